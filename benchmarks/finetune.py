@@ -34,6 +34,7 @@ from typing import Any
 
 import torch
 import torchvision
+from distortions import describe_hardware
 from PIL import Image
 from torch import nn
 from torch.nn import functional
@@ -283,7 +284,7 @@ def show(
         f"{options.data or 'random images'}, {options.threads} threads, {options.workers} workers"
     )
     print(
-        f"{describe_hardware(environment)}; Python {platform.python_version()}, "
+        f"{describe_hardware(environment.device)}; Python {platform.python_version()}, "
         f"torch {torch.__version__}, torchvision {torchvision.__version__}"
     )
     print(f"median [smallest, largest] of {options.rounds} rounds of {options.steps} steps\n")
@@ -299,17 +300,6 @@ def show(
             f"ablate / {name:8} {statistics.median(ratios):8.2f} "
             f"[{min(ratios):.2f}, {max(ratios):.2f}]"
         )
-
-
-def describe_hardware(environment: Environment) -> str:
-    if environment.device == "cuda":
-        return environment.device_name
-    models = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{models[0] if models else 'CPU'}, {len(os.sched_getaffinity(0))} cores"
 
 
 if __name__ == "__main__":

@@ -14,18 +14,16 @@ from ablate.errors import ParameterError
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8, 12])
-@pytest.mark.parametrize("alternative", ["two-sided", "greater"])
-def test_it_is_that_of_scipy(n: int, alternative: str) -> None:
+def test_it_is_that_of_scipy(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.5, 1.0, n)
     expected = stats.permutation_test(
         (differences,),
         lambda sample, axis: sample.mean(axis=axis),
         permutation_type="samples",
-        alternative=alternative,
         n_resamples=np.inf,
         vectorized=True,
     )
-    found = sign_flip_test(differences, alternative=alternative)
+    found = sign_flip_test(differences)
     assert found.p == pytest.approx(expected.pvalue, abs=1e-12)
     assert found.exact
 
@@ -34,16 +32,12 @@ def test_by_hand() -> None:
     # Sums of (1, 2, 3) with all signs: 6, 4, 2, 0, 0, -2, -4, -6.  4 is reached by 1 of 8 sums
     # more than itself, and by as many on the other side.
     assert sign_flip_test(np.array([-1.0, 2.0, 3.0])).p == 4 / 8
-    assert sign_flip_test(np.array([-1.0, 2.0, 3.0]), alternative="greater").p == 2 / 8
-    assert sign_flip_test(np.array([1.0, -2.0, -3.0]), alternative="greater").p == 7 / 8
 
 
 @pytest.mark.parametrize("n", [2, 5, 8, 16])
 def test_the_least_p_is_reached_where_all_signs_agree(n: int) -> None:
     differences = np.random.default_rng(n).uniform(0.1, 1.0, n)
     assert sign_flip_test(differences) == PermutationTest(2 / 2**n, True)
-    found = sign_flip_test(differences, alternative="greater")
-    assert found == PermutationTest(1 / 2**n, True)
 
 
 def test_floating_point_decides_no_tie() -> None:
@@ -70,11 +64,8 @@ def test_no_seed_one_seed_and_no_difference() -> None:
     assert math.isnan(none.p)
     assert none.exact
     assert sign_flip_test(np.array([3.0])) == PermutationTest(1.0, True)
-    assert sign_flip_test(np.array([3.0]), alternative="greater").p == 0.5
-    assert sign_flip_test(np.array([-3.0]), alternative="greater").p == 1.0
     for n in (1, 8, 20):
         assert sign_flip_test(np.zeros(n)) == PermutationTest(1.0, n <= 16)
-        assert sign_flip_test(np.zeros(n), alternative="greater").p == 1.0
 
 
 @pytest.mark.slow
@@ -87,7 +78,6 @@ def test_above_sixteen_seeds_signs_are_drawn() -> None:
     assert found.p == pytest.approx(2 * stats.norm.sf(z), abs=0.01)
     assert found.p * (FLIPS + 1) == pytest.approx(round(found.p * (FLIPS + 1)))
     assert sign_flip_test(differences) == found
-    assert sign_flip_test(differences, seed=1) != found
 
 
 def test_drawn_and_exact_agree_at_the_border() -> None:
@@ -101,9 +91,9 @@ def test_drawn_and_exact_agree_at_the_border() -> None:
 
 @pytest.mark.slow
 def test_drawn_signs_never_give_zero() -> None:
-    found = sign_flip_test(np.ones(40), alternative="greater")
-    assert found == PermutationTest(1 / (FLIPS + 1), False)
-    assert sign_flip_test(np.ones(40)).p == pytest.approx(2 / (FLIPS + 1))
+    found = sign_flip_test(np.ones(40))
+    assert not found.exact
+    assert found.p == pytest.approx(2 / (FLIPS + 1))
 
 
 @pytest.mark.slow
@@ -118,11 +108,6 @@ def test_what_is_refused() -> None:
         sign_flip_test(np.zeros((2, 2)))
     assert str(error.value) == (
         "differences: must be [K], got shape (2, 2). Give one array over the seeds."
-    )
-    with pytest.raises(ParameterError) as error:
-        sign_flip_test(np.ones(3), alternative="less")
-    assert str(error.value) == (
-        "alternative: unknown alternative, got 'less'. Known: two-sided, greater."
     )
     with pytest.raises(ParameterError) as error:
         sign_flip_test(np.array([0.1, math.nan]))

@@ -12,7 +12,6 @@ from torch import Tensor
 from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.clean import clean_loss
-from ablate.finetune.loss.da import da_loss
 from ablate.finetune.loss.distance import gradient_scale
 from ablate.finetune.loss.fma import FMALoss, feature_map_loss, order_by_depth, scale_weights
 from ablate.finetune.loss.objective import build_loss
@@ -39,7 +38,6 @@ def test_cross_entropies_by_hand() -> None:
     logits, labels = logits_of((0.5, 0.25, 0.25), (0.1, 0.8, 0.1)), torch.tensor([0, 2])
     expected = (math.log(2) + math.log(10)) / 2
     assert clean_loss(logits, labels).item() == pytest.approx(expected)
-    assert da_loss(logits, labels).item() == pytest.approx(expected)
 
 
 def test_images_without_a_label_do_not_count() -> None:

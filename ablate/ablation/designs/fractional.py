@@ -138,7 +138,6 @@ def _product(signs: list[int]) -> int:
     return product
 
 
-RESOLUTIONS = (3, 4, 5)
 FEWEST_FACTORS, MOST_FACTORS = 3, 11
 NO_ALIASES = "no aliases among main effects and two-factor interactions"
 
@@ -188,11 +187,10 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
         The design; the full factorial, without words, if no smaller one is possible.
 
     Raises:
-        ParameterError: if there are too few or too many factors, a name is repeated, or the
-            resolution is invalid.
+        ParameterError: if there are too few or too many factors.
     """
     names = tuple(factors)
-    _check(names, resolution)
+    _check(names)
     for n_basic in range(2, len(names)):
         columns = _least_aberration(n_basic, len(names), resolution)
         if columns is not None:
@@ -200,48 +198,24 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
     return _build(names, ())
 
 
-def aliases_of(fraction: Fraction, effect: Effect, *, highest_order: int = 2) -> tuple[Effect, ...]:
-    """The other effects that are aliased with this one.
+def aliases_of(fraction: Fraction, effect: Effect) -> tuple[Effect, ...]:
+    """The other main effects and two-factor interactions that are aliased with an effect.
 
     Args:
         effect: one or more factors of the design, each once, in any order.
-        highest_order: largest number of factors of an alias, at least 1.
 
     Returns:
-        Main effects first, then two-factor interactions, and so on; each in the order of the
-        factors, with a positive sign.  The mean, which is aliased with words, is not included.
-
-    Raises:
-        ParameterError: if the effect has no factor, a repeated one, or an unknown one.
+        Main effects first; each in the order of the factors, with a positive sign.  The mean, which
+        is aliased with words, is not included.
     """
-    _check_effect(fraction, effect)
     products = (set(effect).symmetric_difference(word) for word in fraction.words)
-    return _ordered(fraction.factors, (one for one in products if 0 < len(one) <= highest_order))
+    return _ordered(fraction.factors, (one for one in products if 0 < len(one) <= 2))
 
 
-def alias_structure(
-    fraction: Fraction, effects: Sequence[Effect] | None = None, *, highest_order: int = 2
-) -> dict[Effect, tuple[Effect, ...]]:
-    """The aliases of each effect.
-
-    Args:
-        effects: None: all main effects and two-factor interactions.
-        highest_order: how many factors an alias may have, at least 1.
-
-    Returns:
-        `aliases_of` each effect, empty if it has none, by the effect in the order of the design's
-        factors.
-
-    Raises:
-        ParameterError: as in `aliases_of`.
-    """
-    if effects is None:
-        effects = [one for order in (1, 2) for one in combinations(fraction.factors, order)]
-    structure = dict[Effect, tuple[Effect, ...]]()
-    for one in effects:
-        aliases = aliases_of(fraction, one, highest_order=highest_order)
-        structure[_ordered(fraction.factors, [one])[0]] = aliases
-    return structure
+def alias_structure(fraction: Fraction) -> dict[Effect, tuple[Effect, ...]]:
+    """`aliases_of` each main effect and two-factor interaction; empty if it has none."""
+    effects = (one for order in (1, 2) for one in combinations(fraction.factors, order))
+    return {one: aliases_of(fraction, one) for one in effects}
 
 
 def alias_lines(fraction: Fraction) -> list[str]:
@@ -322,27 +296,10 @@ def _ordered(factors: Sequence[str], effects: Iterable[Iterable[str]]) -> tuple[
     return tuple(tuple(factors[place] for place in effect) for effect in places)
 
 
-def _check(factors: tuple[str, ...], resolution: int) -> None:
+def _check(factors: tuple[str, ...]) -> None:
     if not FEWEST_FACTORS <= len(factors) <= MOST_FACTORS:
         fix = "Add some." if len(factors) < FEWEST_FACTORS else "Hold some fixed."
         raise ParameterError(
             f"factors: a fraction needs {FEWEST_FACTORS} to {MOST_FACTORS}, got {len(factors)}. "
             f"{fix}"
-        )
-    for name in factors:
-        if factors.count(name) > 1:
-            raise ParameterError(f"factors: names must differ, got {name!r} twice. Rename one.")
-    if resolution not in RESOLUTIONS:
-        raise ParameterError(f"resolution: must be 3, 4 or 5, got {resolution!r}. Use one of them.")
-
-
-def _check_effect(fraction: Fraction, effect: Effect) -> None:
-    for name in effect:
-        if name not in fraction.factors:
-            fix = did_you_mean(name, fraction.factors)
-            raise ParameterError(f"effect: unknown factor, got {name!r}. {fix}")
-    if not effect or len(set(effect)) < len(effect):
-        shown = " * ".join(effect) or "none"
-        raise ParameterError(
-            f"effect: needs at least one factor, each once, got {shown}. Name each once."
         )
