@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from drawn_figures import facts
 from example_ablations import (
     CLEAN,
     ROBUST,
@@ -44,10 +45,6 @@ def traces(figure: Any, name: str) -> list[Any]:
 
 def said(figure: Any) -> list[str]:
     return [note.text for note in figure.layout.annotations]
-
-
-def facts(figure: Any) -> str:
-    return " · ".join(figure.layout.meta["facts"])
 
 
 # -- effects --------------------------------------------------------------------------------

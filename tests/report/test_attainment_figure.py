@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from drawn_figures import facts
 from example_records import example_record, example_row
 
 from ablate.ablation.study_source import StudySource
@@ -27,10 +28,6 @@ def draw(*records: StudyRecord) -> Any:
 
 def trace(figure: Any, name: str) -> Any:
     return next(trace for trace in figure.data if (trace.name or "").startswith(name))
-
-
-def facts(figure: Any) -> str:
-    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_step_lines_with_a_band_between_best_and_worst() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_figures import facts, traces
 from example_ablations import example_ablation, example_arm
 from example_records import example_record, example_row
 from example_sources import curved_record, curved_row
@@ -33,14 +34,6 @@ def drawn(source: StudySource, *trials: int, name: str = "curve") -> tuple[Any, 
     kind = find_figure(name)
     info = kind.info([source], FigureOptions(trials=trials))
     return info, kind.draw(info)
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
-
-
-def facts(figure: Any) -> str:
-    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_thin_lines_stand_behind_the_front_if_there_are_curves() -> None:

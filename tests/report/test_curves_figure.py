@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_figures import traces
 from example_records import example_record, example_row
 from example_sources import usual_record
 
@@ -32,10 +33,6 @@ ROWS = [
 
 def draw(record: StudyRecord) -> Any:
     return plot_curves(curves_info(record))
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
 
 
 def test_lines_are_told_apart_by_gaps_and_the_front_is_clear() -> None:

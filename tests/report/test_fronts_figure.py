@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_figures import traces
 from example_ablations import NOTHING, estimate, example_ablation, example_arm
 from example_records import example_record, example_row
 from example_sources import draw_front, sloped_scores, usual_record, usual_rows
@@ -51,10 +52,6 @@ SCALES = ("1 image", "1 seed (sd)")
 
 def draw(*sources: StudySource) -> Any:
     return FIGURE.draw(FIGURE.info(sources))
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
 
 
 def facts(figure: Any) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from drawn_figures import facts, traces
 from example_ablations import estimate, example_ablation, example_arm
 from example_records import BEGAN, example_record, example_row
 
@@ -35,14 +36,6 @@ RECORD = example_record(
 
 def draw(*records: StudyRecord) -> Any:
     return FIGURE.draw(FIGURE.info([StudySource(record) for record in records]))
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
-
-
-def facts(figure: Any) -> str:
-    return " · ".join(figure.layout.meta["facts"])
 
 
 def test_a_step_after_each_trial_that_raised_it() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_figures import traces
 from example_records import example_record, example_row, example_scores
 from example_sources import draw_front
 
@@ -35,10 +36,6 @@ THREE = [
 
 def draw(record: StudyRecord) -> Any:
     return draw_front(pareto_info(record))
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
 
 
 def test_the_front_is_a_staircase_to_the_edges_of_the_axes() -> None:

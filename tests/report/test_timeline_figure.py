@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_figures import traces
 from example_records import BEGAN, example_record
 from example_sources import usual_record, usual_rows
 
@@ -19,10 +20,6 @@ ZERO = BEGAN.timestamp()
 
 def draw(record: StudyRecord) -> Any:
     return plot_timeline(timeline_info(record))
-
-
-def traces(figure: Any, name: str) -> list[Any]:
-    return [trace for trace in figure.data if (trace.name or "").startswith(name)]
 
 
 def test_a_bar_is_an_attempt_on_its_workers_row() -> None:
