@@ -2,6 +2,7 @@
 
 Samplers learn from these.  At each rung the median change up to the next one is added, of trials
 that reached both; so trials of one rung keep their order, and those of several can be compared.
+How much these changes differ says how far an expected value may be off.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from heapq import nsmallest
 from itertools import pairwise
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,22 @@ _MOST = 100
 """Of these trials, the first that are used, so that what is expected settles."""
 
 
+_LEAST = 1e-18
+"""Variance of an expected value: only what is known has none."""
+
+
+class Change(NamedTuple):
+    """What trials gain from a rung to their end, per objective.
+
+    Attributes:
+        expected: the median, which is added to the scores at the rung.
+        deviations: standard deviation of what it was.
+    """
+
+    expected: Values
+    deviations: Values
+
+
 class Extrapolation:
     """The scores of a study's trials at rungs and at their ends."""
 
@@ -28,19 +46,19 @@ class Extrapolation:
         self._rungs: dict[int, dict[int, Values]] = {}
         self._last: dict[int, int] = {}
         self._ends: dict[int, Values] = {}
-        self._changes: dict[int, Values] | None = None
+        self._remaining: dict[int, Change] | None = None
 
     def reach(self, number: int, epoch: int, values: Sequence[float]) -> None:
         """Note the scores of a trial at a rung, all finite."""
         self._rungs.setdefault(epoch, {})[number] = tuple(values)
         self._last[number] = max(epoch, self._last.get(number, 0))
-        self._changes = None
+        self._remaining = None
 
     def end(self, number: int, values: Sequence[float]) -> None:
         """Note the scores of a trial after its whole budget."""
         self._ends[number] = tuple(values)
         if number in self._last:
-            self._changes = None
+            self._remaining = None
 
     @property
     def unfinished(self) -> list[int]:
@@ -55,21 +73,36 @@ class Extrapolation:
         epoch = self._last.get(number)
         if epoch is None:
             return None
-        return tuple(map(add, self._rungs[epoch][number], self.changes[epoch]))
+        return tuple(map(add, self._rungs[epoch][number], self.remaining[epoch].expected))
+
+    def deviations(self, number: int) -> Values | None:
+        """How far each expected value of a trial may be off, as a standard deviation; None if its
+        values are known, or it has reached no rung."""
+        if number in self._ends or number not in self._last:
+            return None
+        return self.remaining[self._last[number]].deviations
 
     @property
-    def changes(self) -> dict[int, Values]:
-        """By epoch of the rung, the expected change from there to the end, per objective."""
-        if self._changes is None:
-            self._changes = {}
+    def remaining(self) -> dict[int, Change]:
+        """By epoch of the rung, the change from there to the end."""
+        if self._remaining is None:
+            self._remaining = {}
             levels = [*(self._rungs[epoch] for epoch in sorted(self._rungs)), self._ends]
-            later = np.zeros(len(next(iter(levels[0].values()), ())))
+            expected = variance = np.zeros(len(next(iter(levels[0].values()), ())))
             for epoch, (here, there) in reversed(
                 list(zip(sorted(self._rungs), pairwise(levels), strict=True))
             ):
                 both = nsmallest(_MOST, here.keys() & there.keys())
                 if len(both) >= _FEWEST:
                     steps = [np.subtract(there[number], here[number]) for number in both]
-                    later = later + np.median(steps, axis=0)
-                self._changes[epoch] = tuple(map(float, later))
-        return self._changes
+                    expected = expected + np.median(steps, axis=0)
+                    variance = variance + np.var(steps, axis=0, ddof=1)
+                else:  # nothing is known of the change: the scores may end anywhere among them
+                    variance = variance + np.var(list(here.values()), axis=0)
+                deviations = np.sqrt(np.maximum(variance, _LEAST))
+                self._remaining[epoch] = Change(_floats(expected), _floats(deviations))
+        return self._remaining
+
+
+def _floats(values: np.ndarray) -> Values:
+    return tuple(map(float, values))

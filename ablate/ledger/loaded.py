@@ -21,7 +21,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.space.sampling import make_sampler, sample
+from ablate.space.sampling import DEVIATIONS, make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
@@ -62,7 +62,8 @@ class Mirror:
 
     Optuna's samplers of several objectives learn nothing from a row that was stopped.  So a row
     that reached a rung, stopped or running, is shown as complete, with its expected values
-    (`Extrapolation`); a row that was stopped without such scores is shown as failed.
+    (`Extrapolation`) and, as a user attribute that `gp` reads, how far these may be off; a row that
+    was stopped without such scores is shown as failed.
 
     Here the values of a row are those of the objectives, then what is in excess of each bound:
     samplers see that as constraints.
@@ -103,7 +104,7 @@ class Mirror:
         self._states: list[TrialState] = []
         self._final: dict[int, list[float]] = {}
         self._at_rungs = Extrapolation()
-        self._changes: Mapping[int, Any] = {}
+        self._remaining: Mapping[int, Any] = {}
         self._reference_point = reference_point
         self._undrawn: FrozenTrial
 
@@ -234,9 +235,9 @@ class Mirror:
 
     def _show_expected(self) -> None:
         """Show rows that were stopped or are running again if other values are expected of them."""
-        changes = self._at_rungs.changes
-        if changes != self._changes:
-            self._changes = changes
+        remaining = self._at_rungs.remaining
+        if remaining != self._remaining:
+            self._remaining = remaining
             for number in self._at_rungs.unfinished:
                 self._show(number)
 
@@ -250,6 +251,8 @@ class Mirror:
             trial.system_attrs = tables.without_constraints(trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
+        deviations = self._at_rungs.deviations(number)
+        trial.user_attrs = {} if deviations is None else {DEVIATIONS: deviations}
         tables.overwrite_trial(self._storage, self._ids[number], trial)
 
     def _seen(self, number: int) -> tuple[TrialState, Sequence[float] | None]:

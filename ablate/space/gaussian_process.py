@@ -46,6 +46,8 @@ _DEVIATION = 1.5
 """Of the logarithm of a share, in its prior."""
 _BOUNDS = ((-9.0, 3.0), (np.log(1e-3), 0.0))
 """Of the logarithms of a share, and of the noise."""
+_MOST_OFF = 1e3
+"""Deviation of an expected output, beside that of all outputs, from which it says nothing."""
 _ITERATIONS = 60
 
 
@@ -59,16 +61,20 @@ class Process:
         points: `[n, coordinates]`, n of 2 or more.
         outputs: `[n]`, finite.
         groups: `[coordinates]`, the dimension of each, from 0.
+        deviations: `[n]`, how far an output may be off beside the noise; 0 if it is known.
     """
 
-    def __init__(self, points: Array, outputs: Array, groups: NDArray[np.intp]) -> None:
+    def __init__(
+        self, points: Array, outputs: Array, groups: NDArray[np.intp], deviations: Array
+    ) -> None:
         self._points, self._groups = points, groups
         self._back = _Scores(outputs)
         scores = self._back.scores(outputs)
         self._spread = float(scores.std()) or 1.0
         self._targets = scores / self._spread
         parts = self._parts(points)
-        found = _fit(parts, self._targets)
+        self._added = np.minimum(deviations / _deviation(outputs), _MOST_OFF) ** 2
+        found = _fit(parts, self._targets, self._added)
         self._shares, self._noise = np.exp(found[:-1]), float(np.exp(found[-1]))
         self._condition(np.tensordot(self._shares, parts, 1))
 
@@ -81,6 +87,7 @@ class Process:
         expected, _ = self._predict(points)
         self._points = np.vstack([self._points, points])
         self._targets = np.concatenate([self._targets, expected])
+        self._added = np.concatenate([self._added, np.zeros(len(points))])
         self._condition(np.tensordot(self._shares, self._parts(self._points), 1))
         return self._back.outputs(expected * self._spread)
 
@@ -92,7 +99,7 @@ class Process:
         )
 
     def _condition(self, covariance: Array) -> None:
-        covariance[np.diag_indices(len(covariance))] += self._noise + JITTER
+        covariance[np.diag_indices(len(covariance))] += self._noise + JITTER + self._added
         self._factor = cholesky(covariance, lower=True)
         self._weights = cho_solve((self._factor, True), self._targets)
 
@@ -120,8 +127,18 @@ class Process:
         return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
 
 
-def _fit(parts: Array, targets: Array) -> Array:
-    """Logarithms of the shares and of the noise: `[parts + 1]`."""
+def _deviation(outputs: Array) -> float:
+    """Standard deviation, as the middle half of the outputs has it if they are normal."""
+    low, high = np.quantile(outputs, [0.25, 0.75])
+    return float((high - low) / 1.349) or float(outputs.std()) or 1.0
+
+
+def _fit(parts: Array, targets: Array, added: Array) -> Array:
+    """Logarithms of the shares and of the noise: `[parts + 1]`.
+
+    Args:
+        added: `[n]`, variance of each target beside the noise.
+    """
     count, size = parts.shape[:2]
     centre = np.log([*[1 / (count - 1)] * (count - 1), 0.3, _NOISE])
     spread = np.array([*[_DEVIATION] * count, 1.0])
@@ -131,7 +148,7 @@ def _fit(parts: Array, targets: Array) -> Array:
         """Negative logarithm of the posterior, and its gradient."""
         shares, noise = np.exp(at[:-1]), np.exp(at[-1])
         factor = cholesky(
-            np.tensordot(shares, parts, 1) + (noise + JITTER) * identity,
+            np.tensordot(shares, parts, 1) + np.diag(noise + JITTER + added),
             lower=True,
             check_finite=False,
         )
@@ -186,11 +203,14 @@ class Rows:
         points: `[rows, coordinates]`.
         values: `[rows, objectives]`, larger is better.
         excess: `[rows, constraints]`, at most 0 where a row keeps the constraint.
+        deviations: `[rows, objectives + constraints]`, how far a value may be off that is only
+            expected, because the row was stopped; 0 if it is known.
     """
 
     points: Array
     values: Array
     excess: Array
+    deviations: Array
 
     def __len__(self) -> int:
         return len(self.points)
@@ -211,9 +231,9 @@ class Expectation:
 
     That is hypervolume, of two objectives; of one how much better than the best; of more how much
     better than the best by the worst of the objectives with random weights, drawn for each
-    proposal (Knowles 2006, ParEGO).  A point that violates a constraint adds nothing.  Where none
-    adds anything, which is common if equal points would differ much, it is by how little a point
-    misses to add something, in ranges of the outputs.
+    proposal (Knowles 2006, ParEGO).  A point that violates a constraint adds nothing; a row that
+    was stopped is on no front.  Where no point adds anything, which is common if equal points would
+    differ much, it is by how little one misses to add something, in ranges of the outputs.
 
     Args:
         rows: finished ones, two or more.
@@ -235,10 +255,15 @@ class Expectation:
         kept = np.sort(_spread(rows.best_first))
         outputs = np.hstack([rows.values, rows.excess])[kept]
         self._count = rows.values.shape[1]
-        self._processes = [Process(rows.points[kept], one, groups) for one in outputs.T]
+        deviations = rows.deviations[kept]
+        self._processes = [
+            Process(rows.points[kept], output, groups, deviation)
+            for output, deviation in zip(outputs.T, deviations.T, strict=True)
+        ]
         if len(pending):
             believed = np.column_stack([one.believe(pending) for one in self._processes])
             outputs = np.vstack([outputs, believed])
+            deviations = np.vstack([deviations, np.zeros_like(believed)])
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
         values = outputs[:, : self._count]
         ranges = _ranges(values)
@@ -250,7 +275,8 @@ class Expectation:
         excess, reduced = outputs[:, self._count :], self._reduced(values)
         self._scale = _ranges(excess)
         self._least, self._ranges = self._reduced(self._reference), _ranges(reduced)
-        self._front = _front(reduced[(excess <= 0).all(axis=1)])
+        known = (deviations == 0).all(axis=1)
+        self._front = _front(reduced[known & (excess <= 0).all(axis=1)])
 
     def best(self, candidates: Array) -> int:
         """The one of `[candidates, coordinates]` that is expected to add most, or to miss least."""

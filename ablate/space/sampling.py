@@ -38,6 +38,9 @@ from ablate.space.domain import (
 from ablate.space.space import STARTUP, Space, sampler_of
 from ablate.study.seeds import Params, derive_seed
 
+DEVIATIONS = "deviations"
+"""User attribute of a trial whose values are only expected: how far each may be off, those of
+constraints too, as standard deviations."""
 CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
@@ -176,10 +179,12 @@ class _GaussianProcessSampler(BaseSampler):
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         pending = [one.params for one in running if one.number != trial.number and one.params]
         signs = np.array([1.0 if one.name == "MAXIMIZE" else -1.0 for one in study.directions])
+        zeros = [0.0] * (len(known[0].values) + len(known[0].constraints))
         rows = Rows(
             points=self._coordinates.of([one.params for one in known]),
             values=np.array([one.values for one in known]) * signs,
             excess=np.array([list(one.constraints.values()) for one in known]),
+            deviations=np.array([one.user_attrs.get(DEVIATIONS, zeros) for one in known]),
         )
         reference = None if self._reference is None else list(signs * self._reference)
         random = np.random.default_rng(self._seed)

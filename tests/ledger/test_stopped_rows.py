@@ -37,6 +37,11 @@ def test_the_median_change_is_added_rung_by_rung() -> None:
     assert known.expected(0) == (7, -7)
     assert known.expected(5) is None
     assert known.unfinished == [3, 4]
+    first, last = (np.var(one, ddof=1) for one in ([2, 3, 1, 3], [4, 4, 2]))
+    assert known.deviations(4) == pytest.approx([math.sqrt(last)] * 2)
+    assert known.deviations(3) is not None
+    assert known.deviations(3)[0] == pytest.approx(math.sqrt(first + last))  # type: ignore[index]
+    assert (known.deviations(0), known.deviations(5)) == (None, None)
 
 
 def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
@@ -46,6 +51,7 @@ def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
         known.end(number, (0.9,))
     known.reach(2, 1, (0.2,))
     assert known.expected(2) == (0.2,)
+    assert known.deviations(2) == pytest.approx([np.std([0.1, 0.1, 0.2])])
     known.end(2, (0.8,))
     known.reach(3, 1, (0.2,))
     assert known.expected(3) == pytest.approx((0.2 + 0.8,))
@@ -86,6 +92,10 @@ def shown(mirror: Mirror) -> list[tuple[TrialState, list[float] | None]]:
     return [(trial.state, trial.values) for trial in mirror._study.get_trials()]
 
 
+def uncertain(mirror: Mirror) -> list[bool]:
+    return ["deviations" in trial.user_attrs for trial in mirror._study.get_trials()]
+
+
 Kept = tuple[TrialState, list[float], Draws]
 
 
@@ -104,12 +114,15 @@ def search(mirror: Mirror, rows: int, *, learns: bool = True) -> Iterator[tuple[
 
 def test_a_row_that_reached_a_rung_is_shown_with_its_expected_values() -> None:
     mirror = mirror_of(study_of("random"))
-    rows = [kept for kept, _ in search(mirror, 8)]
+    kept = list(search(mirror, 8))
+    rows = [row for row, _ in kept]
     mirror.draw(8)
     mirror.reach(8, Rung(1, {"a": 0.25, "b": 0.5}, stop=False, sequence=9))
     mirror.draw(9)
     assert [state for state, _ in shown(mirror)] == [COMPLETE] * 9 + [RUNNING]
     assert shown(mirror)[8][1] == pytest.approx([0.75, 1.5])
+    stopped = [number for number, ((state, *_), _) in enumerate(kept) if state == PRUNED]
+    assert [number for number, one in enumerate(uncertain(mirror)) if one] == [*stopped, 8]
     for number, (_, _, draws) in enumerate(rows):
         x = draws.params["x"]
         assert shown(mirror)[number][1] == pytest.approx([x + 0.5, x * x + 1])

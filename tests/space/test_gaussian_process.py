@@ -35,18 +35,21 @@ def expectation(
     values: np.ndarray,
     points: np.ndarray,
     excess: np.ndarray | None = None,
+    *,
     pending: np.ndarray = NONE_PENDING,
     reference: list[float] | None = None,
+    deviations: np.ndarray | None = None,
 ) -> Expectation:
     excess = np.zeros((len(points), 0)) if excess is None else excess
-    rows = Rows(points, values, excess)
+    known = np.zeros((len(points), values.shape[1] + excess.shape[1]))
+    rows = Rows(points, values, excess, known if deviations is None else deviations)
     return Expectation(rows, pending, GROUPS, reference, np.random.default_rng(0))
 
 
 def test_few_points_tell_what_each_dimension_does() -> None:
     points, unseen = drawn(40), drawn(200, seed=1)
     noise = np.random.default_rng(2).normal(0, 0.1, 40)
-    process = Process(points, np.exp(additive(points) + noise), GROUPS)
+    process = Process(points, np.exp(additive(points) + noise), GROUPS, np.zeros(40))
     (middle,) = process.sample(unseen, np.zeros(1)).T
     assert spearmanr(middle, additive(unseen)).statistic > 0.95
     low, high = process.sample(unseen, np.array([-2.0, 2.0])).T
@@ -121,7 +124,7 @@ def test_a_point_that_violates_a_constraint_adds_nothing() -> None:
     far = points[points[:, 0] > 0.7]
     found = expectation(additive(far)[:, None], far, far[:, :1] + 1.0)
     assert candidates[found.best(candidates), 0] < far[:, 0].min() - 0.2
-    order = Rows(points, values, excess).best_first
+    order = Rows(points, values, excess, np.zeros((60, 2))).best_first
     kept = int((excess <= 0).sum())
     assert (excess[order[:kept]] <= 0).all()
     assert (np.diff(excess[order[kept:], 0]) >= 0).all()
@@ -133,6 +136,35 @@ def test_what_runs_already_is_not_chosen_again() -> None:
     first = expectation(values, points).best(candidates)
     pending = candidates[[first]]
     assert expectation(values, points, pending=pending).best(candidates) != first
+
+
+def test_what_is_only_expected_counts_by_how_far_it_may_be_off() -> None:
+    """Half of the rows were stopped, and what is expected of them is another function."""
+    points, unseen = drawn(60), drawn(200, seed=1)
+    stopped = np.arange(60) % 2 == 1
+    outputs = np.where(stopped, 6 * points[:, 5], additive(points))
+
+    def found(deviation: float) -> float:
+        process = Process(points, outputs, GROUPS, np.where(stopped, deviation, 0.0))
+        (middle,) = process.sample(unseen, np.zeros(1)).T
+        return float(spearmanr(middle, additive(unseen)).statistic)
+
+    assert found(5.0) > 0.9 > found(0.0) + 0.1
+
+
+def test_a_row_that_was_stopped_is_on_no_front() -> None:
+    """The best of what is only expected leaves nothing to add, if it is taken as known."""
+    points, candidates = drawn(40), drawn(300, seed=3)
+    values = additive(points)[:, None]
+    values[7] = 100.0
+    deviations = np.zeros((40, 1))
+    taken = expectation(values, points, deviations=deviations)
+    deviations[7] = 50.0
+    left = expectation(values, points, deviations=deviations)
+    assert taken._front.max() == 100.0
+    assert left._front.max() == np.delete(values, 7).max()
+    chosen = left.best(candidates)
+    assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.9)
 
 
 def test_a_long_search_keeps_its_best_rows_and_some_of_all_times() -> None:
