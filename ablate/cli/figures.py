@@ -311,11 +311,11 @@ def verify(
 ) -> None:
     """Check an archive: digests, every table, and rows that are trained again.
 
-    Recomputes every table from the rows and compares digit by digit; nothing is unpacked.  With
-    --rerun, a row must give the same scores bit by bit in the same environment (device, precision,
-    threads, torch), else accuracies within three standard errors; paths in the study are relative
-    to the current folder, and functions that it names are imported.  Exit codes: 0 if all holds,
-    1 if something differs.
+    Recomputes every table from the rows and compares it, numbers to nine digits; nothing is
+    unpacked.  With --rerun, a row must give the same scores bit by bit in the same environment
+    (device, precision, threads, torch), else accuracies within three standard errors; paths in the
+    study are relative to the current folder, and functions that it names are imported.  Exit codes:
+    0 if all holds, 1 if something differs.
     """
     from dataclasses import asdict
 

@@ -1,14 +1,15 @@
 """`ablate verify`: whether an archive is what it says.
 
-Digests, then everything that follows from the rows, digit by digit, then rows that are trained
-again.  A changed number is found even where the manifest was changed with it: the bits of the
-images give the scores, the scores the values, and these the tables.
+Digests, then everything that follows from the rows, then rows that are trained again; numbers of
+tables may differ by rounding.  A changed number is found even where the manifest was changed with
+it: the bits of the images give the scores, the scores the values, and these the tables.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -39,6 +40,8 @@ from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 
+ROUNDING = 1e-9
+"""By how much a number of a table may differ, as a share of it."""
 _SHOWN = 3
 """Differences of one check that are printed; the others are counted."""
 
@@ -210,7 +213,7 @@ def _of_study(
         compare = _table_differences if name.endswith(".csv") else _line_differences
         old, new = there.decode(errors="replace"), made.decode()
         differences = list(compare(old, new)) if there != made else []
-        if there != made and not differences:
+        if there != made and not differences and _cells(old) == _cells(new):
             differences = ["other bytes for the same text"]
         if differences and note:
             differences[-1] += note
@@ -220,14 +223,27 @@ def _of_study(
 def _what(name: str, text: str) -> str:
     """What was compared, of a file that is equal."""
     if name.endswith(".csv"):
-        heads, *rows = csv.reader(io.StringIO(text))
+        heads, *rows = _cells(text)
         return f"{len(rows)} rows of {len(heads)} columns are those recomputed from the rows"
     return f"{len(text.splitlines())} lines are those recomputed from the rows"
 
 
+def _cells(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def _is_close(one: str, other: str) -> bool:
+    """Whether two numbers differ by rounding alone: other processors, or another number of threads,
+    add up in another order."""
+    try:
+        return math.isclose(float(one), float(other), rel_tol=ROUNDING, abs_tol=ROUNDING / 1000)
+    except ValueError:
+        return False
+
+
 def _table_differences(old: str, new: str) -> Iterator[str]:
-    """Cells of two CSV tables that differ."""
-    before, now = (list(csv.reader(io.StringIO(text))) for text in (old, new))
+    """Cells of two CSV tables that differ by more than rounding."""
+    before, now = _cells(old), _cells(new)
     heads = now[0] if now else []
     if not before or before[0] != heads:
         unlike = _unlike(before[0] if before else [], heads)
@@ -240,7 +256,7 @@ def _table_differences(old: str, new: str) -> Iterator[str]:
             continue
         named = f"row {place} ({cut(other[0], 40)})" if other else f"row {place}"
         for column, left, right in zip_longest(heads, one, other, fillvalue=""):
-            if left != right:
+            if left != right and not _is_close(left, right):
                 yield f"{named}, {column}: archived {cut(left, 60)}, recomputed {cut(right, 60)}"
 
 

@@ -445,7 +445,7 @@ def main():
         if len(studies) == len(archives) and studies[0].claims:
             effects = pooled(studies)
             print(f"{folder}effects, {len(studies)} replications\n\n{table(effects)}\n")
-            if {"plain", "DA+CA"} <= {*studies[0].cells}:
+            if effects.margin and {"plain", "DA+CA"} <= {*studies[0].cells}:
                 for name, p_values in claims(effects).items():
                     larger, adjusted = (p_texts(p)[0] for p in p_values)
                     print(f"claim {name}: p {larger}, by Holm {adjusted}")
