@@ -23,7 +23,7 @@ _MOST = 100
 """Of these trials, the first that are used, so that what is expected settles."""
 
 
-_LEAST = 1e-18
+_LEAST = 1e-300
 """Variance of an expected value: only what is known has none."""
 
 
@@ -96,12 +96,18 @@ class Extrapolation:
                 if len(both) >= _FEWEST:
                     steps = [np.subtract(there[number], here[number]) for number in both]
                     expected = expected + np.median(steps, axis=0)
-                    variance = variance + np.var(steps, axis=0, ddof=1)
+                    variance = variance + _variance(steps)
                 else:  # nothing is known of the change: the scores may end anywhere among them
-                    variance = variance + np.var(list(here.values()), axis=0)
+                    variance = variance + _variance([here[number] for number in sorted(here)])
                 deviations = np.sqrt(np.maximum(variance, _LEAST))
                 self._remaining[epoch] = Change(_floats(expected), _floats(deviations))
         return self._remaining
+
+
+def _variance(values: Sequence[Values | np.ndarray]) -> np.ndarray:
+    """Of normal values with the same middle half: one that collapsed changes nothing."""
+    low, high = np.quantile(np.array(values), [0.25, 0.75], axis=0)
+    return np.asarray(((high - low) / 1.349) ** 2)
 
 
 def _floats(values: np.ndarray) -> Values:

@@ -21,7 +21,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.space.sampling import DEVIATIONS, make_sampler, sample
+from ablate.space.sampling import DEVIATIONS, HAS_FAILED, IS_RUNNING, make_sampler, sample
 from ablate.space.space import Space
 from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
@@ -251,8 +251,11 @@ class Mirror:
             trial.system_attrs = tables.without_constraints(trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
-        deviations = self._at_rungs.deviations(number)
-        trial.user_attrs = {} if deviations is None else {DEVIATIONS: deviations}
+        state, deviations = self._states[number], self._at_rungs.deviations(number)
+        trial.user_attrs = {
+            IS_RUNNING: state == TrialState.RUNNING,
+            HAS_FAILED: state == TrialState.FAIL,
+        } | ({} if deviations is None else {DEVIATIONS: deviations})
         tables.overwrite_trial(self._storage, self._ids[number], trial)
 
     def _seen(self, number: int) -> tuple[TrialState, Sequence[float] | None]:

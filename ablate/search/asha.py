@@ -45,7 +45,8 @@ def goes_on(
         factor: at least 2; below this number of trials all continue.
         violations: of constraints, 0 or more, one per trial; none: no constraints.
     """
-    table = np.asarray(gains, dtype=np.float64)
+    # moocore's ranks crash on an infinite gain.
+    table = np.minimum(np.asarray(gains, dtype=np.float64), np.finfo(np.float64).max)
     if len(table) < factor:
         return True
     import moocore

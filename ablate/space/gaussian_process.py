@@ -215,6 +215,27 @@ class Rows:
     def __len__(self) -> int:
         return len(self.points)
 
+    def with_failed(self, points: Array) -> Rows:
+        """With the `[f, coordinates]` of rows that failed: nothing is known of their values, and
+        they violate a constraint that all others keep, so that points like them are avoided."""
+        if not len(points):
+            return self
+        count = len(points)
+        values, excess = (
+            np.vstack([one, np.tile(np.median(one, axis=0), (count, 1))])
+            for one in (self.values, self.excess)
+        )
+        fails = np.concatenate([-np.ones(len(self)), np.ones(count)])[:, None]
+        deviations = np.vstack(
+            [self.deviations, np.full((count, self.deviations.shape[1]), np.inf)]
+        )
+        return Rows(
+            points=np.vstack([self.points, points]),
+            values=values,
+            excess=np.hstack([excess, fails]),
+            deviations=np.hstack([deviations, np.zeros_like(fails)]),
+        )
+
     @property
     def best_first(self) -> NDArray[np.intp]:
         """Their places: those that violate constraints least first, then by Pareto rank."""
@@ -253,12 +274,11 @@ class Expectation:
         random: np.random.Generator,
     ) -> None:
         kept = np.sort(_spread(rows.best_first))
-        outputs = np.hstack([rows.values, rows.excess])[kept]
+        outputs, deviations = np.hstack([rows.values, rows.excess]), rows.deviations
         self._count = rows.values.shape[1]
-        deviations = rows.deviations[kept]
         self._processes = [
             Process(rows.points[kept], output, groups, deviation)
-            for output, deviation in zip(outputs.T, deviations.T, strict=True)
+            for output, deviation in zip(outputs[kept].T, deviations[kept].T, strict=True)
         ]
         if len(pending):
             believed = np.column_stack([one.believe(pending) for one in self._processes])
@@ -266,8 +286,11 @@ class Expectation:
             deviations = np.vstack([deviations, np.zeros_like(believed)])
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
         values = outputs[:, : self._count]
-        ranges = _ranges(values)
-        worst = values.min(axis=0) - 0.1 * ranges
+        # A collapsed training is no measure of a range.
+        middle, top = np.median(values, axis=0), values.max(axis=0)
+        bounded = np.maximum(values, middle - 2 * (top - middle))
+        ranges = _ranges(bounded)
+        worst = bounded.min(axis=0) - 0.1 * ranges
         self._reference = worst if reference is None else np.array(reference, dtype=float)
         self._weights = None
         if self._count > 2:

@@ -41,6 +41,8 @@ from ablate.study.seeds import Params, derive_seed
 DEVIATIONS = "deviations"
 """User attribute of a trial whose values are only expected: how far each may be off, those of
 constraints too, as standard deviations."""
+IS_RUNNING, HAS_FAILED = "running", "failed"
+"""User attributes of a trial that is shown as complete but runs, and of one that has failed."""
 CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
@@ -157,6 +159,7 @@ class _GaussianProcessSampler(BaseSampler):
         self._seed = seed
         self._reference = reference_point
         self._independent = RandomSampler(seed=seed)
+        self._proposed: Mapping[str, Any] = {}
 
     def infer_relative_search_space(
         self,
@@ -177,7 +180,13 @@ class _GaussianProcessSampler(BaseSampler):
         from ablate.space.gaussian_process import Expectation, Rows
 
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running += [one for one in known if one.user_attrs.get(IS_RUNNING)]
         pending = [one.params for one in running if one.number != trial.number and one.params]
+        failed = [
+            one.params
+            for one in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if one.params and one.user_attrs.get(HAS_FAILED)
+        ]
         signs = np.array([1.0 if one.name == "MAXIMIZE" else -1.0 for one in study.directions])
         zeros = [0.0] * (len(known[0].values) + len(known[0].constraints))
         rows = Rows(
@@ -185,19 +194,23 @@ class _GaussianProcessSampler(BaseSampler):
             values=np.array([one.values for one in known]) * signs,
             excess=np.array([list(one.constraints.values()) for one in known]),
             deviations=np.array([one.user_attrs.get(DEVIATIONS, zeros) for one in known]),
-        )
+        ).with_failed(self._coordinates.of(failed))
         reference = None if self._reference is None else list(signs * self._reference)
         random = np.random.default_rng(self._seed)
-        best = [known[place].params for place in rows.best_first[: max(5, len(rows) // 8)]]
+        first = [place for place in rows.best_first if place < len(known)]
+        best = [known[place].params for place in first[: max(5, len(known) // 8)]]
         given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         candidates = [self._candidate(best, given, random) for _ in range(CANDIDATES)]
         points, begun = self._coordinates.of(candidates), self._coordinates.of(pending)
         run = {point.tobytes() for point in (*rows.points, *begun)}
         new = [place for place, point in enumerate(points) if point.tobytes() not in run]
-        new = new or list(range(CANDIDATES))
-        with threadpool_limits(limits=1):
-            expectation = Expectation(rows, begun, self._coordinates.groups, reference, random)
-            return candidates[new[expectation.best(points[new])]]
+        chosen = candidates[0]
+        if new:
+            with threadpool_limits(limits=1):
+                expectation = Expectation(rows, begun, self._coordinates.groups, reference, random)
+                chosen = candidates[new[expectation.best(points[new])]]
+        self._proposed = chosen
+        return chosen
 
     def _candidate(
         self,
@@ -232,6 +245,9 @@ class _GaussianProcessSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        # Optuna asks here too if rounding puts a proposed value off its step.
+        if param_name in self._proposed:
+            return self._proposed[param_name]
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
 

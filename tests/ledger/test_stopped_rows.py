@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from ablate.ledger.extrapolation import Extrapolation
 from ablate.ledger.loaded import Mirror
 from ablate.ledger.record import Rung
+from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws
 from ablate.space.parse import parse_space
 from ablate.study.scores import Bound, violation
@@ -37,7 +38,8 @@ def test_the_median_change_is_added_rung_by_rung() -> None:
     assert known.expected(0) == (7, -7)
     assert known.expected(5) is None
     assert known.unfinished == [3, 4]
-    first, last = (np.var(one, ddof=1) for one in ([2, 3, 1, 3], [4, 4, 2]))
+    # Of the middle halves, 1.75 to 3 and 3 to 4, as a normal distribution has them.
+    first, last = ((width / 1.349) ** 2 for width in (1.25, 1.0))
     assert known.deviations(4) == pytest.approx([math.sqrt(last)] * 2)
     assert known.deviations(3) is not None
     assert known.deviations(3)[0] == pytest.approx(math.sqrt(first + last))  # type: ignore[index]
@@ -51,7 +53,7 @@ def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
         known.end(number, (0.9,))
     known.reach(2, 1, (0.2,))
     assert known.expected(2) == (0.2,)
-    assert known.deviations(2) == pytest.approx([np.std([0.1, 0.1, 0.2])])
+    assert known.deviations(2) == pytest.approx([0.05 / 1.349])
     known.end(2, (0.8,))
     known.reach(3, 1, (0.2,))
     assert known.expected(3) == pytest.approx((0.2 + 0.8,))
@@ -92,8 +94,9 @@ def shown(mirror: Mirror) -> list[tuple[TrialState, list[float] | None]]:
     return [(trial.state, trial.values) for trial in mirror._study.get_trials()]
 
 
-def uncertain(mirror: Mirror) -> list[bool]:
-    return ["deviations" in trial.user_attrs for trial in mirror._study.get_trials()]
+def shown_as(mirror: Mirror, key: str) -> list[int]:
+    """Numbers of the trials with this user attribute."""
+    return [one.number for one in mirror._study.get_trials() if one.user_attrs.get(key)]
 
 
 Kept = tuple[TrialState, list[float], Draws]
@@ -122,7 +125,8 @@ def test_a_row_that_reached_a_rung_is_shown_with_its_expected_values() -> None:
     assert [state for state, _ in shown(mirror)] == [COMPLETE] * 9 + [RUNNING]
     assert shown(mirror)[8][1] == pytest.approx([0.75, 1.5])
     stopped = [number for number, ((state, *_), _) in enumerate(kept) if state == PRUNED]
-    assert [number for number, one in enumerate(uncertain(mirror)) if one] == [*stopped, 8]
+    assert shown_as(mirror, "deviations") == [*stopped, 8]
+    assert shown_as(mirror, "running") == [8]
     for number, (_, _, draws) in enumerate(rows):
         x = draws.params["x"]
         assert shown(mirror)[number][1] == pytest.approx([x + 0.5, x * x + 1])
@@ -130,6 +134,7 @@ def test_a_row_that_reached_a_rung_is_shown_with_its_expected_values() -> None:
     mirror.end(8, TrialState.FAIL)
     mirror.end(9, COMPLETE, [0.1, 0.2])
     assert [one for one, _ in shown(mirror)][8:] == [TrialState.FAIL, COMPLETE]
+    assert shown_as(mirror, "failed") == [8]
     assert shown(mirror)[9][1] == [0.1, 0.2]
 
 
@@ -176,6 +181,65 @@ def test_a_gaussian_process_draws_conditional_parameters_by_its_model() -> None:
         mirror.end(number, COMPLETE, [gain, 1 - gain])
         near += [rate is not None and abs(rate - 0.9) < 0.1] if number >= 12 else []
     assert sum(near) >= 6  # by chance each is so with a probability of 0.1
+
+
+def test_a_collapsed_training_makes_no_expectation_less_certain() -> None:
+    random = np.random.default_rng(0)
+    deviations = []
+    for collapsed in (None, -1e6):
+        known = Extrapolation()
+        for number in range(30):
+            start = random.random()
+            known.reach(number, 1, (start,))
+            end = start - 0.3 + 0.02 * random.standard_normal()
+            if number < 15:
+                known.end(number, (collapsed if collapsed and number == 4 else end,))
+        found = known.deviations(20)
+        assert found is not None
+        deviations += found
+    assert deviations == pytest.approx([0.02, 0.02], abs=0.015)
+
+
+def drawn_and_run(space: dict[str, Any], value: Any, rows: int) -> list[tuple[dict[str, Any], Any]]:
+    """Rows of one objective one after another; without a value a row fails."""
+    study = study_of("gp", **space)
+    study = Study.model_validate({**study.model_dump(mode="json"), "objectives": [{"metric": "a"}]})
+    mirror, twins, found = mirror_of(study), Twins(study), []
+    for number in range(rows):
+        drawn = mirror.draw_new(number, twins, given=False)
+        result = value(drawn.params)
+        if drawn.twin is None:
+            twins.add(number, drawn.params, RUNNING)
+        state = TrialState.FAIL if result is None else COMPLETE
+        mirror.end(number, state, [] if result is None else [result])
+        if drawn.twin is None:
+            twins.end(number, state)
+        found.append((dict(drawn.params), result))
+    return found
+
+
+def test_a_gaussian_process_avoids_what_has_failed() -> None:
+    """The more the better, but for the most, which fails."""
+    space = {name: {"choice": list("abcd")} for name in "uvw"}
+
+    def value(params: dict[str, Any]) -> float | None:
+        total = sum("abcd".index(params[name]) for name in space)
+        return None if total == 9 else float(total)
+
+    found = drawn_and_run(space, value, 30)
+    assert sum(result is None for _, result in found) <= 2
+    assert max(result for _, result in found if result is not None) == 8
+
+
+def test_a_gaussian_process_proposes_the_steps_of_a_narrow_range() -> None:
+    space = {"x": {"float": [1000, 1000.001], "step": 1e-6}}
+    found = drawn_and_run(space, lambda params: params["x"] - 1000, 20)
+    assert all(result > 0.0009 for _, result in found[12:])
+
+
+def test_a_space_that_is_used_up_is_drawn_from_without_a_model() -> None:
+    found = drawn_and_run({"x": {"choice": [1, 2, 3]}}, lambda params: params["x"], 14)
+    assert {params["x"] for params, _ in found} == {1, 2, 3}
 
 
 def constrained(sampler: str) -> tuple[Study, tuple[Bound, ...]]:

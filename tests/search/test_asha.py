@@ -30,6 +30,15 @@ def test_below_the_factor_every_trial_continues() -> None:
     assert continuing([(0.1, 0.1), (0.9, 0.9), (0.5, 0.5)], 3) == {1}
 
 
+def test_an_infinite_value_is_the_largest() -> None:
+    """Of three metrics it ended the process, in moocore's ranks."""
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        gains = [*map(tuple, random.random((6, 3)))]
+        gains[1] = (gains[1][0], math.inf, gains[1][2])
+        assert 1 in continuing(gains, 2)
+
+
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_one_metric_is_its_order_and_equal_values_continue_together(factor: int) -> None:
     values = np.random.default_rng(factor).integers(0, 9, 30) / 10

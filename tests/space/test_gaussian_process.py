@@ -152,6 +152,14 @@ def test_what_is_only_expected_counts_by_how_far_it_may_be_off() -> None:
     assert found(5.0) > 0.9 > found(0.0) + 0.1
 
 
+def test_a_collapsed_training_changes_no_range() -> None:
+    """Nor what a point adds, where no reference point is given."""
+    points = drawn(40)
+    values = np.column_stack([additive(points), -additive(points) + 2 * points[:, 3]])
+    values[values[:, 0].argmin()] = -1e9
+    assert np.abs(expectation(values, points)._reference).max() < 100
+
+
 def test_a_row_that_was_stopped_is_on_no_front() -> None:
     """The best of what is only expected leaves nothing to add, if it is taken as known."""
     points, candidates = drawn(40), drawn(300, seed=3)
