@@ -21,8 +21,6 @@ _FEWEST = 3
 """Trials that reached both rungs; with fewer no change is added."""
 _MOST = 100
 """Of these trials, the first that are used, so that what is expected settles."""
-
-
 _LEAST = 1e-300
 """Variance of an expected value: only what is known has none."""
 

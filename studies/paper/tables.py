@@ -74,8 +74,7 @@ def all_arms(arms: Ablations) -> str:
             if arm != to
         ]
         parts.append(markdown([f"less {to}, points", *groups, "n"], rows))
-    left_out = [one for one in arms.info.marks if "left out" in one]
-    return "\n\n".join([*parts, *(f"- {one}" for one in (*left_out, *arms.info.failures))])
+    return "\n\n".join([*parts, *(f"- {one}" for one in arms.info.failures)])
 
 
 def by_type(arms: Ablations) -> str:
