@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from heapq import nsmallest
 from itertools import pairwise
 from operator import add
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ _FEWEST = 3
 """Trials that reached both rungs; with fewer no change is added."""
 _MOST = 100
 """Of these trials, the first that are used, so that what is expected settles."""
+_MIDDLE_HALF = 2 * NormalDist().inv_cdf(0.75)
+"""Width of the middle half of a standard normal distribution."""
 _LEAST = 1e-300
 """Variance of an expected value: only what is known has none."""
 
@@ -105,7 +108,7 @@ class Extrapolation:
 def _variance(values: Sequence[Values | np.ndarray]) -> np.ndarray:
     """Of normal values with the same middle half: one that collapsed changes nothing."""
     low, high = np.quantile(np.array(values), [0.25, 0.75], axis=0)
-    return np.asarray(((high - low) / 1.349) ** 2)
+    return np.asarray(((high - low) / _MIDDLE_HALF) ** 2)
 
 
 def _floats(values: np.ndarray) -> Values:

@@ -91,6 +91,7 @@ class SubsetDomain(Domain):
     """
 
     word: ClassVar[str] = "subset"
+    has_equal_draws: ClassVar[bool] = True
 
     names: tuple[str, ...]
 

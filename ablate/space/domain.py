@@ -19,6 +19,8 @@ class Domain(JsonData, ABC):
     """
 
     word: ClassVar[str]
+    has_equal_draws: ClassVar[bool] = False
+    """Whether several draws mean one value."""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -76,8 +78,15 @@ class RealDimension:
             return False
         if not self.low <= value <= self.high:
             return False
-        steps = (value - self.low) / self.step if self.step else 0.0
-        return math.isclose(steps, round(steps), abs_tol=1e-6)
+        return self.step is None or is_on_step(value, self.low, self.step)
+
+
+def is_on_step(value: float, low: float, step: float) -> bool:
+    """Whether a float is low + k * step, to a millionth of a step or as floats of its size can
+    be."""
+    steps = (value - low) / step
+    rounding = 4 * math.ulp(max(abs(value), abs(low))) / step
+    return abs(steps - round(steps)) <= max(1e-6, rounding)
 
 
 @dataclass(frozen=True)

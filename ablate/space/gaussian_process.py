@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import ndtri
-from scipy.stats import rankdata
+from scipy.stats import iqr, rankdata
 
 Array = NDArray[np.float64]
 
@@ -129,8 +129,7 @@ class Process:
 
 def _deviation(outputs: Array) -> float:
     """Standard deviation, as the middle half of the outputs has it if they are normal."""
-    low, high = np.quantile(outputs, [0.25, 0.75])
-    return float((high - low) / 1.349) or float(outputs.std()) or 1.0
+    return float(iqr(outputs, scale="normal")) or float(outputs.std()) or 1.0
 
 
 def _fit(parts: Array, targets: Array, added: Array) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ablate.errors import ParameterError
-from ablate.space.domain import Dimension, Domain, IntegerDimension, RealDimension
+from ablate.space.domain import Dimension, Domain, IntegerDimension, RealDimension, is_on_step
 from ablate.space.spec import LARGEST, Spec
 from ablate.study.document import show
 
@@ -41,7 +41,7 @@ def parse_interval(spec: Spec, word: str, *, whole: bool) -> Interval | None:
     if low is None or high is None or (step is None and spec.data.get("step") is not None):
         return None
     rule = _range_rule(low, high, ends, log=log, whole=whole)
-    rule = rule or _step_rule(low, high, step, log=log)
+    rule = rule or _step_rule(low, high, step, log=log, whole=whole)
     if rule:
         spec.refuse(rule, *(("step",) if rule.startswith("step") else (word,)))
         return None
@@ -73,7 +73,7 @@ def _width_rule(low: float, high: float, ends: list[Any], *, whole: bool) -> str
     return None
 
 
-def _step_rule(low: Any, high: Any, step: Any, *, log: bool) -> str | None:
+def _step_rule(low: Any, high: Any, step: Any, *, log: bool, whole: bool) -> str | None:
     if step is None:
         return None
     if log:
@@ -81,18 +81,19 @@ def _step_rule(low: Any, high: Any, step: Any, *, log: bool) -> str | None:
     if step <= 0:
         return f"step must be above 0, got {show(step)}. Raise it."
     if step > high - low:
-        return f"step must fit into [{low:g}, {high:g}], got {show(step)}. Lower it."
-    return _steps_rule(low, high, step)
+        return f"step must fit into [{low:.12g}, {high:.12g}], got {show(step)}. Lower it."
+    return _steps_rule(low, high, step, whole=whole)
 
 
-def _steps_rule(low: Any, high: Any, step: Any) -> str | None:
+def _steps_rule(low: Any, high: Any, step: Any, *, whole: bool) -> str | None:
     largest = max(high - low, abs(low), abs(high))
     if largest / step >= LARGEST / 2:
         return f"step must be larger than {largest:g} / 2**52, got {show(step)}. Raise it."
-    last = low + step * int((high - low) / step + 1e-9)
-    if abs(last - high) > 1e-9 * max(abs(high), step):
-        rule = f"step must lead from {low:g} to {high:g}, got {show(step)}"
-        return f"{rule}. End the range at {last:g} or change the step."
+    ends = (high - low) % step == 0 if whole else is_on_step(high, low, step)
+    if not ends:
+        last = low + step * math.floor((high - low) / step)
+        rule = f"step must lead from {low:.12g} to {high:.12g}, got {show(step)}"
+        return f"{rule}. End the range at {last:.12g} or change the step."
     return None
 
 

@@ -53,6 +53,7 @@ class SimplexDomain(Domain):
     """
 
     word: ClassVar[str] = "simplex"
+    has_equal_draws: ClassVar[bool] = True
 
     names: tuple[str, ...]
     of: str | None = None

@@ -48,6 +48,8 @@ CANDIDATES = 800
 
 _CHANGED = (0.1, 0.2, 0.4)
 """How likely a value of a good row is changed, in a candidate that is made of it."""
+_DIGITS = 9
+"""Of a coordinate: ratios lose some when they are made draws again."""
 _WIDTHS = (0.05, 0.15)
 """Deviations of a changed number, as shares of its range."""
 
@@ -110,10 +112,12 @@ class _Coordinates:
     """Raw draws as numbers: whether a dimension is active, and its value.
 
     A number is its place in its range, a choice one number for each of its values, scaled so that
-    two of them are 1 apart.  Where a dimension is not active its coordinates are 0.5.
+    two of them are 1 apart.  Where a dimension is not active its coordinates are 0.5.  Draws that
+    mean the same point have the same coordinates.
     """
 
     def __init__(self, space: Space) -> None:
+        self._space = space
         self.dimensions = space.dimensions
         self._counts = [
             len(one.choices) if isinstance(one, CategoricalDimension) else 1
@@ -124,7 +128,8 @@ class _Coordinates:
 
     def of(self, draws: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """`[draws, coordinates]`."""
-        return np.array([self._one(raw) for raw in draws]).reshape(len(draws), len(self.groups))
+        points = np.array([self._one(self._space.canonical(raw)) for raw in draws])
+        return points.reshape(len(draws), len(self.groups)).round(_DIGITS) + 0.0  # no -0.0
 
     def _one(self, raw: Mapping[str, Any]) -> list[float]:
         found: list[float] = []

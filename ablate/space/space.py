@@ -148,6 +148,26 @@ class Space:
 
         return dict(self.draw(ask).values)
 
+    def canonical(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """One set of draws for all that mean the same; ratios up to rounding.
+
+        Args:
+            raw: by the names of `dimensions`, each as drawn.  A parameter that is not drawn wholly,
+                in a trial that was interrupted, is left out, and what depends on it.
+        """
+        found, values = dict[str, Any](), dict[str, Any]()
+        for parameter in self.parameters:
+            key, domain = parameter.key, parameter.domain
+            names = [dimension.name for dimension in domain.dimensions(key)]
+            if not self.is_active(parameter, values) or not all(name in raw for name in names):
+                continue
+            values[key] = domain.resolve(key, raw, values)
+            if domain.has_equal_draws:
+                found |= domain.encode(key, values[key], values)
+            else:
+                found |= {name: raw[name] for name in names}
+        return found
+
     def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Raw draws for these values, the inverse of `resolve` (a mix is scaled to sum 1).
 

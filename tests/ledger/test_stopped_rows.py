@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from ablate.ledger.tables import Draws
 from ablate.space.parse import parse_space
 from ablate.study.scores import Bound, violation
 from ablate.study.settings import Study
+
+MIDDLE_HALF = 2 * NormalDist().inv_cdf(0.75)
+"""Its width, of a standard normal distribution."""
 
 COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
 
@@ -39,7 +43,7 @@ def test_the_median_change_is_added_rung_by_rung() -> None:
     assert known.expected(5) is None
     assert known.unfinished == [3, 4]
     # Of the middle halves, 1.75 to 3 and 3 to 4, as a normal distribution has them.
-    first, last = ((width / 1.349) ** 2 for width in (1.25, 1.0))
+    first, last = ((width / MIDDLE_HALF) ** 2 for width in (1.25, 1.0))
     assert known.deviations(4) == pytest.approx([math.sqrt(last)] * 2)
     assert known.deviations(3) is not None
     assert known.deviations(3)[0] == pytest.approx(math.sqrt(first + last))  # type: ignore[index]
@@ -53,7 +57,7 @@ def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
         known.end(number, (0.9,))
     known.reach(2, 1, (0.2,))
     assert known.expected(2) == (0.2,)
-    assert known.deviations(2) == pytest.approx([0.05 / 1.349])
+    assert known.deviations(2) == pytest.approx([0.05 / MIDDLE_HALF])
     known.end(2, (0.8,))
     known.reach(3, 1, (0.2,))
     assert known.expected(3) == pytest.approx((0.2 + 0.8,))

@@ -60,6 +60,7 @@ def test_draws_and_values_give_back_each_other(whole: Space, data: st.DataObject
     values = whole.resolve(raw)
     encoded = whole.encode(values)
     assert_close(whole.resolve(encoded), values)
+    assert whole.canonical(raw) == encoded
     assert set(encoded) <= set(raw)
 
 

@@ -107,6 +107,11 @@ Problems = Callable[..., list[str]]
             "1:42: finetune.batch_size: step must lead from 2 to 9, got 3. End the range at 8 or",
         ),
         (
+            "finetune.batch_size: {int: [3000000000, 3000000005], step: 3}",
+            "1:60: finetune.batch_size: step must lead from 3000000000 to 3000000005, got 3. End "
+            "the range at 3000000003 or change the step.",
+        ),
+        (
             "finetune.batch_size: {int: [2, 9], step: 0.5}",
             "1:42: finetune.batch_size: step must be a whole number, got 0.5. Write a whole",
         ),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import warnings
+from itertools import product
 from typing import Any
 
 import optuna
@@ -14,8 +15,8 @@ from optuna.storages import InMemoryStorage
 
 from ablate.errors import ParameterError
 from ablate.space import SAMPLERS
-from ablate.space.choices import ChoiceDomain
-from ablate.space.interval import IntDomain
+from ablate.space.choices import ChoiceDomain, SubsetDomain
+from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Parameter, Space
 from ablate.study.seeds import Params
@@ -116,6 +117,38 @@ def test_a_model_proposes_no_point_that_was_run() -> None:
         number, _ = ask(study, space, "random")
         study.tell(number, [-point["a"], point["a"]])
     assert ask(study, space, "gp")[1].raw == points[-1]
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        FloatDomain(1e6, 1e6 + 1, step=1e-5),
+        FloatDomain(1e5, 100000.001, step=1e-6),
+        FloatDomain(1e9, 1e9 + 2, step=0.5),
+        FloatDomain(-0.3, 0.3, step=0.1),
+        IntDomain(3_000_000_000, 3_000_000_006, step=3),
+    ],
+    ids=str,
+)
+def test_steps_that_floats_can_hardly_hold(interval: FloatDomain | IntDomain) -> None:
+    space = Space((Parameter("x", interval),))
+    for params in run(new_study(), space, "gp", AT_RANDOM + 3):
+        assert space.resolve(params.raw) == params.values
+
+
+def test_draws_that_mean_a_point_that_was_run_are_not_proposed() -> None:
+    names = ("a", "b", "c", "d")
+    space = Space((Parameter("layers", SubsetDomain(names)),))
+    keys = [f"layers[{name}]" for name in names]
+    points = [dict(zip(keys, drawn, strict=True)) for drawn in product((False, True), repeat=4)]
+    study = new_study()
+    left_out, none, *others = points[1], points[0], *points[2:]  # the first two mean ["d"]
+    for point in [none, *others[:-1]]:  # all layers are worst
+        study.enqueue_trial(point)
+        number, _ = ask(study, space, "random")
+        study.tell(number, [-sum(point.values()), sum(point.values())])
+    assert space.resolve(left_out) == space.resolve(none)
+    assert ask(study, space, "gp")[1].raw == others[-1]
 
 
 def test_an_enqueued_point_is_drawn_as_it_was_written(whole: Space) -> None:
