@@ -16,6 +16,7 @@ import torch
 
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
+from ablate.errors.device import within_memory
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import ValidationSettings
 
@@ -97,8 +98,17 @@ class Split:
         return self
 
     def place(self, device: str) -> PlacedSplit:
-        """All bytes on the device at once."""
-        return PlacedSplit(self.images.to(device), self.labels.to(device))
+        """All bytes on the device at once.
+
+        Raises:
+            OutOfMemoryError: if they do not fit.
+        """
+        with within_memory(
+            f"dataset.loading: {len(self):,} images must fit into the memory of the device, ran "
+            "out of memory. Write dataset.loading: streamed (an image_folder), or run fewer trials "
+            "on a GPU (run.gpus_per_trial)."
+        ):
+            return PlacedSplit(self.images.to(device), self.labels.to(device))
 
 
 def send(host: torch.Tensor, device: torch.device | str) -> torch.Tensor:

@@ -8,13 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
-from ablate.errors import AblateError, ParameterError
-
-
-class OutOfMemoryError(AblateError):
-    """A training step needs more memory than there is."""
+from ablate.errors import ParameterError
+from ablate.errors.device import within_memory
 
 
 @contextmanager
@@ -29,8 +24,14 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
         OutOfMemoryError: saying what to lower.
         ParameterError: if batch norm has one value a channel.
     """
+    rule = (
+        "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
+        f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
+        "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
+    )
     try:
-        yield
+        with within_memory(rule):
+            yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -39,18 +40,3 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
             f"{batch_size} for images this small. Raise it, lower finetune.accumulation_steps, or "
             "write finetune.batch_norm: frozen."
         ) from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_memory(error):
-            raise
-        raise OutOfMemoryError(
-            "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
-            f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
-            "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
-        ) from error
-
-
-def _is_memory(error: Exception) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # A CPU's allocator raises a plain RuntimeError.
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -52,7 +52,10 @@ class Forward:
         self._student = model
         self._is_probed = not environment.compile
         if environment.compile:
-            self._student = torch.compile(model, mode=environment.compile)  # type: ignore[assignment]
+            # As in a new process: after a few variants torch would go on without compiling, after
+            # two sizes of batches for any size.
+            torch.compiler.reset()
+            self._student = torch.compile(model, mode=environment.compile, dynamic=False)  # type: ignore[assignment]
         self._taps(model)  # an unknown layer is reported now, not in the first step
         self.prepare()
 

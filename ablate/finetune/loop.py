@@ -139,7 +139,9 @@ class Finetuning:
         self._teachers = self._make_teachers()
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
-        self._optimizer = build_optimizer(self._student, settings, tune.layer_decay)
+        self._optimizer = build_optimizer(
+            self._student, settings, tune.layer_decay, skips=environment.precision == "fp16"
+        )
         self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
         decay = settings.ema_decay
         self._average = None if decay is None else average_weights(self._student, decay)

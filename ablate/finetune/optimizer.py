@@ -30,7 +30,7 @@ from ablate.study.settings import TrainingSettings
 
 
 def build_optimizer(
-    model: nn.Module, settings: TrainingSettings, layer_decay: float = 1.0
+    model: nn.Module, settings: TrainingSettings, layer_decay: float = 1.0, *, skips: bool = False
 ) -> torch.optim.Optimizer:
     """The optimiser that the settings name; weight decay on matrices and filters alone.
 
@@ -43,6 +43,8 @@ def build_optimizer(
             momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.
         layer_decay: see `rate_factors`; kept as `rate_factor` of each group, for
             `set_learning_rate`.
+        skips: whether steps may be left out, because a gradient was infinite.  A fused SGD that
+            leaves out its first step would go on with a momentum that was never written.
     """
     left = undecayed(model)
     factors = rate_factors(model, layer_decay)
@@ -65,7 +67,7 @@ def build_optimizer(
         momentum=settings.momentum,
         weight_decay=decay,
         nesterov=settings.momentum > 0,
-        fused=True,
+        fused=not skips,
     )
 
 

@@ -8,11 +8,14 @@ import platform
 import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.errors import ResourceError
 from ablate.study.json_data import JsonData
 from ablate.study.provenance import usable_cores
+
+if TYPE_CHECKING:
+    from ablate.study.settings import RunSettings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
@@ -59,6 +62,8 @@ class Environment(JsonData):
         torch.backends.cudnn.deterministic = same_bits
         # fp32 by name is fp32 in convolutions too, which PyTorch rounds to TF32 otherwise.
         torch.backends.cudnn.allow_tf32 = self.precision != "fp32"
+        # Some images of containers round matrices too; distortions and losses are fp32 throughout.
+        torch.backends.cuda.matmul.allow_tf32 = False
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The block in which a forward pass runs in this precision."""
@@ -104,6 +109,29 @@ def resolve_environment(
         )
     name = _name_device(device)
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)
+
+
+def environment_of(run: RunSettings) -> Environment:
+    """The environment of a study's trials on this machine: the CPU with `gpus_per_trial: 0`, a GPU
+    with a number above 0, and with `auto` a GPU if torch sees one.
+
+    Raises:
+        ResourceError: if torch sees no GPU where one is asked for, or fp16 on a CPU.
+    """
+    gpus = run.gpus_per_trial
+    found = resolve_environment(
+        run.precision,
+        threads=run.cpus_per_trial,
+        device="cpu" if gpus == 0 else None,
+        compile_mode=run.compile,
+    )
+    if gpus != "auto" and gpus > 0 and found.device == "cpu":
+        raise ResourceError(
+            f"run.gpus_per_trial: needs a torch that sees the GPU, got torch {found.torch}, which "
+            f"sees none of {gpus:g}. Install a torch that matches the GPU driver, or set "
+            "run.gpus_per_trial: 0."
+        )
+    return found
 
 
 def preparation_cores() -> int:

@@ -149,11 +149,12 @@ class Probed:
     gives_probabilities: bool
 
 
-def probe(subject: Subject, shape: Sequence[int]) -> Probed:
+def probe(subject: Subject, shape: Sequence[int], device: str = "cpu") -> Probed:
     """Run the network on a few random images, so that problems are reported before the work.
 
     Args:
         shape: channel, height, width of the images.
+        device: where it will run; the network is moved there.
 
     Raises:
         ParameterError: if it does not accept them, does not return logits of the right width, or
@@ -163,9 +164,8 @@ def probe(subject: Subject, shape: Sequence[int]) -> Probed:
     images = torch.rand(_PROBED, *shape, generator=generator)
     # Of different brightness, to detect a batch norm in training mode.
     images *= torch.linspace(1, 0.2, _PROBED).view(-1, 1, 1, 1)
-    weight = next(subject.model.parameters(), torch.empty(0))
-    images = images.to(weight.device)
-    subject.model.to(weight.device)  # a .pt2 file is where it will run, what is put before it not
+    images = images.to(device)
+    subject.model.to(device)
     with kept_mode(subject.model), torch.inference_mode():
         subject.model.eval()
         logits = _show(subject, images)

@@ -16,6 +16,7 @@ from torch import nn
 from ablate.data.dataset import Split, draw_stratified
 from ablate.distortion.shapes import ByteImages, Labels, Logits
 from ablate.errors import NotFiniteError
+from ablate.errors.device import within_memory
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
 from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm, shuffled
@@ -168,6 +169,7 @@ def score_set(
 
     Raises:
         NotFiniteError: if a logit is NaN or infinite; the message names the copies.
+        OutOfMemoryError: if a batch does not fit into memory.
         DataError: if an image cannot be read.
         ParameterError: if batch norm cannot be adapted.
     """
@@ -250,7 +252,12 @@ class _Reader:
         every = labels.to(device).repeat(copies)
         right, among, sure, finite = [], [], [], []
         start = 0
-        with torch.inference_mode(), self._environment.autocast():
+        memory = within_memory(
+            f"{self._where}: a batch of images must fit into memory, ran out of memory. Give it "
+            "more (run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller "
+            "batches (`ablate evaluate --batch-size`)."
+        )
+        with memory, torch.inference_mode(), self._environment.autocast():
             for batch in _batches(blocks, device, self._batch_size):
                 floats = batch.to(device).float() / 255
                 logits = self._model(floats.contiguous(memory_format=torch.channels_last)).float()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class RayExecutor:
         self._started = not ray.is_initialized()
         self._alone = address is None
         self._agreed: Agreed | None = None
+        self._environment: Mapping[str, Any] = {}
         self._output = RayOutput()
         try:
             if self._started:
@@ -102,6 +104,11 @@ class RayExecutor:
             InfrastructureError: if a node is lost meanwhile.
         """
         self._output.keep_in(Path(job.folder))
+        prepared = self._prepare(job, on_step)
+        self._environment = prepared.environment
+        return prepared
+
+    def _prepare(self, job: Job, on_step: OnStep) -> Prepared:
         cpus, gpus = self._resources["cpu"], self._resources["gpu"]
         nodes = fitting_nodes(cpus, gpus)
         if self._alone and len(nodes) == 1:
@@ -134,7 +141,7 @@ class RayExecutor:
                 with HeadWatch(dispatcher):
                     tune.run(
                         tune.with_resources(RowTrainable, self._resources),
-                        config={"shared": Shared(job, self._agreed)},
+                        config={"shared": Shared(job, self._environment, self._agreed)},
                         search_alg=searcher,
                         scheduler=FirstComeScheduler(searcher),
                         stop=ReportStopper(searcher),

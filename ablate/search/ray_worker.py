@@ -6,6 +6,7 @@ Apart from the executor, because every worker imports it: it loads neither Optun
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ray.tune import Trainable
 
 from ablate.errors import AblateError
 from ablate.ledger.record import Row
-from ablate.search.cluster.nodes import Agreed, SentJob, join, keep_weights
+from ablate.search.cluster.nodes import Agreed, SentJob, check_worker, join, keep_weights
 from ablate.trial.task import Job, Report, weights_file
 from ablate.trial.worker import Worker
 
@@ -22,14 +23,19 @@ os.environ.update(RAY_CHDIR_TO_TRIAL_DIR="0", PL_DISABLE_FORK="1")
 
 
 class Shared:
-    """Data for all workers of a run, sent once; Tune copies it into each trial's config."""
+    """Data for all workers of a run, sent once; Tune copies it into each trial's config.
 
-    def __init__(self, job: Job, agreed: Agreed | None) -> None:
-        self._reference = ray.put((SentJob.of(job), agreed))
+    Args:
+        environment: that the trials were prepared in.
+        agreed: None if there is one node, which is this one.
+    """
 
-    def get(self) -> tuple[Job, Agreed | None]:
-        sent, agreed = ray.get(self._reference)
-        return sent.take(), agreed
+    def __init__(self, job: Job, environment: Mapping[str, Any], agreed: Agreed | None) -> None:
+        self._reference = ray.put((SentJob.of(job), environment, agreed))
+
+    def get(self) -> tuple[Job, Mapping[str, Any], Agreed | None]:
+        sent, environment, agreed = ray.get(self._reference)
+        return sent.take(), environment, agreed
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Shared:
         return self
@@ -43,16 +49,17 @@ class RowTrainable(Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         show_devices()
-        self._job, self._agreed = config["shared"].get()
+        self._job, environment, self._agreed = config["shared"].get()
         self._worker = Worker(self._job)
         self._apart = False
         self._refused = ""
-        if self._agreed is not None:
-            try:
+        try:
+            if self._agreed is not None:
                 self._apart, told = join(self._job, self._agreed)
                 self._worker.note(told)
-            except AblateError as error:
-                self._refused = str(error)
+            check_worker(self._job, environment)
+        except AblateError as error:
+            self._refused = str(error)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002 (Tune's)
         return True  # the next row starts like the first one

@@ -8,6 +8,7 @@ drive.
 from __future__ import annotations
 
 import functools
+import re
 import signal
 import threading
 import time
@@ -283,8 +284,8 @@ def _shrink(trial: Any) -> None:
 def _reason(text: str) -> str:
     """One line of Tune's error message: the last of a traceback, else the message."""
     lines = [line for line in text.splitlines()[1:] if line.strip()]
-    if any("Traceback" in line for line in lines):
-        return lines[-1].strip()[:300]
+    if any("Traceback" in line or "ray::" in line for line in lines):
+        return re.sub(r"^ablate\.[\w.]+: ", "", lines[-1].strip())[:300]
     return " ".join(line.strip() for line in lines if not line.startswith("\t"))[:300]
 
 

@@ -186,6 +186,15 @@ def _gpus(study: Study) -> Rules:
         yield ("run", "gpus_per_trial"), f"{rule}. Write 1; other trials use the other GPUs."
 
 
+def _graphs(study: Study) -> Rules:
+    for section in ("baseline", "finetune"):
+        parts = getattr(study, section).accumulation_steps
+        if study.run.compile == "reduce-overhead" and parts > 1:
+            rule = f"must not be reduce-overhead with {section}.accumulation_steps {parts}: the"
+            fix = "Write compile: default, or accumulation_steps: 1."
+            yield ("run", "compile"), f"{rule} parts would overwrite each other's gradients. {fix}"
+
+
 def _copies(study: Study) -> Rules:
     augment = study.augment
     is_searched = {"augment.method", "augment.copies"} & searched(study.space)
@@ -340,6 +349,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("run.gpus_per_trial", "trainable"), _gpus),
+    (("run.compile", "baseline.accumulation_steps", "finetune.accumulation_steps"), _graphs),
     (("objectives", "finetune.interpolation", "answer", "ablation"), _interpolation),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),

@@ -26,7 +26,7 @@ from ablate.finetune.loop import EpochReport
 from ablate.finetune.loss.fma import check_layers
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
-from ablate.model.environment import DeviceKind, Environment, resolve_environment
+from ablate.model.environment import Environment, environment_of
 from ablate.model.modes import adaptable_norms
 from ablate.model.taps import layer_names
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
@@ -95,20 +95,15 @@ class Workbench:
             baseline_threads: of torch while the baseline is trained; None: those of a trial.
             fresh: make a new one, because the data on disk may have changed.
 
-        Its environment follows the study's `run` section; with `gpus_per_trial: 0` it is the CPU.
+        Its environment follows the study's `run` section.
+
+        Raises:
+            ResourceError: if torch sees no GPU where one is asked for.
         """
         key = (study.model_dump_json(), base, cache, baseline_threads)
         kept = None if fresh else cls._kept.pop(key, None)
         if kept is None:
-            run = study.run
-            device: DeviceKind | None = "cpu" if run.gpus_per_trial == 0 else None
-            environment = resolve_environment(
-                run.precision,
-                threads=run.cpus_per_trial,
-                device=device,
-                compile_mode=run.compile,
-            )
-            kept = cls(study, base, cache, environment, baseline_threads)
+            kept = cls(study, base, cache, environment_of(study.run), baseline_threads)
         cls._kept[key] = kept
         while len(cls._kept) > _KEPT:
             cls._kept.popitem(last=False)

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import ValidationError
-
-from ablate.errors import (
-    AblateError,
-    InfrastructureError,
-    NotFiniteError,
-    ParameterError,
-    UsageError,
-)
+from ablate.errors import InfrastructureError, ParameterError, UsageError
 from ablate.files.damage import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
-from ablate.ledger.record import Failure, Row
+from ablate.ledger.record import Row
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.scores import AnyScores
 from ablate.trial.function import (
@@ -39,6 +32,7 @@ from ablate.trial.function import (
     trainable_digest,
 )
 from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
+from ablate.trial.reason import failed
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
 
 if TYPE_CHECKING:
@@ -112,7 +106,8 @@ class Worker:
     """Runs the rows of one job.
 
     Errors of a trial become a `Report` with a failure, and errors of disk or cache a report that
-    the attempt is lost; neither ends the worker.
+    the attempt is lost; neither ends the worker.  A GPU that this process cannot use any more does:
+    `step` raises `InfrastructureError`, and another process goes on with the row.
 
     Args:
         exits: guards the driver's process against `os._exit`, if the worker runs in it.
@@ -177,7 +172,7 @@ class Worker:
         with self._output, heard_damage() as damage:
             report = self._guarded_step(self._row)
             if self._exits is not None and self._exits.call is not None:
-                report = _failed(self._exits.call)  # in a thread of the trial's, perhaps
+                report = failed(self._exits.call)  # in a thread of the trial's, perhaps
             if report.done:
                 self._give_up()
         place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
@@ -199,20 +194,22 @@ class Worker:
             self._stuck = self._trial.close()
             if self._stuck:
                 self._thread = None  # what will not end keeps it
+            is_done = self._trial.done
             self._trial = None
+            free_memory(cycles=not is_done)
         self._output.end()
 
     def _guarded_step(self, row: Row) -> Report:
         try:
             return self._step(row)
         except FunctionRaised as error:
-            return _failed(error.__cause__ or error)
+            return failed(error.__cause__ or error)
         except ParameterError as error:
-            return _failed(error)
+            return failed(error)
         except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's
             return Report(lost=str(error))
         except (Exception, ProcessExit) as error:
-            return _failed(error)
+            return failed(error)
 
     def _step(self, row: Row) -> Report:
         if self._stuck:
@@ -332,39 +329,6 @@ class Worker:
 _BEGINNING = {"first_epoch": 0, "first_step": 0, "first_seconds": 0.0}
 
 
-def _failed(error: BaseException) -> Report:
-    try:
-        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
-    except Exception:  # its own text cannot be made
-        text = ""
-    return Report(failure=asdict(Failure(_kind(error), _reason(error), text)))
-
-
-def _kind(error: BaseException) -> Any:
-    if isinstance(error, NotFiniteError):
-        return "not_finite"
-    name = type(error).__name__
-    return "out_of_memory" if name in ("OutOfMemoryError", "MemoryError") else "raised"
-
-
-_REASON_CHARACTERS, _TRACEBACK_CHARACTERS = 1_000, 20_000
-_TOO_LARGE = "Lower finetune.batch_size, or raise run.gpu_memory_fraction."
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, ValidationError):  # its text has a line for each key
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
-    try:
-        text = str(error).strip()[:_REASON_CHARACTERS]
-    except Exception:
-        text = ""
-    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-    if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
-        return f"{reason.rstrip('.')}. {_TOO_LARGE}"
-    return reason
-
-
 # -- Where an attempt runs, and what it takes there ----------------------------------------
 
 
@@ -387,6 +351,23 @@ def reset_gpu_peak() -> None:
     """Reset the GPU memory peak of an earlier trial."""
     for torch, device in _gpus_in_use():
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def free_memory(*, cycles: bool) -> None:
+    """Free what the last trial has left.
+
+    Args:
+        cycles: whether objects may refer to each other: a training that fails within an epoch
+            would keep its network, data and GPU memory for some time.
+
+    torch also keeps freed blocks of a GPU for its process, where a trial that shares the GPU cannot
+    have them.
+    """
+    if cycles:
+        gc.collect()
+    for torch, _ in _gpus_in_use()[:1]:
+        with suppress(RuntimeError):  # of a GPU that is lost
+            torch.cuda.empty_cache()
 
 
 @cache

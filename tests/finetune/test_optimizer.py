@@ -156,6 +156,12 @@ def test_nesterov_by_hand() -> None:
         assert model.weight.item() == pytest.approx(expected)
 
 
+def test_a_step_that_was_left_out_writes_no_momentum() -> None:
+    model, settings = nn.Linear(1, 1, bias=False), TrainingSettings(momentum=0.5)
+    fused, skipping = (build_optimizer(model, settings, skips=one) for one in (False, True))
+    assert [one.param_groups[0]["fused"] for one in (fused, skipping)] == [True, False]
+
+
 def test_no_momentum_is_plain_sgd() -> None:
     model = nn.Linear(1, 1, bias=False)
     settings = TrainingSettings(momentum=0.0, weight_decay=0.0, learning_rate=0.5)

@@ -20,8 +20,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ablate.data.dataset import Split
 from ablate.errors import ParameterError
+from ablate.errors.device import OutOfMemoryError
 from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.failures import OutOfMemoryError, explained_failures
+from ablate.finetune.failures import explained_failures
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.objective import build_loss
@@ -456,7 +457,7 @@ def count(graph, _inputs):
     return graph.forward
 
 compiled = torch.compile
-torch.compile = lambda model, mode: compiled(model, backend=count)
+torch.compile = lambda model, mode, dynamic: compiled(model, backend=count, dynamic=dynamic)
 
 def show(loss, **settings):
     loss = {"fma": {"layers": ["block", "block.1"]}, **loss}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.errors import ResourceError
+from ablate.errors import InfrastructureError, ResourceError
 
 Write = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,6 +94,41 @@ def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: s
         ResourceError, match=r"run\.gpus_per_trial: must be at most the GPUs .* got 1"
     ):
         ablate.launch(file, executor=executor)
+
+
+LOST_GPU_LOOP = """
+import os
+from pathlib import Path
+
+def train(context):
+    if context.number == 1 and not os.path.exists("was-lost"):
+        Path("was-lost").touch()
+        raise RuntimeError(
+            "CUDA error: an illegal memory access was encountered\\nCUDA kernel errors might be "
+            "asynchronously reported at some other API call."
+        )
+    context.report(1, {"a": float(os.getpid()), "b": 1.0})
+"""
+
+
+def test_a_process_that_has_lost_its_gpu_takes_no_other_trial(
+    write_own: Write, executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_own(f"lost_gpu_{executor}", LOST_GPU_LOOP, run={"parallel": 1})
+    monkeypatch.chdir(file.parent)
+    said = "GPU: must answer, got RuntimeError: CUDA error: an illegal memory access was encountere"
+    if executor == "inline":  # this process is the one that has lost it
+        with pytest.raises(InfrastructureError, match=re.escape(said)):
+            ablate.launch(file, executor=executor)
+        record = ablate.resume(file, executor=executor)
+    else:
+        record = ablate.launch(file, executor=executor)
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+    first, again, last = record.rows
+    assert again.attempt == 2
+    if executor == "ray":
+        assert again.attempts[0].reason.startswith(said)
+        assert first.values[0] != again.values[0] == last.values[0]  # type: ignore[index]
 
 
 def test_nothing_that_ray_pickles_holds_the_ledger() -> None:

@@ -38,6 +38,12 @@ Problems = Callable[..., list[str]]
             "got 2. Write 1; other trials use the other GPUs.",
         ),
         (
+            "run: {compile: reduce-overhead}\nfinetune: {accumulation_steps: 2}",
+            "5:16: run.compile: must not be reduce-overhead with finetune.accumulation_steps 2: "
+            "the parts would overwrite each other's gradients. Write compile: default, or "
+            "accumulation_steps: 1.",
+        ),
+        (
             "baseline: {epochs: 1.5}",
             "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, such as "
             "4.",

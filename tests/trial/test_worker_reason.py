@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from ablate.errors import InfrastructureError
 from ablate.study.settings import BudgetSettings
-from ablate.trial.worker import _kind, _reason
+from ablate.trial.reason import _kind, _reason, failed
 
 
 def test_values_that_a_section_refuses() -> None:
@@ -24,6 +25,44 @@ def test_values_that_a_section_refuses() -> None:
 )
 def test_anything_else(error: Exception, reason: str) -> None:
     assert _reason(error) == reason
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_memory_of_a_gpu_runs_out_under_many_names(text: str) -> None:
+    assert failed(RuntimeError(text)).failure["kind"] == "out_of_memory"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: device-side assert triggered\nCUDA kernel errors might be",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "No CUDA GPUs are available",
+    ],
+)
+def test_a_lost_gpu_is_not_the_trials_fault(text: str) -> None:
+    with pytest.raises(InfrastructureError) as caught:
+        failed(RuntimeError(text))
+    assert str(caught.value) == (
+        f"GPU: must answer, got RuntimeError: {text.splitlines()[0]}. Its process ends; the trial "
+        "goes on in another one, without Ray after `ablate resume`."
+    )
+
+
+def test_words_of_others_are_no_lost_gpu() -> None:
+    class OddError(RuntimeError):
+        def __str__(self) -> str:
+            raise ValueError
+
+    for error in (ValueError("CUDA error"), OddError(), RuntimeError("CUDNN_STATUS_BAD_PARAM")):
+        assert failed(error).failure["kind"] == "raised"  # type: ignore[index]
 
 
 def test_memory_that_ran_out_says_what_to_change() -> None:

@@ -79,6 +79,8 @@ def estimate_text(info: DryRun) -> str:
         f"total: {duration_text(info.seconds)} plus the baseline, {info.gpu_hours:.2f} GPU "
         f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
     )
+    if 0 < info.gpus_per_trial < 1:
+        lines.append("note: timed alone; trials that share a GPU slow each other down")
     return "\n".join(lines)
 
 

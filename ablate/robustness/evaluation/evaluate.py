@@ -194,7 +194,7 @@ def evaluate(
             may_have_more=not found.are_named,
         )
         environment.apply()
-        probed = [probe(subject, shape) for shape in found.shapes]
+        probed = [probe(subject, shape, environment.device) for shape in found.shapes]
         marks: tuple[str, ...] = (
             (_PROBABILITIES,) if any(one.gives_probabilities for one in probed) else ()
         )

@@ -196,8 +196,8 @@ def refuse_other_environment(first: Mapping[str, Any], here: Mapping[str, Any]) 
     ]
     if different:
         raise FingerprintError(
-            f"environment: must match the other nodes, got {'; '.join(different)}. Scores would "
-            "differ between nodes: set run.precision, or remove the node."
+            f"environment: must match that of the preparation, got {'; '.join(different)}. Scores "
+            "would differ: set run.precision, or remove the node or GPU that differs."
         )
 
 

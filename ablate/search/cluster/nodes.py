@@ -19,7 +19,6 @@ from ablate.errors import (
     AblateError,
     DataError,
     FingerprintError,
-    ResourceError,
     UsageError,
 )
 from ablate.files.damage import heard_damage
@@ -179,7 +178,6 @@ def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: On
 
 def _prepare(sent: SentJob, *, on_step: OnStep) -> Prepared:
     job = sent.take()
-    _check_gpu(job)
     return Worker(job).prepare(on_step, cores=job.free_cores)
 
 
@@ -203,7 +201,6 @@ def prepare_like(
         DataError, FingerprintError, UsageError: what differs.
     """
     job = sent.take()
-    _check_gpu(job)
     damage: Sequence[str] = ()
     if baseline[0] is not None:
         refuse_other_environment(prepared.environment, _workbench(job).environment.to_json())
@@ -250,25 +247,23 @@ def _prepare_first(sent: SentJob, *, on_step: OnStep) -> tuple[Prepared, Baselin
     return prepared, read_baseline(_workbench(job).baseline.path.parent)
 
 
+def check_worker(job: Job, environment: Mapping[str, Any]) -> None:
+    """Compare this process with what the trials were prepared in: it may have got another GPU, or
+    one that torch does not see.
+
+    Raises:
+        FingerprintError, ResourceError: if its scores would be others.
+    """
+    if job.study.trainable is None:
+        refuse_other_environment(environment, _workbench(job).environment.to_json())
+
+
 def _workbench(job: Job) -> Any:
     from ablate.trial.workbench import Workbench
 
     return Workbench.get(
         job.study, Path(job.base), Path(job.cache), baseline_threads=job.baseline_threads
     )
-
-
-def _check_gpu(job: Job) -> None:
-    """Refuse a GPU that Ray assigns and torch does not see; otherwise the CPU would be used."""
-    study = job.study
-    if study.trainable is None and study.run.gpus_per_trial:
-        environment = _workbench(job).environment
-        if environment.device == "cpu":
-            raise ResourceError(
-                f"run.gpus_per_trial: needs a torch that sees the GPU, got torch "
-                f"{environment.torch}, which sees none of {study.run.gpus_per_trial:g}. "
-                "Install a torch that matches the GPU driver, or set run.gpus_per_trial: 0."
-            )
 
 
 def _check_folders(job: Job, nodes: Sequence[Node], token: str) -> frozenset[str]:

@@ -1,0 +1,71 @@
+"""What torch says of memory that ran out, and of a GPU that its process cannot use any more.
+
+By names and words: a worker that runs a training loop without torch does not load it for this, and
+torch raises many of these as plain `RuntimeError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ablate.errors import AblateError
+
+_MEMORY = (
+    "can't allocate memory",  # the CPU's allocator
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUDA out of memory",
+    "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
+)
+_LOST = (
+    "CUDA error",
+    "CUDA unknown error",
+    "CUDNN_STATUS_EXECUTION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+    "CUDNN_STATUS_MAPPING_ERROR",
+    "No CUDA GPUs are available",
+    "CUDA driver initialization failed",
+)
+
+
+class OutOfMemoryError(AblateError):
+    """Training or scoring needs more memory than there is."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, of the CPU or of a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return _says(error, _MEMORY)
+
+
+def is_lost_gpu(error: BaseException) -> bool:
+    """Whether no later call of this process will reach the GPU: an illegal access, a hardware
+    fault and a failed assertion on the device end the process's CUDA context."""
+    return _says(error, _LOST) and not is_out_of_memory(error)
+
+
+def _says(error: BaseException, words: Iterable[str]) -> bool:
+    if not isinstance(error, RuntimeError):
+        return False
+    try:
+        text = str(error)
+    except Exception:  # a text of the user's own that cannot be made
+        return False
+    return any(word in text for word in words)
+
+
+@contextmanager
+def within_memory(rule: str) -> Iterator[None]:
+    """Turn what is raised for want of memory into one line.
+
+    Raises:
+        OutOfMemoryError: with this text.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(rule) from error
