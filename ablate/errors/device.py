@@ -19,14 +19,19 @@ _MEMORY = (
     "STATUS_ALLOC_FAILED",  # cuBLAS and cuDNN
 )
 _LOST = (
-    "CUDA error",
-    "CUDA unknown error",
-    "CUDNN_STATUS_EXECUTION_FAILED",
-    "CUDNN_STATUS_INTERNAL_ERROR",
-    "CUDNN_STATUS_MAPPING_ERROR",
-    "No CUDA GPUs are available",
-    "CUDA driver initialization failed",
+    "an illegal memory access was encountered",
+    "an illegal instruction was encountered",
+    "device-side assert triggered",
+    "hardware stack error",
+    "invalid address space",
+    "invalid program counter",
+    "launch timed out and was terminated",
+    "misaligned address",
+    "uncorrectable ECC error encountered",
+    "unspecified launch failure",
 )
+"""Errors after which, by the CUDA runtime's documentation, all further work of the process returns
+the same error, and the process has to be started again."""
 
 
 class OutOfMemoryError(AblateError):
@@ -41,9 +46,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_lost_gpu(error: BaseException) -> bool:
-    """Whether no later call of this process will reach the GPU: an illegal access, a hardware
-    fault and a failed assertion on the device end the process's CUDA context."""
-    return _says(error, _LOST) and not is_out_of_memory(error)
+    """Whether no later call of this process will reach the GPU."""
+    return _says(error, ("CUDA error",)) and _says(error, _LOST)
 
 
 def _says(error: BaseException, words: Iterable[str]) -> bool:

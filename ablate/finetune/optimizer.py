@@ -67,7 +67,7 @@ def build_optimizer(
         momentum=settings.momentum,
         weight_decay=decay,
         nesterov=settings.momentum > 0,
-        fused=not skips,
+        fused=None if skips else True,
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
 
-from ablate.errors import ResourceError, UsageError
+from ablate.errors import InfrastructureError, ResourceError, UsageError
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.store import Patience
@@ -224,7 +224,12 @@ class InlineExecutor:
                 while (row := dispatcher.take(None)) is not None and row != FINISHED:
                     worker.begin(row)
                     while not dispatcher.is_stopped(row):
-                        dispatcher.report(row, worker.step())
+                        try:
+                            dispatcher.report(row, worker.step())
+                        except InfrastructureError as error:  # this process has lost its GPU
+                            dispatcher.lose(row, str(error))
+                            dispatcher.fail(error)
+                            return
         finally:
             worker.close()
 

@@ -17,7 +17,7 @@ from ablate.errors import AblateError
 from ablate.ledger.record import Row
 from ablate.search.cluster.nodes import Agreed, SentJob, check_worker, join, keep_weights
 from ablate.trial.task import Job, Report, weights_file
-from ablate.trial.worker import Worker
+from ablate.trial.worker import Worker, current_place
 
 os.environ.update(RAY_CHDIR_TO_TRIAL_DIR="0", PL_DISABLE_FORK="1")
 
@@ -70,7 +70,11 @@ class RowTrainable(Trainable):  # type: ignore[misc]
         self._worker.begin(self._row)
 
     def step(self) -> dict[str, Any]:
-        report = Report(lost=self._refused) if self._refused else self._worker.step()
+        if self._refused:
+            place = current_place(uses_gpu=self._job.study.run.gpus_per_trial != 0)
+            report = Report(lost=self._refused, place=place)
+        else:
+            report = self._worker.step()
         if self._apart and report.scores is not None:
             report = self._hand_over(report)
         return {"report": report.to_text(), "done": report.done}

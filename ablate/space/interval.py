@@ -89,12 +89,18 @@ def _steps_rule(low: Any, high: Any, step: Any, *, whole: bool) -> str | None:
     largest = max(high - low, abs(low), abs(high))
     if largest / step >= LARGEST / 2:
         return f"step must be larger than {largest:g} / 2**52, got {show(step)}. Raise it."
-    ends = (high - low) % step == 0 if whole else is_on_step(high, low, step)
+    ends = (high - low) % step == 0 if whole else _ends_on_step(low, high, step)
     if not ends:
         last = low + step * math.floor((high - low) / step)
         rule = f"step must lead from {low:.12g} to {high:.12g}, got {show(step)}"
         return f"{rule}. End the range at {last:.12g} or change the step."
     return None
+
+
+def _ends_on_step(low: float, high: float, step: float) -> bool:
+    """Whether steps lead to the end, as far as steps with nine digits do."""
+    off = abs(low + step * round((high - low) / step) - high)
+    return off <= min(1e-9 * max(abs(high), step), 0.01 * step) or is_on_step(high, low, step)
 
 
 # -- `{float: [low, high]}`: a number, uniform or (`log: true`) uniform in its logarithm ---

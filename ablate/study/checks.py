@@ -187,12 +187,14 @@ def _gpus(study: Study) -> Rules:
 
 
 def _graphs(study: Study) -> Rules:
+    if study.run.compile != "reduce-overhead":
+        return
     for section in ("baseline", "finetune"):
-        parts = getattr(study, section).accumulation_steps
-        if study.run.compile == "reduce-overhead" and parts > 1:
-            rule = f"must not be reduce-overhead with {section}.accumulation_steps {parts}: the"
+        key, parts = f"{section}.accumulation_steps", getattr(study, section).accumulation_steps
+        if parts > 1 or key in searched(study.space):
+            rule = f"must not be reduce-overhead with {key}, got both: the parts of a batch would"
             fix = "Write compile: default, or accumulation_steps: 1."
-            yield ("run", "compile"), f"{rule} parts would overwrite each other's gradients. {fix}"
+            yield ("run", "compile"), f"{rule} overwrite each other's gradients. {fix}"
 
 
 def _copies(study: Study) -> Rules:
@@ -349,7 +351,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("augment.mix", "augment.families", "augment.types"), _mix),
     (("augment.copies", "augment.method"), _copies),
     (("run.gpus_per_trial", "trainable"), _gpus),
-    (("run.compile", "baseline.accumulation_steps", "finetune.accumulation_steps"), _graphs),
+    (("run.compile", "baseline", "finetune", "space"), _graphs),
     (("objectives", "finetune.interpolation", "answer", "ablation"), _interpolation),
     (("dataset.crop_scale", "dataset.loading"), _crops),
     (("baseline", "finetune"), _warmup),

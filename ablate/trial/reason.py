@@ -22,6 +22,7 @@ def failed(error: BaseException) -> Report:
             would fail at once.
     """
     if is_lost_gpu(error):
+        traceback.print_exception(error)  # goes to the trial's output
         raise InfrastructureError(
             f"GPU: must answer, got {_reason(error).rstrip('.')}. Its process ends; the trial goes "
             "on in another one, without Ray after `ablate resume`."

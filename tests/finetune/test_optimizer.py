@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -156,10 +157,16 @@ def test_nesterov_by_hand() -> None:
         assert model.weight.item() == pytest.approx(expected)
 
 
-def test_a_step_that_was_left_out_writes_no_momentum() -> None:
-    model, settings = nn.Linear(1, 1, bias=False), TrainingSettings(momentum=0.5)
-    fused, skipping = (build_optimizer(model, settings, skips=one) for one in (False, True))
-    assert [one.param_groups[0]["fused"] for one in (fused, skipping)] == [True, False]
+def test_a_first_step_that_is_left_out_leaves_no_momentum() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    before = model.weight.detach().clone()
+    optimizer = build_optimizer(model, TrainingSettings(momentum=0.5), skips=True)
+    scaler = torch.amp.GradScaler("cpu")
+    scaler.scale(model.weight.sum() * math.inf).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(model.weight, before)
+    assert not any("momentum_buffer" in state for state in optimizer.state.values())
 
 
 def test_no_momentum_is_plain_sgd() -> None:

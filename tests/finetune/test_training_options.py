@@ -464,7 +464,6 @@ def show(loss, **settings):
     losses = []
     for mode in (False, "default"):
         graphs.clear()
-        torch.compiler.reset()
         settings = {"learning_rate": 0.001, **settings}
         run = make_run(loss, model=make_small(), compile_mode=mode, **settings)
         losses.append([run.run_epoch().train_loss])
@@ -501,7 +500,7 @@ def test_a_compiled_step() -> None:
     plain, compiled = ([float(loss) for loss in line.split()] for line in (first, second))
     assert compiled == pytest.approx(plain, rel=1e-3)
     # The forward pass of every set of terms is one graph, no epoch adds one, and the losses are
-    # those of one not compiled. Parts of a batch of two sizes have a graph for any size.
+    # those of one not compiled. Parts of a batch of two sizes have a graph each.
     assert len(counts) == 2 ** len(TERMS) - 1 + 5
     assert counts == ["1 0 True"] * (len(counts) - 1) + ["2 0 True"]
     assert "layers: pool must keep its output to be tapped" in refused

@@ -12,9 +12,11 @@ import torch
 from ablate.errors import ResourceError
 from ablate.model.environment import (
     Environment,
+    environment_of,
     preparation_cores,
     resolve_environment,
 )
+from ablate.study.settings import RunSettings
 
 
 def test_named_precision_and_threads_are_taken() -> None:
@@ -33,6 +35,23 @@ def test_auto_is_bf16_only_where_the_hardware_has_it() -> None:
 def test_device_is_the_gpu_where_there_is_one() -> None:
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert resolve_environment(threads=1).device == expected
+
+
+def test_a_gpu_that_is_asked_for_is_not_replaced_by_a_cpu() -> None:
+    for gpus in (0, "auto"):
+        assert environment_of(RunSettings(gpus_per_trial=gpus)).precision
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(
+        ResourceError, match=r"run\.gpus_per_trial: needs a torch that sees .* 0\.5"
+    ):
+        environment_of(RunSettings(gpus_per_trial=0.5))
+
+
+def test_apply_keeps_matrices_of_fp32_whole() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    resolve_environment("fp32", threads=1, device="cpu").apply()
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_json_gives_it_back() -> None:

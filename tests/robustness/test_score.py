@@ -13,6 +13,7 @@ from torch import nn
 
 from ablate.data.dataset import Split
 from ablate.errors import NotFiniteError
+from ablate.errors.device import OutOfMemoryError
 from ablate.model.build import build_model
 from ablate.model.environment import Environment
 from ablate.robustness.score import score_images, score_set
@@ -140,6 +141,18 @@ def test_it_scores_in_eval_mode_and_restores_the_mode(
     assert model.training is training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+class Hungry(nn.Module):
+    """A network that needs more memory than there is."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.new_empty(2**60)
+
+
+def test_memory_that_runs_out_says_what_helps(environment: Environment, split: Split) -> None:
+    with pytest.raises(OutOfMemoryError, match=r"^score: a batch of images must fit into memory"):
+        score_images(Hungry(), split, environment)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -32,9 +32,10 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.files.damage import heard_damage
+from ablate.model.environment import environment_of
 from ablate.search.cluster import node_checks, nodes
 from ablate.search.cluster.node_checks import read_baseline, receive_baseline
-from ablate.search.cluster.nodes import agree, join, keep_weights
+from ablate.search.cluster.nodes import agree, check_worker, join, keep_weights
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
 from ablate.study.settings import Study
 from ablate.trial.task import Job
@@ -223,6 +224,17 @@ def test_a_node_without_ablate_is_named(
         pytest.raises(UsageError, match=said),
     ):
         agree(make_job(), [own(), other], 1, 0)
+
+
+def test_a_worker_that_would_give_other_scores_is_refused(make_job: Callable[..., Job]) -> None:
+    job = make_job()
+    here = environment_of(job.study.run).to_json()
+    check_worker(job, here)
+    check_worker(job, {**here, "device_name": "another"})
+    with pytest.raises(
+        FingerprintError, match=r"must match that of .* got threads 1 \(elsewhere 7"
+    ):
+        check_worker(job, {**here, "threads": 7})
 
 
 @pytest.fixture

@@ -39,9 +39,9 @@ Problems = Callable[..., list[str]]
         ),
         (
             "run: {compile: reduce-overhead}\nfinetune: {accumulation_steps: 2}",
-            "5:16: run.compile: must not be reduce-overhead with finetune.accumulation_steps 2: "
-            "the parts would overwrite each other's gradients. Write compile: default, or "
-            "accumulation_steps: 1.",
+            "5:16: run.compile: must not be reduce-overhead with finetune.accumulation_steps, got "
+            "both: the parts of a batch would overwrite each other's gradients. Write compile: "
+            "default, or accumulation_steps: 1.",
         ),
         (
             "baseline: {epochs: 1.5}",
