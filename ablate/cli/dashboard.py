@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
+from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from ablate.errors import MissingDependencyError, StudyNotFoundError, UsageError
@@ -82,7 +83,8 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
                 f"{place.shown}. Launch it first, or check name and storage."
             ) from None
     try:
-        server = make_server(host, port, _looked_at_only(wsgi(storage)), _Server, _Quiet)
+        application = _named_as_asked(host, _looked_at_only(wsgi(storage)))
+        server = make_server(host, port, application, _Server, _Quiet)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(
@@ -90,6 +92,21 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
             "Choose another --port (0: any free one), or a --host of this machine."
         ) from error
     return Dashboard(server, f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
+
+
+def _named_as_asked(host: str, application: _Application) -> _Application:
+    """Answers only to the names of this machine's own address, where no other machine reaches it: a
+    page of another host could otherwise read it under a name of its own (DNS rebinding)."""
+    own = {"localhost", "127.0.0.1", "::1"}
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
+        if host not in own or asked in own:
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "application/json")])
+        return [b'{"reason": "the dashboard answers to localhost; give --host for another name"}']
+
+    return answer
 
 
 def _looked_at_only(application: _Application) -> _Application:

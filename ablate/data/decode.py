@@ -24,6 +24,8 @@ from ablate.files.shown import show_name
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 """Files with other extensions are ignored."""
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+"""What such a file may hold; for others Pillow starts programs, as Ghostscript for EPS."""
 
 UNLABELED = -1
 """The label of an image that has none."""
@@ -276,7 +278,7 @@ def open_rgb(path: Path) -> Image.Image:
         DataError: if it is not a complete image.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             return _to_8_bits(file, path).convert("RGB")
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -299,7 +301,7 @@ def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
 
 def _read_size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=FORMATS) as file:
             return file.size
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error

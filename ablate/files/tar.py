@@ -65,7 +65,10 @@ def read_tar(path: Path) -> dict[str, bytes]:
                 files[name] = extracted.read()
                 if len(files[name]) != member.size:
                     raise tarfile.ReadError("unexpected end of data")
-    except (tarfile.TarError, ValueError, EOFError, OSError, OverflowError) as error:
+    except (
+        *(tarfile.TarError, ValueError, EOFError, OSError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise UsageError(
             f"{path}: must be a whole, uncompressed tar, got: {cut(str(error)) or 'another file'}. "
             "Get the file again, or unpack it with gunzip or unxz first."

@@ -249,9 +249,9 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
 
     Returns:
         Bytes of training states and of weights; None if the run's folder is not on this host, or
-        the file system of the training states cannot be read.
+        the training states are behind a URL, which only a drive opens.
     """
-    if not folder.is_dir():
+    if not folder.is_dir() or "://" in checkpoints:
         return None
     try:
         states = folder_bytes(checkpoints)

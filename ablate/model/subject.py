@@ -45,6 +45,11 @@ _FIXES = {
     "Input type": _IN_FP32,
     "dtype": _IN_FP32,
 }
+_DAMAGED = (
+    *(RuntimeError, ValueError, OSError, KeyError, TypeError),
+    *(AssertionError, AttributeError, pickle.PickleError),
+)
+"""What torch raises of a file that is damaged, or was made by somebody else."""
 _OTHER_FIX = "Give --image-size, or write the file for a batch of any size."
 
 
@@ -384,7 +389,7 @@ def load_program(path: Path, device: str = "cpu") -> Program:
 
                 exported = move_to_device_pass(exported, device)
             module = exported.module()
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError, pickle.PickleError) as error:
+    except _DAMAGED as error:
         text = error_text(error)
         raise DataError(
             f"{shown}: must be a complete {kind} file, got {text}. Write it again with this torch."

@@ -50,8 +50,10 @@ class Janitor:
         self._work.put(partial(remove_folder, checkpoint_folder(self._checkpoints, number)))
 
     def remove_state(self, uri: str) -> None:
-        """Remove one training state, after the ledger has newer ones."""
-        self._work.put(partial(remove_state, uri))
+        """Remove one training state, after the ledger has newer ones; one of another folder is
+        left there: it is of the run that this one was copied from."""
+        if uri.startswith(self._checkpoints.rstrip("/") + "/") and ".." not in uri.split("/"):
+            self._work.put(partial(remove_state, uri))
 
     def remove_states_except(self, numbers: Collection[int | None]) -> None:
         """Remove the training states of all other rows, which a killed driver may have left."""

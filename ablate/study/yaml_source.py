@@ -112,6 +112,9 @@ def parse_yaml(text: str, file: str) -> Document:
         fix = fix or "Check the indentation, brackets and quotes there."
         rule = f"invalid YAML: {what}. {fix}"
         document.problems.append(Problem(file, place.line, place.column, rule))
+    except RecursionError:
+        rule = "invalid YAML: nested too deeply, or of aliases of aliases. Write it flat."
+        document.problems.append(Problem(file, 1, 1, rule))
     finally:
         if loader is not None:
             loader.dispose()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import InfrastructureError
+from ablate.errors.masking import environment_without_secrets
 from ablate.files.cache import publish_file
 from ablate.study.sections.search import WandbSettings
 from ablate.trackers.tracked import TrackedRow, TrackedStudy
@@ -198,6 +199,7 @@ class Wandb:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=environment_without_secrets(),
             )
             try:
                 # It tries again for ever if the server is away.

@@ -82,6 +82,11 @@ def test_it_shows_the_study_and_changes_nothing(stored: str, work: Path) -> None
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=120)
         assert refused.value.code == 403
+        # A page of another host must not read it under a name of its own.
+        rebound = urllib.request.Request(f"{root}/api/studies", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(rebound, timeout=120)
+        assert refused.value.code == 403
         # The URL of the storage, with its password, stands on no command line.
         line = Path(f"/proc/{pid}/cmdline").read_text()
         assert stored not in line

@@ -88,6 +88,13 @@ def test_more_than_16_bits(tmp_path: Path) -> None:
     )
 
 
+def test_a_file_for_which_pillow_would_start_a_program_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cat.png"
+    file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match="cannot identify"):
+        open_rgb(file)
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

@@ -599,6 +599,16 @@ def test_a_study_of_a_notebook_is_archived_and_not_trained_again_elsewhere(
             ablate.verify("cells.tar", rerun=1)
 
 
+def test_names_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
+    head = tarfile.TarInfo("././@LongLink")
+    head.type, head.size = tarfile.GNUTYPE_LONGNAME, 4
+    block = head.tobuf(tarfile.GNU_FORMAT) + b"a/b\0".ljust(512, b"\0")
+    file = tmp_path / "long.tar"
+    file.write_bytes(block * 3000 + b"\0" * 1024)
+    with pytest.raises(UsageError, match=r"long.tar: must be a whole, uncompressed tar"):
+        read_tar(file)
+
+
 def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     result = run_here("archive", done, "-o", "done.zip", cwd=work)
     assert result.returncode == 2

@@ -173,5 +173,13 @@ def test_weights_of_another_network_are_a_reason(origin: Origin, tmp_path: Path)
     assert "must be a complete .safetensors file" in reason
 
 
+@pytest.mark.parametrize("section", ["dataset", "model"])
+def test_no_code_that_an_archive_names_is_run(origin: Origin, section: str, tmp_path: Path) -> None:
+    named = getattr(origin.record.study, section).model_copy(update={"name": "mine:function"})
+    study = origin.record.study.model_copy(update={section: named})
+    place = replace(locate("runs/looked"), archive=tmp_path / "gift.tar")
+    assert study_galleries(place, replace(origin.record, study=study)) == ()
+
+
 def test_a_loop_of_the_users_own_has_no_images() -> None:
     assert study_galleries(Place("own", "sqlite:///", Path()), searches()["own loop"].record) == ()

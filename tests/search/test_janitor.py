@@ -33,6 +33,23 @@ def test_states_of_ended_rows_go(tmp_path: Path, checkpoints: str) -> None:
     assert list_folder(checkpoints) == ["00012"]
 
 
+def test_only_states_of_its_own_folder_go(tmp_path: Path, checkpoints: str) -> None:
+    own = save_blob(f"{checkpoint_folder(checkpoints, 1)}/attempt-1", 1, b"state")
+    newer = save_blob(f"{checkpoint_folder(checkpoints, 1)}/attempt-1", 2, b"state")
+    others = [tmp_path / "thesis.tex", tmp_path / "checkpoints-of-another" / "a.state"]
+    for file in others:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("kept")
+    janitor = Janitor(tmp_path, checkpoints)
+    for uri in (own.uri, *map(str, others), f"{checkpoints}/../thesis.tex"):
+        janitor.remove_state(uri)
+    janitor.close()
+    assert list_folder(f"{checkpoint_folder(checkpoints, 1)}/attempt-1") == [
+        newer.uri.rpartition("/")[2]
+    ]
+    assert all(file.exists() for file in others)
+
+
 def test_what_a_killed_driver_left_goes_and_nothing_else(tmp_path: Path, checkpoints: str) -> None:
     write_states(checkpoints, None, 1, 2, 3, 123_456)
     save_blob(f"{checkpoints}/somebody-elses", 1, b"file")

@@ -122,6 +122,12 @@ def test_depth_is_bounded() -> None:
     assert f"more than {MAX_DEPTH} levels. Make it flatter." in str(problem)
 
 
+def test_a_chain_of_aliases_is_one_problem() -> None:
+    chain = ["&a0 [x]", *(f"&a{i} [*a{i - 1}]" for i in range(1, 3000))]
+    problems = parse_yaml(f"1: [{', '.join(chain)}]\nb: *a2999\n", "f").problems
+    assert "nested too deeply" in str(problems[-1])
+
+
 def test_aliases_cannot_explode() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]

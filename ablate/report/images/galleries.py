@@ -10,6 +10,7 @@ from PIL import Image
 
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place
+from ablate.model import SOURCES
 from ablate.report.images.contact_sheet import SheetInfo, draw_sheet, encoded, shown_size
 from ablate.report.images.example_images import (
     ExampleImages,
@@ -42,12 +43,19 @@ def study_galleries(place: Place, record: StudyRecord) -> tuple[Gallery, ...]:
 
     Returns:
         One gallery for each; one that cannot be made has its reason as a note. No gallery for a
-        custom training loop.
+        custom training loop, nor of an archive whose data or network are functions: no code that
+        it names is run.
 
     Raises:
         StudyNotFoundError: if there is no such study.
     """
-    if record.study.trainable is not None:
+    study = record.study
+    if study.trainable is not None:
+        return ()
+    named = (study.dataset.name, study.model.name)
+    if place.archive is not None and any(
+        name.partition(":")[1] and name.partition(":")[0] not in SOURCES for name in named
+    ):
         return ()
     origin = find_origin(place, record)
     scored = _sheet_gallery(

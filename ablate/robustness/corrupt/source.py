@@ -16,7 +16,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ablate.data.decode import GREY_MODES, Listing, fit_image, list_classes, list_flat, open_rgb
+from ablate.data.decode import (
+    FORMATS,
+    GREY_MODES,
+    Listing,
+    fit_image,
+    list_classes,
+    list_flat,
+    open_rgb,
+)
 from ablate.data.evaluated import ImageRequest, load_evaluated, usual_resize
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
@@ -167,7 +175,7 @@ def read_folder(
     def examine(file: Path) -> _Found | None:
         try:
             pixels = decode(file)
-            with Image.open(file) as opened:
+            with Image.open(file, formats=FORMATS) as opened:
                 grey = opened.mode in GREY_MODES
         except DataError:
             return None

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from ablate.data.decode import (
+    FORMATS,
     GREY_MODES,
     THREADS,
     Listing,
@@ -75,7 +76,7 @@ def read_copy(listing: Listing) -> CopyFiles:
 def _is_grey(content: bytes) -> bool:
     """Read from the header; a file that is not an image is reported when decoded."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return image.mode in GREY_MODES
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
