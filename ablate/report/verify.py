@@ -66,7 +66,11 @@ class Check:
 
     @property
     def text(self) -> str:
-        """One line."""
+        """One line, whatever the archive says: nothing in it moves a terminal's cursor."""
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in self._text)
+
+    @property
+    def _text(self) -> str:
         if self.holds:
             return f"{self.what}: {self.compared}"
         shown = "; ".join(self.differences[:_SHOWN])

@@ -29,7 +29,7 @@ from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.rerun import tolerance
 from ablate.report.archive import OWN_CITATION
-from ablate.report.verify import _table_differences
+from ablate.report.verify import Check, _table_differences
 from ablate.robustness.bits import pack_row
 from ablate.study import by_value
 from ablate.study.scores import Scores
@@ -597,6 +597,11 @@ def test_a_study_of_a_notebook_is_archived_and_not_trained_again_elsewhere(
         monkeypatch.setattr(by_value, "_GIVEN", {})  # as in another process
         with pytest.raises(ParameterError, match="trainable: must be a function that this process"):
             ablate.verify("cells.tar", rerun=1)
+
+
+def test_a_difference_moves_no_cursor() -> None:
+    check = Check("rows.jsonl", "", ("\x1b[1;1H\x1b[Jall holds", "a\rb", "ü"))
+    assert check.text == r"rows.jsonl: \x1b[1;1H\x1b[Jall holds; a\rb; ü"
 
 
 def test_names_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
