@@ -14,13 +14,12 @@ from ablate.analysis.pareto import Point, point_of
 from ablate.errors import (
     LONGEST,
     DataError,
-    InfrastructureError,
     ParameterError,
     UsageError,
     did_you_mean,
 )
 from ablate.files.cache import cache_folder, publish_file
-from ablate.files.durable import folder_bytes
+from ablate.files.durable import folder_bytes, is_uri
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_study
 from ablate.lifecycle.place import StudyReference
@@ -251,13 +250,10 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
         Bytes of training states and of weights; None if the run's folder is not on this host, or
         the training states are behind a URL, which only a drive opens.
     """
-    if not folder.is_dir() or "://" in checkpoints:
+    if not folder.is_dir() or is_uri(checkpoints):
         return None
-    try:
-        states = folder_bytes(checkpoints)
-    except (UsageError, InfrastructureError):
-        return None
-    return states, folder_bytes(str(weights_file(folder.absolute(), None).parent))
+    weights = weights_file(folder.absolute(), None).parent
+    return folder_bytes(checkpoints), folder_bytes(str(weights))
 
 
 def _alpha_of(metadata: ExportMetadata | None) -> float:

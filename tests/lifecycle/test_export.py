@@ -236,16 +236,17 @@ def test_an_output_below_a_file_is_refused(folder: Path) -> None:
 
 
 def test_bytes_on_disk(folder: Path) -> None:
-    for checkpoints in (str(folder / "checkpoints"), f"memory:/{folder}/states"):
-        assert checkpoint_bytes(folder, checkpoints) == (0, 2 * len(weights_of(1)))
-        for epoch in (1, 2, 3):
-            save_blob(f"{checkpoint_folder(checkpoints, 3)}/attempt-1", epoch, bytes(1000))
-        assert checkpoint_bytes(folder, checkpoints) == (3000, 2 * len(weights_of(1)))
+    checkpoints = str(folder / "checkpoints")
+    assert checkpoint_bytes(folder, checkpoints) == (0, 2 * len(weights_of(1)))
+    for epoch in (1, 2, 3):
+        save_blob(f"{checkpoint_folder(checkpoints, 3)}/attempt-1", epoch, bytes(1000))
+    assert checkpoint_bytes(folder, checkpoints) == (3000, 2 * len(weights_of(1)))
 
 
 def test_bytes_that_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
     assert checkpoint_bytes(tmp_path / "elsewhere", str(folder)) is None
-    assert checkpoint_bytes(folder, "nosuchprotocol://bucket") is None
+    for url in ("nosuchprotocol://bucket", f"memory:/{folder}/states", "ftp://evil.example/x"):
+        assert checkpoint_bytes(folder, url) is None
 
 
 @pytest.mark.parametrize("damage", ["cut short", "zeros", "empty"])

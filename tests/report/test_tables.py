@@ -85,6 +85,7 @@ def test_estimate() -> None:
         "fp32",
         "one trial: 12 s of training on 3,000 of 45,000 images, 2 s of scoring on 287",
         "total: 1 min 59 s plus the baseline, 0.03 GPU hours, 25 MB of disk",
+        "note: timed alone; trials that share a GPU slow each other down",
     ]
 
 
