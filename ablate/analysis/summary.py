@@ -79,7 +79,8 @@ class StatusInfo:
             without pauses. None before the first end.
         seconds_left: for the remaining rows, at that rate; None before the first end, 0 at the end.
         account: its cost; spending: compared with its budget.
-        checkpoint_bytes, weight_bytes: on disk; None if the run folder is on another host.
+        checkpoint_bytes, weight_bytes: on disk; None if the run folder is on another host, or the
+            training states are behind a URL.
         failures: most frequent first.
         driver: its running driver, or None; continuation: see `continuation`.
         commit: of the code of the last drive, None if it was not in a repository; dirty: whether

@@ -25,7 +25,8 @@ from ablate.files.shown import show_name
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 """Files with other extensions are ignored."""
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
-"""What such a file may hold; for others Pillow starts programs, as Ghostscript for EPS."""
+"""That are read, whatever the extension.  For others Pillow may start a program: Ghostscript for
+EPS."""
 
 UNLABELED = -1
 """The label of an image that has none."""

@@ -18,6 +18,8 @@ from ablate.files.cache import publish_file
 ARCHIVE = ".tar"
 """The ending of an archive's name."""
 _UNSAFE = re.compile(r"[\x00-\x1f\\:]")
+_DAMAGED = (tarfile.TarError, ValueError, EOFError, OSError, OverflowError, RecursionError)
+"""What `tarfile` raises of files that no tar program wrote."""
 
 
 def write_tar(path: Path, folder: str, files: Mapping[str, bytes]) -> None:
@@ -65,10 +67,7 @@ def read_tar(path: Path) -> dict[str, bytes]:
                 files[name] = extracted.read()
                 if len(files[name]) != member.size:
                     raise tarfile.ReadError("unexpected end of data")
-    except (
-        *(tarfile.TarError, ValueError, EOFError, OSError),
-        *(OverflowError, RecursionError),
-    ) as error:
+    except _DAMAGED as error:
         raise UsageError(
             f"{path}: must be a whole, uncompressed tar, got: {cut(str(error)) or 'another file'}. "
             "Get the file again, or unpack it with gunzip or unxz first."

@@ -113,7 +113,7 @@ def parse_yaml(text: str, file: str) -> Document:
         rule = f"invalid YAML: {what}. {fix}"
         document.problems.append(Problem(file, place.line, place.column, rule))
     except RecursionError:
-        rule = "invalid YAML: nested too deeply, or of aliases of aliases. Write it flat."
+        rule = "invalid YAML: nested too deeply, perhaps by aliases of aliases. Make it flatter."
         document.problems.append(Problem(file, 1, 1, rule))
     finally:
         if loader is not None:

@@ -24,8 +24,8 @@ def failed(error: BaseException) -> Report:
     if is_lost_gpu(error):
         traceback.print_exception(error)  # goes to the trial's output
         raise InfrastructureError(
-            f"GPU: must answer, got {_reason(error).rstrip('.')}. Its process ends; the trial goes "
-            "on in another one, without Ray after `ablate resume`."
+            f"GPU: must answer, got {_reason(error).rstrip('.')}. Its process ends, and "
+            "another takes up the trial; without Ray, run `ablate resume`."
         ) from error
     try:
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]

@@ -51,8 +51,8 @@ def test_a_lost_gpu_is_not_the_trials_fault(text: str) -> None:
     with pytest.raises(InfrastructureError) as caught:
         failed(RuntimeError(text))
     assert str(caught.value) == (
-        f"GPU: must answer, got RuntimeError: {text.splitlines()[0]}. Its process ends; the trial "
-        "goes on in another one, without Ray after `ablate resume`."
+        f"GPU: must answer, got RuntimeError: {text.splitlines()[0]}. Its process ends, and "
+        "another takes up the trial; without Ray, run `ablate resume`."
     )
 
 
