@@ -136,10 +136,11 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         To be called with what is done now, how much is done, and how much there is.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True, emoji=False)
+    from ablate.report.terminal.console import TextConsole
+
+    console = TextConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 

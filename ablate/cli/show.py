@@ -68,13 +68,12 @@ def run_with_display(
     options: Mapping[str, Any],
 ) -> Result:
     """Run with a display; a stop says how to go on, and ends with its exit code."""
-    from rich.console import Console
-
+    from ablate.report.terminal.console import TextConsole
     from ablate.report.terminal.live import make_display
     from ablate.search.drive import Terminated
 
     # With --json, standard output is for the JSON alone.
-    display = make_display(Console(stderr=as_json, emoji=False), folder.name)
+    display = make_display(TextConsole(stderr=as_json), folder.name)
     try:
         return run(display)
     except (KeyboardInterrupt, Terminated) as stop:
@@ -175,11 +174,11 @@ def print_result(what: Any) -> None:
     if isinstance(what, list):
         click.echo(json.dumps(what, indent=2))
         return
-    from rich.console import Console
+    from ablate.report.terminal.console import TextConsole
 
-    console = Console(emoji=False)  # `loop:train:` has none
+    console = TextConsole()
     if not console.is_terminal:
-        console = Console(width=200, emoji=False)  # a pipe has no width of its own
+        console = TextConsole(width=200)  # a pipe has no width of its own
     console.print(what)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,17 @@ def show_name(name: str | int | Path) -> str:
     """
     text = str(name)
     return text if text.isprintable() else repr(text)
+
+
+def without_controls(text: str) -> str:
+    r"""The text with its control characters escaped (`\x1b`), but for line breaks.
+
+    What a study file, a database or an archive says can then not move a terminal's cursor.
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
 def few(names: Sequence[str | int], most: int = 3) -> str:

@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.objectives import ENDED, is_accuracy
+from ablate.files.shown import without_controls
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
@@ -187,7 +188,7 @@ def param_text(value: Any) -> str:
         return "+".join(param_text(part) for part in value)
     if isinstance(value, float):
         return f"{value:.3g}"
-    return str(value)
+    return without_controls(str(value))
 
 
 def plain_text(text: str) -> str:

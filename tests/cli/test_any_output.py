@@ -53,6 +53,20 @@ def test_a_study_runs_to_its_end_whatever_the_encoding(
     assert (failure.reason + failure.traceback).encode()
 
 
+def test_no_text_of_a_study_moves_the_cursor(
+    write_own: Write, ablate_alone: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    loop = LOOP.replace(r"\ud800 \x00 \u2713", r"a\x1b[2J\x9b1m\x07b")
+    file = write_own("moving", loop)
+    launched = ablate_alone("launch", file.name, "--executor", "inline")
+    assert launched.returncode == 0, launched.stderr
+    printed = launched.stdout + launched.stderr
+    for command in (["status"], ["trials"], ["logs"]):
+        printed += CliRunner().invoke(main, [*command, str(file)]).output
+    assert printed.count(r"RuntimeError: a\x1b[2J\x9b1m\x07b") == 4
+    assert not set(printed) & {"\x07", "\x1b", "\x9b"}
+
+
 def test_a_progress_that_raises_stops_no_study(write_own: Write) -> None:
     class Broken(Silent):
         def finished(self, row: object) -> None:

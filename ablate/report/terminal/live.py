@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors.masking import masked
+from ablate.files.shown import without_controls
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.notebook import html_of
 from ablate.report.numbers import (
@@ -30,6 +31,7 @@ from ablate.report.numbers import (
     step_progress_text,
     step_text,
 )
+from ablate.report.terminal.console import TextConsole
 from ablate.report.terminal.status import Epoch, Standing
 from ablate.report.terminal.streams import take_every_text
 from ablate.search.progress import Progress, Silent
@@ -81,7 +83,7 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
     if not (progress is None or isinstance(progress, bool)):
         yield progress
         return
-    console = Console(stderr=True, emoji=False)
+    console = TextConsole(stderr=True)
     is_seen = console.is_terminal or console.is_jupyter if progress is None else progress
     if not is_seen:
         yield Silent()
@@ -343,7 +345,7 @@ def _row_name(row: RowRecord) -> str:
 def _end_text(row: RowRecord, standing: Standing) -> str:
     assert row.state in TERMINAL
     if row.failure is not None:
-        return f"failed: {row.failure.kind}: {row.failure.reason}"
+        return f"failed: {row.failure.kind}: {without_controls(row.failure.reason)}"
     if row.values is None:
         epoch = f" after epoch {row.rungs[-1].epoch}" if row.rungs else ""
         return row.state.lower() + epoch
