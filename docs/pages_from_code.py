@@ -112,6 +112,7 @@ NOTEBOOKS = {"examples/find_the_flaw.ipynb": "tutorials/find_the_flaw.md"}
 STUDIES = {
     "studies/paper/README.md": "studies/paper.md",
     "studies/paper/results/imagenet_demo.md": "studies/imagenet_demo.md",
+    "studies/paper/results/tables.md": "studies/tables.md",
 }
 """Plans and results of studies that pages link to."""
 

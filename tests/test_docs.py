@@ -348,7 +348,7 @@ def load(image_size, path):
 @pytest.mark.slow
 def test_data_and_network_of_the_docs_run(work: Path) -> None:
     block = one_block("yaml", "my_data:load", "docs/tutorials/own_data.md")
-    (work / "own.yaml").write_text(f"version: 1\nname: own\n{block}")
+    (work / "own.yaml").write_text(block)
     (work / "my_data.py").write_text(DATA)
     network = build_model(ModelSettings(name="torchvision:resnet18"), 2, (0.5,) * 3, (0.5,) * 3, 0)
     export_weights(network, work / "resnet18.safetensors")

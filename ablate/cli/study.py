@@ -287,9 +287,10 @@ def confirm(
 
     An ablation is run again as it is, with new seeds and the values that its tuning picked; its
     primary contrasts are those of the test images.  Of a search, the front; for one objective its
-    best trial and those that the validation images do not tell from it, at most five.  Compares
-    them with the baseline, a plain finetune and combined data augmentation.  Prints how much of
-    each point's score was selection luck, and which points are still on the front, or the best.
+    best trial and those that cannot be told from it on the validation images, at most five.
+    Compares them with the baseline, a plain finetune and combined data augmentation.  Prints how
+    much of each point's score was selection luck, and which points are still on the front, or the
+    best.
     The study's database records when and why the test images were used.
     """
     from ablate import api
