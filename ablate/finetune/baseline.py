@@ -24,6 +24,7 @@ from safetensors.torch import load
 from torch import nn
 
 from ablate.data.dataset import Dataset
+from ablate.errors import DataError
 from ablate.files.cache import locked, publish_file, publish_folder
 from ablate.files.damage import DamagedError, say_made_again
 from ablate.files.inventory import mark_used, state_file
@@ -36,7 +37,7 @@ from ablate.model.build import build_model, check_image_size
 from ablate.model.callable import code_digest
 from ablate.model.environment import Environment
 from ablate.model.taps import LayerNames
-from ablate.model.weights.export_metadata import export_weights
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
@@ -100,6 +101,7 @@ def obtain_baseline(
         NotFiniteError: if the training diverges.
     """
     checkpoint = baseline_settings.checkpoint
+    exported: ExportMetadata | None = None
     made_from: dict[str, Any] = {
         "version": _VERSION,
         "classes": dataset.classes,
@@ -123,11 +125,15 @@ def obtain_baseline(
         }
     else:
         # Its weights may carry the data's statistics, and are read, not trained.
+        source = find_checkpoint(model_settings, checkpoint, base)
+        exported = _exported(source.path, model_settings)
         made_from |= {
-            "checkpoint": find_checkpoint(model_settings, checkpoint, base).identity,
-            "mean": dataset.mean,
-            "std": dataset.std,
+            "checkpoint": source.identity,
+            "mean": dataset.mean if exported is None else exported.mean,
+            "std": dataset.std if exported is None else exported.std,
         }
+    if exported is not None:
+        made_from["exported"] = True
     text = json.dumps(made_from, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     entry = cache / "baselines" / key
@@ -150,10 +156,10 @@ def obtain_baseline(
                 states=TrainingStates(state_file(entry), checkpoint_seconds),
             )
         else:
-            model = new_network(dataset, model_settings, seed=0, base=base)
+            model = new_network(dataset, model_settings, seed=0, base=base, exported=exported)
             load_external(model, model_settings, checkpoint, base)
         with publish_folder(entry) as temporary:
-            export_weights(model, temporary / WEIGHTS)
+            export_weights(model, temporary / WEIGHTS, exported)
             sha256 = sha256_of(temporary / WEIGHTS)
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
@@ -295,23 +301,53 @@ def load_baseline(
     Raises:
         DamagedError: if the weights are missing or damaged.
     """
-    statistics = dataset.mean, dataset.std
-    model = build_model(model_settings, len(dataset.classes), *statistics, seed=0, base=base)
+    model = _build(dataset, model_settings, 0, base, _exported(baseline.path, model_settings))
     model.load_state_dict(load(read_weights(baseline)))
     mark_used(baseline.path.parent)
     return model
 
 
 def new_network(
-    dataset: Dataset, model_settings: ModelSettings, *, seed: int, base: Path | None
+    dataset: Dataset,
+    model_settings: ModelSettings,
+    *,
+    seed: int,
+    base: Path | None,
+    exported: ExportMetadata | None = None,
 ) -> nn.Module:
-    """A new network for these images, found to take their size."""
-    statistics = dataset.mean, dataset.std
-    model = build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
+    """A new network for these images, found to take their size.
+
+    Args:
+        exported: of the weights that it will have, whose normalisation is then its own.
+    """
+    model = _build(dataset, model_settings, seed, base, exported)
     if is_external(model_settings.name):
         _, channels, _, side = dataset.validation.images.shape
         check_image_size(model, model_settings.name, side, channels)
     return model
+
+
+def _build(
+    dataset: Dataset,
+    model_settings: ModelSettings,
+    seed: int,
+    base: Path | None,
+    exported: ExportMetadata | None,
+) -> nn.Module:
+    statistics = dataset.mean, dataset.std
+    if exported is not None:
+        statistics = exported.mean, exported.std
+        model_settings = model_settings.model_copy(update={"normalization": "dataset"})
+    return build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
+
+
+def _exported(weights: Path | None, model_settings: ModelSettings) -> ExportMetadata | None:
+    """What an export says of weights whose network does not store its normalisation."""
+    if weights is None or weights.suffix != ".safetensors" or not is_external(model_settings.name):
+        return None
+    with suppress(DataError):  # a damaged file is named where its weights are read
+        return read_metadata(weights)
+    return None
 
 
 def _is_users(model_settings: ModelSettings) -> bool:

@@ -188,11 +188,10 @@ class Finetuning:
         channels, *size = self._train.take(torch.arange(1)).resident().images.shape[1:]
         shape = (channels, size[0], size[1])
         with kept_mode(self._student):
-            self._learning.hold()
-            every = probing = count_flops(self._student, shape)
-            if self._probe_fraction:
-                self._learning.hold(probing=True)
-                probing = count_flops(self._student, shape)
+            self._learning.hold(probing=self._probe_fraction > 0)
+            probing = count_flops(self._student, shape)
+            self._learning.hold()  # as it was: another training of this network may follow
+            every = count_flops(self._student, shape) if self._probe_fraction else probing
         self._probing = None
         return every, probing
 

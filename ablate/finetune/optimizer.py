@@ -210,6 +210,8 @@ class RunningAverage(AveragedModel):
             else:
                 torch._foreach_copy_(averages, news)
         self.n_averaged += 1
+        # Some networks (timm's levit) keep what they computed of their weights until they train.
+        self.module.train().eval()
 
 
 def _numbers(model: nn.Module) -> Iterator[Tensor]:

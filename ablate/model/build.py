@@ -98,8 +98,9 @@ def build_model(
             model = adapt(_build_external(name, classes, base), name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
-    # torch's stubs leave out this use of `to`, which its documentation names.
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:  # torch's `model.to` fails on weights of five dimensions
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return model
 
 
@@ -216,7 +217,8 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
     """One, in eval mode."""
     weight = next(model.parameters(), torch.empty(0))
     try:
-        with kept_mode(model), torch.inference_mode():
+        # Not inference mode: what a network keeps of a pass could not be trained with.
+        with kept_mode(model), torch.no_grad():
             model.eval()(torch.zeros(1, channels, side, side, device=weight.device))
     except ParameterError:
         raise

@@ -21,6 +21,8 @@ from ablate.model.modes import adaptable_norms
 
 BATCH_SIZE = 256
 """Images that statistics are estimated from, on any device; the last batch of a copy has fewer."""
+LEAST_IMAGES = 2
+"""Of a batch: one image may have one value per channel, of which there is no variance."""
 
 
 @contextmanager

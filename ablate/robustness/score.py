@@ -19,7 +19,7 @@ from ablate.errors import NotFiniteError
 from ablate.errors.device import within_memory
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
-from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm, shuffled
+from ablate.robustness.adaptation import BATCH_SIZE, LEAST_IMAGES, adapted_batch_norm, shuffled
 from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 
 
@@ -181,7 +181,8 @@ def score_set(
     ]
     if adapt_batch_norm is not None:
         batch_size = batch_size or BATCH_SIZE
-    reader = _Reader(model, environment, where, fix, batch_size)
+    least = 1 if adapt_batch_norm is None else LEAST_IMAGES
+    reader = _Reader(model, environment, where, fix, batch_size, least=least)
     with kept_mode(model):
         model.to(environment.device).eval()
         of_clean = None
@@ -230,11 +231,13 @@ class _Reader:
         where: str,
         fix: str,
         batch_size: int | None,
+        *,
+        least: int = 1,
     ) -> None:
         self._model = model
         self._environment = environment
         self._where, self._fix = where, fix
-        self._batch_size = batch_size
+        self._batch_size, self._least = batch_size, least
 
     def read(
         self,
@@ -257,8 +260,12 @@ class _Reader:
             "more (run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller "
             "batches (`ablate evaluate --batch-size`)."
         )
-        with memory, torch.inference_mode(), self._environment.autocast():
-            for batch in _batches(blocks, device, self._batch_size):
+        # Not inference mode: a student that keeps something of this pass goes on learning.
+        batches = _batches(blocks, device, self._batch_size)
+        if self._least > 1:
+            batches = _with_rest(batches, self._least)
+        with memory, torch.no_grad(), self._environment.autocast():
+            for batch in batches:
                 floats = batch.to(device).float() / 255
                 logits = self._model(floats.contiguous(memory_format=torch.channels_last)).float()
                 said = every[start : start + len(batch)]
@@ -329,6 +336,20 @@ def _batches(
             count += len(block) - start
     if waiting:
         yield torch.cat(waiting)
+
+
+def _with_rest(batches: Iterable[ByteImages], least: int) -> Iterator[ByteImages]:
+    """The same batches, but a last one of fewer than `least` images joins the one before it."""
+    before: ByteImages | None = None
+    for batch in batches:
+        if before is None or len(batch) >= least:
+            if before is not None:
+                yield before
+            before = batch
+        else:
+            before = torch.cat([before, batch])
+    if before is not None:
+        yield before
 
 
 def _size_for(images: ByteImages, device: str) -> int:

@@ -92,20 +92,22 @@ def load_sample(study: Study, base: Path, cache: Path) -> Sample:
     return Sample(classes, split, bench)
 
 
-def load_network(sample: Sample, study: Study, weights: Path) -> nn.Module:
+def load_network(sample: Sample, study: Study, weights: Path, exported: Path) -> nn.Module:
     """Load a network with the weights of a file, on the CPU.
 
     Args:
         study: defines the network.
+        exported: weights of a trial, which say how images are normalised.
 
     Raises:
         DataError: if the weights are damaged, or belong to another network.
     """
-    read_metadata(weights)
-    channels = sample.split.images.shape[1]
-    # The statistics are in the weights.
-    mean, std = (0.0,) * channels, (1.0,) * channels
-    model = build_model(study.model, len(sample.classes), mean, std, seed=0, base=sample.bench.base)
+    said = read_metadata(exported)
+    if said is None:
+        raise DataError(f"{exported.name}: must be an export of a trial, got one without metadata.")
+    settings = study.model.model_copy(update={"normalization": "dataset"})
+    statistics = said.mean, said.std
+    model = build_model(settings, len(sample.classes), *statistics, seed=0, base=sample.bench.base)
     try:
         model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from ablate import FeatureTaps
 from ablate.data.dataset import Split
+from ablate.errors import ParameterError
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning
+from ablate.finetune.loss.fma import check_layers
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import timm as timm_networks
 from ablate.model import torchvision as torchvision_networks
@@ -25,6 +27,7 @@ from ablate.study.settings import (
     BudgetSettings,
     DatasetSettings,
     LossSettings,
+    Study,
     TrainingSettings,
 )
 
@@ -173,3 +176,40 @@ def test_a_family_is_finetuned_by_its_channels(name: str) -> None:
     assert run.run_epoch().train_loss > 0
     assert bool(torch.isfinite(first).all())
     assert not torch.equal(first, before)
+
+
+class TokensFirst(nn.Module):
+    """A transformer in torch's own layout: (token, image, channel)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 4, 4)
+        self.block = nn.TransformerEncoderLayer(8, 2, 16)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patch(images).flatten(2).permute(2, 0, 1)
+        found: Tensor = self.head(self.block(tokens).mean(0))
+        return found
+
+
+def test_a_layer_must_give_maps_of_images() -> None:
+    def study(layer: str) -> Study:
+        return Study.model_validate(
+            {
+                "version": 1,
+                "name": "tokens",
+                "dataset": {"name": "digits"},
+                "model": {"name": "resnet8"},
+                "loss": {"terms": "clean+fma", "fma": {"layers": [layer]}},
+            }
+        )
+
+    images = torch.rand(3, 3, 16, 16)
+    check_layers(TokensFirst(), images, study("patch"))
+    with pytest.raises(ParameterError) as caught:
+        check_layers(TokensFirst(), images, study("block"))
+    assert str(caught.value) == (
+        "loss.fma.layers: block must give maps with the images first, got (16, 8, 4) for 4 images "
+        "(a transformer without batch_first gives tokens first). Choose another layer."
+    )

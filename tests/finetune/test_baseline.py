@@ -28,7 +28,10 @@ from ablate.finetune.baseline import (
     obtain_baseline,
 )
 from ablate.finetune.loop import EpochReport, Finetuning
+from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
+from ablate.model.normalization import carried_statistics
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.study.settings import (
     BaselineSettings,
     DatasetSettings,
@@ -338,6 +341,32 @@ def test_a_network_of_ones_own_is_trained_anew_when_its_code_changes(tmp_path: P
     assert set(loaded.state_dict()) == {"0.weight", "0.bias"}
     (tmp_path / "baseline_nets.py").write_text(NET + "# other\n")
     assert obtain(tmp_path, model=model, base=tmp_path).key != one.key
+
+
+def test_an_exports_normalisation_goes_with_its_weights(tmp_path: Path) -> None:
+    """Also of a network that does not store it, as those of others do."""
+    (tmp_path / "baseline_exported.py").write_text(NET)
+    model = ModelSettings(name="baseline_exported:small")
+    data = load()
+    network = build_model(model, len(data.classes), (0.1,) * 3, (0.2,) * 3, 0, base=tmp_path)
+    metadata = ExportMetadata(
+        **{"model": model.name, "classes": data.classes, "mean": (0.1,) * 3, "std": (0.2,) * 3},
+        **{"image_size": 8, "resize": None, "dataset": "digits", "study": "earlier", "trial": 0},
+        **{"loss_terms": "clean", "seen_types": ()},
+    )
+    file = tmp_path / "earlier.safetensors"
+    export_weights(network, file, metadata)
+    given = obtain(tmp_path / "c", model=model, settings=checkpoint(file), base=tmp_path)
+    loaded = load_baseline(given, data, model, base=tmp_path)
+    assert carried_statistics(loaded) == carried_statistics(network)
+    images = data.validation.images[:4].float() / 255
+    assert torch.equal(loaded.eval()(images), network.eval()(images))
+    export_weights(network, file)
+    plain = obtain(tmp_path / "c", model=model, settings=checkpoint(file), base=tmp_path)
+    silent = load_baseline(plain, data, model, base=tmp_path)
+    statistics = carried_statistics(silent)
+    assert statistics is not None
+    assert statistics.mean == pytest.approx(data.mean)
 
 
 def test_a_network_that_does_not_take_the_images(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_it_costs_what_its_passes_cost() -> None:
     assert make_run({"terms": "clean"}, probe_fraction=0.5, budget=budget).budget.steps == 10
 
 
+def test_counting_its_passes_leaves_the_network_as_it_was() -> None:
+    run = make_run({"terms": "clean"}, probe_fraction=0.5, budget={"flops": 1e9})
+    learning = [name for name, one in run._student.named_parameters() if one.requires_grad]
+    assert learning == [name for name, _ in run._student.named_parameters()]
+
+
 def test_resumed_while_probing_it_is_uninterrupted() -> None:
     option = {"terms": "clean"}
     expected = finish(make_run(option, probe_fraction=0.5))

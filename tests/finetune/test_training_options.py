@@ -307,6 +307,33 @@ def test_an_average_has_the_bits_of_torch_s() -> None:
     assert same(found, expected)
 
 
+class Caching(nn.Linear):
+    """Keeps what it computes of its weights until it is trained, as timm's levit does."""
+
+    kept: torch.Tensor | None = None
+
+    def train(self, mode: bool = True) -> Caching:
+        super().train(mode)
+        self.kept = None if mode else self.kept
+        return self
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        if self.training or self.kept is None:
+            self.kept = 2 * self.weight
+        return functional.linear(features, self.kept)
+
+
+def test_an_average_forgets_what_it_has_computed_of_older_weights() -> None:
+    model, features = Caching(3, 2), torch.rand(4, 3)
+    average = average_weights(model, 0.5)
+    average(features)
+    model.weight.data += 1
+    average.update_parameters(model)
+    assert not average.module.training
+    expected = functional.linear(features, 2 * average.module.weight)
+    assert torch.equal(average(features), expected)
+
+
 @pytest.mark.parametrize("anchor", ["clean", "ema"])
 def test_an_average_counts_its_batches_like_the_network(anchor: str) -> None:
     run = make_run({"fma": {"anchor": anchor}}, ema_decay=0.9)

@@ -129,6 +129,24 @@ def listed_axes(classes):
     net.channel_axes = [1]
     return net
 
+class Grid(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.grid = None
+
+    def forward(self, images):
+        if self.grid is None:
+            self.grid = torch.linspace(0.5, 1.5, images.shape[-1])
+        return super().forward(images * self.grid)
+
+class Deep3d(Net):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.depth = nn.Conv3d(1, 1, 3, padding=1)
+
+    def forward(self, images):
+        return super().forward(self.depth(images[:, None])[:, 0])
+
 def wrong_path(classes):
     net = Net(classes)
     net.taps = {"deep": "block", "deeper": "block.7"}
@@ -320,6 +338,15 @@ def test_the_look_in_training_mode_changes_nothing(build: Build) -> None:
     model.train()(torch.zeros(2, 3, 8, 8))
     assert model.seen == 2
     assert model.passes == 1
+
+
+@pytest.mark.parametrize("name", ["Grid", "Deep3d"])
+def test_a_network_may_keep_a_tensor_and_have_weights_of_any_rank(build: Build, name: str) -> None:
+    model = build(name)
+    check_image_size(model, f"own_nets:{name}", 8)
+    model.train()(torch.rand(2, 3, 8, 8)).sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+    assert model.block[0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_its_code_is_told_apart(base: Path) -> None:

@@ -8,15 +8,21 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from example_sources import searches
 from PIL import Image
 
 import ablate
+from ablate.errors import DataError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place, locate
+from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.report.images.example_images import (
     Origin,
     example_images,
@@ -25,7 +31,8 @@ from ablate.report.images.example_images import (
     training_sheet,
 )
 from ablate.report.images.galleries import study_galleries
-from ablate.study.settings import ConstraintSettings
+from ablate.study.settings import ConstraintSettings, Study
+from ablate.trial.examples import load_network
 from ablate.trial.task import weights_file
 
 pytestmark = pytest.mark.slow
@@ -84,6 +91,37 @@ def test_examples_are_what_the_two_networks_say(origin: Origin) -> None:
     again, _ = example_images(origin)
     assert again is not None
     assert [one.kind for one in again.gained] == [one.kind for one in found.gained]
+
+
+def test_a_network_of_ones_own_is_shown_normalised_images(tmp_path: Path) -> None:
+    (tmp_path / "shown_nets.py").write_text(
+        "from torch import nn\n\n"
+        "def small(classes):\n"
+        "    pool = nn.AdaptiveAvgPool2d(1)\n"
+        "    return nn.Sequential(nn.Conv2d(3, classes, 3), pool, nn.Flatten())\n"
+    )
+    study = Study.model_validate(
+        {
+            **{"version": 1, "name": "shown", "dataset": {"name": "digits"}},
+            "model": {"name": "shown_nets:small"},
+        }
+    )
+    network = build_model(study.model, 2, (0.5, 0.4, 0.3), (0.2,) * 3, 0, base=tmp_path)
+    metadata = ExportMetadata(
+        **{"model": "shown_nets:small", "classes": ("a", "b")},
+        **{"mean": (0.5, 0.4, 0.3), "std": (0.2,) * 3, "image_size": 8, "resize": None},
+        **{"dataset": "digits", "study": "shown", "trial": 0, "loss_terms": "clean"},
+        seen_types=(),
+    )
+    export_weights(network, tmp_path / "0.safetensors", metadata)
+    export_weights(network, tmp_path / "baseline.safetensors")
+    sample: Any = SimpleNamespace(classes=("a", "b"), bench=SimpleNamespace(base=tmp_path))
+    images, trial = torch.rand(2, 3, 8, 8), tmp_path / "0.safetensors"
+    for weights in (trial, tmp_path / "baseline.safetensors"):
+        shown = load_network(sample, study, weights, trial)
+        assert torch.equal(shown(images), network.eval()(images))
+    with pytest.raises(DataError, match="must be an export of a trial"):
+        load_network(sample, study, trial, tmp_path / "baseline.safetensors")
 
 
 def test_the_scored_suite_is_a_sheet(origin: Origin) -> None:

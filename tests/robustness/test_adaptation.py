@@ -108,6 +108,20 @@ def test_a_copy_is_scored_alone_and_in_no_order_of_its_classes() -> None:
     assert small.cells["fog", 1].confidence.tolist() != pytest.approx(in_order)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4])])
+def test_one_image_left_over_joins_the_batch_before_it(count: int, sizes: list[int]) -> None:
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 4))
+    seen: list[int] = []
+    head.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    images = torch.randint(256, (count, 3, 5, 5)).to(torch.uint8)
+    clean = Split(images, torch.arange(count) % 4, "made here")
+    none = Copies({}, (), clean.labels, {})
+    found = score_set(head, clean, none, CPU, batch_size=4, adapt_batch_norm=2)
+    assert found.clean is not None
+    assert len(found.clean.correct) == count
+    assert seen == sizes
+
+
 @pytest.mark.parametrize(
     ("network", "images", "message"),
     [

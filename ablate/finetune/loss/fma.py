@@ -263,7 +263,8 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
         study: its fixed and searched layers and distances.
 
     Raises:
-        ParameterError: naming the layer, or the distance that cannot read it.
+        ParameterError: naming the layer whose maps do not have the images first, or the distance
+            that cannot read it.
     """
     loss, space = study.loss, study.space
     if not any("fma" in terms for terms in candidates(space, "loss.terms", [loss.terms])):
@@ -274,8 +275,17 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
     layers = dict.fromkeys(one for name in found for one in (taps if name == "taps" else [name]))
     for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
         with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
-            model(images)
+            model(images[:1])
+            (single,) = reading.split(1)
+            model(torch.cat([images[:1], images]))
             (maps,) = reading.split(1)
+        for layer, features in maps.items():
+            if len(features) != (1 + len(images)) * len(single[layer]):
+                raise ParameterError(
+                    f"loss.fma.layers: {layer} must give maps with the images first, got "
+                    f"{tuple(features.shape)} for {1 + len(images)} images (a transformer without "
+                    "batch_first gives tokens first). Choose another layer."
+                )
         for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
             check_channels(distance, maps, layers)
 

@@ -178,7 +178,8 @@ def export_tensors(
     """As `export_weights`, of a network's parameters and buffers by name."""
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+    # Copies, since safetensors stores no tensor under two names.
+    tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state.items()}
 
     def write(temporary: Path) -> None:
         header = None if metadata is None else metadata.to_header()

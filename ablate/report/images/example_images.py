@@ -163,8 +163,9 @@ def _examples(origin: Origin, row: RowRecord, study: Study) -> tuple[ExampleImag
     if kept is None:
         return None, f"the baseline's weights are not in {origin.cache}"
     sample = load_sample(origin.record.study, origin.base, origin.cache)
-    baseline = load_network(sample, origin.record.study, kept.path)
-    trial = load_network(sample, study, weights_file(origin.folder, row.number))
+    weights = weights_file(origin.folder, row.number)
+    baseline = load_network(sample, origin.record.study, kept.path, weights)
+    trial = load_network(sample, study, weights, weights)
     alpha = point_of(row).alpha
     if alpha != 1:
         move_towards(trial, baseline, alpha)
