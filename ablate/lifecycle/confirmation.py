@@ -18,12 +18,14 @@ from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.begin import begin_study, go_on
 from ablate.lifecycle.drive import RunOptions, leased
 from ablate.lifecycle.place import Place, shown_folder
+from ablate.robustness.evaluation.argument_checks import read_severities
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
 MOST_CONFIRMED = 5
 """Trials of one objective that are confirmed, where none are named: each is trained K times."""
+MOST_SEEDS = 1000
 
 
 def confirm_study(
@@ -53,10 +55,13 @@ def confirm_study(
         UsageError: if the study is not one with the robustness finetuning, was confirmed with
             other trials, another suite or without a soup before, the trials have no soup, or the
             suite does not give the metric of a primary contrast.
-        ParameterError: if a trial is not on the front, or not complete.
+        ParameterError: if a trial is not on the front, or not complete; if a severity is none, or
+            there are more than `MOST_SEEDS` seeds.
         FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the study is running.
     """
+    if seeds > MOST_SEEDS:
+        raise ParameterError(f"--seeds: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
     ledger.check_method("to be confirmed")
     record = ledger.read()
     _check_confirmable(record)
@@ -66,7 +71,9 @@ def confirm_study(
     find_suite(named)
     test = {
         "suite": named if isinstance(named, str) else list(named),
-        "severities": list(robustness.severities if severities is None else severities),
+        "severities": list(
+            robustness.severities if severities is None else read_severities(severities)
+        ),
     }
     if record.design is None:
         points = _points(record, trials, ledger.outcomes)
@@ -88,17 +95,18 @@ def confirm_study(
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})
+    begun = Ledger.open(where.url, where.name) if Ledger.exists(where.url, where.name) else None
+    if begun is not None:
+        _check_same(begun, design, test, place)
     scored = f"{show(test['suite'])} at severities {show(test['severities'])}"
     with leased(ledger, run):
         ledger.open_test(f"confirm {what}, {seeds} seeds, {scored}", where.name)
     where.make_folder()
     base = Path(ledger.head.base)
-    if not Ledger.exists(where.url, where.name):
+    if begun is None:
         parent = record.name
         text = ledger.head.text
         return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
-    begun = Ledger.open(where.url, where.name)
-    _check_same(begun, design, test, place)
     return go_on(begun, where, run, None, seeds=seeds)
 
 
