@@ -28,6 +28,7 @@ from ablate.cli.options import (
 from ablate.cli.show import print_result, run_and_show
 from ablate.errors import AblateError, UsageError, unencodable
 from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
+from ablate.files.shown import without_controls
 from ablate.report.terminal.streams import take_every_text, written_or_dropped
 
 
@@ -81,7 +82,7 @@ class _Commands(click.Group):
         except AblateError as error:
             if context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {error}", err=True)
+            click.echo(f"ablate: {without_controls(str(error))}", err=True)
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(error.exit_code)

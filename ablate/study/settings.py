@@ -133,7 +133,7 @@ class Study(Displayed, Settings):
     version: Literal[1]
     name: str = Field(
         max_length=100,
-        pattern=r"^[^/\\\x00-\x1f.#][^/\\\x00-\x1f#]*$",
+        pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#][^/\\\x00-\x1f\x7f-\x9f#]*$",
         description="Also the name of its folder in runs/.",
     )
     question: str = ""

@@ -67,6 +67,15 @@ def test_no_text_of_a_study_moves_the_cursor(
     assert not set(printed) & {"\x07", "\x1b", "\x9b"}
 
 
+def test_a_message_about_a_file_has_no_control_characters(work: Path) -> None:
+    file = work / "named.yaml"
+    file.write_text('version: 1\nname: "a\\u009b31mb"\n"c\\e[2Jd": 1\n')
+    shown = CliRunner().invoke(main, ["check", str(file)]).output
+    assert "name: must" in shown
+    assert r"c\x1b[2Jd" in shown
+    assert not set(shown) & {"\x1b", "\x9b"}
+
+
 def test_a_progress_that_raises_stops_no_study(write_own: Write) -> None:
     class Broken(Silent):
         def finished(self, row: object) -> None:
