@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from example_ablations import example_ablation
 from example_records import BEGAN, example_record, example_row
 from example_results import make_design
@@ -47,18 +48,18 @@ def test_a_search_is_described_by_its_settings() -> None:
     assert "for 24,000 images through the network (SGD, batches of 128, cosine schedule)" in said
     assert "several distortion types in turn on one image" in said
     assert "(augment.strength searched)" in said
-    assert "by NSGA-II [4] (seed 3) in 16 trials (1 ended so far) for clean accuracy and" in said
-    assert "asynchronous successive halving [5] (first rung at epoch 1, reduction factor 3)" in said
-    assert "Hypervolumes [6] refer to the point (85.0, 60.0)." in said
+    assert "by NSGA-II [3] (seed 3) in 16 trials (1 ended so far) for clean accuracy and" in said
+    assert "asynchronous successive halving [4] (first rung at epoch 1, reduction factor 3)" in said
+    assert "Hypervolumes [5] refer to the point (85.0, 60.0)." in said
     said = text(example_record([], search={"pruner": {"images": 500, "min_epochs": 2}}))
     assert (
-        "by a Gaussian process that is a sum of functions of each parameter [4] (seed 0; random "
+        "by a Gaussian process that is a sum of functions of each parameter [3] (seed 0; random "
         "points until 10 trials had ended)"
     ) in said
     long = replace(example_record([]), trials=300)
-    assert "[4] for the first 256 trials and then the tree-structured Parzen est" in text(long)
+    assert "[3] for the first 256 trials and then the tree-structured Parzen est" in text(long)
     tpe = text(replace(long, dimensions=65))
-    assert "by the tree-structured Parzen estimator [4] (seed 0; random points until 10" in tpe
+    assert "by the tree-structured Parzen estimator [3] (seed 0; random points until 10" in tpe
     assert (
         "Trials that fell behind in clean accuracy and robust accuracy were stopped early by "
         "asynchronous successive halving"
@@ -72,7 +73,7 @@ def test_curves_are_described_where_they_were_scored() -> None:
     said = text(record)
     assert (
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
-        "were scored at the weights 0.5, 1 of the latter [3]. A trial is represented by the most "
+        "were scored at the weights 0.5, 1 of the latter [2]. A trial is represented by the most "
         "robust of them that loses at most 2 points of clean accuracy to the baseline, chosen on "
         "the same images that it is scored on. Where none of them does, the one that loses least "
         "is taken; where clean accuracy between the two falls below both by more than that, the "
@@ -82,11 +83,51 @@ def test_curves_are_described_where_they_were_scored() -> None:
     said = text(example_record([example_row(0, (0.9, 0.7))], **one_point))
     assert "loses at most 1 point of clean accuracy" in said
     found = methods(StudySource(record), pareto_info(record))
-    assert found.references[2].startswith("Wortsman et al. 2022.")
+    assert found.references[1].startswith("Wortsman et al. 2022.")
     settings = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
     said = text(example_record([example_row(0, (0.9, 0.7))], ablation=settings, **curve))
     assert "Results are of weight 1; those called interpolated are at a weight chosen, by " in said
     assert "Networks between" not in text(example_record([example_row(0, (0.9, 0.7))]))
+
+
+PAPER = {"types": ["gaussian_noise", "brightness"], "method": "per_sample"}
+CHOICES = {"loss.terms": {"choice": ["clean+da", "clean+st"]}}
+DRAWN = "Augmented copies: one distortion type drawn for each image"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (
+            {"loss": {"terms": "clean"}, "augment": PAPER},
+            "The objective is cross-entropy on clean images.",
+        ),
+        (
+            {"loss": {"terms": "clean+fma"}, "augment": PAPER},
+            "The objective is a sum of terms: cross-entropy on clean images and a feature-map "
+            "augmentation loss (FMA) [1]. Distance, anchor and layers of the FMA loss are our "
+            "interpretation, because only the abstract of the method was available. "
+            f"{DRAWN}, of the types gaussian_noise+brightness.",
+        ),
+        (
+            {"space": CHOICES | {"augment.families": {"subset": ["noise", "blur"]}}},
+            "The objective is a sum of terms: cross-entropy on clean images, cross-entropy on "
+            "augmented copies (DA) and stability training (ST) [1]; each run uses the terms given "
+            f"for it. {DRAWN}, from the families noise+blur (augment.families searched).",
+        ),
+        (
+            {"loss": {"terms": "da"}, "augment": {"method": "augmix"}},
+            "The objective is cross-entropy on augmented copies (DA). Augmented copies: AugMix "
+            "[1].",
+        ),
+    ],
+)
+def test_only_terms_and_types_that_runs_use_are_named(
+    settings: dict[str, Any], expected: str
+) -> None:
+    record = example_record([example_row(0, (0.9, 0.7))], **settings)
+    finetuning = methods(StudySource(record), pareto_info(record)).paragraphs[0]
+    assert finetuning.endswith(f"cosine schedule). {expected}")
 
 
 def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
@@ -161,7 +202,7 @@ def test_an_ablation_says_how_it_is_tested() -> None:
     said = found.paragraphs[-1]
     assert "(design: arms) ran 3 configurations in 3 arms over 8 seeds. Runs" in said
     assert "2 contrasts were declared before the runs; all others are exploratory." in said
-    assert "p values are adjusted by Holm [3], and their intervals are simultaneous" in said
+    assert "p values are adjusted by Holm [2], and their intervals are simultaneous" in said
     assert "t intervals over seeds and images, fully crossed" in said
     assert "p values are two-sided, from the same model." in said
     assert "sign-flip" not in said
@@ -192,7 +233,14 @@ def test_arms_baseline_and_split_are_defined() -> None:
     )
     record = replace(record, study=record.study.model_copy(update={"dataset": data}))
     record = replace(record, design=replace(design, cells=cells).to_json())
-    assert methods(StudySource(record, example_ablation()), example_ablation()).paragraphs[-1] == (
+    found = methods(StudySource(record, example_ablation()), example_ablation()).paragraphs
+    assert found[0].endswith(
+        "cross-entropy on augmented copies (DA), stability training (ST) [1] and a feature-map "
+        "augmentation loss (FMA) [2]; each run uses the terms given for it. Distance, anchor and "
+        "layers of the FMA loss are our interpretation, because only the abstract of the method "
+        "was available. Augmented copies: one distortion type drawn for each image."
+    )
+    assert found[-1] == (
         "Arms, at learning rate 0.02 unless another is given: plain (clean); DA (clean+da, da "
         "weight 1, types gaussian_noise); FMA+CA (clean+fma, fma weight 0.83, types of "
         "noise+blur+photometric); slow (clean+st, st weight 1, types of noise+blur+photometric, "

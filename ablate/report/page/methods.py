@@ -20,6 +20,7 @@ from ablate.report.numbers import (
     param_text,
     reference_text,
 )
+from ablate.report.page.used_terms import drawn_from, used_terms
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
 from ablate.study.settings import BudgetSettings, PrunerSettings, Study
 
@@ -43,7 +44,7 @@ class _Citations:
     """Numbers references in the order in which they are first cited.
 
     Attributes:
-        texts: `methods.yaml`: references, and how samplers and augmentations are named.
+        texts: `methods.yaml`: references, and how terms, samplers and augmentations are named.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
         return cite.methods(_foreign(record, cite))
     paragraphs = []
     if study.trainable is None:
-        paragraphs += [_finetuning(study, cite), _scoring(study, info, cite)]
+        paragraphs += [_finetuning(record, cite), _scoring(study, info, cite)]
     else:
         paragraphs.append(f"Each run called the function {study.trainable}.")
     if source.ablation is None:
@@ -79,7 +80,8 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
     return cite.methods(*paragraphs)
 
 
-def _finetuning(study: Study, cite: _Citations) -> str:
+def _finetuning(record: StudyRecord, cite: _Citations) -> str:
+    study = record.study
     data, model, tune = study.dataset, study.model, study.finetune
     if study.baseline.checkpoint:
         begun = f"A pretrained {model.name} was finetuned on {data.name}"
@@ -90,21 +92,38 @@ def _finetuning(study: Study, cite: _Citations) -> str:
         )
     optimizer = f"{tune.optimizer.upper()}, batches of {tune.batch_size}"
     rate = "" if _searched(study, "finetune.learning_rate") else f", rate {tune.learning_rate:g}"
-    loss = (
-        "The objective is a sum of terms: cross-entropy on clean images, cross-entropy on "
-        f"augmented copies (DA), stability training (ST){cite('zheng')} and a feature-map "
-        f"augmentation loss (FMA){cite('kapoor')}; each run uses the terms given for it. "
-        "Distance, anchor and layers of the FMA loss are our interpretation, because only the "
-        "abstract of the method was available."
-    )
-    made = cite.texts["augment_methods"][study.augment.method]
-    cited = cite("augmix") if study.augment.method == "augmix" else ""
     return (
         f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
-        f"{loss} Augmented copies: {made}{cited}, from the families "
-        f"{param_text(study.augment.families)}"
-        f"{_varied(study, 'augment')}."
+        f"{_objective(record, cite)}"
     )
+
+
+def _objective(record: StudyRecord, cite: _Citations) -> str:
+    """The terms that runs use, and how copies are made where there are any."""
+    study, written = record.study, used_terms(record)
+    used = {term for terms in written for term in terms.split("+")}
+    said = [
+        f"{words}{''.join(map(cite, keys))}"
+        for term, (words, *keys) in cite.texts["terms"].items()
+        if term in used
+    ]
+    if len(said) == 1:
+        text = f"The objective is {said[0]}"
+    else:
+        text = f"The objective is a sum of terms: {', '.join(said[:-1])} and {said[-1]}"
+    text += "; each run uses the terms given for it." if len(written) > 1 else "."
+    if "fma" in used:
+        text += (
+            " Distance, anchor and layers of the FMA loss are our interpretation, because only "
+            "the abstract of the method was available."
+        )
+    if used == {"clean"}:
+        return text
+    method = study.augment.method
+    made = cite.texts["augment_methods"][method]
+    cited = cite("augmix") if method == "augmix" else ""
+    varied = _varied(study, "augment")
+    return f"{text} Augmented copies: {made}{cited}{drawn_from(record)}{varied}."
 
 
 def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
