@@ -27,6 +27,8 @@ ReadBits = Callable[[Collection[int]], KeptBits]
 
 MOST_COMPARED = 12
 """Points of a set that are compared with its best, the most robust first: each costs a read."""
+COLLAPSE = 0.10
+"""Accuracy that a collapsed training lost to the baseline, at the least."""
 _ROUNDING = 1e-9
 
 
@@ -96,7 +98,8 @@ class SearchAnswer:
         sets: those with a point within the margin first, and of them the most robust.
         ranked: all points that have scores, in the same order.
         margin: of clean accuracy, as a fraction.
-        collapsed: numbers of trials far below the others in clean or robust accuracy.
+        collapsed: numbers of trials far below the others and the baseline in clean or robust
+            accuracy; none of the front or of `sets`.
         level: of the interval of a difference between two sets: 95 % for all pairs together.
         compare: the robust accuracy of a point less that of another, at that level.
     """
@@ -178,7 +181,7 @@ def search_answer(
         sets=tuple(sets),
         ranked=tuple(sorted(points, key=search.keeps, reverse=True)),
         margin=search.margin,
-        collapsed=search.collapsed(points),
+        collapsed=search.collapsed(points, info.references["baseline"], sets),
         level=level,
         compare=lambda one, other: search.less(one, other, level=level),
     )
@@ -270,8 +273,13 @@ class _Search:
             for kind, weight in self._scores(best).type_weights.items()
         )
 
-    def collapsed(self, points: Sequence[ParetoPoint]) -> tuple[int, ...]:
-        """Beyond the outer fence of an objective, on the worse side."""
+    def collapsed(
+        self, points: Sequence[ParetoPoint], baseline: Sequence[float], sets: Sequence[SetAnswer]
+    ) -> tuple[int, ...]:
+        """Beyond the outer fence of an objective, on the worse side, and more than `COLLAPSE` below
+        the baseline's value; but no point on the front, and none that the answer names."""
+        named = {one.number for of_set in sets for one in (of_set.best, *of_set.tied)}
+        named |= {one.rival.point.number for one in sets if one.rival is not None}
         far: set[int] = set()
         for place in self._places:
             values = [point.values[place] for point in points]
@@ -279,9 +287,10 @@ class _Search:
             far |= {
                 point.number
                 for point, value, clipped in zip(points, values, kept, strict=True)
-                if value != clipped
+                if value != clipped and not baseline[place] - value <= COLLAPSE
             }
-        return tuple(sorted(far))
+        on_front = {point.number for point in points if point.on_front}
+        return tuple(sorted(far - on_front - named))
 
     def n_images(self, point: ParetoPoint) -> int:
         scores = self._scores(point)

@@ -208,12 +208,23 @@ class Search:
         return []
 
     def _is_collapsed(self, number: Name) -> bool:
-        """Three interquartile ranges below the quartile of a score."""
+        """Three interquartile ranges below the quartile of a score, ten points below the baseline,
+        not on the front and not the best of its set."""
+        if number in self.bests:
+            return False
+        own = [self.value(number, metric) for metric in (CLEAN, ROBUST)]
+        for other in self.terms:
+            both = [self.value(other, metric) for metric in (CLEAN, ROBUST)]
+            if both != own and both[0] >= own[0] and both[1] >= own[1]:
+                break
+        else:
+            return False
         for metric in (CLEAN, ROBUST):
             quarter, half = np.quantile(
                 [self.value(one, metric) for one in self.terms], (0.25, 0.75)
             )
-            if half > quarter and self.value(number, metric) < quarter - 3 * (half - quarter):
+            least = min(quarter - 3 * (half - quarter), self.value("baseline", metric) - 0.1)
+            if half > quarter and self.value(number, metric) < least:
                 return True
         return False
 

@@ -128,12 +128,36 @@ def test_equally_robust_trials_are_ranked_by_clean_accuracy_then_by_number() -> 
 
 def test_collapsed_and_failed_trials_are_named() -> None:
     rows = [trial(at, 0.95, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
-    rows += [trial(9, 0.30, 0.10, "clean+fma")]
+    rows += [trial(9, 0.30, 0.10, "clean+st")]
     failure = Failure("not_finite", "the loss is NaN")
     rows += [example_row(at, None, state="FAIL", failure=failure) for at in (10, 11)]
     text = said(rows)
-    assert "Trial 9 collapsed: far below the others in clean or robust accuracy." in text
+    below = "far below the others and the baseline in clean or robust accuracy"
+    assert f"Trial 9 collapsed: {below}." in text
     assert "Trials 10, 11 failed (not_finite)." in text
+
+
+@pytest.mark.parametrize(
+    ("clean", "robust"),
+    [
+        pytest.param(0.90, 0.705, id="far below the others, and near the baseline"),
+        pytest.param(0.40, 0.75, id="on the front"),
+        pytest.param(0.95, 0.55, id="ten points below the others, five below the baseline"),
+    ],
+)
+def test_no_trial_of_the_front_or_near_the_baseline_has_collapsed(
+    clean: float, robust: float
+) -> None:
+    rows = [trial(at, 0.95 + 0.001 * at, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
+    assert "collapsed" not in " ".join(said([*rows, trial(9, clean, robust, "clean+st")]))
+
+
+def test_no_trial_that_the_answer_names_has_collapsed() -> None:
+    """The best of its set may be far below the other sets."""
+    rows = [trial(at, 0.95, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
+    text = " ".join(said([*rows, trial(9, 0.30, 0.10, "clean+fma")]))
+    assert "clean+fma (trial 9)" in text
+    assert "collapsed" not in text
 
 
 def test_before_anything_and_without_a_baseline() -> None:

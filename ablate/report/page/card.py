@@ -186,7 +186,8 @@ def unsuccessful(record: StudyRecord, collapsed: Sequence[int]) -> list[str]:
     said = []
     if collapsed:
         which = trial_numbers(collapsed)
-        said.append(f"{which} collapsed: far below the others in clean or robust accuracy.")
+        below = "far below the others and the baseline in clean or robust accuracy"
+        said.append(f"{which} collapsed: {below}.")
     if failed:
         kinds = ", ".join(dict.fromkeys(kind for _, kind in failed))
         said.append(f"{trial_numbers([number for number, _ in failed])} failed ({kinds}).")
