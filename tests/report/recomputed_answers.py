@@ -146,9 +146,9 @@ class Search:
         ties = [str(one) for one in near if self.is_tie(self.less(one, number))]
         outside = " (no point within the margin)" * (not keeping)
         facts = {
-            "Robust over baseline": in_points(self.less(number, "baseline")),
+            "Robust over baseline": self.told(self.less(number, "baseline")),
             "Of it, by type": largest(self.parts(number)),
-            "Clean over baseline": in_points(self.less(number, "baseline", CLEAN)) + outside,
+            "Clean over baseline": self.told(self.less(number, "baseline", CLEAN)) + outside,
             "Over plain": self.told(self.less(number, "plain")),
         }
         if da is not None and da != number:
@@ -178,12 +178,12 @@ class Search:
             said.append(f"{points} {first} {other} {less}" + " not shown" * is_tie)
         over = [one for one in named.values() if one != da]
         if over and da is not None and "da" not in named:
-            said.append(" ".join(printed(self.less(one, da, pairs=pairs)) for one in over))
+            said.append(" ".join(self.told(self.less(one, da, pairs=pairs)) for one in over))
         best = bests[0]
         gains = [self.less(best, "baseline"), self.less(best, "plain")]
         gains.append(self.less(best, "baseline", CLEAN))
-        said.append(f"{points} {best} {' '.join(map(printed, gains))}")
-        behind = [f"{one} {printed(self.less(one, best, pairs=pairs))}" for one in bests[1:]]
+        said.append(f"{points} {best} {' '.join(map(self.told, gains))}")
+        behind = [f"{one} {self.told(self.less(one, best, pairs=pairs))}" for one in bests[1:]]
         said += [" ".join(behind)] * bool(behind)
         said.append(of_types(self.parts(best), gains[0]))
         for one in bests:
@@ -204,7 +204,7 @@ class Search:
             is_better = robust[0] > 0 and not self.is_tie(robust)
             if is_of_set and is_better and clean[2] >= -self.margin:
                 margin = f"{100 * self.margin:g}"
-                return [f"{one} {printed(clean)} {margin} {printed(robust)} {best}"]
+                return [f"{one} {self.told(clean)} {margin} {printed(robust)} {best}"]
         return []
 
     def _is_collapsed(self, number: Name) -> bool:
@@ -276,9 +276,9 @@ class Confirmed:
 
     def card(self, name: str, chance: str) -> Facts:
         return {
-            "Robust over baseline": in_points(self.arms.triple(name, "baseline")),
+            "Robust over baseline": self.told(name, "baseline"),
             "Of it, by type": largest(self.arms.parts(name, "baseline")),
-            "Clean over baseline": in_points(self.arms.triple(name, "baseline", CLEAN)),
+            "Clean over baseline": self.told(name, "baseline", CLEAN),
             "Over plain": self.told(name, "plain"),
             "Over combined DA": self.told(name, COMBINED_DA),
             "On the front": chance,
@@ -309,7 +309,7 @@ class Confirmed:
         chosen = f"trial {self.search.bests[0]}"
         gains = [(chosen, to, m) for to, m in (("baseline", ROBUST), ("plain", ROBUST))]
         gains += [(chosen, COMBINED_DA, ROBUST), (chosen, "baseline", CLEAN)]
-        all_gains = " ".join(printed(self.arms.triple(*one)) for one in gains)
+        all_gains = " ".join(self.told(*one) for one in gains)
         whole = self.arms.triple(chosen, "baseline")
         return [
             *said,

@@ -326,7 +326,7 @@ def test_a_confirmation_is_of_the_whole_front_and_names_what_the_search_had_chos
         "Probability of being on it: trial 1 97 %, trial 2 40 %.",
         "Chosen by the search alone (at a clean loss of at most 1 point): clean+st (trial 1), "
         "+11.0 points [+9.5, +12.5] of robust accuracy over the baseline, +10.0 points [+8.0, "
-        "+12.0] over plain, and +0.5 points [-1.0, +2.0] of clean accuracy.",
+        "+12.0] over plain, and +0.5 points [-1.0, +2.0] (a tie) of clean accuracy.",
         "To choose another of these points by these numbers would be a choice on the test set: "
         "report all of them, or the one that was chosen before.",
     ]

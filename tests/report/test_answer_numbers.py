@@ -55,6 +55,7 @@ def drawn(random: np.random.Generator, robust: float, clean: float, **fields: An
 
 def check_sentences(said: tuple[str, ...], expected: list[str]) -> None:
     assert [numbers(one) for one in said] == [numbers(one) for one in expected]
+    assert [one.count("(a tie)") for one in said] == [one.count("(a tie)") for one in expected]
 
 
 # -- a search
@@ -167,7 +168,7 @@ def check_best(search: Search, source: StudySource) -> list[Any]:
     ties = [one for one in others[:12] if search.is_tie(search.less(one, best))]
     shown = {"Robust accuracy": f"{100 * search.value(best):.1f} %"}
     for to, name in {"the baseline": "baseline", "the plain finetune": "plain"}.items():
-        shown[f"Over {to}"] = in_points(search.less(best, name))
+        shown[f"Over {to}"] = search.told(search.less(best, name))
     first, *rest = answer.cards
     assert (first.trial, dict(first.facts)) == (best, shown)
     assert answer.sentences[0].endswith(

@@ -75,7 +75,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     info = source.front
     n = info.n_corrupted or 1
     first = answer.sets[0]
-    said = [*_asked_sets(answer, info.question, n), _first_set(answer, first)]
+    said = [*_asked_sets(answer, info.question, n), _first_set(answer, first, n)]
     others = answer.sets[1:]
     if others:
         behind = "; ".join(
@@ -83,7 +83,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
         )
         said.append(f"The best points of the other sets, less this one: {behind}.")
     said += types_sentence(first.parts, first.robust)
-    said += [_rival(answer, one) for one in answer.sets if one.rival is not None]
+    said += [_rival(answer, one, n) for one in answer.sets if one.rival is not None]
     said += unsuccessful(source.record, answer.collapsed)
     said.append(_optimistic(info, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
@@ -109,26 +109,26 @@ def _asked_sets(answer: SearchAnswer, question: str, n: int) -> list[str]:
     ]
 
 
-def _first_set(answer: SearchAnswer, first: SetAnswer) -> str:
+def _first_set(answer: SearchAnswer, first: SetAnswer, n: int) -> str:
     if not first.keeping:
         return (
             f"No point keeps clean accuracy within {margin_text(answer)} of the baseline. "
-            f"{capital(named(first.best))} loses least: {points(first.clean)} of clean and "
-            f"{points(first.robust)} of robust accuracy over the baseline."
+            f"{capital(named(first.best))} loses least: {told(first.clean, n)} of clean "
+            f"and {told(first.robust, n)} of robust accuracy over the baseline."
         )
     plain = first.over.get("plain")
-    over = "" if plain is None else f", {points(plain)} over the plain finetune"
+    over = "" if plain is None else f", {told(plain, n)} over the plain finetune"
     return (
         f"The most robust point of all {within(answer)}, {named(first.best)}: "
-        f"{points(first.robust)} of robust accuracy over the baseline{over}, and "
-        f"{points(first.clean)} of clean accuracy."
+        f"{told(first.robust, n)} of robust accuracy over the baseline{over}, and "
+        f"{told(first.clean, n)} of clean accuracy."
     )
 
 
-def _rival(answer: SearchAnswer, one: SetAnswer) -> str:
+def _rival(answer: SearchAnswer, one: SetAnswer, n: int) -> str:
     assert one.rival is not None
     return (
-        f"Just outside: {named(one.rival.point)} has {points(one.rival.clean)} of clean accuracy, "
+        f"Just outside: {named(one.rival.point)} has {told(one.rival.clean, n)} of clean accuracy, "
         f"not shown to lose more than {margin_text(answer)}, and {points(one.rival.robust)} of "
         f"robust accuracy over {one.best.name}."
     )
@@ -142,7 +142,7 @@ def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
     return point_card(
         one.best,
         robust=one.robust,
-        clean=f"{points(one.clean)}{_if_outside(one)}",
+        clean=f"{told(one.clean, n)}{_if_outside(one)}",
         over={key.replace("best", "the best set"): less for key, less in one.over.items()},
         parts=one.parts,
         n_images=n,
@@ -211,7 +211,9 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
     metric, best, info = source.front.objectives[0].metric, answer.best, source.confirmation
     words = metric_words(metric)
     to = {"baseline": "the baseline", "plain": "the plain finetune"}
-    gains = ", ".join(f"{points(one)} over {to[name]}" for name, one in answer.over.items())
+    gains = ", ".join(
+        f"{told(one, answer.n_images)} over {to[name]}" for name, one in answer.over.items()
+    )
     value = metric_text(metric, best.values[0])
     said = [f"The best {words} is {value} %, of {named(best)}: {gains}."]
     compared = min(MOST_COMPARED, len(answer.ranked) - 1)
@@ -224,7 +226,7 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
         said.append(f"It is shown to be better than each of the next {compared} on these images.")
     said += unsuccessful(source.record, ())
     less = {one.number: [("Less the best", points(behind))] for one, behind in answer.ties}
-    over = [(f"Over {to[name]}", points(one)) for name, one in answer.over.items()]
+    over = [(f"Over {to[name]}", told(one, answer.n_images)) for name, one in answer.over.items()]
     facts: dict[int, list[tuple[str, str]]] = {best.number: over, **less}
     if info is None:
         said.append(_optimistic(source.front, len(answer.ranked)))
@@ -251,7 +253,7 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
     ]
     notes = (
         "brackets: 95 % interval of new images for these networks, t over images",
-        "not shown: the interval of the difference contains 0 or is not known, or it is at most "
-        f"one of {answer.n_images} images",
+        "a tie, or not shown: the interval of the difference contains 0 or is not known, or it is "
+        f"at most one of {answer.n_images} images",
     )
     return Answer(tuple(said), tuple(cards), notes)

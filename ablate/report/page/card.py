@@ -94,7 +94,7 @@ def point_card(
 ) -> Card:
     """The card of a point: its gains over the baseline, and in robust accuracy over others."""
     facts = [
-        ("Robust over baseline", points(robust)),
+        ("Robust over baseline", told(robust, n_images)),
         *part_facts(parts, "Of it, by type"),
         ("Clean over baseline", clean),
         *((f"Over {name}", told(one, n_images)) for name, one in over.items()),

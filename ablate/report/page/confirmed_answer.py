@@ -65,8 +65,8 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
         over = "".join(f", {told(one, n)} over {to}" for to, one in _over(info, chosen).items())
         said.append(
             f"Chosen by the search alone ({within(answer)}): {best}, "
-            f"{points(chosen.gains[_ROBUST])} of robust accuracy over the baseline"
-            f"{over}, and {points(chosen.gains[_CLEAN])} of clean accuracy."
+            f"{told(chosen.gains[_ROBUST], n)} of robust accuracy over the baseline"
+            f"{over}, and {told(chosen.gains[_CLEAN], n)} of clean accuracy."
         )
         said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
     said.append(_REPORT_ALL)
@@ -76,7 +76,7 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
         point_card(
             point,
             robust=one.gains[_ROBUST],
-            clean=points(one.gains.get(_CLEAN, NOTHING)),
+            clean=told(one.gains.get(_CLEAN, NOTHING), n),
             over=_over(info, one),
             parts=one.parts,
             n_images=n,
