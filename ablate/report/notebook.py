@@ -56,7 +56,7 @@ def record_html(record: StudyRecord) -> str:
     from ablate.report.terminal.status import status_table
     from ablate.report.terminal.tables import front_table
 
-    parts = [status_table(status_info(record, time.time()))]
+    parts: list[RenderableType] = [status_table(status_info(record, time.time()))]
     if record.design is None and any(row.values is not None for row in record.rows):
         parts.append(front_table(pareto_info(record)))
     return html_of(*parts)

@@ -6,8 +6,7 @@ import io
 import json
 
 from example_records import example_record, example_row, example_scores
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from ablate.ledger.record import Failure
 
@@ -31,9 +30,9 @@ RECORD = example_record(
 )
 
 
-def lines(table: Table) -> list[str]:
+def lines(table: RenderableType, width: int = 160) -> list[str]:
     """The printed lines, cells joined by one space."""
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=width)
     console.print(table)
     text = console.file.getvalue()
     return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in text.split("\n")]

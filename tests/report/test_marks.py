@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
 from example_sources import draw_front
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
@@ -31,7 +30,7 @@ def record(saw_validation: bool) -> StudyRecord:
     return example_record([example_row(0, (0.94, 0.7))], baseline=baseline)
 
 
-def text(table: Table) -> str:
+def text(table: RenderableType) -> str:
     console = Console(width=300)
     with console.capture() as capture:
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
 from example_records import TWO, example_record, example_row
 from printed_tables import RECORD, lines, strict
 
@@ -33,6 +34,17 @@ def test_front() -> None:
         "types; in brackets: gain over the baseline in points; hypervolume 0.014, reference point "
         "(85.0, 60.0); single seed (0), fingerprint abc123"
     ) in " ".join(printed)
+
+
+@pytest.mark.parametrize("width", [80, 78])
+def test_a_front_in_a_narrow_terminal_has_every_value(width: int) -> None:
+    """A gain stands below its value."""
+    params = {"loss.terms": "clean+da+fma", "finetune.learning_rate": 0.0123}
+    record = example_record([example_row(0, (0.94, 0.705), params=params)])
+    printed = lines(front_table(pareto_info(record)), width)
+    assert any(line.startswith("0 94.0 70.5 clean+da+fma") for line in printed)
+    assert any(line.startswith("(-1.0) (+10.5)") for line in printed)
+    assert "learning_rate 0.0123" in " ".join(printed)
 
 
 def test_front_of_nothing() -> None:

@@ -9,7 +9,7 @@ from example_records import BEGAN, example_record, example_row, example_scores
 from printed_tables import RECORD, lines, strict
 
 from ablate.errors import ParameterError
-from ablate.ledger.record import Attempt, Drive, Rung
+from ablate.ledger.record import Attempt, Drive, RowRecord, Rung
 from ablate.report.terminal.trials import trials_rows, trials_table
 
 
@@ -38,6 +38,31 @@ def test_attempts_and_costs_stand_where_there_are_any() -> None:
         "parameters, or reason of failure"
     ) in printed
     assert "0 complete 90.0 70.0 2 1 h 10 min 10 min 00 s 0.58 1.2 GB 9.0 GB" in printed
+
+
+def costly_rows(attempts: int = 1) -> list[RowRecord]:
+    """Of long parameters, with every cost."""
+    start = BEGAN.timestamp()
+    ends = [
+        Attempt(at + 1, start, start + 4300, "complete", peak_memory_bytes=12_340_000_000)
+        for at in range(attempts)
+    ]
+    params = {"loss.terms": "clean+da+fma", "finetune.learning_rate": 0.0123, "augment.mix": 0.5}
+    return [example_row(at, (0.9, 0.7), attempts=ends, params=params) for at in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "width", "left_out"),
+    [(1, 80, "worked, peak_memory"), (3, 70, "attempts, worked, peak_memory")],
+)
+def test_a_narrow_terminal_cuts_no_value(attempts: int, width: int, left_out: str) -> None:
+    record = example_record(costly_rows(attempts))
+    wide, narrow = lines(trials_table(record), 200), lines(trials_table(record), width)
+    assert any(line.startswith("0 complete 90.0 70.0") and "12 GB" in line for line in wide)
+    text = " ".join(narrow)
+    assert f"not shown (terminal too narrow): {left_out}; --columns lists them" in text
+    assert text.count("complete 90.0 70.0") == 3
+    assert "".join(narrow).count("clean+da+fma") == 3
 
 
 def test_a_pruned_trial_says_where_it_was_stopped() -> None:

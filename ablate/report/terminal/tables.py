@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -38,40 +38,59 @@ if TYPE_CHECKING:
 
 
 REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
+PARAMS_WIDTH, NARROW_PARAMS_WIDTH = 24, 12
+"""Characters of a column of parameters, at the least."""
 _TERMS = "loss.terms"
 
 
-def front_table(info: ParetoInfo) -> Table:
-    """The front, or the best of one objective, under the baseline and the plain finetune."""
+def front_table(info: ParetoInfo) -> FittedTable:
+    """The front, or the best of one objective, under the baseline and the plain finetune; in a
+    narrow terminal a gain stands below its value."""
+    return FittedTable(
+        (
+            _front_table(info, " ", PARAMS_WIDTH),
+            _front_table(info, "\n", PARAMS_WIDTH),
+            _front_table(info, "\n", NARROW_PARAMS_WIDTH),
+        )
+    )
+
+
+def _front_table(info: ParetoInfo, gap: str, params_width: int) -> Table:
+    """Args: gap: between a value and its gain; params_width: of parameters, at the least."""
+    has_alphas = any(point.point.alpha != 1 for point in info.points)
+    has_terms = any(point.loss_terms for point in info.points)
+    headings = ["trial", *(metric_heading(one.metric) for one in info.objectives)]
+    headings += ["alpha"] * has_alphas + ["loss terms"] * has_terms
+    references = [
+        [label, *_value_cells(info, info.references[name], gap=gap if name != "baseline" else None)]
+        for name, label in REFERENCE_LABELS.items()
+        if name in info.references
+    ]
+    trials = [
+        [
+            str(point.number),
+            *_value_cells(info, point.values, gap=gap),
+            *([f"{point.point.alpha:g}"] if has_alphas else []),
+            *([point.loss_terms] if has_terms else []),
+        ]
+        for point in info.leading
+    ]
     table = Table(
         title=escape(f"{info.study}: {leading_text(info)} ({info.trials} in all)"),
         caption=escape(_caption(info)),
     )
-    table.add_column("trial", justify="right", no_wrap=True)
-    for objective in info.objectives:
-        table.add_column(metric_heading(objective.metric), justify="right", no_wrap=True)
-    has_alphas = any(point.point.alpha != 1 for point in info.points)
-    if has_alphas:
-        table.add_column("alpha", justify="right", no_wrap=True)
-    has_terms = any(point.loss_terms for point in info.points)
-    if has_terms:
-        table.add_column("loss terms", no_wrap=True)
-    table.add_column("parameters", overflow="fold", min_width=24)
-    for name, label in REFERENCE_LABELS.items():
-        if name in info.references:
-            cells = _value_cells(info, info.references[name], gained=name != "baseline")
-            table.add_row(label, *cells, *[""] * has_alphas, style="dim")
+    for place, heading in enumerate(headings):
+        cells = [row[place] for row in (*references, *trials) if place < len(row)]
+        add_whole_column(table, heading, cells, is_text=heading == "loss terms")
+    table.add_column("parameters", overflow="fold", min_width=params_width)
+    for row in references:
+        table.add_row(*map(Text, row), style="dim")
     if info.references:
         table.add_section()
     keys = sorted({key for point in info.points for key in point.params} - {_TERMS})
-    for point in info.leading:
-        table.add_row(
-            str(point.number),
-            *_value_cells(info, point.values, gained=True),
-            *([f"{point.point.alpha:g}"] if has_alphas else []),
-            *([escape(point.loss_terms)] if has_terms else []),
-            copy_cell(point.copy_of, params_cell(point.params, short_names(keys))),
-        )
+    for point, row in zip(info.leading, trials, strict=True):
+        params = copy_cell(point.copy_of, params_cell(point.params, short_names(keys)))
+        table.add_row(*map(Text, row), params)
     return table
 
 
@@ -162,12 +181,13 @@ def _caption(info: ParetoInfo) -> str:
     return "; ".join([caption, *info.marks])
 
 
-def _value_cells(info: ParetoInfo, values: tuple[float, ...], *, gained: bool) -> list[str]:
+def _value_cells(info: ParetoInfo, values: tuple[float, ...], *, gap: str | None) -> list[str]:
+    """Values, and after this gap their gains; None: without them."""
     cells = []
     for objective, value, gain in zip(info.objectives, values, info.gains(values), strict=True):
-        text = gain_text(objective.metric, gain) if gained else ""
+        text = "" if gap is None else gain_text(objective.metric, gain)
         number = metric_text(objective.metric, value)
-        cells.append(f"{number} ({text})" if text else number)
+        cells.append(f"{number}{gap}({text})" if text else number)
     return cells
 
 
@@ -187,6 +207,9 @@ class FittedTable:
 
     tables: tuple[Table, ...]
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self.tables[-1])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update_width(_WIDE)  # a measure in a narrow terminal is cut to fit it
         for table in self.tables[:-1]:
@@ -196,15 +219,18 @@ class FittedTable:
         yield self.tables[-1]
 
 
-def add_whole_column(table: Table, heading: str, printed: Sequence[str]) -> None:
-    """Add a column of numbers, which are never wrapped.
+def add_whole_column(
+    table: Table, heading: str, printed: Sequence[str], *, is_text: bool = False
+) -> None:
+    """Add a column of numbers, or of short texts, which are never wrapped.
 
     Args:
         printed: its cells, since rich ignores `no_wrap` when it measures.
     """
     lines = [line for text in (heading, *printed) for line in text.split("\n")]
     width = max(map(cell_len, lines))
-    table.add_column(Text(heading), justify="right", no_wrap=True, min_width=width)
+    justify: Literal["left", "right"] = "left" if is_text else "right"
+    table.add_column(Text(heading), justify=justify, no_wrap=True, min_width=width)
 
 
 # -- Headings and cells that several tables share ------------------------------------------
@@ -214,7 +240,7 @@ def metric_heading(metric: str) -> str:
     """ "robust %" for `val_robust_accuracy`; an unknown metric keeps its name."""
     words = metric_words(metric)
     words = words if words == metric else words.replace(" accuracy", "")
-    return escape(words) + metric_unit(metric)
+    return words + metric_unit(metric)
 
 
 def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:

@@ -29,49 +29,106 @@ from ablate.report.numbers import (
     param_text,
     short_names,
 )
-from ablate.report.terminal.tables import params_cell
+from ablate.report.terminal.tables import (
+    NARROW_PARAMS_WIDTH,
+    PARAMS_WIDTH,
+    FittedTable,
+    add_whole_column,
+    params_cell,
+)
 from ablate.study.json_data import json_value
 
 _COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
+Flat = Sequence[Mapping[str, Any]]
+"""Rows by the columns of `flat_rows`."""
 
 
-def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> Table:
+def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> FittedTable:
     """The record's rows in its order (`select_trials` filters and sorts).
 
     Args:
         columns: which to show, as `find_column` takes them; none: number, of an ablation cell and
             pair, state and objectives, then attempts and costs as far as a row has any to tell of,
-            then all parameters.
+            then all parameters.  In a narrow terminal costs are left out first, then all but the
+            objectives; the caption names them.
 
     Raises:
         ParameterError: if a column is unknown.
     """
     flat = flat_rows(record)
-    objectives = [objective.metric for objective in record.study.objectives]
     there = known_columns(record, flat)
-    shown = [find_column(name, there, "columns") for name in columns]
+    if columns:
+        shown = [find_column(name, there, "columns") for name in columns]
+        return FittedTable((_table(record, flat, shown),))
     cell = [name for name in ("cell", "pair") if name in there]
-    shown = shown or ["number", *cell, "state", *objectives, *_telling(flat)]
-    captions = [*result_marks(record)]
-    if any(map(is_accuracy, shown)):
-        captions.insert(0, "accuracies in %, on the validation split")
-    table = Table(
+    objectives = [objective.metric for objective in record.study.objectives]
+    telling = _telling(flat)
+    whole = ["number", *cell, "state", *objectives, *telling]
+    costs = [name for name in telling if name in _COSTS]
+    return FittedTable(
+        (
+            _with_params(record, flat, whole, PARAMS_WIDTH),
+            _with_params(record, flat, whole, PARAMS_WIDTH, left_out=costs),
+            _with_params(record, flat, whole, NARROW_PARAMS_WIDTH, left_out=telling),
+        )
+    )
+
+
+def _table(record: StudyRecord, flat: Flat, shown: Sequence[str]) -> Table:
+    """The rows, by these columns."""
+    table = _titled(record, shown)
+    for name in shown:
+        table.add_column(
+            Text(_heading(name)), justify="right" if _is_number(flat, name) else "left"
+        )
+    for values in flat:
+        table.add_row(*(Text(_cell(name, values.get(name))) for name in shown))
+    return table
+
+
+def _with_params(
+    record: StudyRecord,
+    flat: Flat,
+    whole: Sequence[str],
+    params_width: int,
+    left_out: Sequence[str] = (),
+) -> Table:
+    """The rows, by these columns and parameters; no value is cut.
+
+    Args:
+        whole: columns; left_out: of them, which to name in the caption instead.
+        params_width: of the parameters, at the least.
+    """
+    shown = [name for name in whole if name not in left_out]
+    table = _titled(record, shown, left_out)
+    columns = [[_cell(name, values.get(name)) for values in flat] for name in shown]
+    for name, cells in zip(shown, columns, strict=True):
+        add_whole_column(table, _heading(name), cells, is_text=not _is_number(flat, name))
+    table.add_column("parameters, or reason of failure", overflow="fold", min_width=params_width)
+    short = short_names(sorted({key for row in record.rows for key in row.params}))
+    for at, row in enumerate(record.rows):
+        table.add_row(*(Text(cells[at]) for cells in columns), _note(record, row, short))
+    return table
+
+
+def _titled(record: StudyRecord, shown: Sequence[str], left_out: Sequence[str] = ()) -> Table:
+    captions = ["accuracies in %, on the validation split"] * any(map(is_accuracy, shown))
+    if left_out:
+        names = ", ".join(map(column_heading, left_out))
+        captions.append(f"not shown (terminal too narrow): {names}; --columns lists them")
+    captions += result_marks(record)
+    return Table(
         title=escape(f"{record.name}: {len(record.rows)} of {record.trials} trials"),
         caption=escape("; ".join(captions)) or None,
     )
-    for name in shown:
-        is_number = any(not isinstance(row.get(name, 0), str) for row in flat)
-        table.add_column(
-            escape(column_heading(name)) + metric_unit(name),
-            justify="right" if is_number else "left",
-        )
-    if not columns:
-        table.add_column("parameters, or reason of failure", overflow="fold", min_width=24)
-    short = short_names(sorted({key for row in record.rows for key in row.params}))
-    for row, values in zip(record.rows, flat, strict=True):
-        cells: list[str | Text] = [_cell(name, values.get(name)) for name in shown]
-        table.add_row(*cells, *([] if columns else [_note(record, row, short)]))
-    return table
+
+
+def _heading(name: str) -> str:
+    return column_heading(name) + metric_unit(name)
+
+
+def _is_number(flat: Flat, name: str) -> bool:
+    return any(not isinstance(row.get(name, 0), str) for row in flat)
 
 
 def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -119,7 +176,7 @@ def _cell(name: str, value: Any) -> str:
         return MISSING
     if name in _TEXTS:
         return _TEXTS[name](value)
-    return escape(metric_text(name, value) if isinstance(value, float) else param_text(value))
+    return metric_text(name, value) if isinstance(value, float) else param_text(value)
 
 
 def _stopped_text(record: StudyRecord, rung: Rung) -> str:
