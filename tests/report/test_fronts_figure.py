@@ -137,6 +137,7 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert one.marker.color != two.marker.color
     assert one.marker.symbol != two.marker.symbol
     assert one.hoverinfo == "text+name"
+    assert (one.mode, two.mode) == ("markers", "markers")  # numbers of trials would overlap
     steps = [trace for trace in figure.data if trace.mode == "lines" and trace.name not in SCALES]
     assert [step.line.color for step in steps] == [one.marker.color, two.marker.color]
     assert steps[0].line.dash != steps[1].line.dash
@@ -145,6 +146,17 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert figure.layout.title.text == "<b>Pareto fronts of example and other &lt;b&gt;</b>"
     assert figure.layout.meta["study"] == ["example", "other <b>"]
     assert facts(figure)[0] == "5 of 32 trials complete"
+
+
+def test_confirmed_means_of_several_studies_have_no_numbers() -> None:
+    source = StudySource(
+        example_record(ROWS),
+        confirmation=confirmed((0, estimate(0.95, 0.01), estimate(0.65, 0.02))),
+    )
+    other = StudySource(example_record(ROWS[:1], name="other"))
+    (cross,) = traces(draw(source, other), "Confirmed mean")
+    assert (cross.mode, cross.text) == ("markers", None)
+    assert list(cross.customdata) == [0]
 
 
 def test_baselines_that_differ_are_not_drawn() -> None:

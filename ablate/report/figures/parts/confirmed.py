@@ -59,11 +59,12 @@ def confirmed_traces(
     color: str | None,
     in_legend: bool,
 ) -> list[Scatter]:
-    """Means of confirmed trials, numbered, each joined to what the search had chosen it by.
+    """Means of confirmed trials, each joined to what the search had chosen it by; those of one
+    study are numbered.
 
     Args:
         windows: of the axes; a mean outside has its line alone, which leads there.
-        color: of all; None: each in that of its trial's loss terms.
+        color: of all, as one of several studies; None: each in that of its trial's loss terms.
     """
     is_history = info.objectives[0].metric == ENDED
     points = {point.number: point for point in (info.points if is_history else info.front)}
@@ -97,7 +98,7 @@ def confirmed_traces(
             y=[mean.values[y] for mean in alike],
             error_x=_bars(alike, x, style.color),
             error_y=_bars(alike, y, style.color),
-            mode="markers+text",
+            mode="markers+text" if color is None else "markers",
             name="Confirmed mean",
             legendgroup="confirmed",
             legendrank=3,
@@ -108,7 +109,7 @@ def confirmed_traces(
                 "size": 11,
                 "line": {"color": style.color, "width": 2},
             },
-            text=[str(mean.number) for mean in alike],
+            text=[str(mean.number) for mean in alike] if color is None else None,
             textposition="bottom right",
             textfont={"size": SMALL_SIZE, "color": style.color},
             customdata=[mean.number for mean in alike],

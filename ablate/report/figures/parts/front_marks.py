@@ -37,7 +37,8 @@ from ablate.report.style import (
 from ablate.robustness.measures import LEVEL
 
 _NUMBERED = 12
-"""Up to this number on a front, trial numbers are printed next to the marks: print has no hover."""
+"""Up to this number on a front, trial numbers are printed next to the marks of one study:
+print has no hover.  Those of several would lie over each other, and not say of which study."""
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
@@ -136,7 +137,7 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
         texts = [point_hover(marks.info, point) for point in marks.points]
         told: dict[str, Any] = {"customdata": numbers, "hovertext": texts}
-        if on_front and len(marks.info.front) <= _NUMBERED:
+        if on_front and not marks.of_several and len(marks.info.front) <= _NUMBERED:
             told |= {
                 "mode": "markers+text",
                 "text": [_label(marks.info, point) for point in marks.points],
