@@ -137,7 +137,8 @@ def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo
         record: of a study whose trials have `Scores`; trials of a custom training loop have no
             types and are never selected.
         trials: numbers, in display order, each once; empty: up to six of the front, evenly spread
-            from the best in the first objective to the best in the others.
+            from the best in the first objective to the best in the others, with the knee in place
+            of the nearest between them.
 
     Raises:
         ParameterError: if a number is not that of a complete trial.
@@ -189,14 +190,18 @@ def profiles_of(named: Sequence[Network]) -> dict[str, Any]:
 def _front(record: StudyRecord) -> tuple[list[int], int]:
     """Numbers of up to `MOST_TRIALS` scored trials of the front, or of the best for one objective,
     and how many there are."""
-    points = [
-        point.number for point in pareto_info(record).leading if isinstance(point.scores, Scores)
-    ]
+    info = pareto_info(record)
+    points = [point.number for point in info.leading if isinstance(point.scores, Scores)]
     count = min(len(points), MOST_TRIALS)
     if count < 2:
         return points[:count], len(points)
     # Both ends are in: they are what the search could reach.
     places = [round(at * (len(points) - 1) / (count - 1)) for at in range(count)]
+    if info.knee is not None and info.knee.number in points:
+        knee = points.index(info.knee.number)
+        if knee not in places:
+            nearest = min(range(1, count - 1), key=lambda at: abs(places[at] - knee))
+            places[nearest] = knee
     return [points[place] for place in places], len(points)
 
 

@@ -10,6 +10,7 @@ import pytest
 from example_records import example_record, example_row
 from example_sources import sloped_scores, usual_record
 
+from ablate.analysis.pareto import pareto_info
 from ablate.analysis.profile import MOST_TRIALS, profile_info, severity_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -46,6 +47,19 @@ def test_of_a_large_front_both_ends_and_what_lies_between() -> None:
     info = profile_info(record(*rows))
     assert [one.number for one in info.chosen] == [0, 2, 4, 6, 8, 10]
     assert len(info.chosen) == MOST_TRIALS
+    assert info.on_front == 11
+
+
+def test_the_knee_of_a_large_front_is_always_shown() -> None:
+    """Beyond trial 3 robust accuracy hardly rises."""
+    robust = [0.6, 0.67, 0.74, 0.8, *(0.8 + 0.001 * at for at in range(1, 8))]
+    rows = [row(number, 0.95 - 0.01 * number, value) for number, value in enumerate(robust)]
+    study = record(*rows)
+    knee = pareto_info(study).knee
+    assert knee is not None
+    assert knee.number == 3
+    info = profile_info(study)
+    assert [one.number for one in info.chosen] == [0, 3, 4, 6, 8, 10]
     assert info.on_front == 11
 
 
