@@ -277,5 +277,7 @@ def test_an_event_in_a_line() -> None:
     assert len(text.split("  ")[0]) == len("2026-03-01 12:00:05")
     plain = {"time": 0, "event": "storage_back", "trial": None, "plain": True, "attempt": 1}
     assert event_text(plain).endswith("  plain finetune, attempt 1  storage back")
+    ended = {"time": 0, "event": "trial_end", "trial": 2, "values": (0.5, 0.501)}
+    assert event_text(ended).endswith("  trial 2  trial end: values 0.5, 0.501")
     of_driver = {"time": 0, "event": "note", "trial": None, "text": "two\nlines"}
     assert event_text(of_driver).endswith("  note: text two lines")

@@ -168,6 +168,8 @@ def test_before_anything_and_without_a_baseline() -> None:
     assert said(rows, objectives=objectives, **own) == [
         "The best loss is 0.25 (trial 1); the best speed is 1 (trial 0); 2 trials are on the front."
     ]
+    failed = example_row(3, None, state="FAIL", failure=Failure("raised", "no memory"))
+    assert said([*rows, failed], objectives=objectives, **own)[1:] == ["Trial 3 failed (raised)."]
     nothing = [example_row(0, (math.nan, math.nan))]
     assert said(nothing, objectives=objectives, **own) == [
         "No complete trial has numbers for its objectives."

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,8 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.report.figures import FIGURES
+from ablate.report.images import galleries
+from ablate.report.page.card import Answer
 from ablate.report.page.content import (
     SECTIONS,
     Gallery,
@@ -99,6 +102,25 @@ def test_terms_that_the_page_prints_are_in_its_glossary(usual: ReportContent) ->
     assert {"arm", "contrast", "primary", "exploratory", "adjusted", "kept"} <= set(ablation)
     assert printed_terms(["DA and a plain finetune"]).keys() == {"plain", "DA"}
     assert printed_terms(["a dabbler"]) == {}
+
+
+@pytest.mark.parametrize("brief", [False, True])
+def test_commands_of_the_answer_are_code(usual: ReportContent, brief: bool) -> None:
+    page = report_page(usual, brief=brief)
+    assert "other seeds. <code>ablate confirm</code> measures both" in page
+    injected = replace(usual, answer=Answer(("`<b>x</b>` and <i>",)))
+    assert "<p><code>&lt;b&gt;x&lt;/b&gt;</code> and &lt;i&gt;</p>" in report_page(injected)
+
+
+def test_a_reason_of_a_missing_gallery_ends_with_one_full_stop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("suite_sheet", "training_sheet", "example_images"):
+        monkeypatch.setattr(galleries, name, lambda _: (None, "no folder. Correct dataset.path."))
+    monkeypatch.setattr(galleries, "find_origin", lambda *_: None)
+    found = galleries.study_galleries(SimpleNamespace(archive=None), usual_record(2))
+    notes = {one.note for one in found}
+    assert notes == {"Not shown: no folder. Correct dataset.path."}
 
 
 def test_a_brief_page_is_the_first_screen_and_static(

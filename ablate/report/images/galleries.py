@@ -78,7 +78,7 @@ def _sheet_gallery(
 ) -> Gallery:
     info, reason = make()
     if info is None:
-        return Gallery(anchor, title, says, note=f"Not shown: {reason}.")
+        return Gallery(anchor, title, says, note=_not_shown(reason))
     sheet = draw_sheet(info)
     if sheet.width > _WIDEST:
         height = round(sheet.height * _WIDEST / sheet.width)
@@ -88,11 +88,16 @@ def _sheet_gallery(
     return Gallery(anchor, title, says, (Picture(uri, alt, sheet.width, sheet.height),))
 
 
+def _not_shown(reason: str) -> str:
+    """Args: reason: with or without a full stop; the message of an error has one."""
+    return f"Not shown: {reason.removesuffix('.')}."
+
+
 def _example_galleries(origin: Origin) -> tuple[Gallery, ...]:
     found, reason = example_images(origin)
     if found is None:
         says = "Images that one of two networks classifies correctly."
-        return (Gallery("examples", "Examples", says, note=f"Not shown: {reason}."),)
+        return (Gallery("examples", "Examples", says, note=_not_shown(reason)),)
     who = f"trial {found.number} ({found.loss_terms})"
     looked = (
         f"Left: original; right: distorted.  The first matches among {found.images} validation "

@@ -53,7 +53,7 @@ def study_answer(source: StudySource) -> Answer:
     if source.best is not None:
         return _of_best(source, source.best)
     if source.answer is None:
-        return Answer((_best_of_each(source.front),))
+        return Answer((_best_of_each(source.front), *unsuccessful(source.record, ())))
     if source.confirmation is not None:
         return confirmed_answer(source, source.answer, source.confirmation)
     return _of_search(source, source.answer)

@@ -166,6 +166,7 @@ def _content(
 
 _FOLDER = files("ablate.report.page")
 _TOGETHER = re.compile(r"\[[^\]]*\]|\d ± \S+ %|\d %|trials? \d+")
+_CODE = re.compile(r"`([^`]+)`")
 _SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "selected", "begin")
 """In one scope, in this order: each uses what stands before it."""
 
@@ -180,10 +181,11 @@ def report_page(content: ReportContent, *, brief: bool = False) -> str:
     Whatever the study's author wrote is escaped: as text by Jinja, in data by escaping every `<`.
     """
     from jinja2 import Environment
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["unbroken"] = unbroken
+    environment.filters["with_code"] = lambda text: Markup(with_code(str(escape(text))))
     template = environment.from_string(_text("page.html.j2"))
     made = datetime.fromtimestamp(content.made, UTC)
     return template.render(
@@ -205,6 +207,11 @@ def unbroken(text: str) -> str:
     """The text with numbers that are not parted from their interval, spread or unit at the end of
     a line."""
     return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+
+
+def with_code(html: str) -> str:
+    """Escaped text whose `words in backticks` are code."""
+    return _CODE.sub(r"<code>\1</code>", html)
 
 
 def _plotly() -> str:

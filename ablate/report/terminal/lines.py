@@ -41,12 +41,19 @@ def _subject(event: Mapping[str, Any]) -> str:
 
 def _what(event: Mapping[str, Any]) -> str:
     details = ", ".join(
-        f"{key} {' '.join(param_text(json_value(value)).split())}"
+        f"{key} {' '.join(_field_text(json_value(value)).split())}"
         for key, value in event.items()
         if key not in _HEAD and value is not None
     )
     name = str(event["event"]).replace("_", " ")
     return f"{name}: {details}" if details else name
+
+
+def _field_text(value: Any) -> str:
+    """Numbers of a list beside each other; in other values as those of a parameter."""
+    if isinstance(value, list) and all(isinstance(one, int | float) for one in value):
+        return ", ".join(map(param_text, value))
+    return param_text(value)
 
 
 # -- What a study would take, in lines, and for an ablation what it would run --------------
