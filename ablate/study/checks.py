@@ -161,6 +161,13 @@ def _budget(study: Study) -> Rules:
         yield ("finetune", "budget", "epochs"), "must be at least 1, got 0. Raise it."
 
 
+def _tuned_budget(study: Study) -> Rules:
+    if study.trainable is None and study.ablation is not None and study.ablation.tune is not None:
+        for key in sorted(_BUDGET & searched(study.space)):
+            rule = f"arms are compared at equal compute, got {key} in the space of ablation.tune"
+            yield ("space", key), f"{rule}. Remove it; finetune.budget applies to all."
+
+
 def _reference_point(study: Study) -> Rules:
     point, count = study.search.reference_point, len(study.objectives)
     if point is not None and count == 1:
@@ -346,6 +353,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     ),
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
+    (("space", "ablation", "trainable"), _tuned_budget),
     (("objectives", "search.reference_point"), _reference_point),
     *(((key,), partial(_distinct, key)) for key in _DISTINCT),
     (("augment.mix", "augment.families", "augment.types"), _mix),

@@ -330,16 +330,6 @@ def test_a_project_that_moved_goes_on(
     assert len(record.complete) == 2
 
 
-@pytest.mark.slow
-def test_a_training_seed_may_be_searched(write_study: Write) -> None:
-    space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
-    file = write_study("seeds", space=space, search={"trials": 5, "sampler": "random"})
-    rows = ablate.launch(file, executor="inline").rows
-    losses = {row.params["finetune.seed"]: row.curve[0]["train_loss"] for row in rows}
-    assert len(losses) > 1
-    assert len(set(losses.values())) == len(losses)
-
-
 @pytest.mark.parametrize(
     ("storage", "kept"),
     [

@@ -228,6 +228,16 @@ Problems = Callable[..., list[str]]
             "different measures, got dataset.image_size. Create one study for each value.",
         ),
         (
+            "finetune.seed: {int: [0, 5]}",
+            "1:1: finetune.seed: cannot be searched, because trials are repeated with other seeds, "
+            "got finetune.seed. Remove it, and set finetune.seed for the whole study.",
+        ),
+        (
+            "baseline.seed: {choice: [0, 1]}",
+            "1:1: baseline.seed: cannot be searched, because trials are repeated with other seeds, "
+            "got baseline.seed. Remove it, and set baseline.seed for the whole study.",
+        ),
+        (
             "search.trials: {int: [8, 32]}",
             "1:1: search.trials: cannot be searched, because it is not part of a trial, got "
             "search.trials. Search a key of model, baseline, finetune, loss, augment.",

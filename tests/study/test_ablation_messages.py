@@ -853,6 +853,41 @@ def test_arms_that_are_tuned(problems: Problems, head: str, ablation: str, messa
     assert one_line(problems, text).startswith(message)
 
 
+TUNED = f"{IMAGES}ablation: {{design: arms, arms: {{a: {{}}}}, tune: {{trials: 2}}}}\nspace: "
+RATE = "finetune.learning_rate: {float: [0.001, 0.1]}"
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        (
+            f"{{{RATE}, finetune.budget.images: {{choice: [500, 1000]}}}}",
+            "7:80: space.finetune.budget.images: arms are compared at equal compute, got "
+            "finetune.budget.images in the space of ablation.tune. Remove it; finetune.budget "
+            "applies to all.",
+        ),
+        (
+            f"{{{RATE}, b: {{when: {{loss.terms: clean}}, parameters: {{finetune.budget.images: "
+            "{int: [500, 1000]}}}}",
+            "7:8: space.finetune.budget.images: arms are compared at equal compute, got ",
+        ),
+        (
+            f"{{{RATE}, finetune.seed: {{int: [0, 5]}}}}",
+            "7:56: finetune.seed: cannot be searched, because trials are repeated with other seeds",
+        ),
+    ],
+)
+def test_what_tuning_may_not_search(
+    problems: Problems, head: str, space: str, message: str
+) -> None:
+    assert one_line(problems, f"{head}{TUNED}{space}\n").startswith(message)
+
+
+def test_a_search_may_draw_its_budget(problems: Problems, head: str) -> None:
+    budget = "finetune.budget.images: {choice: [500, 1000]}"
+    assert problems(f"{head}{IMAGES}space: {{{budget}}}\n") == []
+
+
 @pytest.mark.parametrize(
     ("ablation", "message"),
     [
