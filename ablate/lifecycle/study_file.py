@@ -237,7 +237,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     if len(document.problems) == before and is_known:
         check_enqueued(document, space or Space(), study.search.enqueue)
     refuse_failures(document, known)
-    if study.ablation is None and is_known:
+    if is_known and _is_search(document):
         _check_search(document, study, space or Space(), must_search=must_search)
     _check_learning(document, study, space or Space(), base)
     if len(document.problems) == at_first:
@@ -257,6 +257,13 @@ def _check_batch_norm(document: Document, study: Study, refused: set[DataPath], 
         if not has_adaptable_norm(study.model.name, base):
             rule = no_batch_norm(study.model.name, pseudo_images)
             document.refuse(("robustness", "adapt_batch_norm"), rule)
+
+
+def _is_search(document: Document) -> bool:
+    """Whether the file is of a search; a refused ablation, which `_check` leaves out, is none."""
+    if document.get(("search",)) is None and ("ablation",) in document.keys:
+        return False
+    return document.get(("ablation",)) is None
 
 
 def _check_search(document: Document, study: Study, space: Space, *, must_search: bool) -> None:

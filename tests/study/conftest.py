@@ -46,9 +46,10 @@ def head() -> str:
 def problems(tmp_path: Path) -> Callable[..., list[str]]:
     """Every problem of a text, one line each; empty where there is none."""
 
-    def of(text: str, *overrides: str) -> list[str]:
+    def of(text: str, *overrides: str, must_search: bool = False) -> list[str]:
+        given = {"base": tmp_path, "must_search": must_search}
         try:
-            parse_study(text, "s.yaml", overrides, names=lambda _: NAMES, base=tmp_path)
+            parse_study(text, "s.yaml", overrides, names=lambda _: NAMES, **given)
         except StudyFileError as error:
             return str(error).splitlines()
         return []

@@ -990,6 +990,30 @@ def test_every_problem_of_the_section_at_once(problems: Problems, head: str) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("ablation", "rule"),
+    [
+        (
+            "{design: leave-one-out, components: [fma]}",
+            f"ablation.design: must be one of {DESIGNS}",
+        ),
+        ("", "ablation: must be a mapping, got nothing"),
+        ("3", "ablation: must be a mapping, got 3"),
+    ],
+)
+def test_a_refused_ablation_is_no_search(
+    problems: Problems, head: str, ablation: str, rule: str
+) -> None:
+    (line,) = problems(f"{head}{IMAGES}ablation: {ablation}\n", must_search=True)
+    assert rule in line
+
+
+def test_without_an_ablation_it_is_a_search(problems: Problems, head: str) -> None:
+    text = f"{head}ablation: {{design: leave_one_out, components: [fma]}}\nsearch: {{trials: 4}}\n"
+    (line,) = problems(text, "ablation=null", must_search=True)
+    assert line.startswith("s.yaml:1:1: space: a search of 4 trials needs a parameter")
+
+
 def test_overrides(problems: Problems, head: str) -> None:
     text = f"{head}ablation: {{design: leave_one_out, components: [fma]}}\n"
     assert problems(text, "ablation.seeds=3") == []
