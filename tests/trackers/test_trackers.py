@@ -237,6 +237,14 @@ def test_an_epoch_has_the_time_of_its_last_attempt() -> None:
                        "'tensorboad'. Did you mean tensorboard?"),
         ({"wandb": {}, "mlflow": {}}, "run.trackers[0]: must be one tracker, got mlflow and wandb. "
                                       "Write an item for each."),
+        ({"tensorboard": None, "wandb": None}, "run.trackers[0]: must be one tracker, got "
+                                               "tensorboard and wandb. Write an item for each."),
+        ({"tensorboard": None, "mlflow": {"uri": "http://h"}},
+         "run.trackers[0]: must be one tracker, got tensorboard and mlflow. Write an item for "
+         "each."),
+        ({"tensorboard": None, "mlflow": None, "wandb": None},
+         "run.trackers[0]: must be one tracker, got tensorboard and mlflow and wandb. Write an "
+         "item for each."),
         ({}, "run.trackers[0]: must name a tracker, got nothing. Known: tensorboard, mlflow, "
              "wandb."),
         ({"wandb": {"projet": "p"}}, "run.trackers[0].wandb.projet: unknown key. Did you mean "

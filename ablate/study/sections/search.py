@@ -262,7 +262,11 @@ class TrackerSettings(Settings):
         if isinstance(data, dict):
             if len(data) == 1 and None in data.values():
                 return {key: {} for key in data}
-            given = [name for name in names if data.get(name) is not None]
+            given = [name for name in names if name in data]
+            # A study that was read has all names, those of other trackers as None.
+            is_read = len(given) == len(names)
+            if is_read and any(data[name] is not None for name in given):
+                given = [name for name in given if data[name] is not None]
             if len(given) > 1:
                 raise ValueError(
                     f"must be one tracker, got {' and '.join(given)}. Write an item for each."
