@@ -91,7 +91,8 @@ def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
     study is started."""
     settings = study.ablation
     if settings is None:
-        if ("ablation",) in document.keys and document.get(("search",)) is None:
+        is_empty = ("ablation",) in document.keys and document.get(("ablation",)) is None
+        if is_empty and document.get(("search",)) is None:
             rule = "must be a mapping, got nothing. Write design: below it, or remove the key."
             document.refuse(("ablation",), rule)
         return

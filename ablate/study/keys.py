@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ablate.errors import ParameterError, Problem, did_you_mean
 from ablate.errors.masking import keep_secret
-from ablate.study.document import Document, Path, Place
+from ablate.study.document import Document, Path, Place, show
 from ablate.study.settings import Study
 from ablate.study.yaml_source import parse_yaml
 
@@ -186,22 +186,34 @@ def apply_overrides(
             rule = f"unknown key. {did_you_mean(key, all_keys())}"
             document.problems.append(Problem(place.file, 0, 0, rule))
             continue
+        above = _value_above(document, path)
+        if above is not None:
+            document.problems.append(Problem(place.file, 0, 0, _below_a_value(document, above)))
+            document.refused.append(above)
+            continue
         for end in range(1, len(path)):
             if document.get(path[:end]) is None:
                 document.replace(path[:end], Document(place.file, {}), key=place)
         if value.problems and value.data is None:
             document.problems += value.problems
             continue
-        parent = document.get(path[:-1])
-        if isinstance(parent, list):
-            above = ".".join(map(str, path[:-1]))
-            rule = (
-                f"{above} is a list, got one key of it. Write --set {above}=[...] with all items."
-            )
-            document.problems.append(Problem(place.file, 0, 0, rule))
-        elif isinstance(parent, dict):
-            document.replace(path, value, key=place)
-        # Any other parent is refused by the schema, at its own position.
+        document.replace(path, value, key=place)
+
+
+def _value_above(document: Document, path: Path) -> Path | None:
+    """The first part of a path that is written, and is no mapping; None if there is none."""
+    parts = (path[:end] for end in range(1, len(path)))
+    values = (part for part in parts if not isinstance(document.get(part, {}), dict | None))
+    return next(values, None)
+
+
+def _below_a_value(document: Document, above: Path) -> str:
+    """What is wrong with setting a key below a value, as `rule, got X. Fix.`"""
+    name, value = ".".join(map(str, above)), document.get(above)
+    if isinstance(value, list) and name in leaves():
+        return f"{name} is a list, got one key of it. Write --set {name}=[...] with all items."
+    rule = f"{name} is {show(value)}, got one key of it"
+    return f"{rule}. Write --set {name}={{...}} with all keys."
 
 
 def _find_parameter(document: Document, block: Path, key: str) -> Path | None:

@@ -91,11 +91,33 @@ def test_a_wrong_override_is_said(
     assert line.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("written", "overrides", "parent"),
+    [
+        ("loss: 5\n", ("loss.terms=clean",), "loss is 5"),
+        ("finetune: 5\n", ("finetune.budget.epochs=3",), "finetune is 5"),
+        ("", ("loss=clean+fma", "loss.fma.weight=2"), "loss is 'clean+fma'"),
+        ("run: []\n", ("run.trackers.mlflow.uri=x",), "run is []"),
+        ("run: {trackers: [wandb]}\n", ("run.trackers.mlflow.uri=x",), "run.trackers is a list"),
+        ("objectives: []\n", ("objectives.metric=x",), "objectives is a list"),
+        (
+            "loss: {fma: {layer_weights: linear}}\n",
+            ("loss.fma.layer_weights.stem=2",),
+            "loss.fma.layer_weights is 'linear'",
+        ),
+        ("ablation: shapley\n", ("ablation.arms.x={}",), "ablation is 'shapley'"),
+    ],
+)
 def test_an_override_below_what_is_no_section(
-    problems: Callable[..., list[str]], head: str
+    problems: Callable[..., list[str]],
+    head: str,
+    written: str,
+    overrides: tuple[str, ...],
+    parent: str,
 ) -> None:
-    (line,) = problems(head + "loss: 5\n", "loss.terms=clean")
-    assert line.startswith("s.yaml:5:7: loss: must be a mapping, got 5.")
+    key = overrides[-1].partition("=")[0]
+    (line,) = problems(head + written, *overrides)
+    assert line.startswith(f"--set {key}: {parent}, got one key of it. Write --set ")
 
 
 def test_a_key_below_a_mapping_of_names_is_set(head: str, names: Names) -> None:
