@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from ablate.cli.completion import complete_model
-from ablate.cli.options import json_option, listed, output_option, progress_bar
+from ablate.cli.options import OutputFile, json_option, listed, output_option, progress_bar
 
 # -- What both commands take ----------------------------------------------------------------
 
@@ -161,7 +161,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 @click.option(
     "--csv",
     "table",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(dir_okay=False),
     metavar="FILE.csv",
     help="Write one row per corruption and severity.",
 )
@@ -246,7 +246,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
 )
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputFile(dir_okay=False),
     metavar="FILE",
     help="Write a contact sheet of the image SOURCE (a .png) instead of OUTPUT.",
 )

@@ -37,6 +37,7 @@ from ablate.report.figures import FIGURES
     "FILE",
     "Output file: .html, or .png, .svg, .pdf (needs the extra `images`); for several figures "
     "a folder, which is created.  Default: runs/NAME/FIGURE.html.",
+    or_folder=True,
 )
 @click.option(
     "--format",

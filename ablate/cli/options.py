@@ -46,11 +46,40 @@ def set_option(example: str = "") -> Callable[..., Any]:
     )
 
 
+class OutputFile(click.Path):
+    """Type of an option that names a file to write.
+
+    Args:
+        or_folder: whether it may be a folder: anything but an empty text.
+        dir_okay: whether it may be a folder that exists.
+    """
+
+    def __init__(self, *, or_folder: bool = False, dir_okay: bool = True) -> None:
+        super().__init__(path_type=Path, dir_okay=dir_okay)
+        self._or_folder = or_folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path.
+
+        Raises:
+            BadParameter: if it has no file name, as '', '.' and '/'.
+        """
+        has_name = bool(value) if self._or_folder else Path(value).name not in ("", "..")
+        if not has_name:
+            self.fail(f"must name a file, got {str(value)!r}. Give its name.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def output_option(
-    metavar: str, text: str, *, required: bool = False, dir_okay: bool = True
+    metavar: str,
+    text: str,
+    *,
+    required: bool = False,
+    or_folder: bool = False,
+    dir_okay: bool = True,
 ) -> Callable[..., Any]:
-    """`-o`, `--output`; `text` is its help."""
-    kind = click.Path(path_type=Path, dir_okay=dir_okay)
+    """`-o`, `--output`; `text` is its help, the others as `OutputFile`."""
+    kind = OutputFile(or_folder=or_folder, dir_okay=dir_okay)
     return click.option("-o", "--output", type=kind, metavar=metavar, required=required, help=text)
 
 

@@ -236,6 +236,11 @@ def draw_to_files(
             f"--format {ending}: applies only to several figures, got the file {output}. The file "
             "name sets the format."
         )
+    if output is not None and not into_folder and output.name in ("", ".."):
+        raise UsageError(
+            f"{output}: must name a file for one figure, got a folder. Write "
+            f"{output / 'FIGURE.html'}."
+        )
     sources = [study.source for study in studies]
     kinds = kinds or [find_figure(usual_figure(sources[0]))]
     drawn: list[Drawn] = []

@@ -192,6 +192,9 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert "The file name sets the format." in line
     line = said(run("plot", "runs/drawn", "-o", "front.jpg"))
     assert "must end with .html, .png, .svg, .pdf, got .jpg" in line
+    for place in (".", "/", ".."):
+        line = said(run("plot", "runs/drawn", "-o", place))
+        assert "must name a file for one figure, got a folder. Write " in line
     line = said(run("plot", "runs/drawn", "--trials", "1"))
     assert line == "ablate: --figure pareto: takes no --trials. Leave it out."
     line = said(run("plot", "runs/drawn", "--figure", "profile", "--trials", "99"))
