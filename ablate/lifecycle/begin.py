@@ -35,6 +35,7 @@ from ablate.space.space import Space
 from ablate.study.checks import unreachable
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
+from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
 
@@ -284,6 +285,7 @@ def _raise_seeds(ledger: Ledger, seeds: int) -> None:
         more = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
         ablation = settings.model_copy(update={"seeds": more})
         changed = study.model_copy(update={"ablation": ablation})
+        check_room_for_seeds(changed)
         ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
 
 

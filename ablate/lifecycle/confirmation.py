@@ -21,6 +21,7 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.evaluation.argument_checks import read_severities
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
+from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
 MOST_CONFIRMED = 5
@@ -92,6 +93,7 @@ def confirm_study(
         design = repeated_design(record.study, begun_with, test)
         study = _repeating_study(record.study, where.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
+    check_room_for_seeds(study)
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})

@@ -12,6 +12,7 @@ from ablate.study.document import Document, Path, show
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.scores import COSTS, Bound
 from ablate.study.sections.training import UNITS
+from ablate.study.seeds import seed_rules
 from ablate.study.settings import AnswerSettings, ConstraintSettings, Study
 
 Rules = Iterator[tuple[Path, str]]
@@ -354,6 +355,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
     (("space", "ablation", "trainable"), _tuned_budget),
+    (("finetune.seed", "baseline.seed", "ablation"), seed_rules),
     (("objectives", "search.reference_point"), _reference_point),
     *(((key,), partial(_distinct, key)) for key in _DISTINCT),
     (("augment.mix", "augment.families", "augment.types"), _mix),

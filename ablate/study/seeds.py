@@ -7,10 +7,12 @@ generator state, and two trials with one seed see the same order and the same dr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ablate.errors import UsageError
+from ablate.study.document import Path, dotted
 from ablate.study.json_data import JsonData
 from ablate.study.settings import Study
 
@@ -36,6 +38,42 @@ def derive_seed(seed: int, *where: str | int) -> int:
     """
     text = "\x1f".join(str(part) for part in (seed, *where))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+LARGEST_SEED = 2**32 - 1
+"""Of `ablate.study.sections.Seed`."""
+
+
+def seed_rules(study: Study) -> Iterator[tuple[Path, str]]:
+    """Seeds after which an ablation has no room for those of its pairs.
+
+    Yields:
+        The path in the study, and `rule, got X. Fix.`
+    """
+    settings = study.ablation
+    if settings is None:
+        return
+    count, seed = settings.seed_count, study.finetune.seed
+    if isinstance(settings.seeds, int) and seed + count > LARGEST_SEED:
+        rule = f"must be at most {LARGEST_SEED - count}, since the {count} seeds after it are used"
+        yield ("finetune", "seed"), f"{rule}, got {seed}. Lower it."
+    if not isinstance(settings.seeds, int) and max(settings.seeds) > LARGEST_SEED:
+        rule = f"must be at most {LARGEST_SEED}, got {max(settings.seeds)}"
+        yield ("ablation", "seeds"), f"{rule}. Use fewer, or lower ones."
+    seed = study.baseline.seed
+    if settings.baseline_seeds == "each" and seed + count - 1 > LARGEST_SEED:
+        rule = f"must be at most {LARGEST_SEED + 1 - count} for {count} baselines"
+        yield ("baseline", "seed"), f"{rule}, got {seed}. Lower it."
+
+
+def check_room_for_seeds(study: Study) -> None:
+    """Refuse an ablation without room for its seeds.
+
+    Raises:
+        UsageError: naming the first of `seed_rules`.
+    """
+    for path, rule in seed_rules(study):
+        raise UsageError(f"study {study.name}: {dotted(path)}: {rule}")
 
 
 # -- A point of the search space: raw samples and resolved values -------------------------
