@@ -16,6 +16,7 @@ from ablate.errors import ParameterError, did_you_mean
 from ablate.space.domain import Dimension, Domain, RealDimension
 from ablate.space.spec import Spec
 from ablate.study.document import show
+from ablate.study.sections import total_of
 
 
 def break_stick(draws: Sequence[float]) -> list[float]:
@@ -124,10 +125,10 @@ class SimplexDomain(Domain):
             if ratio > 0 and name not in chosen:
                 rule = f"must be 0 where {self.of} is {show(list(chosen))}, got {show(name)}"
                 raise ParameterError(f"{key}: {rule}. Choose it there or set it to 0.")
-        total = math.fsum(value.values())
+        total = total_of(value)
         if not 0 < total < math.inf:
             rule = f"ratios must have a finite sum above 0, got {show(dict(value))}"
-            raise ParameterError(f"{key}: {rule}. Raise one.")
+            raise ParameterError(f"{key}: {rule}. {'Lower' if total else 'Raise'} one.")
         return {name: ratio / total for name, ratio in value.items()}
 
 

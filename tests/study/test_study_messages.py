@@ -290,6 +290,27 @@ Problems = Callable[..., list[str]]
             "5:16: augment.mix: needs a ratio above 0, got {noise: 0}. Raise one.",
         ),
         (
+            "augment: {mix: {noise: 1e308, blur: 1e308}}",
+            "5:16: augment.mix: ratios must have a finite sum, got {noise: 1e+308, blur: 1e+308}. "
+            "Lower them.",
+        ),
+        (
+            "loss: {fma: {layer_weights: {stage2: 1e308, stage3: 1e308}}}",
+            "5:29: loss.fma.layer_weights: ratios must have a finite sum, got {stage2: 1e+308, "
+            "stage3: 1e+308}. Lower them.",
+        ),
+        (
+            "space: {loss.fma.layer_weights: {choice: [{stem: 1e308, stage3: 1e308}, {stem: 1}]}}",
+            "5:43: loss.fma.layer_weights: ratios must have a finite sum, got {stem: 1e+308, "
+            "stage3: 1e+308}. Lower them.",
+        ),
+        (
+            "space: {augment.mix: {simplex: [noise, blur]}}\n"
+            "search: {enqueue: [{augment.mix: {noise: 1e308, blur: 1e308}}]}",
+            "6:34: search.enqueue[0].augment.mix: ratios must have a finite sum above 0, got "
+            "{noise: 1e+308, blur: 1e+308}. Lower one.",
+        ),
+        (
             "loss: {fma: {layers: [stem], layer_weights: {stage1: 1}}}",
             "5:54: loss.fma.layer_weights.stage1: must be one of loss.fma.layers ['stem'], "
             "got 'stage1'. Did you mean stem?",

@@ -5,13 +5,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ablate.study.document import show
+
+
+def total_of(ratios: Mapping[str, float]) -> float:
+    """Sum of ratios; infinity if it is beyond the largest float."""
+    try:
+        return math.fsum(ratios.values())
+    except OverflowError:
+        return math.inf
+
+
+def _with_finite_sum(ratios: dict[str, float]) -> dict[str, float]:
+    if total_of(ratios) == math.inf:
+        raise ValueError(f"ratios must have a finite sum, got {show(ratios)}. Lower them.")
+    return ratios
+
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Ratios = Annotated[dict[str, Weight], AfterValidator(_with_finite_sum)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

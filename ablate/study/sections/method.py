@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from ablate.study.sections import Count, Names, Positive, Settings, Share, Weight
+from ablate.study.sections import Count, Names, Positive, Ratios, Settings, Share, Weight
 
 Anchor = Literal["both", "clean", "pretrained", "ema"]
 _ANCHOR = (
@@ -50,7 +50,7 @@ class FMASettings(Settings):
         description="Taps of the model (`ablate layers MODEL`) or module paths; `taps` is all "
         "taps.",
     )
-    layer_weights: dict[str, Weight] | Literal["uniform", "linear", "geometric"] = Field(
+    layer_weights: Ratios | Literal["uniform", "linear", "geometric"] = Field(
         "uniform",
         description="Weight by layer, scaled to sum 1; `linear` and `geometric` grow with depth, "
         "by 1 and by a factor of 2 per layer.",
@@ -118,7 +118,7 @@ class AugmentSettings(Settings):
         description="Families of distortion to draw from, each by its core types.",
     )
     types: Names | None = Field(None, description="Single types to draw from instead of families.")
-    mix: dict[str, Weight] | None = Field(
+    mix: Ratios | None = Field(
         None,
         description="Ratio by family, or by type if `types` is given, scaled to sum 1; none: "
         "uniform.",
