@@ -15,7 +15,7 @@ from ablate.ablation.designs.arms import NOT_ADAPTED, budget_rule
 from ablate.ablation.designs.factorial import factors_of
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
-from ablate.ablation.searches import best_of, check_searches, pick_rule
+from ablate.ablation.searches import check_searches, pick_rule, tune_pick_rule
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
@@ -189,11 +189,7 @@ def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
     if samplers and tune.sampler not in samplers:
         fix = did_you_mean(tune.sampler, samplers)
         yield "sampler", f"unknown sampler, got {show(tune.sampler)}. {fix}"
-    rule = pick_rule(tune.pick)
-    metrics = [objective.metric for objective in study.objectives]
-    metric = tune.pick.rpartition(" ")[2]
-    if rule is None and tune.pick.startswith("best") and best_of(metric, metrics) is None:
-        rule = f"best needs one of the objectives, got {metric}. {did_you_mean(metric, metrics)}"
+    rule = tune_pick_rule(tune, [objective.metric for objective in study.objectives])
     if rule is not None:
         yield "pick", rule
 

@@ -25,7 +25,7 @@ from ablate.space.space import Parameter, Space
 from ablate.study.document import Document, show
 from ablate.study.fingerprint import changed_keys
 from ablate.study.keys import FIXED_KEYS
-from ablate.study.settings import SearchSettings, Study
+from ablate.study.settings import SearchSettings, Study, TuneSettings
 
 
 def tuned_cells(study: Study, cells: Sequence[Cell]) -> list[Cell]:
@@ -181,6 +181,26 @@ def pick_rule(pick: Any) -> str | None:
     if len(words) == 2 and words[0] == "trial" and words[1].isdecimal():
         return None
     return f"must be {_PICK}, got {show(pick)}. Write pick: knee."
+
+
+def tune_pick_rule(tune: TuneSettings, metrics: Sequence[str]) -> str | None:
+    """Why the pick of a tuning is invalid, as `rule, got X. Fix.`, or None.
+
+    Args:
+        metrics: of the objectives.
+    """
+    rule = pick_rule(tune.pick)
+    if rule is not None:
+        return rule
+    word, argument = (*tune.pick.split(), "")[:2]
+    if word == "best" and best_of(argument, metrics) is None:
+        return (
+            f"best needs one of the objectives, got {argument}. {did_you_mean(argument, metrics)}"
+        )
+    if word == "trial" and int(argument) >= tune.trials:
+        rule = f"must be a trial from 0 to {tune.trials - 1}, got {tune.pick}"
+        return f"{rule}. Pick another, or raise tune.trials."
+    return None
 
 
 def best_of(metric: str, metrics: Sequence[str]) -> str | None:

@@ -23,7 +23,7 @@ data_option = click.option(
     help="Folder of the data set's files.",
 )
 types_option = click.option(
-    "--types", callback=listed(), metavar="A,B", help="Only these corruptions."
+    "--types", callback=listed(or_none=True), metavar="A,B", help="Only these corruptions."
 )
 seed_option = click.option(
     "--seed",
@@ -126,7 +126,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 @resize_option
 @click.option(
     "--seen",
-    callback=listed(),
+    callback=listed(or_none=True),
     metavar="A,B",
     help="Distortions that the network was finetuned on; '' for none.  An export records its own.",
 )

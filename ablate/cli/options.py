@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ablate.cli.completion import complete_override, complete_study, complete_study_file
+from ablate.errors import UsageError
 
 SLOW_SECONDS = 1.0
 """What takes longer says what it does."""
@@ -62,11 +63,12 @@ class OutputFile(click.Path):
         """The path.
 
         Raises:
-            BadParameter: if it has no file name, as '', '.' and '/'.
+            UsageError: if it has no file name, as '', '.' and '/'.
         """
         has_name = bool(value) if self._or_folder else Path(value).name not in ("", "..")
         if not has_name:
-            self.fail(f"must name a file, got {str(value)!r}. Give its name.", param, ctx)
+            option = param.opts[-1] if param is not None else "output"
+            raise UsageError(f"{option}: must name a file, got {str(value)!r}. Give its name.")
         return super().convert(value, param, ctx)
 
 
@@ -112,22 +114,29 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def listed(read: type[str] | type[int] | type[float] = str) -> Callable[..., Any]:
+def listed(
+    read: type[str] | type[int] | type[float] = str, *, or_none: bool = False
+) -> Callable[..., Any]:
     """Callback of an option whose value is several ones between commas.
 
     Args:
         read: what each of them is.
+        or_none: whether there may be none of them, or the command itself refuses that.
     """
+    wanted = {int: "whole numbers", float: "numbers", str: "names"}[read]
 
-    def split(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    def split(_context: click.Context, option: click.Parameter, value: str | None) -> Any:
         if value is None:
             return None
         try:
-            return tuple(read(part.strip()) for part in value.split(",") if part.strip())
+            found = tuple(read(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            wanted = "whole numbers" if read is int else "numbers"
             message = f"must be {wanted} separated by commas, got {value!r}."
             raise click.BadParameter(message) from None
+        if not found and not or_none:
+            rule = f"must be {wanted} separated by commas, got none. Leave it out, or name one."
+            raise UsageError(f"{option.opts[-1]}: {rule}")
+        return found
 
     return split
 

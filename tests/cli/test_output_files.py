@@ -24,10 +24,11 @@ from ablate.cli.main import main
 def test_an_output_names_a_file(command: str, option: str, output: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), option, output])
     assert result.exit_code == 2
-    assert result.stderr.endswith(f"must name a file, got {output!r}. Give its name.\n")
+    name = {"-o": "--output"}.get(option, option)
+    assert result.stderr == f"ablate: {name}: must name a file, got {output!r}. Give its name.\n"
 
 
 def test_figures_are_written_somewhere() -> None:
     result = CliRunner().invoke(main, ["plot", "runs/x", "-o", ""])
     assert result.exit_code == 2
-    assert result.stderr.endswith("must name a file, got ''. Give its name.\n")
+    assert result.stderr == "ablate: --output: must name a file, got ''. Give its name.\n"

@@ -844,6 +844,11 @@ def test_arms(problems: Problems, head: str, ablation: str, message: str) -> Non
             "7:65: ablation.tune.pick: must be knee, best METRIC or trial N, got 'worst'. Write",
         ),
         (
+            "{a: {}}, tune: {trials: 4, pick: trial 99}}",
+            "7:65: ablation.tune.pick: must be a trial from 0 to 3, got trial 99. Pick another, or "
+            "raise tune.trials.",
+        ),
+        (
             "{a: {}}, tune: {trials: 2, pick: best robst_accuracy}}",
             "7:65: ablation.tune.pick: best needs one of the objectives, got robst_accuracy. Did "
             "you mean val_robust_accuracy?",
