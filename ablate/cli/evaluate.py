@@ -122,7 +122,9 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 )
 @click.option("--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
 @click.option("--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
-@click.option("--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels.")
+@click.option(
+    "--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels, 8 to 1024."
+)
 @resize_option
 @click.option(
     "--seen",
@@ -138,7 +140,10 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
     show_default=True,
 )
 @click.option(
-    "--threads", type=int, metavar="N", help="CPU threads of torch.  Default: one per core."
+    "--threads",
+    type=int,
+    metavar="N",
+    help="CPU threads of torch, at most one per CPU.  Default: one per core.",
 )
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="Default: the GPU, if there is one."

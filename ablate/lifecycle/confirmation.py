@@ -56,13 +56,15 @@ def confirm_study(
         UsageError: if the study is not one with the robustness finetuning, was confirmed with
             other trials, another suite or without a soup before, the trials have no soup, or the
             suite does not give the metric of a primary contrast.
-        ParameterError: if a trial is not on the front, or not complete; if a severity is none, or
-            there are more than `MOST_SEEDS` seeds.
+        ParameterError: if a trial is not on the front, or not complete; if a severity is none, a
+            list names nothing, or there are more than `MOST_SEEDS` seeds.
         FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the study is running.
     """
     if seeds > MOST_SEEDS:
         raise ParameterError(f"--seeds: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
+    if trials is not None and not list(trials):
+        raise ParameterError("--trials: must name at least one, got none. Leave it out.")
     ledger.check_method("to be confirmed")
     record = ledger.read()
     _check_confirmable(record)

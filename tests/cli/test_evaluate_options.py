@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from ablate.robustness.evaluation.evaluation import Evaluation
 
 QUICK: dict[str, Any] = {"types": ["contrast"], "severities": (1,)}
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}
+CPUS = os.cpu_count()
 NAMES = ("left", "middle", "right")
 
 
@@ -58,6 +60,8 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"batch_size": 0}, "--batch-size: must be at least 1, got 0. Correct it."),
         ({"batch_size": 8.0}, "--batch-size: must be a whole number, got 8.0. Correct it."),
         ({"threads": 0}, "--threads: must be at least 1, got 0. Correct it."),
+        ({"threads": 100_000}, f"--threads: must be at most {CPUS}, got 100000. Lower it."),
+        ({"image_size": 1025}, "--image-size: must be at most 1024, got 1025. Lower it."),
         ({"images": -3}, "--images: must be at least 1, got -3. Correct it."),
         ({"image_size": 4}, "--image-size: must be at least 8, got 4. Correct it."),
         ({"seed": -1}, "--seed: must be at least 0, got -1. Correct it."),

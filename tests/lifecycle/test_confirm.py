@@ -147,6 +147,8 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
 def test_what_cannot_be_confirmed(searched: Path) -> None:
     with pytest.raises(UsageError, match=r"--seeds: a confirmation needs at least two, got 1"):
         ablate.confirm(searched, seeds=1)
+    with pytest.raises(ParameterError, match=r"--trials: must name at least one, got none"):
+        ablate.confirm(searched, trials=[], executor="inline")
     with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
         ablate.confirm(searched, trials=[9])
     with pytest.raises(ParameterError, match=r"--severities: must be .* from 1 to 5, got 9"):

@@ -128,11 +128,12 @@ def read_statistics(option: str, values: Any) -> tuple[float, ...] | None:
         ) from None
 
 
-def check_whole(values: Mapping[str, Any], least: int) -> None:
+def check_whole(values: Mapping[str, Any], least: int, most: int | None = None) -> None:
     """Refuse values that are given and are not whole numbers of at least `least`.
 
     Args:
         values: option -> its value, or None.
+        most: the largest allowed; None: any.
 
     Raises:
         ParameterError: naming the option.
@@ -145,6 +146,8 @@ def check_whole(values: Mapping[str, Any], least: int) -> None:
             raise ParameterError(f"{option}: must be a whole number, got {value!r}. Correct it.")
         if number < least:
             raise ParameterError(f"{option}: must be at least {least}, got {number}. Correct it.")
+        if most is not None and number > most:
+            raise ParameterError(f"{option}: must be at most {most}, got {number}. Lower it.")
 
 
 def check_choice(option: str, value: Any, known: Sequence[str]) -> None:

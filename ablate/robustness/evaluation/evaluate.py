@@ -5,6 +5,7 @@ From Python: `ablate.evaluate`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.score import Progress, score_set
 from ablate.robustness.suites import exposures
 from ablate.study.provenance import usable_cores, versions
+from ablate.study.sections.data import LARGEST_IMAGE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,13 +117,13 @@ def evaluate(
         relative_to: scores of another network on the same copies, for normalising mCE.
         normalization: statistics for normalising images; None or "auto": the network's own.
         mean, std: one value per channel, instead of `normalization`.
-        image_size: input size in pixels; None: the network's own.
+        image_size: input size in pixels, 8 to 1,024; None: the network's own.
         resize: shorter side in pixels of a folder's images before the centre crop.
         seen: training distortions that the network was finetuned on; None: as recorded in an
             export.
         skip_unreadable: leave out files that cannot be read.
         precision: "auto": bf16 if the hardware supports it, else fp32.
-        threads: CPU threads of torch; None: one per core.
+        threads: CPU threads of torch, at most one per CPU; None: one per core.
         device: None: the GPU if torch sees one, else the CPU.
         batch_size: None: chosen for device and image size.
         adapt_batch_norm: mix the batch-norm statistics of the network, which count as this number
@@ -145,8 +147,10 @@ def evaluate(
         True
     """
     check_whole({"--seed": seed, "--adapt-batch-norm": adapt_batch_norm}, 0)
-    check_whole({"--images": images, "--batch-size": batch_size, "--threads": threads}, 1)
-    check_whole({"--image-size": image_size, "--resize": resize}, 8)
+    check_whole({"--images": images, "--batch-size": batch_size}, 1)
+    check_whole({"--threads": threads}, 1, max(os.cpu_count() or 1, usable_cores()))
+    check_whole({"--resize": resize}, 8)
+    check_whole({"--image-size": image_size}, 8, LARGEST_IMAGE)
     check_choice("--precision", precision, _PRECISIONS)
     check_choice("--device", device, ("cpu", "cuda"))
     check_choice("--split", split, ("test", "val"))

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from ablate.study.sections import Fraction, Seed, Settings
 
+LARGEST_IMAGE = 1024
+"""Side of an image that a network takes, in pixels."""
+
 
 class ValidationSettings(Settings):
     """Which images the search is scored on; the baseline never sees them."""
@@ -32,7 +35,7 @@ class DatasetSettings(Settings):
         "train/CLASS/* and test/CLASS/* or val/CLASS/*.",
     )
     download: bool = Field(False, description="Download published data if they are not in `path`.")
-    image_size: Annotated[int, Field(ge=8, le=1024)] | None = Field(
+    image_size: Annotated[int, Field(ge=8, le=LARGEST_IMAGE)] | None = Field(
         None,
         description="Input size in pixels; none: the network's own, else 32.",
     )
