@@ -13,6 +13,7 @@ from ablate.space.condition import Condition
 from ablate.space.domain import Domain
 from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter
+from ablate.study.checks import rules_of
 from ablate.study.document import Document, Path, show
 from ablate.study.keys import (
     BY_NAME,
@@ -57,16 +58,17 @@ def value_rules(
     study: Study, key: str, value: Any, names: KnownNames
 ) -> Iterator[tuple[Path, str]]:
     """Why a key of the study may not have a value: path below it, and `rule, got X. Fix.`"""
+    path = tuple(key.split("."))
     try:
-        study.with_values({key: value})
+        changed = study.with_values({key: value})
     except ValidationError as error:
-        path = tuple(key.split("."))
         data = study.model_dump(mode="json")
         node = value_at(data, ".".join(path[:-1])) if path[:-1] else data
         node[path[-1]] = value
         for finding in findings(error, data):
             yield finding.path[len(path) :], finding.rule
     else:
+        yield from ((at[len(path) :], rule) for at, rule in rules_of(key, changed))
         mapping, _, name = key.rpartition(".")
         if mapping in OPEN:
             yield from (((), rule) for _, rule in name_rules(mapping, {name: value}, names))

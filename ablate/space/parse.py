@@ -20,7 +20,6 @@ from ablate.study.keys import (
     LONGEST_OWN_KEY,
     OPEN,
     SEARCHABLE,
-    SEEDS,
     all_keys,
     is_own_key,
     is_searchable,
@@ -185,9 +184,6 @@ def _not_searchable(key: str) -> str:
     if first in ("dataset", "objectives", "robustness") or key in FIXED_KEYS:
         rule = "cannot be searched, because trials would be compared by different measures"
         return f"{rule}, got {key}. Create one study for each value."
-    if key in SEEDS:
-        rule = "cannot be searched, because trials are repeated with other seeds"
-        return f"{rule}, got {key}. Remove it, and set {key} for the whole study."
     rule = "cannot be searched, because it is not part of a trial"
     return f"{rule}, got {key}. Search a key of {allowed}."
 

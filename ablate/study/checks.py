@@ -18,6 +18,7 @@ from ablate.study.settings import AnswerSettings, ConstraintSettings, Study
 Rules = Iterator[tuple[Path, str]]
 
 _BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
+_SEEDS = {"finetune.seed", "baseline.seed"}
 
 
 def check_study(document: Document, study: Study, refused: set[Path]) -> None:
@@ -49,6 +50,14 @@ def study_rules(study: Study, refused: Collection[Path] = ()) -> Rules:
         if any(path[: len(key)] == key[: len(path)] for key in read for path in refused):
             continue
         yield from rule(study)
+
+
+def rules_of(key: str, study: Study) -> Rules:
+    """Rules about this key alone: the path, and `rule, got X. Fix.`"""
+    path = tuple(key.split("."))
+    for keys, rule in _RULES:
+        if len(keys) == 1 and f"{key}.".startswith(f"{keys[0]}."):
+            yield from ((at, text) for at, text in rule(study) if at[: len(path)] == path)
 
 
 def _distinct_objectives(study: Study) -> Rules:
@@ -162,11 +171,11 @@ def _budget(study: Study) -> Rules:
         yield ("finetune", "budget", "epochs"), "must be at least 1, got 0. Raise it."
 
 
-def _tuned_budget(study: Study) -> Rules:
+def _tuned(study: Study) -> Rules:
     if study.trainable is None and study.ablation is not None and study.ablation.tune is not None:
-        for key in sorted(_BUDGET & searched(study.space)):
-            rule = f"arms are compared at equal compute, got {key} in the space of ablation.tune"
-            yield ("space", key), f"{rule}. Remove it; finetune.budget applies to all."
+        for key in sorted((_BUDGET | _SEEDS) & searched(study.space)):
+            why = "arms are compared at equal compute" if key in _BUDGET else "seeds are paired"
+            yield ("space", key), f"{why}, got {key} in the space of ablation.tune. Remove it."
 
 
 def _reference_point(study: Study) -> Rules:
@@ -354,7 +363,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     ),
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
-    (("space", "ablation", "trainable"), _tuned_budget),
+    (("space", "ablation", "trainable"), _tuned),
     (("finetune.seed", "baseline.seed", "ablation"), seed_rules),
     (("objectives", "search.reference_point"), _reference_point),
     *(((key,), partial(_distinct, key)) for key in _DISTINCT),

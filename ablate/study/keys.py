@@ -24,9 +24,6 @@ SEARCHABLE_KEYS = ("dataset.train_fraction",)
 FIXED_KEYS = ("finetune.interpolation",)
 """Keys of those sections that are the same for all trials, whose curves are compared."""
 
-SEEDS = ("finetune.seed", "baseline.seed")
-"""Keys that repeat a trial under other draws, so that a confirmation can give new ones."""
-
 BY_NAME = {
     "augment.mix": ("augment.families", "augment.types"),
     "augment.strengths": ("augment.types",),
@@ -63,8 +60,7 @@ def searchable() -> tuple[str, ...]:
     return tuple(
         key
         for key in leaves()
-        if (key.partition(".")[0] in SEARCHABLE and key not in (*FIXED_KEYS, *SEEDS))
-        or key in SEARCHABLE_KEYS
+        if (key.partition(".")[0] in SEARCHABLE and key not in FIXED_KEYS) or key in SEARCHABLE_KEYS
     )
 
 

@@ -55,7 +55,9 @@ class TrialRun:
             "finetune.seed": seeds.train,
             "robustness.seed": seeds.evaluation,
         }
-        study = workbench.study.with_values({**seeded, **values})
+        is_paired = workbench.study.ablation is not None  # all cells of a pair have its seed
+        given = {**values, **seeded} if is_paired else {**seeded, **values}
+        study = workbench.study.with_values(given)
         self._study = study
         self._bench = workbench.fitting(study)
         self._bench.environment.apply()

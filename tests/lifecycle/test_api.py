@@ -330,6 +330,21 @@ def test_a_project_that_moved_goes_on(
     assert len(record.complete) == 2
 
 
+@pytest.mark.slow
+def test_a_training_seed_may_be_searched_and_a_confirmation_has_its_own(write_study: Write) -> None:
+    space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
+    file = write_study("seeds", space=space, search={"trials": 5, "sampler": "random"})
+    rows = ablate.launch(file, executor="inline").rows
+    losses = {row.params["finetune.seed"]: row.curve[0]["train_loss"] for row in rows}
+    assert len(losses) > 1
+    assert len(set(losses.values())) == len(losses)
+    ablate.confirm(file, seeds=2, executor="inline", progress=False)
+    again = ablate.read("runs/seeds/confirm").rows
+    for cell in {row.cell for row in again if row.curve}:
+        of_cell = [row.curve[0]["train_loss"] for row in again if row.cell == cell]
+        assert len(set(of_cell)) == len(of_cell) == 2, "each seed is another training"
+
+
 @pytest.mark.parametrize(
     ("storage", "kept"),
     [

@@ -174,6 +174,14 @@ Problems = Callable[..., list[str]]
             "1:27: loss.fma.layers: subset needs a list, got 'tap'. Write subset: [a, b].",
         ),
         (
+            "augment.types: {choice: [[gaussian_noise, gaussian_noise], [jpeg]]}",
+            "1:43: augment.types: given twice, got 'gaussian_noise'. Remove one.",
+        ),
+        (
+            "finetune.budget.epochs: {int: [0, 3]}",
+            "1:32: finetune.budget.epochs: must be at least 1, got 0. Raise it.",
+        ),
+        (
             "loss.fma.layers: {subset: [stem, 3]}",
             "1:34: loss.fma.layers: items must be text, got 3. Put it in quotes.",
         ),
@@ -226,16 +234,6 @@ Problems = Callable[..., list[str]]
             "dataset.image_size: {int: [8, 32]}",
             "1:1: dataset.image_size: cannot be searched, because trials would be compared by "
             "different measures, got dataset.image_size. Create one study for each value.",
-        ),
-        (
-            "finetune.seed: {int: [0, 5]}",
-            "1:1: finetune.seed: cannot be searched, because trials are repeated with other seeds, "
-            "got finetune.seed. Remove it, and set finetune.seed for the whole study.",
-        ),
-        (
-            "baseline.seed: {choice: [0, 1]}",
-            "1:1: baseline.seed: cannot be searched, because trials are repeated with other seeds, "
-            "got baseline.seed. Remove it, and set baseline.seed for the whole study.",
         ),
         (
             "search.trials: {int: [8, 32]}",

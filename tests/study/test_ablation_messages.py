@@ -875,8 +875,7 @@ RATE = "finetune.learning_rate: {float: [0.001, 0.1]}"
         (
             f"{{{RATE}, finetune.budget.images: {{choice: [500, 1000]}}}}",
             "7:80: space.finetune.budget.images: arms are compared at equal compute, got "
-            "finetune.budget.images in the space of ablation.tune. Remove it; finetune.budget "
-            "applies to all.",
+            "finetune.budget.images in the space of ablation.tune. Remove it.",
         ),
         (
             f"{{{RATE}, b: {{when: {{loss.terms: clean}}, parameters: {{finetune.budget.images: "
@@ -885,7 +884,8 @@ RATE = "finetune.learning_rate: {float: [0.001, 0.1]}"
         ),
         (
             f"{{{RATE}, finetune.seed: {{int: [0, 5]}}}}",
-            "7:56: finetune.seed: cannot be searched, because trials are repeated with other seeds",
+            "7:71: space.finetune.seed: seeds are paired, got finetune.seed in the space of "
+            "ablation.tune. Remove it.",
         ),
     ],
 )
