@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -47,10 +48,8 @@ def arms_table(info: AblationInfo) -> FittedTable:
         choices = [[], families, [*families, *curve_metrics(info)]]
     else:
         choices = [others[count:] for count in range(len(others), -1, -1)]
-    title = f"{info.study}: {info.ended} of {info.runs} runs ended"
-    return FittedTable(
-        tuple(_without(arms_paper_table(info), some).printed(title) for some in choices)
-    )
+    title, paper = f"{info.study}: {info.ended} of {info.runs} runs ended", arms_paper_table(info)
+    return FittedTable(tuple(partial(_without(paper, some).printed, title) for some in choices))
 
 
 def effects_table(info: AblationInfo) -> FittedTable:
@@ -60,7 +59,7 @@ def effects_table(info: AblationInfo) -> FittedTable:
     declared = f"{count_text(len(primary), 'primary contrast')}, " if primary else ""
     title = f"{info.study}: {declared}{count_text(len(others), 'exploratory effect')}"
     paper = effects_paper_table(info)
-    return FittedTable((paper.printed(title), paper.printed(title, gap="\n")))
+    return FittedTable((partial(paper.printed, title), partial(paper.printed, title, gap="\n")))
 
 
 def _without(paper: PaperTable, metrics: Sequence[str]) -> PaperTable:

@@ -6,8 +6,9 @@ baseline in points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.cells import cell_len
@@ -48,9 +49,9 @@ def front_table(info: ParetoInfo) -> FittedTable:
     narrow terminal a gain stands below its value."""
     return FittedTable(
         (
-            _front_table(info, " ", PARAMS_WIDTH),
-            _front_table(info, "\n", PARAMS_WIDTH),
-            _front_table(info, "\n", NARROW_PARAMS_WIDTH),
+            partial(_front_table, info, " ", PARAMS_WIDTH),
+            partial(_front_table, info, "\n", PARAMS_WIDTH),
+            partial(_front_table, info, "\n", NARROW_PARAMS_WIDTH),
         )
     )
 
@@ -202,21 +203,23 @@ class FittedTable:
     """One table in several widths, for rich to print.
 
     Attributes:
-        tables: the widest first: the first that fits is printed, the last where none does.
+        made: what makes each, the widest first: the first that fits is printed, the last where
+            none does.  Those after it are not made: a study may have 10,000 rows.
     """
 
-    tables: tuple[Table, ...]
+    made: tuple[Callable[[], Table], ...]
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement.get(console, options, self.tables[-1])
+        return Measurement.get(console, options, self.made[-1]())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.update_width(_WIDE)  # a measure in a narrow terminal is cut to fit it
-        for table in self.tables[:-1]:
+        for make in self.made[:-1]:
+            table = make()
             if Measurement.get(console, wide, table).minimum <= options.max_width:
                 yield table
                 return
-        yield self.tables[-1]
+        yield self.made[-1]()
 
 
 def add_whole_column(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rich.markup import escape
@@ -59,17 +60,18 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> FittedTabl
     there = known_columns(record, flat)
     if columns:
         shown = [find_column(name, there, "columns") for name in columns]
-        return FittedTable((_table(record, flat, shown),))
+        return FittedTable((partial(_table, record, flat, shown),))
     cell = [name for name in ("cell", "pair") if name in there]
     objectives = [objective.metric for objective in record.study.objectives]
     telling = _telling(flat)
     whole = ["number", *cell, "state", *objectives, *telling]
     costs = [name for name in telling if name in _COSTS]
+    make = partial(_with_params, record, flat, whole)
     return FittedTable(
         (
-            _with_params(record, flat, whole, PARAMS_WIDTH),
-            _with_params(record, flat, whole, PARAMS_WIDTH, left_out=costs),
-            _with_params(record, flat, whole, NARROW_PARAMS_WIDTH, left_out=telling),
+            partial(make, PARAMS_WIDTH),
+            partial(make, PARAMS_WIDTH, left_out=costs),
+            partial(make, NARROW_PARAMS_WIDTH, left_out=telling),
         )
     )
 
