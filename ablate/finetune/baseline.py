@@ -132,8 +132,6 @@ def obtain_baseline(
             "mean": dataset.mean if exported is None else exported.mean,
             "std": dataset.std if exported is None else exported.std,
         }
-    if exported is not None:
-        made_from["exported"] = True
     text = json.dumps(made_from, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     entry = cache / "baselines" / key

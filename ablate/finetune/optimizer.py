@@ -195,6 +195,9 @@ class RunningAverage(AveragedModel):
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         super().__init__(model, multi_avg_fn=self._follow, use_buffers=True)
+        # Such modules (timm's levit) keep what they computed of their weights until they train.
+        own = (one for one in self.module.modules() if type(one).train is not nn.Module.train)
+        self._keeping = tuple(own)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -210,8 +213,8 @@ class RunningAverage(AveragedModel):
             else:
                 torch._foreach_copy_(averages, news)
         self.n_averaged += 1
-        # Some networks (timm's levit) keep what they computed of their weights until they train.
-        self.module.train().eval()
+        for one in self._keeping:
+            one.train().eval()
 
 
 def _numbers(model: nn.Module) -> Iterator[Tensor]:

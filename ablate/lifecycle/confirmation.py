@@ -27,6 +27,7 @@ from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettin
 MOST_CONFIRMED = 5
 """Trials of one objective that are confirmed, where none are named: each is trained K times."""
 MOST_SEEDS = 1000
+"""Of a confirmation: far more than any interval needs, so that a slip starts no training."""
 
 
 def confirm_study(

@@ -260,10 +260,10 @@ class _Reader:
             "more (run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller "
             "batches (`ablate evaluate --batch-size`)."
         )
-        # Not inference mode: a student that keeps something of this pass goes on learning.
         batches = _batches(blocks, device, self._batch_size)
         if self._least > 1:
             batches = _with_rest(batches, self._least)
+        # Not inference mode: a student that keeps something of this pass goes on learning.
         with memory, torch.no_grad(), self._environment.autocast():
             for batch in batches:
                 floats = batch.to(device).float() / 255

@@ -14,6 +14,7 @@ from typing import Any
 from ablate.errors import UsageError
 from ablate.study.document import Path, dotted
 from ablate.study.json_data import JsonData
+from ablate.study.sections import LARGEST_SEED
 from ablate.study.settings import Study
 
 
@@ -38,10 +39,6 @@ def derive_seed(seed: int, *where: str | int) -> int:
     """
     text = "\x1f".join(str(part) for part in (seed, *where))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-LARGEST_SEED = 2**32 - 1
-"""Of `ablate.study.sections.Seed`."""
 
 
 def seed_rules(study: Study) -> Iterator[tuple[Path, str]]:

@@ -148,7 +148,7 @@ def evaluate(
     """
     check_whole({"--seed": seed, "--adapt-batch-norm": adapt_batch_norm}, 0)
     check_whole({"--images": images, "--batch-size": batch_size}, 1)
-    check_whole({"--threads": threads}, 1, max(os.cpu_count() or 1, usable_cores()))
+    check_whole({"--threads": threads}, 1, os.cpu_count() or usable_cores())
     check_whole({"--resize": resize}, 8)
     check_whole({"--image-size": image_size}, 8, LARGEST_IMAGE)
     check_choice("--precision", precision, _PRECISIONS)

@@ -34,7 +34,8 @@ Weight = Annotated[float, Field(ge=0)]
 Ratios = Annotated[dict[str, Weight], AfterValidator(_with_finite_sum)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, lt=LARGEST_SEED + 1)]
 Names = Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
 
 
