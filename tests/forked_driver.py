@@ -7,6 +7,7 @@ take ten times as long as the driver itself.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -67,7 +68,9 @@ class ForkedDriver:
         return self._log.read_text() if self._log.exists() else "", None
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send it, unless it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self._process.kill()
