@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
@@ -26,7 +27,7 @@ from ablate.cli.options import (
     study_file_argument,
 )
 from ablate.cli.show import print_result, run_and_show
-from ablate.errors import AblateError, UsageError, unencodable
+from ablate.errors import AblateError, UsageError, too_long, unencodable
 from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
 from ablate.files.shown import without_controls
 from ablate.report.terminal.streams import take_every_text, written_or_dropped
@@ -75,6 +76,11 @@ class _Commands(click.Group):
             if context.params.get("debug"):
                 raise
             click.echo(f"ablate: {unencodable(error)}", err=True)
+            context.exit(UsageError.exit_code)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG or context.params.get("debug"):
+                raise
+            click.echo(f"ablate: {too_long(error)}", err=True)
             context.exit(UsageError.exit_code)
         except KeyboardInterrupt:  # a started run prints how to resume instead
             click.echo("ablate: stopped", err=True)

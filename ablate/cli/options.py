@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from ablate.cli.completion import complete_override, complete_study, complete_study_file
-from ablate.errors import UsageError
+from ablate.errors import LONGEST_NAME, UsageError
 
 SLOW_SECONDS = 1.0
 """What takes longer says what it does."""
@@ -63,12 +64,16 @@ class OutputFile(click.Path):
         """The path.
 
         Raises:
-            UsageError: if it has no file name, as '', '.' and '/'.
+            UsageError: if it has no file name, as '', '.' and '/', or too long a one.
         """
+        option = param.opts[-1] if param is not None else "output"
         has_name = bool(value) if self._or_folder else Path(value).name not in ("", "..")
         if not has_name:
-            option = param.opts[-1] if param is not None else "output"
             raise UsageError(f"{option}: must name a file, got {str(value)!r}. Give its name.")
+        size = len(os.fsencode(Path(value).name))
+        if size > LONGEST_NAME:
+            rule = f"must be a name of at most {LONGEST_NAME} bytes, got {size}. Shorten it."
+            raise UsageError(f"{option}: {rule}")
         return super().convert(value, param, ctx)
 
 

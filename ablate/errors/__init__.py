@@ -204,6 +204,16 @@ def unencodable(error: UnicodeEncodeError) -> str:
     return f"{error.object!a}: must be UTF-8, got other bytes in a name. Rename it."
 
 
+LONGEST_NAME = 200
+"""Bytes of a file's name: file systems take 255, and a file that is being written has more."""
+
+
+def too_long(error: OSError) -> str:
+    """The message for a path that is longer than the file system takes."""
+    name = cut(str(error.filename))
+    return f"{name}: must be shorter, got: {error.strerror}. Choose a shorter name."
+
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

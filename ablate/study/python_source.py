@@ -76,6 +76,9 @@ class _Plain:
             rule = "whole numbers must be below 2**63, got a larger one. Write a smaller one."
             self._document.refuse(path, rule)
             return None
+        if isinstance(value, str) and "\0" in value:
+            self._document.refuse(path, f"must not contain NUL, got {show(value)}. Remove it.")
+            return None
         if value is None or isinstance(value, bool | int | float | str):
             return value
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ablate.errors import LONGEST_NAME
 from ablate.study.displayed import Displayed
 from ablate.study.scores import Bound
 from ablate.study.sections import Seed, Settings
@@ -167,6 +168,14 @@ class Study(Displayed, Settings):
         repr=False,
         description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _short_enough(cls, name: str) -> str:
+        size = len(name.encode(errors="surrogatepass"))
+        if size > LONGEST_NAME:
+            raise ValueError(f"must have at most {LONGEST_NAME} bytes, got {size}. Shorten it.")
+        return name
 
     @model_validator(mode="before")
     @classmethod

@@ -247,6 +247,9 @@ class _Builder:
             rule = f"whole numbers must be below 2**63, got {cut(node.value, 40)}"
             self._document.refuse(path, f"{rule}. Write a smaller one.")
             return None
+        if isinstance(value, str) and "\0" in value:
+            self._document.refuse(path, f"must not contain NUL, got {show(value)}. Remove it.")
+            return None
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -26,6 +28,28 @@ def test_an_output_names_a_file(command: str, option: str, output: str) -> None:
     assert result.exit_code == 2
     name = {"-o": "--output"}.get(option, option)
     assert result.stderr == f"ablate: {name}: must name a file, got {output!r}. Give its name.\n"
+
+
+@pytest.mark.parametrize("command", ["report runs/x", "plot runs/x", "archive runs/x"])
+def test_an_output_has_a_name_that_file_systems_take(command: str) -> None:
+    result = CliRunner().invoke(main, [*command.split(), "-o", f"{'a' * 300}.html"])
+    assert result.exit_code == 2
+    rule = "must be a name of at most 200 bytes, got 305. Shorten it."
+    assert result.stderr == f"ablate: --output: {rule}\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["status #{}", "report #{}", "resume #{}", "init quickstart {}", "corrupt {} copies"]
+)
+def test_a_name_that_is_too_long_is_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ABLATE_STORAGE", "sqlite:///study.db")
+    result = CliRunner().invoke(main, command.format("a" * 300).split())
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("ablate: ")
 
 
 def test_figures_are_written_somewhere() -> None:

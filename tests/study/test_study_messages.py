@@ -343,6 +343,7 @@ def test_one_wrong_key_has_one_message(
             "s.yaml:2:7: name: must be the name of a folder, without / \\ # or a leading dot, "
             "got 'a/b'. Write letters, digits, - and _.",
         ),
+        (2, f"name: {'日' * 100}", "s.yaml:2:7: name: must have at most 200 bytes, got 300. Shor"),
         (2, f"name: {'a' * 101}", "s.yaml:2:7: name: must have at most 100 characters, got 'aaa"),
         (2, "version: 1", "s.yaml:2:1: version: key given twice, got it here and on line 1."),
     ],

@@ -102,6 +102,7 @@ def test_an_alias_is_its_own_copy() -> None:
             "a: 99999999999999999999999\n",
             "f:1:4: a: whole numbers must be below 2**63, got 99999999999999999999999. Write a",
         ),
+        ('a: "b\\0c"\n', "f:1:4: a: must not contain NUL, got 'b\\x00c'. Remove it."),
         ("a: &a [*a]\n", "f:1:4: invalid YAML: an alias contains itself."),
     ],
 )
