@@ -304,20 +304,22 @@ def _place_of_folder(folder: Path) -> Place:
             "Name runs/NAME, a study file, or URL#NAME."
         )
     try:
-        data = json.loads(note.read_text())
-        data = {"name": str(data["name"]), "storage": data["storage"]}
-    except (ValueError, KeyError, TypeError) as error:
+        data = json.loads(note.read_text(encoding="utf-8"))
+        name, storage = data["name"], data["storage"]
+        if not (isinstance(name, str) and isinstance(storage, str | None)):
+            raise TypeError("both are text")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyNotFoundError(
             f"{note}: must contain name and storage of the study, got something else. "
             "Name the study file or URL#NAME instead."
         ) from error
-    if data["storage"] is not None and MASK in str(data["storage"]):
+    if storage is not None and MASK in storage:
         raise UsageError(
-            f"{folder}: the run folder must contain the full storage URL, got {data['storage']}: a "
+            f"{folder}: the run folder must contain the full storage URL, got {storage}: a "
             "password in the study file is not stored. Name the study file, or URL#NAME. (With "
             f"${{VARIABLE}} for the password in the study file, the run folder works too.)"
         )
-    return _place(data["name"], data["storage"], folder.absolute())
+    return _place(name, storage, folder.absolute())
 
 
 def _place(

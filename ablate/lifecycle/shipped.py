@@ -90,7 +90,7 @@ def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
     try:
         for file, content in contents.items():
             is_shared = file.parent != folder  # by studies that were written here before
-            if file.exists() and not (is_shared and file.read_text(encoding="utf-8") == content):
+            if file.exists() and not (is_shared and file.read_bytes() == content.encode()):
                 raise UsageError(
                     f"{file}: must not exist, got a file. Name another FOLDER, or move the file."
                 )

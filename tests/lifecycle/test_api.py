@@ -377,7 +377,19 @@ def test_a_storage_in_memory_is_refused(write_study: Write) -> None:
         ablate.launch(write_study("memory", storage="sqlite://"))
 
 
-def test_a_run_folder_that_is_torn(work: Path) -> None:
-    (work / "run.json").write_text('{"name"')
+@pytest.mark.parametrize(
+    "note",
+    [
+        b'{"name"',
+        b"[1]",
+        b'{"name": "a", "storage": 5}',
+        b'{"name": {}, "storage": null}',
+        b"\xe9",
+        b"[" * 100_000,
+    ],
+    ids=["torn", "a list", "no URL", "no name", "not UTF-8", "deep"],
+)
+def test_a_run_folder_whose_note_is_damaged(work: Path, note: bytes) -> None:
+    (work / "run.json").write_bytes(note)
     with pytest.raises(StudyNotFoundError, match=r"run\.json: must contain name and storage"):
         ablate.read(work)

@@ -53,11 +53,12 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     write_shipped("quickstart", tmp_path)
     write_shipped("cifar10_joint", tmp_path)  # with the same space
     space = tmp_path / "search_spaces" / "joint.yaml"
-    space.write_text("loss.fma.weight: {float: [0.1, 1]}\n")
-    with pytest.raises(UsageError) as refused:
-        write_shipped("imagenet_joint", tmp_path)
     end = "must not exist, got a file. Name another FOLDER, or move the file."
-    assert str(refused.value) == f"{space}: {end}"
+    for other in (b"loss.fma.weight: {float: [0.1, 1]}\n", "# für alle\n".encode("latin-1")):
+        space.write_bytes(other)
+        with pytest.raises(UsageError) as refused:
+            write_shipped("imagenet_joint", tmp_path)
+        assert str(refused.value) == f"{space}: {end}"
     assert not (tmp_path / "imagenet_joint.yaml").exists()
     result = run_here("init", "quickstart", cwd=tmp_path)
     assert (result.returncode, result.stderr) == (2, f"ablate: quickstart.yaml: {end}\n")
