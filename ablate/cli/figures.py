@@ -164,12 +164,12 @@ def report(
     from ablate.report.page.publish import check_page_file, publish, watch_report
 
     place = locate(study)
-    if output is None:
-        place.folder.mkdir(parents=True, exist_ok=True)
+    is_new = output is None and not place.folder.is_dir()  # it is made with the file
     output = output or place.folder / ("brief.html" if brief else "report.html")
     if brief and watch:
         raise UsageError("--brief: writes a page that does not change, got --watch. Remove one.")
-    check_page_file(output)
+    if not is_new:
+        check_page_file(output)
     if watch:
         click.echo(output)
         try:

@@ -210,6 +210,27 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert lasting(folder) == before
 
 
+def test_a_report_of_no_study_leaves_no_folder(
+    folder: Path, run: Callable[..., Result], write_study_in: Callable[..., Path]
+) -> None:
+    write_study_in(folder, "unlaunched")
+    for arguments in (("unlaunched.yaml",), ("unlaunched.yaml", "--brief"), ("sqlite:///a.db#b",)):
+        assert "must have been launched, got no such study" in said(run("report", *arguments))
+    assert sorted(one.name for one in (folder / "runs").iterdir()) == ["again", "drawn"]
+
+
+def test_a_report_is_written_into_a_run_folder_that_is_made(
+    folder: Path, run: Callable[..., Result]
+) -> None:
+    (folder / "elsewhere").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder / "elsewhere")
+        storage = f"sqlite:///{folder / 'runs' / 'drawn' / 'study.db'}#drawn"
+        made = CliRunner().invoke(main, ["report", storage, "--no-images"])
+    assert made.stdout.split() == [str(folder / "elsewhere" / "runs" / "drawn" / "report.html")]
+    assert (folder / "elsewhere" / "runs" / "drawn" / "report.html").is_file()
+
+
 def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[..., Result]) -> None:
     arguments = ["report", "runs/drawn", "-o", "plain.html", "--no-images"]
     code = (
