@@ -6,11 +6,13 @@ both folders in `ablate/shipped/`, without the pictures.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ablate.errors import UsageError, did_you_mean
+from ablate.study.yaml_source import parse_yaml
 
 _PACKAGE = Path(__file__).parents[1]
 _SPACES = "search_spaces"
@@ -55,9 +57,10 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
     """Overrides of a shipped study, whose paths the user wrote as seen from the current folder."""
     found = []
     for override in overrides:
-        key, _, value = override.partition("=")
-        is_path = key.strip() in _PATHS and (key.strip() != _PATHS[-1] or Path(value).is_file())
-        found.append(f"{key}={Path(value).absolute()}" if is_path else override)
+        key, _, text = override.partition("=")
+        path = parse_yaml(text, "").data if key.strip() in _PATHS else None
+        is_path = isinstance(path, str) and (key.strip() != _PATHS[-1] or Path(path).is_file())
+        found.append(f"{key}={json.dumps(str(Path(path).absolute()))}" if is_path else override)
     return found
 
 

@@ -123,7 +123,27 @@ def test_paths_that_are_set_are_seen_from_here(
     Path("net.pt").touch()
     given = ["dataset.path=data", "search.trials=4", "baseline.checkpoint=torchvision:DEFAULT"]
     assert paths_from_here([*given, "baseline.checkpoint=net.pt"]) == [
-        f"dataset.path={tmp_path / 'data'}",
+        f'dataset.path="{tmp_path / "data"}"',
         *given[1:],
-        f"baseline.checkpoint={tmp_path / 'net.pt'}",
+        f'baseline.checkpoint="{tmp_path / "net.pt"}"',
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [("'my data'", "my data"), ('"a: b"', "a: b"), (" data # here", "data"), ("null", None)],
+)
+def test_a_path_that_is_set_is_read_as_yaml(
+    written: str, path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a: folder #1"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    study = place_of_file(Path("quickstart"), [f"dataset.path={written}"]).study
+    assert study is not None
+    assert study.dataset.path == (None if path is None else str(folder / path))
+
+
+def test_a_path_that_is_set_must_be_text() -> None:
+    with pytest.raises(StudyFileError, match=r"--set dataset.path: must be text, got \[1\]"):
+        place_of_file(Path("quickstart"), ["dataset.path=[1]"])
