@@ -196,8 +196,9 @@ def unknown_key(path: Path) -> str:
     beside = [name.removeprefix(prefix) for name in all_keys() if name.startswith(prefix)]
     beside = [name for name in beside if "." not in name]
     fix = did_you_mean(last, beside)
-    # The right key in the wrong section.
+    # The right key in the wrong section; first those below this one.
     elsewhere = [name for name in leaves() if name.endswith(f".{last}")]
+    elsewhere.sort(key=lambda name: not (prefix and name.startswith(prefix)))
     elsewhere += also_called(last, leaves())
     if elsewhere and not fix.startswith("Did you mean"):
         fix = f"Did you mean {elsewhere[0]}?"

@@ -22,8 +22,9 @@ Problems = Callable[..., list[str]]
         ),
         (
             "finetune: {epochs: 3}",
-            "5:12: finetune.epochs: unknown key. Did you mean baseline.epochs?",
+            "5:12: finetune.epochs: unknown key. Did you mean finetune.budget.epochs?",
         ),
+        ("run: {epochs: 3}", "5:7: run.epochs: unknown key. Did you mean baseline.epochs?"),
         ("lr: 0.1", "5:1: lr: unknown key. Did you mean finetune.learning_rate?"),
         ("baseline: {lr: 0.1}", "5:12: baseline.lr: unknown key. Did you mean learning_rate?"),
         # types
