@@ -155,7 +155,7 @@ def _rule(found: _Error) -> tuple[str, str]:
         rule, fix = f"must be {_KINDS[kind]}", _type_fix(found)
     elif kind in _BOUNDS:
         name, words, fix = _BOUNDS[kind]
-        rule = f"must be {words} {context[name]:g}"
+        rule = f"must be {words} {show(context[name])}"
     elif kind == "literal_error":
         choices = _choices(found)
         words = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"

@@ -15,7 +15,7 @@ from yaml.composer import ComposerError
 from yaml.error import Mark
 from yaml.reader import ReaderError
 
-from ablate.errors import Problem, cut
+from ablate.errors import Problem, cut, storable_text
 from ablate.study.document import Document, Path, Place, show
 
 MAX_DEPTH = 40
@@ -26,7 +26,7 @@ _FIXES = (
     ("mapping values", 'Put text that holds ": " in quotes, or check the indentation.'),
     ("'\\t'", "Indent with spaces, not with tabs."),
     ("undefined alias", "Define it with & before it is used."),
-    ("single document", "Keep one document in a file."),
+    ("another document", "Keep one document in a file."),
     ("levels", "Make it flatter."),
 )
 
@@ -110,7 +110,7 @@ def parse_yaml(text: str, file: str) -> Document:
         what = error.problem or error.context or "it ends too early"
         fix = next((fix for sign, fix in _FIXES if sign in what), None)
         fix = fix or "Check the indentation, brackets and quotes there."
-        rule = f"invalid YAML: {what}. {fix}"
+        rule = f"invalid YAML: {what.removeprefix('but ')}. {fix}"
         document.problems.append(Problem(file, place.line, place.column, rule))
     except RecursionError:
         rule = "invalid YAML: nested too deeply, perhaps by aliases of aliases. Make it flatter."
@@ -237,6 +237,8 @@ class _Builder:
             value = _SCALARS[node.tag](node.value)
         except (KeyError, ValueError):
             kind = node.tag.removeprefix(_TAG)
+            if node.value.lstrip("+-").isdecimal():  # of more digits than Python reads
+                return self._too_large(node, path)
             self._document.refuse(
                 path, f"must fit its tag !!{kind}, got {show(node.value)}. Remove the tag."
             )
@@ -244,13 +246,16 @@ class _Builder:
         if isinstance(value, int | float) and not isinstance(value, bool):
             self._document.written[path] = cut(node.value)
         if isinstance(value, int) and abs(value) >= 2**63:
-            rule = f"whole numbers must be below 2**63, got {cut(node.value, 40)}"
-            self._document.refuse(path, f"{rule}. Write a smaller one.")
-            return None
-        if isinstance(value, str) and "\0" in value:
-            self._document.refuse(path, f"must not contain NUL, got {show(value)}. Remove it.")
+            return self._too_large(node, path)
+        if isinstance(value, str) and storable_text(value) != value:
+            rule = f"must not contain NUL or lone surrogates, got {show(value)}. Remove them."
+            self._document.refuse(path, rule)
             return None
         return value
+
+    def _too_large(self, node: yaml.Node, path: Path) -> None:
+        rule = f"whole numbers must be below 2**63, got {cut(node.value, 40)}"
+        self._document.refuse(path, f"{rule}. Write a smaller one.")
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         document, made = self._document, dict[str, Any]()

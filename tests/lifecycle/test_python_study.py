@@ -130,7 +130,11 @@ WRONG = [
     ({"objectives": [{"metric": "val_x"}]}, "objectives[0].metric: unknown metric, got 'val_x'."),
     ({1: 2}, "1: keys must be text, got 1. Put it in quotes."),
     ({"question": {1, 2}}, "question: must be text, a number, a list or a mapping, got an object"),
-    ({"dataset.path": "a\0b"}, "dataset.path: must not contain NUL, got 'a\\x00b'. Remove it."),
+    (
+        {"dataset.path": "a\0b"},
+        "dataset.path: must not contain NUL or lone surrogates, got 'a\\x00",
+    ),
+    ({"baseline.checkpoint": "\ud800"}, "baseline.checkpoint: must not contain NUL or lone surrog"),
     ({"search.seed": 2**70}, "search.seed: whole numbers must be below 2**63"),
     (
         {"space": {"loss.da.weight": ablate.space.float(10, 0.1)}},

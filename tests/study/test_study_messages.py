@@ -34,6 +34,10 @@ Problems = Callable[..., list[str]]
             "4.",
         ),
         (
+            "search: {seed: 4294967296}",
+            "5:16: search.seed: must be below 4294967296, got 4294967296. Lower it.",
+        ),
+        (
             "run: {gpus_per_trial: 2}",
             "5:23: run.gpus_per_trial: must be at most 1, because a finetuning trains on one GPU, "
             "got 2. Write 1; other trials use the other GPUs.",

@@ -90,7 +90,7 @@ def test_an_alias_is_its_own_copy() -> None:
         ),
         ("a:\n\tb: 1\n", "f:2:1: invalid YAML: found character '\\t' that cannot start any token."),
         ("a: *x\n", "f:1:4: invalid YAML: found undefined alias 'x'."),
-        ("a: 1\n---\nb: 1\n", "f:2:1: invalid YAML: but found another document."),
+        ("a: 1\n---\nb: 1\n", "f:2:1: invalid YAML: found another document. Keep one"),
         ("a: 1\nb: \x07\n", "f:2:4: invalid YAML: a control character, got '\\x07'. Remove it."),
         (
             "a: !!python/name:os.system 1\n",
@@ -102,7 +102,15 @@ def test_an_alias_is_its_own_copy() -> None:
             "a: 99999999999999999999999\n",
             "f:1:4: a: whole numbers must be below 2**63, got 99999999999999999999999. Write a",
         ),
-        ('a: "b\\0c"\n', "f:1:4: a: must not contain NUL, got 'b\\x00c'. Remove it."),
+        (
+            'a: "b\\0c"\n',
+            "f:1:4: a: must not contain NUL or lone surrogates, got 'b\\x00c'. Remove them.",
+        ),
+        ('a: "\\ud800"\n', "f:1:4: a: must not contain NUL or lone surrogates, got '\\ud800'."),
+        (
+            f"a: {'9' * 5000}\n",
+            f"f:1:4: a: whole numbers must be below 2**63, got {'9' * 37}.... Write a smaller one.",
+        ),
         ("a: &a [*a]\n", "f:1:4: invalid YAML: an alias contains itself."),
     ],
 )
