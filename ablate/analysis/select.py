@@ -66,13 +66,13 @@ def select_trials(
     return replace(record, rows=tuple(kept))
 
 
-def _state(name: str | None) -> str | None:
+def _state(name: str | None, where: str = "state") -> str | None:
     if name is None:
         return None
     state = _SPOKEN.get(name.upper(), name.upper())
     if state not in STATES:
         raise ParameterError(
-            f"state: must be a trial state, got {name}. {did_you_mean(name.upper(), STATES)}"
+            f"{where}: must be a trial state, got {name}. {did_you_mean(name.upper(), STATES)}"
         )
     return state
 
@@ -102,6 +102,7 @@ def _sort_key(value: Any) -> tuple[bool, Any]:
 
 
 _WRITTEN = re.compile(r"(?P<column>.*?)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+_SIGNS = ("!", "<", "=", ">")
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -161,11 +162,12 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
         columns: existing columns; see `find_column` for their names.
 
     Raises:
-        ParameterError: if it has no sign, the column is unknown, an order is requested for a value
-            that is neither a number nor a time, or a fraction is compared with something else.
+        ParameterError: if it has no sign, or two; the column or a state is unknown; an order is
+            requested for a value that is neither a number nor a time; or a fraction is compared
+            with something else.
     """
     found = _WRITTEN.fullmatch(text)
-    if found is None or found["sign"] == "==":
+    if found is None or found["sign"] == "==" or found["value"].startswith(_SIGNS):
         raise ParameterError(
             f"where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got {text}. "
             "Write it as state=COMPLETE."
@@ -178,6 +180,8 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
             f"{value or 'nothing'}. Text can be compared with = and !=."
         )
     _check_fraction(column, value)
+    if column == "state":
+        value = _state(value, "where: state") or ""
     return ColumnCondition(column, found["sign"], value)
 
 

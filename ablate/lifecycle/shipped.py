@@ -59,8 +59,9 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
     for override in overrides:
         key, _, text = override.partition("=")
         path = parse_yaml(text, "").data if key.strip() in _PATHS else None
-        is_path = isinstance(path, str) and (key.strip() != _PATHS[-1] or Path(path).is_file())
-        found.append(f"{key}={json.dumps(str(Path(path).absolute()))}" if is_path else override)
+        if isinstance(path, str) and (key.strip() != _PATHS[-1] or Path(path).is_file()):
+            override = f"{key}={json.dumps(str(Path(path).absolute()))}"
+        found.append(override)
     return found
 
 

@@ -58,7 +58,8 @@ def test_where_in_an_order_and_where_not() -> None:
 
 
 def test_where_on_states_truths_and_moments() -> None:
-    assert numbers(where=["state=fail"]) == [1]
+    assert numbers(where=["state=fail"]) == numbers(where=["state=Failed"]) == [1]
+    assert numbers(where=["state=done"]) == numbers(state="done")
     assert numbers(where=["enqueued=true"]) == []
     assert numbers(where=["enqueued=FALSE"]) == [0, 1, 2, 3, 4]
     assert numbers(where=["started>2026-03-01T12:00:14+00:00"]) == [3, 4]
@@ -144,6 +145,23 @@ def test_an_empty_study_can_be_sorted() -> None:
             {"where": ["number==3"]},
             "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got number==3. "
             "Write it as state=COMPLETE.",
+        ),
+        *(
+            (
+                {"where": [f"robust{sign}0.5"]},
+                f"where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got robust{sign}0.5. "
+                "Write it as state=COMPLETE.",
+            )
+            for sign in ("=>", "=<", "<>", "=!", "!==", ">>")
+        ),
+        (
+            {"where": ["state=complet"]},
+            "where: state: must be a trial state, got complet. Did you mean COMPLETE?",
+        ),
+        (
+            {"where": ["state!=x"]},
+            "where: state: must be a trial state, got x. Known: WAITING, RUNNING, COMPLETE, "
+            "PRUNED, FAIL.",
         ),
         (
             {"where": ["robust>=90"]},
