@@ -60,8 +60,9 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
         key, _, text = override.partition("=")
         path = parse_yaml(text, "").data if key.strip() in _PATHS else None
         if isinstance(path, str) and (key.strip() != _PATHS[-1] or Path(path).is_file()):
-            override = f"{key}={json.dumps(str(Path(path).absolute()))}"
-        found.append(override)
+            found.append(f"{key}={json.dumps(str(Path(path).absolute()))}")
+        else:
+            found.append(override)
     return found
 
 
