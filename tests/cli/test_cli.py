@@ -74,6 +74,15 @@ def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: 
     assert all(line.startswith(f"{file}:") for line in lines)
 
 
+def test_points_beyond_the_trials_are_named(write_own: Write, ablate: Run) -> None:
+    points = [{"x": 0.1}, {"x": 0.2}, {"x": 0.3}]
+    file = write_own("pointed", search={"trials": 1, "enqueue": points})
+    said = "search.enqueue has 3 points and search.trials is 1: the last 2 will not be run"
+    assert f"{file}: note: {said}\n" in ablate("check", file).stdout
+    assert said in ablate("launch", file, "--executor", "inline").stdout.replace("\n", " ")
+    assert "note:" not in ablate("check", file, "--set", "search.trials=3").stdout
+
+
 @pytest.mark.parametrize(
     ("suite", "named"),
     [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],
