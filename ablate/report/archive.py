@@ -193,12 +193,19 @@ def _report(kept: Place, *, brief: bool) -> bytes:
 def _citation(name: str, question: str, given: str | Path | None) -> bytes:
     if given is not None:
         try:
-            return Path(given).read_bytes()
+            content = Path(given).read_bytes()
+            content.decode()
         except OSError as error:
             raise UsageError(
                 f"--citation: {given} must be a file that can be read, got: {error.strerror}. "
                 "Check the path, or leave it out."
             ) from None
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"--citation: {given} must be UTF-8 text, got 0x{content[error.start]:02x} at byte "
+                f"{error.start}. Save it as UTF-8."
+            ) from None
+        return content
     own = parse_yaml(OWN_CITATION.read_text(encoding="utf-8"), OWN_CITATION.name).data
     tool = {key: own[key] for key in ("type", "title", "authors", "version")}
     data = {

@@ -620,6 +620,10 @@ def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     assert result.stderr == "ablate: done.zip: must end in .tar, got '.zip'. Write done.tar.\n"
     with pytest.raises(UsageError, match=r"--citation: none.cff must be a file that can be read"):
         ablate.archive(done, work / "done.tar", citation="none.cff")
+    (work / "picture.cff").write_bytes(b"title: \xff\xd8")
+    with pytest.raises(UsageError, match=r"picture.cff must be UTF-8 text, got 0xff at byte 7. Sa"):
+        ablate.archive(done, work / "done.tar", citation=work / "picture.cff")
+    assert not (work / "done.tar").exists()
     with closing(sqlite3.connect(work / "runs/done/study.db")) as database, database:
         database.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
     made = ablate.archive(done, work / "done.tar")
