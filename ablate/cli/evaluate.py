@@ -239,7 +239,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     "--image-size",
     type=click.IntRange(min=8),
     metavar="N",
-    help="Crop every image to N x N pixels.  Default: keep its size.",
+    help="Crop every image to N x N pixels, 8 to 1024.  Default: keep its size.",
 )
 @resize_option
 @skip_option
@@ -281,6 +281,8 @@ def corrupt(
     from ablate.errors import UsageError
     from ablate.report.images.contact_sheet import write_contact_sheet
     from ablate.robustness.corrupt.command import corrupt_files, make_recipe
+    from ablate.robustness.evaluation.argument_checks import check_whole
+    from ablate.study.sections.data import LARGEST_IMAGE
 
     if (output is None) == (sheet is None):
         got = "neither" if output is None else "both"
@@ -289,6 +291,7 @@ def corrupt(
         )
     if sheet is not None:
         _check_sheet_options()
+    check_whole({"--image-size": options["image_size"]}, 8, LARGEST_IMAGE)
     recipe = make_recipe(suite, types, severities, seed, frost_images)
     if sheet is not None:
         size, resize = options["image_size"], options["resize"]

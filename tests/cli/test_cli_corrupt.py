@@ -97,6 +97,10 @@ def test_wrong_use(folder: Path, work: Path) -> None:
     assert "--suite: must be a known suite, got 'fog'. Give --types fog." in raised(
         folder, "out", "--suite", "fog"
     )
+    assert "--suite: must be a known suite, got ''. Known: " in raised(folder, "out", "--suite", "")
+    too_large = "--image-size: must be at most 1024, got 1025. Lower it."
+    assert raised(folder, "out", "--image-size", 1025) == too_large
+    assert raised(folder / "cat" / "a.png", "--sheet", "x.png", "--image-size", 1025) == too_large
     result = run(folder, "out", "--severities", "one")
     assert result.exit_code == 2
     assert "must be whole numbers separated by commas, got 'one'." in result.output

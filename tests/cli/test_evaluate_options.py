@@ -56,6 +56,7 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"severities": (1, 6)}, "--severities: must be whole numbers from 1 to 5, got 6. "),
         ({"severities": [1.0]}, "--severities: must be whole numbers from 1 to 5, got 1.0. "),
         ({"severities": (True,)}, "--severities: must be whole numbers from 1 to 5, got True. "),
+        ({"suite": ""}, "--suite: must be a known suite, got ''. Known: "),
         ({"severities": 3}, "--severities: must be a list of whole numbers, got 3. Write [3]."),
         ({"batch_size": 0}, "--batch-size: must be at least 1, got 0. Correct it."),
         ({"batch_size": 8.0}, "--batch-size: must be a whole number, got 8.0. Correct it."),

@@ -125,7 +125,7 @@ def make_recipe(
         if suite is None and types is not None:
             chosen = find_suite(restrict(ANY, types).types)
         else:
-            chosen = find_suite(suite or "all")
+            chosen = find_suite("all" if suite is None else suite)
             chosen = chosen if types is None else restrict(chosen, types)
     frost = None
     if frost_images is not None and "frost" in chosen.types:

@@ -139,7 +139,7 @@ def _choose_suite(asked: Asked, side: int) -> Suite:
     if asked.suite is None and asked.types is not None:
         return find_suite(restrict(ANY, asked.types).types)
     usual = "cifar10c" if scale_for(side) == "cifar" else "imagenetc"
-    suite = find_suite(asked.suite or usual)
+    suite = find_suite(usual if asked.suite is None else asked.suite)
     return suite if asked.types is None else restrict(suite, asked.types)
 
 
