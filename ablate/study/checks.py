@@ -296,8 +296,6 @@ def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str,
         if name not in names and ratio > 0:
             rule = f"must be one of {key} {show(list(names))}, got {show(name)}"
             yield (*path, name), f"{rule}. {did_you_mean(name, names)}"
-    if not any(ratios.values()):
-        yield path, f"needs a ratio above 0, got {show(dict(ratios))}. Raise one."
 
 
 _DISTINCT = (

@@ -316,6 +316,14 @@ Problems = Callable[..., list[str]]
             "{noise: 1e+308, blur: 1e+308}. Lower one.",
         ),
         (
+            "space: {augment.mix: {choice: [{noise: 0, blur: 0}, {noise: 1}]}}",
+            "5:32: augment.mix: needs a ratio above 0, got {noise: 0, blur: 0}. Raise one.",
+        ),
+        (
+            "space: {loss.fma.layer_weights: {choice: [uniform, {stem: 0}]}}",
+            "5:52: loss.fma.layer_weights: needs a ratio above 0, got {stem: 0}. Raise one.",
+        ),
+        (
             "loss: {fma: {layers: [stem], layer_weights: {stage1: 1}}}",
             "5:54: loss.fma.layer_weights.stage1: must be one of loss.fma.layers ['stem'], "
             "got 'stage1'. Did you mean stem?",

@@ -22,7 +22,9 @@ def total_of(ratios: Mapping[str, float]) -> float:
         return math.inf
 
 
-def _with_finite_sum(ratios: dict[str, float]) -> dict[str, float]:
+def _with_a_sum(ratios: dict[str, float]) -> dict[str, float]:
+    if not any(ratios.values()):
+        raise ValueError(f"needs a ratio above 0, got {show(ratios)}. Raise one.")
     if total_of(ratios) == math.inf:
         raise ValueError(f"ratios must have a finite sum, got {show(ratios)}. Lower them.")
     return ratios
@@ -31,7 +33,7 @@ def _with_finite_sum(ratios: dict[str, float]) -> dict[str, float]:
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
-Ratios = Annotated[dict[str, Weight], AfterValidator(_with_finite_sum)]
+Ratios = Annotated[dict[str, Weight], AfterValidator(_with_a_sum)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 LARGEST_SEED = 2**32 - 1
