@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Document, Path, show, unstorable
 from ablate.study.names import KnownNames, OpenNames
 
 LARGEST = 2**53
@@ -48,8 +48,10 @@ class Spec:
     names: KnownNames
 
     def refuse(self, rule: str, *at: str | int, key: bool = False) -> None:
-        """Report a problem at a position below the domain."""
-        self.document.refuse((*self.path, *at), rule, name=self.key, key=key)
+        """Report a problem at a position below the domain; of a refused value no other one."""
+        path = (*self.path, *at)
+        if path not in self.document.refused:
+            self.document.refuse(path, rule, name=self.key, key=key)
 
     def refuse_unknown_options(self, word: str, *options: str) -> None:
         known = (word, *options, "when")
@@ -152,7 +154,4 @@ def _storage_rule(value: Any) -> str | None:
     """Why a value cannot be kept in a database and read back, as `rule, got X. Fix.`"""
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be finite, got {show(value)}. Write a number, or text in quotes."
-    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
-        rule = f"must be text that can be stored, got {show(value)}"
-        return f"{rule}. Remove the control character."
-    return None
+    return unstorable(value) if isinstance(value, str) else None

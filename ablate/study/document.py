@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.errors import Problem
+from ablate.errors import Problem, storable_text
 
 Path = tuple[str | int, ...]
 
@@ -110,6 +110,13 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def unstorable(text: str) -> str | None:
+    """Why a text cannot be kept in a database or be a path, as `rule, got X. Fix.`; else None."""
+    if storable_text(text) == text:
+        return None
+    return f"must be text that can be stored, got {show(text)}. Remove the control character."
 
 
 def show(value: Any) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ablate.errors import ParameterError, storable_text
+from ablate.errors import ParameterError
 from ablate.study.by_value import name_function
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Document, Path, show, unstorable
 from ablate.study.yaml_source import MAX_DEPTH
 
 
@@ -76,9 +76,8 @@ class _Plain:
             rule = "whole numbers must be below 2**63, got a larger one. Write a smaller one."
             self._document.refuse(path, rule)
             return None
-        if isinstance(value, str) and storable_text(value) != value:
-            rule = f"must not contain NUL or lone surrogates, got {show(value)}. Remove them."
-            self._document.refuse(path, rule)
+        if isinstance(value, str) and (unfit := unstorable(value)) is not None:
+            self._document.refuse(path, unfit)
             return None
         if value is None or isinstance(value, bool | int | float | str):
             return value

@@ -15,8 +15,8 @@ from yaml.composer import ComposerError
 from yaml.error import Mark
 from yaml.reader import ReaderError
 
-from ablate.errors import Problem, cut, storable_text
-from ablate.study.document import Document, Path, Place, show
+from ablate.errors import Problem, cut
+from ablate.study.document import Document, Path, Place, show, unstorable
 
 MAX_DEPTH = 40
 MAX_NODES = 20_000
@@ -247,8 +247,7 @@ class _Builder:
             self._document.written[path] = cut(node.value)
         if isinstance(value, int) and abs(value) >= 2**63:
             return self._too_large(node, path)
-        if isinstance(value, str) and storable_text(value) != value:
-            rule = f"must not contain NUL or lone surrogates, got {show(value)}. Remove them."
+        if isinstance(value, str) and (rule := unstorable(value)) is not None:
             self._document.refuse(path, rule)
             return None
         return value

@@ -132,9 +132,12 @@ WRONG = [
     ({"question": {1, 2}}, "question: must be text, a number, a list or a mapping, got an object"),
     (
         {"dataset.path": "a\0b"},
-        "dataset.path: must not contain NUL or lone surrogates, got 'a\\x00",
+        "dataset.path: must be text that can be stored, got 'a\\x00b'.",
     ),
-    ({"baseline.checkpoint": "\ud800"}, "baseline.checkpoint: must not contain NUL or lone surrog"),
+    (
+        {"baseline.checkpoint": "\ud800"},
+        "baseline.checkpoint: must be text that can be stored, got",
+    ),
     ({"search.seed": 2**70}, "search.seed: whole numbers must be below 2**63"),
     (
         {"space": {"loss.da.weight": ablate.space.float(10, 0.1)}},

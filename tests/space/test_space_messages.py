@@ -61,7 +61,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             'loss.fma.layers: {subset: ["a\\0b", stem]}',
-            "1:28: loss.fma.layers: must be text that can be stored, got 'a\\x00b'. Remove the",
+            "1:28: space.loss.fma.layers.subset[0]: must be text that can be stored, got 'a\\x00b",
         ),
         (
             "loss.st.weight: {choice: [1, .nan]}",
