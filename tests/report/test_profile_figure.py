@@ -145,14 +145,22 @@ def test_lines_begin_at_the_clean_images() -> None:
     assert [trace.xaxis for trace in figure.data[::4]] == ["x", "x2", "x3"]
 
 
-def test_lines_of_the_same_terms_differ_in_their_dashes() -> None:
-    terms = ("clean+fma", "clean+st", "fma+clean")
-    figure = plot_severity(severity_info(profile_info(record(terms=terms), [0, 1, 2])))
-    dashes = {trace.name: trace.line.dash for trace in figure.data[:5]}
-    assert dashes == {
+def test_lines_of_the_same_terms_differ_in_colour_and_dash() -> None:
+    terms = ("clean+fma", "clean+st", "fma+clean", "clean+fma")
+    figure = plot_severity(severity_info(profile_info(record(terms=terms), [0, 1, 2, 3])))
+    lines = {trace.name: trace.line for trace in figure.data[:6]}
+    assert {name: line.dash for name, line in lines.items()} == {
         "Baseline": "solid", "Plain finetune": "dot", "Trial 0, clean+fma": "solid",
-        "Trial 1, clean+st": "solid", "Trial 2, clean+fma": "dash",
+        "Trial 1, clean+st": "solid", "Trial 2, clean+fma": "dash", "Trial 3, clean+fma": "dot",
     }  # fmt: skip
+    trials = list(figure.data[2:6])
+    colors = [trace.line.color for trace in trials]
+    assert len(set(colors)) == len(trials)
+    assert colors[:2] == [terms_style(one).color for one in terms[:2]]
+    assert [trace.marker.color for trace in trials] == colors
+    assert len({trace.marker.symbol for trace in trials}) == 2  # that of the terms
+    names = {note.text: note.font.color for note in figure.layout.annotations}
+    assert [names[trace.name] for trace in trials] == colors
 
 
 @pytest.mark.parametrize("name", ["profile", "severity"])

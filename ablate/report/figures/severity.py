@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import cycle
+from typing import Any, NamedTuple
 
 from plotly.graph_objects import Figure, Scatter
 
@@ -25,6 +26,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
 )
+from ablate.report.figures.parts.front_marks import REFERENCES
 from ablate.report.figures.parts.heat_panels import ACCURACY
 from ablate.report.figures.parts.names import add_line_labels, axis_number
 from ablate.report.figures.parts.networks import (
@@ -38,7 +40,7 @@ from ablate.report.figures.parts.networks import (
 )
 from ablate.report.figures.parts.point_hover import against_baseline
 from ablate.report.numbers import metric_text, plain_text
-from ablate.report.style import DASHES, FONT_SIZE, INK, base_axis
+from ablate.report.style import DASHES, FONT_SIZE, INK, SERIES, base_axis
 
 _TITLE = "Accuracy against severity, by family"
 
@@ -53,6 +55,7 @@ two lines of them."""
 _UNDER = 48
 """Pixels under the last line of panels, for the severities and their title."""
 _MOST_ACROSS = 3
+_REFERENCE_DASHES = {"baseline": "solid", "plain": "dot", ADAPTED: "dash"}
 
 
 def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
@@ -63,8 +66,8 @@ def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
         width: of the image, in pixels.
 
     Returns:
-        A figure with one panel per family, all with the same axes.  Lines have the colours of their
-        loss terms, and those with the same terms have different dashes.
+        A figure with one panel per family, all with the same axes.  The first line of its loss terms
+        has their colour; further ones have colours of no other line, and other dashes.
     """
     figure = Figure()
     numbers = {line.number for line in info.lines} - {None}
@@ -77,7 +80,7 @@ def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     right, height = (_NAMES, _PANEL_PIXELS) if is_wide else (RIGHT, _COLUMN_PANEL_PIXELS)
     panel = (pixels - LEFT - right + _GAP) / across - _GAP
     plot = across * (panel + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
-    dashes = _dashes(info.lines)
+    looks = _looks(info.lines)
     window = _range(info)
     baseline = {line.family: line for line in info.lines if line.name == "baseline"}
     notes = []
@@ -102,7 +105,7 @@ def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
         lines = [line for line in info.lines if line.family == family]
         figure.add_traces(
             [
-                _line(info, line, baseline.get(family), dashes).update(
+                _line(info, line, baseline.get(family), looks).update(
                     axes | {"showlegend": not is_wide and place == 0}
                 )
                 for line in lines
@@ -114,7 +117,7 @@ def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
     for place, family in enumerate(families):
         if is_wide and (place % across == across - 1 or place == len(families) - 1):
             lines = [line for line in info.lines if line.family == family]
-            ends = [_end(info, line) for line in lines]
+            ends = [_end(info, line, looks) for line in lines]
             add_line_labels(figure, ends, window, axis_number(place), panel=height, gap=gap)
     return finish(
         figure,
@@ -182,15 +185,26 @@ def _name(family: str, number: str) -> dict[str, Any]:
     }
 
 
-def _dashes(lines: Sequence[SeverityLine]) -> Mapping[str, str]:
-    """The first line of its terms is solid; other references are unlike the baseline."""
-    found: dict[str, str] = {"plain": "dot", ADAPTED: "dash"}
+class _Look(NamedTuple):
+    color: str
+    dash: str
+
+
+def _looks(lines: Sequence[SeverityLine]) -> Mapping[str, _Look]:
+    """Of each network, by its name: lines of the same terms differ in colour and dash."""
+    terms = {line.name: terms_label(line.loss_terms) for line in lines}
+    colors = {line.name: network_color(line.name, line.loss_terms) for line in lines}
+    free = cycle([one for one in SERIES if one not in colors.values()] or SERIES)
+    found: dict[str, _Look] = {}
     used: dict[str, int] = {}
-    for line in lines:
-        if line.name not in found:
-            terms = terms_label(line.loss_terms)
-            found[line.name] = DASHES[used.get(terms, 0) % len(DASHES)]
-            used[terms] = used.get(terms, 0) + 1
+    for name, label in terms.items():
+        if name in REFERENCES:
+            found[name] = _Look(colors[name], _REFERENCE_DASHES[name])
+            continue
+        alike = used.get(label, 0)
+        used[label] = alike + 1
+        color = next(free) if alike else colors[name]
+        found[name] = _Look(color, DASHES[alike % len(DASHES)])
     return found
 
 
@@ -198,9 +212,12 @@ def _line(
     info: SeverityInfo,
     line: SeverityLine,
     baseline: SeverityLine | None,
-    dashes: Mapping[str, str],
+    looks: Mapping[str, _Look],
 ) -> Scatter:
+    look = looks[line.name]
     marker = network_marker(line.name, line.loss_terms)
+    if line.name not in REFERENCES:
+        marker["color"] = look.color
     name, terms = _texts(line)
     return Scatter(
         x=list(info.levels),
@@ -209,11 +226,7 @@ def _line(
         name=f"{name}, {terms}" if terms else name,
         legendgroup=line.name,
         showlegend=False,
-        line={
-            "color": network_color(line.name, line.loss_terms),
-            "width": 2,
-            "dash": dashes[line.name],
-        },
+        line={"color": look.color, "width": 2, "dash": look.dash},
         marker={"size": 8, **marker},
         customdata=None if line.number is None else [line.number] * len(info.levels),
         hovertext=_hover(info, line, baseline, f"<b>{name}</b>" + f", {terms}" * bool(terms)),
@@ -228,12 +241,13 @@ def _texts(line: SeverityLine) -> tuple[str, str]:
     return network_name(line.name), terms
 
 
-def _end(info: SeverityInfo, line: SeverityLine) -> tuple[float, float, list[str], str]:
+def _end(
+    info: SeverityInfo, line: SeverityLine, looks: Mapping[str, _Look]
+) -> tuple[float, float, list[str], str]:
     """Where a line ends, and how it is named there."""
     name, terms = _texts(line)
     lines = [f"{name}, {terms}"] if terms else wrapped(name, _NAME_CHARACTERS, 2)
-    color = network_color(line.name, line.loss_terms)
-    return info.levels[-1], line.accuracies[-1], lines, color
+    return info.levels[-1], line.accuracies[-1], lines, looks[line.name].color
 
 
 def _hover(
