@@ -50,6 +50,17 @@ def test_a_bar_is_a_parameter_by_a_method_in_the_colour_of_its_terms(info: Impor
     assert nulls[1].x[at] == strength.null
 
 
+def test_a_whisker_ends_where_shares_do(info: ImportanceInfo) -> None:
+    panel = info.panels[0]
+    shares = dict.fromkeys(panel.parameters[0].shares, 0.9)
+    wide = replace(panel.parameters[0], shares=shares, sds=dict.fromkeys(shares, 0.95))
+    figure = plot_importance(replace(info, panels=(replace(panel, parameters=(wide,)),) * 2))
+    for trace in bars(figure):
+        assert (trace.x[0], trace.error_x.arrayminus[0]) == (0.9, 0.9)
+        assert trace.error_x.array[0] == pytest.approx(0.1)
+    assert "bootstraps of the trials, within 0% and 100%" in " ".join(figure.layout.meta["facts"])
+
+
 def test_the_most_important_stand_above(info: ImportanceInfo) -> None:
     figure = plot_importance(info)
     means = [sum(shares) for shares in zip(*(trace.x for trace in bars(figure)), strict=True)]

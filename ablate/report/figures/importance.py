@@ -151,8 +151,8 @@ def _bars(panel: ImportancePanel, chosen: Sequence[int]) -> list[Bar]:
                 offset=offset,
                 marker=_fill(style.color, method),
                 error_x={
-                    "array": spread,
-                    # A share below zero does not exist.
+                    # A share below zero, or over 1, does not exist.
+                    "array": [min(sd, 1 - one) for sd, one in zip(spread, shares, strict=True)],
                     "arrayminus": [min(two) for two in zip(spread, shares, strict=True)],
                     "symmetric": False,
                     "color": INK,
@@ -296,7 +296,8 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
     said.append("shares of a panel and method sum to 100%")
     with_fanova = _is_drawn(info, "fanova")
     of_fanova = f" (fANOVA: {RESAMPLES['fanova']})" * with_fanova
-    said.append(f"whiskers: sd over {RESAMPLES['ped_anova']}{of_fanova} bootstraps of the trials")
+    bootstraps = f"{RESAMPLES['ped_anova']}{of_fanova} bootstraps"
+    said.append(f"whiskers: sd over {bootstraps} of the trials, within 0% and 100%")
     said.append(
         f"black line: {NULL_LEVEL:.0%} of {PERMUTATIONS} permutations of the scores stay below it "
         "(PED-ANOVA)"

@@ -66,8 +66,8 @@ def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
         width: of the image, in pixels.
 
     Returns:
-        A figure with one panel per family, all with the same axes.  The first line of its loss terms
-        has their colour; further ones have colours of no other line, and other dashes.
+        A figure with one panel per family, all with the same axes.  The first line of its loss
+        terms has their colour; further ones have colours of no other line, and other dashes.
     """
     figure = Figure()
     numbers = {line.number for line in info.lines} - {None}
