@@ -18,6 +18,7 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean, fronts_info, history_info
 from ablate.analysis.pareto import pareto_info
+from ablate.report.figures import find_figure
 from ablate.report.figures.pareto import FIGURE
 from ablate.report.figures.parts.canvas import several_title, study_labels
 
@@ -180,6 +181,43 @@ def test_labels_fit_and_differ() -> None:
     ]  # fmt: skip
     assert several_title("Fronts", ["a", "b", "c"]) == "Fronts of a, b and c"
     assert several_title("Fronts", ["a"] * 4) == "Fronts of 4 studies"
+
+
+def test_a_title_keeps_what_is_shown_where_names_are_too_long() -> None:
+    def title(figure: Any) -> str:
+        return str(figure.layout.title.text)
+
+    names = ["search_of_baseline_0_DA_CA", "search_of_baseline_0_FMA_CA"]
+    sources = [StudySource(example_record(ROWS, name=name)) for name in names]
+    several = draw(*sources)
+    assert title(several) == "<b>Pareto fronts of 2 studies</b>"
+    assert several.layout.meta["heading"] == f"Pareto fronts of {' and '.join(names)}"
+    one = draw(StudySource(example_record(ROWS, name="a" * 30 + "_of_" + "b" * 30)))
+    assert title(one) == f"<b>Pareto front of {'a' * 14}…{'b' * 15}</b>"
+    two = find_figure("hypervolume").draw(find_figure("hypervolume").info(sources))
+    assert title(two) == "<b>Hypervolume of 2 studies</b>"
+
+
+def test_facts_that_are_not_of_all_studies_name_theirs() -> None:
+    records = [example_record(ROWS, name=name) for name in "abc"]
+    one, two, three = (pareto_info(record) for record in records)
+    info = replace(
+        fronts_info(records, [()] * 3),
+        studies=(
+            replace(one, marks=("of all", "9 of 16 runs have a teacher")),
+            replace(two, marks=("16 of 16 runs have a teacher", "of all"), seed=1),
+            replace(three, marks=("of all", "9 of 16 runs have a teacher"), subject="cifar10, wrn"),
+        ),
+    )
+    said = facts(FIGURE.draw(info))
+    assert said[1:5] == [
+        "a, b: digits, resnet8", "c: cifar10, wrn",
+        "a, c: validation, n = 359 images, single seed (0)",
+        "b: validation, n = 359 images, single seed (1)",
+    ]  # fmt: skip
+    assert said[5:8] == [
+        "of all", "a, c: 9 of 16 runs have a teacher", "b: 16 of 16 runs have a teacher",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ from ablate.report.figures.parts.networks import (
 from ablate.report.figures.parts.point_hover import against_baseline
 from ablate.report.numbers import gain_text, metric_text, plain_text
 
-_TITLE = "Accuracy by type and severity: points over the baseline"
+_TITLE = "Points over the baseline, by type and severity"
 
 _DECIMAL_FROM = 42
 """Pixels across a cell from which on a number has a decimal."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.files.shown import few
 from ablate.report.figures.parts.names import (
     legend_pixels,
     legend_room,
@@ -42,6 +43,8 @@ _OVER_TITLE, _HEAD, _BARE = 12, 66, 16
 """Pixels over the title; of the margin with title and subtitle; of the margin without them."""
 _TITLE_LINE, _LEAST_TITLE = 17, 105
 """Of another line of an upright title; and the shortest axis for which it is broken."""
+_LEAST_NAME = 8
+"""Characters of a study's name in a title that is too long for its line."""
 MANY = 2000
 """More points than this are drawn by the graphics card."""
 
@@ -69,7 +72,8 @@ def finish(
 
     Args:
         figure: the legend has the traces with a true `showlegend`.
-        title: plain text, as is every fact: both are escaped here. It takes one line.
+        title: plain text, as is every fact: both are escaped here. It takes one line, where names
+            of studies are shortened, or those of several counted.
         facts: the basis of the numbers, at least one.  The first stand under the title, as many as
             one line holds; all are the caption.
         meta: for `layout.meta`, which gets the facts too; "title" becomes that of the page.
@@ -149,7 +153,7 @@ def lay_out(
     foot += legend
     lines = _break_titles(figure, max(0.0, height - top - foot))
     if titled:
-        figure.layout.title.update(_heading(meta["heading"], meta["facts"], width))
+        figure.layout.title.update(_heading(meta, width))
     else:
         figure.layout.title.update({"text": "", "subtitle": {"text": ""}})
     figure.layout.title.y = 1 - _OVER_TITLE / height  # a share of the figure
@@ -222,17 +226,17 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
 # -- Figure heading: what it shows, and what the numbers are based on -----------------------
 
 
-def _heading(title: str, facts: Sequence[str], width: float) -> dict[str, Any]:
+def _heading(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
     """plotly's `layout.title`: a line of the title, and a line of as many facts as it holds."""
     room = width - 14
     said, characters = "", int(room / (0.5 * SMALL_SIZE))
-    for fact in facts:
+    for fact in meta["facts"]:
         longer = f"{said} · {fact}" if said else shortened(fact, characters)
         if len(longer) > characters:
             break
         said = longer
     return {
-        "text": f"<b>{plain_text(shortened(title, int(room / (0.6 * TITLE_SIZE))))}</b>",
+        "text": f"<b>{plain_text(_title_line(meta, int(room / (0.6 * TITLE_SIZE))))}</b>",
         "font": {"size": TITLE_SIZE},
         "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE}},
         "x": 0.02,
@@ -241,6 +245,20 @@ def _heading(title: str, facts: Sequence[str], width: float) -> dict[str, Any]:
         "yref": "container",
         "yanchor": "top",
     }
+
+
+def _title_line(meta: Mapping[str, Any], characters: int) -> str:
+    """The title in one line: names of studies give way, what is shown of them stays."""
+    title, study = meta["heading"], meta.get("study", "")
+    if len(title) <= characters:
+        return str(title)
+    if not isinstance(study, str):  # the legend names them
+        title = f"{meta['figure']} of {len(study)} studies"
+    elif study and study in title:
+        before, _, after = title.rpartition(study)
+        name = shortened(study, max(_LEAST_NAME, characters - len(before) - len(after)))
+        title = f"{before}{name}{after}"
+    return shortened(title, characters)
 
 
 def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
@@ -267,7 +285,10 @@ _NAMED = 3
 
 
 def study_labels(names: Sequence[str]) -> list[str]:
-    """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered."""
+    """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered;
+    that of a figure's only study is whole."""
+    if len(names) == 1:
+        return list(names)
     labels = [shortened(name, _LABEL_CHARACTERS) for name in names]
     return [
         f"{label} [{labels[:place].count(label) + 1}]" if labels.count(label) > 1 else label
@@ -291,22 +312,42 @@ def several_title(what: str, labels: Sequence[str]) -> str:
 
 
 def several_facts(infos: Sequence[Basis]) -> list[str]:
-    """The basis of the numbers of several searches, without marks; shared facts are stated once."""
-    basis = (
-        (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed))
+    """The basis of the numbers of several searches, without marks; each fact once, with the names
+    of its studies where it is not one of all."""
+    basis = [
+        ", ".join(
+            filter(
+                None,
+                (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)),
+            )
+        )
         for one in infos
-    )
+    ]
     complete, trials = (sum(getattr(one, name) for one in infos) for name in ("complete", "trials"))
     return [
         f"{complete} of {trials} trials complete",
-        *dict.fromkeys(one.subject for one in infos),
-        *dict.fromkeys(", ".join(filter(None, parts)) for parts in basis if any(parts)),
+        *_of_studies(infos, [[one.subject] for one in infos]),
+        *_of_studies(infos, [[text] if text else [] for text in basis]),
     ]
 
 
 def several_marks(infos: Sequence[Basis]) -> list[str]:
-    """What has to be said beside the numbers of any of them, each once."""
-    return list(dict.fromkeys(mark for info in infos for mark in info.marks))
+    """What has to be said beside the numbers of any of them, each once, with the names of its
+    studies where it is not said of all."""
+    return _of_studies(infos, [info.marks for info in infos])
+
+
+def _of_studies(infos: Sequence[Basis], facts: Sequence[Sequence[str]]) -> list[str]:
+    """Facts of each study, each fact once; those that are not of all name their studies."""
+    labels = study_labels([info.study for info in infos])
+    found: dict[str, list[str]] = {}
+    for label, of_study in zip(labels, facts, strict=True):
+        for fact in dict.fromkeys(of_study):
+            found.setdefault(fact, []).append(label)
+    return [
+        fact if len(names) == len(infos) else f"{few(names)}: {fact}"
+        for fact, names in found.items()
+    ]
 
 
 def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
@@ -321,4 +362,7 @@ def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
     if len(infos) == 1:
         meta = {name: values[0] for name, values in meta.items()}
         meta |= {"n_images": infos[0].n_images, "question": infos[0].question}
-    return {"title": f"{', '.join(info.study for info in infos)}: {figure}"} | meta
+    return {
+        "title": f"{', '.join(info.study for info in infos)}: {figure}",
+        "figure": figure,
+    } | meta
