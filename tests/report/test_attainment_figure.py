@@ -58,6 +58,12 @@ def test_every_trial_stands_faintly_with_its_study() -> None:
     assert "3 searches" in facts(figure)
 
 
+def test_a_trial_outside_of_the_axes_is_said_and_not_counted() -> None:
+    figure = draw(*THREE[1:], study("far", (0.9, 0.7), (0.1, 0.1)))
+    assert trace(figure, "far (1)").customdata == (0, 1)
+    assert "1 trial outside the axes" in facts(figure)
+
+
 def test_a_study_without_a_complete_trial_leaves_nothing_that_all_attain() -> None:
     figure = draw(*THREE[:2], study("empty"))
     assert "no region is attained by all" in facts(figure)

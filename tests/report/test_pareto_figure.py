@@ -194,9 +194,14 @@ def test_a_value_that_is_no_number_is_counted_over_the_figure() -> None:
 
 def test_a_collapsed_trial_does_not_press_the_rest_into_a_corner() -> None:
     collapsed = example_row(4, (0.1, 0.1))
+    alone = example_row(5, (0.1, 0.1), params={"loss.terms": "clean+da"})
     record = example_record([*ROWS, collapsed])
     figure = draw(record)
     assert figure.layout.xaxis.range[0] > 0.8
+    in_legend = [trace.name for trace in figure.data if trace.showlegend]
+    assert "clean+fma (2)" in in_legend, "those inside the axes are counted"
+    named = [trace.name for trace in draw(example_record([*ROWS, alone])).data if trace.showlegend]
+    assert named == in_legend, "a set of which no mark is seen is not in the legend"
     assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
     window = joint_window([pareto_info(record)], 0)
     assert not window.contains(0.1)
@@ -269,7 +274,7 @@ def test_free_metrics_are_plain_numbers() -> None:
     assert figure.layout.xaxis.tickformat is None
     dominated, front = traces(figure, "Trials")
     assert (list(front.x), list(front.y)) == ([90.5, 80.0], [0.25, 0.125])
-    assert (front.name, list(dominated.customdata)) == ("Trials (3)", [2])
+    assert (front.name, list(dominated.customdata)) == ("Trials (2)", [2])
     assert front.marker.symbol == "circle"
     assert front.hovertext[0].split("<br>") == [
         "<b>Trial 0</b>, on the front",
@@ -324,6 +329,12 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     ]
     record = example_record(rows)
     figure = plot_fronts(fronts_info([record], [()], rungs=True))
+    far = example_row(
+        92, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, 0.1), True, 1)]
+    )
+    with_far = plot_fronts(fronts_info([example_record([*rows, far])], [()], rungs=True))
+    assert len(traces(with_far, "Stopped at a rung (1)")[0].x) == 2
+    assert "1 stopped trial outside the axes" in with_far.layout.meta["facts"]
     (rings,) = traces(figure, "Stopped at a rung (1)")
     assert (list(rings.x), list(rings.y), list(rings.customdata)) == ([0.93], [0.66], [90])
     assert rings.hovertext[0] == (

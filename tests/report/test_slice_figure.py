@@ -93,6 +93,10 @@ def test_a_collapsed_trial_is_counted_and_not_shown() -> None:
     figure = draw(example_record(rows, references={"plain": example_scores(0.9, 0.7)}))
     assert figure.layout.yaxis2.range[0] > 0.5
     assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
+    entries = [trace.name for trace in figure.data if trace.showlegend]
+    assert entries[0] == "clean+fma (10)", "it is seen in the row of clean accuracy"
+    robust = draw(example_record(rows), objective="robust")
+    assert next(trace.name for trace in robust.data if trace.showlegend) == "clean+fma (9)"
 
 
 def test_names_are_shown_as_they_are_written() -> None:

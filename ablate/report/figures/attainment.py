@@ -34,7 +34,7 @@ from ablate.report.figures.parts.front_marks import (
     shared_references,
 )
 from ablate.report.figures.parts.point_hover import plane_template
-from ablate.report.figures.parts.window import Window, value_window
+from ablate.report.figures.parts.window import Window, is_inside, outside_facts, value_window
 from ablate.report.numbers import plain_text, shortened
 from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, LineStyle, line_styles
 
@@ -67,7 +67,9 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
         for place, objective in enumerate(objectives)
     ]
     labels = study_labels([study.study for study in studies])
-    figure = Figure([*_band(info, windows), *_points(info, labels), *_lines(info, windows)])
+    figure = Figure(
+        [*_band(info, windows), *_points(info, labels, windows), *_lines(info, windows)]
+    )
     figure.add_traces(reference_traces(shared, 0, 1, windows, in_legend=True))
     for update, objective, window in zip(
         (figure.update_xaxes, figure.update_yaxes), objectives, windows, strict=True
@@ -76,7 +78,7 @@ def plot_attainment(info: AttainmentInfo) -> Figure:
     return finish(
         figure,
         title=several_title("Attainment", labels),
-        facts=_facts(info),
+        facts=_facts(info, windows),
         meta=basis_meta("Attainment", *studies),
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
@@ -150,8 +152,11 @@ def _styles(info: AttainmentInfo) -> list[LineStyle]:
     return line_styles([one.loss_terms for one in info.sets])
 
 
-def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scattergl]:
-    """Every trial that counts: faintly, a mark a study; of an ablation in the colour of its arm."""
+def _points(
+    info: AttainmentInfo, labels: Sequence[str], windows: Sequence[Window]
+) -> list[Scatter | Scattergl]:
+    """Every trial that counts: faintly, a mark a study; of an ablation in the colour of its arm.
+    Those inside the axes are counted."""
     by_arm = info.over == "arms"
     template = plane_template(info.objectives, 0, 1, "Run" if by_arm else "Trial")
     trace = trace_type(sum(len(one.numbers) for one in info.sets))
@@ -161,12 +166,13 @@ def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scatt
     traces = []
     sets = zip(labels, info.sets, _styles(info), strict=True)
     for place, (label, one, style) in enumerate(sets):
+        inside = int(is_inside(one.values, dict(enumerate(windows))).sum())
         traces.append(
             trace(
                 x=one.values[:, 0].astype(np.float32),
                 y=one.values[:, 1].astype(np.float32),
                 mode="markers",
-                name=f"{plain_text(shortened(label, _LONGEST))} ({len(one.numbers)})",
+                name=f"{plain_text(shortened(label, _LONGEST))} ({inside})",
                 legendgroup=label,
                 legendrank=5 + place,
                 showlegend=label not in drawn,
@@ -183,7 +189,7 @@ def _points(info: AttainmentInfo, labels: Sequence[str]) -> list[Scatter | Scatt
     return traces
 
 
-def _facts(info: AttainmentInfo) -> list[str]:
+def _facts(info: AttainmentInfo, windows: Sequence[Window]) -> list[str]:
     studies = info.studies
     marks = several_marks(studies)
     said = several_facts(studies)
@@ -198,6 +204,9 @@ def _facts(info: AttainmentInfo) -> list[str]:
         said.append(f"{info.left_out} {runs} not ended")
     if info.over == "studies" and info.surfaces and not len(info.surfaces[-1].corners):
         said.append("no region is attained by all")
+    what = "run" if info.over == "arms" else "trial"
+    values = [point for one in info.sets for point in one.values.tolist()]
+    said += outside_facts(values, dict(enumerate(windows)), what)
     return said + reference_facts(studies) + marks
 
 

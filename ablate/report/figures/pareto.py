@@ -95,12 +95,12 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         windows[0] = joint_window(studies, 0, [study.trials for study in studies])
     labels = study_labels([study.study for study in studies])
     styles = study_styles(labels) if len(studies) > 1 else None
-    marks = marks_of(studies, styles)
+    marks = marks_of(studies, windows, styles)
     for x, y in combinations(range(count), 2):
         first = (x, y) == (0, 1)
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
-        traces += [stopped_trace(info, x, y, in_legend=first)] * bool(info.stopped)
+        traces += [stopped_trace(info, x, y, windows, in_legend=first)] * bool(info.stopped)
         traces += [mark_trace(one, x, y, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)

@@ -47,6 +47,7 @@ from ablate.report.figures.parts.window import (
     Window,
     drawn_facts,
     front_first,
+    is_inside,
     outside_facts,
     scores_window,
 )
@@ -118,7 +119,7 @@ def plot_slice(info: ParametersInfo, width: float = WIDE_PIXELS[0]) -> Figure:
                         )
                     )
     figure = Figure(
-        [*traces, *_legend(info, groups)],
+        [*traces, *_legend(info, groups, windows)],
         layout | {"shapes": list(_baseline_lines(info, windows))},
     )
     return finish(
@@ -250,11 +251,17 @@ def _window(info: ParametersInfo, place: int) -> Window:
     return scores_window(info.objectives[place], scores, [*scores[info.is_on_front], *baseline])
 
 
-def _legend(info: ParametersInfo, groups: list[_Group]) -> list[Scatter]:
-    """Entries of the sets of terms with their complete trials, of what is faint, and of the
-    baseline: traces without a point."""
-    styles = {group.style.label: group.style for group in groups}
-    count = Counter(terms_style(point.loss_terms).label for point in info.points)
+def _legend(
+    info: ParametersInfo, groups: list[_Group], windows: dict[int, Window]
+) -> list[Scatter]:
+    """Entries of the sets of terms with their trials inside the axes of a row, of what is faint,
+    and of the baseline: traces without a point."""
+    rows = [is_inside(info.values, {place: window}) for place, window in windows.items()]
+    inside = np.logical_or.reduce(rows)
+    count = Counter[str]()
+    for group in groups:
+        count[group.style.label] += int(inside[group.places].sum())
+    styles = {group.style.label: group.style for group in groups if count[group.style.label]}
     entries = [
         Scatter(
             name=f"{plain_text(label)} ({count[label]})",

@@ -17,7 +17,7 @@ from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
-from ablate.report.figures.parts.window import Window, outside_facts
+from ablate.report.figures.parts.window import Window, is_inside, outside_facts
 from ablate.report.numbers import (
     count_text,
     hypervolume_text,
@@ -57,7 +57,7 @@ class Marks:
         info: their study's.
         points: on the front, or not on it; all finite.
         values: theirs, `[points, objectives]`.
-        count: complete trials with this style, on the front or not.
+        count: complete trials with this style inside the axes, on the front or not.
         many: whether there are more than `MANY` trials in the figure, each with a short word.
         of_several: whether there are marks of other studies, so that a point must name its study.
     """
@@ -75,12 +75,14 @@ class Marks:
 
 
 def marks_of(
-    infos: Sequence[ParetoInfo], styles: Sequence[TermsStyle] | None = None
+    infos: Sequence[ParetoInfo],
+    windows: Sequence[Window],
+    styles: Sequence[TermsStyle] | None = None,
 ) -> list[Marks]:
     """All trials of a figure, the dominated ones first.
 
     Args:
-        styles: one per study; None: by loss terms.
+        windows: of the axes; styles: one per study; None: by loss terms.
     """
     many = sum(len(info.points) for info in infos) > MANY
     found = []
@@ -93,10 +95,12 @@ def marks_of(
             style = terms_style(terms) if styles is None else styles[place]
             groups.setdefault(style, []).extend(at_terms)
         values, on_front = info.values, info.is_on_front
+        inside = is_inside(values, dict(enumerate(windows)))
         for rank, style in enumerate(sorted(groups, key=lambda style: style.label)):
             alike = np.sort(groups[style])
             finite = alike[np.isfinite(values[alike]).all(axis=1)]
             any_on_front = bool(on_front[alike].any())
+            count = int(inside[alike].sum())
             for is_front in (False, True):
                 drawn = finite[on_front[finite] == is_front]
                 found.append(
@@ -107,8 +111,8 @@ def marks_of(
                         on_front=is_front,
                         points=tuple(info.points[one] for one in drawn.tolist()),
                         values=values[drawn],
-                        count=len(alike),
-                        in_legend=is_front or not any_on_front,
+                        count=count,
+                        in_legend=bool(count) and (is_front or not any_on_front),
                         many=many,
                         of_several=styles is not None,
                     )
@@ -273,14 +277,18 @@ def _label(info: ParetoInfo, point: ParetoPoint) -> str:
     return ", ".join(map(str, alike)) if point.number == alike[0] else ""
 
 
-def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:
-    """Trials that were stopped, at the scores of their last rung."""
+def stopped_trace(
+    info: FrontsInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
+) -> Scatter:
+    """Trials that were stopped, at the scores of their last rung; those inside the axes are
+    counted."""
+    inside = is_inside([one.values for one in info.stopped], dict(enumerate(windows)))
     (metric_x, metric_y) = (info.objectives[place].metric for place in (x, y))
     return Scatter(
         x=[one.values[x] for one in info.stopped],
         y=[one.values[y] for one in info.stopped],
         mode="markers",
-        name=f"Stopped at a rung ({len(info.stopped)})",
+        name=f"Stopped at a rung ({int(inside.sum())})",
         legendgroup="stopped",
         legendrank=3,
         showlegend=in_legend,

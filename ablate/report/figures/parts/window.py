@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -147,8 +147,21 @@ def _padded(low: float, high: float, least: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
+def is_inside(points: ArrayLike, windows: Mapping[int, Window]) -> NDArray[np.bool_]:
+    """Which points are within all of these axes; one with a NaN there is not.
+
+    Args:
+        points: one row a point, one column an objective; windows: by the index of the objective.
+    """
+    values = np.asarray(points, dtype=float)
+    inside = np.ones(len(values), dtype=bool)
+    for place, window in windows.items() if len(values) else ():
+        inside &= (values[:, place] >= window.low) & (values[:, place] <= window.high)
+    return inside
+
+
 def outside_facts(
-    points: Iterable[Sequence[float]],
+    points: Sequence[Sequence[float]],
     windows: Mapping[int, Window],
     what: str = "dominated trial",
 ) -> list[str]:
@@ -157,10 +170,7 @@ def outside_facts(
     Args:
         points: their values, one per objective; windows: by the index of the objective.
     """
-    outside = sum(
-        not all(window.contains(point[place]) for place, window in windows.items())
-        for point in points
-    )
+    outside = int((~is_inside(points, windows)).sum())
     return [f"{count_text(outside, what)} outside the axes"] if outside else []
 
 
