@@ -45,6 +45,8 @@ def test_a_step_after_each_trial_that_raised_it() -> None:
     assert line.y == pytest.approx((0, 0.01, 0.015, 0.015))
     assert line.line.shape == "hv"
     assert figure.layout.xaxis.title.text == "Trials that ended"
+    unit = figure.layout.yaxis.title.text.replace("<br />", " ")
+    assert unit == "Hypervolume over (85.0, 60.0), accuracies as fractions"
     (marks,) = traces(figure, "Trial that raised it")
     assert list(marks.customdata) == [0, 2]
     assert list(marks.x) == [1, 3]

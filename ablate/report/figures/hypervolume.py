@@ -15,6 +15,7 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolume_info
+from ablate.analysis.objectives import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     axis_title,
@@ -62,7 +63,7 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
         diamond.showlegend = diamond is confirmed[0]
     figure = Figure([*traces, *confirmed])
     figure.update_xaxes(base_axis() | {"title": axis_title("Trials that ended")})
-    figure.update_yaxes(base_axis() | {"title": axis_title("Hypervolume")})
+    figure.update_yaxes(base_axis() | {"title": axis_title(_axis_text(info))})
     figure.update_layout(xaxis_rangemode="tozero", yaxis_rangemode="tozero")
     return finish(
         figure,
@@ -73,6 +74,13 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
         least=_LEAST_INSIDE,
         nothing="" if any(len(study.numbers) for study in studies) else "no complete trial yet",
     )
+
+
+def _axis_text(info: HypervolumeInfo) -> str:
+    """Its reference point, in the units of the metrics, and the unit that accuracies enter by."""
+    metrics = [objective.metric for objective in info.studies[0].objectives]
+    fractions = ", accuracies as fractions" * any(map(is_accuracy, metrics))
+    return f"Hypervolume over {reference_text(metrics, info.reference_point)}{fractions}"
 
 
 def _curve(
