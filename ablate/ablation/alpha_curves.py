@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ablate.ablation.answer import ReadBits
+from ablate.ablation.answer import ReadBits, search_best
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.figure_infos import arm_terms
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate, over_images, t_interval
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
+from ablate.analysis.pareto import pareto_info
 from ablate.analysis.profile import profile_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -156,7 +157,8 @@ def alpha_curves(
         )
     on_front = 0
     if ablation is None:
-        profiles = profile_info(record, trials)
+        best = search_best(record, pareto_info(record))
+        profiles = profile_info(record, trials, None if best is None else best.number)
         on_front = profiles.on_front
         rows = {row.number: row for row in record.complete}
         chosen = [rows[one.number] for one in profiles.profiles if one.number is not None]

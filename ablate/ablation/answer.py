@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import NONE, Estimate, over_images
@@ -131,26 +132,13 @@ def search_answer(
     Returns:
         None before the baseline and a trial are scored, and for other objectives.
     """
-    metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
-    clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
-    robust = next((one for one in metrics if one != clean), None)
-    points = [
-        one
-        for one in info.points
-        if isinstance(one.scores, Scores)
-        and all(map(math.isfinite, one.values))
-        and not one.violation
-    ]
-    if clean is None or robust is None or "baseline" not in info.references or not points:
+    found = _sets(record, info)
+    if found is None:
         return None
-    search = _Search(record, info, (clean, robust))
-    points.sort(key=search.rank, reverse=True)
-    by_terms: dict[str, list[ParetoPoint]] = {}
-    for point in points:
-        by_terms.setdefault(point.loss_terms, []).append(point)
+    search, by_terms = found
+    order = list(by_terms)
     bests = {terms: search.best(own) for terms, own in by_terms.items()}
-    order = sorted(bests, key=lambda terms: search.rank(bests[terms]), reverse=True)
-    order.sort(key=lambda terms: not search.keeps(bests[terms]))
+    points = sorted(chain(*by_terms.values()), key=search.rank, reverse=True)
     near = {terms: search.near(bests[terms], by_terms[terms]) for terms in order}
     search.read([one for terms in order for one in (bests[terms], *near[terms])], read_bits)
     level = 1 - ALPHA / max(1, math.comb(len(order), 2))
@@ -169,7 +157,7 @@ def search_answer(
                 best=best,
                 trials=len(own),
                 keeping=sum(map(search.keeps, own)),
-                clean=search.less(best, "baseline", clean),
+                clean=search.less(best, "baseline", search.clean),
                 robust=search.less(best, "baseline"),
                 over=over,
                 tied=search.tied(best, near[terms]),
@@ -187,6 +175,43 @@ def search_answer(
     )
 
 
+def search_best(record: StudyRecord, info: ParetoInfo) -> ParetoPoint | None:
+    """The best point of the first set of `search_answer`, which needs no bits; None where that has
+    no answer."""
+    found = _sets(record, info)
+    if found is None:
+        return None
+    search, by_terms = found
+    return search.best(next(iter(by_terms.values())))
+
+
+def _sets(
+    record: StudyRecord, info: ParetoInfo
+) -> tuple[_Search, dict[str, list[ParetoPoint]]] | None:
+    """The points of each set of loss terms, the most robust first; the sets in the order of the
+    answer. None where there is no answer."""
+    metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
+    clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
+    robust = next((one for one in metrics if one != clean), None)
+    points = [
+        one
+        for one in info.points
+        if isinstance(one.scores, Scores)
+        and all(map(math.isfinite, one.values))
+        and not one.violation
+    ]
+    if clean is None or robust is None or "baseline" not in info.references or not points:
+        return None
+    search = _Search(record, info, (clean, robust))
+    by_terms: dict[str, list[ParetoPoint]] = {}
+    for point in sorted(points, key=search.rank, reverse=True):
+        by_terms.setdefault(point.loss_terms, []).append(point)
+    bests = {terms: search.best(own) for terms, own in by_terms.items()}
+    order = sorted(bests, key=lambda terms: search.rank(bests[terms]), reverse=True)
+    order.sort(key=lambda terms: not search.keeps(bests[terms]))
+    return search, {terms: by_terms[terms] for terms in order}
+
+
 Network = ParetoPoint | str
 """A point of the search, or the name of a reference."""
 
@@ -201,17 +226,17 @@ class _Search:
     def __init__(self, record: StudyRecord, info: ParetoInfo, metrics: tuple[str, str]) -> None:
         asked = [one.metric for one in info.objectives]
         self.margin = record.study.answer.clean_margin
-        self._clean, self._robust = metrics
+        self.clean, self._robust = metrics
         self._places = [asked.index(metric) for metric in metrics]
         self._least = info.references["baseline"][self._places[0]] - self.margin - _ROUNDING
         self._references = record.references
         self._kept: KeptBits = ({}, {})
         self._bits: dict[int | str, ImageBits | None] = {}
 
-    def rank(self, point: ParetoPoint) -> tuple[float, float, int]:
-        """By robust accuracy, then by clean accuracy, then by number."""
+    def rank(self, point: ParetoPoint) -> tuple[float, float, bool, int]:
+        """By robust accuracy, then by clean accuracy, then those on the front, then by number."""
         clean, robust = (point.values[place] for place in self._places)
-        return robust, clean, -point.number
+        return robust, clean, point.on_front, -point.number
 
     def keeps(self, point: ParetoPoint) -> bool:
         return point.values[self._places[0]] >= self._least
@@ -258,7 +283,7 @@ class _Search:
 
     def rival(self, best: ParetoPoint, near: Sequence[ParetoPoint]) -> Rival | None:
         for one in near:
-            clean, robust = self.less(one, "baseline", self._clean), self.less(one, best)
+            clean, robust = self.less(one, "baseline", self.clean), self.less(one, best)
             is_outside = clean.high < -self.margin or math.isnan(clean.high)
             if not self.keeps(one) and not is_outside and not is_tie(robust, self.n_images(best)):
                 return Rival(one, clean, robust)

@@ -130,20 +130,23 @@ class ProfileInfo(Basis):
         return typed_frame(types, rows)
 
 
-def profile_info(record: StudyRecord, trials: Sequence[int] = ()) -> ProfileInfo:
+def profile_info(
+    record: StudyRecord, trials: Sequence[int] = (), best: int | None = None
+) -> ProfileInfo:
     """The profiles of selected trials.
 
     Args:
         record: of a study whose trials have `Scores`; trials of a custom training loop have no
             types and are never selected.
         trials: numbers, in display order, each once; empty: up to six of the front, evenly spread
-            from the best in the first objective to the best in the others, with the knee in place
-            of the nearest between them.
+            from the best in the first objective to the best in the others, with the knee and
+            `best` in place of the nearest between them.
+        best: number of the trial that the study's answer recommends, if any.
 
     Raises:
         ParameterError: if a number is not that of a complete trial.
     """
-    front, on_front = _front(record)
+    front, on_front = _front(record, best)
     chosen = _asked(record, trials) if trials else front
     scored = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
     named: list[Network] = [
@@ -187,9 +190,9 @@ def profiles_of(named: Sequence[Network]) -> dict[str, Any]:
     return {"families": families, "severities": tuple(severities), "profiles": profiles}
 
 
-def _front(record: StudyRecord) -> tuple[list[int], int]:
+def _front(record: StudyRecord, best: int | None) -> tuple[list[int], int]:
     """Numbers of up to `MOST_TRIALS` scored trials of the front, or of the best for one objective,
-    and how many there are."""
+    and how many there are; both ends, the knee and `best` are among them."""
     info = pareto_info(record)
     points = [point.number for point in info.leading if isinstance(point.scores, Scores)]
     count = min(len(points), MOST_TRIALS)
@@ -197,11 +200,13 @@ def _front(record: StudyRecord) -> tuple[list[int], int]:
         return points[:count], len(points)
     # Both ends are in: they are what the search could reach.
     places = [round(at * (len(points) - 1) / (count - 1)) for at in range(count)]
-    if info.knee is not None and info.knee.number in points:
-        knee = points.index(info.knee.number)
-        if knee not in places:
-            nearest = min(range(1, count - 1), key=lambda at: abs(places[at] - knee))
-            places[nearest] = knee
+    knee = None if info.knee is None else info.knee.number
+    kept = [points.index(number) for number in (knee, best) if number in points]
+    for place in kept:
+        if place not in places:
+            free = (at for at in range(1, count - 1) if places[at] not in kept)
+            places[min(free, key=lambda at: abs(places[at] - place))] = place
+    places.sort()
     return [points[place] for place in places], len(points)
 
 

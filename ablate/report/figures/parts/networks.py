@@ -32,7 +32,10 @@ def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int])
             "Draw pareto." if source.is_search else "Draw effects or arms.",
         )
     if source.ablation is None:
-        return profile_info(record, trials)
+        from ablate.ablation.answer import search_best
+
+        best = search_best(record, source.front)
+        return profile_info(record, trials, None if best is None else best.number)
     if trials:
         raise ParameterError(
             f"--trials: {figure} of an ablation shows its arms, got {len(trials)}. Leave it out."
