@@ -168,6 +168,14 @@ def test_before_anything_and_without_a_baseline() -> None:
     assert said(rows, objectives=objectives, **own) == [
         "The best loss is 0.25 (trial 1); the best speed is 1 (trial 0); 2 trials are on the front."
     ]
+    dominated = [
+        example_row(0, (0.25, 0.5)),
+        example_row(1, (0.5, 1.0)),
+        example_row(2, (0.25, 1.0)),
+    ]
+    assert said(dominated, objectives=objectives, **own) == [
+        "The best loss is 0.25 (trial 2); the best speed is 1 (trial 2); 1 trial is on the front."
+    ], "of equal ones that on the front"
     failed = example_row(3, None, state="FAIL", failure=Failure("raised", "no memory"))
     assert said([*rows, failed], objectives=objectives, **own)[1:] == ["Trial 3 failed (raised)."]
     nothing = [example_row(0, (math.nan, math.nan))]

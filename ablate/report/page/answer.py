@@ -162,7 +162,8 @@ def _search_notes(answer: SearchAnswer) -> tuple[str, ...]:
 
 
 def _best_of_each(info: ParetoInfo) -> str:
-    """Of objectives that are not clean and robust accuracy: the best trial of each."""
+    """Of objectives that are not clean and robust accuracy: the best trial of each; of equal ones
+    the first on the front."""
     found = []
     for place, objective in enumerate(info.objectives):
         counted = (point for point in info.points if not point.violation)
@@ -170,7 +171,10 @@ def _best_of_each(info: ParetoInfo) -> str:
         if not numbers:
             continue
         sign = 1 if objective.direction == "maximize" else -1
-        best = max(numbers, key=lambda point: (sign * point.values[place], -point.number))
+        best = max(
+            numbers,
+            key=lambda point: (sign * point.values[place], point.on_front, -point.number),
+        )
         value = best.values[place] * scale(objective.metric)
         unit = " %" if is_accuracy(objective.metric) else ""
         found.append(
