@@ -61,6 +61,34 @@ def test_the_legend_has_every_set_of_terms_once() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.003, 0.02, ["0.003", "0.01"]),
+        (0.03, 0.3, ["0.03", "0.1", "0.3"]),
+        (0.2, 0.9, ["0.2", "0.5"]),
+        (0.05, 20, ["0.1", "1", "10"]),
+        (1e-7, 1e-1, ["1e-7", "1e-5", "0.001", "0.1"]),
+        (4.2, 6.3, ["5", "6"]),
+        (1.1, 1.2, ["1.1", "1.2"]),
+    ],
+)
+def test_ticks_of_a_log_axis_are_whole_numbers(low: float, high: float, ticks: list[str]) -> None:
+    space = {"lr": {"float": [low, high], "log": True}}
+    rows = [example_row(at, (0.9, 0.7), params={"lr": one}) for at, one in enumerate((low, high))]
+    axis = draw(example_record(rows, space=space, trainable="loops:train")).layout.xaxis
+    assert list(axis.ticktext) == ticks
+    assert [float(text) for text in ticks] == pytest.approx(axis.tickvals)
+
+
+@pytest.mark.parametrize(("ends", "most"), [((0.25, 0.75), 5), ((0.901, 0.9049), 3)])
+def test_long_numbers_of_an_axis_have_fewer_ticks(ends: tuple[float, float], most: int) -> None:
+    space = {"x": {"float": list(ends)}}
+    rows = [example_row(at, (0.9, 0.7), params={"x": one}) for at, one in enumerate(ends)]
+    axis = draw(example_record(rows, space=space, trainable="loops:train")).layout.xaxis
+    assert (axis.nticks, axis.exponentformat) == (most, "e")  # no µ, which means a unit
+
+
 def test_a_level_has_a_strip_and_its_name_in_the_hover() -> None:
     figure = draw(example_record(ROWS, space=SPACE), "terms", objective="robust")
     (st,) = [trace for trace in panel(figure, "x", "y") if trace.customdata == (1,)]

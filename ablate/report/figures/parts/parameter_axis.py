@@ -25,6 +25,8 @@ _SPREAD = 0.7548776662466927
 first step of the R2 sequence."""
 _WHOLE_TICKS = 6
 """Whole numbers up to so many apart have a tick each, and none between two."""
+_MOST_TICKS = 5
+"""Of a logarithmic axis."""
 _JITTER = 0.28
 """Half the width of the strip in which trials of one level stand, in places of levels."""
 
@@ -133,17 +135,50 @@ def param_axis(column: ParameterColumn) -> dict[str, Any]:
             "tickangle": -90 if _is_turned(column) else 0,
         }
     if column.kind == "log":
-        decades = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
-        axis |= {"type": "log"}
-        if len(decades) < 2:
-            return axis | {"nticks": 4}
-        shown = decades[:: -(-len(decades) // 5)]
+        ticks = _log_ticks(low, high)
         return axis | {
-            "tickvals": [10.0**decade for decade in shown],
-            "ticktext": [f"{10.0**decade:g}" for decade in shown],
+            "type": "log",
+            "tickvals": ticks,
+            "ticktext": [f"{tick:.4g}".replace("e-0", "e-") for tick in ticks],
         }
-    few = column.is_whole and high - low <= _WHOLE_TICKS
-    return axis | ({"dtick": 1} if few else {"nticks": 5})
+    if column.is_whole and high - low <= _WHOLE_TICKS:
+        return axis | {"dtick": 1}
+    widest = _characters(low, high)
+    most = 5 if 5 * (widest + 1) <= _UPRIGHT_CHARACTERS + 1 else 3
+    return axis | {"nticks": most, "exponentformat": "e", "minexponent": 5}
+
+
+def _characters(low: float, high: float) -> int:
+    """Of the longest number of a linear axis, where it has five ticks."""
+    span = high - low
+    if not math.isfinite(span) or span <= 0:
+        return 0
+    decimals = max(0, math.ceil(-math.log10(span / 5)))
+    largest = max(abs(low), abs(high))
+    return len(f"{largest:.0f}") + (decimals + 1 if decimals else 0)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis: decades, or where fewer than two are inside, round numbers
+    between them.
+
+    Args:
+        low, high: exponents of ten.
+    """
+    decades = range(math.floor(low), math.floor(high + 1e-9) + 1)
+    for digits in ((1,), (1, 3), (1, 2, 5), range(1, 10)):
+        places = [
+            (digit, decade)
+            for decade in decades
+            for digit in digits
+            if low - 1e-9 <= decade + math.log10(digit) <= high + 1e-9
+        ]
+        if len(places) > 1:
+            break
+    ticks = [float(f"{digit}e{decade}") for digit, decade in places]
+    if len(ticks) > 1:
+        return ticks[:: -(-len(ticks) // _MOST_TICKS)]
+    return [10**low, 10**high]
 
 
 def param_hover(
