@@ -126,6 +126,17 @@ def test_without_a_baseline_all_show_accuracies() -> None:
     assert figure.layout.coloraxis.showscale is False
 
 
+def test_a_mark_is_beside_its_name_however_wide_the_page_is() -> None:
+    """The text is placed in pixels from the middle of its mark."""
+    figure = plot_profile(profile_info(record()))
+    marks = [trace for trace in figure.data if trace.type == "scatter"]
+    for mark, note in zip(marks, figure.layout.annotations, strict=True):
+        assert (note.x, note.y) == (mark.x[0], mark.y[0])
+        assert (note.xref, note.yref) == (mark.xaxis, mark.yaxis)
+        assert (note.xanchor, note.yanchor) == ("left", "top")
+        assert note.xshift > mark.marker.size / 2
+
+
 def test_lines_begin_at_the_clean_images() -> None:
     figure = plot_severity(severity_info(profile_info(record())))
     families, names = texts(figure)[:3], texts(figure)[3:]

@@ -260,8 +260,8 @@ class HeatGrid:
 
     def _mark(self, panel: HeatPanel) -> Scatter:
         return Scatter(
-            x=[-0.5 + 0.5 * _MARK / self.cell],
-            y=[-0.5 - (_LINE * (len(panel.over) - 0.5) + 2) / ROW],
+            x=[-0.5],
+            y=[_name_place(panel)],
             mode="markers",
             marker={"size": _MARK} | (panel.mark or {}),
             customdata=None if panel.number is None else [panel.number],
@@ -303,18 +303,25 @@ def _cells(panel: HeatPanel) -> Heatmap:
     )
 
 
+def _name_place(panel: HeatPanel) -> float:
+    """Where the middle of its first line over it is, in rows."""
+    return -0.5 - (_LINE * (len(panel.over) - 0.5) + 2) / ROW
+
+
 def _over(panel: HeatPanel, number: str) -> dict[str, Any]:
-    """The lines over a panel, beside its mark."""
+    """The lines over a panel, beside its mark, from which a page that is stretched does not move
+    them."""
     return {
         "text": "<br>".join(panel.over),
         "x": -0.5,
         "xref": f"x{number}",
         "xanchor": "left",
-        "xshift": 0 if panel.mark is None else _MARK + 3,
+        "xshift": 0 if panel.mark is None else 0.5 * _MARK + 4,
         "align": "left",
-        "y": -0.5,
+        "y": _name_place(panel),
         "yref": f"y{number}",
-        "yanchor": "bottom",
+        "yanchor": "top",
+        "yshift": 0.5 * _LINE + 1,
         "showarrow": False,
         "font": {"size": SMALL_SIZE, "color": INK},
     }
