@@ -16,6 +16,7 @@ from ablate.analysis.fronts import fronts_info
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Failure, Rung, StudyRecord
 from ablate.report.figures.pareto import plot_fronts
+from ablate.report.figures.parts.names import sides_of_names
 from ablate.report.figures.parts.window import joint_window
 from ablate.report.page.content import trials_of
 from ablate.report.write import write_figure
@@ -316,6 +317,21 @@ def test_equal_trials_of_the_front_have_one_label() -> None:
     figure = draw(example_record(rows))
     texts = [list(trace.text) for trace in figure.data if trace.mode == "markers+text"]
     assert sorted(text for of_trace in texts for text in of_trace) == ["", "2, 4", "3"]
+
+
+def test_numbers_of_close_trials_are_on_different_sides() -> None:
+    values = [(0.940, 0.700), (0.939, 0.701), (0.90, 0.80), (0.85, 0.85)]
+    figure = draw(example_record([example_row(10 + at, one) for at, one in enumerate(values)]))
+    (front,) = [trace for trace in figure.data if trace.mode == "markers+text"]
+    sides = dict(zip(front.text, front.textposition, strict=True))
+    assert sides["10"] != sides["11"]
+    assert sides["12"] == sides["13"] == "top right"
+
+
+def test_a_name_covers_no_other_name_and_no_mark() -> None:
+    assert sides_of_names([(0, 0), (100, 100)], ["1", "2"]) == ["top right", "top right"]
+    assert sides_of_names([(0, 0), (2, 0)], ["1", "2"]) == ["bottom left", "top right"]
+    assert sides_of_names([(0, 0), (12, 12)], ["1", ""]) == ["bottom left", "top right"]
 
 
 def test_stopped_trials_are_small_rings_only_where_asked() -> None:

@@ -46,6 +46,7 @@ from ablate.report.figures.parts.front_marks import (
     front_facts,
     front_line,
     knee_trace,
+    label_sides,
     mark_trace,
     marks_of,
     reference_traces,
@@ -101,7 +102,8 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
         traces += [stopped_trace(info, x, y, windows, in_legend=first)] * bool(info.stopped)
-        traces += [mark_trace(one, x, y, first) for one in marks]
+        sides = label_sides(studies, x, y, windows)
+        traces += [mark_trace(one, x, y, sides, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)
         for update, place, titled in (

@@ -16,6 +16,7 @@ from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
+from ablate.report.figures.parts.names import sides_of_names
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, is_inside, outside_facts
 from ablate.report.numbers import (
@@ -39,6 +40,8 @@ from ablate.robustness.measures import LEVEL
 _NUMBERED = 12
 """Up to this number on a front, trial numbers are printed next to the marks of one study:
 print has no hover.  Those of several would lie over each other, and not say of which study."""
+_PLANE = (250, 220)
+"""Pixels of the smallest panel, in which numbers that are close are told apart."""
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
@@ -120,8 +123,32 @@ def marks_of(
     return sorted((one for one in found if one.points), key=lambda one: one.on_front)
 
 
-def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scattergl:
-    """Trials in the plane of two objectives; each point's customdata is its trial's number."""
+def label_sides(
+    studies: Sequence[ParetoInfo], x: int, y: int, windows: Sequence[Window]
+) -> dict[int, str]:
+    """On which side the numbers of the front are printed, by number; empty where none is."""
+    info = studies[0]
+    if len(studies) > 1 or len(info.front) > _NUMBERED:
+        return {}
+    points = [
+        (
+            _PLANE[0] * windows[x].share(point.values[x]),
+            _PLANE[1] * windows[y].share(point.values[y]),
+        )
+        for point in info.front
+    ]
+    sides = sides_of_names(points, [_label(info, point) for point in info.front])
+    return {point.number: side for point, side in zip(info.front, sides, strict=True)}
+
+
+def mark_trace(
+    marks: Marks, x: int, y: int, sides: Mapping[int, str], in_legend: bool
+) -> Scatter | Scattergl:
+    """Trials in the plane of two objectives; each point's customdata is its trial's number.
+
+    Args:
+        sides: from `label_sides`.
+    """
     style, on_front = marks.style, marks.on_front
     look: dict[str, Any] = {
         "mode": "markers",
@@ -141,11 +168,11 @@ def mark_trace(marks: Marks, x: int, y: int, in_legend: bool) -> Scatter | Scatt
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
         texts = [point_hover(marks.info, point) for point in marks.points]
         told: dict[str, Any] = {"customdata": numbers, "hovertext": texts}
-        if on_front and not marks.of_several and len(marks.info.front) <= _NUMBERED:
+        if on_front and sides:
             told |= {
                 "mode": "markers+text",
                 "text": [_label(marks.info, point) for point in marks.points],
-                "textposition": "top right",
+                "textposition": [sides[number] for number in numbers],
                 "cliponaxis": False,  # the best stand at the edge
                 "textfont": {"size": SMALL_SIZE, "color": FAINT_INK},
             }

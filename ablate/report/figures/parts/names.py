@@ -95,6 +95,58 @@ def place_columns(
         left += _column_pixels(column)
 
 
+# -- Names beside points, none over another where there is room ----------------------------
+
+
+_SIDES = {
+    "top right": (1, 1),
+    "bottom left": (-1, -1),
+    "top left": (-1, 1),
+    "bottom right": (1, -1),
+}
+"""By preference: plotly's word, and the signs of the way there."""
+_BESIDE, _MARK = 5.0, 11.0
+"""Pixels from the middle of a mark to its name; and across a mark."""
+_Box = tuple[float, float, float, float]
+
+
+def sides_of_names(
+    points: Sequence[tuple[float, float]], names: Sequence[str], size: float = SMALL_SIZE
+) -> list[str]:
+    """The side of each point on which its name covers the fewest other names and marks; plotly's
+    `textposition`.
+
+    Args:
+        points: in pixels, upwards; names: of each, empty where it has none; size: of their font.
+    """
+    marks = [_box(point, (0, 0), (_MARK, _MARK)) for point in points]
+    placed: list[_Box] = []
+    sides: list[str] = []
+    for place, (point, name) in enumerate(zip(points, names, strict=True)):
+        others = [*placed, *marks[:place], *marks[place + 1 :]]
+        boxes = {
+            side: _box(point, signs, (text_pixels(name, size), 1.1 * size))
+            for side, signs in _SIDES.items()
+        }
+        side = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in others))
+        sides.append(side)
+        if name:
+            placed.append(boxes[side])
+    return sides
+
+
+def _box(point: tuple[float, float], signs: tuple[int, int], size: tuple[float, float]) -> _Box:
+    """Left, right, foot and head of what stands beside a point; around it for signs of 0."""
+    (width, height), (right, up) = size, signs
+    x = point[0] + right * (_BESIDE + width / 2)
+    y = point[1] + up * (_BESIDE + height / 2)
+    return x - width / 2, x + width / 2, y - height / 2, y + height / 2
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+
+
 # -- Names of lines at their right ends, in place of a legend ------------------------------
 
 

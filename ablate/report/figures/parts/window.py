@@ -36,6 +36,10 @@ class Window:
     def contains(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    def share(self, value: float) -> float:
+        """How far along the axis a value is: 0 at `low`, 1 at `high`."""
+        return (value - self.low) / (self.high - self.low)
+
 
 def joint_window(
     infos: Sequence[ParetoInfo], objective: int, kept: ArrayLike = (), others: ArrayLike = ()
