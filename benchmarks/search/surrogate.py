@@ -26,10 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.stats import norm, rankdata, spearmanr
 from sklearn.ensemble import GradientBoostingRegressor
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 
@@ -42,7 +41,8 @@ TABLE = Path(__file__).parent / "table"
 ALPHAS = ("0.5", "1")
 INACTIVE = -1.0
 """Of the features of a parameter that is not active; active ones are from 0 to 1."""
-ANCHORS = (("fma", "clean"), ("fma", "pretrained"), ("st", "both"), ("st", "pretrained"))
+FMA_ANCHORS = ("clean", "pretrained")
+ANCHORS = (*(("fma", one) for one in FMA_ANCHORS), ("st", "both"), ("st", "pretrained"))
 LAYERS = ("stem", "stage1", "stage2", "stage3")
 FAMILIES = ("noise", "blur", "photometric")
 STRETCHED_BY = 1000
@@ -52,18 +52,21 @@ NEIGHBOURS = 10
 TREES = 300
 BOOSTING: Mapping[str, Any] = {
     "learning_rate": 0.05,
-    "max_depth": 3,
+    "max_depth": 4,
     "subsample": 0.6,
     "max_features": 0.4,
 }
 LEAST = 1e-3
 """Weight of a term that a training does not have, so that its logarithm is finite."""
-KERNEL = (
-    ConstantKernel(1.0) * Matern(6.0, length_scale_bounds=(1.0, 50.0), nu=2.5)
-    + ConstantKernel(0.1) * DotProduct(1.0, sigma_0_bounds="fixed")
-    + WhiteKernel(0.1)
-)
-"""Smooth, a linear part, and noise; for inputs of deviation 1."""
+LEAST_OF_A_LAYER = 1e-2
+"""The same, of a layer whose maps are not compared."""
+LENGTH = 1.0
+"""Over which the Gaussian process changes, of an input of deviation 1, times the square root of
+their number; where the prior of each length has its centre."""
+SHARES = (1.0, 0.1, 0.1)
+"""Centres of the priors of its variances: smooth, linear, noise."""
+FITTED_IN = 60
+"""Steps in which its lengths and variances are found."""
 FEWEST = 5
 """Points of a set of terms of which a rank correlation is printed."""
 
@@ -203,7 +206,9 @@ def joint_features(params: Mapping[str, Any]) -> list[float]:
         has = params.get(f"loss.{term}.anchor") == anchor
         features.append(rate + np.log(weights[term] * has + LEAST))
     layers = params.get("loss.fma.layers") or ()
-    features += [weights["fma"] * (layer in layers) / max(len(layers), 1) for layer in LAYERS]
+    for anchor in FMA_ANCHORS:
+        share = weights["fma"] * (params.get("loss.fma.anchor") == anchor) / max(len(layers), 1)
+        features += [np.log(share * (layer in layers) + LEAST_OF_A_LAYER) for layer in LAYERS]
     strength = float(params.get("augment.strength", 1.0))
     mix = params.get("augment.mix") or {}
     for family in FAMILIES:
@@ -227,6 +232,59 @@ def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
             domain = {kind: [entry["low"], entry["high"]], "log": entry["log"]}
             domain |= {} if entry["step"] is None else {"step": entry["step"]}
     return domain | ({"when": when} if when else {})
+
+
+class SmoothModel:
+    """A Gaussian process with a length for each input, the same for all outputs.
+
+    Matern 5/2, a linear part and noise.  Logarithms of lengths and variances are at their most
+    probable values (normal priors, deviation 1 for lengths and 2 for variances).
+    """
+
+    def fit(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
+        """Of `[point, input]`, deviation 1, and `[point, output]`."""
+        self._inputs, targets = torch.from_numpy(inputs), torch.from_numpy(outputs)
+        self._centre, self._deviation = targets.mean(dim=0), targets.std(dim=0)
+        targets = (targets - self._centre) / self._deviation
+        count = inputs.shape[1]
+        length = LENGTH * np.sqrt(count)
+        centres = torch.tensor([length] * count + [*SHARES], dtype=torch.double).log()
+        deviations = torch.tensor([1.0] * count + [2.0] * len(SHARES), dtype=torch.double)
+        self._found = centres.clone().requires_grad_()
+        search = torch.optim.LBFGS([self._found], max_iter=FITTED_IN, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            search.zero_grad()
+            factor = self._factor()
+            fit = (targets * torch.cholesky_solve(targets, factor)).sum() / 2 / targets.shape[1]
+            prior = ((self._found - centres) / deviations).square().sum() / 2
+            value = fit + factor.diagonal().log().sum() + prior
+            value.backward()
+            return value
+
+        search.step(loss)
+        with torch.no_grad():
+            self._weights = torch.cholesky_solve(targets, self._factor())
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Means, `[point, output]`."""
+        with torch.no_grad():
+            found = self._covariance(torch.from_numpy(inputs)) @ self._weights
+            return (found * self._deviation + self._centre).numpy()
+
+    def _factor(self) -> torch.Tensor:
+        noise = self._found[-1].exp() * torch.eye(len(self._inputs), dtype=torch.double)
+        return torch.linalg.cholesky(self._covariance(self._inputs) + noise)
+
+    def _covariance(self, inputs: torch.Tensor) -> torch.Tensor:
+        """With the fitted points: `[point, fitted point]`."""
+        count = inputs.shape[1]
+        lengths, (smooth, linear, _) = self._found[:count].exp(), self._found[count:].exp()
+        one, other = inputs / lengths, self._inputs / lengths
+        squares = one.square().sum(1)[:, None] + other.square().sum(1) - 2 * one @ other.T
+        scaled = (5 * squares.clamp(min=1e-12)).sqrt()
+        matern = (1 + scaled + scaled.square() / 3) * (-scaled).exp()
+        return smooth * matern + linear * (inputs @ self._inputs.T / count + 1)
 
 
 class Surrogate:
@@ -253,7 +311,7 @@ class Surrogate:
             MultiOutputRegressor(
                 GradientBoostingRegressor(n_estimators=trees, **BOOSTING, random_state=0)
             ),
-            GaussianProcessRegressor(KERNEL, normalize_y=True),
+            SmoothModel(),
         )
         for model in self._models:
             model.fit(self._scaled(inputs), scores)
@@ -323,7 +381,7 @@ class Surrogate:
         random = np.random.default_rng(0)
         space = self.table.space
         return self._predict(
-            [space.draw(partial(_at_random, random)).values for _ in range(STRETCHED_BY)]
+            [space.draw(partial(draw_at_random, random)).values for _ in range(STRETCHED_BY)]
         ).std(axis=0)
 
     def _values(self, scores: np.ndarray) -> np.ndarray:
@@ -332,7 +390,8 @@ class Surrogate:
         return np.array([np.interp(one, self._scores, known) for one, known in columns]).T
 
 
-def _at_random(random: np.random.Generator, dimension: Dimension) -> Any:
+def draw_at_random(random: np.random.Generator, dimension: Dimension) -> Any:
+    """For `Space.draw`: every value of a dimension is as likely as any other."""
     if isinstance(dimension, CategoricalDimension):
         return dimension.choices[random.integers(len(dimension.choices))]
     low, high = dimension.low, dimension.high
