@@ -46,7 +46,7 @@ def test_a_step_after_each_trial_that_raised_it() -> None:
     assert line.line.shape == "hv"
     assert figure.layout.xaxis.title.text == "Trials that ended"
     unit = figure.layout.yaxis.title.text.replace("<br />", " ")
-    assert unit == "Hypervolume over (85.0, 60.0), accuracies as fractions"
+    assert unit == "Hypervolume, accuracies as fractions"
     (marks,) = traces(figure, "Trial that raised it")
     assert list(marks.customdata) == [0, 2]
     assert list(marks.x) == [1, 3]

@@ -77,10 +77,9 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
 
 
 def _axis_text(info: HypervolumeInfo) -> str:
-    """Its reference point, in the units of the metrics, and the unit that accuracies enter by."""
+    """With the unit that accuracies enter by."""
     metrics = [objective.metric for objective in info.studies[0].objectives]
-    fractions = ", accuracies as fractions" * any(map(is_accuracy, metrics))
-    return f"Hypervolume over {reference_text(metrics, info.reference_point)}{fractions}"
+    return "Hypervolume" + ", accuracies as fractions" * any(map(is_accuracy, metrics))
 
 
 def _curve(
