@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import NONE, Estimate, over_images
@@ -96,7 +97,8 @@ class SearchAnswer:
     """The result of a search.
 
     Attributes:
-        sets: those with a point within the margin first, and of them the most robust.
+        sets: those with a point within the margin first, the most robust before the others; then
+            those that lose least clean accuracy.
         ranked: all points that have scores, in the same order.
         margin: of clean accuracy, as a fraction.
         collapsed: numbers of trials far below the others and the baseline in clean or robust
@@ -138,7 +140,7 @@ def search_answer(
     search, by_terms = found
     order = list(by_terms)
     bests = {terms: search.best(own) for terms, own in by_terms.items()}
-    points = sorted(chain(*by_terms.values()), key=search.rank, reverse=True)
+    points = list(chain(*by_terms.values()))
     near = {terms: search.near(bests[terms], by_terms[terms]) for terms in order}
     search.read([one for terms in order for one in (bests[terms], *near[terms])], read_bits)
     level = 1 - ALPHA / max(1, math.comb(len(order), 2))
@@ -167,7 +169,7 @@ def search_answer(
         )
     return SearchAnswer(
         sets=tuple(sets),
-        ranked=tuple(sorted(points, key=search.keeps, reverse=True)),
+        ranked=tuple(sorted(points, key=search.standing, reverse=True)),
         margin=search.margin,
         collapsed=search.collapsed(points, info.references["baseline"], sets),
         level=level,
@@ -207,8 +209,7 @@ def _sets(
     for point in sorted(points, key=search.rank, reverse=True):
         by_terms.setdefault(point.loss_terms, []).append(point)
     bests = {terms: search.best(own) for terms, own in by_terms.items()}
-    order = sorted(bests, key=lambda terms: search.rank(bests[terms]), reverse=True)
-    order.sort(key=lambda terms: not search.keeps(bests[terms]))
+    order = sorted(bests, key=lambda terms: search.standing(bests[terms]), reverse=True)
     return search, {terms: by_terms[terms] for terms in order}
 
 
@@ -237,6 +238,11 @@ class _Search:
         """By robust accuracy, then by clean accuracy, then those on the front, then by number."""
         clean, robust = (point.values[place] for place in self._places)
         return robust, clean, point.on_front, -point.number
+
+    def standing(self, point: ParetoPoint) -> tuple[Any, ...]:
+        """Those within the margin by `rank`, before the others by their clean accuracy."""
+        kept, rank = self.keeps(point), self.rank(point)
+        return kept, rank if kept else (point.values[self._places[0]], *rank)
 
     def keeps(self, point: ParetoPoint) -> bool:
         return point.values[self._places[0]] >= self._least

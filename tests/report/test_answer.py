@@ -89,6 +89,8 @@ def test_where_nothing_keeps_clean_accuracy() -> None:
         "No point keeps clean accuracy within 1 point of the baseline. Clean+da (trial 2) loses "
         "least: -5.0 points (no interval) of clean and +21.0 points"
     )
+    least = said([ROWS[2], trial(5, 0.93, 0.79, "clean+st")])[0]
+    assert "Clean+st (trial 5) loses least: -2.0 points (no interval) of clean" in least
 
 
 def test_the_margin_is_the_study_s() -> None:
