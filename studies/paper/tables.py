@@ -203,17 +203,23 @@ def beside(records: Sequence[StudyRecord], curve_records: Sequence[StudyRecord])
     rows = []
     for name in names:
         losses, found, gains = [], [], []
+        is_beyond = False
         for record, of_curve in zip(records, curve_records, strict=True):
             clean, robust = (one[-1] for one in mean_curve(record, name))
             losses.append(clean - record.references["baseline"].clean_accuracy)
             found.append(robust)
             curve = mean_curve(of_curve, "DA+CA")
             gains.append(robust - at_clean_loss(*curve, max(0.0, -losses[-1])))
+            is_beyond |= bool(clean < curve[0][-1])
         estimates = [over(one) for one in (losses, found, gains)]
         clean, robust, gain = estimates
-        rows.append([name.rpartition(": ")[2], points(clean), percent(robust), points(gain)])
+        mark = "*" * is_beyond
+        rows.append([name.rpartition(": ")[2], points(clean), percent(robust), points(gain) + mark])
     heads = ["DA+CA with", "clean less baseline", "robust, %", "less the curve, same clean loss"]
-    return f"Validation images, {_over(records)}.\n\n{markdown(heads, rows)}"
+    return (
+        f"Validation images, {_over(records)}. * From a baseline it loses more than all of the "
+        f"curve, whose end it is compared with.\n\n{markdown(heads, rows)}"
+    )
 
 
 def chosen_alphas(arms: Ablations) -> str:
