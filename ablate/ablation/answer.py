@@ -99,7 +99,8 @@ class SearchAnswer:
     Attributes:
         sets: those with a point within the margin first, the most robust before the others; then
             those that lose least clean accuracy.
-        ranked: all points that have scores, in the same order.
+        ranked: all points that have scores, those within the margin first, the most robust before
+            the others.
         margin: of clean accuracy, as a fraction.
         collapsed: numbers of trials far below the others and the baseline in clean or robust
             accuracy; none of the front or of `sets`.
@@ -140,7 +141,7 @@ def search_answer(
     search, by_terms = found
     order = list(by_terms)
     bests = {terms: search.best(own) for terms, own in by_terms.items()}
-    points = list(chain(*by_terms.values()))
+    points = sorted(chain(*by_terms.values()), key=search.rank, reverse=True)
     near = {terms: search.near(bests[terms], by_terms[terms]) for terms in order}
     search.read([one for terms in order for one in (bests[terms], *near[terms])], read_bits)
     level = 1 - ALPHA / max(1, math.comb(len(order), 2))
@@ -169,7 +170,7 @@ def search_answer(
         )
     return SearchAnswer(
         sets=tuple(sets),
-        ranked=tuple(sorted(points, key=search.standing, reverse=True)),
+        ranked=tuple(sorted(points, key=search.keeps, reverse=True)),
         margin=search.margin,
         collapsed=search.collapsed(points, info.references["baseline"], sets),
         level=level,

@@ -192,11 +192,6 @@ BAD = [
         "loss.fma.layer_weights: must name the layers in use, got 'stage3'. Did you mean stem?",
     ),
     (
-        {"terms": "fma", "fma": {"layer_weights": {"stem": 0.0}}},
-        "loss.fma.layer_weights: one weight must be above 0, got {'stem': 0.0}. "
-        "Leave layer_weights out for equal weights.",
-    ),
-    (
         {"terms": "fma", "fma": {"distance": "l2"}},
         "loss.fma.distance: must be a registered distance, got 'l2'. "
         f"Known: {', '.join(DISTANCES)}.",

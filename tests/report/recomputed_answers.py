@@ -119,7 +119,7 @@ class Search:
     @cached_property
     def bests(self) -> list[Name]:
         """The best trial of each set of terms: the most robust within the margin, or the cleanest;
-        sets in the order of their best."""
+        sets in the order of their best, those with none within the margin by what it loses."""
         found = []
         for terms in dict.fromkeys(self.terms.values()):
             own = [one for one in self.order if self.terms[one] == terms]
@@ -127,10 +127,10 @@ class Search:
                 own[0] if self.keeps(own[0]) else max(own, key=lambda one: self.value(one, CLEAN))
             )
             found.append(best)
-        order = self.order
-        return sorted(found, key=lambda one: (self.keeps(one), self.value(one), -order.index(one)))[
-            ::-1
-        ]
+        found.sort(key=self.order.index)
+        outside = [one for one in found if not self.keeps(one)]
+        outside.sort(key=lambda one: -self.value(one, CLEAN))
+        return [one for one in found if self.keeps(one)] + outside
 
     def pairs(self) -> int:
         return max(1, math.comb(len(self.bests), 2))
