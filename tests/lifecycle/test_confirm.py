@@ -196,7 +196,7 @@ def test_for_one_objective_the_best_trials_are_confirmed(
         search={"trials": 3, "sampler": "random"},
         run={"gpus_per_trial": 0},
     )
-    record = api.launch(file)  # on Ray
+    record = api.launch(file, executor="inline")
     assert record.reference_point is None
     best = pareto_info(record).leading[0]
     info = api.confirm(file, seeds=2, executor="inline")
