@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ablate.ablation.answer import ReadBits, search_best
+from ablate.ablation.answer import ReadBits, best_number
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.figure_infos import arm_terms
 from ablate.ablation.info import AblationInfo
@@ -157,8 +157,7 @@ def alpha_curves(
         )
     on_front = 0
     if ablation is None:
-        best = search_best(record, pareto_info(record))
-        profiles = profile_info(record, trials, None if best is None else best.number)
+        profiles = profile_info(record, trials, best_number(record, pareto_info(record)))
         on_front = profiles.on_front
         rows = {row.number: row for row in record.complete}
         chosen = [rows[one.number] for one in profiles.profiles if one.number is not None]

@@ -178,21 +178,21 @@ def search_answer(
     )
 
 
-def search_best(record: StudyRecord, info: ParetoInfo) -> ParetoPoint | None:
-    """The best point of the first set of `search_answer`, which needs no bits; None where that has
-    no answer."""
+def best_number(record: StudyRecord, info: ParetoInfo) -> int | None:
+    """The number of the trial that `search_answer` names first, for which it needs no bits; None
+    where it has no answer."""
     found = _sets(record, info)
     if found is None:
         return None
     search, by_terms = found
-    return search.best(next(iter(by_terms.values())))
+    return search.best(next(iter(by_terms.values()))).number
 
 
 def _sets(
     record: StudyRecord, info: ParetoInfo
 ) -> tuple[_Search, dict[str, list[ParetoPoint]]] | None:
-    """The points of each set of loss terms, the most robust first; the sets in the order of the
-    answer. None where there is no answer."""
+    """The points of each set of loss terms, the most robust first; the sets in the order of
+    `SearchAnswer`. None where there is no answer."""
     metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
     clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
     robust = next((one for one in metrics if one != clean), None)

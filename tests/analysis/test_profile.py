@@ -10,7 +10,7 @@ import pytest
 from example_records import example_record, example_row
 from example_sources import sloped_scores, usual_record
 
-from ablate.ablation.answer import search_best
+from ablate.ablation.answer import best_number
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.profile import MOST_TRIALS, profile_info, severity_info
@@ -71,15 +71,13 @@ def test_the_trial_that_the_answer_recommends_is_always_shown() -> None:
     robust = [0.6, 0.67, 0.74, 0.8, *(0.8 + 0.001 * at for at in range(1, 8))]
     rows = [row(number, 0.99 - 0.01 * number, value) for number, value in enumerate(robust)]
     study = record(*rows)
-    best = search_best(study, pareto_info(study))
-    assert best is not None
-    assert best.number == 5
-    info = profile_info(study, best=best.number)
+    assert best_number(study, pareto_info(study)) == 5
+    info = profile_info(study, best=5)
     assert [one.number for one in info.chosen] == [0, 3, 5, 6, 8, 10]
     assert networks([StudySource(study)], "profile", ()) == info
     answer = StudySource(study).answer
     assert answer is not None
-    assert answer.sets[0].best == best
+    assert answer.sets[0].best.number == 5
 
 
 def test_dominated_trials_are_shown_where_they_are_asked_for() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ablate.ablation.answer import best_number
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import front_words
 from ablate.analysis.profile import ProfileInfo, profile_info
@@ -32,10 +33,7 @@ def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int])
             "Draw pareto." if source.is_search else "Draw effects or arms.",
         )
     if source.ablation is None:
-        from ablate.ablation.answer import search_best
-
-        best = search_best(record, source.front)
-        return profile_info(record, trials, None if best is None else best.number)
+        return profile_info(record, trials, best_number(record, source.front))
     if trials:
         raise ParameterError(
             f"--trials: {figure} of an ablation shows its arms, got {len(trials)}. Leave it out."
