@@ -61,8 +61,8 @@ LEAST = 1e-3
 LEAST_OF_A_LAYER = 1e-2
 """The same, of a layer whose maps are not compared."""
 LENGTH = 1.0
-"""Over which the Gaussian process changes, of an input of deviation 1, times the square root of
-their number; where the prior of each length has its centre."""
+"""Centre of the prior of a length of the Gaussian process, for inputs of deviation 1, in square
+roots of their number."""
 SHARES = (1.0, 0.1, 0.1)
 """Centres of the priors of its variances: smooth, linear, noise."""
 FITTED_IN = 60
