@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -52,6 +54,26 @@ def test_the_table_is_whole_and_small(table: Table) -> None:
 def test_chunks_of_other_studies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="needs chunks quickstart_3_"):
         load_table("quickstart", 3, tmp_path)
+
+
+def test_seconds_are_those_of_one_machine_whichever_recorded(tmp_path: Path) -> None:
+    for number in range(2):
+        chunk = json.loads(gzip.decompress((TABLE / "quickstart_4_000.json.gz").read_bytes()))
+        if number:
+            chunk["environment"]["precision"] = "fp32"
+            chunk["baseline"][0] += 0.001
+            for row in chunk["rows"]:
+                row["train_seconds"] = [3 * one for one in row["train_seconds"]]
+                row["score_seconds"] = [5 * one for one in row["score_seconds"]]
+        written = tmp_path / f"quickstart_4_{number:03d}.json.gz"
+        written.write_bytes(gzip.compress(json.dumps(chunk).encode()))
+    both = load_table("quickstart", 4, tmp_path)
+    for times in (both.train_seconds, both.score_seconds):
+        assert times[10:] == pytest.approx(times[:10])
+    chunk["environment"]["precision"] = "bf16"
+    written.write_bytes(gzip.compress(json.dumps(chunk).encode()))
+    with pytest.raises(ValueError, match="got another baseline than in quickstart_4_000"):
+        load_table("quickstart", 4, tmp_path)
 
 
 def test_a_point_is_encoded_with_what_is_not_active(table: Table) -> None:

@@ -126,14 +126,17 @@ def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) 
     chunks = [json.loads(gzip.decompress(file.read_bytes())) for file in files]
     first = chunks[0]
     for file, chunk in zip(files, chunks, strict=True):
-        for key in ("fingerprint", "metrics", "baseline", "space"):
+        same = ["fingerprint", "metrics", "space"]
+        if chunk["environment"] == first["environment"]:  # else its scores differ in rounding
+            same.append("baseline")
+        for key in same:
             if chunk[key] != first[key]:
                 raise ValueError(
                     f"{file}: chunks must be of one study, got another {key} than in "
                     f"{files[0].name}. Remove one of them."
                 )
     params, rows, diverged = [], [], 0
-    for chunk in chunks:
+    for chunk in _on_one_machine(chunks):
         by_point: dict[int, list[Any]] = {}
         for row in chunk["rows"]:
             by_point.setdefault(row["point"], []).append(row)
@@ -157,6 +160,43 @@ def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) 
         images=first["images"],
         diverged=diverged,
     )
+
+
+def _on_one_machine(chunks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Chunks with all seconds as the machine of the first would have needed.
+
+    Those of another environment are scaled, so that the medians over rows are the same: of the
+    seconds of an operation in training, and of a scoring.
+    """
+
+    def pace(environment: Mapping[str, Any]) -> dict[str, float]:
+        rows = [
+            row
+            for chunk in chunks
+            if chunk["environment"] == environment
+            for row in chunk["rows"]
+            if row["ended"] == "COMPLETE"
+        ]
+        return {
+            "train_seconds": float(
+                np.median([sum(row["train_seconds"]) / row["train_flops"][-1] for row in rows])
+            ),
+            "score_seconds": float(np.median([row["score_seconds"] for row in rows])),
+        }
+
+    wanted = chunks[0]["environment"]
+    scaled = []
+    for chunk in chunks:
+        if chunk["environment"] != wanted:
+            ours, theirs = pace(wanted), pace(chunk["environment"])
+            factors = {key: ours[key] / theirs[key] for key in ours}
+            rows = [
+                {**row, **{key: [one * by for one in row[key]] for key, by in factors.items()}}
+                for row in chunk["rows"]
+            ]
+            chunk = {**chunk, "rows": rows}  # noqa: PLW2901
+        scaled.append(chunk)
+    return scaled
 
 
 def encode(space: Space, params: Mapping[str, Any]) -> list[float]:
