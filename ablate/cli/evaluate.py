@@ -282,7 +282,7 @@ def corrupt(
     from ablate.report.images.contact_sheet import write_contact_sheet
     from ablate.robustness.corrupt.command import corrupt_files, make_recipe
     from ablate.robustness.evaluation.argument_checks import check_whole
-    from ablate.study.sections.data import LARGEST_IMAGE
+    from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE
 
     if (output is None) == (sheet is None):
         got = "neither" if output is None else "both"
@@ -292,6 +292,7 @@ def corrupt(
     if sheet is not None:
         _check_sheet_options()
     check_whole({"--image-size": options["image_size"]}, 8, LARGEST_IMAGE)
+    check_whole({"--resize": options["resize"]}, 8, LARGEST_RESIZE)
     recipe = make_recipe(suite, types, severities, seed, frost_images)
     if sheet is not None:
         size, resize = options["image_size"], options["resize"]

@@ -101,6 +101,8 @@ def test_wrong_use(folder: Path, work: Path) -> None:
     too_large = "--image-size: must be at most 1024, got 1025. Lower it."
     assert raised(folder, "out", "--image-size", 1025) == too_large
     assert raised(folder / "cat" / "a.png", "--sheet", "x.png", "--image-size", 1025) == too_large
+    too_large = "--resize: must be at most 2048, got 2049. Lower it."
+    assert raised(folder, "out", "--image-size", 32, "--resize", 2049) == too_large
     result = run(folder, "out", "--severities", "one")
     assert result.exit_code == 2
     assert "must be whole numbers separated by commas, got 'one'." in result.output

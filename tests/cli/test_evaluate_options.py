@@ -63,6 +63,7 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"threads": 0}, "--threads: must be at least 1, got 0. Correct it."),
         ({"threads": 100_000}, f"--threads: must be at most {CPUS}, got 100000. Lower it."),
         ({"image_size": 1025}, "--image-size: must be at most 1024, got 1025. Lower it."),
+        ({"resize": 2049}, "--resize: must be at most 2048, got 2049. Lower it."),
         ({"images": -3}, "--images: must be at least 1, got -3. Correct it."),
         ({"image_size": 4}, "--image-size: must be at least 8, got 4. Correct it."),
         ({"seed": -1}, "--seed: must be at least 0, got -1. Correct it."),

@@ -48,7 +48,7 @@ from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.score import Progress, score_set
 from ablate.robustness.suites import exposures
 from ablate.study.provenance import usable_cores, versions
-from ablate.study.sections.data import LARGEST_IMAGE
+from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -149,7 +149,7 @@ def evaluate(
     check_whole({"--seed": seed, "--adapt-batch-norm": adapt_batch_norm}, 0)
     check_whole({"--images": images, "--batch-size": batch_size}, 1)
     check_whole({"--threads": threads}, 1, os.cpu_count() or usable_cores())
-    check_whole({"--resize": resize}, 8)
+    check_whole({"--resize": resize}, 8, LARGEST_RESIZE)
     check_whole({"--image-size": image_size}, 8, LARGEST_IMAGE)
     check_choice("--precision", precision, _PRECISIONS)
     check_choice("--device", device, ("cpu", "cuda"))

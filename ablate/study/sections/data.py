@@ -8,8 +8,8 @@ from pydantic import Field
 
 from ablate.study.sections import Fraction, Seed, Settings
 
-LARGEST_IMAGE = 1024
-"""Side of an image that a network takes, in pixels."""
+LARGEST_IMAGE, LARGEST_RESIZE = 1024, 2048
+"""In pixels: side of an image that a network takes, and shorter side before the crop."""
 
 
 class ValidationSettings(Settings):
@@ -39,7 +39,7 @@ class DatasetSettings(Settings):
         None,
         description="Input size in pixels; none: the network's own, else 32.",
     )
-    resize: Annotated[int, Field(ge=8, le=2048)] | None = Field(
+    resize: Annotated[int, Field(ge=8, le=LARGEST_RESIZE)] | None = Field(
         None,
         description="Shorter side in pixels before the centre crop to `image_size`; required for "
         "images of mixed sizes.",
