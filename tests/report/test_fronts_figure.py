@@ -193,7 +193,7 @@ def test_a_title_keeps_what_is_shown_where_names_are_too_long() -> None:
     assert title(several) == "<b>Pareto fronts of 2 studies</b>"
     assert several.layout.meta["heading"] == f"Pareto fronts of {' and '.join(names)}"
     one = draw(StudySource(example_record(ROWS, name="a" * 30 + "_of_" + "b" * 30)))
-    assert title(one) == f"<b>Pareto front of {'a' * 14}…{'b' * 15}</b>"
+    assert title(one) == f"<b>Pareto front of {'a' * 13}…{'b' * 13}</b>"
     two = find_figure("hypervolume").draw(find_figure("hypervolume").info(sources))
     assert title(two) == "<b>Hypervolume of 2 studies</b>"
 

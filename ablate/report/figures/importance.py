@@ -82,7 +82,7 @@ def plot_importance(info: ImportanceInfo) -> Figure:
         cols=columns if rows else 1,
         shared_yaxes="rows",
         row_heights=heights,
-        horizontal_spacing=0.1,
+        horizontal_spacing=0.15,
         vertical_spacing=_GAP_PIXELS / height if len(heights) > 1 else 0,
     )
     figure.update_yaxes(base_axis() | {"ticks": "", "showgrid": False, "visible": bool(rows)})

@@ -236,7 +236,7 @@ def _heading(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
             break
         said = longer
     return {
-        "text": f"<b>{plain_text(_title_line(meta, int(room / (0.6 * TITLE_SIZE))))}</b>",
+        "text": f"<b>{plain_text(_title_line(meta, int(room / (0.64 * TITLE_SIZE))))}</b>",
         "font": {"size": TITLE_SIZE},
         "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE}},
         "x": 0.02,
