@@ -21,7 +21,7 @@ from ray.cluster_utils import Cluster
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import faults
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.postgres
 
 ON_RAY = {
     "driver: during epochs",
