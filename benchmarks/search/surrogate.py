@@ -135,8 +135,9 @@ def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) 
                     f"{file}: chunks must be of one study, got another {key} than in "
                     f"{files[0].name}. Remove one of them."
                 )
-    params, rows, diverged = [], [], 0
-    for chunk in _on_one_machine(chunks):
+    environments: list[Any] = []
+    params, rows, machines, diverged = [], [], [], 0
+    for chunk in chunks:
         by_point: dict[int, list[Any]] = {}
         for row in chunk["rows"]:
             by_point.setdefault(row["point"], []).append(row)
@@ -146,6 +147,14 @@ def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) 
                 continue
             params.append(seeds[0]["params"])
             rows.append(seeds)
+            if chunk["environment"] not in environments:
+                environments.append(chunk["environment"])
+            machines.append(environments.index(chunk["environment"]))
+
+    def recorded(key: str) -> np.ndarray:
+        return np.array([[row[key] for row in seeds] for seeds in rows], dtype=float)
+
+    train, score, machine = recorded("train_seconds"), recorded("score_seconds"), np.array(machines)
     curves = [[[row["curves"][alpha] for alpha in ALPHAS] for row in seeds] for seeds in rows]
     return Table(
         name=name,
@@ -154,49 +163,25 @@ def load_table(name: str = "quickstart", epochs: int = 4, folder: Path = TABLE) 
         metrics=tuple(first["metrics"]),
         params=tuple(params),
         curves=np.array(curves, dtype=float).swapaxes(2, 3),
-        train_seconds=np.array([[row["train_seconds"] for row in seeds] for seeds in rows]),
-        score_seconds=np.array([[row["score_seconds"] for row in seeds] for seeds in rows]) / 2,
+        train_seconds=_as_the_first(train, recorded("train_flops")[:, :, -1], machine),
+        score_seconds=_as_the_first(score, np.ones(score.shape[:2]), machine) / 2,
         baseline=np.array(first["baseline"]),
         images=first["images"],
         diverged=diverged,
     )
 
 
-def _on_one_machine(chunks: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Chunks with all seconds as the machine of the first would have needed.
+def _as_the_first(seconds: np.ndarray, work: np.ndarray, machines: np.ndarray) -> np.ndarray:
+    """Seconds as the first machine would have needed, by the medians of what each took.
 
-    Those of another environment are scaled, so that the medians over rows are the same: of the
-    seconds of an operation in training, and of a scoring.
+    Args:
+        seconds: `[point, seed, epoch]`.
+        work: `[point, seed]`, what was done in all epochs together, in any unit.
+        machines: `[point]`, number of the machine.
     """
-
-    def pace(environment: Mapping[str, Any]) -> dict[str, float]:
-        rows = [
-            row
-            for chunk in chunks
-            if chunk["environment"] == environment
-            for row in chunk["rows"]
-            if row["ended"] == "COMPLETE"
-        ]
-        return {
-            "train_seconds": float(
-                np.median([sum(row["train_seconds"]) / row["train_flops"][-1] for row in rows])
-            ),
-            "score_seconds": float(np.median([row["score_seconds"] for row in rows])),
-        }
-
-    wanted = chunks[0]["environment"]
-    scaled = []
-    for chunk in chunks:
-        if chunk["environment"] != wanted:
-            ours, theirs = pace(wanted), pace(chunk["environment"])
-            factors = {key: ours[key] / theirs[key] for key in ours}
-            rows = [
-                {**row, **{key: [one * by for one in row[key]] for key, by in factors.items()}}
-                for row in chunk["rows"]
-            ]
-            chunk = {**chunk, "rows": rows}  # noqa: PLW2901
-        scaled.append(chunk)
-    return scaled
+    pace = seconds.sum(axis=2) / work
+    medians = np.array([np.median(pace[machines == one]) for one in range(machines.max() + 1)])
+    return seconds * (medians[0] / medians)[machines, None, None]
 
 
 def encode(space: Space, params: Mapping[str, Any]) -> list[float]:
