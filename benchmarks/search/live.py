@@ -4,8 +4,8 @@
 
 For each seed TPE runs 32 whole trials of the quickstart (handwritten digits).  The default search
 then has the processor seconds that TPE needed for training, scoring and its own work, and no more.
-Neither has a pruner, nor is either told where good points are; both train with the same seed, one
-trial at a time, on one thread.  Each search is a process; one that has ended is kept in the folder,
+Neither has a pruner or is told where good points are; both train with the same seed, one trial at a
+time, on one thread.  Each search is a process; one that has ended is kept in the folder,
 so the same command goes on where it was stopped.
 """
 
@@ -75,7 +75,7 @@ def found(folder: Path, name: str, seed: int, trials: int, seconds: float) -> di
         work = folder / f"{name}_{seed}"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        command = [sys.executable, __file__, "--one", name, "--seeds", str(seed)]
+        command = [sys.executable, __file__, "--one", name, "--seed", str(seed)]
         command += ["--trials", str(trials), "--seconds", str(seconds)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
@@ -121,10 +121,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=32, help="of TPE")
     parser.add_argument("--folder", type=Path, default=Path("runs/live"))
     parser.add_argument("--one", choices=SEARCHES, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=float("inf"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(run(asked.one, asked.seeds, asked.trials, asked.seconds)))
+        print(json.dumps(run(asked.one, asked.seed, asked.trials, asked.seconds)))
         return
     compare(asked.folder.resolve(), asked.seeds, asked.trials)
 
