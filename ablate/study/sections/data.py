@@ -8,8 +8,10 @@ from pydantic import Field
 
 from ablate.study.sections import Fraction, Seed, Settings
 
-LARGEST_IMAGE, LARGEST_RESIZE = 1024, 2048
-"""In pixels: side of an image that a network takes, and shorter side before the crop."""
+LARGEST_IMAGE = 1024
+"""Side of an image that a network takes, in pixels."""
+LARGEST_RESIZE = 2048
+"""Shorter side of an image before the crop, in pixels."""
 
 
 class ValidationSettings(Settings):

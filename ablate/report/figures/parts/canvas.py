@@ -43,6 +43,8 @@ _OVER_TITLE, _HEAD, _BARE = 12, 66, 16
 """Pixels over the title; of the margin with title and subtitle; of the margin without them."""
 _TITLE_LINE, _LEAST_TITLE = 17, 105
 """Of another line of an upright title; and the shortest axis for which it is broken."""
+_BOLD_WIDTH = 0.64
+"""Of a character of a title, names in capitals included, in its size."""
 _LEAST_NAME = 8
 """Characters of a study's name in a title that is too long for its line."""
 MANY = 2000
@@ -236,7 +238,7 @@ def _heading(meta: Mapping[str, Any], width: float) -> dict[str, Any]:
             break
         said = longer
     return {
-        "text": f"<b>{plain_text(_title_line(meta, int(room / (0.64 * TITLE_SIZE))))}</b>",
+        "text": f"<b>{plain_text(_title_line(meta, int(room / (_BOLD_WIDTH * TITLE_SIZE))))}</b>",
         "font": {"size": TITLE_SIZE},
         "subtitle": {"text": plain_text(said), "font": {"size": SMALL_SIZE}},
         "x": 0.02,
