@@ -196,11 +196,10 @@ def seed_plan(
     images: int | None,
     difference: float,
     *,
-    power: float = POWER,
     alpha: float = 0.05,
     seeds: int | None = None,
 ) -> SeedPlan:
-    """The fewest seeds with which a true difference is shown with this power.
+    """The fewest seeds with which a true difference is shown with power `POWER`.
 
     Args and raises: as `planned_power`; seeds: that are run, with which images are counted;
     without them, those of the components.
@@ -208,7 +207,7 @@ def seed_plan(
     from scipy.stats import chi2
 
     def is_enough(of: Components, n_seeds: int, n_images: int | None) -> bool:
-        return planned_power(of, n_seeds, n_images, difference, alpha) >= power
+        return planned_power(of, n_seeds, n_images, difference, alpha) >= POWER
 
     def fewest(of: Components) -> int | None:
         if not is_enough(of, MOST_SEEDS, images):

@@ -199,8 +199,6 @@ def export_weights_of(
     folder: Path,
     point: Point | None,
     output: Path,
-    *,
-    cache: Path | None = None,
 ) -> Path:
     """Write the weights of a trial, completely or not at all.
 
@@ -209,7 +207,6 @@ def export_weights_of(
         folder: of the run.
         point: the trial's network, at any alpha; None: the plain finetune.
         output: a .safetensors file; its folder is created, an existing file is replaced.
-        cache: holds the baseline, for an alpha below 1; None: the usual one.
 
     Returns:
         The file, absolute.
@@ -233,7 +230,7 @@ def export_weights_of(
         number = _origin(row)
     source, metadata = _source(record, folder, number)
     if point is not None and point.alpha != _alpha_of(metadata):
-        _export_between(source, metadata, point, output.absolute(), cache or cache_folder())
+        _export_between(source, metadata, point, output.absolute(), cache_folder())
         return output.absolute()
     publish_file(output.absolute(), lambda temporary: shutil.copyfile(source, temporary))
     return output.absolute()

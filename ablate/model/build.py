@@ -33,6 +33,7 @@ _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module
     "wrn-40-2": partial(WideResNet, 40, 2),
 }
 _OWN_IMAGE_SIZE = 32
+_ANY_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,9 @@ def build_model(
     return model
 
 
-def build_skeleton(
-    settings: ModelSettings, classes: int = 10, *, base: Path | None = None
-) -> nn.Module:
-    """Build the network without memory for its weights, if possible; else as usual.
+def build_skeleton(settings: ModelSettings, *, base: Path | None = None) -> nn.Module:
+    """Build the network, with ten classes, without memory for its weights, if possible; else as
+    usual.
 
     Raises:
         ParameterError: if the name is unknown, or a callable does not give a network.
@@ -115,10 +115,10 @@ def build_skeleton(
     """
     try:
         with torch.device("meta"):
-            return _build_any(settings, classes, base)
+            return _build_any(settings, _ANY_CLASSES, base)
     except Exception:
         # Some networks compute with numbers while they are built (torchvision's RegNet).
-        return _build_any(settings, classes, base)
+        return _build_any(settings, _ANY_CLASSES, base)
 
 
 def own_statistics(settings: ModelSettings) -> Statistics | None:

@@ -63,7 +63,6 @@ class Subject:
         parameters: number of trainable parameters.
         image_size: input size in pixels; None: the size of the images.
         statistics: for normalisation; None: a network in memory normalises itself.
-        fixed_precision: whether it was written in fp32 with its code.
     """
 
     model: nn.Module = field(repr=False)
@@ -72,7 +71,6 @@ class Subject:
     parameters: int
     image_size: int | None
     statistics: Statistics | None
-    fixed_precision: bool = False
 
 
 def build_subject(
@@ -121,10 +119,7 @@ def build_subject(
             fixed_mode=program.fixed_mode,
             may_have_more=may_have_more,
         )
-        return Subject(
-            *(model, origin.name, origin.identity, program.parameters, side, statistics),
-            fixed_precision=True,
-        )
+        return Subject(model, origin.name, origin.identity, program.parameters, side, statistics)
     assert module is not None
     inside = carried_statistics(module)
     said = (normalization.choice or "auto", normalization.mean) != ("auto", None)

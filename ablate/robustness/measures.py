@@ -192,10 +192,10 @@ def relative_mean_corruption_error(
     )
 
 
-def alexnet_errors(severities: int = 5) -> dict[str, tuple[float, ...]]:
-    """AlexNet's errors in the form of `Errors`.  Only the mean over severities is known, which is
-    sufficient for mCE."""
-    return {kind: (mean,) * severities for kind, mean in ALEXNET_MEAN_ERRORS.items()}
+def alexnet_errors() -> dict[str, tuple[float, ...]]:
+    """AlexNet's errors in the form of `Errors`, five severities.  Only their mean is known, which
+    is sufficient for mCE."""
+    return {kind: (mean,) * 5 for kind, mean in ALEXNET_MEAN_ERRORS.items()}
 
 
 def _mean_ratio(pairs: Iterable[tuple[float, float]]) -> float:

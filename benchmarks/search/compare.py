@@ -30,7 +30,7 @@ import moocore
 import numpy as np
 import yaml
 from peers import PACKAGES, PEERS
-from surrogate import ALPHAS, Surrogate, load_table, written_domain
+from surrogate import ALPHAS, OBJECTIVES, Surrogate, load_table, replayed_study
 
 import ablate
 from ablate.ablation.intervals import t_interval
@@ -42,15 +42,14 @@ from ablate.trial.context import TrialContext
 HERE = Path(__file__).parent
 RANDOM_FACTOR = 4
 """Random search has this many times the seconds, to see when it reaches TPE's hypervolume."""
-BAR = "optuna_tpe"
-OBJECTIVES = ("val_clean_accuracy", "val_robust_accuracy")
+REFERENCE = "optuna_tpe"
 PRUNER = PrunerSettings()
 NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
-QUICKSTART = yaml.safe_load((HERE.parents[1] / "studies/quickstart.yaml").read_text())
+STUDIES = HERE.parents[1] / "studies"
+OWN_POINTS = "ablate default, after the study's own points"
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "ablate default": {},
-    "ablate default, after the study's own points": {"enqueue": QUICKSTART["search"]["enqueue"]},
     "ablate tpe": {"sampler": "tpe"},
     "ablate nsga2": {"sampler": "nsga2"},
     "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
@@ -98,8 +97,8 @@ class Replay:
 
     def curve(self, params: Mapping[str, Any]) -> np.ndarray:
         """`[epoch, objective]`: of the network itself."""
-        metrics = [self.surrogate.table.metrics.index(name) for name in OBJECTIVES]
-        return self.surrogate.curve(params, self.seed)[:, ALPHAS.index("1")][:, metrics]
+        curve = self.surrogate.curve(params, self.seed)[:, ALPHAS.index("1")]
+        return curve[:, self.surrogate.table.objectives]
 
     def spend(self, params: Mapping[str, Any], epochs: int, *, scored: bool) -> None:
         """Count what a trial trains now."""
@@ -144,17 +143,9 @@ class Own:
             pruner = PrunerSettings(**self.search["pruner"])
             rungs = [epoch for epoch in range(1, table.epochs) if pruner.is_rung(epoch)]
         current = Replay(surrogate, seed, frozenset(rungs))
-        parameters = [parameter.to_json() for parameter in table.space.parameters]
         budget = {"trials": NO_LIMIT, "budget": {"seconds": limit}}
-        study = {
-            "version": 1,
-            "name": "replay",
-            "trainable": "compare:train",
-            "finetune": {"budget": {"epochs": table.epochs}},
-            "space": {one["key"]: written_domain(one) for one in parameters},
-            "objectives": [{"metric": name} for name in OBJECTIVES],
-            "search": {**self.search, "seed": seed, **budget},
-        }
+        search = {**self.search, "seed": seed, **budget}
+        study = replayed_study(table.space, "compare:train", table.epochs, OBJECTIVES, search)
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), simulated_clock():
             file = Path("replay.yaml")
@@ -194,13 +185,13 @@ class Peer:
     Attributes:
         python: of its environment.
         trials: whole trials after which it ends, if seconds do not end it before.
-        times: how many times the seconds of others it has.
+        budget_factor: how many times the seconds of others it has.
     """
 
     name: str
     python: Path
     trials: int = NO_LIMIT
-    times: int = 1
+    budget_factor: int = 1
 
     def __call__(self, surrogate: Surrogate, seed: int, limit: float) -> Replay:
         """Run it until it has spent `limit` seconds of the surrogate's.
@@ -222,7 +213,7 @@ class Peer:
             except OSError as error:
                 raise PeerError(f"{self.python}: {error.strerror}") from error
             try:
-                replay = self._answer(process, Replay(surrogate, seed), limit * self.times)
+                replay = self._answer(process, Replay(surrogate, seed), limit * self.budget_factor)
             except EOFError as error:
                 errors.seek(0)
                 said = errors.read().strip().splitlines() or ["it ended without a message"]
@@ -265,7 +256,7 @@ def described(surrogate: Surrogate) -> dict[str, Any]:
         {
             "name": one.name,
             "choices": list(one.choices) if isinstance(one, CategoricalDimension) else None,
-            "whole": isinstance(one, IntegerDimension),
+            "is_integer": isinstance(one, IntegerDimension),
             **{key: getattr(one, key, None) for key in ("low", "high", "log")},
         }
         for one in surrogate.table.space.dimensions
@@ -274,8 +265,8 @@ def described(surrogate: Surrogate) -> dict[str, Any]:
         "space": space,
         "epochs": surrogate.table.epochs,
         "objectives": len(OBJECTIVES),
-        "minimal": PRUNER.min_epochs,
-        "factor": PRUNER.reduction_factor,
+        "min_epochs": PRUNER.min_epochs,
+        "reduction_factor": PRUNER.reduction_factor,
     }
 
 
@@ -287,33 +278,34 @@ def _seconds_of_children() -> float:
 # -- The comparison ------------------------------------------------------------------------
 
 
-def searches(peers: Path) -> dict[str, Own | Peer]:
+def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
     """Each search by its name.
 
     Args:
+        study: whose table is replayed; one search begins with the points of its file.
         peers: folder with an environment for each package but Optuna, which is in this one.
     """
     found: dict[str, Own | Peer] = {}
     for name in PEERS:
         package = next(one for one in PACKAGES if name.startswith(one))
         python = peers / package / "bin" / "python"
-        times = RANDOM_FACTOR if name == "optuna_random" else 1
+        factor = RANDOM_FACTOR if name == "optuna_random" else 1
         found[name] = Peer(
-            name, Path(sys.executable) if package == "optuna" else python, times=times
+            name, Path(sys.executable) if package == "optuna" else python, budget_factor=factor
         )
-    return found | {name: Own(search) for name, search in SEARCHES.items()}
+    found |= {name: Own(search) for name, search in SEARCHES.items()}
+    points = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]["enqueue"]
+    return found | {OWN_POINTS: Own({"enqueue": points})}
 
 
 class Comparison:
     """Searches beside unpruned TPE, on the same seeds; hypervolumes are of whole trials."""
 
     def __init__(self, surrogate: Surrogate, seeds: int, trials: int) -> None:
-        table = surrogate.table
-        clean, robust = (table.baseline[table.metrics.index(name)] for name in OBJECTIVES)
-        self._measure = moocore.Hypervolume(ref=[clean - 0.10, robust], maximise=True)
+        self._measure = moocore.Hypervolume(ref=surrogate.table.reference_point, maximise=True)
         self.surrogate = surrogate
         self.trials = trials
-        bar = Peer(BAR, Path(sys.executable), trials)
+        bar = Peer(REFERENCE, Path(sys.executable), trials)
         self.bar = [bar(surrogate, seed, np.inf) for seed in range(seeds)]
         self.limits = [replay.seconds for replay in self.bar]
         self.volumes = [self._volume(replay, replay.seconds) for replay in self.bar]
@@ -333,7 +325,9 @@ class Comparison:
         seeds = range(len(self.bar))
         try:
             found = [
-                self.bar[seed] if name == BAR else search(self.surrogate, seed, self.limits[seed])
+                self.bar[seed]
+                if name == REFERENCE
+                else search(self.surrogate, seed, self.limits[seed])
                 for seed in seeds
             ]
         except PeerError as error:
@@ -344,7 +338,7 @@ class Comparison:
         middle = statistics.median(shares)
         whole = [sum(end.seconds <= limit for end in one.ends) for one, limit, _ in pairs]
         gain = "0"
-        if name != BAR:
+        if name != REFERENCE:
             spread = t_interval(np.array(gains))
             gain = f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]"
         cells = (
@@ -359,10 +353,11 @@ class Comparison:
 
     def print(self, chosen: Sequence[str], peers: Path) -> None:
         """Run and print searches: all, or those chosen."""
+        spread = np.std(self.volumes, ddof=1)
         print(
-            f"{BAR}: {self.trials} trials, {statistics.fmean(self.limits):.0f} s, hypervolume "
-            f"{self.goal:.5f}, standard deviation {np.std(self.volumes, ddof=1):.5f} over "
-            f"{len(self.bar)} seeds\n"
+            f"{REFERENCE}: {self.trials} trials, {statistics.fmean(self.limits):.0f} s, "
+            f"hypervolume {self.goal:.5f}, standard deviation {spread:.5f} over {len(self.bar)} "
+            "seeds\n"
         )
         print(
             "| search | hypervolume against TPE's at equal seconds | median seconds to TPE's mean "
@@ -370,7 +365,7 @@ class Comparison:
             "in TPE's seconds / started | CPU s a study |"
         )
         print("|---|---|---|---|---|---|")
-        for name, search in searches(peers).items():
+        for name, search in searches(self.surrogate.table.name, peers).items():
             if not chosen or name in chosen:
                 print(self.row(name, search), flush=True)
 

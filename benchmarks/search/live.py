@@ -40,11 +40,15 @@ NO_LIMIT = 1000
 def run(name: str, seed: int, trials: int, seconds: float) -> dict[str, Any]:
     """Run a search in this folder, which has nothing of it yet.
 
+    Args:
+        trials: of TPE; a search with a limit of seconds ends by that.
+
     Returns:
         The reference point, and of each whole trial the processor seconds from the beginning to its
         end, and its values.
     """
-    search = {**SEARCHES[name], "trials": trials, "seed": seed}
+    search = {**SEARCHES[name], "seed": seed}
+    search["trials"] = NO_LIMIT if np.isfinite(seconds) else trials
     settings = (
         f"search={json.dumps(search)}",
         f"finetune.seed={seed}",
@@ -70,7 +74,7 @@ def run(name: str, seed: int, trials: int, seconds: float) -> dict[str, Any]:
 
 def found(folder: Path, name: str, seed: int, trials: int, seconds: float) -> dict[str, Any]:
     """What a search found; it is run if the folder does not have it."""
-    result = folder / f"{name}_{seed}.json"
+    result = folder / f"{name}_{seed}_{trials}.json"
     if not result.exists():
         work = folder / f"{name}_{seed}"
         shutil.rmtree(work, ignore_errors=True)
@@ -101,7 +105,7 @@ def compare(folder: Path, seeds: int, trials: int) -> None:
     for seed in range(seeds):
         bar = found(folder, "tpe", seed, trials, float("inf"))
         limit = bar["ends"][-1]["seconds"]
-        ours = found(folder, "default", seed, NO_LIMIT, limit)
+        ours = found(folder, "default", seed, trials, limit)
         before, after = volume(bar), volume(ours)
         gains.append(100 * (after / before - 1))
         cells = (seed, f"{limit:.0f}", len(bar["ends"]), len(ours["ends"]))

@@ -3,11 +3,11 @@
     PYTHON peers.py NAME SEED < answers > questions
 
 PYTHON is the environment of the peer, which needs this file and the peer, not ablate.  The first
-line of input describes the study: `space` (dimensions that are always sampled), `epochs`, `factor`
-and `minimal`, the first rung.  Then each line of output asks to train a trial up to an epoch, and
-to score it there, `{"trial": 3, "epoch": 1, "raw": {...}}`; the answer is `{"values": [...]}`,
-larger is better.  A trial that is asked for again is continued.  It goes on until the pipe is
-closed.
+line of input describes the study: `space` (dimensions that are always sampled), `objectives` (how
+many), `epochs`, `min_epochs`, the first rung, and `reduction_factor`.  Then each line of output
+asks to train a trial up to an epoch, and to score it there, `{"trial": 3, "epoch": 1, "raw":
+{...}}`; the answer is `{"values": [...]}`, larger is better.  A trial that is asked for again is
+continued.  It goes on until the pipe is closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Values = list[float]
@@ -72,7 +72,7 @@ def optuna_search(sampler: str) -> Callable[[Mapping[str, Any], int, Train], Non
 def suggest(trial: Any, one: Mapping[str, Any]) -> Any:
     if one["choices"]:
         return trial.suggest_categorical(one["name"], one["choices"])
-    draw = trial.suggest_int if one["whole"] else trial.suggest_float
+    draw = trial.suggest_int if one["is_integer"] else trial.suggest_float
     return draw(one["name"], one["low"], one["high"], log=one["log"])
 
 
@@ -94,23 +94,23 @@ def syne_tune_moasha(study: Mapping[str, Any], seed: int, train: Train) -> None:
         if one["choices"]:
             return choice(one["choices"])
         low, high = one["low"], one["high"]
-        if one["whole"]:
+        if one["is_integer"]:
             return lograndint(low, high) if one["log"] else randint(low, high)
         return loguniform(low, high) if one["log"] else uniform(low, high)
 
     names = [f"objective_{i}" for i in range(study["objectives"])]
-    epochs, factor = study["epochs"], study["factor"]
+    epochs, factor = study["epochs"], study["reduction_factor"]
     scheduler = MOASHA(
         {one["name"]: domain(one) for one in study["space"]},
         names,
         do_minimize=False,
         time_attr="epoch",
         max_t=epochs,
-        grace_period=study["minimal"],
+        grace_period=study["min_epochs"],
         reduction_factor=factor,
         random_seed=seed,
     )
-    rungs = [study["minimal"]]
+    rungs = [study["min_epochs"]]
     while rungs[-1] * factor < epochs:
         rungs.append(rungs[-1] * factor)
     number = 0
@@ -148,17 +148,19 @@ def neps_search(algorithm: str) -> Callable[[Mapping[str, Any], int, Train], Non
         def domain(one: Mapping[str, Any]) -> Any:
             if one["choices"]:
                 return HPOCategorical(one["choices"])
-            kind = HPOInteger if one["whole"] else HPOFloat
+            kind = HPOInteger if one["is_integer"] else HPOFloat
             return kind(one["low"], one["high"], log=one["log"])
 
-        epoch = HPOInteger(study["minimal"], study["epochs"], is_fidelity=True)
+        epoch = HPOInteger(study["min_epochs"], study["epochs"], is_fidelity=True)
         space = SearchSpace(
             {**{one["name"]: domain(one) for one in study["space"]}, "epoch": epoch}
         )
         made = {
-            "moasha": lambda: neps.algorithms.moasha(space, eta=study["factor"]),
+            "moasha": lambda: neps.algorithms.moasha(space, eta=study["reduction_factor"]),
             # Without priors: no search here is told where good points are.
-            "primo": lambda: neps.algorithms.primo(space, eta=study["factor"], prior_centers={}),
+            "primo": lambda: neps.algorithms.primo(
+                space, eta=study["reduction_factor"], prior_centers={}
+            ),
         }
         search = neps.AskAndTell(made[algorithm]())
         while True:
@@ -190,12 +192,8 @@ PEERS: Mapping[str, Callable[[Mapping[str, Any], int, Train], None]] = {
     "neps_moasha": neps_search("moasha"),
     "neps_primo": neps_search("primo"),
 }
-PACKAGES: Mapping[str, Sequence[str]] = {
-    "optuna": ("optuna",),
-    "syne_tune": ("syne-tune",),
-    "neps": ("neural-pipeline-search",),
-}
-"""By the first part of a peer's name: what pip installs."""
+PACKAGES = ("optuna", "syne_tune", "neps")
+"""A peer's name begins with that of its package."""
 
 if __name__ == "__main__":
     main()

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from surrogate import ALPHAS, TABLE, written_domain
+from surrogate import ALPHAS, OBJECTIVES, TABLE, replayed_study
 
 import ablate
 from ablate.files.cache import cache_folder, publish_file
@@ -133,26 +133,19 @@ def train(trial: TrialContext) -> None:
 def metrics_of(study: Study) -> list[str]:
     """Clean and robust accuracy, and that of each family."""
     families = find_suite(study.robustness.suite).families
-    metrics = ["val_clean_accuracy", "val_robust_accuracy"]
-    return metrics + [f"val_accuracy.{family}" for family in families]
+    return [*OBJECTIVES, *(f"val_accuracy.{family}" for family in families)]
 
 
-def launched(chunk: Chunk, space: Space, metrics: Sequence[str], seed: int) -> StudyRecord:
+def launched(chunk: Chunk, space: Space, seed: int) -> StudyRecord:
     """The search of a chunk with one training seed, run to its end."""
-    entries = [parameter.to_json() for parameter in space.parameters]
     name = f"table_{chunk.name}_{seed}"
     file = Path("runs") / f"{name}.yaml"
     file.parent.mkdir(exist_ok=True)
-    study = {
-        "version": 1,
-        "name": name,
-        "trainable": "record:train",
-        "finetune": {"budget": {"epochs": chunk.epochs}, "seed": seed},
-        "space": {entry["key"]: written_domain(entry) for entry in entries},
-        "objectives": [{"metric": f"{metric}@1"} for metric in metrics[:2]],
-        "search": {"trials": chunk.points, "sampler": "random", "seed": chunk.number},
-        "run": {"max_failed_fraction": 1.0},
-    }
+    search = {"trials": chunk.points, "sampler": "random", "seed": chunk.number}
+    objectives = [f"{metric}@1" for metric in OBJECTIVES]
+    study = replayed_study(space, "record:train", chunk.epochs, objectives, search)
+    study |= {"name": name, "run": {"max_failed_fraction": 1.0}}
+    study["finetune"]["seed"] = seed
     file.write_text(yaml.safe_dump(study, sort_keys=False))
     return ablate.launch(file, resume=True, executor="inline", progress=False)
 
@@ -185,7 +178,7 @@ def record(chunk: Chunk) -> Path:
     study, _, prepared = finetuning(chunk)
     space = parse_space(study, names_for(study.model.name, Path(chunk.file).parent))
     metrics = metrics_of(study)
-    studies = [launched(chunk, space, metrics, seed) for seed in SEEDS]
+    studies = [launched(chunk, space, seed) for seed in SEEDS]
     assert isinstance(prepared.baseline_scores, Scores)
     baseline = prepared.baseline_scores.metrics()
     added = added_types(find_suite(study.robustness.suite))

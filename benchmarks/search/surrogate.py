@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import moocore
 import numpy as np
 import torch
 from scipy.stats import norm, rankdata, spearmanr
@@ -39,14 +40,21 @@ from ablate.space.space import Space
 
 TABLE = Path(__file__).parent / "table"
 ALPHAS = ("0.5", "1")
+OBJECTIVES = ("val_clean_accuracy", "val_robust_accuracy")
 INACTIVE = -1.0
 """Of the features of a parameter that is not active; active ones are from 0 to 1."""
 FMA_ANCHORS = ("clean", "pretrained")
 ANCHORS = (*(("fma", one) for one in FMA_ANCHORS), ("st", "both"), ("st", "pretrained"))
 LAYERS = ("stem", "stage1", "stage2", "stage3")
 FAMILIES = ("noise", "blur", "photometric")
-STRETCHED_BY = 1000
+SPREAD_SAMPLES = 1000
 """Random points whose predictions show how much spread was lost."""
+MIN_RELIABILITY = 1e-3
+"""Of a mean over two seeds, so that its root can be divided by."""
+FRONT_SAMPLES = 20_000
+"""Random points whose front is printed."""
+FOLDS = 5
+"""Of the cross-validation."""
 NEIGHBOURS = 10
 """Recorded points with curves like that of a point, one of which gives its noise."""
 TREES = 300
@@ -56,18 +64,18 @@ BOOSTING: Mapping[str, Any] = {
     "subsample": 0.6,
     "max_features": 0.4,
 }
-LEAST = 1e-3
+MIN_WEIGHT = 1e-3
 """Weight of a term that a training does not have, so that its logarithm is finite."""
-LEAST_OF_A_LAYER = 1e-2
+MIN_LAYER_WEIGHT = 1e-2
 """The same, of a layer whose maps are not compared."""
-LENGTH = 1.0
-"""Centre of the prior of a length of the Gaussian process, for inputs of deviation 1, in square
-roots of their number."""
-SHARES = (1.0, 0.1, 0.1)
+LENGTH_SCALE = 1.0
+"""Centre of the prior of a length scale of the Gaussian process, for inputs of deviation 1, in
+square roots of their number."""
+VARIANCES = (1.0, 0.1, 0.1)
 """Centres of the priors of its variances: smooth, linear, noise."""
-FITTED_IN = 60
-"""Steps in which its lengths and variances are found."""
-FEWEST = 5
+MAX_ITERATIONS = 60
+"""In which its length scales and variances are found."""
+MIN_POINTS = 5
 """Points of a set of terms of which a rank correlation is printed."""
 
 
@@ -99,6 +107,17 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.params)
+
+    @property
+    def objectives(self) -> list[int]:
+        """Places of `OBJECTIVES` in the metrics."""
+        return [self.metrics.index(name) for name in OBJECTIVES]
+
+    @property
+    def reference_point(self) -> list[float]:
+        """ablate's: the baseline's accuracies, the clean one - 0.10."""
+        clean, robust = self.baseline[self.objectives]
+        return [clean - 0.10, robust]
 
     def take(self, places: Sequence[int]) -> Table:
         """Some of the points."""
@@ -221,19 +240,19 @@ def joint_features(params: Mapping[str, Any]) -> list[float]:
         term: float(params.get(f"loss.{term}.weight", 1.0)) if term in terms else 0.0
         for term in ("da", "st", "fma")
     }
-    pull = sum(weights.values()) + LEAST
+    pull = sum(weights.values()) + MIN_WEIGHT
     rate = np.log(params.get("finetune.learning_rate", 1.0))
-    labels = np.log(weights["da"] + weights["st"] + LEAST)
-    maps = np.log(weights["fma"] + LEAST)
+    labels = np.log(weights["da"] + weights["st"] + MIN_WEIGHT)
+    maps = np.log(weights["fma"] + MIN_WEIGHT)
     features = [rate, np.log(pull), rate + np.log(pull), rate + labels, rate + maps]
     features.append(weights["fma"] / pull)
     for term, anchor in ANCHORS:
         has = params.get(f"loss.{term}.anchor") == anchor
-        features.append(rate + np.log(weights[term] * has + LEAST))
+        features.append(rate + np.log(weights[term] * has + MIN_WEIGHT))
     layers = params.get("loss.fma.layers") or ()
     for anchor in FMA_ANCHORS:
         share = weights["fma"] * (params.get("loss.fma.anchor") == anchor) / max(len(layers), 1)
-        features += [np.log(share * (layer in layers) + LEAST_OF_A_LAYER) for layer in LAYERS]
+        features += [np.log(share * (layer in layers) + MIN_LAYER_WEIGHT) for layer in LAYERS]
     strength = float(params.get("augment.strength", 1.0))
     mix = params.get("augment.mix") or {}
     for family in FAMILIES:
@@ -242,7 +261,7 @@ def joint_features(params: Mapping[str, Any]) -> list[float]:
     return list(map(float, features))
 
 
-def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
     """A parameter of `Space.to_json` as a space file has it."""
     when = {one["key"]: {one["operator"]: one["operand"]} for one in entry["when"]}
     domain: dict[str, Any]
@@ -259,11 +278,27 @@ def written_domain(entry: Mapping[str, Any]) -> dict[str, Any]:
     return domain | ({"when": when} if when else {})
 
 
-class SmoothModel:
-    """A Gaussian process with a length for each input, the same for all outputs.
+def replayed_study(
+    space: Space, trainable: str, epochs: int, metrics: Sequence[str], search: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A study file: a search of the same space by another training loop."""
+    parameters = [parameter.to_json() for parameter in space.parameters]
+    return {
+        "version": 1,
+        "name": "replay",
+        "trainable": trainable,
+        "finetune": {"budget": {"epochs": epochs}},
+        "space": {one["key"]: _written_domain(one) for one in parameters},
+        "objectives": [{"metric": metric} for metric in metrics],
+        "search": dict(search),
+    }
 
-    Matern 5/2, a linear part and noise.  Logarithms of lengths and variances are at their most
-    probable values (normal priors, deviation 1 for lengths and 2 for variances).
+
+class SmoothModel:
+    """A Gaussian process with a length scale for each input, the same for all outputs.
+
+    Matern 5/2, a linear part and noise.  Logarithms of length scales and variances are at their
+    most probable values (normal priors, deviation 1 for length scales and 2 for variances).
     """
 
     def fit(self, inputs: np.ndarray, outputs: np.ndarray) -> None:
@@ -272,11 +307,13 @@ class SmoothModel:
         self._centre, self._deviation = targets.mean(dim=0), targets.std(dim=0)
         targets = (targets - self._centre) / self._deviation
         count = inputs.shape[1]
-        length = LENGTH * np.sqrt(count)
-        centres = torch.tensor([length] * count + [*SHARES], dtype=torch.double).log()
-        deviations = torch.tensor([1.0] * count + [2.0] * len(SHARES), dtype=torch.double)
+        length = LENGTH_SCALE * np.sqrt(count)
+        centres = torch.tensor([length] * count + [*VARIANCES], dtype=torch.double).log()
+        deviations = torch.tensor([1.0] * count + [2.0] * len(VARIANCES), dtype=torch.double)
         self._found = centres.clone().requires_grad_()
-        search = torch.optim.LBFGS([self._found], max_iter=FITTED_IN, line_search_fn="strong_wolfe")
+        search = torch.optim.LBFGS(
+            [self._found], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe"
+        )
 
         def loss() -> torch.Tensor:
             search.zero_grad()
@@ -328,7 +365,7 @@ class Surrogate:
         self._sorted = np.sort(outputs, axis=0)
         # Normal scores: a collapsed training has the weight of any other, and all outputs alike.
         self._scores = norm.ppf((np.arange(len(table)) + 0.5) / len(table))
-        scores = norm.ppf((rankdata(outputs, axis=0) - 0.5) / len(table))
+        scores = _normal_scores(outputs)
         inputs = self._inputs(table.params)
         self._centre, self._spread = inputs.mean(axis=0), inputs.std(axis=0)
         self._spread[self._spread == 0] = 1.0
@@ -340,8 +377,9 @@ class Surrogate:
         )
         for model in self._models:
             model.fit(self._scaled(inputs), scores)
-        self._stretch = np.ones(outputs.shape[1])
-        self._stretch = self._spread_of_means() / self._spread_of_predictions()
+        self.stretch = np.ones(outputs.shape[1])
+        self.stretch = self._spread_of_means() / self._spread_of_predictions()
+        """Of predicted normal scores: `[output]`."""
         self._recorded = scores
         self._differences = (table.curves[:, 0] - table.curves[:, 1]) / np.sqrt(2.0)
         self._known: dict[str, np.ndarray] = {}
@@ -387,26 +425,26 @@ class Surrogate:
     def _predict(self, params: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Normal scores: `[point, output]`."""
         inputs = self._scaled(self._inputs(params))
-        return self._stretch * np.mean([model.predict(inputs) for model in self._models], axis=0)
+        return self.stretch * np.mean([model.predict(inputs) for model in self._models], axis=0)
 
     def _spread_of_means(self) -> np.ndarray:
         """Deviation of the recorded means beside noise, in normal scores: `[output]`.
 
-        The two seeds tell how much of a mean's variance is noise (Spearman and Brown).
+        The two seeds tell how much of a mean's variance is noise.
         """
         table = self.table
         seconds = table.train_seconds.mean(axis=2)[:, :, None]
         both = np.concatenate([table.curves.reshape(len(table), 2, -1), seconds], axis=2)
-        first, second = norm.ppf((rankdata(both, axis=0) - 0.5) / len(table)).swapaxes(0, 1)
+        first, second = _normal_scores(both).swapaxes(0, 1)
         between = (first * second).mean(axis=0) / (first.std(axis=0) * second.std(axis=0))
-        return np.sqrt(np.clip(2 * between / (1 + between), LEAST, 1.0))
+        return np.sqrt(np.maximum(_reliability_of_mean(between), MIN_RELIABILITY))
 
     def _spread_of_predictions(self) -> np.ndarray:
         """Deviation of what is predicted of points that were not recorded: `[output]`."""
         random = np.random.default_rng(0)
         space = self.table.space
         return self._predict(
-            [space.draw(partial(draw_at_random, random)).values for _ in range(STRETCHED_BY)]
+            [space.draw(partial(draw_at_random, random)).values for _ in range(SPREAD_SAMPLES)]
         ).std(axis=0)
 
     def _values(self, scores: np.ndarray) -> np.ndarray:
@@ -416,13 +454,24 @@ class Surrogate:
 
 
 def draw_at_random(random: np.random.Generator, dimension: Dimension) -> Any:
-    """For `Space.draw`: every value of a dimension is as likely as any other."""
+    """For `Space.draw`: every value of a dimension, without its step, is as likely as another."""
     if isinstance(dimension, CategoricalDimension):
         return dimension.choices[random.integers(len(dimension.choices))]
     low, high = dimension.low, dimension.high
     if isinstance(dimension, IntegerDimension):
         return int(random.integers(int(low), int(high) + 1))
     return low * (high / low) ** random.random() if dimension.log else random.uniform(low, high)
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    """Of the ranks along the first axis."""
+    return norm.ppf((rankdata(values, axis=0) - 0.5) / len(values))
+
+
+def _reliability_of_mean(between: np.ndarray) -> np.ndarray:
+    """The share of a mean's variance that is not noise, by the correlation of the two that it is
+    the mean of (Spearman and Brown); from 0 to 1."""
+    return np.clip(2 * between / (1 + between), 0.0, 1.0)
 
 
 def _text(params: Mapping[str, Any]) -> str:
@@ -454,10 +503,10 @@ class Quality:
         return self.reached / self.ceiling
 
 
-def measure(table: Table, folds: int = 5) -> list[Quality]:
-    """Hold out each point once, and compare predictions with what was recorded."""
+def measure(table: Table) -> list[Quality]:
+    """Hold out each point once, in a cross-validation, and compare predictions with records."""
     predicted = np.empty((len(table), len(table.metrics)))
-    folds = min(folds, len(table))
+    folds = min(FOLDS, len(table))
     for train, held in KFold(folds, shuffle=True, random_state=0).split(np.arange(len(table))):
         surrogate = Surrogate(table.take(train.tolist()))
         predicted[held] = surrogate.means([table.params[i] for i in held])[:, -1, -1]
@@ -473,16 +522,54 @@ def measure(table: Table, folds: int = 5) -> list[Quality]:
 def _groups(terms: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
     yield "all", np.ones(len(terms), dtype=bool)
     for one in np.unique(terms):
-        if (terms == one).sum() >= FEWEST:
+        if (terms == one).sum() >= MIN_POINTS:
             yield str(one), terms == one
 
 
 def _quality(metric: str, terms: str, ends: np.ndarray, predicted: np.ndarray) -> Quality:
     """`ends` are `[point, seed]`, `predicted` `[point]`."""
     between = float(spearmanr(ends[:, 0], ends[:, 1]).statistic)
-    ceiling = float(np.sqrt(max(2 * between / (1 + between), 0.0)))
+    ceiling = float(np.sqrt(_reliability_of_mean(np.array(between))))
     reached = float(spearmanr(ends.mean(axis=1), predicted).statistic)
     return Quality(metric, terms, len(ends), between, ceiling, reached)
+
+
+def correlation_with_end(table: Table) -> np.ndarray:
+    """Spearman's correlation of what is known after an epoch with the end of the other training.
+
+    Returns:
+        `[alpha, epoch]`: of the hypervolume that a point has alone, with that of the network itself
+        after the last epoch with the other seed; mean over both.
+    """
+    above = np.clip(table.curves[..., table.objectives] - table.reference_point, 0.0, None)
+    alone = above.prod(axis=-1)
+    ends = alone[:, ::-1, -1, ALPHAS.index("1")]
+    found = np.empty((2, len(ALPHAS), table.epochs))
+    for seed, alpha, epoch in np.ndindex(found.shape):
+        known = alone[:, seed, epoch, alpha]
+        found[seed, alpha, epoch] = spearmanr(known, ends[:, seed]).statistic
+    return found.mean(axis=0)
+
+
+def front_volumes(table: Table) -> dict[str, float]:
+    """Hypervolume of the recorded means, and of random points with and without the stretch."""
+    surrogate = Surrogate(table)
+    random = np.random.default_rng(1)
+    points = [
+        table.space.draw(partial(draw_at_random, random)).values for _ in range(FRONT_SAMPLES)
+    ]
+    volume = moocore.Hypervolume(ref=table.reference_point, maximise=True)
+
+    def of(means: np.ndarray) -> float:
+        return float(volume(means[:, -1, ALPHAS.index("1")][:, table.objectives]))
+
+    stretched = of(surrogate.means(points))
+    surrogate.stretch = np.ones_like(surrogate.stretch)
+    return {
+        "the recorded means": of(table.curves.mean(axis=1)),
+        f"{FRONT_SAMPLES} random points": stretched,
+        "the same without the stretch": of(surrogate.means(points)),
+    }
 
 
 def main() -> None:
@@ -498,6 +585,12 @@ def main() -> None:
         values = (one.between_seeds, one.ceiling, one.reached, one.share)
         numbers = " | ".join(f"{value:.2f}" for value in values)
         print(f"| {one.metric} | {one.terms} | {one.points} | {numbers} |")
+    print("\ncorrelation of a point's own hypervolume, by epoch, with the other seed's at the end")
+    for alpha, values in zip(ALPHAS, correlation_with_end(table), strict=True):
+        print(f"alpha {alpha}: {', '.join(f'{value:.2f}' for value in values)}")
+    print("\nhypervolume of the front of")
+    for name, volume in front_volumes(table).items():
+        print(f"{name}: {volume:.4f}")
 
 
 if __name__ == "__main__":

@@ -110,14 +110,12 @@ _BESIDE, _MARK = 5.0, 11.0
 _Box = tuple[float, float, float, float]
 
 
-def sides_of_names(
-    points: Sequence[tuple[float, float]], names: Sequence[str], size: float = SMALL_SIZE
-) -> list[str]:
+def sides_of_names(points: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str]:
     """The side of each point on which its name covers the fewest other names and marks; plotly's
     `textposition`.
 
     Args:
-        points: in pixels, upwards; names: of each, empty where it has none; size: of their font.
+        points: in pixels, upwards; names: of each, empty where it has none.
     """
     marks = [_box(point, (0, 0), (_MARK, _MARK)) for point in points]
     placed: list[_Box] = []
@@ -125,7 +123,7 @@ def sides_of_names(
     for place, (point, name) in enumerate(zip(points, names, strict=True)):
         others = [*placed, *marks[:place], *marks[place + 1 :]]
         boxes = {
-            side: _box(point, signs, (text_pixels(name, size), 1.1 * size))
+            side: _box(point, signs, (text_pixels(name, SMALL_SIZE), 1.1 * SMALL_SIZE))
             for side, signs in _SIDES.items()
         }
         side = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in others))
