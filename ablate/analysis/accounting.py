@@ -139,13 +139,16 @@ def epoch_account(record: StudyRecord) -> EpochAccount:
     ]
     training, saved_seconds = 0.0, 0.0
     trained, saved = Counter[int](), Counter[int]()
+    whole = [len(row.curve) for row, _ in kept if row.state == "COMPLETE" and row.curve]
     for row, _ in kept:
         seconds = sum(float(entry.get("seconds", 0.0)) for entry in row.curve)
         training += seconds
         done = len(row.curve)
         trained.update(range(1, done + 1))
         if row.state == "PRUNED" and done:
-            left = range(done + 1, int(row.curve[-1].get("epochs") or 0) + 1)
+            budget = int(row.curve[-1].get("epochs") or 0)
+            # A custom loop may end before its budget.
+            left = range(done + 1, min(budget, max(whole, default=budget)) + 1)
             saved.update(left)
             saved_seconds += len(left) * seconds / done
     rungs = Counter((rung.epoch, rung.stop) for row, _ in kept for rung in row.rungs)

@@ -12,6 +12,7 @@ from ablate.files.shown import few
 from ablate.ledger.record import (
     ADAPTED,
     RowRecord,
+    Rung,
     StudyRecord,
     row_violation,
 )
@@ -139,39 +140,47 @@ def nearest_text(record: StudyRecord) -> str:
         record: with constraints, and such a trial.
     """
     found = [
-        (row_violation(row, record.bounds), row.number, "", row.scores.metrics())
+        (row_violation(row, record.bounds), row.number, "", row.scores.metrics(), record.bounds)
         for row in record.complete
         if row.scores is not None
     ]
     if not found:
         found = [
             (
-                violation(record.bounds, rung.scores),
+                violation(_bounds_at(record, rung), rung.scores),
                 row.number,
                 f" after epoch {rung.epoch}",
                 dict(rung.scores),
+                _bounds_at(record, rung),
             )
             for row in stopped_beyond(record)
             for rung in row.rungs[-1:]
         ]
-    _, number, when, metrics = min(found, key=lambda one: one[:2])
+    _, number, when, metrics, bounds = min(found, key=lambda one: one[:2])
     missed = [
         f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}{when}, {_must_be(bound)}"
-        for bound in record.bounds
+        for bound in bounds
         if bound.excess(metrics) > 0
     ]
     return f"trial {number}, whose {' and '.join(missed)}"
 
 
 def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
-    """The trials that violated a constraint at the rung where they were stopped."""
+    """The trials that violated a constraint at the rung where they were stopped, as far as it is
+    known there."""
     return [
         row
         for row in record.rows
         if row.state == "PRUNED"
         and row.rungs
-        and violation(record.bounds, row.rungs[-1].scores) > 0
+        and violation(_bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
     ]
+
+
+def _bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
+    """The constraints on the images of a rung: on fewer than the study's, only those that are not
+    relative to the baseline, whose score on these is not recorded."""
+    return record.study.bounds(None) if rung.images else record.bounds
 
 
 def _must_be(bound: Bound) -> str:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,11 @@ def trials(
     from ablate.lifecycle.open_study import open_study
     from ablate.report.terminal.trials import trials_rows, trials_table
 
-    record = select_trials(open_study(study).record, state=state, where=where, sort=sort)
+    whole = open_study(study).record
+    record = select_trials(whole, state=state, where=where, sort=sort)
     shown = [name.strip() for name in columns.split(",")] if columns is not None else []
-    print_result(trials_rows(record, shown) if as_json else trials_table(record, shown))
+    table = trials_rows if as_json else partial(trials_table, whole_study=whole)
+    print_result(table(record, shown))
 
 
 @click.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -110,6 +111,13 @@ def _scaled(points: np.ndarray, table: np.ndarray) -> np.ndarray:
     return scaled
 
 
+def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bound]:
+    """The constraints by which trials are ordered at a rung: with one side, on a metric that is not
+    compared."""
+    sides = Counter(one.metric for one in bounds)
+    return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
+
+
 class Asha:
     """Decides at each rung whether a trial continues (`goes_on`).
 
@@ -121,8 +129,9 @@ class Asha:
         objectives: of the study; a metric that is an objective has its direction.
         recorded: earlier decisions from the ledger, by row, in order.
         bounds: of the study's constraints.  One on a metric that is compared anyway is not judged
-            at a rung (`README.md` has the figures), nor one on a metric that is not known there.
-        growing: metrics that only grow: a trial that is above their largest value is stopped.
+            at a rung (`README.md` has the figures), nor one with two sides, of which a score before
+            the end says too little, nor one on a metric that is not known there.
+        growing: metrics that only grow: at a rung, a trial above their largest value is stopped.
     """
 
     def __init__(
@@ -135,7 +144,7 @@ class Asha:
     ) -> None:
         self._settings = settings
         compared = settings.compared(objectives)
-        self._bounds = [one for one in bounds if one.metric not in compared]
+        self._bounds = judged_at_rungs(bounds, compared)
         self._final = [one for one in bounds if one.metric in growing and not one.is_least]
         ways = {objective.metric: objective.direction for objective in objectives}
         self._signs: dict[str, float] = {}
@@ -156,6 +165,10 @@ class Asha:
     def has_decided(self) -> bool:
         return bool(self._decided)
 
+    def exceeded(self, rung: Rung) -> list[Bound]:
+        """The largest values of growing metrics that a trial is above."""
+        return [one for one in self._final if one.excess(rung.scores) > 0]
+
     def decide(self, number: int, epoch: int, found: Mapping[str, Any]) -> Rung | None:
         """Compare a trial with the others at its rung; None if the epoch is not a rung.
 
@@ -171,8 +184,8 @@ class Asha:
             rung = Rung(epoch=epoch, stop=False, sequence=self._sequence, **found)
             gains, violations = self._add(rung)
             factor = self._settings.reduction_factor
-            stop = violation(self._final, rung.scores) > 0
-            stop |= not goes_on(gains, len(gains) - 1, factor, violations)
+            is_good = goes_on(gains, len(gains) - 1, factor, violations)
+            stop = bool(self.exceeded(rung)) or not is_good
             self._decided[number, epoch] = replace(rung, stop=stop)
             return self._decided[number, epoch]
 

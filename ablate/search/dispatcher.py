@@ -298,7 +298,8 @@ class Dispatcher:
             return
         self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
-            self._around.epoch(row, report.entry, rung)
+            exceeded = self._asha.exceeded(rung) if self._asha and rung else ()
+            self._around.epoch(row, report.entry, rung, exceeded)
             said = self._metrics.first_look(report.entry) if self._metrics else None
             if said:
                 self._around.note("pruner", said)

@@ -17,7 +17,7 @@ from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord, count
 from ablate.search.callbacks import Callbacks
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
-from ablate.study.scores import COSTS, Bound
+from ablate.study.scores import Bound
 from ablate.study.settings import SearchBudgetSettings
 from ablate.trial.task import checkpoint_folder, weights_file
 
@@ -215,16 +215,25 @@ class RunContext:
         who = "plain finetune" if row.number is None else f"trial {row.number}"
         self.progress.note(f"{who}: {text}")
 
-    def epoch(self, row: Row, entry: Mapping[str, Any], rung: Rung | None) -> None:
-        """Note the end of an epoch, and a pruner's decision, if any."""
+    def epoch(
+        self,
+        row: Row,
+        entry: Mapping[str, Any],
+        rung: Rung | None,
+        exceeded: Sequence[Bound] = (),
+    ) -> None:
+        """Note the end of an epoch, and a pruner's decision, if any.
+
+        Args:
+            exceeded: the largest values of costs that the trial is above at its rung.
+        """
         self.log("epoch", row, epoch=entry["epoch"], seconds=entry.get("seconds"))
         if rung is not None:
             decision = "stop" if rung.stop else "go on"
             self.log("rung", row, epoch=rung.epoch, scores=dict(rung.scores), decision=decision)
-            for bound in self.rung_bounds if rung.stop else ():
-                if bound.metric in COSTS and bound.excess(rung.scores) > 0:
-                    spent = f"{rung.value(bound.metric):.4g}, must be at most {bound.limit:.6g}"
-                    self.row_note(row, f"stopped, {bound.metric} is {spent}")
+            for bound in exceeded:
+                spent = f"{rung.value(bound.metric):.4g}, must be at most {bound.limit:.6g}"
+                self.row_note(row, f"stopped, {bound.metric} is {spent}")
         loss = entry.get("train_loss", float("nan"))
         self.progress.epoch(row.number, entry["epoch"], entry.get("epochs"), loss)
         self.callbacks.epoch(row, entry, self.note)

@@ -114,8 +114,9 @@ def unreachable(bound: Bound) -> str | None:
     is_cost = bound.metric in COSTS
     if bound.is_least and not is_cost and bound.limit > 1:
         return "must be at most 1, because accuracies are fractions"
-    if not bound.is_least and bound.limit < 0:
-        return f"must be at least 0, because {bound.metric} is"
+    if not bound.is_least and (bound.limit < 0 or (is_cost and bound.limit == 0)):
+        least = "above 0" if is_cost else "at least 0"
+        return f"must be {least}, because {bound.metric} is"
     return None
 
 
@@ -155,7 +156,8 @@ def _pruner(study: Study) -> Rules:
     is_searched = study.trainable is None and _BUDGET & searched(study.space)
     if epochs is not None and pruner.min_epochs >= epochs and not is_searched:
         rule = f"must be below finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
-        fix = "Lower it, or raise the budget: after the last epoch there is nothing left to stop."
+        fix = "Lower it, or raise" if epochs > 1 else "Raise"
+        fix += " the budget: after the last epoch there is nothing left to stop."
         yield ("search", "pruner", "min_epochs"), f"{rule}. {fix}"
     for i, metric in enumerate(pruner.metrics):
         if metric in pruner.metrics[:i]:

@@ -155,7 +155,11 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
         was, now = before.get(key, _LATER.get(key)), after.get(key, _LATER.get(key))
-        if was != now:
+        if key == "search.pruner" and was and now:  # whole settings: only what differs
+            for name in was:
+                if was[name] != now[name]:
+                    yield key, f"{key}.{name}: {show(was[name])} -> {show(now[name])}"
+        elif was != now:
             yield key, f"{key}: {show(was)} -> {show(now)}"
 
 

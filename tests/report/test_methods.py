@@ -14,7 +14,7 @@ from example_sources import ablation_source, usual_record
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Attempt, Drive, StudyRecord, TestOpened
+from ablate.ledger.record import Attempt, Drive, Rung, StudyRecord, TestOpened
 from ablate.report.page.methods import methods
 from ablate.report.page.origin import origin_facts
 from ablate.study.sections.data import ValidationSettings
@@ -65,6 +65,24 @@ def test_a_search_is_described_by_its_settings() -> None:
         "asynchronous successive halving"
     ) in said
     assert "scored on 500 validation images); only trials at the full budget" in said
+
+
+def test_how_trials_were_stopped_is_said_as_it_was() -> None:
+    rungs = [Rung(1, {"val_clean_accuracy": 0.8, "train_seconds": 9.0}, True, 1)]
+    rows = [example_row(0, None, state="PRUNED", rungs=rungs)]
+    limits = [
+        {"metric": "train_seconds", "max": 30},
+        {"metric": "val_accuracy.blur", "min": 0.5, "max": 0.6},
+    ]
+    said = text(example_record(rows, constraints=limits, search={"pruner": {"min_epochs": 2}}))
+    assert (
+        "Trials that violated the constraints on training time (s) more than others, or that fell "
+        "behind in clean accuracy and robust accuracy, were stopped early"
+    ) in said
+    assert "reduction factor 3; with earlier settings also at epoch 1)" in said
+    removed = text(example_record(rows))
+    assert "at epoch 1, by a pruner that was removed later." in removed
+    assert "halving" not in text(example_record([]))
 
 
 def test_curves_are_described_where_they_were_scored() -> None:

@@ -345,11 +345,16 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     ]
     record = example_record(rows)
     figure = plot_fronts(fronts_info([record], [()], rungs=True))
-    far = example_row(
-        92, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, 0.1), True, 1)]
-    )
-    with_far = plot_fronts(fronts_info([example_record([*rows, far])], [()], rungs=True))
-    assert len(traces(with_far, "Stopped at a rung (1)")[0].x) == 2
+    accuracies = (0.52, 0.51, 0.50, 0.49, 0.48, 0.1)  # of which the last collapsed
+    earlier = [
+        example_row(
+            92 + at, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, one), 1, 1)]
+        )
+        for at, one in enumerate(accuracies)
+    ]
+    with_far = plot_fronts(fronts_info([example_record([*rows, *earlier])], [()], rungs=True))
+    assert len(traces(with_far, "Stopped at a rung (7)")[0].x) == 7
+    assert 0.1 < with_far.layout.xaxis.range[0] < 0.48
     assert "1 stopped trial outside the axes" in with_far.layout.meta["facts"]
     (rings,) = traces(figure, "Stopped at a rung (1)")
     assert (list(rings.x), list(rings.y), list(rings.customdata)) == ([0.93], [0.66], [90])

@@ -8,6 +8,7 @@ import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
 from printed_tables import RECORD, lines, strict
 
+from ablate.analysis.select import select_trials
 from ablate.errors import ParameterError
 from ablate.ledger.record import Attempt, Drive, RowRecord, Rung
 from ablate.report.terminal.trials import trials_rows, trials_table
@@ -63,6 +64,20 @@ def test_a_narrow_terminal_cuts_no_value(attempts: int, width: int, left_out: st
     assert f"not shown (terminal too narrow): {left_out}; --columns lists them" in text
     assert text.count("complete 90.0 70.0") == 3
     assert "".join(narrow).count("clean+da+fma") == 3
+
+
+def test_the_caption_of_some_rows_is_of_the_whole_study() -> None:
+    rows = [
+        example_row(number, (clean, 0.7), scores=example_scores(clean, 0.7))
+        for number, clean in enumerate((0.95, 0.85))
+    ]
+    whole = example_record(rows, constraints=[{"metric": "val_clean_accuracy", "min": 0.9}])
+    said = "1 of 2 complete trials violates a constraint and does not count"
+    for kept in ("violation=0", "violation>0", "trial=7"):
+        some = select_trials(whole, where=[kept])
+        for columns in ((), ("trial", "violation")):
+            printed = " ".join(lines(trials_table(some, columns, whole_study=whole)))
+            assert said in printed
 
 
 def test_a_pruned_trial_says_where_it_was_stopped() -> None:

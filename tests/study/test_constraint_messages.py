@@ -69,9 +69,14 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "fractions, got 90. No trial would keep it: change it.",
         ),
         (
+            "[{metric: val_clean_accuracy, max: -1}]",
+            "s.yaml:5:49: constraints[0].max: must be at least 0, because val_clean_accuracy is, "
+            "got -1. No trial would keep it: change it.",
+        ),
+        (
             "[{metric: train_seconds, max: -1}]",
-            "s.yaml:5:44: constraints[0].max: must be at least 0, because train_seconds is, got "
-            "-1. No trial would keep it: change it.",
+            "s.yaml:5:44: constraints[0].max: must be above 0, because train_seconds is, got -1. "
+            "No trial would keep it: change it.",
         ),
         (
             "[{metric: val_clean_accuracy, min: 0.9, max: 0.8}]",

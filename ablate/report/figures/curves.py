@@ -28,7 +28,6 @@ from ablate.report.figures.parts.canvas import (
     basis_facts,
     basis_meta,
     finish,
-    objectives_facts,
     trace_type,
 )
 from ablate.report.figures.parts.names import axis_number
@@ -80,11 +79,8 @@ def plot_curves(info: CurvesInfo) -> Figure:
         layout[f"xaxis{number}"] = x
         layout[f"yaxis{number}"] = axis | {"anchor": f"x{number}", "domain": list(domain)}
     epochs = sorted({rung.epoch for curve in info.curves for rung in curve.rungs})
-    look = {
-        "type": "line",
-        "layer": "below",
-        "line": {"color": FAINT_INK, "width": 1, "dash": "dot"},
-    }
+    line = {"color": FAINT_INK, "width": 1, "dash": "dot"}
+    look = {"type": "line", "layer": "below", "line": line}
     layout["shapes"] = [
         look
         | {"xref": f"x{axis_number(place)}", "x0": epoch, "x1": epoch}
@@ -168,7 +164,10 @@ def _facts(info: CurvesInfo, windows: Mapping[str, Window]) -> list[str]:
         said.append(f"full colour: {front_words(info.objectives)}")
     if windows:
         said.append("below: the scores at rungs less the median of the rung")
-        said += objectives_facts(len(windows), len(info.rung_metrics))
+        shown, count = len(windows), len(info.rung_metrics)
+        said += [f"the first {shown} of {count} metrics at rungs"] * (shown < count)
+        fewer = {rung.images for curve in info.curves for rung in curve.rungs} - {0}
+        said += [f"rungs: n = {', '.join(map(str, sorted(fewer)))} images"] * bool(fewer)
         outside = sum(
             not all(
                 window.contains(info.above_median(rung, metric))

@@ -54,7 +54,12 @@ from ablate.report.figures.parts.front_marks import (
     shared_references,
     stopped_trace,
 )
-from ablate.report.figures.parts.window import Window, joint_window, shared_bounds
+from ablate.report.figures.parts.window import (
+    Window,
+    joint_window,
+    not_collapsed,
+    shared_bounds,
+)
 from ablate.report.numbers import plain_text
 from ablate.report.style import DASHES, FAINT_INK, INK, TermsStyle
 
@@ -89,8 +94,13 @@ def plot_fronts(info: FrontsInfo) -> Figure:
     )
     means = [mean.values for of_study in info.confirmed for mean in of_study]
     windows = [
-        joint_window(studies, objective, others=[values[objective] for values in means])
-        for objective in range(count)
+        joint_window(
+            studies,
+            place,
+            not_collapsed(info.objectives[place], [one.values[place] for one in info.stopped]),
+            others=[values[place] for values in means],
+        )
+        for place in range(count)
     ]
     if info.is_history:
         windows[0] = joint_window(studies, 0, [study.trials for study in studies])
@@ -101,7 +111,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         first = (x, y) == (0, 1)
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
-        traces += [stopped_trace(info, x, y, windows, in_legend=first)] * bool(info.stopped)
+        traces += [stopped_trace(info, x, y, in_legend=first)] * bool(info.stopped)
         sides = label_sides(studies, x, y, windows)
         traces += [mark_trace(one, x, y, sides, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)

@@ -127,7 +127,7 @@ SECTIONS = (
     (
         "trade-off",
         "The trade-off",
-        "Robust against clean accuracy, over all trials or runs.",
+        "What was reached in each objective, over all trials or runs.",
         ("pareto", "history", "curve", "hypervolume", "attainment", "edf"),
     ),
     (

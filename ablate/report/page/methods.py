@@ -21,8 +21,9 @@ from ablate.report.numbers import (
     reference_text,
 )
 from ablate.report.page.used_terms import drawn_from, used_terms
+from ablate.search.asha import judged_at_rungs
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
-from ablate.study.settings import BudgetSettings, PrunerSettings, Study
+from ablate.study.settings import BudgetSettings, Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
 
@@ -171,15 +172,30 @@ def _constrained(study: Study) -> str:
     return f", of trials with {' and '.join(sides)}" if sides else ""
 
 
-def _pruned(study: Study, pruner: PrunerSettings, cite: _Citations) -> str:
-    compared = " and ".join(map(metric_words, pruner.compared(study.objectives)))
-    several = len(pruner.compared(study.objectives)) > 1
-    rank = f" by Pareto rank{cite('moasha')}" if several else ""
+def _pruned(record: StudyRecord, cite: _Citations) -> str:
+    """How trials were stopped early; empty if none could be."""
+    study, pruner = record.study, record.study.search.pruner
+    rungs = sorted({rung.epoch for row in record.rows for rung in row.rungs})
+    if pruner is None and not rungs:
+        return ""
+    stopped = f"were stopped early by asynchronous successive halving{cite('asha')}"
+    if pruner is None:
+        epochs = " or ".join(map(str, rungs))
+        return f" Trials {stopped} at epoch {epochs}, by a pruner that was removed later."
+    metrics = pruner.compared(study.objectives)
+    behind = f"fell behind in {' and '.join(map(metric_words, metrics))}"
+    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics))
+    if judged:
+        constraints = " and ".join(map(metric_words, judged))
+        behind = f"violated the constraints on {constraints} more than others, or that {behind},"
+    rank = f" by Pareto rank{cite('moasha')}" if len(metrics) > 1 else ""
     images = f", scored on {pruner.images} validation images" if pruner.images else ""
+    others = " and ".join(str(epoch) for epoch in rungs if not pruner.is_rung(epoch))
+    earlier = f"; with earlier settings also at epoch {others}" if others else ""
     return (
-        f" Trials that fell behind in {compared} were stopped early by asynchronous successive "
-        f"halving{cite('asha')}{rank} (first rung at epoch {pruner.min_epochs}, reduction factor "
-        f"{pruner.reduction_factor}{images}); only trials at the full budget are results."
+        f" Trials that {behind} {stopped}{rank} (first rung at epoch {pruner.min_epochs}, "
+        f"reduction factor {pruner.reduction_factor}{images}{earlier}); only trials at the full "
+        "budget are results."
     )
 
 
@@ -193,7 +209,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
         f"{_wanted(study)}{_run_by(record, cite)}. All trials share the "
         f"training seed {study.finetune.seed}."
     )
-    text += "" if search.pruner is None else _pruned(study, search.pruner, cite)
+    text += _pruned(record, cite)
     if record.reference_point is not None:
         point = reference_text([one.metric for one in study.objectives], record.reference_point)
         text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."

@@ -42,6 +42,7 @@ class TrialsTable:
         values: one list per column, one value per row; None if a row has no value.
         front: numbers of the trials on the front, or of the best for one objective; front_words:
             which of both; exportable: numbers of those with weights.
+        noun: "Trials", or "Runs" of an ablation.
     """
 
     columns: tuple[Mapping[str, Any], ...]
@@ -49,6 +50,7 @@ class TrialsTable:
     front: tuple[int, ...]
     front_words: str
     exportable: tuple[int, ...]
+    noun: str
 
 
 def trials_of(record: StudyRecord) -> TrialsTable:
@@ -73,6 +75,7 @@ def trials_of(record: StudyRecord) -> TrialsTable:
         front=tuple(point.number for point in front),
         front_words=front_words(record.study.objectives),
         exportable=() if own_loop else tuple(row.number for row in record.complete),
+        noun="Trials" if record.design is None else "Runs",
     )
 
 

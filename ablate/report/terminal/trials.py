@@ -44,10 +44,13 @@ Flat = Sequence[Mapping[str, Any]]
 """Rows by the columns of `flat_rows`."""
 
 
-def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> FittedTable:
+def trials_table(
+    record: StudyRecord, columns: Sequence[str] = (), *, whole_study: StudyRecord | None = None
+) -> FittedTable:
     """The record's rows in its order (`select_trials` filters and sorts).
 
     Args:
+        whole_study: that the rows were selected from, of which the caption speaks; None: `record`.
         columns: which to show, as `find_column` takes them; none: number, of an ablation cell and
             pair, state and objectives, then attempts and costs as far as a row has any to tell of,
             then all parameters.  In a narrow terminal costs are left out first, then all but the
@@ -58,15 +61,16 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> FittedTabl
     """
     flat = flat_rows(record)
     there = known_columns(record, flat)
+    marks = result_marks(whole_study or record)
     if columns:
         shown = [find_column(name, there, "columns") for name in columns]
-        return FittedTable((partial(_table, record, flat, shown),))
+        return FittedTable((partial(_table, record, flat, marks, shown),))
     cell = [name for name in ("cell", "pair") if name in there]
     objectives = [objective.metric for objective in record.study.objectives]
     telling = _telling(flat)
     whole = ["number", *cell, "state", *objectives, *telling]
     costs = [name for name in telling if name in _COSTS]
-    make = partial(_with_params, record, flat, whole)
+    make = partial(_with_params, record, flat, marks, whole)
     return FittedTable(
         (
             partial(make, PARAMS_WIDTH),
@@ -76,9 +80,9 @@ def trials_table(record: StudyRecord, columns: Sequence[str] = ()) -> FittedTabl
     )
 
 
-def _table(record: StudyRecord, flat: Flat, shown: Sequence[str]) -> Table:
+def _table(record: StudyRecord, flat: Flat, marks: Sequence[str], shown: Sequence[str]) -> Table:
     """The rows, by these columns."""
-    table = _titled(record, shown)
+    table = _titled(record, marks, shown)
     for name in shown:
         table.add_column(
             Text(_heading(name)), justify="right" if _is_number(flat, name) else "left"
@@ -91,8 +95,10 @@ def _table(record: StudyRecord, flat: Flat, shown: Sequence[str]) -> Table:
 def _with_params(
     record: StudyRecord,
     flat: Flat,
+    marks: Sequence[str],
     whole: Sequence[str],
     params_width: int,
+    *,
     left_out: Sequence[str] = (),
 ) -> Table:
     """The rows, by these columns and parameters; no value is cut.
@@ -102,7 +108,7 @@ def _with_params(
         params_width: of the parameters, at the least.
     """
     shown = [name for name in whole if name not in left_out]
-    table = _titled(record, shown, left_out)
+    table = _titled(record, marks, shown, left_out)
     columns = [[_cell(name, values.get(name)) for values in flat] for name in shown]
     for name, cells in zip(shown, columns, strict=True):
         add_whole_column(table, _heading(name), cells, is_text=not _is_number(flat, name))
@@ -113,12 +119,17 @@ def _with_params(
     return table
 
 
-def _titled(record: StudyRecord, shown: Sequence[str], left_out: Sequence[str] = ()) -> Table:
+def _titled(
+    record: StudyRecord,
+    marks: Sequence[str],
+    shown: Sequence[str],
+    left_out: Sequence[str] = (),
+) -> Table:
     captions = ["accuracies in %, on the validation split"] * any(map(is_accuracy, shown))
     if left_out:
         names = ", ".join(map(column_heading, left_out))
         captions.append(f"not shown (terminal too narrow): {names}; --columns lists them")
-    captions += result_marks(record)
+    captions += marks
     return Table(
         title=escape(f"{record.name}: {len(record.rows)} of {record.trials} trials"),
         caption=escape("; ".join(captions)) or None,

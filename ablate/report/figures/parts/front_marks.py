@@ -304,18 +304,14 @@ def _label(info: ParetoInfo, point: ParetoPoint) -> str:
     return ", ".join(map(str, alike)) if point.number == alike[0] else ""
 
 
-def stopped_trace(
-    info: FrontsInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
-) -> Scatter:
-    """Trials that were stopped, at the scores of their last rung; those inside the axes are
-    counted."""
-    inside = is_inside([one.values for one in info.stopped], dict(enumerate(windows)))
+def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:
+    """Trials that were stopped, at the scores of their last rung."""
     (metric_x, metric_y) = (info.objectives[place].metric for place in (x, y))
     return Scatter(
         x=[one.values[x] for one in info.stopped],
         y=[one.values[y] for one in info.stopped],
         mode="markers",
-        name=f"Stopped at a rung ({int(inside.sum())})",
+        name=f"Stopped at a rung ({len(info.stopped)})",
         legendgroup="stopped",
         legendrank=3,
         showlegend=in_legend,
@@ -371,8 +367,10 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     if len(dominated):
         faint = "not the best so far" if info.is_history else "dominated"
         said.append(f"faint: {faint}" + "; open: violates a constraint" * violates)
-        what = "trial off the front" if violates else "dominated trial"
-        said += outside_facts(dominated.tolist(), dict(enumerate(windows)), what)
+        off = ("trial", "trials") if info.is_history else ("dominated trial", "dominated trials")
+        if violates:
+            off = ("trial off the front", "trials off the front")
+        said += outside_facts(dominated.tolist(), dict(enumerate(windows)), *off)
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
     said += stopped_facts(info, windows)

@@ -105,10 +105,14 @@ def scores_window(objective: Scored, scores: ArrayLike, kept: ArrayLike = ()) ->
     Args:
         scores: of the trials; kept: other values that must be inside.
     """
-    values = np.asarray(scores, dtype=float)
-    inside = values[values == fenced(values, maximize=objective.direction == "maximize")]
-    shown = np.append(inside, np.asarray(kept, dtype=float))
+    shown = np.append(not_collapsed(objective, scores), np.asarray(kept, dtype=float))
     return value_window(objective, shown, shown)
+
+
+def not_collapsed(objective: Scored, scores: ArrayLike) -> NDArray[np.float64]:
+    """The scores without those far worse than the rest."""
+    values = np.asarray(scores, dtype=float)
+    return values[values == fenced(values, maximize=objective.direction == "maximize")]
 
 
 def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Window:
@@ -168,14 +172,15 @@ def outside_facts(
     points: Sequence[Sequence[float]],
     windows: Mapping[int, Window],
     what: str = "dominated trial",
+    several: str = "",
 ) -> list[str]:
-    """A fact on the number of trials outside the axes, if any; `what` they are.
+    """A fact on the number of trials outside the axes, if any; `what` one is, and `several` are.
 
     Args:
         points: their values, one per objective; windows: by the index of the objective.
     """
     outside = int((~is_inside(points, windows)).sum())
-    return [f"{count_text(outside, what)} outside the axes"] if outside else []
+    return [f"{count_text(outside, what, several)} outside the axes"] if outside else []
 
 
 def front_first(on_front: ArrayLike, most: int) -> NDArray[np.int64]:
