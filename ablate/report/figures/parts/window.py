@@ -112,7 +112,8 @@ def scores_window(objective: Scored, scores: ArrayLike, kept: ArrayLike = ()) ->
 def not_collapsed(objective: Scored, scores: ArrayLike) -> NDArray[np.float64]:
     """The scores without those far worse than the rest."""
     values = np.asarray(scores, dtype=float)
-    return values[values == fenced(values, maximize=objective.direction == "maximize")]
+    inside: NDArray[np.float64] = fenced(values, maximize=objective.direction == "maximize")
+    return np.extract(values == inside, values)
 
 
 def value_window(objective: Scored, kept: ArrayLike, values: ArrayLike) -> Window:
