@@ -147,14 +147,15 @@ def nearest_text(record: StudyRecord) -> str:
     if not found:
         found = [
             (
-                violation(_bounds_at(record, rung), rung.scores),
+                violation(bounds, rung.scores),
                 row.number,
                 f" after epoch {rung.epoch}",
                 dict(rung.scores),
-                _bounds_at(record, rung),
+                bounds,
             )
             for row in stopped_beyond(record)
             for rung in row.rungs[-1:]
+            for bounds in [_bounds_at(record, rung)]
         ]
     _, number, when, metrics, bounds = min(found, key=lambda one: one[:2])
     missed = [

@@ -282,7 +282,7 @@ def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
     """Each search by its name.
 
     Args:
-        study: whose table is replayed; one search begins with the points of its file.
+        study: whose table is replayed; one search begins with its file's points, if it has any.
         peers: folder with an environment for each package but Optuna, which is in this one.
     """
     found: dict[str, Own | Peer] = {}
@@ -294,8 +294,10 @@ def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
             name, Path(sys.executable) if package == "optuna" else python, budget_factor=factor
         )
     found |= {name: Own(search) for name, search in SEARCHES.items()}
-    points = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]["enqueue"]
-    return found | {OWN_POINTS: Own({"enqueue": points})}
+    search = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]
+    if "enqueue" in search:
+        found[OWN_POINTS] = Own({"enqueue": search["enqueue"]})
+    return found
 
 
 class Comparison:

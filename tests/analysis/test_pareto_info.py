@@ -92,6 +92,17 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
     assert [point.number for point in free.front] == [2, 1]
 
 
+@pytest.mark.parametrize(("images", "named"), [(0, True), (50, False)])
+def test_a_limit_of_the_baseline_is_not_held_against_fewer_images(
+    images: int, *, named: bool
+) -> None:
+    rung = Rung(1, {"val_clean_accuracy": 0.5, "train_seconds": 5.0}, True, 1, images=images)
+    row = example_row(0, None, state="PRUNED", rungs=[rung])
+    relative = [{"metric": "val_clean_accuracy", "min": "baseline - 0.02"}]
+    info = pareto_info(example_record([row], constraints=relative))
+    assert any("1 of 1 trials violated a constraint" in mark for mark in info.marks) is named
+
+
 def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None:
     rows = [
         example_row(number, (robust,), scores=example_scores(clean, robust))

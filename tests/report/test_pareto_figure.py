@@ -348,7 +348,7 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     accuracies = (0.52, 0.51, 0.50, 0.49, 0.48, 0.1)  # of which the last collapsed
     earlier = [
         example_row(
-            92 + at, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, one), 1, 1)]
+            92 + at, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, one), True, 1)]
         )
         for at, one in enumerate(accuracies)
     ]

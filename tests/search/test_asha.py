@@ -202,14 +202,14 @@ def test_a_constraint_is_judged_at_a_rung_unless_its_metric_is_compared() -> Non
 def test_a_constraint_with_two_sides_is_not_judged_at_a_rung() -> None:
     bounds = [Bound("size", 5.0, True), Bound("size", 8.0, False)]
     asha = Asha(pruner_of(), OBJECTIVES, (), bounds)
-    for number, size in enumerate((4.0, 4.5)):  # on their way from below; the second is nearer
+    for number, size in enumerate((4.5, 4.0)):  # on their way from below; the second is farther
         scores = {"accuracy": 0.9, "speed": 1.0, "size": size}
         rung = asha.decide(number, 1, {"scores": scores})
         assert rung is not None
         assert not rung.stop
 
 
-def test_above_the_limit_of_a_cost_that_only_grows_a_trial_is_stopped_at_once() -> None:
+def test_above_the_limit_of_a_cost_that_only_grows_a_trial_is_stopped_at_its_rung() -> None:
     bounds = [Bound("train_seconds", 60.0, False)]
 
     def first(seconds: float, growing: Sequence[str]) -> bool:
