@@ -290,7 +290,7 @@ class Lab:
             with contextlib.suppress(ablate.AblateError):
                 if what(self.read()):
                     return
-            time.sleep(0.05)
+            time.sleep(0.2)
         try:
             self.read()
         except ablate.AblateError:

@@ -22,6 +22,8 @@ CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
+RUNG = "rung."
+"""Before a metric: its score at the last rung."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
@@ -39,7 +41,8 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
     network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
     constraints violation (`ablate.study.scores.violation`); every metric
-    (an objective's is the row's value, where it is complete); `param.<dotted key>`; failure_kind,
+    (an objective's is the row's value, where it is complete); with a pruner rung_epoch and
+    `rung.<metric>` of the last comparison with other trials; `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
     lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
     hosts, joined by +; started, finished (aware, UTC), duration_seconds.  Missing values are left
@@ -58,20 +61,12 @@ def _flat_row(
     account: TrialAccount,
     bounds: Sequence[Bound],
 ) -> dict[str, Any]:
-    flat: dict[str, Any] = dict(row.scores.metrics()) if row.scores is not None else {}
-    if row.values is not None:
-        flat |= {
-            objective.metric: value for objective, value in zip(objectives, row.values, strict=True)
-        }
+    flat = _flat_scores(row, objectives, bounds)
     flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
     if row.cell is not None:
         flat |= {"cell": row.cell, "pair": row.pair}
         if row.seeds is not None:
             flat["train_seed"] = row.seeds.train
-    if bounds and row.scores is not None:
-        flat[VIOLATION] = row_violation(row, bounds)
-    if row.path is not None:
-        flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
     for key, value in row.params.items():
         flat |= flat_param(PARAM + key, value)
     if row.failure is not None:
@@ -94,6 +89,26 @@ def _flat_row(
             flat[name] = as_utc(moment)
     if row.started is not None and row.finished is not None:
         flat["duration_seconds"] = (as_utc(row.finished) - as_utc(row.started)).total_seconds()
+    return flat
+
+
+def _flat_scores(
+    row: RowRecord, objectives: Sequence[ObjectiveSettings], bounds: Sequence[Bound]
+) -> dict[str, Any]:
+    """What it reached, at its end and at its last rung."""
+    flat: dict[str, Any] = dict(row.scores.metrics()) if row.scores is not None else {}
+    if row.values is not None:
+        flat |= {
+            objective.metric: value for objective, value in zip(objectives, row.values, strict=True)
+        }
+    if bounds and row.scores is not None:
+        flat[VIOLATION] = row_violation(row, bounds)
+    if row.rungs:
+        last = row.rungs[-1]
+        flat["rung_epoch"] = last.epoch
+        flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
+    if row.path is not None:
+        flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
     return flat
 
 
@@ -138,6 +153,8 @@ def column_heading(column: str) -> str:
     """What the table of trials calls a column: trial, robust, loss.fma.weight, worked."""
     if column.startswith(PARAM):
         return column.removeprefix(PARAM)
+    if column.startswith(RUNG):
+        return RUNG + short_metric(column.removeprefix(RUNG))
     heading = _HEADINGS.get(column) or short_metric(column)
     return re.sub("_(seconds|bytes)$", "", heading) if column in TRAILING else heading
 

@@ -22,6 +22,7 @@ _TYPES = {
     "failure_reason": "string",
     "enqueued": "boolean",
     "copy_of": "Int64",
+    "rung_epoch": "Int64",
     "peak_memory_bytes": "Int64",
     "peak_gpu_bytes": "Int64",
     "hosts": "string",
@@ -50,6 +51,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
             seed itself (Int64).
         one per metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN if
             the trial was not scored.
+        rung_epoch: Int64; `rung.<metric>`: float64: the last comparison of a pruner with other
+            trials, after which epoch, and the scores there; not for a study without one.
         `param.<dotted key>`: resolved. Int64, boolean, float64 or text, depending on the values;
             missing if a condition left the parameter out. A subset is its parts joined by +; a mix
             has one float64 column per part, such as `param.augment.mix.noise`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ablate.analysis.accounting import attempt_end
-from ablate.analysis.columns import PARAM, flat_param, flat_rows
+from ablate.analysis.columns import PARAM, RUNG, flat_param, flat_rows
 from ablate.ledger.record import TERMINAL, Head, RowRecord, State, StudyRecord
 
 _NO_FACTS = ("number", "started", "finished", "enqueued")
@@ -136,7 +136,7 @@ def tracked_row(record: StudyRecord, row: RowRecord) -> TrackedRow:
     facts = {
         key: value
         for key, value in flat.items()
-        if not _is_param(key) and key not in _NO_FACTS and key not in scores
+        if not key.startswith((PARAM, RUNG)) and key not in _NO_FACTS and key not in scores
     }
     if row.seeds is not None:
         facts |= {f"{name}_seed": seed for name, seed in row.seeds.to_json().items()}

@@ -8,6 +8,7 @@ import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
 from printed_tables import RECORD, lines, strict
 
+from ablate.analysis.frame import trials_frame
 from ablate.analysis.select import select_trials
 from ablate.errors import ParameterError
 from ablate.ledger.record import Attempt, Drive, RowRecord, Rung
@@ -97,8 +98,18 @@ def test_a_pruned_trial_says_where_it_was_stopped() -> None:
 def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images() -> None:
     scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
     row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=500)])
-    printed = " ".join(lines(trials_table(example_record([row], search={"pruner": {}}))))
+    record = example_record([row, example_row(1, (0.9, 0.7))], search={"pruner": {}})
+    printed = " ".join(lines(trials_table(record)))
     assert "stopped after epoch 3 at clean accuracy 90.0, robust accuracy 61.5 on 500" in printed
+
+    columns = ["trial", "rung_epoch", "rung.robust", "rung.clean"]
+    assert "0 3 61.5 90.0" in lines(trials_table(record, columns))
+    assert "1 - - -" in lines(trials_table(record, columns))
+    assert trials_rows(record)[0]["rung.val_robust_accuracy"] == 0.615
+    assert "rung_epoch" not in trials_rows(record)[1]
+    frame = trials_frame(record)
+    assert frame["rung_epoch"].dtype == "Int64"
+    assert frame["rung.val_clean_accuracy"].tolist()[0] == 0.9
 
 
 def test_columns_are_chosen_by_the_names_of_the_table() -> None:

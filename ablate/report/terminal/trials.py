@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ablate.analysis.caveats import result_marks
 from ablate.analysis.columns import (
+    RUNG,
     VIOLATION,
     column_heading,
     find_column,
@@ -125,7 +126,9 @@ def _titled(
     shown: Sequence[str],
     left_out: Sequence[str] = (),
 ) -> Table:
-    captions = ["accuracies in %, on the validation split"] * any(map(is_accuracy, shown))
+    captions = ["accuracies in %, on the validation split"] * any(
+        is_accuracy(name.removeprefix(RUNG)) for name in shown
+    )
     if left_out:
         names = ", ".join(map(column_heading, left_out))
         captions.append(f"not shown (terminal too narrow): {names}; --columns lists them")
@@ -137,7 +140,7 @@ def _titled(
 
 
 def _heading(name: str) -> str:
-    return column_heading(name) + metric_unit(name)
+    return column_heading(name) + metric_unit(name.removeprefix(RUNG))
 
 
 def _is_number(flat: Flat, name: str) -> bool:
@@ -189,7 +192,8 @@ def _cell(name: str, value: Any) -> str:
         return MISSING
     if name in _TEXTS:
         return _TEXTS[name](value)
-    return metric_text(name, value) if isinstance(value, float) else param_text(value)
+    is_number = isinstance(value, float)
+    return metric_text(name.removeprefix(RUNG), value) if is_number else param_text(value)
 
 
 def _stopped_text(record: StudyRecord, rung: Rung) -> str:
