@@ -57,6 +57,8 @@ FOLDS = 5
 """Of the cross-validation."""
 NEIGHBOURS = 10
 """Recorded points with curves like that of a point, one of which gives its noise."""
+COLLAPSED = 0.1
+"""Difference of two seeds in an accuracy, from which one of them has collapsed."""
 TREES = 300
 BOOSTING: Mapping[str, Any] = {
     "learning_rate": 0.05,
@@ -401,7 +403,11 @@ class Surrogate:
         near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
         noise = random.choice([-1.0, 1.0]) * self._differences[random.choice(near)]
         mean = self._values(self._at(params)[None])[0, :-1].reshape(self._shape)
-        curve = np.clip(mean + noise, 0.0, 1.0)
+        curve = mean + noise
+        if np.abs(noise[-1]).max() * np.sqrt(2.0) > COLLAPSED:
+            # It says how far a training may fall, not how far one may rise.
+            curve = np.minimum(curve, np.maximum(mean, self.table.curves[near].max(axis=(0, 1))))
+        curve = np.clip(curve, 0.0, 1.0)
         curve[..., 0] = np.round(curve[..., 0] * self.table.images) / self.table.images
         return curve
 
