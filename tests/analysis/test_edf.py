@@ -45,4 +45,4 @@ def test_several_studies_are_a_line_each() -> None:
 def test_nothing_yet() -> None:
     info = edf_info([example_record()])
     assert (info.distributions, len(info.frame())) == ((), 0)
-    assert plot_edf(info).layout.annotations[0].text == "no complete trial yet"
+    assert plot_edf(info).layout.annotations[0].text == "no complete trial"

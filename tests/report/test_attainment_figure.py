@@ -99,7 +99,7 @@ def test_nothing_yet() -> None:
     def said(figure: Any) -> list[str]:
         return [note.text for note in figure.layout.annotations]
 
-    assert said(draw(study("a"), study("b"))) == ["no complete trial yet"]
+    assert said(draw(study("a"), study("b"))) == ["no complete trial"]
     assert said(draw(ablation("COMPLETE", "RUNNING"))) == [
         "fewer than two runs of every arm have ended"
     ]

@@ -199,4 +199,4 @@ def test_a_study_without_curves_has_nothing_to_draw() -> None:
     )
     waiting = example_record(finetune={"interpolation": {}})
     _, figure = drawn(StudySource(waiting))
-    assert figure.layout.annotations[0].text == "no complete trial with a curve yet"
+    assert figure.layout.annotations[0].text == "no complete trial with a curve"

@@ -85,7 +85,7 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
 
 def test_nothing_complete_yet() -> None:
     figure = draw(example_record())
-    assert "no complete trial yet" in [note.text for note in figure.layout.annotations]
+    assert "no complete trial" in [note.text for note in figure.layout.annotations]
 
 
 def test_an_ablation_is_refused() -> None:

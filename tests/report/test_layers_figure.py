@@ -102,4 +102,4 @@ def test_above_two_thousand_trials_webgl_draws_them() -> None:
 
 def test_without_a_trial() -> None:
     figure = draw(example_record(space={"loss.fma.layers": {"subset": "taps"}}))
-    assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
+    assert [note.text for note in figure.layout.annotations] == ["no complete trial"]

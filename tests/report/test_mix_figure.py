@@ -99,7 +99,7 @@ def test_nearly_equal_scores_are_nearly_one_colour() -> None:
 def test_a_score_that_is_no_number_and_no_trial_at_all() -> None:
     figure = draw(mix_record(({"n": 1.0, "b": 0.0, "p": 0.0}, math.nan)))
     assert "1 with a value that is not a number" in " · ".join(figure.layout.meta["facts"])
-    assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
+    assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
 
 
 def test_a_part_named_like_markup() -> None:

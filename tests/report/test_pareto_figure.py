@@ -156,7 +156,7 @@ def test_what_the_author_wrote_is_shown_as_it_is() -> None:
 @pytest.mark.parametrize("rows", [[], ROWS[3:]])
 def test_without_a_complete_trial(rows: list) -> None:
     figure = draw(example_record(rows))
-    assert [note.text for note in figure.layout.annotations] == ["no complete trial yet"]
+    assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
     assert [trace.name for trace in figure.data if trace.showlegend] == [
         "Baseline", "Plain finetune",
     ]  # fmt: skip

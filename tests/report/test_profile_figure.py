@@ -115,9 +115,9 @@ def test_more_panels_than_fit_stand_in_lines() -> None:
 def test_references_alone_are_drawn_and_it_is_said() -> None:
     figure = plot_profile(profile_info(record(terms=())))
     assert len(cells(figure)) == 2
-    assert "no complete trial yet" in " · ".join(figure.layout.meta["facts"])
+    assert "no complete trial" in " · ".join(figure.layout.meta["facts"])
     empty = plot_profile(profile_info(record(terms=(), references={}, reference_point=None)))
-    assert texts(empty) == ["no complete trial yet"]
+    assert texts(empty) == ["no complete trial"]
 
 
 def test_without_a_baseline_all_show_accuracies() -> None:

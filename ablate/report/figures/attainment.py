@@ -19,6 +19,7 @@ from ablate.analysis.hypervolume import staircase
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
+    NO_TRIAL,
     basis_meta,
     finish,
     metric_axis,
@@ -213,7 +214,7 @@ def _facts(info: AttainmentInfo, windows: Sequence[Window]) -> list[str]:
 def _nothing(info: AttainmentInfo) -> str:
     if info.over == "arms" and info.sets:
         return "fewer than two runs of every arm have ended"
-    return "no complete trial yet"
+    return NO_TRIAL
 
 
 def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:

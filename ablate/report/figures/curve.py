@@ -71,7 +71,7 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
         least=_LEAST_INSIDE,
-        nothing="" if info.curves else "no complete trial with a curve yet",
+        nothing="" if info.curves else "no complete trial with a curve",
     )
 
 

@@ -16,6 +16,7 @@ from ablate.analysis.edf import EdfInfo, edf_info
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.ablations import stacked
 from ablate.report.figures.parts.canvas import (
+    NO_TRIAL,
     axis_title,
     basis_meta,
     finish,
@@ -116,7 +117,7 @@ def plot_edf(info: EdfInfo) -> Figure:
         meta=basis_meta("Distribution of the scores", *studies),
         inside=inside,
         least=None if len(objectives) > 1 else _LEAST_INSIDE,
-        nothing="" if info.distributions else "no complete trial yet",
+        nothing="" if info.distributions else NO_TRIAL,
     )
 
 

@@ -18,6 +18,7 @@ from ablate.analysis.history import HypervolumeCurve, HypervolumeInfo, hypervolu
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
+    NO_TRIAL,
     axis_title,
     basis_meta,
     finish,
@@ -72,7 +73,7 @@ def plot_hypervolume(info: HypervolumeInfo) -> Figure:
         meta=basis_meta("Hypervolume", *studies),
         inside=_INSIDE_PIXELS,
         least=_LEAST_INSIDE,
-        nothing="" if any(len(study.numbers) for study in studies) else "no complete trial yet",
+        nothing="" if any(len(study.numbers) for study in studies) else NO_TRIAL,
     )
 
 

@@ -33,6 +33,7 @@ from ablate.files.shown import few
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
+    NO_TRIAL,
     WIDE_PIXELS,
     basis_facts,
     basis_meta,
@@ -321,5 +322,5 @@ def nothing_to_show(info: ImportanceInfo) -> str:
     if info.panels:
         return "no parameter differs between the trials"
     if not info.complete:
-        return "no complete trial yet"
+        return NO_TRIAL
     return f"fewer than {LEAST_TRIALS} complete trials of every set of terms"

@@ -21,6 +21,7 @@ from ablate.report.arms import scale
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
+    NO_TRIAL,
     axis_title,
     basis_facts,
     basis_meta,
@@ -107,7 +108,7 @@ def plot_layers(info: LayersInfo) -> Figure:
         left=_LEFT,
         right=20,
         bottom=max(longest, 40) + 30,
-        nothing="" if subsets else "no complete trial yet",
+        nothing="" if subsets else NO_TRIAL,
     )
 
 

@@ -19,7 +19,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.mix import MixInfo, MixPoint, mix_info
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import basis_facts, basis_meta, finish
+from ablate.report.figures.parts.canvas import NO_TRIAL, basis_facts, basis_meta, finish
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import (
     drawn_facts,
@@ -82,7 +82,7 @@ def plot_mix(info: MixInfo) -> Figure:
         least=_LEAST_INSIDE,
         left=_LEFT,
         right=_RIGHT,
-        nothing="" if info.points else "no complete trial yet",
+        nothing="" if info.points else NO_TRIAL,
     )
 
 

@@ -34,6 +34,7 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
+    NO_TRIAL,
     basis_meta,
     finish,
     metric_axis,
@@ -134,7 +135,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         pixels=(side * panel[0], side * panel[1]),
         inside=_INSIDE_PIXELS if side == 1 else None,
         least=_LEAST_INSIDE,
-        nothing="" if any(study.points for study in studies) else "no complete trial yet",
+        nothing="" if any(study.points for study in studies) else NO_TRIAL,
     )
 
 

@@ -22,6 +22,7 @@ from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     LEFT,
+    NO_TRIAL,
     RIGHT,
     WIDE_PIXELS,
     basis_facts,
@@ -130,7 +131,7 @@ def plot_slice(info: ParametersInfo, width: float = WIDE_PIXELS[0]) -> Figure:
         pixels=(width, 0),
         inside=height,
         bottom=under,
-        nothing="" if info.points else "no complete trial yet",
+        nothing="" if info.points else NO_TRIAL,
     )
 
 

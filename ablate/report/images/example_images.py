@@ -20,6 +20,7 @@ from ablate.errors import AblateError
 from ablate.files.cache import cache_folder
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.place import Place
+from ablate.report.figures.parts.canvas import NO_TRIAL
 from ablate.report.images.contact_sheet import (
     SheetInfo,
     SheetRow,
@@ -115,7 +116,7 @@ def training_sheet(origin: Origin) -> tuple[SheetInfo | None, str]:
     record = origin.record
     row = best_trial(record, record.complete)
     if row is None or not isinstance(row.scores, Scores):
-        return None, _NONE_COUNTS if record.complete else "no complete trial yet"
+        return None, _NONE_COUNTS if record.complete else NO_TRIAL
     study = record.study.with_values(dict(row.params))
     if not row.scores.seen_types:
         return None, f"trial {row.number} trained on no distortion"

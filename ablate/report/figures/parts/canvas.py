@@ -49,6 +49,8 @@ _LEAST_NAME = 8
 """Characters of a study's name in a title that is too long for its line."""
 MANY = 2000
 """More points than this are drawn by the graphics card."""
+NO_TRIAL = "no complete trial"
+"""In a figure without one."""
 
 
 def trace_type(points: int) -> Any:

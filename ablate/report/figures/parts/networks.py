@@ -10,7 +10,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import front_words
 from ablate.analysis.profile import ProfileInfo, profile_info
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.report.figures.parts.canvas import basis_facts
+from ablate.report.figures.parts.canvas import NO_TRIAL, basis_facts
 from ablate.report.figures.parts.front_marks import REFERENCES, reference_marker
 from ablate.report.numbers import count_text, plain_text
 from ablate.report.style import INK, terms_style
@@ -56,9 +56,7 @@ def network_facts(info: ProfileInfo, shown: int) -> list[str]:
 
 def no_network(info: ProfileInfo) -> str:
     """Why no trial is shown."""
-    return (
-        f"no trial is {front_words(info.objectives)}" if info.complete else "no complete trial yet"
-    )
+    return f"no trial is {front_words(info.objectives)}" if info.complete else NO_TRIAL
 
 
 def network_name(name: str) -> str:
