@@ -22,8 +22,8 @@ CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
-RUNG = "rung."
-"""Before a metric: its score at the last rung."""
+RUNG_EPOCH, RUNG = "rung_epoch", "rung."
+"""Of the last rung; before a metric: its score there."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
@@ -105,7 +105,7 @@ def _flat_scores(
         flat[VIOLATION] = row_violation(row, bounds)
     if row.rungs:
         last = row.rungs[-1]
-        flat["rung_epoch"] = last.epoch
+        flat[RUNG_EPOCH] = last.epoch
         flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
@@ -140,10 +140,15 @@ def column_order(
 
 
 def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`column_order` of a study's flat rows, then every parameter, and with constraints the
-    violation, that no row has had yet."""
-    there = column_order(rows, record.study.objectives)
-    there += [VIOLATION] * bool(record.bounds and VIOLATION not in there)
+    """`column_order` of a study's flat rows, then what no row has had yet: every parameter, with
+    constraints the violation, with a pruner the scores at the last rung."""
+    objectives, pruner = record.study.objectives, record.study.search.pruner
+    there = column_order(rows, objectives)
+    later = [VIOLATION] if record.bounds else []
+    if pruner is not None:
+        metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
+        later += [RUNG_EPOCH, *(RUNG + metric for metric in metrics)]
+    there += [name for name in dict.fromkeys(later) if name not in there]
     searched = [PARAM + key for key, _ in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}
     return there + [key for key in searched if key not in there and key not in has_parts]

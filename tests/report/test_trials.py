@@ -112,6 +112,17 @@ def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images(
     assert frame["rung.val_clean_accuracy"].tolist()[0] == 0.9
 
 
+def test_columns_of_a_rung_are_known_before_a_trial_reached_one() -> None:
+    columns = ["trial", "rung_epoch", "rung.robust", "rung.clean"]
+    rows = [example_row(0, None, state="RUNNING")]
+    for pruner in ({}, {"metric": "val_robust_accuracy"}):
+        record = example_record(rows, search={"pruner": pruner})
+        assert "0 - - -" in lines(trials_table(record, columns))
+        assert not select_trials(record, where=["rung_epoch<=1"]).rows
+    with pytest.raises(ParameterError, match="got rung_epoch"):
+        trials_table(example_record(rows), columns)
+
+
 def test_columns_are_chosen_by_the_names_of_the_table() -> None:
     printed = lines(trials_table(RECORD, ["trial", "robust", "fma.weight", "failure_kind"]))
     assert "trial robust % loss.fma.weight failure_kind" in printed
