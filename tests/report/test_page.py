@@ -78,6 +78,15 @@ def test_a_page_bears_any_search(case: str) -> None:
     assert page.rstrip().endswith("</html>")
 
 
+def test_the_front_of_a_custom_loop_is_not_said_to_be_of_images(usual: ReportContent) -> None:
+    own = content_of(searches()["own loop"])
+    titles = [
+        [table.title for section in content.sections for table in section.tables]
+        for content in (own, usual)
+    ]
+    assert titles == [["Front of the search"], ["Front of the search, validation images"]]
+
+
 def test_plotly_is_in_it_once_and_every_script_ends_where_it_should(page_text: str) -> None:
     assert len(re.findall(r"\* plotly\.js v\d", page_text)) == 1
     assert "<script>alert" not in page_text

@@ -316,7 +316,7 @@ def _sections(
     first_missing: str,
     galleries: Sequence[Gallery],
 ) -> list[Section]:
-    tables, marks = _tables(info), _marks(source, info)
+    tables, marks = _tables(source, info), _marks(source, info)
     usual, is_single = usual_figure(source), len(source.record.study.objectives) == 1
     is_of_test = source.ablation is not None and source.confirmation is not None
     on_top = () if is_of_test else (usual,)
@@ -391,13 +391,14 @@ def _marks(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[str, .
     return tuple(dict.fromkeys([*info.marks, *confirmed]))
 
 
-def _tables(info: ParetoInfo | AblationInfo) -> tuple[PaperTable, ...]:
+def _tables(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[PaperTable, ...]:
     if isinstance(info, AblationInfo):
         return (
             replace(arms_paper_table(info), title="Arms"),
             replace(effects_paper_table(info), title="Contrasts"),
         )
-    return (replace(front_paper_table(info), title="Front of the search, validation images"),)
+    images = "" if source.record.study.trainable else ", validation images"
+    return (replace(front_paper_table(info), title=f"Front of the search{images}"),)
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
