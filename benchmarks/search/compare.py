@@ -47,7 +47,7 @@ PRUNER = PrunerSettings()
 NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
 STUDIES = HERE.parents[1] / "studies"
-OWN_POINTS = "ablate default, after the study's own points"
+AFTER = "after the study's own points"
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "ablate default": {},
     "ablate tpe": {"sampler": "tpe"},
@@ -282,7 +282,7 @@ def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
     """Each search by its name.
 
     Args:
-        study: whose table is replayed; one search begins with its file's points, if it has any.
+        study: whose table is replayed; two searches begin with its file's points, if it has any.
         peers: folder with an environment for each package but Optuna, which is in this one.
     """
     found: dict[str, Own | Peer] = {}
@@ -296,7 +296,8 @@ def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
     found |= {name: Own(search) for name, search in SEARCHES.items()}
     search = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]
     if "enqueue" in search:
-        found[OWN_POINTS] = Own({"enqueue": search["enqueue"]})
+        for name in ("ablate default", "ablate tpe"):
+            found[f"{name}, {AFTER}"] = Own({**SEARCHES[name], "enqueue": search["enqueue"]})
     return found
 
 
