@@ -71,7 +71,8 @@ class Tuning:
 
     Attributes:
         study: its name; trial: the selected one.
-        metric: metric of the scores; scores: of each trial in order, None if it failed.
+        metric: metric of the scores.
+        scores: of each trial in order, None if it failed or violates a constraint.
     """
 
     study: str

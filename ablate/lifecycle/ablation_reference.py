@@ -20,7 +20,7 @@ from ablate.ablation.searches import (
 )
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import StudyRecord, row_violation
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, locate, place_of_file
 from ablate.search.progress import Progress
@@ -219,5 +219,8 @@ def _tuning(record: StudyRecord, number: int, pick: str) -> Tuning:
     metrics = [objective.metric for objective in record.study.objectives]
     best = best_of(pick.rpartition(" ")[2], metrics)
     at = len(metrics) - 1 if best is None else metrics.index(best)
-    scores = tuple(None if row.values is None else row.values[at] for row in record.rows)
+    scores = tuple(
+        None if row.values is None or row_violation(row, record.bounds) > 0 else row.values[at]
+        for row in record.rows
+    )
     return Tuning(record.name, number, metrics[at], scores)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_records import example_record, example_row
+from example_records import example_record, example_row, example_scores
 from plans import ablation_study, design_of, plan
 
 from ablate.ablation.cell import Cell, Design, Tuning
@@ -130,14 +130,16 @@ class Quiet(Silent):
         self.notes.append(text)
 
 
-def tuned(design: Design, study: Study, rows: list[Any], progress: Progress) -> Design:
+def tuned(
+    design: Design, study: Study, rows: list[Any], progress: Progress, **settings: Any
+) -> Design:
     """The design tuned by searches whose rows are these, whatever was asked."""
     asked: list[tuple[str, str]] = []
 
     def run_search(where: Place, search: Study) -> StudyRecord:
         asked.append((where.name, str(where.folder)))
         assert search.ablation is None
-        return example_record(rows)
+        return example_record(rows, **settings)
 
     place = Place("a", "sqlite:///a.db", Path("/runs/a"))
     made = tune_design(design, study, place, run_search, progress)
@@ -181,6 +183,20 @@ def test_each_cell_is_run_at_what_its_own_search_has_picked(
         name: Tuning("example", number, metric, scores) for name in ("plain", "F/MA 0")
     }
     assert progress.notes[0] == "tuning plain (1 of 2): a~00-plain"
+
+
+def test_scores_of_trials_that_violate_a_constraint_are_not_counted() -> None:
+    ablation = {"arms": {"plain": {"loss.terms": "clean"}, "F/MA 0": {}}, "tune": SEARCHES}
+    design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
+    study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
+    rows = [
+        example_row(number, values, scores=example_scores(*values))
+        for number, values in enumerate([(0.9, 0.6), (0.7, 0.9), (0.8, 0.7)])
+    ]
+    constraints = [{"metric": "val_clean_accuracy", "min": 0.75}]
+    made = tuned(design, study, rows, Quiet(), constraints=constraints)
+    assert made.tuning["plain"].trial == 2
+    assert made.tuning["plain"].scores == (0.6, None, 0.7)
 
 
 def test_a_search_without_a_complete_trial_stops_the_ablation() -> None:

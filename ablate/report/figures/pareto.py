@@ -271,7 +271,7 @@ def _read(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInfo:
 FIGURE = FigureKind(
     name="pareto",
     title="Pareto front",
-    says="Each marker is a complete trial; the area below the steps is dominated by the front.",
+    says="Each marker is a complete trial; those on the front are dominated by no other.",
     read=_read,
     draw=plot_fronts,
     several=True,
