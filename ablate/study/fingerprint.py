@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from ablate.study.document import show
@@ -155,12 +156,17 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
         was, now = before.get(key, _LATER.get(key)), after.get(key, _LATER.get(key))
+        if was == now:
+            continue
+        parts: list[tuple[str, Any, Any]] = [("", was, now)]
         if key == "search.pruner" and was and now:  # whole settings: only what differs
-            for name in was:
-                if was[name] != now[name]:
-                    yield key, f"{key}.{name}: {show(was[name])} -> {show(now[name])}"
-        elif was != now:
-            yield key, f"{key}: {show(was)} -> {show(now)}"
+            parts = [(f".{name}", was[name], now[name]) for name in was]
+        elif key in ("objectives", "constraints"):
+            pairs = enumerate(zip_longest(was or (), now or ()))
+            parts = [(f"[{at}]", *pair) for at, pair in pairs]
+        for part, old_part, new_part in parts:
+            if old_part != new_part:
+                yield key, f"{key}{part}: {show(old_part)} -> {show(new_part)}"
 
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

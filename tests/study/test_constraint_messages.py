@@ -179,7 +179,7 @@ def test_constraints_are_a_section_of_the_fingerprint_only_where_there_are_some(
     assert sections[0] == {key: sections[1][key] for key in sections[0]}
     changed = changed_keys(plain.model_dump(mode="json"), some.model_dump(mode="json"))
     assert len(changed) == 1
-    assert changed[0].startswith("constraints: [] -> [{metric: 'val_clean_accuracy'")
+    assert changed[0].startswith("constraints[0]: nothing -> {metric: 'val_clean_accuracy'")
 
 
 @pytest.mark.parametrize(

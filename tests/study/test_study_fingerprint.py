@@ -206,6 +206,19 @@ def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> Non
     ]
 
 
+def test_of_changed_objectives_only_those_that_differ_are_named(head: str, names: Names) -> None:
+    old, new = (
+        study_of(f"{head}{SPACE}objectives: [{metrics}]\n", names).model_dump(mode="json")
+        for metrics in (
+            "{metric: val_clean_accuracy}, {metric: val_robust_accuracy}",
+            "{metric: val_clean_accuracy}",
+        )
+    )
+    assert changed_keys(old, new) == [
+        "objectives[1]: {metric: 'val_robust_accuracy', direction: 'maximize'} -> nothing"
+    ]
+
+
 def test_orders_are_in_it_only_where_they_are_asked_for(head: str, names: Names) -> None:
     """Ablations that were started before this key existed keep their fingerprint."""
     terms = "loss: {terms: clean+st+fma}\n"
