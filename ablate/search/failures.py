@@ -22,8 +22,8 @@ class Failing:
 
     The first rows of a study show whether its loop works.  If the first row and then as many as run
     in parallel raise the same exception at the same line, the study stops.  A row that ended
-    otherwise (complete, pruned, NaN, out of memory) shows that the loop works; from then on only
-    the allowed fraction counts.
+    otherwise (complete, NaN, out of memory) shows that the loop works; from then on only the
+    allowed fraction counts.  One that was pruned shows nothing: it did not reach the end.
 
     Args:
         rows: of earlier drives; their failures count, so a resume that fails in the same way stops
@@ -75,6 +75,8 @@ class Failing:
         self._ended += 1
         failure = row.failure
         self._failed += row.state == "FAIL"
+        if row.state == "PRUNED":
+            return
         if failure is None or failure.kind != "raised":
             self._works = True
         if self._works:

@@ -94,6 +94,18 @@ def test_what_is_no_broken_loop_goes_on(write: Write, code: str) -> None:
     assert (len(record.rows), record.count("FAIL")) == (12, 4)
 
 
+def test_trials_that_were_pruned_do_not_show_that_the_loop_works_to_its_end(write: Write) -> None:
+    """A metric of a constraint may be reported with the last epoch alone."""
+    file = write("", 12, run={"parallel": 1}, pruner={"reduction_factor": 2}, epochs=2)
+    study = yaml.safe_load(file.read_text()) | {"constraints": [{"metric": "speed", "max": 1}]}
+    file.write_text(yaml.safe_dump(study))
+    (file.parent / "failing.py").write_text(LOOP.format(code="").replace("0.5", "abs(number - 2)"))
+    with pytest.raises(StoppedError, match=r"^2 trials failed with the same error .*, trial \d: "):
+        ablate.launch(file, executor="inline")
+    assert states(file).count("FAIL") == 2
+    assert "PRUNED" in states(file)
+
+
 @pytest.mark.slow
 def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     code = "if number % 2 or number > 4: raise KeyError(number)"
