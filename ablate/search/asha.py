@@ -118,6 +118,16 @@ def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bo
     return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
 
 
+def larger_is_better(
+    settings: PrunerSettings, objectives: Sequence[ObjectiveSettings]
+) -> dict[str, bool]:
+    """The compared metrics, and which way: as in the objectives; of others less is better of costs
+    alone."""
+    ways = {objective.metric: objective.direction == "maximize" for objective in objectives}
+    compared = settings.compared(objectives)
+    return {metric: ways.get(metric, metric not in COSTS) for metric in compared}
+
+
 class Asha:
     """Decides at each rung whether a trial continues (`goes_on`).
 
@@ -143,14 +153,10 @@ class Asha:
         growing: Sequence[str] = (),
     ) -> None:
         self._settings = settings
-        compared = settings.compared(objectives)
-        self._bounds = judged_at_rungs(bounds, compared)
+        ways = larger_is_better(settings, objectives)
+        self._bounds = judged_at_rungs(bounds, list(ways))
         self._final = [one for one in bounds if one.metric in growing and not one.is_least]
-        ways = {objective.metric: objective.direction for objective in objectives}
-        self._signs: dict[str, float] = {}
-        for metric in compared:
-            default = "minimize" if metric in COSTS else "maximize"
-            self._signs[metric] = 1.0 if ways.get(metric, default) == "maximize" else -1.0
+        self._signs = {metric: 1.0 if larger else -1.0 for metric, larger in ways.items()}
         self._lock = threading.Lock()
         self._gains: dict[tuple[int, int], list[tuple[float, ...]]] = {}
         self._violations: dict[tuple[int, int], list[float]] = {}

@@ -65,6 +65,12 @@ def test_a_search_is_described_by_its_settings() -> None:
         "asynchronous successive halving"
     ) in said
     assert "scored on 500 validation images); only trials at the full budget" in said
+    others = ["val_clean_accuracy", "val_accuracy.blur", "train_seconds"]
+    said = text(example_record([], search={"pruner": {"metrics": others}}))
+    assert (
+        "fell behind in clean accuracy and accuracy, blur (larger is better) and training time "
+        "(s) (less is better) were stopped"
+    ) in said
 
 
 def test_how_trials_were_stopped_is_said_as_it_was() -> None:

@@ -21,7 +21,7 @@ from ablate.report.numbers import (
     reference_text,
 )
 from ablate.report.page.used_terms import drawn_from, used_terms
-from ablate.search.asha import judged_at_rungs
+from ablate.search.asha import judged_at_rungs, larger_is_better
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
 from ablate.study.settings import BudgetSettings, Study
 
@@ -182,9 +182,15 @@ def _pruned(record: StudyRecord, cite: _Citations) -> str:
     if pruner is None:
         epochs = " or ".join(map(str, rungs))
         return f" Trials {stopped} at epoch {epochs}, by a pruner that was removed later."
-    metrics = pruner.compared(study.objectives)
-    behind = f"fell behind in {' and '.join(map(metric_words, metrics))}"
-    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics))
+    metrics = larger_is_better(pruner, study.objectives)
+    objectives = {one.metric for one in study.objectives}
+    compared = [
+        metric_words(metric)
+        + ("" if metric in objectives else f" ({'larger' if larger else 'less'} is better)")
+        for metric, larger in metrics.items()
+    ]
+    behind = f"fell behind in {' and '.join(compared)}"
+    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, list(metrics)))
     if judged:
         constraints = " and ".join(map(metric_words, judged))
         behind = f"violated the constraints on {constraints} more than others, or that {behind},"
