@@ -22,8 +22,10 @@ CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
-RUNG_EPOCH, RUNG = "rung_epoch", "rung."
-"""Of the last rung; before a metric: its score there."""
+RUNG_EPOCH = "rung_epoch"
+"""Of the last rung."""
+RUNG = "rung."
+"""Before a metric: its score at the last rung."""
 TRAILING = (
     *("failure_kind", "failure_reason", "enqueued", "copy_of"),
     *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),

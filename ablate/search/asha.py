@@ -121,8 +121,8 @@ def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bo
 def larger_is_better(
     settings: PrunerSettings, objectives: Sequence[ObjectiveSettings]
 ) -> dict[str, bool]:
-    """The compared metrics, and which way: as in the objectives; of others less is better of costs
-    alone."""
+    """Whether larger is better, by compared metric: an objective has its direction; of the other
+    metrics, less is better only of costs."""
     ways = {objective.metric: objective.direction == "maximize" for objective in objectives}
     compared = settings.compared(objectives)
     return {metric: ways.get(metric, metric not in COSTS) for metric in compared}
