@@ -33,9 +33,9 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
 from ablate.space.reach import points_left_out
 from ablate.space.space import Space
-from ablate.study.checks import unreachable
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
+from ablate.study.metrics import unreachable
 from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared

@@ -11,8 +11,8 @@ from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
-from ablate.study.checks import metric_paths
 from ablate.study.document import Path
+from ablate.study.metrics import metric_paths
 from ablate.study.scores import COSTS, Exposure, metric_names
 from ablate.study.settings import Study
 

@@ -8,14 +8,18 @@ from operator import attrgetter
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Document, Path, Rules, show
 from ablate.study.interpolation import CURVE_METRICS
-from ablate.study.scores import COSTS, Bound
+from ablate.study.metrics import (
+    constraint_limits,
+    distinct_objectives,
+    evaluated_severities,
+    reserved_names,
+)
+from ablate.study.scores import COSTS
 from ablate.study.sections.training import UNITS
 from ablate.study.seeds import seed_rules
-from ablate.study.settings import AnswerSettings, ConstraintSettings, Study
-
-Rules = Iterator[tuple[Path, str]]
+from ablate.study.settings import AnswerSettings, Study
 
 _BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
 _SEEDS = {"finetune.seed", "baseline.seed"}
@@ -58,90 +62,6 @@ def rules_of(key: str, study: Study) -> Rules:
     for keys, rule in _RULES:
         if len(keys) == 1 and f"{key}.".startswith(f"{keys[0]}."):
             yield from ((at, text) for at, text in rule(study) if at[: len(path)] == path)
-
-
-def _distinct_objectives(study: Study) -> Rules:
-    seen: set[str] = set()
-    for i, objective in enumerate(study.objectives):
-        if objective.metric in seen:
-            yield ("objectives", i), f"given twice, got {show(objective.metric)}. Remove one."
-        seen.add(objective.metric)
-
-
-def _constraints(study: Study) -> Rules:
-    seen: set[str] = set()
-    for i, constraint in enumerate(study.constraints):
-        path, metric = ("constraints", i), constraint.metric
-        if metric in seen:
-            rule = f"given twice, got {show(metric)}. Write min and max in one of them"
-            yield path, f"{rule}, and remove the other."
-        seen.add(metric)
-        if constraint.reads_baseline and study.trainable is not None:
-            got = f"got {_sides(constraint)} with trainable, which has no baseline"
-            yield path, f"must be a number, {got}. Write it, such as 0.9."
-        elif constraint.reads_baseline and metric in COSTS:
-            got = f"got {_sides(constraint)}: a baseline has no {metric}"
-            yield path, f"must be a number, {got}. Write it, such as max: 300."
-        elif constraint.reads_baseline and (written := _whole_points(constraint)):
-            rule = "must be baseline plus or less a fraction below 1, because accuracies are"
-            yield path, f"{rule} fractions, got {written}. Write baseline - 0.01 for one point."
-        for bound in constraint.bounds(None) if study.trainable is None else ():
-            side = "min" if bound.is_least else "max"
-            limit = unreachable(bound)
-            if limit is not None:
-                got = show(getattr(constraint, side))
-                yield (*path, side), f"{limit}, got {got}. No trial would keep it: change it."
-
-
-def _whole_points(constraint: ConstraintSettings) -> str:
-    """Sides that are 1 or more away from the baseline; empty without."""
-    far = {
-        bound.is_least
-        for bound in constraint.bounds({constraint.metric: 0.0})
-        if abs(bound.limit) >= 1
-    }
-    sides = (constraint.min if True in far else None, constraint.max if False in far else None)
-    return " and ".join(side for side in sides if isinstance(side, str))
-
-
-def _sides(constraint: ConstraintSettings) -> str:
-    sides = (constraint.min, constraint.max)
-    return " and ".join(side for side in sides if isinstance(side, str))
-
-
-def unreachable(bound: Bound) -> str | None:
-    """The rule for a limit that no accuracy or cost of a finetuning can keep; None if some can."""
-    is_cost = bound.metric in COSTS
-    if bound.is_least and not is_cost and bound.limit > 1:
-        return "must be at most 1, because accuracies are fractions"
-    if not bound.is_least and (bound.limit < 0 or (is_cost and bound.limit == 0)):
-        least = "above 0" if is_cost else "at least 0"
-        return f"must be {least}, because {bound.metric} is"
-    return None
-
-
-def metric_paths(study: Study) -> dict[Path, str]:
-    """Every metric that a study names to compare its trials, by its path."""
-    pruner = study.search.pruner
-    paths: dict[Path, str] = {}
-    for section in ("objectives", "constraints"):
-        for i, one in enumerate(getattr(study, section)):
-            paths[section, i, "metric"] = one.metric
-    for i, metric in enumerate(pruner.metrics if pruner is not None else ()):
-        paths["search", "pruner", "metrics", i] = metric
-    if pruner is not None and pruner.metric is not None:
-        paths["search", "pruner", "metric"] = pruner.metric
-    return paths
-
-
-def _evaluated_severities(study: Study) -> Rules:
-    have = study.robustness.severities
-    for path, metric in metric_paths(study).items() if study.trainable is None else ():
-        severity = metric.rpartition(".")[2]
-        if severity.isdigit() and int(severity) not in have:
-            rule = f"its severity must be in robustness.severities {show(list(have))}"
-            fix = f"Add {severity} there or choose another metric."
-            yield path, f"{rule}, got {show(metric)}. {fix}"
 
 
 def _pruner(study: Study) -> Rules:
@@ -355,12 +275,13 @@ def _names_in(value: Any) -> Iterator[str]:
 
 
 _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
-    (("objectives",), _distinct_objectives),
-    (("constraints",), _constraints),
+    (("objectives",), distinct_objectives),
+    (("constraints",), constraint_limits),
     (
         ("objectives", "constraints", "robustness.severities", "search.pruner"),
-        _evaluated_severities,
+        evaluated_severities,
     ),
+    (("objectives", "constraints", "search.pruner"), reserved_names),
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
     (("space", "ablation", "trainable"), _tuned),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import Problem, storable_text
 
 Path = tuple[str | int, ...]
+Rules = Iterator[tuple[Path, str]]
+"""What is wrong: the path of a key, and `rule, got X. Fix.`"""
 
 
 @dataclass(frozen=True)

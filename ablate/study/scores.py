@@ -27,6 +27,18 @@ EXPOSURES: Mapping[ExposedTypes, tuple[Exposure, ...]] = {
 COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 """The cost of a finetuning: metrics that are not accuracies; less is better."""
 
+RESERVED = frozenset(
+    (
+        *("number", "trial", "state", "attempt", "attempts", "cell", "pair", "train_seed"),
+        *("alpha", "barrier", "violation", "rung_epoch", "enqueued", "copy_of", "ended_trials"),
+        *("failure_kind", "failure_reason", "worked_seconds", "lost_seconds", "gpu_hours"),
+        *("peak_memory_bytes", "peak_gpu_bytes", "hosts"),
+        *("started", "finished", "duration_seconds"),
+    )
+)
+RESERVED_PREFIXES = ("param.", "rung.")
+"""Columns of the trials (`ablate.analysis.columns`), and how others begin: no names of metrics."""
+
 
 @dataclass(frozen=True)
 class Scores(JsonData):

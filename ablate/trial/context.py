@@ -25,6 +25,7 @@ from typing import IO, Any
 from ablate.errors import NotFiniteError, ParameterError
 from ablate.ledger.record import Row
 from ablate.study.document import show
+from ablate.study.metrics import reserved_name
 
 
 class TrialStopped(BaseException):
@@ -156,11 +157,13 @@ class TrialContext:
 
         Args:
             epoch: epochs done: `start_epoch + 1`, then one more each time, at most `epochs`.
-            scores: numbers by name.  The last report needs the metrics of all objectives and
-                constraints; earlier ones may leave out unknown ones.
+            scores: numbers by name, which is no column of the trials, such as `state`.  The last
+                report needs the metrics of all objectives and constraints; earlier ones may leave
+                out unknown ones.
 
         Raises:
-            ParameterError: if the epoch is not the next one, or a score is not a number.
+            ParameterError: if the epoch is not the next one, or a score is not a number, or has
+                the name of a column.
             NotFiniteError: if the metric of an objective or constraint is NaN or infinite.
         """
         self._turns.check()
@@ -264,6 +267,9 @@ class TrialContext:
             if not isinstance(name, str):
                 rule = f"names of scores must be text, got {_shown(name)}"
                 raise ParameterError(f"{self._where}: {rule}. Put it in quotes.")
+            problem = reserved_name(name)
+            if problem is not None:
+                raise ParameterError(f"{self._where}: a score {problem}")
             checked[name] = self._checked_score(name, value)
         for name in self._judged:
             if not math.isfinite(checked.get(name, 0.0)):

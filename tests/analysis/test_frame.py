@@ -9,10 +9,22 @@ import pandas as pd
 import pytest
 from example_records import TWO, example_record, example_row, example_scores
 
-from ablate.analysis.columns import as_utc
+from ablate.analysis.columns import (
+    CELL,
+    CURVE,
+    LEADING,
+    PARAM,
+    RUNG,
+    RUNG_EPOCH,
+    TRAILING,
+    VIOLATION,
+    as_utc,
+    column_heading,
+)
 from ablate.analysis.frame import trials_frame
+from ablate.analysis.objectives import ENDED
 from ablate.ledger.record import Failure
-from ablate.study.scores import ReportedScores
+from ablate.study.scores import RESERVED, RESERVED_PREFIXES, ReportedScores
 
 FIXED = [
     "number", "state", "attempt", *TWO,
@@ -108,7 +120,7 @@ def test_the_objective_is_the_rows_value() -> None:
     assert frame["train_seconds"].tolist() == [12.0]
 
 
-def test_a_loop_of_the_users_own_may_name_its_metrics_as_it_likes() -> None:
+def test_a_metric_of_an_earlier_version_may_be_named_like_a_column() -> None:
     scores = ReportedScores({"loss": 0.25, "state": 3.0, "latency": 12.0})
     objectives = [("loss", "minimize"), ("latency", "minimize")]
     record = example_record(
@@ -119,10 +131,16 @@ def test_a_loop_of_the_users_own_may_name_its_metrics_as_it_likes() -> None:
     frame = trials_frame(record)
     assert frame["loss"].tolist() == [0.25]
     assert frame["param.lr"].tolist() == [0.1]
-    # A name that the row itself needs stays the row's.
+    # The column stays the row's.
     assert frame["state"].tolist() == ["COMPLETE"]
 
 
 def test_a_naive_moment_is_local() -> None:
     naive = datetime(2026, 3, 1, 12)
     assert as_utc(naive).timestamp() == naive.timestamp()
+
+
+def test_no_metric_may_be_named_like_a_column() -> None:
+    columns = {*LEADING, *CELL, *CURVE, VIOLATION, RUNG_EPOCH, *TRAILING, ENDED}
+    assert {*columns, *map(column_heading, LEADING)} == RESERVED
+    assert RESERVED_PREFIXES == (PARAM, RUNG)

@@ -101,6 +101,35 @@ def test_what_would_mean_nothing_is_refused(added: str, message: str) -> None:
     assert str(error.value).startswith(f"s.yaml:{message}")
 
 
+@pytest.mark.parametrize("metric", ["number", "state", "violation", "param.lr", "rung.error"])
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("objectives: [{metric: error}, {metric: METRIC}]\n", "4:40: objectives[1].metric"),
+        (OBJECTIVES + "constraints: [{metric: METRIC, min: 1}]\n", "5:24: constraints[0].metric"),
+        (
+            OBJECTIVES + "search: {pruner: {metrics: [METRIC]}}\n",
+            "5:29: search.pruner.metrics[0]",
+        ),
+    ],
+)
+def test_a_metric_named_like_a_column_is_refused(metric: str, written: str, at: str) -> None:
+    with pytest.raises(StudyFileError) as error:
+        read(HEAD + written.replace("METRIC", metric))
+    assert str(error.value) == (
+        f"s.yaml:{at}: must not be the name of a column of the trials, got '{metric}'. Rename the "
+        f"metric, such as loop_{metric.replace('.', '_')}."
+    )
+
+
+def test_a_metric_needs_a_name() -> None:
+    with pytest.raises(StudyFileError) as error:
+        read(HEAD + "objectives: [{metric: ' '}, {metric: size}]\n")
+    assert str(error.value) == (
+        "s.yaml:4:23: objectives[0].metric: must have a name, got ' '. Write one, such as accuracy."
+    )
+
+
 def test_objectives_are_required() -> None:
     with pytest.raises(StudyFileError) as error:
         read(HEAD)

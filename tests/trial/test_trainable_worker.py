@@ -306,6 +306,9 @@ BAD = {
     "report(1, {'a': [1, 2], 'b': 1})": "got a: [1, 2]",
     "report(1, {'a': None, 'b': 1})": "got a: nothing",
     "report(1, {3: 1})": "names of scores must be text, got 3. Put it in quotes.",
+    "report(1, {'a': 1, 'state': 1})": "a score must not be the name of a column of the trials, "
+    "got 'state'. Rename the metric, such as loop_state.",
+    "report(1, {'a': 1, '': 1})": "a score must have a name, got ''.",
     "report(1, [1])": "scores must be numbers by name, got [1]. Write report(epoch, "
     "{'accuracy': 0.9}).",
     "report(1, {'a': 1, 'b': 1}); t.report(2, {'a': 1, 'b': 1}); t.report(3, {'a': 1, 'b': 1}); "
