@@ -76,7 +76,8 @@ class Basis(StudyFacts):
 
     Attributes:
         split: of the first objective that has one.
-        trials: N, the number of rows of the finished study; complete: of them.
+        trials: N, the number of rows of the finished study, or those that a budget allowed;
+            complete: of them.
         seed: of the finetuning, one for all trials of a search; None for an ablation, whose runs
             have different seeds, and for a study of another tool.
     """
@@ -99,7 +100,7 @@ def study_basis(record: StudyRecord) -> Basis:
     return Basis(
         **vars(study_facts(record, first, split, result_marks(record))),
         objectives=study.objectives,
-        trials=record.trials,
+        trials=record.rows_at_end,
         complete=len(complete),
         seed=None if record.foreign or record.design is not None else study.finetune.seed,
     )

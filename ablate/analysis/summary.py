@@ -91,6 +91,7 @@ class StatusInfo:
         test_opened: all uses of the test images.
         preparing: the current preparation step before the first trial; None when the preparation is
             complete.
+        spent: the limit of `search.budget` that ended the search; None if none did.
     """
 
     study: str
@@ -118,6 +119,7 @@ class StatusInfo:
     test_opened: tuple[TestOpened, ...] = ()
     preparing: PreparationStep | None = None
     continuation: str = ""
+    spent: str | None = None
 
     @property
     def terminal(self) -> int:
@@ -138,7 +140,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
     objectives = record.study.objectives
     counts = Counter(row.state for row in record.rows)
     ended = sum(counts[state] for state in TERMINAL)
-    left = max(0, record.trials - ended)
+    left = max(0, record.rows_at_end - ended)
     account = study_account(record, now)
     busy = account.busy_seconds
     rate = 60 * ended / busy if ended and busy > 0 else None
@@ -174,15 +176,20 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         test_opened=record.test_opened,
         preparing=record.preparing,
         continuation=continuation(record),
+        spent=record.spent,
     )
 
 
 def continuation(record: StudyRecord) -> str:
-    """How to continue an unfinished study that has no driver, in words; empty for another one."""
-    if record.is_over or record.driver is not None:
+    """How to continue an unfinished study that has no driver, or whose budget ended it, in words;
+    empty for another one."""
+    is_whole = record.is_over and record.spent is None
+    if is_whole or record.driver is not None:
         return ""
     if record.method != METHOD:
         return f"method {record.method} cannot be continued; use ablate 0.1"
+    if record.is_over:
+        return "to continue, raise search.budget in the study file, then ablate resume FILE"
     return "continue with ablate resume"
 
 

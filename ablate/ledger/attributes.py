@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from ablate.errors import FingerprintError, UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
-from ablate.ledger.record import Drive, Head
+from ablate.ledger.head import Head
+from ablate.ledger.record import Drive
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.fingerprint import METHOD
@@ -145,7 +146,9 @@ class StudyAttributes:
     @property
     def spent(self) -> str | None:
         """The budget that ended the search; None if none did, or it has been raised."""
-        kept = self._get(SPENT)
+        return self._spent_in(self._get(SPENT))
+
+    def _spent_in(self, kept: Mapping[str, Any] | None) -> str | None:
         budget = self.head.study.search.budget.model_dump()
         return str(kept["reason"]) if kept and kept["budget"] == budget else None
 

@@ -29,12 +29,14 @@ from ablate.ledger.attributes import (
     OPENED,
     PREPARING,
     REFERENCES,
+    SPENT,
     TEST,
     TRIALS,
     StudyAttributes,
 )
+from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.lease import Lease, delete_free_lease, remove_lease
-from ablate.ledger.record import FORMAT, Drive, Head, Planned, StudyRecord, TestOpened
+from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
 from ablate.ledger.row import CELL, STATES, Preview, Twins, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
@@ -335,6 +337,7 @@ class Ledger(StudyAttributes):
             if self.head.is_prepared
             else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
             method=self.head.method,
+            spent=self._spent_in(attributes.get(SPENT)),
         )
 
 

@@ -18,8 +18,8 @@ from ablate.errors import StudyNotFoundError
 from ablate.errors.masking import masked_data
 from ablate.ledger import tables
 from ablate.ledger.attributes import ARCHIVED, DRIVES, HEAD, PLAIN
+from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import FORMAT, Head
 from ablate.ledger.row import CURVE, STATES
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.tables import OUTCOMES, Stored

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
@@ -305,6 +305,7 @@ class StudyRecord(Displayed):
         preparing: what is, or was when its driver ended, prepared; None once that is done.
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
         method: as in `Head`; one of another method is not continued. dimensions: of its space.
+        spent: the limit of `search.budget` that ended the search; None if none did.
     """
 
     name: str
@@ -330,6 +331,7 @@ class StudyRecord(Displayed):
     foreign: bool = False
     method: int = METHOD
     dimensions: int = 0
+    spent: str | None = None
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)
@@ -352,69 +354,18 @@ class StudyRecord(Displayed):
 
     @property
     def is_over(self) -> bool:
-        """Whether all N rows have ended."""
+        """Whether no row is left to be run: all N have ended, or all that a budget allowed."""
+        if self.spent is not None:
+            return not self.count("RUNNING")
         return self.ended >= self.trials
+
+    @property
+    def rows_at_end(self) -> int:
+        """N; of a search that a budget ended, the rows that have ended."""
+        return self.ended if self.is_over else self.trials
 
     def loss_terms(self, row: RowRecord) -> str:
         """The loss terms of a row, as written; empty for a custom training loop, and a soup."""
         if self.study.trainable is not None or row.members:
             return ""
         return str(row.params.get("loss.terms", self.study.loss.terms))
-
-
-# -- The head of a study in the ledger: what it was started with -----------------------------
-
-
-FORMAT = 2
-"""Version of the ledger's attributes; other versions are refused."""
-
-
-@dataclass(frozen=True)
-class Head(JsonData):
-    """What a study was started with: written at its start, and completed when data and baseline are
-    ready.
-
-    Attributes:
-        identity: random and unique; the folder of its training states has this name.
-        study: the study, with its space inline and `--set` applied.
-        text: text of the study file, as stored (`ablate.lifecycle.study_file.kept_text`).
-        space: the resolved space (`Space.to_json`).
-        base: absolute folder for relative paths of the study.
-        fingerprint: digest by section of everything that scores depend on.
-        baseline_sha256: of the baseline's weights; empty without a baseline.
-        environment: what else affects bits (device, precision, threads, torch), and
-            `baseline_threads`, the number of threads for training the baseline.
-        reference_point: of the hypervolume; None if there is none.
-        design: of an ablation, as plain data; none: a search.
-        test: what a confirmation scores on the test images (`Confirmation`); None: they are not
-            used.
-        parent: name of the study whose arm this one tunes, or which it confirms.
-        method: what its settings mean (`ablate.study.fingerprint.METHOD`); 1 where none is stored.
-    """
-
-    identity: str
-    study: Study
-    text: str
-    space: Mapping[str, Any]
-    base: str
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
-    baseline_sha256: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    reference_point: tuple[float, ...] | None = None
-    design: Mapping[str, Any] | None = None
-    test: Mapping[str, Any] | None = None
-    parent: str | None = None
-    method: int = METHOD
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether data and baseline are ready; a study has rows only after that."""
-        return bool(self.fingerprint)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, **super().to_json()}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        kept = {key: value for key, value in data.items() if key != "format"}
-        return super().from_json({"method": 1, **kept})

@@ -16,8 +16,9 @@ from ablate.ablation.cell import Design
 from ablate.ablation.design import more_seeds, planned_rows, train_seeds
 from ablate.ablation.searches import check_reference
 from ablate.errors import FingerprintError, InfrastructureError, ParameterError
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.drive import (
     RunOptions,

@@ -102,6 +102,9 @@ def _tracked(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     command = f"`ablate track {shown_folder(place.folder)}`"
     for done in track_rows(ledger, place, settings) if settings else ():
         run.progress.note(done.text(command))
+    if ledger.spent is not None:
+        fix = "raise it in the study file, then `ablate resume FILE`"
+        run.progress.note(f"{ledger.spent}: no further trial is started; {fix}")
     return ledger.read()
 
 

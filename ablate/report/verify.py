@@ -21,7 +21,8 @@ from typing import Any
 
 import ablate
 from ablate.errors import ParameterError, UsageError, cut, error_text
-from ablate.ledger.record import Head, StudyRecord
+from ablate.ledger.head import Head
+from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import (
     MANIFEST,
     UNREADABLE,

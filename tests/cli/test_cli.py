@@ -326,6 +326,38 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_search_that_its_budget_ended_is_not_unfinished(write_own: Write, ablate: Run) -> None:
+    loop = "import time\ndef train(context):\n    time.sleep(0.3)\n"
+    loop += '    context.report(1, {"a": context.params["x"], "b": 1.0})\n'
+    search = {"trials": 50, "sampler": "random", "budget": {"seconds": 0.5}}
+    file = write_own("short", loop, search=search)
+    first = ablate("launch", file, "--executor", "inline")
+    assert first.returncode == 0
+    (status,) = json.loads(ablate("status", file, "--json").stdout)
+    ended = status["counts"]["COMPLETE"]
+    assert 0 < ended < 10
+    assert (status["spent"], status["seconds_left"]) == ("search.budget.seconds: 0.5 spent", 0.0)
+    assert f"({ended} in all)" in " ".join(first.stdout.split())
+    printed = " ".join(ablate("status", file).stdout.split())
+    assert f"short: {ended} of 50 trials ended; search.budget.seconds: 0.5 spent" in printed
+    assert "none; to continue, raise search.budget in the study file, then ablate resume" in printed
+    assert "left" not in printed
+    again = ablate("resume", file, "--executor", "inline")
+    assert again.returncode == 0
+    assert (
+        "search.budget.seconds: 0.5 spent: no further trial is started; raise it in the study "
+        "file, then `ablate resume FILE`"
+    ) in " ".join(again.stdout.split())
+    ablate("report", file, "-o", "short.html")
+    page = Path("short.html").read_text()
+    assert f"finished with {ended} of 50 rows (search.budget.seconds: 0.5 spent)" in page
+    assert f"in {ended} of 50 trials (search.budget.seconds: 0.5 spent)" in page
+    file.write_text(file.read_text().replace("seconds: 0.5", "seconds: 600"))
+    raised = ablate("resume", file, "--trials", ended + 1, "--executor", "inline")
+    assert raised.returncode == 0, raised.stderr
+    assert json.loads(ablate("status", file, "--json").stdout)[0]["spent"] is None
+
+
 def test_a_search_of_which_all_trials_were_stopped_says_so(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

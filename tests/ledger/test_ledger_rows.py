@@ -12,8 +12,9 @@ import pytest
 from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Head
+from ablate.ledger.record import Failure
 from ablate.ledger.row import CURVE
 from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space

@@ -9,8 +9,8 @@ import pytest
 
 from ablate.errors import ParameterError, StudyFileError, StudyNotFoundError
 from ablate.ledger.driving import Driving
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head
 from ablate.ledger.url import sqlite_url
 from ablate.lifecycle.ablation_reference import FoundReference, design_of, find_reference
 from ablate.lifecycle.known_names import names_for

@@ -13,8 +13,9 @@ import pytest
 from ablate.errors import InfrastructureError, LeaseError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Head, Row, RowRecord
+from ablate.ledger.record import Failure, Row, RowRecord
 from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
 from ablate.search.dispatcher import FINISHED, Dispatcher

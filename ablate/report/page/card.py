@@ -174,7 +174,7 @@ def nothing_counts(record: StudyRecord) -> tuple[str, ...]:
     """That no trial is complete, or none keeps the constraints, and which one is nearest."""
     said = "No complete trial keeps all constraints."
     if not record.complete:
-        said = f"None of {record.trials} trials is complete{'' if record.is_over else ' yet'}."
+        said = f"None of {record.rows_at_end} trials is complete{'' if record.is_over else ' yet'}."
         if not stopped_beyond(record):
             return (said,)
     return said, f"The nearest is {nearest_text(record)}."

@@ -277,8 +277,10 @@ def report_content(
         how = continuation(record)
         alone = f"; not running ({how})" if how else ""
         state = f"{record.ended} of {record.trials} rows have ended{alone}"
-    elif source.confirming is not None:
-        state = f"finished; confirmed: {source.confirming.ended} of {source.confirming.trials} runs"
+    elif record.spent is not None:
+        state = f"finished with {record.ended} of {record.trials} rows ({record.spent})"
+    if record.is_over and source.confirming is not None:
+        state += f"; confirmed: {source.confirming.ended} of {source.confirming.trials} runs"
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     marks = _marks(source, info)
     usual = usual_figure(source)

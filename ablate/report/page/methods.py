@@ -224,7 +224,8 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
 
 def _samplers(record: StudyRecord, cite: _Citations) -> str:
     sampler, named = record.study.search.sampler, []
-    used = [sampler_of(sampler, number, record.dimensions) for number in (0, record.trials - 1)]
+    ends = (0, record.rows_at_end - 1)
+    used = [sampler_of(sampler, number, record.dimensions) for number in ends]
     for name in dict.fromkeys(used):
         words, *keys = cite.texts["samplers"].get(name, (name,))
         named.append(f"{words}{''.join(map(cite, keys))}")
@@ -232,6 +233,8 @@ def _samplers(record: StudyRecord, cite: _Citations) -> str:
 
 
 def _so_far(record: StudyRecord) -> str:
+    if record.is_over and record.spent is not None:
+        return f"{record.ended} of {record.trials} trials ({record.spent})"
     return f"{record.trials} trials{'' if record.is_over else f' ({record.ended} ended so far)'}"
 
 

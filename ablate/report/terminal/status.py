@@ -36,7 +36,9 @@ _SHOWN_FAILURES = 4
 
 def status_table(info: StatusInfo) -> Table:
     """The state of the study, one line per fact."""
-    table = Table(title=escape(f"{info.study}: {info.terminal} of {info.trials} trials ended"))
+    ended = f"{info.terminal} of {info.trials} trials ended"
+    by = f"; {info.spent}" if info.spent is not None else ""
+    table = Table(title=escape(f"{info.study}: {ended}{by}"))
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
     table.show_header = False
@@ -123,6 +125,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "checkpoint_bytes": info.checkpoint_bytes,
         "weight_bytes": info.weight_bytes,
         "budget": {"gpu_hours": spending.gpu_hours_limit, "seconds": spending.seconds_limit},
+        "spent": info.spent,
         "failures": [vars(group) for group in info.failures],
         "commit": info.commit,
         "dirty": info.dirty,
