@@ -152,7 +152,7 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
     from ablate.lifecycle.place import place_of_file
     from ablate.robustness.suites import find_suite, types_without_effect
     from ablate.space.parse import parse_space
-    from ablate.space.reach import points_left_out
+    from ablate.study.checks import study_notes
 
     place = place_of_file(file, overrides, must_search=True)
     study, file = place.study, place.file or file
@@ -170,8 +170,8 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
             + ", constraints " * bool(study.constraints)
             + ", ".join(constraint.metric for constraint in study.constraints)
         )
-    if (left_out := points_left_out(study)) is not None:
-        click.echo(f"{file}: note: {left_out}")
+    for note in study_notes(study):
+        click.echo(f"{file}: note: {note}")
     if study.dataset.path is not None:
         folder = (file.parent / study.dataset.path).resolve()
         if not folder.is_dir():

@@ -32,8 +32,8 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, check_something_searched, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
-from ablate.space.reach import points_left_out
 from ablate.space.space import Space
+from ablate.study.checks import study_notes
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
 from ablate.study.metrics import unreachable
@@ -96,8 +96,8 @@ def begin_study(
         test=test,
         parent=parent,
     )
-    if (left_out := points_left_out(study)) is not None:
-        run.progress.note(left_out)
+    for note in study_notes(study):
+        run.progress.note(note)
     trials = study.search.trials if design is None else len(planned)
     # Rows of arms are planned after the arms are tuned.
     ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)

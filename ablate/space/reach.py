@@ -135,15 +135,6 @@ def nothing_searched(study: Study, space: Space) -> str | None:
     return f"{rule}, got {got}. {fix} search: {{trials: 1}}."
 
 
-def points_left_out(study: Study) -> str | None:
-    """What to say of a search that has more points to run first than trials; else None."""
-    points, trials = len(study.search.enqueue), study.search.trials
-    if study.ablation is not None or points <= trials:
-        return None
-    rest = f"the last {points - trials} will not be run"
-    return f"search.enqueue has {points} points and search.trials is {trials}: {rest}"
-
-
 def check_reach(document: Document, path: Path, space: Space, doubts: Doubts) -> set[str]:
     """Report conditions of a search that no sample can satisfy.
 

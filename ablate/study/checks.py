@@ -64,6 +64,23 @@ def rules_of(key: str, study: Study) -> Rules:
             yield from ((at, text) for at, text in rule(study) if at[: len(path)] == path)
 
 
+def study_notes(study: Study) -> Iterator[str]:
+    """What to say of a study that is not wrong, but may not be meant so."""
+    points, trials = len(study.search.enqueue), study.search.trials
+    if study.ablation is None and points > trials:
+        rest = f"the last {points - trials} will not be run"
+        yield f"search.enqueue has {points} points and search.trials is {trials}: {rest}"
+    pruner, known = study.search.pruner, {*COSTS, *(one.metric for one in study.objectives)}
+    compared = () if pruner is None else pruner.compared(study.objectives)
+    others = [metric for metric in compared if metric not in known]
+    if study.trainable is not None and others:
+        which = "which are no objectives" if len(others) > 1 else "which is no objective"
+        yield (
+            f"search.pruner compares {' and '.join(others)}, {which}: larger is taken for better. "
+            "Report the negative of a loss, or make it an objective with direction: minimize"
+        )
+
+
 def _pruner(study: Study) -> Rules:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
@@ -98,6 +115,14 @@ def _tuned(study: Study) -> Rules:
         for key in sorted((_BUDGET | _SEEDS) & searched(study.space)):
             why = "arms are compared at equal compute" if key in _BUDGET else "seeds are paired"
             yield ("space", key), f"{why}, got {key} in the space of ablation.tune. Remove it."
+
+
+def _loop_keys(study: Study) -> Rules:
+    read = _BUDGET | {"finetune.seed"}
+    for key in sorted(read & searched(study.space)) if study.trainable is not None else ():
+        rule = f"is set by the study with trainable, got {key} in the space"
+        name = key.rpartition(".")[2]
+        yield ("space", key), f"{rule}. Name it otherwise, such as loop.{name}."
 
 
 def _reference_point(study: Study) -> Rules:
@@ -285,6 +310,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
     (("space", "ablation", "trainable"), _tuned),
+    (("space", "trainable"), _loop_keys),
     (("finetune.seed", "baseline.seed", "ablation"), seed_rules),
     (("objectives", "search.reference_point"), _reference_point),
     *(((key,), partial(_distinct, key)) for key in _DISTINCT),

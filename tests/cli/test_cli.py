@@ -83,6 +83,15 @@ def test_points_beyond_the_trials_are_named(write_own: Write, ablate: Run) -> No
     assert "note:" not in ablate("check", file, "--set", "search.trials=3").stdout
 
 
+def test_a_pruner_of_a_metric_without_a_direction_is_named(write_own: Write, ablate: Run) -> None:
+    budget = {"budget": {"epochs": 2}}
+    file = write_own("lossy", finetune=budget, search={"trials": 1, "pruner": {"metric": "loss"}})
+    said = "search.pruner compares loss, which is no objective: larger is taken for better. "
+    assert f"{file}: note: {said}" in ablate("check", file).stdout
+    for known in ("a", "train_seconds"):
+        assert "note:" not in ablate("check", file, "--set", f"search.pruner.metric={known}").stdout
+
+
 @pytest.mark.parametrize(
     ("suite", "named"),
     [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],

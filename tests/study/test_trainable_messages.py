@@ -83,6 +83,15 @@ def refusal(text: str, names: NamesFor) -> str:
             "5:35: a: when names an unknown parameter, got 'finetune.seed'. Known: a.",
         ),
         (
+            "space: {finetune.budget.epochs: {int: [1, 3]}}\n",
+            "5:33: space.finetune.budget.epochs: is set by the study with trainable, got "
+            "finetune.budget.epochs in the space. Name it otherwise, such as loop.epochs.",
+        ),
+        (
+            "space: {finetune.seed: {int: [1, 3]}}\n",
+            "5:24: space.finetune.seed: is set by the study with trainable",
+        ),
+        (
             "search: {pruner: {metric: anything, min_epochs: 5}}\n",
             "5:49: search.pruner.min_epochs: must be below finetune.budget.epochs (4), got 5. "
             "Lower it, or raise the budget: after the last epoch there is nothing left to stop.",

@@ -258,11 +258,12 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> ImportanceInfo:
     info = importance_info(record)
     if record.is_over and not info.panels and info.complete:
         most = max((trials for _, trials in info.left_out), default=0)
+        within = " with one set of loss terms" if record.study.trainable is None else ""
+        got = f"got {most} at the most" if within else f"got {most}"
         raise NothingToDrawError(
             record.name,
             "importance",
-            f"needs {LEAST_TRIALS} complete trials with one set of loss terms, got {most} at the "
-            "most",
+            f"needs {LEAST_TRIALS} complete trials{within}, {got}",
             "Resume it with --add, or draw slice.",
         )
     return info
