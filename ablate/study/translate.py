@@ -196,6 +196,8 @@ def unknown_key(path: Path) -> str:
     beside = [name.removeprefix(prefix) for name in all_keys() if name.startswith(prefix)]
     beside = [name for name in beside if "." not in name]
     fix = did_you_mean(last, beside)
+    if any(isinstance(part, int) for part in path):  # an item has keys of its own
+        return f"unknown key. {fix}"
     # The right key in the wrong section; first those below this one.
     elsewhere = [name for name in leaves() if name.endswith(f".{last}")]
     elsewhere.sort(key=lambda name: not (prefix and name.startswith(prefix)))

@@ -103,6 +103,10 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "[{metric: train_seconds, most: 3}]",
             "s.yaml:5:39: constraints[0].most: unknown key. Known: metric, min, max.",
         ),
+        (
+            "[{metric: train_seconds, max: 3, seed: 1}]",
+            "s.yaml:5:47: constraints[0].seed: unknown key. Known: metric, min, max.",
+        ),
     ],
 )
 def test_a_wrong_constraint_is_refused_by_its_line(written: str, message: str) -> None:
