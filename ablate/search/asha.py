@@ -162,14 +162,24 @@ class Asha:
         self._violations: dict[tuple[int, int], list[float]] = {}
         self._sequence = 0
         self._decided: dict[tuple[int, int], Rung] = {}
+        self._unscored = {metric: set[int]() for metric in ways}
         for number, rung in recorded:
             self._decided[number, rung.epoch] = rung
             self._add(rung)
+            for metric in ways:
+                if math.isnan(rung.value(metric)):
+                    self._unscored[metric].add(number)
             self._sequence = max(self._sequence, rung.sequence)
 
     @property
     def has_decided(self) -> bool:
         return bool(self._decided)
+
+    @property
+    def unscored(self) -> dict[str, int]:
+        """Compared metrics that recorded trials lack at a rung, and the number of these trials:
+        they count as the worst there."""
+        return {metric: len(numbers) for metric, numbers in self._unscored.items() if numbers}
 
     def exceeded(self, rung: Rung) -> list[Bound]:
         """The largest values of growing metrics that a trial is above."""

@@ -77,6 +77,9 @@ class Dispatcher:
             if pruner is not None and self._asha and self._study.trainable is not None
             else None
         )
+        for metric, count in (self._asha.unscored if self._asha else {}).items():
+            trials = f"{count} earlier trial{'s' if count > 1 else ''}"
+            around.note("pruner", f"{trials} without {metric} at a rung: the worst there")
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._again: deque[Row] = deque()
         self._out: dict[int | None, _Out] = {}

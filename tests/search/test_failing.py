@@ -127,14 +127,30 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
 
 
 @pytest.mark.slow
+class Notes(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_earlier_trials_without_a_new_metric_of_the_pruner_are_counted(write: Write) -> None:
+    pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
+    file = write("", 3, pruner=pruner, epochs=3)
+    ablate.launch(file, executor="inline", progress=Notes())
+    write("", 3, pruner={**pruner, "metric": "speed"}, epochs=3)
+    report = LOOP.format(code="").replace('"b": 0.5', '"b": 0.5, "speed": 1.0')
+    (file.parent / "failing.py").write_text(report)
+    notes = Notes()
+    go_on(file, progress=notes, add=1)
+    said = "3 earlier trials without speed at a rung: the worst there"
+    assert [note for note in notes.said if "earlier" in note] == [said]
+
+
 def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
-    class Notes(Silent):
-        def __init__(self) -> None:
-            self.said: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.said.append(text)
-
     pruner = {"metric": "speed", "min_epochs": 1, "reduction_factor": 2}
     file = write("", 4, pruner=pruner, epochs=3)
     with pytest.raises(ParameterError) as stop:
