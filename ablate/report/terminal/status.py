@@ -36,9 +36,9 @@ _SHOWN_FAILURES = 4
 
 def status_table(info: StatusInfo) -> Table:
     """The state of the study, one line per fact."""
-    ended = f"{info.terminal} of {info.trials} trials ended"
-    by = f"; {info.spent}" if info.spent is not None else ""
-    table = Table(title=escape(f"{info.study}: {ended}{by}"))
+    title = f"{info.study}: {info.terminal} of {info.trials} trials ended"
+    title += f"; {info.spent}" if info.spent is not None else ""
+    table = Table(title=escape(title))
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
     table.show_header = False
