@@ -1,15 +1,16 @@
 """The values that a trial which was stopped, or is not finished, would have after its whole budget.
 
 Samplers learn from these.  At each rung the median change up to the next one is added, of trials
-that reached both; so trials of one rung keep their order, and those of several can be compared.
-How much these changes differ says how far an expected value may be off.
+that reached both; up to a later one if too few reached the next.  So trials of one rung keep their
+order, and those of several can be compared.  How much these changes differ says how far an expected
+value may be off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import nsmallest
-from itertools import pairwise
+from itertools import chain
 from operator import add
 from statistics import NormalDist
 from typing import NamedTuple
@@ -88,21 +89,32 @@ class Extrapolation:
         """By epoch of the rung, the change from there to the end."""
         if self._remaining is None:
             self._remaining = {}
-            levels = [*(self._rungs[epoch] for epoch in sorted(self._rungs)), self._ends]
-            expected = variance = np.zeros(len(next(iter(levels[0].values()), ())))
-            for epoch, (here, there) in reversed(
-                list(zip(sorted(self._rungs), pairwise(levels), strict=True))
-            ):
-                both = nsmallest(_MOST, here.keys() & there.keys())
-                if len(both) >= _FEWEST:
-                    steps = [np.subtract(there[number], here[number]) for number in both]
-                    expected = expected + np.median(steps, axis=0)
-                    variance = variance + _variance(steps)
-                else:  # nothing is known of the change: the scores may end anywhere among them
-                    variance = variance + _variance([here[number] for number in sorted(here)])
+            none = np.zeros(len(next(iter(chain(*map(dict.values, self._rungs.values()))), ())))
+            # From there to the end: values, expected change and variance; the next level first.
+            later = [(self._ends, none, none)]
+            for epoch in sorted(self._rungs, reverse=True):
+                here = self._rungs[epoch]
+                expected, variance = self._change(here, later)
                 deviations = np.sqrt(np.maximum(variance, _LEAST))
                 self._remaining[epoch] = Change(_floats(expected), _floats(deviations))
+                later.insert(0, (here, expected, variance))
         return self._remaining
+
+    @staticmethod
+    def _change(
+        here: Mapping[int, Values],
+        later: Sequence[tuple[Mapping[int, Values], np.ndarray, np.ndarray]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """From a rung to the end, by way of the first later level that enough of its trials
+        reached; after a change of `min_epochs` that is not always the next one."""
+        for there, expected, variance in later:
+            both = nsmallest(_MOST, here.keys() & there.keys())
+            if len(both) >= _FEWEST:
+                steps = [np.subtract(there[number], here[number]) for number in both]
+                return expected + np.median(steps, axis=0), variance + _variance(steps)
+        # Nothing is known of the change: the scores may end anywhere among those of the rung.
+        _, expected, variance = later[0]
+        return expected, variance + _variance([here[number] for number in sorted(here)])
 
 
 def _variance(values: Sequence[Values | np.ndarray]) -> np.ndarray:

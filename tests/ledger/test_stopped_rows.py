@@ -63,6 +63,21 @@ def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
     assert known.expected(3) == pytest.approx((0.2 + 0.8,))
 
 
+def test_a_rung_of_other_settings_is_passed_over() -> None:
+    known = Extrapolation()
+    for number in range(4):  # with rungs after 1, 3 epochs
+        known.reach(number, 1, (0.1,))
+        known.reach(number, 3, (0.4,))
+        known.end(number, (0.9,))
+    for number in range(4, 8):  # after 2
+        known.reach(number, 2, (0.2,))
+        known.end(number, (0.8,))
+    known.reach(8, 1, (0.1,))
+    known.reach(9, 2, (0.3,))
+    assert known.expected(8) == pytest.approx((0.1 + 0.3 + 0.5,))
+    assert known.expected(9) == pytest.approx((0.3 + 0.6,))
+
+
 def test_trials_of_one_rung_keep_their_order() -> None:
     random = np.random.default_rng(0)
     known = Extrapolation()
