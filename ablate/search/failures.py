@@ -130,6 +130,7 @@ class Losses:
     def __init__(self) -> None:
         self.in_a_row = 0
         self._last_time = -math.inf
+        """Of the last loss that was counted: attempts that had begun before are of the same."""
         self._last_row: int | None = -1
         self._progressed: set[int | None] = set()
         self._marked: set[int | None] = set()
@@ -154,7 +155,8 @@ class Losses:
         """
         if began >= self._last_time and not (died and row.number == self._last_row):
             self.in_a_row += 1
-        self._last_time, self._last_row = time.monotonic(), row.number
+            self._last_time = time.monotonic()
+        self._last_row = row.number
         too_often = died and row.number is not None and row.lost >= CAP
         if too_often and (self._progressed - {row.number} or row.number in self._marked):
             return "fail"
