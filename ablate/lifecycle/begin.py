@@ -202,6 +202,8 @@ def go_on(
     """
     ledger.check_method("to be resumed")
     if not ledger.head.is_prepared:
+        with leased(ledger, run):
+            _keep_changes(ledger, place, run)
         record = _prepare_and_run(ledger, place, run)
         if total is None and seeds is None:
             return record

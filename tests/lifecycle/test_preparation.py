@@ -17,9 +17,11 @@ from commands import COMMAND, run_here
 
 import ablate
 from ablate.errors import AblateError, DataError, StudyNotFoundError, UsageError
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import place_of_file
+from ablate.space.parse import parse_space
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
@@ -151,3 +153,17 @@ def test_a_study_of_0_1_keeps_its_baseline(write_study: Write, work: Path) -> No
     ledger.complete_head(replace(ledger.head, environment=environment, baseline_sha256=sha256))
     record = ablate.resume(file, add=1, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 2
+
+
+def test_what_was_never_prepared_is_resumed_with_the_file_as_it_is(write_own: Write) -> None:
+    place = place_of_file(write_own("early"))
+    assert place.study is not None
+    space = parse_space(place.study, {})
+    head = Head("0a1b2c3d", place.study, "", space.to_json(), str(place.base))
+    place.make_folder()
+    Ledger.create(place.url, head, trials=3)  # as a driver that is killed in its preparation
+    file = write_own("early", run={"max_failures": 3}, search={"trials": 3, "sampler": "tpe"})
+    record = ablate.resume(file, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
+    assert (record.study.run.max_failures, record.study.search.sampler) == (3, "tpe")
+    assert "run.max_failures: 0 -> 3" in record.notes
