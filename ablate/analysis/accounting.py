@@ -7,7 +7,6 @@ minus that of the epochs from which the trial continued.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ablate.analysis.bounds import kept_with_record
 from ablate.ledger.record import (
     TERMINAL,
     Attempt,
-    Drive,
+    GpusAt,
     RowRecord,
     StudyRecord,
 )
@@ -170,7 +169,7 @@ def epoch_account(record: StudyRecord) -> EpochAccount:
 @kept_with_record
 def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
     """What each row has cost, in the record's order."""
-    gpus_at = _GpusAt(record.drives)
+    gpus_at = GpusAt(record.drives)
     return tuple(_trial_account(row, _spans(row), gpus_at) for row in record.rows)
 
 
@@ -226,7 +225,7 @@ def _drive_seconds(record: StudyRecord, spans: Sequence[_Spans], now: float) -> 
         yield max(0.0, ended - drive.started)
 
 
-def _trial_account(row: RowRecord, spans: _Spans, gpus_at: _GpusAt) -> TrialAccount:
+def _trial_account(row: RowRecord, spans: _Spans, gpus_at: GpusAt) -> TrialAccount:
     return TrialAccount(
         number=row.number,
         attempts=len(row.attempts),
@@ -237,18 +236,6 @@ def _trial_account(row: RowRecord, spans: _Spans, gpus_at: _GpusAt) -> TrialAcco
         peak_gpu_bytes=max((one.peak_gpu_bytes for one in row.attempts), default=0),
         hosts=tuple(dict.fromkeys(one.host for one in row.attempts if one.host)),
     )
-
-
-class _GpusAt:
-    """GPUs per trial at a time: those of the last drive started until then."""
-
-    def __init__(self, drives: Sequence[Drive]) -> None:
-        self._drives = sorted(drives, key=lambda drive: drive.started)
-        self._starts = [drive.started for drive in self._drives]
-
-    def __call__(self, moment: float) -> float:
-        place = bisect_right(self._starts, moment) - 1
-        return self._drives[max(0, place)].gpus_per_trial if self._drives else 0.0
 
 
 def _spans(row: RowRecord) -> _Spans:

@@ -157,13 +157,16 @@ class StudyAttributes:
         budget = self.head.study.search.budget.model_dump()
         self._set({SPENT: {"reason": reason, "budget": budget}})
 
-    def begin_drive(self, drive: Drive, last_sign: float | None = None) -> None:
-        """Record that a driver has started.  If the previous one did not record its end, it ended
-        at its last heartbeat."""
-        drives = list(self._get(DRIVES) or [])
+    def begin_drive(self, drive: Drive) -> None:
+        """Record that a driver has started."""
+        self._set({DRIVES: [*(self._get(DRIVES) or []), drive.to_json()]})
+
+    def end_left_drive(self, last_sign: float | None) -> None:
+        """Record the end of a drive whose driver was killed: its last heartbeat.  By who takes the
+        lease next, whatever for, since a lease has one heartbeat."""
+        drives = self._get(DRIVES) or []
         if drives and drives[-1]["ended"] is None:
-            drives[-1] = {**drives[-1], "ended": last_sign or drives[-1]["started"]}
-        self._set({DRIVES: [*drives, drive.to_json()]})
+            self.update_drive(ended=last_sign or drives[-1]["started"])
 
     def update_drive(self, **fields: Any) -> None:
         """Update the current drive."""

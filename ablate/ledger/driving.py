@@ -40,14 +40,13 @@ class Driving:
     """The rows of a running study.  Used by one thread, while its lease is held.
 
     Args:
-        ledger: held.
-        last_sign: last heartbeat of the previous driver, in seconds since 1970: rows that it left
-            running ended then.
+        ledger: held.  Rows that the previous driver left running ended with its drive.
     """
 
-    def __init__(self, ledger: Ledger, last_sign: float | None = None) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self._last_sign = last_sign
+        drives = ledger.drives
+        self._left_at = drives[-1].ended if drives else None
         self._open: dict[int, OpenRow] = {}
         self._plain: Row | None = None
         self._waiting: list[int] = []
@@ -99,6 +98,14 @@ class Driving:
 
     # -- rows begin ------------------------------------------------------------------------
 
+    def has_more(self) -> bool:
+        """Whether a row waits, also one that was enqueued meanwhile, or is to be sampled."""
+        if self._waiting or self.asked < self._trials:
+            return True
+        if sum(self.ledger.counts().values()) != self.asked:
+            self._load()
+        return bool(self._waiting)
+
     def adopt(self) -> tuple[list[Row], list[RowRecord]]:
         """Restart every row that was left running: same number, attempt + 1.
 
@@ -109,7 +116,7 @@ class Driving:
         rows: list[Row] = []
         ended: list[RowRecord] = []
         for number, left in sorted(self._open.items()):
-            self._close_attempt(left, "left", at=self._left_at(left))
+            self._close_attempt(left, "left", at=max(left.started, self._left_at or 0.0))
             if left.is_stopped:
                 ended.append(self._end(number, TrialState.PRUNED))
             elif not left.row.attempt:  # half-drawn
@@ -126,8 +133,8 @@ class Driving:
             A row to run, or one that has ended as a copy of another's scores; None if N exist, or
             if those that are left wait for others to end.
         """
-        if not self._waiting and self.asked >= self._trials:
-            self._find_others()
+        if not self.has_more():
+            return None
         unended = {*self._waiting, *self._open}  # a soup waits for its members
         ready = (one for one in self._waiting if unended.isdisjoint(self._rows.members(one)))
         number = next(ready, None)
@@ -139,12 +146,20 @@ class Driving:
         return self._begin(self.asked, None)
 
     def begin_again(
-        self, row: Row, end: str, reason: str, *, failures: int = 0, lost: int = 0
+        self,
+        row: Row,
+        end: str,
+        reason: str,
+        place: Mapping[str, Any] | None = None,
+        *,
+        failures: int = 0,
+        lost: int = 0,
     ) -> Row:
         """The same row, for another attempt.
 
         Args:
             end: how the attempt ended: "raised" or "lost"; reason: why.
+            place: where, if its worker has said it.
             failures, lost: added to those of the row.
         """
         counted = replace(row, failures=row.failures + failures, lost=row.lost + lost)
@@ -153,6 +168,7 @@ class Driving:
             return self._begin_plain(replace(counted, checkpoints=self._plain.checkpoints))
         again = self._open[row.number]
         again.row = replace(counted, checkpoints=again.row.checkpoints)
+        again.place(place)
         self._close_attempt(again, end, reason)
         return self._again(again)
 
@@ -195,10 +211,14 @@ class Driving:
         """A running row, as it was recorded last."""
         return self._open[number].record(TrialState.RUNNING, planned=self._rows.planned.get(number))
 
-    def leave(self, number: int) -> None:
-        """Leave the row in state running when the driver stops; the next driver continues it."""
+    def leave(self, number: int, *, waited: bool = False) -> None:
+        """Leave the row in state running when the driver stops; the next driver continues it.
+
+        Args:
+            waited: no worker has taken it in this attempt, which took no time.
+        """
         row = self._open[number]
-        self._close_attempt(row, "left")
+        self._close_attempt(row, "left", at=row.started if waited else None)
         self._write(row, {CURVE: row.curve_attribute()})
 
     # -- rows end --------------------------------------------------------------------------
@@ -265,13 +285,6 @@ class Driving:
             self._open.setdefault(number, left)
         self._waiting = list(self._rows.waiting)
         self._trials = max(self._trials, len(self._rows.trial_ids))
-
-    def _find_others(self) -> None:
-        """Load rows that were enqueued meanwhile."""
-        ledger = self.ledger
-        counts = ledger.store.read(lambda c: tables.count_rows(c, ledger.study_id))
-        if sum(counts.values()) != self.asked:
-            self._load()
 
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
         """Sample a row and write it, unless it exists; it runs or copies another's scores."""
@@ -400,11 +413,6 @@ class Driving:
     ) -> None:
         if row.attempts and row.attempts[-1].ended is None:
             row.update_attempt(ended=at or time.time(), end=end, reason=reason)
-
-    def _left_at(self, row: OpenRow) -> float:
-        """End time of an attempt whose end was not recorded: its driver's last heartbeat."""
-        started = row.attempts[-1].started if row.attempts else 0.0
-        return max(started, self._last_sign or 0.0)
 
     def _write(self, row: OpenRow, attributes: Mapping[str, Any]) -> None:
         self.ledger.store.write(lambda c: tables.set_attributes(c, row.trial_id, attributes))

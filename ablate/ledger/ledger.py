@@ -36,7 +36,7 @@ from ablate.ledger.attributes import (
 )
 from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.lease import Lease, delete_free_lease, remove_lease
-from ablate.ledger.record import Drive, Planned, StudyRecord, TestOpened
+from ablate.ledger.record import TERMINAL, Drive, Planned, StudyRecord, TestOpened
 from ablate.ledger.row import CELL, STATES, Preview, Twins, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
@@ -300,6 +300,8 @@ class Ledger(StudyAttributes):
         with _no_collection():
             attributes, stored = self.store.read(snapshot)
             rows = tuple(map(row_record, stored))
+        trials = max(int(attributes[TRIALS]), len(rows))
+        is_whole = len(rows) == trials and all(row.state in TERMINAL for row in rows)
         references = attributes.get(REFERENCES) or {}
         return StudyRecord(
             name=self.head.study.name,
@@ -307,7 +309,7 @@ class Ledger(StudyAttributes):
             study=self.head.study,
             fingerprint=fingerprint(self.head.fingerprint) if self.head.is_prepared else "",
             environment=self.head.environment,
-            trials=max(int(attributes[TRIALS]), len(rows)),
+            trials=trials,
             reference_point=self.head.reference_point,
             dimensions=len(self.space.dimensions),
             references={
@@ -337,7 +339,7 @@ class Ledger(StudyAttributes):
             if self.head.is_prepared
             else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
             method=self.head.method,
-            spent=self._spent_in(attributes.get(SPENT)),
+            spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 
 

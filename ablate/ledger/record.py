@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -17,7 +18,7 @@ from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Bound, Scores, violation
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import Seeds, needs_plain
 from ablate.study.settings import Study
 
 ADAPTED = "adapted baseline"
@@ -153,6 +154,18 @@ class Drive(JsonData):
     gpus_per_trial: float = 0.0
     checkpoints: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+class GpusAt:
+    """GPUs per trial at a time, in seconds since 1970: of the last drive started until then."""
+
+    def __init__(self, drives: Sequence[Drive]) -> None:
+        self._drives = sorted(drives, key=lambda drive: drive.started)
+        self._starts = [drive.started for drive in self._drives]
+
+    def __call__(self, moment: float) -> float:
+        place = bisect_right(self._starts, moment) - 1
+        return self._drives[max(0, place)].gpus_per_trial if self._drives else 0.0
 
 
 @dataclass(frozen=True)
@@ -354,15 +367,16 @@ class StudyRecord(Displayed):
 
     @property
     def is_over(self) -> bool:
-        """Whether no row is left to be run: all N have ended, or all that a budget allowed."""
-        if self.spent is not None:
-            return not self.count("RUNNING")
-        return self.ended >= self.trials
+        """Whether nothing is left to be run: all N rows have ended, or all that a budget allowed,
+        and the plain finetune."""
+        if not self.foreign and needs_plain(self.study) and "plain" not in self.references:
+            return False
+        return self.ended >= self.rows_at_end
 
     @property
     def rows_at_end(self) -> int:
-        """N; of a search that a budget ended, the rows that have ended."""
-        return self.ended if self.is_over else self.trials
+        """N; of a search that a budget ended, the rows that had begun."""
+        return self.trials if self.spent is None else self.ended + self.count("RUNNING")
 
     def loss_terms(self, row: RowRecord) -> str:
         """The loss terms of a row, as written; empty for a custom training loop, and a soup."""

@@ -87,6 +87,11 @@ class OpenRow:
         """Whether a recorded decision of a pruner has stopped it."""
         return any(rung.stop for rung in self.rungs)
 
+    @property
+    def started(self) -> float:
+        """Of the current attempt, in seconds since 1970; 0 before the first."""
+        return self.attempts[-1].started if self.attempts else 0.0
+
     def add_epoch(self, entry: Mapping[str, Any], rung: Rung | None) -> None:
         """Add an epoch; it replaces the same and later epochs."""
         epoch = entry["epoch"]
@@ -130,7 +135,7 @@ class OpenRow:
             return
         said = {key: place[key] for key in _PLACE if key in place}
         # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
-        asked = self.attempts[-1].started
+        asked = self.started
         said["started"] = min(max(asked, place.get("started", asked)), time.time())
         self.update_attempt(**said, gpus=tuple(place.get("gpus", ())))
 

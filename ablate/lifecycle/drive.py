@@ -96,6 +96,7 @@ def make_executor(run: RunOptions, study: Study) -> Executor:
 def leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
     lease = ledger.lease()
     lease.acquire(takeover=run.takeover)
+    ledger.end_left_drive(lease.last_sign)
     lease.keep(lambda _error: None)  # the next write says that it was lost
     try:
         yield lease
@@ -244,16 +245,15 @@ def drive_to_end(
         feed=feed,
         janitor=janitor,
         keep=keeper,
-        spending=Spending(record, executor.gpus_per_trial, lease.last_sign),
+        spending=Spending(record, executor.gpus_per_trial),
         failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
-        parallel=executor.parallel,
         grace_seconds=record.study.run.grace_seconds,
         bounds=record.bounds,
         rung_bounds=rung_bounds(record, prepared),
         callbacks=run.callbacks,
     )
-    driving = Driving(ledger, lease.last_sign)
-    ledger.begin_drive(drive_now, lease.last_sign)
+    driving = Driving(ledger)
+    ledger.begin_drive(drive_now)
     events.driver("drive_started", rows=len(record.rows), trials=record.trials)
     run.progress.totals(record)
     end = "failed"

@@ -10,7 +10,6 @@ from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.study.seeds import needs_plain
-from ablate.study.settings import SearchBudgetSettings
 
 
 def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
@@ -62,7 +61,7 @@ def resume_study(
     if ledger.head.design is not None or seeds is not None:
         return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
     total = _total(ledger, trials, add)
-    if total is not None and ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+    if total is not None and total > ledger.trials and _is_spent(ledger, place):
         raise UsageError(
             f"study {place.name}: a spent budget must be raised before trials are added, got "
             f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."
@@ -102,10 +101,11 @@ def _tracked(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     command = f"`ablate track {shown_folder(place.folder)}`"
     for done in track_rows(ledger, place, settings) if settings else ():
         run.progress.note(done.text(command))
-    if ledger.spent is not None:
+    record = ledger.read()
+    if record.spent is not None and _is_spent(ledger, place):
         fix = "raise it in the study file, then `ablate resume FILE`"
-        run.progress.note(f"{ledger.spent}: no further trial is started; {fix}")
-    return ledger.read()
+        run.progress.note(f"{record.spent}: no further trial is started; {fix}")
+    return record
 
 
 def _total(ledger: Ledger, trials: int | None, add: int | None) -> int | None:
@@ -131,7 +131,7 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
     counts = ledger.counts()
     there = sum(counts.values())
     terminal = sum(counts[state] for state in TERMINAL)
-    if ledger.spent is not None and _budget(ledger, place) == _budget(ledger):
+    if _is_spent(ledger, place):
         there -= counts["WAITING"]
     elif there < ledger.trials:
         return False
@@ -139,7 +139,7 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
     return terminal == there and has_plain
 
 
-def _budget(ledger: Ledger, place: Place | None = None) -> SearchBudgetSettings:
-    """The limits of the search: from the user's current file, else from the ledger."""
-    study = place.study if place is not None and place.study is not None else ledger.head.study
-    return study.search.budget
+def _is_spent(ledger: Ledger, place: Place) -> bool:
+    """Whether a budget has ended the search, and the user's file, if there is one, has it too."""
+    begun = ledger.head.study.search.budget
+    return ledger.spent is not None and (place.study is None or place.study.search.budget == begun)

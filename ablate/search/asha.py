@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from ablate.errors import ParameterError
-from ablate.ledger.record import Rung
+from ablate.ledger.record import Failure, Rung
 from ablate.study.scores import COSTS, Bound, violation
-from ablate.study.settings import ObjectiveSettings, PrunerSettings
+from ablate.study.settings import ObjectiveSettings, PrunerSettings, Study
 
 _MOST_MEASURED = 3
 """Metrics of which a hypervolume is computed: with 5, one decision among 300 trials takes 1 s."""
@@ -163,17 +163,16 @@ class Asha:
         self._sequence = 0
         self._decided: dict[tuple[int, int], Rung] = {}
         self._unscored = {metric: set[int]() for metric in ways}
+        self.has_scored = False
+        """Whether any recorded trial had all compared metrics at a rung."""
         for number, rung in recorded:
             self._decided[number, rung.epoch] = rung
             self._add(rung)
-            for metric in ways:
-                if math.isnan(rung.value(metric)):
-                    self._unscored[metric].add(number)
+            lacking = [metric for metric in ways if math.isnan(rung.value(metric))]
+            for metric in lacking:
+                self._unscored[metric].add(number)
+            self.has_scored |= not lacking
             self._sequence = max(self._sequence, rung.sequence)
-
-    @property
-    def has_decided(self) -> bool:
-        return bool(self._decided)
 
     @property
     def unscored(self) -> dict[str, int]:
@@ -219,6 +218,65 @@ class Asha:
         gains.append(gain)
         violations.append(violation(self._bounds, rung.scores))
         return gains, violations
+
+
+# -- The pruner of a study that is driven: decisions, and what is wrong with reports --
+
+
+class Pruner:
+    """Judges the trials of a study at its rungs.
+
+    Args:
+        study: with a pruner.
+        recorded, bounds: as of `Asha`.
+    """
+
+    def __init__(
+        self, study: Study, recorded: Iterable[tuple[int, Rung]], bounds: Sequence[Bound] = ()
+    ) -> None:
+        settings, objectives = study.search.pruner, study.objectives
+        assert settings is not None
+        is_own = study.trainable is not None
+        self._asha = Asha(settings, objectives, recorded, bounds, () if is_own else COSTS)
+        self._metrics: PrunerMetrics | None = None
+        if is_own:
+            reported = self._asha.has_scored
+            self._metrics = PrunerMetrics(settings, objectives, reported=reported)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to say of the recorded trials."""
+        return [
+            f"{count} earlier trial{'s' * (count > 1)} without {metric} at a rung: the worst there"
+            for metric, count in self._asha.unscored.items()
+        ]
+
+    def judge(
+        self, number: int, entry: Mapping[str, Any], found: Mapping[str, Any]
+    ) -> Rung | Failure | ParameterError | None:
+        """The comparison of a trial at a rung.
+
+        Args:
+            entry: of its curve; found: as in `Report.rung`.
+
+        Returns:
+            The decision; None if the epoch is not a rung; a failure of a trial without a metric
+            that others have; an error if none has it, so that the study file is wrong.
+        """
+        without = self._metrics.missing(entry) if self._metrics else None
+        if without is None:
+            return self._asha.decide(number, int(entry["epoch"]), found)
+        if self._metrics and not self._metrics.reported:
+            return without
+        return Failure("raised", f"ParameterError: {without}")
+
+    def exceeded(self, rung: Rung | None) -> list[Bound]:
+        """As of `Asha`; none without a rung."""
+        return [] if rung is None else self._asha.exceeded(rung)
+
+    def first_look(self, entry: Mapping[str, Any]) -> str | None:
+        """As of `PrunerMetrics`."""
+        return None if self._metrics is None else self._metrics.first_look(entry)
 
 
 # -- Check that a custom training loop reports the pruner's metrics --

@@ -28,10 +28,10 @@ from ablate.errors.masking import masked
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Failure, Row, RowRecord, Rung
-from ablate.search.asha import Asha, PrunerMetrics
+from ablate.search.asha import Pruner
 from ablate.search.failures import Losses
 from ablate.search.run_context import RunContext
-from ablate.study.scores import COSTS, AnyScores, scores_from_json
+from ablate.study.scores import AnyScores, scores_from_json
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import Report
 
@@ -43,13 +43,14 @@ class _Out:
     """A row that an executor has.
 
     Attributes:
-        began: when it was given to a worker, by the monotonic clock.
+        offered: when it was given to the executor, by the monotonic clock; begun: to a worker.
         heard: progress at its last report: epochs done, and steps of the next one.
         ended: its last report was received; its worker must stop.
     """
 
     row: Row
-    began: float = field(default_factory=time.monotonic)
+    offered: float = field(default_factory=time.monotonic)
+    begun: float | None = None
     heard: tuple[int, int] = (0, 0)
     ended: bool = False
 
@@ -65,21 +66,12 @@ class Dispatcher:
         self._driving = driving
         self._study = driving.ledger.head.study
         self._around = around
-        pruner, objectives = self._study.search.pruner, self._study.objectives
-        growing = COSTS if self._study.trainable is None else ()
-        self._asha = (
-            None
-            if pruner is None
-            else Asha(pruner, objectives, driving.rungs(), around.rung_bounds, growing)
-        )
-        self._metrics = (
-            PrunerMetrics(pruner, objectives, reported=self._asha.has_decided)
-            if pruner is not None and self._asha and self._study.trainable is not None
-            else None
-        )
-        for metric, count in (self._asha.unscored if self._asha else {}).items():
-            trials = f"{count} earlier trial{'s' if count > 1 else ''}"
-            around.note("pruner", f"{trials} without {metric} at a rung: the worst there")
+        self._spent = driving.ledger.spent
+        self._pruner: Pruner | None = None
+        if self._study.search.pruner is not None:
+            self._pruner = Pruner(self._study, driving.rungs(), around.rung_bounds)
+            for text in self._pruner.notes:
+                around.note("pruner", text)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._again: deque[Row] = deque()
         self._out: dict[int | None, _Out] = {}
@@ -128,6 +120,13 @@ class Dispatcher:
     def _ending(self) -> bool:
         return self._finished or self.stopping or self._draining is not None
 
+    def begun(self, row: Row) -> None:
+        """Note that a worker has taken the row: it is at work from now on."""
+        out = self._out.get(row.number)
+        if out is not None and out.row.attempt == row.attempt:
+            moment = out.begun = time.monotonic()
+            self._inbox.put(lambda: self._around.spending.begin(row.number, moment))
+
     def report(self, row: Row, report: Report) -> None:
         """Take a report of the worker of `row`; a repeated report counts once."""
         report = report.masked()
@@ -140,18 +139,16 @@ class Dispatcher:
                 if heard <= out.heard and not report.done:
                     return
                 out.heard = heard
-            if self._metrics and report.rung is not None:
+            if self._pruner and report.rung is not None and row.number is not None:
                 assert report.entry is not None
-                without = self._metrics.missing(report.entry)
-                if without is not None and not self._metrics.reported:
-                    self.fail(without)  # no trial ever had it, so the study file is wrong
+                judged = self._pruner.judge(row.number, report.entry, report.rung)
+                if isinstance(judged, AblateError):
+                    self.fail(judged)
                     return
-                if without is not None:
-                    failure = Failure("raised", f"ParameterError: {without}")
-                    report = replace(report, rung=None, failure=asdict(failure))
-            if self._asha and report.rung is not None and row.number is not None:
-                assert report.entry is not None
-                rung = self._asha.decide(row.number, int(report.entry["epoch"]), report.rung)
+                if isinstance(judged, Failure):
+                    report = replace(report, rung=None, failure=asdict(judged))
+                else:
+                    rung = judged
             out.ended = report.done or (rung is not None and rung.stop)
             leave = self._draining is not None and not out.ended
             out.ended |= leave
@@ -194,10 +191,8 @@ class Dispatcher:
         with self._changed:
             if self._draining is not None or self._finished or self.stopping:
                 return
-            # Rows that wait, for an executor or (the youngest) for a worker, will not run.
-            taken = [out for out in self._out.values() if out.row not in self._ready]
-            oldest = sorted(taken, key=lambda out: out.began)[: around.parallel]
-            self._draining = {out.row.number for out in oldest}
+            # Rows that wait, for an executor or for a worker, will not run.
+            self._draining = {number for number, out in self._out.items() if out.begun is not None}
             self.drained = not self._draining
             self._changed.notify_all()
         self._grace = threading.Timer(around.grace_seconds, self._end_drain)
@@ -248,8 +243,7 @@ class Dispatcher:
         self._again.extend(rows)
         self._losses.adopt(rows)
         for record in ended:
-            self._around.ended(record)
-            self._around.failing.add(record, self._driving.trials)
+            self._note_end(record)
 
     def _answer(self, question: object) -> None:
         if question is self._question:  # else the end of a row has answered it already
@@ -260,7 +254,7 @@ class Dispatcher:
             return
         row, asked = self._next()
         if isinstance(row, RowRecord):  # it has copied another row's scores: nothing to run
-            self._around.ended(row)
+            self._note_end(row)
             if self._draining is None:
                 self._inbox.put(self._offer)  # first apply reports that came meanwhile
             return
@@ -269,7 +263,6 @@ class Dispatcher:
                 self._question = None
                 self._ready.append(row)
                 self._out[row.number] = _Out(row)
-                self._around.spending.begin(row.number)
             elif not self._out:
                 self._finished = True
             # If rows are running, the request stays open until one of them ends.
@@ -283,12 +276,11 @@ class Dispatcher:
         if self._again:
             return self._again.popleft(), False
         spent = self._around.spending.spent()
-        if spent is None:
-            return self._driving.ask(), True
-        if self._driving.ledger.spent is None:
+        if self._spent is None and spent is not None and self._driving.has_more():
+            self._spent = spent
             self._driving.ledger.set_spent(spent)
             self._around.note("spent", f"{spent}: no further trial is started")
-        return None, False
+        return (self._driving.ask() if self._spent is None else None), True
 
     def _apply(self, out: _Out, report: Report, rung: Rung | None, *, leave: bool) -> None:
         row = out.row
@@ -301,9 +293,9 @@ class Dispatcher:
             return
         self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
-            exceeded = self._asha.exceeded(rung) if self._asha and rung else ()
+            exceeded = self._pruner.exceeded(rung) if self._pruner else ()
             self._around.epoch(row, report.entry, rung, exceeded)
-            said = self._metrics.first_look(report.entry) if self._metrics else None
+            said = self._pruner.first_look(report.entry) if self._pruner else None
             if said:
                 self._around.note("pruner", said)
         elif report.checkpoint is not None:
@@ -359,7 +351,10 @@ class Dispatcher:
         retries = self._study.run.max_failures
         if failure.kind != "not_finite" and row.failures < retries:
             self._around.log("raised", row, reason=failure.reason)
-            self._retry(self._driving.begin_again(row, "raised", failure.reason, failures=1))
+            again = self._driving.begin_again(
+                row, "raised", failure.reason, report.place, failures=1
+            )
+            self._retry(again)
         elif row.number is None:
             raise StoppedError(
                 f"the plain finetune must end with scores, got: {failure.reason}. "
@@ -369,18 +364,22 @@ class Dispatcher:
             self._end_row(self._driving.fail(row.number, failure, report.entry, report.place))
 
     def _end_row(self, record: RowRecord) -> None:
+        self._note_end(record)
+        self._release(record.number)
+
+    def _note_end(self, record: RowRecord) -> None:
         self._around.ended(record)
         stopped = self._around.failing.add(record, self._driving.trials)
         if stopped is not None:
             self.fail(stopped)
-        self._release(record.number)
 
     def _lose(self, out: _Out, reason: str, place: Any) -> None:
         row = out.row
         if self._out.get(row.number) is not out:
             return
         self._around.log("lost", row, reason=reason, host=(place or {}).get("host", ""))
-        verdict, lost = self._losses.add(row, out.began, died=place is None), row.lost + 1
+        began = out.offered if out.begun is None else out.begun
+        verdict, lost = self._losses.add(row, began, died=place is None), row.lost + 1
         if verdict == "stop":
             raise InfrastructureError(
                 f"trial {row.number}: its worker was lost {lost} times, {self._losses.in_a_row} "
@@ -391,7 +390,7 @@ class Dispatcher:
             died = f"its process died {lost} times; the last time: {reason}"
             self._end_row(self._driving.fail(row.number, Failure("lost", died)))
         else:
-            self._retry(self._driving.begin_again(row, "lost", reason, lost=1))
+            self._retry(self._driving.begin_again(row, "lost", reason, place, lost=1))
 
     def _retry(self, row: Row) -> None:
         self._again.append(row)
@@ -414,6 +413,8 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _leave_running(self) -> None:
-        for number in [number for number in self._out if number is not None]:
-            if self._may_write:
-                self._guarded(partial(self._driving.leave, number))
+        waited = {row.number: True for row in self._again}
+        waited |= {number: out.begun is None for number, out in self._out.items()}
+        for number, has_waited in waited.items():
+            if number is not None and self._may_write:
+                self._guarded(partial(self._driving.leave, number, waited=has_waited))

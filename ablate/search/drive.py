@@ -222,6 +222,7 @@ class InlineExecutor:
         try:
             with exits:
                 while (row := dispatcher.take(None)) is not None and row != FINISHED:
+                    dispatcher.begun(row)
                     worker.begin(row)
                     while not dispatcher.is_stopped(row):
                         try:

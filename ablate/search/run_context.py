@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.files.durable import list_folder, remove_folder, remove_state
-from ablate.ledger.record import Drive, Row, RowRecord, Rung, StudyRecord, counted_values
+from ablate.ledger.record import GpusAt, Row, RowRecord, Rung, StudyRecord, counted_values
 from ablate.search.callbacks import Callbacks
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
@@ -98,33 +98,33 @@ class Spending:
     Args:
         record: the study before this drive.
         gpus_per_trial: of this drive.
-        last_sign: last heartbeat of a driver whose end was not recorded, in seconds since 1970; its
-            open times count until then.
     """
 
-    def __init__(
-        self, record: StudyRecord, gpus_per_trial: float, last_sign: float | None = None
-    ) -> None:
+    def __init__(self, record: StudyRecord, gpus_per_trial: float) -> None:
         self._budget: SearchBudgetSettings = record.study.search.budget
         self._gpus = gpus_per_trial
         self._began = time.monotonic()
-        self._seconds = sum(
-            _between(drive.started, drive.ended or last_sign) for drive in record.drives
-        )
+        self._seconds = sum(_between(drive.started, drive.ended) for drive in record.drives)
+        # A driver that was killed left attempts open: they ended with its drive.
+        left_at = record.drives[-1].ended if record.drives else None
+        gpus_at = GpusAt(record.drives)
         self._gpu_seconds = sum(
-            _between(attempt.started, attempt.ended or last_sign)
-            * gpus_at(record.drives, attempt.started)
+            _between(attempt.started, attempt.ended or left_at) * gpus_at(attempt.started)
             for row in record.rows
             for attempt in row.attempts
         )
-        self._running: dict[int | None, float] = {}
+        self._running: dict[int, float] = {}
 
-    def begin(self, number: int | None) -> None:
-        """Note the start of an attempt."""
-        self._running[number] = time.monotonic()
+    def begin(self, number: int | None, moment: float) -> None:
+        """Note the start of an attempt, by the monotonic clock.  The plain finetune is no trial,
+        and costs nothing here."""
+        if number is not None:
+            self._running[number] = moment
 
     def end(self, number: int | None) -> None:
         """Note its end."""
+        if number is None:
+            return
         began = self._running.pop(number, None)
         if began is not None:
             self._gpu_seconds += (time.monotonic() - began) * self._gpus
@@ -146,12 +146,6 @@ class Spending:
 
 def _between(started: float, ended: float | None) -> float:
     return max(0.0, (ended or started) - started)
-
-
-def gpus_at(drives: Sequence[Drive], moment: float) -> float:
-    """GPUs per trial in the drive at this time."""
-    begun = [drive for drive in drives if drive.started <= moment]
-    return begun[-1].gpus_per_trial if begun else 0.0
 
 
 class Keep(Protocol):
@@ -180,7 +174,6 @@ class RunContext:
 
     Attributes:
         feed: gets each row after a commit; None: the study has no trackers.
-        parallel: number of rows run at once; further rows wait for a worker.
         grace_seconds: seconds for running epochs to finish once a drain has started.
         bounds: of the study's constraints; rung_bounds: the same at a rung, where the baseline
             was scored on the images of rungs.
@@ -192,7 +185,6 @@ class RunContext:
     keep: Keep
     spending: Spending
     failing: Failing
-    parallel: int
     grace_seconds: float
     bounds: tuple[Bound, ...] = ()
     rung_bounds: tuple[Bound, ...] = ()

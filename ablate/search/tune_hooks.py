@@ -136,6 +136,7 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
         """The row for a trial whose worker is ready."""
         row = self._trials[trial_id] = self._waiting.popleft()
         self._limit.begin(trial_id)
+        self.dispatcher.begun(row)
         return row
 
     @_guarded(otherwise=True)

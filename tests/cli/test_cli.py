@@ -361,6 +361,11 @@ def test_a_search_that_its_budget_ended_is_not_unfinished(write_own: Write, abla
     page = Path("short.html").read_text()
     assert f"finished with {ended} of 50 rows (search.budget.seconds: 0.5 spent)" in page
     assert f"in {ended} of 50 trials (search.budget.seconds: 0.5 spent)" in page
+    more = ablate("resume", file, "--add", "1", "--executor", "inline")
+    assert (more.returncode, "budget must be raised before trials are added" in more.stderr) == (
+        2,
+        True,
+    )
     file.write_text(file.read_text().replace("seconds: 0.5", "seconds: 600"))
     raised = ablate("resume", file, "--trials", ended + 1, "--executor", "inline")
     assert raised.returncode == 0, raised.stderr

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from test_ledger_rows import make_head, make_scores
 
 from ablate.errors import LeaseError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Rung
+from ablate.ledger.record import Drive, Failure, Rung
 from ablate.ledger.store import Patience
+from ablate.lifecycle.drive import RunOptions, leased
+from ablate.search.run_context import Spending
 
 ENTRY = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0}
 
@@ -25,8 +28,8 @@ def driving(storage_url: str) -> Driving:
     return Driving(Ledger.create(storage_url, make_head(), trials=3))
 
 
-def driven_again(storage_url: str, last_sign: float | None = None) -> Driving:
-    return Driving(Ledger.open(storage_url, "rows"), last_sign)
+def driven_again(storage_url: str) -> Driving:
+    return Driving(Ledger.open(storage_url, "rows"))
 
 
 def test_every_attempt_is_kept_with_its_end(driving: Driving) -> None:
@@ -50,13 +53,34 @@ def test_every_attempt_is_kept_with_its_end(driving: Driving) -> None:
 def test_what_a_dead_driver_left_ended_at_its_last_sign(driving: Driving, storage_url: str) -> None:
     driving.ask()
     started = driving.ledger.read().rows[0].attempts[0].started
-    later = driven_again(storage_url, last_sign=started + 40)
+    driving.ledger.begin_drive(Drive(started - 1, "here", 1))
+    driving.ledger.end_left_drive(started + 40)
+    later = driven_again(storage_url)
     (row,), _ = later.adopt()
     assert row.attempt == 2
     first, second = later.ledger.read().rows[0].attempts
     assert first.end == "left"
     assert first.ended == pytest.approx(started + 40)
     assert second.ended is None
+
+
+def test_a_killed_drive_ended_at_its_own_last_sign(driving: Driving, storage_url: str) -> None:
+    """Whoever held the lease since: a lease has one heartbeat."""
+    ledger, killed = driving.ledger, time.time() - 5000
+    lease = ledger.lease()
+    lease.acquire()
+    lease.release()
+    ledger.begin_drive(Drive(killed - 60, "here", 1))
+    driving.ask()
+    engine = sqlalchemy.create_engine(storage_url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE ablate_lease SET renewed = renewed - 5000"))
+    for _ in range(2):  # a resume that was refused, and one that goes on
+        with leased(ledger, RunOptions()):
+            pass
+    (drive,) = ledger.read().drives
+    assert drive.ended == pytest.approx(killed, abs=30)
+    assert Spending(ledger.read(), 1.0)._seconds == pytest.approx(60, abs=30)
 
 
 def test_a_row_that_a_drain_left_goes_on(driving: Driving, storage_url: str) -> None:

@@ -101,3 +101,23 @@ def test_status_as_data() -> None:
     assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}
     assert row["failures"] == [{"kind": "raised", "reason": "[boom] in step 3", "numbers": [3]}]
     assert (row["worked_seconds"], row["lost_seconds"]) == (40.0, 10.0)
+
+
+def test_a_spent_budget_leaves_the_running_trials() -> None:
+    start = BEGAN.timestamp()
+    attempt = Attempt(1, start, start + 60, "complete")
+    rows = [example_row(number, (0.9, 0.7), attempts=[attempt]) for number in range(2)]
+    rows.append(example_row(2, None, state="RUNNING"))
+    record = replace(example_record(rows, trials=50), spent="search.budget.seconds: 60 spent")
+    assert (record.rows_at_end, record.is_over) == (3, False)
+    assert status_info(record, start + 60).seconds_left == 30
+    ended = replace(record, rows=record.rows[:2])
+    assert (ended.rows_at_end, ended.is_over) == (2, True)
+    assert status_info(ended, start + 60).seconds_left == 0
+
+
+def test_a_search_without_its_plain_finetune_is_not_over() -> None:
+    record = example_record([example_row(0, (0.9, 0.7))], trials=1)
+    without = replace(record, references={"baseline": record.references["baseline"]})
+    assert (record.is_over, without.is_over) == (True, False)
+    assert status_info(without, 0.0).continuation == "continue with ablate resume"

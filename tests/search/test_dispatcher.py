@@ -89,7 +89,6 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
             keep=Keeper(["maximize", "maximize"], "all"),
             spending=Spending(record, 1.0),
             failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
-            parallel=1,
             grace_seconds=grace_seconds,
             rung_bounds=rung_bounds,
         )
@@ -104,6 +103,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
 def take(dispatcher: Dispatcher) -> Row:
     row = dispatcher.take(10)
     assert isinstance(row, Row), row
+    dispatcher.begun(row)
     return row
 
 
@@ -442,6 +442,73 @@ def test_what_a_node_takes_with_it_is_one_loss(make_ledger: Make, dispatch: Star
     again = [take(dispatcher) for _ in rows]
     assert [row.attempt for row in again] == [2] * 5
     assert dispatcher.error is None
+
+
+def test_losses_of_rows_that_run_at_once_are_in_a_row(make_ledger: Make, dispatch: Start) -> None:
+    dispatcher = dispatch(make_ledger(trials=4))
+    dispatcher.report(take(dispatcher), DONE)
+    running, losses = [take(dispatcher), take(dispatcher)], 0
+    while not dispatcher.stopping and losses < 12:
+        dispatcher.lose(running.pop(0), "its process died")
+        losses += 1
+        if isinstance(row := dispatcher.take(10), Row):
+            dispatcher.begun(row)
+            running.append(row)
+    assert "3 in a row over all trials" in str(dispatcher.error)
+    assert losses == 5  # of two that run at once, one of each pair is counted
+
+
+def test_a_row_costs_nothing_until_a_worker_has_it(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=5, search={"budget": {"gpu_hours": 0.1 / 3600}})
+    dispatcher = dispatch(ledger)
+    plain = take(dispatcher)  # no trial
+    waiting = dispatcher.take(10)
+    assert isinstance(waiting, Row)
+    time.sleep(0.3)
+    dispatcher.report(plain, DONE)
+    row = take(dispatcher)
+    time.sleep(0.3)
+    dispatcher.report(row, DONE)
+    assert dispatcher.take(0.5) is None
+    assert ledger.spent == "search.budget.gpu_hours: 2.77778e-05 spent"
+    dispatcher.close()
+    first, second = ledger.read().rows
+    (attempt,) = first.attempts
+    assert (first.state, attempt.end, attempt.ended) == ("RUNNING", "left", attempt.started)
+    assert second.state == "COMPLETE"
+    again = dispatch(ledger)  # no drive is recorded, so nothing was spent before
+    dispatcher.report(take(again), DONE)
+    again.report(again._out[0].row, DONE)
+    assert again.take(10) == FINISHED
+    assert len(ledger.read().rows) == 2
+
+
+def test_a_budget_that_ends_with_the_last_row_is_not_spent(
+    make_ledger: Make, dispatch: Start
+) -> None:
+    ledger = make_ledger(trials=1, search={"budget": {"seconds": 0.2}})
+    dispatcher = dispatch(ledger)
+    plain, row = take(dispatcher), take(dispatcher)
+    time.sleep(0.3)
+    dispatcher.report(plain, DONE)
+    dispatcher.report(row, DONE)
+    assert dispatcher.take(10) == FINISHED
+    assert ledger.spent is None
+
+
+def test_rows_that_were_not_resumed_yet_have_not_worked(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=3)
+    first = dispatch(ledger)
+    rows = [take(first) for _ in range(4)]
+    first.report(rows[0], DONE)
+    first.close()
+    second = dispatch(ledger)
+    take(second)
+    time.sleep(0.2)
+    second.close()
+    worked = [row.attempts[1] for row in ledger.read().rows]
+    assert [one.end for one in worked] == ["left"] * 3
+    assert [(one.ended or 0.0) - one.started > 0.1 for one in worked] == [True, False, False]
 
 
 def test_a_drain_keeps_the_epochs_under_way(

@@ -126,7 +126,6 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     assert len(states(file)) == 10
 
 
-@pytest.mark.slow
 class Notes(Silent):
     """Keeps what is said."""
 
@@ -150,6 +149,17 @@ def test_earlier_trials_without_a_new_metric_of_the_pruner_are_counted(write: Wr
     assert [note for note in notes.said if "earlier" in note] == [said]
 
 
+def test_a_wrong_metric_on_resume_stops_the_study(write: Write) -> None:
+    pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
+    file = write("", 3, pruner=pruner, epochs=3)
+    ablate.launch(file, executor="inline", progress=Notes())
+    write("", 3, pruner={**pruner, "metric": "aa"}, epochs=3)
+    with pytest.raises(ParameterError, match="must be reported after epoch 1, got a, b without aa"):
+        go_on(file, add=4)
+    assert states(file) == [*["COMPLETE"] * 3, "RUNNING"]
+
+
+@pytest.mark.slow
 def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
     pruner = {"metric": "speed", "min_epochs": 1, "reduction_factor": 2}
     file = write("", 4, pruner=pruner, epochs=3)
