@@ -47,6 +47,7 @@ class Rows:
 
     def __init__(self, count: int, params: dict[str, Any]) -> None:
         self.reports: dict[int, Report] = {}
+        self.begun_rows: list[int | None] = []
         self._rows = [
             Row(number, 1, params, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
             for number in range(count)
@@ -56,7 +57,11 @@ class Rows:
     def take(self, _timeout: float | None) -> Row | Literal["finished"]:
         return self._rows.pop(0) if self._rows else FINISHED
 
+    def begun(self, row: Row) -> None:
+        self.begun_rows.append(row.number)
+
     def report(self, row: Row, report: Report) -> None:
+        assert row.number in self.begun_rows
         assert row.number is not None
         self.handler = signal.getsignal(signal.SIGUSR1)
         if report.done:

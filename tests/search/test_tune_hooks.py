@@ -39,6 +39,9 @@ class Told:
         self.said.append(("take", timeout))
         return self.rows.pop(0)
 
+    def begun(self, row: Row) -> None:
+        self.said.append(("begun", row.number))
+
     def report(self, row: Row, report: Report) -> None:
         self.said.append(("report", row.number, report.done))
 
@@ -119,11 +122,12 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
     searcher.on_trial_complete("a", error=True)  # its worker never came up
     watch.on_trial_start(trial=worker("c"))
     assert begun == [("b", rows[0]), ("d", rows[1]), ("c", rows[3])]
-    assert told.said[-1] == ("lose", 2, "its process ended without a message")
+    lost = ("lose", 2, "its process ended without a message")
+    assert told.said[4:] == [("begun", 0), ("begun", 1), lost, ("begun", 3)]
     for trial in "bcd":
         assert not searcher.over
         searcher.on_trial_complete(trial, result=DONE)
-    assert len(told.said) == 5
+    assert len(told.said) == 8
 
 
 def test_no_more_is_asked_than_may_be_out_and_waits_are_short() -> None:
