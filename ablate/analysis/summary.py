@@ -57,7 +57,7 @@ class FailureGroup:
 
 
 @dataclass(frozen=True)
-class Spending:
+class BudgetUse:
     """The amounts spent by a study, and the limits of `search.budget`; None: no limit."""
 
     gpu_hours: float
@@ -106,7 +106,7 @@ class StatusInfo:
     rows_per_minute: float | None
     seconds_left: float | None
     account: StudyAccount
-    spending: Spending
+    spending: BudgetUse
     checkpoint_bytes: int | None
     weight_bytes: int | None
     failures: tuple[FailureGroup, ...]
@@ -161,7 +161,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
         account=account,
-        spending=Spending(
+        spending=BudgetUse(
             account.gpu_hours, budget.gpu_hours, account.driving_seconds, budget.seconds
         ),
         checkpoint_bytes=None if disk is None else disk[0],

@@ -30,7 +30,7 @@ from ablate.study.settings import Study
 #
 # Samplers read every row for each ask, and write a row parameter by parameter; from and to a
 # database that is slow, and leaves half-drawn rows behind.  The mirror is filled from the database
-# when driving begins, and follows what the driver writes.  It can be discarded away at any time.
+# when driving begins, and follows what the driver writes.  It can be discarded at any time.
 
 
 _OF_ONE_ASK = ("tpe:", FIXED)
@@ -301,7 +301,7 @@ class LoadedRows:
         running: by number, in their last state; waiting: numbers, in order.
         given: rows of which (some) parameters were given by `enqueue`.
         planned: by number, rows whose parameters are all given.
-        twins: the points that were started; None for a design.
+        twins: the points that were started; none for a design.
         rungs: decisions of a pruner, with the row of each.
     """
 
