@@ -195,7 +195,7 @@ def _sets(
     `SearchAnswer`. None where there is no answer."""
     metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
     clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
-    robust = next((one for one in metrics if one != clean), None)
+    robust = next((one for one in metrics if "_robust_accuracy" in one), None)
     points = [
         one
         for one in info.points

@@ -142,11 +142,13 @@ def column_order(
 
 
 def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """`column_order` of a study's flat rows, then what no row has had yet: every parameter, with
-    constraints the violation, with a pruner the scores at the last rung."""
+    """`column_order` of a study's flat rows, then what no row has had yet: every parameter, of
+    curves alpha and barrier, with constraints the violation, with a pruner the scores at the last
+    rung."""
     objectives, pruner = record.study.objectives, record.study.search.pruner
     there = column_order(rows, objectives)
-    later = [VIOLATION] if record.bounds else []
+    later = [*CURVE] if record.study.finetune.curve_alphas else []
+    later += [VIOLATION] if record.bounds else []
     if pruner is not None:
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
         later += [RUNG_EPOCH, *(RUNG + metric for metric in metrics)]

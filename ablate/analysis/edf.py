@@ -83,7 +83,8 @@ def edf_info(records: Sequence[StudyRecord]) -> EdfInfo:
     studies = tuple(pareto_info(record) for record in records)
     found = []
     for info in studies:
-        groups: dict[str, list[int]] = {}
+        # Several studies have one line each, also one without a complete trial.
+        groups: dict[str, list[int]] = {} if len(studies) == 1 else {"": []}
         for at, point in enumerate(info.points):
             groups.setdefault(point.loss_terms if len(studies) == 1 else "", []).append(at)
         for terms, places in sorted(groups.items(), key=lambda group: (-len(group[1]), group[0])):

@@ -31,6 +31,7 @@ class ConfirmedMean:
         low, high: bounds of the interval over seeds; NaN without an interval.
         sds: standard deviations over seeds; NaN of one seed.
         seeds: smallest number of seeds of these means.
+        violation: of the study's constraints, by the means.
     """
 
     number: int
@@ -39,6 +40,7 @@ class ConfirmedMean:
     high: tuple[float, ...]
     sds: tuple[float, ...]
     seeds: int
+    violation: float = 0.0
 
 
 class StoppedTrial(NamedTuple):

@@ -110,6 +110,7 @@ def hypervolume_info(
         raise NothingToDrawError(name, "hypervolume", *_without_reference(records[0]))
     curves = []
     for record, means in zip(records, confirmed, strict=True):
+        kept = [mean.values for mean in means if not mean.violation]
         ended = ended_rows(record)
         complete = np.flatnonzero([row.values is not None for row in ended])
         values = complete_values(ended, record.bounds)
@@ -121,9 +122,7 @@ def hypervolume_info(
                 hypervolume=hypervolume_steps(values, objectives, reference_point),
                 ended_in_all=len(ended),
                 own_reference_point=record.reference_point,
-                confirmed=hypervolume([mean.values for mean in means], objectives, reference_point)
-                if means
-                else None,
+                confirmed=hypervolume(kept, objectives, reference_point) if means else None,
                 confirmed_trials=len(means),
             )
         )

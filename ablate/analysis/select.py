@@ -15,6 +15,7 @@ from ablate.analysis.columns import (
     CELL,
     CURVE,
     LEADING,
+    RUNG,
     TRAILING,
     as_utc,
     find_column,
@@ -194,7 +195,7 @@ def _check_fraction(column: str, text: str) -> None:
         raise ParameterError(
             f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )
-    if is_accuracy(column) and not 0 <= number <= 1:
+    if is_accuracy(column.removeprefix(RUNG)) and not 0 <= number <= 1:
         fix = "Write one, such as 90% or 0.9."
         if not text.endswith("%") and 1 < number <= 100:
             fix = f"Did you mean {number:g}% or {number / 100:g}?"

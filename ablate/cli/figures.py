@@ -31,7 +31,7 @@ from ablate.report.figures import FIGURES
     metavar="NAME,...",
     shell_complete=complete_figure,
     help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
-    "applies.  Default: pareto; for an ablation, effects.",
+    "applies.  Default: pareto; for one objective, history; for an ablation, effects.",
 )
 @output_option(
     "FILE",
@@ -173,7 +173,13 @@ def report(
     if watch:
         click.echo(output)
         try:
-            watch_report(place, output, every_seconds=every, written=click.echo)
+            watch_report(
+                place,
+                output,
+                every_seconds=every,
+                written=click.echo,
+                with_images=not no_images,
+            )
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
@@ -216,7 +222,7 @@ def table(
 
     opened = [open_study(study) for study in studies]
     if as_json:
-        print_result(ablation_rows(read_ablations(opened)))
+        print_result(ablation_rows(read_ablations(opened)), output)
         return
     text = table_text(paper_table(*opened, effects=effects), style)
     if output is None:

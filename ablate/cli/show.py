@@ -114,13 +114,13 @@ def is_good(record: StudyRecord, folder: Path) -> bool:
     """Whether a study has ended well; else one line says why not."""
     from ablate.lifecycle.place import shown_folder
 
-    failed = record.count("FAIL") / max(1, len(record.rows))
-    if record.complete and failed <= record.study.run.max_failed_fraction:
+    count, failed, stopped = len(record.rows), record.count("FAIL"), record.count("PRUNED")
+    if record.complete and failed <= record.study.run.max_failed_fraction * count:
         return True
-    count = len(record.rows)
-    said, option = f"{record.count('FAIL')} of {count} trials failed", " --state fail"
-    if not record.complete and not failed:
-        said, option = f"no trial is complete, {record.count('PRUNED')} of {count} were stopped", ""
+    said, option = f"{failed} of {count} trials failed", " --state fail"
+    if not record.complete and stopped:
+        said = f"no trial is complete, {stopped} of {count} were stopped"
+        said, option = said + (f" and {failed} failed" if failed else ""), ""
     click.echo(f"ablate: {said}; see `ablate trials {shown_folder(folder)}{option}`", err=True)
     return False
 
@@ -169,10 +169,16 @@ def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
     return checkpoint_bytes(folder, record.drives[-1].checkpoints) if record.drives else None
 
 
-def print_result(what: Any) -> None:
-    """A table for a person, or plain data as JSON."""
+def print_result(what: Any, output: Path | None = None) -> None:
+    """A table for a person, or plain data as JSON, which may go to a file."""
     if isinstance(what, list):
-        click.echo(json.dumps(what, indent=2))
+        text = json.dumps(what, indent=2)
+        if output is None:
+            click.echo(text)
+        else:
+            from ablate.report.write import write_text
+
+            write_text(f"{text}\n", output)
         return
     from ablate.report.terminal.console import TextConsole
 

@@ -43,7 +43,7 @@ def metric_label(metric: str) -> str:
     rest = metric.partition("_")[2]
     if rest.startswith("accuracy."):
         return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
-    return _KINDS[rest]
+    return _KINDS.get(rest, metric)
 
 
 def metric_words(metric: str) -> str:

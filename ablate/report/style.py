@@ -67,6 +67,12 @@ class TermsStyle:
     symbol: str
 
 
+def open_symbol(symbol: str) -> str:
+    """plotly's name of the outline of a mark: "circle-open-dot" for "circle-dot"."""
+    base, dot, _ = symbol.partition("-dot")
+    return f"{base}-open{dot}"
+
+
 def terms_style(loss_terms: str) -> TermsStyle:
     """The style of a set of loss terms.
 

@@ -42,6 +42,15 @@ def test_several_studies_are_a_line_each() -> None:
     assert [trace.showlegend for trace in lines] == [True, True, False, False]
 
 
+def test_a_study_without_a_complete_trial_has_no_line() -> None:
+    empty = example_record([example_row(0, None, state="PRUNED")], name="other")
+    figure = plot_edf(edf_info([example_record(ROWS), empty]))
+    lines = [trace for trace in figure.data if trace.name != "Baseline"]
+    assert {trace.name for trace in lines} == {"example (3)", "example (2)"}
+    nothing = plot_edf(edf_info([empty, empty]))
+    assert nothing.layout.annotations[0].text == "no complete trial"
+
+
 def test_nothing_yet() -> None:
     info = edf_info([example_record()])
     assert (info.distributions, len(info.frame())) == ((), 0)

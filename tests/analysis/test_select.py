@@ -9,7 +9,7 @@ from example_records import example_record, example_row
 
 from ablate.analysis.select import select_trials
 from ablate.errors import ParameterError
-from ablate.ledger.record import Failure
+from ablate.ledger.record import Failure, Rung
 
 RECORD = example_record(
     [
@@ -77,6 +77,16 @@ def test_an_accuracy_is_compared_in_percent_or_as_a_fraction() -> None:
     assert numbers(where=["robust>=75%"]) == numbers(where=["robust>=0.75"]) == [2, 3]
     assert numbers(where=["robust=70 %"]) == [0]
     assert numbers(where=["strength>=50%"]) == [0, 3]
+
+
+def test_a_rung_s_accuracy_is_a_fraction_too() -> None:
+    rungs = [Rung(1, {"val_robust_accuracy": 0.43}, True, 1)]
+    record = example_record([example_row(0, None, state="PRUNED", rungs=rungs)])
+    assert len(select_trials(record, where=["rung.robust<50%"]).rows) == 1
+    with pytest.raises(
+        ParameterError, match=r"is a fraction from 0 to 1, got 50\. Did you mean 50%"
+    ):
+        select_trials(record, where=["rung.robust<50"])
 
 
 def test_what_no_row_has_had_is_a_column_all_the_same() -> None:

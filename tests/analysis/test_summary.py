@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from example_records import BEGAN, example_record, example_row
 
-from ablate.analysis.summary import Best, FailureGroup, BudgetUse, status_info
+from ablate.analysis.summary import Best, BudgetUse, FailureGroup, status_info
 from ablate.ledger.record import Attempt, Drive, Failure
 
 NOW = BEGAN.timestamp() + 1000

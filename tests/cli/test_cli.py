@@ -380,7 +380,7 @@ def test_a_search_of_which_all_trials_were_stopped_says_so(
         (stopped, "no trial is complete, 2 of 2 were stopped; see `ablate trials runs/a`"),
         (
             [*stopped, example_row(2, None, state="FAIL")],
-            "1 of 3 trials failed; see `ablate trials runs/a --state fail`",
+            "no trial is complete, 2 of 3 were stopped and 1 failed; see `ablate trials runs/a`",
         ),
     ):
         assert not is_good(example_record(rows), Path("runs/a"))

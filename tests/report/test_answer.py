@@ -26,7 +26,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Failure, RowRecord
 from ablate.report.page.answer import study_answer
 from ablate.study.interpolation import Curve, CurvePoint
-from ablate.study.scores import Scores
+from ablate.study.scores import ReportedScores, Scores
 
 
 def trial(number: int, clean: float, robust: float, terms: str, **params: Any) -> RowRecord:
@@ -160,6 +160,33 @@ def test_no_trial_that_the_answer_names_has_collapsed() -> None:
     text = " ".join(said([*rows, trial(9, 0.30, 0.10, "clean+fma")]))
     assert "clean+fma (trial 9)" in text
     assert "collapsed" not in text
+
+
+def test_another_accuracy_is_not_called_robust() -> None:
+    """Clean accuracy and that of a family: there is no robust accuracy to be best in."""
+    metrics = ("val_clean_accuracy", "val_accuracy.noise")
+    rows = [
+        example_row(at, values, scores=example_scores(*values))
+        for at, values in enumerate([(0.95, 0.7), (0.9, 0.8)])
+    ]
+    (first, *_) = said(rows, objectives=[(metric, "maximize") for metric in metrics])
+    assert "robust accuracy" not in first
+    assert first == (
+        "The best clean accuracy is 95 % (trial 0); the best accuracy, noise is 80 % (trial 1); 2 "
+        "trials are on the front."
+    )
+
+
+def test_the_best_under_constraints_is_of_those_that_keep_them() -> None:
+    own = {"trainable": "loops:train", "references": {}, "reference_point": None}
+    rows = [
+        example_row(at, (value,), scores=ReportedScores({"loss": value}))
+        for at, value in enumerate([0.1, 0.25, 0.5])
+    ]
+    limit = [{"metric": "loss", "min": 0.2}]
+    assert said(rows, objectives=[("loss", "minimize")], constraints=limit, **own) == [
+        "The best loss is 0.25 (trial 1) of 2 complete trials that keep the constraints."
+    ]
 
 
 def test_before_anything_and_without_a_baseline() -> None:

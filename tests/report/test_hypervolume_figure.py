@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from drawn_figures import facts, traces
 from example_ablations import estimate, example_ablation, example_arm
-from example_records import BEGAN, example_record, example_row
+from example_records import BEGAN, example_record, example_row, example_scores
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
@@ -81,6 +81,24 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
     assert list(diamond.x) == [4]
     assert diamond.y == pytest.approx((0.08 * 0.08,))
     assert "diamond: mean of 1 confirmed trial over fresh seeds" in facts(figure)
+
+
+def test_a_confirmed_mean_that_violates_a_constraint_adds_nothing() -> None:
+    arm = example_arm(
+        "trial 0",
+        {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)},
+    )
+    info = example_ablation(arms=(arm,))
+    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
+    confirmation = ConfirmInfo(
+        test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
+    )
+    row = example_row(0, (0.95, 0.7), scores=example_scores(0.95, 0.7))
+    limit = [{"metric": "val_clean_accuracy", "min": 0.94}]
+    record = example_record([row], constraints=limit)
+    figure = FIGURE.draw(FIGURE.info([StudySource(record, confirmation=confirmation)]))
+    (diamond,) = traces(figure, "Confirmed means")
+    assert diamond.y == (0,)
 
 
 def test_nothing_complete_yet() -> None:

@@ -208,6 +208,17 @@ def test_other_budgets_checkpoints_and_loops() -> None:
     assert "A pretrained resnet8 was finetuned on digits" in of(
         baseline={"checkpoint": "w.pt", "saw_validation": False}
     )
+    searched = of(
+        space={
+            "finetune.batch_size": {"choice": [32, 64]},
+            "finetune.budget.epochs": {"int": [1, 4]},
+            "baseline.epochs": {"int": [5, 10]},
+        }
+    )
+    assert "trained on digits (the baseline) and finetuned from there for a searched budget " in (
+        searched
+    )
+    assert "(SGD, rate 0.01, cosine schedule)" in searched
     own = of(
         trainable="loops:train",
         objectives=[("loss", "minimize"), ("speed", "maximize")],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from drawn_figures import traces
 from example_records import example_record, example_row, example_scores
@@ -363,13 +364,30 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     )
     facts = " · ".join(figure.layout.meta["facts"])
     assert "rings: stopped trials as they were after epoch 3, on no front" in facts
-    assert "1 stopped trial not drawn: scored on other images" in facts
+    assert "1 stopped trial not drawn: not scored there as after the last epoch" in facts
     usual = draw(record)
     assert not traces(usual, "Stopped")
     for one, other in zip(traces(figure, "Front"), traces(usual, "Front"), strict=True):
         assert (list(one.x), list(one.y)) == (list(other.x), list(other.y))
     unstopped = plot_fronts(fronts_info([example_record(ROWS)], [()], rungs=True))
     assert "no trial was stopped at a rung" in " · ".join(unstopped.layout.meta["facts"])
+
+
+def test_a_trial_without_a_clean_term_that_violates_a_constraint_is_an_outline() -> None:
+    """Its mark has a dot: plotly's name of the outline is circle-open-dot."""
+    rows = [
+        example_row(at, values, scores=example_scores(*values), params={"loss.terms": terms})
+        for at, (values, terms) in enumerate([((0.94, 0.7), "fma"), ((0.9, 0.75), "fma")])
+    ]
+    constraints = [{"metric": "val_clean_accuracy", "min": 0.92}]
+    figure = draw(example_record(rows, constraints=constraints))
+    symbols = [
+        symbol
+        for trace in figure.data
+        if trace.legendgroup == "fma" and trace.x[0] is not None
+        for symbol in np.atleast_1d(trace.marker.symbol)
+    ]
+    assert sorted(symbols) == ["circle-dot", "circle-open-dot"]
 
 
 def test_the_side_of_an_axis_that_violates_a_constraint_is_shaded() -> None:

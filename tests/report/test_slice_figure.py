@@ -115,12 +115,22 @@ def test_the_baseline_is_a_line_where_it_is_scored() -> None:
     assert not draw(example_record(ROWS, space=SPACE, references={}), "terms").layout.shapes
 
 
+def test_a_trial_that_violates_a_constraint_is_not_called_dominated() -> None:
+    rows = [
+        example_row(at, values, scores=example_scores(*values), params={"a": at})
+        for at, values in enumerate([(0.94, 0.7), (0.9, 0.8)])
+    ]
+    limit = [{"metric": "val_clean_accuracy", "min": 0.92}]
+    names = {trace.name for trace in draw(example_record(rows, constraints=limit)).data}
+    assert "Faint: off the front" in names
+
+
 def test_a_collapsed_trial_is_counted_and_not_shown() -> None:
     rows = [example_row(at, (0.9, 0.7 + 0.01 * at), params={"a": at}) for at in range(9)]
     rows.append(example_row(9, (0.1, 0.1), params={"a": 9}))
     figure = draw(example_record(rows, references={"plain": example_scores(0.9, 0.7)}))
     assert figure.layout.yaxis2.range[0] > 0.5
-    assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
+    assert "1 trial outside the axes" in " · ".join(figure.layout.meta["facts"])
     entries = [trace.name for trace in figure.data if trace.showlegend]
     assert entries[0] == "clean+fma (10)", "it is seen in the row of clean accuracy"
     robust = draw(example_record(rows), objective="robust")

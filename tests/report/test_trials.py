@@ -95,6 +95,22 @@ def test_a_pruned_trial_says_where_it_was_stopped() -> None:
     )
 
 
+def test_a_trial_that_an_earlier_pruner_stopped_says_its_scores() -> None:
+    row = example_row(0, None, state="PRUNED", rungs=[Rung(3, {"train_seconds": 7.5}, True, 4)])
+    record = example_record([row], search={"pruner": {"metric": "val_robust_accuracy"}})
+    assert "stopped after epoch 3 at 7.5" in " ".join(lines(trials_table(record)))
+
+
+def test_columns_of_a_curve_are_known_before_a_trial_has_one() -> None:
+    rows = [example_row(0, None, state="RUNNING")]
+    curves = {"interpolation": {"alphas": [0.5, 1.0]}}
+    assert "0 - -" in lines(
+        trials_table(example_record(rows, finetune=curves), ["trial", "alpha", "barrier"])
+    )
+    with pytest.raises(ParameterError, match="got alpha"):
+        trials_table(example_record(rows), ["alpha"])
+
+
 def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images() -> None:
     scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
     row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=500)])

@@ -37,7 +37,14 @@ from ablate.report.figures.parts.front_marks import (
 from ablate.report.figures.parts.point_hover import plane_template
 from ablate.report.figures.parts.window import Window, is_inside, outside_facts, value_window
 from ablate.report.numbers import plain_text, shortened
-from ablate.report.style import DOMINATED_OPACITY, FAINT_INK, SERIES, LineStyle, line_styles
+from ablate.report.style import (
+    DOMINATED_OPACITY,
+    FAINT_INK,
+    SERIES,
+    LineStyle,
+    line_styles,
+    open_symbol,
+)
 
 _DASHES = {"best": "dot", "median": "solid", "worst": "dash"}
 _BAND_OPACITY = 0.15
@@ -179,7 +186,7 @@ def _points(
                 showlegend=label not in drawn,
                 marker={
                     "color": style.color if by_arm else FAINT_INK,
-                    "symbol": style.symbol + "-open" * bool(by_arm and style.alike),
+                    "symbol": open_symbol(style.symbol) if by_arm and style.alike else style.symbol,
                     "size": 7 if by_arm else 6,
                     "opacity": DOMINATED_OPACITY,
                 },
@@ -224,7 +231,7 @@ def _read(sources: Sequence[StudySource], _: FigureOptions) -> AttainmentInfo:
 FIGURE = FigureKind(
     name="attainment",
     title="Attainment",
-    says="The area below a line is attained by so many searches, or by half of an arm's runs.",
+    says="What lies behind a line is attained by so many searches, or by half of an arm's runs.",
     read=_read,
     draw=plot_attainment,
     several=True,

@@ -35,6 +35,8 @@ from ablate.report.style import INK, SMALL_SIZE, LineStyle, line_styles, terms_s
 from ablate.study.interpolation import CURVE_METRICS
 
 _TITLE = "From the baseline to the finetuned network"
+_NO_CURVE = "no complete trial with a curve"
+_NONE_COUNTS = "no trial is on the front"
 _CLEAN, _ROBUST = CURVE_METRICS
 _INSIDE_PIXELS, _LEAST_INSIDE = 290, 80
 _MOST_COMPARED = 3
@@ -71,7 +73,7 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
         least=_LEAST_INSIDE,
-        nothing="" if info.curves else "no complete trial with a curve",
+        nothing="" if info.curves else _NONE_COUNTS if info.complete else _NO_CURVE,
     )
 
 
@@ -178,7 +180,7 @@ def _facts(info: AlphaCurvesInfo) -> list[str]:
     points = 100 * info.clean_margin
     margin = f"{points:g} point{'s' * (points != 1)} of clean accuracy"
     if info.is_search:
-        facts.append(f"ring: the most robust that loses at most {margin}")
+        facts.append(f"ring: the most robust that loses at most {margin}, else the least")
         if len(info.curves) < info.on_front:
             of = "trials on the front" if len(info.objectives) > 1 else "best trials"
             facts.append(f"{len(info.curves)} of the {info.on_front} {of}")

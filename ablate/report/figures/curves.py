@@ -41,7 +41,6 @@ from ablate.report.style import (
     line_styles,
     terms_style,
 )
-from ablate.study.settings import ObjectiveSettings
 
 _PANEL, _RUNGS_PANEL, _GAP = 240, 160, 30
 """Height of the panel of curves, of one of the rungs, and between two, in pixels."""
@@ -102,10 +101,8 @@ def plot_curves(info: CurvesInfo) -> Figure:
 
 def _rungs_window(info: CurvesInfo, metric: str) -> Window:
     """The range of the differences at rungs, with the median, but without collapsed trials."""
-    known = {one.metric: one for one in info.objectives}
-    objective = known.get(metric) or ObjectiveSettings(metric=metric, direction="maximize")
     above = [info.above_median(rung, metric) for curve in info.curves for rung in curve.rungs]
-    return scores_window(objective, above, [0.0])
+    return scores_window(info.compared_as(metric), above, [0.0])
 
 
 def _rungs_axis(metric: str, window: Window) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def plot_edf(info: EdfInfo) -> Figure:
         meta=basis_meta("Distribution of the scores", *studies),
         inside=inside,
         least=None if len(objectives) > 1 else _LEAST_INSIDE,
-        nothing="" if info.distributions else NO_TRIAL,
+        nothing="" if any(study.points for study in studies) else NO_TRIAL,
     )
 
 

@@ -324,4 +324,5 @@ def nothing_to_show(info: ImportanceInfo) -> str:
         return "no parameter differs between the trials"
     if not info.complete:
         return NO_TRIAL
-    return f"fewer than {LEAST_TRIALS} complete trials of every set of terms"
+    has_terms = any(terms for terms, _ in info.left_out)  # a custom loop has none
+    return f"fewer than {LEAST_TRIALS} complete trials{' of every set of terms' * has_terms}"

@@ -88,6 +88,8 @@ def plot_mix(info: MixInfo) -> Figure:
 
 def _facts(info: MixInfo) -> list[str]:
     said = basis_facts(info, complete=len(info.points))
+    if len(info.points) < info.complete:
+        said[0] = said[0].replace("trials complete", f"trials complete with {info.key}")
     if info.points:
         said.append("trials differ in more than their mix")
         said.append(f"ratios: {info.key}")

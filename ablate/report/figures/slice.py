@@ -274,7 +274,10 @@ def _legend(
     ]
     if not all(group.on_front for group in groups):
         faint = trial_marker(TermsStyle("", INK, "circle"), on_front=False, size=10)
-        name = "Faint: dominated" if len(info.objectives) > 1 else "Faint: not the best"
+        off = "dominated" if len(info.objectives) > 1 else "not the best"
+        if len(info.objectives) > 1 and any(point.violation for point in info.points):
+            off = "off the front"
+        name = f"Faint: {off}"
         entries.append(Scatter(name=name, mode="markers", marker=faint))
     if "baseline" in info.references:
         entries.append(Scatter(name="Baseline", mode="lines", line=_BASELINE))
@@ -296,7 +299,7 @@ def _facts(
     if len(info.shown) > 1:  # else it was asked for
         said += objectives_facts(len(info.shown), len(info.objectives))
     said += left_out
-    said += outside_facts([point.values for point in points], windows)
+    said += outside_facts([point.values for point in points], windows, "trial")
     return said + dots_facts(info.columns, info.keys)
 
 

@@ -183,7 +183,9 @@ def _best_of_each(info: ParetoInfo) -> str:
     if not found:
         return "No complete trial has numbers for its objectives."
     if len(info.objectives) == 1:
-        return f"{capital(found[0])} of {count_text(len(info.points), 'complete trial')}."
+        count = sum(not point.violation for point in info.points)
+        kept = " that keep the constraints" if count < len(info.points) else ""
+        return f"{capital(found[0])} of {count_text(count, 'complete trial')}{kept}."
     front = "1 trial is" if len(info.front) == 1 else f"{len(info.front)} trials are"
     return f"{capital('; '.join(found))}; {front} on the front."
 

@@ -400,7 +400,8 @@ def _tables(source: StudySource, info: ParetoInfo | AblationInfo) -> tuple[Paper
             replace(effects_paper_table(info), title="Contrasts"),
         )
     images = "" if source.record.study.trainable else ", validation images"
-    return (replace(front_paper_table(info), title=f"Front of the search{images}"),)
+    title = "Front of the search" if len(info.objectives) > 1 else "Best trial of the search"
+    return (replace(front_paper_table(info), title=f"{title}{images}"),)
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -13,17 +13,22 @@ from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import StudyFacts
-from ablate.analysis.features import written_domains
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import (
     metric_words,
     param_text,
     reference_text,
 )
-from ablate.report.page.used_terms import drawn_from, used_terms
+from ablate.report.page.settings_words import (
+    drawn_from,
+    is_searched,
+    training_words,
+    used_terms,
+    varied_words,
+)
 from ablate.search.asha import judged_at_rungs, larger_is_better
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
-from ablate.study.settings import BudgetSettings, Study
+from ablate.study.settings import Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
 
@@ -83,20 +88,17 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
 
 def _finetuning(record: StudyRecord, cite: _Citations) -> str:
     study = record.study
-    data, model, tune = study.dataset, study.model, study.finetune
+    data, model = study.dataset, study.model
     if study.baseline.checkpoint:
         begun = f"A pretrained {model.name} was finetuned on {data.name}"
     else:
+        epochs = f" for {study.baseline.epochs} epochs"
+        epochs = "" if is_searched(study, "baseline.epochs") else epochs
         begun = (
-            f"A {model.name} was trained on {data.name} for {study.baseline.epochs} epochs "
-            "(the baseline) and finetuned from there"
+            f"A {model.name} was trained on {data.name}{epochs} (the baseline) and finetuned from "
+            "there"
         )
-    optimizer = f"{tune.optimizer.upper()}, batches of {tune.batch_size}"
-    rate = "" if _searched(study, "finetune.learning_rate") else f", rate {tune.learning_rate:g}"
-    return (
-        f"{begun} for {_budget(tune.budget)} ({optimizer}{rate}, {tune.schedule} schedule). "
-        f"{_objective(record, cite)}"
-    )
+    return f"{begun} for {training_words(study)}. {_objective(record, cite)}"
 
 
 def _objective(record: StudyRecord, cite: _Citations) -> str:
@@ -123,7 +125,7 @@ def _objective(record: StudyRecord, cite: _Citations) -> str:
     method = study.augment.method
     made = cite.texts["augment_methods"][method]
     cited = cite("augmix") if method == "augmix" else ""
-    varied = _varied(study, "augment")
+    varied = varied_words(study, "augment")
     return f"{text} Augmented copies: {made}{cited}{drawn_from(record)}{varied}."
 
 
@@ -370,27 +372,6 @@ def _conditional(info: AblationInfo) -> str:
     return f" All of it is {given.partition(';')[0]}." if given else ""
 
 
-def _searched(study: Study, key: str) -> bool:
-    return key in dict(written_domains(study.space))
-
-
-def _varied(study: Study, section: str) -> str:
-    """Which keys of a section the search varies."""
-    keys = [key for key, _ in written_domains(study.space) if key.startswith(f"{section}.")]
-    return f" ({', '.join(keys)} searched)" if keys else ""
-
-
-def _budget(budget: BudgetSettings) -> str:
-    """ "24,000 images through the network", "4 epochs"."""
-    if budget.images is not None:
-        return f"{budget.images:,} images through the network"
-    if budget.flops is not None:
-        return f"{budget.flops:.3g} floating point operations"
-    if budget.seconds is not None:
-        return f"{budget.seconds:g} seconds"
-    return f"{budget.in_epochs} epochs"
-
-
 def _curve(study: Study, cite: _Citations) -> str:
     """How networks between baseline and finetuned weights were scored and chosen, after a space;
     empty where they were not."""
@@ -407,10 +388,12 @@ def _curve(study: Study, cite: _Citations) -> str:
         " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
         f"were scored at the weights {alphas} of the latter{cite('wortsman')}. "
     )
+    keeping = ", among those that keep the constraints (or violate them least)"
+    keeping = keeping if study.constraints else ""
     if study.ablation is None:
         return text + (
-            f"A trial is represented by the most robust of them that loses at most {margin}, "
-            f"chosen on the same images that it is scored on.{otherwise}"
+            f"A trial is represented by the most robust of them{keeping} that loses at most "
+            f"{margin}, chosen on the same images that it is scored on.{otherwise}"
         )
     return text + (
         "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "

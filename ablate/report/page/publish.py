@@ -68,7 +68,12 @@ def publish(
 
 
 def watch_report(
-    place: Place, output: Path, *, every_seconds: float, written: Callable[[str], None]
+    place: Place,
+    output: Path,
+    *,
+    every_seconds: float,
+    written: Callable[[str], None],
+    with_images: bool = True,
 ) -> None:
     """Rewrite the report while the study runs, until all its rows have ended.
 
@@ -77,13 +82,14 @@ def watch_report(
 
     Args:
         written: called after each write, with the progress of the study.
+        with_images: of the last one.
 
     Raises: as `publish`.
     """
     while True:
         study = _open_once_there(place, every_seconds, written)
         ended = is_ended(study.record)
-        content = _content(study, ended, 0.0 if ended else every_seconds)
+        content = _content(study, ended and with_images, 0.0 if ended else every_seconds)
         write_text(report_page(content), output)
         written(content.state)
         if ended:

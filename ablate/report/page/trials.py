@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.analysis.columns import CELL, PARAM, column_order, flat_rows
+from ablate.analysis.columns import CELL, PARAM, VIOLATION, column_order, flat_rows
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
@@ -18,13 +18,23 @@ _MANY = 2_000
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
 _MIX = ("mix", "layer_weights")
-_REST = ("attempt", "copy_of", "failure_reason", "duration_seconds", "gpu_hours")
+_REST = (
+    VIOLATION,
+    "alpha",
+    "attempt",
+    "copy_of",
+    "failure_reason",
+    "duration_seconds",
+    "gpu_hours",
+)
 _HEADINGS = {
     "number": "Trial",
     "state": "State",
     "cell": "Cell",
     "pair": "Pair",
     "train_seed": "Seed",
+    VIOLATION: "Violation",
+    "alpha": "Alpha",
     "attempt": "Attempts",
     "copy_of": "Copy of",
     "failure_reason": "Failure",

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from ablate.errors.masking import masked
 from ablate.files.shown import without_controls
-from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, TERMINAL, RowRecord, StudyRecord
 from ablate.report.notebook import html_of
 from ablate.report.numbers import (
     duration_text,
@@ -36,6 +36,7 @@ from ablate.report.terminal.status import Epoch, Standing
 from ablate.report.terminal.streams import take_every_text
 from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
+from ablate.study.scores import COSTS
 
 _BAR_COLUMNS = 24
 
@@ -95,6 +96,11 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
         display.close()
 
 
+def _is_told(reference: str, metric: str) -> bool:
+    """Whether a reference's value is one to compare with: a baseline's cost is of its training."""
+    return metric not in COSTS or reference not in NOT_FINETUNED
+
+
 class PlainDisplay:
     """One line per phase and finished trial, for a log file or a pipe.
 
@@ -134,7 +140,7 @@ class PlainDisplay:
                     f"{metric_words(objective.metric)} "
                     f"{metric_text(objective.metric, metrics[objective.metric])}"
                     for objective in standing.objectives
-                    if objective.metric in metrics
+                    if objective.metric in metrics and _is_told(name, objective.metric)
                 ]
                 texts.append(f"{name}: {', '.join(named)}")
         self._print(f"{self._study}: {'; '.join(texts)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from ablate.analysis.columns import (
     flat_rows,
     known_columns,
 )
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import bytes_text, without_controls
 from ablate.ledger.record import RowRecord, Rung, StudyRecord
 from ablate.report.numbers import (
@@ -126,9 +127,9 @@ def _titled(
     shown: Sequence[str],
     left_out: Sequence[str] = (),
 ) -> Table:
-    captions = ["accuracies in %, on the validation split"] * any(
-        is_accuracy(name.removeprefix(RUNG)) for name in shown
-    )
+    metrics = [name.removeprefix(RUNG) for name in shown]
+    splits = {metric_split(metric) for metric in metrics if is_accuracy(metric)}
+    captions = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     if left_out:
         names = ", ".join(map(column_heading, left_out))
         captions.append(f"not shown (terminal too narrow): {names}; --columns lists them")
@@ -198,7 +199,9 @@ def _cell(name: str, value: Any) -> str:
 
 def _stopped_text(record: StudyRecord, rung: Rung) -> str:
     pruner = record.study.search.pruner
-    compared = tuple(rung.scores) if pruner is None else pruner.compared(record.study.objectives)
+    compared = () if pruner is None else pruner.compared(record.study.objectives)
+    if all(math.isnan(rung.value(metric)) for metric in compared):  # by an earlier pruner
+        compared = tuple(rung.scores)
     values = {metric: metric_text(metric, rung.value(metric)) for metric in compared}
     named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
     text = ", ".join(named if len(named) > 1 else values.values())

@@ -15,10 +15,11 @@ from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean
 from ablate.analysis.objectives import ENDED
-from ablate.analysis.pareto import ParetoInfo, Point
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.figures.parts.point_hover import mean_hover
 from ablate.report.figures.parts.window import Window
 from ablate.report.style import FAINT_INK, PAPER, SMALL_SIZE, TermsStyle, terms_style
+from ablate.study.scores import violation
 
 
 def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
@@ -35,6 +36,8 @@ def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
     found = []
     for point in source.confirmation.points:
         estimates = [_estimate(arms[point.name], metric) for metric in metrics]
+        bounds = source.record.bounds
+        judged = {one.metric: _estimate(arms[point.name], one.metric).mean for one in bounds}
         if all(math.isfinite(one.mean) for one in estimates):
             found.append(
                 ConfirmedMean(
@@ -44,6 +47,7 @@ def confirmed_means(source: StudySource) -> tuple[ConfirmedMean, ...]:
                     high=tuple(one.high for one in estimates),
                     sds=tuple(one.sd for one in estimates),
                     seeds=min((one.n for one in estimates if one.n), default=0),
+                    violation=violation(bounds, judged),
                 )
             )
     return tuple(found)
@@ -66,10 +70,9 @@ def confirmed_traces(
         windows: of the axes; a mean outside has its line alone, which leads there.
         color: of all, as one of several studies; None: each in that of its trial's loss terms.
     """
-    is_history = info.objectives[0].metric == ENDED
-    points = {point.number: point for point in (info.points if is_history else info.front)}
+    points = _points(info)
     chosen = {number: point.values for number, point in points.items()}
-    means = [mean for mean in means if mean.number in chosen]
+    means = drawn_means(info, means)
     if not means:
         return []
     line_x, line_y = (
@@ -119,6 +122,17 @@ def confirmed_traces(
         for place, (style, alike) in enumerate(of_style.items())
     ]
     return [joined, *crosses]
+
+
+def _points(info: ParetoInfo) -> dict[int, ParetoPoint]:
+    is_history = info.objectives[0].metric == ENDED
+    return {point.number: point for point in (info.points if is_history else info.front)}
+
+
+def drawn_means(info: ParetoInfo, means: Sequence[ConfirmedMean]) -> list[ConfirmedMean]:
+    """Those of trials that are still on the front; of a history, of any trial."""
+    points = _points(info)
+    return [mean for mean in means if mean.number in points]
 
 
 def _estimate(arm: ArmInfo, metric: str) -> Estimate:

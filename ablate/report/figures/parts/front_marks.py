@@ -16,6 +16,7 @@ from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
+from ablate.report.figures.parts.confirmed import drawn_means
 from ablate.report.figures.parts.names import sides_of_names
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
 from ablate.report.figures.parts.window import Window, is_inside, outside_facts
@@ -32,6 +33,7 @@ from ablate.report.style import (
     PAPER,
     SMALL_SIZE,
     TermsStyle,
+    open_symbol,
     terms_style,
     trial_marker,
 )
@@ -162,7 +164,7 @@ def mark_trace(
     }
     if any(point.violation for point in marks.points):
         look["marker"]["symbol"] = [
-            style.symbol + "-open" * (point.violation > 0) for point in marks.points
+            open_symbol(style.symbol) if point.violation else style.symbol for point in marks.points
         ]
     at, numbers = marks.values, [point.number for point in marks.points]
     if not marks.many or (on_front and len(marks.points) <= _TOLD):
@@ -340,7 +342,8 @@ def stopped_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
         values = [one.values for one in info.stopped]
         said += outside_facts(values, dict(enumerate(windows)), "stopped trial")
     unlike = count_text(info.unlike, "stopped trial")
-    return said + [f"{unlike} not drawn: scored on other images"] * bool(info.unlike)
+    why = "not scored there as after the last epoch"
+    return said + [f"{unlike} not drawn: {why}"] * bool(info.unlike)
 
 
 # -- What the numbers of a front stand on, of one study or several -------------------------
@@ -368,13 +371,17 @@ def front_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
         faint = "not the best so far" if info.is_history else "dominated"
         said.append(f"faint: {faint}" + "; open: violates a constraint" * violates)
         off = ("trial", "trials") if info.is_history else ("dominated trial", "dominated trials")
-        if violates:
+        if violates and not info.is_history:
             off = ("trial off the front", "trials off the front")
         said += outside_facts(dominated.tolist(), dict(enumerate(windows)), *off)
     if not finite.all():
         said.append(f"{int((~finite).sum())} with a value that is not a number")
     said += stopped_facts(info, windows)
-    means = [mean for means in info.confirmed for mean in means]
+    means = [
+        mean
+        for study, of_study in zip(studies, info.confirmed, strict=True)
+        for mean in drawn_means(study, of_study)
+    ]
     outside = [mean.values for mean in means]
     said += outside_facts(outside, dict(enumerate(windows)), "confirmed mean")
     return said + confirmed_facts(means)

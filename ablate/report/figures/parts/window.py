@@ -172,7 +172,7 @@ def is_inside(points: ArrayLike, windows: Mapping[int, Window]) -> NDArray[np.bo
 def outside_facts(
     points: Sequence[Sequence[float]],
     windows: Mapping[int, Window],
-    what: str = "dominated trial",
+    what: str,
     several: str = "",
 ) -> list[str]:
     """A fact on the number of trials outside the axes, if any; `what` one is, and `several` are.
