@@ -93,7 +93,9 @@ def _reading(url: str) -> Iterator[Connection | None]:
         return
     backend = parse_url(url).get_backend_name()
     if backend == "postgresql":
-        engine = engine.execution_options(postgresql_readonly=True)
+        engine = engine.execution_options(
+            postgresql_readonly=True, isolation_level="REPEATABLE READ"
+        )
     try:
         with engine.connect() as connection:
             if backend == "sqlite":

@@ -182,11 +182,13 @@ class Ledger(StudyAttributes):
 
         def delete(connection: Connection) -> bool:
             tables.lock_rows(connection, self.study_id)
-            kept = tables.study_attributes(connection, self.study_id).get(HEAD)
+            attributes = tables.study_attributes(connection, self.study_id)
+            kept = attributes.get(HEAD)
             if kept is None or Head.from_json(kept).is_prepared:
                 return False
             rows = sum(tables.count_rows(connection, self.study_id).values())
-            if self.head.design is None and rows > len(self.head.study.search.enqueue):
+            own = min(len(self.head.study.search.enqueue), int(attributes[TRIALS]))
+            if self.head.design is None and rows > own:
                 return False
             if not delete_free_lease(connection, self.study_id):
                 return False

@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import optuna
@@ -21,7 +21,14 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
 from ablate.ledger.tables import FIXED, Draws
-from ablate.space.sampling import DEVIATIONS, HAS_FAILED, IS_RUNNING, make_sampler, sample
+from ablate.space.sampling import (
+    DEVIATIONS,
+    HAS_FAILED,
+    IS_RUNNING,
+    distributions,
+    make_sampler,
+    sample,
+)
 from ablate.space.space import Space
 from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
@@ -341,7 +348,16 @@ def load_rows(ledger: Ledger) -> LoadedRows:
             tables.study_attributes(connection, ledger.study_id, system=True),
         )
 
-    rows, draws, attributes = ledger.store.read(everything)
+    rows, stored_draws, attributes = ledger.store.read(everything)
+    # A domain with a step is cut to it whenever Optuna makes it, also from what was cut before.
+    domains = distributions(ledger.space)
+    draws = {
+        trial_id: replace(
+            one,
+            distributions={name: domains.get(name, own) for name, own in one.distributions.items()},
+        )
+        for trial_id, one in stored_draws.items()
+    }
     of_sampler = {key: value for key, value in attributes.items() if not key.startswith("study:")}
     bounds = ledger.bounds
     head = ledger.head

@@ -97,7 +97,9 @@ def store_portable(url: str, study: bytes, rows: bytes) -> str:
         )
     objectives = Head.from_json(attributes[HEAD]).study.objectives
     stored = []
-    for place, line in enumerate(rows.decode().splitlines()):
+    # Not `splitlines`: it splits at other characters too, which may stand in a text.
+    lines = rows.decode().removesuffix("\n").split("\n") if rows else []
+    for place, line in enumerate(lines):
         row = json.loads(line)
         if row["number"] != place:
             raise ValueError(f"row {row['number']!r} in line {place + 1}")

@@ -314,6 +314,19 @@ class Preview(NamedTuple):
     copy_of: int | None = None
 
 
+_ALIKE_DIGITS = 14
+"""Of numbers that are taken for equal: a step's draw is 0.30000000000000004, what is typed 0.3."""
+
+
+def _rounded(value: Any) -> Any:
+    """Plain data with the digits of its floats that are compared."""
+    if isinstance(value, float):
+        return float(f"{value:.{_ALIKE_DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 class Twins:
     """The points that were started, and those that have scores.
 
@@ -358,6 +371,7 @@ class Twins:
         self._unread.clear()
 
     def _point(self, params: Params) -> bytes:
+        params = _rounded(params)
         if self._fixed is None:
             text = as_text(params)
         else:

@@ -204,8 +204,10 @@ def go_on(
     if not ledger.head.is_prepared:
         with leased(ledger, run):
             _keep_changes(ledger, place, run)
+            if total is not None:
+                ledger.set_trials(total)
         record = _prepare_and_run(ledger, place, run)
-        if total is None and seeds is None:
+        if seeds is None:
             return record
     design = None
     if ledger.head.design is not None:
@@ -281,6 +283,8 @@ def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
         ledger.change_study(_for_workers(place.study), base, noted)
     if noted:
         run.progress.note(f"changed since the study started: {'; '.join(noted)}")
+    if any(one.startswith("search.enqueue") for one in noted):
+        run.progress.note("search.enqueue is read when a study starts; now use `ablate enqueue`")
 
 
 def _raise_seeds(ledger: Ledger, seeds: int) -> None:

@@ -17,13 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import (
-    BaseSampler,
-    NSGAIISampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
@@ -74,6 +68,11 @@ def sample(space: Space, trial: optuna.trial.Trial) -> Params:
     return space.draw(ask)
 
 
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The domain of each dimension of a space."""
+    return {one.name: _distribution(one) for one in space.dimensions}
+
+
 def _distribution(dimension: Dimension) -> BaseDistribution:
     """As `trial.suggest_*` makes it in `sample`."""
     if isinstance(dimension, CategoricalDimension):
@@ -82,6 +81,22 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, IntegerDimension):
         return IntDistribution(int(low), int(high), log=log, step=dimension.step)
     return FloatDistribution(low, high, log=log, step=dimension.step)
+
+
+# -- The sampler `nsga2` -------------------------------------------------------------------
+
+
+class NSGAIISampler(optuna.samplers.NSGAIISampler):
+    """Without parents that have failed since they were chosen, by the values expected of them.
+
+    Optuna names the attributes of a study by this class's name.
+    """
+
+    def get_parent_population(
+        self, study: optuna.study.Study, generation: int
+    ) -> list[FrozenTrial]:
+        parents = super().get_parent_population(study, generation)
+        return [trial for trial in parents if trial.state == TrialState.COMPLETE]
 
 
 # -- The sampler `gp` ----------------------------------------------------------------------

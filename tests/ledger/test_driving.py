@@ -15,6 +15,7 @@ from ablate.errors import LeaseError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
+from ablate.ledger.portable import ROWS, STUDY, portable_study, store_portable
 from ablate.ledger.record import Drive, Failure, Rung
 from ablate.ledger.store import Patience
 from ablate.lifecycle.drive import RunOptions, leased
@@ -81,6 +82,18 @@ def test_a_killed_drive_ended_at_its_own_last_sign(driving: Driving, storage_url
     (drive,) = ledger.read().drives
     assert drive.ended == pytest.approx(killed, abs=30)
     assert Spending(ledger.read(), 1.0)._seconds == pytest.approx(60, abs=30)
+
+
+def test_a_row_is_a_line_of_an_archive_whatever_its_text_has(
+    driving: Driving, tmp_path: Path
+) -> None:
+    driving.ask()
+    reason = "ValueError: one\u2028two\x85three"
+    driving.fail(0, Failure("raised", reason))
+    files, url = portable_study(driving.ledger), f"sqlite:///{tmp_path}/other.db"
+    store_portable(url, files[STUDY], files[ROWS])
+    (row,) = Ledger.open(url, "rows").read().rows
+    assert row.failure == Failure("raised", reason)
 
 
 def test_a_row_that_a_drain_left_goes_on(driving: Driving, storage_url: str) -> None:

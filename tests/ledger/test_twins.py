@@ -23,6 +23,10 @@ from ablate.study.scores import ReportedScores, Scores
 from ablate.study.settings import Study
 
 TWO = {"augment.copies": {"choice": [1, 2]}}
+OWN = {
+    "trainable": "loops:train",
+    "objectives": [{"metric": "val_clean_accuracy"}, {"metric": "val_robust_accuracy"}],
+}
 Make = Callable[..., Ledger]
 
 
@@ -129,6 +133,33 @@ def test_a_trainable_reads_all_of_it(make_ledger: Make) -> None:
     space = {"loss.terms": {"choice": ["clean+da"]}, "loss.fma.weight": {"choice": [1, 2]}}
     ledger = make_ledger(space, trials=4, trainable="loop:train", objectives=objectives)
     assert len(drive(ledger)) == 2
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "qmc", "nsga2"])
+def test_a_step_that_does_not_end_its_range_is_resumed_alike(
+    make_ledger: Make, sampler: str
+) -> None:
+    """Optuna cuts a range to its steps, and what was cut once more: 12/13, then 11/13."""
+    space = {"x": {"float": [0.0, 1.0], "step": 1 / 13}}
+    keys = {**OWN, "search": {"sampler": sampler}}
+    whole = make_ledger(space, trials=12, **keys)
+    drive(whole)
+    stopped = make_ledger(space, trials=12, name="stopped", **keys)
+    for _ in range(4):
+        drive(Ledger.open(stopped._url, "stopped"), stop_after=2)
+    drive(stopped)
+    assert [row.params for row in stopped.read().rows] == [row.params for row in whole.read().rows]
+
+
+def test_a_point_that_is_typed_is_that_of_a_step(make_ledger: Make) -> None:
+    """Three steps of 0.1 are 0.30000000000000004."""
+    space = {"x": {"float": [0.0, 1.0], "step": 0.1}}
+    search = {"sampler": "random", "enqueue": [{"x": 3 * 0.1}]}
+    ledger = make_ledger(space, trials=1, search=search, **OWN)
+    drive(ledger)
+    ledger.enqueue({"x": 0.3})
+    drive(ledger)
+    assert [row.copy_of for row in ledger.read().rows] == [None, 0]
 
 
 def test_an_enqueued_point_is_not_drawn_anew(make_ledger: Make) -> None:

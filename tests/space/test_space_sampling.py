@@ -12,8 +12,10 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 
 from ablate.errors import ParameterError
+from ablate.ledger.tables import overwrite_trial
 from ablate.space import SAMPLERS
 from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.interval import FloatDomain, IntDomain
@@ -181,3 +183,21 @@ def test_only_sampling_loads_optuna_and_nothing_loads_torch() -> None:
         "import ablate.space.sampling; assert not {'torch', 'scipy'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_parent_that_has_failed_since_is_none() -> None:
+    """It was chosen while it ran, by expected values: nsga2 would read its missing ones."""
+    study, attributes, failed = new_study(), {}, None
+    for number in range(110):
+        study.sampler = make_sampler("nsga2", 0, number)
+        trial = study.ask()
+        x = trial.suggest_float("x", 0, 1)
+        study.tell(trial, [x, 1 - x])
+        attributes = study._storage.get_study_system_attrs(study._study_id)
+        if failed is None and "NSGAIISampler:parent:1" in attributes:
+            failed = study.trials[attributes["NSGAIISampler:parent:1"][0]]
+            failed.state, failed.values = TrialState.FAIL, None
+            assert isinstance(study._storage, InMemoryStorage)
+            overwrite_trial(study._storage, failed._trial_id, failed)
+    assert failed is not None
+    assert failed._trial_id not in attributes["NSGAIISampler:parent:2"]
