@@ -233,7 +233,7 @@ def schema() -> None:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Train on one batch and print the expected number of runs, time and disk space (of an "
+    help="Train on a few batches and print the expected number of runs, time and disk space (of an "
     "ablation, also its cells), without running the study.",
 )
 @run_options

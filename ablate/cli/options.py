@@ -111,7 +111,8 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--accept-environment",
             is_flag=True,
-            help="Continue although device, precision, threads or torch have changed.",
+            help="Continue although device, precision, run.compile, threads, torch, the code of a "
+            "training loop or a retrained baseline have changed.",
         ),
     ]
     for option in reversed(options):

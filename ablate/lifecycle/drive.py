@@ -62,7 +62,8 @@ class RunOptions:
         executor: "ray", or "inline": one trial after another in this process.
         ray_address: of a running cluster; None starts Ray on this machine.
         takeover: drive the study even if another driver seems to be alive.
-        accept_environment: continue although device, precision, threads or torch have changed.
+        accept_environment: continue although device, precision, `run.compile`, threads, torch, the
+            code of a training loop or a retrained baseline have changed.
         progress: receives progress events; its exceptions are ignored.
         callbacks: of the user.
     """

@@ -139,15 +139,17 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     Args:
         old, new: `model_dump(mode="json")` of two studies, their spaces inline.
     """
-    return [line for key, line in _changes(old, new) if _matters(key)]
+    return [line for key, line in _changes(old, new) if _matters(key, old, new)]
 
 
 def noted_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys outside the fingerprint that differ; a resume reports them and continues."""
-    return [line for key, line in _changes(old, new) if not _matters(key)]
+    return [line for key, line in _changes(old, new) if not _matters(key, old, new)]
 
 
-def _matters(key: str) -> bool:
+def _matters(key: str, *dumps: Mapping[str, Any]) -> bool:
+    if key.startswith("answer.") and not any(one["finetune"]["interpolation"] for one in dumps):
+        return False  # read by reports alone
     is_left_out = any(f"{key}.".startswith(f"{one}.") for one in _NOT_IN_SECTIONS)
     return not is_left_out and key.partition(".")[0] in SECTIONS
 

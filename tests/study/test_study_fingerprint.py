@@ -92,6 +92,7 @@ def test_a_type_that_the_suite_gains_changes_the_robustness_alone(head: str, nam
         "run.cpus_per_trial=2",
         "run.precision=fp32",
         "storage=sqlite:///x.db",
+        "answer.clean_margin=0.02",
     ],
 )
 def test_how_it_is_run_changes_nothing(head: str, names: Names, override: str) -> None:
