@@ -325,8 +325,10 @@ class _Search:
         return tuple(sorted(far - on_front - named))
 
     def n_images(self, point: ParetoPoint) -> int:
+        """That the robust accuracy is of, or what takes its place."""
         scores = self._scores(point)
-        return scores.n_corrupted or scores.n_images
+        is_clean = self._robust.endswith("_clean_accuracy")
+        return scores.n_images if is_clean else scores.n_corrupted or scores.n_images
 
     def _scores(self, network: Network) -> Scores:
         scores = self._references[network] if isinstance(network, str) else network.scores

@@ -183,13 +183,14 @@ def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], s
     arms: dict[str, dict[str, Any]] = {one.name: one.retrained for one in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
     # Each point has its alpha, so that nothing is chosen again; constraints are judged on the test
-    # images.
+    # images.  Seeds that were searched are not new.
+    seed = max([search.finetune.seed, *(one.params.get("finetune.seed", 0) for one in points)])
     update = {
         "name": name,
         "ablation": ablation,
         "search": SearchSettings(),
         "answer": AnswerSettings(),
-        "finetune": search.finetune.model_copy(update={"interpolation": None}),
+        "finetune": search.finetune.model_copy(update={"interpolation": None, "seed": seed}),
         "space": {},
     }
     return search.model_copy(update=update)

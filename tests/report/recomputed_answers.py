@@ -98,12 +98,12 @@ class Search:
             for kind, weight in weights(self.scored[name].scores).items()
         }
 
-    def is_tie(self, difference: Triple) -> bool:
-        n = len(self.right("baseline", ROBUST))
+    def is_tie(self, difference: Triple, metric: str = ROBUST) -> bool:
+        n = len(self.right("baseline", metric))
         return bool(difference[1] <= 0 <= difference[2] or abs(difference[0]) * n <= 1)
 
-    def told(self, difference: Triple) -> str:
-        return in_points(difference) + " (a tie)" * self.is_tie(difference)
+    def told(self, difference: Triple, metric: str = ROBUST) -> str:
+        return in_points(difference) + " (a tie)" * self.is_tie(difference, metric)
 
     def keeps(self, number: Name) -> bool:
         return self.value(number, CLEAN) >= self.value("baseline", CLEAN) - self.margin - 1e-9
@@ -148,7 +148,7 @@ class Search:
         facts = {
             "Robust over baseline": self.told(self.less(number, "baseline")),
             "Of it, by type": largest(self.parts(number)),
-            "Clean over baseline": self.told(self.less(number, "baseline", CLEAN)) + outside,
+            "Clean over baseline": self.told(self.less(number, "baseline", CLEAN), CLEAN) + outside,
             "Over plain": self.told(self.less(number, "plain")),
         }
         if da is not None and da != number:
@@ -170,19 +170,24 @@ class Search:
         bests, pairs, da = self.bests, self.pairs(), self.da()
         points = f"{100 * self.margin:g}"
         said = []
-        named = asked(self.record.study.question, self.terms, bests)
+        kept = [one for one in bests if self.keeps(one)]
+        question = self.record.study.question
+        named = asked(question, self.terms, kept)
+        lacking = asked(question, self.terms, bests).keys() - named.keys()
         first, *others = list(named.values()) or [None]
         for other in dict.fromkeys(one for one in others if one != first):
             less = printed(self.less(first, other, pairs=pairs))  # type: ignore[arg-type]
             is_tie = self.is_tie(self.less(first, other, pairs=pairs))  # type: ignore[arg-type]
             said.append(f"{points} {first} {other} {less}" + " not shown" * is_tie)
+        said += [points] * bool(lacking)
         over = [one for one in named.values() if one != da]
         if over and da is not None and "da" not in named:
             said.append(" ".join(self.told(self.less(one, da, pairs=pairs)) for one in over))
         best = bests[0]
         gains = [self.less(best, "baseline"), self.less(best, "plain")]
-        gains.append(self.less(best, "baseline", CLEAN))
-        said.append(f"{points} {best} {' '.join(map(self.told, gains))}")
+        told = [self.told(one) for one in gains]
+        told.append(self.told(self.less(best, "baseline", CLEAN), CLEAN))
+        said.append(f"{points} {best} {' '.join(told)}")
         behind = [f"{one} {self.told(self.less(one, best, pairs=pairs))}" for one in bests[1:]]
         said += [" ".join(behind)] * bool(behind)
         said.append(of_types(self.parts(best), gains[0]))
@@ -204,7 +209,7 @@ class Search:
             is_better = robust[0] > 0 and not self.is_tie(robust)
             if is_of_set and is_better and clean[2] >= -self.margin:
                 margin = f"{100 * self.margin:g}"
-                return [f"{one} {self.told(clean)} {margin} {printed(robust)} {best}"]
+                return [f"{one} {self.told(clean, CLEAN)} {margin} {printed(robust)} {best}"]
         return []
 
     def _is_collapsed(self, number: Name) -> bool:
@@ -246,7 +251,7 @@ class Confirmed:
 
     def told(self, one: str, to: str, metric: str = ROBUST) -> str:
         difference = self.arms.triple(one, to, metric)
-        n = self.arms.table("plain", ROBUST).shape[1]
+        n = self.arms.table("plain", metric).shape[1]
         is_tie = difference[1] <= 0 <= difference[2] or abs(difference[0]) * n <= 1
         return in_points(difference) + " (a tie)" * bool(is_tie)
 

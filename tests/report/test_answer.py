@@ -24,9 +24,11 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Failure, RowRecord
+from ablate.report.arms import NOTHING
 from ablate.report.page.answer import study_answer
 from ablate.study.interpolation import Curve, CurvePoint
 from ablate.study.scores import ReportedScores, Scores
+from ablate.study.sections.ablation import AblationSettings
 
 
 def trial(number: int, clean: float, robust: float, terms: str, **params: Any) -> RowRecord:
@@ -78,8 +80,13 @@ def test_a_question_is_answered_in_its_own_words() -> None:
         "points (no interval)."
     )
     assert first("Does the feature-map term help?").startswith(
-        "Over the best point of DA alone, robust accuracy: FMA -11.0 points"
+        "Over the best point of DA alone (no point within the margin), robust accuracy: FMA -11.0 "
+        "points"
     )
+    assert first("Does DA help?") == "No point with DA is at a clean loss of at most 1 point."
+    fma, da, *_ = said(ROWS, question="FMA or DA?")
+    assert fma == "No point with DA is at a clean loss of at most 1 point."
+    assert "(no point within the margin), robust accuracy: FMA -11.0" in da
     assert first("Is it stable at the best?").startswith("The most robust point of all")
 
 
@@ -382,8 +389,9 @@ def test_a_confirmation_of_a_constrained_search_counts_what_keeps_the_constraint
     )
     answer = study_answer(StudySource(example_record(ROWS), confirmation=info))
     assert answer.sentences[0] == (
-        "The front was retrained with 8 new seeds and scored on the test images. Probability of "
-        "keeping the constraints and being on it: trial 1 97 %. Not judged, as the test images "
+        "1 point of the front was retrained with 8 new seeds and scored on the test images. "
+        "Probability of keeping the constraints and being on the front of these: trial 1 97 %. Not "
+        "judged, as the test images "
         "were not scored for it: accuracy, fog."
     )
     facts = answer.cards[0].facts
@@ -454,3 +462,43 @@ def test_an_ablation_without_a_claim_says_so() -> None:
         "exploratory.",
         "DA: against plain +14.5 points [+12.5, +16.5] of robust accuracy, exploratory.",
     ]
+
+
+def test_a_claim_without_a_pair_is_named_and_so_are_failed_runs() -> None:
+    """All 24 runs have ended, those of FMA have failed."""
+    effects = (
+        example_effect("DA - plain", 0.145, p_adjusted=0.0625, verdict="not shown"),
+        replace(
+            example_effect("FMA - plain", 0.1, p_adjusted=1.0, verdict="not shown"),
+            estimate=NOTHING,
+        ),
+    )
+    failed = "FMA failed at 8 of 8 seeds (raised)"
+    info = example_ablation(effects=effects, failures=(failed,))
+    first, second, third = of_ablation(info)
+    assert first.startswith("DA: against plain +14.5 points")
+    assert (second, third) == (
+        "FMA: against plain, no pair of runs has ended well.",
+        f"{failed}.",
+    )
+    nothing = example_ablation(effects=effects[1:], failures=(failed,))
+    assert "No two runs to compare have ended well." in of_ablation(nothing)
+    assert "No run has ended yet." not in of_ablation(nothing)
+    begun = example_ablation(effects=effects[1:], ended=0)
+    assert of_ablation(begun)[-1] == "No run has ended yet."
+
+
+def test_a_contrast_is_with_the_reference_where_it_names_nothing_else() -> None:
+    effects = (
+        example_effect("FMA - plain", 0.163, p_adjusted=0.01, verdict="better"),
+        example_effect("DA - plain", 0.145),
+    )
+    info = example_ablation(effects=effects, question="Does DA help?")
+    assert [one.partition(":")[0] for one in of_ablation(info)] == ["FMA", "DA"]
+    settings = {"design": "arms", "arms": {"FMA": {}, "DA": {}}, "contrasts": [{"compare": "DA"}]}
+    source = ablation_source(info)
+    study = source.record.study.model_copy(
+        update={"ablation": AblationSettings.model_validate(settings)}
+    )
+    declared = replace(source, record=replace(source.record, study=study))
+    assert [one.partition(":")[0] for one in study_answer(declared).sentences] == ["FMA", "DA"]

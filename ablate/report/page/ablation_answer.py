@@ -50,8 +50,11 @@ def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
         found = [one for one in info.effects if one.metric == info.rank_metric and one.estimate.n]
         found.sort(key=lambda effect: -abs(effect.estimate.mean))
         said += _by_arm(info, found[:3])
+    said += _without_pairs(info) if info.ended == info.runs else []
     if not any(effect.estimate.n for effect in info.effects):
-        said = [*said[: info.ended < info.runs], "No run has ended yet."]
+        none = "No two runs to compare have ended well." if info.ended else "No run has ended yet."
+        said = [*said[: info.ended < info.runs], none]
+    said += [f"{capital(failure)}." for failure in info.failures]
     notes = interval_notes(info, declared or [one for one in info.effects if one.estimate.n])
     notes += curve_notes(info) if _on_curve(declared) else []
     return Answer(tuple(said), _arm_cards(record, info, declared), tuple(notes))
@@ -62,7 +65,9 @@ def _declared(record: StudyRecord, info: AblationInfo) -> list[Effect]:
     names."""
     settings = record.study.ablation
     further = (
-        [] if settings is None else [f"{one.compare} - {one.to}" for one in settings.contrasts]
+        []
+        if settings is None
+        else [f"{one.compare} - {one.to or info.reference}" for one in settings.contrasts]
     )
     found = [one for one in info.effects if one.primary]
     there = {one.contrast for one in found}
@@ -74,6 +79,17 @@ def _declared(record: StudyRecord, info: AblationInfo) -> list[Effect]:
         if effect.metric == info.rank_metric and effect.contrast not in there:
             found += [effect] * bool(effect.contrast in further or is_asked)
     return [one for one in found if one.estimate.n]
+
+
+def _without_pairs(info: AblationInfo) -> list[str]:
+    """Primary contrasts of which no pair of runs has ended well."""
+    said = []
+    for effect in info.effects:
+        if effect.primary and not effect.estimate.n:
+            arm, _, to = _sides(effect)
+            against = f"against {to}, " if to else ""
+            said.append(f"{arm}: {against}no pair of runs has ended well.")
+    return said
 
 
 def _by_arm(info: AblationInfo, effects: Iterable[Effect]) -> list[str]:

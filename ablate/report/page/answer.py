@@ -16,12 +16,14 @@ from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
-from ablate.report.arms import scale
+from ablate.report.arms import NOTHING, scale
 from ablate.report.numbers import count_text, metric_text, metric_words, share_text
 from ablate.report.page.ablation_answer import ablation_answer
 from ablate.report.page.card import (
+    ASKED,
     Answer,
     Card,
+    Images,
     asked_points,
     asked_words,
     capital,
@@ -63,6 +65,8 @@ def _of_ablation(source: StudySource, info: AblationInfo) -> Answer:
     confirmed = source.confirmed
     if confirmed is None or confirmed.ablation is None:
         return ablation_answer(source.record, info)
+    if not any(effect.estimate.n for effect in confirmed.ablation.effects):
+        return ablation_answer(source.record, info)
     answer = ablation_answer(confirmed.record, confirmed.ablation)
     how = f"Confirmed with {confirmed.ablation.seeds} new seeds on the test images."
     return replace(answer, sentences=(how, *answer.sentences))
@@ -73,13 +77,14 @@ def _of_ablation(source: StudySource, info: AblationInfo) -> Answer:
 
 def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     info = source.front
-    n = info.n_corrupted or 1
+    n = Images(info.n_images or 1, info.n_corrupted or 1)
     first = answer.sets[0]
     said = [*_asked_sets(answer, info.question, n), _first_set(answer, first, n)]
     others = answer.sets[1:]
     if others:
         behind = "; ".join(
-            f"{named(one.best)} {told(one.over['best'], n)}{_if_outside(one)}" for one in others
+            f"{named(one.best)} {told(one.over['best'], n.robust)}{_if_outside(one)}"
+            for one in others
         )
         said.append(f"The best points of the other sets, less this one: {behind}.")
     said += types_sentence(first.parts, first.robust)
@@ -91,50 +96,64 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     return Answer(tuple(said), cards, (*_search_notes(answer), *refused))
 
 
-def _asked_sets(answer: SearchAnswer, question: str, n: int) -> list[str]:
-    """Of the best points of the sets; and over data augmentation, where that is not asked for."""
+def _asked_sets(answer: SearchAnswer, question: str, n: Images) -> list[str]:
+    """Of the best points of the sets that keep clean accuracy within the margin; and over data
+    augmentation, where that is not asked for."""
     words = [one for one in asked_words(question) if one != "ca"]
-    asked = asked_points(words, [one.best for one in answer.sets])
+    kept = [one.best for one in answer.sets if one.keeping]
+    asked, outside = asked_points(words, kept), _outside(answer, words, kept)
     if not asked:
-        return []
+        return outside
 
     def less(one: ParetoPoint, other: ParetoPoint, _: int) -> Sequence[Estimate]:
         return [answer.compare(one, other)]
 
     gains = {one.best.number: one.over.get("DA") for one in answer.sets}
     over = {name: gains[point.number] for name, point in asked.items()}
+    da = next((one for one in answer.sets if one.terms in ("clean+da", "da")), None)
+    of_da = "the best point of DA alone" + ("" if da is None else _if_outside(da))
     return [
         *compared(asked, less, n, "In this search", f" {within(answer)}"),
-        *over_da({} if "DA" in asked else over, "the best point of DA alone", n),
+        *outside,
+        *over_da({} if "DA" in asked else over, of_da, n.robust),
     ]
 
 
-def _first_set(answer: SearchAnswer, first: SetAnswer, n: int) -> str:
+def _outside(answer: SearchAnswer, words: Sequence[str], kept: Sequence[ParetoPoint]) -> list[str]:
+    """The terms of the question that only points beyond the margin have."""
+    there = {term for one in answer.sets for term in one.terms.split("+")}
+    found = {term for point in kept for term in point.loss_terms.split("+")}
+    lacking = [ASKED[word][0] for word in words if word in there - found]
+    return [f"No point with {' or '.join(lacking)} is {within(answer)}."] * bool(lacking)
+
+
+def _first_set(answer: SearchAnswer, first: SetAnswer, n: Images) -> str:
     if not first.keeping:
         return (
             f"No point keeps clean accuracy within {margin_text(answer)} of the baseline. "
-            f"{capital(named(first.best))} loses least: {told(first.clean, n)} of clean "
-            f"and {told(first.robust, n)} of robust accuracy over the baseline."
+            f"{capital(named(first.best))} loses least: {told(first.clean, n.clean)} of clean "
+            f"and {told(first.robust, n.robust)} of robust accuracy over the baseline."
         )
     plain = first.over.get("plain")
-    over = "" if plain is None else f", {told(plain, n)} over the plain finetune"
+    over = "" if plain is None else f", {told(plain, n.robust)} over the plain finetune"
     return (
         f"The most robust point of all {within(answer)}, {named(first.best)}: "
-        f"{told(first.robust, n)} of robust accuracy over the baseline{over}, and "
-        f"{told(first.clean, n)} of clean accuracy."
+        f"{told(first.robust, n.robust)} of robust accuracy over the baseline{over}, and "
+        f"{told(first.clean, n.clean)} of clean accuracy."
     )
 
 
-def _rival(answer: SearchAnswer, one: SetAnswer, n: int) -> str:
+def _rival(answer: SearchAnswer, one: SetAnswer, n: Images) -> str:
     assert one.rival is not None
+    clean = f"{told(one.rival.clean, n.clean)} of clean accuracy"
     return (
-        f"Just outside: {named(one.rival.point)} has {told(one.rival.clean, n)} of clean accuracy, "
-        f"not shown to lose more than {margin_text(answer)}, and {points(one.rival.robust)} of "
-        f"robust accuracy over {one.best.name}."
+        f"Just outside: {named(one.rival.point)} has {clean}, not shown to lose more than "
+        f"{margin_text(answer)}, and {points(one.rival.robust)} of robust accuracy over "
+        f"{one.best.name}."
     )
 
 
-def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
+def _set_card(one: SetAnswer, answer: SearchAnswer, n: Images) -> Card:
     da = next((other for other in answer.sets if other.terms in ("clean+da", "da")), one)
     others = [] if da is one else compute_facts(one.best, da.best)
     tied = trial_numbers([point.number for point in one.tied])
@@ -142,10 +161,10 @@ def _set_card(one: SetAnswer, answer: SearchAnswer, n: int) -> Card:
     return point_card(
         one.best,
         robust=one.robust,
-        clean=f"{told(one.clean, n)}{_if_outside(one)}",
+        clean=f"{told(one.clean, n.clean)}{_if_outside(one)}",
         over={key.replace("best", "the best set"): less for key, less in one.over.items()},
         parts=one.parts,
-        n_images=n,
+        n_images=n.robust,
         others=[*others, ("Within the margin", f"{one.keeping} of {one.trials} trials")],
     )
 
@@ -238,7 +257,8 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
         said.append(_optimistic(source.front, len(answer.ranked)))
         facts = dict([*facts.items()][:_MOST_CARDS])
     else:
-        there = [one for one in info.points if info.objectives and info.objectives[0] in one.gains]
+        tested = info.objectives[0] if info.objectives else ""
+        there = [one for one in info.points if math.isfinite(one.gains.get(tested, NOTHING).mean)]
         numbers = {Point.of_name(one.name).trial: one for one in there}
         facts = {number: facts.get(number, []) for number in numbers}
         for number, one in numbers.items():

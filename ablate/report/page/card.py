@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ablate.ablation.answer import Part, SearchAnswer, is_tie
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
@@ -28,6 +29,13 @@ ASKED = {
 """How a question names a loss term, and combined augmentations."""
 _MOST_PARTS = 3
 _MOST_NAMED = 8
+
+
+class Images(NamedTuple):
+    """Number of images that networks were scored on, clean and in each distorted copy."""
+
+    clean: int
+    robust: int
 
 
 @dataclass(frozen=True)
@@ -217,12 +225,12 @@ level for so many comparisons."""
 
 
 def compared(
-    asked: Mapping[str, ParetoPoint], less: Less, n: int, where: str, within: str = ""
+    asked: Mapping[str, ParetoPoint], less: Less, n: Images, where: str, within: str = ""
 ) -> list[str]:
     """The points of the terms that the question names: the first less each of the others."""
 
     def of_clean(one: Estimate, first: str, second: str) -> str:
-        if is_tie(one, n):
+        if is_tie(one, n.clean):
             return ", with no difference in clean accuracy shown"
         return f", and {first if one.mean > 0 else second} has more clean accuracy"
 
@@ -236,7 +244,7 @@ def compared(
         robust, *clean = less(more[1], fewer[1], len(others))
         pair = f"{named(more[1])} less {named(fewer[1])}: {points(robust)}"
         pair += "".join(f" of robust and {points(one)} of clean accuracy" for one in clean)
-        if is_tie(robust, n):
+        if is_tie(robust, n.robust):
             verdict = f"{first} and {name} are not shown to differ in robust accuracy"
         else:
             verdict = f"{more[0]} bought more robust accuracy than {fewer[0]}"

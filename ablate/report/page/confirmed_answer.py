@@ -11,12 +11,13 @@ from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.pareto import ParetoPoint, Point
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.arms import NOTHING, interval_notes
 from ablate.report.numbers import count_text, metric_words, share_text
 from ablate.report.page.card import (
     ASKED,
     Answer,
+    Images,
     asked_points,
     asked_words,
     capital,
@@ -49,24 +50,27 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
     ranked = [point for point in answer.ranked if point.name in by_name]
     if not ranked:
         return Answer(("Confirmation is running: no run on the test images has ended yet.",))
-    n = info.test.n_corrupted or 1
+    n = Images(info.test.n_images or 1, info.test.n_corrupted or 1)
     there = [by_name[point.name] for point in ranked]
     chosen, best = by_name.get(answer.sets[0].best.name), named(answer.sets[0].best)
     planned = [point for point in answer.ranked if point.name in {one.name for one in info.points}]
     said = [
         *unfinished(info.test),
         *_asked_confirmed(info, source.front.question, ranked, planned, n),
-        _retrained(info, there, "The front was", "being on it"),
+        _retrained(info, there, *_of_front(source.front, info)),
     ]
     if chosen is None:
         why = "has no score yet" if answer.sets[0].best in planned else "is not among them"
         said.append(f"The point that the search would choose, {best}, {why}.")
     else:
-        over = "".join(f", {told(one, n)} over {to}" for to, one in _over(info, chosen).items())
+        chosen_by = within(answer) if answer.sets[0].keeping else "it loses least clean accuracy"
+        over = "".join(
+            f", {told(one, n.robust)} over {to}" for to, one in _over(info, chosen).items()
+        )
         said.append(
-            f"Chosen by the search alone ({within(answer)}): {best}, "
-            f"{told(chosen.gains[_ROBUST], n)} of robust accuracy over the baseline"
-            f"{over}, and {told(chosen.gains[_CLEAN], n)} of clean accuracy."
+            f"Chosen by the search alone ({chosen_by}): {best}, "
+            f"{told(chosen.gains[_ROBUST], n.robust)} of robust accuracy over the baseline"
+            f"{over}, and {told(chosen.gains[_CLEAN], n.clean)} of clean accuracy."
         )
         said += types_sentence(chosen.parts, chosen.gains[_ROBUST])
     said.append(_REPORT_ALL)
@@ -76,10 +80,10 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
         point_card(
             point,
             robust=one.gains[_ROBUST],
-            clean=told(one.gains.get(_CLEAN, NOTHING), n),
+            clean=told(one.gains.get(_CLEAN, NOTHING), n.clean),
             over=_over(info, one),
             parts=one.parts,
-            n_images=n,
+            n_images=n.robust,
             others=[("On the front", share_text(one.front_probability)), *kept_facts(info, one)],
         )
         for point, one in zip(ranked, there, strict=True)
@@ -93,7 +97,7 @@ def _asked_confirmed(
     question: str,
     ranked: Sequence[ParetoPoint],
     planned: Sequence[ParetoPoint],
-    n: int,
+    n: Images,
 ) -> list[str]:
     """Each term by the confirmed point that the search ranks first; DA and CA by the arm that is
     retrained beside them."""
@@ -111,11 +115,13 @@ def _asked_confirmed(
         over = {name: gains[point.name] for name, point in asked.items()}
         said += compared(asked, less, n, "On the test images", " (exploratory)")
         at = " at alpha 1" * any(point.point.alpha != 1 for point in asked.values())
-        said += over_da(over, f"combined data augmentation alone{at}", n)
+        said += over_da(over, f"combined data augmentation alone{at}", n.robust)
     combined = info.test.to_reference(COMBINED_DA, _ROBUST)
     if combined is not None and {"da", "ca"} & {*words}:
         name = "/".join(ASKED[one][0] for one in ("da", "ca") if one in words)
-        said += over_da({name: combined.estimate}, "plain, by combined data augmentation alone", n)
+        said += over_da(
+            {name: combined.estimate}, "plain, by combined data augmentation alone", n.robust
+        )
     there = {term for point in planned for term in point.loss_terms.split("+")}
     missing = [ASKED[one][0] for one in terms if one not in there]
     if missing:
@@ -134,6 +140,15 @@ def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
         f"combined DA{at}": point.over_da.get(_ROBUST, NOTHING),
     }
     return {name: one for name, one in over.items() if not math.isnan(one.mean)}
+
+
+def _of_front(front: ParetoInfo, info: ConfirmInfo) -> tuple[str, str]:
+    """What was retrained, and what its points may be: of the front, or of some of it."""
+    confirmed = {Point.of_name(one.name).trial for one in info.points}
+    if confirmed >= {point.number for point in front.front}:
+        return "The front was", "being on it"
+    count = count_text(len(confirmed), "point of the front was", "points of the front were")
+    return count, "being on the front of these"
 
 
 def _retrained(info: ConfirmInfo, there: Sequence[ConfirmedPoint], what: str, of: str) -> str:
@@ -159,4 +174,4 @@ def best_confirmed(
             f"Chosen by the search alone: {named(best)}, {points(chosen.gains[tested])} of "
             f"{metric_words(tested)} over the baseline on the test images."
         )
-    return [*said, _REPORT_ALL]
+    return [*said, _REPORT_ALL, *(f"{capital(failure)}." for failure in info.test.failures)]
