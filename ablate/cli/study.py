@@ -297,7 +297,7 @@ def confirm(
     The study's database records when and why the test images were used.
     """
     from ablate import api
-    from ablate.cli.show import run_with_display, show_confirmation
+    from ablate.cli.show import is_good, run_with_display, show_confirmation
     from ablate.lifecycle.open_study import open_place
     from ablate.lifecycle.place import locate
 
@@ -318,7 +318,10 @@ def confirm(
         as_json=as_json,
         options=options,
     )
-    show_confirmation(info, open_place(confirmation), as_json=as_json)
+    opened = open_place(confirmation)
+    show_confirmation(info, opened, as_json=as_json)
+    if not is_good(opened.record, confirmation.folder):
+        raise click.exceptions.Exit(1)
 
 
 COMMANDS = (confirm, status, trials, enqueue, export, logs, dashboard)

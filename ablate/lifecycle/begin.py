@@ -13,13 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from ablate.ablation.cell import Design
-from ablate.ablation.design import more_seeds, planned_rows, train_seeds
+from ablate.ablation.design import planned_rows
 from ablate.ablation.searches import check_reference
-from ablate.errors import FingerprintError, InfrastructureError, ParameterError
+from ablate.errors import InfrastructureError, ParameterError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
+from ablate.lifecycle.changes import (
+    changed_study,
+    check_same_environment,
+    for_workers,
+    store_changes,
+)
 from ablate.lifecycle.drive import (
     RunOptions,
     checkpoint_root,
@@ -29,15 +35,12 @@ from ablate.lifecycle.drive import (
     running_on,
 )
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.place import Place, check_something_searched, shown_folder
+from ablate.lifecycle.place import Place, check_something_searched
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
-from ablate.space.space import Space
 from ablate.study.checks import study_notes
-from ablate.study.document import show
-from ablate.study.fingerprint import changed_keys, digest_of, noted_keys, study_fingerprint
+from ablate.study.fingerprint import digest_of, study_fingerprint
 from ablate.study.metrics import unreachable
-from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
 
@@ -48,7 +51,7 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
     Raises:
         StudyExistsError: if another driver has started it meanwhile."""
     assert place.study is not None
-    study, base, text = _for_workers(place.study), place.base, place.text
+    study, base, text = for_workers(place.study), place.base, place.text
     if study.ablation is None:
         space = parse_space(study, names_for(study.model.name, base))
         check_something_searched(study, place.file, space)
@@ -203,28 +206,27 @@ def go_on(
     ledger.check_method("to be resumed")
     if not ledger.head.is_prepared:
         with leased(ledger, run):
-            _keep_changes(ledger, place, run)
+            store_changes(ledger, changed_study(ledger, place, seeds), run)
             if total is not None:
                 ledger.set_trials(total)
-        record = _prepare_and_run(ledger, place, run)
-        if seeds is None:
-            return record
+            if seeds is not None and ledger.head.design and not _needs_tuning(ledger.head.study):
+                begun = Design.from_json(ledger.head.design)
+                ledger.plan(planned_rows(ledger.head.study, begun), begun.to_json())
+        return _prepare_and_run(ledger, place, run)
     design = None
     if ledger.head.design is not None:
         design = _tuned_design(ledger, place, run)
     with leased(ledger, run) as lease:
-        _keep_changes(ledger, place, run)
-        if seeds is not None:
-            _raise_seeds(ledger, seeds)
-        head = ledger.head
-        study, base = head.study, Path(head.base)
+        changed, head = changed_study(ledger, place, seeds), ledger.head
+        study, base = changed.study, Path(changed.base)
         # A study of version 0.1 trained its baseline with the threads of a trial.
         threads = head.environment.get("baseline_threads", study.run.cpus_per_trial)
         with running_on(
             place, study, base, head.identity, run, test=head.test, baseline_threads=threads
         ) as running:
             prepared = prepare(ledger, running, run)
-            _check_same_environment(ledger, prepared, accept=run.accept_environment)
+            check_same_environment(ledger, prepared, accept=run.accept_environment)
+            store_changes(ledger, changed, run)
             if design is not None:
                 ledger.plan(planned_rows(study, design), design.to_json())
             elif total is not None:
@@ -247,122 +249,10 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
         if not Ledger.exists(where.url, where.name):
             return begin_study(where, study, base, head.text, run, parent=head.study.name)
         begun = Ledger.open(where.url, where.name)
-        return go_on(begun, where, run, None)
+        record = begun.read()
+        return record if record.is_over else go_on(begun, where, run, None)
 
     return tune_design(design, head.study, place, run_search, run.progress)
-
-
-def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Refuse a study of another method, and a study file with changes that affect scores; report
-    other changes."""
-    ledger.check_method("to be resumed")
-    if place.study is None:
-        return
-    before, after = _dumps(ledger, place.study)
-    if changed := changed_keys(before, after):
-        raise FingerprintError(
-            f"study {place.name}: a study that has started must not change, got "
-            f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
-            f"study as it was started: ablate resume {shown_folder(place.folder)}"
-        )
-    if place.study.ablation is None and place.study.search.trials != ledger.trials:
-        run.progress.note(
-            f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
-            "to change the total: ablate resume --trials N"
-        )
-
-
-def _keep_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Record changes of the study file that do not affect scores."""
-    if place.study is None:
-        return
-    _check_seeds(ledger, place.study)
-    noted = noted_keys(*_dumps(ledger, place.study))
-    base = str(place.base)
-    if noted or base != ledger.head.base:
-        ledger.change_study(_for_workers(place.study), base, noted)
-    if noted:
-        run.progress.note(f"changed since the study started: {'; '.join(noted)}")
-    if any(one.startswith("search.enqueue") for one in noted):
-        run.progress.note("search.enqueue is read when a study starts; now use `ablate enqueue`")
-
-
-def _raise_seeds(ledger: Ledger, seeds: int) -> None:
-    study = ledger.head.study
-    settings = study.ablation_section
-    there = settings.seed_count
-    if seeds > there:
-        more = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
-        ablation = settings.model_copy(update={"seeds": more})
-        changed = study.model_copy(update={"ablation": ablation})
-        check_room_for_seeds(changed)
-        ledger.change_study(changed, ledger.head.base, [f"ablation.seeds: {there} -> {seeds}"])
-
-
-def _check_seeds(ledger: Ledger, study: Study) -> None:
-    """Check the seeds: new ones may be added after the existing ones."""
-    if study.ablation is None or ledger.head.study.ablation is None:
-        return
-    begun, now = train_seeds(ledger.head.study), train_seeds(study)
-    if now[: len(begun)] != begun:
-        raise FingerprintError(
-            f"study {study.name}: seeds may only be added to ablation.seeds, got "
-            f"{show(list(now))} after {show(list(begun))}. Put the old ones first, or give the "
-            "file another `name:`."
-        )
-
-
-def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
-    begun = ledger.head.study.model_dump(mode="json")
-    return begun, _for_workers(now).model_dump(mode="json")
-
-
-def _check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
-    name = ledger.head.study.name
-    different, changes = changes_since(ledger.head, prepared)
-    if different:
-        raise FingerprintError(
-            f"study {name}: its inputs must be unchanged since it started, got other "
-            f"{', '.join(different)}. Restore them, or launch under another name."
-        )
-    if changes and not accept:
-        raise FingerprintError(
-            f"study {name}: the environment must be unchanged since it started, got "
-            f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
-            "environment, or add --accept-environment."
-        )
-    if changes:
-        ledger.log({"accepted_environment": changes})
-
-
-def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]:
-    """What of a study's inputs, and what of its environment, is not as when it was started.
-
-    Args:
-        prepared: data and baseline as they are now.
-    """
-    suite = find_suite(head.study.robustness.suite)
-    added = added_types(suite)
-    space = Space.from_json(head.space)
-    sections = study_fingerprint(head.study, space, prepared.data_digest, added)
-    different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
-    if "robustness" in different and added:
-        gained = f"robustness (the suite {suite.name} has {', '.join(added)} now)"
-        different[different.index("robustness")] = gained
-    other_weights = prepared.baseline_sha256 != head.baseline_sha256
-    if other_weights and head.study.baseline.checkpoint is not None:
-        different.append("weights in baseline.checkpoint")
-    begun, now = head.environment, prepared.environment
-    changes = [
-        f"{key}: {begun.get(key)} -> {now.get(key)}"
-        for key in ("device", "precision", "compile", "threads", "torch")
-        if begun.get(key) != now.get(key)
-    ]
-    if begun.get("code") != now.get("code"):
-        changes.append(f"the code of {head.study.trainable} has changed")
-    if other_weights:
-        changes.append("the retrained baseline has different weights")
-    return different, changes
 
 
 def check_prepared(study: Study, prepared: Prepared) -> None:
@@ -410,8 +300,3 @@ def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | No
     given_up = {"val_clean_accuracy": 0.10}
     metrics = [objective.metric for objective in study.objectives]
     return tuple(baseline[metric] - given_up.get(metric, 0.0) for metric in metrics)
-
-
-def _for_workers(study: Study) -> Study:
-    """The study without its storage, which only the driver may know."""
-    return study.model_copy(update={"storage": None})

@@ -232,7 +232,7 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
     if design.soups and not begun_with.soups:
         raise UsageError(
             f"study {name}: must have --soup from its start, which keeps the weights of all runs, "
-            f"got it now. Leave it out, or delete {folder} to confirm anew."
+            "got it now. Leave it out."
         )
     if begun.head.test != test:
         raise UsageError(

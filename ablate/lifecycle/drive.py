@@ -281,18 +281,17 @@ def drive_to_end(
 
 def _keep_references(ledger: Ledger, prepared: Prepared) -> None:
     """Record the scores of the baseline, and of the same with batch norm adapted."""
-    if prepared.baseline_scores is not None and "baseline" not in ledger.references:
-        ledger.set_reference("baseline", prepared.baseline_scores)
-    if prepared.kept is not None:
-        ledger.set_outcomes("baseline", prepared.kept["outcomes"])
-        if "test" in prepared.kept:
-            ledger.set_test_reference("baseline", Scores.from_json(prepared.kept["test"]))
-    if prepared.adapted_scores is not None and ADAPTED not in ledger.references:
-        ledger.set_reference(ADAPTED, prepared.adapted_scores)
-    if prepared.adapted_kept is not None:
-        ledger.set_outcomes(ADAPTED, prepared.adapted_kept["outcomes"])
-        if "test" in prepared.adapted_kept:
-            ledger.set_test_reference(ADAPTED, Scores.from_json(prepared.adapted_kept["test"]))
+    for name, scores, kept in (
+        ("baseline", prepared.baseline_scores, prepared.kept),
+        (ADAPTED, prepared.adapted_scores, prepared.adapted_kept),
+    ):
+        # Once, all of one network: after an accepted change it may have other bits.
+        if kept is not None and name not in ledger.outcomes(())[1]:
+            if "test" in kept:
+                ledger.set_test_reference(name, Scores.from_json(kept["test"]))
+            ledger.set_outcomes(name, kept["outcomes"])
+        if scores is not None and name not in ledger.references:
+            ledger.set_reference(name, scores)
 
 
 def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]) -> list[CaughtUp]:

@@ -16,6 +16,7 @@ from ablate.model import is_external
 from ablate.model.environment import resolve_environment
 from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
+from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study
 from ablate.trial.estimate import TrialEstimate, estimate_training, estimate_trial
 from ablate.trial.workbench import Workbench
@@ -122,7 +123,9 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         work = planned.seeds * sum(cell.seconds for cell in planned.cells)
         work += planned.tuning_trials * each
     weights = trial.state_bytes // 2
-    kept = trial.evaluation_bytes + weights * (rows + 1)
+    keep = study.run.keep_checkpoints
+    networks = rows if keep == "all" else min(rows, keep)
+    kept = trial.evaluation_bytes + weights * (networks + needs_plain(study))
     return DryRun(
         study=study.name,
         trials=rows,

@@ -25,6 +25,7 @@ from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.study.scores import ReportedScores
+from ablate.study.seeds import needs_plain
 from ablate.trial.task import weights_file
 
 if TYPE_CHECKING:
@@ -302,6 +303,11 @@ def _row(record: StudyRecord, number: int) -> RowRecord:
 
 
 def _check_plain(record: StudyRecord) -> None:
+    if not needs_plain(record.study):
+        raise UsageError(
+            f"plain: needs a search of ablate's own finetuning, got {record.name}, which has no "
+            "plain finetune of its own. Name a trial by its number."
+        )
     if "plain" not in record.references:
         raise UsageError(
             f"plain: must be finished, got {record.name} without scores of the plain finetune. "
@@ -343,7 +349,7 @@ def _source(
             "Run the command on the host and in the folder where the study was launched."
         )
     keep = record.study.run.keep_checkpoints
-    if number is not None and keep != "all":
+    if number is not None and keep != "all" and len(record.complete) > keep:
         raise UsageError(
             f"{who}: must have its weights, got none: run.keep_checkpoints is {keep}, so they "
             f"were deleted. {_again(record, number)}"

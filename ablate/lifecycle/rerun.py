@@ -25,7 +25,7 @@ from ablate.ledger.head import Head
 from ablate.ledger.record import Row, RowRecord, StudyRecord
 from ablate.ledger.row import SCORES, TEST, ended_as
 from ablate.ledger.tables import OUTCOMES
-from ablate.lifecycle.begin import changes_since
+from ablate.lifecycle.changes import changes_since
 from ablate.lifecycle.open_study import open_ledger, open_place
 from ablate.lifecycle.place import Place
 from ablate.search.drive import InlineExecutor

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
-from ablate.lifecycle.begin import begin, begin_again, check_same_study, go_on
+from ablate.lifecycle.begin import begin, begin_again, go_on
+from ablate.lifecycle.changes import check_same_study
 from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued
 from ablate.lifecycle.place import Place, shown_folder

@@ -87,7 +87,7 @@ class RowTrainable(Trainable):  # type: ignore[misc]
             try:
                 keep_weights(self._agreed, file)
             except AblateError as error:
-                return Report(lost=str(error))
+                return Report(lost=str(error), place=report.place or {})  # it has not died
         return report
 
     def cleanup(self) -> None:

@@ -14,8 +14,11 @@ from ablate.ledger.record import Failure
 from ablate.trial.task import Report
 
 
-def failed(error: BaseException) -> Report:
+def failed(error: BaseException, *, own_loop: bool = False) -> Report:
     """The report of an attempt that an error ended.
+
+    Args:
+        own_loop: whether a custom training loop raised it, of whose settings nothing is known.
 
     Raises:
         InfrastructureError: if this process cannot use its GPU any more: every row that it took up
@@ -31,7 +34,7 @@ def failed(error: BaseException) -> Report:
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
     except Exception:  # its own text cannot be made
         text = ""
-    return Report(failure=asdict(Failure(_kind(error), _reason(error), text)))
+    return Report(failure=asdict(Failure(_kind(error), _reason(error, own_loop=own_loop), text)))
 
 
 def _kind(error: BaseException) -> Any:
@@ -41,10 +44,14 @@ def _kind(error: BaseException) -> Any:
 
 
 _REASON_CHARACTERS, _TRACEBACK_CHARACTERS = 1_000, 20_000
-_TOO_LARGE = "Lower finetune.batch_size, or raise run.gpu_memory_fraction."
+_TOO_LARGE = (
+    "Lower finetune.batch_size, or raise run.gpu_memory_fraction.",
+    "Lower finetune.batch_size.",
+)
+"""What to do on a GPU, and on its host."""
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, *, own_loop: bool = False) -> str:
     if isinstance(error, ValidationError):  # its text has a line for each key
         first = error.errors(include_url=False)[0]
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
@@ -53,6 +60,6 @@ def _reason(error: BaseException) -> str:
     except Exception:
         text = ""
     reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-    if _kind(error) == "out_of_memory" and not isinstance(error, AblateError):
-        return f"{reason.rstrip('.')}. {_TOO_LARGE}"
+    if _kind(error) == "out_of_memory" and not (own_loop or isinstance(error, AblateError)):
+        return f"{reason.rstrip('.')}. {_TOO_LARGE[isinstance(error, MemoryError)]}"
     return reason

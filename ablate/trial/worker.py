@@ -203,7 +203,7 @@ class Worker:
         try:
             return self._step(row)
         except FunctionRaised as error:
-            return failed(error.__cause__ or error)
+            return failed(error.__cause__ or error, own_loop=True)
         except ParameterError as error:
             return failed(error)
         except (InfrastructureError, UsageError) as error:  # disk, cache, data: not the trial's

@@ -14,12 +14,21 @@ import pytest
 import torch
 import yaml
 from commands import COMMAND, run_here
+from own_study import LOOP
 
 import ablate
-from ablate.errors import AblateError, DataError, StudyNotFoundError, UsageError
+from ablate.ablation.design import planned_rows
+from ablate.errors import (
+    AblateError,
+    DataError,
+    FingerprintError,
+    StudyNotFoundError,
+    UsageError,
+)
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.ablation_reference import design_of, find_reference
 from ablate.lifecycle.place import place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.preparation import PreparationStep
@@ -167,3 +176,35 @@ def test_what_was_never_prepared_is_resumed_with_the_file_as_it_is(write_own: Wr
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
     assert (record.study.run.max_failures, record.study.search.sampler) == (3, "tpe")
     assert "run.max_failures: 0 -> 3" in record.notes
+
+
+def test_a_resume_that_is_refused_changes_nothing(write_own: Write) -> None:
+    file = write_own("kept")
+    ablate.launch(file, executor="inline")
+    write_own("kept", f"{LOOP}# edited\n", run={"max_failures": 3})
+    with pytest.raises(FingerprintError, match="the code of loop_kept:train has changed"):
+        ablate.resume(file, add=1, executor="inline")
+    record = ablate.read(file)
+    assert (record.study.run.max_failures, record.notes) == (0, ())
+    ablate.resume(file, add=1, executor="inline", accept_environment=True)
+    assert ablate.read(file).study.run.max_failures == 3
+
+
+def test_seeds_are_added_to_an_ablation_that_was_never_prepared(work: Path) -> None:
+    (work / "own_loop.py").write_text(LOOP)
+    file = work / "arms.yaml"
+    file.write_text(
+        "version: 1\nname: arms\ntrainable: own_loop:train\nfinetune: {budget: {epochs: 1}}\n"
+        "objectives: [{metric: a}, {metric: b}]\n"
+        "ablation: {design: one_at_a_time, seeds: 2, reference: {x: 0.25}, factors: {x: [0.75]}}\n"
+    )
+    place = place_of_file(file)
+    study = place.study
+    assert study is not None
+    design = design_of(study, place.base, str(file), find_reference(study, place.base))
+    head = Head("0a1b2c3d", study, "", parse_space(study, {}).to_json(), str(place.base))
+    place.make_folder()
+    planned = planned_rows(study, design)
+    Ledger.create(place.url, replace(head, design=design.to_json()), len(planned), planned)
+    record = ablate.resume(file, seeds=3, executor="inline")
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 6

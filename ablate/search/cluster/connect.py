@@ -205,8 +205,7 @@ def _start(settings: RunSettings) -> None:
             said = (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
             raise InfrastructureError(
                 f"Ray must start on this machine, got: {said}. If the machine was busy, run the "
-                "command again with --resume; without Ray, --executor inline runs one trial at a "
-                "time."
+                "command again; without Ray, --executor inline runs one trial at a time."
             ) from error
 
 

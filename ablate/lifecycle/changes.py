@@ -1,0 +1,154 @@
+"""What has changed since a study was started: its file, its inputs, the environment."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ablate.ablation.design import more_seeds, train_seeds
+from ablate.errors import FingerprintError
+from ablate.ledger.head import Head
+from ablate.ledger.ledger import Ledger
+from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.place import Place, shown_folder
+from ablate.robustness.suites import added_types, find_suite
+from ablate.space.space import Space
+from ablate.study.document import show
+from ablate.study.fingerprint import changed_keys, noted_keys, study_fingerprint
+from ablate.study.seeds import check_room_for_seeds
+from ablate.study.settings import Study
+from ablate.trial.task import Prepared
+
+
+def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Refuse a study of another method, and a study file with changes that affect scores; report
+    other changes."""
+    ledger.check_method("to be resumed")
+    if place.study is None:
+        return
+    before, after = _dumps(ledger, place.study)
+    if changed := changed_keys(before, after):
+        raise FingerprintError(
+            f"study {place.name}: a study that has started must not change, got "
+            f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
+            f"study as it was started: ablate resume {shown_folder(place.folder)}"
+        )
+    if place.study.ablation is None and place.study.search.trials != ledger.trials:
+        run.progress.note(
+            f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
+            "to change the total: ablate resume --trials N"
+        )
+
+
+class Changed(NamedTuple):
+    """A study as its file is now, in the file's folder, with the seeds that are asked for.
+
+    Attributes:
+        noted: what differs in the file; more_seeds: empty without more.
+    """
+
+    study: Study
+    base: str
+    noted: list[str]
+    more_seeds: list[str]
+
+
+def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> Changed:
+    """Changes that do not affect scores; nothing is stored before the study can go on with them."""
+    study, base = ledger.head.study, ledger.head.base
+    noted, more = list[str](), list[str]()
+    if place.study is not None:
+        _check_seeds(ledger, place.study)
+        noted, base = noted_keys(*_dumps(ledger, place.study)), str(place.base)
+        study = for_workers(place.study) if noted else study
+    there = 0 if seeds is None else study.ablation_section.seed_count
+    if seeds is not None and seeds > there:
+        settings = study.ablation_section
+        count = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
+        ablation = settings.model_copy(update={"seeds": count})
+        study = study.model_copy(update={"ablation": ablation})
+        check_room_for_seeds(study)
+        more = [f"ablation.seeds: {there} -> {seeds}"]
+    return Changed(study, base, noted, more)
+
+
+def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
+    """Record the changes of a study that goes on, and say what they are."""
+    notes = [*changed.noted, *changed.more_seeds]
+    if notes or changed.base != ledger.head.base:
+        ledger.change_study(changed.study, changed.base, notes)
+    if changed.noted:
+        run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
+    for key in ("search.enqueue", "search.reference_point"):
+        if any(one.startswith(key) for one in changed.noted):
+            run.progress.note(f"{key} is read only when a study starts: this change has no effect")
+
+
+def _check_seeds(ledger: Ledger, study: Study) -> None:
+    """Check the seeds: new ones may be added after the existing ones."""
+    if study.ablation is None or ledger.head.study.ablation is None:
+        return
+    begun, now = train_seeds(ledger.head.study), train_seeds(study)
+    if now[: len(begun)] != begun:
+        raise FingerprintError(
+            f"study {study.name}: seeds may only be added to ablation.seeds, got "
+            f"{show(list(now))} after {show(list(begun))}. Put the old ones first, or give the "
+            "file another `name:`."
+        )
+
+
+def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
+    begun = ledger.head.study.model_dump(mode="json")
+    return begun, for_workers(now).model_dump(mode="json")
+
+
+def check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
+    name = ledger.head.study.name
+    different, changes = changes_since(ledger.head, prepared)
+    if different:
+        raise FingerprintError(
+            f"study {name}: its inputs must be unchanged since it started, got other "
+            f"{', '.join(different)}. Restore them, or launch under another name."
+        )
+    if changes and not accept:
+        raise FingerprintError(
+            f"study {name}: the environment must be unchanged since it started, got "
+            f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
+            "environment, or add --accept-environment."
+        )
+    if changes:
+        ledger.log({"accepted_environment": changes})
+
+
+def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]:
+    """What of a study's inputs, and what of its environment, is not as when it was started.
+
+    Args:
+        prepared: data and baseline as they are now.
+    """
+    suite = find_suite(head.study.robustness.suite)
+    added = added_types(suite)
+    space = Space.from_json(head.space)
+    sections = study_fingerprint(head.study, space, prepared.data_digest, added)
+    different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
+    if "robustness" in different and added:
+        gained = f"robustness (the suite {suite.name} has {', '.join(added)} now)"
+        different[different.index("robustness")] = gained
+    other_weights = prepared.baseline_sha256 != head.baseline_sha256
+    if other_weights and head.study.baseline.checkpoint is not None:
+        different.append("weights in baseline.checkpoint")
+    begun, now = head.environment, prepared.environment
+    changes = [
+        f"{key}: {begun.get(key)} -> {now.get(key)}"
+        for key in ("device", "precision", "compile", "threads", "torch")
+        if begun.get(key) != now.get(key)
+    ]
+    if begun.get("code") != now.get("code"):
+        changes.append(f"the code of {head.study.trainable} has changed")
+    if other_weights:
+        changes.append("the retrained baseline has different weights")
+    return different, changes
+
+
+def for_workers(study: Study) -> Study:
+    """The study without its storage, which only the driver may know."""
+    return study.model_copy(update={"storage": None})
