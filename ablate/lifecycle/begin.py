@@ -22,8 +22,10 @@ from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
+    check_same_baseline,
     check_same_environment,
     for_workers,
+    of_parent,
     store_changes,
 )
 from ablate.lifecycle.drive import (
@@ -70,7 +72,7 @@ def begin_study(
     *,
     design: Design | None = None,
     test: Mapping[str, Any] | None = None,
-    parent: str | None = None,
+    parent: Head | None = None,
 ) -> StudyRecord:
     """Start a study and run it to its end.
 
@@ -80,7 +82,7 @@ def begin_study(
         text: text of the study file, as stored.
         design: of an ablation; None: a search.
         test: suite and severities for the test images, in a confirmation.
-        parent: name of the study that this one belongs to.
+        parent: of the study that this one belongs to, from whose baseline it begins.
 
     Raises:
         StudyExistsError: if another driver has begun it meanwhile.
@@ -97,7 +99,7 @@ def begin_study(
         reference_point=study.search.reference_point,
         design=None if design is None else design.to_json(),
         test=test,
-        parent=parent,
+        **({} if parent is None else of_parent(parent, study)),
     )
     for note in study_notes(study):
         run.progress.note(note)
@@ -118,9 +120,14 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
     study, base = head.study, Path(head.base)
     with (
         leased(ledger, run) as lease,
-        running_on(place, study, base, head.identity, run, test=head.test) as running,
+        running_on(
+            *(place, study, base, head.identity, run),
+            test=head.test,
+            baseline_threads=head.environment.get("baseline_threads"),
+        ) as running,
     ):
         prepared = prepare(ledger, running, run)
+        check_same_baseline(head, prepared, accept=run.accept_environment)
         added = added_types(find_suite(study.robustness.suite))
         sections = study_fingerprint(study, ledger.space, prepared.data_digest, added)
         if head.design is not None:
@@ -247,7 +254,7 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
         base = Path(head.base)
         where.make_folder()
         if not Ledger.exists(where.url, where.name):
-            return begin_study(where, study, base, head.text, run, parent=head.study.name)
+            return begin_study(where, study, base, head.text, run, parent=head)
         begun = Ledger.open(where.url, where.name)
         record = begun.read()
         return record if record.is_over else go_on(begun, where, run, None)

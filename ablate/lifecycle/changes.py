@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ablate.ablation.design import more_seeds, train_seeds
 from ablate.errors import FingerprintError
@@ -147,6 +147,36 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     if other_weights:
         changes.append("the retrained baseline has different weights")
     return different, changes
+
+
+def of_parent(parent: Head, study: Study) -> dict[str, Any]:
+    """What a study takes from the one that it belongs to, for its `Head`.
+
+    Its baseline is trained by as many threads, and has the same weights unless its settings differ
+    (a seed each).
+    """
+    threads = parent.environment.get("baseline_threads", parent.study.run.cpus_per_trial)
+    is_same = study.baseline == parent.study.baseline
+    return {
+        "parent": parent.study.name,
+        "environment": {"baseline_threads": threads},
+        "baseline_sha256": parent.baseline_sha256 if is_same else "",
+    }
+
+
+def check_same_baseline(head: Head, prepared: Prepared, *, accept: bool) -> None:
+    """Refuse a study whose baseline is not that of the study that it belongs to.
+
+    Raises:
+        FingerprintError: without `accept`.
+    """
+    if head.baseline_sha256 in ("", prepared.baseline_sha256) or accept:
+        return
+    raise FingerprintError(
+        f"study {head.study.name}: must begin from the baseline of {head.parent}, got one with "
+        "other weights: it was trained again, elsewhere or with another version of torch. Restore "
+        "the cache of that study, or add --accept-environment."
+    )
 
 
 def for_workers(study: Study) -> Study:

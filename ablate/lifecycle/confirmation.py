@@ -109,8 +109,8 @@ def confirm_study(
     where.make_folder()
     base = Path(ledger.head.base)
     if begun is None:
-        parent = record.name
-        text = ledger.head.text
+        parent = ledger.head
+        text = parent.text
         return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
     return go_on(begun, where, run, None, seeds=seeds)
 

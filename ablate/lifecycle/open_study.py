@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.study_source import StudySource
-from ablate.errors import StudyNotFoundError
+from ablate.errors import AblateError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.rescue import rescued_copy
 from ablate.ledger.url import sqlite_url
-from ablate.lifecycle.place import Place, StudyReference, locate, shown_folder
+from ablate.lifecycle.place import (
+    Place,
+    StudyReference,
+    locate,
+    place_of_folder,
+    shown_folder,
+)
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
     from ablate.ablation.info import AblationInfo
@@ -147,6 +153,35 @@ def open_ledger(place: Place) -> Ledger:
             "Launch it first, or check name and storage."
         )
     return Ledger.open(place.url, place.name)
+
+
+def refuse_other_study(place: Place) -> None:
+    """Refuse a run folder of another study, whose weights are named by their trials alone.
+
+    Raises:
+        UsageError: if there is one.
+    """
+    try:
+        there = place_of_folder(place.folder)
+        if (there.url, there.name) == (place.url, place.name):
+            return
+        other, own = _identity(there), _identity(place)
+    except AblateError:  # none is named, or its storage cannot be told or reached
+        return
+    if other in (None, own):
+        return
+    raise UsageError(
+        f"{shown_folder(place.folder)}: must be a run folder of study {place.name} in "
+        f"{place.shown}, got that of {there.name} in {there.shown}, whose weights would be "
+        "overwritten. Run the command in another folder, or give the study another `name:`."
+    )
+
+
+def _identity(place: Place) -> str | None:
+    if not Ledger.exists(place.url, place.name):
+        return None
+    with closing(Ledger.open(place.url, place.name)) as ledger:
+        return ledger.head.identity
 
 
 def refuse_if_rescued(place: Place) -> None:

@@ -115,7 +115,7 @@ class Place:
     def _is_noted(self) -> bool:
         """Whether the folder names an existing storage."""
         try:
-            file = sqlite_file(_place_of_folder(self.folder).url)
+            file = sqlite_file(place_of_folder(self.folder).url)
         except StudyNotFoundError:
             return False
         except UsageError:
@@ -223,7 +223,7 @@ def locate(study: StudyReference) -> Place:
     is_url = _IS_URL.match(reference) is not None
     path = Path(reference)
     if not is_url and _is(Path.is_dir, path):
-        return _place_of_folder(path)
+        return place_of_folder(path)
     archives = () if is_url else (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
     archive = next((one for one in archives if _is(Path.is_file, one)), None)
     if archive is not None:
@@ -296,7 +296,13 @@ def _nearest_study(path: Path) -> str:
     return f"Did you mean {found[near[0]]}?" if near else "Check the path."
 
 
-def _place_of_folder(folder: Path) -> Place:
+def place_of_folder(folder: Path) -> Place:
+    """The place of the study that a run folder names.
+
+    Raises:
+        StudyNotFoundError: if it names none.
+        UsageError: if its storage cannot be told: a variable that is not set, a password.
+    """
     note = folder / _FOLDER_FILE
     if not note.is_file():
         raise StudyNotFoundError(

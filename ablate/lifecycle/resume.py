@@ -8,7 +8,7 @@ from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, go_on
 from ablate.lifecycle.changes import check_same_study
 from ablate.lifecycle.drive import RunOptions, track_rows
-from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued
+from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued, refuse_other_study
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.study.seeds import needs_plain
 
@@ -25,6 +25,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
     is_there = Ledger.exists(place.url, place.name)
     if not is_there:
         refuse_if_rescued(place)
+    refuse_other_study(place)
     place.make_folder()
     if not is_there:
         try:
@@ -69,6 +70,7 @@ def resume_study(
         )
     if total in (None, ledger.trials) and _is_finished(ledger, place):
         return _tracked(ledger, place, run)
+    refuse_other_study(place)
     place.make_folder()
     return go_on(ledger, place, run, total)
 
@@ -92,6 +94,7 @@ def _resume_ablation(
     asks_more = seeds is not None and seeds > settings.seed_count
     if not asks_more and _is_finished(ledger, place):
         return _tracked(ledger, place, run)
+    refuse_other_study(place)
     place.make_folder()
     return go_on(ledger, place, run, None, seeds=seeds)
 

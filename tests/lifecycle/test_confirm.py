@@ -39,7 +39,9 @@ def confirmed(
     with contextlib.chdir(made):
         ablate.launch(file, executor="inline")
         assert ablate.read(file).test_opened == ()
-        return made, ablate.confirm(file, seeds=2, executor="inline")
+        with pytest.MonkeyPatch.context() as elsewhere:  # where more cores are free
+            elsewhere.setenv("OMP_NUM_THREADS", "2")
+            return made, ablate.confirm(file, seeds=2, executor="inline")
 
 
 @pytest.fixture
@@ -70,8 +72,10 @@ def test_the_front_is_run_again_and_scored_on_the_test_images(
     assert sum(point.front_probability for point in info.points) >= 1
     check_luck(info, searched)
 
-    record = ablate.read("runs/searched/confirm")
+    record, search = ablate.read("runs/searched/confirm"), ablate.read(searched)
     assert record.parent == "searched"
+    assert record.baseline_sha256 == search.baseline_sha256
+    assert {one.environment["baseline_threads"] for one in (record, search)} == {1}
     assert {row.seeds.train for row in record.rows if row.seeds} == {1, 2}  # 0 was the search's
     (opened,) = ablate.read(searched).test_opened
     assert opened.study == "searched~confirm"

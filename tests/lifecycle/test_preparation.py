@@ -208,3 +208,22 @@ def test_seeds_are_added_to_an_ablation_that_was_never_prepared(work: Path) -> N
     Ledger.create(place.url, replace(head, design=design.to_json()), len(planned), planned)
     record = ablate.resume(file, seeds=3, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 6
+
+
+def test_a_run_folder_is_of_one_study(
+    write_own: Write, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of trials are named by their number alone."""
+    file = write_own("twice")
+    ablate.launch(file, executor="inline")
+    note = (work / "runs/twice/run.json").read_text()
+    other = f"sqlite:///{work}/other.db"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("ABLATE_STORAGE", other)
+        with pytest.raises(
+            UsageError, match=r"^runs/twice: must be a run folder of study twice in"
+        ):
+            ablate.launch(file, executor="inline")
+    assert (work / "runs/twice/run.json").read_text() == note
+    assert not Ledger.exists(other, "twice")
+    assert ablate.resume(file, add=1, executor="inline").ended == 4
