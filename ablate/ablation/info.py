@@ -219,7 +219,7 @@ def info_of_results(
         ),
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
-            for metric in _shown_metrics(found, first, split)
+            for metric in _shown_metrics(record, found, first, split)
         },
         ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
         rank_metric=rank_metric,
@@ -234,10 +234,14 @@ def info_of_results(
     )
 
 
-def _shown_metrics(found: Sequence[str], first: object, split: SplitName) -> list[str]:
-    """Clean and robust accuracy and the families; for a custom training loop all metrics."""
+def _shown_metrics(
+    record: StudyRecord, found: Sequence[str], first: object, split: SplitName
+) -> list[str]:
+    """Clean and robust accuracy and the families; of a custom training loop the objectives, since
+    nothing says whether more is better of other metrics."""
     if not isinstance(first, Scores):
-        return list(found)
+        asked = {objective.metric for objective in record.study.objectives}
+        return [metric for metric in found if metric in asked]
     leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
     families = [f"{split}_accuracy.{family}" for family in first.families]
     return [metric for metric in (*leading, *families, *ON_CURVE) if metric in found]

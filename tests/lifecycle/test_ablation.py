@@ -457,7 +457,8 @@ def write_own(work: Path, name: str = "own", more: str = "") -> Path:
         "def train(trial):\n"
         "    seed, width = trial.seeds.train, trial.params['width']\n"
         "    error = 1.0 / width + 0.001 * (seed * width % 5)\n"
-        "    trial.report(1, {'error': error, 'size': float(trial.params['width'])})\n"
+        "    size = float(trial.params['width'])\n"
+        "    trial.report(1, {'error': error, 'size': size, 'loss': error})\n"
     )
     file = work / f"{name}.yaml"
     file.write_text(
@@ -474,7 +475,9 @@ def write_own(work: Path, name: str = "own", more: str = "") -> Path:
 def test_the_power_is_planned_from_a_pilot(work: Path) -> None:
     pilot = write_own(work, "pilot")
     ablate.launch(pilot, executor="inline")
-    done = ablate.read_ablation(pilot).effect("width: 8 - reference", "error")
+    found = ablate.read_ablation(pilot)
+    assert set(found.best) == {"error", "size"}, "whether more loss is better is not known"
+    done = found.effect("width: 8 - reference", "error")
     assert done.components is not None
     expected = planned_power(done.components, 8, None, 0.001)
     plan = "  plan: {pilot: runs/pilot, difference: 0.001}\n"

@@ -301,9 +301,12 @@ def _window(info: EffectsInfo, metric: str, rows: Rows) -> list[float]:
 
 
 def _title(info: EffectsInfo, metric: str) -> str:
-    unit = "points, " if is_accuracy(metric) else ""
-    better = "← better" if metric in info.ablation.minimized else "better →"
-    return f"Difference in {metric_words(metric)} ({unit}{better})"
+    is_less = metric in info.ablation.minimized
+    said = ["points"] if is_accuracy(metric) else []
+    if is_less or is_accuracy(metric) or metric in info.ablation.best:
+        said.append("← better" if is_less else "better →")
+    unit = f" ({', '.join(said)})" if said else ""
+    return f"Difference in {metric_words(metric)}{unit}"
 
 
 def _said(info: EffectsInfo, effect: Effect) -> list[str]:
