@@ -64,6 +64,16 @@ class StudySource:
             return None
         return StudySource(self.confirming, self.confirmation.test)
 
+    @property
+    def answering(self) -> StudySource:
+        """What answers an ablation's question: its confirmation, once two runs of that can be
+        compared; else the study itself."""
+        confirmed = self.confirmed
+        if self.ablation is None or confirmed is None or confirmed.ablation is None:
+            return self
+        has_pairs = any(effect.estimate.n for effect in confirmed.ablation.effects)
+        return confirmed if has_pairs else self
+
     def as_drawn(self) -> StudySource:
         """The source for figures: without values that cannot be plotted."""
         record = drawn_record(self.record)

@@ -22,6 +22,7 @@ from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
+    check_reported,
     check_same_baseline,
     check_same_environment,
     for_workers,
@@ -213,13 +214,17 @@ def go_on(
     ledger.check_method("to be resumed")
     if not ledger.head.is_prepared:
         with leased(ledger, run):
-            store_changes(ledger, changed_study(ledger, place, seeds), run)
+            store_changes(ledger, changed_study(ledger, place, None), run)
             if total is not None:
                 ledger.set_trials(total)
-            if seeds is not None and ledger.head.design and not _needs_tuning(ledger.head.study):
+            if ledger.head.design and not _needs_tuning(ledger.head.study):
                 begun = Design.from_json(ledger.head.design)
                 ledger.plan(planned_rows(ledger.head.study, begun), begun.to_json())
-        return _prepare_and_run(ledger, place, run)
+        record = _prepare_and_run(ledger, place, run)
+        if seeds is None:
+            return record
+        ledger = Ledger.open(place.url, place.name)  # the lease of the first run is over
+    check_reported(ledger)
     design = None
     if ledger.head.design is not None:
         design = _tuned_design(ledger, place, run)

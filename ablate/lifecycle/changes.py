@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ablate.ablation.design import more_seeds, train_seeds
-from ablate.errors import FingerprintError
+from ablate.errors import FingerprintError, UsageError
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.drive import RunOptions
@@ -14,6 +14,7 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys, noted_keys, study_fingerprint
+from ablate.study.metrics import reserved_name
 from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
@@ -78,7 +79,8 @@ def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
         ledger.change_study(changed.study, changed.base, notes)
     if changed.noted:
         run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
-    for key in ("search.enqueue", "search.reference_point"):
+    # The reference point is kept once the baseline is scored.
+    for key in ("search.enqueue", *["search.reference_point"] * ledger.head.is_prepared):
         if any(one.startswith(key) for one in changed.noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
@@ -149,14 +151,32 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     return different, changes
 
 
+def check_reported(ledger: Ledger) -> None:
+    """Refuse to go on with a loop, of an earlier version, whose scores have names that are refused
+    now: each further trial would fail.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    study = ledger.head.study
+    if study.trainable is None:
+        return
+    for row in ledger.read().complete[:1]:
+        for name in row.scores.metrics() if row.scores is not None else ():
+            if (problem := reserved_name(name)) is not None:
+                fix = "Then run `ablate resume` with --accept-environment."
+                raise UsageError(f"study {study.name}: a score of its loop {problem} {fix}")
+
+
 def of_parent(parent: Head, study: Study) -> dict[str, Any]:
     """What a study takes from the one that it belongs to, for its `Head`.
 
     Its baseline is trained by as many threads, and has the same weights unless its settings differ
-    (a seed each).
+    (a seed each, or another network).
     """
     threads = parent.environment.get("baseline_threads", parent.study.run.cpus_per_trial)
-    is_same = study.baseline == parent.study.baseline
+    begun, now = ((one.dataset, one.model, one.baseline) for one in (parent.study, study))
+    is_same = begun == now
     return {
         "parent": parent.study.name,
         "environment": {"baseline_threads": threads},

@@ -83,7 +83,7 @@ def confirm_study(
         points = _points(record, trials, ledger.outcomes)
         adapted = robustness.adapt_batch_norm is not None
         design = front_design(points, soup=soup, adapted=adapted)
-        study = _confirming_study(record.study, where.name, points, seeds)
+        study = _confirming_study(record, where.name, points, seeds)
         of_which = f"for {record.study.objectives[0].metric}"
         of_which = "of the front" if len(record.study.objectives) > 1 else of_which
         what = (
@@ -179,12 +179,16 @@ def _points(
     return [point for point in originals if point.number in tied][:MOST_CONFIRMED]
 
 
-def _confirming_study(search: Study, name: str, points: Sequence[ParetoPoint], seeds: int) -> Study:
+def _confirming_study(
+    record: StudyRecord, name: str, points: Sequence[ParetoPoint], seeds: int
+) -> Study:
+    search = record.study
     arms: dict[str, dict[str, Any]] = {one.name: one.retrained for one in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
     # Each point has its alpha, so that nothing is chosen again; constraints are judged on the test
     # images.  Seeds that were searched are not new.
-    seed = max([search.finetune.seed, *(one.params.get("finetune.seed", 0) for one in points)])
+    searched = (row.params.get("finetune.seed", 0) for row in record.rows)
+    seed = max([search.finetune.seed, *searched])
     update = {
         "name": name,
         "ablation": ablation,

@@ -97,9 +97,9 @@ def make_executor(run: RunOptions, study: Study) -> Executor:
 def leased(ledger: Ledger, run: RunOptions) -> Iterator[Lease]:
     lease = ledger.lease()
     lease.acquire(takeover=run.takeover)
-    ledger.end_left_drive(lease.last_sign)
-    lease.keep(lambda _error: None)  # the next write says that it was lost
     try:
+        lease.keep(lambda _error: None)  # the next write says that it was lost
+        ledger.end_left_drive(lease.last_sign)
         yield lease
     finally:
         lease.release()

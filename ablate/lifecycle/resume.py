@@ -63,7 +63,8 @@ def resume_study(
     if ledger.head.design is not None or seeds is not None:
         return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
     total = _total(ledger, trials, add)
-    if total is not None and total > ledger.trials and _is_spent(ledger, place):
+    there = sum(ledger.counts().values())
+    if total is not None and total > there and _is_spent(ledger, place):
         raise UsageError(
             f"study {place.name}: a spent budget must be raised before trials are added, got "
             f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."

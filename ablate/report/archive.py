@@ -227,7 +227,7 @@ def facts_of(record: StudyRecord) -> dict[str, Any]:
     return {
         "study": record.name,
         "fingerprint": record.fingerprint,
-        "finished": record.is_over,
+        "finished": record.ended >= record.trials,
     }
 
 

@@ -25,13 +25,16 @@ from ablate.errors import (
     StudyNotFoundError,
     UsageError,
 )
+from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference
+from ablate.lifecycle.changes import of_parent
 from ablate.lifecycle.place import place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.preparation import PreparationStep
+from ablate.study.scores import ReportedScores
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
 
@@ -190,7 +193,10 @@ def test_a_resume_that_is_refused_changes_nothing(write_own: Write) -> None:
     assert ablate.read(file).study.run.max_failures == 3
 
 
-def test_seeds_are_added_to_an_ablation_that_was_never_prepared(work: Path) -> None:
+@pytest.mark.parametrize("in_file", [True, False])
+def test_seeds_are_added_to_an_ablation_that_was_never_prepared(
+    work: Path, *, in_file: bool
+) -> None:
     (work / "own_loop.py").write_text(LOOP)
     file = work / "arms.yaml"
     file.write_text(
@@ -206,8 +212,40 @@ def test_seeds_are_added_to_an_ablation_that_was_never_prepared(work: Path) -> N
     place.make_folder()
     planned = planned_rows(study, design)
     Ledger.create(place.url, replace(head, design=design.to_json()), len(planned), planned)
-    record = ablate.resume(file, seeds=3, executor="inline")
+    if in_file:
+        file.write_text(file.read_text().replace("seeds: 2", "seeds: 3"))
+    record = ablate.resume(file, seeds=None if in_file else 3, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 6
+
+
+def test_a_loop_that_reported_what_is_refused_now_is_refused_once(write_own: Write) -> None:
+    """Else each of its further trials would fail."""
+    file = write_own("earlier")
+    place = place_of_file(file)
+    assert place.study is not None
+    space = parse_space(place.study, {}).to_json()
+    place.make_folder()
+    head = Head("0a1b2c3d", place.study, "", space, str(place.base), {"data": "d"})
+    driving = Driving(Ledger.create(place.url, head, trials=3))
+    driving.ask()
+    driving.complete(0, ReportedScores({"a": 0.5, "b": 1.0, "state": 2.0}))
+    with pytest.raises(UsageError, match="a score of its loop must not be the name of a column"):
+        ablate.resume(file, executor="inline")
+    assert [row.state for row in ablate.read(file).rows] == ["COMPLETE"]
+
+
+def test_an_arm_with_another_network_has_another_baseline() -> None:
+    study = Study.model_validate(
+        {"version": 1, "name": "a", "dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
+    )
+    parent = Head("0a1b2c3d", study, "", {}, "/", {"data": "d"}, "abc", {"baseline_threads": 4})
+    other = study.model_copy(update={"model": study.model.model_copy(update={"name": "resnet20"})})
+    assert of_parent(parent, study) == {
+        "parent": "a",
+        "environment": {"baseline_threads": 4},
+        "baseline_sha256": "abc",
+    }
+    assert of_parent(parent, other)["baseline_sha256"] == ""
 
 
 def test_a_run_folder_is_of_one_study(

@@ -389,7 +389,7 @@ def test_a_confirmation_of_a_constrained_search_counts_what_keeps_the_constraint
     )
     answer = study_answer(StudySource(example_record(ROWS), confirmation=info))
     assert answer.sentences[0] == (
-        "1 point of the front was retrained with 8 new seeds and scored on the test images. "
+        "1 trial was retrained with 8 new seeds and scored on the test images. "
         "Probability of keeping the constraints and being on the front of these: trial 1 97 %. Not "
         "judged, as the test images "
         "were not scored for it: accuracy, fog."

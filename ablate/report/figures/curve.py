@@ -73,8 +73,14 @@ def plot_curve(info: AlphaCurvesInfo) -> Figure:
         pixels=COLUMN_PIXELS,
         inside=_INSIDE_PIXELS,
         least=_LEAST_INSIDE,
-        nothing="" if info.curves else _NONE_COUNTS if info.complete else _NO_CURVE,
+        nothing=_nothing(info),
     )
+
+
+def _nothing(info: AlphaCurvesInfo) -> str:
+    if info.curves:
+        return ""
+    return _NONE_COUNTS if info.is_search and info.complete else _NO_CURVE
 
 
 def _mean_robust(curve: AlphaCurve) -> float:

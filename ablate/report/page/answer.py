@@ -62,10 +62,8 @@ def study_answer(source: StudySource) -> Answer:
 
 
 def _of_ablation(source: StudySource, info: AblationInfo) -> Answer:
-    confirmed = source.confirmed
-    if confirmed is None or confirmed.ablation is None:
-        return ablation_answer(source.record, info)
-    if not any(effect.estimate.n for effect in confirmed.ablation.effects):
+    confirmed = source.answering
+    if confirmed is source or confirmed.ablation is None:
         return ablation_answer(source.record, info)
     answer = ablation_answer(confirmed.record, confirmed.ablation)
     how = f"Confirmed with {confirmed.ablation.seeds} new seeds on the test images."

@@ -145,9 +145,9 @@ def _over(info: ConfirmInfo, point: ConfirmedPoint) -> dict[str, Estimate]:
 def _of_front(front: ParetoInfo, info: ConfirmInfo) -> tuple[str, str]:
     """What was retrained, and what its points may be: of the front, or of some of it."""
     confirmed = {Point.of_name(one.name).trial for one in info.points}
-    if confirmed >= {point.number for point in front.front}:
+    if confirmed >= {point.number for point in front.front if point.copy_of is None}:
         return "The front was", "being on it"
-    count = count_text(len(confirmed), "point of the front was", "points of the front were")
+    count = count_text(len(confirmed), "trial was", "trials were")
     return count, "being on the front of these"
 
 

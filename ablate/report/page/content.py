@@ -284,8 +284,8 @@ def report_content(
     home = "ablation" if isinstance(info, AblationInfo) else "trade-off"
     marks = _marks(source, info)
     usual = usual_figure(source)
-    if source.ablation is not None and source.confirmed is not None:  # as the answer is
-        first, missing = drawn_figures(source.confirmed, (usual,), marks, "confirmed-")
+    if source.answering is not source:
+        first, missing = drawn_figures(source.answering, (usual,), marks, "confirmed-")
     else:
         first, missing = drawn_figures(source, (usual,), marks)
     answer, sections = study_answer(source), _sections(source, info, home, missing, galleries)
@@ -320,11 +320,11 @@ def _sections(
 ) -> list[Section]:
     tables, marks = _tables(source, info), _marks(source, info)
     usual, is_single = usual_figure(source), len(source.record.study.objectives) == 1
-    is_of_test = source.ablation is not None and source.confirmation is not None
+    is_of_test = source.answering is not source
     on_top = () if is_of_test else (usual,)
     found: list[Section] = []
     # After a confirmation the types are those of its arms, on the test images.
-    of_types = source.confirmed or source
+    of_types = source.answering if source.ablation is not None else source.confirmed or source
     order = sorted(SECTIONS, key=lambda one: (one[0] != "types", one[0] != home))
     for anchor, *heading, names in order:
         title, says = _BEST if is_single and anchor == "trade-off" else heading

@@ -214,9 +214,10 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
     text = (
         f"Hyperparameters were searched with Optuna{cite('optuna')} by {_samplers(record, cite)} "
         f"(seed {search.seed}{start}) in {_so_far(record)} for "
-        f"{_wanted(study)}{_run_by(record, cite)}. All trials share the "
-        f"training seed {study.finetune.seed}."
+        f"{_wanted(study)}{_run_by(record, cite)}."
     )
+    if not is_searched(study, "finetune.seed"):
+        text += f" All trials share the training seed {study.finetune.seed}."
     text += _pruned(record, cite)
     if record.reference_point is not None:
         point = reference_text([one.metric for one in study.objectives], record.reference_point)

@@ -142,7 +142,7 @@ class PlainDisplay:
                     for objective in standing.objectives
                     if objective.metric in metrics and _is_told(name, objective.metric)
                 ]
-                texts.append(f"{name}: {', '.join(named)}")
+                texts += [f"{name}: {', '.join(named)}"] * bool(named)
         self._print(f"{self._study}: {'; '.join(texts)}")
 
     def started(self, number: int | None) -> None:
