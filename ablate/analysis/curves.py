@@ -15,7 +15,7 @@ from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.summary import complete_values
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, Rung, State, StudyRecord
-from ablate.study.scores import COSTS
+from ablate.study.metrics import larger_is_better
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -83,11 +83,9 @@ class CurvesInfo(Basis):
         return tuple(value / first for value in curve.values)
 
     def compared_as(self, metric: str) -> ObjectiveSettings:
-        """A metric of a pruner as an objective; of others, less is better only of costs."""
-        known = {one.metric: one for one in self.objectives}
-        return known.get(metric) or ObjectiveSettings(
-            metric=metric, direction="minimize" if metric in COSTS else "maximize"
-        )
+        """A metric of a pruner as an objective."""
+        is_larger = larger_is_better(metric, self.objectives)
+        return ObjectiveSettings(metric=metric, direction="maximize" if is_larger else "minimize")
 
     def above_median(self, rung: Rung, metric: str) -> float:
         """A rung's score less the median of the shown trials at its epoch, which makes rungs

@@ -224,7 +224,7 @@ def go_on(
         if seeds is None:
             return record
         ledger = Ledger.open(place.url, place.name)  # the lease of the first run is over
-    check_reported(ledger)
+    check_reported(ledger, accept=run.accept_environment)
     design = None
     if ledger.head.design is not None:
         design = _tuned_design(ledger, place, run)

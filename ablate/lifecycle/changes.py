@@ -79,8 +79,10 @@ def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
         ledger.change_study(changed.study, changed.base, notes)
     if changed.noted:
         run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
-    # The reference point is kept once the baseline is scored.
-    for key in ("search.enqueue", *["search.reference_point"] * ledger.head.is_prepared):
+    read_once = ["search.enqueue"]
+    if ledger.head.is_prepared:  # with the baseline's scores
+        read_once.append("search.reference_point")
+    for key in read_once:
         if any(one.startswith(key) for one in changed.noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
@@ -151,21 +153,28 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     return different, changes
 
 
-def check_reported(ledger: Ledger) -> None:
+def check_reported(ledger: Ledger, *, accept: bool) -> None:
     """Refuse to go on with a loop, of an earlier version, whose scores have names that are refused
     now: each further trial would fail.
+
+    Args:
+        accept: the loop has been changed.
 
     Raises:
         UsageError: naming the first of them.
     """
     study = ledger.head.study
-    if study.trainable is None:
+    if study.trainable is None or accept:
         return
     for row in ledger.read().complete[:1]:
         for name in row.scores.metrics() if row.scores is not None else ():
-            if (problem := reserved_name(name)) is not None:
-                fix = "Then run `ablate resume` with --accept-environment."
-                raise UsageError(f"study {study.name}: a score of its loop {problem} {fix}")
+            problem = reserved_name(name)
+            if problem is None:
+                continue
+            fix = "Then run `ablate resume` with --accept-environment."
+            if name in study.judged_metrics:  # the study itself names it
+                fix = "A study that has started keeps its objectives: launch it as a new one."
+            raise UsageError(f"study {study.name}: a score of its loop {problem} {fix}")
 
 
 def of_parent(parent: Head, study: Study) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, Rung
+from ablate.study.metrics import larger_is_better
 from ablate.study.scores import COSTS, Bound, violation
 from ablate.study.settings import ObjectiveSettings, PrunerSettings, Study
 
@@ -118,16 +119,6 @@ def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bo
     return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
 
 
-def larger_is_better(
-    settings: PrunerSettings, objectives: Sequence[ObjectiveSettings]
-) -> dict[str, bool]:
-    """Whether larger is better, by compared metric: an objective has its direction; of the other
-    metrics, less is better only of costs."""
-    ways = {objective.metric: objective.direction == "maximize" for objective in objectives}
-    compared = settings.compared(objectives)
-    return {metric: ways.get(metric, metric not in COSTS) for metric in compared}
-
-
 class Asha:
     """Decides at each rung whether a trial continues (`goes_on`).
 
@@ -153,7 +144,9 @@ class Asha:
         growing: Sequence[str] = (),
     ) -> None:
         self._settings = settings
-        ways = larger_is_better(settings, objectives)
+        ways = {
+            metric: larger_is_better(metric, objectives) for metric in settings.compared(objectives)
+        }
         self._bounds = judged_at_rungs(bounds, list(ways))
         self._final = [one for one in bounds if one.metric in growing and not one.is_least]
         self._signs = {metric: 1.0 if larger else -1.0 for metric, larger in ways.items()}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ablate.study.document import Path, Rules, show
 from ablate.study.scores import COSTS, RESERVED, RESERVED_PREFIXES, Bound
-from ablate.study.settings import ConstraintSettings, Study
+from ablate.study.settings import ConstraintSettings, ObjectiveSettings, Study
 
 
 def metric_paths(study: Study) -> dict[Path, str]:
@@ -19,6 +21,13 @@ def metric_paths(study: Study) -> dict[Path, str]:
     if pruner is not None and pruner.metric is not None:
         paths["search", "pruner", "metric"] = pruner.metric
     return paths
+
+
+def larger_is_better(metric: str, objectives: Sequence[ObjectiveSettings]) -> bool:
+    """The direction in which a pruner compares a metric: an objective has its own; of the others,
+    less is better only of costs."""
+    ways = {objective.metric: objective.direction == "maximize" for objective in objectives}
+    return ways.get(metric, metric not in COSTS)
 
 
 def reserved_name(metric: str) -> str | None:

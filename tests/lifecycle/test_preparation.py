@@ -232,6 +232,8 @@ def test_a_loop_that_reported_what_is_refused_now_is_refused_once(write_own: Wri
     with pytest.raises(UsageError, match="a score of its loop must not be the name of a column"):
         ablate.resume(file, executor="inline")
     assert [row.state for row in ablate.read(file).rows] == ["COMPLETE"]
+    with pytest.raises(FingerprintError, match="its inputs must be unchanged"):  # the next check
+        ablate.resume(file, executor="inline", accept_environment=True)
 
 
 def test_an_arm_with_another_network_has_another_baseline() -> None:

@@ -66,7 +66,8 @@ def test_several_studies_have_their_own_look() -> None:
     assert [trace.name for trace in figure.data if trace.showlegend] == ["example", "other"]
 
 
-def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
+def confirmed(record: StudyRecord) -> Any:
+    """The figure of a search whose trial 0 was confirmed, with means of .93 and .68."""
     arm = example_arm(
         "trial 0",
         {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)},
@@ -76,7 +77,12 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
     confirmation = ConfirmInfo(
         test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
     )
-    figure = FIGURE.draw(FIGURE.info([StudySource(RECORD, confirmation=confirmation)]))
+    source = StudySource(record, confirmation=confirmation)
+    return FIGURE.draw(FIGURE.info([source]))
+
+
+def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
+    figure = confirmed(RECORD)
     (diamond,) = traces(figure, "Confirmed means")
     assert list(diamond.x) == [4]
     assert diamond.y == pytest.approx((0.08 * 0.08,))
@@ -84,20 +90,9 @@ def test_the_confirmed_means_are_a_diamond_at_the_end() -> None:
 
 
 def test_a_confirmed_mean_that_violates_a_constraint_adds_nothing() -> None:
-    arm = example_arm(
-        "trial 0",
-        {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)},
-    )
-    info = example_ablation(arms=(arm,))
-    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
-    confirmation = ConfirmInfo(
-        test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
-    )
     row = example_row(0, (0.95, 0.7), scores=example_scores(0.95, 0.7))
     limit = [{"metric": "val_clean_accuracy", "min": 0.94}]
-    record = example_record([row], constraints=limit)
-    figure = FIGURE.draw(FIGURE.info([StudySource(record, confirmation=confirmation)]))
-    (diamond,) = traces(figure, "Confirmed means")
+    (diamond,) = traces(confirmed(example_record([row], constraints=limit)), "Confirmed means")
     assert diamond.y == (0,)
 
 

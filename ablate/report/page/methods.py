@@ -26,8 +26,9 @@ from ablate.report.page.settings_words import (
     used_terms,
     varied_words,
 )
-from ablate.search.asha import judged_at_rungs, larger_is_better
+from ablate.search.asha import judged_at_rungs
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
+from ablate.study.metrics import larger_is_better
 from ablate.study.settings import Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
@@ -184,15 +185,18 @@ def _pruned(record: StudyRecord, cite: _Citations) -> str:
     if pruner is None:
         epochs = " or ".join(map(str, rungs))
         return f" Trials {stopped} at epoch {epochs}, by a pruner that was removed later."
-    metrics = larger_is_better(pruner, study.objectives)
+    metrics = pruner.compared(study.objectives)
     objectives = {one.metric for one in study.objectives}
+    ways = {
+        metric: "larger" if larger_is_better(metric, study.objectives) else "less"
+        for metric in metrics
+    }
     compared = [
-        metric_words(metric)
-        + ("" if metric in objectives else f" ({'larger' if larger else 'less'} is better)")
-        for metric, larger in metrics.items()
+        metric_words(metric) + ("" if metric in objectives else f" ({way} is better)")
+        for metric, way in ways.items()
     ]
     behind = f"fell behind in {' and '.join(compared)}"
-    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, list(metrics)))
+    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics))
     if judged:
         constraints = " and ".join(map(metric_words, judged))
         behind = f"violated the constraints on {constraints} more than others, or that {behind},"
