@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
-from itertools import chain
 from operator import add
 from statistics import NormalDist
 from typing import NamedTuple
@@ -89,7 +88,8 @@ class Extrapolation:
         """By epoch of the rung, the change from there to the end."""
         if self._remaining is None:
             self._remaining = {}
-            none = np.zeros(len(next(iter(chain(*map(dict.values, self._rungs.values()))), ())))
+            scores = (values for rung in self._rungs.values() for values in rung.values())
+            none = np.zeros(len(next(scores, ())))
             # From there to the end: values, expected change and variance; the next level first.
             later = [(self._ends, none, none)]
             for epoch in sorted(self._rungs, reverse=True):
