@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import NONE, Estimate, over_images
-from ablate.analysis.bounds import fenced
+from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import StudyRecord

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ablate.analysis.bounds import drawn_record
+from ablate.analysis.drawn import drawn_record
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.ledger.record import StudyRecord
 

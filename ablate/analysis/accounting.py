@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate.analysis.bounds import kept_with_record
+from ablate.analysis.drawn import kept_with_record
 from ablate.ledger.record import (
     TERMINAL,
     Attempt,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ablate.analysis.bounds import beyond_marks, kept_with_record
+from ablate.analysis.drawn import beyond_marks, kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
 from ablate.ledger.record import (

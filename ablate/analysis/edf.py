@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.bounds import MOST_OBJECTIVES
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.objectives import shared_objectives
 from ablate.analysis.pareto import ParetoInfo, pareto_info

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.bounds import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.drawn import LARGEST, MOST_OBJECTIVES, is_beyond
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.fronts import ConfirmedMean, ended_rows
 from ablate.analysis.hypervolume import as_table, check_reference_point, hypervolume, maximised

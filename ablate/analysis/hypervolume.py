@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.bounds import MOST_OBJECTIVES
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
 

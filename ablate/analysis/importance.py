@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.fanova import fanova, has_fanova
 from ablate.analysis.features import Feature, varying_features
 from ablate.analysis.frame import typed_frame

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.bounds import MOST_OBJECTIVES
 from ablate.analysis.columns import PARAM, flat_param
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.features import choice_text, written_domains
 from ablate.analysis.objectives import objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.bounds import kept_with_record
 from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy

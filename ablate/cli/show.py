@@ -107,7 +107,7 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
             if options[key] != usual
         )
         return f"resume with: ablate resume {named}{where}"
-    return "no trial has started; run `ablate launch` again (the cache is kept)"
+    return "no trial has started; run the same command again (the cache is kept)"
 
 
 def is_good(record: StudyRecord, folder: Path) -> bool:

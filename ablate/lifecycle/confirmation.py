@@ -15,7 +15,7 @@ from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.begin import begin_study, go_on
+from ablate.lifecycle.begin import begin_again, begin_study, go_on
 from ablate.lifecycle.drive import RunOptions, leased
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.evaluation.argument_checks import read_severities
@@ -60,7 +60,7 @@ def confirm_study(
         ParameterError: if a trial is not on the front, or not complete; if a severity is none, a
             list names nothing, or there are more than `MOST_SEEDS` seeds.
         FingerprintError: if it is of another method: its parameters would train other networks.
-        LeaseError: if the study is running.
+        LeaseError: if the study, or its confirmation, is running.
     """
     if seeds > MOST_SEEDS:
         raise ParameterError(f"--seeds: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
@@ -101,6 +101,8 @@ def confirm_study(
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})
     begun = Ledger.open(where.url, where.name) if Ledger.exists(where.url, where.name) else None
+    if begun is not None and begin_again(begun, where, run):
+        begun = None
     if begun is not None:
         _check_same(begun, design, test, place)
     scored = f"{show(test['suite'])} at severities {show(test['severities'])}"

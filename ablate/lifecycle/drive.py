@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.errors import InfrastructureError, StorageError
+from ablate.errors import InfrastructureError, StorageError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.durable import check_writable, is_uri
 from ablate.ledger.driving import Driving
@@ -300,11 +300,18 @@ def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]
     Raises:
         MissingDependencyError: if a tracker's package is not installed.
         LeaseError: if a driver runs the study: it does so at its end.
+        UsageError: if none has, so that there is nothing to write.
     """
     check_installed(settings)
     trackers = make_trackers(settings, Path(ledger.head.base), place.folder)
     with leased(ledger, RunOptions()):
-        return catch_up(trackers, ledger.read(), ledger.head)
+        record = ledger.read()
+        if not record.drives:
+            raise UsageError(
+                f"study {record.name}: must have started a trial, got one that was stopped in its "
+                "preparation. Start it again: ablate launch FILE."
+            )
+        return catch_up(trackers, record, ledger.head)
 
 
 def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:

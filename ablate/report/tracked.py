@@ -40,6 +40,7 @@ def track(
         ParameterError: if no tracker is named and the study has none, or one has a wrong key.
         MissingDependencyError: if a tracker's package is not installed.
         LeaseError: if the study is running: it does this at its end.
+        UsageError: if no trial has started.
 
     Example:
         >>> done = ablate.track("runs/own", ["tensorboard"])

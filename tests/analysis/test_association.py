@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.analysis.bounds import fenced
+from ablate.analysis.drawn import fenced
 from ablate.analysis.parameters import ParameterColumn, association, parameter_column
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ import ablate
 from ablate import api
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.errors import ParameterError, UsageError
+from ablate.ledger.ledger import Ledger
+from ablate.lifecycle.place import place_of_file
 
 pytestmark = pytest.mark.slow
 
@@ -146,6 +149,18 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
     if len(front) > 1:
         with pytest.raises(UsageError, match=r"confirm the same trials as before .* Add --trials"):
             ablate.confirm(searched, seeds=3, trials=front[:1], executor="inline")
+
+
+def test_one_that_was_never_prepared_begins_anew(searched: Path) -> None:
+    """With other options too, as in `launch`."""
+    place = place_of_file(searched).confirmation
+    head = Ledger.open(place.url, place.name).head
+    Ledger.remove(place.url, place.name)
+    other = {"suite": "cifar10c", "severities": [1]}
+    Ledger.create(place.url, replace(head, fingerprint={}, test=other), trials=0)
+    info = ablate.confirm(searched, seeds=2, executor="inline")
+    assert info.test.seeds == 2
+    assert ablate.read("runs/searched/confirm").test == {"suite": "families", "severities": [3]}
 
 
 def test_what_cannot_be_confirmed(searched: Path) -> None:

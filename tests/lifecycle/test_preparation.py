@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,9 @@ def test_what_was_never_prepared_is_resumed_with_the_file_as_it_is(write_own: Wr
     head = Head("0a1b2c3d", place.study, "", space.to_json(), str(place.base))
     place.make_folder()
     Ledger.create(place.url, head, trials=3)  # as a driver that is killed in its preparation
+    if find_spec("tensorboard") is not None:
+        with pytest.raises(UsageError, match="study early: must have started a trial, got one"):
+            ablate.track(place.folder, ["tensorboard"])
     file = write_own("early", run={"max_failures": 3}, search={"trials": 3, "sampler": "tpe"})
     record = ablate.resume(file, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3

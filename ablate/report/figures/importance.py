@@ -15,7 +15,7 @@ from plotly.graph_objects import Bar, Figure, Scatter
 from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.bounds import MOST_OBJECTIVES
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.importance import (
     LEAST_TRIALS,
     METHODS,

@@ -27,7 +27,7 @@ from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.bounds import MOST_OBJECTIVES
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.objectives import ENDED
 from ablate.analysis.pareto import ParetoInfo

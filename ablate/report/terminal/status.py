@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis.accounting import worked_seconds
-from ablate.analysis.bounds import MOST_OBJECTIVES
+from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.hypervolume import hypervolume, nondominated
 from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
 from ablate.files.shown import bytes_text, few, without_controls

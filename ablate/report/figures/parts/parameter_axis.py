@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.bounds import LARGEST
+from ablate.analysis.drawn import LARGEST
 from ablate.analysis.parameters import ParameterColumn, ParametersInfo
 from ablate.report.numbers import plain_text, short_names, shortened
 from ablate.report.style import SMALL_SIZE, base_axis

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ablate.analysis.bounds import fenced
 from ablate.analysis.caveats import Basis
+from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import front_noun, is_accuracy
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.numbers import count_text
