@@ -138,7 +138,9 @@ def epoch_account(record: StudyRecord) -> EpochAccount:
     ]
     training, saved_seconds = 0.0, 0.0
     trained, saved = Counter[int](), Counter[int]()
-    whole = [len(row.curve) for row, _ in kept if row.state == "COMPLETE" and row.curve]
+    # A custom loop may end before its budget.
+    own = kept if record.study.trainable is not None else ()
+    whole = [len(row.curve) for row, _ in own if row.state == "COMPLETE" and row.curve]
     for row, _ in kept:
         seconds = sum(float(entry.get("seconds", 0.0)) for entry in row.curve)
         training += seconds
@@ -146,7 +148,6 @@ def epoch_account(record: StudyRecord) -> EpochAccount:
         trained.update(range(1, done + 1))
         if row.state == "PRUNED" and done:
             budget = int(row.curve[-1].get("epochs") or 0)
-            # A custom loop may end before its budget.
             left = range(done + 1, min(budget, max(whole, default=budget)) + 1)
             saved.update(left)
             saved_seconds += len(left) * seconds / done

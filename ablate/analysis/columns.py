@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
-from ablate.analysis.features import written_domains
 from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
-from ablate.study.keys import find_key, meant_keys
+from ablate.study.keys import find_key, meant_keys, written_domains
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
@@ -153,7 +152,7 @@ def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
         later += [RUNG_EPOCH, *(RUNG + metric for metric in metrics)]
     there += [name for name in dict.fromkeys(later) if name not in there]
-    searched = [PARAM + key for key, _ in written_domains(record.study.space)]
+    searched = [PARAM + key for key in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}
     return there + [key for key in searched if key not in there and key not in has_parts]
 

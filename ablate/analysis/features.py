@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.study.keys import written_domains
+
 Kind = Literal["number", "log", "flag", "choice"]
 Params = Sequence[Mapping[str, Any]]
 
@@ -65,7 +67,7 @@ def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
         By key, then in order of appearance. All ratios are included although they are dependent,
         because the choice of one to leave out would be arbitrary.
     """
-    written = dict(written_domains(space))
+    written = written_domains(space)
     keys = sorted({key for of_trial in params for key in of_trial})
     found = (
         feature
@@ -75,19 +77,6 @@ def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
         )
     )
     return tuple(feature for feature in found if feature.varies)
-
-
-def written_domains(space: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The domains of a written space, including those in blocks."""
-    if not isinstance(space, Mapping):
-        return
-    for key, entry in space.items():
-        if not isinstance(entry, Mapping):
-            continue
-        if isinstance(entry.get("parameters"), Mapping):
-            yield from written_domains(entry["parameters"])
-        else:
-            yield str(key), entry
 
 
 _ABSENT = object()

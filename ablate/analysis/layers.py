@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.features import Feature, varying_features, written_domains
+from ablate.analysis.features import Feature, varying_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.parameters import ordered_parts
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.robustness.measures import LEVEL
+from ablate.study.keys import written_domains
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,7 +143,7 @@ def layers_info(record: StudyRecord, place: int) -> LayersInfo:
         if LAYERS in row.params and row.values and math.isfinite(row.values[place])
     ]
     searched = {key for row in record.rows for key in row.params}
-    searched |= {key for key, _ in written_domains(record.study.space)}
+    searched |= written_domains(record.study.space).keys()
     if LAYERS not in searched:
         raise NothingToDrawError(
             record.name,

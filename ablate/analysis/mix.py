@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.features import are_ratios, written_domains
+from ablate.analysis.features import are_ratios
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.parameters import find_params
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import StudyRecord
+from ablate.study.keys import written_domains
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,7 +105,7 @@ def mix_info(record: StudyRecord, place: int, params: Sequence[str] = ()) -> Mix
         NothingToDrawError: if no parameter is a mix of three parts.
         ParameterError: if `params` names none, or more than one.
     """
-    domains = dict(written_domains(record.study.space))
+    domains = written_domains(record.study.space)
     mixes = _mixes(record, domains)
     if not mixes:
         searched = {*domains, *(key for row in record.rows for key in row.params)}

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.drawn import MOST_OBJECTIVES
-from ablate.analysis.features import choice_text, written_domains
+from ablate.analysis.features import choice_text
 from ablate.analysis.objectives import objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import StudyRecord
-from ablate.study.keys import find_key, meant_keys
+from ablate.study.keys import find_key, meant_keys, written_domains
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,7 +262,7 @@ def parameters_info(
     """
     pareto = pareto_info(record)
     place = objective_place(objective, pareto.objectives)
-    domains = dict(written_domains(record.study.space))
+    domains = written_domains(record.study.space)
     columns = _columns(record, pareto, domains)
     if not columns:
         raise NothingToDrawError(

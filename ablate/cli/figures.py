@@ -250,12 +250,15 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ablate.errors import InfrastructureError
+    from ablate.errors import InfrastructureError, StudyFileError
     from ablate.lifecycle.place import locate, shown_folder
     from ablate.report.tracked import track as bring_up_to_date
     from ablate.study.yaml_source import parse_yaml
 
-    done = bring_up_to_date(study, [parse_yaml(text, "--tracker").data for text in names])
+    documents = [parse_yaml(text, "--tracker") for text in names]
+    if problems := [problem for one in documents for problem in one.problems]:
+        raise StudyFileError(problems)
+    done = bring_up_to_date(study, [one.data for one in documents])
     if as_json:
         print_result([asdict(line) for line in done])
     else:

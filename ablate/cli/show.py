@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,12 +95,12 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
         place = locate(str(folder) if folder.is_dir() else study)
         begun = Ledger.exists(place.url, place.name)
     except UsageError:  # a password is in the study file alone
-        begun, named = True, study
+        begun, named = True, shlex.quote(study)
     except AblateError:  # the stop keeps its own exit code, whatever the storage says now
         begun = True
     if begun:
         where = "".join(
-            f" {name} {options[key]}"
+            f" {name} {shlex.quote(str(options[key]))}"
             for name, key, usual in (
                 ("--executor", "executor", "ray"),
                 ("--ray-address", "ray_address", None),

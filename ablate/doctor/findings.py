@@ -16,7 +16,7 @@ from ablate.analysis.fanova import has_fanova
 from ablate.errors import AblateError, MissingDependencyError, error_text
 from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
-from ablate.study.provenance import versions
+from ablate.study.provenance import usable_cores, versions
 from ablate_robustness import another_ablate
 
 
@@ -91,11 +91,12 @@ def torch_finding() -> Finding:
 
     from ablate.model.environment import resolve_environment
 
-    here = resolve_environment("auto", threads=os.cpu_count() or 1)
+    cores = usable_cores()
+    here = resolve_environment("auto", threads=cores)
     gpus = torch.cuda.device_count()
     names = ", ".join(torch.cuda.get_device_name(index) for index in range(gpus)) or "no GPU"
     return Finding(
-        "torch", "ok", f"{here.device_name}, {os.cpu_count()} CPUs, {names}; auto: {here.precision}"
+        "torch", "ok", f"{here.device_name}, {cores} CPUs, {names}; auto: {here.precision}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import signal
@@ -39,6 +38,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.storage import open_storage
 from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.study.provenance import usable_cores
 
 _MOST_TRIALS = 8
 
@@ -113,8 +113,7 @@ class SelfTest:
 
             yield cluster_token()
             gpus = torch.cuda.device_count()
-            cpus = os.cpu_count() or 1
-            kinds = [Device("CPU", 0, min(2, cpus))]
+            kinds = [Device("CPU", 0, min(2, usable_cores()))]
             return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
         from ablate.search.cluster.node_watch import look_at_cluster, refuses_wrong_token
 

@@ -6,9 +6,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ablate.study.sections.training import DEFAULT_EPOCHS
 from ablate.study.settings import BudgetSettings
+
+
+class Work(NamedTuple):
+    """What a finetuning takes, under the names of the scores.
+
+    Attributes:
+        student_images: images that go forward and backward, copies included.
+        teacher_images: images that go forward through a teacher.
+        train_flops: floating point operations of both, as torch counts them.
+    """
+
+    student_images: int
+    teacher_images: int
+    train_flops: int
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
 from ablate.errors import NotFiniteError
 from ablate.finetune.augment.augmentation import Augmentation
-from ablate.finetune.budget import Budget
+from ablate.finetune.budget import Budget, Work
 from ablate.finetune.depth import LearningParts
 from ablate.finetune.failures import explained_failures
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
@@ -90,8 +90,6 @@ class Finetuning:
         step: steps done in the epoch under way; 0 between two epochs.
         epoch_seconds: wall time of these steps.
         train_seconds: wall time of the steps so far.
-        student_images: images that went forward and backward in the epochs done, copies included.
-        teacher_images: images that went forward through a teacher in the epochs done.
 
     Raises:
         ParameterError: if the objective does not fit the network or the batch size.
@@ -114,8 +112,6 @@ class Finetuning:
         self.epoch = 0
         self.epoch_seconds = 0.0
         self.train_seconds = 0.0
-        self.student_images = 0
-        self.teacher_images = 0
         self._steps = 0
         self._losses: list[float] = []
         self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
@@ -167,13 +163,25 @@ class Finetuning:
         return not self.step and self.budget.is_spent(self._steps, self.train_seconds)
 
     @property
-    def train_flops(self) -> int:
-        """Floating point operations of student and teachers in the epochs done, as torch counts
-        them."""
+    def work(self) -> Work:
+        """What the epochs done took."""
+        return self._work(self._steps, self._probe_steps)
+
+    @property
+    def final_work(self) -> Work | None:
+        """What the whole budget takes; None if the clock ends it."""
+        if (steps := self.budget.steps) is None:
+            return None
+        done = (self.budget.progress(step, 0.0) for step in range(steps))
+        return self._work(steps, sum(part < self._probe_fraction for part in done))
+
+    def _work(self, steps: int, probe_steps: int) -> Work:
         flops, probing = self._image_flops
-        probed = self._probe_steps * self._batch_size * self._views
-        student = flops.training * (self.student_images - probed) + probing.training * probed
-        return student + flops.forward * self.teacher_images
+        per_step = self._batch_size * self._views
+        student, probed = steps * per_step, probe_steps * per_step
+        teacher = steps * self._batch_size * len(self._teachers)
+        training = flops.training * (student - probed) + probing.training * probed
+        return Work(student, teacher, training + flops.forward * teacher)
 
     def _count_step(self) -> int:
         """Floating point operations of a step, as torch counts them."""
@@ -260,8 +268,6 @@ class Finetuning:
             "losses": self._losses,
             "epoch_seconds": self.epoch_seconds,
             "train_seconds": self.train_seconds,
-            "student_images": self.student_images,
-            "teacher_images": self.teacher_images,
             "factors": self._factors,
             "probe_steps": self._probe_steps,
             "model": self._student.state_dict(),
@@ -284,8 +290,6 @@ class Finetuning:
         self.epoch_seconds = float(state.get("epoch_seconds", 0.0))
         self._under_way = None
         self.train_seconds = float(state["train_seconds"])
-        self.student_images = int(state["student_images"])
-        self.teacher_images = int(state["teacher_images"])
         self._steps = int(state["steps"])
         self._factors = dict(state["factors"])
         self._probe_steps = int(state.get("probe_steps", 0))
@@ -315,15 +319,12 @@ class Finetuning:
         self._under_way = None
         self.epoch += 1
         self._steps += len(losses)
-        images_seen = len(losses) * self._batch_size
-        self.student_images += images_seen * self._views
-        self.teacher_images += images_seen * len(self._teachers)
         return EpochReport(
             epoch=self.epoch,
             epochs=self.budget.epochs,
             train_loss=math.fsum(losses) / len(losses),
             seconds=seconds,
-            images=images_seen * self._views,
+            images=len(losses) * self._batch_size * self._views,
         )
 
     def _batches(self, first: int, steps: int) -> Iterator[tuple[int, ByteImages, Labels]]:

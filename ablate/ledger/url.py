@@ -75,6 +75,20 @@ def parse_url(url: str) -> URL:
     return parsed
 
 
+def check_backend(url: str) -> None:
+    """Refuse a database that holds no study of ablate.
+
+    Raises:
+        UsageError: if it is neither SQLite nor PostgreSQL.
+    """
+    name = parse_url(url).get_backend_name()
+    if name not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"storage: must be SQLite or PostgreSQL, got {name}. Write sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/DATABASE."
+        )
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL; None for other databases and for one in memory."""
     parsed = parse_url(url)

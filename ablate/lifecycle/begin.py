@@ -237,6 +237,7 @@ def go_on(
             place, study, base, head.identity, run, test=head.test, baseline_threads=threads
         ) as running:
             prepared = prepare(ledger, running, run)
+            check_prepared(study, prepared)
             check_same_environment(ledger, prepared, accept=run.accept_environment)
             store_changes(ledger, changed, run)
             if design is not None:

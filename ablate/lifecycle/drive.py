@@ -43,7 +43,7 @@ from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
 from ablate.study.seeds import needs_plain
-from ablate.study.settings import Study, TrackerSettings
+from ablate.study.settings import Study, TrackerSettings, path_from
 from ablate.trackers import Tracker, check_installed, make_trackers
 from ablate.trackers.feed import CaughtUp, Feed, catch_up
 from ablate.trial.task import Job, Prepared
@@ -178,7 +178,7 @@ def checkpoint_root(study: Study, base: Path, folder: Path, identity: str) -> st
         return str(folder / "checkpoints" / identity)
     if is_uri(given):
         return f"{given.rstrip('/')}/{study.name}-{identity}"
-    return str((base / given / f"{study.name}-{identity}").absolute())
+    return str((path_from(base, given) / f"{study.name}-{identity}").absolute())
 
 
 def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import tempfile
 from contextlib import closing
@@ -365,10 +366,10 @@ def _again(record: StudyRecord, number: int | None) -> str:
     if number is None or record.design is not None:
         return ""
     params = [_row(record, number).params]
-    values = json.dumps(params)
+    values, name = json.dumps(params), shlex.quote(f"name={record.name}_again")
     if len(values) > LONGEST:  # a long line would be cut, and could not be copied
         values = json.dumps(params, indent=0)
     return (
-        f"To train it again, launch the study file with --set name={record.name}_again --set "
+        f"To train it again, launch the study file with --set {name} --set "
         f"search.trials=1 --set 'search.enqueue={values}'"
     )

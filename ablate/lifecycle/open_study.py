@@ -78,8 +78,9 @@ class OpenStudy:
         folder = self.place.folder
         if self.place.archive is not None:
             return shlex.quote(str(self.place.archive))
-        named = shown_folder(folder) if folder.is_dir() else f"{self.place.shown}#{self.place.name}"
-        return shlex.quote(str(named))
+        if folder.is_dir():
+            return shown_folder(folder)
+        return shlex.quote(f"{self.place.shown}#{self.place.name}")
 
     def events(self, trial: int | None = None) -> list[dict[str, Any]]:
         """Events of its runs, oldest first (`ablate.search.progress`).

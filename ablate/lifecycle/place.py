@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from ablate.errors import (
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.files.tar import ARCHIVE
-from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.url import check_backend, fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
@@ -144,11 +145,11 @@ def check_utf8(path: Path) -> None:
 
 
 def shown_folder(folder: Path) -> str:
-    """A run folder as a user would type it."""
+    """A run folder as a user would type it in a shell."""
     try:
-        return os.path.relpath(folder)
+        return shlex.quote(os.path.relpath(folder))
     except FileNotFoundError:  # the current folder was deleted
-        return str(folder)
+        return shlex.quote(str(folder))
 
 
 def run_folder(name: str) -> Path:
@@ -196,7 +197,9 @@ def place_of(
 
 def _place_of_study(study: Study, file: Path | None = None) -> Place:
     given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
-    return _place(study.name, study.storage or given, run_folder(study.name), file, study)
+    place = _place(study.name, study.storage or given, run_folder(study.name), file, study)
+    check_backend(place.url)
+    return place
 
 
 def check_something_searched(study: Study, file: Path | None, space: Space) -> None:

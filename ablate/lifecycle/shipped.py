@@ -12,11 +12,21 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ablate.errors import UsageError, did_you_mean
+from ablate.files.durable import is_uri
+from ablate.study.settings import path_from
 from ablate.study.yaml_source import parse_yaml
 
 _PACKAGE = Path(__file__).parents[1]
 _SPACES = "search_spaces"
-_PATHS = ("dataset.path", "dataset.validation.path", "baseline.checkpoint")
+_CHECKPOINT = "baseline.checkpoint"
+_PATHS = (
+    "dataset.path",
+    "dataset.validation.path",
+    "dataset.unlabeled",
+    "robustness.frost_images",
+    "run.checkpoints",
+    _CHECKPOINT,
+)
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -58,12 +68,18 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
     found = []
     for override in overrides:
         key, _, text = override.partition("=")
-        path = parse_yaml(text, "").data if key.strip() in _PATHS else None
-        if isinstance(path, str) and (key.strip() != _PATHS[-1] or Path(path).is_file()):
-            found.append(f"{key}={json.dumps(str(Path(path).absolute()))}")
+        key = key.strip()
+        path = parse_yaml(text, "").data if key in _PATHS else None
+        if isinstance(path, str) and not (is_uri(path) or (key == _CHECKPOINT and _is_name(path))):
+            found.append(f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}")
         else:
             found.append(override)
     return found
+
+
+def _is_name(checkpoint: str) -> bool:
+    """Whether published weights are meant, or a path that is as seen from anywhere."""
+    return not Path(checkpoint).is_file()
 
 
 def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:

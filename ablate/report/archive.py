@@ -128,9 +128,10 @@ def archive(
     check_begun(opened.record, opened.reference)
     files = _stored_files(place)
     kept = place_of_archive(output, files)
-    notes = _notes(opened)
+    notes: dict[str, None] = {}
     for folder in folders_of(files):
         one = open_place(place_in(kept, folder))
+        notes |= dict.fromkeys(_notes(one.record))
         files |= {folder + name: made for name, made in derived_files(one).items()}
     record = open_place(kept).record
     about = {"ablate": ablate.__version__, **facts_of(record)}
@@ -142,7 +143,7 @@ def archive(
     whole = {MANIFEST: manifest_of(whole, about), **whole}
     write_tar(output, record.name, whole)
     names = tuple(place_in(kept, folder).name for folder in folders_of(files))
-    return Archive(output.absolute(), sha256(output.read_bytes()), names, notes)
+    return Archive(output.absolute(), sha256(output.read_bytes()), names, tuple(notes))
 
 
 def place_in(kept: Place, folder: str) -> Place:
@@ -159,8 +160,8 @@ def _stored_files(place: Place) -> dict[str, bytes]:
     return files
 
 
-def _notes(opened: OpenStudy) -> tuple[str, ...]:
-    record, notes = opened.record, []
+def _notes(record: StudyRecord) -> list[str]:
+    notes = []
     if not record.is_over:
         notes.append(
             f"{record.name} is not finished: {record.ended} of {record.trials} rows have ended"
@@ -173,7 +174,7 @@ def _notes(opened: OpenStudy) -> tuple[str, ...]:
             f"the function {record.study.trainable} is in {where} and not in the archive: its rows"
             f"{kept}"
         )
-    return tuple(notes)
+    return notes
 
 
 def _report(kept: Place, *, brief: bool) -> bytes:
@@ -186,6 +187,7 @@ def _report(kept: Place, *, brief: bool) -> bytes:
         OpenStudy(kept, record).source,
         reference=f"{record.name}{ARCHIVE}",
         now=max(moments, default=0.0),
+        has_weights=False,
     )
     return report_page(content, brief=brief).encode()
 
@@ -227,7 +229,7 @@ def facts_of(record: StudyRecord) -> dict[str, Any]:
     return {
         "study": record.name,
         "fingerprint": record.fingerprint,
-        "finished": record.ended >= record.trials,
+        "finished": record.is_over,
     }
 
 

@@ -77,10 +77,11 @@ def ablation_html(info: AblationInfo) -> str:
 
 
 def confirmation_html(info: ConfirmInfo) -> str:
-    """The points of a front on the test images, and all arms."""
-    from ablate.report.terminal.ablation import arms_table, points_table
+    """The arms on the test images and their effects, and of a front what of it was luck."""
+    from ablate.report.terminal.ablation import arms_table, effects_table, points_table
 
-    return html_of(points_table(info), arms_table(info.test))
+    luck = [points_table(info)] if info.points else []
+    return html_of(arms_table(info.test), effects_table(info.test), *luck)
 
 
 def evaluation_html(evaluation: Evaluation) -> str:

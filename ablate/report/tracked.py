@@ -53,7 +53,7 @@ def track(
         )
     place = locate(study)
     with closing(open_ledger(place)) as ledger:
-        settings = _chosen(trackers, ledger.head.study.run.trackers)
+        settings = _chosen(trackers, (place.study or ledger.head.study).run.trackers)
         done = track_rows(ledger, place, settings)
     good = [one for one, now in zip(settings, done, strict=True) if not now.failed]
     lines = iter(_hand_over(open_place(place), good))

@@ -25,6 +25,7 @@ from ablate.study.keys import (
     is_searchable,
     plain_values,
     searchable,
+    written_parameters,
 )
 from ablate.study.names import KnownNames, refuse_failures
 from ablate.study.settings import Study
@@ -79,14 +80,7 @@ def parameter_paths(written: Mapping[str, Any], path: Path) -> dict[str, Path]:
     Args:
         written: the space; path: of it in its document.
     """
-    found: dict[str, Path] = {}
-    for name, entry in written.items():
-        inner = entry.get("parameters") if isinstance(entry, dict) else None
-        if isinstance(inner, dict):
-            found |= parameter_paths(inner, (*path, name, "parameters"))
-        else:
-            found[name] = (*path, name)
-    return found
+    return {one.key: one.path for one in written_parameters(written, path)}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, Rules, show
 from ablate.study.interpolation import CURVE_METRICS
+from ablate.study.keys import written_domains, written_parameters
 from ablate.study.metrics import (
     constraint_limits,
     distinct_objectives,
@@ -85,13 +86,14 @@ def _pruner(study: Study) -> Rules:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
         return
-    unit = next((unit for unit in UNITS[1:] if getattr(budget, unit)), None)
+    space = written_domains(study.space) if study.trainable is None else {}
+    units = (one for one in UNITS[1:] if getattr(budget, one) or f"finetune.budget.{one}" in space)
+    unit = next(units, None)
     if unit is not None:
         rule = f"compares trials after whole epochs, got finetune.budget in {unit}"
         yield ("search", "pruner"), f"{rule}. Remove it, or write budget: {{epochs: 4}}."
-    epochs = budget.in_epochs
-    is_searched = study.trainable is None and _BUDGET & searched(study.space)
-    if epochs is not None and pruner.min_epochs >= epochs and not is_searched:
+    epochs = _most(space.get("finetune.budget.epochs"), budget.in_epochs)
+    if unit is None and epochs is not None and pruner.min_epochs >= epochs:
         rule = f"must be below finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
         fix = "Lower it, or raise" if epochs > 1 else "Raise"
         fix += " the budget: after the last epoch there is nothing left to stop."
@@ -103,6 +105,14 @@ def _pruner(study: Study) -> Rules:
     if study.trainable is not None and pruner.images is not None:
         rule = f"has no effect with trainable, got {pruner.images}. Remove it"
         yield ("search", "pruner", "images"), f"{rule}: a trainable scores itself."
+
+
+def _most(domain: Mapping[str, Any] | None, fixed: int | None) -> int | None:
+    """The largest whole number of a domain, or the fixed one; None if there is none."""
+    found = domain and (domain.get("int") or domain.get("choice"))
+    if not domain or not isinstance(found, list):
+        return fixed
+    return max((one for one in found if isinstance(one, int)), default=None)
 
 
 def _budget(study: Study) -> Rules:
@@ -267,10 +277,7 @@ def no_batch_norm(model: str, pseudo_images: int) -> str:
 
 def searched(space: Any) -> set[str]:
     """The keys in a space as written, including those in blocks."""
-    if not isinstance(space, dict):
-        return set()
-    inner = (entry.get("parameters") for entry in space.values() if isinstance(entry, dict))
-    return set(space).union(*(searched(entries) for entries in inner))
+    return {one.key for one in written_parameters(space)}
 
 
 def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
@@ -281,14 +288,8 @@ def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
         key: whose values are names, or lists of names.
         fixed: its value in the study.
     """
-    if not isinstance(space, dict):
-        return list(fixed)
-    for name, entry in space.items():
-        if name == key and isinstance(entry, dict):
-            return list(_names_in(entry.get("subset", entry.get("choice", list(fixed)))))
-        if isinstance(entry, dict) and key in searched(entry.get("parameters")):
-            return candidates(entry["parameters"], key, fixed)
-    return list(fixed)
+    domain = written_domains(space).get(key, {})
+    return list(_names_in(domain.get("subset", domain.get("choice", list(fixed)))))
 
 
 def _names_in(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any, Protocol
 
 from ablate.study.document import show
-from ablate.study.keys import leaves, value_at
+from ablate.study.keys import leaves, value_at, written_parameters
 from ablate.study.settings import Study
 
 METHOD = 2
@@ -175,21 +175,13 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
     for name, value in data.items():
         key = prefix + name
         if key == "space":
-            yield from _flatten_space(value)
+            for one in written_parameters(value):
+                own = {**one.entry, "when": list(one.when)} if one.when else one.entry
+                yield f"space.{one.key}", own
         elif isinstance(value, dict) and (key not in leaves() or key == "ablation"):
             yield from _flatten(value, f"{key}.")
         else:
             yield key, value
-
-
-def _flatten_space(space: Mapping[str, Any], when: Any = ()) -> Iterator[tuple[str, Any]]:
-    """Domains by `space.KEY`, blocks opened, each with all its conditions."""
-    for name, entry in space.items():
-        own = (*when, entry["when"]) if "when" in entry else when
-        if "parameters" in entry:
-            yield from _flatten_space(entry["parameters"], own)
-        else:
-            yield f"space.{name}", {**entry, "when": list(own)} if own else entry
 
 
 def digest_of(part: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
 
@@ -173,7 +173,8 @@ def apply_overrides(
         if key.startswith("space."):
             include_space()
             parameter = key.removeprefix("space.")
-            path = _find_parameter(document, ("space",), parameter) or ("space", parameter)
+            found = written_parameters(document.get(("space",)), ("space",))
+            path = next((one.path for one in found if one.key == parameter), ("space", parameter))
         elif named is not None:
             path = (*named.split("."), key.removeprefix(f"{named}."))
         elif key in all_keys() or key.rpartition(".")[0] in BY_NAME:
@@ -212,12 +213,39 @@ def _below_a_value(document: Document, above: Path) -> str:
     return f"{rule}. Write --set {name}={{...}} with all keys."
 
 
-def _find_parameter(document: Document, block: Path, key: str) -> Path | None:
-    """Where a space has a parameter, in its blocks too."""
-    entries = document.get(block)
-    if not isinstance(entries, dict):
-        return None
-    if key in entries:
-        return (*block, key)
-    inner = (_find_parameter(document, (*block, name, "parameters"), key) for name in entries)
-    return next(filter(None, inner), None)
+class WrittenParameter(NamedTuple):
+    """A parameter of a space as written.
+
+    Attributes:
+        path: in the space, through its blocks; entry: its domain, which may be invalid.
+        when: the conditions of its blocks and its own.
+    """
+
+    path: Path
+    key: str
+    entry: Any
+    when: tuple[Any, ...]
+
+
+def written_parameters(
+    space: Any, path: Path = (), when: tuple[Any, ...] = ()
+) -> Iterator[WrittenParameter]:
+    """The parameters of a space as written, those of a block in its place.
+
+    Args:
+        path: of the space; when: conditions of all its parameters.
+    """
+    for key, entry in space.items() if isinstance(space, Mapping) else ():
+        is_mapping = isinstance(entry, Mapping)
+        inner = entry.get("parameters") if is_mapping else None
+        own = (*when, entry["when"]) if is_mapping and "when" in entry else when
+        if isinstance(inner, Mapping):
+            yield from written_parameters(inner, (*path, key, "parameters"), own)
+        else:
+            yield WrittenParameter((*path, key), str(key), entry, own)
+
+
+def written_domains(space: Any) -> dict[str, Mapping[str, Any]]:
+    """The domains of a written space by key, without entries that are none."""
+    found = written_parameters(space)
+    return {one.key: one.entry for one in found if isinstance(one.entry, Mapping)}

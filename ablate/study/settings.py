@@ -247,12 +247,12 @@ class Study(Displayed, Settings):
 
 
 def path_from(base: Path, written: str | Path) -> Path:
-    """Resolve a path of a study file, relative to the file's folder.
+    """Resolve a path of a study file, relative to the file's folder; `~` is the home folder.
 
     After a link, `..` is the parent of the link's target, as in the operating system; without links
     the path is only normalised.
     """
-    path = base / written
+    path = base / os.path.expanduser(written)  # noqa: PTH111 (~NAME of no user stays as it is)
     short = Path(os.path.normpath(path))
     whole = os.path.realpath(path)
     return short if os.path.realpath(short) == whole else Path(whole)

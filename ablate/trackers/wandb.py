@@ -90,7 +90,9 @@ class Wandb:
         self._study = study
         folder = self._folder("study") / "files"
         pages = folder / "media" / "html"
-        publish_file(folder / "study.yaml", lambda path: path.write_text(study.text))
+        publish_file(
+            folder / "study.yaml", lambda path: path.write_text(study.text, encoding="utf-8")
+        )
         summary: dict[str, Any] = {**study.facts, **study.references}
         for page in sorted(pages.glob("*.html")):
             digest, path = hashlib.sha256(page.read_bytes()).hexdigest(), f"media/html/{page.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -198,18 +198,21 @@ class TrialRun:
     def interim(self) -> Interim:
         """Scores for the comparison at a rung, on `search.pruner.images` images.
 
+        Costs that are known beforehand are those of the whole budget.
         With `finetune.interpolation` the networks at alpha 1 and .5 are scored, and the rule of
         the curve (`choose_alpha`) takes one of them.
         """
         pruner = self._study.search.pruner
         images = None if pruner is None else pruner.images
-        scores = self._score(self.result, images).scores
+        known = self._finetuning.final_work
+        costs = self._costs() | ({} if known is None else known._asdict())
+        scores = replace(self._score(self.result, images).scores, **costs)
         n_images = 0 if scores.n_images == len(self._bench.dataset.validation) else scores.n_images
         if not self._study.finetune.curve_alphas:
             return Interim(_finite_metrics(scores), n_images)
         by_alpha = {
-            0.0: self._bench.score_baseline(images).scores,
-            _HALFWAY: self._score(self._between(_HALFWAY), images).scores,
+            0.0: replace(self._bench.score_baseline(images).scores, **costs),
+            _HALFWAY: replace(self._score(self._between(_HALFWAY), images).scores, **costs),
             1.0: scores,
         }
         points = {alpha_text(alpha): curve_point(one) for alpha, one in by_alpha.items()}
@@ -251,10 +254,8 @@ class TrialRun:
         run = self._finetuning
         return {
             "epochs": self.epoch,
-            "student_images": run.student_images,
-            "teacher_images": run.teacher_images,
-            "train_flops": run.train_flops,
             "train_seconds": run.train_seconds,
+            **run.work._asdict(),
         }
 
 

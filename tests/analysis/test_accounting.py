@@ -270,8 +270,11 @@ def test_epochs_by_rung_and_what_stopping_saved() -> None:
     )
     frame = spending_info(example_record(rows, search={"pruner": {}})).frame()
     assert frame[frame["epoch"] == 3].values.tolist() == [[3, 2, 1, 2, 1]]
-    early = [of(0, "COMPLETE", 4), *rows[1:3]]  # a loop that ends before its budget of 9
-    assert study_account(example_record(early), START + 1000).epochs.saved == (0, 1, 1, 2)
+    shorter = [of(0, "COMPLETE", 4), *rows[1:3]]
+    of_searched_budgets = study_account(example_record(shorter), START + 1000).epochs
+    assert of_searched_budgets.saved == (0, 1, 1, 2, 2, 2, 2, 2, 2)
+    record = example_record(shorter, trainable="loop:train")  # which may end before its budget
+    assert study_account(record, START + 1000).epochs.saved == (0, 1, 1, 2)
 
 
 def test_a_search_without_a_pruner_saves_nothing() -> None:

@@ -137,7 +137,7 @@ def test_frozen_stages_cost_less() -> None:
     LearningParts(model, ["stem", "stage1", "stage2"])
     each = count_flops(model, (3, 8, 8))
     assert whole.forward == each.forward < each.training < 0.8 * whole.training
-    assert frozen.train_flops == each.training * frozen.student_images
+    assert frozen.work.train_flops == each.training * frozen.work.student_images
     budget = {"flops": each.training * 64}
     assert (
         make_run(

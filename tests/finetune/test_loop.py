@@ -121,7 +121,7 @@ def test_a_report_says_what_was_done() -> None:
     assert math.isfinite(report.train_loss)
     run.run_epoch()
     assert run.epoch == 2
-    assert run.student_images == 4 * 2 * 16
+    assert run.work.student_images == 4 * 2 * 16
 
 
 @pytest.mark.parametrize("terms", ["clean", "da"])
@@ -188,8 +188,8 @@ def test_resumed_at_any_step_is_uninterrupted(name: str) -> None:
         assert (later.epoch, later.step, later.epoch_seconds) == (0, stop, run.epoch_seconds)
         assert to_end(later) == curve
         assert same(bits(later), bits(whole))
-        assert later.student_images == whole.student_images
-        assert later.teacher_images == whole.teacher_images
+        assert later.work.student_images == whole.work.student_images
+        assert later.work.teacher_images == whole.work.teacher_images
         assert to_end(run) == curve  # in the process that paused it, too
         assert same(bits(run), bits(whole))
 

@@ -46,7 +46,9 @@ def test_it_costs_what_its_passes_cost() -> None:
         parameter.requires_grad_(name in LAST)
     probing = count_flops(model, (3, 8, 8))
     assert probing.training < 0.5 * whole.training
-    assert run.train_flops == 3 * BATCH * (whole.training + probing.training)
+    assert run.work.train_flops == 3 * BATCH * (whole.training + probing.training)
+    assert make_run({"terms": "clean"}, probe_fraction=0.5).final_work == run.work
+    assert make_run({"terms": "clean"}, budget={"seconds": 1.0}).final_work is None
     each = BATCH * (0.5 * whole.training + 0.5 * probing.training)
     budget = {"flops": 10 * each}
     assert make_run({"terms": "clean"}, probe_fraction=0.5, budget=budget).budget.steps == 10
@@ -66,13 +68,13 @@ def test_resumed_while_probing_it_is_uninterrupted() -> None:
     later.load_state(through_a_file(run.state()))
     found = finish(later)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert later.train_flops == make_train_flops(option)
+    assert later.work.train_flops == make_train_flops(option)
 
 
 def make_train_flops(option: dict[str, str]) -> int:
     run = make_run(option, probe_fraction=0.5)
     finish(run)
-    return run.train_flops
+    return run.work.train_flops
 
 
 def test_what_cannot_be_probed() -> None:

@@ -113,7 +113,7 @@ def test_a_budget_of_images_is_what_goes_through_the_student(
     run = make_run({"terms": terms}, budget={"images": 240}, augment=augment)
     finish(run)
     steps = round(240 / (BATCH * per_image))
-    assert run.student_images == steps * BATCH * per_image
+    assert run.work.student_images == steps * BATCH * per_image
     assert run.epoch == math.ceil(steps / 2)
 
 
@@ -142,7 +142,7 @@ def test_without_a_unit_it_is_four_epochs() -> None:
 def test_a_small_budget_is_one_step() -> None:
     run = make_run({"terms": "clean+fma"}, budget={"images": 1})
     finish(run)
-    assert run.student_images == 2 * BATCH
+    assert run.work.student_images == 2 * BATCH
 
 
 # What is said of a run: resumed is uninterrupted, whatever it keeps
@@ -196,8 +196,8 @@ def test_resumed_is_uninterrupted_and_another_run_than_the_plain_one(
     later = make_run(**options)
     later.load_state(through_a_file(run.state()))
     assert same(finish(later), expected)
-    assert later.student_images == whole.student_images
-    assert later.teacher_images == whole.teacher_images
+    assert later.work.student_images == whole.work.student_images
+    assert later.work.teacher_images == whole.work.teacher_images
 
 
 # Batch norm
@@ -249,8 +249,8 @@ def test_the_pretrained_teacher_stays_what_it_was() -> None:
     before = bits(run._student)
     finish(run)
     assert same(bits(run._teachers["pretrained"]), before)
-    assert run.teacher_images == 3 * 2 * BATCH
-    assert run.student_images == 2 * run.teacher_images
+    assert run.work.teacher_images == 3 * 2 * BATCH
+    assert run.work.student_images == 2 * run.work.teacher_images
 
 
 def test_a_teacher_takes_the_clean_branch_s_place() -> None:
@@ -258,7 +258,7 @@ def test_a_teacher_takes_the_clean_branch_s_place() -> None:
     sizes = record_sizes(run)
     run.run_epoch()
     assert sizes == [16, 16]
-    assert run.student_images == run.teacher_images == 32
+    assert run.work.student_images == run.work.teacher_images == 32
 
 
 def follow(run: Finetuning, average: Callable[[], nn.Module], decay: float) -> None:

@@ -121,12 +121,14 @@ def test_paths_that_are_set_are_seen_from_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.pt").touch()
-    given = ["dataset.path=data", "search.trials=4", "baseline.checkpoint=torchvision:DEFAULT"]
-    assert paths_from_here([*given, "baseline.checkpoint=net.pt"]) == [
-        f'dataset.path="{tmp_path / "data"}"',
-        *given[1:],
+    kept = ["search.trials=4", "baseline.checkpoint=torchvision:DEFAULT", "run.checkpoints=s3://b"]
+    assert paths_from_here([*kept, "baseline.checkpoint=net.pt", "run.checkpoints=~/states"]) == [
+        *kept,
         f'baseline.checkpoint="{tmp_path / "net.pt"}"',
+        f'run.checkpoints="{Path.home() / "states"}"',
     ]
+    for key in ("dataset.path", "dataset.unlabeled", "robustness.frost_images"):
+        assert paths_from_here([f"{key}=data"]) == [f'{key}="{tmp_path / "data"}"']
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,14 @@ def test_a_trial_that_begins_again_is_counted_once() -> None:
     assert standing.counts() == {"complete": 1, "running": 1, "waiting": 2}
 
 
+def test_a_trial_that_was_enqueued_meanwhile_is_one_more() -> None:
+    standing = Standing()
+    standing.reset(example_record(trials=1))
+    standing.finish(example_row(0, (0.9, 0.7)))
+    standing.start(1, 0.0)
+    assert (standing.trials, standing.counts()) == (2, {"complete": 1, "running": 1})
+
+
 def test_time_left_of_a_standing() -> None:
     standing = Standing()
     assert standing.seconds_left(0.0) is None

@@ -73,6 +73,22 @@ def test_a_search_is_described_by_its_settings() -> None:
     ) in said
 
 
+def test_what_differs_from_the_defaults_is_said() -> None:
+    record = example_record(
+        [],
+        finetune={"frozen": ["stem"], "ema_decay": 0.99, "momentum": 0.8, "seed": 3},
+        dataset={"name": "digits", "train_fraction": 0.1, "unlabeled": "more"},
+        space={"finetune.momentum": {"float": [0.5, 0.9]}},
+    )
+    assert "cosine schedule, ema decay 0.99, frozen stem)" in text(record)
+    assert facts(record)["Finetuned on"] == (
+        "10 % of each class of the training images without the validation split; where no term "
+        "needs a label, on images of more instead"
+    )
+    record = example_record([], space={"dataset.train_fraction": {"float": [0.1, 1]}})
+    assert facts(record)["Finetuned on"].startswith("a share of each class of the training images")
+
+
 def test_how_trials_were_stopped_is_said_as_it_was() -> None:
     rungs = [Rung(1, {"val_clean_accuracy": 0.8, "train_seconds": 9.0}, True, 1)]
     rows = [example_row(0, None, state="PRUNED", rungs=rungs)]

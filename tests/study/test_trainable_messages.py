@@ -218,6 +218,19 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
             "5:31: search.pruner.min_epochs: must be below finetune.budget.epochs (4), got 4.",
         ),
         (
+            "{pruner: {min_epochs: 4}}\nspace: {finetune.budget.epochs: {int: [4, 5]}}",
+            "",
+        ),
+        (
+            "{pruner: {min_epochs: 8}}\nspace: {finetune.budget.epochs: {int: [1, 3]}}",
+            "5:31: search.pruner.min_epochs: must be below finetune.budget.epochs (3), got 8.",
+        ),
+        (
+            "{pruner: {}}\nspace: {finetune.budget.images: {int: [500, 900]}}",
+            "5:18: search.pruner: compares trials after whole epochs, got finetune.budget in "
+            "images.",
+        ),
+        (
             "{pruner: {kind: asha}}",
             "5:18: search.pruner: asha needs a metric, got none. Add metric, or use kind: "
             "pareto_asha.",

@@ -111,7 +111,10 @@ def test_a_curve_is_scored_at_a_rung_on_fewer_images(session_cache: Path, tmp_pa
         assert scores["train_flops"] > 0
         assert float(100 * scores["val_clean_accuracy"]).is_integer()
         assert scores["val_clean_accuracy"] < 1
-    assert worker.step().scores["n_images"] > 100  # type: ignore[index]
+    final = worker.step().scores
+    assert final is not None
+    assert final["n_images"] > 100
+    assert final["train_flops"] == rung["scores"]["train_flops"], "it is known beforehand"
 
 
 def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Path) -> None:

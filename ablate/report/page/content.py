@@ -260,6 +260,7 @@ def report_content(
     now: float,
     galleries: Sequence[Gallery] = (),
     reload_seconds: float = 0.0,
+    has_weights: bool = True,
 ) -> ReportContent:
     """The content of a study's page.
 
@@ -268,6 +269,7 @@ def report_content(
         now: seconds since 1970, the end of a running drive.
         galleries: images, which need data and weights.
         reload_seconds: after which the page reloads; 0: never.
+        has_weights: whether trials can be exported; not from an archive.
     """
     record = source.record
     info: ParetoInfo | AblationInfo = source.ablation or pareto_info(record)
@@ -301,7 +303,7 @@ def report_content(
         first=next(iter(first), None),
         sections=tuple(sections),
         glossary=printed_terms(_texts(answer, [*first], sections, described)),
-        trials=trials_of(record),
+        trials=trials_of(record, has_weights=has_weights),
         origin=origin_facts(record, account),
         settings=_settings(record.study.model_dump(mode="json", exclude={"storage"})),
         methods=described,

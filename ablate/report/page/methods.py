@@ -21,9 +21,9 @@ from ablate.report.numbers import (
 )
 from ablate.report.page.settings_words import (
     drawn_from,
-    is_searched,
     training_words,
     used_terms,
+    varied_keys,
     varied_words,
 )
 from ablate.search.asha import judged_at_rungs
@@ -94,12 +94,12 @@ def _finetuning(record: StudyRecord, cite: _Citations) -> str:
         begun = f"A pretrained {model.name} was finetuned on {data.name}"
     else:
         epochs = f" for {study.baseline.epochs} epochs"
-        epochs = "" if is_searched(study, "baseline.epochs") else epochs
+        epochs = "" if "baseline.epochs" in varied_keys(record) else epochs
         begun = (
             f"A {model.name} was trained on {data.name}{epochs} (the baseline) and finetuned from "
             "there"
         )
-    return f"{begun} for {training_words(study)}. {_objective(record, cite)}"
+    return f"{begun} for {training_words(record)}. {_objective(record, cite)}"
 
 
 def _objective(record: StudyRecord, cite: _Citations) -> str:
@@ -220,7 +220,7 @@ def _search(record: StudyRecord, cite: _Citations) -> str:
         f"(seed {search.seed}{start}) in {_so_far(record)} for "
         f"{_wanted(study)}{_run_by(record, cite)}."
     )
-    if not is_searched(study, "finetune.seed"):
+    if "finetune.seed" not in varied_keys(record):
         text += f" All trials share the training seed {study.finetune.seed}."
     text += _pruned(record, cite)
     if record.reference_point is not None:

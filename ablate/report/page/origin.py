@@ -12,6 +12,7 @@ from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import duration_text, epochs_text, work_text
+from ablate.report.page.settings_words import training_images
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,7 @@ def _data(record: StudyRecord) -> list[tuple[str, str]]:
     if record.study.trainable is not None:
         return [("Data", "loaded by the training function; its splits are unknown to ablate")]
     seen = record.study.baseline.saw_validation
-    training = "the training images without the validation split"
-    baseline = training
+    baseline = "the training images without the validation split"
     if record.study.baseline.checkpoint:
         known = {
             True: "; it saw the validation images",
@@ -153,7 +153,7 @@ def _data(record: StudyRecord) -> list[tuple[str, str]]:
     return [
         ("Data set", f"{dataset.name}{path}{f'; digest {digest[:12]}' if digest else ''}"),
         ("Baseline trained on", baseline),
-        ("Finetuned on", training),
+        ("Finetuned on", training_images(record)),
         ("Selected on", "the validation images"),
         ("Test images used", opened),
     ]

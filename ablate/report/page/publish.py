@@ -164,6 +164,7 @@ def _content(
         galleries=galleries,
         now=time.time(),
         reload_seconds=reload_seconds,
+        has_weights=study.place.archive is None,
     )
 
 

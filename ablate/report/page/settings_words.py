@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from ablate.ablation.cell import Design
-from ablate.analysis.features import written_domains
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import param_text
 from ablate.study.checks import candidates
+from ablate.study.keys import written_domains
 from ablate.study.sections.training import UNITS
 from ablate.study.settings import BudgetSettings, Study
+
+_SAID_ELSEWHERE = ("budget", "seed", "interpolation")
+"""Keys of `finetune`."""
 
 
 def used_terms(record: StudyRecord) -> list[str]:
@@ -48,32 +52,47 @@ def _arm_values(record: StudyRecord) -> list[Mapping[str, Any]]:
     return [design.cell(name).values for arm in arms for name in arm.cells]
 
 
-def training_words(study: Study) -> str:
-    """Budget and settings of a finetuning; what is searched has no value."""
-    tune = study.finetune
+def training_words(record: StudyRecord) -> str:
+    """Budget and settings of a finetuning; what the search or an arm varies has no value."""
+    tune, varied = record.study.finetune, varied_keys(record)
     settings = {
         "optimizer": tune.optimizer.upper(),
         "batch_size": f"batches of {tune.batch_size}",
         "learning_rate": f"rate {tune.learning_rate:g}",
         "schedule": f"{tune.schedule} schedule",
     }
-    fixed = [text for key, text in settings.items() if not is_searched(study, f"finetune.{key}")]
-    if any(is_searched(study, f"finetune.budget.{unit}") for unit in UNITS):
-        budget = "a searched budget"
-    else:
-        budget = _budget(tune.budget)
+    for key, value in tune.model_dump(mode="json", exclude_defaults=True).items():
+        if key not in _SAID_ELSEWHERE:
+            settings.setdefault(key, f"{key.replace('_', ' ')} {param_text(value)}")
+    fixed = [text for key, text in settings.items() if f"finetune.{key}" not in varied]
+    budget = _budget(tune.budget)
+    if any(f"finetune.budget.{unit}" in varied for unit in UNITS):
+        budget = "a searched budget" if record.design is None else "the budget of its arm"
     how = f" ({', '.join(fixed)})" if fixed else ""
     return f"{budget}{how}"
 
 
-def is_searched(study: Study, key: str) -> bool:
-    """Whether the search varies a key."""
-    return key in dict(written_domains(study.space))
+def training_images(record: StudyRecord) -> str:
+    """The images that runs are finetuned on."""
+    dataset = record.study.dataset
+    said = "the training images without the validation split"
+    if "dataset.train_fraction" in varied_keys(record):
+        said = f"a share of each class of {said}, which varies"
+    elif dataset.train_fraction < 1:
+        said = f"{100 * dataset.train_fraction:g} % of each class of {said}"
+    if dataset.unlabeled is not None:
+        said += f"; where no term needs a label, on images of {dataset.unlabeled} instead"
+    return said
+
+
+def varied_keys(record: StudyRecord) -> set[str]:
+    """The keys that the search or an arm varies."""
+    return {*written_domains(record.study.space), *chain(*_arm_values(record))}
 
 
 def varied_words(study: Study, section: str) -> str:
     """Which keys of a section the search varies."""
-    keys = [key for key, _ in written_domains(study.space) if key.startswith(f"{section}.")]
+    keys = [key for key in written_domains(study.space) if key.startswith(f"{section}.")]
     return f" ({', '.join(keys)} searched)" if keys else ""
 
 

@@ -63,8 +63,12 @@ class TrialsTable:
     noun: str
 
 
-def trials_of(record: StudyRecord) -> TrialsTable:
-    """The rows of a study, in the record's order; accuracies in percent, five digits."""
+def trials_of(record: StudyRecord, *, has_weights: bool = True) -> TrialsTable:
+    """The rows of a study, in the record's order; accuracies in percent, five digits.
+
+    Args:
+        has_weights: whether complete trials can be exported.
+    """
     rows = flat_rows(record)
     shown = _shown(record, rows)
     params = [name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)]
@@ -78,13 +82,13 @@ def trials_of(record: StudyRecord) -> TrialsTable:
         for name in shown
     )
     front = () if record.design is not None else pareto_info(record).front
-    own_loop = record.study.trainable is not None
+    can_export = has_weights and record.study.trainable is None
     return TrialsTable(
         columns=columns,
         values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
         front=tuple(point.number for point in front),
         front_words=front_words(record.study.objectives),
-        exportable=() if own_loop else tuple(row.number for row in record.complete),
+        exportable=tuple(row.number for row in record.complete) if can_export else (),
         noun="Trials" if record.design is None else "Runs",
     )
 

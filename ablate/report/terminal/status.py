@@ -99,6 +99,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     status = {
         "study": info.study,
         "driver": info.driver,
+        "continuation": info.continuation or None,
         "preparing": None if info.preparing is None else info.preparing.to_json(),
         "storage": info.storage,
         "fingerprint": info.fingerprint,
@@ -259,6 +260,7 @@ class Standing:
 
     def start(self, number: int | None, moment: float) -> None:
         """Record the start of a trial; `moment` in seconds of a monotonic clock."""
+        self._count(number)
         self.running[number] = None
         self._started[number] = moment
         self._widest = max(self._widest, len(self.running))
@@ -269,6 +271,7 @@ class Standing:
     def finish(self, row: RowRecord) -> None:
         """A trial has ended; what that costs here does not grow with the trials before it."""
         self._stop(row.number)
+        self._count(row.number)
         if row.number in self._states:
             return
         self._states[row.number] = row.state.lower()
@@ -280,6 +283,10 @@ class Standing:
         if front != self._front:
             self._front = front
             self._measure()
+
+    def _count(self, number: int | None) -> None:
+        """A trial that was enqueued while the study runs is one more."""
+        self.trials = max(self.trials, -1 if number is None else number + 1)
 
     def counts(self) -> dict[str, int]:
         """Trials by state, in words; those at zero are left out."""

@@ -29,6 +29,7 @@ from ray._private import worker
 from ablate.errors import AblateError, InfrastructureError, UsageError
 from ablate.errors.masking import environment_without_secrets, masked
 from ablate.search.drive import held
+from ablate.study.provenance import usable_cores
 from ablate.study.settings import RunSettings
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -188,7 +189,7 @@ def _wrong_token(address: str, what: str) -> InfrastructureError:
 
 
 def _start(settings: RunSettings) -> None:
-    cpus = os.cpu_count() or 1
+    cpus = usable_cores()
     if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
         cpus = settings.cpus_per_trial * settings.parallel
     with held(), _apart_from_the_driver(), _handlers_kept(), few_daemons():
