@@ -317,9 +317,8 @@ def confirm(
             "two-sided p is .0078."
         )
     place = locate(study)
-    ledger = open_ledger(place)
-    callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    with watching(progress, f"{place.name}, confirm") as told:
+    callbacks, title = Callbacks(on_epoch, on_trial_end, on_study_end), f"{place.name}, confirm"
+    with closing(open_ledger(place)) as ledger, watching(progress, title) as told:
         run = RunOptions(progress=told, callbacks=callbacks, **options)
         confirming = partial(
             confirm_study,

@@ -31,6 +31,7 @@ MOST_COMPARED = 12
 """Points of a set that are compared with its best, the most robust first: each costs a read."""
 COLLAPSE = 0.10
 """Accuracy that a collapsed training lost to the baseline, at the least."""
+_DA = ("clean+da", "da")
 _ROUNDING = 1e-9
 
 
@@ -104,16 +105,20 @@ class SearchAnswer:
         margin: of clean accuracy, as a fraction.
         collapsed: numbers of trials far below the others and the baseline in clean or robust
             accuracy; none of the front or of `sets`.
-        level: of the interval of a difference between two sets: 95 % for all pairs together.
-        compare: the robust accuracy of a point less that of another, at that level.
+        compare: the robust accuracy of a point less that of another, with the interval of a
+            difference between two sets: 95 % for all pairs together.
     """
 
     sets: tuple[SetAnswer, ...]
     ranked: tuple[ParetoPoint, ...]
     margin: float
     collapsed: tuple[int, ...]
-    level: float
     compare: Callable[[ParetoPoint, ParetoPoint], Estimate]
+
+    @property
+    def da(self) -> SetAnswer | None:
+        """The set of data augmentation alone, if there is one."""
+        return next((one for one in self.sets if one.terms in _DA), None)
 
 
 def is_tie(estimate: Estimate, n_images: int) -> bool:
@@ -145,7 +150,7 @@ def search_answer(
     near = {terms: search.near(bests[terms], by_terms[terms]) for terms in order}
     search.read([one for terms in order for one in (bests[terms], *near[terms])], read_bits)
     level = 1 - ALPHA / max(1, math.comb(len(order), 2))
-    da = next((terms for terms in order if {*terms.split("+")} - {"clean"} == {"da"}), None)
+    da = next((terms for terms in order if terms in _DA), None)
     sets = []
     for terms in order:
         own, best = by_terms[terms], bests[terms]
@@ -173,7 +178,6 @@ def search_answer(
         ranked=tuple(sorted(points, key=search.keeps, reverse=True)),
         margin=search.margin,
         collapsed=search.collapsed(points, info.references["baseline"], sets),
-        level=level,
         compare=lambda one, other: search.less(one, other, level=level),
     )
 

@@ -16,7 +16,7 @@ from ablate.ablation.answer import Part, sorted_parts
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import arm_difference
-from ablate.ablation.info import AblationInfo, ablation_info
+from ablate.ablation.info import AblationInfo, ablation_info, info_of_results
 from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
 from ablate.ablation.results import BASELINE, Outcomes, References, Results, SplitName
 from ablate.ablation.significance import RESAMPLES, resampled_means
@@ -168,8 +168,8 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
             )
         )
     return ConfirmInfo(
-        test=ablation_info(record, outcomes, references, split="test"),
-        validation=ablation_info(record, outcomes, references, split="val"),
+        test=info_of_results(record, design, on_test, "test"),
+        validation=info_of_results(record, design, on_validation, "val"),
         points=tuple(points),
         objectives=tuple(objectives),
         constraints=tuple(one for one in constraints if one not in unknown),

@@ -12,6 +12,7 @@ from ablate.ablation.designs.factorial import Crossing, crossings
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo, Transfer, TuningCurve
 from ablate.ablation.results import BASELINE, Results
+from ablate.finetune.loss import in_order
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def arm_terms(record: StudyRecord, ablation: AblationInfo) -> tuple[str, ...]:
     design = Design.from_json(record.design)
     usual = record.study.loss.terms
     by_cell = {
-        cell.name: str(cell.values.get("loss.terms", usual))
+        cell.name: in_order(str(cell.values.get("loss.terms", usual)))
         for cell in design.cells
         if cell.name != BASELINE and cell.name not in design.soups
     }

@@ -103,11 +103,10 @@ class StudyAccount:
     drives: int
     hosts: tuple[str, ...]
     epochs: EpochAccount
-    trials: tuple[TrialAccount, ...]
 
 
 def study_account(record: StudyRecord, now: float) -> StudyAccount:
-    """The account of a study and of each of its rows, in the record's order.
+    """The account of a study.
 
     Args:
         now: seconds since 1970, the end of a running drive.
@@ -125,7 +124,6 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
         drives=len(record.drives),
         hosts=tuple(dict.fromkeys(host for trial in trials for host in trial.hosts)),
         epochs=epoch_account(record),
-        trials=trials,
     )
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.hypervolume import nondominated
-from ablate.analysis.summary import complete_values
+from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.ledger.record import RowRecord, Rung, State, StudyRecord
 from ablate.study.metrics import larger_is_better
@@ -220,9 +219,7 @@ def _front(record: StudyRecord) -> set[int]:
     """Numbers of the trials on the front; an ablation has none."""
     if record.design is not None:
         return set()
-    rows = [row for row in record.complete if row.values is not None]
-    front = nondominated(complete_values(rows, record.bounds), record.study.objectives)
-    return {row.number for row, is_on in zip(rows, front, strict=True) if is_on}
+    return {point.number for point in pareto_info(record).front}
 
 
 def _curve(record: StudyRecord, row: RowRecord, metric: str, on_front: bool) -> Curve:

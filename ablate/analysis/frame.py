@@ -49,6 +49,9 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
         state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
         cell, pair, train_seed: only for an ablation: text; the index of the seed, from 0, and the
             seed itself (Int64).
+        alpha, barrier: float64, only where networks between baseline and finetuned weights were
+            scored (`ablate.study.interpolation.Choice`).
+        violation: float64, only with constraints: 0 where a complete trial keeps all.
         one per metric, objectives first, float64: accuracies are fractions from 0 to 1; NaN if
             the trial was not scored.
         rung_epoch: Int64; `rung.<metric>`: float64: the last comparison of a pruner with other

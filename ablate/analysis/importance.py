@@ -142,17 +142,14 @@ def importance_info(record: StudyRecord) -> ImportanceInfo:
 
 
 def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
-    """Set of terms, as first written -> its rows; the largest set first."""
-    written: dict[frozenset[str], str] = {}
+    """Set of terms -> its rows; the largest set first."""
     sets: dict[str, list[RowRecord]] = {}
     for row in record.complete:
         if row.values is None or not all(map(math.isfinite, row.values)):
             continue
         if row.copy_of is not None:  # a copy, which would count a trial twice
             continue
-        terms = record.loss_terms(row)
-        name = written.setdefault(frozenset(terms.split("+")), terms)
-        sets.setdefault(name, []).append(row)
+        sets.setdefault(record.loss_terms(row), []).append(row)
     return dict(sorted(sets.items(), key=lambda found: (-len(found[1]), found[0])))
 
 

@@ -13,10 +13,11 @@ from typing import Any, get_args
 
 from ablate.analysis.columns import (
     CELL,
-    CURVE,
     LEADING,
     RUNG,
+    RUNG_EPOCH,
     TRAILING,
+    VIOLATION,
     as_utc,
     find_column,
     flat_rows,
@@ -191,7 +192,7 @@ def _check_fraction(column: str, text: str) -> None:
     number = _number(text)
     if number is None:
         return
-    if text.endswith("%") and column in (*LEADING, *CELL, *CURVE, *TRAILING):
+    if text.endswith("%") and column in (*LEADING, *CELL, VIOLATION, RUNG_EPOCH, *TRAILING):
         raise ParameterError(
             f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )

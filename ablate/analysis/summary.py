@@ -30,6 +30,7 @@ from ablate.ledger.record import (
 from ablate.study.fingerprint import METHOD
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import Bound
+from ablate.study.sections.search import SearchBudgetSettings
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -57,16 +58,6 @@ class FailureGroup:
 
 
 @dataclass(frozen=True)
-class BudgetUse:
-    """The amounts spent by a study, and the limits of `search.budget`; None: no limit."""
-
-    gpu_hours: float
-    gpu_hours_limit: float | None
-    seconds: float
-    seconds_limit: float | None
-
-
-@dataclass(frozen=True)
 class StatusInfo:
     """The state of a study.
 
@@ -78,7 +69,7 @@ class StatusInfo:
         rows_per_minute: ended trials over the time in which at least one attempt was running,
             without pauses. None before the first end.
         seconds_left: for the remaining rows, at that rate; None before the first end, 0 at the end.
-        account: its cost; spending: compared with its budget.
+        account: its cost; budget: its limits.
         checkpoint_bytes, weight_bytes: on disk; None if the run folder is on another host, or the
             training states are behind a URL.
         failures: most frequent first.
@@ -106,7 +97,7 @@ class StatusInfo:
     rows_per_minute: float | None
     seconds_left: float | None
     account: StudyAccount
-    spending: BudgetUse
+    budget: SearchBudgetSettings
     checkpoint_bytes: int | None
     weight_bytes: int | None
     failures: tuple[FailureGroup, ...]
@@ -144,7 +135,6 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
     account = study_account(record, now)
     busy = account.busy_seconds
     rate = 60 * ended / busy if ended and busy > 0 else None
-    budget = record.study.search.budget
     git = (record.drives[-1].provenance.get("git") if record.drives else None) or {}
     return StatusInfo(
         study=record.name,
@@ -161,9 +151,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
         account=account,
-        spending=BudgetUse(
-            account.gpu_hours, budget.gpu_hours, account.driving_seconds, budget.seconds
-        ),
+        budget=record.study.search.budget,
         checkpoint_bytes=None if disk is None else disk[0],
         weight_bytes=None if disk is None else disk[1],
         failures=failure_groups(record.rows),

@@ -30,6 +30,7 @@ from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.ledger.row import STATES
 from ablate.ledger.storage import engine_arguments, storage_errors
 from ablate.ledger.url import parse_url, sqlite_file
+from ablate.space.space import FIXED
 from ablate.study.settings import ObjectiveSettings, Study
 
 _FINGERPRINT = "none"
@@ -174,7 +175,7 @@ def _row(stored: tables.Stored, draws: tables.Draws, is_local: bool) -> RowRecor
         moment.replace(tzinfo=None).astimezone(UTC) if is_local and moment else moment
         for moment in (stored.started, stored.finished)
     )
-    given: Mapping[str, Any] = draws.system.get(tables.FIXED, {})
+    given: Mapping[str, Any] = draws.system.get(FIXED, {})
     ended = stored.state.is_finished()
     attempts = []
     if started is not None:
@@ -188,7 +189,7 @@ def _row(stored: tables.Stored, draws: tables.Draws, is_local: bool) -> RowRecor
         params=draws.params or given,
         values=tuple(stored.values) if stored.state == TrialState.COMPLETE else None,
         attempts=tuple(attempts),
-        enqueued=tables.FIXED in draws.system,
+        enqueued=FIXED in draws.system,
         started=started,
         finished=finished,
     )

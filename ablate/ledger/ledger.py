@@ -41,7 +41,7 @@ from ablate.ledger.row import CELL, STATES, Preview, Twins, row_record
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.ledger.store import Patience, Store
 from ablate.ledger.url import sqlite_file
-from ablate.space.space import Space
+from ablate.space.space import FIXED, Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
 from ablate.study.preparation import PreparationStep
@@ -380,7 +380,7 @@ def _insert_waiting(
         connection,
         study_id,
         number,
-        draws=tables.Draws(system={tables.FIXED: dict(raw)}),
+        draws=tables.Draws(system={FIXED: dict(raw)}),
         attributes={tables.ENQUEUED: dict(values)},
     )
 

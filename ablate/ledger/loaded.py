@@ -20,7 +20,7 @@ from ablate.ledger.extrapolation import Extrapolation
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Planned, Rung
 from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
-from ablate.ledger.tables import FIXED, Draws
+from ablate.ledger.tables import Draws
 from ablate.space.sampling import (
     DEVIATIONS,
     HAS_FAILED,
@@ -29,7 +29,7 @@ from ablate.space.sampling import (
     make_sampler,
     sample,
 )
-from ablate.space.space import Space
+from ablate.space.space import FIXED, Space
 from ablate.study.scores import Bound, scores_from_json
 from ablate.study.settings import Study
 
@@ -39,9 +39,6 @@ from ablate.study.settings import Study
 # database that is slow, and leaves half-drawn rows behind.  The mirror is filled from the database
 # when driving begins, and follows what the driver writes.  It can be discarded at any time.
 
-
-_OF_ONE_ASK = ("tpe:", FIXED)
-"""Attributes of a row that are not needed after sampling."""
 
 REDRAWS = 10
 """How often a row is sampled again if it equals another point; then it copies that row's scores."""
@@ -169,11 +166,7 @@ class Mirror:
                 f"{error_text(error)}. Use another sampler or other ranges in the space."
             ) from error
         drawn = self._storage.get_trial(trial_id)
-        kept = {
-            key: value
-            for key, value in drawn.system_attrs.items()
-            if not key.startswith(_OF_ONE_ASK)
-        }
+        kept = tables.without(tables.SAMPLING, drawn.system_attrs)
         return params.values, Draws(drawn.params, drawn.distributions, kept)
 
     def draw_new(self, number: int, twins: Twins, *, given: bool) -> Drawn:
@@ -255,7 +248,7 @@ class Mirror:
         seen, count = _clipped(values or ()), len(self._objectives)
         trial.values = seen[:count] if seen else None
         if self._bounds:
-            trial.system_attrs = tables.without_constraints(trial.system_attrs)
+            trial.system_attrs = tables.without(tables.CONSTRAINTS, trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
         state, deviations = self._states[number], self._at_rungs.deviations(number)
@@ -358,7 +351,7 @@ def load_rows(ledger: Ledger) -> LoadedRows:
         )
         for trial_id, one in stored_draws.items()
     }
-    of_sampler = {key: value for key, value in attributes.items() if not key.startswith("study:")}
+    of_sampler = tables.without(tables.STUDY, attributes)
     bounds = ledger.bounds
     head = ledger.head
     mirror = Mirror(head.study, ledger.space, of_sampler, bounds, head.reference_point)
@@ -383,9 +376,7 @@ def load_rows(ledger: Ledger) -> LoadedRows:
         },
         waiting=tuple(stored.number for stored in rows if stored.state == TrialState.WAITING),
         given=frozenset(
-            stored.number
-            for stored in rows
-            if tables.FIXED in draws.get(stored.trial_id, none).system
+            stored.number for stored in rows if FIXED in draws.get(stored.trial_id, none).system
         ),
         planned={
             stored.number: Planned.from_json(stored.attributes[CELL])

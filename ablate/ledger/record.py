@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
+from ablate.finetune.loss import in_order
 from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
@@ -379,7 +380,7 @@ class StudyRecord(Displayed):
         return self.trials if self.spent is None else self.ended + self.count("RUNNING")
 
     def loss_terms(self, row: RowRecord) -> str:
-        """The loss terms of a row, as written; empty for a custom training loop, and a soup."""
+        """The loss terms of a row, in one order; empty for a custom training loop, and a soup."""
         if self.study.trainable is not None or row.members:
             return ""
-        return str(row.params.get("loss.terms", self.study.loss.terms))
+        return in_order(str(row.params.get("loss.terms", self.study.loss.terms)))

@@ -23,6 +23,8 @@ from sqlalchemy import Table, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from ablate.space.space import FIXED
+
 _STUDIES: Table = models.StudyModel.__table__
 _DIRECTIONS: Table = models.StudyDirectionModel.__table__
 _STUDY_USER: Table = models.StudyUserAttributeModel.__table__
@@ -33,11 +35,7 @@ _VALUES: Table = models.TrialValueModel.__table__
 _TRIAL_USER: Table = models.TrialUserAttributeModel.__table__
 _TRIAL_SYSTEM: Table = models.TrialSystemAttributeModel.__table__
 
-FIXED = "fixed_params"
-"""Optuna's attribute of a row that was enqueued: raw draws by dimension."""
-
 ENQUEUED = "ablate:enqueued"
-
 OUTCOMES = "ablate:outcomes"
 """Whether each image was classified correctly, as bits: large, so read only on request."""
 
@@ -359,10 +357,14 @@ def overwrite_trial(storage: InMemoryStorage, trial_id: int, trial: FrozenTrial)
     storage._set_trial(trial_id, trial)
 
 
-def without_constraints(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """System attributes of a trial without those of `FrozenTrial.set_constraint`, which keeps what
-    was set first."""
-    return {key: value for key, value in attributes.items() if not key.startswith("constraints:")}
+SAMPLING = ("tpe:", FIXED)  # of a trial: only its sampling needs them
+CONSTRAINTS = ("constraints:",)  # of a trial: `FrozenTrial.set_constraint` keeps what was set first
+STUDY = ("study:",)  # of a study: set by Optuna itself, and not by a sampler
+
+
+def without(prefixes: tuple[str, ...], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """System attributes without those that begin so."""
+    return {key: value for key, value in attributes.items() if not key.startswith(prefixes)}
 
 
 # -- within --------------------------------------------------------------------------------

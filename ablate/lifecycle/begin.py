@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,8 @@ def begin_study(
         with suppress(InfrastructureError):  # else a later launch does it
             _take_away(ledger, place)
         raise
+    finally:
+        ledger.close()
 
 
 def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
@@ -223,7 +225,8 @@ def go_on(
         record = _prepare_and_run(ledger, place, run)
         if seeds is None:
             return record
-        ledger = Ledger.open(place.url, place.name)  # the lease of the first run is over
+        with closing(Ledger.open(place.url, place.name)) as again:  # the first run's lease is over
+            return go_on(again, place, run, total, seeds=seeds)
     check_reported(ledger, accept=run.accept_environment)
     design = None
     if ledger.head.design is not None:
@@ -261,9 +264,9 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
         where.make_folder()
         if not Ledger.exists(where.url, where.name):
             return begin_study(where, study, base, head.text, run, parent=head)
-        begun = Ledger.open(where.url, where.name)
-        record = begun.read()
-        return record if record.is_over else go_on(begun, where, run, None)
+        with closing(Ledger.open(where.url, where.name)) as begun:
+            record = begun.read()
+            return record if record.is_over else go_on(begun, where, run, None)
 
     return tune_design(design, head.study, place, run_search, run.progress)
 

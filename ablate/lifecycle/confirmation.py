@@ -4,6 +4,7 @@ and scores them on the test images."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def confirm_study(
         parent = ledger.head
         text = parent.text
         return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
-    return go_on(begun, where, run, None, seeds=seeds)
+    with closing(begun):
+        return go_on(begun, where, run, None, seeds=seeds)
 
 
 def _check_confirmable(record: StudyRecord) -> None:

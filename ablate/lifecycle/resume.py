@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -33,19 +35,19 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
         except StudyExistsError:
             if not resume:
                 raise  # another driver has started it meanwhile
-    ledger = Ledger.open(place.url, place.name)
-    if begin_again(ledger, place, run):
-        return begin(place, run)
-    check_same_study(ledger, place, run)
-    if _is_finished(ledger, place):
-        return _tracked(ledger, place, run)
-    if not resume:
-        raise StudyExistsError(
-            f"study {place.name}: launch starts a new study, got one that already exists and is "
-            f"unfinished in {place.shown}. Use `ablate resume {shown_folder(place.folder)}`, or "
-            "launch --resume."
-        )
-    return go_on(ledger, place, run, None)
+    with closing(Ledger.open(place.url, place.name)) as ledger:
+        if begin_again(ledger, place, run):
+            return begin(place, run)
+        check_same_study(ledger, place, run)
+        if _is_finished(ledger, place):
+            return _tracked(ledger, place, run)
+        if not resume:
+            raise StudyExistsError(
+                f"study {place.name}: launch starts a new study, got one that already exists and "
+                f"is unfinished in {place.shown}. Use `ablate resume {shown_folder(place.folder)}`,"
+                " or launch --resume."
+            )
+        return go_on(ledger, place, run, None)
 
 
 def resume_study(
@@ -58,10 +60,16 @@ def resume_study(
 
     Raises: as `ablate.resume`.
     """
-    ledger = open_ledger(place)
-    check_same_study(ledger, place, run)
-    if ledger.head.design is not None or seeds is not None:
+    with closing(open_ledger(place)) as ledger:
+        check_same_study(ledger, place, run)
+        if ledger.head.design is None and seeds is None:
+            return _resume_search(ledger, place, run, trials, add)
         return _resume_ablation(ledger, place, run, seeds, asks_rows=(trials, add) != (None, None))
+
+
+def _resume_search(
+    ledger: Ledger, place: Place, run: RunOptions, trials: int | None, add: int | None
+) -> StudyRecord:
     total = _total(ledger, trials, add)
     there = sum(ledger.counts().values())
     if total is not None and total > there and _is_spent(ledger, place):

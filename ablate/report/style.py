@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.finetune.loss import TERMS
+from ablate.finetune.loss import in_order
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -83,10 +83,8 @@ def terms_style(loss_terms: str) -> TermsStyle:
     if not loss_terms:
         return TermsStyle("Trials", *_OWN_LOOP)
     terms = frozenset(loss_terms.split("+"))
-    known = [term for term in TERMS if term in terms]
-    label = "+".join([*known, *sorted(terms - set(TERMS))])
     color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
-    return TermsStyle(label, color, symbol if "clean" in terms else f"{symbol}-dot")
+    return TermsStyle(in_order(loss_terms), color, symbol if "clean" in terms else f"{symbol}-dot")
 
 
 @dataclass(frozen=True)

@@ -64,10 +64,10 @@ class Janitor:
         if numbers:
             self._work.put(partial(self._unlink, tuple(numbers)))
 
-    def close(self, timeout_seconds: float = _CLOSE_SECONDS) -> None:
-        """Finish the remaining work within this time; later requests are ignored."""
+    def close(self) -> None:
+        """Finish the remaining work, within `_CLOSE_SECONDS`; later requests are ignored."""
         self._work.put(None)
-        self._thread.join(timeout_seconds)
+        self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:

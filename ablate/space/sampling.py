@@ -29,7 +29,7 @@ from ablate.space.domain import (
     IntegerDimension,
     RealDimension,
 )
-from ablate.space.space import STARTUP, Space, sampler_of
+from ablate.space.space import FIXED, STARTUP, Space, sampler_of
 from ablate.study.seeds import Params, derive_seed
 
 DEVIATIONS = "deviations"
@@ -219,7 +219,7 @@ class _GaussianProcessSampler(BaseSampler):
         random = np.random.default_rng(self._seed)
         first = [place for place in rows.best_first if place < len(known)]
         best = [known[place].params for place in first[: max(5, len(known) // 8)]]
-        given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        given = {**trial.system_attrs.get(FIXED, {}), **trial.params}
         candidates = [self._candidate(best, given, random) for _ in range(CANDIDATES)]
         points, begun = self._coordinates.of(candidates), self._coordinates.of(pending)
         run = {point.tobytes() for point in (*rows.points, *begun)}

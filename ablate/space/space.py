@@ -32,6 +32,8 @@ AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
 """Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""
 FITTED = ("tpe", "gp")
 """Samplers that model the finished trials."""
+FIXED = "fixed_params"
+"""Optuna's attribute of a trial that was enqueued: raw draws by dimension."""
 STARTUP = 10
 """Finished trials before they do; until then their points are random."""
 

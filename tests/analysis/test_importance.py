@@ -167,11 +167,11 @@ def test_each_set_of_terms_is_a_study_of_its_own() -> None:
     rows[0] = replace(rows[0], params={**rows[0].params, "loss.terms": "fma+clean"})
     info = importance_info(example_record(rows))
     assert [(one.loss_terms, one.trials) for one in info.panels[::2]] == [
-        ("clean+st", 9), ("fma+clean", 8),
+        ("clean+st", 9), ("clean+fma", 8),
     ]  # fmt: skip
     assert info.left_out == (("clean+da", 7),)
     frame = info.frame()
-    assert set(frame.loss_terms) == {"clean+st", "fma+clean"}
+    assert set(frame.loss_terms) == {"clean+st", "clean+fma"}
     assert len(frame) == 2 * 2 * 2 * 4  # sets, objectives, methods, parameters
     assert frame.share.between(0, 1).all()
     assert (frame.sd >= 0).all()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from example_records import BEGAN, example_record, example_row
 
-from ablate.analysis.summary import Best, BudgetUse, FailureGroup, status_info
+from ablate.analysis.summary import Best, FailureGroup, status_info
 from ablate.ledger.record import Attempt, Drive, Failure
 
 NOW = BEGAN.timestamp() + 1000
@@ -92,8 +92,8 @@ def test_the_budget_beside_what_is_spent() -> None:
     rows = [example_row(0, (0.9, 0.7), seconds=36)]
     record = example_record(rows, drives=[drive], search={"budget": {"gpu_hours": 0.5}})
     info = status_info(record, NOW)
-    assert info.spending == BudgetUse(pytest.approx(0.02), 0.5, 60.0, None)
-    assert info.account.gpu_hours == info.spending.gpu_hours
+    assert (info.account.gpu_hours, info.budget.gpu_hours) == (pytest.approx(0.02), 0.5)
+    assert (info.account.driving_seconds, info.budget.seconds) == (60.0, None)
 
 
 def test_the_code_that_drove_it_last() -> None:

@@ -13,4 +13,11 @@ TERMS = (
 )
 """Terms that `loss.terms` may join with +; each is the file of that name."""
 
-__all__ = ["DISTANCES", "FORMS", "TERMS"]
+
+def in_order(terms: str) -> str:
+    """A set of terms joined by +, in the order of `TERMS`, then unknown ones: one name for it."""
+    given = set(terms.split("+"))
+    return "+".join([*(term for term in TERMS if term in given), *sorted(given - {*TERMS})])
+
+
+__all__ = ["DISTANCES", "FORMS", "TERMS", "in_order"]

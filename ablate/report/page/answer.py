@@ -108,8 +108,7 @@ def _asked_sets(answer: SearchAnswer, question: str, n: Images) -> list[str]:
 
     gains = {one.best.number: one.over.get("DA") for one in answer.sets}
     over = {name: gains[point.number] for name, point in asked.items()}
-    da = next((one for one in answer.sets if one.terms in ("clean+da", "da")), None)
-    of_da = "the best point of DA alone" + ("" if da is None else _if_outside(da))
+    of_da = "the best point of DA alone" + ("" if answer.da is None else _if_outside(answer.da))
     return [
         *compared(asked, less, n, "In this search", f" {within(answer)}"),
         *outside,
@@ -152,7 +151,7 @@ def _rival(answer: SearchAnswer, one: SetAnswer, n: Images) -> str:
 
 
 def _set_card(one: SetAnswer, answer: SearchAnswer, n: Images) -> Card:
-    da = next((other for other in answer.sets if other.terms in ("clean+da", "da")), one)
+    da = answer.da or one
     others = [] if da is one else compute_facts(one.best, da.best)
     tied = trial_numbers([point.number for point in one.tied])
     others += [("Tied in this set", tied)] * bool(one.tied)

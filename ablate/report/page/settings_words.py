@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from ablate.ablation.cell import Design
+from ablate.finetune.loss import in_order
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import param_text
 from ablate.study.checks import candidates
@@ -19,10 +20,11 @@ _SAID_ELSEWHERE = ("budget", "seed", "interpolation")
 
 
 def used_terms(record: StudyRecord) -> list[str]:
-    """The sets of loss terms that runs may use, as written."""
+    """The sets of loss terms that runs may use."""
     own = record.study.loss.terms
     written = [values.get("loss.terms", own) for values in _arm_values(record)]
-    return [*dict.fromkeys(written or candidates(record.study.space, "loss.terms", [own]))]
+    written = written or candidates(record.study.space, "loss.terms", [own])
+    return [*dict.fromkeys(map(in_order, written))]
 
 
 def drawn_from(record: StudyRecord) -> str:

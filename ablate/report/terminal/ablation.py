@@ -169,7 +169,8 @@ def points_table(info: ConfirmInfo) -> Table:
 
 
 def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
-    """One dict for JSON: `test`, `validation` (as `ablation_rows`), and `points`."""
+    """One dict for JSON: `test`, `validation` (as `ablation_rows`), `points`, and of their
+    probabilities the `objectives`, `constraints`, and those that are `unknown` on these images."""
     points = json_value([asdict(point) for point in info.points])
     for point in points:
         del point["metrics"]  # which are the keys of the rest
@@ -179,5 +180,7 @@ def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
             "validation": ablation_rows(info.validation),
             "points": points,
             "objectives": list(info.objectives),
+            "constraints": list(info.constraints),
+            "unknown": list(info.unknown),
         }
     ]

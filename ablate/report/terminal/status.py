@@ -95,7 +95,7 @@ def status_table(info: StatusInfo) -> Table:
 
 def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     """One dict, for JSON."""
-    account, spending = info.account, info.spending
+    account, budget = info.account, info.budget
     status = {
         "study": info.study,
         "driver": info.driver,
@@ -125,7 +125,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "peak_gpu_bytes": account.peak_gpu_bytes or None,
         "checkpoint_bytes": info.checkpoint_bytes,
         "weight_bytes": info.weight_bytes,
-        "budget": {"gpu_hours": spending.gpu_hours_limit, "seconds": spending.seconds_limit},
+        "budget": {"gpu_hours": budget.gpu_hours, "seconds": budget.seconds},
         "spent": info.spent,
         "failures": [vars(group) for group in info.failures],
         "commit": info.commit,
@@ -153,12 +153,12 @@ def _cost_text(info: StatusInfo) -> str:
 
 
 def _limits_text(info: StatusInfo) -> str:
-    spending, parts = info.spending, []
-    if spending.gpu_hours_limit is not None:
-        parts.append(f"{spending.gpu_hours:.2f} of {spending.gpu_hours_limit:g} GPU hours")
-    if spending.seconds_limit is not None:
-        limit = duration_text(spending.seconds_limit)
-        parts.append(f"{duration_text(spending.seconds)} of {limit}")
+    account, budget, parts = info.account, info.budget, []
+    if budget.gpu_hours is not None:
+        parts.append(f"{account.gpu_hours:.2f} of {budget.gpu_hours:g} GPU hours")
+    if budget.seconds is not None:
+        limit = duration_text(budget.seconds)
+        parts.append(f"{duration_text(account.driving_seconds)} of {limit}")
     return ", ".join(f"{part} spent" for part in parts)
 
 
