@@ -9,7 +9,7 @@ import pytest
 from ablate.errors import StorageError, UsageError
 from ablate.errors.masking import masked
 from ablate.ledger.storage import open_storage
-from ablate.ledger.url import fill_variables, parse_url, sqlite_file
+from ablate.ledger.url import check_backend, fill_variables, parse_url, sqlite_file
 
 
 def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +76,10 @@ def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
     open_storage(f"sqlite:///{tmp_path}/study.db", create=True)
     (mode,) = sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone()
     assert mode == "wal"
+
+
+def test_another_database_is_refused() -> None:
+    for url in ("sqlite:///a.db", "postgresql+psycopg://me@host/a"):
+        check_backend(url)
+    with pytest.raises(UsageError, match="storage: must be SQLite or PostgreSQL, got mysql. Write"):
+        check_backend("mysql+pymysql://me@host/a")

@@ -312,6 +312,12 @@ def test_track_needs_a_tracker(launched: Path) -> None:
     )
 
 
+def test_a_tracker_that_is_no_yaml_is_named(launched: Path) -> None:
+    result = run_here("track", "runs/done", "--tracker", "{mlflow: {uri: http://x}", cwd=launched)
+    assert result.returncode == 2
+    assert result.stderr.startswith("ablate: --tracker:1:25: invalid YAML"), result.stderr
+
+
 class Refusing(BaseHTTPRequestHandler):
     """A server of W&B that accepts no key."""
 
