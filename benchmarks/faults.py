@@ -10,7 +10,7 @@ steps that a trial repeated. A trial has 30 steps, 10 per epoch. If the kind say
 checkpoint in it", states are saved within an epoch, at each step of .2 s; otherwise after each
 epoch.
 
-With `--pruned` the study has 12 trials, a pruner and a constraint, and runs one trial at a time
+With `--pruned` the study has 16 trials, a pruner and a constraint, and runs one trial at a time
 where the fault allows it: then parameters, values and decisions must equal those without faults.
 """
 
@@ -73,7 +73,7 @@ FINETUNING: dict[str, Any] = {
 }
 """A search on handwritten digits; its name and weights are the lab's."""
 PRUNED: dict[str, Any] = {
-    "search": {"trials": 12, "pruner": {"reduction_factor": 2}},
+    "search": {"trials": 16, "pruner": {"reduction_factor": 2}},
     "constraints": [{"metric": "c", "min": 0.3}],
 }
 """What `--pruned` changes; at this seed trial 2, which several faults break, is not stopped."""

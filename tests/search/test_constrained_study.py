@@ -102,10 +102,11 @@ def test_a_trial_without_the_metric_of_a_constraint_fails_with_its_name(tmp_path
 
 
 @pytest.mark.slow
-def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["tpe", "auto"])
+def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path, sampler: str) -> None:
     constraints = [{"metric": "b", "min": 0.5}, {"metric": "cost", "max": 14}]
-    _, whole = launched(tmp_path / "whole", "ab", [], constraints)
-    codes, killed = launched(tmp_path / "killed", "ab", KILLS, constraints)
+    _, whole = launched(tmp_path / "whole", "ab", [], constraints, sampler)
+    codes, killed = launched(tmp_path / "killed", "ab", KILLS, constraints, sampler)
     assert len(codes) > 1
     for one, other in zip(whole.rows, killed.rows, strict=True):
         assert (one.params, one.state, one.values) == (other.params, other.state, other.values)

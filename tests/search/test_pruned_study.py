@@ -27,6 +27,7 @@ def train(context):
                 pass
         done = 1 - math.exp(-epoch * (0.2 + y))
         scores = {{"a": done * (x - y * y), "b": done * (1 - x * x), "cost": epoch * (1 + y)}}
+        scores |= {{"c": done * y, "d": done * (1 - x * y), "e": done * (x + y - 2 * x * x)}}
         context.report(epoch, scores)
 """
 KILLS = [(5, 1), (5, 3), (11, 2), (14, 9)]
@@ -37,6 +38,7 @@ def launched(
     objectives: str,
     kills: list[tuple[int, int]],
     constraints: Sequence[Mapping[str, object]] = (),
+    sampler: str = "tpe",
 ) -> tuple[list[int], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
@@ -47,7 +49,7 @@ def launched(
         finetune={"budget": {"epochs": 9}},
         space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
         constraints=list(constraints),
-        search={"trials": 16, "sampler": "tpe", "pruner": {}},
+        search={"trials": 16, "sampler": sampler, "pruner": {}},
     )
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
@@ -58,10 +60,14 @@ def launched(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objectives", ["ab", "a"])
-def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path, objectives: str) -> None:
-    _, whole = launched(tmp_path / "whole", objectives, [])
-    codes, killed = launched(tmp_path / "killed", objectives, KILLS)
+@pytest.mark.parametrize(
+    ("objectives", "sampler"), [("ab", "tpe"), ("a", "auto"), ("ab", "auto"), ("abcde", "auto")]
+)
+def test_rows_and_decisions_are_the_same_after_kills(
+    tmp_path: Path, objectives: str, sampler: str
+) -> None:
+    _, whole = launched(tmp_path / "whole", objectives, [], (), sampler)
+    codes, killed = launched(tmp_path / "killed", objectives, KILLS, (), sampler)
     assert len(codes) > 1
     for one, other in zip(whole.rows, killed.rows, strict=True):
         assert (one.params, one.state, one.values) == (other.params, other.state, other.values)
