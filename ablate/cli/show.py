@@ -51,7 +51,7 @@ def run_and_show(
     else:
         info = pareto_info(record)
         print_result(front_rows(info) if as_json else front_table(info))
-        show_figure(lambda: draw_usual(OpenStudy(place, record)), as_json=as_json)
+        show_usual_figure(OpenStudy(place, record), as_json=as_json)
     for line in hand_over(OpenStudy(place, record)):
         click.echo(f"ablate: {line}", err=True)
     if not as_json:
@@ -148,15 +148,15 @@ def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: boo
         click.echo(f"{what}: {written}")
 
 
-def draw_usual(study: OpenStudy) -> Path:
-    """The figure that `ablate plot STUDY` draws: the front of a search, an ablation's effects."""
-    from ablate.report.draw import draw_to_files
-    from ablate.report.figures.figure import USUAL
+def show_usual_figure(study: OpenStudy, *, as_json: bool = False) -> None:
+    """The figure that `ablate plot STUDY` draws."""
 
-    files, _, _ = draw_to_files(
-        [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
-    )
-    return files[0]
+    def draw() -> Path:
+        from ablate.report.draw import draw_usual
+
+        return draw_usual(study)
+
+    show_figure(draw, as_json=as_json)
 
 
 def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
@@ -239,7 +239,7 @@ def show_effects(study: OpenStudy, *, as_json: bool) -> None:
     _print_ablation(study.ablation)
     if study.place.folder.is_dir():
         show_figure(lambda: _write_page(study.ablation, study.place.folder), "table")
-        show_figure(lambda: draw_usual(study))
+        show_usual_figure(study)
 
 
 def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> None:
@@ -257,7 +257,7 @@ def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> 
     if info.points:
         print_result(points_table(info))
     if study.place.folder.is_dir():
-        show_figure(lambda: draw_usual(study))
+        show_usual_figure(study)
 
 
 def _print_ablation(info: AblationInfo) -> None:

@@ -13,6 +13,7 @@ from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import (
+    USUAL,
     FigureKind,
     FigureOptions,
     Info,
@@ -190,6 +191,18 @@ def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
 ALL = "all"
 _OWN_SIZE = PrintSize()
 Drawn: TypeAlias = "tuple[FigureKind, Info, Figure]"
+
+
+def draw_usual(study: OpenStudy) -> Path:
+    """Write the usual figure of a study, the front of a search or an ablation's effects, into its
+    run folder.
+
+    Raises: as `draw_to_files`.
+    """
+    files, _, _ = draw_to_files(
+        [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
+    )
+    return files[0]
 
 
 def draw_to_files(

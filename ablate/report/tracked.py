@@ -101,8 +101,7 @@ def _hand_over(study: OpenStudy, settings: Sequence[TrackerSettings]) -> list[st
 
 def _pages(study: OpenStudy) -> list[Path]:
     """The pages that can be drawn: a study of one objective has no front, say."""
-    from ablate.report.draw import draw_to_files
-    from ablate.report.figures.figure import USUAL
+    from ablate.report.draw import draw_usual
     from ablate.report.page.publish import publish
     from ablate.report.paper.formats import paper_table, table_text
     from ablate.report.write import write_text
@@ -112,10 +111,7 @@ def _pages(study: OpenStudy) -> list[Path]:
     report, table = folder / "report.html", folder / "table.md"
     made: list[Path] = []
     with suppress(AblateError):
-        drawn, _, _ = draw_to_files(
-            [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
-        )
-        made += drawn
+        made.append(draw_usual(study))
     with suppress(AblateError):
         publish(study, report)
         made.append(report)

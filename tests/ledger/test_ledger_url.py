@@ -81,5 +81,5 @@ def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
 def test_another_database_is_refused() -> None:
     for url in ("sqlite:///a.db", "postgresql+psycopg://me@host/a"):
         check_backend(url)
-    with pytest.raises(UsageError, match="storage: must be SQLite or PostgreSQL, got mysql. Write"):
+    with pytest.raises(UsageError, match="storage: must be SQLite or PostgreSQL, got mysql"):
         check_backend("mysql+pymysql://me@host/a")
