@@ -14,7 +14,7 @@ import pytest
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "search"
 sys.path.append(str(BENCHMARK))
 
-from compare import SEARCHES, Own, Peer, PeerError  # noqa: E402
+from compare import Own, Peer, PeerError, own_searches  # noqa: E402
 from surrogate import (  # noqa: E402
     INACTIVE,
     TABLE,
@@ -128,13 +128,13 @@ def test_predictions_are_spread_as_what_was_recorded(table: Table, surrogate: Su
 
 def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:
     trial = float(surrogate.table.train_seconds.mean()) * surrogate.table.epochs
-    found = Own(SEARCHES["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
+    found = Own(own_searches(4)["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
     assert 12 * trial <= found.seconds < 14 * trial
     assert 0 < len(found.ends) < found.started  # some were stopped
     assert found.epochs < found.started * surrogate.table.epochs
     assert found.scorings >= found.started  # each at the first rung
     assert [end.seconds for end in found.ends] == sorted(end.seconds for end in found.ends)
-    again = Own(SEARCHES["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
+    again = Own(own_searches(4)["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
     assert again.ends == found.ends
 
 

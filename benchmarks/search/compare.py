@@ -48,23 +48,27 @@ NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
 STUDIES = HERE.parents[1] / "studies"
 AFTER = "after the study's own points"
-SEARCHES: Mapping[str, Mapping[str, Any]] = {
-    "ablate default": {},
-    "ablate tpe": {"sampler": "tpe"},
-    "ablate nsga2": {"sampler": "nsga2"},
-    "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
-    "ablate tpe, pareto_asha from epoch 2": {"sampler": "tpe", "pruner": {"min_epochs": 2}},
-    "ablate tpe, half of them from epoch 2": {
-        "sampler": "tpe",
-        "pruner": {"min_epochs": 2, "reduction_factor": 2},
-    },
-    "ablate tpe, half of them from epoch 3": {
-        "sampler": "tpe",
-        "pruner": {"min_epochs": 3, "reduction_factor": 2},
-    },
-    "ablate default, pareto_asha": {"pruner": {}},
-    "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
-}
+
+
+def own_searches(epochs: int) -> dict[str, dict[str, Any]]:
+    """ablate's searches, the section `search` of each, for a budget of so many epochs."""
+    middle = {"min_epochs": epochs // 2}
+    late = {"min_epochs": 3 * epochs // 4, "reduction_factor": 2}
+    return {
+        "ablate default": {},
+        "ablate tpe": {"sampler": "tpe"},
+        "ablate nsga2": {"sampler": "nsga2"},
+        "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
+        "ablate tpe, pareto_asha from the middle": {"sampler": "tpe", "pruner": middle},
+        "ablate tpe, half of them from the middle": {
+            "sampler": "tpe",
+            "pruner": {**middle, "reduction_factor": 2},
+        },
+        "ablate tpe, half of them from three quarters": {"sampler": "tpe", "pruner": late},
+        "ablate default, pareto_asha": {"pruner": {}},
+        "ablate default, half of them from three quarters": {"pruner": late},
+        "ablate random, pareto_asha": {"sampler": "random", "pruner": {}},
+    }
 
 
 class End(NamedTuple):
@@ -278,11 +282,12 @@ def _seconds_of_children() -> float:
 # -- The comparison ------------------------------------------------------------------------
 
 
-def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
+def searches(study: str, epochs: int, peers: Path) -> dict[str, Own | Peer]:
     """Each search by its name.
 
     Args:
         study: whose table is replayed; two searches begin with its file's points, if it has any.
+        epochs: of its trainings.
         peers: folder with an environment for each package but Optuna, which is in this one.
     """
     found: dict[str, Own | Peer] = {}
@@ -293,11 +298,12 @@ def searches(study: str, peers: Path) -> dict[str, Own | Peer]:
         found[name] = Peer(
             name, Path(sys.executable) if package == "optuna" else python, budget_factor=factor
         )
-    found |= {name: Own(search) for name, search in SEARCHES.items()}
+    own = own_searches(epochs)
+    found |= {name: Own(search) for name, search in own.items()}
     search = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]
     if "enqueue" in search:
         for name in ("ablate default", "ablate tpe"):
-            found[f"{name}, {AFTER}"] = Own({**SEARCHES[name], "enqueue": search["enqueue"]})
+            found[f"{name}, {AFTER}"] = Own({**own[name], "enqueue": search["enqueue"]})
     return found
 
 
@@ -368,7 +374,8 @@ class Comparison:
             "in TPE's seconds / started | CPU s a study |"
         )
         print("|---|---|---|---|---|---|")
-        for name, search in searches(self.surrogate.table.name, peers).items():
+        table = self.surrogate.table
+        for name, search in searches(table.name, table.epochs, peers).items():
             if not chosen or name in chosen:
                 print(self.row(name, search), flush=True)
 
