@@ -161,8 +161,8 @@ def alpha_curves(
         on_front = profiles.on_front
         rows = {row.number: row for row in record.complete}
         chosen = [rows[one.number] for one in profiles.profiles if one.number is not None]
-        bits, _ = read_bits(sorted(map(_origin, chosen)))
-        curves = [_of_trial(record, row, bits.get(_origin(row), {})) for row in chosen]
+        bits, _ = read_bits(sorted(row.origin for row in chosen))
+        curves = [_of_trial(record, row, bits.get(row.origin, {})) for row in chosen]
     else:
         assert record.design is not None
         design = Design.from_json(record.design)
@@ -176,11 +176,6 @@ def alpha_curves(
         is_search=ablation is None,
         clean_margin=record.study.answer.clean_margin,
     )
-
-
-def _origin(row: RowRecord) -> int:
-    """The row that has its bits: a copy has those of its original."""
-    return row.number if row.copy_of is None else row.copy_of
 
 
 def _of_trial(record: StudyRecord, row: RowRecord, bits: Mapping[str, str]) -> AlphaCurve | None:

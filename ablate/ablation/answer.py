@@ -268,7 +268,7 @@ class _Search:
         return inside[:MOST_COMPARED] + outside[:MOST_COMPARED]
 
     def read(self, points: Sequence[ParetoPoint], read_bits: ReadBits) -> None:
-        self._kept = read_bits(sorted({_origin(point) for point in points}))
+        self._kept = read_bits(sorted({point.origin for point in points}))
 
     def less(
         self,
@@ -340,7 +340,7 @@ class _Search:
         return scores
 
     def _shares(self, network: Network, metric: str) -> Shares | None:
-        key = network if isinstance(network, str) else _origin(network)
+        key = network if isinstance(network, str) else network.origin
         scores = self._scores(network)
         if key not in self._bits:
             rows, references = self._kept
@@ -349,11 +349,6 @@ class _Search:
             self._bits[key] = None if text is None else unpack_bits([text], scores)
         bits = self._bits[key]
         return None if bits is None else image_shares(bits, scores, metric)
-
-
-def _origin(point: ParetoPoint) -> int:
-    """The row that has its bits: a copy has those of its original."""
-    return point.number if point.copy_of is None else point.copy_of
 
 
 # -- The result of a search for one accuracy: its best trial, and those that it may equal

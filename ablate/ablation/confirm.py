@@ -21,7 +21,7 @@ from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_inter
 from ablate.ablation.results import BASELINE, Outcomes, References, Results, SplitName
 from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
-from ablate.analysis.objectives import SPLITS
+from ablate.analysis.objectives import on_split
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.robustness.measures import LEVEL
@@ -273,9 +273,7 @@ def _gap(record: StudyRecord, metric: str, tested: str) -> float:
     return before - record.test_references[BASELINE].metrics().get(tested, math.nan)
 
 
-def _on_test(metric: str) -> str:
-    head, _, rest = metric.partition("_")
-    return f"test_{rest}" if head in SPLITS else metric
+_on_test = partial(on_split, split="test")
 
 
 def _same_suite(one: object, other: object) -> bool:

@@ -25,7 +25,7 @@ from ablate.ablation.results import (
 from ablate.ablation.searches import expected_best
 from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
-from ablate.analysis.objectives import SPLITS
+from ablate.analysis.objectives import SPLITS, on_split
 from ablate.errors import ParameterError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
@@ -190,8 +190,8 @@ def info_of_results(
     minimized = _minimized(record, split)
     margin = None
     if settings.noninferior is not None:
-        margin = Margin(_of_split(settings.noninferior.metric, split), settings.noninferior.margin)
-    claims = [replace(one, metric=_of_split(one.metric, split)) for one in design.claims]
+        margin = Margin(on_split(settings.noninferior.metric, split), settings.noninferior.margin)
+    claims = [replace(one, metric=on_split(one.metric, split)) for one in design.claims]
     arms = [
         replace(_arm(results, arm, found), members=design.soups.get(arm.name, ()))
         for arm in design.arms
@@ -251,12 +251,7 @@ def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:
     """Metrics for which less is better: by the objectives, and the costs of a finetuning."""
     asked = [one.metric for one in record.study.objectives if one.direction == "minimize"]
     costs = COSTS if record.study.trainable is None else ()
-    return tuple(dict.fromkeys([*(_of_split(metric, split) for metric in asked), *costs]))
-
-
-def _of_split(metric: str, split: SplitName) -> str:
-    head, _, rest = metric.partition("_")
-    return f"{split}_{rest}" if head in SPLITS else metric
+    return tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
 
 
 def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:

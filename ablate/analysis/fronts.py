@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -205,7 +206,7 @@ def ended_rows(record: StudyRecord) -> list[RowRecord]:
     """The rows that have ended, in the order in which they did; equal times by number."""
     return sorted(
         (row for row in record.rows if row.state in TERMINAL and row.finished is not None),
-        key=lambda row: (row.finished, row.number),
+        key=attrgetter("end"),
     )
 
 

@@ -82,6 +82,12 @@ def is_accuracy(metric: str) -> bool:
     return _ACCURACY.fullmatch(metric) is not None
 
 
+def on_split(metric: str, split: str) -> str:
+    """The same accuracy on the images of another split ("val", "test"); other metrics are kept."""
+    head, _, rest = metric.partition("_")
+    return f"{split}_{rest}" if head in SPLITS else metric
+
+
 def metric_split(metric: str) -> str | None:
     """ "validation" or "test"; None for a metric of the finetuning, such as `train_seconds`."""
     return SPLITS.get(metric.split("_", 1)[0]) if is_accuracy(metric) else None

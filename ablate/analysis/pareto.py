@@ -70,8 +70,8 @@ class ParetoPoint(NamedTuple):
         values: one per objective; with NaN it is never on the front.
         params: resolved, by dotted key.
         scores: of the finetuned network, or the report of a custom training loop.
-        loss_terms: as written, such as "clean+fma"; the study's if not searched; empty for a custom
-            training loop.
+        loss_terms: in one order, such as "clean+fma"; the study's if not searched; empty for a
+            custom training loop.
         copy_of: number of the trial with the same point whose scores it copies; None if it was run.
         violation: of constraints (`ablate.study.scores.violation`); above 0 it is not on the front.
     """
@@ -89,6 +89,11 @@ class ParetoPoint(NamedTuple):
     def number(self) -> int:
         """Of the trial."""
         return self.point.trial
+
+    @property
+    def origin(self) -> int:
+        """The trial that has its weights and bits: a copy has those of its original."""
+        return self.number if self.copy_of is None else self.copy_of
 
     @property
     def name(self) -> str:

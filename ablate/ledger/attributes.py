@@ -13,7 +13,7 @@ from ablate.errors import FingerprintError, UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.head import Head
-from ablate.ledger.record import Drive
+from ablate.ledger.record import Drive, bounds_of
 from ablate.ledger.store import Store
 from ablate.ledger.tables import OUTCOMES
 from ablate.study.fingerprint import METHOD
@@ -84,13 +84,10 @@ class StudyAttributes:
 
     @property
     def bounds(self) -> tuple[Bound, ...]:
-        """The constraints of the search in numbers, once its baseline is scored."""
-        study, baseline = self.head.study, None
-        if not study.constraints or self.head.design is not None:
+        """See `bounds_of`."""
+        if not self.head.study.constraints:
             return ()
-        if (scores := self.references.get("baseline")) is not None:
-            baseline = scores.metrics()
-        return study.bounds(baseline)
+        return bounds_of(self.head.study, self.head.design, self.references)
 
     def set_reference(self, name: str, scores: AnyScores) -> None:
         """Store the scores of a network without a row, by its name in `StudyRecord.references`."""

@@ -269,6 +269,27 @@ class RowRecord:
     started: datetime | None = None
     finished: datetime | None = None
 
+    @property
+    def origin(self) -> int:
+        """The row that has its weights and bits: a copy has those of its original."""
+        return self.number if self.copy_of is None else self.copy_of
+
+    @property
+    def end(self) -> tuple[float, int]:
+        """Orders rows by their end; equal times, and rows without one, by number."""
+        return (0.0 if self.finished is None else self.finished.timestamp(), self.number)
+
+
+def bounds_of(
+    study: Study, design: object, references: Mapping[str, AnyScores]
+) -> tuple[Bound, ...]:
+    """The constraints of a search in numbers, once its baseline is scored; none of a study that is
+    no search."""
+    if design is not None:
+        return ()
+    baseline = references.get("baseline")
+    return study.bounds(None if baseline is None else baseline.metrics())
+
 
 def row_violation(row: RowRecord, bounds: Sequence[Bound]) -> float:
     """The violation of constraints by a complete row (`ablate.study.scores.violation`)."""
@@ -356,10 +377,8 @@ class StudyRecord(Displayed):
 
     @cached_property
     def bounds(self) -> tuple[Bound, ...]:
-        """The constraints in numbers; none of a study that is no search."""
-        baseline = self.references.get("baseline")
-        metrics = None if baseline is None else baseline.metrics()
-        return () if self.design is not None else self.study.bounds(metrics)
+        """See `bounds_of`."""
+        return bounds_of(self.study, self.design, self.references)
 
     @property
     def ended(self) -> int:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -249,7 +250,6 @@ def drive_to_end(
         spending=Spending(record, executor.gpus_per_trial),
         failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
         grace_seconds=record.study.run.grace_seconds,
-        bounds=record.bounds,
         rung_bounds=rung_bounds(record, prepared),
         callbacks=run.callbacks,
     )
@@ -355,7 +355,7 @@ class Keeper:
         self,
         directions: Sequence[Literal["maximize", "minimize"]],
         keep: int | Literal["all"],
-        bounds: Sequence[Bound] = (),
+        bounds: Sequence[Bound],
     ) -> None:
         self._bounds = bounds
         self._signs = np.array([1.0 if way == "maximize" else -1.0 for way in directions])
@@ -365,21 +365,17 @@ class Keeper:
         self._kept: dict[int, bool] = {}
         """Whether each point is on the front, oldest first."""
 
-    def completed(self, number: int, values: tuple[float, ...]) -> list[int]:
-        """Add a complete trial.
-
-        Args:
-            number: of the trial.
-            values: one per objective (`counted_values`); a trial with a value that is not finite
-                is never on the front.
+    def completed(self, row: RowRecord) -> list[int]:
+        """Add a complete trial that is no copy; one with a value that is not finite, or that
+        violates a constraint, is never on the front.
 
         Returns:
             Numbers of the trials whose weights are to be deleted; may include this one.
         """
         if self._keep == "all":
             return []
-        point = np.asarray(values, dtype=float) * self._signs
-        self._kept[number] = self._reaches_front(number, point)
+        point = np.asarray(counted_values(row, self._bounds), dtype=float) * self._signs
+        self._kept[row.number] = self._reaches_front(row.number, point)
         if len(self._kept) <= self._keep:
             return []
         oldest = next(iter(self._kept))
@@ -394,9 +390,8 @@ class Keeper:
             Numbers of the trials that have no weights, or should have none.
         """
         complete = [row for row in rows if row.values is not None and row.copy_of is None]
-        complete.sort(key=lambda row: (row.finished.timestamp() if row.finished else 0, row.number))
-        counted = ((row.number, counted_values(row, self._bounds)) for row in complete)
-        return [gone for number, values in counted for gone in self.completed(number, values)]
+        complete.sort(key=attrgetter("end"))
+        return [gone for row in complete for gone in self.completed(row)]
 
     def _reaches_front(self, number: int, point: NDArray[np.float64]) -> bool:
         """Add a point to the front unless it is dominated, and remove points that it dominates."""

@@ -190,7 +190,7 @@ def exported_point(
     row = _row(record, number)
     if alpha is None and row.path is None:
         _check_complete(row)
-        alpha = _alpha_of(_source(record, folder, _origin(row))[1])
+        alpha = _alpha_of(_source(record, folder, row.origin)[1])
     if alpha is not None and not 0 < alpha <= 1:
         raise UsageError(f"--alpha: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
     return point_of(row) if alpha is None else Point(number, alpha)
@@ -229,7 +229,7 @@ def export_weights_of(
     else:
         row = _row(record, point.trial)
         _check_complete(row)
-        number = _origin(row)
+        number = row.origin
     source, metadata = _source(record, folder, number)
     if point is not None and point.alpha != _alpha_of(metadata):
         _export_between(source, metadata, point, output.absolute(), cache_folder())
@@ -258,11 +258,6 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
 def _alpha_of(metadata: ExportMetadata | None) -> float:
     """Of weights, between the baseline, 0, and the finetuned network, 1."""
     return 1.0 if metadata is None else metadata.alpha
-
-
-def _origin(row: RowRecord) -> int:
-    """The trial that wrote the weights: a copy has those of its original."""
-    return row.number if row.copy_of is None else row.copy_of
 
 
 def _export_between(

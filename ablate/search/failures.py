@@ -9,6 +9,7 @@ import math
 import re
 import time
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Literal
 
 from ablate.errors import StoppedError, cut
@@ -41,7 +42,7 @@ class Failing:
         self._same = 0
         self._raised: tuple[str, str] | None = None
         ended = [row for row in rows if row.state in TERMINAL]
-        for row in sorted(ended, key=lambda row: row.finished.timestamp() if row.finished else 0.0):
+        for row in sorted(ended, key=attrgetter("end")):
             self._count(row)
 
     def add(self, row: RowRecord, trials: int) -> StoppedError | None:

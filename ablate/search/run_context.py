@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ablate.files.durable import list_folder, remove_folder, remove_state
-from ablate.ledger.record import GpusAt, Row, RowRecord, Rung, StudyRecord, counted_values
+from ablate.ledger.record import GpusAt, Row, RowRecord, Rung, StudyRecord
 from ablate.search.callbacks import Callbacks
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress
@@ -64,10 +64,10 @@ class Janitor:
         if numbers:
             self._work.put(partial(self._unlink, tuple(numbers)))
 
-    def close(self) -> None:
-        """Finish the remaining work, within `_CLOSE_SECONDS`; later requests are ignored."""
+    def close(self, timeout_seconds: float = _CLOSE_SECONDS) -> None:
+        """Finish the remaining work within this time; later requests are ignored."""
         self._work.put(None)
-        self._thread.join(_CLOSE_SECONDS)
+        self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -151,7 +151,7 @@ def _between(started: float, ended: float | None) -> float:
 class Keep(Protocol):
     """Decides which finetuned weights are deleted (`ablate.lifecycle.drive.Keeper`)."""
 
-    def completed(self, number: int, values: tuple[float, ...]) -> list[int]:
+    def completed(self, row: RowRecord) -> list[int]:
         """Rows whose weights are deleted after this one is complete."""
 
 
@@ -175,8 +175,7 @@ class RunContext:
     Attributes:
         feed: gets each row after a commit; None: the study has no trackers.
         grace_seconds: seconds for running epochs to finish once a drain has started.
-        bounds: of the study's constraints; rung_bounds: the same at a rung, where the baseline
-            was scored on the images of rungs.
+        rung_bounds: of the study's constraints, from the baseline's score on the images of rungs.
     """
 
     progress: Progress
@@ -186,7 +185,6 @@ class RunContext:
     spending: Spending
     failing: Failing
     grace_seconds: float
-    bounds: tuple[Bound, ...] = ()
     rung_bounds: tuple[Bound, ...] = ()
     callbacks: Callbacks = field(default_factory=Callbacks)
     feed: Feed | None = None
@@ -248,5 +246,4 @@ class RunContext:
             self.feed.changed(record)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
-            counted = counted_values(record, self.bounds)
-            self.janitor.remove_weights(self.keep.completed(record.number, counted))
+            self.janitor.remove_weights(self.keep.completed(record))

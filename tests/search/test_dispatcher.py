@@ -86,7 +86,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
             progress=watcher or Watcher(),
             events=EventLog(tmp_path),
             janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),
-            keep=Keeper(["maximize", "maximize"], "all"),
+            keep=Keeper(["maximize", "maximize"], "all", ()),
             spending=Spending(record, 1.0),
             failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
             grace_seconds=grace_seconds,
