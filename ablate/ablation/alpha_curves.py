@@ -50,7 +50,7 @@ class AlphaCurve:
 
     Attributes:
         name: "trial 3", or of the arm; number: of the trial, None of an arm.
-        loss_terms: as written; of an arm as in `ArmsInfo`.
+        loss_terms: in one order; of an arm as in `ArmsInfo`.
         points: by alpha, from 0 to 1.
         chosen: alphas: of the network that stands for the trial, or, ascending, those picked for
             the arm's interpolated networks.

@@ -32,8 +32,8 @@ class AttainedSet:
     """The finite values of one run of an experiment, or of all runs of an arm.
 
     Attributes:
-        name: of the study, or of the arm; loss_terms: of the arm, as written; empty of a study, and
-            for a custom training loop.
+        name: of the study, or of the arm; loss_terms: of the arm, in one order; empty of a study,
+            and for a custom training loop.
         numbers: of the trials, `[points]`; values: theirs, `[points, 2]`. Without points it attains
             nothing, but still counts.
     """

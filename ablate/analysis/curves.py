@@ -34,7 +34,7 @@ class Curve:
     Attributes:
         group: its loss terms; of an ablation its cell; empty for a custom training loop without
             cells.
-        loss_terms: as written; empty for a custom training loop.
+        loss_terms: in one order; empty for a custom training loop.
         on_front: of the complete trials of a search.
         epochs: from 1, increasing; values: one per epoch, NaN if not finite.
         rungs: comparisons by a pruner, by epoch.

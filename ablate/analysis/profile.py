@@ -34,7 +34,7 @@ class Profile:
     Attributes:
         name: "baseline", "plain", "trial 17", or of an arm.
         number: of the trial; None for a reference and an arm.
-        loss_terms: as written, such as "clean+fma"; empty for the baseline.
+        loss_terms: in one order, such as "clean+fma"; empty for the baseline.
         clean_accuracy: on clean images.
         accuracies: `[type][severity]`, in the order of the Info; NaN if not scored.
         exposure: of each type, what was seen of it in the finetuning.
@@ -240,7 +240,7 @@ class SeverityLine:
     Attributes:
         name: "baseline", "plain", "trial 17", or of an arm.
         number: of the trial; None for a reference.
-        loss_terms: as written; empty for the baseline.
+        loss_terms: in one order; empty for the baseline.
         family: of the suite.
         accuracies: `[1 + severities]`, as fractions: on clean images, then at each severity the
             mean over the family's types; NaN if one was not scored.

@@ -17,7 +17,6 @@ from ablate.analysis.columns import (
     RUNG,
     RUNG_EPOCH,
     TRAILING,
-    VIOLATION,
     as_utc,
     find_column,
     flat_rows,
@@ -192,7 +191,7 @@ def _check_fraction(column: str, text: str) -> None:
     number = _number(text)
     if number is None:
         return
-    if text.endswith("%") and column in (*LEADING, *CELL, VIOLATION, RUNG_EPOCH, *TRAILING):
+    if text.endswith("%") and column in (*LEADING, *CELL, RUNG_EPOCH, *TRAILING):
         raise ParameterError(
             f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )

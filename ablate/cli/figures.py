@@ -3,6 +3,7 @@ archive."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -301,7 +302,7 @@ def archive(study: str, output: Path, *, citation: Path | None, brief: bool, as_
     click.echo(f"{output}: {' and '.join(made.studies)}, sha256 {made.sha256}")
     for note in made.notes:
         click.echo(f"ablate: {note}", err=True)
-    click.echo(f"check it: ablate verify {output}")
+    click.echo(f"check it: ablate verify {shlex.quote(str(output))}")
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,7 +206,7 @@ def init(name: str | None, folder: Path, as_json: bool) -> None:
             print_result([{"file": str(file)} for file in files])
             return
         click.echo(f"wrote {' and '.join(map(str, files))}")
-        click.echo(f"run it: ablate launch {files[0]}")
+        click.echo(f"run it: ablate launch {shlex.quote(str(files[0]))}")
         return
     questions = {known: question_of(file) for known, file in shipped_studies().items()}
     if as_json:

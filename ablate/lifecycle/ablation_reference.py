@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -84,6 +85,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
 def locate_search(name: str, base: Path) -> Place:
     """Locate a search named in a study file: relative to the file's folder, else to the current
     folder."""
+    name = os.path.expanduser(name)  # noqa: PTH111 (it may be a URL)
     beside = base / name
     if beside.suffix in (".yaml", ".yml") and beside.is_file():
         return place_of_file(beside)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ def read_archive(path: Path, *, checked: bool = True) -> dict[str, bytes]:
     if checked and changed:
         raise UsageError(
             f"{path}: each file must have the sha256 of the manifest, got another of {changed[0]}: "
-            f"it was changed. Get the file again; `ablate verify {path}` says what differs."
+            "it was changed. Get the file again; "
+            f"`ablate verify {shlex.quote(str(path))}` says what differs."
         )
     return files
 

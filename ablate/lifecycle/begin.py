@@ -240,8 +240,8 @@ def go_on(
             place, study, base, head.identity, run, test=head.test, baseline_threads=threads
         ) as running:
             prepared = prepare(ledger, running, run)
-            check_prepared(study, prepared)
             check_same_environment(ledger, prepared, accept=run.accept_environment)
+            check_rung_images(study, prepared)
             store_changes(ledger, changed, run)
             if design is not None:
                 ledger.plan(planned_rows(study, design), design.to_json())
@@ -280,12 +280,7 @@ def check_prepared(study: Study, prepared: Prepared) -> None:
     """
     if prepared.baseline_scores is None:
         return
-    pruner, n_images = study.search.pruner, prepared.baseline_scores.n_images
-    if pruner is not None and pruner.images is not None and pruner.images > n_images:
-        raise ParameterError(
-            f"search.pruner.images: must be at most the {n_images:,} validation images, got "
-            f"{pruner.images}. Lower it, or remove it to score all of them."
-        )
+    check_rung_images(study, prepared)
     baseline = prepared.baseline_scores.metrics()
     for place, constraint in enumerate(study.constraints):
         value = f"{100 * baseline[constraint.metric]:.2f} %"
@@ -303,6 +298,23 @@ def check_prepared(study: Study, prepared: Prepared) -> None:
                 f"{constraint.max} with a baseline of {value}. No trial would keep both: change "
                 "one."
             )
+
+
+def check_rung_images(study: Study, prepared: Prepared) -> None:
+    """Refuse more images at a rung than there are, which a resume may ask for too.
+
+    Raises:
+        ParameterError: if it does.
+    """
+    pruner = study.search.pruner
+    if prepared.baseline_scores is None or pruner is None or pruner.images is None:
+        return
+    n_images = prepared.baseline_scores.n_images
+    if pruner.images > n_images:
+        raise ParameterError(
+            f"search.pruner.images: must be at most the {n_images:,} validation images, got "
+            f"{pruner.images}. Lower it, or remove it to score all of them."
+        )
 
 
 def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:

@@ -4,7 +4,7 @@ and scores them on the test images."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -101,22 +101,23 @@ def confirm_study(
     if soup:  # the members' weights are read until the last seed has ended
         run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
         study = study.model_copy(update={"run": run_settings})
-    begun = Ledger.open(where.url, where.name) if Ledger.exists(where.url, where.name) else None
-    if begun is not None and begin_again(begun, where, run):
+    what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
+    with ExitStack() as stack:
         begun = None
-    if begun is not None:
-        _check_same(begun, design, test, place)
-    scored = f"{show(test['suite'])} at severities {show(test['severities'])}"
-    with leased(ledger, run):
-        ledger.open_test(f"confirm {what}, {seeds} seeds, {scored}", where.name)
-    where.make_folder()
-    base = Path(ledger.head.base)
-    if begun is None:
-        parent = ledger.head
-        text = parent.text
-        return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
-    with closing(begun):
-        return go_on(begun, where, run, None, seeds=seeds)
+        if Ledger.exists(where.url, where.name):
+            begun = stack.enter_context(closing(Ledger.open(where.url, where.name)))
+            if begin_again(begun, where, run):
+                begun = None
+            else:
+                _check_same(begun, design, test, place)
+        with leased(ledger, run):
+            ledger.open_test(f"confirm {what}", where.name)
+        where.make_folder()
+        if begun is not None:
+            return go_on(begun, where, run, None, seeds=seeds)
+    parent = ledger.head
+    base, text = Path(parent.base), parent.text
+    return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
 
 
 def _check_confirmable(record: StudyRecord) -> None:

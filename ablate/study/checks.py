@@ -10,7 +10,7 @@ from typing import Any
 from ablate.errors import did_you_mean
 from ablate.study.document import Document, Path, Rules, show
 from ablate.study.interpolation import CURVE_METRICS
-from ablate.study.keys import written_domains, written_parameters
+from ablate.study.keys import WrittenParameter, written_domains, written_parameters
 from ablate.study.metrics import (
     constraint_limits,
     distinct_objectives,
@@ -86,7 +86,8 @@ def _pruner(study: Study) -> Rules:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
         return
-    space = written_domains(study.space) if study.trainable is None else {}
+    found = written_parameters(study.space) if study.trainable is None else ()
+    space = {one.key: one for one in found}
     units = (one for one in UNITS[1:] if getattr(budget, one) or f"finetune.budget.{one}" in space)
     unit = next(units, None)
     if unit is not None:
@@ -107,12 +108,15 @@ def _pruner(study: Study) -> Rules:
         yield ("search", "pruner", "images"), f"{rule}: a trainable scores itself."
 
 
-def _most(domain: Mapping[str, Any] | None, fixed: int | None) -> int | None:
-    """The largest whole number of a domain, or the fixed one; None if there is none."""
-    found = domain and (domain.get("int") or domain.get("choice"))
-    if not domain or not isinstance(found, list):
-        return fixed
-    return max((one for one in found if isinstance(one, int)), default=None)
+def _most(searched: WrittenParameter | None, fixed: int | None) -> int | None:
+    """The largest whole number that a key may have: searched, or fixed, also where a condition does
+    not hold; None if there is none."""
+    domain = {} if searched is None or not isinstance(searched.entry, Mapping) else searched.entry
+    values = domain.get("int") or domain.get("choice")
+    found = [one for one in values if isinstance(one, int)] if isinstance(values, list) else []
+    if fixed is not None and (searched is None or searched.when):
+        found.append(fixed)
+    return max(found, default=None)
 
 
 def _budget(study: Study) -> Rules:

@@ -174,7 +174,8 @@ def apply_overrides(
             include_space()
             parameter = key.removeprefix("space.")
             found = written_parameters(document.get(("space",)), ("space",))
-            path = next((one.path for one in found if one.key == parameter), ("space", parameter))
+            paths = (one.path for one in found if parameter in one.path)  # or a block of that name
+            path = next((at[: at.index(parameter) + 1] for at in paths), ("space", parameter))
         elif named is not None:
             path = (*named.split("."), key.removeprefix(f"{named}."))
         elif key in all_keys() or key.rpartition(".")[0] in BY_NAME:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from example_records import example_record, example_row
@@ -10,6 +11,7 @@ from example_records import example_record, example_row
 from ablate.analysis.select import select_trials
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, Rung
+from ablate.study.interpolation import Curve, CurvePoint
 
 RECORD = example_record(
     [
@@ -43,6 +45,15 @@ def test_where() -> None:
     assert numbers(where=["augment.strength=0.50"]) == [3]
     assert numbers(where=["augment.strength=low"]) == []
     assert numbers(where=["failure_kind=raised"], state="fail") == [1]
+
+
+def test_a_fraction_may_be_in_percent() -> None:
+    path = Curve({"0": CurvePoint(0.95, {}), "1": CurvePoint(0.9, {})}, alpha=0.5, barrier=0.002)
+    rungs = (Rung(1, {"val_clean_accuracy": 0.9}, stop=False, sequence=1),)
+    record = example_record([replace(RECORD.rows[0], path=path, rungs=rungs)])
+    assert len(select_trials(record, where=["alpha>=50%", "barrier<1%"]).rows) == 1
+    with pytest.raises(ParameterError, match="where: rung_epoch is not a fraction, got 50%"):
+        select_trials(record, where=["rung_epoch<=50%"])
 
 
 def test_where_in_an_order_and_where_not() -> None:

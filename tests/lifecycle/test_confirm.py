@@ -18,6 +18,7 @@ from ablate.ablation.confirm import ConfirmInfo
 from ablate.errors import ParameterError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.place import place_of_file
+from ablate.report.notebook import confirmation_html
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +152,14 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
             ablate.confirm(searched, seeds=3, trials=front[:1], executor="inline")
 
 
+def test_in_a_notebook_it_is_as_in_a_terminal(searched: Path) -> None:
+    info = ablate.read_confirmation("runs/searched/confirm")
+    whole = confirmation_html(info)
+    assert "luck" in whole
+    assert "effect" in whole
+    assert "luck" not in confirmation_html(replace(info, points=())), "of a confirmed ablation"
+
+
 def test_one_that_was_never_prepared_begins_anew(searched: Path) -> None:
     """With other options too, as in `launch`."""
     place = place_of_file(searched).confirmation
@@ -194,6 +203,7 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     (found,) = json.loads(again.stdout)
     assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2
     assert found["points"][0]["gains"]["test_robust_accuracy"]["n"] == 2
+    assert (found["constraints"], found["unknown"]) == ([], [])
     assert "test images used" in ablate("status", searched).stdout
     refused = ablate("table", searched, "--effects")
     assert (refused.returncode, "--effects needs an ablation" in refused.stderr) == (2, True)

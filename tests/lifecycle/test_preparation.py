@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from ablate.errors import (
     AblateError,
     DataError,
     FingerprintError,
+    ParameterError,
     StudyNotFoundError,
     UsageError,
 )
@@ -32,7 +34,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference
 from ablate.lifecycle.changes import of_parent
-from ablate.lifecycle.place import place_of_file
+from ablate.lifecycle.place import place_of_file, shown_folder
 from ablate.space.parse import parse_space
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import ReportedScores
@@ -166,6 +168,21 @@ def test_a_study_of_0_1_keeps_its_baseline(write_study: Write, work: Path) -> No
     ledger.complete_head(replace(ledger.head, environment=environment, baseline_sha256=sha256))
     record = ablate.resume(file, add=1, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 2
+
+
+@pytest.mark.slow
+def test_images_at_a_rung_are_checked_on_resume_too(write_study: Write) -> None:
+    settings: dict[str, Any] = {"finetune": {"budget": {"epochs": 2}, "batch_size": 24}}
+    file = write_study("rungs", search={"trials": 1, "pruner": {}}, **settings)
+    ablate.launch(file, executor="inline")
+    write_study("rungs", search={"trials": 1, "pruner": {"images": 10**6}}, **settings)
+    with pytest.raises(ParameterError, match=r"search.pruner.images: must be at most the"):
+        ablate.resume(file, add=1, executor="inline")
+
+
+def test_a_run_folder_is_shown_as_a_shell_takes_it(work: Path) -> None:
+    assert shown_folder(work / "runs" / "mine") == "runs/mine"
+    assert shown_folder(work / "runs" / "my study") == "'runs/my study'"
 
 
 def test_what_was_never_prepared_is_resumed_with_the_file_as_it_is(write_own: Write) -> None:

@@ -15,6 +15,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from ablate.files.tar import read_tar, write_tar
 from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.rerun import tolerance
-from ablate.report.archive import OWN_CITATION
+from ablate.report.archive import OWN_CITATION, facts_of
 from ablate.report.verify import Check, _table_differences
 from ablate.robustness.bits import pack_row
 from ablate.study import by_value
 from ablate.study.scores import Scores
 from tests.commands import run_here
+from tests.example_records import example_record, example_row
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
 
@@ -612,6 +614,12 @@ def test_names_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
     file.write_bytes(block * 3000 + b"\0" * 1024)
     with pytest.raises(UsageError, match=r"long.tar: must be a whole, uncompressed tar"):
         read_tar(file)
+
+
+def test_a_search_that_its_budget_ended_is_finished() -> None:
+    record = example_record([example_row(0, (0.9, 0.7))], trials=3)
+    assert facts_of(record)["finished"] is False
+    assert facts_of(replace(record, spent="search.budget.seconds"))["finished"] is True
 
 
 def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:

@@ -175,6 +175,13 @@ def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
     json.dumps(table, allow_nan=False)
 
 
+def test_no_trial_of_an_archive_can_be_exported() -> None:
+    """It has no weights."""
+    record = example_record([example_row(0, (0.9, 0.7))])
+    assert content_of(StudySource(record)).trials.exportable == (0,)
+    assert content_of(StudySource(record), has_weights=False).trials.exportable == ()
+
+
 def test_an_ablation_has_runs_and_no_front() -> None:
     content = content_of(ablation_source(example_ablation()))
     assert content.trials.front == ()

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +173,25 @@ def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
     record = ablate.launch(file, executor="ray", progress=watcher)
     assert len(record.complete) == 3
     assert (watcher.most, watcher.out) == (1, 0)
+
+
+@pytest.mark.slow
+def test_it_takes_as_many_cores_as_the_process_may_use(tmp_path: Path) -> None:
+    """Not those of the machine: a batch system gives a job some of them."""
+    one_core = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+    code = (
+        "from ablate.search.ray_tune import RayExecutor\n"
+        "from ablate.study.settings import RunSettings\n"
+        "executor = RayExecutor(RunSettings())\nprint(executor.parallel)\nexecutor.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", one_core + code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["1"]
 
 
 def test_ray_that_does_not_start_is_one_line(write_own: Write, ablate_alone: Run) -> None:

@@ -226,6 +226,11 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
             "5:31: search.pruner.min_epochs: must be below finetune.budget.epochs (3), got 8.",
         ),
         (
+            "{pruner: {min_epochs: 3}}\nspace: {loss.terms: {choice: [clean+da, clean+st]}, "
+            "finetune.budget.epochs: {int: [1, 3], when: {loss.terms: clean+st}}}",
+            "",
+        ),
+        (
             "{pruner: {}}\nspace: {finetune.budget.images: {int: [500, 900]}}",
             "5:18: search.pruner: compares trials after whole epochs, got finetune.budget in "
             "images.",

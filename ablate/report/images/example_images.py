@@ -44,7 +44,7 @@ class ExampleImages:
     """Validation images on which the baseline and a trial disagree, under the study's distortions.
 
     Attributes:
-        number: of the trial; loss_terms: as written.
+        number: of the trial; loss_terms: in one order.
         images: number evaluated, under each distortion.
         gained: classified correctly by the trial, not by the baseline; lost: the reverse.
     """

@@ -44,6 +44,7 @@ from ablate.search.cluster.tasks import (
 )
 from ablate.study.by_value import given_functions, keep_functions
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.study.settings import path_from
 from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
 
@@ -300,4 +301,4 @@ def _unseen(node: Node, folder: str, wrong: str) -> UsageError:
 
 def _data(job: Job) -> str:
     dataset = job.study.dataset
-    return dataset.name if dataset.path is None else str(Path(job.base) / dataset.path)
+    return dataset.name if dataset.path is None else str(path_from(Path(job.base), dataset.path))
