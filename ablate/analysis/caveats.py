@@ -211,8 +211,8 @@ def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
     must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
     if not count:
         return (f"every complete trial keeps the constraints: {must}",)
-    said = "violates a constraint, so it is" if count == 1 else "violate a constraint, so they are"
-    return (f"{count} of {len(rows)} complete trials {said} not best or on a front: {must}",)
+    do = "violates a constraint and does" if count == 1 else "violate a constraint and do"
+    return (f"{count} of {len(rows)} complete trials {do} not count: {must}",)
 
 
 def _curve_marks(record: StudyRecord) -> tuple[str, ...]:

@@ -76,8 +76,7 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
     assert info.hypervolume == pytest.approx(0.09 * 0.1 + 0.08 * 0.12 - 0.08 * 0.1)
     assert info.hypervolume == hypervolume_info([record], [()]).studies[0].hypervolume[-1]
     assert (
-        "2 of 4 complete trials violate a constraint, so they are not best or on a front: "
-        "val_clean_accuracy must be "
+        "2 of 4 complete trials violate a constraint and do not count: val_clean_accuracy must be "
         "at least 93.00 % and train_seconds must be at most 30"
     ) in info.marks
     assert [(best.value, best.number) for best in status_info(record, 0.0).best] == [

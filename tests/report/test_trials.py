@@ -73,7 +73,7 @@ def test_the_caption_of_some_rows_is_of_the_whole_study() -> None:
         for number, clean in enumerate((0.95, 0.85))
     ]
     whole = example_record(rows, constraints=[{"metric": "val_clean_accuracy", "min": 0.9}])
-    said = "1 of 2 complete trials violates a constraint, so it is not best or on a front"
+    said = "1 of 2 complete trials violates a constraint and does not count"
     for kept in ("violation=0", "violation>0", "trial=7"):
         some = select_trials(whole, where=[kept])
         for columns in ((), ("trial", "violation")):
