@@ -50,7 +50,10 @@ def run_and_show(
         show_effects(OpenStudy(place, record), as_json=as_json)
     else:
         info = pareto_info(record)
-        print_result(front_rows(info) if as_json else front_table(info))
+        rows = front_rows(info)
+        print_result(rows if as_json else front_table(info))
+        for mark in info.marks if as_json and not rows else ():  # which rows have
+            click.echo(f"ablate: {mark}", err=True)
         show_usual_figure(OpenStudy(place, record), as_json=as_json)
     for line in hand_over(OpenStudy(place, record)):
         click.echo(f"ablate: {line}", err=True)

@@ -81,6 +81,9 @@ def test_where_no_trial_keeps_them_the_nearest_is_named(tmp_path: Path) -> None:
     assert said in " ".join(info.marks)
     shown = run_alone("status", tmp_path / "runs" / "none")
     assert "no complete trial keeps all constraints" in " ".join(shown.stdout.split())
+    again = run_alone("resume", tmp_path / "runs" / "none", "--executor", "inline", "--json")
+    assert (again.returncode, json.loads(again.stdout)) == (0, [])
+    assert said in again.stderr, "there is no row that could say it"
     page = tmp_path / "report.html"
     run_alone("report", tmp_path / "runs" / "none", "-o", page)
     said = page.read_text().replace("\u00a0", " ")
