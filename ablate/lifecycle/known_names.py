@@ -21,6 +21,7 @@ from ablate.robustness.corruption import SEVERITIES
 from ablate.robustness.suites import ANY, SUITES, find_suite
 from ablate.space import SAMPLERS
 from ablate.study.callables import import_callable, is_callable_name
+from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import ImportedNames, OpenNames
 from ablate.study.scores import metric_names
 
@@ -59,10 +60,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "finetune.frozen": layers,
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
-        "objectives.metric": tuple(dict.fromkeys(metrics)),
-        "constraints.metric": tuple(dict.fromkeys(metrics)),
-        "search.pruner.metric": tuple(dict.fromkeys(metrics)),
-        "search.pruner.metrics": tuple(dict.fromkeys(metrics)),
+        **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
         "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),
         "robustness.suite": SUITES,
         "robustness.corruptions": ANY.types,

@@ -8,14 +8,9 @@ from typing import Any
 
 from ablate.space.parse import space_definitions
 from ablate.study.keys import BY_NAME, all_keys
+from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import LISTED, KnownNames, OpenNames
 from ablate.study.settings import Study
-
-_METRICS = (
-    *("objectives.metric", "constraints.metric"),
-    *("search.pruner.metric", "search.pruner.metrics"),
-)
-"""Keys whose values are metrics: those of the suite, or those that a trainable reports."""
 
 
 def json_schema(names: KnownNames) -> dict[str, Any]:
@@ -35,7 +30,7 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
             continue
         if key in LISTED:
             _branch(_property(schema, key), "string")["enum"] = list(known)
-        elif isinstance(known, OpenNames) or key in _METRICS:
+        elif isinstance(known, OpenNames) or key in METRIC_KEYS:
             _suggest(_property(schema, key), list(known))
         elif known:
             _enumerate(_property(schema, key), key, list(known))

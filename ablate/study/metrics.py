@@ -8,6 +8,12 @@ from ablate.study.document import Path, Rules, show
 from ablate.study.scores import COSTS, RESERVED, RESERVED_PREFIXES, Bound
 from ablate.study.settings import ConstraintSettings, ObjectiveSettings, Study
 
+METRIC_KEYS = (
+    *("objectives.metric", "constraints.metric"),
+    *("search.pruner.metric", "search.pruner.metrics"),
+)
+"""Keys whose values are metrics: those of the suite, or those that a trainable reports."""
+
 
 def metric_paths(study: Study) -> dict[Path, str]:
     """Every metric that a study names to compare its trials, by its path."""
