@@ -157,16 +157,21 @@ def fronts_info(
     """
     shared_objectives(records)
     check_several(records[0], "pareto")
-    if rungs and len(records) > 1:
-        raise ParameterError(f"--rungs: needs one study, got {len(records)}. Draw one at a time.")
-    at_rungs = [row for row in records[0].rows if row.state == "PRUNED" and row.rungs and rungs]
-    stopped = [_stopped(row, records[0].study.objectives) for row in at_rungs]
-    return FrontsInfo(
+    info = FrontsInfo(
         studies=tuple(pareto_info(record) for record in records),
         confirmed=tuple(tuple(means) for means in confirmed),
-        stopped=tuple(one for one in stopped if one is not None),
-        unlike=stopped.count(None) if rungs else None,
     )
+    return _with_stopped(info, records) if rungs else info
+
+
+def _with_stopped(info: FrontsInfo, records: Sequence[StudyRecord]) -> FrontsInfo:
+    """With the trials of one study that were stopped at rungs."""
+    if len(records) > 1:
+        raise ParameterError(f"--rungs: needs one study, got {len(records)}. Draw one at a time.")
+    at_rungs = [row for row in records[0].rows if row.state == "PRUNED" and row.rungs]
+    stopped = [_stopped(row, records[0].study.objectives) for row in at_rungs]
+    known = tuple(one for one in stopped if one is not None)
+    return replace(info, stopped=known, unlike=stopped.count(None))
 
 
 def _stopped(row: RowRecord, objectives: Sequence[ObjectiveSettings]) -> StoppedTrial | None:
@@ -179,7 +184,10 @@ def _stopped(row: RowRecord, objectives: Sequence[ObjectiveSettings]) -> Stopped
 
 
 def history_info(
-    records: Sequence[StudyRecord], confirmed: Sequence[Sequence[ConfirmedMean]]
+    records: Sequence[StudyRecord],
+    confirmed: Sequence[Sequence[ConfirmedMean]],
+    *,
+    rungs: bool = False,
 ) -> FrontsInfo:
     """The values of one objective in the order in which the trials ended, and the best so far.
 
@@ -199,7 +207,12 @@ def history_info(
         places = {row.number: place for place, row in enumerate(ended_rows(record), 1)}
         studies.append(_history(pareto_info(record), places))
         means.append(tuple(_at_place(mean, places[mean.number]) for mean in of_study))
-    return FrontsInfo(tuple(studies), tuple(means))
+    info = FrontsInfo(tuple(studies), tuple(means))
+    if not rungs:
+        return info
+    info = _with_stopped(info, records)
+    placed = (one._replace(values=(float(places[one.number]), *one.values)) for one in info.stopped)
+    return replace(info, stopped=tuple(placed))
 
 
 def ended_rows(record: StudyRecord) -> list[RowRecord]:

@@ -81,7 +81,7 @@ from ablate.report.figures import FIGURES
 @click.option(
     "--rungs",
     is_flag=True,
-    help="Of pareto: also trials that were stopped at a rung, with their scores there.",
+    help="Of pareto and history: also trials that were stopped at a rung, with their scores there.",
 )
 def plot(
     studies: tuple[str, ...],

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 from example_records import example_record, example_row
 
-from ablate.analysis.fronts import ConfirmedMean, StoppedTrial, fronts_info, history_info
+from ablate.analysis.fronts import (
+    ConfirmedMean,
+    StoppedTrial,
+    ended_rows,
+    fronts_info,
+    history_info,
+)
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord, Rung, StudyRecord
+from ablate.report.figures.pareto import plot_fronts
 
 ONE = example_record([example_row(0, (0.94, 0.70)), example_row(1, (0.90, 0.60))], name="one")
 TWO = example_record(
@@ -66,6 +73,27 @@ def test_stopped_trials_are_shown_where_asked_if_they_were_scored_alike() -> Non
     with pytest.raises(ParameterError) as raised:
         fronts_info([record, TWO], [(), ()], rungs=True)
     assert str(raised.value) == "--rungs: needs one study, got 2. Draw one at a time."
+
+
+def test_stopped_trials_stand_in_the_history_where_they_ended() -> None:
+    rung = Rung(3, {"val_robust_accuracy": 0.9}, True, 2)
+    rows = [
+        example_row(0, (0.7,), seconds=30),
+        example_row(1, None, state="PRUNED", rungs=[rung], seconds=10),
+        example_row(2, (0.6,), seconds=20),
+    ]
+    one = [("val_robust_accuracy", "maximize")]
+    record = example_record(rows, objectives=one, reference_point=None)
+    order = [row.number for row in ended_rows(record)]
+    info = history_info([record], [()], rungs=True)
+    (stopped,) = info.stopped
+    assert stopped == StoppedTrial(1, 3, (order.index(1) + 1.0, 0.9))
+    assert info.unlike == 0
+    figure = plot_fronts(info)
+    (rings,) = (trace for trace in figure.data if trace.legendgroup == "stopped")
+    assert (list(rings.x), list(rings.y)) == ([stopped.values[0]], [0.9])
+    said = "rings: stopped trials as they were after epoch 3, never the best"
+    assert said in figure.layout.meta["facts"]
 
 
 def test_no_trial_gives_every_column() -> None:

@@ -15,10 +15,12 @@ from ablate.report.figures.pareto import plot_fronts
 from ablate.report.figures.parts.confirmed import confirmed_means
 
 
-def _read(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
+def _read(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInfo:
     searches = [the_search([source], "history") for source in sources]
     return history_info(
-        [source.record for source in searches], [confirmed_means(source) for source in searches]
+        [source.record for source in searches],
+        [confirmed_means(source) for source in searches],
+        rungs=options.rungs,
     )
 
 
@@ -29,5 +31,6 @@ FIGURE = FigureKind(
     "best value so far.",
     read=_read,
     draw=plot_fronts,
+    takes=("rungs",),
     several=True,
 )

@@ -338,7 +338,8 @@ def stopped_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
     said = []
     if info.stopped:
         epochs = " or ".join(map(str, sorted({one.epoch for one in info.stopped})))
-        said.append(f"rings: stopped trials as they were after epoch {epochs}, on no front")
+        never = "never the best" if info.is_history else "on no front"
+        said.append(f"rings: stopped trials as they were after epoch {epochs}, {never}")
         values = [one.values for one in info.stopped]
         said += outside_facts(values, dict(enumerate(windows)), "stopped trial")
     unlike = count_text(info.unlike, "stopped trial")
