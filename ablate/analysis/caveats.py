@@ -80,12 +80,14 @@ class Basis(StudyFacts):
             complete: of them.
         seed: of the finetuning, one for all trials of a search; None for an ablation, whose runs
             have different seeds, and for a study of another tool.
+        violating: number of complete trials that violate a constraint.
     """
 
     objectives: tuple[ObjectiveSettings, ...]
     trials: int
     complete: int
     seed: int | None
+    violating: int
 
 
 @kept_with_record
@@ -103,6 +105,7 @@ def study_basis(record: StudyRecord) -> Basis:
         trials=record.rows_at_end,
         complete=len(complete),
         seed=None if record.foreign or record.design is not None else study.finetune.seed,
+        violating=sum(row_violation(row, record.bounds) > 0 for row in complete),
     )
 
 

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
-from example_sources import draw_front
+from example_sources import draw_front, usual_record
 from rich.console import Console, RenderableType
 
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import StudyRecord
+from ablate.report.figures import find_figure
+from ablate.report.figures.figure import USUAL
 from ablate.report.terminal.status import status_rows, status_table
 from ablate.report.terminal.tables import front_rows, front_table
 from ablate.report.terminal.trials import trials_table
@@ -106,3 +109,15 @@ def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images() -> None:
     record = example_record([example_row(0, (0.94, 0.7), scores=of_types)], references={})
     shown = text(front_table(pareto_info(record)))
     assert "n = 359 images, 100 of them corrupted, robust = mean over types" in shown
+
+
+@pytest.mark.parametrize("name", ["edf", "layers"])
+def test_figures_of_all_complete_trials_have_those_that_violate_a_constraint(name: str) -> None:
+    def facts(least: float) -> list[str]:
+        limits = [{"metric": "val_clean_accuracy", "min": least}]
+        kind, source = find_figure(name), StudySource(usual_record(30, constraints=limits))
+        found: list[str] = kind.draw(kind.info([source], USUAL)).layout.meta["facts"]
+        return found
+
+    said = "trials that violate a constraint are among those shown"
+    assert (said in facts(0.94), said in facts(0.1)) == (True, False)

@@ -27,6 +27,7 @@ from ablate.report.figures.parts.canvas import (
     several_title,
     study_labels,
     study_styles,
+    violating_facts,
 )
 from ablate.report.figures.parts.front_marks import shared_references
 from ablate.report.figures.parts.names import axis_number
@@ -113,7 +114,7 @@ def plot_edf(info: EdfInfo) -> Figure:
     return finish(
         figure,
         title=several_title("Distribution of the scores", labels),
-        facts=[*facts, "only complete trials", *several_marks(studies)],
+        facts=[*facts, "only complete trials", *several_marks(studies), *violating_facts(studies)],
         meta=basis_meta("Distribution of the scores", *studies),
         inside=inside,
         least=None if len(objectives) > 1 else _LEAST_INSIDE,

@@ -39,6 +39,7 @@ from ablate.report.figures.parts.canvas import (
     basis_meta,
     finish,
     objectives_facts,
+    violating_facts,
 )
 from ablate.report.numbers import metric_label, plain_text, short_names, shortened
 from ablate.report.style import FONT_SIZE, INK, PAPER, base_axis, terms_style
@@ -289,7 +290,8 @@ def importance_facts(info: ImportanceInfo, others: int) -> list[str]:
         others: parameters that are not drawn.
     """
     count = len(info.objectives)
-    said = [*basis_facts(info), *objectives_facts(min(count, MOST_OBJECTIVES), count)]
+    said = [*basis_facts(info), *violating_facts([info])]
+    said += objectives_facts(min(count, MOST_OBJECTIVES), count)
     if info.left_out:
         sets = [f"{terms_style(terms).label} ({trials})" for terms, trials in info.left_out]
         said.append(f"sets of fewer trials not shown: {few(sets)}")

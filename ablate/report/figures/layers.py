@@ -28,6 +28,7 @@ from ablate.report.figures.parts.canvas import (
     finish,
     metric_axis,
     trace_type,
+    violating_facts,
 )
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import scores_window
@@ -146,6 +147,7 @@ def _facts(info: LayersInfo, shown: int) -> list[str]:
     said[0] = said[0].replace("trials complete", "trials complete with fma")
     if not info.subsets:
         return said
+    said += violating_facts([info])
     said.append("association over the trials of a search, not a paired effect")
     said.append(f"{info.level:.0%} t intervals")
     if not any(math.isfinite(one.low) for one in info.effects):

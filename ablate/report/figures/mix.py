@@ -19,7 +19,13 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.mix import MixInfo, MixPoint, mix_info
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.canvas import NO_TRIAL, basis_facts, basis_meta, finish
+from ablate.report.figures.parts.canvas import (
+    NO_TRIAL,
+    basis_facts,
+    basis_meta,
+    finish,
+    violating_facts,
+)
 from ablate.report.figures.parts.point_hover import score_template
 from ablate.report.figures.parts.window import (
     drawn_facts,
@@ -90,6 +96,7 @@ def _facts(info: MixInfo) -> list[str]:
     said = basis_facts(info, complete=len(info.points))
     if len(info.points) < info.complete:
         said[0] = said[0].replace("trials complete", f"trials complete with {info.key}")
+    said += violating_facts([info])
     if info.points:
         said.append("trials differ in more than their mix")
         said.append(f"ratios: {info.key}")

@@ -276,6 +276,12 @@ def basis_facts(info: Basis, *, complete: int | None = None) -> list[str]:
     return [*several_facts([info]), *info.marks]
 
 
+def violating_facts(infos: Sequence[Basis]) -> list[str]:
+    """Of a figure of all complete trials: that it has those that violate a constraint too."""
+    counted = any(info.violating for info in infos)
+    return ["trials that violate a constraint are among those shown"] * counted
+
+
 def objectives_facts(shown: int, count: int) -> list[str]:
     """How many of a study's objectives a figure shows; nothing where it shows all."""
     return [f"the first {shown} of {count} objectives"] if shown < count else []
