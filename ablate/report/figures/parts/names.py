@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _LEGEND_ROW, _LEGEND_MARK, _COLUMN_MARK = 22, 45, 42
 """Height of a row of the legend; width of an entry, and of one in columns, without its name."""
 _NARROW = frozenset("fijlrtI ().,:;|'![]-")
+_WIDE_FONT = 1.15
+"""Where the font of figures is missing, as on many servers, its stand-in is wider by this."""
 
 
 def text_pixels(text: str, size: float) -> float:
@@ -29,11 +31,7 @@ def axis_number(place: int) -> str:
 
 def legend_pixels(figure: Figure, width: float) -> float:
     """Height of a horizontal legend; plotly.js does not make room for one at the page's foot."""
-    entries = [
-        _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
-        for one in figure.data
-        if one.showlegend
-    ]
+    entries = [_LEGEND_MARK + _entry_pixels(one) for one in figure.data if one.showlegend]
     if not entries:
         return 0.0
     # In several rows each entry is as wide as the widest.
@@ -72,7 +70,12 @@ def _legend_columns(figure: Figure, width: float) -> list[list[Any]]:
 
 
 def _column_pixels(column: Sequence[Any]) -> float:
-    return _COLUMN_MARK + max(text_pixels(str(one.name), SMALL_SIZE) for one in column)
+    return _COLUMN_MARK + max(map(_entry_pixels, column))
+
+
+def _entry_pixels(trace: Any) -> float:
+    """The width of a name in a legend, at the most."""
+    return _WIDE_FONT * text_pixels(str(trace.name), SMALL_SIZE)
 
 
 def place_columns(
