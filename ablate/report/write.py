@@ -38,13 +38,13 @@ html {{ height: 100%; }}
 body {{ min-height: 100%; margin: 0; display: flex; flex-direction: column; }}
 figure {{ margin: 0; flex: 1 0 {height}px; display: flex; flex-direction: column; }}
 figure > div {{ flex: 1; }}
-figcaption {{ margin: 0 auto; padding: 8px 16px 16px; max-width: 52em; color: {ink};
+figcaption {{ order: 1; margin: 0 auto; padding: 8px 16px 16px; max-width: 52em; color: {ink};
   background: {paper}; font: 14px/1.45 {font}; }}
 </style>
 </head>
 <body style="background: {paper}">
-<figure>{figure}</figure>
-{caption}</body>
+{caption}<figure>{figure}</figure>
+</body>
 </html>
 """
 

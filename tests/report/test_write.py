@@ -58,6 +58,13 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     assert steps.count("L") + steps.count("H") + steps.count("V") == 4
     assert page.title() == "example: Pareto front"
     assert page.locator("figcaption").inner_text() == NASTY
+    sides = "[svg.bottom, caption.top, caption.bottom]"
+    bottom, top, end = page.evaluate(
+        "() => { const [svg, caption] = ['.main-svg', 'figcaption'].map("
+        f"(one) => document.querySelector(one).getBoundingClientRect()); return {sides}; }}"
+    )
+    assert bottom <= top + 1, "the figure covers no line of its caption"
+    assert end <= 700 + 1, "both fit the window"
     assert (page.locator(".gtitle").text_content() or "") == "Pareto front of example"
     legend = page.locator(".legendtext").all_text_contents()
     assert legend == [
