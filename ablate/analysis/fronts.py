@@ -219,7 +219,7 @@ def ended_rows(record: StudyRecord) -> list[RowRecord]:
     """The rows that have ended, in the order in which they did; equal times by number."""
     return sorted(
         (row for row in record.rows if row.state in TERMINAL and row.finished is not None),
-        key=attrgetter("end"),
+        key=attrgetter("end_order"),
     )
 
 

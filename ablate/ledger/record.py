@@ -275,13 +275,14 @@ class RowRecord:
         return self.number if self.copy_of is None else self.copy_of
 
     @property
-    def end(self) -> tuple[float, int]:
-        """Orders rows by their end; equal times, and rows without one, by number."""
+    def end_order(self) -> tuple[float, int]:
+        """A key that sorts rows by when they ended; equal times, and rows without one, by
+        number."""
         return (0.0 if self.finished is None else self.finished.timestamp(), self.number)
 
 
 def bounds_of(
-    study: Study, design: object, references: Mapping[str, AnyScores]
+    study: Study, design: Mapping[str, Any] | None, references: Mapping[str, AnyScores]
 ) -> tuple[Bound, ...]:
     """The constraints of a search in numbers, once its baseline is scored; none of a study that is
     no search."""

@@ -390,7 +390,7 @@ class Keeper:
             Numbers of the trials that have no weights, or should have none.
         """
         complete = [row for row in rows if row.values is not None and row.copy_of is None]
-        complete.sort(key=attrgetter("end"))
+        complete.sort(key=attrgetter("end_order"))
         return [gone for row in complete for gone in self.completed(row)]
 
     def _reaches_front(self, number: int, point: NDArray[np.float64]) -> bool:

@@ -42,7 +42,7 @@ class Failing:
         self._same = 0
         self._raised: tuple[str, str] | None = None
         ended = [row for row in rows if row.state in TERMINAL]
-        for row in sorted(ended, key=attrgetter("end")):
+        for row in sorted(ended, key=attrgetter("end_order")):
             self._count(row)
 
     def add(self, row: RowRecord, trials: int) -> StoppedError | None:

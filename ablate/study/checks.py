@@ -109,8 +109,12 @@ def _pruner(study: Study) -> Rules:
 
 
 def _most(searched: WrittenParameter | None, fixed: int | None) -> int | None:
-    """The largest whole number that a key may have: searched, or fixed, also where a condition does
-    not hold; None if there is none."""
+    """The largest whole number that a key may have, None if there is none.
+
+    Args:
+        fixed: its value in the study, which a trial has if the key is not searched, or only under a
+            condition.
+    """
     domain = {} if searched is None or not isinstance(searched.entry, Mapping) else searched.entry
     values = domain.get("int") or domain.get("choice")
     found = [one for one in values if isinstance(one, int)] if isinstance(values, list) else []

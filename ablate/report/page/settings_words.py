@@ -16,7 +16,7 @@ from ablate.study.sections.training import UNITS
 from ablate.study.settings import BudgetSettings, Study
 
 _SAID_ELSEWHERE = ("budget", "seed", "interpolation")
-"""Keys of `finetune`."""
+"""Keys of `finetune` that other sentences tell."""
 
 
 def used_terms(record: StudyRecord) -> list[str]:

@@ -15,7 +15,8 @@ _LEGEND_ROW, _LEGEND_MARK, _COLUMN_MARK = 22, 45, 42
 """Height of a row of the legend; width of an entry, and of one in columns, without its name."""
 _NARROW = frozenset("fijlrtI ().,:;|'![]-")
 _WIDE_FONT = 1.15
-"""Where the font of figures is missing, as on many servers, its stand-in is wider by this."""
+"""Where the font of figures is missing, as on many servers, its stand-in is wider by this factor;
+`legendPixels` in the page's script has it too."""
 
 
 def text_pixels(text: str, size: float) -> float:

@@ -43,7 +43,7 @@ function textPixels(text) {
 }
 
 function legendPixels(names, width) {
-  // As the print has it: in several rows each entry is as wide as the widest, in a wider font.
+  // As the print has it: in several rows each entry is as wide as the widest, in a wider font (`names.py`).
   if (!names.length) return 0;
   const entries = names.map((name) => 45 + 1.15 * textPixels(name));
   const whole = entries.reduce((sum, entry) => sum + entry, 0);
