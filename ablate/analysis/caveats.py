@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -159,15 +159,24 @@ def nearest_text(record: StudyRecord) -> str:
             )
             for row in stopped_beyond(record)
             for rung in row.rungs[-1:]
-            for bounds in [_bounds_at(record, rung)]
+            for bounds in [bounds_at(record, rung)]
         ]
     _, number, when, metrics, bounds = min(found, key=lambda one: one[:2])
-    missed = [
+    return f"trial {number}, whose {' and '.join(_missed(bounds, metrics, when))}"
+
+
+def _missed(bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = "") -> list[str]:
+    """The bounds that a trial violates, in words."""
+    return [
         f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}{when}, {_must_be(bound)}"
         for bound in bounds
         if bound.excess(metrics) > 0
     ]
-    return f"trial {number}, whose {' and '.join(missed)}"
+
+
+def missed_at_rung(record: StudyRecord, rung: Rung) -> list[str]:
+    """The constraints that a trial violated at its rung, in words, as far as it is known there."""
+    return _missed(bounds_at(record, rung), rung.scores)
 
 
 def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
@@ -176,13 +185,11 @@ def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
     return [
         row
         for row in record.rows
-        if row.state == "PRUNED"
-        and row.rungs
-        and violation(_bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
+        if row.state == "PRUNED" and row.rungs and missed_at_rung(record, row.rungs[-1])
     ]
 
 
-def _bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
+def bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
     """The constraints on the images of a rung: on fewer than the study's, only those that are not
     relative to the baseline, whose score on these is not recorded."""
     return record.study.bounds(None) if rung.images else record.bounds

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
+from ablate.analysis.caveats import bounds_at
 from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
 from ablate.study.keys import find_key, meant_keys, written_domains
-from ablate.study.scores import Bound
+from ablate.study.scores import violation
 from ablate.study.settings import ObjectiveSettings
 
 LEADING = ("number", "state", "attempt")
@@ -21,8 +22,8 @@ CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
-RUNG_EPOCH = "rung_epoch"
-"""Of the last rung."""
+RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION = "rung_epoch", "rung_images", "rung_violation"
+"""Of the last rung; the second where it has fewer images, the third with constraints."""
 RUNG = "rung."
 """Before a metric: its score at the last rung."""
 TRAILING = (
@@ -42,27 +43,22 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
     network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
     constraints violation (`ablate.study.scores.violation`); every metric
-    (an objective's is the row's value, where it is complete); with a pruner rung_epoch and
+    (an objective's is the row's value, where it is complete); with a pruner rung_epoch,
+    rung_images (where they are fewer than the split's), rung_violation (with constraints) and
     `rung.<metric>` of the last comparison with other trials; `param.<dotted key>`; failure_kind,
     failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
     lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
     hosts, joined by +; started, finished (aware, UTC), duration_seconds.  Missing values are left
     out, except number, state, attempt and enqueued; so are unknown peaks.
     """
-    objectives = record.study.objectives
     return [
-        _flat_row(row, objectives, account, record.bounds)
+        _flat_row(record, row, account)
         for row, account in zip(record.rows, trial_accounts(record), strict=True)
     ]
 
 
-def _flat_row(
-    row: RowRecord,
-    objectives: Sequence[ObjectiveSettings],
-    account: TrialAccount,
-    bounds: Sequence[Bound],
-) -> dict[str, Any]:
-    flat = _flat_scores(row, objectives, bounds)
+def _flat_row(record: StudyRecord, row: RowRecord, account: TrialAccount) -> dict[str, Any]:
+    flat = _flat_scores(record, row)
     flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
     if row.cell is not None:
         flat |= {"cell": row.cell, "pair": row.pair}
@@ -93,20 +89,21 @@ def _flat_row(
     return flat
 
 
-def _flat_scores(
-    row: RowRecord, objectives: Sequence[ObjectiveSettings], bounds: Sequence[Bound]
-) -> dict[str, Any]:
+def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
     """What it reached, at its end and at its last rung."""
     flat: dict[str, Any] = dict(row.scores.metrics()) if row.scores is not None else {}
     if row.values is not None:
-        flat |= {
-            objective.metric: value for objective, value in zip(objectives, row.values, strict=True)
-        }
-    if bounds and row.scores is not None:
-        flat[VIOLATION] = row_violation(row, bounds)
+        metrics = (objective.metric for objective in record.study.objectives)
+        flat |= zip(metrics, row.values, strict=True)
+    if record.bounds and row.scores is not None:
+        flat[VIOLATION] = row_violation(row, record.bounds)
     if row.rungs:
         last = row.rungs[-1]
         flat[RUNG_EPOCH] = last.epoch
+        if last.images:
+            flat[RUNG_IMAGES] = last.images
+        if record.bounds:
+            flat[RUNG_VIOLATION] = violation(bounds_at(record, last), last.scores)
         flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
@@ -150,7 +147,10 @@ def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     later += [VIOLATION] if record.bounds else []
     if pruner is not None:
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
-        later += [RUNG_EPOCH, *(RUNG + metric for metric in metrics)]
+        later += [RUNG_EPOCH]
+        later += [RUNG_IMAGES] * (pruner.images is not None)
+        later += [RUNG_VIOLATION] * bool(record.bounds)
+        later += (RUNG + metric for metric in metrics)
     there += [name for name in dict.fromkeys(later) if name not in there]
     searched = [PARAM + key for key in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}

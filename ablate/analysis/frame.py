@@ -23,6 +23,7 @@ _TYPES = {
     "enqueued": "boolean",
     "copy_of": "Int64",
     "rung_epoch": "Int64",
+    "rung_images": "Int64",
     "peak_memory_bytes": "Int64",
     "peak_gpu_bytes": "Int64",
     "hosts": "string",
@@ -56,6 +57,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
             the trial was not scored.
         rung_epoch: Int64; `rung.<metric>`: float64: the last comparison of a pruner with other
             trials, after which epoch, and the scores there; not for a study without one.
+        rung_images: Int64, only where rungs are scored on fewer images: on how many.
+        rung_violation: float64, only with constraints: as violation, of the scores at that rung.
         `param.<dotted key>`: resolved. Int64, boolean, float64 or text, depending on the values;
             missing if a condition left the parameter out. A subset is its parts joined by +; a mix
             has one float64 column per part, such as `param.augment.mix.noise`.

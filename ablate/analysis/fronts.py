@@ -49,11 +49,13 @@ class StoppedTrial(NamedTuple):
 
     Attributes:
         epoch: of its last rung; values: one per objective, scored then.
+        loss_terms: as of `ParetoPoint`.
     """
 
     number: int
     epoch: int
     values: tuple[float, ...]
+    loss_terms: str
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class FrontsInfo:
                     row += chain.from_iterable(zip(mean.values, mean.low, mean.high, strict=True))
                 rows.append(row + [None] * (len(types) - len(row)))
         for one in self.stopped:  # of the one study
-            row = [self.studies[0].study, one.number, None, False, False, *one.values]
+            row = [self.studies[0].study, one.number, one.loss_terms, False, False, *one.values]
             rows.append([*row, *[None] * (len(types) - len(row) - 1), one.epoch])
         return typed_frame(types, rows)
 
@@ -168,19 +170,21 @@ def _with_stopped(info: FrontsInfo, records: Sequence[StudyRecord]) -> FrontsInf
     """With the trials of one study that were stopped at rungs."""
     if len(records) > 1:
         raise ParameterError(f"--rungs: needs one study, got {len(records)}. Draw one at a time.")
-    at_rungs = [row for row in records[0].rows if row.state == "PRUNED" and row.rungs]
-    stopped = [_stopped(row, records[0].study.objectives) for row in at_rungs]
+    (record,) = records
+    at_rungs = [row for row in record.rows if row.state == "PRUNED" and row.rungs]
+    stopped = [_stopped(record, row) for row in at_rungs]
     known = tuple(one for one in stopped if one is not None)
     return replace(info, stopped=known, unlike=stopped.count(None))
 
 
-def _stopped(row: RowRecord, objectives: Sequence[ObjectiveSettings]) -> StoppedTrial | None:
+def _stopped(record: StudyRecord, row: RowRecord) -> StoppedTrial | None:
     """A stopped trial at its last rung; None if it was not scored there as after the last epoch."""
     rung = row.rungs[-1]
-    values = tuple(rung.scores.get(objective.metric, math.nan) for objective in objectives)
+    metrics = (objective.metric for objective in record.study.objectives)
+    values = tuple(rung.scores.get(metric, math.nan) for metric in metrics)
     if rung.images or not all(map(math.isfinite, values)):
         return None
-    return StoppedTrial(row.number, rung.epoch, values)
+    return StoppedTrial(row.number, rung.epoch, values, record.loss_terms(row))
 
 
 def history_info(

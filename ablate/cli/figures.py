@@ -81,7 +81,8 @@ from ablate.report.figures import FIGURES
 @click.option(
     "--rungs",
     is_flag=True,
-    help="Of pareto and history: also trials that were stopped at a rung, with their scores there.",
+    help="In pareto and history also show trials that were stopped at a rung, with their scores "
+    "there.",
 )
 def plot(
     studies: tuple[str, ...],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -259,12 +259,15 @@ def draw_to_files(
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
-        misfit = kind.misfit(sources, options) if is_all else None
+        # To ask for more marks leaves no figure out; to ask for fewer does.
+        more = options.rungs and ("rungs" in kind.takes or not is_all)
+        own = replace(options, rungs=more)
+        misfit = kind.misfit(sources, own) if is_all else None
         if misfit is not None:
             remarks.append(f"{kind.name} is left out: {misfit[0]}")
             continue
         try:
-            info = kind.info(sources, options)
+            info = kind.info(sources, own)
             drawn.append((kind, info, themed(size.draw(kind, info), theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):

@@ -30,7 +30,8 @@ COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 RESERVED = frozenset(
     (
         *("number", "trial", "state", "attempt", "attempts", "cell", "pair", "train_seed"),
-        *("alpha", "barrier", "violation", "rung_epoch", "enqueued", "copy_of", "ended_trials"),
+        *("alpha", "barrier", "violation", "rung_epoch", "rung_images", "rung_violation"),
+        *("enqueued", "copy_of", "ended_trials"),
         *("failure_kind", "failure_reason", "worked_seconds", "lost_seconds", "gpu_hours"),
         *("peak_memory_bytes", "peak_gpu_bytes", "hosts"),
         *("started", "finished", "duration_seconds"),

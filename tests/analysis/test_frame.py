@@ -16,6 +16,8 @@ from ablate.analysis.columns import (
     PARAM,
     RUNG,
     RUNG_EPOCH,
+    RUNG_IMAGES,
+    RUNG_VIOLATION,
     TRAILING,
     VIOLATION,
     as_utc,
@@ -141,6 +143,7 @@ def test_a_naive_moment_is_local() -> None:
 
 
 def test_no_metric_may_be_named_like_a_column() -> None:
-    columns = {*LEADING, *CELL, *CURVE, VIOLATION, RUNG_EPOCH, *TRAILING, ENDED}
+    rung = (RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION)
+    columns = {*LEADING, *CELL, *CURVE, VIOLATION, *rung, *TRAILING, ENDED}
     assert {*columns, *map(column_heading, LEADING)} == RESERVED
     assert RESERVED_PREFIXES == (PARAM, RUNG)

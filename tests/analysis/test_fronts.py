@@ -61,13 +61,14 @@ def test_stopped_trials_are_shown_where_asked_if_they_were_scored_alike() -> Non
     stopped = [example_row(at, None, state="PRUNED", rungs=of) for at, of in rungs.items()]
     record = example_record([*ONE.rows, *stopped], name="one")
     info = fronts_info([record], [()], rungs=True)
-    assert info.stopped == (StoppedTrial(2, 3, (0.95, 0.9)),)
+    assert info.stopped == (StoppedTrial(2, 3, (0.95, 0.9), "clean+fma"),)
     assert info.unlike == 2
     frame = info.frame()
     assert frame["number"].tolist() == [0, 1, 2]
     assert frame["on_front"].tolist() == [True, False, False]  # though no trial is better
     assert frame["stopped_epoch"].isna().tolist() == [True, True, False]
     assert (frame["stopped_epoch"][2], frame["val_robust_accuracy"][2]) == (3, 0.9)
+    assert frame["loss_terms"][2] == "clean+fma"
     usual = fronts_info([record], [()])
     assert (usual.stopped, usual.unlike) == ((), None)
     with pytest.raises(ParameterError) as raised:
@@ -87,7 +88,7 @@ def test_stopped_trials_stand_in_the_history_where_they_ended() -> None:
     order = [row.number for row in ended_rows(record)]
     info = history_info([record], [()], rungs=True)
     (stopped,) = info.stopped
-    assert stopped == StoppedTrial(1, 3, (order.index(1) + 1.0, 0.9))
+    assert stopped == StoppedTrial(1, 3, (order.index(1) + 1.0, 0.9), "clean+fma")
     assert info.unlike == 0
     figure = plot_fronts(info)
     (rings,) = (trace for trace in figure.data if trace.legendgroup == "stopped")

@@ -68,7 +68,7 @@ def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
 
 
 def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) -> None:
-    result = run("plot", "runs/drawn", "--figure", "all", "-o", "all/of/them")
+    result = run("plot", "runs/drawn", "--figure", "all", "--rungs", "-o", "all/of/them")
     assert result.exit_code == 0
     names = [Path(line).stem for line in result.stdout.split()]
     said = [line.removeprefix("ablate: ") for line in result.stderr.splitlines()]
@@ -80,6 +80,7 @@ def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) 
     assert "effects" not in names, "a search has none"
     made = folder / "all" / "of" / "them"
     assert all((made / f"{name}.html").stat().st_size > 1_000_000 for name in names)
+    assert "no trial was stopped at a rung" in (made / "pareto.html").read_text()
 
 
 def test_a_figure_that_cannot_be_drawn_stops_no_other(

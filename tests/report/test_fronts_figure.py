@@ -130,6 +130,20 @@ def test_one_image_and_one_seed_are_as_long_as_they_are_worth() -> None:
     assert math.isnan(unknown.one_seed(0))
 
 
+def test_the_scale_stands_where_it_covers_no_mark() -> None:
+    figure = draw(StudySource(example_record(ROWS)))
+    (scale,) = traces(figure, "1 image")
+    low, high = figure.layout.xaxis.range
+    beside = scale.x[0] + 0.1 * (high - low), scale.y[0]
+    covered = draw(StudySource(example_record([*ROWS, example_row(9, beside)])))
+    assert covered.layout.xaxis.range == figure.layout.xaxis.range
+    assert covered.layout.yaxis.range == figure.layout.yaxis.range
+    (moved,) = traces(covered, "1 image")
+    assert moved.x == scale.x
+    low, high = figure.layout.yaxis.range
+    assert moved.y[0] - scale.y[0] > 0.05 * (high - low)
+
+
 def test_several_studies_have_their_own_look_and_steps() -> None:
     other = example_record([example_row(0, (0.92, 0.78))], name="other <b>")
     figure = draw(StudySource(example_record(ROWS)), StudySource(other))

@@ -333,6 +333,7 @@ def test_a_name_covers_no_other_name_and_no_mark() -> None:
     assert sides_of_names([(0, 0), (100, 100)], ["1", "2"]) == ["top right", "top right"]
     assert sides_of_names([(0, 0), (2, 0)], ["1", "2"]) == ["bottom left", "top right"]
     assert sides_of_names([(0, 0), (12, 12)], ["1", ""]) == ["bottom left", "top right"]
+    assert sides_of_names([(0, 0)], ["1"], [(12, 12), (-12, -12)]) == ["top left"]
 
 
 def test_stopped_trials_are_small_rings_only_where_asked() -> None:
@@ -357,6 +358,11 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     assert len(traces(with_far, "Stopped at a rung (7)")[0].x) == 7
     assert 0.1 < with_far.layout.xaxis.range[0] < 0.48
     assert "1 stopped trial outside the axes" in with_far.layout.meta["facts"]
+    more = [example_row(80 + at, (0.93, 0.66)) for at in range(8)]
+    two = example_record([*rows[:-1], *more, *earlier[-2:]])
+    with_two = plot_fronts(fronts_info([two], [()], rungs=True))
+    assert with_two.layout.xaxis.range[0] == pytest.approx(figure.layout.xaxis.range[0])
+    assert "2 stopped trials outside the axes" in with_two.layout.meta["facts"]
     (rings,) = traces(figure, "Stopped at a rung (1)")
     assert (list(rings.x), list(rings.y), list(rings.customdata)) == ([0.93], [0.66], [90])
     assert rings.hovertext[0] == (

@@ -118,14 +118,32 @@ def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images(
     printed = " ".join(lines(trials_table(record)))
     assert "stopped after epoch 3 at clean accuracy 90.0, robust accuracy 61.5 on 500" in printed
 
-    columns = ["trial", "rung_epoch", "rung.robust", "rung.clean"]
-    assert "0 3 61.5 90.0" in lines(trials_table(record, columns))
-    assert "1 - - -" in lines(trials_table(record, columns))
+    columns = ["trial", "rung_epoch", "rung_images", "rung.robust", "rung.clean"]
+    assert "0 3 500 61.5 90.0" in lines(trials_table(record, columns))
+    assert "1 - - - -" in lines(trials_table(record, columns))
     assert trials_rows(record)[0]["rung.val_robust_accuracy"] == 0.615
     assert "rung_epoch" not in trials_rows(record)[1]
     frame = trials_frame(record)
-    assert frame["rung_epoch"].dtype == "Int64"
+    assert frame["rung_epoch"].dtype == frame["rung_images"].dtype == "Int64"
+    assert frame["rung_images"][0] == 500
+    assert "rung_violation" not in frame
     assert frame["rung.val_clean_accuracy"].tolist()[0] == 0.9
+
+
+def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None:
+    scores = {"val_clean_accuracy": 0.8, "val_robust_accuracy": 0.6}
+    row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4)])
+    constraints = [{"metric": "val_clean_accuracy", "min": 0.9}]
+    record = example_record([row], search={"pruner": {}}, constraints=constraints)
+    printed = " ".join(lines(trials_table(record)))
+    assert "60.0; val_clean_accuracy is 80.00 %, must be at least 90.00 %" in printed
+    assert trials_frame(record)["rung_violation"].tolist() == pytest.approx([1 / 9])
+    columns = ["trial", "rung_epoch", "rung_violation"]
+    assert "0 3 0.1111" in lines(trials_table(record, columns))
+    waiting = example_record(
+        [example_row(0, None, state="RUNNING")], search={"pruner": {}}, constraints=constraints
+    )
+    assert "0 - -" in lines(trials_table(waiting, columns))
 
 
 def test_columns_of_a_rung_are_known_before_a_trial_reached_one() -> None:

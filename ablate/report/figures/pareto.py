@@ -32,6 +32,7 @@ from ablate.analysis.fronts import FrontsInfo, fronts_info
 from ablate.analysis.objectives import ENDED
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
+from ablate.report.figures.parts.beside_marks import label_sides, scale_traces
 from ablate.report.figures.parts.canvas import (
     COLUMN_PIXELS,
     NO_TRIAL,
@@ -47,18 +48,16 @@ from ablate.report.figures.parts.front_marks import (
     front_facts,
     front_line,
     knee_trace,
-    label_sides,
     mark_trace,
     marks_of,
     reference_traces,
-    scale_traces,
     shared_references,
+    stopped_inside,
     stopped_trace,
 )
 from ablate.report.figures.parts.window import (
     Window,
     joint_window,
-    not_collapsed,
     shared_bounds,
 )
 from ablate.report.numbers import plain_text
@@ -98,7 +97,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         joint_window(
             studies,
             place,
-            not_collapsed(info.objectives[place], [one.values[place] for one in info.stopped]),
+            stopped_inside(info, place),
             others=[values[place] for values in means],
         )
         for place in range(count)
@@ -113,7 +112,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
         traces += [stopped_trace(info, x, y, in_legend=first)] * bool(info.stopped)
-        sides = label_sides(studies, x, y, windows)
+        sides = label_sides(info, x, y, windows)
         traces += [mark_trace(one, x, y, sides, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)
         figure.add_traces(traces, rows=y, cols=x + 1)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.caveats import result_marks
+from ablate.analysis.caveats import missed_at_rung, result_marks
 from ablate.analysis.columns import (
     RUNG,
     VIOLATION,
@@ -206,7 +206,8 @@ def _stopped_text(record: StudyRecord, rung: Rung) -> str:
     named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
     text = ", ".join(named if len(named) > 1 else values.values())
     images = f" on {rung.images} images" if rung.images else ""
-    return f"stopped after epoch {rung.epoch} at {text}{images}"
+    missed = (f"; {one}" for one in missed_at_rung(record, rung))
+    return f"stopped after epoch {rung.epoch} at {text}{images}{''.join(missed)}"
 
 
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,16 @@ from ablate.analysis.fronts import ConfirmedMean, FrontsInfo
 from ablate.analysis.hypervolume import staircase
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED
+from ablate.report.figures.parts.beside_marks import front_label
 from ablate.report.figures.parts.canvas import MANY, objectives_facts, several_facts, several_marks
 from ablate.report.figures.parts.confirmed import drawn_means
-from ablate.report.figures.parts.names import sides_of_names
 from ablate.report.figures.parts.point_hover import plane_template, point_hover, reference_hover
-from ablate.report.figures.parts.window import Window, is_inside, outside_facts
+from ablate.report.figures.parts.window import (
+    Window,
+    is_inside,
+    not_collapsed,
+    outside_facts,
+)
 from ablate.report.numbers import (
     count_text,
     hypervolume_text,
@@ -39,11 +43,6 @@ from ablate.report.style import (
 )
 from ablate.robustness.measures import LEVEL
 
-_NUMBERED = 12
-"""Up to this number on a front, trial numbers are printed next to the marks of one study:
-print has no hover.  Those of several would lie over each other, and not say of which study."""
-_PLANE = (250, 220)
-"""Pixels of the smallest panel, in which numbers that are close are told apart."""
 _TOLD = 200
 """Of so many trials, the front's own still have every parameter at hand."""
 REFERENCES = {
@@ -125,24 +124,6 @@ def marks_of(
     return sorted((one for one in found if one.points), key=lambda one: one.on_front)
 
 
-def label_sides(
-    studies: Sequence[ParetoInfo], x: int, y: int, windows: Sequence[Window]
-) -> dict[int, str]:
-    """On which side the numbers of the front are printed, by number; empty where none is."""
-    info = studies[0]
-    if len(studies) > 1 or len(info.front) > _NUMBERED:
-        return {}
-    points = [
-        (
-            _PLANE[0] * windows[x].share(point.values[x]),
-            _PLANE[1] * windows[y].share(point.values[y]),
-        )
-        for point in info.front
-    ]
-    sides = sides_of_names(points, [_label(info, point) for point in info.front])
-    return {point.number: side for point, side in zip(info.front, sides, strict=True)}
-
-
 def mark_trace(
     marks: Marks, x: int, y: int, sides: Mapping[int, str], in_legend: bool
 ) -> Scatter | Scattergl:
@@ -173,7 +154,7 @@ def mark_trace(
         if on_front and sides:
             told |= {
                 "mode": "markers+text",
-                "text": [_label(marks.info, point) for point in marks.points],
+                "text": [front_label(marks.info, point) for point in marks.points],
                 "textposition": [sides[number] for number in numbers],
                 "cliponaxis": False,  # the best stand at the edge
                 "textfont": {"size": SMALL_SIZE, "color": FAINT_INK},
@@ -235,41 +216,6 @@ def reference_marker(name: str) -> dict[str, Any]:
     return {"color": color, "symbol": symbol, "line": {"color": INK, "width": width}}
 
 
-def scale_traces(info: FrontsInfo, x: int, y: int, windows: Sequence[Window]) -> list[Scatter]:
-    """What one image, and one training seed, are worth: as named lines of that length, in a
-    corner."""
-    traces = []
-    for rank, (label, worth) in enumerate(
-        (("1 image", info.one_image), ("1 seed (sd)", info.one_seed))
-    ):
-        of_x, of_y = worth(x), worth(y)
-        if not (math.isfinite(of_x) and math.isfinite(of_y)):
-            continue
-        spans = [windows[one].high - windows[one].low for one in (x, y)]
-        # In the worse corner, where no front comes near; signs lead from there into the plot.
-        signs = [1 if windows[one].worst == windows[one].low else -1 for one in (x, y)]
-        at_x = windows[x].worst + signs[0] * 0.03 * spans[0]
-        at_y = windows[y].worst + signs[1] * (0.09 + 0.09 * rank) * spans[1]
-        traces.append(
-            Scatter(
-                x=[at_x + signs[0] * of_x, at_x, at_x],
-                y=[at_y, at_y, at_y + signs[1] * of_y],
-                mode="lines+text",
-                name=label,
-                showlegend=False,
-                line={"color": INK, "width": 2, "dash": "solid" if rank == 0 else "dot"},
-                text=[f" {label} ", "", ""],
-                # The second stands over the first where the plot is low.
-                textposition=("bottom", "middle", "top")[1 + signs[1] * rank]
-                + (" right" if signs[0] > 0 else " left"),
-                textfont={"size": SMALL_SIZE, "color": INK},
-                hovertext=[f"{label}: {100 * of_x:.2f} and {100 * of_y:.2f} points"] * 3,
-                hoverinfo="text",
-            )
-        )
-    return traces
-
-
 def reference_traces(
     info: ParetoInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
 ) -> list[Scatter]:
@@ -299,11 +245,15 @@ def reference_traces(
     return traces
 
 
-def _label(info: ParetoInfo, point: ParetoPoint) -> str:
-    """The number of a trial on the front; of equal ones, which lie over each other, all at the
-    first."""
-    alike = sorted(one.number for one in info.front if one.values == point.values)
-    return ", ".join(map(str, alike)) if point.number == alike[0] else ""
+def stopped_inside(info: FrontsInfo, objective: int) -> NDArray[np.float64]:
+    """Values of stopped trials that an axis must show: not those that are far worse than the other
+    stopped trials, or than all trials, which would press these into a corner."""
+    kind = info.objectives[objective]
+    stopped = not_collapsed(kind, [one.values[objective] for one in info.stopped])
+    complete = [study.values[:, objective] for study in info.studies]
+    kept = not_collapsed(kind, np.concatenate([stopped, *complete]))
+    found: NDArray[np.float64] = stopped[np.isin(stopped, kept)]
+    return found
 
 
 def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:

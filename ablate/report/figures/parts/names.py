@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from ablate.report.style import FAINT_INK, SMALL_SIZE
 
 if TYPE_CHECKING:
@@ -111,41 +114,60 @@ _SIDES = {
 """By preference: plotly's word, and the signs of the way there."""
 _BESIDE, _MARK = 5.0, 11.0
 """Pixels from the middle of a mark to its name; and across a mark."""
-_Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]
+_Points = Sequence[tuple[float, float]]
 
 
-def sides_of_names(points: Sequence[tuple[float, float]], names: Sequence[str]) -> list[str]:
+def sides_of_names(points: _Points, names: Sequence[str], others: _Points = ()) -> list[str]:
     """The side of each point on which its name covers the fewest other names and marks; plotly's
     `textposition`.
 
     Args:
         points: in pixels, upwards; names: of each, empty where it has none.
+        others: further marks, as points.
     """
-    marks = [_box(point, (0, 0), (_MARK, _MARK)) for point in points]
-    placed: list[_Box] = []
+    placed: list[Box] = []
     sides: list[str] = []
-    for place, (point, name) in enumerate(zip(points, names, strict=True)):
-        others = [*placed, *marks[:place], *marks[place + 1 :]]
-        boxes = {
-            side: _box(point, signs, (text_pixels(name, SMALL_SIZE), 1.1 * SMALL_SIZE))
-            for side, signs in _SIDES.items()
-        }
-        side = min(boxes, key=lambda one: sum(_overlap(boxes[one], other) for other in others))
+    marks = np.array([*points, *others])  # its own counts on each side
+    for point, name in zip(points, names, strict=True):
+        boxes = {side: name_box(point, name, signs) for side, signs in _SIDES.items()}
+        side = min(boxes, key=lambda one: _covered(boxes[one], placed, marks))
         sides.append(side)
         if name:
             placed.append(boxes[side])
     return sides
 
 
-def _box(point: tuple[float, float], signs: tuple[int, int], size: tuple[float, float]) -> _Box:
-    """Left, right, foot and head of what stands beside a point; around it for signs of 0."""
-    (width, height), (right, up) = size, signs
+def name_box(point: tuple[float, float], name: str, signs: tuple[int, int]) -> Box:
+    """Left, right, foot and head of a name beside a mark, in pixels.
+
+    Args:
+        point: the mark's middle; signs: 1 right and above, -1 left and below, 0 centred.
+    """
+    (width, height), (right, up) = (text_pixels(name, SMALL_SIZE), 1.1 * SMALL_SIZE), signs
     x = point[0] + right * (_BESIDE + width / 2)
     y = point[1] + up * (_BESIDE + height / 2)
     return x - width / 2, x + width / 2, y - height / 2, y + height / 2
 
 
-def _overlap(one: _Box, other: _Box) -> bool:
+def _covered(box: Box, names: Sequence[Box], marks: ArrayLike) -> int:
+    return sum(_overlap(box, name) for name in names) + marks_under(box, marks)
+
+
+def marks_under(box: Box, marks: ArrayLike) -> int:
+    """The number of marks that a box covers, at least in part.
+
+    Args:
+        marks: their middles, `[mark, 2]`, in pixels.
+    """
+    x, y = np.asarray(marks, dtype=float).reshape(-1, 2).T
+    left, right, foot, head = box
+    half = _MARK / 2
+    inside = (x > left - half) & (x < right + half) & (y > foot - half) & (y < head + half)
+    return int(inside.sum())
+
+
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 

@@ -36,9 +36,13 @@ class Window:
     def contains(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    @property
+    def span(self) -> float:
+        return self.high - self.low
+
     def share(self, value: float) -> float:
         """How far along the axis a value is: 0 at `low`, 1 at `high`."""
-        return (value - self.low) / (self.high - self.low)
+        return (value - self.low) / self.span
 
 
 def joint_window(
