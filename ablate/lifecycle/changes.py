@@ -79,12 +79,27 @@ def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
         ledger.change_study(changed.study, changed.base, notes)
     if changed.noted:
         run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
-    read_once = ["search.enqueue"]
-    if ledger.head.is_prepared:  # with the baseline's scores
-        read_once.append("search.reference_point")
+    read_once = list(_READ_ONCE) if ledger.head.is_prepared else [_READ_ONCE[0]]
     for key in read_once:
         if any(one.startswith(key) for one in changed.noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
+
+
+_READ_ONCE = ("search.enqueue", "search.reference_point")
+"""Keys that are read when a study starts; the second once the baseline is scored."""
+
+
+def note_waiting(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Say what differs in the file of a finished search, and counts once trials are added."""
+    of_search = [
+        one for one in changed_study(ledger, place, None).noted if one.startswith("search.")
+    ]
+    waiting = [one for one in of_search if not one.startswith((*_READ_ONCE, "search.trials"))]
+    if waiting:
+        run.progress.note(
+            "the study is finished; changed for trials that are added (`ablate resume FILE --add "
+            f"N`): {'; '.join(waiting)}"
+        )
 
 
 def _check_seeds(ledger: Ledger, study: Study) -> None:

@@ -8,7 +8,7 @@ from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, go_on
-from ablate.lifecycle.changes import check_same_study
+from ablate.lifecycle.changes import check_same_study, note_waiting
 from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued, refuse_other_study
 from ablate.lifecycle.place import Place, shown_folder
@@ -40,7 +40,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
             return begin(place, run)
         check_same_study(ledger, place, run)
         if _is_finished(ledger, place):
-            return _tracked(ledger, place, run)
+            return _finished(ledger, place, run)
         if not resume:
             raise StudyExistsError(
                 f"study {place.name}: launch starts a new study, got one that already exists and "
@@ -78,7 +78,7 @@ def _resume_search(
             f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."
         )
     if total in (None, ledger.trials) and _is_finished(ledger, place):
-        return _tracked(ledger, place, run)
+        return _finished(ledger, place, run)
     refuse_other_study(place)
     place.make_folder()
     return go_on(ledger, place, run, total)
@@ -102,14 +102,15 @@ def _resume_ablation(
         )
     asks_more = seeds is not None and seeds > settings.seed_count
     if not asks_more and _is_finished(ledger, place):
-        return _tracked(ledger, place, run)
+        return _finished(ledger, place, run)
     refuse_other_study(place)
     place.make_folder()
     return go_on(ledger, place, run, None, seeds=seeds)
 
 
-def _tracked(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
+def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     """A finished study, whose trackers are brought up to date: its driver may have died before."""
+    note_waiting(ledger, place, run)
     settings = (place.study or ledger.head.study).run.trackers
     command = f"`ablate track {shown_folder(place.folder)}`"
     for done in track_rows(ledger, place, settings) if settings else ():
