@@ -1,7 +1,7 @@
 """A driver that kills itself at a named point: `python fault_driver.py POINT N ARGS...`
 
 POINT is a function of the driver with the prefix `before:` or `after:`, and N is the call (from 1)
-at which it dies by SIGKILL.
+at which it dies by SIGKILL; with `stop:` it is stopped after the call, until a SIGCONT.
 
 ARGS are arguments of `ablate`.
 """
@@ -40,7 +40,7 @@ EAGER = "ABLATE_FAULTS_EAGER"
 
 
 def arm(point: str, call: int) -> None:
-    """Make the process die at the n-th call of a point."""
+    """Make the process die, or stop, at the n-th call of a point."""
     if EAGER in os.environ:
         from ablate.trackers import feed
 
@@ -66,8 +66,8 @@ def _dying(function: Callable[..., Any], when: str, call: int) -> Callable[..., 
         if when == "before" and calls == call:
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*arguments, **keywords)
-        if when == "after" and calls == call:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if when in ("after", "stop") and calls == call:
+            os.kill(os.getpid(), signal.SIGKILL if when == "after" else signal.SIGSTOP)
         return result
 
     return dying

@@ -439,7 +439,7 @@ def told_to_stop(number: int) -> Callable[[Lab], None]:
     """SIGTERM or SIGUSR1: running epochs are finished and kept."""
 
     def fault(lab: Lab) -> None:
-        lab.write(epoch_seconds=0.5)
+        lab.write(epoch_seconds=1.0)
         driver = lab.start()
         lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
         driver.send_signal(number)
@@ -487,6 +487,8 @@ def driver_killed_after_a_state(lab: Lab) -> None:
     )
     time.sleep(random.uniform(0.0, 0.5))
     lab.look()
+    while driver.poll() is None and not any(step for _, step in lab.durable.values()):
+        lab.look()  # just then an epoch ended
     lab.kill(driver)
     lab.resume()
     assert any(step for _, step in lab.durable.values()), lab.durable
@@ -570,9 +572,8 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
     def fault(lab: Lab) -> None:
         lab.write_finetuning()
         lab.expected = lab.without_faults()
-        driver = lab.start()
-        lab.wait_for(lambda record: bool(record.complete), driver)
-        driver.send_signal(signal.SIGSTOP)  # it must not end before its files are damaged
+        driver = lab.start(point="stop:tell")  # it must not end before its files are damaged
+        _wait_until_stopped(driver)
         files = list((lab.folder / "cache").glob(pattern))
         assert files, f"no {pattern} in the cache"
         for file in files:
@@ -590,9 +591,18 @@ def damaged(pattern: str) -> Callable[[Lab], None]:
     return fault
 
 
+def _wait_until_stopped(driver: Any) -> None:
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    stat = Path(f"/proc/{driver.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "T":
+        assert time.monotonic() < deadline, "the driver was to stop itself"
+        assert driver.poll() is None, "the driver was to stop itself, and ended"
+        time.sleep(0.05)
+
+
 def two_drivers(lab: Lab) -> None:
     """A second driver is refused, with the holder's name, and changes nothing."""
-    lab.write(epoch_seconds=0.5)
+    lab.write(epoch_seconds=5.0)
     first = lab.start()
     lab.wait_for(lambda record: bool(record.rows), first)
     code, output = lab.end(lab.start())
@@ -623,14 +633,16 @@ def deleted(*, folder: bool) -> Callable[[Lab], None]:
     """The database, or the run's folder, is deleted during a run: its rows are copied."""
 
     def fault(lab: Lab) -> None:
-        lab.write(epoch_seconds=0.7)
+        lab.write(epoch_seconds=2.0)
         driver = lab.start()
         lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
         run = lab.folder / "runs" / "faulty"
+        driver.send_signal(signal.SIGSTOP)  # it must not copy its rows before all is deleted
         for file in run.glob("study.db*"):
             file.unlink()
         if folder:
             shutil.rmtree(run, ignore_errors=True)  # workers go on writing into it
+        driver.send_signal(signal.SIGCONT)
         lab.hurry()
         code, output = lab.end(driver)
         assert code == 3, f"exit code {code}:\n{output}"
@@ -647,7 +659,7 @@ def deleted(*, folder: bool) -> Callable[[Lab], None]:
 
 def host_booted_since(lab: Lab) -> None:
     """A driver is killed and its lease is from another boot: it ends only with its term."""
-    lab.write(epoch_seconds=0.5)
+    lab.write(epoch_seconds=2.0)
     driver = lab.start()
     lab.wait_for(lambda record: any(row.curve for row in record.rows), driver)
     lab.kill(driver)

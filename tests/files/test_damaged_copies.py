@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from waiting import wait_until
 
 from ablate.data.dataset import Split, digest_images
 from ablate.errors import InfrastructureError
@@ -258,11 +258,8 @@ made.make_all(2)
     with locked(first):
         process.stdin.write("\n")
         process.stdin.flush()
-        deadline = time.monotonic() + 180
-        while not list(second.parent.glob(f".{second.name}.*")):
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: process.poll() is not None or [*second.parent.glob(f".{second.name}.*")])
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=120)
     assert error.rstrip().endswith("KeyboardInterrupt")

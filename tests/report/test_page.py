@@ -476,10 +476,13 @@ def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file:
 def test_a_page_that_is_watched_loads_itself_again(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     begun = StudySource(usual_record(2, question="first"))
-    write_text(report_page(content_of(begun, reload_seconds=2)), file)
+    write_text(report_page(content_of(begun)), file)
     looked = Looked(browser, file)
     try:
         looked.page.locator("#rows tbody button").first.click()
+        # From now on the page may load itself at any moment.
+        write_text(report_page(content_of(begun, reload_seconds=2)), file)
+        looked.page.reload(wait_until="commit")
         ended = StudySource(usual_record(4, question="second"))
         write_text(report_page(content_of(ended)), file)
         looked.page.locator("h1", has_text="second").wait_for(timeout=60_000)

@@ -13,7 +13,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ import pytest
 import ray
 from needs import missing
 from ray.cluster_utils import Cluster
+from waiting import wait_until
 
 from ablate.errors import (
     DataError,
@@ -90,12 +90,15 @@ def apart_node(cluster: Cluster, places: dict[str, Path]) -> Iterator[Node]:
         start_new_session=True,
     )
     try:
-        for _ in range(300):
-            new = [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in before]
-            if new:
-                break
-            time.sleep(0.1)
-        yield next(node for node in fitting_nodes(1, 0) if node.id == new[0]["NodeID"])
+
+        def new() -> list[str]:
+            assert process.poll() is None
+            there = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+            return [one for one in there if one not in before]
+
+        wait_until(new)
+        (started,) = new()
+        yield next(node for node in fitting_nodes(1, 0) if node.id == started)
     finally:
         process.terminate()
         process.wait()

@@ -15,17 +15,21 @@ LOOP = """
 import os, pathlib, signal, time
 
 def train(context):
-    is_back = pathlib.Path(__file__).with_name("is_back")
-    if context.params["dies"] and context.number == 5:
+    here, number, dies = pathlib.Path(__file__).parent, context.number, context.params["dies"]
+    (here / f"begun_{number}").touch()
+    if dies and number == 5:
         if context.attempt == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        is_back.touch()
-    # However long Ray takes to see a death: rows after the one that died wait for it.
-    until = time.monotonic() + 60
-    while context.params["dies"] and context.number > 5 and not is_back.exists():
-        assert time.monotonic() < until, "row 5 never came back"
+        (here / "is_back").touch()
+    # A row ends once all before it have begun, however slow their workers are.  A death is seen
+    # late: row 6 waits until row 5 is back, and so do those after 7, which may be handed out by
+    # then.
+    awaited = [here / f"begun_{before}" for before in range(number)]
+    awaited += [here / "is_back"] * (dies and number > 5 and number != 7)
+    until = time.monotonic() + 120
+    while not all(one.exists() for one in awaited):
+        assert time.monotonic() < until, f"row {number} waited in vain"
         time.sleep(0.01)
-    time.sleep(0.1)
     context.report(1, {"a": 0.5, "b": 0.5})
 """
 
@@ -48,7 +52,7 @@ def test_rows_begin_in_their_order(
     # Of an attempt that died without a word it is known only when it was handed out.
     told = [row for row in rows if row.attempt == 1]
     begun = sorted((row.attempts[0].started, place) for place, row in enumerate(told))
-    # Workers that come up together begin together.
+    # Workers that come up together begin together; no row ends before all before it have begun.
     assert all(abs(place - at) < parallel for at, (_, place) in enumerate(begun)), begun
     if dies:
         assert [attempt.end for attempt in rows[5].attempts] == ["lost", "complete"]

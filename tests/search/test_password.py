@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from click.testing import CliRunner
 from commands import run_alone
 from secret_spellings import spellings
 from sqlalchemy import make_url
+from waiting import wait_until
 
 from ablate.cli.main import main
 from ablate.ledger.ledger import Ledger
@@ -30,11 +30,13 @@ SECRET = "Tr0ub:4d@r/&?#3 'x\"\\ü%7yZ"
 FOUND = {spelled.encode() for spelled in spellings(SECRET).values()}
 
 LOOP = """
-import os, time
+import os, pathlib, time
 
 def train(trial):
+    until = time.monotonic() + 120
+    while pathlib.Path(__file__).with_name("wait").exists() and time.monotonic() < until:
+        time.sleep(0.05)
     for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
-        time.sleep(0.25)
         print("the environment:", dict(os.environ))
         (trial.checkpoint_folder / "state").write_text(str(epoch))
         trial.report(epoch, {"a": 1.0, "b": 1.0})
@@ -97,6 +99,7 @@ def test_a_password_is_nowhere_but_in_the_driver(
     """It stands in the study file, escaped as YAML allows, and in every variable of libpq's."""
     escaped = "".join(f"\\x{ord(one):02x}" for one in nasty_url)
     write_study(work, f'storage: "{escaped}" # {nasty_url}\n# also kept\n')
+    (work / "wait").touch()
     with tempfile.TemporaryDirectory(prefix="ab") as ray_folder:
         for name, value in {
             "ABLATE_STORAGE": nasty_url,
@@ -114,10 +117,9 @@ def test_a_password_is_nowhere_but_in_the_driver(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + 120
-        while not list(work.glob("runs/secret/logs/*/*")) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_until(lambda: list(work.glob("runs/secret/logs/*/*")))
         showing = set(processes_that_show_it())
+        (work / "wait").unlink()
         output, _ = driver.communicate(timeout=120)
         assert driver.returncode == 0, output.decode()
         # Where its user has put it.
