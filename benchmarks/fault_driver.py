@@ -1,4 +1,4 @@
-"""A driver that kills itself at a named point: `python fault_driver.py POINT N ARGS...`
+"""A driver that kills or stops itself at a named point: `python fault_driver.py POINT N ARGS...`
 
 POINT is a function of the driver with the prefix `before:` or `after:`, and N is the call (from 1)
 at which it dies by SIGKILL; with `stop:` it is stopped after the call, until a SIGCONT.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -177,6 +178,11 @@ def _missed(bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = "
 def missed_at_rung(record: StudyRecord, rung: Rung) -> list[str]:
     """The constraints that a trial violated at its rung, in words, as far as it is known there."""
     return _missed(bounds_at(record, rung), rung.scores)
+
+
+def is_known(bound: Bound, metrics: Mapping[str, float]) -> bool:
+    """Whether these metrics tell if a bound is kept."""
+    return not math.isnan(bound.excess(metrics))
 
 
 def stopped_beyond(record: StudyRecord) -> list[RowRecord]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
-from ablate.analysis.caveats import bounds_at
+from ablate.analysis.caveats import bounds_at, is_known
 from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
 from ablate.study.keys import find_key, meant_keys, written_domains
@@ -23,7 +23,8 @@ CURVE = ("alpha", "barrier")
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
 RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION = "rung_epoch", "rung_images", "rung_violation"
-"""Of the last rung; the second where it has fewer images, the third with constraints."""
+"""Of the last rung; the second where it has fewer images, the third where a constraint is known
+there."""
 RUNG = "rung."
 """Before a metric: its score at the last rung."""
 TRAILING = (
@@ -42,14 +43,15 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     Columns, in this order: number, state, attempt (number of attempts); of an ablation cell, pair
     (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
     network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
-    constraints violation (`ablate.study.scores.violation`); every metric
-    (an objective's is the row's value, where it is complete); with a pruner rung_epoch,
-    rung_images (where they are fewer than the split's), rung_violation (with constraints) and
-    `rung.<metric>` of the last comparison with other trials; `param.<dotted key>`; failure_kind,
-    failure_reason; enqueued; copy_of (number of the row whose scores it copies); worked_seconds,
-    lost_seconds, gpu_hours, peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`);
-    hosts, joined by +; started, finished (aware, UTC), duration_seconds.  Missing values are left
-    out, except number, state, attempt and enqueued; so are unknown peaks.
+    constraints violation (`ablate.study.scores.violation`); every metric (an objective's is the
+    row's value, where it is complete); with a pruner rung_epoch, rung_images (where they are fewer
+    than the split's), rung_violation (as violation, of the constraints that are known there: not of
+    those that are relative to the baseline, on fewer images) and `rung.<metric>` of the last
+    comparison with other trials; `param.<dotted key>`; failure_kind, failure_reason; enqueued;
+    copy_of (number of the row whose scores it copies); worked_seconds, lost_seconds, gpu_hours,
+    peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started,
+    finished (aware, UTC), duration_seconds.  Missing values are left out, except number, state,
+    attempt and enqueued; so are unknown peaks.
     """
     return [
         _flat_row(record, row, account)
@@ -102,8 +104,8 @@ def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
         flat[RUNG_EPOCH] = last.epoch
         if last.images:
             flat[RUNG_IMAGES] = last.images
-        if record.bounds:
-            flat[RUNG_VIOLATION] = violation(bounds_at(record, last), last.scores)
+        if known := [one for one in bounds_at(record, last) if is_known(one, last.scores)]:
+            flat[RUNG_VIOLATION] = violation(known, last.scores)
         flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}

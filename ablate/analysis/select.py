@@ -16,6 +16,7 @@ from ablate.analysis.columns import (
     LEADING,
     RUNG,
     RUNG_EPOCH,
+    RUNG_IMAGES,
     TRAILING,
     as_utc,
     find_column,
@@ -186,12 +187,15 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
     return ColumnCondition(column, found["sign"], value)
 
 
+_NO_FRACTIONS = (*LEADING, *CELL, RUNG_EPOCH, RUNG_IMAGES, *TRAILING)
+
+
 def _check_fraction(column: str, text: str) -> None:
     """Tables show accuracies in percent: 90 must not be taken for the fraction 0.9 in silence."""
     number = _number(text)
     if number is None:
         return
-    if text.endswith("%") and column in (*LEADING, *CELL, RUNG_EPOCH, *TRAILING):
+    if text.endswith("%") and column in _NO_FRACTIONS:
         raise ParameterError(
             f"where: {column} is not a fraction, got {text}. Compare it with a number without %."
         )

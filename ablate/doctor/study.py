@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,13 +23,16 @@ from typing import Any
 import yaml
 
 from ablate.errors import AblateError, InfrastructureError
-from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.ledger.record import Row, RowRecord, StudyRecord
 from ablate.study.scores import Scores
-from ablate.trial.task import weights_file
+from ablate.trial.task import Report, weights_file
 
 EPOCHS = 4
 TIMEOUT_SECONDS = 300
 """For one driver: about ten seconds of work, on a machine that may be busy."""
+
+_RECORDED_SECONDS = 60
+"""Longest wait for an epoch to be recorded; a report of a lost attempt never is."""
 
 _MARK = "ABLATE_SELFTEST"
 """An environment variable that every process of a self-test has."""
@@ -222,23 +226,37 @@ def removed_afterwards(url: str, name: str) -> Iterator[None]:
 
 def _drive_and_die(arguments: list[str]) -> None:
     """After the first epoch that is recorded, that row's worker gets SIGKILL, on whatever node it
-    runs; after the next epoch of the same row, which another process has run, the driver does."""
+    runs; after the next epoch of the same row, which another process has run, the driver does.
+
+    Both in the thread that lets a worker go on, so that its trial cannot end meanwhile.
+    """
     from ablate.ledger.driving import Driving
+    from ablate.search.dispatcher import Dispatcher
 
-    record_epoch, killed = Driving.record_epoch, dict[str, Any]()
+    record_epoch, report = Driving.record_epoch, Dispatcher.report
+    recorded, killed = set[tuple[int, int]](), dict[str, Any]()
 
-    def recorded(self: Driving, number: int, *given: Any) -> Any:
-        """As `Driving.record_epoch`, whose last argument is where the epoch was run."""
-        outdated = record_epoch(self, number, *given)
-        here = given[-1] or {}
-        if not killed:
-            killed.update(number=number, pid=here["pid"])
-            _kill(here["host"], here["pid"])
-        elif number == killed["number"] and here["pid"] != killed["pid"]:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def record(self: Driving, number: int, entry: Mapping[str, Any], *given: Any) -> Any:
+        outdated = record_epoch(self, number, entry, *given)
+        recorded.add((number, entry["epoch"]))
         return outdated
 
-    Driving.record_epoch = recorded  # type: ignore[assignment, method-assign]
+    def reported(self: Dispatcher, row: Row, what: Report) -> None:
+        report(self, row, what)
+        if row.number is None or what.entry is None or what.place is None or what.scores:
+            return
+        until = time.monotonic() + _RECORDED_SECONDS
+        while (row.number, what.entry["epoch"]) not in recorded and time.monotonic() < until:
+            time.sleep(0.01)
+        host, pid = what.place["host"], what.place["pid"]
+        if not killed:
+            killed.update(number=row.number, pid=pid)
+            _kill(host, pid)
+        elif row.number == killed["number"] and pid != killed["pid"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Driving.record_epoch = record  # type: ignore[assignment, method-assign]
+    Dispatcher.report = reported  # type: ignore[assignment, method-assign]
     sys.argv = ["ablate", *arguments]
     runpy.run_module("ablate", run_name="__main__")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ablate.ablation.design import more_seeds, train_seeds
@@ -79,22 +80,26 @@ def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
         ledger.change_study(changed.study, changed.base, notes)
     if changed.noted:
         run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
-    read_once = list(_READ_ONCE) if ledger.head.is_prepared else [_READ_ONCE[0]]
+    _note_read_once(ledger, changed.noted, run)
+
+
+def _note_read_once(ledger: Ledger, noted: Sequence[str], run: RunOptions) -> None:
+    read_once = ["search.enqueue"]
+    if ledger.head.is_prepared:  # with the baseline's scores
+        read_once.append("search.reference_point")
     for key in read_once:
-        if any(one.startswith(key) for one in changed.noted):
+        if any(one.startswith(key) for one in noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
 
-_READ_ONCE = ("search.enqueue", "search.reference_point")
-"""Keys that are read when a study starts; the second once the baseline is scored."""
-
-
-def note_waiting(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Say what differs in the file of a finished search, and counts once trials are added."""
-    of_search = [
-        one for one in changed_study(ledger, place, None).noted if one.startswith("search.")
-    ]
-    waiting = [one for one in of_search if not one.startswith((*_READ_ONCE, "search.trials"))]
+def note_changes_for_added_trials(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Say which keys of the file of a finished search differ, and count once trials are added."""
+    if place.study is None or ledger.head.design is not None:
+        return
+    noted = noted_keys(*_dumps(ledger, place.study))
+    _note_read_once(ledger, noted, run)
+    others = ("search.enqueue", "search.reference_point", "search.trials")
+    waiting = [one for one in noted if one.startswith("search.") and not one.startswith(others)]
     if waiting:
         run.progress.note(
             "the study is finished; changed for trials that are added (`ablate resume FILE --add "

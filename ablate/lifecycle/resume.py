@@ -8,7 +8,7 @@ from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, go_on
-from ablate.lifecycle.changes import check_same_study, note_waiting
+from ablate.lifecycle.changes import check_same_study, note_changes_for_added_trials
 from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued, refuse_other_study
 from ablate.lifecycle.place import Place, shown_folder
@@ -110,7 +110,6 @@ def _resume_ablation(
 
 def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     """A finished study, whose trackers are brought up to date: its driver may have died before."""
-    note_waiting(ledger, place, run)
     settings = (place.study or ledger.head.study).run.trackers
     command = f"`ablate track {shown_folder(place.folder)}`"
     for done in track_rows(ledger, place, settings) if settings else ():
@@ -119,6 +118,8 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     if record.spent is not None and _is_spent(ledger, place):
         fix = "raise it in the study file, then `ablate resume FILE`"
         run.progress.note(f"{record.spent}: no further trial is started; {fix}")
+    else:
+        note_changes_for_added_trials(ledger, place, run)
     return record
 
 

@@ -259,9 +259,9 @@ def draw_to_files(
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
-        # To ask for more marks leaves no figure out; to ask for fewer does.
-        more = options.rungs and ("rungs" in kind.takes or not is_all)
-        own = replace(options, rungs=more)
+        # `all` also draws figures that show no stopped trials; of several studies, none does.
+        shows_rungs = "rungs" in kind.takes and len(sources) == 1
+        own = replace(options, rungs=options.rungs and (shows_rungs or not is_all))
         misfit = kind.misfit(sources, own) if is_all else None
         if misfit is not None:
             remarks.append(f"{kind.name} is left out: {misfit[0]}")

@@ -54,6 +54,10 @@ def test_a_fraction_may_be_in_percent() -> None:
     assert len(select_trials(record, where=["alpha>=50%", "barrier<1%"]).rows) == 1
     with pytest.raises(ParameterError, match="where: rung_epoch is not a fraction, got 50%"):
         select_trials(record, where=["rung_epoch<=50%"])
+    rungs = (replace(rungs[0], images=100),)
+    record = example_record([replace(RECORD.rows[0], rungs=rungs)])
+    with pytest.raises(ParameterError, match="where: rung_images is not a fraction, got 50%"):
+        select_trials(record, where=["rung_images<=50%"])
 
 
 def test_where_in_an_order_and_where_not() -> None:

@@ -81,7 +81,7 @@ def test_a_read_is_sat_out_too(server: PostgresServer) -> None:
         wait_until(lambda: driver.told)
         server.start()
 
-    starting = threading.Thread(target=start)
+    starting = threading.Thread(target=start, daemon=True)
     starting.start()
     assert driver.driving.ask() is None
     starting.join()

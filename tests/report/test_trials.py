@@ -136,10 +136,16 @@ def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None
     constraints = [{"metric": "val_clean_accuracy", "min": 0.9}]
     record = example_record([row], search={"pruner": {}}, constraints=constraints)
     printed = " ".join(lines(trials_table(record)))
-    assert "60.0; val_clean_accuracy is 80.00 %, must be at least 90.00 %" in printed
+    assert "60.0; beyond constraints: val_clean_accuracy is 80.00 %, must be at least" in printed
     assert trials_frame(record)["rung_violation"].tolist() == pytest.approx([1 / 9])
     columns = ["trial", "rung_epoch", "rung_violation"]
     assert "0 3 0.1111" in lines(trials_table(record, columns))
+    # On fewer images, what is relative to the baseline is not known.
+    few = [example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=50)])]
+    relative = [{"metric": "val_clean_accuracy", "min": "baseline - 0.01"}]
+    for of_rung, said in ((constraints, "0 3 0.1111"), (relative, "0 3 -")):
+        record = example_record(few, search={"pruner": {}}, constraints=of_rung)
+        assert said in lines(trials_table(record, columns))
     waiting = example_record(
         [example_row(0, None, state="RUNNING")], search={"pruner": {}}, constraints=constraints
     )

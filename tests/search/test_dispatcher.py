@@ -467,8 +467,8 @@ def test_a_row_costs_nothing_until_a_worker_has_it(make_ledger: Make, dispatch: 
     row = take(dispatcher)
     time.sleep(0.3)
     dispatcher.report(row, DONE)
-    wait_until(lambda: ledger.spent is not None)
     assert dispatcher.take(0.5) is None
+    wait_until(lambda: ledger.spent is not None)
     assert ledger.spent == "search.budget.gpu_hours: 2.77778e-05 spent"
     dispatcher.close()
     first, second = ledger.read().rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -77,7 +78,11 @@ def stop_in_row(at: int, file: Path, executor: str, number: int, code: int) -> S
         text=True,
         start_new_session=True,
     )
-    output, _ = process.communicate(timeout=240)
+    try:
+        output, _ = process.communicate(timeout=240)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == code, output
     assert re.search(r"trial \d+ complete", output), output
     assert f"resume with: ablate resume runs/{file.stem}" in output

@@ -33,11 +33,11 @@ LOOP = """
 import os, pathlib, time
 
 def train(trial):
-    until = time.monotonic() + 120
-    while pathlib.Path(__file__).with_name("wait").exists() and time.monotonic() < until:
-        time.sleep(0.05)
     for epoch in range(trial.start_epoch + 1, trial.epochs + 1):
-        print("the environment:", dict(os.environ))
+        print("the environment:", dict(os.environ), flush=True)
+        until = time.monotonic() + 120
+        while pathlib.Path(__file__).with_name("wait").exists() and time.monotonic() < until:
+            time.sleep(0.05)
         (trial.checkpoint_folder / "state").write_text(str(epoch))
         trial.report(epoch, {"a": 1.0, "b": 1.0})
     if trial.params["x"] > 0.5:
@@ -117,10 +117,12 @@ def test_a_password_is_nowhere_but_in_the_driver(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        wait_until(lambda: list(work.glob("runs/secret/logs/*/*")))
-        showing = set(processes_that_show_it())
-        (work / "wait").unlink()
-        output, _ = driver.communicate(timeout=120)
+        try:
+            wait_until(lambda: list(work.glob("runs/secret/logs/*/*")))
+            showing = set(processes_that_show_it())
+        finally:
+            (work / "wait").unlink()
+            output, _ = driver.communicate(timeout=120)
         assert driver.returncode == 0, output.decode()
         # Where its user has put it.
         assert showing == {f"{driver.pid} environ", f"{driver.pid} cmdline"}

@@ -3,9 +3,9 @@
 A point is a complete trial, its colour and mark are its loss terms (`report.style`), pale if
 another trial dominates it.  The step line is the boundary of the attained region, the ring its
 knee; the baseline is a black star, the plain finetune a white cross.  A trial that violates a
-constraint is open; where the constraint is on an axis, its side is shaded.  If the
-front was confirmed, a white mark is the mean over a trial's new seeds with its interval, joined to
-the value in the search.  Angles in a corner are as long as one image, and one training seed, are
+constraint is open; where the constraint is on an axis, its side is shaded.  If the front was
+confirmed, a white mark is the mean over a trial's new seeds with its interval, joined to the value
+in the search.  Angles beside the front are as long as one image, and one training seed, are
 worth.  Several studies share one plane; then colour, mark and dash show the study.  With more than
 two objectives each pair has a panel, axes linked, and each panel's step line is the front in its
 plane; trials on the front of all objectives have full colour.  At most the first `MOST_OBJECTIVES`

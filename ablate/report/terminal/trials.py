@@ -206,8 +206,9 @@ def _stopped_text(record: StudyRecord, rung: Rung) -> str:
     named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
     text = ", ".join(named if len(named) > 1 else values.values())
     images = f" on {rung.images} images" if rung.images else ""
-    missed = (f"; {one}" for one in missed_at_rung(record, rung))
-    return f"stopped after epoch {rung.epoch} at {text}{images}{''.join(missed)}"
+    missed = missed_at_rung(record, rung)
+    beyond = f"; beyond constraints: {' and '.join(missed)}" if missed else ""
+    return f"stopped after epoch {rung.epoch} at {text}{images}{beyond}"
 
 
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text:

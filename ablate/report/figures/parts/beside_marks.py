@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from plotly.graph_objects import Scatter
 
 from ablate.analysis.fronts import FrontsInfo
@@ -23,6 +24,7 @@ _PLANE = (250, 220)
 _SCALE_EDGE, _SCALE_STEP = 0.03, 0.09
 """Of the scales: from the edge, and from one to the next, as shares of the axes."""
 _SCALE_FEET = (0.09, 0.18, 0.27, 0.36, 0.45)
+"""Where the first may stand: from the worse end of the y axis, as shares of it."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,23 @@ def front_label(info: ParetoInfo, point: ParetoPoint) -> str:
 
 
 def scale_traces(info: FrontsInfo, x: int, y: int, windows: Sequence[Window]) -> list[Scatter]:
-    """What one image, and one training seed, are worth: as named lines of that length, in the worse
-    corner, where no front comes near."""
+    """What one image, and one training seed, are worth: as named lines of that length, at the worse
+    end of the x axis, where no front comes near."""
     worths = {"1 image": info.one_image, "1 seed (sd)": info.one_seed}
     shown = [(label, worth(x), worth(y)) for label, worth in worths.items()]
     shown = [one for one in shown if all(map(math.isfinite, one[1:]))]
     plane = _Plane(info, x, y, windows)
-    marks = plane.marks(with_front=True) if shown else []
+    marks = np.array(plane.marks(with_front=True)) if shown else ()
+    places = [
+        [_Scale(plane, *one, rank, foot) for rank, one in enumerate(shown)] for foot in _SCALE_FEET
+    ]
 
-    def covered(foot: float) -> int:
-        scales = (_Scale(plane, *one, rank, foot) for rank, one in enumerate(shown))
-        return sum(marks_under(box, marks) for scale in scales for box in scale.boxes)
+    def badness(scales: Sequence[_Scale]) -> tuple[bool, int]:
+        covered = sum(marks_under(box, marks) for one in scales for box in one.boxes)
+        return not all(one.is_inside for one in scales), covered
 
-    foot = min(_SCALE_FEET, key=covered)  # of equal ones the nearest to the corner
-    return [_Scale(plane, *one, rank, foot).trace() for rank, one in enumerate(shown)]
+    best = min(places, key=badness)  # of equal ones the nearest to the corner
+    return [one.trace() for one in best]
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,16 @@ class _Scale:
         at_x = x.worst + right * _SCALE_EDGE * x.span
         at_y = y.worst + up * (self.foot + _SCALE_STEP * self.rank) * y.span
         return [(at_x + right * self.of_x, at_y), (at_x, at_y), (at_x, at_y + up * self.of_y)]
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether no arm leaves the axes; its length is what it says."""
+        windows = self.plane.windows[self.plane.x], self.plane.windows[self.plane.y]
+        return all(
+            window.contains(value)
+            for point in self._points
+            for window, value in zip(windows, point, strict=True)
+        )
 
     @property
     def boxes(self) -> list[Box]:

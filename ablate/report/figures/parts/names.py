@@ -115,6 +115,7 @@ _SIDES = {
 _BESIDE, _MARK = 5.0, 11.0
 """Pixels from the middle of a mark to its name; and across a mark."""
 Box = tuple[float, float, float, float]
+"""Left, right, foot and head, in pixels."""
 _Points = Sequence[tuple[float, float]]
 
 
