@@ -241,7 +241,6 @@ def go_on(
         ) as running:
             prepared = prepare(ledger, running, run)
             check_same_environment(ledger, prepared, accept=run.accept_environment)
-            check_rung_images(study, prepared)
             store_changes(ledger, changed, run)
             if design is not None:
                 ledger.plan(planned_rows(study, design), design.to_json())
@@ -272,15 +271,13 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
 
 
 def check_prepared(study: Study, prepared: Prepared) -> None:
-    """Refuse a constraint on the baseline that no trial can keep, and more images at a rung than
-    there are, now that data and baseline are known.
+    """Refuse a constraint on the baseline that no trial can keep, now that it is scored.
 
     Raises:
         ParameterError: naming its key.
     """
     if prepared.baseline_scores is None:
         return
-    check_rung_images(study, prepared)
     baseline = prepared.baseline_scores.metrics()
     for place, constraint in enumerate(study.constraints):
         value = f"{100 * baseline[constraint.metric]:.2f} %"
@@ -298,23 +295,6 @@ def check_prepared(study: Study, prepared: Prepared) -> None:
                 f"{constraint.max} with a baseline of {value}. No trial would keep both: change "
                 "one."
             )
-
-
-def check_rung_images(study: Study, prepared: Prepared) -> None:
-    """Refuse more images at a rung than there are, which a resume may ask for too.
-
-    Raises:
-        ParameterError: if it does.
-    """
-    pruner = study.search.pruner
-    if prepared.baseline_scores is None or pruner is None or pruner.images is None:
-        return
-    n_images = prepared.baseline_scores.n_images
-    if pruner.images > n_images:
-        raise ParameterError(
-            f"search.pruner.images: must be at most the {n_images:,} validation images, got "
-            f"{pruner.images}. Lower it, or remove it to score all of them."
-        )
 
 
 def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:

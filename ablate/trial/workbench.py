@@ -128,7 +128,11 @@ class Workbench:
 
     @cached_property
     def dataset(self) -> Dataset:
-        return load_dataset(self.study.dataset, self.base, self.cache, image_size=self.image_size)
+        size = self.image_size
+        found = load_dataset(self.study.dataset, self.base, self.cache, image_size=size)
+        if self.study.search.pruner is not None:
+            self.study.search.pruner.check_images(len(found.validation))
+        return found
 
     @cached_property
     def baseline(self) -> Baseline:

@@ -42,8 +42,10 @@ from ablate.trial.context import TrialContext
 HERE = Path(__file__).parent
 RANDOM_FACTOR = 4
 """Random search has this many times the seconds, to see when it reaches TPE's hypervolume."""
-REFERENCE = "optuna_tpe"
+REFERENCE, DEFAULT = "optuna_tpe", "ablate default"
 PRUNER = PrunerSettings()
+PRUNING = ("syne_tune_moasha", "neps_moasha")
+"""Peers that are also run with a first rung in the middle of the budget."""
 NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
 STUDIES = HERE.parents[1] / "studies"
@@ -55,7 +57,7 @@ def own_searches(epochs: int) -> dict[str, dict[str, Any]]:
     middle = {"min_epochs": epochs // 2}
     late = {"min_epochs": 3 * epochs // 4, "reduction_factor": 2}
     return {
-        "ablate default": {},
+        DEFAULT: {},
         "ablate tpe": {"sampler": "tpe"},
         "ablate nsga2": {"sampler": "nsga2"},
         "ablate tpe, pareto_asha": {"sampler": "tpe", "pruner": {}},
@@ -190,12 +192,14 @@ class Peer:
         python: of its environment.
         trials: whole trials after which it ends, if seconds do not end it before.
         budget_factor: how many times the seconds of others it has.
+        pruner: its rungs, if it prunes.
     """
 
     name: str
     python: Path
     trials: int = NO_LIMIT
     budget_factor: int = 1
+    pruner: PrunerSettings = PRUNER
 
     def __call__(self, surrogate: Surrogate, seed: int, limit: float) -> Replay:
         """Run it until it has spent `limit` seconds of the surrogate's.
@@ -234,7 +238,7 @@ class Peer:
         table, done = replay.surrogate.table, dict[str, int]()
         assert process.stdin is not None
         assert process.stdout is not None
-        answer: Any = described(replay.surrogate)
+        answer: Any = described(replay.surrogate, self.pruner)
         while replay.seconds < limit and len(replay.ends) < self.trials:
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(answer), file=process.stdin, flush=True)
@@ -254,7 +258,7 @@ class Peer:
         return replay
 
 
-def described(surrogate: Surrogate) -> dict[str, Any]:
+def described(surrogate: Surrogate, pruner: PrunerSettings) -> dict[str, Any]:
     """The study as a peer reads it: every dimension of the space, sampled always."""
     space = [
         {
@@ -269,8 +273,8 @@ def described(surrogate: Surrogate) -> dict[str, Any]:
         "space": space,
         "epochs": surrogate.table.epochs,
         "objectives": len(OBJECTIVES),
-        "min_epochs": PRUNER.min_epochs,
-        "reduction_factor": PRUNER.reduction_factor,
+        "min_epochs": pruner.min_epochs,
+        "reduction_factor": pruner.reduction_factor,
     }
 
 
@@ -298,11 +302,14 @@ def searches(study: str, epochs: int, peers: Path) -> dict[str, Own | Peer]:
         found[name] = Peer(
             name, Path(sys.executable) if package == "optuna" else python, budget_factor=factor
         )
+        if name in PRUNING:
+            middle = PrunerSettings(min_epochs=epochs // 2, reduction_factor=2)
+            found[f"{name}, half of them from the middle"] = Peer(name, python, pruner=middle)
     own = own_searches(epochs)
     found |= {name: Own(search) for name, search in own.items()}
     search = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]
     if "enqueue" in search:
-        for name in ("ablate default", "ablate tpe"):
+        for name in (DEFAULT, "ablate tpe"):
             found[f"{name}, {AFTER}"] = Own({**own[name], "enqueue": search["enqueue"]})
     return found
 
@@ -319,6 +326,8 @@ class Comparison:
         self.limits = [replay.seconds for replay in self.bar]
         self.volumes = [self._volume(replay, replay.seconds) for replay in self.bar]
         self.goal = statistics.fmean(self.volumes)
+        self.found = {REFERENCE: self.volumes}
+        """Hypervolumes at the reference's seconds, one a seed, of the searches that were run."""
 
     def _volume(self, replay: Replay, seconds: float) -> float:
         points = [end.values for end in replay.ends if end.seconds <= seconds]
@@ -342,14 +351,14 @@ class Comparison:
         except PeerError as error:
             return f"| {name} | cannot run: {error} | | | | |"
         pairs = list(zip(found, self.limits, self.volumes, strict=True))
-        gains = [100 * (self._volume(one, limit) / end - 1) for one, limit, end in pairs]
+        self.found[name] = [self._volume(one, limit) for one, limit, _ in pairs]
+        gains = self._gains(name, REFERENCE)
         shares = [self._reached(one) / limit for one, limit, _ in pairs]
         middle = statistics.median(shares)
         whole = [sum(end.seconds <= limit for end in one.ends) for one, limit, _ in pairs]
         gain = "0"
         if name != REFERENCE:
-            spread = t_interval(np.array(gains))
-            gain = f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]"
+            gain = gain_text(gains)
         cells = (
             name,
             gain,
@@ -359,6 +368,11 @@ class Comparison:
             f"{statistics.fmean(one.cpu_seconds for one in found):.1f}",
         )
         return f"| {' | '.join(cells)} |"
+
+    def _gains(self, name: str, other: str) -> np.ndarray:
+        """What a search has more than another, in percent, one number a seed."""
+        gains: np.ndarray = 100 * (np.array(self.found[name]) / np.array(self.found[other]) - 1)
+        return gains
 
     def print(self, chosen: Sequence[str], peers: Path) -> None:
         """Run and print searches: all, or those chosen."""
@@ -378,6 +392,17 @@ class Comparison:
         for name, search in searches(table.name, table.epochs, peers).items():
             if not chosen or name in chosen:
                 print(self.row(name, search), flush=True)
+        if DEFAULT in self.found:
+            print(f"\n{DEFAULT} against each, at equal seconds, paired over seeds\n")
+            for name in self.found:
+                if name != DEFAULT:
+                    print(f"| {name} | {gain_text(self._gains(DEFAULT, name))} |")
+
+
+def gain_text(gains: np.ndarray) -> str:
+    """The mean over seeds, with its 95 % t interval."""
+    spread = t_interval(gains)
+    return f"{spread.mean:+.1f} % [{spread.low:+.1f}, {spread.high:+.1f}]"
 
 
 def main() -> None:

@@ -227,6 +227,17 @@ def test_a_dry_run_trains_nothing(write_study: Write, ablate: Run, work: Path) -
     assert not (work / "runs").exists()
 
 
+def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(
+    write_study: Write, ablate: Run
+) -> None:
+    file = write_study(search={"trials": 2, "pruner": {"images": 10**6}})
+    for options in (("--dry-run",), ()):
+        result = ablate("launch", file, "--executor", "inline", *options)
+        assert result.returncode == 2
+        assert "search.pruner.images: must be at most the " in result.stderr
+        assert "obtaining the baseline" not in result.stdout
+
+
 @pytest.mark.slow
 def test_json_alone_on_standard_output(write_study: Write, ablate: Run) -> None:
     file = write_study("json", search={"trials": 1})

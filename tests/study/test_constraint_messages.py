@@ -17,7 +17,7 @@ from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import changed_keys, study_fingerprint
 from ablate.study.scores import Bound, violation
-from ablate.study.settings import ConstraintSettings, Study
+from ablate.study.settings import ConstraintSettings, PrunerSettings, Study
 from ablate.trial.task import Prepared
 
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
@@ -217,13 +217,10 @@ def test_what_no_trial_can_keep_is_refused_once_the_baseline_is_scored(
 
 
 def test_a_rung_cannot_have_more_images_than_the_split() -> None:
-    prepared = Prepared("d", "b", example_scores(0.9, 0.5), {})
-    assert prepared.baseline_scores is not None
-    n = prepared.baseline_scores.n_images
-    check_prepared(read(f"{HEAD}search: {{pruner: {{images: {n}}}}}\n"), prepared)
+    PrunerSettings(images=359).check_images(359)
     with pytest.raises(ParameterError) as raised:
-        check_prepared(read(f"{HEAD}search: {{pruner: {{images: {n + 1}}}}}\n"), prepared)
+        PrunerSettings(images=360).check_images(359)
     assert str(raised.value) == (
-        f"search.pruner.images: must be at most the {n:,} validation images, got {n + 1}. Lower "
-        "it, or remove it to score all of them."
+        "search.pruner.images: must be at most the 359 validation images, got 360. Lower it, or "
+        "remove it to score all of them."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ablate.errors import did_you_mean
+from ablate.errors import ParameterError, did_you_mean
 from ablate.errors.masking import has_secret
 from ablate.study.scores import Bound
 from ablate.study.sections import Count, Positive, Seed, Settings, Share
@@ -165,6 +165,18 @@ class PrunerSettings(Settings):
         while rung < epoch:
             rung *= self.reduction_factor
         return rung == epoch
+
+    def check_images(self, there: int) -> None:
+        """Refuse more images at a rung than this number of validation images.
+
+        Raises:
+            ParameterError: if there are more.
+        """
+        if self.images is not None and self.images > there:
+            raise ParameterError(
+                f"search.pruner.images: must be at most the {there:,} validation images, got "
+                f"{self.images}. Lower it, or remove it to score all of them."
+            )
 
 
 class SearchSettings(Settings):
