@@ -220,11 +220,11 @@ def test_a_missing_file_is_one_line(work: Path) -> None:
         ablate.launch("missing.yaml")
 
 
-def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path, ray_here: None) -> None:
+def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path) -> None:
     dataset = {"name": "image_folder", "path": str(tmp_path / "nowhere")}
     file = write_study("nodata", dataset=dataset)
     with pytest.raises(DataError, match="nowhere"):
-        ablate.launch(file, executor="ray")
+        ablate.launch(file, executor="inline")
 
 
 def test_a_run_folder_that_cannot_be_made(write_study: Write, work: Path) -> None:

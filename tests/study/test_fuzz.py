@@ -21,7 +21,7 @@ from ablate.lifecycle.place import locate, place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 
-MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "1000"))
+MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "600"))
 LONGEST_LINE = 500
 ROOT = Path(__file__).parents[2]
 
