@@ -137,18 +137,23 @@ def duration_text(seconds: float) -> str:
 
 
 def epochs_text(account: EpochAccount) -> str:
-    """ "58 trained, 80 saved (58 % of 138); trials stopped: 10 of 20 after epoch 1"."""
+    """ "58 trained, 80 saved (58 % of 138); after epoch 1: 10 trials stopped, 10 went on"."""
     trained, saved = sum(account.trained), sum(account.saved)
     text = f"{trained:,} trained"
     if saved:
         full = trained + saved
         text += f", {saved:,} saved ({share_text(saved / full)} of {full:,})"
-    stopped = (f"{at.stopped} of {at.reached} after epoch {at.epoch}" for at in account.rungs)
-    return f"{text}; trials stopped: {', '.join(stopped)}" if account.rungs else text
+    rungs = (
+        f"after epoch {at.epoch}: {count_text(at.stopped, 'trial')} stopped, "
+        f"{at.reached - at.stopped} went on"
+        for at in account.rungs
+    )
+    return "; ".join([text, *rungs])
 
 
 def work_text(account: EpochAccount) -> str:
-    """ "training 3 min 02 s, scoring and loading 58 s; saved by stopping: 5 min 10 s"."""
+    """ "training 3 min 02 s, scoring and loading 58 s; training saved by stopping: about 5 min 10
+    s"."""
     spent = (
         f"training {duration_text(account.training_seconds)}, scoring and loading "
         f"{duration_text(account.other_seconds)}"

@@ -261,8 +261,8 @@ def test_epochs_by_rung_and_what_stopping_saved() -> None:
     assert account.other_seconds == 3 * 60 - account.training_seconds
     assert account.saved_seconds == 8 * 4 + 6 * 2
     assert epochs_text(account) == (
-        "13 trained, 14 saved (52 % of 27); trials stopped: 1 of 3 after epoch 1, 1 of 2 after "
-        "epoch 3"
+        "13 trained, 14 saved (52 % of 27); after epoch 1: 1 trial stopped, 2 went on; after "
+        "epoch 3: 1 trial stopped, 1 went on"
     )
     assert work_text(account) == (
         "training 46 s, scoring and loading 2 min 14 s; training saved by stopping: about 44 s"
