@@ -490,9 +490,9 @@ def driver_killed_after_a_state(lab: Lab) -> None:
     while driver.poll() is None and not any(step for _, step in lab.durable.values()):
         time.sleep(0.05)  # just then an epoch ended
         lab.look()
+    assert any(step for _, step in lab.durable.values()), lab.durable
     lab.kill(driver)
     lab.resume()
-    assert any(step for _, step in lab.durable.values()), lab.durable
 
 
 def trial_that_sleeps(lab: Lab) -> None:
@@ -596,11 +596,11 @@ def _wait_until_stopped(driver: Any) -> None:
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     stat = Path(f"/proc/{driver.pid}/stat")
     while driver.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if stat.read_text().rpartition(")")[2].split()[0] == "T":
                 return
         time.sleep(0.05)
-    raise AssertionError("the driver was to stop itself")
+    raise AssertionError(f"the driver was to stop itself, exit code {driver.poll()}")
 
 
 def two_drivers(lab: Lab) -> None:

@@ -243,15 +243,20 @@ def _drive_and_die(arguments: list[str]) -> None:
 
     def reported(self: Dispatcher, row: Row, what: Report) -> None:
         report(self, row, what)
-        if row.number is None or what.entry is None or what.place is None or what.scores:
+        if row.number is None or what.entry is None or what.place is None or what.done:
             return
         until = time.monotonic() + _RECORDED_SECONDS
-        while (row.number, what.entry["epoch"]) not in recorded and time.monotonic() < until:
+        while (row.number, what.entry["epoch"]) not in recorded:
+            if self.stopping or time.monotonic() > until:
+                return
             time.sleep(0.01)
         host, pid = what.place["host"], what.place["pid"]
         if not killed:
             killed.update(number=row.number, pid=pid)
-            _kill(host, pid)
+            try:
+                _kill(host, pid)
+            except AblateError as error:
+                self.fail(error)
         elif row.number == killed["number"] and pid != killed["pid"]:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -41,6 +41,10 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
         )
 
 
+_READ_ONCE = ("search.enqueue", "search.reference_point")
+"""Keys that are read when a study starts, and not again."""
+
+
 class Changed(NamedTuple):
     """A study as its file is now, in the file's folder, with the seeds that are asked for.
 
@@ -84,10 +88,8 @@ def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
 
 
 def _note_read_once(ledger: Ledger, noted: Sequence[str], run: RunOptions) -> None:
-    read_once = ["search.enqueue"]
-    if ledger.head.is_prepared:  # with the baseline's scores
-        read_once.append("search.reference_point")
-    for key in read_once:
+    # The reference point is stored with the baseline's scores.
+    for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:1]:
         if any(one.startswith(key) for one in noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
@@ -98,7 +100,7 @@ def note_changes_for_added_trials(ledger: Ledger, place: Place, run: RunOptions)
         return
     noted = noted_keys(*_dumps(ledger, place.study))
     _note_read_once(ledger, noted, run)
-    others = ("search.enqueue", "search.reference_point", "search.trials")
+    others = (*_READ_ONCE, "search.trials")
     waiting = [one for one in noted if one.startswith("search.") and not one.startswith(others)]
     if waiting:
         run.progress.note(

@@ -89,7 +89,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     """Estimate a study from a few real batches of its data.
 
     Raises:
-        StudyFileError, DataError, ResourceError: as `launch` would.
+        StudyFileError, DataError, ParameterError, ResourceError: as `launch` would.
     """
     place = place_of(given, overrides)
     study = place.study

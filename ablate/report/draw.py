@@ -259,7 +259,7 @@ def draw_to_files(
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
-        # `all` also draws figures that show no stopped trials; of several studies, none does.
+        # `all` also draws figures without stopped trials; with several studies none has them.
         shows_rungs = "rungs" in kind.takes and len(sources) == 1
         own = replace(options, rungs=options.rungs and (shows_rungs or not is_all))
         misfit = kind.misfit(sources, own) if is_all else None

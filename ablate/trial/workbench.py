@@ -279,7 +279,8 @@ class Workbench:
 
         Raises:
             DataError: if the data set is missing or inconsistent.
-            ParameterError: if a layer that a trial may use cannot be read.
+            ParameterError: if a layer that a trial may use cannot be read, or rungs have too many
+                images.
             UsageError: if the cache cannot be written.
         """
         self._on_step = on_step

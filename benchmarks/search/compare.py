@@ -326,8 +326,8 @@ class Comparison:
         self.limits = [replay.seconds for replay in self.bar]
         self.volumes = [self._volume(replay, replay.seconds) for replay in self.bar]
         self.goal = statistics.fmean(self.volumes)
-        self.found = {REFERENCE: self.volumes}
-        """Hypervolumes at the reference's seconds, one a seed, of the searches that were run."""
+        self.all_volumes = {REFERENCE: self.volumes}
+        """Of the searches that were run, at the reference's seconds, one number a seed."""
 
     def _volume(self, replay: Replay, seconds: float) -> float:
         points = [end.values for end in replay.ends if end.seconds <= seconds]
@@ -351,7 +351,7 @@ class Comparison:
         except PeerError as error:
             return f"| {name} | cannot run: {error} | | | | |"
         pairs = list(zip(found, self.limits, self.volumes, strict=True))
-        self.found[name] = [self._volume(one, limit) for one, limit, _ in pairs]
+        self.all_volumes[name] = [self._volume(one, limit) for one, limit, _ in pairs]
         gains = self._gains(name, REFERENCE)
         shares = [self._reached(one) / limit for one, limit, _ in pairs]
         middle = statistics.median(shares)
@@ -371,7 +371,8 @@ class Comparison:
 
     def _gains(self, name: str, other: str) -> np.ndarray:
         """What a search has more than another, in percent, one number a seed."""
-        gains: np.ndarray = 100 * (np.array(self.found[name]) / np.array(self.found[other]) - 1)
+        own, others = (np.array(self.all_volumes[one]) for one in (name, other))
+        gains: np.ndarray = 100 * (own / others - 1)
         return gains
 
     def print(self, chosen: Sequence[str], peers: Path) -> None:
@@ -392,10 +393,10 @@ class Comparison:
         for name, search in searches(table.name, table.epochs, peers).items():
             if not chosen or name in chosen:
                 print(self.row(name, search), flush=True)
-        if DEFAULT in self.found:
-            print(f"\n{DEFAULT} against each, at equal seconds, paired over seeds\n")
-            for name in self.found:
-                if name != DEFAULT:
+        if DEFAULT in self.all_volumes:
+            print(f"\n| search | hypervolume of {DEFAULT} against it at equal seconds |\n|---|---|")
+            for name, volumes in self.all_volumes.items():
+                if name != DEFAULT and all(volumes):
                     print(f"| {name} | {gain_text(self._gains(DEFAULT, name))} |")
 
 

@@ -236,6 +236,10 @@ def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(
         assert result.returncode == 2
         assert "search.pruner.images: must be at most the " in result.stderr
         assert "obtaining the baseline" not in result.stdout
+    write_study(search={"trials": 2, "pruner": {"images": 4}})  # the same file, corrected
+    result = ablate("launch", file, "--executor", "inline")
+    assert result.returncode == 0, result.stderr
+    assert "obtaining the baseline" in result.stdout
 
 
 @pytest.mark.slow

@@ -122,7 +122,10 @@ def test_a_password_is_nowhere_but_in_the_driver(
             showing = set(processes_that_show_it())
         finally:
             (work / "wait").unlink()
-            output, _ = driver.communicate(timeout=120)
+            try:
+                output, _ = driver.communicate(timeout=120)
+            finally:
+                driver.kill()
         assert driver.returncode == 0, output.decode()
         # Where its user has put it.
         assert showing == {f"{driver.pid} environ", f"{driver.pid} cmdline"}

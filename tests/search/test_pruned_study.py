@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -34,11 +33,7 @@ KILLS = [(5, 1), (5, 3), (11, 2), (14, 9)]
 
 
 def launched(
-    folder: Path,
-    objectives: str,
-    kills: list[tuple[int, int]],
-    constraints: Sequence[Mapping[str, object]] = (),
-    sampler: str = "tpe",
+    folder: Path, objectives: str, kills: list[tuple[int, int]]
 ) -> tuple[list[int], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
@@ -48,8 +43,7 @@ def launched(
         objectives=[{"metric": name} for name in objectives],
         finetune={"budget": {"epochs": 9}},
         space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
-        constraints=list(constraints),
-        search={"trials": 16, "sampler": sampler, "pruner": {}},
+        search={"trials": 16, "pruner": {}},
     )
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
@@ -62,9 +56,9 @@ def launched(
 @pytest.mark.slow
 @pytest.mark.parametrize("objectives", ["a", "ab", "abcde"])
 def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path, objectives: str) -> None:
-    """By the default sampler; with `tpe` in test_constrained_study.py."""
-    _, whole = launched(tmp_path / "whole", objectives, [], (), "auto")
-    codes, killed = launched(tmp_path / "killed", objectives, KILLS, (), "auto")
+    """By the default sampler; `tpe`, with a constraint, is in test_constrained_study.py."""
+    _, whole = launched(tmp_path / "whole", objectives, [])
+    codes, killed = launched(tmp_path / "killed", objectives, KILLS)
     assert len(codes) > 1
     for one, other in zip(whole.rows, killed.rows, strict=True):
         assert (one.params, one.state, one.values) == (other.params, other.state, other.values)

@@ -166,16 +166,16 @@ class PrunerSettings(Settings):
             rung *= self.reduction_factor
         return rung == epoch
 
-    def check_images(self, there: int) -> None:
-        """Refuse more images at a rung than this number of validation images.
+    def check_images(self, n_validation: int) -> None:
+        """Refuse more images at a rung than there are validation images.
 
         Raises:
-            ParameterError: if there are more.
+            ParameterError: if they are more.
         """
-        if self.images is not None and self.images > there:
+        if self.images is not None and self.images > n_validation:
             raise ParameterError(
-                f"search.pruner.images: must be at most the {there:,} validation images, got "
-                f"{self.images}. Lower it, or remove it to score all of them."
+                f"search.pruner.images: must be at most the {n_validation:,} validation images, "
+                f"got {self.images}. Lower it, or remove it to score all of them."
             )
 
 
