@@ -870,14 +870,16 @@ class Bench:
     def node_lost(self, lab: Lab) -> None:
         """A Ray node with a running trial dies: its row continues elsewhere."""
         node = self.cluster.add_node(num_cpus=1)
-        self.cluster.wait_for_nodes()
+        self.cluster.wait_for_nodes(timeout=120)
         lab.write(epoch_seconds=4.0, run={"parallel": 3})
         driver = lab.start()
         lab.wait_for(lambda record: sum(bool(row.checkpoints) for row in record.rows) > 2, driver)
         self.cluster.remove_node(node, allow_graceful=False)
         lab.hurry()
         code, output = lab.end(driver)
-        self.cluster.wait_for_nodes()  # the next driver must not join the one that is gone
+        self.cluster.wait_for_nodes(
+            timeout=120
+        )  # the next driver must not join the one that is gone
         assert code == 0, f"exit code {code}:\n{output}"
         ends = [attempt.end for row in lab.read().rows for attempt in row.attempts]
         assert "lost" in ends, ends

@@ -298,7 +298,9 @@ def ray_here(ray_head: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Joins the session's cluster meanwhile: what starts Ray takes the one that is there."""
     import ray
 
-    ray_head.wait_for_nodes()  # Ray would join one that was removed just now, and wait for ever
+    ray_head.wait_for_nodes(
+        timeout=120
+    )  # Ray would join one that was removed just now, and wait for ever
     with contextlib.chdir(tmp_path_factory.mktemp("joined")):
         ray.init(address=ray_head.address, log_to_driver=False)
     yield

@@ -233,7 +233,7 @@ def test_a_clock_that_was_set_back_begins_the_term_anew(
         make_lease().acquire()
     with pytest.raises(
         LeaseError,
-        match=r"\(last heartbeat \d s ago; without another, its lease expires in 1[78]\d s\)",
+        match=r"\(last heartbeat \d+ s ago; without another, its lease expires in 1\d\d s\)",
     ):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.2)

@@ -250,6 +250,7 @@ class Looked:
         self.context = browser.new_context(**options)
         self.context.grant_permissions(["clipboard-read", "clipboard-write"])
         self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(120_000)
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("dialog", lambda dialog: self.said.append(f"dialog {dialog.message}"))
@@ -403,6 +404,7 @@ def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
 def test_a_link_unfolds_its_section(browser: Browser, file: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
+    page.set_default_timeout(120_000)
     page.goto(file.as_uri())
     assert page.locator("#methods").get_attribute("open") is None
     page.locator("nav a", has_text="Methods").click()

@@ -42,6 +42,7 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     drawn.layout.meta |= {"caption": NASTY}
     write_figure(drawn, path)
     page = browser.new_page(viewport={"width": 1000, "height": 700})
+    page.set_default_timeout(120_000)
     asked: list[str] = []
     said: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

@@ -28,11 +28,11 @@ def cluster(ray_head: Cluster) -> Iterator[Cluster]:
     """Two nodes of two CPUs each; this process has not joined them."""
     ray.shutdown()
     node = ray_head.add_node(num_cpus=2)
-    ray_head.wait_for_nodes()
+    ray_head.wait_for_nodes(timeout=120)
     yield ray_head
     ray.shutdown()
     ray_head.remove_node(node)
-    ray_head.wait_for_nodes()
+    ray_head.wait_for_nodes(timeout=120)
 
 
 def test_a_study_runs_on_a_cluster_and_leaves_it_there(
@@ -87,7 +87,7 @@ run: {cpus_per_trial: 2}
 """
     )
     node = cluster.add_node(num_cpus=2)
-    cluster.wait_for_nodes()
+    cluster.wait_for_nodes(timeout=120)
 
     class Killer(ablate_progress()):  # type: ignore[misc]
         def epoch(self, number: int | None, epoch: int, epochs: int | None, loss: float) -> None:

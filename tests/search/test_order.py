@@ -39,7 +39,7 @@ def test_rows_begin_in_their_order(
     write_own: Callable[..., Path], ray_head: Cluster, ray_here: None, parallel: int, dies: bool
 ) -> None:
     others = [ray_head.add_node(num_cpus=2)] if parallel > 2 else []
-    ray_head.wait_for_nodes()
+    ray_head.wait_for_nodes(timeout=120)
     file = write_own(
         f"order_{parallel}",
         LOOP,
@@ -61,4 +61,4 @@ def test_rows_begin_in_their_order(
         assert sum(row.attempts[0].started < again for row in rows[6:]) <= parallel
     for node in others:
         ray_head.remove_node(node)
-    ray_head.wait_for_nodes()
+    ray_head.wait_for_nodes(timeout=120)

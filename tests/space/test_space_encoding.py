@@ -64,6 +64,7 @@ def test_draws_and_values_give_back_each_other(whole: Space, data: st.DataObject
     assert set(encoded) <= set(raw)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_a_broken_stick_is_joined(draws: list[float]) -> None:
     ratios = break_stick(draws)
@@ -73,6 +74,7 @@ def test_a_broken_stick_is_joined(draws: list[float]) -> None:
     assert break_stick(join_stick(ratios)) == pytest.approx(ratios, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-300, 1e-12])), min_size=2).filter(
         lambda ratios: sum(ratios) > 0
