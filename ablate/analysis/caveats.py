@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -175,14 +174,9 @@ def _missed(bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = "
     ]
 
 
-def missed_at_rung(record: StudyRecord, rung: Rung) -> list[str]:
-    """The constraints that a trial violated at its rung, in words, as far as it is known there."""
-    return _missed(bounds_at(record, rung), rung.scores)
-
-
-def is_known(bound: Bound, metrics: Mapping[str, float]) -> bool:
-    """Whether these metrics tell if a bound is kept."""
-    return not math.isnan(bound.excess(metrics))
+def missed_at_rung(bounds: Sequence[Bound], rung: Rung) -> list[str]:
+    """Which of these constraints a trial violated at its rung, in words."""
+    return _missed(bounds, rung.scores)
 
 
 def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
@@ -191,7 +185,9 @@ def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
     return [
         row
         for row in record.rows
-        if row.state == "PRUNED" and row.rungs and missed_at_rung(record, row.rungs[-1])
+        if row.state == "PRUNED"
+        and row.rungs
+        and missed_at_rung(bounds_at(record, row.rungs[-1]), row.rungs[-1])
     ]
 
 

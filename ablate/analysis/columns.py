@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import isnan
 from typing import Any
 
 from ablate.analysis.accounting import TrialAccount, trial_accounts
-from ablate.analysis.caveats import bounds_at, is_known
+from ablate.analysis.caveats import bounds_at
 from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
 from ablate.study.keys import find_key, meant_keys, written_domains
@@ -23,7 +24,7 @@ CURVE = ("alpha", "barrier")
 VIOLATION = "violation"
 """Of a study with constraints: 0 where a complete trial keeps all."""
 RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION = "rung_epoch", "rung_images", "rung_violation"
-"""Of the last rung; the second where it has fewer images, the third where a constraint is known
+"""Of the last rung; the second where it has fewer images, the third where all constraints are known
 there."""
 RUNG = "rung."
 """Before a metric: its score at the last rung."""
@@ -45,13 +46,13 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
     constraints violation (`ablate.study.scores.violation`); every metric (an objective's is the
     row's value, where it is complete); with a pruner rung_epoch, rung_images (where they are fewer
-    than the split's), rung_violation (as violation, of the constraints that are known there: not of
-    those that are relative to the baseline, on fewer images) and `rung.<metric>` of the last
-    comparison with other trials; `param.<dotted key>`; failure_kind, failure_reason; enqueued;
-    copy_of (number of the row whose scores it copies); worked_seconds, lost_seconds, gpu_hours,
-    peak_memory_bytes, peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started,
-    finished (aware, UTC), duration_seconds.  Missing values are left out, except number, state,
-    attempt and enqueued; so are unknown peaks.
+    than the split's), rung_violation (as violation, where all constraints are known there: on fewer
+    images, none may be relative to the baseline) and `rung.<metric>` of the last comparison with
+    other trials; `param.<dotted key>`; failure_kind, failure_reason; enqueued; copy_of (number of
+    the row whose scores it copies); worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
+    peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
+    UTC), duration_seconds.  Missing values are left out, except number, state, attempt and
+    enqueued; so are unknown peaks.
     """
     return [
         _flat_row(record, row, account)
@@ -104,8 +105,9 @@ def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
         flat[RUNG_EPOCH] = last.epoch
         if last.images:
             flat[RUNG_IMAGES] = last.images
-        if known := [one for one in bounds_at(record, last) if is_known(one, last.scores)]:
-            flat[RUNG_VIOLATION] = violation(known, last.scores)
+        excesses = [one.excess(last.scores) for one in bounds_at(record, last)]
+        if record.bounds and len(excesses) == len(record.bounds) and not any(map(isnan, excesses)):
+            flat[RUNG_VIOLATION] = violation(record.bounds, last.scores)
         flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}

@@ -59,8 +59,8 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
             trials, after which epoch, and the scores there; not for a study without one.
         rung_images: Int64, only where rungs are scored on fewer images: on how many.
         rung_violation: float64, only with constraints: as violation, of the scores at that rung;
-            NaN where no constraint is known there: on fewer images, none that is relative to the
-            baseline.
+            NaN where not all constraints are known there, as on fewer images one that is relative
+            to the baseline.
         `param.<dotted key>`: resolved. Int64, boolean, float64 or text, depending on the values;
             missing if a condition left the parameter out. A subset is its parts joined by +; a mix
             has one float64 column per part, such as `param.augment.mix.noise`.

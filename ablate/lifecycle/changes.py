@@ -103,9 +103,10 @@ def note_changes_for_added_trials(ledger: Ledger, place: Place, run: RunOptions)
     others = (*_READ_ONCE, "search.trials")
     waiting = [one for one in noted if one.startswith("search.") and not one.startswith(others)]
     if waiting:
+        file = "FILE" if place.file is None else shown_folder(place.file)
         run.progress.note(
-            "the study is finished; changed for trials that are added (`ablate resume FILE --add "
-            f"N`): {'; '.join(waiting)}"
+            f"the study is finished; changed for trials that are added (`ablate resume {file} "
+            f"--add N`): {'; '.join(waiting)}"
         )
 
 

@@ -145,7 +145,7 @@ def check_utf8(path: Path) -> None:
 
 
 def shown_folder(folder: Path) -> str:
-    """A run folder as a user would type it in a shell."""
+    """A run folder, or a file, as a user would type it in a shell."""
     try:
         return shlex.quote(os.path.relpath(folder))
     except FileNotFoundError:  # the current folder was deleted

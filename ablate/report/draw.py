@@ -259,9 +259,7 @@ def draw_to_files(
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
-        # `all` also draws figures without stopped trials; with several studies none has them.
-        shows_rungs = "rungs" in kind.takes and len(sources) == 1
-        own = replace(options, rungs=options.rungs and (shows_rungs or not is_all))
+        own = _own_options(kind, kinds, options, of_one=len(sources) == 1 or not is_all)
         misfit = kind.misfit(sources, own) if is_all else None
         if misfit is not None:
             remarks.append(f"{kind.name} is left out: {misfit[0]}")
@@ -291,6 +289,16 @@ def draw_to_files(
     for file, text in beside.items():
         write_text(text, file)
     return [*files, *beside], remarks, missing
+
+
+def _own_options(
+    kind: FigureKind, kinds: Sequence[FigureKind], options: FigureOptions, *, of_one: bool
+) -> FigureOptions:
+    """The options for one of several figures: beside a figure with stopped trials, others are drawn
+    as they are; with `all` of several studies none has them."""
+    is_refused = not any("rungs" in one.takes for one in kinds)  # asked for where no figure has it
+    has_rungs = ("rungs" in kind.takes and of_one) or is_refused
+    return replace(options, rungs=options.rungs and has_rungs)
 
 
 def _lay_out(drawn: Sequence[Drawn], files: Sequence[Path], size: PrintSize) -> list[str]:

@@ -283,8 +283,8 @@ def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
         assert len(go_on(done, executor="inline", progress=listener).rows) == 2
         (said,) = (note for note in listener.notes if "search.sampler" in note)
         assert said.startswith(
-            "the study is finished; changed for trials that are added (`ablate resume FILE --add "
-            "N`): search.sampler: 'random' -> 'tpe'; search.pruner: nothing -> "
+            "the study is finished; changed for trials that are added (`ablate resume done.yaml "
+            "--add N`): search.sampler: 'random' -> 'tpe'; search.pruner: nothing -> "
         )
         assert ledger_of(done).head.study.search.sampler == "random"
 

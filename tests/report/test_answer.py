@@ -64,9 +64,9 @@ def test_a_search_in_words() -> None:
         "(no point within the margin).",
         "Of these 12.0 points, by type: gaussian_blur +6.0, gaussian_noise +3.0, impulse_noise "
         "+3.0; 3 types in all.",
-        "Each point was trained once (seed 0) and chosen from 3 trials, so its score is "
-        "optimistic, and no interval covers other seeds. `ablate confirm` measures both, on the "
-        "test images.",
+        "Each point was trained once (seed 0) and chosen from 4 trials, 1 of them stopped early, "
+        "so its score is optimistic, and no interval covers other seeds. `ablate confirm` measures "
+        "both, on the test images.",
     ]
 
 

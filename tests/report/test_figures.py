@@ -18,6 +18,7 @@ from ablate.report.draw import print_size
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
+from ablate.report.figures.parts.names import legend_pixels
 from ablate.report.style import DARK, INCHES_PER_PIXEL, INK, SMALL_SIZE, dark
 
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer")
@@ -79,6 +80,9 @@ def bears(name: str, case: str) -> None:
     for trace in figure.data:
         if trace.showlegend:
             assert trace.name, "what stands in the legend has a name"
+    margin = figure.layout.margin
+    room = legend_pixels(figure, width - margin.l - margin.r)
+    assert margin.b >= meta["bottom"] + room, "the legend is beside the plot, not over it"
     assert isinstance(info.frame(), pd.DataFrame)
     with pytest.raises(FrozenInstanceError):
         setattr(info, fields(info)[0].name, None)

@@ -355,7 +355,7 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
         for at, one in enumerate(accuracies)
     ]
     with_far = plot_fronts(fronts_info([example_record([*rows, *earlier])], [()], rungs=True))
-    assert len(traces(with_far, "Stopped at a rung (7)")[0].x) == 7
+    assert len(traces(with_far, "Stopped at a rung (6)")[0].x) == 7
     assert 0.1 < with_far.layout.xaxis.range[0] < 0.48
     assert "1 stopped trial outside the axes" in with_far.layout.meta["facts"]
     more = [example_row(80 + at, (0.93, 0.66)) for at in range(8)]
@@ -370,7 +370,7 @@ def test_stopped_trials_are_small_rings_only_where_asked() -> None:
     )
     facts = " · ".join(figure.layout.meta["facts"])
     assert "rings: stopped trials as they were after epoch 3, on no front" in facts
-    assert "1 stopped trial not drawn: not scored there as after the last epoch" in facts
+    assert "1 stopped trial not drawn: scored there on fewer images" in facts
     usual = draw(record)
     assert not traces(usual, "Stopped")
     for one, other in zip(traces(figure, "Front"), traces(usual, "Front"), strict=True):

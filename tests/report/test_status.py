@@ -21,7 +21,11 @@ def test_status() -> None:
     assert "best clean accuracy 94.0 % (trial 0)" in printed
     assert "best robust accuracy 80.0 % (trial 1)" in printed
     assert "hypervolume 0.014, reference point (85.0, 60.0)" in printed
-    assert "rate 9.6 trials a minute, 1 min 15 s left" in printed
+    assert "rate 9.6 trials a minute" in printed  # nothing runs
+    running = example_record(RECORD.rows, driver="process 7 on here")
+    assert "rate 9.6 trials a minute, 1 min 15 s left" in lines(
+        status_table(status_info(running, NOW))
+    )
     assert "cost 0.00 GPU hours; 0 s in 0 drives" in printed
     assert "time lost 10 s of work that gave no result" in printed
     assert "peak memory -" in printed

@@ -134,16 +134,21 @@ def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None
     scores = {"val_clean_accuracy": 0.8, "val_robust_accuracy": 0.6}
     row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4)])
     constraints = [{"metric": "val_clean_accuracy", "min": 0.9}]
-    record = example_record([row], search={"pruner": {}}, constraints=constraints)
+    judged = {"pruner": {"metric": "val_robust_accuracy"}}
+    record = example_record([row], search=judged, constraints=constraints)
     printed = " ".join(lines(trials_table(record)))
     assert "60.0; beyond constraints: val_clean_accuracy is 80.00 %, must be at least" in printed
+    # Of a metric that is compared, none is judged.
+    record = example_record([row], search={"pruner": {}}, constraints=constraints)
+    assert "beyond constraints" not in " ".join(lines(trials_table(record)))
     assert trials_frame(record)["rung_violation"].tolist() == pytest.approx([1 / 9])
     columns = ["trial", "rung_epoch", "rung_violation"]
     assert "0 3 0.1111" in lines(trials_table(record, columns))
     # On fewer images, what is relative to the baseline is not known.
     few = [example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=50)])]
     relative = [{"metric": "val_clean_accuracy", "min": "baseline - 0.01"}]
-    for of_rung, said in ((constraints, "0 3 0.1111"), (relative, "0 3 -")):
+    known = (constraints, "0 3 0.1111")
+    for of_rung, said in (known, (relative, "0 3 -"), ([*constraints, *relative], "0 3 -")):
         record = example_record(few, search={"pruner": {}}, constraints=of_rung)
         assert said in lines(trials_table(record, columns))
     waiting = example_record(

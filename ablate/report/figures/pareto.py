@@ -93,11 +93,12 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         specs=[[{} if column <= row else None for column in range(side)] for row in range(side)],
     )
     means = [mean.values for of_study in info.confirmed for mean in of_study]
+    stopped = stopped_inside(info)
     windows = [
         joint_window(
             studies,
             place,
-            stopped_inside(info, place),
+            stopped[:, place],
             others=[values[place] for values in means],
         )
         for place in range(count)
@@ -111,7 +112,7 @@ def plot_fronts(info: FrontsInfo) -> Figure:
         first = (x, y) == (0, 1)
         traces: list[Any] = _curves(studies, styles, x, y, in_legend=first)
         traces += _lines(studies, styles, x, y, windows, in_legend=first)
-        traces += [stopped_trace(info, x, y, in_legend=first)] * bool(info.stopped)
+        traces += [stopped_trace(info, x, y, windows, in_legend=first)] * bool(info.stopped)
         sides = label_sides(info, x, y, windows)
         traces += [mark_trace(one, x, y, sides, first) for one in marks]
         traces += _over(info, styles, x, y, windows, in_legend=first)

@@ -88,7 +88,7 @@ def _of_search(source: StudySource, answer: SearchAnswer) -> Answer:
     said += types_sentence(first.parts, first.robust)
     said += [_rival(answer, one, n) for one in answer.sets if one.rival is not None]
     said += unsuccessful(source.record, answer.collapsed)
-    said.append(_optimistic(info, len(answer.ranked)))
+    said.append(_optimistic(source, len(answer.ranked)))
     cards = tuple(_set_card(one, answer, n) for one in answer.sets)
     refused = refused_curves(source.record, [one.best.number for one in answer.sets])
     return Answer(tuple(said), cards, (*_search_notes(answer), *refused))
@@ -209,12 +209,14 @@ def _best_of_each(info: ParetoInfo) -> str:
 # -- Words that all share
 
 
-def _optimistic(info: ParetoInfo, chosen_from: int) -> str:
-    seed = "" if info.seed is None else f" (seed {info.seed})"
+def _optimistic(source: StudySource, ranked: int) -> str:
+    seed = "" if source.front.seed is None else f" (seed {source.front.seed})"
+    stopped = source.record.count("PRUNED")
+    trials = count_text(ranked + stopped, "trial")
+    trials += f", {stopped} of them stopped early" * bool(stopped)
     return (
-        f"Each point was trained once{seed} and chosen from {count_text(chosen_from, 'trial')}, so "
-        "its score is optimistic, and no interval covers other seeds. `ablate confirm` measures "
-        "both, on the test images."
+        f"Each point was trained once{seed} and chosen from {trials}, so its score is optimistic, "
+        "and no interval covers other seeds. `ablate confirm` measures both, on the test images."
     )
 
 
@@ -251,7 +253,7 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
     over = [(f"Over {to[name]}", told(one, answer.n_images)) for name, one in answer.over.items()]
     facts: dict[int, list[tuple[str, str]]] = {best.number: over, **less}
     if info is None:
-        said.append(_optimistic(source.front, len(answer.ranked)))
+        said.append(_optimistic(source, len(answer.ranked)))
         facts = dict([*facts.items()][:_MOST_CARDS])
     else:
         tested = info.objectives[0] if info.objectives else ""

@@ -139,7 +139,8 @@ def _rate_text(info: StatusInfo) -> str:
     if info.rows_per_minute is None:
         return MISSING
     rate = f"{info.rows_per_minute:.3g} trials a minute"
-    return f"{rate}, {duration_text(info.seconds_left)} left" if info.seconds_left else rate
+    runs = info.driver is not None and info.seconds_left
+    return f"{rate}, {duration_text(runs)} left" if runs else rate
 
 
 def _cost_text(info: StatusInfo) -> str:

@@ -138,6 +138,8 @@ class PrunerSettings(Settings):
         if not isinstance(data, dict):
             return data
         has_metric = data.get("metric") is not None
+        if has_metric and data.get("metrics") and "kind" not in data:
+            raise ValueError("give metric or metrics, got both. Leave one of them out.")
         kind = data.get("kind", "asha" if has_metric else "pareto_asha")
         if kind == "pareto_asha" and has_metric:
             raise ValueError(

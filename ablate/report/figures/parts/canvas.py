@@ -94,7 +94,9 @@ def finish(
     """
     width, height = pixels
     if inside is not None:
-        height = round(_HEAD + inside + bottom + legend_pixels(figure, width - left - right))
+        titles = _TITLE_LINE * (_break_titles(figure, inside) - 1)
+        legend = legend_pixels(figure, width - left - titles - right)
+        height = round(_HEAD + inside + bottom + legend)
     figure.update_layout(
         base_layout()
         | {
@@ -152,16 +154,18 @@ def lay_out(
         The same figure.
     """
     meta, margin = figure.layout.meta, figure.layout.margin
-    top, foot = _HEAD if titled else _BARE, meta["bottom"]
-    legend, columns = legend_room(figure, width, width - meta["left"] - margin.r, is_page=is_page)
-    foot += legend
-    lines = _break_titles(figure, max(0.0, height - top - foot))
+    top, left = _HEAD if titled else _BARE, meta["left"]
+    for _ in range(2):  # titles in several lines leave less width, and so may need a higher legend
+        legend, columns = legend_room(figure, width, width - left - margin.r, is_page=is_page)
+        foot = meta["bottom"] + legend
+        lines = _break_titles(figure, max(0.0, height - top - foot))
+        left = meta["left"] + _TITLE_LINE * (lines - 1)
     if titled:
         figure.layout.title.update(_heading(meta, width))
     else:
         figure.layout.title.update({"text": "", "subtitle": {"text": ""}})
     figure.layout.title.y = 1 - _OVER_TITLE / height  # a share of the figure
-    figure.layout.margin.update(t=top, b=foot, l=meta["left"] + _TITLE_LINE * (lines - 1))
+    figure.layout.margin.update(t=top, b=foot, l=left)
     figure.layout.legend.y = 4 / height  # near to the edge, however high the image is
     if columns:
         place_columns(figure, columns, width, height)

@@ -245,25 +245,34 @@ def reference_traces(
     return traces
 
 
-def stopped_inside(info: FrontsInfo, objective: int) -> NDArray[np.float64]:
-    """Values of stopped trials that an axis must show: not those that are far worse than the other
-    stopped trials, or than all trials, which would press these into a corner."""
-    kind = info.objectives[objective]
-    stopped = not_collapsed(kind, [one.values[objective] for one in info.stopped])
-    complete = [study.values[:, objective] for study in info.studies]
-    kept = not_collapsed(kind, np.concatenate([stopped, *complete]))
-    found: NDArray[np.float64] = stopped[np.isin(stopped, kept)]
+def stopped_inside(info: FrontsInfo) -> NDArray[np.float64]:
+    """Values of stopped trials that the axes must show, `[trial, objective]`: not of those that are
+    far worse in an objective than the other stopped trials, or than all trials, which would press
+    these into a corner."""
+    stopped = np.array([one.values for one in info.stopped]).reshape(-1, len(info.objectives))
+    inside = np.ones(len(stopped), dtype=bool)
+    for place, kind in enumerate(info.objectives):
+        kept = not_collapsed(kind, stopped[:, place])
+        complete = [study.values[:, place] for study in info.studies]
+        inside &= np.isin(stopped[:, place], kept)
+        inside &= np.isin(stopped[:, place], not_collapsed(kind, np.concatenate([kept, *complete])))
+    found: NDArray[np.float64] = stopped[inside]
     return found
 
 
-def stopped_trace(info: FrontsInfo, x: int, y: int, *, in_legend: bool) -> Scatter:
-    """Trials that were stopped, at the scores of their last rung."""
+def stopped_trace(
+    info: FrontsInfo, x: int, y: int, windows: Sequence[Window], *, in_legend: bool
+) -> Scatter:
+    """Trials that were stopped, at the scores of their last rung; the legend counts those inside
+    the axes."""
+    values = [one.values for one in info.stopped]
+    inside = int(is_inside(values, dict(enumerate(windows))).sum())
     (metric_x, metric_y) = (info.objectives[place].metric for place in (x, y))
     return Scatter(
         x=[one.values[x] for one in info.stopped],
         y=[one.values[y] for one in info.stopped],
         mode="markers",
-        name=f"Stopped at a rung ({len(info.stopped)})",
+        name=f"Stopped at a rung ({inside})",
         legendgroup="stopped",
         legendrank=3,
         showlegend=in_legend,
@@ -293,7 +302,7 @@ def stopped_facts(info: FrontsInfo, windows: Sequence[Window]) -> list[str]:
         values = [one.values for one in info.stopped]
         said += outside_facts(values, dict(enumerate(windows)), "stopped trial")
     unlike = count_text(info.unlike, "stopped trial")
-    why = "not scored there as after the last epoch"
+    why = "scored there on fewer images, or in other metrics, than after the last epoch"
     return said + [f"{unlike} not drawn: {why}"] * bool(info.unlike)
 
 

@@ -14,7 +14,7 @@ from ablate.report.style import FAINT_INK, SMALL_SIZE
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-_LEGEND_ROW, _LEGEND_MARK, _COLUMN_MARK = 22, 45, 42
+_LEGEND_ROW, _LEGEND_MARK, _COLUMN_MARK = 22, 55, 42
 """Height of a row of the legend; width of an entry, and of one in columns, without its name."""
 _NARROW = frozenset("fijlrtI ().,:;|'![]-")
 _WIDE_FONT = 1.15

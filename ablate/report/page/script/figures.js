@@ -45,7 +45,7 @@ function textPixels(text) {
 function legendPixels(names, width) {
   // As the print has it: in several rows each entry is as wide as the widest, in a wider font (`names.py`).
   if (!names.length) return 0;
-  const entries = names.map((name) => 45 + 1.15 * textPixels(name));
+  const entries = names.map((name) => 55 + 1.15 * textPixels(name));
   const whole = entries.reduce((sum, entry) => sum + entry, 0);
   const across = whole <= width ? names.length : Math.max(1, Math.floor(width / Math.max(...entries)));
   return 22 * Math.ceil(names.length / across) + 6;
