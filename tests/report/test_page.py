@@ -20,6 +20,7 @@ from example_sources import ablation_source, searches, usual_record
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
+from ablate.ledger.record import Rung
 from ablate.report.figures import FIGURES
 from ablate.report.images import galleries
 from ablate.report.page.card import Answer
@@ -32,6 +33,7 @@ from ablate.report.page.content import (
     report_content,
 )
 from ablate.report.page.publish import report_page
+from ablate.report.page.trials import trials_of
 from ablate.report.write import write_text
 
 if TYPE_CHECKING:
@@ -173,6 +175,20 @@ def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
     assert set(table["exportable"]) == {at for at in range(30) if at % 10 not in (3, 7)}
     assert set(table["front"]) <= set(table["exportable"])
     json.dumps(table, allow_nan=False)
+
+
+def test_stopped_trials_have_the_scores_of_their_last_rung() -> None:
+    scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
+    stopped = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4)])
+    table = trials_of(example_record([stopped, example_row(1, (0.9, 0.7))], search={"pruner": {}}))
+    columns = {column["key"]: column for column in table.columns}
+    values = dict(zip(columns, table.values, strict=True))
+    assert columns["rung_epoch"]["heading"] == "Last rung"
+    assert values["rung_epoch"] == (3, None)
+    assert columns["rung.val_robust_accuracy"]["percent"]
+    assert values["rung.val_robust_accuracy"] == (61.5, None)
+    without = trials_of(example_record([example_row(1, (0.9, 0.7))], search={"pruner": {}}))
+    assert not any("rung" in column["key"] for column in without.columns)
 
 
 def test_no_trial_of_an_archive_can_be_exported() -> None:

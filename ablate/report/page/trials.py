@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.analysis.columns import CELL, PARAM, VIOLATION, column_order, flat_rows
+from ablate.analysis.columns import (
+    CELL,
+    PARAM,
+    RUNG,
+    RUNG_EPOCH,
+    VIOLATION,
+    column_order,
+    flat_rows,
+)
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
@@ -24,7 +32,7 @@ _REST = (
     "attempt",
     "copy_of",
     "failure_reason",
-    "duration_seconds",
+    "worked_seconds",
     "gpu_hours",
 )
 _HEADINGS = {
@@ -38,7 +46,8 @@ _HEADINGS = {
     "attempt": "Attempts",
     "copy_of": "Copy of",
     "failure_reason": "Failure",
-    "duration_seconds": "Seconds",
+    RUNG_EPOCH: "Last rung",
+    "worked_seconds": "Seconds",
     "gpu_hours": "GPU hours",
 }
 
@@ -77,7 +86,7 @@ def trials_of(record: StudyRecord, *, has_weights: bool = True) -> TrialsTable:
         {
             "key": name,
             "heading": _heading(name, short),
-            "percent": is_accuracy(name),
+            "percent": is_accuracy(name.removeprefix(RUNG)),
         }
         for name in shown
     )
@@ -104,6 +113,9 @@ def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if len(rows) <= _MANY:
         families = [name for name in there if _is_coarse(name) and name not in shown]
         shown += [*families, *(name for name in _REST if name in used)]
+        if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
+            at_rung = (RUNG_EPOCH, *(RUNG + metric for metric in objectives))
+            shown += [name for name in at_rung if name in used]
     elif "failure_reason" in used:
         shown.append("failure_reason")
     return shown
@@ -120,6 +132,8 @@ def _heading(name: str, short: Mapping[str, str]) -> str:
         # A part of a mix by itself reads like the accuracy under it.
         is_part = key.rpartition(".")[0].endswith(_MIX)
         return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
+    if name.startswith(RUNG):
+        return f"{metric_label(name.removeprefix(RUNG))}, last rung"
     return _HEADINGS.get(name) or metric_label(name)
 
 
@@ -128,5 +142,6 @@ def _cell(name: str, value: Any) -> Any:
     if isinstance(value, float):
         if value - value != 0:
             return None
-        return float(f"{value * (100 if is_accuracy(name) else 1):.{_DIGITS}g}")
+        times = 100 if is_accuracy(name.removeprefix(RUNG)) else 1
+        return float(f"{value * times:.{_DIGITS}g}")
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
