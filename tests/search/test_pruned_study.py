@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,11 @@ KILLS = [(5, 1), (5, 3), (11, 2), (14, 9)]
 
 
 def launched(
-    folder: Path, objectives: str, kills: list[tuple[int, int]]
+    folder: Path,
+    objectives: str,
+    kills: list[tuple[int, int]],
+    constraints: Sequence[Mapping[str, object]] = (),
+    sampler: str = "auto",
 ) -> tuple[list[int], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
@@ -43,7 +48,8 @@ def launched(
         objectives=[{"metric": name} for name in objectives],
         finetune={"budget": {"epochs": 9}},
         space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
-        search={"trials": 16, "pruner": {}},
+        constraints=list(constraints),
+        search={"trials": 16, "sampler": sampler, "pruner": {}},
     )
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
