@@ -38,6 +38,8 @@ _MADE_MEANWHILE = ("already exists", "unique", "duplicate key")
 """Messages of SQLite and PostgreSQL about a table, type or row that another process has just
 created."""
 
+_LOCKED = "database is locked"
+
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
@@ -88,9 +90,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
     with storage_errors(url):
         try:
             engine = sqlalchemy.create_engine(url, **engine_arguments(url))
-            with engine.connect() as connection:
-                if parse_url(url).get_backend_name() == "sqlite":
-                    connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            make_tables(lambda: _connect(engine))
             engine.dispose()
             storage = make_tables(lambda: RDBStorage(url, engine_kwargs=engine_arguments(url)))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
@@ -106,17 +106,27 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
     return storage
 
 
+def _connect(engine: sqlalchemy.Engine) -> None:
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
 def make_tables(make: Callable[[], T]) -> T:
     """Create missing tables, and retry while other processes create the same ones.
 
     A table is checked and then created, so if two processes do this at once, one of them fails, and
-    may fail again at the next table.
+    may fail again at the next table.  And SQLite does not wait for a lock where waiting could last
+    for ever, as when two connections go over to WAL.
     """
+    until = time.monotonic() + _SQLITE_TIMEOUT_SECONDS
     for _ in range(_TRIES):
         try:
             return make()
         except (OperationalError, ProgrammingError, IntegrityError) as error:
-            if not any(word in str(error).lower() for word in _MADE_MEANWHILE):
+            said = str(error).lower()
+            is_locked = _LOCKED in said and time.monotonic() < until
+            if not is_locked and not any(word in said for word in _MADE_MEANWHILE):
                 raise
         time.sleep(_PAUSE_SECONDS)
     return make()

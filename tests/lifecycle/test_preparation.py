@@ -57,6 +57,7 @@ def prepared_until(driver: subprocess.Popen[bytes], what: str) -> StudyRecord:
         try:
             record = ablate.read("runs/long")
         except AblateError:  # not there yet
+            time.sleep(0.05)
             continue
         step = record.preparing
         if step is not None and step.what == what and step.done:
