@@ -877,9 +877,8 @@ class Bench:
         self.cluster.remove_node(node, allow_graceful=False)
         lab.hurry()
         code, output = lab.end(driver)
-        self.cluster.wait_for_nodes(
-            timeout=120
-        )  # the next driver must not join the one that is gone
+        # The next driver must not join the one that is gone.
+        self.cluster.wait_for_nodes(timeout=120)
         assert code == 0, f"exit code {code}:\n{output}"
         ends = [attempt.end for row in lab.read().rows for attempt in row.attempts]
         assert "lost" in ends, ends

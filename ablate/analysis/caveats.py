@@ -162,21 +162,18 @@ def nearest_text(record: StudyRecord) -> str:
             for bounds in [bounds_at(record, rung)]
         ]
     _, number, when, metrics, bounds = min(found, key=lambda one: one[:2])
-    return f"trial {number}, whose {' and '.join(_missed(bounds, metrics, when))}"
+    return f"trial {number}, whose {' and '.join(missed_bounds(bounds, metrics, when))}"
 
 
-def _missed(bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = "") -> list[str]:
-    """The bounds that a trial violates, in words."""
+def missed_bounds(
+    bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = ""
+) -> list[str]:
+    """The bounds that a trial violates, in words; `when` stands after the value."""
     return [
         f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}{when}, {_must_be(bound)}"
         for bound in bounds
         if bound.excess(metrics) > 0
     ]
-
-
-def missed_at_rung(bounds: Sequence[Bound], rung: Rung) -> list[str]:
-    """Which of these constraints a trial violated at its rung, in words."""
-    return _missed(bounds, rung.scores)
 
 
 def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
@@ -187,7 +184,7 @@ def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
         for row in record.rows
         if row.state == "PRUNED"
         and row.rungs
-        and missed_at_rung(bounds_at(record, row.rungs[-1]), row.rungs[-1])
+        and violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
     ]
 
 

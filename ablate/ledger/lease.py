@@ -25,7 +25,7 @@ from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 from ablate.errors import AblateError, LeaseError, StorageError
 from ablate.ledger.holder import Holder, is_proven_dead, this_process
 from ablate.ledger.rescue import DatabaseFile
-from ablate.ledger.storage import make_tables, storage_errors
+from ablate.ledger.storage import retried, storage_errors
 from ablate.ledger.url import sqlite_file
 
 TERM_SECONDS = 180
@@ -117,7 +117,7 @@ class Lease:
             LeaseError: if another driver holds it; the message names it and since when.
         """
         with storage_errors(self._url):
-            make_tables(self._make_row)
+            retried(self._make_row)
         seen = self._read()
         if not takeover and not seen.may_be_taken:
             raise self._held(seen)

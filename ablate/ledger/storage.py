@@ -39,6 +39,7 @@ _MADE_MEANWHILE = ("already exists", "unique", "duplicate key")
 created."""
 
 _LOCKED = "database is locked"
+"""SQLite's message about a lock that it does not wait for, or has waited for long enough."""
 
 
 @contextmanager
@@ -90,9 +91,9 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
     with storage_errors(url):
         try:
             engine = sqlalchemy.create_engine(url, **engine_arguments(url))
-            make_tables(lambda: _connect(engine))
+            retried(lambda: _connect(engine))
             engine.dispose()
-            storage = make_tables(lambda: RDBStorage(url, engine_kwargs=engine_arguments(url)))
+            storage = retried(lambda: RDBStorage(url, engine_kwargs=engine_arguments(url)))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -112,12 +113,12 @@ def _connect(engine: sqlalchemy.Engine) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
 
 
-def make_tables(make: Callable[[], T]) -> T:
-    """Create missing tables, and retry while other processes create the same ones.
+def retried(make: Callable[[], T]) -> T:
+    """Create something in the database, and retry while other processes create the same.
 
     A table is checked and then created, so if two processes do this at once, one of them fails, and
-    may fail again at the next table.  And SQLite does not wait for a lock where waiting could last
-    for ever, as when two connections go over to WAL.
+    may fail again at the next table.  And SQLite does not wait for a lock where two connections
+    could wait for each other, as when both go over to WAL.
     """
     until = time.monotonic() + _SQLITE_TIMEOUT_SECONDS
     for _ in range(_TRIES):

@@ -296,9 +296,10 @@ def _own_options(
 ) -> FigureOptions:
     """The options for one of several figures: beside a figure with stopped trials, others are drawn
     as they are; with `all` of several studies none has them."""
-    is_refused = not any("rungs" in one.takes for one in kinds)  # asked for where no figure has it
-    has_rungs = ("rungs" in kind.takes and of_one) or is_refused
-    return replace(options, rungs=options.rungs and has_rungs)
+    takers = [one.name for one in kinds if "rungs" in one.takes]
+    if not takers or not options.rungs:  # asked of figures that all lack them, it is refused
+        return options
+    return replace(options, rungs=kind.name in takers and of_one)
 
 
 def _lay_out(drawn: Sequence[Drawn], files: Sequence[Path], size: PrintSize) -> list[str]:

@@ -119,6 +119,24 @@ def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bo
     return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
 
 
+def largest_costs(bounds: Sequence[Bound], growing: Sequence[str]) -> list[Bound]:
+    """The largest values of metrics that only grow: at a rung, a trial above one is stopped."""
+    return [one for one in bounds if one.metric in growing and not one.is_least]
+
+
+def deciding_bounds(study: Study, bounds: Sequence[Bound]) -> list[Bound]:
+    """The constraints for which the study's pruner may stop a trial; none without a pruner."""
+    pruner = study.search.pruner
+    if pruner is None:
+        return []
+    judged = judged_at_rungs(bounds, pruner.compared(study.objectives))
+    return [*judged, *(one for one in largest_costs(bounds, _growing(study)) if one not in judged)]
+
+
+def _growing(study: Study) -> Sequence[str]:
+    return () if study.trainable is not None else COSTS
+
+
 class Asha:
     """Decides at each rung whether a trial continues (`goes_on`).
 
@@ -148,7 +166,7 @@ class Asha:
             metric: larger_is_better(metric, objectives) for metric in settings.compared(objectives)
         }
         self._bounds = judged_at_rungs(bounds, list(ways))
-        self._final = [one for one in bounds if one.metric in growing and not one.is_least]
+        self._final = largest_costs(bounds, growing)
         self._signs = {metric: 1.0 if larger else -1.0 for metric, larger in ways.items()}
         self._lock = threading.Lock()
         self._gains: dict[tuple[int, int], list[tuple[float, ...]]] = {}
@@ -229,10 +247,9 @@ class Pruner:
     ) -> None:
         settings, objectives = study.search.pruner, study.objectives
         assert settings is not None
-        is_own = study.trainable is not None
-        self._asha = Asha(settings, objectives, recorded, bounds, () if is_own else COSTS)
+        self._asha = Asha(settings, objectives, recorded, bounds, _growing(study))
         self._metrics: PrunerMetrics | None = None
-        if is_own:
+        if study.trainable is not None:
             reported = self._asha.has_scored
             self._metrics = PrunerMetrics(settings, objectives, reported=reported)
 

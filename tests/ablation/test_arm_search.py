@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from example_records import example_record, example_row, example_scores
+from kept_notes import KeptNotes
 from plans import ablation_study, design_of, plan
 
 from ablate.ablation.cell import Cell, Design, Tuning
@@ -15,7 +16,7 @@ from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import tune_design
 from ablate.lifecycle.place import Place
-from ablate.search.progress import Progress, Silent
+from ablate.search.progress import Progress
 from ablate.space.parse import parse_space
 from ablate.study.settings import Study
 
@@ -120,16 +121,6 @@ def test_a_search_that_could_not_be_begun_is_said_before_the_others_are_run() ->
     assert rule.startswith("its search: loss.fma.layer_weights: must not be fixed while")
 
 
-class Quiet(Silent):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def tuned(
     design: Design, study: Study, rows: list[Any], progress: Progress, **settings: Any
 ) -> Design:
@@ -172,7 +163,7 @@ def test_each_cell_is_run_at_what_its_own_search_has_picked(
     ablation |= {"tune": SEARCHES | {"pick": pick}, "baseline_seeds": "each"}
     design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
     study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
-    progress = Quiet()
+    progress = KeptNotes()
     made = tuned(design, study, ROWS, progress)
     assert [cell.name for cell in made.cells] == ["baseline", "plain", "F/MA 0"]
     assert made.cells[0] == design.cells[0]
@@ -194,7 +185,7 @@ def test_scores_of_trials_that_violate_a_constraint_are_not_counted() -> None:
         for number, values in enumerate([(0.9, 0.6), (0.7, 0.9), (0.8, 0.7)])
     ]
     constraints = [{"metric": "val_clean_accuracy", "min": 0.75}]
-    made = tuned(design, study, rows, Quiet(), constraints=constraints)
+    made = tuned(design, study, rows, KeptNotes(), constraints=constraints)
     assert made.tuning["plain"].trial == 2
     assert made.tuning["plain"].scores == (0.6, None, 0.7)
 
@@ -204,7 +195,7 @@ def test_a_search_without_a_complete_trial_stops_the_ablation() -> None:
     design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
     study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
     with pytest.raises(ParameterError) as caught:
-        tuned(design, study, [example_row(0, None, state="FAIL")], Quiet())
+        tuned(design, study, [example_row(0, None, state="FAIL")], KeptNotes())
     assert str(caught.value) == (
         "ablation.tune: study example: must have a complete trial, got none in 1 row. Finish the "
         "search, or see `ablate trials` for why its trials failed."

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from kept_notes import KeptNotes
 
 import ablate
 from ablate.errors import (
@@ -23,7 +24,6 @@ from ablate.errors import (
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.place import locate
 from ablate.robustness import suites
-from ablate.search.progress import Silent
 
 Write = Callable[..., Path]
 
@@ -268,18 +268,10 @@ def test_time_has_no_reference_point_of_its_own(write_study: Write) -> None:
     assert "search.reference_point: must be set if train_seconds" in str(caught.value)
 
 
-class Listener(Silent):
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
     edit(done, search={"trials": 2, "sampler": "tpe", "pruner": {"min_epochs": 1}})
     for go_on in (ablate.launch, ablate.resume):
-        listener = Listener()
+        listener = KeptNotes()
         assert len(go_on(done, executor="inline", progress=listener).rows) == 2
         (said,) = (note for note in listener.notes if "search.sampler" in note)
         assert said.startswith(
@@ -291,7 +283,7 @@ def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
 
 def test_a_file_that_asks_for_more_rows_says_how_to_get_them(done: Path) -> None:
     edit(done, search={"trials": 6, "sampler": "random"})
-    listener = Listener()
+    listener = KeptNotes()
     assert len(ablate.launch(done, executor="inline", progress=listener).rows) == 2
     assert any("the file says 6 trials, the study has 2" in note for note in listener.notes)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from kept_notes import KeptNotes
 
 import ablate
 from ablate.cli.main import main
 from ablate.errors import ParameterError, StoppedError
-from ablate.search.progress import Silent
 
 Write = Callable[..., Path]
 
@@ -126,33 +126,23 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     assert len(states(file)) == 10
 
 
-class Notes(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
-
-
 def test_earlier_trials_without_a_new_metric_of_the_pruner_are_counted(write: Write) -> None:
     pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
     file = write("", 3, pruner=pruner, epochs=3)
-    ablate.launch(file, executor="inline", progress=Notes())
+    ablate.launch(file, executor="inline", progress=KeptNotes())
     write("", 3, pruner={**pruner, "metric": "speed"}, epochs=3)
     report = LOOP.format(code="").replace('"b": 0.5', '"b": 0.5, "speed": 1.0')
     (file.parent / "failing.py").write_text(report)
-    notes = Notes()
+    notes = KeptNotes()
     go_on(file, progress=notes, add=1)
     said = "3 earlier trials without speed at a rung: the worst there"
-    assert [note for note in notes.said if "earlier" in note] == [said]
+    assert [note for note in notes.notes if "earlier" in note] == [said]
 
 
 def test_a_wrong_metric_on_resume_stops_the_study(write: Write) -> None:
     pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
     file = write("", 3, pruner=pruner, epochs=3)
-    ablate.launch(file, executor="inline", progress=Notes())
+    ablate.launch(file, executor="inline", progress=KeptNotes())
     write("", 3, pruner={**pruner, "metric": "aa"}, epochs=3)
     with pytest.raises(ParameterError, match="must be reported after epoch 1, got a, b without aa"):
         go_on(file, add=4)
@@ -173,9 +163,9 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
     write("", 4, pruner={**pruner, "min_epochs": 2}, epochs=3)
     later = '"b": 0.5, **({"speed": 1.0} if epoch > 1 else {})'
     (file.parent / "failing.py").write_text(LOOP.format(code="").replace('"b": 0.5', later))
-    notes = Notes()
+    notes = KeptNotes()
     go_on(file, progress=notes)
-    assert [note for note in notes.said if "pruner.metric" in note] == [
+    assert [note for note in notes.notes if "pruner.metric" in note] == [
         "search.pruner.metric: the first report has a, b without speed; it must be reported "
         "from epoch 2 on"
     ]

@@ -139,8 +139,9 @@ def _rate_text(info: StatusInfo) -> str:
     if info.rows_per_minute is None:
         return MISSING
     rate = f"{info.rows_per_minute:.3g} trials a minute"
-    runs = info.driver is not None and info.seconds_left
-    return f"{rate}, {duration_text(runs)} left" if runs else rate
+    if info.driver is None or not info.seconds_left:
+        return rate
+    return f"{rate}, {duration_text(info.seconds_left)} left"
 
 
 def _cost_text(info: StatusInfo) -> str:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.caveats import bounds_at, missed_at_rung, result_marks
+from ablate.analysis.caveats import bounds_at, missed_bounds, result_marks
 from ablate.analysis.columns import (
     RUNG,
     VIOLATION,
@@ -39,9 +39,8 @@ from ablate.report.terminal.tables import (
     add_whole_column,
     params_cell,
 )
-from ablate.search.asha import judged_at_rungs
+from ablate.search.asha import deciding_bounds
 from ablate.study.json_data import json_value
-from ablate.study.scores import COSTS, Bound
 
 _COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
 Flat = Sequence[Mapping[str, Any]]
@@ -208,18 +207,11 @@ def _stopped_text(record: StudyRecord, rung: Rung) -> str:
     named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
     text = ", ".join(named if len(named) > 1 else values.values())
     images = f" on {rung.images} images" if rung.images else ""
-    missed = missed_at_rung(_decisive(bounds_at(record, rung), compared), rung)
+    known = bounds_at(record, rung)
+    deciding = (one for one in deciding_bounds(record.study, record.bounds) if one in known)
+    missed = missed_bounds(list(deciding), rung.scores)
     beyond = f"; beyond constraints: {' and '.join(missed)}" if missed else ""
     return f"stopped after epoch {rung.epoch} at {text}{images}{beyond}"
-
-
-def _decisive(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bound]:
-    """The constraints for which a pruner stops trials: those that it judges, and the largest
-    cost."""
-    judged = judged_at_rungs(bounds, compared)
-    return judged + [
-        one for one in bounds if one.metric in COSTS and not one.is_least and one not in judged
-    ]
 
 
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text:
