@@ -38,6 +38,7 @@ from ablate.lifecycle.drive import (
     running_on,
 )
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, check_something_searched
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
@@ -260,10 +261,11 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
 
     def run_search(where: Place, study: Study) -> StudyRecord:
         base = Path(head.base)
+        begun = open_part(where, head.study.name)
         where.make_folder()
-        if not Ledger.exists(where.url, where.name):
+        if begun is None:
             return begin_study(where, study, base, head.text, run, parent=head)
-        with closing(Ledger.open(where.url, where.name)) as begun:
+        with closing(begun):
             record = begun.read()
             return record if record.is_over else go_on(begun, where, run, None)
 

@@ -18,6 +18,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.begin import begin_again, begin_study, go_on
 from ablate.lifecycle.drive import RunOptions, leased
+from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.evaluation.argument_checks import read_severities
 from ablate.robustness.suites import find_suite
@@ -103,9 +104,9 @@ def confirm_study(
         study = study.model_copy(update={"run": run_settings})
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
-        begun = None
-        if Ledger.exists(where.url, where.name):
-            begun = stack.enter_context(closing(Ledger.open(where.url, where.name)))
+        begun = open_part(where, place.name)
+        if begun is not None:
+            stack.enter_context(closing(begun))
             if begin_again(begun, where, run):
                 begun = None
             else:

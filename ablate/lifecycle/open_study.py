@@ -61,7 +61,7 @@ class OpenStudy:
             return StudySource(self.record)
         ablation = None if self.record.design is None else self.ablation
         confirmed = self.place.confirmation
-        if not Ledger.exists(confirmed.url, confirmed.name):
+        if not self._is_confirmed:
             return StudySource(self.record, ablation, read_bits=partial(read_bits, self.place))
         confirming, outcomes, references = read_outcomes(confirmed)
         return StudySource(
@@ -71,6 +71,17 @@ class OpenStudy:
             confirming=confirming,
             read_bits=partial(read_bits, self.place),
         )
+
+    @property
+    def _is_confirmed(self) -> bool:
+        """Whether its confirmation was begun; a study of its own with that name is none."""
+        try:
+            ledger = open_part(self.place.confirmation, self.place.name)
+        except UsageError:
+            return False
+        if ledger is not None:
+            ledger.close()
+        return ledger is not None
 
     @property
     def reference(self) -> str:
@@ -154,6 +165,27 @@ def open_ledger(place: Place) -> Ledger:
             "Launch it first, or check name and storage."
         )
     return Ledger.open(place.url, place.name)
+
+
+def open_part(part: Place, parent: str) -> Ledger | None:
+    """Open the ledger of a study's confirmation, or of the search of one of its arms.
+
+    Returns:
+        None if it was not begun; the caller closes it.
+
+    Raises:
+        UsageError: if a study of its own has that name.
+    """
+    if not Ledger.exists(part.url, part.name):
+        return None
+    ledger = Ledger.open(part.url, part.name)
+    if ledger.head.parent == parent:
+        return ledger
+    ledger.close()
+    raise UsageError(
+        f"study {part.name}: must belong to {parent}, got a study of its own with this name in "
+        f"{part.shown}. It was not changed; launch {parent} in another `storage:`."
+    )
 
 
 def refuse_other_study(place: Place) -> None:

@@ -34,6 +34,11 @@ def check_study(document: Document, study: Study, refused: set[Path]) -> None:
         study: the same, checked key by key, with defaults for refused keys.
         refused: paths that were refused before; rules that read one of them are skipped.
     """
+    if "~" in study.name and ("name",) not in refused:
+        rule = (
+            f"must have no ~, which names the parts of a study (NAME~confirm), got {study.name!r}"
+        )
+        document.refuse(("name",), f"{rule}. Write another name.")
     if study.trainable is not None:
         check_trainable(document)
     interpolation = study.trainable is None and document.get(("finetune", "interpolation"))

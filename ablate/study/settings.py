@@ -135,7 +135,7 @@ class Study(Displayed, Settings):
     name: str = Field(
         max_length=100,
         pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#][^/\\\x00-\x1f\x7f-\x9f#]*$",
-        description="Also the name of its folder in runs/.",
+        description="Also the name of its folder in runs/; without ~.",
     )
     question: str = ""
     trainable: str | None = Field(

@@ -17,6 +17,7 @@ from ablate import api
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.errors import ParameterError, UsageError
 from ablate.ledger.ledger import Ledger
+from ablate.lifecycle.open_study import open_study
 from ablate.lifecycle.place import place_of_file
 from ablate.report.notebook import confirmation_html
 
@@ -170,6 +171,23 @@ def test_one_that_was_never_prepared_begins_anew(searched: Path) -> None:
     info = ablate.confirm(searched, seeds=2, executor="inline")
     assert info.test.seeds == 2
     assert ablate.read("runs/searched/confirm").test == {"suite": "families", "severities": [3]}
+
+
+def test_a_study_of_its_own_with_the_name_of_a_confirmation_stays_as_it_is(searched: Path) -> None:
+    place = place_of_file(searched)
+    with contextlib.closing(Ledger.open(place.url, "searched")) as ledger:
+        head = ledger.head
+    own = head.study.model_copy(update={"name": "searched~confirm"})
+    Ledger.remove(place.url, "searched~confirm")
+    Ledger.create(place.url, replace(head, study=own, identity="own"), 2).close()
+    with pytest.raises(UsageError) as refused:
+        ablate.confirm(searched, seeds=2, executor="inline")
+    assert str(refused.value) == (
+        "study searched~confirm: must belong to searched, got a study of its own with this name in "
+        f"{place.shown}. It was not changed; launch searched in another `storage:`."
+    )
+    assert open_study(searched).source.confirmation is None
+    assert ablate.read(f"{place.url}#searched~confirm").parent is None
 
 
 def test_what_cannot_be_confirmed(searched: Path) -> None:

@@ -358,6 +358,12 @@ def test_one_wrong_key_has_one_message(
         ),
         (2, f"name: {'日' * 100}", "s.yaml:2:7: name: must have at most 200 bytes, got 300. Shor"),
         (2, f"name: {'a' * 101}", "s.yaml:2:7: name: must have at most 100 characters, got 'aaa"),
+        (
+            2,
+            "name: s~confirm",
+            "s.yaml:2:7: name: must have no ~, which names the parts of a study (NAME~confirm), "
+            "got 's~confirm'. Write another name.",
+        ),
         (2, "version: 1", "s.yaml:2:1: version: key given twice, got it here and on line 1."),
     ],
 )
