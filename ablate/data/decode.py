@@ -6,15 +6,17 @@ import math
 import os
 import random
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
@@ -23,7 +25,7 @@ from ablate.errors import DataError
 from ablate.files.shown import show_name
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-"""Files with other extensions are ignored."""
+"""Files with other extensions are skipped."""
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
 """That are read, whatever the extension.  For others Pillow may start a program: Ghostscript for
 EPS."""
@@ -47,11 +49,14 @@ class Listing:
         root: the split's folder.
         classes: names of its subfolders, sorted; none for images without labels.
         files: (path below the root, label, bytes, time of the last change in nanoseconds).
+        skipped: number of files that are not read, by extension; those whose names begin with a
+            dot are not counted.
     """
 
     root: Path
     classes: tuple[str, ...]
     files: tuple[FileEntry, ...]
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def labels(self) -> Labels:
@@ -75,28 +80,38 @@ def list_classes(root: Path) -> Listing:
     Raises:
         DataError: if there are no classes, or a class has no image.
     """
-    with os.scandir(root) as entries:
-        names = (entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
-        classes = tuple(sorted(names))
-    if not classes:
+    listing = walk_classes(root)
+    if not listing.classes:
         raise DataError(
             f"{show_name(root)}: must have one folder for each class, got none. Add the images."
         )
+    empty = set(range(len(listing.classes))) - {label for _, label, *_ in listing.files}
+    if empty:
+        raise DataError(
+            f"{show_name(root / listing.classes[min(empty)])}: must have at least one image "
+            f"({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
+        )
+    return listing
+
+
+def walk_classes(root: Path) -> Listing:
+    """As `list_classes`; there may be no class, and none of an image."""
+    skipped = Counter[str]()
+    with os.scandir(root) as entries:
+        visible = [entry for entry in entries if entry.name[0] != "."]
+    classes = tuple(sorted(entry.name for entry in visible if entry.is_dir()))
+    if len(visible) > len(classes):
+        skipped["beside the class folders"] = len(visible) - len(classes)
     files: list[FileEntry] = []
     for label, name in enumerate(classes):
-        images = _list_images(root, name, label)
-        if not images:
-            raise DataError(
-                f"{show_name(root / name)}: must have at least one image "
-                f"({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
-            )
-        files += images
-    return Listing(root, classes, tuple(files))
+        files += _list_images(root, name, label, skipped)
+    return Listing(root, classes, tuple(files), skipped)
 
 
 def list_flat(root: Path) -> Listing:
     """The images in a folder itself, without labels; there may be none."""
-    return Listing(root, (), tuple(_list_images(root, ".", UNLABELED)))
+    skipped = Counter[str]()
+    return Listing(root, (), tuple(_list_images(root, ".", UNLABELED, skipped)), skipped)
 
 
 def list_tree(root: Path) -> Listing:
@@ -106,40 +121,46 @@ def list_tree(root: Path) -> Listing:
         DataError: if the folder is missing or holds no image.
     """
     files: list[FileEntry] = []
+    skipped = Counter[str]()
     for folder, below, _ in os.walk(root, followlinks=False):
         below[:] = [name for name in below if name[0] != "."]
-        files += _list_images(root, os.path.relpath(folder, root), UNLABELED)
+        files += _list_images(root, os.path.relpath(folder, root), UNLABELED, skipped)
+    del skipped[_FOLDER]  # which are read
     if not files:
         got = "none" if root.is_dir() else "no such folder"
         raise DataError(
             f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
             "Correct dataset.unlabeled; relative paths start at the study file's folder."
         )
-    return Listing(root, (), tuple(sorted(files)))
+    return Listing(root, (), tuple(sorted(files)), skipped)
 
 
-def _list_images(root: Path, name: str, label: int) -> list[FileEntry]:
+_FOLDER = "in folders of a class"
+
+
+def _list_images(root: Path, name: str, label: int, skipped: Counter[str]) -> list[FileEntry]:
     prefix = "" if name == "." else f"{name}/"
     found: list[FileEntry] = []
     with os.scandir(root / name) as entries:
         for entry in entries:
-            if Path(entry.name).suffix.lower() in ENDINGS and entry.name[0] != ".":
-                status = _stat(Path(entry.path))
-                found.append((f"{prefix}{entry.name}", label, status.st_size, status.st_mtime_ns))
+            if entry.name[0] == ".":
+                continue
+            ending = Path(entry.name).suffix.lower()
+            if ending in ENDINGS:
+                found.append((f"{prefix}{entry.name}", label, *_size_and_time(entry)))
+            elif entry.is_dir():
+                skipped[_FOLDER] += 1
+            else:
+                skipped[ending or "without extension"] += 1
     return sorted(found)
 
 
-def _stat(file: Path) -> os.stat_result:
-    """Of the file itself, or an error that names it: a link may lead nowhere."""
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
     try:
-        found = file.stat()
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{show_name(file)}: must be an image, got a broken link. Fix or remove it."
-        ) from error
-    if stat.S_ISFIFO(found.st_mode):  # opening it would block
-        raise DataError(f"{show_name(file)}: must be an image, got a FIFO. Remove it.")
-    return found
+        status = entry.stat()
+    except OSError:  # a link that leads nowhere: reported with what else cannot be read
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -148,6 +169,8 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L"
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _ASPECTS = (3 / 4, 4 / 3)
 _TRIES = 10
+_SMALL = 64
+"""Side in pixels up to which decoding costs less than opening the file."""
 
 THREADS = min(8, os.cpu_count() or 1)
 
@@ -279,10 +302,41 @@ def open_rgb(path: Path) -> Image.Image:
         DataError: if it is not a complete image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            return _to_8_bits(file, path).convert("RGB")
+        with _open(path) as file:
+            return _to_8_bits(file).convert("RGB")
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+class Examined(NamedTuple):
+    """An image file as it was found.
+
+    Attributes:
+        size: width and height in pixels.
+        is_grey: whether it has one channel.
+        unreadable: why it cannot be read; empty if it can.
+    """
+
+    size: tuple[int, int] = (0, 0)
+    is_grey: bool = False
+    unreadable: str = ""
+
+
+def examine(path: Path) -> Examined:
+    """Decode an image file to find out whether it is complete.
+
+    A large JPEG is decoded at an eighth of its size, which reads all of its bytes in half the time.
+    """
+    try:
+        with _open(path) as file:
+            size, is_grey = file.size, file.mode in GREY_MODES
+            if max(size) > _SMALL:
+                file.draft("L", (1, 1))
+            file.load()
+            _to_8_bits(file)
+            return Examined(size, is_grey)
+    except _UNREADABLE as error:
+        return Examined(unreadable=_reason(error))
 
 
 def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
@@ -302,20 +356,40 @@ def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
 
 def _read_size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path, formats=FORMATS) as file:
+        with _open(path) as file:
             return file.size
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
 
 
+def _open(path: Path) -> Image.Image:
+    try:
+        found = path.stat()
+    except FileNotFoundError as error:
+        raise ValueError("a broken link" if path.is_symlink() else "no such file") from error
+    if stat.S_ISFIFO(found.st_mode):  # opening it would block
+        raise ValueError("a FIFO")
+    if not found.st_size:
+        raise ValueError("an empty file")
+    return Image.open(path, formats=FORMATS)
+
+
 def _unreadable(path: Path, error: Exception) -> DataError:
-    text = " ".join(str(error).split())
     return DataError(
-        f"{show_name(path)}: must be a readable image, got {text}. Replace or remove it."
+        f"{show_name(path)}: must be a readable image, got {_reason(error)}. Replace or remove it."
     )
 
 
-def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, UnidentifiedImageError):
+        return "a file that is not an image"
+    if "truncated" in text.lower():
+        return "a truncated image"
+    return getattr(error, "strerror", None) or text
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
     """Convert a grey image of 16 bits to 8, because PIL's own conversion clips values above 255 to
     white.
 
@@ -331,10 +405,7 @@ def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
     if not deep and highest <= 255:
         return image
     if highest > 65535:
-        raise DataError(
-            f"{show_name(path)}: must be an image of 8 or 16 bits, got a value of {highest}. "
-            "Convert it."
-        )
+        raise ValueError(f"a value of {highest}, where 16 bits end at 65535")
     return Image.fromarray(((values.clip(0) + 128) // 257).astype(np.uint8))
 
 

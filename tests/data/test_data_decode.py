@@ -84,14 +84,15 @@ def test_more_than_16_bits(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         fit_image(open_rgb(file), 6, None)
     assert str(error.value) == (
-        f"{file}: must be an image of 8 or 16 bits, got a value of 131070. Convert it."
+        f"{file}: must be a readable image, got a value of 131070, where 16 bits end at 65535. "
+        "Replace or remove it."
     )
 
 
 def test_a_file_for_which_pillow_would_start_a_program_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cat.png"
     file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
-    with pytest.raises(DataError, match="cannot identify"):
+    with pytest.raises(DataError, match="got a file that is not an image"):
         open_rgb(file)
 
 
@@ -167,7 +168,7 @@ HARMS: dict[Callable[[Path], object], str] = {
     _other_classes: r"two\nlines': train/ and test/ must have the same classes, got 'd\nog' in",
     _one_class: r"must have at least two classes, got only 'd\nog'. Add",
     _no_classes: r"two\nlines/train': must have one folder for each class, got none. Add",
-    _dead_link: r"two\nlines/train/cat/i\nk.png': must be an image, got a broken link",
+    _dead_link: r"two\nlines/train/cat/i\nk.png': must be a readable image, got a broken link",
     _few: r"with 1 images of 'd\nog', none for training",
     shutil.rmtree: r"two\nlines': must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no",
 }

@@ -195,14 +195,15 @@ def test_truncated_image(folder: Path) -> None:
 def test_a_link_that_leads_nowhere(folder: Path) -> None:
     (folder / "images/train/cat/link.png").symlink_to(folder / "gone.png")
     assert refused(folder) == (
-        "/images/train/cat/link.png: must be an image, got a broken link. Fix or remove it."
+        "/images/train/cat/link.png: must be a readable image, got a broken link. Replace or "
+        "remove it."
     )
 
 
 def test_a_fifo_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "images/train/cat/pipe.png")
     assert refused(folder) == (
-        "/images/train/cat/pipe.png: must be an image, got a FIFO. Remove it."
+        "/images/train/cat/pipe.png: must be a readable image, got a FIFO. Replace or remove it."
     )
 
 
