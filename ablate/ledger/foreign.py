@@ -28,7 +28,7 @@ from ablate.ledger import tables
 from ablate.ledger.attributes import HEAD
 from ablate.ledger.record import Attempt, RowRecord, StudyRecord
 from ablate.ledger.row import STATES
-from ablate.ledger.storage import engine_arguments, storage_errors
+from ablate.ledger.storage import engine_arguments, opened_url, storage_errors
 from ablate.ledger.url import parse_url, sqlite_file
 from ablate.space.space import FIXED
 from ablate.study.settings import ObjectiveSettings, Study
@@ -88,7 +88,7 @@ def read_foreign(url: str, name: str) -> StudyRecord | None:
 def _reading(url: str) -> Iterator[Connection | None]:
     """A read-only connection; None if no driver for the database is installed."""
     try:
-        engine = sqlalchemy.create_engine(url, **engine_arguments(url))
+        engine = sqlalchemy.create_engine(opened_url(url), **engine_arguments(url))
     except (ImportError, sqlalchemy.exc.NoSuchModuleError):
         yield None  # opening the ledger reports what is missing
         return

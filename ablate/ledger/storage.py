@@ -7,11 +7,14 @@ row costs half as much as in the default journal mode.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -90,10 +93,11 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
             ) from error
     with storage_errors(url):
         try:
-            engine = sqlalchemy.create_engine(url, **engine_arguments(url))
+            opened = opened_url(url)
+            engine = sqlalchemy.create_engine(opened, **engine_arguments(url))
             retried(lambda: _connect(engine))
             engine.dispose()
-            storage = retried(lambda: RDBStorage(url, engine_kwargs=engine_arguments(url)))
+            storage = retried(lambda: RDBStorage(opened, engine_kwargs=engine_arguments(url)))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -131,6 +135,36 @@ def retried(make: Callable[[], T]) -> T:
                 raise
         time.sleep(_PAUSE_SECONDS)
     return make()
+
+
+def opened_url(url: str) -> str:
+    """The URL that a database is opened at: for reading alone where nothing can be written.
+
+    An SQLite file in WAL mode is read with the help of two files beside it.  Where they cannot be
+    made and nobody else has made them, nobody writes to the database, and it is read without.
+
+    Raises:
+        StorageError: if a database cannot be read so, because one of the two is missing.
+    """
+    file = sqlite_file(url)
+    if file is None or not file.exists() or _is_writable(file):
+        return url
+    query = {"mode": "ro", "uri": "true"}
+    log, index = (file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))
+    if not index.exists():
+        if log.exists() and log.stat().st_size:
+            raise StorageError(
+                f"storage {masked(url)}: must have {index.name} beside {log.name}, or be in a "
+                "folder that can be written, got neither. Copy the folder to one that can be "
+                "written, and read the copy."
+            )
+        query["immutable"] = "1"
+    path = f"file:{quote(str(file.absolute()))}"
+    return sqlalchemy.URL.create("sqlite", database=path, query=query).render_as_string()
+
+
+def _is_writable(file: Path) -> bool:
+    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
 
 
 def engine_arguments(url: str) -> dict[str, Any]:
