@@ -65,13 +65,14 @@ def test_a_finished_study_is_read_from_a_read_only_file_system(work: Path) -> No
     commands = [[*one.format(out=out).split()] for one in (*COMMANDS, "resume runs/own --add 1")]
     code = f"""
 import os
-from commands import run_alone
+from commands import run_here
 os.chdir({str(work)!r})
 for command in {commands!r}:
     done = run_here(*command)
     print(command[0], done.returncode, done.stderr.splitlines()[-1:])
 """
     ran = mounted_read_only(work, code)
+    assert ran.returncode == 0, ran.stderr
     *read, resumed = ran.stdout.splitlines()
     assert [line.split()[:2] for line in read] == [[one.split()[0], "0"] for one in COMMANDS], ran
     assert resumed.startswith("resume 3 ")
