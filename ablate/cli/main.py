@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ import ablate
 from ablate.cli import cache as cli_cache
 from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
+from ablate.cli import init as cli_init
 from ablate.cli import study as cli_study
-from ablate.cli.completion import complete_model, complete_shipped, completion
+from ablate.cli.completion import complete_model, completion
 from ablate.cli.options import (
     json_option,
     run_options,
@@ -189,36 +189,6 @@ def check(file: Path, overrides: tuple[str, ...]) -> None:
 
 
 @main.command()
-@click.argument("name", required=False, shell_complete=complete_shipped)
-@click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
-@json_option
-def init(name: str | None, folder: Path, as_json: bool) -> None:
-    """Write a study that comes with ablate, to edit.  Without NAME: list them.
-
-    Writes NAME.yaml, and the search space that it names, into FOLDER (default: the current one).
-    No file is overwritten.  `ablate launch NAME` runs the study as it is.
-    """
-    from ablate.lifecycle.shipped import question_of, shipped_studies, write_shipped
-
-    if name is not None:
-        files = write_shipped(name, folder)
-        if as_json:
-            print_result([{"file": str(file)} for file in files])
-            return
-        click.echo(f"wrote {' and '.join(map(str, files))}")
-        click.echo(f"run it: ablate launch {shlex.quote(str(files[0]))}")
-        return
-    questions = {known: question_of(file) for known, file in shipped_studies().items()}
-    if as_json:
-        print_result([{"name": known, "question": text} for known, text in questions.items()])
-        return
-    width = max(map(len, questions), default=0)
-    for known, text in questions.items():
-        click.echo(f"{known:{width}}  {text}")
-    click.echo("ablate init NAME writes one to edit; ablate launch NAME runs it")
-
-
-@main.command()
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
     from ablate.lifecycle.known_names import names_for
@@ -382,6 +352,6 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
 
 
 main.add_command(completion)
-for _module in (cli_study, cli_figures, cli_evaluate, cli_cache):
+for _module in (cli_init, cli_study, cli_figures, cli_evaluate, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

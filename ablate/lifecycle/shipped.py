@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ablate.errors import UsageError, did_you_mean
@@ -19,7 +19,7 @@ from ablate.study.yaml_source import parse_yaml
 _PACKAGE = Path(__file__).parents[1]
 _SPACES = "search_spaces"
 _CHECKPOINT = "baseline.checkpoint"
-_PATHS = (
+PATHS = (
     "dataset.path",
     "dataset.validation.path",
     "dataset.unlabeled",
@@ -27,6 +27,7 @@ _PATHS = (
     "run.checkpoints",
     _CHECKPOINT,
 )
+"""Keys of a study file whose relative paths start at its folder."""
 
 
 def shipped_studies() -> dict[str, Path]:
@@ -69,7 +70,7 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
     for override in overrides:
         key, _, text = override.partition("=")
         key = key.strip()
-        path = parse_yaml(text, "").data if key in _PATHS else None
+        path = parse_yaml(text, "").data if key in PATHS else None
         if isinstance(path, str) and not (is_uri(path) or (key == _CHECKPOINT and _is_name(path))):
             found.append(f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}")
         else:
@@ -108,6 +109,20 @@ def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
     for space in re.findall(rf"^space: {_SPACES}/(\S+)$", text, re.MULTILINE):
         file = source.parents[1] / _SPACES / space
         contents[folder / _SPACES / space] = file.read_text(encoding="utf-8")
+    write_new(folder, contents)
+    return tuple(contents)
+
+
+def write_new(folder: Path, contents: Mapping[Path, str]) -> None:
+    """Write a study, and the files that it names, into a folder.
+
+    Args:
+        folder: made if it does not exist.
+        contents: by file, in the folder or below it; those below may be there already, the same.
+
+    Raises:
+        UsageError: if a file exists, or the folder cannot be written.  Nothing is overwritten.
+    """
     try:
         for file, content in contents.items():
             is_shared = file.parent != folder  # by studies that were written here before
@@ -126,4 +141,3 @@ def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
         raise UsageError(
             f"{folder}: must be writable, got: {error.strerror}. Name another FOLDER."
         ) from error
-    return tuple(contents)

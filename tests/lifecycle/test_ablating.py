@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from commands import run_here
 
-from ablate.errors import ParameterError, StudyFileError, StudyNotFoundError
+from ablate.errors import ParameterError, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.url import sqlite_url
+from ablate.lifecycle.ablation_of import moved_study
 from ablate.lifecycle.ablation_reference import FoundReference, design_of, find_reference
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.place import place_of_file
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
@@ -34,15 +40,13 @@ def scores(clean: float, robust: float) -> Scores:
     return Scores("val", 100, clean, accuracies, {"noise": ("gaussian_noise",)})
 
 
-@pytest.fixture
-def search(work: Path) -> Path:
-    """The run folder of a search of three trials, the last of which has not ended."""
-    study = Study.model_validate({**OWN, "name": "search", "space": SPACE})
+def record_search(study: Study, text: str, work: Path, values: Sequence[Any]) -> Path:
+    """The run folder of a search with these rows, clean and robust accuracy; None: not ended."""
     space = parse_space(study, names_for("resnet8"))
     head = Head(
         identity="0a1b2c3d",
         study=study,
-        text=FILE,
+        text=text,
         space=space.to_json(),
         base=str(work),
         fingerprint=study_fingerprint(study, space, "digest"),
@@ -50,19 +54,26 @@ def search(work: Path) -> Path:
         environment={"device": "cpu", "threads": 1},
         reference_point=(0.5, 0.5),
     )
-    folder = work / "runs" / "search"
+    folder = work / "runs" / study.name
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text('{"name": "search", "storage": null}')
-    (work / "search.yaml").write_text(FILE)
-    driving = Driving(Ledger.create(sqlite_url(folder / "study.db"), head, trials=3))
-    for values in ((0.9, 0.6), (0.8, 0.7), None):
+    (folder / "run.json").write_text(f'{{"name": "{study.name}", "storage": null}}')
+    (work / f"{study.name}.yaml").write_text(text)
+    driving = Driving(Ledger.create(sqlite_url(folder / "study.db"), head, trials=len(values)))
+    for pair in values:
         row = driving.ask()
         assert row is not None
         assert row.number is not None
-        if values is not None:
-            driving.complete(row.number, scores(*values))
+        if pair is not None:
+            driving.complete(row.number, scores(*pair))
     driving.ledger.close()
     return folder
+
+
+@pytest.fixture
+def search(work: Path) -> Path:
+    """The run folder of a search of three trials, the last of which has not ended."""
+    study = Study.model_validate({**OWN, "name": "search", "space": SPACE})
+    return record_search(study, FILE, work, ((0.9, 0.6), (0.8, 0.7), None))
 
 
 @pytest.mark.parametrize(
@@ -176,3 +187,88 @@ def test_a_trial_whose_values_the_study_does_not_take(work: Path) -> None:
         "a.yaml: ablation.reference.own.key: unknown key. Write a key of model, baseline, "
         "finetune, loss, augment.",
     ]
+
+
+# -- `ablate init --ablation-of`, and the tutorials' search and ablation ----------------------
+
+
+def tutorial(page: str) -> str:
+    """The study file of a tutorial."""
+    text = (Path(__file__).parents[2] / "docs" / "tutorials" / page).read_text()
+    found = re.search(r"^## The file\n\n```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def record_tutorial(work: Path, **changes: Any) -> Path:
+    """The search of its tutorial, with two finished trials."""
+    text = yaml.safe_dump(yaml.safe_load(tutorial("search.md")) | changes, sort_keys=False)
+    (work / "tutorial.yaml").write_text(text)
+    study = place_of_file(work / "tutorial.yaml").study
+    assert study is not None
+    return record_search(study, text, work, ((0.9, 0.6), (0.8, 0.9)))
+
+
+def test_the_ablation_of_the_tutorials_takes_its_reference_from_their_search(work: Path) -> None:
+    record_tutorial(work)
+    written = yaml.safe_load(tutorial("ablation.md"))
+    written["ablation"]["reference"] = {"study": "runs/my_study", "pick": "knee"}
+    (work / "which_part.yaml").write_text(yaml.safe_dump(written))
+    study = place_of_file(work / "which_part.yaml").study
+    assert study is not None
+    assert find_reference(study, work).study == "my_study"  # whose settings are the same
+
+
+@pytest.mark.parametrize("terms", ["clean+da", "clean+st", "clean+fma", "clean+da+st+fma"])
+def test_init_writes_the_ablation_of_a_search(work: Path, terms: str) -> None:
+    space = {"loss.terms": {"choice": [terms]}, "finetune.learning_rate": {"float": [0.01, 0.1]}}
+    loss = {"fma": {"layers": ["stage2", "stage3"]}}
+    record_tutorial(work, space=space, loss=loss, dataset={"name": "digits", "path": "data"})
+    (work / "data").mkdir()
+    result = run_here("init", "--ablation-of", "runs/my_study", "--pick", "trial 1", cwd=work)
+    assert result.stdout == (
+        "wrote my_study_ablation.yaml\nrun it: ablate launch my_study_ablation.yaml\n"
+    )
+    file = work / "my_study_ablation.yaml"
+    assert run_here("check", file, cwd=work).returncode == 0
+    study = place_of_file(file).study
+    assert study is not None
+    assert study.dataset.path == "data"
+    found = find_reference(study, work)
+    assert found.text == "trial 1 of study my_study (trial 1)"
+    design = design_of(study, work, str(file), found)
+    parts = [term for term in terms.split("+") if term != "clean"]
+    layers = ["layer:stage2", "layer:stage3"] if "fma" in parts else []
+    cells = [*parts, "combined_augmentations", *layers, "noise", "blur", "photometric"]
+    assert [cell.name for cell in design.cells] == ["reference", *(f"without {c}" for c in cells)]
+    claims = [claim.contrast for claim in design.claims]
+    assert claims == [f"without {one} - reference" for one in (*parts, "combined_augmentations")]
+    again = run_here("init", "--ablation-of", "runs/my_study", cwd=work)
+    assert (again.returncode, again.stderr) == (
+        2,
+        "ablate: my_study_ablation.yaml: must not exist, got a file. Name another FOLDER, or move "
+        "the file.\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("pick", "said"),
+    [
+        ("trial 7", "--ablation-of: study my_study: must have that trial in state COMPLETE, got no "
+         "trial 7. Pick another."),
+        ("best", "--pick: must be knee, best METRIC or trial N, got 'best'. Give --pick knee."),
+    ],
+)  # fmt: skip
+def test_what_init_refuses_of_a_search(work: Path, pick: str, said: str) -> None:
+    record_tutorial(work)
+    result = run_here("init", "--ablation-of", "runs/my_study", "--pick", pick, cwd=work)
+    assert (result.returncode, result.stderr) == (2, f"ablate: {said}\n")
+    assert not (work / "my_study_ablation.yaml").exists()
+
+
+def test_the_ablation_of_a_search_with_an_own_network_stays_beside_it(work: Path) -> None:
+    (work / "nets.py").write_text("")
+    moved = Study.model_validate({**OWN, "name": "s", "model": {"name": "nets:build"}})
+    with pytest.raises(UsageError, match=r"must be the folder of nets\.py, which the study impo"):
+        moved_study(moved, work, work / "other")
+    assert moved_study(moved, work, work)["model"] == {"name": "nets:build"}
