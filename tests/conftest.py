@@ -24,7 +24,7 @@ import yaml
 from commands import run_alone, run_here
 from fast_databases import make_databases_fast
 from jaxtyping import install_import_hook
-from needs import missing
+from needs import FIXTURES, PROGRAMS, missing
 from own_study import write_own_study
 from postgres_server import PostgresServer, postgres_programs
 
@@ -74,19 +74,22 @@ LONGEST = (
 # What collecting makes stays: the collector of garbage need not look at it time and again.
 gc.disable()
 
-SLOW_FIXTURES = {"ray_head", "postgres_server", "chromium_path", "ablate_alone"}
-"""They start Ray, PostgreSQL, Chromium or a Python: what asks for one is `slow`."""
+SLOW = {"ray_head", "ablate_alone", "browser", "postgres"}
+"""Fixtures and markers: what has one starts Ray, a Python, Chromium or PostgreSQL."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files come first; what starts much is slow; without a GPU nothing needs one;
-    whole networks are trained where they are asked for."""
+    """The longest files come first; a fixture that needs a program brings its marker; what starts
+    much is slow; without a GPU nothing needs one; whole networks are trained where they are asked
+    for."""
     import torch
 
     for item in items:
-        fixtures = SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ()))
-        if fixtures or any(item.iter_markers("postgres")) or any(item.iter_markers("browser")):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        for fixture in fixtures & FIXTURES.keys():
+            item.add_marker(FIXTURES[fixture])
+        if SLOW & (fixtures | {marker.name for marker in item.iter_markers()}):
             item.add_marker("slow")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
@@ -102,6 +105,14 @@ def pytest_collection_finish() -> None:
     sys.dont_write_bytecode = True
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A program that a test needs, and that is not there, is looked for before its fixtures."""
+    for marker, (program, find) in PROGRAMS.items():
+        if item.get_closest_marker(marker) and find() is None:
+            missing(program)
 
 
 @pytest.fixture(autouse=True)
@@ -170,10 +181,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Where Chromium is; without it a test is skipped, and fails where CI=true."""
+    """Where Chromium is."""
     path = shutil.which("chromium")
-    if path is None:
-        missing("chromium")
+    assert path is not None
     return path
 
 
@@ -311,8 +321,7 @@ def ray_here(ray_head: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this session's own; who stops it starts it again."""
     programs = postgres_programs()
-    if programs is None:
-        missing("PostgreSQL (initdb)")
+    assert programs is not None
     server = PostgresServer(programs)
     try:
         server.start()

@@ -202,25 +202,35 @@ READS = ("status", "trials", "table", "plot", "layers", "schema", "init", "check
 """Commands that take a second; the others are run by tests of their own."""
 
 
-def run_on_the_recorded(block: Block) -> Iterator[list[str]]:
-    """The commands of a block that only read, on studies that are recorded."""
-    for program, *words in [] if block.needs else command_lines(block.text):
-        studies = [one for one in words if one.startswith("runs/") or ".yaml" in one]
-        # A name in capitals is the reader's, and a browser draws a PDF.
-        left_out = any(re.search(r"^[A-Z]+$|\.pdf$", one) for one in words)
-        is_read = program == "ablate" and words[0] in READS and not left_out
-        if is_read and all(Path(one).exists() for one in studies):
-            result = CliRunner().invoke(main, words)
-            assert result.exit_code == 0, (words, result.output)
-            yield words
+def run_on_the_recorded(page: str, *, images: bool) -> Iterator[list[str]]:
+    """The commands of a page that only read, on studies that are recorded.
+
+    Args:
+        images: those that draw images, which needs a browser; else the others.
+    """
+    for block in blocks("bash", f"docs/{page}.md"):
+        for program, *words in [] if block.needs else command_lines(block.text):
+            studies = [one for one in words if one.startswith("runs/") or ".yaml" in one]
+            # A name in capitals is the reader's.
+            is_read = program == "ablate" and words[0] in READS and not any(map(str.isupper, words))
+            is_image = any(re.search(r"(^|\.)(pdf|png|svg)$", one) for one in words)
+            if is_read and is_image == images and all(Path(one).exists() for one in studies):
+                result = CliRunner().invoke(main, words)
+                assert result.exit_code == 0, (words, result.output)
+                yield words
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["start", "tutorials/search", "howto/figures", "howto/study"])
 def test_commands_that_read_a_study_run(recorded: Path, work: Path, page: str) -> None:
     shutil.copytree(recorded, work, dirs_exist_ok=True)
-    found = blocks("bash", f"docs/{page}.md")
-    assert [words for block in found for words in run_on_the_recorded(block)]
+    assert [*run_on_the_recorded(page, images=False)]
+
+
+@pytest.mark.browser
+def test_commands_that_draw_images_run(recorded: Path, work: Path) -> None:
+    shutil.copytree(recorded, work, dirs_exist_ok=True)
+    assert len([*run_on_the_recorded("howto/figures", images=True)]) == 3
 
 
 def test_the_readme_shows_what_the_quickstart_prints(recorded: Path) -> None:

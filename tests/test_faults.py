@@ -21,8 +21,6 @@ from ray.cluster_utils import Cluster
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import faults
 
-pytestmark = pytest.mark.postgres
-
 ON_RAY = {
     "driver: during epochs",
     "driver: SIGUSR1",

@@ -41,7 +41,8 @@ def unpack(text: str, n: int) -> np.ndarray:
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Of a run in `tmp_path`, whose weights have other names, in timm's order."""
-    timm = pytest.importorskip("timm")
+    import timm
+
     random = np.random.default_rng(0)
     for number in range(IMAGES):
         file = tmp_path / "images" / f"n{number % CLASSES:03d}" / f"{number}.png"

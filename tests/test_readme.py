@@ -5,10 +5,14 @@ tests/test_docs.py has the code, commands, outputs and links of README and docs/
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from needs import PROGRAMS, missing
 
 import ablate
 from ablate.lifecycle.place import place_of_file
@@ -25,6 +29,27 @@ def test_two_commands_do_everything() -> None:
         "pip install -e . && ablate launch studies/quickstart.yaml",
         "pip install -e '.[dev]' && python -m pytest",
     ]
+
+
+FOUND = "from needs import PROGRAMS; print([name for name, find in PROGRAMS.values() if find()])"
+
+
+@pytest.mark.slow
+def test_ci_runs_the_second_command_where_no_program_is_and_then_the_tests_that_need_them() -> None:
+    bare = subprocess.run(
+        [ROOT / ".ci/bare", sys.executable, "-c", FOUND],
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if os.geteuid() != 0:
+        assert bare.stderr.count("\n") == 1
+        assert bare.stderr.startswith(".ci/bare: must be allowed to unshare mounts, got ")
+        missing("the right to mount (unshare -m)")
+    assert (bare.stdout, bare.stderr) == ("[]\n", "")
+    _, _, commands = (ROOT / ".ci/run").read_text().partition("env -u CI .ci/bare bash")
+    assert f"python -m pytest -m '{' or '.join(PROGRAMS)}'\n" in commands
 
 
 def test_the_readme_is_a_screen_and_a_half() -> None:

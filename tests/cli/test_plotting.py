@@ -105,7 +105,6 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(
     assert not (folder / "none").exists()
 
 
-@pytest.mark.browser
 def test_images_of_several_figures(
     run: Callable[..., Result], folder: Path, chromium_path: str
 ) -> None:

@@ -298,7 +298,6 @@ def test_tables_of_an_old_optuna_are_refused(tmp_path: Path) -> None:
         read_foreign(url, "old")
 
 
-@pytest.mark.postgres
 def test_a_study_on_a_server_is_read_too(postgres_url: str) -> None:
     study = optuna.create_study(
         storage=postgres_url, study_name="served", directions=["minimize", "maximize"]

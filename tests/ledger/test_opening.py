@@ -66,7 +66,6 @@ def test_tables_that_another_process_makes_meanwhile_are_no_error(
     assert "opened" in found
 
 
-@pytest.mark.postgres
 def test_reading_leaves_no_connection_open(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,8 +17,6 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.store import Patience
 
-pytestmark = pytest.mark.postgres
-
 
 @pytest.fixture
 def server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:

@@ -76,7 +76,6 @@ def test_the_storage_alone_is_enough_to_resume(
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
 
 
-@pytest.mark.postgres
 def test_a_study_in_postgresql(
     write_study: Write, work: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.model.trained import TrainedNetwork
 from tests.commands import run_here
-from tests.needs import missing
 
 
 @pytest.fixture
@@ -111,9 +109,6 @@ def test_torch_export_gives_the_same_logits(done: Path, images: Tensor) -> None:
 
 @pytest.mark.slow
 def test_onnx_gives_the_same_logits(done: Path, images: Tensor) -> None:
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        if find_spec(name) is None:
-            missing(name)
     import onnxruntime
 
     result = run_here("export", done, "--trial", 0, "-o", "one.onnx")

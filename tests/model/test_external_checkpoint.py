@@ -286,8 +286,6 @@ def test_weights_that_are_not_of_the_network(
 @pytest.mark.slow
 def test_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ModelSettings(name="timm:convnext_atto_rms")
-    if os.environ.get("CI") != "true":
-        pytest.importorskip("timm")
     assert refusal("timm:pretrained", None, settings) == (
         "baseline.checkpoint: must be weights of timm, got 'timm:pretrained' for "
         "convnext_atto_rms, for which it has none. Set baseline.checkpoint: FILE, or leave it out."

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from importlib import import_module
 
 import pytest
 import torch
@@ -23,20 +21,11 @@ from ablate.study.settings import ModelSettings
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 
 
-@pytest.fixture
-def _timm() -> None:
-    """CI must not skip what an extra is needed for."""
-    if os.environ.get("CI") == "true":
-        import_module("timm")
-    pytest.importorskip("timm")
-
-
 def settings(name: str) -> ModelSettings:
     return ModelSettings(name=f"timm:{name}")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_timm")
 @pytest.mark.parametrize(
     ("name", "taps"),
     [
@@ -63,7 +52,6 @@ def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_timm")
 def test_it_is_built_by_seed_and_tapped() -> None:
     one, same, other = (
         build_model(settings("resnet10t"), 5, MEAN, STD, seed) for seed in (1, 1, 2)
@@ -81,13 +69,11 @@ def test_it_is_built_by_seed_and_tapped() -> None:
         torch.testing.assert_close(before.features[layer].relu(), features)
 
 
-@pytest.mark.usefixtures("_timm")
 def test_size_and_statistics_are_its_own() -> None:
     assert own_image_size(settings("inception_v3")) == 299
     assert own_statistics(settings("vit_tiny_patch16_224")) == ((0.5,) * 3, (0.5,) * 3)
 
 
-@pytest.mark.usefixtures("_timm")
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -147,7 +147,6 @@ def test_a_brief_page_is_the_first_screen_and_static(
     assert len(page) < 100_000
 
 
-@pytest.mark.browser
 def test_a_brief_page_has_its_figure_as_an_image(usual: ReportContent, chromium_path: str) -> None:
     page = report_page(usual, brief=True)
     assert page.count("data:image/png;base64,") == 1
@@ -310,7 +309,6 @@ def looked(browser: Browser, file: Path) -> Iterator[Looked]:
     found.context.close()
 
 
-@pytest.mark.browser
 def test_all_figures_are_drawn_without_a_word_or_a_request(
     looked: Looked, usual: ReportContent
 ) -> None:
@@ -322,7 +320,6 @@ def test_all_figures_are_drawn_without_a_word_or_a_request(
     assert looked.page.locator("img[alt='one <b>pixel</b>']").count() == 1
 
 
-@pytest.mark.browser
 def test_a_click_in_one_figure_marks_the_trial_in_the_others(looked: Looked) -> None:
     looked.draw_all()
     page = looked.page
@@ -361,7 +358,6 @@ def test_a_click_in_one_figure_marks_the_trial_in_the_others(looked: Looked) -> 
     assert looked.said == []
 
 
-@pytest.mark.browser
 def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
     page = looked.page
     numbers = (
@@ -416,7 +412,6 @@ def test_rows_sort_and_filter_and_obey_the_keyboard(looked: Looked) -> None:
     page.keyboard.press("Escape")
 
 
-@pytest.mark.browser
 def test_a_link_unfolds_its_section(browser: Browser, file: Path) -> None:
     context = browser.new_context()
     page = context.new_page()
@@ -430,7 +425,6 @@ def test_a_link_unfolds_its_section(browser: Browser, file: Path) -> None:
     context.close()
 
 
-@pytest.mark.browser
 def test_everything_that_can_be_used_has_a_name(looked: Looked) -> None:
     nameless = looked.page.evaluate(
         """() => [...document.querySelectorAll('button, input, select')]
@@ -445,7 +439,6 @@ def test_everything_that_can_be_used_has_a_name(looked: Looked) -> None:
     assert looked.page.locator("[role=img]:not([aria-label])").count() == 0
 
 
-@pytest.mark.browser
 def test_both_themes(looked: Looked) -> None:
     page = looked.page
 
@@ -468,14 +461,12 @@ def test_both_themes(looked: Looked) -> None:
     assert looked.said == []
 
 
-@pytest.mark.browser
 def test_words_of_a_study_stay_as_they_are_in_the_dark(looked: Looked) -> None:
     """Also those that any object of JavaScript's has as a property."""
     words = ["constructor", "toString", "__proto__"]
     assert looked.page.evaluate("(words) => exchanged(words)", words) == words
 
 
-@pytest.mark.browser
 def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file: Path) -> None:
     phone = Looked(browser, file, viewport={"width": 375, "height": 720}, device_scale_factor=1)
     try:
@@ -490,7 +481,6 @@ def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file:
         phone.context.close()
 
 
-@pytest.mark.browser
 def test_a_page_that_is_watched_loads_itself_again(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     begun = StudySource(usual_record(2, question="first"))

@@ -6,7 +6,6 @@ import csv
 import io
 import math
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -26,7 +25,6 @@ from example_ablations import (
 )
 from example_records import example_record, example_row
 from markdown_it import MarkdownIt
-from needs import missing
 from printed_tables import RECORD
 
 from ablate.ablation.info import AblationInfo
@@ -302,10 +300,8 @@ def _latex_problems(text: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.latex
 def test_pdflatex_draws_every_table(tmp_path: Path) -> None:
-    pdflatex = shutil.which("pdflatex")
-    if pdflatex is None:
-        missing("pdflatex")
     drawn = "\n".join(latex_text(table) for table in TABLES.values())
     lines = [
         r"\documentclass{article}",
@@ -316,7 +312,13 @@ def test_pdflatex_draws_every_table(tmp_path: Path) -> None:
     ]
     (tmp_path / "tables.tex").write_text("\n".join(lines), encoding="utf-8")
     done = subprocess.run(
-        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"],
+        [
+            "pdflatex",
+            "-interaction=nonstopmode",
+            "-halt-on-error",
+            "-no-shell-escape",
+            "tables.tex",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

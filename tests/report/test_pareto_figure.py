@@ -302,7 +302,6 @@ def test_three_free_metrics_have_a_panel_a_pair() -> None:
     assert titles == {"loss", "latency", "energy", None}
 
 
-@pytest.mark.browser
 def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -> None:
     for count in (2, 3):
         metrics = dict.fromkeys(("loss", "latency", "energy")[:count], "minimize")

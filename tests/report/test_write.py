@@ -35,7 +35,6 @@ def figure(**settings: Any) -> Any:
     return draw_front(pareto_info(example_record(rows, **settings)))
 
 
-@pytest.mark.browser
 def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "pareto.html"
     drawn = figure(question=NASTY)
@@ -89,7 +88,6 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     page.close()
 
 
-@pytest.mark.browser
 def test_a_png_has_400_pixels_an_inch(chromium_path: str, tmp_path: Path) -> None:
     path = tmp_path / "pareto.png"
     drawn = figure()
@@ -102,7 +100,6 @@ def test_a_png_has_400_pixels_an_inch(chromium_path: str, tmp_path: Path) -> Non
     assert len(data) > 50_000
 
 
-@pytest.mark.browser
 def test_an_svg_and_a_pdf(chromium_path: str, tmp_path: Path) -> None:
     drawn = figure()
     write_figure(drawn, tmp_path / "pareto.svg")

@@ -87,7 +87,8 @@ def test_a_trial_that_fails_says_why_and_the_study_goes_on(write_own: Write, exe
 
 
 def test_a_gpu_that_is_not_there_is_said_at_once(write_study: Write, executor: str) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     file = write_study("gpu", run={"gpus_per_trial": 1})

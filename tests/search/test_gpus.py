@@ -163,7 +163,8 @@ def test_a_trial_without_gpus_sees_none(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_gpu_that_torch_does_not_see_is_refused(tmp_path: Path, image_folder: Path) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     study = Study.model_validate(

@@ -92,7 +92,6 @@ def write_study(work: Path, storage: str = "") -> Path:
     return file
 
 
-@pytest.mark.postgres
 def test_a_password_is_nowhere_but_in_the_driver(
     work: Path, nasty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,18 +8,15 @@ import sys
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from commands import run_here
 from example_records import example_record, example_row, example_scores
-from needs import missing
 from own_study import write_own_study
 from tracker_readers import differences, read_tensorboard, read_wandb
 
 import ablate
-from ablate.errors.installation import pip_install
 from ablate.files import cache
 from ablate.ledger.record import Attempt
 from ablate.trackers.tracked import tracked_row
@@ -47,17 +44,10 @@ KEYS: Mapping[str, object] = {
 SECRETS = {"WANDB_API_KEY": "0123456789" * 4, "MLFLOW_TRACKING_TOKEN": "a-token-of-the-server"}
 
 
-def needs(*packages: str) -> None:
-    for package in packages:
-        if find_spec(package) is None:
-            missing(f"{package} ({pip_install(package)})")
-
-
 @pytest.fixture(scope="module")
 def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study of six rows, of which one failed and some were pruned, that is shown in
     TensorBoard and W&B; an MLflow server that it names is not there."""
-    needs("tensorboard", "wandb", "mlflow")
     folder = tmp_path_factory.mktemp("tracked")
     away = {"mlflow": {"uri": "http://127.0.0.1:9"}}
     run = {"trackers": ["tensorboard", {"wandb": {"project": "p"}}, away]}
@@ -192,7 +182,6 @@ def read_rows(board: Path) -> set[int]:
 
 def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
     """A robustness finetuning that had no trackers; one that is away ends the command with 3."""
-    needs("tensorboard")
     shutil.copytree(launched, work, dirs_exist_ok=True)
     result = run_here("track", "runs/done", "--tracker", "tensorboard")
     assert result.returncode == 0, result.stderr
@@ -278,7 +267,6 @@ def test_a_tracker_that_is_not_installed_is_named(
 
 def test_a_server_must_be_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    needs("mlflow")
     file = write_own_study(work, "own", run={"trackers": ["mlflow"]})
     result = run_here("launch", file, "--executor", "inline")
     assert result.returncode == 2
@@ -290,7 +278,6 @@ def test_a_server_must_be_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_trackers_are_no_part_of_a_study(work: Path) -> None:
     """They may be added to a study that has been run; launched again, it is only shown."""
-    needs("tensorboard")
     file = write_own_study(work, "own")
     assert run_here("launch", file, "--executor", "inline").returncode == 0
     before = ablate.read("runs/own")
