@@ -108,6 +108,12 @@ def simultaneous(model: Explicit, of_claims: int, p_adjusted: float) -> tuple[fl
     return low, high
 
 
+def confirmed_level(networks: int, accuracies: int) -> float:
+    """Of the interval of each confirmed network over a reference in each accuracy, so that all of
+    them hold in 95 % of confirmations."""
+    return 1 - 0.05 / (networks * accuracies)
+
+
 def images_right(text: str, scores: Scores, metric: str) -> np.ndarray:
     """`[n]`, what a network got of each image, in a metric."""
     flat = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)

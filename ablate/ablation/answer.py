@@ -123,8 +123,9 @@ class SearchAnswer:
 
 def is_tie(estimate: Estimate, n_images: int) -> bool:
     """Whether a difference is not shown: its interval holds 0 or is not known, or it is of one
-    image at most."""
-    is_shown = estimate.low > 0 or estimate.high < 0
+    image at most. An interval that ends at 0 does so by Holm's test, which excludes 0
+    (`ablate.ablation.effects.simultaneous`)."""
+    is_shown = estimate.low >= 0 or estimate.high <= 0
     return not is_shown or abs(estimate.mean) * n_images <= 1 + _ROUNDING
 
 

@@ -24,7 +24,6 @@ from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import on_split
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
-from ablate.robustness.measures import LEVEL
 from ablate.study.displayed import Displayed
 from ablate.study.scores import Scores
 from ablate.study.settings import ConstraintSettings, ObjectiveSettings
@@ -42,8 +41,11 @@ class ConfirmedPoint:
             fresh seeds, on these images.
         gaps: validation less test, over the fresh seeds, and the images of both sets.
         gains: on the test images, over the baseline: over the fresh seeds and images; over_da: the
-            same over combined data augmentation at the same budget.
-        parts: of the gain in robust accuracy over the baseline, by type, the largest first.
+            same over combined data augmentation at the same budget; at the level of the primary
+            contrasts of `ConfirmInfo.test`, so that the intervals of all confirmed points over one
+            reference hold together in 95 % of confirmations.
+        parts: of the gain in robust accuracy over the baseline, by type, the largest first, at the
+            same level.
         baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         front_probability: share of the resamples of seeds and test images in which its means are
             on the front of the confirmed points; of one objective, in which its mean is the best.
@@ -138,7 +140,7 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         or (one.reads_baseline and not np.isfinite(on_test.values(BASELINE, tested)).any())
     ]
     probabilities = _probabilities(record, on_test, names, objectives, unknown)
-    points = []
+    test, points = info_of_results(record, design, on_test, "test"), []
     for name, (on_front, feasible) in zip(names, probabilities, strict=True):
         luck, gaps, baseline_gaps = {}, {}, {}
         for metric in metrics:
@@ -152,12 +154,13 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
                 baseline_gaps[metric] = _gap(record, metric, tested)
         tested_metrics = list(map(_on_test, metrics))
         weights = on_test.first.type_weights if isinstance(on_test.first, Scores) else {}
-        by_type = _over(on_test, name, BASELINE, [f"test_accuracy.{kind}" for kind in weights])
+        over = partial(_over, on_test, name, level=test.level)
+        by_type = over(BASELINE, [f"test_accuracy.{kind}" for kind in weights])
         points.append(
             ConfirmedPoint(
                 *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
-                gains=_over(on_test, name, BASELINE, tested_metrics),
-                over_da=_over(on_test, name, COMBINED_DA, tested_metrics),
+                gains=over(BASELINE, tested_metrics),
+                over_da=over(COMBINED_DA, tested_metrics),
                 parts=sorted_parts(
                     Part(kind, by_type[f"test_accuracy.{kind}"].times(weight))
                     for kind, weight in weights.items()
@@ -168,7 +171,7 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
             )
         )
     return ConfirmInfo(
-        test=info_of_results(record, design, on_test, "test"),
+        test=test,
         validation=info_of_results(record, design, on_validation, "val"),
         points=tuple(points),
         objectives=tuple(objectives),
@@ -178,14 +181,16 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
     )
 
 
-def _less(results: Results, name: str, other: str, metric: str, level: float = LEVEL) -> Estimate:
+def _less(results: Results, name: str, other: str, metric: str, level: float) -> Estimate:
     return arm_difference(results, Arm(name, (name,)), Arm(other, (other,)), metric, level)
 
 
-def _over(results: Results, name: str, other: str, metrics: Sequence[str]) -> dict[str, Estimate]:
+def _over(
+    results: Results, name: str, other: str, metrics: Sequence[str], *, level: float
+) -> dict[str, Estimate]:
     """An arm less another on these metrics; empty where the other has none of them."""
     return {
-        metric: _less(results, name, other, metric)
+        metric: _less(results, name, other, metric, level)
         for metric in metrics
         if np.isfinite(results.values(other, metric)).any()
     }

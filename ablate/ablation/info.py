@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.cell import Arm, Design
+from ablate.ablation.cell import Arm, Claim, Design
 from ablate.ablation.designs.shapley import sampling_notes
-from ablate.ablation.effects import Effect, Margin, all_effects, tied_with_best
+from ablate.ablation.effects import ALPHA, Effect, Margin, all_effects, tied_with_best
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.results import (
@@ -25,7 +25,7 @@ from ablate.ablation.results import (
 from ablate.ablation.searches import expected_best
 from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
-from ablate.analysis.objectives import SPLITS, on_split
+from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
@@ -151,6 +151,11 @@ class AblationInfo(Displayed, StudyFacts):
     def primary(self) -> tuple[Effect, ...]:
         return tuple(effect for effect in self.effects if effect.primary)
 
+    @property
+    def level(self) -> float:
+        """Of the interval of a primary contrast: 95 % for all of them together (Bonferroni)."""
+        return 1 - ALPHA / max(1, len(self.primary))
+
 
 def ablation_info(
     record: StudyRecord,
@@ -191,7 +196,7 @@ def info_of_results(
     margin = None
     if settings.noninferior is not None:
         margin = Margin(on_split(settings.noninferior.metric, split), settings.noninferior.margin)
-    claims = [replace(one, metric=on_split(one.metric, split)) for one in design.claims]
+    claims = _claims(record, design, results, split)
     arms = [
         replace(_arm(results, arm, found), members=design.soups.get(arm.name, ()))
         for arm in design.arms
@@ -232,6 +237,23 @@ def info_of_results(
         failures=tuple(results.failures()),
         replications=results.replications,
     )
+
+
+def _claims(record: StudyRecord, design: Design, results: Results, split: SplitName) -> list[Claim]:
+    """The declared contrasts; of a confirmed front each of its networks less the plain finetune, in
+    the accuracies that were searched for. A confirmation claims nothing on validation images."""
+    if record.test is not None and split == "val":
+        return []
+    if not design.selected:
+        return [replace(one, metric=on_split(one.metric, split)) for one in design.claims]
+    names = [*design.selected, *design.soups]
+    asked = [on_split(one.metric, split) for one in record.study.objectives]
+    return [
+        Claim(f"{name} - {design.reference}", metric)
+        for metric in filter(is_accuracy, asked)
+        if any(np.isfinite(results.values(one, metric)).any() for one in names)
+        for name in names
+    ]
 
 
 def _shown_metrics(

@@ -108,9 +108,23 @@ class Study:
             for name, scores in kept["ablate:references"].items()
         }
         self.claims = [(one["contrast"], self.here(one["metric"])) for one in self.design["claims"]]
+        if self.design.get("selected") and self.split == "test":
+            self.claims = self._confirmed(head["study"]["objectives"])
         self.weights = {one["name"]: one["weights"] for one in self.design["contrasts"]}
         margin = (head["study"]["ablation"] or {}).get("noninferior")
         self.margin = (self.here(margin["metric"]), margin["margin"]) if margin else None
+
+    def _confirmed(self, objectives):
+        """Each network of a confirmed front less the reference, in the accuracies searched for."""
+        names = [*self.design["selected"], *self.design.get("soups", {})]
+        scored = {metric for row in self.rows.values() for metric in row["test"].metrics()}
+        metrics = [self.here(one["metric"]) for one in objectives if "accuracy" in one["metric"]]
+        return [
+            (f"{name} - {self.design['reference']}", metric)
+            for metric in metrics
+            if metric in scored
+            for name in names
+        ]
 
     def here(self, metric):
         """A confirmation has the claims of its study, on the test images."""

@@ -19,7 +19,7 @@ from example_results import (
     make_scored,
     make_scores,
 )
-from explicit_statistics import Explicit
+from explicit_statistics import Explicit, confirmed_level, holm, simultaneous
 
 from ablate.ablation.cell import Cell, Claim, Design
 from ablate.ablation.confirm import (
@@ -33,6 +33,7 @@ from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeat
 from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
 from ablate.errors import ParameterError, UsageError
+from ablate.report.terminal.ablation import confirmation_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
 from ablate.study.sections.training import InterpolationSettings
@@ -284,15 +285,41 @@ def test_gains_are_over_the_baseline_on_new_seeds_and_images(name: str) -> None:
         expected = Explicit(table - right(example, "baseline", "test", metric))
         assert found.method == "t over seeds and images"
         assert (found.mean, found.n) == (pytest.approx(expected.mean), 3)
-        assert (found.low, found.high) == pytest.approx(expected.bounds())
+        # Two points in two accuracies.
+        assert (found.low, found.high) == pytest.approx(expected.bounds(confirmed_level(2, 2)))
+
+
+def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
+    example = with_bits(seeds=5)
+    info = info_of(example)
+    metrics = ("test_clean_accuracy", "test_robust_accuracy")
+    asked = [(name, metric) for metric in metrics for name in ("trial 7", "trial 2")]
+    models = [
+        Explicit(right(example, name, "test", metric) - right(example, "plain", "test", metric))
+        for name, metric in asked
+    ]
+    adjusted = holm([one.p() for one in models])
+    assert {p < 0.05 for p in adjusted} == {True, False}
+    for (name, metric), model, p in zip(asked, models, adjusted, strict=True):
+        found = info.test.effect(f"{name} - plain", metric)
+        assert found.p_adjusted == pytest.approx(p)
+        ends = found.estimate.low, found.estimate.high
+        assert ends == pytest.approx(simultaneous(model, 4, p))
+        assert found.verdict == ("better" if p < 0.05 else "not shown")
+        assert (found.verdict == "better") == (ends[0] >= 0)
+    assert len(info.test.primary) == 4
+    assert info.test.level == pytest.approx(confirmed_level(2, 2))
+    (rows,) = confirmation_rows(info)
+    assert rows["level"] == pytest.approx(0.9875)
+    assert not info.validation.primary  # which the search has chosen by
 
 
 def test_gains_without_bits_are_over_seeds() -> None:
     gain = point_of(info_of(two_points()), 7).gains["test_robust_accuracy"]
     expected = Explicit(np.array([0.53, 0.54, 0.55]) - 0.37)
     assert (gain.n, gain.method) == (3, "t over seeds")
-    assert (gain.low, gain.high) == pytest.approx(expected.bounds())
-    assert gain.low == pytest.approx(0.17 - 4.30265 * 0.01 / math.sqrt(3), abs=1e-6)
+    assert (gain.low, gain.high) == pytest.approx(expected.bounds(confirmed_level(2, 2)))
+    assert gain.low == pytest.approx(0.17 - 8.86025 * 0.01 / math.sqrt(3), abs=1e-6)
 
 
 def test_without_a_baseline_there_are_no_gains() -> None:

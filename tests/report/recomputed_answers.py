@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from explicit_statistics import ADDED, images_right
+from explicit_statistics import ADDED, confirmed_level, holm, images_right, simultaneous
 from recomputed_arms import (
     CLEAN,
     ROBUST,
@@ -249,10 +249,31 @@ class Confirmed:
         there = {row.cell for row in self.arms.record.rows}
         return [name for one in self.search.order if (name := f"trial {one}") in there]
 
+    @cached_property
+    def level(self) -> float:
+        return confirmed_level(len(self.names()), 2)
+
+    @cached_property
+    def claims(self) -> dict[tuple[str, str], float]:
+        """Holm's p of each point less plain, in clean and robust accuracy."""
+        of = [(one, metric) for metric in (CLEAN, ROBUST) for one in self.names()]
+        p_values = holm([self.arms.less(one, "plain", metric).p() for one, metric in of])
+        return dict(zip(of, p_values, strict=True))
+
+    def triple(self, one: str, to: str, metric: str = ROBUST) -> Triple:
+        model = self.arms.less(one, to, metric)
+        if to == "plain":
+            ends = simultaneous(model, len(self.claims), self.claims[one, metric])
+            return model.mean, *ends
+        return model.mean, *model.bounds(self.level)
+
+    def parts(self, one: str) -> dict[str, Triple]:
+        return self.arms.parts(one, "baseline", self.level)
+
     def told(self, one: str, to: str, metric: str = ROBUST) -> str:
-        difference = self.arms.triple(one, to, metric)
+        difference = self.triple(one, to, metric)
         n = self.arms.table("plain", metric).shape[1]
-        is_tie = difference[1] <= 0 <= difference[2] or abs(difference[0]) * n <= 1
+        is_tie = difference[1] < 0 < difference[2] or abs(difference[0]) * n <= 1
         return in_points(difference) + " (a tie)" * bool(is_tie)
 
     def chances(self) -> dict[str, str]:
@@ -282,7 +303,7 @@ class Confirmed:
     def card(self, name: str, chance: str) -> Facts:
         return {
             "Robust over baseline": self.told(name, "baseline"),
-            "Of it, by type": largest(self.arms.parts(name, "baseline")),
+            "Of it, by type": largest(self.parts(name)),
             "Clean over baseline": self.told(name, "baseline", CLEAN),
             "Over plain": self.told(name, "plain"),
             "Over combined DA": self.told(name, COMBINED_DA),
@@ -315,12 +336,12 @@ class Confirmed:
         gains = [(chosen, to, m) for to, m in (("baseline", ROBUST), ("plain", ROBUST))]
         gains += [(chosen, COMBINED_DA, ROBUST), (chosen, "baseline", CLEAN)]
         all_gains = " ".join(self.told(*one) for one in gains)
-        whole = self.arms.triple(chosen, "baseline")
+        whole = self.triple(chosen, "baseline")
         return [
             *said,
             f"{seeds} {each}",
             f"{100 * self.search.margin:g} {chosen} {all_gains}",
-            of_types(self.arms.parts(chosen, "baseline"), whole),
+            of_types(self.parts(chosen), whole),
             "",
             *self.search.collapsed(),
         ]

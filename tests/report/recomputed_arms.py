@@ -94,15 +94,17 @@ class Arms:
     def less(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Explicit:
         return Explicit(weight * (self.table(arm, metric) - self.table(to, metric)))
 
-    def triple(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Triple:
+    def triple(
+        self, arm: str, to: str, metric: str = ROBUST, weight: float = 1, level: float = 0.95
+    ) -> Triple:
         of = self.less(arm, to, metric, weight)
-        return of.mean, *of.bounds()
+        return of.mean, *of.bounds(level)
 
-    def parts(self, arm: str, to: str) -> dict[str, Triple]:
+    def parts(self, arm: str, to: str, level: float = 0.95) -> dict[str, Triple]:
         some = self.record.complete[0].scores
         assert isinstance(some, Scores)
         return {
-            kind: self.triple(arm, to, f"val_accuracy.{kind}", weight)
+            kind: self.triple(arm, to, f"val_accuracy.{kind}", weight, level)
             for kind, weight in weights(some).items()
         }
 

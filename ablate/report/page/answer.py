@@ -43,7 +43,11 @@ from ablate.report.page.card import (
     unsuccessful,
     within,
 )
-from ablate.report.page.confirmed_answer import best_confirmed, confirmed_answer
+from ablate.report.page.confirmed_answer import (
+    best_confirmed,
+    confirmed_answer,
+    confirmed_notes,
+)
 
 
 def study_answer(source: StudySource) -> Answer:
@@ -276,9 +280,11 @@ def _of_best(source: StudySource, answer: BestAnswer) -> Answer:
         for one in answer.ranked
         if one.number in facts
     ]
-    notes = (
+    notes: tuple[str, ...] = (
         "brackets: 95 % interval of new images for these networks, t over images",
         "a tie, or not shown: the interval of the difference contains 0 or is not known, or it is "
         f"at most one of {answer.n_images} images",
     )
+    if info is not None:
+        notes += tuple(f"on the test images, {note}" for note in confirmed_notes(info))
     return Answer(tuple(said), tuple(cards), notes)

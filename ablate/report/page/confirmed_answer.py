@@ -88,8 +88,18 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
         )
         for point, one in zip(ranked, there, strict=True)
     )
-    effects = [one for one in info.test.effects if one.metric == _ROBUST]
-    return Answer(tuple(said), cards, tuple(interval_notes(info.test, effects)))
+    return Answer(tuple(said), cards, confirmed_notes(info))
+
+
+def confirmed_notes(info: ConfirmInfo) -> tuple[str, ...]:
+    """Which intervals hold together: of all confirmed points over one reference."""
+    notes = interval_notes(info.test, info.test.primary)
+    if len(info.test.primary) > 1:
+        notes.append(
+            "over the baseline and combined DA at the same level; simultaneous over the confirmed "
+            "points for each reference"
+        )
+    return tuple(notes)
 
 
 def _asked_confirmed(

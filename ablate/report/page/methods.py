@@ -268,8 +268,20 @@ def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
         f"{which} were retrained with {info.test.seeds} new seeds, paired with a "
         "plain finetune and combined data augmentation at the same budget, and scored on the "
         "test images, which had not been used for any selection. Intervals of differences between "
-        "networks, and between the splits, are 95 % t intervals over seeds and images, crossed; "
-        f"those of selection luck are over seeds, on these images.{soup}{_conditional(info.test)}"
+        "networks, and between the splits, are 95 % t intervals over seeds and images, crossed"
+        f"{_together(info, cite)}; those of selection luck are over seeds, on these images."
+        f"{soup}{_conditional(info.test)}"
+    )
+
+
+def _together(info: ConfirmInfo, cite: _Citations) -> str:
+    """How several confirmed points are compared with a reference."""
+    count = len(info.test.primary)
+    if count < 2:
+        return ""
+    return (
+        f", those of the points over a reference simultaneous for {count} comparisons "
+        f"(Bonferroni; p values to the plain finetune by Holm{cite('holm')})"
     )
 
 

@@ -169,8 +169,9 @@ def points_table(info: ConfirmInfo) -> Table:
 
 
 def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
-    """One dict for JSON: `test`, `validation` (as `ablation_rows`), `points`, and of their
-    probabilities the `objectives`, `constraints`, and those that are `unknown` on these images."""
+    """One dict for JSON: `test`, `validation` (as `ablation_rows`), `points`, the `level` of their
+    intervals over a reference, and of their probabilities the `objectives`, `constraints`, and
+    those that are `unknown` on these images."""
     points = json_value([asdict(point) for point in info.points])
     for point in points:
         del point["metrics"]  # which are the keys of the rest
@@ -179,6 +180,7 @@ def confirmation_rows(info: ConfirmInfo) -> list[dict[str, Any]]:
             "test": ablation_rows(info.test),
             "validation": ablation_rows(info.validation),
             "points": points,
+            "level": info.test.level,
             "objectives": list(info.objectives),
             "constraints": list(info.constraints),
             "unknown": list(info.unknown),
