@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -283,7 +283,7 @@ def _source(name: str) -> tuple[Any, str]:
 
 
 def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> nn.Module:
-    """Make a network normalise its input and check its output.
+    """Make a network normalise its input, check its output, and return the logits alone.
 
     It can still be copied, pickled and moved.
 
@@ -294,7 +294,8 @@ def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> 
         statistics: of the images; those of [0, 1] as they are add nothing.
 
     Raises:
-        ParameterError: when the network is run and does not return the logits as one tensor.
+        ParameterError: when the network is run and returns the logits neither as one tensor nor as
+            `logits` of what it returns.
     """
     if any(statistics.mean) or set(statistics.std) != {1.0}:
         for buffer, values in zip(("image_mean", "image_std"), statistics, strict=True):
@@ -314,14 +315,16 @@ class _OutputCheck:
     name: str
     classes: int
 
-    def __call__(self, model: nn.Module, arguments: tuple[Images], output: Any) -> None:
-        expected = (len(arguments[0]), self.classes)
-        if isinstance(output, torch.Tensor) and tuple(output.shape) == expected:
-            return
+    def __call__(self, model: nn.Module, arguments: tuple[Images], output: Any) -> torch.Tensor:
+        logits = logits_of(output)
+        # Not `len`, which would fix the batch of an exported network.
+        expected = (arguments[0].shape[0], self.classes)
+        if isinstance(logits, torch.Tensor) and logits.shape == expected:
+            return logits
         got = (
-            f"shape {tuple(output.shape)}"
-            if isinstance(output, torch.Tensor)
-            else type(output).__name__
+            f"shape {tuple(logits.shape)}"
+            if isinstance(logits, torch.Tensor)
+            else type(logits).__name__
         )
         mode = "training" if model.training else "eval"
         raise ParameterError(
@@ -329,3 +332,10 @@ class _OutputCheck:
             f"as one tensor, got {got} in {mode} mode. Return only logits, or choose another "
             "network."
         )
+
+
+def logits_of(output: Any) -> Any:
+    """The logits in what a network returns: its entry or attribute `logits`, else all of it."""
+    if isinstance(output, Mapping):
+        return output.get("logits", output)
+    return getattr(output, "logits", output)

@@ -20,7 +20,7 @@ from ablate.distortion.saturation import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import DataError, ParameterError, UsageError, error_text
 from ablate.files.shown import show_name
-from ablate.model.build import build_model
+from ablate.model.build import build_model, logits_of
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import carried_statistics
 from ablate.model.origin import (
@@ -310,7 +310,7 @@ class ShownNetwork(nn.Module):
                 luma = torch.tensor(LUMA, device=shown.device).view(1, 3, 1, 1)
                 shown = (shown * luma).sum(1, keepdim=True)
             shown = (shown - self.image_mean) / self.image_std
-        logits = self.network(shown.contiguous(memory_format=torch.channels_last))
+        logits = logits_of(self.network(shown.contiguous(memory_format=torch.channels_last)))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else _shape(logits)
             raise ParameterError(

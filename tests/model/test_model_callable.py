@@ -24,6 +24,8 @@ from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 NET = """
+from types import SimpleNamespace
+
 import torch
 from torch import nn
 
@@ -55,6 +57,14 @@ def one_too_many(classes):
 class Pair(Net):
     def forward(self, images):
         return super().forward(images), images
+
+class InAttribute(Net):
+    def forward(self, images):
+        return SimpleNamespace(logits=super().forward(images), features=images)
+
+class InEntry(Net):
+    def forward(self, images):
+        return {"features": images, "logits": super().forward(images)}
 
 class OwnDevice(Net):
     def forward(self, images):
@@ -263,6 +273,14 @@ def test_what_is_no_network(build: Build, name: str, message: str) -> None:
     with pytest.raises(ParameterError) as error:
         build(name)
     assert str(error.value) == f"model.name: {message}"
+
+
+@pytest.mark.parametrize("name", ["InAttribute", "InEntry"])
+def test_logits_are_taken_out_of_what_has_them(build: Build, name: str) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    model = build(name)
+    check_image_size(model, name, 8)
+    assert torch.equal(model(images), build("Net")(images))
 
 
 @pytest.mark.parametrize(

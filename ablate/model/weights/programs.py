@@ -1,7 +1,7 @@
 """A finetuned network with its code, for programs without ablate: torch.export and ONNX.
 
 Both take images (batch, 3, image_size, image_size) as floats in [0, 1], any number of them, and
-return logits: the normalisation is inside.
+return logits: the normalisation is inside.  A file is run before it is put in its place.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from ablate.errors import MissingDependencyError, UsageError, error_text
+from ablate.errors import AblateError, MissingDependencyError, UsageError, error_text
 from ablate.errors.installation import pip_install
+from ablate.errors.masking import masked
 from ablate.files.cache import publish_file
 from ablate.model.trained import TrainedNetwork
 
 _PACKAGES = ("onnx", "onnxscript")
 _INPUT, _OUTPUT = "images", "logits"
+_ALIKE = 1e-3
+"""Largest difference of two logits, as a share of the largest one."""
 METADATA = "ablate"
 """Name of the metadata in a file: the JSON of `ExportMetadata`."""
 
@@ -34,16 +37,21 @@ def write_torch_export(network: TrainedNetwork, output: Path) -> None:
     """Write a .pt2 file, which `torch.export.load(FILE).module()` reads.
 
     Raises:
-        UsageError: if torch cannot export the network, or the folder cannot be written.
+        UsageError: if torch cannot export the network, the file gives other logits, or the folder
+            cannot be written.
     """
-    batch = torch.export.Dim("batch")
-    with _one_line(network, "torch.export"):
-        program = torch.export.export(
-            network, (_images(network),), dynamic_shapes={_INPUT: {0: batch}}
-        )
+
+    def write(file: Path) -> None:
         content = io.BytesIO()  # torch asks for the ending .pt2, which a temporary file lacks
         torch.export.save(program, content, extra_files={METADATA: _metadata(network)})
-    publish_file(output, lambda file: file.write_bytes(content.getvalue()))
+        file.write_bytes(content.getvalue())
+        _check_logits(network, torch.export.load(io.BytesIO(file.read_bytes())).module())
+
+    with _explained(network, "torch.export"):
+        program = torch.export.export(
+            network, (_images(network, 2),), dynamic_shapes={_INPUT: {0: torch.export.Dim("batch")}}
+        )
+        publish_file(output, write)
 
 
 def write_onnx(network: TrainedNetwork, output: Path) -> None:
@@ -51,7 +59,8 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
 
     Raises:
         MissingDependencyError: if the extra `onnx` is not installed.
-        UsageError: if torch cannot export the network, or the folder cannot be written.
+        UsageError: if torch cannot export the network, the file gives other logits, or the folder
+            cannot be written.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -59,44 +68,90 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
             f"--format onnx: needs {' and '.join(missing)}, got no such package. Install: "
             f"{pip_install('onnx')}"
         )
-    batch = torch.export.Dim("batch")
-    with _one_line(network, "ONNX"):
+
+    def write(file: Path) -> None:
+        program.save(str(file))
+        _check_logits(network, _read_onnx(file))
+
+    with _explained(network, "ONNX"):
         program = torch.onnx.export(
             network,
-            (_images(network),),
+            (_images(network, 2),),
             input_names=[_INPUT],
             output_names=[_OUTPUT],
-            dynamic_shapes={_INPUT: {0: batch}},
+            dynamic_shapes={_INPUT: {0: torch.export.Dim("batch")}},
             dynamo=True,
-            verbose=False,
+            verbose=True,
         )
-    assert program is not None
-    program.model.metadata_props[METADATA] = _metadata(network)
-    publish_file(output, lambda file: program.save(str(file)))
+        assert program is not None
+        program.model.metadata_props[METADATA] = _metadata(network)
+        publish_file(output, write)
 
 
-def _images(network: TrainedNetwork) -> torch.Tensor:
+def _read_onnx(file: Path) -> Callable[[Tensor], Tensor]:
+    """The network in a file, run by onnxruntime, or by onnx itself where that is not installed."""
+    if find_spec("onnxruntime") is not None:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    else:
+        from onnx.reference import ReferenceEvaluator
+
+        session = ReferenceEvaluator(str(file))
+    return lambda images: torch.from_numpy(session.run(None, {_INPUT: images.numpy()})[0])
+
+
+def _images(network: TrainedNetwork, count: int) -> Tensor:
     channels = max(3, len(network.provenance.mean))
-    return torch.full((2, channels, network.image_size, network.image_size), 0.5)
+    shape = (count, channels, network.image_size, network.image_size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 def _metadata(network: TrainedNetwork) -> str:
     return json.dumps(asdict(network.provenance), sort_keys=True)
 
 
+def _check_logits(network: TrainedNetwork, written: Callable[[Tensor], Tensor]) -> None:
+    """Compare what was written with the network, on one image and on more than were traced.
+
+    Raises:
+        RuntimeError: if the logits differ.
+    """
+    for count in (1, 3):
+        images = _images(network, count)
+        expected, found = network(images), written(images)
+        if found.shape != expected.shape:
+            raise RuntimeError(f"logits {tuple(found.shape)} for {count} images")
+        largest = float((found - expected).abs().max())
+        if not largest <= _ALIKE * max(1.0, float(expected.abs().max())):
+            raise RuntimeError(f"logits that are off by {largest:.2g} for {count} images")
+
+
 @contextlib.contextmanager
-def _one_line(network: nn.Module, what: str) -> Iterator[None]:
-    """The exporter's own output is dropped, and what it raises is one line."""
+def _explained(network: TrainedNetwork, what: str) -> Iterator[None]:
+    """What the exporter prints is shown where it fails, below the one line of what it raises."""
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    printed = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             yield
+    except AblateError:
+        raise
     except Exception as error:
-        raise UsageError(
-            f"--format: {what} must be able to trace {network.extra_repr()}, got "
-            f"{error_text(error)[:200]}. Export it as safetensors."
-        ) from error
+        by_onnx = what == "ONNX" and find_spec("onnxruntime") is None
+        refused = UsageError(
+            f"--format: {what} must give the logits of {network.extra_repr()} for any number of "
+            f"images, got {error_text(error).rstrip('.')}. "
+            f"{'Install onnxruntime, or export' if by_onnx else 'Export'} it as safetensors."
+        )
+        refused.add_note(masked(f"{printed.getvalue()}{error}".strip()))
+        raise refused from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
