@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ablate.errors import ParameterError
 from ablate.study.sections.training import DEFAULT_EPOCHS
 from ablate.study.settings import BudgetSettings
 
@@ -58,13 +59,21 @@ class Budget:
                 is rounded to whole steps, at least one.
             step_flops: counts the operations of a step, including teachers; a budget in FLOPs is
                 rounded in the same way.
+
+        Raises:
+            ParameterError: if a budget in FLOPs meets a network whose operations are not counted.
         """
         if settings.seconds is not None:
             return cls(epoch_steps, None, settings.seconds)
         if settings.images is not None:
             return cls(epoch_steps, max(1, round(settings.images / step_images)), None)
         if settings.flops is not None:
-            return cls(epoch_steps, max(1, round(settings.flops / step_flops())), None)
+            if not (per_step := step_flops()):
+                raise ParameterError(
+                    "finetune.budget.flops: needs a network whose operations torch can count, got "
+                    "one that fails while they are counted. Write images or epochs."
+                )
+            return cls(epoch_steps, max(1, round(settings.flops / per_step)), None)
         epochs = DEFAULT_EPOCHS if settings.epochs is None else settings.epochs
         return cls(epoch_steps, epoch_steps * epochs, None)
 

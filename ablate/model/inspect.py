@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from inspect import unwrap
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,18 +70,35 @@ def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> ImageFlo
 
     Args:
         image_shape: (channel, height, width) of what goes in.
+
+    Returns:
+        Zeros if torch cannot count them.
     """
     device = next(model.parameters()).device
     images = torch.zeros(1, *image_shape, device=device)
+    # Counts by module are not read, and torch's tracker of modules cannot follow parametrizations.
+    counter: Any = FlopCounterMode(display=False)
+    counter.mod_tracker = _AllInOne()
     with kept_mode(model):
         model.eval()
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        with FlopCounterMode(display=False) as counter:
-            _leave_compiler_unloaded(counter)
-            output = model(images)
-            forward = counter.get_total_flops()
-            torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+        try:
+            with counter:
+                _leave_compiler_unloaded(counter)
+                output = model(images)
+                forward = counter.get_total_flops()
+                torch.autograd.grad(output.sum(), parameters, allow_unused=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a network that cannot be counted can be trained all the same
+            return ImageFlops(0, 0)
         return ImageFlops(forward, counter.get_total_flops())
+
+
+class _AllInOne(nullcontext[None]):
+    """A tracker of modules that knows none: all operations are the network's."""
+
+    parents = frozenset({"Global"})
 
 
 def _leave_compiler_unloaded(counter: FlopCounterMode) -> None:
