@@ -69,10 +69,6 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
             f"{pip_install('onnx')}"
         )
 
-    def write(file: Path) -> None:
-        program.save(str(file))
-        _check_logits(network, _read_onnx(file))
-
     with _explained(network, "ONNX"):
         program = torch.onnx.export(
             network,
@@ -85,6 +81,11 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
         )
         assert program is not None
         program.model.metadata_props[METADATA] = _metadata(network)
+
+        def write(file: Path) -> None:
+            program.save(str(file))
+            _check_logits(network, _read_onnx(file))
+
         publish_file(output, write)
 
 
