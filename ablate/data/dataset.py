@@ -41,6 +41,18 @@ class PlacedImages(Protocol):
         ...
 
 
+class Contents(NamedTuple):
+    """What tells image files from others of the same names and sizes.
+
+    Attributes:
+        digest: of their bytes, in hexadecimal.
+        changed: time of the last change of one of them, in nanoseconds since 1970.
+    """
+
+    digest: str
+    changed: int
+
+
 @runtime_checkable
 class TrainingImages(Protocol):
     """Images to train on."""
@@ -52,7 +64,13 @@ class TrainingImages(Protocol):
 
     @property
     def digest(self) -> str:
-        """In hexadecimal; equal digests mean equal images and labels."""
+        """In hexadecimal; equal digests mean equal images and labels, as far as `contents` are
+        equal."""
+        ...
+
+    @property
+    def contents(self) -> Contents | None:
+        """Of files whose bytes are not in `digest`; None: they are."""
         ...
 
     def __len__(self) -> int: ...
@@ -86,6 +104,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def contents(self) -> None:
+        """None: the digest is of all bytes."""
 
     def take(self, indices: torch.Tensor) -> Split:
         """The images at these places, copied into memory."""
@@ -181,6 +203,7 @@ class Dataset:
             streamed, over a fixed sample of 2,000.
         digest: of all training images before the split, and of a validation folder and unlabelled
             images, if any; in hexadecimal.
+        contents: of streamed files; None: all images are resident.
         unlabeled: images without labels for finetuning, instead of `train`.
     """
 
@@ -191,6 +214,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+    contents: Contents | None = None
     unlabeled: TrainingImages | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import random
@@ -33,7 +34,23 @@ EPS."""
 UNLABELED = -1
 """The label of an image that has none."""
 
-FileEntry = tuple[str, int, int, int]
+
+class FileEntry(NamedTuple):
+    """A file of a listing.
+
+    Attributes:
+        name: path below the root.
+        label: of its class.
+        size: in bytes.
+        modified, changed: times in nanoseconds, of the content and of the file.  A replaced file
+            may keep the first (`cp -p`), never the second.
+    """
+
+    name: str
+    label: int
+    size: int
+    modified: int
+    changed: int
 
 
 def stem(name: str) -> str:
@@ -48,7 +65,6 @@ class Listing:
     Attributes:
         root: the split's folder.
         classes: names of its subfolders, sorted; none for images without labels.
-        files: (path below the root, label, bytes, time of the last change in nanoseconds).
         skipped: number of files that are not read, by extension; those whose names begin with a
             dot are not counted.
     """
@@ -61,17 +77,17 @@ class Listing:
     @property
     def labels(self) -> Labels:
         """int64 `[n]`; -1 if there is none."""
-        return torch.tensor([label for _, label, _, _ in self.files], dtype=torch.int64)
+        return torch.tensor([file.label for file in self.files], dtype=torch.int64)
 
     @property
     def names(self) -> np.ndarray:
         """Paths below the root, as bytes: an array is smaller than that many strings."""
-        return np.array([os.fsencode(name) for name, *_ in self.files])
+        return np.array([os.fsencode(file.name) for file in self.files])
 
     @property
     def stems(self) -> tuple[str, ...]:
         """Paths below the root without extension."""
-        return tuple(stem(name) for name, *_ in self.files)
+        return tuple(stem(file.name) for file in self.files)
 
 
 def list_classes(root: Path) -> Listing:
@@ -85,7 +101,7 @@ def list_classes(root: Path) -> Listing:
         raise DataError(
             f"{show_name(root)}: must have one folder for each class, got none. Add the images."
         )
-    empty = set(range(len(listing.classes))) - {label for _, label, *_ in listing.files}
+    empty = set(range(len(listing.classes))) - {file.label for file in listing.files}
     if empty:
         raise DataError(
             f"{show_name(root / listing.classes[min(empty)])}: must have at least one image "
@@ -147,7 +163,7 @@ def _list_images(root: Path, name: str, label: int, skipped: Counter[str]) -> li
                 continue
             ending = Path(entry.name).suffix.lower()
             if ending in ENDINGS:
-                found.append((f"{prefix}{entry.name}", label, *_size_and_time(entry)))
+                found.append(FileEntry(f"{prefix}{entry.name}", label, *_size_and_times(entry)))
             elif entry.is_dir():
                 skipped[_FOLDER] += 1
             else:
@@ -155,12 +171,12 @@ def _list_images(root: Path, name: str, label: int, skipped: Counter[str]) -> li
     return sorted(found)
 
 
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _size_and_times(entry: os.DirEntry[str]) -> tuple[int, int, int]:
     try:
         status = entry.stat()
     except OSError:  # a link that leads nowhere: reported with what else cannot be read
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+        return 0, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -208,7 +224,7 @@ class Decoder:
         """
         first = None
         if resize is None:
-            name = listing.files[0][0]
+            name = listing.files[0].name
             first = (name, _read_size(listing.root / name))
         return cls(str(listing.root), listing.names, image_size, resize, crop_scale, first)
 
@@ -305,6 +321,19 @@ def open_rgb(path: Path) -> Image.Image:
         with _open(path) as file:
             return _to_8_bits(file).convert("RGB")
     except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def digest_file(path: Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
         raise _unreadable(path, error) from error
 
 

@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing import reduction
@@ -17,8 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ablate.data.dataset import Source, Split, TrainingImages, send
-from ablate.data.decode import Decoder, Listing, list_classes
+from ablate.data.dataset import Contents, Source, Split, TrainingImages, send
+from ablate.data.decode import THREADS, Decoder, Listing, digest_file, list_classes
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
@@ -137,6 +138,9 @@ def _check_classes(rule: str, one: Listing, other: Listing) -> None:
 _VERSION = 1
 """Counts the ways in which streamed images were made; part of the digest."""
 
+_SAMPLED = 1024
+"""Files whose bytes are read to notice that one was replaced; more would delay each start."""
+
 Batch = tuple[list[int], int, int]
 """Rows, the epoch's seed, and the slot for the images: what a worker is sent."""
 
@@ -178,9 +182,24 @@ class StreamedSplit:
     def digest(self) -> str:
         """Of names, labels, file sizes and how files become images; not of the files' bytes,
         which would all have to be read."""
-        files = [entry[:3] for entry in self.listing.files]
+        files = [(file.name, file.label, file.size) for file in self.listing.files]
         made_from = (_VERSION, self.image_size, self.resize, self.crop_scale, files)
         return hashlib.sha256(repr(made_from).encode()).hexdigest()
+
+    @cached_property
+    def contents(self) -> Contents:
+        """Of the bytes of up to 1,024 of the files, evenly spread, and when one was last changed.
+
+        Raises:
+            DataError: if one of them cannot be read.
+        """
+        files = self.listing.files
+        count = min(len(files), _SAMPLED)
+        sampled = [files[place * len(files) // count] for place in range(count)]
+        with ThreadPoolExecutor(max_workers=THREADS) as pool:
+            digests = pool.map(lambda file: digest_file(self.listing.root / file.name), sampled)
+            digest = hashlib.sha256("".join(digests).encode()).hexdigest()
+        return Contents(digest, max(max(file.modified, file.changed) for file in files))
 
     def take(self, indices: torch.Tensor) -> StreamedSplit:
         """The files at these places."""

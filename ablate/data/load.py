@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ablate.data import DATASETS
 from ablate.data.dataset import (
+    Contents,
     Dataset,
     Source,
     Split,
@@ -68,6 +69,7 @@ def load_dataset(
         mean=mean,
         std=std,
         digest=_join(digests),
+        contents=_contents(source.train, unlabeled),
         unlabeled=unlabeled,
     )
 
@@ -144,6 +146,14 @@ def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, 
         return channel_statistics(train.images)
     sample = sample_stratified(train.labels, _STATISTICS_COUNT, _STATISTICS_SEED)
     return channel_statistics(train.take(sample).resident().images)
+
+
+def _contents(*images: TrainingImages | None) -> Contents | None:
+    """Of all files whose bytes are not in the digest."""
+    found = [one.contents for one in images if one is not None and one.contents is not None]
+    if not found:
+        return None
+    return Contents(_join([one.digest for one in found]), max(one.changed for one in found))
 
 
 def _join(digests: list[str]) -> str:

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -132,11 +132,17 @@ def obtain_baseline(
             "mean": dataset.mean if exported is None else exported.mean,
             "std": dataset.std if exported is None else exported.std,
         }
-    text = json.dumps(made_from, sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    entry = cache / "baselines" / key
+    earlier, changed = None, 0
+    if checkpoint is None and dataset.contents is not None:
+        earlier, changed = _entry(cache, made_from), dataset.contents.changed
+        made_from["contents"] = dataset.contents.digest
+    entry = _entry(cache, made_from)
+    key = entry.name
     with locked(entry):
         found = _find(entry, key)
+        if found is None and earlier is not None and _is_newer(earlier / WEIGHTS, changed):
+            # Of a version that did not look into streamed files; none has changed since.
+            found = _find(earlier, earlier.name)
         if found is not None:
             return found
         if entry.is_dir():
@@ -371,6 +377,18 @@ def read_weights(baseline: Baseline) -> bytes:
         f"{baseline.path}: must contain the baseline's weights as written, got {got}. Resume; it "
         "is then retrained."
     )
+
+
+def _entry(cache: Path, made_from: Mapping[str, Any]) -> Path:
+    text = json.dumps(made_from, sort_keys=True)
+    return cache / "baselines" / hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _is_newer(file: Path, changed: int) -> bool:
+    try:
+        return file.stat().st_mtime_ns > changed
+    except OSError:
+        return False
 
 
 def _find(entry: Path, key: str) -> Baseline | None:

@@ -133,7 +133,9 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
         prepared = prepare(ledger, running, run)
         check_same_baseline(head, prepared, accept=run.accept_environment)
         added = added_types(find_suite(study.robustness.suite))
-        sections = study_fingerprint(study, ledger.space, prepared.data_digest, added)
+        sections = study_fingerprint(
+            study, ledger.space, prepared.data_digest, added, prepared.of_files
+        )
         if head.design is not None:
             sections["design"] = digest_of(head.design)
         if study.ablation is not None:

@@ -14,7 +14,7 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.document import show
-from ablate.study.fingerprint import changed_keys, noted_keys, study_fingerprint
+from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
 from ablate.study.metrics import reserved_name
 from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
@@ -155,8 +155,12 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     suite = find_suite(head.study.robustness.suite)
     added = added_types(suite)
     space = Space.from_json(head.space)
-    sections = study_fingerprint(head.study, space, prepared.data_digest, added)
-    different = [name for name in sections if sections[name] != head.fingerprint.get(name)]
+    sections = study_fingerprint(head.study, space, prepared.data_digest, added, prepared.of_files)
+    different = [
+        OF_FILES.get(name, name)
+        for name, value in sections.items()
+        if value != head.fingerprint.get(name, value if name in OF_FILES else None)
+    ]
     if "robustness" in different and added:
         gained = f"robustness (the suite {suite.name} has {', '.join(added)} now)"
         different[different.index("robustness")] = gained

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from ablate.study.document import show
@@ -38,6 +39,10 @@ SECTIONS = (
     "space",
     "ablation",
 )
+OF_FILES = {"classes": "names of classes", "contents": "contents of image files"}
+"""Sections about the user's own data, with what they are in words.  A study that an earlier version
+started has none of them, and is compared without."""
+
 _OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "constraints", "space", "ablation")
 # Where data and weights lie, and how they get here: their content is compared instead.
 _NOT_IN_SECTIONS = (
@@ -72,7 +77,11 @@ _LATER: Mapping[str, Any] = {
 
 
 def study_fingerprint(
-    study: Study, space: Resolved, data_digest: str, added_types: Sequence[str] = ()
+    study: Study,
+    space: Resolved,
+    data_digest: str,
+    added_types: Sequence[str] = (),
+    files: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, str]:
     """A digest of each section of a study that affects scores.
 
@@ -84,10 +93,11 @@ def study_fingerprint(
             trainable, which loads its own data.
         added_types: types that the suite of `robustness.suite` has gained since fingerprints
             exist; they change its mean.
+        files: the sections of `OF_FILES` that the data set has.
 
     Returns:
-        Section -> sha256 in hex; the sections of `SECTIONS` that the study has, `data`, and
-        `method`, of `METHOD`.
+        Section -> sha256 in hex; the sections of `SECTIONS` that the study has, `data`, those in
+        `files`, and `method`, of `METHOD`.
     """
     data = study.model_dump(mode="json")
     sections = set(SECTIONS) - {"trainable"}
@@ -124,6 +134,7 @@ def study_fingerprint(
         "space": resolved,
         "data": data_digest,
         "method": METHOD,
+        **files,
     }
     return {section: digest_of(part) for section, part in parts.items()}
 

@@ -51,6 +51,8 @@ class Prepared:
         kept: in addition to the baseline's scores, as for a row (`Report.kept`).
         adapted_scores, adapted_kept: the same of the baseline with batch norm adapted at test time;
             None without `robustness.adapt_batch_norm`.
+        of_files: sections of the fingerprint about the user's own data
+            (`ablate.study.fingerprint.OF_FILES`).
         rung_scores: as `baseline_scores`, on the images that a trial is scored on at a rung; None
             where these are all, or no constraint is relative to the baseline.
         notes: notes for the user, such as what was damaged and regenerated.
@@ -64,6 +66,7 @@ class Prepared:
     adapted_scores: Scores | None = None
     adapted_kept: Mapping[str, Any] | None = None
     rung_scores: Scores | None = None
+    of_files: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

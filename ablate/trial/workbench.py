@@ -34,6 +34,7 @@ from ablate.robustness.corruption.frost_photographs import FrostPhotographs, loa
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import CorruptedImages, FewerImages, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
+from ablate.study.callables import is_callable_name
 from ablate.study.checks import no_batch_norm, searched
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.scores import Scores
@@ -322,7 +323,16 @@ class Workbench:
             adapted_scores=None if adapted is None else adapted.scores,
             adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
             rung_scores=rung_scores,
+            of_files=self._of_files(),
         )
+
+    def _of_files(self) -> dict[str, Any]:
+        name, found = self.study.dataset.name, dict[str, Any]()
+        if name == "image_folder" or is_callable_name(name):
+            found["classes"] = list(self.dataset.classes)
+        if self.dataset.contents is not None:
+            found["contents"] = self.dataset.contents.digest
+        return found
 
     def _digest(self) -> str:
         """Digest of the data set, and of the photographs for its copies."""

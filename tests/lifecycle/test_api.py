@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -175,10 +176,23 @@ def test_other_data_under_the_same_path_is_refused(
     dataset = {"name": "image_folder", "path": str(copy), "image_size": 16}
     file = write_study("moving", dataset=dataset, search={"trials": 1})
     ablate.launch(file, executor="inline")
-    first, second = sorted((copy / "train" / "left").iterdir())[:2]
-    shutil.copy(first, second)
-    with pytest.raises(FingerprintError, match=r"study moving: .* got other data"):
+    rename(copy, "left", "lift")
+    with pytest.raises(FingerprintError, match=r"study moving: .* got other names of classes\."):
         ablate.resume(file, add=1, executor="inline")
+    rename(copy, "lift", "left")
+    images = sorted((copy / "train" / "left").iterdir(), key=lambda file: file.stat().st_size)
+    smaller, replaced = images[0], images[-1]
+    status = replaced.stat()
+    replaced.write_bytes(smaller.read_bytes().ljust(status.st_size, b"\0"))
+    os.utime(replaced, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(FingerprintError, match=r"study moving: .* got other data\."):
+        ablate.resume(file, add=1, executor="inline")
+
+
+def rename(folder: Path, name: str, new: str) -> None:
+    """A class, in both splits."""
+    for split in ("train", "test"):
+        (folder / split / name).rename(folder / split / new)
 
 
 @pytest.mark.slow

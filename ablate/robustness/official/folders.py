@@ -63,7 +63,7 @@ def read_copy(listing: Listing) -> CopyFiles:
     """
     names = listing.names
     digest = hashlib.sha256(names.tobytes())
-    digest.update(np.array([size for _, _, size, _ in listing.files]).tobytes())
+    digest.update(np.array([file.size for file in listing.files]).tobytes())
     sampled = spread(len(names))
     grey = 0
     for row in sampled:

@@ -210,7 +210,7 @@ def prepare_like(
             receive_baseline(Path(job.cache), files)
     here = Worker(job).prepare(cores=cores)
     refuse_other_environment(prepared.environment, here.environment)
-    if here.data_digest != prepared.data_digest:
+    if (here.data_digest, here.of_files) != (prepared.data_digest, prepared.of_files):
         raise DataError(
             f"dataset: the data must match the other nodes, got different data ({_data(job)}). "
             "Copy the same data there, or use a path that all nodes share."
