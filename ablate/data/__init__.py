@@ -9,5 +9,8 @@ name."""
 NAMED = tuple(name for name in DATASETS if name != "image_folder")
 """Those whose images a name alone tells."""
 
+SIDES = {"digits": 8, "cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
+"""Height and width in pixels of their images as published."""
+
 GREY = ("digits", "fashion_mnist")
 """Those whose images are grey, in three equal channels."""

@@ -181,12 +181,14 @@ class Source:
         classes: names, in the order of the labels.
         train: all training images.
         test: reads the test images when called.
+        stored_size: height and width in pixels of the first image before it was resized.
         validation: validation images, if the data set has any.
     """
 
     classes: tuple[str, ...]
     train: TrainingImages
     test: Callable[[], Split]
+    stored_size: tuple[int, int]
     validation: Split | None = None
 
 
@@ -203,6 +205,7 @@ class Dataset:
             streamed, over a fixed sample of 2,000.
         digest: of all training images before the split, and of a validation folder and unlabelled
             images, if any; in hexadecimal.
+        stored_size: height and width in pixels of the first image before it was resized.
         contents: of streamed files; None: all images are resident.
         unlabeled: images without labels for finetuning, instead of `train`.
     """
@@ -214,6 +217,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+    stored_size: tuple[int, int]
     contents: Contents | None = None
     unlabeled: TrainingImages | None = None
 

@@ -225,7 +225,7 @@ class Decoder:
         first = None
         if resize is None:
             name = listing.files[0].name
-            first = (name, _read_size(listing.root / name))
+            first = (name, read_size(listing.root / name))
         return cls(str(listing.root), listing.names, image_size, resize, crop_scale, first)
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
@@ -244,12 +244,15 @@ class Decoder:
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
-            side = round(self.image_size * 8 / 7)
+            side, usual = self.image_size, round(self.image_size * 8 / 7)
+            choices = f"{side}: only the longer side is cut; {usual}: the usual centre crop"
             raise DataError(
                 f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
                 f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}).",
-                f"Set dataset.resize: {side}, or make them one size.",
-                option_fix=f"Give --resize {side}, or make them one size.",
+                f"Set dataset.resize as the network was trained ({choices}), or make them one "
+                "size.",
+                option_fix=f"Give --resize as the network was trained ({choices}), or make them "
+                "one size.",
             )
         if seed is not None and self.crop_scale is not None:
             box = draw_crop(*image.size, self.crop_scale, seed)
@@ -383,7 +386,12 @@ def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
     return [row for row, failed in enumerate(found) if failed]
 
 
-def _read_size(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of an image file.
+
+    Raises:
+        DataError: if it is none.
+    """
     try:
         with _open(path) as file:
             return file.size

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ablate.data import SIDES
 from ablate.data.dataset import Source, Split, digest_images, split_stratified
 from ablate.data.decode import resize_images
 from ablate.distortion.shapes import ByteImages
@@ -49,6 +50,7 @@ def read(settings: DatasetSettings, _base: Path, _cache: Path, image_size: int) 
         classes=tuple(str(digit) for digit in range(10)),
         train=part(train),
         test=lambda: part(test),
+        stored_size=(SIDES["digits"],) * 2,
     )
 
 

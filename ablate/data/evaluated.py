@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from ablate.data import NAMED, from_callable
+from ablate.data import NAMED, SIDES, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics, draw_stratified
 from ablate.data.decode import Decoder, Listing, list_classes, open_rgb, unreadable_rows
 from ablate.data.stored import decoded_split
@@ -23,9 +23,6 @@ from ablate.study.settings import DatasetSettings
 
 Part = Literal["test", "val"]
 
-_OWN_SIZES = {"cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
-"""Side in pixels of data sets that have one; others are read at the network's."""
-_DIGIT_SIDE = 8
 _GREY = ("digits", "fashion_mnist")
 _WITHOUT_SIZE = 32
 _SMALL = 96
@@ -78,6 +75,8 @@ class ImageRequest:
     Attributes:
         part: "test" or "val"; None: test images, else validation images.
         image_size: input size of the network in pixels; None: unknown.
+        size_is_asked: whether a person gave it.
+        is_silent: whether the weights do not say at what size they were trained.
         as_trained: whether images are resized to that size before corruption, as in a study;
             otherwise a data set with a fixed size keeps it.
         resize: shorter side in pixels before the centre crop of a file's image; None: the default.
@@ -90,6 +89,8 @@ class ImageRequest:
 
     part: Part | None = None
     image_size: int | None = None
+    size_is_asked: bool = False
+    is_silent: bool = False
     as_trained: bool = False
     resize: int | None = None
     resize_is_asked: bool = False
@@ -137,6 +138,31 @@ def load_evaluated(
     return _as_grey(found) if request.channels == 1 else found
 
 
+def check_size_is_stated(
+    request: ImageRequest, stored: tuple[int, ...], *, is_cut: bool = False
+) -> None:
+    """Refuse images of another size than the network's, where its weights do not say theirs.
+
+    Args:
+        stored: height and width of the images; is_cut: whether their middle is cut out, by a
+            default.
+
+    Raises:
+        ParameterError: without the options that state it.
+    """
+    side = request.image_size
+    is_known = side is None or stored == (side, side) or not request.is_silent
+    if is_known or (request.size_is_asked and not is_cut):
+        return
+    resize = " and --resize" if is_cut else ""
+    raise ParameterError(
+        f"--image-size{resize}: must be given, since the weights do not say at what size they were "
+        f"trained, got images of {stored[0]} x {stored[1]} for a network of {side} x {side}. Give "
+        "the side in pixels that it saw"
+        f"{', and the shorter side before the centre crop' if is_cut else ''}."
+    )
+
+
 def usual_resize(image_size: int) -> int:
     """Default shorter side in pixels before the crop.
 
@@ -157,7 +183,8 @@ def _load_named(
             f"--resize: applies only to folders of image files, got it with {name}, whose images "
             "are resized without cropping. Leave it out."
         )
-    own = None if request.as_trained else _OWN_SIZES.get(name)
+    # Digits are scans, enlarged to any size before they are corrupted.
+    own = None if request.as_trained or name == "digits" else SIDES.get(name)
     side = own or request.image_size or _WITHOUT_SIZE
     place = None if path is None else str(path)
     settings = DatasetSettings(name=name, path=place, resize=request.resize)
@@ -168,10 +195,11 @@ def _load_named(
         source = from_callable.read(settings, Path(), cache, side, keep_up_to=kept)
     else:
         source = import_module(f"ablate.data.{name}").read(settings, Path(), cache, side)
+    check_size_is_stated(request, source.stored_size)
     split = source.test()
     notes = []
-    if name == "digits" and side > _DIGIT_SIDE:
-        whole = f"{_DIGIT_SIDE} x {_DIGIT_SIDE} to {side} x {side}"
+    if name == "digits" and side > SIDES[name]:
+        whole = f"{SIDES[name]} x {SIDES[name]} to {side} x {side}"
         notes.append(f"digits: enlarged from {whole} before corruption")
     if request.count is not None and request.count < len(split):
         total = len(split)
@@ -216,6 +244,9 @@ def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple
         return side, request.resize or side
     first = _first_size(listing)
     square = first[0] if first is not None and first[0] == first[1] else None
+    if first is not None and side is not None:
+        is_cut = not request.resize_is_asked and (square is None or square > side)
+        check_size_is_stated(request, first[::-1], is_cut=is_cut)
     if side is None:
         if square is None or square > _SMALL:
             raise ParameterError(

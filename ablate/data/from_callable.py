@@ -50,6 +50,7 @@ def read(
         rule = "a data set when called with image_size and path"
         raise _wrong(name, rule, error_text(error)) from error
     values = _as_mapping(name, found)
+    sizes = list[tuple[int, int]]()
     classes = _check_classes(name, values["classes"])
 
     def part(key: str) -> Split:
@@ -61,6 +62,7 @@ def read(
                 raise _wrong(name, f"{key} when that is called", error_text(error)) from error
         images, labels = _check_pair(name, key, value, classes)
         height, width = images.shape[-2:]
+        sizes.append((height, width))
         side = width if height == width <= keep_up_to else image_size
         pixels = np.concatenate(list(resize_chunks(images, side, settings.resize)))
         return Split(
@@ -75,6 +77,7 @@ def read(
         classes=classes,
         train=train,
         test=lambda: part("test"),
+        stored_size=sizes[0],
         validation=part("validation") if has_validation else None,
     )
 

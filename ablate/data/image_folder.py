@@ -19,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.dataset import Contents, Source, Split, TrainingImages, send
-from ablate.data.decode import THREADS, Decoder, Listing, digest_file, list_classes
+from ablate.data.decode import THREADS, Decoder, Listing, digest_file, list_classes, read_size
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
@@ -67,6 +67,7 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
         classes=train.classes,
         train=decode(train),
         test=lambda: decoded_split(test, image_size, settings.resize, cache),
+        stored_size=read_size(train.root / train.files[0].name)[::-1],
         validation=(
             None
             if validation is None

@@ -69,6 +69,7 @@ def load_dataset(
         mean=mean,
         std=std,
         digest=_join(digests),
+        stored_size=source.stored_size,
         contents=_contents(source.train, unlabeled),
         unlabeled=unlabeled,
     )

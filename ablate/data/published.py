@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ablate.data import SIDES
 from ablate.data.dataset import Source, Split
 from ablate.data.decode import resize_chunks
 from ablate.data.stored import Pixels, stored_split
@@ -76,7 +77,12 @@ def read_published(
         return stored_split(cache, made_from, read, what=f"{published.name}, {name}")
 
     classes = _checked(published, folder, lambda: published.read_classes(folder))
-    return Source(classes=tuple(classes), train=part("train"), test=lambda: part("test"))
+    return Source(
+        classes=tuple(classes),
+        train=part("train"),
+        test=lambda: part("test"),
+        stored_size=(SIDES[published.name],) * 2,
+    )
 
 
 def published_folder(settings: DatasetSettings, base: Path, cache: Path) -> Path:

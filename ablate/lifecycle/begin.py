@@ -39,7 +39,7 @@ from ablate.lifecycle.drive import (
 )
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.open_study import open_part
-from ablate.lifecycle.place import Place, check_something_searched
+from ablate.lifecycle.place import Place, check_normalization, check_something_searched
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
 from ablate.study.checks import study_notes
@@ -56,12 +56,17 @@ def begin(place: Place, run: RunOptions) -> StudyRecord:
         StudyExistsError: if another driver has started it meanwhile."""
     assert place.study is not None
     study, base, text = for_workers(place.study), place.base, place.text
+    check_normalization(study, place.file, base)
     if study.ablation is None:
         space = parse_space(study, names_for(study.model.name, base))
         check_something_searched(study, place.file, space)
         return begin_study(place, study, base, text, run)
     reference = find_reference(study, base)
     design = design_of(study, base, str(place.file or ""), reference)
+    sections = ("model.", "baseline.")
+    for cell in design.cells:
+        if any(key.startswith(sections) for key in cell.values):
+            check_normalization(study.with_values(dict(cell.values)), place.file, base)
     return begin_study(place, study, base, text, run, design=design)
 
 
@@ -142,6 +147,8 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
             reference = find_reference(study, base)
             if reference.sections is not None:
                 check_reference(study, sections, reference.study, reference.sections)
+        if prepared.unstated and not head.parent:
+            raise ParameterError(prepared.unstated)
         check_prepared(study, prepared)
         environment = {
             **prepared.environment,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.ablation.searches import tuned_cells
-from ablate.errors import UsageError
+from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
-from ablate.lifecycle.place import Place, StudyReference, place_of
+from ablate.lifecycle.place import Place, StudyReference, check_normalization, place_of
 from ablate.model import is_external
 from ablate.model.environment import resolve_environment
+from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
 from ablate.study.seeds import needs_plain
@@ -108,7 +109,11 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         device="cuda" if gpus else "cpu",
         compile_mode=study.run.compile,
     )
+    check_normalization(study, place.file, place.base)
     bench = Workbench(study, place.base, cache_folder(), environment)
+    sizes = bench.image_size, bench.dataset.stored_size
+    if unstated := unstated_sizes(study, place.base, *sizes):
+        raise ParameterError(unstated)
     checkpoint = study.baseline.checkpoint
     if checkpoint is not None and not is_external(checkpoint):
         bench.build_baseline()  # an unusable file is reported now; nothing is downloaded

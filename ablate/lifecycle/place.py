@@ -213,6 +213,22 @@ def check_something_searched(study: Study, file: Path | None, space: Space) -> N
         raise StudyFileError([Problem(str(file or ""), 0, 0, f"space: {rule}")])
 
 
+def check_normalization(study: Study, file: Path | None, base: Path) -> None:
+    """Refuse to start from weights that leave open how their images were normalised.
+
+    Raises:
+        StudyFileError: if the study does not state it either.
+        DataError: if the weights are missing or damaged.
+    """
+    if study.baseline.checkpoint is None or study.trainable is not None:
+        return
+    from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
+
+    rule = normalization_rule(study.model, study.baseline.checkpoint, base)
+    if rule is not None:
+        raise StudyFileError([Problem(str(file or ""), 0, 0, f"model.normalization: {rule}")])
+
+
 def locate(study: StudyReference) -> Place:
     """Find the place of a study from the user's reference.
 

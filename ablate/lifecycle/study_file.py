@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.ablation.design import check_ablation
-from ablate.errors import Problem, StudyFileError, UsageError, did_you_mean
+from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_you_mean
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.reads import check_inert
 from ablate.lifecycle.shipped import shipped_studies
@@ -227,6 +227,8 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     unknown = check_names(document, known, refused)
     check_study(document, study, mended | unknown)
     _check_batch_norm(document, study, mended | unknown, base)
+    if must_search:
+        _check_checkpoint(document, study, mended | unknown, base)
     rules = objective_rules(study, document.refused) if "robustness.suite" in known else ()
     for path, rule in rules:
         document.refuse(path, rule, name="objectives" if path[0] == "objectives" else None)
@@ -257,6 +259,22 @@ def _check_batch_norm(document: Document, study: Study, refused: set[DataPath], 
         if not has_adaptable_norm(study.model.name, base):
             rule = no_batch_norm(study.model.name, pseudo_images)
             document.refuse(("robustness", "adapt_batch_norm"), rule)
+
+
+def _check_checkpoint(document: Document, study: Study, refused: set[DataPath], base: Path) -> None:
+    """Report weights that cannot be read, or leave open how their images were normalised."""
+    checkpoint = study.baseline.checkpoint
+    if checkpoint is None or study.trainable or {"model", "baseline"} & {one[0] for one in refused}:
+        return
+    from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
+
+    rule: str | None
+    try:
+        path, rule = ("model", "normalization"), normalization_rule(study.model, checkpoint, base)
+    except DataError as error:
+        path, rule = ("baseline", "checkpoint"), str(error).removeprefix("baseline.checkpoint: ")
+    if rule is not None:
+        document.refuse(path, rule)
 
 
 def _is_search(document: Document) -> bool:

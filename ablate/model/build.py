@@ -86,11 +86,14 @@ def build_model(
     dataset = Statistics(tuple(mean), tuple(std))
     own = own_statistics(settings)
     statistics = choose_statistics(settings.normalization, dataset, own)
-    if len(statistics.mean) != len(dataset.mean) or (own is not None and len(dataset.mean) != 3):
+    channels = len(dataset.mean)
+    if len(statistics.mean) != channels or (own is not None and channels != 3):
+        given = settings.normalization
+        needed = 3 if own is not None else len(statistics.mean)
         raise ParameterError(
-            f"model: {name} with normalization {settings.normalization} needs images of 3 "
-            f"channels, got {len(dataset.mean)}. Use normalization: dataset and a network with "
-            "that many channels."
+            f"model: {name} with normalization {given if isinstance(given, str) else 'of its own'} "
+            f"needs images of {needed} channel{'s' * (needed > 1)}, got {channels}. Use "
+            "normalization: dataset and a network with that many channels."
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
     with torch.random.fork_rng(devices=[]):

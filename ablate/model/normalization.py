@@ -10,6 +10,7 @@ from torch import nn
 
 from ablate.data.dataset import Statistics
 from ablate.distortion.shapes import Images
+from ablate.study.settings import NormalizationSettings
 
 Choice = Literal["auto", "dataset", "imagenet", "none"]
 
@@ -18,7 +19,9 @@ IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Of ImageNet's training images, as torchvision's weights were trained with [S]."""
 
 
-def choose_statistics(choice: Choice, dataset: Statistics, own: Statistics | None) -> Statistics:
+def choose_statistics(
+    choice: Choice | NormalizationSettings, dataset: Statistics, own: Statistics | None
+) -> Statistics:
     """The statistics for `model.normalization`.
 
     Args:
@@ -26,12 +29,28 @@ def choose_statistics(choice: Choice, dataset: Statistics, own: Statistics | Non
         dataset: of the training images.
         own: statistics that the network was trained with, if known.
     """
+    if isinstance(choice, NormalizationSettings):
+        return Statistics(choice.mean, choice.std)
     if choice == "imagenet":
         return IMAGENET
     if choice == "none":
         channels = len(dataset.mean)
         return Statistics((0.0,) * channels, (1.0,) * channels)
     return own if choice == "auto" and own is not None else dataset
+
+
+def explain_choices(own_numbers: str) -> str:
+    """What a person can state of weights that do not say how their images were normalised.
+
+    Args:
+        own_numbers: how mean and deviation are written here, of 0.5.
+    """
+    mean = ", ".join(f"{value:g}" for value in IMAGENET.mean)
+    return (
+        f"imagenet (mean {mean}, as torchvision's), dataset (mean and std of the training images), "
+        "none (images in [0, 1], or the network normalises itself), or "
+        f"{own_numbers} (images in [-1, 1], or your numbers)"
+    )
 
 
 class Normalize(nn.Module):

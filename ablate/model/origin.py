@@ -23,16 +23,18 @@ from ablate.files.shown import show_name
 from ablate.model import MODELS, is_external
 from ablate.model.build import own_image_size, own_statistics
 from ablate.model.inspect import torchvision_names
-from ablate.model.normalization import IMAGENET, Choice
+from ablate.model.normalization import IMAGENET, Choice, explain_choices
 from ablate.model.trained import TrainedNetwork
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
+from ablate.study.sections.data import statistic_rule
 from ablate.study.settings import ModelSettings
 
 EXPORT_ENDING = ".safetensors"
 PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
 """Extensions of files that may be a network with its code; the type is determined from their
 content."""
+_HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
 _NO_CHECKPOINT = "got no --checkpoint, and random weights cannot be evaluated"
 
 
@@ -49,6 +51,8 @@ class Origin:
         image_size: input size in pixels that it was trained with; None: unknown.
         resize: shorter side in pixels before the centre crop in its own evaluation.
         statistics: for normalising its images; None: unknown.
+        is_silent: whether its weights do not say at what size they were trained; then
+            `image_size` is only that of the network's published weights.
         notes: where things were found.
     """
 
@@ -60,6 +64,7 @@ class Origin:
     image_size: int | None = None
     resize: int | None = None
     statistics: Statistics | None = None
+    is_silent: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -156,6 +161,8 @@ def _find_network(name: str, checkpoint: str | None) -> Origin:
         metadata = read_metadata(source_of.path)
         if metadata is not None and metadata.model == found:
             return _as_exported(_describe(origin), metadata)
+    if source_of.path is not None:
+        return replace(origin, image_size=own_image_size(settings), is_silent=True)
     return _describe(origin)
 
 
@@ -284,12 +291,10 @@ class Normalization:
                 f"--mean and --std: must have a number for each channel, 3 or 1, got {got}. "
                 "Write --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5."
             )
-        for value in mean:
-            if not 0 <= value <= 1:
-                raise _outside("--mean: must be from 0 to 1", value)
-        for value in std:
-            if not 0 < value <= 1:
-                raise _outside("--std: must be above 0, up to 1", value)
+        for name, values in (("mean", mean), ("std", std)):
+            for value in values:
+                if rule := statistic_rule(name, value):
+                    raise ParameterError(f"--{name}: {rule}")
 
     def resolve(self, origin: Origin) -> Statistics | None:
         """The statistics to build with; None: only the weights have them.
@@ -318,11 +323,6 @@ class Normalization:
         raise unsaid(origin.name)
 
 
-def _outside(rule: str, value: float) -> ParameterError:
-    fix = "Divide it by 255." if 1 < value < math.inf else "Correct it."
-    return ParameterError(f"{rule}, since images are in [0, 1], got {value:g}. {fix}")
-
-
 def are_close(one: Statistics, other: Statistics) -> bool:
     """Whether two differ by no more than rounding."""
     if len(one.mean) != len(other.mean):
@@ -338,7 +338,7 @@ def unsaid(name: str) -> UsageError:
     """The error for a network with unknown normalisation."""
     return UsageError(
         f"--mean and --std: must be given for {name}, whose normalisation is unknown, got none. "
-        "Give both, or --normalization imagenet|dataset|none."
+        f"Give what it was trained with: --normalization {explain_choices(_HALF)}."
     )
 
 

@@ -24,7 +24,12 @@ from ablate.study.sections.ablation import (
     NonInferiorSettings,
     TuneSettings,
 )
-from ablate.study.sections.data import DatasetSettings, ModelSettings, ValidationSettings
+from ablate.study.sections.data import (
+    DatasetSettings,
+    ModelSettings,
+    NormalizationSettings,
+    ValidationSettings,
+)
 from ablate.study.sections.method import (
     AugmentSettings,
     AugMixSettings,
@@ -72,6 +77,7 @@ __all__ = [
     "LossSettings",
     "ModelSettings",
     "NonInferiorSettings",
+    "NormalizationSettings",
     "ObjectiveSettings",
     "PrunerSettings",
     "RobustnessSettings",

@@ -34,9 +34,14 @@ class DatasetKeys(TypedDict, total=False):
     validation: ValidationKeys
 
 
+class NormalizationKeys(TypedDict, total=False):
+    mean: Required[Sequence[float]]
+    std: Required[Sequence[float]]
+
+
 class ModelKeys(TypedDict, total=False):
     name: Required[Text | Callable[..., object]]
-    normalization: Literal["auto", "dataset", "imagenet", "none"]
+    normalization: Literal["auto", "dataset", "imagenet", "none"] | NormalizationKeys
 
 
 class BaselineKeys(TypedDict, total=False):

@@ -55,6 +55,7 @@ class Prepared:
             (`ablate.study.fingerprint.OF_FILES`).
         rung_scores: as `baseline_scores`, on the images that a trial is scored on at a rung; None
             where these are all, or no constraint is relative to the baseline.
+        unstated: why a new study must state the sizes of its images; empty if it need not.
         notes: notes for the user, such as what was damaged and regenerated.
     """
 
@@ -66,6 +67,7 @@ class Prepared:
     adapted_scores: Scores | None = None
     adapted_kept: Mapping[str, Any] | None = None
     rung_scores: Scores | None = None
+    unstated: str = ""
     of_files: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -155,7 +155,7 @@ def make_study(options: argparse.Namespace) -> dict[str, Any]:
             "image_size": options.size,
             "horizontal_flip": True,
         },
-        "model": {"name": MODEL},
+        "model": {"name": MODEL, "normalization": {"mean": [0.5] * 3, "std": [0.5] * 3}},
         "baseline": {
             "checkpoint": f"runs/{options.name}/lite0.safetensors",
             "saw_validation": True,  # the sample may be of ImageNet's training images

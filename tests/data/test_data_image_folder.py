@@ -269,7 +269,8 @@ def test_mixed_sizes(folder: Path) -> None:
     Image.new("RGB", (50, 37)).save(folder / "images/train/dog/004.png")
     assert refused(folder) == (
         "/images/train: must have images of one size, got 12x12 (cat/000.png) and 50x37 "
-        "(dog/004.png). Set dataset.resize: 14, or make them one size."
+        "(dog/004.png). Set dataset.resize as the network was trained (12: only "
+        "the longer side is cut; 14: the usual centre crop), or make them one size."
     )
     assert not list((folder / "cache/data").glob("*/"))
     assert load(folder, resize=14).train.images.shape == (16, 3, 12, 12)

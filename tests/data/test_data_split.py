@@ -31,7 +31,7 @@ def make_split(labels: list[int]) -> Split:
 
 def make_source(labels: list[int], classes: tuple[str, ...]) -> Source:
     split = make_split(labels)
-    return Source(classes, split, lambda: split)
+    return Source(classes, split, lambda: split, (8, 8))
 
 
 def test_every_class_keeps_its_share() -> None:

@@ -213,7 +213,7 @@ def test_mixed_sizes_without_resize(folder: Path, tmp_path: Path) -> None:
         load(folder, tmp_path, resize=None)
     message = str(error.value).replace(str(folder), "")
     assert message.startswith("/train: must have images of one size, got ")
-    assert message.endswith(" Set dataset.resize: 18, or make them one size.")
+    assert message.endswith(" the usual centre crop), or make them one size.")
 
 
 @pytest.mark.slow

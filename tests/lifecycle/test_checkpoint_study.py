@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import ablate
-from ablate.errors import DataError, FingerprintError
+from ablate.errors import DataError, FingerprintError, ParameterError, StudyFileError
+from ablate.lifecycle import begin
 from ablate.lifecycle.dry_run import dry_run
 from ablate.model.build import build_model
-from ablate.model.weights.export_metadata import export_weights
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.model.weights.preprocessing import normalization_rule
 from ablate.study.settings import ModelSettings
+from ablate.trial import worker
+from tests.commands import run_here
 
 Write = Callable[..., Path]
 
@@ -43,3 +48,125 @@ def test_a_dry_run_says_what_is_wrong_with_a_file(write_study: Write, work: Path
     file = write_study("outside", baseline=baseline, search={"trials": 1})
     with pytest.raises(DataError, match=r"nowhere\.pt"):
         dry_run(file, (), executor="inline")
+
+
+NET = """
+from torch import nn
+
+def small(classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes)
+    )
+"""
+STATED = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+CHOICES = (
+    "must be stated, since mine.pt does not say how its images were normalised, got auto. Write "
+    "what it was trained with: imagenet (mean 0.485, 0.456, 0.406, as torchvision's), dataset "
+    "(mean and std of the training images), none (images in [0, 1], or the network normalises "
+    "itself), or {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]} (images in [-1, 1], or your "
+    "numbers)."
+)
+
+
+@pytest.fixture
+def write_fed(write_study: Write, work: Path, image_folder: Path) -> Write:
+    """Writes a study of a network whose weights, mine.pt, say nothing of its images."""
+    (work / "fed.py").write_text(NET)
+    network = build_model(ModelSettings(name="fed:small"), 3, (0.5,) * 3, (0.5,) * 3, 0, base=work)
+    torch.save(network.state_dict(), work / "mine.pt")
+
+    def write(model: object = "auto", **dataset: int) -> Path:
+        return write_study(
+            "fed",
+            dataset={"name": "image_folder", "path": str(image_folder), **dataset},
+            model={"name": "fed:small", "normalization": model},
+            baseline={"checkpoint": "mine.pt", "saw_validation": False},
+            space={"finetune.learning_rate": {"float": [0.001, 0.01]}},
+            finetune={"budget": {"epochs": 1}, "batch_size": 24},
+            loss={"terms": "clean"},
+            search={"trials": 1},
+        )
+
+    return write
+
+
+def test_a_guessed_normalisation_is_refused(write_fed: Write) -> None:
+    file = write_fed(image_size=16)
+    told = run_here("check", file)
+    place = f"{file}:9:18"
+    assert (told.returncode, told.stderr) == (
+        2,
+        f"ablate: {place}: model.normalization: {CHOICES}\n",
+    )
+    for start in (ablate.launch, dry_run):
+        with pytest.raises(StudyFileError, match=r"model\.normalization: must be stated"):
+            start(file, executor="inline")
+
+
+def test_a_stated_normalisation_is_used(write_fed: Write, work: Path) -> None:
+    file = write_fed(STATED, image_size=16)
+    assert run_here("check", file).returncode == 0
+    record = ablate.launch(file, executor="inline")
+    assert record.count("COMPLETE") == 1
+    trained = ablate.load_model("runs/fed", trial="plain").provenance
+    assert trained.mean == (0.5, 0.5, 0.5)
+    assert trained.std == (0.25, 0.25, 0.25)
+    assert write_fed("dataset", image_size=16) == file
+    with pytest.raises(FingerprintError, match=r"model\.normalization"):
+        ablate.resume(file, add=1, executor="inline")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "missing"),
+    [
+        ({}, "dataset.image_size and dataset.resize"),
+        ({"image_size": 12}, "dataset.resize"),
+        ({"resize": 37}, "dataset.image_size"),
+    ],
+)
+def test_a_guessed_size_is_refused(write_fed: Write, dataset: dict[str, int], missing: str) -> None:
+    file = write_fed(STATED, **dataset)
+    side = dataset.get("image_size", 32)
+    for start in (ablate.launch, dry_run):
+        with pytest.raises(ParameterError) as raised:
+            start(file, executor="inline")
+        assert str(raised.value) == (
+            f"{missing}: must be stated, since mine.pt does not say at what size it was trained, "
+            "got none with images of 16 x 16. Write the side in pixels that the network saw as "
+            f"image_size ({side} if it is not stated), and the shorter side before the centre crop "
+            "as resize (the same, if nothing was cut off)."
+        )
+    assert dry_run(write_fed(STATED, image_size=12, resize=14), executor="inline").trials == 1
+
+
+def test_what_brings_its_preprocessing_needs_none_stated(work: Path) -> None:
+    (work / "fed.py").write_text(NET)
+    other = ModelSettings(name="fed:small")
+    for settings, brings in ((ModelSettings(name="resnet8"), True), (other, False)):
+        network = build_model(settings, 3, (0.5,) * 3, (0.5,) * 3, 0, base=work)
+        torch.save(network.state_dict(), work / "plain.pt")
+        assert (normalization_rule(settings, "plain.pt", work) is None) == brings
+        metadata = ExportMetadata(
+            **{"model": settings.name, "classes": tuple("abc"), "mean": (0.5,) * 3},
+            **{"std": (0.5,) * 3, "image_size": 8, "resize": None, "dataset": "digits"},
+            **{"study": "earlier", "trial": 0, "loss_terms": "clean", "seen_types": ()},
+        )
+        export_weights(network, work / "export.safetensors", metadata)
+        assert normalization_rule(settings, "export.safetensors", work) is None
+    published = ModelSettings(name="torchvision:resnet18")
+    assert normalization_rule(published, "torchvision:IMAGENET1K_V1") is None
+    stated = ModelSettings.model_validate({"name": other.name, "normalization": STATED})
+    assert normalization_rule(stated, "plain.pt", work) is None
+
+
+def test_a_study_that_was_begun_before_goes_on(
+    write_fed: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the normalisation that versions before this rule guessed."""
+    file = write_fed(image_size=12)
+    with monkeypatch.context() as before:
+        before.setattr(begin, "check_normalization", lambda *_: None)
+        before.setattr(worker, "unstated_sizes", lambda *_: "")
+        ablate.launch(file, executor="inline")
+    assert len(ablate.resume(file, add=1, executor="inline").rows) == 2
+    assert ablate.confirm(file, seeds=2, executor="inline").test.seeds == 2

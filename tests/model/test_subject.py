@@ -492,10 +492,15 @@ def test_grey_images_are_shown_to_three_channels(tiny: Tiny) -> None:
 
 
 def test_nothing_is_guessed(program: Callable[[str], Path], tmp_path: Path) -> None:
-    rule = "whose normalisation is unknown, got none. Give both, or --normalization"
+    rule = "whose normalisation is unknown, got none. Give what it was trained with: "
     file = program("TorchScript")
     told = refusal(lambda: build_subject(find_origin(str(file), None), 4, SILENT))
-    assert told == (f"--mean and --std: must be given for {file}, {rule} imagenet|dataset|none.")
+    assert told == (
+        f"--mean and --std: must be given for {file}, {rule}--normalization imagenet (mean 0.485, "
+        "0.456, 0.406, as torchvision's), dataset (mean and std of the training images), none "
+        "(images in [0, 1], or the network normalises itself), or --mean 0.5,0.5,0.5 --std "
+        "0.5,0.5,0.5 (images in [-1, 1], or your numbers)."
+    )
     assert rule in refusal(lambda: of_memory(Tiny(), Normalization("auto")))
     bare = build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 0).state_dict()
     for key in ("normalize.mean", "normalize.std"):

@@ -28,6 +28,7 @@ from ablate.study.settings import ModelSettings
 
 QUICK: dict[str, Any] = {"types": ["brightness", "contrast"], "severities": (1, 5)}
 OWN = "vignette: this project's own, in no published suite"
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}
 
 
@@ -281,7 +282,8 @@ def test_keys_of_a_study_are_named_by_options(tmp_path: Path) -> None:
     assert text.endswith("Correct the path.")
     weights = tmp_path / "weights.safetensors"
     export_weights(build_model(ModelSettings(name="resnet8"), 7, (0.5,), (0.5,), 0), weights)
-    text = refusal(lambda: evaluate("resnet20", checkpoint=weights, dataset="digits", **CPU))
+    options = {"dataset": "digits", "image_size": 8, **CPU}
+    text = refusal(lambda: evaluate("resnet20", checkpoint=weights, **options))
     assert text.startswith("--checkpoint: must contain the weights of resnet20, got ")
     assert text.endswith("Name its network as MODEL; its classes must be those of the data set.")
     text = refusal(
@@ -293,6 +295,37 @@ def test_keys_of_a_study_are_named_by_options(tmp_path: Path) -> None:
     )
     with pytest.raises(NotFiniteError, match=r"finetune\.learning_rate"), named_by_options():
         raise NotFiniteError("lower finetune.learning_rate of model.name")
+
+
+@pytest.mark.parametrize("name", ["torchvision:squeezenet1_1", "resnet8"])
+def test_weights_that_do_not_say_how_they_were_fed(tmp_path: Path, name: str) -> None:
+    """Statistics and size that torchvision publishes with its own weights are not those of a
+    file."""
+    network = build_model(ModelSettings(name=name), 10, MEAN, STD, 0)
+    state = {key: one for key, one in network.state_dict().items() if "normalize" not in key}
+    torch.save(state, tmp_path / "mine.pt")
+    options = {"checkpoint": tmp_path / "mine.pt", "dataset": "digits", **QUICK, **CPU}
+    side = 224 if ":" in name else 32
+    assert refusal(lambda: evaluate(name, **options)) == (
+        "--image-size: must be given, since the weights do not say at what size they were trained, "
+        f"got images of 8 x 8 for a network of {side} x {side}. Give the side in pixels that it "
+        "saw."
+    )
+    text = refusal(lambda: evaluate(name, image_size=32, **options))
+    assert text.startswith("--mean and --std: must be given for ")
+    assert evaluate(name, image_size=32, mean=MEAN, std=STD, **options).model.image_size == 32
+
+
+def test_files_that_must_be_cut_for_such_weights(tmp_path: Path, image_folder: Path) -> None:
+    state = build_model(ModelSettings(name="resnet8"), 3, MEAN, STD, 0).state_dict()
+    torch.save(state, tmp_path / "mine.pt")
+    options = {"checkpoint": tmp_path / "mine.pt", "dataset": image_folder, **QUICK, **CPU}
+    assert refusal(lambda: evaluate("resnet8", image_size=8, **options)) == (
+        "--image-size and --resize: must be given, since the weights do not say at what size they "
+        "were trained, got images of 16 x 16 for a network of 8 x 8. Give the side in pixels that "
+        "it saw, and the shorter side before the centre crop."
+    )
+    assert evaluate("resnet8", image_size=8, resize=9, **options).model.image_size == 8
 
 
 # --- the command

@@ -109,7 +109,7 @@ def load_external(
     """
     path = find_checkpoint(model_settings, checkpoint, base).path
     if path is not None:
-        found = _read(path, checkpoint)
+        found = read_state(path, checkpoint)
     elif checkpoint.startswith("torchvision:"):
         weights = checkpoint.partition(":")[2]
         found = fetch_torchvision(model_settings, weights)
@@ -124,7 +124,12 @@ def load_external(
     model.load_state_dict(found, strict=False)
 
 
-def _read(path: Path, checkpoint: str) -> dict[str, Tensor]:
+def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
+    """The tensors of a file, as `load_external` reads them.
+
+    Raises:
+        DataError: if it is damaged, holds something else, or would run code.
+    """
     try:
         if path.suffix == ".safetensors":
             if not is_as_exported(path):

@@ -178,6 +178,8 @@ def evaluate(
         request = ImageRequest(
             part=split,
             image_size=image_size or origin.image_size,
+            size_is_asked=image_size is not None,
+            is_silent=origin.is_silent,
             as_trained=origin.metadata is not None and image_size is None,
             resize=resize or origin.resize,
             resize_is_asked=resize is not None,

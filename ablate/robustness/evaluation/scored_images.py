@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.data import NAMED
-from ablate.data.evaluated import EvaluatedImages, ImageRequest, load_evaluated
+from ablate.data.evaluated import (
+    EvaluatedImages,
+    ImageRequest,
+    check_size_is_stated,
+    load_evaluated,
+)
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
@@ -102,6 +107,7 @@ def find_images(asked: Asked, request: ImageRequest, origin: Origin) -> ScoredIm
         _check_labels(clean, copies)
         _check_names(clean, copies)
         shape = tuple(_first_block(copies).shape[1:])
+        check_size_is_stated(request, shape[1:])
     else:
         assert clean is not None
         suite = _choose_suite(asked, min(clean.split.images.shape[2:]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from ablate.study.sections import Fraction, Seed, Settings
 
@@ -78,13 +79,51 @@ class DatasetSettings(Settings):
     validation: ValidationSettings = ValidationSettings()
 
 
+def statistic_rule(name: str, value: float) -> str | None:
+    """What is wrong with a channel's `mean` or `std`, as `rule, got X. Fix.`; None if nothing."""
+    if 0 <= value <= 1 and (name == "mean" or value > 0):
+        return None
+    rule = "must be from 0 to 1" if name == "mean" else "must be above 0, up to 1"
+    fix = "Divide it by 255." if 1 < value < math.inf else "Correct it."
+    return f"{rule}, since images are in [0, 1], got {value:g}. {fix}"
+
+
+Channels = Annotated[tuple[float, ...], Field(strict=False)]
+
+
+class NormalizationSettings(Settings):
+    """Mean and deviation of each channel of images in [0, 1]."""
+
+    mean: Channels = Field(description="Of each channel, in [0, 1].")
+    std: Channels = Field(description="Of each channel, in [0, 1].")
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _in_range(cls, values: Channels, info: ValidationInfo) -> Channels:
+        for value in values:
+            if rule := statistic_rule(str(info.field_name), value):
+                raise ValueError(rule)
+        return values
+
+    @model_validator(mode="after")
+    def _of_each_channel(self) -> NormalizationSettings:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ValueError(
+                "must have a mean and a std for each channel, 3 or 1, got "
+                f"{len(self.mean)} and {len(self.std)}. Write {{mean: [0.5, 0.5, 0.5], std: [0.5, "
+                "0.5, 0.5]}."
+            )
+        return self
+
+
 class ModelSettings(Settings):
     name: str = Field(
         description="`resnet8`, `resnet20`, `resnet32`, `resnet56`, `wrn-16-2`, `wrn-28-10`, "
         "`wrn-40-2`, `torchvision:NAME`, `timm:NAME`, or `package.module:callable`."
     )
-    normalization: Literal["auto", "dataset", "imagenet", "none"] = Field(
+    normalization: Literal["auto", "dataset", "imagenet", "none"] | NormalizationSettings = Field(
         "auto",
         description="Mean and deviation that images are normalised by: of the training images, "
-        "ImageNet's, or none; `auto`: the network's own, else the training images'.",
+        "ImageNet's, none, or `{mean: [...], std: [...]}`; `auto`: the network's own, else the "
+        "training images'.  Required with a checkpoint that does not bring its own.",
     )
