@@ -148,17 +148,32 @@ def plot(
     "--no-images", is_flag=True, help="Leave out images, which need the study's data and weights."
 )
 @click.option(
+    "--trust",
+    is_flag=True,
+    help="Import, for the images, the functions that the study names, although you have not run it "
+    "here.",
+)
+@click.option(
     "--brief",
     is_flag=True,
     help="Only the first screen, for mail: answer, points, and the figure as an image; no script.  "
     "Default output: runs/NAME/brief.html.",
 )
 def report(
-    study: str, output: Path | None, *, watch: bool, every: float, no_images: bool, brief: bool
+    study: str,
+    output: Path | None,
+    *,
+    watch: bool,
+    every: float,
+    no_images: bool,
+    trust: bool,
+    brief: bool,
 ) -> None:
     """Write the report of a study, one HTML file that works offline.
 
-    It contains the answer, figures, tables, provenance, a methods section and a glossary.
+    It contains the answer, figures, tables, provenance, a methods section and a glossary.  Its
+    images need the study's data and weights; functions that the study names are imported for them
+    only if you have run it here, or with --trust.
     """
     from ablate.errors import UsageError
     from ablate.lifecycle.open_study import open_place
@@ -181,14 +196,28 @@ def report(
                 every_seconds=every,
                 written=click.echo,
                 with_images=not no_images,
+                trust=trust,
             )
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
     with said_when_slow() as begin:
         begin(f"reading {study}")
-        publish(open_place(place), output, with_images=not no_images, brief=brief, begin=begin)
+        refused = publish(
+            open_place(place),
+            output,
+            with_images=not no_images,
+            brief=brief,
+            trust=trust,
+            begin=begin,
+        )
     click.echo(output)
+    if refused:
+        click.echo(
+            f"ablate: images are left out: {', '.join(refused)} is code of a study that you have "
+            "not run from its folder, so it was not imported. Read it, then add --trust.",
+            err=True,
+        )
 
 
 @click.command()
@@ -316,18 +345,28 @@ def archive(study: str, output: Path, *, citation: Path | None, brief: bool, as_
     help="Also train N complete rows, drawn at random, again, and compare.",
 )
 @click.option("--seed", type=int, metavar="N", help="For the draw.  Default: another each time.")
+@click.option(
+    "--trust", is_flag=True, help="With --rerun: import the functions that the archive names."
+)
 @set_option(" that says where data and weights lie here, e.g. dataset.path=FOLDER")
 @json_option
 def verify(
-    archive: Path, *, rerun: int, seed: int | None, overrides: tuple[str, ...], as_json: bool
+    archive: Path,
+    *,
+    rerun: int,
+    seed: int | None,
+    trust: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Check an archive: digests, every table, and rows that are trained again.
 
     Recomputes every table from the rows and compares it, numbers to nine digits; nothing is
     unpacked.  With --rerun, a row must give the same scores bit by bit in the same environment
     (device, precision, threads, torch), else accuracies within three standard errors; paths in the
-    study are relative to the current folder, and functions that it names are imported.  Exit codes:
-    0 if all holds, 1 if something differs.
+    study are relative to the current folder.  Functions that the archive names are imported with
+    --rerun and --trust alone; without --trust they are listed.  Exit codes: 0 if all holds, 1 if
+    something differs.
     """
     from dataclasses import asdict
 
@@ -335,12 +374,17 @@ def verify(
     from ablate.errors import UsageError
     from ablate.report.verify import verify as check_archive
 
-    if not rerun and (overrides or seed is not None):
-        option = "--set" if overrides else "--seed"
+    if not rerun and (overrides or trust or seed is not None):
+        option = "--set" if overrides else "--trust" if trust else "--seed"
         raise UsageError(f"{option}: is for rows that are trained again, got no --rerun. Add it.")
     with said_when_slow() as begin:
         found = check_archive(
-            archive, rerun=rerun, seed=seed, values=parse_values(overrides, "--set"), begin=begin
+            archive,
+            rerun=rerun,
+            seed=seed,
+            values=parse_values(overrides, "--set"),
+            trust=trust,
+            begin=begin,
         )
     if as_json:
         checks = [{**asdict(check), "holds": check.holds} for check in found.checks]

@@ -24,17 +24,30 @@ _FORM = (
 )
 
 
-def fill_variables(url: str) -> str:
+_OF_STORAGE = ("ABLATE_", "PG")
+"""How the variables begin that a run folder may name."""
+
+
+def fill_variables(url: str, *, in_folder: Path | None = None) -> str:
     """`url` with every `${NAME}` replaced from the environment.
 
     From then on, the variables and the secrets of the URL are masked.
 
+    Args:
+        in_folder: the run folder that names the URL: whoever made it could have any variable sent
+            to a host of theirs, so only those of ablate and PostgreSQL are filled in.
+
     Raises:
-        UsageError: if a variable is not set.
+        UsageError: if a variable is not set, or a run folder may not name it.
     """
 
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
+        if in_folder is not None and not name.startswith(_OF_STORAGE):
+            raise UsageError(
+                f"{in_folder}: a run folder's storage may name variables ABLATE_... and PG... "
+                f"alone, got ${{{name}}}. Name the study file, or URL#NAME."
+            )
         if name not in os.environ:
             raise UsageError(
                 f"storage: ${{{name}}} must be set in the environment, got nothing. Run export "

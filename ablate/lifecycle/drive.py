@@ -33,6 +33,7 @@ from ablate.ledger.record import (
     StudyRecord,
     counted_values,
 )
+from ablate.lifecycle.known_names import named_callables
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.search.callbacks import Callbacks
 from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive, held
@@ -40,6 +41,7 @@ from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.study.by_value import given_functions
+from ablate.study.callables import remember_import
 from ablate.study.preparation import PreparationStep
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
@@ -199,6 +201,8 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
             kept_at = time.monotonic()
 
     own = running.job.study.trainable
+    for name in named_callables(running.job.study).values():
+        remember_import(name, Path(running.job.base))
     if own is not None:
         on_step(PreparationStep(f"importing {own}"))
     prepared = running.executor.prepare(running.job, on_step)

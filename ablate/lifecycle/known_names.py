@@ -20,10 +20,17 @@ from ablate.model import MODELS, SOURCES, taps_of
 from ablate.robustness.corruption import SEVERITIES
 from ablate.robustness.suites import ANY, SUITES, find_suite
 from ablate.space import SAMPLERS
-from ablate.study.callables import import_callable, is_callable_name
+from ablate.study.by_value import is_given
+from ablate.study.callables import (
+    NotImportedError,
+    import_callable,
+    is_callable_name,
+    may_import,
+)
 from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import ImportedNames, OpenNames
 from ablate.study.scores import metric_names
+from ablate.study.settings import Study
 
 if TYPE_CHECKING:
     from ablate.model.taps import LayerNames
@@ -72,6 +79,8 @@ def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
     """Why the module or function of a key cannot be imported."""
     try:
         import_callable(key, name, base)
+    except NotImportedError:
+        return None
     except ParameterError as error:
         return str(error).removeprefix(f"{key}: ")
     return None
@@ -79,13 +88,28 @@ def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
 
 def _refusal(key: str, base: Path | None, name: str) -> str | None:
     """The same for a key that also accepts built-in names."""
-    is_own = is_callable_name(name) and name.partition(":")[0] not in SOURCES
-    return _import_refusal(key, base, name) if is_own else None
+    return _import_refusal(key, base, name) if _is_own(name) else None
+
+
+def _is_own(name: str) -> bool:
+    """Whether a name of a data set, network or training loop is a callable of a module."""
+    return is_callable_name(name) and name.partition(":")[0] not in SOURCES
+
+
+def named_callables(study: Study) -> dict[str, str]:
+    """The callables that a study names and running it imports, by key."""
+    if study.trainable is not None:
+        names = {"trainable": study.trainable}
+    else:
+        names = {"dataset.name": study.dataset.name, "model.name": study.model.name}
+    return {key: name for key, name in names.items() if _is_own(name) and not is_given(name)}
 
 
 def _layers(model: str | None, base: Path | None) -> Sequence[str]:
     if model is None or not (model in MODELS or _is_model(model)):
         return ()
+    if _is_own(model) and not may_import(model, base):
+        return OpenNames(tuple, lambda _name: True)
 
     def layers() -> LayerNames:
         from ablate.model.inspect import inspect_layers

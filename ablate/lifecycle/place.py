@@ -342,9 +342,9 @@ def place_of_folder(folder: Path) -> Place:
         raise UsageError(
             f"{folder}: the run folder must contain the full storage URL, got {storage}: a "
             "password in the study file is not stored. Name the study file, or URL#NAME. (With "
-            f"${{VARIABLE}} for the password in the study file, the run folder works too.)"
+            f"${{PGPASSWORD}} for the password in the study file, the run folder works too.)"
         )
-    return _place(name, storage, folder.absolute())
+    return _place(name, storage, folder.absolute(), in_folder=folder)
 
 
 def _place(
@@ -353,14 +353,20 @@ def _place(
     folder: Path,
     file: Path | None = None,
     study: Study | None = None,
+    *,
+    in_folder: Path | None = None,
 ) -> Place:
-    """The place for a storage as written; None: the default in the run folder."""
+    """The place for a storage as written; None: the default in the run folder.
+
+    Args:
+        in_folder: the run folder that it is written in.
+    """
     for path in (folder, file):
         if path is not None:
             check_utf8(path.absolute())
     if storage is None:
         return Place(name, sqlite_url(folder / "study.db"), folder, None, file, study)
-    url = fill_variables(storage)
+    url = fill_variables(storage, in_folder=in_folder)
     if storage == _STORAGE_VARIABLE:  # which may name variables itself
         url = fill_variables(url)
     if parse_url(url).get_backend_name() == "sqlite":

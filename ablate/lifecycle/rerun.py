@@ -26,6 +26,7 @@ from ablate.ledger.record import Row, RowRecord, StudyRecord
 from ablate.ledger.row import SCORES, TEST, ended_as
 from ablate.ledger.tables import OUTCOMES
 from ablate.lifecycle.changes import changes_since
+from ablate.lifecycle.known_names import named_callables
 from ablate.lifecycle.open_study import open_ledger, open_place
 from ablate.lifecycle.place import Place
 from ablate.search.drive import InlineExecutor
@@ -79,6 +80,19 @@ def draw_rows(places: Sequence[Place], count: int, seed: int) -> dict[Place, lis
     ):
         drawn[place].append(number)
     return drawn
+
+
+def callables_of(drawn: Mapping[Place, Sequence[int]]) -> list[str]:
+    """The callables that training these rows imports."""
+    found: dict[str, None] = {}
+    for place, numbers in drawn.items():
+        record = open_place(place).record
+        for number in numbers:
+            study = record.study
+            if study.trainable is None:
+                study = study.with_values(dict(record.rows[number].params))
+            found |= dict.fromkeys(named_callables(study).values())
+    return list(found)
 
 
 def rerun_rows(

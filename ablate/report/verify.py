@@ -33,11 +33,12 @@ from ablate.lifecycle.archive import (
 )
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
 from ablate.lifecycle.place import place_of_archive
-from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, draw_rows, rerun_rows
+from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, callables_of, draw_rows, rerun_rows
 from ablate.report.archive import AS_GIVEN, derived_files, facts_of, place_in
 from ablate.robustness.bits import unpack_bits
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
+from ablate.study.callables import imports_limited
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
 
@@ -107,11 +108,13 @@ def verify(
     rerun: int = 0,
     seed: int | None = None,
     values: Mapping[str, Any] | None = None,
+    trust: bool = False,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Verification:
     """Check an archive of `ablate.archive`: digests, every table, and rows that are trained again.
 
-    Nothing is unpacked to the disk, and without `rerun` no code that the study names is imported.
+    Nothing is unpacked to the disk, and without `rerun` and `trust` no code that the study names is
+    imported.
 
     Args:
         archive: the file.
@@ -119,6 +122,7 @@ def verify(
             the data at hand; paths of the study are relative to the current folder.
         seed: for the draw; None: another one each time.
         values: of keys that say where data and weights lie here, such as `dataset.path`.
+        trust: for `rerun`, import the functions that the study names: this runs their code.
         begin: called with a description of each step as it starts.
 
     Returns:
@@ -126,7 +130,8 @@ def verify(
         environment accuracies within the tolerance of `ablate.lifecycle.rerun`.
 
     Raises:
-        UsageError: if it is no archive, a damaged one, or of a later version.
+        UsageError: if it is no archive, a damaged one, or of a later version; if rows to train
+            again need functions, without `trust`.
         DataError: if data or weights for a rerun are missing, or others than the study's.
         InfrastructureError: if a row cannot be trained here.
 
@@ -164,9 +169,18 @@ def verify(
     if rerun:
         seed = secrets.randbelow(2**31) if seed is None else seed
         drawn = draw_rows(places, rerun, seed)
-    for place, numbers in drawn.items():
-        again = rerun_rows(place, numbers, Path.cwd(), values or {}, begin)
-        checks += [_of_rerun(one) for one in again]
+    named = callables_of(drawn)
+    if named:
+        if not trust:
+            raise UsageError(
+                f"--rerun: would import {', '.join(named)} and run that code, got no --trust. Read "
+                "the code, then add --trust."
+            )
+        begin(f"importing {', '.join(named)}")
+    with imports_limited(lambda name, _base: name in named):
+        for place, numbers in drawn.items():
+            again = rerun_rows(place, numbers, Path.cwd(), values or {}, begin)
+            checks += [_of_rerun(one) for one in again]
     if rerun and not drawn:
         raise UsageError(
             f"--rerun: needs a complete row that was trained, got none in {file}. Leave it out."

@@ -1,23 +1,77 @@
-"""Import what a study names as `package.module:callable`."""
+"""Import what a study names as `package.module:callable`.
+
+This runs code.  Whoever starts a study, or checks its file, runs its code; whoever only reads a
+study that somebody else has run does not (`imports_limited`).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean, error_text
+from ablate.files.cache import cache_folder
 from ablate.files.shown import show_name
 from ablate.study.by_value import given_function, is_given
 
 _LOCK = threading.RLock()
 # Top-level package -> the folder that it was imported from, for modules found next to a study file.
 _FOUND_IN: dict[str, Path] = {}
+
+Allowed = Callable[[str, Path | None], bool]
+"""Whether a callable may be imported: its name, and the folder of its study file."""
+_LIMIT: ContextVar[tuple[Allowed, list[str]] | None] = ContextVar("imports", default=None)
+
+
+class NotImportedError(ParameterError):
+    """A callable may not be imported here."""
+
+
+@contextmanager
+def imports_limited(allowed: Allowed = lambda _name, _base: False) -> Iterator[list[str]]:
+    """Within, `import_callable` refuses what is not allowed; in this thread.
+
+    Yields:
+        `KEY NAME` of what was refused so far.
+    """
+    refused: list[str] = []
+    token = _LIMIT.set((allowed, refused))
+    try:
+        yield refused
+    finally:
+        _LIMIT.reset(token)
+
+
+def may_import(name: str, base: Path | None) -> bool:
+    """Whether `import_callable` would try to import this name."""
+    limit = _LIMIT.get()
+    return limit is None or is_given(name) or limit[0](name, base)
+
+
+def remember_import(name: str, base: Path) -> None:
+    """Note in the cache that this user has run a study that imports this name."""
+    file = _note(name, base)
+    with suppress(OSError):  # a cache that cannot be written: the user is asked again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def was_imported(name: str, base: Path | None) -> bool:
+    """Whether this user has run a study that imports this name from this folder."""
+    return base is not None and _note(name, base).exists()
+
+
+def _note(name: str, base: Path) -> Path:
+    digest = hashlib.sha256(f"{base.absolute()}\0{name}".encode()).hexdigest()
+    return cache_folder() / "imported" / digest
 
 
 def is_callable_name(name: str) -> bool:
@@ -40,9 +94,18 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
 
     Raises:
         ParameterError: if the module or the callable does not exist, or its import fails.
+        NotImportedError: if it may not be imported here.
     """
     if is_given(spec):
         return given_function(where, spec)
+    if not may_import(spec, base):
+        limit = _LIMIT.get()
+        assert limit is not None
+        limit[1].append(f"{where} {spec}")
+        raise NotImportedError(
+            f"{where}: must be code of a study that you have run from its folder, got {spec}, "
+            "which is not imported to read a study. Read that code, then add --trust."
+        )
     name, colon, attribute = spec.partition(":")
     parts = [*name.split("."), *attribute.split(".")]
     if not colon or not all(part.isidentifier() for part in parts):

@@ -143,7 +143,8 @@ def test_a_training_is_shown_at_its_own_strengths(origin: Origin) -> None:
 
 
 def test_galleries_are_pictures_with_words(origin: Origin) -> None:
-    galleries = study_galleries(locate("runs/looked"), origin.record)
+    galleries, refused = study_galleries(locate("runs/looked"), origin.record)
+    assert refused == []
     assert [gallery.anchor for gallery in galleries] == ["scored", "trained", "gained", "lost"]
     for gallery in galleries:
         assert gallery.pictures or gallery.note == "None found."
@@ -216,8 +217,11 @@ def test_no_code_that_an_archive_names_is_run(origin: Origin, section: str, tmp_
     named = getattr(origin.record.study, section).model_copy(update={"name": "mine:function"})
     study = origin.record.study.model_copy(update={section: named})
     place = replace(locate("runs/looked"), archive=tmp_path / "gift.tar")
-    assert study_galleries(place, replace(origin.record, study=study)) == ()
+    galleries, refused = study_galleries(place, replace(origin.record, study=study))
+    assert refused == [f"{section}.name mine:function"]
+    assert "mine:function, which is not imported to read a study." in galleries[-1].note
 
 
 def test_a_loop_of_the_users_own_has_no_images() -> None:
-    assert study_galleries(Place("own", "sqlite:///", Path()), searches()["own loop"].record) == ()
+    place = Place("own", "sqlite:///", Path())
+    assert study_galleries(place, searches()["own loop"].record) == ((), [])

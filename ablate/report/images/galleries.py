@@ -10,7 +10,6 @@ from PIL import Image
 
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.place import Place
-from ablate.model import SOURCES
 from ablate.report.images.contact_sheet import SheetInfo, draw_sheet, encoded, shown_size
 from ablate.report.images.example_images import (
     ExampleImages,
@@ -21,6 +20,7 @@ from ablate.report.images.example_images import (
     training_sheet,
 )
 from ablate.report.page.content import Gallery, Picture
+from ablate.study.callables import imports_limited, was_imported
 
 if TYPE_CHECKING:
     from ablate.trial.examples import Example
@@ -33,31 +33,34 @@ _LARGEST = 160
 """Pixels of an example, across."""
 
 
-def study_galleries(place: Place, record: StudyRecord) -> tuple[Gallery, ...]:
+def study_galleries(
+    place: Place, record: StudyRecord, *, trust: bool = False
+) -> tuple[tuple[Gallery, ...], list[str]]:
     """The images of a study.
 
     Takes seconds on a CPU: two networks are run on some of the validation images.
 
     Args:
         place: of the study; record: of the same.
+        trust: import the functions that the study names; else only those that this user has
+            imported by running a study.
 
     Returns:
-        One gallery for each; one that cannot be made has its reason as a note. No gallery for a
-        custom training loop, nor of an archive whose data or network are functions: no code that
-        it names is run.
+        One gallery for each; one that cannot be made has its reason as a note.  No gallery for a
+        custom training loop.  And the names that were not imported.
 
     Raises:
         StudyNotFoundError: if there is no such study.
     """
     study = record.study
     if study.trainable is not None:
-        return ()
-    named = (study.dataset.name, study.model.name)
-    if place.archive is not None and any(
-        name.partition(":")[1] and name.partition(":")[0] not in SOURCES for name in named
-    ):
-        return ()
+        return (), []
     origin = find_origin(place, record)
+    with imports_limited(lambda name, base: trust or was_imported(name, base)) as refused:
+        return _galleries(origin), list(dict.fromkeys(refused))
+
+
+def _galleries(origin: Origin) -> tuple[Gallery, ...]:
     scored = _sheet_gallery(
         "scored",
         "Scored distortions",

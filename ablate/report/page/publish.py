@@ -27,6 +27,7 @@ def write_report(
     *,
     with_images: bool = True,
     brief: bool = False,
+    trust: bool = False,
     begin: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Write the report of a study, one HTML file.  It is written completely or not at all.
@@ -36,6 +37,8 @@ def write_report(
         output: file to write; its name must end in .html.
         with_images: include example images, if data and weights are available.
         brief: write only the first screen (`report_page`).
+        trust: import, for the images, the functions that the study names although you have not run
+            it here.
         begin: called with a description of each step as it starts.
 
     Raises:
@@ -49,7 +52,14 @@ def write_report(
     check_page_file(Path(output))
     place = locate(study)
     begin(f"reading {place.file or place.name}")
-    publish(open_place(place), Path(output), with_images=with_images, brief=brief, begin=begin)
+    publish(
+        open_place(place),
+        Path(output),
+        with_images=with_images,
+        brief=brief,
+        trust=trust,
+        begin=begin,
+    )
 
 
 def publish(
@@ -58,13 +68,22 @@ def publish(
     *,
     with_images: bool = True,
     brief: bool = False,
+    trust: bool = False,
     begin: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Like `write_report`, for an open study and a checked file."""
+) -> list[str]:
+    """Like `write_report`, for an open study and a checked file.
+
+    Returns:
+        The names of functions that were not imported, so that images are missing.
+    """
     check_begun(study.record, study.reference)
-    content = _content(study, with_images and not brief, 0.0, begin)
+    galleries, refused = (
+        _images(study, begin, trust=trust) if with_images and not brief else ((), [])
+    )
+    content = _content(study, galleries, 0.0, begin)
     begin(f"writing {file}")
     write_text(report_page(content, brief=brief), file)
+    return refused
 
 
 def watch_report(
@@ -74,6 +93,7 @@ def watch_report(
     every_seconds: float,
     written: Callable[[str], None],
     with_images: bool = True,
+    trust: bool = False,
 ) -> None:
     """Rewrite the report while the study runs, until all its rows have ended.
 
@@ -82,14 +102,15 @@ def watch_report(
 
     Args:
         written: called after each write, with the progress of the study.
-        with_images: of the last one.
+        with_images: of the last one; trust: as `write_report`.
 
     Raises: as `publish`.
     """
     while True:
         study = _open_once_there(place, every_seconds, written)
         ended = is_ended(study.record)
-        content = _content(study, ended and with_images, 0.0 if ended else every_seconds)
+        galleries = _images(study, trust=trust)[0] if ended and with_images else ()
+        content = _content(study, galleries, 0.0 if ended else every_seconds)
         write_text(report_page(content), output)
         written(content.state)
         if ended:
@@ -145,18 +166,21 @@ def is_ended(record: StudyRecord) -> bool:
     return record.is_over and record.driver is None
 
 
+def _images(
+    study: OpenStudy, begin: Callable[[str], None] = lambda _: None, *, trust: bool
+) -> tuple[tuple[Gallery, ...], list[str]]:
+    from ablate.report.images.galleries import study_galleries  # which loads torch
+
+    begin("making the images: reading data and weights")
+    return study_galleries(study.place, study.record, trust=trust)
+
+
 def _content(
     study: OpenStudy,
-    with_images: bool,
+    galleries: tuple[Gallery, ...],
     reload_seconds: float,
     begin: Callable[[str], None] = lambda _: None,
 ) -> ReportContent:
-    galleries: tuple[Gallery, ...] = ()
-    if with_images:
-        from ablate.report.images.galleries import study_galleries
-
-        begin("making the images: reading data and weights")
-        galleries = study_galleries(study.place, study.record)
     begin("drawing the figures")
     return report_content(
         study.source,
