@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -55,6 +55,8 @@ class Effect:
         missing: pairs that a run of which has not ended well, as "seed 3 of ST".
         by_baseline: of ablations that are read as one (`PooledResults`), the difference in each;
             NaN where it is missing.
+        tuned: whether a side was tuned on the images that it is scored on: then it is exploratory,
+            also if it was declared, and nothing is said to be kept.
     """
 
     contrast: str
@@ -71,6 +73,7 @@ class Effect:
     kept: NonInferiority | None = None
     missing: tuple[str, ...] = ()
     by_baseline: tuple[float, ...] = ()
+    tuned: bool = False
 
     @property
     def primary(self) -> bool:
@@ -93,6 +96,7 @@ def all_effects(
     *,
     margin: Margin | None = None,
     minimized: Sequence[str] = (),
+    tuned: Collection[str] = (),
 ) -> tuple[Effect, ...]:
     """Compute every contrast on its metrics; primary ones are adjusted by Holm.
 
@@ -100,6 +104,7 @@ def all_effects(
         claims: the primary ones.
         margin: of non-inferiority.
         minimized: metrics for which less is better.
+        tuned: cells that were tuned on these images.
     """
     primary = {(claim.contrast, claim.metric) for claim in claims}
     by_name = {contrast.name: contrast for contrast in contrasts}
@@ -126,6 +131,9 @@ def all_effects(
                         is_claim=is_claim,
                         is_minimized=metric in minimized,
                         are_baselines=bool(results.replications),
+                        is_tuned=any(
+                            cell in tuned for cell, one in contrast.weights.items() if one
+                        ),
                     )
                 )
     found.sort(key=lambda one: order[one.contrast.name])
@@ -144,6 +152,7 @@ class _Tested:
         by_pair, n_images, missing: as of `Differences`, whose images are not kept; model, p: of
             them.
         are_baselines: whether the pairs are ablations from a baseline each.
+        is_tuned: as of `Effect`.
     """
 
     contrast: Contrast
@@ -156,6 +165,7 @@ class _Tested:
     is_claim: bool
     is_minimized: bool
     are_baselines: bool
+    is_tuned: bool
 
     @classmethod
     def of(
@@ -167,6 +177,7 @@ class _Tested:
         is_claim: bool,
         is_minimized: bool,
         are_baselines: bool,
+        is_tuned: bool,
     ) -> _Tested:
         """Args: differences: None where nothing can be said of a claim, which is still a claim."""
         found = differences or NO_DIFFERENCES
@@ -176,6 +187,7 @@ class _Tested:
             is_claim=is_claim,
             is_minimized=is_minimized,
             are_baselines=are_baselines,
+            is_tuned=is_tuned,
         )
 
     def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
@@ -189,6 +201,7 @@ class _Tested:
             kept = noninferiority(
                 self.model, margin.margin, is_minimized=self.is_minimized, estimate=estimate
             )
+            kept = replace(kept, kept=None) if self.is_tuned else kept
         effect = Effect(
             contrast=self.contrast.name,
             kind=self.contrast.kind,
@@ -200,6 +213,7 @@ class _Tested:
             kept=kept,
             missing=self.missing,
             by_baseline=tuple(map(float, self.by_pair)) if self.are_baselines else (),
+            tuned=self.is_tuned,
         )
         if p_adjusted is None:
             return effect
@@ -214,6 +228,8 @@ class _Tested:
 
     def _verdict(self, p_adjusted: float) -> Verdict:
         mean = self.model.mean
+        if self.is_tuned:
+            return "exploratory"
         if self.model.n < LEAST_SEEDS:
             return "too few seeds"
         if not p_adjusted < ALPHA:

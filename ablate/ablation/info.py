@@ -15,6 +15,7 @@ from ablate.ablation.effects import ALPHA, Effect, Margin, all_effects, tied_wit
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.results import (
+    BASELINE,
     Outcomes,
     References,
     Replication,
@@ -104,6 +105,8 @@ class AblationInfo(Displayed, StudyFacts):
         aliases: of a fraction.
         failures: unsuccessful runs, with reasons.
         replications: the ablations that are read as one (`ablate.ablation.pooled`); else empty.
+        tuned: why effects are exploratory though they were declared: what was tuned on the images
+            that it is scored on; empty of a confirmation, and where nothing was.
     """
 
     design: str
@@ -124,6 +127,7 @@ class AblationInfo(Displayed, StudyFacts):
     aliases: tuple[str, ...]
     failures: tuple[str, ...]
     replications: tuple[Replication, ...] = ()
+    tuned: str = ""
 
     @property
     def paired(self) -> str:
@@ -203,6 +207,7 @@ def info_of_results(
     ]
     main = f"{split}_robust_accuracy"
     rank_metric = study.objectives[0].metric if own_loop else main
+    why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
     return AblationInfo(
         **vars(
@@ -210,7 +215,11 @@ def info_of_results(
                 record,
                 first,
                 SPLITS[split],
-                (*sampling_notes(design, results, rank_metric), *_marks(record, results, design)),
+                (
+                    *([why_tuned] if why_tuned else []),
+                    *sampling_notes(design, results, rank_metric),
+                    *_marks(record, results, design),
+                ),
             )
         ),
         design=design.kind,
@@ -220,7 +229,10 @@ def info_of_results(
         minimized=minimized,
         arms=tuple(arms),
         effects=all_effects(
-            results, design.contrasts, found, claims, margin=margin, minimized=minimized
+            *(results, design.contrasts, found, claims),
+            margin=margin,
+            minimized=minimized,
+            tuned=tuned,
         ),
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
@@ -229,13 +241,14 @@ def info_of_results(
         ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
         rank_metric=rank_metric,
         transfers=_transfers(design, results, first, split),
-        tuning=_tuning(record, design, minimized),
+        tuning=() if results.replications else _tuning(record, design, minimized),
         seeds=len(results.replications) or settings.seed_count,
         runs=record.trials,
         ended=ended,
         aliases=design.aliases,
         failures=tuple(results.failures()),
         replications=results.replications,
+        tuned=why_tuned,
     )
 
 
@@ -254,6 +267,22 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
         if any(np.isfinite(results.values(one, metric)).any() for one in names)
         for name in names
     ]
+
+
+def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:
+    """What was tuned on the images that it is scored on, in words, and its cells."""
+    if record.test is not None:
+        return "", ()
+    where = "on the validation images that results are of"
+    until = "exploratory until `ablate confirm`"
+    if record.study.trainable is not None:
+        where, until = "by the scores that results are of", "exploratory"
+    if "study" in record.study.ablation_section.reference:
+        names = tuple(cell.name for cell in design.cells if cell.name != BASELINE)
+        return f"{until}: a search chose the values of the reference {where}", names
+    if design.tuning:
+        return f"{until}: arms were tuned {where}", tuple(design.tuning)
+    return "", ()
 
 
 def _shown_metrics(

@@ -64,7 +64,8 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
         rows=tuple(chain.from_iterable(record.rows for record in records)),
         trials=sum(record.trials for record in records),
     )
-    design = replace(designs[0], notes=tuple(notes), tuning={})
+    tuning = {cell: one for design in designs for cell, one in design.tuning.items()}
+    design = replace(designs[0], notes=tuple(notes), tuning=tuning)
     return info_of_results(whole, design, results, split)
 
 

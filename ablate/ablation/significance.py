@@ -120,7 +120,7 @@ class NonInferiority:
     Attributes:
         margin: in the metric's own unit.
         kept: True where the interval's lower bound is above -margin; False says "not shown", not
-            "lost". None of fewer than three seeds.
+            "lost". None of fewer than three seeds, and of what was tuned on these images.
         p: one-sided, of the hypothesis that the mean is -margin or less, from the interval's model;
             NaN where there is no interval.
         low: the interval's lower bound.

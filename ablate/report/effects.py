@@ -22,6 +22,8 @@ from ablate.report.arms import (
 )
 from ablate.report.numbers import MISSING, count_text
 
+TUNED = "exploratory (tuned)"
+"""Of a declared contrast that was tuned on the images that it is scored on."""
 _LEAST_SHOWN = 0.0001
 _TWO_DIGITS_BELOW = 0.1
 
@@ -65,6 +67,8 @@ def verdict_text(effect: Effect, paired: str = "seed") -> str:
     Args:
         paired: as of `AblationInfo`.
     """
+    if effect.primary and effect.tuned:
+        return TUNED
     if effect.verdict == "too few seeds":
         return f"too few {paired}s: a claim needs {LEAST_SEEDS}"
     if effect.verdict == "at most one image":
@@ -83,6 +87,8 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
     kept = _kept_of(info, effect.contrast) if effect.primary else None
     if kept is None:
         return ""
+    if effect.tuned:
+        return TUNED
     if kept.kept is None:
         return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
     if kept.kept:

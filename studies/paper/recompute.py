@@ -111,8 +111,19 @@ class Study:
         if self.design.get("selected") and self.split == "test":
             self.claims = self._confirmed(head["study"]["objectives"])
         self.weights = {one["name"]: one["weights"] for one in self.design["contrasts"]}
-        margin = (head["study"]["ablation"] or {}).get("noninferior")
+        settings = head["study"]["ablation"] or {}
+        self.tuned = self._tuned(settings) if self.split == "val" else set()
+        margin = settings.get("noninferior")
         self.margin = (self.here(margin["metric"]), margin["margin"]) if margin else None
+
+    def _tuned(self, settings):
+        """Contrasts of cells that were tuned on the images that they are scored on."""
+        cells = {*self.design.get("tuning", {})}
+        if "study" in settings.get("reference", {}):
+            cells = {*self.cells} - {"baseline"}
+        return {
+            name for name, of in self.weights.items() if any(of[one] for one in of if one in cells)
+        }
 
     def _confirmed(self, objectives):
         """Each network of a confirmed front less the reference, in the accuracies searched for."""
@@ -158,7 +169,7 @@ class Study:
             pairs = self.whole_pairs(self.weights[contrast])
             return Model(self.differences(contrast, metric, pairs))
 
-        return Effects(self.claims, self.margin, model)
+        return Effects(self.claims, self.margin, model, self.tuned)
 
 
 def _networks(val, test, bits):
@@ -237,8 +248,8 @@ def holm(p_values):
 class Effects:
     """Contrasts on metrics, the primary ones with Holm's p and simultaneous intervals."""
 
-    def __init__(self, claims, margin, model):
-        self.claims, self.margin, self.model = claims, margin, cache(model)
+    def __init__(self, claims, margin, model, tuned=frozenset()):
+        self.claims, self.margin, self.model, self.tuned = claims, margin, cache(model), tuned
         self.adjusted = holm({of: self.model(*of).p() for of in claims})
 
     def bounds(self, *of):
@@ -253,6 +264,8 @@ class Effects:
         model = self.model(*of)
         if of not in self.adjusted:
             return "exploratory"
+        if of[0] in self.tuned:
+            return "exploratory (tuned)"
         if model.k < LEAST_SEEDS:
             return "too few seeds: a claim needs 3"
         if not self.adjusted[of] < ALPHA:
@@ -265,6 +278,8 @@ class Effects:
         """Whether the metric with a margin is kept, in the texts that a table may have."""
         if self.margin is None or of not in self.adjusted:
             return ["-"]
+        if of[0] in self.tuned:
+            return ["exploratory (tuned)"]
         of, least = (of[0], self.margin[0]), -self.margin[1]
         model, low = self.model(*of), self.bounds(*of)[0]
         if model.k < LEAST_SEEDS or not model.forms:
@@ -403,7 +418,7 @@ def pooled(studies):
         tables = [one.differences(*of, one.whole_pairs(one.cells)) for one in studies]
         return Model(np.array([table.mean(axis=0) for table in tables]))
 
-    return Effects(first.claims, first.margin, model)
+    return Effects(first.claims, first.margin, model, set().union(*(one.tuned for one in studies)))
 
 
 def table(effects):

@@ -65,8 +65,8 @@ def test_a_search_in_words() -> None:
         "Of these 12.0 points, by type: gaussian_blur +6.0, gaussian_noise +3.0, impulse_noise "
         "+3.0; 3 types in all.",
         "Each point was trained once (seed 0) and chosen from 4 trials, 1 of them stopped early, "
-        "so its score is optimistic, and no interval covers other seeds. `ablate confirm` measures "
-        "both, on the test images.",
+        "so its score is optimistic, and no interval covers other seeds: exploratory until `ablate "
+        "confirm` measures both, on the test images.",
     ]
 
 
@@ -84,8 +84,8 @@ def test_a_question_is_answered_in_its_own_words() -> None:
 
     assert first("Which of FMA and ST?").startswith(
         "In this search ST and FMA are not shown to differ in robust accuracy at a clean loss of "
-        "at most 1 point: clean+st (trial 1) less clean+fma on stage2+stage3 (trial 0): +2.0 "
-        "points (no interval)."
+        "at most 1 point (exploratory): clean+st (trial 1) less clean+fma on stage2+stage3 (trial "
+        "0): +2.0 points (no interval)."
     )
     assert first("Does the feature-map term help?").startswith(
         "Over the best point of DA alone (no point within the margin), robust accuracy: FMA -11.0 "
@@ -241,8 +241,8 @@ def test_one_objective_in_words() -> None:
         "over the baseline, +20.0 points (no interval) over the plain finetune.",
         "Of the next 2 trials, trials 1, 0 are not shown to be worse.",
         "Each point was trained once (seed 0) and chosen from 3 trials, so its score is "
-        "optimistic, and no interval covers other seeds. `ablate confirm` measures both, on the "
-        "test images.",
+        "optimistic, and no interval covers other seeds: exploratory until `ablate confirm` "
+        "measures both, on the test images.",
     ]
     own = {"trainable": "loops:train", "references": {}, "reference_point": None}
     rows = [example_row(at, (value,)) for at, value in enumerate((0.5, 0.25, math.nan))]

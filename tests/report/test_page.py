@@ -118,7 +118,7 @@ def test_terms_that_the_page_prints_are_in_its_glossary(usual: ReportContent) ->
 @pytest.mark.parametrize("brief", [False, True])
 def test_commands_of_the_answer_are_code(usual: ReportContent, brief: bool) -> None:
     page = report_page(usual, brief=brief)
-    assert "other seeds. <code>ablate confirm</code> measures both" in page
+    assert "exploratory until <code>ablate confirm</code> measures both" in page
     injected = replace(usual, answer=Answer(("`<b>x</b>` and <i>",)))
     assert "<p><code>&lt;b&gt;x&lt;/b&gt;</code> and &lt;i&gt;</p>" in report_page(injected)
 

@@ -41,6 +41,7 @@ from ablate.study.scores import Scores
 def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
     """What an ablation answers so far, arm by arm."""
     said = unfinished(info)
+    said += [f"{capital(info.tuned)}."] * bool(info.tuned)
     said += _shares(info)
     declared = _declared(record, info)
     said += _by_arm(info, declared)

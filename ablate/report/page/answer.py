@@ -114,7 +114,7 @@ def _asked_sets(answer: SearchAnswer, question: str, n: Images) -> list[str]:
     over = {name: gains[point.number] for name, point in asked.items()}
     of_da = "the best point of DA alone" + ("" if answer.da is None else _if_outside(answer.da))
     return [
-        *compared(asked, less, n, "In this search", f" {within(answer)}"),
+        *compared(asked, less, n, "In this search", f" {within(answer)} (exploratory)"),
         *outside,
         *over_da({} if "DA" in asked else over, of_da, n.robust),
     ]
@@ -220,7 +220,8 @@ def _optimistic(source: StudySource, ranked: int) -> str:
     trials += f", {stopped} of them stopped early" * bool(stopped)
     return (
         f"Each point was trained once{seed} and chosen from {trials}, so its score is optimistic, "
-        "and no interval covers other seeds. `ablate confirm` measures both, on the test images."
+        "and no interval covers other seeds: exploratory until `ablate confirm` measures both, on "
+        "the test images."
     )
 
 

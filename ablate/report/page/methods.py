@@ -300,6 +300,8 @@ def _ablation(info: AblationInfo, cite: _Citations) -> str:
     if count:
         declared = "1 contrast was" if count == 1 else f"{count} contrasts were"
         text += f" {declared} declared before the runs; all others are exploratory."
+    if info.tuned:
+        text += f" All effects are {info.tuned}."
     if count > 1:
         text += (
             f" Their p values are adjusted by Holm{cite('holm')}, and their intervals are "

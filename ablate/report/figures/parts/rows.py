@@ -163,9 +163,9 @@ def forest_rows(
         [
             (
                 effect.contrast,
-                "<b>{}</b>" if effect.primary else "{}",
+                "<b>{}</b>" if effect.verdict != _EXPLORATORY else "{}",
                 _said(info, effect),
-                not effect.primary,
+                effect.verdict == _EXPLORATORY,
             )
             for effect in effects
         ],

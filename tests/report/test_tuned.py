@@ -1,0 +1,132 @@
+"""An ablation whose sides were tuned on the images that they are scored on claims nothing, wherever
+it is shown; its numbers are those that it would have without tuning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from example_results import ROBUST, Example, make_design, make_example, make_scored
+
+from ablate.ablation.cell import Claim, Tuning
+from ablate.ablation.confirm import study_ablation
+from ablate.ablation.figure_infos import effects_info
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.pooled import pooled_info
+from ablate.ablation.study_source import StudySource
+from ablate.report.figures.effects import plot_effects
+from ablate.report.page.answer import study_answer
+from ablate.report.page.methods import methods
+from ablate.report.paper.effects import effects_paper_table
+from ablate.report.paper.table import arms_paper_table
+from ablate.report.terminal.ablation import ablation_rows
+
+WHY = (
+    "exploratory until `ablate confirm`: arms were tuned on the validation images that results are "
+    "of"
+)
+TUNED = Tuning("example~tune", 3, ROBUST, (0.5, 0.6))
+
+
+def study(*, seed: int = 0, settings: Any = None, **fields: Any) -> Example:
+    """FMA is far more robust than plain, and keeps clean accuracy."""
+    random = np.random.default_rng(seed)
+
+    def runs(rate: float) -> list[Any]:
+        return [
+            (
+                make_scored(random, rate, clean=1.0),
+                make_scored(random, rate, clean=1.0, split="test"),
+            )
+            for _ in range(4)
+        ]
+
+    design = make_design(["plain", "FMA"], claims=(Claim("FMA - plain", ROBUST),), **fields)
+    return make_example(
+        {"plain": runs(0.3), "FMA": runs(0.9)},
+        design=design,
+        settings={"noninferior": {"margin": 0.3}, "tune": {"trials": 2}, **(settings or {})},
+    )
+
+
+def info_of(example: Example) -> AblationInfo:
+    return study_ablation(example.record, example.outcomes, example.references)
+
+
+def test_the_same_ablation_without_tuning_claims_a_difference() -> None:
+    info = info_of(study())
+    (claim,) = info.primary
+    assert (claim.verdict, claim.tuned, info.tuned) == ("better", False, "")
+    assert info.effect("FMA - plain", "val_clean_accuracy").kept.kept is True  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "why"),
+    [
+        ({"tuning": {"FMA": TUNED}}, {}, WHY),
+        (
+            {},
+            {"reference": {"study": "runs/mine", "pick": "knee"}},
+            WHY.replace("arms were tuned", "a search chose the values of the reference"),
+        ),
+    ],
+)
+def test_what_was_tuned_on_these_images_claims_nothing(
+    fields: dict[str, Any], settings: dict[str, Any], why: str
+) -> None:
+    example, plain = study(settings=settings, **fields), info_of(study())
+    info = info_of(example)
+    (claim,), (without,) = info.primary, plain.primary
+    assert (claim.verdict, claim.tuned) == ("exploratory", True)
+    assert (claim.estimate, claim.p_adjusted) == (without.estimate, without.p_adjusted)
+    kept = info.effect("FMA - plain", "val_clean_accuracy").kept
+    assert kept is not None
+    assert kept.kept is None
+    assert info.tuned == why == info.marks[0]
+    # Tables, and what a program reads.
+    table = effects_paper_table(info)
+    columns = [heading.key for heading in table.headings]
+    row = dict(zip(columns, (cell.printed for cell in table.rows[0]), strict=True))
+    assert (row["verdict"], row["kept"]) == ("exploratory (tuned)",) * 2
+    assert why in table.notes
+    assert why in arms_paper_table(info).notes
+    (rows,) = ablation_rows(info)
+    (shown,) = (one for one in rows["effects"] if one["primary"])
+    assert (shown["verdict"], shown["tuned"], rows["tuned"]) == ("exploratory", True, why)
+    # Answer, methods and figure.
+    source = StudySource(example.record, info)
+    said = study_answer(source).sentences
+    assert said[0] == f"{why[:1].upper()}{why[1:]}."
+    assert "exploratory (tuned) (adjusted p" in " ".join(said)
+    assert "better" not in " ".join(said)
+    assert f"All effects are {why}." in " ".join(methods(source, info).paragraphs)
+    figure = plot_effects(effects_info(info, info.primary))
+    assert {trace.name for trace in figure.data if trace.x[0] is not None} == {
+        "Exploratory, no claim"
+    }
+    assert "<b>FMA" not in str(figure.layout.annotations)
+
+
+def test_only_contrasts_with_a_tuned_side_are_exploratory() -> None:
+    example = study(tuning={"baseline": TUNED})
+    assert info_of(example).primary[0].verdict == "better"
+
+
+def test_ablations_that_are_read_as_one_stay_tuned() -> None:
+    examples = [
+        replace(one, record=replace(one.record, name=f"own_{place}", baseline_sha256=str(place)))
+        for place in range(3)
+        for one in [study(seed=place, tuning={"FMA": TUNED})]
+    ]
+    info = pooled_info([(one.record, one.outcomes, one.references) for one in examples])
+    assert (info.primary[0].verdict, info.tuning) == ("exploratory", ())
+    assert WHY in info.marks
+
+
+def test_its_confirmation_claims() -> None:
+    example = study(tuning={"FMA": TUNED})
+    test = {"suite": "families", "severities": [1, 5]}
+    info = info_of(replace(example, record=replace(example.record, test=test)))
+    assert (info.split, info.primary[0].verdict, info.tuned) == ("test", "better", "")
