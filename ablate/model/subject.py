@@ -47,7 +47,7 @@ _FIXES = {
 }
 _DAMAGED = (
     *(RuntimeError, ValueError, OSError, KeyError, TypeError),
-    *(AssertionError, AttributeError, pickle.PickleError),
+    *(AssertionError, AttributeError, pickle.PickleError, zipfile.BadZipFile),
 )
 """What torch raises of a file that is damaged, or was made by somebody else."""
 _OTHER_FIX = "Give --image-size, or write the file for a batch of any size."
@@ -371,6 +371,10 @@ def load_program(path: Path, device: str = "cpu") -> Program:
     shown = show_name(path)
     kind = _kind(path, shown)
     try:
+        # Torch does not compare the checksums that it writes, and would score other weights.
+        with zipfile.ZipFile(path) as archive:
+            if (member := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"a wrong checksum of {show_name(member)}")
         if kind == "TorchScript":
             with warnings.catch_warnings():
                 # torch (2.13, 2.15) advises writers of such files; a reader cannot follow it.

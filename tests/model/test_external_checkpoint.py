@@ -141,7 +141,7 @@ class _Malicious:
 
 
 @pytest.mark.parametrize("protocol", [None, 2, 4])
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("error")
 def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, protocol: int | None) -> None:
     """Saved by torch, or pickled with that protocol."""
     harm = tmp_path / "harm"
@@ -164,7 +164,7 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path: Path, protocol: int |
     assert harm.exists(), "it would have run"
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("error")
 def test_a_pickled_state_dict_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(pickle.dumps(build().state_dict()))
     text = refusal("weights.pt", tmp_path)

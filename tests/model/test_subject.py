@@ -222,6 +222,23 @@ def test_a_program_gives_the_logits_of_its_network(
         assert torch.allclose(found, tiny(normalized(images)), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "kind", ["TorchScript", pytest.param("torch.export", marks=pytest.mark.slow)]
+)
+def test_a_program_whose_weights_were_damaged_is_refused(
+    program: Callable[[str], Path], kind: str, tiny: Tiny
+) -> None:
+    """Torch would load and score it."""
+    file = program(kind)
+    weight = next(tiny.parameters()).detach().numpy().tobytes()
+    content = file.read_bytes()
+    assert weight in content
+    file.write_bytes(content.replace(weight, weight[:-1] + bytes([weight[-1] ^ 1])))
+    text = refusal(lambda: load_program(file), DataError)
+    assert text.startswith(f"{file}: must be a complete {kind} file, got ")
+    assert "a wrong checksum of " in text
+
+
 @pytest.mark.slow
 def test_a_program_of_one_batch_size_is_refused_before_the_work(
     program: Callable[[str], Path],

@@ -7,6 +7,7 @@ import hashlib
 import pickle
 import pickletools
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,9 @@ def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
             if not is_as_exported(path):
                 raise ValueError("damaged: not the bytes that were exported")
             return load_file(path)
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # of who wrote it
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         told = re.search(r"GLOBAL (\S+)", str(error))
         code = told[1] if told else _find_code(path)
