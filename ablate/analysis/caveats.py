@@ -8,7 +8,7 @@ from itertools import chain
 
 from ablate.analysis.drawn import beyond_marks, kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import few
+from ablate.files.shown import few, show_name
 from ablate.ledger.record import (
     ADAPTED,
     RowRecord,
@@ -234,6 +234,15 @@ def _curve_marks(record: StudyRecord) -> tuple[str, ...]:
     return (f"{said} accuracy to both ends, so alpha 1 is used",)
 
 
+def _left_out_marks(record: StudyRecord) -> tuple[str, ...]:
+    """A note on image files that the study goes on without."""
+    left_out = record.environment.get("left_out") or {}
+    if not left_out:
+        return ()
+    each = ", ".join(f"{count} in {show_name(split)}" for split, count in left_out.items())
+    return (f"image files that cannot be read are left out: {each}",)
+
+
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, training types, and cost."""
     study = record.study
@@ -249,7 +258,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
             f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
             f"statistics count as {pseudo_images} images"
         )
-    marks += [*beyond, *_teacher_marks(record)]
+    marks += [*_left_out_marks(record), *beyond, *_teacher_marks(record)]
     scored = (row.scores for row in record.rows)
     if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
         marks.append(OVERLAP)

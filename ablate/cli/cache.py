@@ -13,7 +13,7 @@ from ablate.cli.show import print_result
 
 @click.group()
 def cache() -> None:
-    """List or clear the cache of data, baselines and evaluation sets.
+    """List or clear the cache of data, scans, baselines and evaluation sets.
 
     Its folder is $ABLATE_CACHE, else $XDG_CACHE_HOME/ablate, else ~/.cache/ablate.
     ABLATE_CACHE_GB limits the size of the evaluation sets (default: 50); the least recently used
@@ -38,7 +38,7 @@ def list_cache(as_json: bool) -> None:
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(["evaluation", "data", "baseline", "all"]),
+    type=click.Choice(["evaluation", "data", "scan", "baseline", "all"]),
     help="Only this kind.  May be repeated.  Default: all.",
 )
 @click.option(

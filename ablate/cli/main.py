@@ -157,7 +157,8 @@ def check(file: Path, overrides: tuple[str, ...], no_import: bool) -> None:
     """Check a study file and print all errors.  Each has its file:line:column.
 
     Functions that the file names are imported, which runs their code; with --no-import they are
-    not.
+    not.  Of an image folder, it counts classes and images and decodes up to 1,000 of them; `ablate
+    launch --dry-run` decodes all.
     """
     from ablate.study.callables import imports_limited
 
@@ -179,6 +180,7 @@ _WITH = {
 
 
 def _check(file: Path, overrides: tuple[str, ...]) -> None:
+    from ablate.lifecycle.inputs import image_lines, missing_inputs
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
     from ablate.robustness.suites import find_suite, types_without_effect
@@ -189,6 +191,7 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
     study, file = place.study, place.file or file
     assert study is not None
     space = parse_space(study, names_for(study.model.name, file.parent))
+    counts, notes = image_lines(study, file.parent)
     if study.ablation is not None:
         from ablate.cli.show import show_check
 
@@ -201,12 +204,12 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
             + ", constraints " * bool(study.constraints)
             + ", ".join(constraint.metric for constraint in study.constraints)
         )
+    for line in counts:
+        click.echo(f"{file}: {line}")
     for note in study_notes(study):
         click.echo(f"{file}: note: {note}")
-    if study.dataset.path is not None:
-        folder = (file.parent / study.dataset.path).resolve()
-        if not folder.is_dir():
-            click.echo(f"{file}: note: dataset.path does not exist yet: {folder}")
+    for line in (*missing_inputs(study, file.parent), *notes):
+        click.echo(f"{file}: note: {line}")
     if without := types_without_effect(study):
         suite = find_suite(study.robustness.suite)
         is_own = suite.made_by == "distortion"

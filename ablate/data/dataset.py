@@ -7,8 +7,8 @@ device and read in batches: a `Split`, or files that are decoded in each epoch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -183,6 +183,7 @@ class Source:
         test: reads the test images when called.
         stored_size: height and width in pixels of the first image before it was resized.
         validation: validation images, if the data set has any.
+        left_out: split -> number of files that cannot be read and are left out.
     """
 
     classes: tuple[str, ...]
@@ -190,6 +191,7 @@ class Source:
     test: Callable[[], Split]
     stored_size: tuple[int, int]
     validation: Split | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ class Dataset:
         stored_size: height and width in pixels of the first image before it was resized.
         contents: of streamed files; None: all images are resident.
         unlabeled: images without labels for finetuning, instead of `train`.
+        left_out: as of a `Source`; also of the unlabelled images.
     """
 
     train: TrainingImages
@@ -220,6 +223,7 @@ class Dataset:
     stored_size: tuple[int, int]
     contents: Contents | None = None
     unlabeled: TrainingImages | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def digest_images(images: np.ndarray, labels: np.ndarray) -> str:

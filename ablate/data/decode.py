@@ -101,13 +101,22 @@ def list_classes(root: Path) -> Listing:
         raise DataError(
             f"{show_name(root)}: must have one folder for each class, got none. Add the images."
         )
+    refuse_empty_class(listing)
+    return listing
+
+
+def refuse_empty_class(listing: Listing) -> None:
+    """Refuse a listing of which a class has no image.
+
+    Raises:
+        DataError: naming the first of them.
+    """
     empty = set(range(len(listing.classes))) - {file.label for file in listing.files}
     if empty:
         raise DataError(
-            f"{show_name(root / listing.classes[min(empty)])}: must have at least one image "
-            f"({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
+            f"{show_name(listing.root / listing.classes[min(empty)])}: must have at least one "
+            f"image ({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
         )
-    return listing
 
 
 def walk_classes(root: Path) -> Listing:
@@ -244,20 +253,26 @@ class Decoder:
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
-            side, usual = self.image_size, round(self.image_size * 8 / 7)
-            choices = f"{side}: only the longer side is cut; {usual}: the usual centre crop"
+            fix, option_fix = size_fixes(self.image_size)
             raise DataError(
                 f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
                 f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}).",
-                f"Set dataset.resize as the network was trained ({choices}), or make them one "
-                "size.",
-                option_fix=f"Give --resize as the network was trained ({choices}), or make them "
-                "one size.",
+                fix,
+                option_fix=option_fix,
             )
         if seed is not None and self.crop_scale is not None:
             box = draw_crop(*image.size, self.crop_scale, seed)
             return _to_bytes(_resize(image, self.image_size, box))
         return fit_image(image, self.image_size, self.resize)
+
+
+def size_fixes(image_size: int) -> tuple[str, str]:
+    """What to do about images of several sizes, by the study's key and by an option."""
+    choices = (
+        f"as the network was trained ({image_size}: only the longer side is cut; "
+        f"{round(image_size * 8 / 7)}: the usual centre crop), or make them one size."
+    )
+    return f"Set dataset.resize {choices}", f"Give --resize {choices}"
 
 
 def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.ndarray:

@@ -13,7 +13,8 @@ import torch
 
 from ablate.data import NAMED, SIDES, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics, draw_stratified
-from ablate.data.decode import Decoder, Listing, list_classes, open_rgb, unreadable_rows
+from ablate.data.decode import Listing, list_classes, open_rgb
+from ablate.data.scan import leave_out_unreadable
 from ablate.data.stored import decoded_split
 from ablate.distortion.saturation import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
@@ -297,29 +298,15 @@ def _decode(
     listing: Listing, side: int, resize: int, cache: Path, request: ImageRequest
 ) -> tuple[Listing, Split, list[str]]:
     """The images, and what was left out."""
-    try:
-        return listing, decoded_split(listing, side, resize, cache), []
-    except DataError:
-        bad = unreadable_rows(len(listing.files), Decoder.of(listing, side, resize))
-        if not bad:
-            raise
-    names = few([listing.files[row][0] for row in bad])
-    counted = f"{len(bad)} of {len(listing.files)} images"
-    if not request.skip_unreadable:
-        raise DataError(
-            f"{show_name(listing.root)}: must contain readable images, got {counted} unreadable "
-            f"({names}). Replace them, or give --skip-unreadable."
-        )
-    left_out = set(bad)
-    kept = tuple(file for row, file in enumerate(listing.files) if row not in left_out)
-    if not kept:
-        raise DataError(
-            f"{show_name(listing.root)}: must contain readable images, got none among "
-            f"{len(listing.files)}. Replace them."
-        )
-    listing = replace(listing, files=kept)
-    note = f"left out as unreadable: {counted} ({names})"
-    return listing, decoded_split(listing, side, resize, cache), [note]
+    notes = []
+    if request.skip_unreadable:
+        total = len(listing.files)
+        listing, scan = leave_out_unreadable(listing, cache)
+        if scan.unreadable:
+            names = few([one.name for one in scan.unreadable])
+            count = f"{len(scan.unreadable)} of {total} images"
+            notes.append(f"left out as unreadable: {count} ({names})")
+    return listing, decoded_split(listing, side, resize, cache), notes
 
 
 def _note_grey(split: Split) -> list[str]:

@@ -19,7 +19,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ablate.data.dataset import Contents, Source, Split, TrainingImages, send
-from ablate.data.decode import THREADS, Decoder, Listing, digest_file, list_classes, read_size
+from ablate.data.decode import (
+    THREADS,
+    Decoder,
+    Listing,
+    digest_file,
+    list_classes,
+    read_size,
+    refuse_empty_class,
+)
+from ablate.data.scan import leave_out
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
@@ -39,24 +48,17 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
     validation split, unless `validation.path` names another folder.
 
     Raises:
-        DataError: if no path is given, it has no such folders with the same classes, a class has
-            no image, an image cannot be read, or, without `resize`, not all have one size.
+        DataError: as `list_parts`, or if an image cannot be read, or, without `resize`, not all
+            have one size.
         UsageError: if the cache cannot be written.
     """
-    if settings.path is None:
-        raise DataError(
-            "dataset.path: image_folder needs a folder with train/ and test/ or val/, got none. "
-            "Add it."
-        )
-    folder = path_from(base, settings.path)
-    train = _list_part(folder, "train")
-    has_test = (folder / "test").is_dir()
-    held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
-    test = _list_part(folder, held_out)
-    _check_classes(
-        f"{show_name(folder)}: train/ and {held_out}/ must have the same classes", train, test
-    )
-    validation = _list_validation(settings, base, folder, train, has_test=has_test)
+    parts, left_out = list_parts(settings, base), dict[str, int]()
+    if settings.skip_unreadable:
+        parts, left_out = leave_out(parts, cache)
+        for listing in parts.values():
+            refuse_empty_class(listing)
+    train, test, *others = parts.values()
+    validation = others[0] if others else None
 
     def decode(listing: Listing) -> TrainingImages:
         if settings.loading == "streamed":
@@ -73,7 +75,34 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
             if validation is None
             else decoded_split(validation, image_size, settings.resize, cache)
         ),
+        left_out=left_out,
     )
+
+
+def list_parts(settings: DatasetSettings, base: Path) -> dict[str, Listing]:
+    """The files of the training and test images, and of a validation folder if there is one, in
+    this order; by their place below the folder.
+
+    Raises:
+        DataError: if no path is given, it has no such folders with the same classes, or a class
+            has no image.
+    """
+    if settings.path is None:
+        raise DataError(
+            "dataset.path: image_folder needs a folder with train/ and test/ or val/, got none. "
+            "Add it."
+        )
+    folder = path_from(base, settings.path)
+    train = _list_part(folder, "train")
+    has_test = (folder / "test").is_dir()
+    held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
+    test = _list_part(folder, held_out)
+    _check_classes(
+        f"{show_name(folder)}: train/ and {held_out}/ must have the same classes", train, test
+    )
+    validation = _list_validation(settings, base, folder, train, has_test=has_test)
+    found = [train, test, *([] if validation is None else [validation])]
+    return {os.path.relpath(one.root, folder): one for one in found}
 
 
 def stream(

@@ -19,7 +19,8 @@ from ablate.data.dataset import (
     split_validation,
 )
 from ablate.data.decode import list_tree
-from ablate.data.image_folder import stream
+from ablate.data.image_folder import list_parts, stream
+from ablate.data.scan import FolderScan, OnFile, ignore_file, leave_out, scan_listings
 from ablate.data.stored import decoded_split
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name
@@ -57,7 +58,7 @@ def load_dataset(
     else:
         train, validation = source.train, source.validation
         digests.append(validation.digest)
-    unlabeled = read_unlabeled(settings, base, cache, image_size)
+    unlabeled, left_out = _read_unlabeled(settings, base, cache, image_size)
     if unlabeled is not None:
         digests.append(unlabeled.digest)
     mean, std = _statistics(train)
@@ -72,6 +73,7 @@ def load_dataset(
         stored_size=source.stored_size,
         contents=_contents(source.train, unlabeled),
         unlabeled=unlabeled,
+        left_out={**source.left_out, **left_out},
     )
 
 
@@ -129,8 +131,13 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
             "dataset.validation.path: only image_folder has a folder of validation images, got "
             f"{settings.validation.path!r} with {name}. Use dataset.validation.fraction."
         )
-    streams = name == "image_folder" or settings.unlabeled is not None
-    if settings.loading == "streamed" and not streams:
+    has_files = name == "image_folder" or settings.unlabeled is not None
+    if settings.skip_unreadable and not has_files:
+        raise DataError(
+            f"dataset.skip_unreadable: requires image files, got {name}. Remove it, or set "
+            "dataset.name to image_folder."
+        )
+    if settings.loading == "streamed" and not has_files:
         raise DataError(
             f"dataset.loading: streamed requires image files, got {name}. Remove it, or set "
             "dataset.name to image_folder."
@@ -167,11 +174,11 @@ def _join(digests: list[str]) -> str:
 # -- A folder of images without labels, to be finetuned on where no term needs one ---------
 
 
-def read_unlabeled(
+def _read_unlabeled(
     settings: DatasetSettings, base: Path, cache: Path, image_size: int
-) -> TrainingImages | None:
+) -> tuple[TrainingImages | None, dict[str, int]]:
     """Load the images below `settings.unlabeled`, at any depth, all with label -1; None if it is
-    not set.
+    not set.  With the number of files that are left out.
 
     Raises:
         DataError: if the folder is missing or holds no image, an image cannot be read, or,
@@ -179,8 +186,42 @@ def read_unlabeled(
         UsageError: if the cache cannot be written.
     """
     if settings.unlabeled is None:
-        return None
-    listing = list_tree(path_from(base, settings.unlabeled))
+        return None, {}
+    listing, left_out = list_tree(path_from(base, settings.unlabeled)), dict[str, int]()
+    if settings.skip_unreadable:
+        found, left_out = leave_out({_UNLABELED: listing}, cache)
+        listing = found[_UNLABELED]
     if settings.loading == "streamed":
-        return stream(settings, listing, image_size, cache)
-    return decoded_split(listing, image_size, settings.resize, cache)
+        return stream(settings, listing, image_size, cache), left_out
+    return decoded_split(listing, image_size, settings.resize, cache), left_out
+
+
+_UNLABELED = "unlabeled"
+
+
+# -- All files of a study's data, decoded once to find what is wrong with them ------------------
+
+
+def scan_files(
+    settings: DatasetSettings,
+    base: Path,
+    *,
+    most: int | None = None,
+    cache: Path | None = None,
+    on_file: OnFile = ignore_file,
+) -> FolderScan | None:
+    """Scan the image files of a data set; None if it has none.
+
+    Args:
+        settings, base: as for `load_dataset`; most, cache, on_file: as for `scan_folder`.
+
+    Raises:
+        DataError: if a folder is missing, or a class has no image.
+    """
+    listings = list_parts(settings, base) if settings.name == "image_folder" else {}
+    if settings.unlabeled is not None:
+        listings[_UNLABELED] = list_tree(path_from(base, settings.unlabeled))
+    if not listings:
+        return None
+    folder = path_from(base, settings.path or str(settings.unlabeled))
+    return scan_listings(folder, listings, most=most, cache=cache, on_file=on_file)

@@ -16,7 +16,8 @@ from numpy.lib.format import open_memmap
 
 from ablate.data.dataset import Split, digest_images
 from ablate.data.decode import Decoder, Listing
-from ablate.errors import InfrastructureError
+from ablate.data.scan import scan_listings
+from ablate.errors import DataError, InfrastructureError
 from ablate.files.cache import locked, publish_folder
 from ablate.files.damage import is_whole, say_made_again
 from ablate.files.inventory import ABOUT, mark_used
@@ -87,7 +88,12 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
         return Pixels(listing.labels.numpy(), _decode(Decoder.of(listing, image_size, resize)))
 
     made_from = (image_size, resize, listing.classes, listing.files)
-    return stored_split(cache, made_from, read, what=show_name(listing.root))
+    try:
+        return stored_split(cache, made_from, read, what=show_name(listing.root))
+    except DataError:  # of the first bad file: all of them are named at once
+        scan = scan_listings(listing.root, {"": listing}, cache=cache)
+        scan.refuse(skip_unreadable=False, resize=resize, image_size=image_size)
+        raise
 
 
 def _open(entry: Path) -> Split | None:

@@ -111,6 +111,7 @@ def cache_info(cache: Path, now: float) -> CacheInfo:
     lines = [
         *_evaluation_lines(list_entries(cache, "evaluation"), names),
         *(_line([entry], describe_data(entry)) for entry in data),
+        *(_line([entry], describe_scan(entry)) for entry in list_entries(cache, "scan")),
         *(_line([entry], describe_baseline(entry)) for entry in list_entries(cache, "baseline")),
     ]
     fetched = cache / "torchvision"
@@ -163,6 +164,13 @@ def describe_data(entry: Entry) -> str:
     what = entry.about.get("what")
     images = _images(_shape(entry.path / "images.npy"))
     return f"{show_name(what)}: {images}" if isinstance(what, str) else images
+
+
+def describe_scan(entry: Entry) -> str:
+    """ "/pictures/train: 1,000 files examined": of image files that were decoded to test them."""
+    what, files = entry.about.get("what"), entry.about.get("decoded")
+    count = f"{files:,} files examined" if isinstance(files, int) else "files examined"
+    return f"{show_name(what)}: {count}" if isinstance(what, str) else count
 
 
 def describe_baseline(entry: Entry) -> str:

@@ -25,11 +25,12 @@ from filelock import FileLock, Timeout
 from ablate.errors import UsageError
 from ablate.files.cache import locked
 
-Kind = Literal["evaluation", "data", "baseline"]
+Kind = Literal["evaluation", "data", "scan", "baseline"]
 
 KINDS: dict[Kind, tuple[str, str]] = {
     "evaluation": ("evaluation", "images.npy"),
     "data": ("data", "digest"),
+    "scan": ("scans", "about.json"),
     "baseline": ("baselines", "baseline.json"),
 }
 """Kind -> its folder in the cache, and the file that every entry of it has."""
@@ -37,6 +38,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
 _FILES: dict[str, frozenset[str]] = {
     "evaluation": frozenset({"images.npy", "about.json"}),
     "data": frozenset({"images.npy", "labels.npy", "digest", "about.json"}),
+    "scans": frozenset({"about.json"}),
     "baselines": frozenset({"baseline.json", "weights.safetensors"}),
 }
 """Folder of a kind -> all files that an entry of it is made with."""

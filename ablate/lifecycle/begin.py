@@ -153,6 +153,7 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
         environment = {
             **prepared.environment,
             "baseline_threads": running.job.baseline_threads,
+            **({"left_out": dict(prepared.left_out)} if prepared.left_out else {}),
         }
         ledger.complete_head(
             replace(

@@ -71,6 +71,7 @@ class DryRun(JsonData):
         seconds: of all, without the baseline; gpu_hours: of all.
         disk_bytes: training states, weights and evaluation set.
         ablation: its design; None of a search.
+        data: what is in the image files, all of which were decoded, one line each.
     """
 
     study: str
@@ -84,6 +85,7 @@ class DryRun(JsonData):
     gpu_hours: float
     disk_bytes: int
     ablation: PlannedAblation | None = None
+    data: tuple[str, ...] = ()
 
 
 def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
@@ -111,6 +113,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     )
     check_normalization(study, place.file, place.base)
     bench = Workbench(study, place.base, cache_folder(), environment)
+    scan = bench.scan_files()
     sizes = bench.image_size, bench.dataset.stored_size
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
@@ -143,6 +146,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         gpu_hours=work * gpus / 3600,
         disk_bytes=2 * trial.state_bytes * parallel + kept,
         ablation=planned,
+        data=() if scan is None else (*scan.summary(), *scan.notes()),
     )
 
 

@@ -68,6 +68,7 @@ class Resolved(Protocol):
 
 
 _LATER: Mapping[str, Any] = {
+    "dataset.skip_unreadable": False,
     "finetune.layer_decay": 1.0,
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,

@@ -24,6 +24,7 @@ class DatasetKeys(TypedDict, total=False):
     download: bool
     image_size: int | None
     resize: int | None
+    skip_unreadable: bool
     loading: Literal["resident", "streamed"]
     loading_workers: int
     crop_scale: float | None

@@ -53,10 +53,11 @@ class Prepared:
             None without `robustness.adapt_batch_norm`.
         of_files: sections of the fingerprint about the user's own data
             (`ablate.study.fingerprint.OF_FILES`).
+        left_out: split -> number of image files that cannot be read and are left out.
         rung_scores: as `baseline_scores`, on the images that a trial is scored on at a rung; None
             where these are all, or no constraint is relative to the baseline.
         unstated: why a new study must state the sizes of its images; empty if it need not.
-        notes: notes for the user, such as what was damaged and regenerated.
+        notes: notes for the user: on the image files, on what was damaged and regenerated.
     """
 
     data_digest: str
@@ -69,6 +70,7 @@ class Prepared:
     rung_scores: Scores | None = None
     unstated: str = ""
     of_files: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified, take_fraction
-from ablate.data.load import load_dataset
+from ablate.data.load import load_dataset, scan_files
+from ablate.data.scan import FolderScan
 from ablate.errors import FingerprintError, ParameterError
 from ablate.files.damage import DamagedError
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
@@ -287,6 +288,7 @@ class Workbench:
         self._on_step = on_step
         self.environment.apply()
         on_step(PreparationStep("reading the data"))
+        scan = self.scan_files(on_step)
         _ = self.dataset
         on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
@@ -324,7 +326,30 @@ class Workbench:
             adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
             rung_scores=rung_scores,
             of_files=self._of_files(),
+            left_out=self.dataset.left_out,
+            notes=() if scan is None else scan.notes(),
         )
+
+    def scan_files(self, on_step: OnStep = ignore_step) -> FolderScan | None:
+        """Decode every image file of the study's data once, to find all that are wrong before
+        anything is trained; the test images are not kept.  None if it has no such files.
+
+        Raises:
+            DataError: naming what is missing, unreadable or of another size.
+        """
+
+        def say(done: int, total: int) -> None:
+            on_step(PreparationStep("examining the image files", done, total, "files"))
+
+        settings = self.study.dataset
+        scan = scan_files(settings, self.base, cache=self.cache, on_file=say)
+        if scan is not None:
+            scan.refuse(
+                skip_unreadable=settings.skip_unreadable,
+                resize=settings.resize,
+                image_size=self.image_size,
+            )
+        return scan
 
     def _of_files(self) -> dict[str, Any]:
         name, found = self.study.dataset.name, dict[str, Any]()

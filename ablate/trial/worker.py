@@ -142,7 +142,7 @@ class Worker:
         """
         with heard_damage() as damage:
             prepared = self._prepare(on_step, cores)
-        return replace(prepared, notes=tuple(damage))
+        return replace(prepared, notes=(*prepared.notes, *damage))
 
     def _prepare(self, on_step: OnStep, cores: int | None) -> Prepared:
         study, base = self.job.study, Path(self.job.base)

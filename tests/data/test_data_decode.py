@@ -161,14 +161,15 @@ def _few(root: Path) -> None:
 
 
 HARMS: dict[Callable[[Path], object], str] = {
-    _unreadable: r"two\nlines/train/d\nog/i\nj2.png': must be a readable image, got ",
-    _sizes: r"two\nlines/train': must have images of one size, got 8x8 ('cat/i\nj0.png') and 9x8 "
-    r"('d\nog/i\nj2.png'). Set",
+    _unreadable: r"two\nlines/train': must have readable images, got 1 of 8 image files that "
+    r"cannot be read: 'd\nog/i\nj2.png' (",
+    _sizes: r"two\nlines/train': must have images of one size, got 8x8 (7, 'cat/i\nj0.png'), 9x8 "
+    r"(1, 'd\nog/i\nj2.png'). Set dataset.resize as",
     _empty_class: r"two\nlines/train/d\nog': must have at least one image (",
     _other_classes: r"two\nlines': train/ and test/ must have the same classes, got 'd\nog' in",
     _one_class: r"must have at least two classes, got only 'd\nog'. Add",
     _no_classes: r"two\nlines/train': must have one folder for each class, got none. Add",
-    _dead_link: r"two\nlines/train/cat/i\nk.png': must be a readable image, got a broken link",
+    _dead_link: r"cannot be read: 'cat/i\nk.png' (a broken link). Replace",
     _few: r"with 1 images of 'd\nog', none for training",
     shutil.rmtree: r"two\nlines': must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no",
 }

@@ -211,8 +211,9 @@ def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
     for name in ("crow/0.png", "owl/1.png"):
         (folder / "val" / name).write_bytes(b"no image")
     assert refusal(folder, tmp_path) == (
-        "TMP/birds/val: must contain readable images, got 2 of 5 images unreadable (crow/0.png, "
-        "owl/1.png). Replace them, or give --skip-unreadable."
+        "TMP/birds/val: must have readable images, got 2 of 5 image files that cannot be read: "
+        "crow/0.png (a file that is not an image), owl/1.png (a file that is not an image). "
+        "Replace or remove them, or set dataset.skip_unreadable: true."
     )
     found = load(folder, tmp_path, ImageRequest(image_size=16, skip_unreadable=True))
     assert found.split.labels.tolist() == [0, 0, 1]
@@ -221,7 +222,7 @@ def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
         file.write_bytes(b"no image")
     request = ImageRequest(image_size=16, skip_unreadable=True)
     assert refusal(folder, tmp_path, request) == (
-        "TMP/birds/val: must contain readable images, got none among 5. Replace them."
+        "TMP/birds/val: must have readable images, got none among 5. Replace them."
     )
 
 

@@ -101,7 +101,7 @@ def test_digest_is_of_the_content_and_not_of_the_place(folder: Path) -> None:
 def test_test_images_are_read_only_when_asked_for(folder: Path) -> None:
     (folder / "images/test/cat/000.png").write_bytes(b"no image")
     data = load(folder)
-    with pytest.raises(DataError, match=r"test/cat/000\.png: must be a readable image"):
+    with pytest.raises(DataError, match=r"/test: must have readable images, .* cat/000\.png \("):
         data.test()
 
 
@@ -178,33 +178,32 @@ def test_other_classes_in_test_than_in_train(folder: Path) -> None:
     )
 
 
+UNREADABLE = (
+    "/images/train: must have readable images, got 1 of {} image files that cannot be read: {}. "
+    "Replace or remove them, or set dataset.skip_unreadable: true."
+)
+
+
 def test_unreadable_image(folder: Path) -> None:
     (folder / "images/train/dog/003.png").write_bytes(b"no image")
-    message = refused(folder)
-    assert message.startswith("/images/train/dog/003.png: must be a readable image, got ")
-    assert message.endswith("Replace or remove it.")
+    assert refused(folder) == UNREADABLE.format(20, "dog/003.png (a file that is not an image)")
     assert not list((folder / "cache/data").glob("*/"))
 
 
 def test_truncated_image(folder: Path) -> None:
     file = folder / "images/train/dog/003.png"
     file.write_bytes(file.read_bytes()[:200])
-    assert "003.png: must be a readable image" in refused(folder)
+    assert refused(folder) == UNREADABLE.format(20, "dog/003.png (a truncated image)")
 
 
 def test_a_link_that_leads_nowhere(folder: Path) -> None:
     (folder / "images/train/cat/link.png").symlink_to(folder / "gone.png")
-    assert refused(folder) == (
-        "/images/train/cat/link.png: must be a readable image, got a broken link. Replace or "
-        "remove it."
-    )
+    assert refused(folder) == UNREADABLE.format(21, "cat/link.png (a broken link)")
 
 
 def test_a_fifo_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "images/train/cat/pipe.png")
-    assert refused(folder) == (
-        "/images/train/cat/pipe.png: must be a readable image, got a FIFO. Replace or remove it."
-    )
+    assert refused(folder) == UNREADABLE.format(21, "cat/pipe.png (a FIFO)")
 
 
 def test_val_is_the_test_set_where_there_is_no_other(folder: Path) -> None:
@@ -268,9 +267,9 @@ def test_one_class(folder: Path) -> None:
 def test_mixed_sizes(folder: Path) -> None:
     Image.new("RGB", (50, 37)).save(folder / "images/train/dog/004.png")
     assert refused(folder) == (
-        "/images/train: must have images of one size, got 12x12 (cat/000.png) and 50x37 "
-        "(dog/004.png). Set dataset.resize as the network was trained (12: only "
-        "the longer side is cut; 14: the usual centre crop), or make them one size."
+        "/images/train: must have images of one size, got 12x12 (19, cat/000.png), 50x37 "
+        "(1, dog/004.png). Set dataset.resize as the network was trained (12: only the longer side "
+        "is cut; 14: the usual centre crop), or make them one size."
     )
     assert not list((folder / "cache/data").glob("*/"))
     assert load(folder, resize=14).train.images.shape == (16, 3, 12, 12)

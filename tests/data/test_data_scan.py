@@ -67,13 +67,31 @@ def test_everything_is_found_at_once(folder: Path) -> None:
         "train/owl/1.jpg (a truncated image), test/cat/0.png (an empty file), test/cat/link.png "
         "(a broken link), test/dog/pipe.png (a FIFO). Replace or remove them, or set "
         "dataset.skip_unreadable: true",
+        "images of several sizes: 12x12 (20), 80x60 (5). Set dataset.resize",
         "skipped files: 1 beside the class folders, 1 in folders of a class, 1 .gif. Read are "
         ".bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp",
-        "images of several sizes: 12x12 (20), 80x60 (5). Set dataset.resize",
         "grey images: 1 of them; their channel is repeated three times",
         "uneven classes in train/: owl 2 to cat 9 images; a network that always answers cat is "
         "right on 60.0 %",
     )
+
+
+def test_a_refusal_names_everything(folder: Path) -> None:
+    scan = scan_folder(folder)
+    with pytest.raises(DataError) as error:
+        scan.refuse(skip_unreadable=False, resize=None, image_size=32)
+    text = str(error.value).replace(str(folder), "IMAGES")
+    assert text.startswith(
+        "IMAGES: must have readable images and images of one size, got 5 of 30 image files that "
+        "cannot be read: train/dog/2.png (a file that is not an image), train/owl/1.jpg"
+    )
+    assert text.endswith("; 37: the usual centre crop), or make them one size.")
+    assert ", and 12x12 (20, train/cat/0.png), 80x60 (5, train/owl/0.jpg)." in error.value.args[0]
+    options = error.value.named_by({"dataset.path": "--dataset"}).args[0]
+    assert "or give --skip-unreadable. Give --resize as the network was trained (32: " in options
+    with pytest.raises(DataError, match=r"got 12x12 \(20, train/cat/0.png\)"):
+        scan.refuse(skip_unreadable=True, resize=None, image_size=32)
+    scan.refuse(skip_unreadable=True, resize=37, image_size=32)
 
 
 def test_nothing_to_find_in_a_folder_without_splits(tmp_path: Path) -> None:
@@ -107,13 +125,20 @@ def test_many_bad_files_are_counted_and_few_named(tmp_path: Path) -> None:
 
 
 def test_a_limit_decodes_a_spread_sample_and_says_so(tmp_path: Path) -> None:
+    folder, cache = tmp_path / "images", tmp_path / "cache"
     for name in ("cat", "dog"):
-        write(tmp_path / name, 10)
+        write(folder / name, 10)
     done: list[tuple[int, int]] = []
-    scan = scan_folder(tmp_path, most=4, on_file=lambda *at: done.append(at))
+    scan = scan_folder(folder, most=4, on_file=lambda *at: done.append(at))
     assert (scan.images, scan.decoded, scan.sizes) == (20, 4, {(12, 12): 4})
     assert scan.findings() == ("decoded 4 of 20 image files, evenly spread",)
     assert done == [(4, 4)]
+    assert scan_folder(folder, most=4, cache=cache).decoded == 4
+    whole = scan_folder(folder, cache=cache)
+    assert whole.decoded == 20
+    assert scan_folder(folder, most=4, cache=cache) == whole, "it was kept"
+    (folder / "cat/3.png").write_bytes(b"no image")
+    assert scan_folder(folder, cache=cache).unreadable[0].name == "cat/3.png"
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "bmp"])

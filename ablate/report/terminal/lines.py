@@ -60,11 +60,11 @@ def _field_text(value: Any) -> str:
 
 
 def estimate_text(info: DryRun) -> str:
-    """What a study would take, in lines; an ablation's cells first."""
+    """What a study would take, in lines; its image files and an ablation's cells first."""
     trial = info.trial
     gpus = f", {info.gpus_per_trial:g} GPU each" if info.gpus_per_trial else ""
     plan = info.ablation
-    lines = [] if plan is None else _design_lines(plan)
+    lines = list(info.data) + ([] if plan is None else _design_lines(plan))
     rows = f"{info.trials} trials and the plain finetune"
     if plan is not None:
         rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds)"

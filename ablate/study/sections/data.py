@@ -47,6 +47,11 @@ class DatasetSettings(Settings):
         description="Shorter side in pixels before the centre crop to `image_size`; required for "
         "images of mixed sizes.",
     )
+    skip_unreadable: bool = Field(
+        False,
+        description="Leave out image files that cannot be read, and say how many; otherwise they "
+        "are refused.",
+    )
     loading: Literal["resident", "streamed"] = Field(
         "resident",
         description="`resident`: decoded once, kept as bytes; `streamed`: training images are "
