@@ -180,7 +180,7 @@ _WITH = {
 
 
 def _check(file: Path, overrides: tuple[str, ...]) -> None:
-    from ablate.lifecycle.inputs import image_lines, missing_inputs
+    from ablate.lifecycle.images_told import image_lines
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
     from ablate.robustness.suites import find_suite, types_without_effect
@@ -206,10 +206,8 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
         )
     for line in counts:
         click.echo(f"{file}: {line}")
-    for note in study_notes(study):
+    for note in (*study_notes(study), *notes):
         click.echo(f"{file}: note: {note}")
-    for line in (*missing_inputs(study, file.parent), *notes):
-        click.echo(f"{file}: note: {line}")
     if without := types_without_effect(study):
         suite = find_suite(study.robustness.suite)
         is_own = suite.made_by == "distortion"

@@ -142,9 +142,14 @@ class FolderScan:
         problems = [f"{problem}. {fix}" for problem, fix in self._problems()]
         return (*problems, *self.notes())
 
-    def notes(self) -> tuple[str, ...]:
-        """The findings that keep nobody from training on it."""
-        return tuple(self._notes())
+    def notes(self, *, skip_unreadable: bool = False) -> tuple[str, ...]:
+        """The findings that keep nobody from training on it; with `skip_unreadable`, files that
+        cannot be read are among them."""
+        left_out = []
+        if skip_unreadable and self.unreadable:
+            names = _names_text(self.unreadable)
+            left_out.append(f"{self._unreadable_files} cannot be read and are left out: {names}")
+        return (*left_out, *self._notes())
 
     def _problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong, and how to mend it."""

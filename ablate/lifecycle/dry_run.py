@@ -113,7 +113,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     )
     check_normalization(study, place.file, place.base)
     bench = Workbench(study, place.base, cache_folder(), environment)
-    scan = bench.scan_files()
+    scan, skips = bench.scan_files(), study.dataset.skip_unreadable
     sizes = bench.image_size, bench.dataset.stored_size
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
@@ -146,7 +146,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         gpu_hours=work * gpus / 3600,
         disk_bytes=2 * trial.state_bytes * parallel + kept,
         ablation=planned,
-        data=() if scan is None else (*scan.summary(), *scan.notes()),
+        data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
     )
 
 

@@ -288,7 +288,7 @@ class Workbench:
         self._on_step = on_step
         self.environment.apply()
         on_step(PreparationStep("reading the data"))
-        scan = self.scan_files(on_step)
+        scan, skips = self.scan_files(on_step), self.study.dataset.skip_unreadable
         _ = self.dataset
         on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
@@ -327,7 +327,7 @@ class Workbench:
             rung_scores=rung_scores,
             of_files=self._of_files(),
             left_out=self.dataset.left_out,
-            notes=() if scan is None else scan.notes(),
+            notes=() if scan is None else scan.notes(skip_unreadable=skips),
         )
 
     def scan_files(self, on_step: OnStep = ignore_step) -> FolderScan | None:

@@ -66,12 +66,16 @@ def test_check_tells_what_is_there_and_what_is_missing(
     write_study: Write, images: Path, work: Path
 ) -> None:
     file = study_on(write_study, "told", skip_unreadable=True)
-    text = check(file, "baseline.checkpoint=weights.safetensors", "baseline.saw_validation=false")
+    text = check(file)
     assert f"{file}: train: 68 images of 3 classes (left 29, middle 10, right 29)\n" in text
     assert f"{file}: test: 11 images of 3 classes (left 4, middle 3, right 4)\n" in text
+    assert "note: 3 of 82 image files cannot be read and are left out: train/left/3.png (" in text
     assert "note: skipped files: 1 .gif. Read are .bmp, " in text
     assert "note: uneven classes in train/: middle 10 to right 29 images; a network that " in text
-    assert f"note: baseline.checkpoint does not exist yet: {work / 'weights.safetensors'}\n" in text
+    given = ("baseline.checkpoint=x.safetensors", "baseline.saw_validation=false")
+    for normalization in ("auto", "imagenet"):
+        text = check(file, *given, f"model.normalization={normalization}")
+        assert "baseline.checkpoint: must be a readable file, torchvision:WEIGHTS or timm:" in text
     shutil.rmtree(images)
     assert f"note: dataset.path does not exist yet: {images}\n" in check(file)
 

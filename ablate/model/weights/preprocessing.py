@@ -28,9 +28,10 @@ def normalization_rule(
         DataError: if the weights are missing or damaged.
         MissingDependencyError: if they are timm's, which is not installed.
     """
-    if model_settings.normalization != "auto" or brings_statistics(
-        model_settings, checkpoint, base
-    ):
+    if model_settings.normalization != "auto":
+        find_checkpoint(model_settings, checkpoint, base)
+        return None
+    if brings_statistics(model_settings, checkpoint, base):
         return None
     return (
         f"must be stated, since {show_name(checkpoint)} does not say how its images were "
