@@ -28,8 +28,8 @@ from ablate.ledger.record import (
     counted_values,
 )
 from ablate.study.fingerprint import METHOD
-from ablate.study.preparation import PreparationStep
-from ablate.study.scores import Bound
+from ablate.study.preparation import PreparationStep, Preprocessing
+from ablate.study.scores import Bound, Scores
 from ablate.study.sections.search import SearchBudgetSettings
 from ablate.study.settings import ObjectiveSettings
 
@@ -83,6 +83,8 @@ class StatusInfo:
         preparing: the current preparation step before the first trial; None when the preparation is
             complete.
         spent: the limit of `search.budget` that ended the search; None if none did.
+        baseline: its scores; None before it is scored.
+        preprocessing: how images reach it; None if it is not recorded.
     """
 
     study: str
@@ -111,6 +113,8 @@ class StatusInfo:
     preparing: PreparationStep | None = None
     continuation: str = ""
     spent: str | None = None
+    baseline: Scores | None = None
+    preprocessing: Preprocessing | None = None
 
     @property
     def terminal(self) -> int:
@@ -165,6 +169,8 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         preparing=record.preparing,
         continuation=continuation(record),
         spent=record.spent,
+        baseline=record.references.get("baseline"),
+        preprocessing=record.preprocessing,
     )
 
 

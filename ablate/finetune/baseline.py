@@ -116,7 +116,7 @@ def obtain_baseline(
             "crop_scale": dataset_settings.crop_scale,
             "crop_padding": dataset_settings.crop_padding,
             "horizontal_flip": dataset_settings.horizontal_flip,
-            "baseline": baseline_settings.model_dump(mode="json"),
+            "baseline": baseline_settings.model_dump(mode="json", exclude={"expected_accuracy"}),
             "device": environment.device,
             "precision": environment.precision,
             "threads": environment.threads,

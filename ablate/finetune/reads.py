@@ -131,10 +131,11 @@ _WEIGHED = {
 }
 """What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
 
+_OF_ANY_BASELINE = tuple(
+    f"baseline.{key}" for key in ("checkpoint", "saw_validation", "expected_accuracy")
+)
 _OF_TRAINING = tuple(
-    key
-    for key in leaves()
-    if key.startswith("baseline.") and key not in ("baseline.checkpoint", "baseline.saw_validation")
+    key for key in leaves() if key.startswith("baseline.") and key not in _OF_ANY_BASELINE
 )
 _SECTIONS = ("baseline", "finetune")
 

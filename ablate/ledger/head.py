@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ablate.study.fingerprint import METHOD
 from ablate.study.json_data import JsonData
+from ablate.study.preparation import Preprocessing
 from ablate.study.settings import Study
 
 FORMAT = 2
@@ -29,6 +30,7 @@ class Head(JsonData):
         baseline_sha256: of the baseline's weights; empty without a baseline.
         environment: what else affects bits (device, precision, threads, torch), and
             `baseline_threads`, the number of threads for training the baseline.
+        preprocessing: of the baseline's images; None: without a baseline, or not recorded.
         reference_point: of the hypervolume; None if there is none.
         design: of an ablation, as plain data; none: a search.
         test: what a confirmation scores on the test images (`Confirmation`); None: they are not
@@ -50,6 +52,7 @@ class Head(JsonData):
     test: Mapping[str, Any] | None = None
     parent: str | None = None
     method: int = METHOD
+    preprocessing: Preprocessing | None = None
 
     @property
     def is_prepared(self) -> bool:

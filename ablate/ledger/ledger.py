@@ -327,6 +327,7 @@ class Ledger(StudyAttributes):
             parent=self.head.parent,
             test=self.head.test,
             baseline_sha256=self.head.baseline_sha256,
+            preprocessing=self.head.preprocessing,
             test_references={
                 name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
             },

@@ -17,7 +17,7 @@ from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
-from ablate.study.preparation import PreparationStep
+from ablate.study.preparation import PreparationStep, Preprocessing
 from ablate.study.scores import AnyScores, Bound, Scores, violation
 from ablate.study.seeds import Seeds, needs_plain
 from ablate.study.settings import Study
@@ -336,6 +336,7 @@ class StudyRecord(Displayed):
         test_references: as `references`, on the test images.
         test: of a confirmation: the suite and severities that the test images are scored under.
         baseline_sha256: of the baseline's weights; empty without one.
+        preprocessing: of the baseline's images; None: without a baseline, or not recorded.
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
         preparing: what is, or was when its driver ended, prepared; None once that is done.
@@ -362,6 +363,7 @@ class StudyRecord(Displayed):
     test_opened: tuple[TestOpened, ...] = ()
     test: Mapping[str, Any] | None = None
     baseline_sha256: str = ""
+    preprocessing: Preprocessing | None = None
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
     foreign: bool = False

@@ -42,6 +42,7 @@ from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, check_normalization, check_something_searched
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
+from ablate.study.baseline_checks import expected_rule
 from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint
 from ablate.study.metrics import unreachable
@@ -161,6 +162,7 @@ def _prepare_and_run(ledger: Ledger, place: Place, run: RunOptions) -> StudyReco
                 fingerprint=sections,
                 baseline_sha256=prepared.baseline_sha256,
                 environment=environment,
+                preprocessing=prepared.preprocessing,
                 reference_point=_reference_point(study, prepared),
             )
         )
@@ -283,14 +285,19 @@ def _tuned_design(ledger: Ledger, place: Place, run: RunOptions) -> Design:
 
 
 def check_prepared(study: Study, prepared: Prepared) -> None:
-    """Refuse a constraint on the baseline that no trial can keep, now that it is scored.
+    """Refuse a baseline that is not as expected, and a constraint on it that no trial can keep, now
+    that it is scored.
 
     Raises:
         ParameterError: naming its key.
     """
     if prepared.baseline_scores is None:
         return
-    baseline = prepared.baseline_scores.metrics()
+    scores, expected = prepared.baseline_scores, study.baseline.expected_accuracy
+    fed = scores.clean_accuracy, scores.n_images, prepared.preprocessing
+    if rule := expected_rule(expected, *fed):
+        raise ParameterError(f"baseline.expected_accuracy: {rule}")
+    baseline = scores.metrics()
     for place, constraint in enumerate(study.constraints):
         value = f"{100 * baseline[constraint.metric]:.2f} %"
         bounds = {bound.is_least: bound for bound in constraint.bounds(baseline)}

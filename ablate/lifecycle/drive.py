@@ -42,7 +42,7 @@ from ablate.search.progress import EventLog, Guarded, Progress, Silent
 from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.study.by_value import given_functions
 from ablate.study.callables import remember_import
-from ablate.study.preparation import PreparationStep
+from ablate.study.preparation import PreparationStep, fed_text
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
 from ablate.study.seeds import needs_plain
@@ -206,7 +206,11 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
     if own is not None:
         on_step(PreparationStep(f"importing {own}"))
     prepared = running.executor.prepare(running.job, on_step)
-    for text in prepared.notes:
+    notes, scores = list(prepared.notes), prepared.baseline_scores
+    if scores is not None:
+        fed = fed_text(scores.clean_accuracy, scores.n_images, prepared.preprocessing)
+        notes.append(f"the baseline is right on {fed}")
+    for text in notes:
         run.progress.note(text)
         events.driver("note", text=text)
     return prepared

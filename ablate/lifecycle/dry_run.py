@@ -15,8 +15,11 @@ from ablate.lifecycle.place import Place, StudyReference, check_normalization, p
 from ablate.model import is_external
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.preprocessing import unstated_sizes
+from ablate.robustness.score import score_images
+from ablate.study.baseline_checks import expected_rule
 from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
+from ablate.study.preparation import Preprocessing
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study
 from ablate.trial.estimate import TrialEstimate, estimate_training, estimate_trial
@@ -61,6 +64,20 @@ class PlannedAblation:
 
 
 @dataclass(frozen=True)
+class ScoredBaseline:
+    """A baseline on the clean validation images.
+
+    Attributes:
+        accuracy: in [0, 1]; images: of the split.
+        preprocessing: how they reached it.
+    """
+
+    accuracy: float
+    images: int
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
 class DryRun(JsonData):
     """The cost of a study, estimated with the study's own settings for every trial.
 
@@ -70,6 +87,7 @@ class DryRun(JsonData):
         trial: of one.
         seconds: of all, without the baseline; gpu_hours: of all.
         disk_bytes: training states, weights and evaluation set.
+        baseline: of a file of weights; None: it is trained, or fetched, when the study starts.
         ablation: its design; None of a search.
         data: what is in the image files, all of which were decoded, one line each.
     """
@@ -84,6 +102,7 @@ class DryRun(JsonData):
     seconds: float
     gpu_hours: float
     disk_bytes: int
+    baseline: ScoredBaseline | None = None
     ablation: PlannedAblation | None = None
     data: tuple[str, ...] = ()
 
@@ -117,9 +136,9 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     sizes = bench.image_size, bench.dataset.stored_size
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
-    checkpoint = study.baseline.checkpoint
-    if checkpoint is not None and not is_external(checkpoint):
-        bench.build_baseline()  # an unusable file is reported now; nothing is downloaded
+    checkpoint, baseline = study.baseline.checkpoint, None
+    if checkpoint is not None and not is_external(checkpoint):  # nothing is downloaded, or trained
+        baseline = _score_baseline(bench)
     trial = estimate_trial(bench)
     each = trial.train_seconds + trial.score_seconds
     planned = None
@@ -145,9 +164,26 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         seconds=work / min(parallel, rows + 1),
         gpu_hours=work * gpus / 3600,
         disk_bytes=2 * trial.state_bytes * parallel + kept,
+        baseline=baseline,
         ablation=planned,
         data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
     )
+
+
+def _score_baseline(bench: Workbench) -> ScoredBaseline:
+    """Score it on the clean validation images alone.
+
+    Raises:
+        DataError: if its file is unusable.
+        ParameterError: if it is not as `baseline.expected_accuracy` says.
+    """
+    model, split = bench.build_baseline(), bench.dataset.validation
+    outcomes = score_images(model, split, bench.environment)
+    preprocessing = bench.preprocessing_of(model)
+    expected = bench.study.baseline.expected_accuracy
+    if rule := expected_rule(expected, outcomes.accuracy, len(split), preprocessing):
+        raise ParameterError(f"baseline.expected_accuracy: {rule}")
+    return ScoredBaseline(outcomes.accuracy, len(split), preprocessing)
 
 
 def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:

@@ -44,7 +44,8 @@ OF_FILES = {"classes": "names of classes", "contents": "contents of image files"
 started has none of them, and is compared without."""
 
 _OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "constraints", "space", "ablation")
-# Where data and weights lie, and how they get here: their content is compared instead.
+# Where data and weights lie, and how they get here: their content is compared instead; and what is
+# only checked.
 _NOT_IN_SECTIONS = (
     "dataset.path",
     "dataset.download",
@@ -52,6 +53,7 @@ _NOT_IN_SECTIONS = (
     "dataset.unlabeled",
     "dataset.validation.path",
     "baseline.checkpoint",
+    "baseline.expected_accuracy",
     "robustness.frost_images",
     "robustness.stored_gb",
     "ablation.seeds",

@@ -28,6 +28,46 @@ class PreparationStep(JsonData):
     seconds_left: float | None = None
 
 
+@dataclass(frozen=True)
+class Preprocessing(JsonData):
+    """How images reach the network.
+
+    Attributes:
+        image_size: side in pixels.
+        resize: shorter side in pixels before the centre crop; None: they are not cut, beyond to a
+            square.
+        mean, std: that each channel of images in [0, 1] is normalised by; None: it is not.
+    """
+
+    image_size: int
+    resize: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def text(self) -> str:
+        """Such as "images of 32 x 32, resize 37, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5"."""
+        cut = f", resize {self.resize}" if self.resize is not None else ""
+        normalised = ", not normalised"
+        if self.mean is not None and self.std is not None:
+            mean, std = (
+                ", ".join(f"{one:.3g}" for one in values) for values in (self.mean, self.std)
+            )
+            normalised = f", mean {mean}, std {std}"
+        return f"images of {self.image_size} x {self.image_size}{cut}{normalised}"
+
+
+def fed_text(accuracy: float, images: int, preprocessing: Preprocessing | None) -> str:
+    """Clean accuracy of a baseline and how it was fed, to be compared with what a person expects.
+
+    Args:
+        accuracy: on so many validation images.
+        preprocessing: None: not recorded, as in studies of earlier versions.
+    """
+    text = f"{100 * accuracy:.1f} % of {images:,} clean validation images"
+    return text if preprocessing is None else f"{text}; {preprocessing.text}"
+
+
 OnStep = Callable[[PreparationStep], None]
 """Called when a step starts or makes progress.  Returns at once and does not raise."""
 

@@ -60,6 +60,7 @@ class BaselineKeys(TypedDict, total=False):
     epochs: int
     checkpoint: Text | None
     saw_validation: bool | None
+    expected_accuracy: float | None
 
 
 class BudgetKeys(TypedDict, total=False):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate.errors.masking import masked_data
 from ablate.study.json_data import JsonData
+from ablate.study.preparation import Preprocessing
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
@@ -56,6 +57,7 @@ class Prepared:
         left_out: split -> number of image files that cannot be read and are left out.
         rung_scores: as `baseline_scores`, on the images that a trial is scored on at a rung; None
             where these are all, or no constraint is relative to the baseline.
+        preprocessing: of the baseline's images; None for a trainable.
         unstated: why a new study must state the sizes of its images; empty if it need not.
         notes: notes for the user: on the image files, on what was damaged and regenerated.
     """
@@ -68,6 +70,7 @@ class Prepared:
     adapted_scores: Scores | None = None
     adapted_kept: Mapping[str, Any] | None = None
     rung_scores: Scores | None = None
+    preprocessing: Preprocessing | None = None
     unstated: str = ""
     of_files: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -29,7 +29,9 @@ from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.model.build import own_image_size
 from ablate.model.environment import Environment, environment_of
 from ablate.model.modes import adaptable_norms
+from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
+from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
@@ -37,7 +39,7 @@ from ablate.robustness.score import CorruptedImages, FewerImages, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.callables import is_callable_name
 from ablate.study.checks import no_batch_norm, searched
-from ablate.study.preparation import OnStep, PreparationStep, ignore_step
+from ablate.study.preparation import OnStep, PreparationStep, Preprocessing, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
 from ablate.trial.task import Prepared
@@ -325,6 +327,10 @@ class Workbench:
             adapted_scores=None if adapted is None else adapted.scores,
             adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
             rung_scores=rung_scores,
+            preprocessing=self.preprocessing_of(model),
+            unstated=unstated_sizes(
+                self.study, self.base, self.image_size, self.dataset.stored_size
+            ),
             of_files=self._of_files(),
             left_out=self.dataset.left_out,
             notes=() if scan is None else scan.notes(skip_unreadable=skips),
@@ -358,6 +364,11 @@ class Workbench:
         if self.dataset.contents is not None:
             found["contents"] = self.dataset.contents.digest
         return found
+
+    def preprocessing_of(self, model: nn.Module) -> Preprocessing:
+        """How the validation images reach a network with the baseline's weights."""
+        mean, std = carried_statistics(model) or (None, None)
+        return Preprocessing(self.image_size, self.study.dataset.resize, mean, std)
 
     def _digest(self) -> str:
         """Digest of the data set, and of the photographs for its copies."""

@@ -21,7 +21,6 @@ from ablate.files.damage import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Row
-from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.scores import AnyScores
 from ablate.trial.function import (
@@ -150,9 +149,7 @@ class Worker:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
         bench = self._workbench(fresh=True)
-        prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
-        sizes = bench.image_size, bench.dataset.stored_size
-        return replace(prepared, unstated=unstated_sizes(study, base, *sizes))
+        return bench.prepare(on_step, cores=cores, test=self.job.test)
 
     def note(self, texts: Sequence[str]) -> None:
         """Add this note to the next report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from ablate.lifecycle.dry_run import dry_run
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.model.weights.preprocessing import normalization_rule
+from ablate.study.baseline_checks import expected_rule
 from ablate.study.settings import ModelSettings
-from ablate.trial import worker
+from ablate.trial import workbench
 from tests.commands import run_here
 
 Write = Callable[..., Path]
@@ -75,12 +77,13 @@ def write_fed(write_study: Write, work: Path, image_folder: Path) -> Write:
     network = build_model(ModelSettings(name="fed:small"), 3, (0.5,) * 3, (0.5,) * 3, 0, base=work)
     torch.save(network.state_dict(), work / "mine.pt")
 
-    def write(model: object = "auto", **dataset: int) -> Path:
+    def write(model: object = "auto", expected: float | None = None, **dataset: int) -> Path:
+        said = {} if expected is None else {"expected_accuracy": expected}
         return write_study(
             "fed",
             dataset={"name": "image_folder", "path": str(image_folder), **dataset},
             model={"name": "fed:small", "normalization": model},
-            baseline={"checkpoint": "mine.pt", "saw_validation": False},
+            baseline={"checkpoint": "mine.pt", "saw_validation": False, **said},
             space={"finetune.learning_rate": {"float": [0.001, 0.01]}},
             finetune={"budget": {"epochs": 1}, "batch_size": 24},
             loss={"terms": "clean"},
@@ -166,7 +169,53 @@ def test_a_study_that_was_begun_before_goes_on(
     file = write_fed(image_size=12)
     with monkeypatch.context() as before:
         before.setattr(begin, "check_normalization", lambda *_: None)
-        before.setattr(worker, "unstated_sizes", lambda *_: "")
+        before.setattr(workbench, "unstated_sizes", lambda *_: "")
         ablate.launch(file, executor="inline")
     assert len(ablate.resume(file, add=1, executor="inline").rows) == 2
     assert ablate.confirm(file, seeds=2, executor="inline").test.seeds == 2
+
+
+def test_a_baseline_is_shown_with_how_it_is_fed(write_fed: Write) -> None:
+    """By the dry run, the first lines of a launch, the status, and after a resume."""
+    file = write_fed(STATED, image_size=12, resize=14)
+    fed = (
+        "33.3 % of 9 clean validation images; images of 12 x 12, resize 14, mean 0.5, 0.5, 0.5, "
+        "std 0.25, 0.25, 0.25"
+    )
+    dry = run_here("launch", file, "--dry-run", "--executor", "inline")
+    assert f"\nbaseline: right on {fed}\n" in dry.stdout
+    launched = run_here("launch", file, "--executor", "inline")
+    told = launched.stdout.splitlines()
+    first = next(place for place, line in enumerate(told) if "trials ended" in line)
+    assert told[first - 1] == f"fed: the baseline is right on {fed}"
+    shown = " ".join(run_here("status", file).stdout.replace("│", " ").split())
+    assert f"baseline right on {fed}" in shown
+    assert json.loads(run_here("status", file, "--json").stdout)[0]["baseline"] == {
+        "accuracy": pytest.approx(1 / 3),
+        "images": 9,
+        "preprocessing": {
+            **{"image_size": 12, "resize": 14, "mean": [0.5] * 3, "std": [0.25] * 3},
+        },
+    }
+    assert fed in run_here("resume", file, "--add", 1, "--executor", "inline").stdout
+
+
+def test_a_baseline_that_is_not_as_expected(write_fed: Write) -> None:
+    file = write_fed(STATED, 0.99, image_size=16)
+    rule = (
+        "baseline.expected_accuracy: must be reached within 4 standard errors of 3.3 points, got "
+        "0.99 and a baseline that is right on 33.3 % of 9 clean validation images; images of "
+        "16 x 16, mean 0.5, 0.5, 0.5, std 0.25, 0.25, 0.25. Either it is fed otherwise than it was "
+        "trained (model.normalization, dataset.image_size, dataset.resize), or its training has "
+        "not converged: correct that, or lower it."
+    )
+    for start in (dry_run, ablate.launch):
+        with pytest.raises(ParameterError) as raised:
+            start(file, executor="inline")
+        assert str(raised.value) == rule
+    record = ablate.launch(write_fed(STATED, 0.6, image_size=16), executor="inline")  # 1.6 errors
+    assert record.count("COMPLETE") == 1
+    assert expected_rule(0.63, 0.53, 363, None) is None
+    assert expected_rule(0.63, 0.52, 363, None) is not None
+    again = ablate.resume(write_fed(STATED, 0.99, image_size=16), add=1, executor="inline")
+    assert len(again.rows) == 2  # it is checked before the first trial alone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.files.shown import without_controls
 from ablate.report.numbers import duration_text, param_text, short_names
 from ablate.study.json_data import json_value
+from ablate.study.preparation import fed_text
 
 if TYPE_CHECKING:
     from ablate.lifecycle.dry_run import DryRun, PlannedAblation
@@ -74,6 +75,10 @@ def estimate_text(info: DryRun) -> str:
         f"{info.study}: {rows}, {info.parallel} in parallel{gpus}, on {info.device} in "
         f"{info.precision}"
     )
+    baseline = info.baseline
+    if baseline is not None:
+        fed = fed_text(baseline.accuracy, baseline.images, baseline.preprocessing)
+        lines.append(f"baseline: right on {fed}")
     if plan is None:
         images = f"{trial.train_images:,}"
         if trial.seen_images < trial.train_images:

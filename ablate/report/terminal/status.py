@@ -28,6 +28,7 @@ from ablate.report.numbers import (
     work_text,
 )
 from ablate.study.json_data import json_value
+from ablate.study.preparation import fed_text
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
@@ -47,6 +48,10 @@ def status_table(info: StatusInfo) -> Table:
     if info.preparing is not None:
         stopped = "" if info.driver else "; its driver has ended"
         table.add_row("preparing", escape(step_text(info.preparing) + stopped))
+    if info.baseline is not None:
+        scores = info.baseline
+        fed = fed_text(scores.clean_accuracy, scores.n_images, info.preprocessing)
+        table.add_row("baseline", f"right on {fed}")
     if info.cells is not None:
         ended, seeds = info.pairs
         done = f"{ended} of {seeds} seeds ended in every cell"
@@ -103,6 +108,13 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "preparing": None if info.preparing is None else info.preparing.to_json(),
         "storage": info.storage,
         "fingerprint": info.fingerprint,
+        "baseline": None
+        if info.baseline is None
+        else {
+            "accuracy": info.baseline.clean_accuracy,
+            "images": info.baseline.n_images,
+            "preprocessing": None if info.preprocessing is None else info.preprocessing.to_json(),
+        },
         "trials": info.trials,
         "counts": dict(info.counts),
         "best": [vars(best) for best in info.best],

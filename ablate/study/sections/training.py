@@ -67,6 +67,11 @@ class BaselineSettings(TrainingSettings):
         description="Whether the checkpoint was trained on the validation images; required with "
         "a checkpoint.",
     )
+    expected_accuracy: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="Clean validation accuracy that the baseline is known to have; the study is "
+        "refused where it is more than 4 standard errors below it.",
+    )
 
     @model_validator(mode="after")
     def _said(self) -> BaselineSettings:
