@@ -45,7 +45,7 @@ def main() -> None:
     if file is None or "ablate-robustness" not in Path(file).read_text(encoding="utf-8"):
         folder = Path(__file__).parent / "ablate"
         missing = f"{folder}: must hold ablate-robustness, got no __init__.py. Run `{_REINSTALL}`."
-        sys.stderr.write(f"ablate: {another_ablate() or missing}\n")
+        print(f"ablate: {another_ablate() or missing}", file=sys.stderr or sys.stdout)
         sys.exit(2)
     from ablate.cli.main import main as run_command
 

@@ -1,4 +1,5 @@
-"""Standard output on a full disk, a working folder that is gone: one line, never a traceback."""
+"""Standard output on a full disk or closed, a working folder that is gone: one line at most, never
+a traceback."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from commands import COMMAND
 from own_study import write_own_study
+
+import ablate
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +69,41 @@ def test_a_wrong_use_keeps_its_code(folder: Path) -> None:
     assert code == 2
     assert len(said) == 1
     assert "must be a study file" in said[0]
+
+
+WRITES_TO_ANY = """
+import os
+
+def train(context):
+    for number in (1, 2):
+        os.write(number, b"to whatever has this number" * 1000)
+    os.system("echo to standard output; echo to standard error >&2")
+    context.report(1, {"a": context.params["x"], "b": 1.0})
+"""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_changes_no_exit_code(tmp_path: Path, closed: str) -> None:
+    """Nor does a trial's output reach the file that was opened in its place."""
+    write_own_study(tmp_path, "own", WRITES_TO_ANY)
+    executor = "ray" if closed.startswith("<") else "inline"
+    commands = [
+        f"launch own.yaml --executor {executor}",
+        "status own.yaml",
+        "trials own.yaml --json",
+        "logs own.yaml --trial 0",
+        "--help",
+    ]
+    for command, expected in [*((one, 0) for one in commands), ("status nonsense", 2)]:
+        program = f"{shlex.join(COMMAND)} {command} {closed}"
+        done = subprocess.run(
+            ["sh", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == expected, (command, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert [row.state for row in ablate.read(tmp_path / "runs/own").rows] == ["COMPLETE"] * 3
+    for database in tmp_path.glob("runs/own/study.db*"):
+        assert b"to whatever" not in database.read_bytes()
 
 
 @pytest.mark.parametrize("command", ["launch s.yaml", "layers resnet8"])

@@ -29,17 +29,15 @@ from ablate.cli.options import (
 )
 from ablate.cli.show import print_result, run_and_show
 from ablate.errors import AblateError, UsageError, too_long, unencodable
-from ablate.errors.masking import keep_secrets_in, masked_output, print_traceback
-from ablate.files.shown import without_controls
-from ablate.report.terminal.streams import take_every_text, written_or_dropped
+from ablate.errors.masking import keep_secrets_in
+from ablate.report.terminal.streams import print_traceback, shown_output
 
 
 class _Commands(click.Group):
     """Turns every error raised on purpose into one line and its exit code.
 
     No command ends because a terminal or pipe lacks a character, or the disk that takes its output
-    is full: a study goes on, and a command that is there to print says so as it ends.  None prints
-    a secret.
+    is full: a study goes on, and a command that is there to print says so as it ends.
     """
 
     _runs_study = False
@@ -47,11 +45,9 @@ class _Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **named: Any) -> Any:
         keep_secrets_in(sys.argv[1:] if args is None else list(args))
         sys.excepthook = print_traceback
-        with written_or_dropped() as output:
-            take_every_text(sys.stdout, sys.stderr)
+        with shown_output() as output:
             try:
-                with masked_output():
-                    return super().main(args, *rest, **named)
+                return super().main(args, *rest, **named)
             except SystemExit as end:
                 sys.stdout.flush()
                 if output.error is None:
@@ -89,7 +85,7 @@ class _Commands(click.Group):
         except AblateError as error:
             if context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {without_controls(str(error))}", err=True)
+            click.echo(f"ablate: {error}", err=True)
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(error.exit_code)
@@ -128,7 +124,7 @@ def _check_working_folder() -> None:
         ) from None
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(ablate.__version__, message="ablate %(version)s")
 def main(debug: bool) -> None:

@@ -18,14 +18,15 @@ def show_name(name: str | int | Path) -> str:
 
 
 def without_controls(text: str) -> str:
-    r"""The text with its control characters escaped (`\x1b`), but for line breaks.
+    r"""The text with its control characters escaped (`\x1b`), but for line breaks and tabs.
 
-    What a study file, a database or an archive says can then not move a terminal's cursor.
+    What a study file, a database or an archive says can then not move a terminal's cursor, nor
+    turn the direction of a line.
     """
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def few(names: Sequence[str | int], most: int = 3) -> str:

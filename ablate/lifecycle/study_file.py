@@ -79,7 +79,9 @@ def study_text(path: Path) -> str:
         StudyFileError: if there is no such file, or it cannot be read as UTF-8 text.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
+        keep_secrets_in(text.split())  # those of comments too
+        return text
     except UnicodeDecodeError as error:
         byte = f"0x{error.object[error.start]:02x} at byte {error.start}"
         rule = f"must be UTF-8 text, got {byte}. Save it as UTF-8."

@@ -193,12 +193,13 @@ def param_text(value: Any) -> str:
         return "+".join(param_text(part) for part in value)
     if isinstance(value, float):
         return f"{value:.3g}"
-    return without_controls(str(value))
+    return str(value)
 
 
 def plain_text(text: str) -> str:
-    """Text escaped for a figure: plotly interprets tags and entities as markup."""
-    return escape(text, quote=False)
+    """Text escaped for a figure: plotly interprets tags and entities as markup, and an SVG has no
+    control characters."""
+    return escape(without_controls(text), quote=False)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from rich.table import Table
@@ -15,7 +18,8 @@ import ablate
 from ablate.cli.main import main
 from ablate.cli.show import print_result
 from ablate.errors import error_text, storable_text
-from ablate.report.terminal.streams import take_every_text
+from ablate.errors.masking import keep_secret
+from ablate.report.terminal.streams import shown_output, take_every_text
 from ablate.search.progress import Silent
 
 Write = Callable[..., Path]
@@ -56,15 +60,17 @@ def test_a_study_runs_to_its_end_whatever_the_encoding(
 def test_no_text_of_a_study_moves_the_cursor(
     write_own: Write, ablate_alone: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    loop = LOOP.replace(r"\ud800 \x00 \u2713", r"a\x1b[2J\x9b1m\x07b")
+    loop = LOOP.replace(r"\ud800 \x00 \u2713", r"a\x1b[2J\x9b1m\u202eb\r\x07")
+    loop = loop.replace("\\u2713", "\\x1b[2J\\rover\\ttab")
     file = write_own("moving", loop)
     launched = ablate_alone("launch", file.name, "--executor", "inline")
     assert launched.returncode == 0, launched.stderr
     printed = launched.stdout + launched.stderr
-    for command in (["status"], ["trials"], ["logs"]):
+    for command in (["status"], ["trials"], ["logs"], ["logs", "--trial", "1"], ["table"]):
         printed += CliRunner().invoke(main, [*command, str(file)]).output
-    assert printed.count(r"RuntimeError: a\x1b[2J\x9b1m\x07b") == 4
-    assert not set(printed) & {"\x07", "\x1b", "\x9b"}
+    assert printed.count(r"RuntimeError: a\x1b[2J\x9b1m\u202eb") >= 5
+    assert "\\x1b[2J\\rover\ttab\n" in printed
+    assert not set(printed) & set("\x07\r\x1b\x9b\u202e")
 
 
 def test_a_message_about_a_file_has_no_control_characters(work: Path) -> None:
@@ -112,3 +118,23 @@ def test_the_name_of_a_training_loop_is_printed_as_it_is(
     table.add_row("failed: my_loop:train: no")  # rich would print a train
     print_result(table)
     assert "my_loop:train: no" in capsys.readouterr().out
+
+
+def test_what_is_printed_is_masked_whoever_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    keep_secret("postgresql://u:pw@h/d")
+    with shown_output():
+        sys.stdout.write("postgresql://u:pw@h/d\n")
+        click.echo("postgresql://u:pw@h/d", err=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("postgresql://u:pw@h/d", stacklevel=1)
+        sys.stdout.writelines(["a", "\x1b[2J\rb\u202e\n"])
+        sys.stdout.buffer.write(b"bytes postgresql://u:pw@h/d\n")
+        assert sys.stdout.isatty() is False
+    sys.stdout.write("after\n")
+    out, err = capsys.readouterr()
+    assert (
+        out == "postgresql://u:***@h/d\na\\x1b[2J\\rb\\u202e\nbytes postgresql://u:***@h/d\nafter\n"
+    )
+    assert err.startswith("postgresql://u:***@h/d\n")
+    assert ":pw@" not in err

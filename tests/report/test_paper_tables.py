@@ -239,6 +239,16 @@ def test_latex() -> None:
     assert r"\textbf{a\_b} \\" in latex_text(bold)
 
 
+def test_no_name_brings_a_control_character_but_to_csv() -> None:
+    cell = Cell("a\x1b[2Jb\u202ec\rd")
+    table = PaperTable("x", "t\x07", TABLES["arms"].headings[:1], ((cell,),), ("n\x9b",))
+    assert r"a\textbackslash{}x1b{[}2Jb\textbackslash{}u202ec d" in latex_text(table)
+    assert r"| a\\x1b\[2Jb\\u202ec d |" in markdown_text(table)
+    for text in (latex_text(table), markdown_text(table)):
+        assert not set(text) & set("\x07\r\x1b\x9b\u202e")
+    assert cell.text in csv_text(table)
+
+
 def test_nothing_in_a_name_is_latex() -> None:
     text = latex_text(TABLES["odd"])
     assert (

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import UsageError
+from ablate.files.shown import without_controls
 from ablate.lifecycle.open_study import OpenStudy, read_ablations
 from ablate.report.arms import Cell
 from ablate.report.paper.effects import effects_paper_table
@@ -84,7 +85,7 @@ def _cell(cell: Cell) -> str:
 
 def _escaped(text: str) -> str:
     """Escape markup, on one line: a `|` would end a cell, a `$` start a formula."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", without_controls(" ".join(text.split())))
 
 
 # -- A table in LaTeX, with the rules of booktabs ------------------------------------------
@@ -160,7 +161,7 @@ def _latex_cell(cell: Cell) -> str:
 
 def _latex_escaped(text: str) -> str:
     """On one line, and nothing in it is a command."""
-    escaped = "".join(_ESCAPES.get(one, one) for one in " ".join(text.split()))
+    escaped = "".join(_ESCAPES.get(one, one) for one in without_controls(" ".join(text.split())))
     return escaped.replace("--", "-{}-{}")  # else drawn as a dash
 
 

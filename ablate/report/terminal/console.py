@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,7 +15,10 @@ class TextConsole(Console):
     """Rich's, but of control characters it writes none besides its own."""
 
     def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
-        super().__init__(stderr=stderr, width=width, emoji=False)  # `loop:train:` has none
+        # On standard output of a command all control characters would be escaped.
+        file = getattr(sys.stderr if stderr else sys.stdout, "for_rich", None)
+        # `loop:train:` has no emoji.
+        super().__init__(stderr=stderr, file=file, width=width, emoji=False)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ablate.files.shown import without_controls
 from ablate.report.numbers import duration_text, param_text, short_names
 from ablate.study.json_data import json_value
 from ablate.study.preparation import fed_text
@@ -29,7 +28,7 @@ def event_text(event: Mapping[str, Any]) -> str:
     parts = [moment, _subject(event), _what(event)]
     if event.get("host"):
         parts.append(f"({event['host']})")
-    return without_controls("  ".join(part for part in parts if part))
+    return "  ".join(part for part in parts if part)
 
 
 def _subject(event: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors.masking import masked
-from ablate.files.shown import without_controls
 from ablate.ledger.record import NOT_FINETUNED, TERMINAL, RowRecord, StudyRecord
 from ablate.report.notebook import html_of
 from ablate.report.numbers import (
@@ -351,7 +350,7 @@ def _row_name(row: RowRecord) -> str:
 def _end_text(row: RowRecord, standing: Standing) -> str:
     assert row.state in TERMINAL
     if row.failure is not None:
-        return f"failed: {row.failure.kind}: {without_controls(row.failure.reason)}"
+        return f"failed: {row.failure.kind}: {row.failure.reason}"
     if row.values is None:
         epoch = f" after epoch {row.rungs[-1].epoch}" if row.rungs else ""
         return row.state.lower() + epoch

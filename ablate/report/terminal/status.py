@@ -13,7 +13,7 @@ from ablate.analysis.accounting import worked_seconds
 from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.hypervolume import hypervolume, nondominated
 from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
-from ablate.files.shown import bytes_text, few, without_controls
+from ablate.files.shown import bytes_text, few
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
@@ -79,7 +79,7 @@ def status_table(info: StatusInfo) -> Table:
     for group in info.failures[:_SHOWN_FAILURES]:
         table.add_row(
             f"failed: {len(group.numbers)}",
-            escape(f"{group.kind}: {without_controls(group.reason)} ({few(group.numbers, 12)})"),
+            escape(f"{group.kind}: {group.reason} ({few(group.numbers, 12)})"),
         )
     rest = info.failures[_SHOWN_FAILURES:]
     if rest:

@@ -1,12 +1,62 @@
-"""Standard output and error accept every text, whatever their encoding, also on a full disk."""
+"""Standard output and error: missing, full or of another encoding, no command fails for them; and
+no text that they show moves a cursor or tells a secret."""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ablate.errors.masking import masked
+from ablate.files.shown import without_controls
+
+
+class Written:
+    """What became of the text that was printed.
+
+    Attributes:
+        error: the first thing that kept some of it from being written; none: all is written.
+    """
+
+    error: OSError | None = None
+
+
+@contextmanager
+def shown_output() -> Iterator[Written]:
+    """Let everything that this process prints in the block be shown, libraries, warnings and
+    threads included.
+
+    Secrets are masked, control characters escaped, and so are characters that the encoding lacks.
+    What cannot be written (disk full) is dropped, and all where the stream was closed at the start.
+    A closed pipe still raises, because it ends a command.
+
+    Yields:
+        The state of standard output.
+    """
+    _open_missing()
+    before = sys.stdout, sys.stderr
+    take_every_text(*before)
+    output = Written()
+    sys.stdout = _Shown(_dropping(sys.stdout, output))
+    sys.stderr = _Shown(_dropping(sys.stderr, Written()))
+    try:
+        yield output
+    finally:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """As `sys.excepthook`: the traceback, as `shown_output` shows it."""
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(without_controls(masked("".join(lines))))
 
 
 def take_every_text(*streams: Any) -> None:
@@ -24,37 +74,72 @@ _RAISING = ("strict", "surrogateescape")
 """The second one, of the C locale, still raises for what no path of the system has."""
 
 
-class Written:
-    """What became of the text that was printed.
-
-    Attributes:
-        error: the first thing that kept some of it from being written; none: all is written.
-    """
-
-    error: OSError | None = None
-
-
-@contextmanager
-def written_or_dropped() -> Iterator[Written]:
-    """Drop output that standard output and error cannot write (disk full).
-
-    A closed pipe still raises, because it ends a command.
-
-    Yields:
-        The state of standard output.
-    """
-    before = sys.stdout, sys.stderr
-    output = Written()
-    sys.stdout = _dropping(sys.stdout, output)
-    sys.stderr = _dropping(sys.stderr, Written())
-    try:
-        yield output
-    finally:
+def _open_missing() -> None:
+    """Lead closed standard streams to the null device: the next file that is opened, such as a
+    database, would take their number, and be written to by libraries and child processes."""
+    for number in range(3):
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            sys.stdout, sys.stderr = before
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null, number)  # which child processes inherit
+            if null != number:
+                os.close(null)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (for good)
+
+
+class _Masked:
+    """Stands in for `sys.stdout` or `sys.stderr`, without secrets."""
+
+    def __init__(self, under: Any) -> None:
+        self._under = under
+
+    def write(self, text: str) -> int:
+        self._under.write(masked(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    @property
+    def buffer(self) -> io.RawIOBase:
+        """For bytes, which are shown like text."""
+        return _Bytes(self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._under, name)
+
+
+class _Shown(_Masked):
+    """The same, without control characters; `for_rich` lets those of rich's styles through."""
+
+    def __init__(self, under: Any) -> None:
+        super().__init__(under)
+        self.for_rich = _Masked(under)
+
+    def write(self, text: str) -> int:
+        self._under.write(without_controls(masked(text)))
+        return len(text)
+
+
+class _Bytes(io.RawIOBase):
+    def __init__(self, text: _Masked) -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        encoding = getattr(self._text, "encoding", None) or "utf-8"
+        self._text.write(bytes(data).decode(encoding, "backslashreplace"))
+        return len(data)
+
+    def flush(self) -> None:
+        if not self._text.closed:
+            self._text.flush()
 
 
 def _dropping(stream: Any, written: Written) -> Any:

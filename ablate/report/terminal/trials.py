@@ -21,7 +21,7 @@ from ablate.analysis.columns import (
     known_columns,
 )
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import bytes_text, without_controls
+from ablate.files.shown import bytes_text
 from ablate.ledger.record import RowRecord, Rung, StudyRecord
 from ablate.report.numbers import (
     MISSING,
@@ -218,8 +218,7 @@ def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> Text
     """Why a row failed, was stopped or stands at alpha 1, then its parameters."""
     lines = []
     if row.failure is not None:
-        reason = without_controls(row.failure.reason)
-        lines.append(Text(f"{row.failure.kind}: {reason}", style="red"))
+        lines.append(Text(f"{row.failure.kind}: {row.failure.reason}", style="red"))
     elif row.path is not None and row.path.note:
         lines.append(Text(row.path.note, style="yellow"))
     elif row.state == "PRUNED" and row.rungs:
