@@ -107,6 +107,7 @@ class AblationInfo(Displayed, StudyFacts):
         replications: the ablations that are read as one (`ablate.ablation.pooled`); else empty.
         tuned: why effects are exploratory though they were declared: what was tuned on the images
             that it is scored on; empty of a confirmation, and where nothing was.
+        looks: how often seeds were added after the results of all others were there.
     """
 
     design: str
@@ -128,6 +129,12 @@ class AblationInfo(Displayed, StudyFacts):
     failures: tuple[str, ...]
     replications: tuple[Replication, ...] = ()
     tuned: str = ""
+    looks: int = 0
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What limits the claims: tuning on these images, and seeds that were added after looks."""
+        return tuple(filter(None, (self.tuned, _looked(self.looks))))
 
     @property
     def paired(self) -> str:
@@ -216,7 +223,7 @@ def info_of_results(
                 first,
                 SPLITS[split],
                 (
-                    *([why_tuned] if why_tuned else []),
+                    *filter(None, (why_tuned, _looked(record.looks))),
                     *sampling_notes(design, results, rank_metric),
                     *_marks(record, results, design),
                 ),
@@ -249,6 +256,7 @@ def info_of_results(
         failures=tuple(results.failures()),
         replications=results.replications,
         tuned=why_tuned,
+        looks=record.looks,
     )
 
 
@@ -267,6 +275,17 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
         if any(np.isfinite(results.values(one, metric)).any() for one in names)
         for name in names
     ]
+
+
+def _looked(looks: int) -> str:
+    """That seeds were added after results were there; empty where they were not."""
+    if not looks:
+        return ""
+    times = "once" if looks == 1 else f"{looks} times"
+    return (
+        f"{looks + 1} looks: seeds were added {times} when all results were there, which "
+        "intervals and p values do not allow for: differences are claimed too often"
+    )
 
 
 def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:

@@ -63,6 +63,7 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
         fingerprint=", ".join(record.fingerprint[:12] for record in records),
         rows=tuple(chain.from_iterable(record.rows for record in records)),
         trials=sum(record.trials for record in records),
+        looks=sum(record.looks for record in records),
     )
     tuning = {cell: one for design in designs for cell, one in design.tuning.items()}
     design = replace(designs[0], notes=tuple(notes), tuning=tuning)

@@ -21,6 +21,8 @@ from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Bound, Scores, scores_from_json
 
 HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
+LOOKED = "looked"
+"""Event of the log: seeds were added after the results of all others were there."""
 REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
 PLAIN = "ablate:plain"
 TEST, OPENED = "ablate:test_references", "ablate:test_opened"

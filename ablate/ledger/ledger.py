@@ -26,6 +26,7 @@ from ablate.ledger.attributes import (
     DRIVES,
     HEAD,
     LOG,
+    LOOKED,
     OPENED,
     PREPARING,
     REFERENCES,
@@ -231,6 +232,10 @@ class Ledger(StudyAttributes):
         self.store.write(append)
         self.head = head
 
+    def look(self, note: str) -> None:
+        """Record that seeds are added when the results of all others are there."""
+        self.log({LOOKED: [note]})
+
     def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
         """Continue with a changed study file, or one in another folder; the changes must not affect
         scores.
@@ -305,6 +310,7 @@ class Ledger(StudyAttributes):
         trials = max(int(attributes[TRIALS]), len(rows))
         is_whole = len(rows) == trials and all(row.state in TERMINAL for row in rows)
         references = attributes.get(REFERENCES) or {}
+        events = attributes.get(LOG) or []
         return StudyRecord(
             name=self.head.study.name,
             storage=masked(self._url),
@@ -333,15 +339,13 @@ class Ledger(StudyAttributes):
             },
             test_opened=tuple(map(TestOpened.from_json, attributes.get(OPENED) or [])),
             notes=tuple(
-                change
-                for event in attributes.get(LOG) or []
-                for changes in event.values()
-                for change in changes
+                change for event in events for changes in event.values() for change in changes
             ),
             preparing=None
             if self.head.is_prepared
             else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
             method=self.head.method,
+            looks=sum(LOOKED in event for event in events),
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 

@@ -343,6 +343,8 @@ class StudyRecord(Displayed):
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
         method: as in `Head`; one of another method is not continued. dimensions: of its space.
         spent: the limit of `search.budget` that ended the search; None if none did.
+        looks: how often seeds were added when the runs of all seeds so far had ended, so that their
+            results could be seen; of ledgers of earlier versions 0.
     """
 
     name: str
@@ -370,6 +372,7 @@ class StudyRecord(Displayed):
     method: int = METHOD
     dimensions: int = 0
     spent: str | None = None
+    looks: int = 0
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

@@ -79,12 +79,30 @@ def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> Changed:
 
 def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
     """Record the changes of a study that goes on, and say what they are."""
+    _record_look(ledger, changed, run)
     notes = [*changed.noted, *changed.more_seeds]
     if notes or changed.base != ledger.head.base:
         ledger.change_study(changed.study, changed.base, notes)
     if changed.noted:
         run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
     _note_read_once(ledger, changed.noted, run)
+
+
+def _record_look(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
+    """Record seeds that are added when all runs of the others have ended: whoever adds them may
+    have seen the results, and stops when they please. Reading is no look."""
+    before, now = (
+        0 if study.ablation is None else study.ablation.seed_count
+        for study in (ledger.head.study, changed.study)
+    )
+    counts = ledger.counts()
+    if now <= before or not counts["COMPLETE"] or counts["WAITING"] or counts["RUNNING"]:
+        return
+    ledger.look(f"seeds {before} -> {now}, when all results of {before} were there")
+    run.progress.note(
+        f"seeds are added when the results of {before} are there: the tables count it as a look, "
+        "which intervals and p values do not allow for"
+    )
 
 
 def _note_read_once(ledger: Ledger, noted: Sequence[str], run: RunOptions) -> None:

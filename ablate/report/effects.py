@@ -61,18 +61,16 @@ def _ordered(effects: Sequence[Effect]) -> list[Effect]:
     return sorted(effects, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
 
 
-def verdict_text(effect: Effect, paired: str = "seed") -> str:
-    """The verdict, and what limits it.
-
-    Args:
-        paired: as of `AblationInfo`.
-    """
+def verdict_text(info: AblationInfo, effect: Effect) -> str:
+    """The verdict, and what limits it."""
     if effect.primary and effect.tuned:
         return TUNED
     if effect.verdict == "too few seeds":
-        return f"too few {paired}s: a claim needs {LEAST_SEEDS}"
+        return f"too few {info.paired}s: a claim needs {LEAST_SEEDS}"
     if effect.verdict == "at most one image":
         return f"no claim: {effect.verdict}"
+    if info.looks and effect.verdict in ("better", "worse"):
+        return f"{effect.verdict}, {info.looks + 1} looks"
     return effect.verdict
 
 

@@ -111,6 +111,7 @@ class Study:
         if self.design.get("selected") and self.split == "test":
             self.claims = self._confirmed(head["study"]["objectives"])
         self.weights = {one["name"]: one["weights"] for one in self.design["contrasts"]}
+        self.looks = sum("looked" in event for event in kept.get("ablate:log") or [])
         settings = head["study"]["ablation"] or {}
         self.tuned = self._tuned(settings) if self.split == "val" else set()
         margin = settings.get("noninferior")
@@ -169,7 +170,7 @@ class Study:
             pairs = self.whole_pairs(self.weights[contrast])
             return Model(self.differences(contrast, metric, pairs))
 
-        return Effects(self.claims, self.margin, model, self.tuned)
+        return Effects(self.claims, self.margin, model, self.tuned, self.looks)
 
 
 def _networks(val, test, bits):
@@ -248,7 +249,8 @@ def holm(p_values):
 class Effects:
     """Contrasts on metrics, the primary ones with Holm's p and simultaneous intervals."""
 
-    def __init__(self, claims, margin, model, tuned=frozenset()):
+    def __init__(self, claims, margin, model, tuned=frozenset(), looks=0):
+        self.looked = f", {looks + 1} looks" if looks else ""
         self.claims, self.margin, self.model, self.tuned = claims, margin, cache(model), tuned
         self.adjusted = holm({of: self.model(*of).p() for of in claims})
 
@@ -272,7 +274,7 @@ class Effects:
             return "not shown"
         if model.n_images and abs(model.mean) * model.n_images <= 1 + 1e-12:
             return "no claim: at most one image"
-        return "better" if model.mean > 0 else "worse"
+        return ("better" if model.mean > 0 else "worse") + self.looked
 
     def kept(self, *of):
         """Whether the metric with a margin is kept, in the texts that a table may have."""
@@ -418,7 +420,9 @@ def pooled(studies):
         tables = [one.differences(*of, one.whole_pairs(one.cells)) for one in studies]
         return Model(np.array([table.mean(axis=0) for table in tables]))
 
-    return Effects(first.claims, first.margin, model, set().union(*(one.tuned for one in studies)))
+    tuned = set().union(*(one.tuned for one in studies))
+    looks = sum(one.looks for one in studies)
+    return Effects(first.claims, first.margin, model, tuned, looks)
 
 
 def table(effects):

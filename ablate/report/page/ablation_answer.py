@@ -32,6 +32,7 @@ from ablate.report.page.card import (
     Card,
     asked_words,
     capital,
+    cautions,
     part_facts,
     unfinished,
 )
@@ -41,7 +42,7 @@ from ablate.study.scores import Scores
 def ablation_answer(record: StudyRecord, info: AblationInfo) -> Answer:
     """What an ablation answers so far, arm by arm."""
     said = unfinished(info)
-    said += [f"{capital(info.tuned)}."] * bool(info.tuned)
+    said += cautions(info)
     said += _shares(info)
     declared = _declared(record, info)
     said += _by_arm(info, declared)
@@ -114,7 +115,7 @@ def _effect_text(info: AblationInfo, effect: Effect) -> str:
     text += f" ({reason})" * bool(reason) + f", n = {n}" * (n < info.seeds)
     if not effect.primary:
         return f"{text}, exploratory"
-    return f"{text}, {verdict_text(effect)} (adjusted p {p_text(effect.p_adjusted)})" + _kept(
+    return f"{text}, {verdict_text(info, effect)} (adjusted p {p_text(effect.p_adjusted)})" + _kept(
         info, effect
     )
 

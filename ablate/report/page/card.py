@@ -209,6 +209,11 @@ def unfinished(info: AblationInfo) -> list[str]:
     return [f"{info.ended} of {info.runs} runs have ended: the results below will change."]
 
 
+def cautions(info: AblationInfo) -> list[str]:
+    """What limits the claims of an ablation or a confirmation."""
+    return [f"{capital(one)}." for one in info.cautions]
+
+
 def refused_curves(record: StudyRecord, numbers: Sequence[int]) -> list[str]:
     """Why these trials stand at alpha 1, of those whose curves were refused."""
     paths = {row.number: row.path for row in record.rows}

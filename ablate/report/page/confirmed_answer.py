@@ -21,6 +21,7 @@ from ablate.report.page.card import (
     asked_points,
     asked_words,
     capital,
+    cautions,
     compared,
     kept_facts,
     named,
@@ -56,6 +57,7 @@ def confirmed_answer(source: StudySource, answer: SearchAnswer, info: ConfirmInf
     planned = [point for point in answer.ranked if point.name in {one.name for one in info.points}]
     said = [
         *unfinished(info.test),
+        *cautions(info.test),
         *_asked_confirmed(info, source.front.question, ranked, planned, n),
         _retrained(info, there, *_of_front(source.front, info)),
     ]
@@ -177,7 +179,11 @@ def best_confirmed(
         return ["Confirmation is running: no run on the test images has ended yet."]
     tested = info.objectives[0]
     count = count_text(len(there), "trial was", "trials were")
-    said = [*unfinished(info.test), _retrained(info, there, count, "having the best mean")]
+    said = [
+        *unfinished(info.test),
+        *cautions(info.test),
+        _retrained(info, there, count, "having the best mean"),
+    ]
     chosen = next((one for one in there if one.name == best.name), None)
     if chosen is not None:
         said.append(

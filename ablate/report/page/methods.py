@@ -262,6 +262,7 @@ def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
         return (
             f"All configurations were retrained with {info.test.seeds} new seeds and scored on the "
             "test images, which had not been used for any selection; the contrasts are the same."
+            + _cautions(info.test)
         )
     which = "The trials of the front" if len(info.objectives) > 1 else "The best trials"
     return (
@@ -270,8 +271,19 @@ def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
         "test images, which had not been used for any selection. Intervals of differences between "
         "networks, and between the splits, are 95 % t intervals over seeds and images, crossed"
         f"{_together(info, cite)}; those of selection luck are over seeds, on these images."
-        f"{soup}{_conditional(info.test)}"
+        f"{soup}{_cautions(info.test)}{_conditional(info.test)}"
     )
+
+
+def _cautions(info: AblationInfo) -> str:
+    """What limits the claims, after a space."""
+    text = f" All effects are {info.tuned}." * bool(info.tuned)
+    if info.looks:
+        text += (
+            f" Seeds were added {info.looks} time{'s' * (info.looks > 1)} after results were "
+            "there, which intervals and p values do not allow for."
+        )
+    return text
 
 
 def _together(info: ConfirmInfo, cite: _Citations) -> str:
@@ -300,8 +312,7 @@ def _ablation(info: AblationInfo, cite: _Citations) -> str:
     if count:
         declared = "1 contrast was" if count == 1 else f"{count} contrasts were"
         text += f" {declared} declared before the runs; all others are exploratory."
-    if info.tuned:
-        text += f" All effects are {info.tuned}."
+    text += _cautions(info)
     if count > 1:
         text += (
             f" Their p values are adjusted by Holm{cite('holm')}, and their intervals are "

@@ -48,7 +48,7 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(str(estimate.n) if estimate.n < info.seeds else ""),
                 _p_cell(effect.p),
                 _p_cell(effect.p_adjusted),
-                Cell(verdict_text(effect, info.paired)),
+                Cell(verdict_text(info, effect)),
                 Cell(kept_text(info, effect) or MISSING),
                 Cell(_by_baseline(info, effect), data=", ".join(map(repr, effect.by_baseline))),
             )

@@ -318,7 +318,7 @@ def _said(info: EffectsInfo, effect: Effect) -> list[str]:
     elif estimate.n < ablation.seeds:
         said.append(f"{estimate.n} of {ablation.seeds} {ablation.paired}s")
     if effect.primary:
-        verdict = verdict_text(effect, ablation.paired)
+        verdict = verdict_text(ablation, effect)
         if effect.verdict != "too few seeds":
             verdict += f", p {p_text(effect.p_adjusted)}"
         said.append(verdict)
