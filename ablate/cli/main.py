@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import sys
@@ -28,7 +27,8 @@ from ablate.cli.options import (
     study_file_argument,
 )
 from ablate.cli.show import print_result, run_and_show
-from ablate.errors import AblateError, UsageError, too_long, unencodable
+from ablate.errors import AblateError, UsageError, unencodable
+from ablate.errors.device import fault_of_machine
 from ablate.errors.masking import keep_secrets_in
 from ablate.report.terminal.streams import print_traceback, shown_output
 
@@ -74,11 +74,12 @@ class _Commands(click.Group):
                 raise
             click.echo(f"ablate: {unencodable(error)}", err=True)
             context.exit(UsageError.exit_code)
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG or context.params.get("debug"):
+        except (OSError, MemoryError, RuntimeError) as error:
+            fault = fault_of_machine(error)
+            if fault is None or context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {too_long(error)}", err=True)
-            context.exit(UsageError.exit_code)
+            click.echo(f"ablate: {fault}", err=True)
+            context.exit(fault.exit_code)
         except KeyboardInterrupt:  # a started run prints how to resume instead
             click.echo("ablate: stopped", err=True)
             context.exit(130)

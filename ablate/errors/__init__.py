@@ -208,12 +208,6 @@ LONGEST_NAME = 200
 """Bytes of a file's name: file systems take 255, and a file that is being written has more."""
 
 
-def too_long(error: OSError) -> str:
-    """The message for a path that is longer than the file system takes."""
-    name = cut(str(error.filename))
-    return f"{name}: must be shorter, got: {error.strerror}. Choose a shorter name."
-
-
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 

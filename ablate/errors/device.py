@@ -1,15 +1,16 @@
-"""What torch says of memory that ran out, and of a GPU that its process cannot use any more.
+"""What the machine lacks, whatever was being done: memory, files, disk; a GPU that is lost.
 
-By names and words: a worker that runs a training loop without torch does not load it for this, and
-torch raises many of these as plain `RuntimeError`.
+What torch says is known by names and words: a worker that runs a training loop without torch does
+not load it for this, and torch raises many of these as plain `RuntimeError`.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ablate.errors import AblateError
+from ablate.errors import AblateError, InfrastructureError, UsageError, cut
 
 _MEMORY = (
     "can't allocate memory",  # the CPU's allocator
@@ -32,6 +33,16 @@ _LOST = (
 )
 """Errors after which, by the CUDA runtime's documentation, all further work of the process returns
 the same error, and the process has to be started again."""
+_LACKS = {
+    errno.EMFILE: "Allow more open files (ulimit -n)",
+    errno.ENFILE: "End what has so many files open",
+    errno.ENOMEM: "Free memory",
+    errno.ENOSPC: "Free disk space",
+    errno.EDQUOT: "Free disk space of your quota",
+    errno.EFBIG: "Allow larger files (ulimit -f)",
+    errno.EROFS: "Choose a folder that can be written",
+    errno.EIO: "Check the disk",
+}
 
 
 class OutOfMemoryError(AblateError):
@@ -43,6 +54,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return _says(error, _MEMORY)
+
+
+def fault_of_machine(error: BaseException) -> AblateError | None:
+    """The one line of an error that can occur anywhere: a name too long, no memory, a full disk.
+
+    Returns:
+        None if it is of another kind.
+    """
+    if is_out_of_memory(error):
+        return InfrastructureError(
+            "memory: must suffice, got: out of memory. Free memory, or allow more (ulimit -v, the "
+            "container's limit), then run the command again."
+        )
+    if not isinstance(error, OSError) or error.errno is None:
+        return None
+    name = "a file" if error.filename is None else cut(str(error.filename))
+    if error.errno == errno.ENAMETOOLONG:
+        return UsageError(f"{name}: must be shorter, got: {error.strerror}. Choose a shorter name.")
+    if error.errno in _LACKS:
+        return InfrastructureError(
+            f"{name}: must be usable, got: {error.strerror}. {_LACKS[error.errno]}, then run the "
+            "command again."
+        )
+    return None
 
 
 def is_lost_gpu(error: BaseException) -> bool:
