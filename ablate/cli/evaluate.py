@@ -11,7 +11,18 @@ import click
 from click.core import ParameterSource
 
 from ablate.cli.completion import complete_model
-from ablate.cli.options import OutputFile, json_option, listed, output_option, progress_bar
+from ablate.cli.options import (
+    OutputFile,
+    image_size_option,
+    json_option,
+    listed,
+    mean_option,
+    output_option,
+    progress_bar,
+    resize_option,
+    skip_option,
+    std_option,
+)
 
 # -- What both commands take ----------------------------------------------------------------
 
@@ -31,15 +42,6 @@ seed_option = click.option(
     default=0,
     show_default=True,
     help="Seed of the corruptions.",
-)
-resize_option = click.option(
-    "--resize",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Resize the shorter side to N pixels before the crop.",
-)
-skip_option = click.option(
-    "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
 )
 
 
@@ -120,11 +122,9 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
     type=click.Choice(["auto", "dataset", "imagenet", "none"]),
     help="auto: the network's own; must be given for a file or a callable.",
 )
-@click.option("--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
-@click.option("--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1].")
-@click.option(
-    "--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels, 8 to 1024."
-)
+@mean_option
+@std_option
+@image_size_option
 @resize_option
 @click.option(
     "--seen",

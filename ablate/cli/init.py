@@ -1,27 +1,109 @@
-"""`ablate init`: a study to edit: one that comes with ablate, or the ablation of a search."""
+"""`ablate init`: a study to edit: one that comes with ablate, one of your own images, or the
+ablation of a search."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from ablate.cli.completion import complete_shipped, complete_study
-from ablate.cli.options import json_option
+from ablate.cli.completion import complete_model, complete_shipped, complete_study
+from ablate.cli.options import (
+    image_size_option,
+    json_option,
+    mean_option,
+    resize_option,
+    said_when_slow,
+    skip_option,
+    std_option,
+)
 from ablate.cli.show import print_result
+from ablate.errors import ParameterError, StudyFileError, UsageError
+
+if TYPE_CHECKING:
+    from ablate.lifecycle.own_data import Question
+
+_OPTIONS = {
+    "baseline.checkpoint": "--checkpoint",
+    "model.name": "--model",
+    "MODEL: ": "--model: ",
+    "dataset.path": "--data",
+    "dataset.image_size": "--image-size",
+    "dataset.resize": "--resize",
+    "model.normalization": "--normalization, --mean and --std",
+}
+"""What a study's keys are called here."""
+_YES_OR_NO = click.Choice(["yes", "no"])
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_shipped)
 @click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 @click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="IMAGES",
+    help="Write a study of this folder of images: CLASS/*, or train/CLASS/* with or without "
+    "test/CLASS/* and val/CLASS/*.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=complete_model,
+    help="The network: resnet20, torchvision:NAME, timm:NAME or package.module:callable.",
+)
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Its weights: a file, torchvision:WEIGHTS or timm:pretrained.  Without: a baseline is "
+    "trained.",
+)
+@click.option(
+    "--normalization",
+    type=click.Choice(["imagenet", "dataset", "none"]),
+    help="How images were normalised, where the weights do not say it; or --mean and --std.",
+)
+@mean_option
+@std_option
+@image_size_option
+@resize_option
+@click.option(
+    "--saw-validation",
+    type=_YES_OR_NO,
+    help="Whether the weights were trained on the images that trials are compared on.",
+)
+@click.option(
+    "--expected-accuracy",
+    type=click.FloatRange(0, 1),
+    metavar="F",
+    help="Clean accuracy that the network had, from 0 to 1: a baseline that is clearly below is "
+    "refused.",
+)
+@click.option(
+    "--yes", "is_as_expected", is_flag=True, help="Take the baseline's accuracy as it is."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=1),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="Time that the search may take on this machine.",
+)
+@skip_option
+@click.option(
     "--ablation-of",
     "search",
     metavar="STUDY",
     shell_complete=complete_study,
-    help="Write the ablation of a trial of this search instead.",
+    help="Write the ablation of a trial of this search.",
 )
 @click.option(
     "--pick",
@@ -31,14 +113,35 @@ from ablate.cli.show import print_result
     help="With --ablation-of: knee, 'best METRIC' or 'trial N'.",
 )
 @json_option
-def init(name: str | None, folder: Path, search: str | None, pick: str, as_json: bool) -> None:
+def init(
+    name: str | None,
+    folder: Path,
+    *,
+    data: Path | None,
+    search: str | None,
+    pick: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Write a study to edit.  Without NAME and options: list those that come with ablate.
 
     Writes NAME.yaml, and the search space that it names, into FOLDER (default: the current one).
     No file is overwritten.  `ablate launch NAME` runs a study that comes with it as it is.
 
-    With --ablation-of: NAME is the name of the new study (default: STUDY's with _ablation).
+    With --data, NAME is the new study's (default: that of IMAGES).  The images are looked at, the
+    network is scored on clean validation images, a batch is timed, and the study is written with
+    what was found.  On a terminal it asks what weights and images do not say; elsewhere options
+    must say it.  Where there is no test/, it makes NAME_data with links to the images: a fifth of
+    each class becomes test/.  IMAGES is not changed.
+
+    With --ablation-of, NAME is the new study's (default: STUDY's with _ablation).
     """
+    _check_options(data, search)
+    if data is not None:
+        _show_written(
+            _init_of_data(data, name, folder, as_json=as_json, **options), as_json=as_json
+        )
+        return
     if search is not None:
         from ablate.lifecycle.ablation_of import write_ablation_of
 
@@ -57,6 +160,76 @@ def init(name: str | None, folder: Path, search: str | None, pick: str, as_json:
     for known, text in questions.items():
         click.echo(f"{known:{width}}  {text}")
     click.echo("ablate init NAME writes one to edit; ablate launch NAME runs it")
+
+
+def _check_options(data: Path | None, search: str | None) -> None:
+    """Refuse options that belong to another form of the command."""
+    if data is not None and search is not None:
+        raise UsageError("--data: cannot be combined with --ablation-of, got both. Leave one out.")
+    context = click.get_current_context()
+    common = {"name", "folder", "as_json", "data", "search"}
+    for parameter in context.command.params:
+        needed = "--ablation-of" if parameter.name == "pick" else "--data"
+        is_given = context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+        is_there = (search if parameter.name == "pick" else data) is not None
+        if parameter.name not in common and is_given and not is_there:
+            raise UsageError(f"{parameter.opts[-1]}: needs {needed}, got none. Add it.")
+
+
+def _init_of_data(
+    data: Path, name: str | None, folder: Path, *, as_json: bool, **options: Any
+) -> tuple[Path, ...]:
+    from ablate.lifecycle.own_data import Answers, write_own_study
+
+    seen = options.pop("saw_validation")
+    answers = Answers(data, saw_validation=None if seen is None else seen == "yes", **options)
+    try:
+        return write_own_study(
+            answers,
+            name,
+            folder,
+            ask=_ask if is_terminal() and not as_json else _refuse,
+            say=partial(click.echo, err=as_json),
+            working=_working,
+        )
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise error.named_by(_OPTIONS) from error
+
+
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    with said_when_slow() as begin:
+        begin(what)
+        yield
+
+
+def _ask(question: Question) -> Any:
+    """The answer from the terminal; asked again where it is none."""
+    click.echo(f"\n{question.text}")
+    width = max(map(len, question.choices))
+    for choice, meaning in question.choices.items():
+        click.echo(f"  {choice:{width}}  {meaning}")
+    while True:
+        text = click.prompt(question.option.lstrip("-"), default=question.default, type=str)
+        try:
+            return question.read(text.strip())
+        except ParameterError as error:
+            click.echo(f"{error}", err=True)
+
+
+def _refuse(question: Question) -> Any:
+    """Without a terminal, one line says what is missing, and what each choice means."""
+    choices = "; ".join(f"{choice}: {meaning}" for choice, meaning in question.choices.items())
+    raise UsageError(
+        f"{question.option}: must be given without a terminal, got none. {question.text} {choices}."
+    )
 
 
 def _show_written(files: Sequence[Path], *, as_json: bool) -> None:

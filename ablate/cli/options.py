@@ -147,6 +147,26 @@ def listed(
     return split
 
 
+mean_option = click.option(
+    "--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1]."
+)
+std_option = click.option(
+    "--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1]."
+)
+image_size_option = click.option(
+    "--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels, 8 to 1024."
+)
+resize_option = click.option(
+    "--resize",
+    type=click.IntRange(min=8),
+    metavar="N",
+    help="Resize the shorter side to N pixels before the crop.",
+)
+skip_option = click.option(
+    "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
+)
+
+
 @contextmanager
 def said_when_slow() -> Iterator[Callable[[str], None]]:
     """Says on standard error what is done, where that takes longer than a second.

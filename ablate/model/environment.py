@@ -142,6 +142,13 @@ def preparation_cores() -> int:
     return min(cores, int(asked)) if asked.isdecimal() and int(asked) else cores
 
 
+def gpu_count() -> int:
+    """Number of GPUs that torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def limit_gpu_memory(fraction: float) -> None:
     """Limit the memory of this process on each GPU, before it first uses one.
 

@@ -146,7 +146,7 @@ def _find_export(file: str) -> Origin:
 
 
 def _find_network(name: str, checkpoint: str | None) -> Origin:
-    found, notes = _find_name(name)
+    found, notes = find_name(name)
     if checkpoint is None:
         source = found.partition(":")[0]
         own = {"torchvision": "torchvision:DEFAULT", "timm": "timm:pretrained"}.get(source)
@@ -166,7 +166,7 @@ def _find_network(name: str, checkpoint: str | None) -> Origin:
     return _describe(origin)
 
 
-def _find_name(name: str) -> tuple[str, tuple[str, ...]]:
+def find_name(name: str) -> tuple[str, tuple[str, ...]]:
     """A network's full name: ours before torchvision's before timm's."""
     if name in MODELS or is_external(name):
         return name, ()
