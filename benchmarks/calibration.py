@@ -12,14 +12,16 @@ default one; batch norm sees clean images and copies in one batch; fp32.
 The baselines:
 
     digits     ResNet-8 of `studies/quickstart.yaml`, trained here
+    vit        a small vision transformer (`small_vit`) on the same images, trained here
     cifar10    ResNet-20 of `studies/cifar10_joint.yaml`, trained here; FOLDER has train/CLASS/* and
                test/CLASS/*
     imagenet   EfficientNet-Lite0 of timm at 224 pixels with pretrained weights, a file whose
                tensors are matched by order; FOLDER has CLASS/*, one folder per class of ImageNet
 
 A ratio is taken batch by batch. Printed are the geometric means over batches and baselines (seeds),
-with the smallest and the largest batch. The constant is the geometric mean of the three settings;
-its spread is the factor between it and the setting that is farthest from it.
+with the smallest and the largest batch. The constant is the geometric mean of the convolutional
+networks; its spread is the factor between it and the one that is farthest from it. The transformer
+is measured beside them.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer
 
 from ablate.data.evaluated import ImageRequest, load_evaluated
 from ablate.distortion.random import make_generator
@@ -110,8 +113,8 @@ def main() -> None:
         f"{platform.python_version()}, torch {torch.__version__}\n"
     )
     constants: dict[str, dict[str, list[float]]] = {name: {} for name in DISTANCES}
-    for name in ("digits", "cifar10", "imagenet"):
-        if options.only not in name or getattr(options, name, "digits") is None:
+    for name in ("digits", "vit", "cifar10", "imagenet"):
+        if options.only not in name or getattr(options, name, "") is None:
             continue
         began = time.perf_counter()
         norms: dict[str, list[float]] = {}
@@ -141,6 +144,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="weights of EfficientNet-Lite0")
     parser.add_argument("--seeds", type=int, default=3, help="baselines that are trained")
     parser.add_argument("--epochs", type=int, default=12, help="of a baseline on CIFAR-10")
+    parser.add_argument("--vit-epochs", type=int, default=40, help="of a vision transformer")
     parser.add_argument("--precision", default="fp32", help="that baselines are trained in")
     parser.add_argument("--only", default="", help="settings whose name contains this")
     parser.add_argument("--batches", type=int, default=10, help="batches per baseline")
@@ -155,8 +159,12 @@ def make_setting(
 ) -> Setting:
     if name == "imagenet":
         return make_imagenet(options)
-    file = ROOT / "studies" / ("quickstart.yaml" if name == "digits" else "cifar10_joint.yaml")
+    file = ROOT / "studies" / ("cifar10_joint.yaml" if name == "cifar10" else "quickstart.yaml")
     overrides = [f"baseline.seed={seed}"]
+    if name == "vit":
+        overrides += ["model.name=calibration:small_vit", f"baseline.epochs={options.vit_epochs}"]
+        overrides += ["baseline.optimizer=adamw", "baseline.learning_rate=0.002"]
+        overrides += ["baseline.weight_decay=0.05", "baseline.warmup_fraction=0.1"]
     if name == "cifar10":
         overrides += ["dataset.name=image_folder", "dataset.download=false"]
         overrides += [f"dataset.path={options.cifar10.absolute()}"]
@@ -181,6 +189,14 @@ def make_setting(
         f"{study.model.name}, {study.baseline.epochs} epochs on {len(train)} images; the last "
         f"baseline classifies {fits} and {known} correctly",
     )
+
+
+def small_vit(classes: int) -> nn.Module:
+    """A vision transformer for images of 32 x 32: 16 patches, 6 blocks, 64 channels, 4 heads."""
+    net: nn.Module = VisionTransformer(32, 8, 6, 4, 64, 128, num_classes=classes)
+    prefix = "encoder.layers.encoder_layer_"
+    net.taps = {f"stage{i + 1}": f"{prefix}{i}" for i in range(6)}  # type: ignore[assignment]
+    return net
 
 
 def make_imagenet(options: argparse.Namespace) -> Setting:
@@ -244,15 +260,16 @@ def show_setting(name: str, about: str, norms: dict[str, list[float]]) -> None:
 
 
 def show_constants(constants: dict[str, dict[str, list[float]]]) -> None:
-    found = list(next(iter(constants.values())))
-    heads = " | ".join(found)
+    names = list(next(iter(constants.values())))
+    heads = " | ".join(names)
     print(f"| distance | {heads} | geometric mean | farthest setting | in its file |")
-    print("|---" * (len(found) + 4) + "|")
+    print("|---" * (len(names) + 4) + "|")
     for distance, settings in constants.items():
-        means = [statistics.geometric_mean(one) for one in settings.values()]
+        found = {name: statistics.geometric_mean(one) for name, one in settings.items()}
+        cells = " | ".join(f"{one:.3g}" for one in found.values())
+        means = [one for name, one in found.items() if name != "vit"] or list(found.values())
         mean = statistics.geometric_mean(means)
         farthest = max(math.exp(abs(math.log(one / mean))) for one in means)
-        cells = " | ".join(f"{one:.3g}" for one in means)
         kept = gradient_scale(distance)
         print(f"| `{distance}` | {cells} | {mean:.3g} | x {farthest:.2f} | {kept:g} |")
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ablate.ablation.cell import Cell
 from ablate.errors import did_you_mean
 from ablate.finetune.reads import as_text, trained_identity
+from ablate.model import chosen_layers
 from ablate.study.checks import study_rules
 from ablate.study.document import dotted, show
 from ablate.study.keys import (
@@ -78,10 +79,10 @@ class Ground:
         return Ground(study, self.names, self.model)
 
     def get(self, values: Values, key: str) -> Any:
-        """The value of a key in a configuration, with all taps listed."""
+        """The value of a key in a configuration, with the layers of a word listed."""
         found = values.get(key, self.own.get(key))
-        if key == "loss.fma.layers" and found == "taps" and self.is_named(values):
-            return list(self.taps)
+        if key == "loss.fma.layers" and isinstance(found, str) and self.is_named(values):
+            return list(chosen_layers(found, self.taps))
         return list(found) if isinstance(found, tuple) else found
 
     def is_named(self, values: Values) -> bool:

@@ -226,7 +226,8 @@ def _subsets(
 
 
 def _taps_of(row: RowRecord) -> list[str]:
-    return [str(tap) for tap in row.params[LAYERS]]
+    found = row.params[LAYERS]
+    return [found] if isinstance(found, str) else [str(tap) for tap in found]
 
 
 # -- Slopes and means with their t intervals -----------------------------------------------

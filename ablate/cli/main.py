@@ -180,6 +180,7 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
     from ablate.lifecycle.images_told import image_lines
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
+    from ablate.lifecycle.study_file import network_notes
     from ablate.robustness.suites import find_suite, types_without_effect
     from ablate.space.parse import parse_space
     from ablate.study.checks import study_notes
@@ -203,7 +204,7 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
         )
     for line in counts:
         click.echo(f"{file}: {line}")
-    for note in (*study_notes(study), *notes):
+    for note in (*study_notes(study), *network_notes(study, file.parent), *notes):
         click.echo(f"{file}: note: {note}")
     if without := types_without_effect(study):
         suite = find_suite(study.robustness.suite)

@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import nn
 
 from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.model import chosen_layers
 from ablate.model.build import build_skeleton
 from ablate.model.modes import batch_norms
 from ablate.model.taps import LayerNames, layer_names
@@ -83,8 +84,9 @@ class LearningParts:
         """
         if loss.term_names != ("fma",):
             return
-        names, layers = layer_names(self._model), loss.fma.layers
-        end = max(map(names.ready, names.taps if layers == "taps" else layers), default=-1)
+        names = layer_names(self._model)
+        layers = chosen_layers(loss.fma.layers, tuple(names.taps))
+        end = max(map(names.ready, layers), default=-1)
         places = {path: place for place, path in enumerate(names.modules)}
         if not any(
             one.requires_grad and places.get(path.rpartition(".")[0], -1) <= end

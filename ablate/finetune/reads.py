@@ -18,7 +18,7 @@ from typing import Any
 from ablate.errors import ParameterError
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
-from ablate.model import taps_of
+from ablate.model import chosen_layers, taps_of
 from ablate.space.choices import ChoiceDomain
 from ablate.space.parse import parameter_paths
 from ablate.space.reach import MOST_POINTS, Doubts, points, telling_values
@@ -109,7 +109,7 @@ def _has_ema(values: Values) -> bool:
 
 def _has_layers(values: Values) -> bool:
     layers = values["loss.fma.layers"]
-    return bool(layers == "taps" or len(layers) > 1)
+    return bool(layers == "taps" or (layers != "last" and len(layers) > 1))
 
 
 def _is_mixed(values: Values) -> bool:
@@ -286,9 +286,9 @@ def _write_budget(read: dict[str, Any]) -> None:
 
 def _layers(named: Any, weights: Any, taps: Collection[str]) -> Any:
     """Share by layer; where the depth of a layer is not known, layers and scheme."""
-    layers = tuple(taps) if named == "taps" and taps else named
-    if layers == "taps":
-        return [layers, weights]
+    if isinstance(named, str) and not taps:
+        return [named, weights]
+    layers = chosen_layers(named, tuple(taps))
     if not isinstance(weights, str):
         return _shares({layer: weights.get(layer, 0.0) for layer in layers})
     if weights == "uniform" or len(layers) == 1:

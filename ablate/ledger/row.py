@@ -336,7 +336,6 @@ class Twins:
 
     def __init__(self, study: Study) -> None:
         self._fixed = None if study.trainable is not None else plain_values(study)
-        self._taps = () if self._fixed is None else taps_of(study.model.name) or ()
         self._unread: list[tuple[int, Params, TrialState]] = []
         self._points: dict[int, bytes] = {}
         self._begun: set[bytes] = set()
@@ -375,5 +374,6 @@ class Twins:
         if self._fixed is None:
             text = as_text(params)
         else:
-            text = trained_identity(with_params(self._fixed, params), self._taps)
+            values = with_params(self._fixed, params)
+            text = trained_identity(values, taps_of(values["model.name"]) or ())
         return hashlib.blake2b(text.encode(), digest_size=16).digest()

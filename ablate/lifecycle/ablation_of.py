@@ -22,6 +22,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.open_study import open_ledger, open_place
 from ablate.lifecycle.place import Place, locate
 from ablate.lifecycle.shipped import PATHS, write_new
+from ablate.model import chosen_layers
 from ablate.study.document import show
 from ablate.study.settings import Study, path_from
 from ablate.study.yaml_source import write_yaml
@@ -116,7 +117,7 @@ def _components(study: Study, values: Any, base: Path) -> list[str]:
     settings = study.with_values(dict(values))
     layers, augment = settings.loss.fma.layers, settings.augment
     names = names_for(study.model.name, base)
-    taps = names["loss.fma.layers"] if layers == "taps" else layers
+    taps = chosen_layers(layers, names["loss.fma.layers"])
     parts = [one for one in settings.loss.term_names if one != "clean"]
     parts.append(COMBINED)
     if "fma" in parts and 1 < len(taps) <= _MOST_LAYERS:

@@ -118,7 +118,11 @@ def _layers(model: str | None, base: Path | None) -> Sequence[str]:
 
     def listed() -> Sequence[str]:
         taps = taps_of(model)
-        return tuple(layers().taps) if taps is None else taps
+        if taps is not None:
+            return taps
+        from ablate.model.inspect import usable_taps
+
+        return usable_taps(model, base)
 
     def modules(_name: str = "") -> Sequence[str]:
         return layers().modules

@@ -10,7 +10,7 @@ belong in one message.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,20 +23,29 @@ from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_yo
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.finetune.reads import check_inert
 from ablate.lifecycle.shipped import shipped_studies
+from ablate.model import has_batch_norm
 from ablate.robustness.suites import objective_rules
 from ablate.space.parse import check_space, parameter_paths
 from ablate.space.reach import Doubts, check_reach, nothing_searched
 from ablate.space.space import Space, check_enqueued
-from ablate.study.checks import check_study, no_batch_norm
+from ablate.study.callables import NotImportedError
+from ablate.study.checks import candidates, check_study, no_batch_norm
 from ablate.study.document import Document, dotted, show
 from ablate.study.document import Path as DataPath
 from ablate.study.keys import apply_overrides, is_searchable
-from ablate.study.names import NamesFor, check_names, refuse_failures
+from ablate.study.names import (
+    KnownNames,
+    NamesFor,
+    OpenNames,
+    check_names,
+    refuse_failures,
+)
 from ablate.study.settings import Study, path_from
 from ablate.study.translate import findings
 from ablate.study.yaml_source import parse_yaml, without_key, write_yaml
 from ablate.trackers import missing_packages
 
+_LAYERS = "loss.fma.layers"
 # Placeholders for missing or invalid required keys, so that the rest can be checked.
 _PLACEHOLDERS: dict[str, Any] = {
     "version": 1,
@@ -158,6 +167,7 @@ def study_of(
     include = _SpaceFile(document, base).include
     apply_overrides(document, overrides, include)
     include()
+    _name_last_tap(document, names)
     study = _check(document, names, base, must_search=must_search)
     for place, rule in missing_packages(study.run.trackers) if must_search else ():
         document.refuse(("run", "trackers", place), rule)
@@ -169,6 +179,35 @@ def study_of(
 def _is_of_a_space(key: str, entry: Any) -> bool:
     """Whether this is a parameter of a search space, or a block of them."""
     return is_searchable(key) or (isinstance(entry, dict) and {"when", "parameters"} <= set(entry))
+
+
+def _name_last_tap(document: Document, names: NamesFor) -> None:
+    """Write the tap that `last` is in this network wherever `loss.fma.layers` may be it, so that
+    it is read, compared and stored by its name.  Where networks differ, `last` is that of each."""
+    leaves, model = list(_leaves(document.data)), document.get(("model", "name"))
+    found = [path for path, value in leaves if value == "last" and _is_of_layers(path)]
+    if not found or not isinstance(model, str) or any("model.name" in path for path, _ in leaves):
+        return
+    taps = names(model).get("loss.fma.layers", ())
+    for path in found if taps else ():
+        document.get(path[:-1])[path[-1]] = [taps[-1]]
+
+
+def _leaves(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Any]]:
+    """Every text, number, true, false and None, with its path."""
+    if not isinstance(data, dict | list):
+        yield path, data
+        return
+    for part, value in data.items() if isinstance(data, dict) else enumerate(data):
+        yield from _leaves(value, (*path, part))
+
+
+def _is_of_layers(path: DataPath) -> bool:
+    """Whether a value is one of `loss.fma.layers`: that of the key, a choice, or a level."""
+    if isinstance(path[-1], int):
+        is_level = path[:2] == ("ablation", "factors") and path[-2] == _LAYERS
+        path = path[:-1] if is_level else path[:-2] if path[-2] in ("choice", "in") else ()
+    return _LAYERS in (dotted(path), *path[-1:])
 
 
 class _SpaceFile:
@@ -231,6 +270,7 @@ def _check(document: Document, names: NamesFor, base: Path, *, must_search: bool
     _check_batch_norm(document, study, mended | unknown, base)
     if must_search:
         _check_checkpoint(document, study, mended | unknown, base)
+    _check_taps(document, study, known, mended | unknown, base)
     rules = objective_rules(study, document.refused) if "robustness.suite" in known else ()
     for path, rule in rules:
         document.refuse(path, rule, name="objectives" if path[0] == "objectives" else None)
@@ -277,6 +317,71 @@ def _check_checkpoint(document: Document, study: Study, refused: set[DataPath], 
         path, rule = ("baseline", "checkpoint"), str(error).removeprefix("baseline.checkpoint: ")
     if rule is not None:
         document.refuse(path, rule)
+
+
+def _check_taps(
+    document: Document, study: Study, known: KnownNames, refused: set[DataPath], base: Path
+) -> None:
+    """Report that FMA is to compare the taps of a network that has none with a feature map."""
+    layers, key = study.loss.fma.layers, tuple(_LAYERS.split("."))
+    fixed = [layers] if isinstance(layers, str) else list(layers)
+    words = {"taps", "last"} & set(candidates(study.space, _LAYERS, fixed))
+    taps = known.get(_LAYERS)
+    # Of networks whose taps are known by name all are usable.
+    if not words or not _compares_maps(study) or taps or taps is None:
+        return
+    is_known = not any(path[0] == "model" for path in refused)
+    if not is_known or (isinstance(taps, OpenNames) and taps.failure):
+        return
+    from ablate.model.build import describe_layers  # which loads torch
+
+    model, shown = study.model.name, ""
+    try:
+        maps = [one.name for one in describe_layers(study.model, base=base) if one.shape[1:]]
+        shown = f" such as [{', '.join(maps[-3:])}]" if maps else ""
+    except NotImportedError:
+        return
+    except UsageError:  # not run without images of the right size
+        pass
+    at = parameter_paths(document.get(("space",)) or {}, ("space",)).get(_LAYERS, key)
+    at = (*at, "subset") if "subset" in document.get(at, {}) else at
+    rule = f"needs a network whose taps give feature maps, got {show(words.pop())} for {model}"
+    fix = f"Name modules{shown}; `ablate layers {model}` lists them."
+    document.refuse(at, f"{rule}, which has none. {fix}", name=_LAYERS)
+
+
+def _compares_maps(study: Study) -> bool:
+    """Whether a trial may have the term `fma`."""
+    own = candidates(study.space, "loss.terms", [study.loss.terms])
+    return any("fma" in str(terms) for terms in _set_in_ablation(study, "loss.terms") or own)
+
+
+def _set_in_ablation(study: Study, key: str) -> list[Any]:
+    """The values that the configurations of an ablation give a key."""
+    said = None if study.ablation is None else study.ablation.model_dump(mode="json")
+    return [value for path, value in _leaves(said) if key in path]
+
+
+def network_notes(study: Study, base: Path) -> Iterator[str]:
+    """What to say of a study's network that is not wrong, but may not be meant so."""
+    scale, model = "loss.fma.scale", study.model.name
+    scales = _set_in_ablation(study, scale) or candidates(
+        study.space, scale, [study.loss.fma.scale]
+    )
+    if study.trainable is not None or not _compares_maps(study) or "value" not in scales:
+        return
+    with_norm = has_batch_norm(model)
+    if with_norm is None:
+        from ablate.model.inspect import has_adaptable_norm  # which loads torch
+
+        with suppress(UsageError):  # a network that cannot be built is refused when it is
+            with_norm = has_adaptable_norm(model, base)
+    if with_norm is False:
+        yield (
+            f"loss.fma.scale: value was calibrated on networks with batch norm, and {model} has "
+            "none: at the same weight its gradient may be several times as large. Write scale: "
+            "gradient, which measures it"
+        )
 
 
 def _is_search(document: Document) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _STAGES_OF_3 = ("stem", "stage1", "stage2", "stage3")
 
@@ -37,9 +38,25 @@ _TORCHVISION_STAGES = {
 }
 
 
+_WITHOUT_BATCH_NORM = ("torchvision:convnext_", "torchvision:swin_", "torchvision:vit_")
+
+
+def has_batch_norm(name: str) -> bool | None:
+    """Whether a network has batch norm, if its name tells (as for `taps_of`); else None."""
+    return None if taps_of(name) is None else not name.startswith(_WITHOUT_BATCH_NORM)
+
+
 def is_external(name: str) -> bool:
     """Whether a model's name is that of a network from elsewhere, `SOURCE:NAME`."""
     return ":" in name
+
+
+def chosen_layers(layers: Sequence[str] | str, taps: Sequence[str]) -> tuple[str, ...]:
+    """The layers that a value of `loss.fma.layers` means in a network with these taps: `taps` is
+    all of them, `last` the last."""
+    if isinstance(layers, str):
+        return tuple(taps) if layers == "taps" else tuple(taps[-1:])
+    return tuple(layers)
 
 
 def taps_of(name: str) -> tuple[str, ...] | None:

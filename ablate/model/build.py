@@ -20,7 +20,7 @@ from ablate.model.channels import channel_axis
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
-from ablate.model.taps import layer_names
+from ablate.model.taps import layer_names, map_in
 from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
@@ -46,12 +46,14 @@ class LayerInfo:
         shape: of one image's feature map, as the network has it: (channel, height, width),
             (token, channel), ...
         channel_axis: of the batch's map, where axis 0 is the image; None if it is not known.
+        is_tap: whether the network names it; else it is a module that can be tapped.
     """
 
     name: str
     module: str
     shape: tuple[int, ...]
     channel_axis: int | None
+    is_tap: bool = True
 
 
 def build_model(
@@ -155,7 +157,8 @@ def describe_layers(
 ) -> list[LayerInfo]:
     """The named layers of a network and the shapes of their feature maps, first to last.
 
-    For a network without names: its outermost modules that return a tensor.
+    Named layers that give no map (a list of them, or rows that are not images) are left out.  Of a
+    network that has no others: its outermost modules that can be tapped.
 
     Args:
         settings: the study's `model` section.
@@ -237,21 +240,35 @@ def _text(error: BaseException) -> str:
 
 
 def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
-    paths = layer_names(model).taps or {path: path for path, _ in model.named_children()}
-    found: dict[str, LayerInfo] = {}
+    """The usable taps, else the outermost modules that are usable; found with one image."""
+    taps = layer_names(model).taps
+    modules = {path: path for path, _ in model.named_modules() if path}
+    shapes: dict[str, torch.Size] = {}
 
-    def note(alias: str, path: str) -> Callable[[nn.Module, Any, Any], None]:
+    def note(layer: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            if isinstance(output, torch.Tensor):
-                axis = channel_axis(model, alias, path, output.shape)
-                found[alias] = LayerInfo(alias, path, tuple(output.shape[1:]), axis)
+            features = map_in(output)
+            if isinstance(features, torch.Tensor) and features.ndim and len(features) == 1:
+                shapes[layer] = features.shape
 
         return hook
 
-    for alias, path in paths.items():
-        model.get_submodule(path).register_forward_hook(note(alias, path))
+    paths = modules | dict(taps)
+    for layer, path in paths.items():
+        model.get_submodule(path).register_forward_hook(note(layer))
     _show_image(model, name, side, 3)
-    return [found[alias] for alias in paths if alias in found]
+    found = [layer for layer in taps if layer in shapes] or [
+        layer
+        for layer in shapes
+        if layer not in taps and not any(layer.startswith(f"{outer}.") for outer in shapes)
+    ]
+    return [
+        LayerInfo(
+            *(layer, path, tuple(shape[1:]), channel_axis(model, layer, path, shape)),
+            is_tap=layer in taps,
+        )
+        for layer, path, shape in ((layer, paths[layer], shapes[layer]) for layer in found)
+    ]
 
 
 def _build_any(settings: ModelSettings, classes: int, base: Path | None) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from inspect import unwrap
@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ablate.model.build import build_skeleton
+from ablate.errors import ParameterError
+from ablate.model.build import build_skeleton, describe_layers
 from ablate.model.modes import adaptable_norms, kept_mode
 from ablate.model.taps import LayerNames, layer_names
 from ablate.study.settings import ModelSettings
@@ -32,6 +33,17 @@ def inspect_layers(model: str, base: Path | None = None) -> LayerNames:
         MissingDependencyError: if it needs a package that is not installed.
     """
     return layer_names(build_skeleton(ModelSettings(name=model), base=base))
+
+
+@cache
+def usable_taps(model: str, base: Path | None = None) -> tuple[str, ...]:
+    """The taps of a network that give a feature map, first to last; all, where it does not run on
+    an image of its own size; arguments, errors as `inspect_layers`."""
+    taps = inspect_layers(model, base).taps
+    with suppress(ParameterError):
+        described = {layer.name for layer in describe_layers(ModelSettings(name=model), base=base)}
+        return tuple(tap for tap in taps if tap in described)
+    return tuple(taps)
 
 
 @cache

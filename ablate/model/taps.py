@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from ablate.errors import ParameterError, did_you_mean
 from ablate.model.channels import channel_axis, move_channels
 
-__all__ = ["FeatureMaps", "FeatureTaps", "LayerNames", "layer_names", "split_copies"]
+__all__ = ["FeatureMaps", "FeatureTaps", "LayerNames", "layer_names", "map_in", "split_copies"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ def layer_names(model: nn.Module) -> LayerNames:
     return LayerNames(dict(getattr(inner, "taps", {})), paths)
 
 
+def map_in(output: Any) -> Any:
+    """The feature map in what a layer returns: element 0 of a tuple, else all of it."""
+    return output[0] if isinstance(output, tuple) and output else output
+
+
 class FeatureMaps(dict[str, Tensor]):
     """Layer -> its map (batch, channel, positions...).
 
@@ -65,7 +70,8 @@ class FeatureMaps(dict[str, Tensor]):
 class FeatureTaps:
     """Keeps the outputs of some layers, with their gradient, while the context is open.
 
-    The last outputs remain available after the context closes.  While it is open, activations do
+    Of a layer that returns a tuple it is element 0.  The last outputs remain available after the
+    context closes.  While it is open, activations do
     not work in place (`ReLU(inplace=True)`), because they would overwrite the feature map.
 
     Maps come as (batch, channel, positions...), also those of a transformer, which has its channels
@@ -191,15 +197,16 @@ class FeatureTaps:
 
     def _keep(self, layer: str) -> Any:
         def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
-            if not isinstance(output, Tensor):
+            found = map_in(output)
+            if not isinstance(found, Tensor):
                 raise ParameterError(
-                    f"layers: {layer} must return a tensor to be tapped, "
-                    f"got {type(output).__name__}. Tap a layer inside it."
+                    f"layers: {layer} must return a tensor to be tapped, or a tuple that begins "
+                    f"with one, got {type(output).__name__}. Tap a layer inside it."
                 )
-            kept = output
+            kept = found
             if self._activation == "before":
-                kept, active = self._activated.pop(layer, (output, None))
-                if active is not output:
+                kept, active = self._activated.pop(layer, (found, None))
+                if active is not found:
                     raise ParameterError(
                         f"layers: {layer} must end in an activation to be tapped before it, got "
                         f"{type(module).__name__}, which does not. Tap it after, or tap the module "

@@ -257,7 +257,7 @@ def _layer_weights(study: Study) -> Rules:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
     if isinstance(weights, str) or "loss.fma.layers" in searched(study.space):
         return
-    names = tuple(weights) if layers == "taps" else layers
+    names = tuple(weights) if isinstance(layers, str) else layers
     yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
 
 

@@ -27,7 +27,7 @@ LISTED = {"robustness.suite": "robustness.corruptions"}
 # Keys of the items of a list.
 _OF_ITEMS = ("objectives.metric", "constraints.metric")
 # Values of a key that are not names.
-_WORDS = {"loss.fma.layers": "taps"}
+_WORDS = {"loss.fma.layers": ("taps", "last")}
 
 
 class OpenNames(Sequence[str]):
@@ -123,7 +123,7 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
             return
     if isinstance(known, ImportedNames):
         return
-    if key in _WORDS and value == _WORDS[key]:
+    if value in _WORDS.get(key, ()):
         return
     if key in BY_NAME:
         entries = value if isinstance(value, dict) else {}

@@ -113,7 +113,7 @@ class STKeys(TypedDict, total=False):
 class FMAKeys(TypedDict, total=False):
     weight: float
     scale: Literal["value", "gradient"]
-    layers: Sequence[Text] | Literal["taps"]
+    layers: Sequence[Text] | Literal["taps", "last"]
     layer_weights: Mapping[str, float] | Literal["uniform", "linear", "geometric"]
     distance: Text
     anchor: Literal["both", "clean", "pretrained", "ema"]

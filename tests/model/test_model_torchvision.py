@@ -10,7 +10,7 @@ import torch
 from torchvision.models import get_model
 
 from ablate.errors import ParameterError
-from ablate.model import is_external, taps_of
+from ablate.model import has_batch_norm, is_external, taps_of
 from ablate.model.build import (
     LayerInfo,
     build_model,
@@ -19,7 +19,7 @@ from ablate.model.build import (
     describe_layers,
     own_image_size,
 )
-from ablate.model.inspect import inspect_layers, torchvision_names
+from ablate.model.inspect import has_adaptable_norm, inspect_layers, torchvision_names
 from ablate.model.normalization import IMAGENET
 from ablate.model.taps import FeatureTaps
 from ablate.study.settings import ModelSettings
@@ -78,6 +78,7 @@ def test_the_table_has_every_network_of_the_families() -> None:
 def test_the_table_is_what_the_network_has(name: str) -> None:
     names = inspect_layers(name)
     assert tuple(names.taps) == taps_of(name)
+    assert has_adaptable_norm(name) == has_batch_norm(name)
     places = [names.modules.index(path) for path in names.taps.values()]
     assert places == sorted(places)
 
@@ -181,8 +182,8 @@ def test_its_own_image_size(name: str, size: int) -> None:
 
 def test_without_aliases_the_outermost_modules_are_described() -> None:
     assert describe_layers(settings("squeezenet1_1"), 64) == [
-        LayerInfo("features", "features", (512, 3, 3), 1),
-        LayerInfo("classifier", "classifier", (10, 1, 1), 1),
+        LayerInfo("features", "features", (512, 3, 3), 1, is_tap=False),
+        LayerInfo("classifier", "classifier", (10, 1, 1), 1, is_tap=False),
     ]
 
 

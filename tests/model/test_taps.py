@@ -21,17 +21,26 @@ class Pairs(nn.Module):
         return images, images
 
 
+class Listed(nn.Module):
+    """A layer of several resolutions."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+
 class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first = nn.Conv2d(3, 4, 3, padding=1)
         self.block = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU())
         self.pairs = Pairs()
+        self.listed = Listed()
         self.head = nn.Linear(6, 5)
         self.taps = {"stem": "first", "stage1": "block"}
 
     def forward(self, images: Tensor) -> Tensor:
         features, _ = self.pairs(self.block(self.first(images)))
+        (features,) = self.listed(features)
         return self.head(features.mean((2, 3)))
 
 
@@ -109,7 +118,7 @@ def test_without_layers_there_is_an_empty_part_a_copy(network: Network) -> None:
 def test_names_of_the_layers(network: Network) -> None:
     assert layer_names(network) == LayerNames(
         {"stem": "first", "stage1": "block"},
-        ("first", "block", "block.0", "block.1", "pairs", "head"),
+        ("first", "block", "block.0", "block.1", "pairs", "listed", "head"),
     )
     assert layer_names(nn.Sequential(nn.ReLU())) == LayerNames({}, ("0",))
 
@@ -284,12 +293,21 @@ def test_without_aliases_the_children_are_listed() -> None:
 def test_a_layer_must_give_a_tensor(network: Network) -> None:
     with (
         pytest.raises(ParameterError) as caught,
-        FeatureTaps(network, ["pairs"]),
+        FeatureTaps(network, ["listed"]),
     ):
         network(torch.rand(2, 3, 8, 8))
     assert str(caught.value) == (
-        "layers: pairs must return a tensor to be tapped, got tuple. Tap a layer inside it."
+        "layers: listed must return a tensor to be tapped, or a tuple that begins with one, got "
+        "list. Tap a layer inside it."
     )
+
+
+def test_of_a_tuple_the_first_is_the_map(network: Network) -> None:
+    images = torch.rand(2, 3, 8, 8)
+    with FeatureTaps(network, ["pairs", "block"]) as taps:
+        network(images).sum().backward()
+    assert torch.equal(taps.features["pairs"], taps.features["block"])
+    assert taps.features["pairs"].requires_grad
 
 
 def test_a_loop_of_ones_own_brings_clean_and_distorted_closer(network: Network) -> None:

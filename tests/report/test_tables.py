@@ -86,6 +86,7 @@ def test_layers_of_a_real_model() -> None:
         "module": first.module,
         "shape": [channels, height, width],
         "channel_axis": 1,
+        "is_tap": True,
     }
 
 

@@ -115,7 +115,7 @@ Problems = Callable[..., list[str]]
         ("run: {parallel: 0}", "5:17: run.parallel: must be at least 1, got 0. Raise it."),
         (
             "loss: {fma: {layers: tap}}",
-            "5:22: loss.fma.layers: must be a list or taps, got 'tap'. Did you mean taps?",
+            "5:22: loss.fma.layers: must be a list or taps, last, got 'tap'. Did you mean taps?",
         ),
         ("loss: {fma: {layers: [1]}}", "5:23: loss.fma.layers[0]: must be text, got 1. Put"),
         ("space: [1]", "5:8: space: must be a mapping or text, got [1]. Write one of these."),

@@ -34,6 +34,7 @@ from ablate.finetune.loss.term import (
     teacher_of,
     weighted_sum,
 )
+from ablate.model import chosen_layers
 from ablate.model.taps import FeatureMaps, FeatureTaps, LayerNames, layer_names
 from ablate.study.checks import candidates
 from ablate.study.settings import LossSettings, Study
@@ -237,7 +238,8 @@ def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, 
     """Find the layers of `loss.fma.layers`, first to last in the network.
 
     Args:
-        wanted: "taps" for all taps, or aliases and module paths in any order.
+        wanted: "taps" for all taps, "last" for the last one, or aliases and module paths in any
+            order.
         names: the layers of the network.
 
     Raises:
@@ -251,7 +253,7 @@ def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, 
             f"loss.fma.layers: needs at least one layer, got {wanted!r} and a network without "
             "taps. List module paths, as `ablate layers MODEL` shows them."
         )
-    return tuple(names.taps)
+    return chosen_layers(wanted, tuple(names.taps))
 
 
 def check_layers(model: nn.Module, images: Images, study: Study) -> None:
@@ -272,7 +274,8 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
     taps = tuple(layer_names(model).taps)
     fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
     found = candidates(space, "loss.fma.layers", fixed)
-    layers = dict.fromkeys(one for name in found for one in (taps if name == "taps" else [name]))
+    words = {word: chosen_layers(word, taps) for word in ("taps", "last")}
+    layers = dict.fromkeys(one for name in found for one in words.get(name, (name,)))
     for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
         with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
             model(images[:1])

@@ -142,8 +142,10 @@ def leading_text(info: ParetoInfo) -> str:
 
 
 def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
-    """A model's named layers, first to last."""
-    table = Table(title=escape(f"{model}: {len(layers)} layers for loss.fma.layers"))
+    """A model's named layers, first to last; of one without, modules that can be tapped."""
+    has_taps = any(layer.is_tap for layer in layers)
+    what = "layers" if has_taps else "modules, and no usable tap,"
+    table = Table(title=escape(f"{model}: {len(layers)} {what} for loss.fma.layers"))
     table.add_column("layer", no_wrap=True)
     table.add_column("module", no_wrap=True)
     table.add_column("feature map of an image", justify="right")

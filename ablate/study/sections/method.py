@@ -45,10 +45,10 @@ class FMASettings(Settings):
         "is the ratio of the term's gradient norm to that of the cross-entropy on the augmented "
         "images in the first step.",
     )
-    layers: Names | Literal["taps"] = Field(
+    layers: Names | Literal["taps", "last"] = Field(
         "taps",
         description="Taps of the model (`ablate layers MODEL`) or module paths; `taps` is all "
-        "taps.",
+        "taps, `last` the last one.",
     )
     layer_weights: Ratios | Literal["uniform", "linear", "geometric"] = Field(
         "uniform",
