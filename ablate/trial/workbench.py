@@ -345,7 +345,7 @@ class Workbench:
         """
 
         def say(done: int, total: int) -> None:
-            on_step(PreparationStep("examining the image files", done, total, "files"))
+            on_step(PreparationStep("examining the images", done, total, "files"))
 
         settings = self.study.dataset
         scan = scan_files(settings, self.base, cache=self.cache, on_file=say)

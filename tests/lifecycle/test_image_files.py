@@ -13,7 +13,7 @@ from PIL import Image
 import ablate
 from ablate.analysis.caveats import result_marks
 from ablate.cli.main import main
-from ablate.data.load import load_dataset
+from ablate.data.load import load_dataset, scan_files
 from ablate.errors import DataError, FingerprintError
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
@@ -113,6 +113,20 @@ def test_the_rest_is_as_if_they_were_not_there(images: Path, work: Path, loading
         clean.contents and clean.contents.digest,
     )
     assert left_out.test().digest == clean.test().digest
+
+
+def test_images_without_labels(images: Path, work: Path) -> None:
+    settings = DatasetSettings(name="digits", unlabeled="images/train", image_size=8)
+    with pytest.raises(DataError, match=r"images/train: must have readable images, got 2 of 70 "):
+        load_dataset(settings, work, work / "cache", image_size=8)
+    without = settings.model_copy(update={"skip_unreadable": True})
+    data = load_dataset(without, work, work / "cache", image_size=8)
+    assert data.unlabeled is not None
+    assert len(data.unlabeled) == 68
+    assert data.left_out == {"unlabeled": 2}
+    scan = scan_files(settings, work)
+    assert scan is not None
+    assert scan.summary() == ("unlabeled: 68 images without classes",)
 
 
 def test_a_class_of_bad_files_only(images: Path, work: Path) -> None:
