@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import fsspec
 import pytest
+import torch
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import known_implementations
 from needs import missing
@@ -28,6 +29,7 @@ from ablate.files.durable import (
     remove_state,
     save_blob,
 )
+from ablate.model.weights.export_metadata import export_tensors
 
 CONTENT = bytes(range(256)) * 40
 
@@ -277,6 +279,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_weights_that_do_not_fit_are_one_line_and_no_file(small_disk: Path) -> None:
+    file = small_disk / "weights.safetensors"
+    with pytest.raises(InfrastructureError) as error:
+        export_tensors({"weight": torch.zeros(100_000)}, file)
+    assert str(error.value) == (
+        f"{file}: cannot be written, got 'No space left on device'. Free disk space and resume."
+    )
+    assert [*small_disk.iterdir()] == []
 
 
 def test_a_full_disk_costs_no_state_that_was_there(small_disk: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,14 +175,15 @@ def export_tensors(
     state: Mapping[str, Tensor], path: Path, metadata: ExportMetadata | None = None
 ) -> None:
     """As `export_weights`, of a network's parameters and buffers by name."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     # Copies, since safetensors stores no tensor under two names.
     tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state.items()}
 
     def write(temporary: Path) -> None:
         header = None if metadata is None else metadata.to_header()
-        save_file(tensors, os.fspath(temporary), metadata=header)
+        # Of a full disk, save_file raises an error that is no OSError.
+        temporary.write_bytes(save(tensors, metadata=header))
         if metadata is not None:
             seal_export(temporary)
 
