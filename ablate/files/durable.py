@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from ablate.errors import InfrastructureError, MissingDependencyError, UsageError, error_text
 from ablate.files.cache import AWAY, publish_file
+from ablate.files.regular import check_regular
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
 _LOCAL = ("file", "local")
@@ -226,8 +227,7 @@ def _read(uri: str) -> bytes:
     """
     path = _local(uri)
     if path is not None:
-        if path.exists() and not path.is_file():  # opening a FIFO would block
-            raise OSError(errno.EINVAL, "it is not a regular file")
+        check_regular(path)
         return path.read_bytes()
     gone: FileNotFoundError | None = None
     with reaching(uri):

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ablate.errors import UsageError, cut
 from ablate.files.cache import publish_file
+from ablate.files.regular import MOST_READ_BYTES, read_regular
 
 ARCHIVE = ".tar"
 """The ending of an archive's name."""
@@ -52,7 +53,7 @@ def read_tar(path: Path) -> dict[str, bytes]:
             is not a plain file below one folder.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MOST_READ_BYTES)
     except OSError as error:
         raise UsageError(
             f"{path}: must be a file that can be read, got: {error.strerror}. Check the path."

@@ -24,6 +24,7 @@ from ablate.errors import (
     unencodable,
 )
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
+from ablate.files.regular import MOST_TEXT_BYTES, read_regular
 from ablate.files.tar import ARCHIVE
 from ablate.ledger.url import check_backend, fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
@@ -329,11 +330,11 @@ def place_of_folder(folder: Path) -> Place:
             "Name runs/NAME, a study file, or URL#NAME."
         )
     try:
-        data = json.loads(note.read_text(encoding="utf-8"))
+        data = json.loads(read_regular(note, MOST_TEXT_BYTES))
         name, storage = data["name"], data["storage"]
         if not (isinstance(name, str) and isinstance(storage, str | None)):
             raise TypeError("both are text")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyNotFoundError(
             f"{note}: must contain name and storage of the study, got something else. "
             "Name the study file or URL#NAME instead."

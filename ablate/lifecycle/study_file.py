@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from ablate.ablation.design import check_ablation
 from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_you_mean
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
+from ablate.files.regular import MOST_TEXT_BYTES, UnusualFileError, read_regular
 from ablate.finetune.reads import check_inert
 from ablate.lifecycle.shipped import shipped_studies
 from ablate.model import has_batch_norm
@@ -85,10 +86,11 @@ def study_text(path: Path) -> str:
     """The text of a study file.
 
     Raises:
-        StudyFileError: if there is no such file, or it cannot be read as UTF-8 text.
+        StudyFileError: if there is no such file, it is no regular one or too large, or it cannot be
+            read as UTF-8 text.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, MOST_TEXT_BYTES).decode("utf-8-sig")
         keep_secrets_in(text.split())  # those of comments too
         return text
     except UnicodeDecodeError as error:
@@ -98,6 +100,8 @@ def study_text(path: Path) -> str:
         rule = f"no such file, got {show(path.name)}. {_nearest_file(path)}"
     except IsADirectoryError:
         rule = f"must be a file, got a folder. {_nearest_file(path / 'study.yaml')}"
+    except UnusualFileError as error:
+        rule = f"must be a regular file of at most 1 MB, got {error.strerror}. Name another file."
     except OSError as error:
         rule = f"cannot be read, got {error.strerror}. Check its permissions."
     raise StudyFileError([Problem(str(path), 0, 0, rule)])

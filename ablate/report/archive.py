@@ -20,6 +20,7 @@ import ablate
 from ablate.ablation.confirm import confirm_info, is_confirmation
 from ablate.analysis.columns import column_order, flat_rows
 from ablate.errors import UsageError
+from ablate.files.regular import MOST_TEXT_BYTES, read_regular
 from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
@@ -195,7 +196,7 @@ def _report(kept: Place, *, brief: bool) -> bytes:
 def _citation(name: str, question: str, given: str | Path | None) -> bytes:
     if given is not None:
         try:
-            content = Path(given).read_bytes()
+            content = read_regular(Path(given), MOST_TEXT_BYTES)
             content.decode()
         except OSError as error:
             raise UsageError(

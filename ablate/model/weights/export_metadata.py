@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from ablate.errors import DataError
 from ablate.files.cache import publish_file
+from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import show_name
 from ablate.study.json_data import JsonData
 
@@ -125,6 +126,7 @@ def read_metadata(path: Path) -> ExportMetadata | None:
     """
     shown = show_name(path)
     try:
+        check_regular(path, MOST_WEIGHTS_BYTES)
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
         if not is_as_exported(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import pickle
 import pickletools
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablate.errors import DataError, did_you_mean, error_text
+from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import few, show_name
 from ablate.model.weights.export_metadata import is_as_exported
 from ablate.study.settings import ModelSettings
@@ -67,8 +67,7 @@ def find_checkpoint(
         return CheckpointSource(f"timm:{config.architecture}.{config.tag}")
     path = (base or Path()) / Path(checkpoint).expanduser()
     try:
-        if path.is_fifo():  # it would be waited for
-            raise OSError(errno.EINVAL, "it is not a regular file")
+        check_regular(path, MOST_WEIGHTS_BYTES)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

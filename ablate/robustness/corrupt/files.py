@@ -22,6 +22,7 @@ from PIL import Image
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError
 from ablate.files.cache import publish_file, writing
+from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import show_name
 from ablate.robustness import corruption
 from ablate.robustness.corrupt.source import Size, SourceImages
@@ -111,7 +112,7 @@ def write_corrupted(
 def is_unfinished(output: Path) -> bool:
     """Whether a folder has an incomplete copy."""
     try:
-        manifest = json.loads((output / MANIFEST).read_bytes())
+        manifest = json.loads(read_regular(output / MANIFEST, MOST_READ_BYTES))
     except (OSError, ValueError):
         return False
     return isinstance(manifest, dict) and manifest.get("finished") is False

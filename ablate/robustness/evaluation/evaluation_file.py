@@ -16,6 +16,7 @@ import numpy as np
 
 from ablate.errors import DataError, UsageError
 from ablate.files.cache import publish_file
+from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import show_name
 from ablate.robustness.bits import Cell
 from ablate.robustness.evaluation.evaluation import (
@@ -171,7 +172,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
     """
     where = show_name(path)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(read_regular(Path(path), MOST_READ_BYTES))
     except OSError as error:
         raise DataError(
             f"{where}: must be a readable file, got {error.strerror}. Correct the path."

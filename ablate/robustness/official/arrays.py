@@ -19,6 +19,7 @@ from ablate.data.dataset import draw_stratified
 from ablate.data.decode import resize_images
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
+from ablate.files.regular import check_regular
 from ablate.files.shown import show_name
 
 _LABELS = "labels"
@@ -161,6 +162,7 @@ def map_array(file: Path) -> np.ndarray:
         DataError: if it is missing or not a complete array.
     """
     try:
+        check_regular(file)
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(

@@ -30,6 +30,7 @@ from ablate.data.decode import (
 )
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError
+from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import few, show_name
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption import SEVERITIES
@@ -106,7 +107,7 @@ def unreadable_files(
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file, MOST_READ_BYTES)
     except OSError as error:
         raise DataError(
             f"{show_name(file)}: must be a readable file, got {error.strerror}. "

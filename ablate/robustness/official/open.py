@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.errors import DataError, ParameterError, did_you_mean
+from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import few, show_name
 from ablate.robustness import corruption
 from ablate.robustness.official.arrays import Opening, list_arrays, open_arrays
@@ -184,7 +185,7 @@ def _check_severities(where: Path, wanted: Sequence[int], there: Sequence[int]) 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
     file = folder / "manifest.json"
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(read_regular(file, MOST_READ_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
