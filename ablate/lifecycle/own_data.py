@@ -421,7 +421,7 @@ class _Draft:
 
     Attributes:
         normalization: value of `model.normalization`.
-        layer: the last tap; None: the network names none.
+        has_taps: whether the network names layers whose feature maps can be compared.
         has_batch_norm: decides optimiser and learning rates.
         measured: clean accuracy of the baseline, and the number of images.
         size: of the search.
@@ -436,7 +436,7 @@ class _Draft:
     resize: int | None = None
     normalization: str | dict[str, list[float]] = "auto"
     saw_validation: bool | None = None
-    layer: str | None = None
+    has_taps: bool = True
     has_batch_norm: bool = True
     expected: float | None = None
     measured: tuple[float, int] | None = None
@@ -682,16 +682,13 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _with_network(draft: _Draft) -> _Draft:
-    """Its last named layer, and whether it has batch norm."""
-    from ablate.model.build import build_skeleton
-    from ablate.model.modes import batch_norms
-    from ablate.model.taps import layer_names
-    from ablate.study.settings import ModelSettings
+    """Whether it has a tap that gives a feature map, and batch norm."""
+    from ablate.model.inspect import has_adaptable_norm, usable_taps
 
-    skeleton = build_skeleton(ModelSettings(name=draft.model), base=draft.base)
-    taps = list(layer_names(skeleton).taps)
     return replace(
-        draft, layer=taps[-1] if taps else None, has_batch_norm=bool(batch_norms(skeleton))
+        draft,
+        has_taps=bool(usable_taps(draft.model, draft.base)),
+        has_batch_norm=has_adaptable_norm(draft.model, draft.base),
     )
 
 
@@ -814,7 +811,7 @@ def _written(draft: _Draft) -> str:
     from jinja2 import Environment, StrictUndefined
 
     size, images, n = draft.size, draft.images, draft.training_count
-    more = ["clean+fma", "clean+da+fma"] if draft.layer is not None else ["clean+da+st"]
+    more = ["clean+fma", "clean+da+fma"] if draft.has_taps else ["clean+da+st"]
     accuracy, count = draft.measured or (0.0, 0)
     expected = accuracy if draft.expected is None else draft.expected
     environment = Environment(
@@ -849,7 +846,7 @@ def _written(draft: _Draft) -> str:
         has_batch_norm=draft.has_batch_norm,
         learning_rate="0.01" if draft.has_batch_norm else "1e-4",
         learning_rates="[0.001, 0.03]" if draft.has_batch_norm else "[1e-5, 3e-4]",
-        layer=None if draft.layer is None else _scalar(draft.layer),
+        has_taps=draft.has_taps,
         terms=["clean+da", "clean+st", *more],
         trials=size.trials,
         suite=draft.suite,
