@@ -79,9 +79,14 @@ def publish_file(path: Path, write: Callable[[Path], object]) -> None:
         write: writes the file to the path that it gets.
 
     Raises:
-        UsageError: if the folder cannot be written.
+        UsageError: if the folder cannot be written, or `path` is a device, a pipe or a socket: a
+            file would take its place, for the whole machine.
         InfrastructureError: if the disk is full or broken.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise UsageError(
+            f"{path}: must be a file, got a device, a pipe or a socket. Choose another name."
+        )
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

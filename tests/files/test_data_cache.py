@@ -42,6 +42,18 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link to a device"])
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "output"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/null")
+    with pytest.raises(UsageError) as error:
+        publish_file(path, lambda temporary: temporary.write_text("one"))
+    assert str(error.value) == (
+        f"{path}: must be a file, got a device, a pipe or a socket. Choose another name."
+    )
+    assert path.is_fifo() or path.is_symlink()
+
+
 def test_others_may_read_a_file_whatever_wrote_it(tmp_path: Path) -> None:
     """As safetensors does, which writes to a private file of its own and renames it."""
 
