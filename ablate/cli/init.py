@@ -216,8 +216,10 @@ def _ask(question: Question) -> Any:
     width = max(map(len, question.choices))
     for choice, meaning in question.choices.items():
         click.echo(f"  {choice:{width}}  {meaning}")
+    is_yes_or_no = set(question.choices) == {"yes", "no"}
+    label = "yes or no" if is_yes_or_no else question.option.lstrip("-")
     while True:
-        text = click.prompt(question.option.lstrip("-"), default=question.default, type=str)
+        text = click.prompt(label, default=question.default, type=str)
         try:
             return question.read(text.strip())
         except ParameterError as error:
