@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "baseline.checkpoint": "--checkpoint",
     "model.name": "--model",
-    "MODEL: ": "--model: ",
+    "MODEL": "--model",
     "dataset.path": "--data",
     "dataset.image_size": "--image-size",
     "dataset.resize": "--resize",

@@ -135,7 +135,7 @@ def write_own_study(
         if images.needs_split:
             images = _split_test(images, links, say)
         origin, model = _find_network(model, answers.checkpoint, say)
-        draft = _Draft(name, folder, images, model, answers.checkpoint)
+        draft = _Draft(name, folder, images, model, answers.checkpoint, answers.skip_unreadable)
         draft = _with_sizes(draft, answers, origin, ask)
         draft = _with_seen(draft, answers, ask)
         draft = _with_normalization(draft, answers, ask, working)
@@ -166,7 +166,6 @@ class _Images:
     folder: Path
     given: Path
     counts: Counts
-    has_unreadable: bool
     about: tuple[str, ...] = ()
 
     @property
@@ -218,7 +217,7 @@ def _look(answers: Answers, say: Say, working: Working) -> _Images:
     for line in scan.notes(skip_unreadable=answers.skip_unreadable):
         say(f"note: {line}")
     scan.refuse(skip_unreadable=answers.skip_unreadable, resize=_LARGEST_RESIZE, image_size=1)
-    images = _Images(scan, answers.folder, answers.folder, dict(scan.counts), bool(scan.unreadable))
+    images = _Images(scan, answers.folder, answers.folder, dict(scan.counts))
     if len(images.training) < 2 or not sum(images.training.values()):
         got = f"{len(images.training)} class{'es' * (len(images.training) != 1)} to train on"
         raise DataError(
@@ -294,7 +293,7 @@ def _split_test(images: _Images, links: Path, say: Say) -> _Images:
         "note: where several images show one scene, or weights were trained on all images, test "
         "scores would be too high: put whole unseen scenes into test/CLASS/* yourself"
     )
-    return replace(images, folder=links, counts=counts, has_unreadable=False, about=about)
+    return replace(images, folder=links, counts=counts, about=about)
 
 
 @contextmanager
@@ -432,6 +431,7 @@ class _Draft:
     images: _Images
     model: str
     checkpoint: str | None
+    skip_unreadable: bool
     image_size: int = 32
     resize: int | None = None
     normalization: str | dict[str, list[float]] = "auto"
@@ -827,7 +827,7 @@ def _written(draft: _Draft) -> str:
         validation=None if images.has_validation else f"{images.validation_fraction:g}",
         image_size=draft.image_size,
         resize=draft.resize,
-        skip_unreadable=images.has_unreadable,
+        skip_unreadable=draft.skip_unreadable,
         streamed=3 * draft.image_size**2 * n > _LARGEST_RESIDENT,
         normalization=_flow(draft.normalization),
         checkpoint=draft.written_checkpoint,
