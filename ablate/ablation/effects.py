@@ -55,6 +55,9 @@ class Effect:
         missing: pairs that a run of which has not ended well, as "seed 3 of ST".
         by_baseline: of ablations that are read as one (`PooledResults`), the difference in each;
             NaN where it is missing.
+        worst: the difference where each failed run counts as the worst of its arm in this metric,
+            with an interval at the same level; None where no run failed. It is beside the main one,
+            which leaves failed pairs out, and supports no claim.
         tuned: whether a side was tuned on the images that it is scored on: then it is exploratory,
             also if it was declared, and nothing is said to be kept.
     """
@@ -74,6 +77,7 @@ class Effect:
     missing: tuple[str, ...] = ()
     by_baseline: tuple[float, ...] = ()
     tuned: bool = False
+    worst: Estimate | None = None
 
     @property
     def primary(self) -> bool:
@@ -113,8 +117,10 @@ def all_effects(
     # A claim may use a metric that is in no table, such as that of one severity.
     asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
     found: list[_Tested] = []
+    worst = results.with_failures_as_worst(minimized) if results.failures() else None
     for metric in asked:
         tables = MetricTables(results, metric)
+        worst_tables = None if worst is None else MetricTables(worst, metric)
         for contrast in by_name.values():
             is_claim = (contrast.name, metric) in primary
             if not is_claim and (
@@ -131,6 +137,7 @@ def all_effects(
                         is_claim=is_claim,
                         is_minimized=metric in minimized,
                         are_baselines=bool(results.replications),
+                        worst=None if worst_tables is None else worst_tables.differences(contrast),
                         is_tuned=any(
                             cell in tuned for cell, one in contrast.weights.items() if one
                         ),
@@ -152,7 +159,7 @@ class _Tested:
         by_pair, n_images, missing: as of `Differences`, whose images are not kept; model, p: of
             them.
         are_baselines: whether the pairs are ablations from a baseline each.
-        is_tuned: as of `Effect`.
+        is_tuned: as of `Effect`; worst: the model of its `worst`.
     """
 
     contrast: Contrast
@@ -166,6 +173,7 @@ class _Tested:
     is_minimized: bool
     are_baselines: bool
     is_tuned: bool
+    worst: MeanModel | None
 
     @classmethod
     def of(
@@ -178,9 +186,12 @@ class _Tested:
         is_minimized: bool,
         are_baselines: bool,
         is_tuned: bool,
+        worst: Differences | None,
     ) -> _Tested:
         """Args: differences: None where nothing can be said of a claim, which is still a claim."""
         found = differences or NO_DIFFERENCES
+        if worst is not None and np.array_equal(worst.by_pair, found.by_pair, equal_nan=True):
+            worst = None  # no run of these cells has failed
         model = found.model()
         return cls(
             *(contrast, metric, found.by_pair, found.n_images, found.missing, model, model.p()),
@@ -188,12 +199,15 @@ class _Tested:
             is_minimized=is_minimized,
             are_baselines=are_baselines,
             is_tuned=is_tuned,
+            worst=None if worst is None else worst.model(),
         )
 
     def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
         """Args: level: of a primary contrast's interval; p_adjusted: None of another."""
         estimate = self.model.estimate()
+        worst = None if self.worst is None else self.worst.estimate()
         if p_adjusted is not None:
+            worst = None if self.worst is None else self.worst.estimate(level)
             wider = self.model.estimate(level)
             estimate = simultaneous(wider, is_rejected=p_adjusted < ALPHA)
         kept = None
@@ -214,6 +228,7 @@ class _Tested:
             missing=self.missing,
             by_baseline=tuple(map(float, self.by_pair)) if self.are_baselines else (),
             tuned=self.is_tuned,
+            worst=worst,
         )
         if p_adjusted is None:
             return effect

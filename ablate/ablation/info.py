@@ -28,6 +28,7 @@ from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
+from ablate.files.shown import few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import COSTS, Scores
@@ -42,6 +43,7 @@ class ArmInfo:
         estimates: by metric, over seeds on these images; for a common baseline a number without sd.
         costs: mean per run, by name (`ablate.study.scores.COSTS`), NaN if unknown.
         failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
+        collapsed: runs far below the others of their cell, such as "seed 3" (`Results.collapsed`).
         is_one_network: whether it is the common baseline, or the same adapted.
         alphas: of its interpolated networks, each once, ascending; empty without curves.
         members: of a soup, the arms whose networks of the same seed it averages.
@@ -55,6 +57,7 @@ class ArmInfo:
     is_one_network: bool = False
     alphas: tuple[float, ...] = ()
     members: tuple[str, ...] = ()
+    collapsed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,6 +228,7 @@ def info_of_results(
                 (
                     *filter(None, (why_tuned, _looked(record.looks))),
                     *sampling_notes(design, results, rank_metric),
+                    *_collapse_marks(arms, ended),
                     *_marks(record, results, design),
                 ),
             )
@@ -340,6 +344,7 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
         *(arm.name, cells, estimates, costs, tuple(failed)),
         is_one_network=is_fixed,
         alphas=results.alphas(cells),
+        collapsed=() if is_fixed else tuple(results.collapsed(cells)),
     )
 
 
@@ -425,6 +430,17 @@ def _marks(record: StudyRecord, results: Results, design: Design) -> tuple[str, 
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)
     return tuple(marks)
+
+
+def _collapse_marks(arms: Sequence[ArmInfo], ended: int) -> list[str]:
+    """How many runs collapsed, and which; none where none did."""
+    found = [f"{one} of {arm.name}" for arm in arms for one in arm.collapsed]
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {ended} runs collapsed, far below the others of their arm "
+        f"({few(found, 6)}): where seeds collapse, intervals hold the truth less often than 95 %"
+    ]
 
 
 def _pooled_marks(results: Results) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
+from ablate.analysis.drawn import FAR_SPREADS
 from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
 from ablate.study.scores import COSTS, EXPOSURES, AnyScores, ExposedTypes, Scores
@@ -22,6 +24,9 @@ References = Mapping[str, Mapping[str, str]]
 """The same by the name of a network without a row."""
 
 BASELINE = "baseline"
+
+COLLAPSE = 0.05
+"""Accuracy by which a collapsed run is below the median of the others of its cell, at the least."""
 
 _KEPT_BITS = 400_000_000
 """Number of unpacked bits kept in memory; beyond it, bits are unpacked on request."""
@@ -94,6 +99,7 @@ class Results:
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._bits: dict[str, _CellBits | None] = {}
         self._picked: dict[str, PickedNetworks | None] = {}
+        self._minimized: Collection[str] | None = None  # where failed runs count as the worst
         self._clean_margin = record.study.answer.clean_margin
         first = next((scores for _, scores in self._scored()), None)
         images = 0
@@ -109,6 +115,48 @@ class Results:
             return None
         return row.scores if self._split == "val" else row.test_scores
 
+    def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
+        """The same with failed runs that count, in each metric, as the worst run of their cell.
+
+        Args:
+            minimized: metrics for which less is better.
+        """
+        other = copy(self)
+        other._minimized, other._values = minimized, {}
+        return other
+
+    def _stand_ins(self, cell: str, metric: str) -> dict[int, int]:
+        """Places of the runs that count as those at other places; mostly none."""
+        if self._minimized is None or self.is_fixed(cell) or metric in ON_CURVE:
+            return {}
+        found = self._scored_values(cell, metric)
+        if not np.isfinite(found).any():
+            return {}
+        worst = np.nanargmax(found) if metric in self._minimized else np.nanargmin(found)
+        return {
+            place: int(worst)
+            for place, pair in enumerate(self.pairs)
+            if (row := self._rows.get((cell, pair))) is not None and row.failure is not None
+        }
+
+    def collapsed(self, cells: Sequence[str]) -> list[str]:
+        """The runs of these cells that collapsed, as "seed 3": in clean or robust accuracy more
+        than `COLLAPSE` below the median of the others of their cell and beyond their outer fence
+        (Tukey 1977); or with less than half of the baseline's clean accuracy, which is near
+        chance. Of fewer than three runs only the latter."""
+        clean, robust = (f"{self._split}_{one}_accuracy" for one in ("clean", "robust"))
+        of_baseline = self._scored_values(BASELINE, clean)
+        of_baseline = of_baseline[np.isfinite(of_baseline)]
+        least = float(of_baseline.mean()) / 2 if len(of_baseline) else -math.inf
+        places: set[int] = set()
+        for cell in cells:
+            if self.is_fixed(cell) or cell == BASELINE:
+                continue
+            for metric in (clean, robust):
+                places |= _far_below(self._scored_values(cell, metric))
+            places |= {*np.flatnonzero(self._scored_values(cell, clean) < least).tolist()}
+        return [self.pair_name(place) for place in sorted(places)]
+
     def pair_name(self, place: int) -> str:
         """What is paired, for a person: "seed 3"."""
         return f"seed {self.pairs[place] + 1}"
@@ -120,10 +168,13 @@ class Results:
             for place, pair in enumerate(self.pairs)
             if all(
                 (row := self._rows.get((cell, pair))) is not None
-                and self.scores_of(row) is not None
+                and (self.scores_of(row) is not None or self._counts_as_worst(row))
                 for cell in self._cells
             )
         ]
+
+    def _counts_as_worst(self, row: RowRecord) -> bool:
+        return self._minimized is not None and row.failure is not None
 
     def failed(self, cells: Sequence[str]) -> list[str]:
         """The unsuccessful runs of these cells, as "seed 3 (not_finite)"."""
@@ -166,21 +217,27 @@ class Results:
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
         if (cell, metric) not in self._values:
-            found = np.full(len(self.pairs), math.nan)
-            if self.is_fixed(cell):
-                found[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
-            elif metric in ON_CURVE:
-                picked = self.picked(cell)
-                if picked is not None:
-                    found[list(picked.places)] = picked.shares[metric].mean(axis=1)
-            else:
-                for place, pair in enumerate(self.pairs):
-                    row = self._rows.get((cell, pair))
-                    scores = None if row is None else self.scores_of(row)
-                    if row is not None and scores is not None:
-                        found[place] = self._of(row, scores).get(metric, math.nan)
+            found = self._scored_values(cell, metric)
+            for place, of in self._stand_ins(cell, metric).items():
+                found[place] = found[of]
             self._values[cell, metric] = found
         return self._values[cell, metric]
+
+    def _scored_values(self, cell: str, metric: str) -> NDArray[np.float64]:
+        found = np.full(len(self.pairs), math.nan)
+        if self.is_fixed(cell):
+            found[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
+        elif metric in ON_CURVE:
+            picked = self.picked(cell)
+            if picked is not None:
+                found[list(picked.places)] = picked.shares[metric].mean(axis=1)
+        else:
+            for place, pair in enumerate(self.pairs):
+                row = self._rows.get((cell, pair))
+                scores = None if row is None else self.scores_of(row)
+                if row is not None and scores is not None:
+                    found[place] = self._of(row, scores).get(metric, math.nan)
+        return found
 
     def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
         """The mean over cells at each pair, `[K]`; NaN if one is missing."""
@@ -204,6 +261,8 @@ class Results:
             if picked is None or not set(places) <= set(picked.places) or not places:
                 return None
             return picked.shares[metric][[picked.places.index(place) for place in places]]
+        if stand_ins := self._stand_ins(cell, metric):
+            places = [stand_ins.get(place, place) for place in places]
         kept = self._bits_of(cell)
         if kept is None or not places or any(place not in kept.lines for place in places):
             return None
@@ -310,6 +369,18 @@ class PooledResults(Results):
     def pair_name(self, place: int) -> str:
         return self.replications[place].study
 
+    def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
+        parts = [one.with_failures_as_worst(minimized) for one in self._parts]
+        both = [(one.study, one.planned) for one in self.replications]
+        return PooledResults(parts, [name for name, _ in both], [planned for _, planned in both])
+
+    def collapsed(self, cells: Sequence[str]) -> list[str]:
+        return [
+            f"{text} of {replication.study}"
+            for replication, one in zip(self.replications, self._parts, strict=True)
+            for text in one.collapsed(cells)
+        ]
+
     def failed(self, cells: Sequence[str]) -> list[str]:
         return [
             f"{text} of {replication.study}"
@@ -358,6 +429,20 @@ class PooledResults(Results):
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
         return float(np.mean([one.cost(cells, cost) for one in self._parts]))
+
+
+def _far_below(values: NDArray[np.float64]) -> set[int]:
+    """Places of values far below the others, as of `Results.collapsed`."""
+    found = set()
+    finite = np.flatnonzero(np.isfinite(values)).tolist()
+    for place in finite:
+        others = values[[one for one in finite if one != place]]
+        if len(others) < 2 or not values[place] < np.median(others) - COLLAPSE:
+            continue
+        quarter, three = np.quantile(others, (0.25, 0.75))
+        if values[place] < quarter - FAR_SPREADS * (three - quarter):
+            found.add(place)
+    return found
 
 
 def _is_compared(name: str) -> bool:

@@ -183,12 +183,14 @@ def decimals(metric: str, values: Iterable[float]) -> int:
 
 
 def runs_text(info: AblationInfo, arm: ArmInfo) -> str:
-    """ "n = 6, 2 failed": seeds, where they are fewer than planned, and runs; else empty."""
+    """ "n = 6, 2 failed, 1 collapsed": seeds, where they are fewer than planned, and runs; else
+    empty."""
     shown = [*leading_metrics(info), *family_metrics(info)]
     counts = [arm.estimates[metric].n for metric in shown if metric in arm.estimates]
     n = min((count for count in counts if count), default=0)
     fewer = [f"n = {n}"] if n < info.seeds and not arm.is_one_network else []
-    return ", ".join(fewer + ([f"{len(arm.failed)} failed"] if arm.failed else []))
+    runs = {"failed": arm.failed, "collapsed": arm.collapsed}
+    return ", ".join(fewer + [f"{len(those)} {what}" for what, those in runs.items() if those])
 
 
 def arms_notes(info: AblationInfo) -> list[str]:

@@ -24,6 +24,8 @@ from ablate.report.numbers import MISSING, count_text
 
 TUNED = "exploratory (tuned)"
 """Of a declared contrast that was tuned on the images that it is scored on."""
+WORST = ", failed runs as the worst"
+"""Behind the name of a contrast, in the row of `Effect.worst`."""
 _LEAST_SHOWN = 0.0001
 _TWO_DIGITS_BELOW = 0.1
 
@@ -114,6 +116,11 @@ def effects_notes(
     if notes:
         notes.append("differences of accuracies in points")
     notes += interval_notes(info, shown)
+    if any(effect.worst is not None for effect in shown):
+        notes.append(
+            f"{WORST.removeprefix(', ')}: each counts as the worst run of its arm in that metric; "
+            "no test; elsewhere failed runs are left out with their pairs"
+        )
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
         notes.append("p: two-sided, from the model of the interval")

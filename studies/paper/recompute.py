@@ -29,6 +29,7 @@ from scipy import optimize, stats
 
 EXPOSED = {name: (name,) for name in ("seen_type", "seen_family", "unseen")}
 EXPOSED["untrained"] = ("seen_family", "unseen")
+WORST = ", failed runs as the worst"
 ADDED_IMAGES, ALPHA, LEAST_SEEDS, LEAST_P = 2.5, 0.05, 3, 1e-15
 
 
@@ -93,7 +94,7 @@ class Study:
         self.design = head["design"] or {"claims": [], "contrasts": [], "cells": []}
         self.split = "test" if head["test"] else "val"
         self.cells = {cell["name"]: {} for cell in self.design["cells"]}
-        self.rows = {}
+        self.rows, self.failed = {}, set()
         for row in map(json.loads, files[f"{folder}rows.jsonl"].splitlines()):
             of_row, number = row["attributes"], row["number"]
             if row["state"] == "COMPLETE" and "ablate:outcomes" in of_row:
@@ -102,7 +103,10 @@ class Study:
                 place = of_row.get("ablate:cell", {"cell": "", "pair": number})
                 of_cell = self.cells.setdefault(place["cell"], {})
                 of_cell[place["pair"]] = self.rows[number][self.split]
-        self.pairs = sorted({pair for of_cell in self.cells.values() for pair in of_cell})
+            elif row["state"] == "FAIL" and "ablate:cell" in of_row:
+                self.failed.add((of_row["ablate:cell"]["cell"], of_row["ablate:cell"]["pair"]))
+        pairs = {pair for of_cell in self.cells.values() for pair in of_cell}
+        self.pairs = sorted(pairs | {pair for _, pair in self.failed})
         self.fixed = {
             name: _networks(scores, tested.get(name), kept.get(f"ablate:outcomes:{name}", {}))
             for name, scores in kept["ablate:references"].items()
@@ -164,6 +168,32 @@ class Study:
     def _share(self, cell, pair, metric, kinds):
         shares = self.networks(cell)[pair].metrics(lambda bits: bits, kinds)
         return shares["exposed" if kinds else metric]
+
+    def worst(self, contrast, metric):
+        """The model where failed runs count as the worst of their cell, in each metric."""
+        weights = {cell: one for cell, one in self.weights[contrast].items() if one}
+        kinds, name = (), metric.partition("robust_accuracy_")[2]
+        pairs = [
+            pair
+            for pair in self.pairs
+            if all(pair in self.networks(cell) or (cell, pair) in self.failed for cell in weights)
+        ]
+        if name in EXPOSED:
+            gaining = [self.networks(cell) for cell in weights if weights[cell] > 0]
+            (kinds,) = {next(iter(one.values())).exposed(name) for one in gaining}
+        parts = [f"{self.split}_accuracy.{kind}" for kind in kinds] or [metric]
+
+        def share(cell, pair, part):
+            networks = self.networks(cell)
+            worst = min(networks.values(), key=lambda one: one.metrics()[part])
+            return networks.get(pair, worst).metrics(lambda bits: bits)[part]
+
+        return Model(
+            sum(
+                one * np.array([mean([share(cell, pair, x) for x in parts]) for pair in pairs])
+                for cell, one in weights.items()
+            )
+        )
 
     def effects(self):
         def model(contrast, metric):
@@ -351,7 +381,14 @@ def of_effects(study, rows):
     asked = study.claims + [(one, metric) for one in study.weights for metric in leading]
     named = {(one, short(metric)): (one, metric) for one, metric in asked}
     there = {(row["contrast"], row["metric"]): row for row in rows}
-    yield "all", "contrast, metric", f"{sorted(there)}", [f"{sorted(named)}"]
+    worst = {key: row for key, row in there.items() if key[0].endswith(WORST)}
+    yield "all", "contrast, metric", f"{sorted({*there} - {*worst})}", [f"{sorted(named)}"]
+    for key, row in worst.items():
+        of = named[key[0].removesuffix(WORST), key[1]]
+        model = study.worst(*of)
+        alpha = ALPHA / len(study.claims) if of in study.claims else ALPHA
+        for field, value in model.numbers(model.bounds(alpha)).items():
+            yield key, f"difference.{field}", row[f"difference.{field}"], value
     for name, of in named.items():
         row, model = there[name], effects.model(*of)
         for field, value in model.numbers(effects.bounds(*of)).items():

@@ -113,6 +113,9 @@ def _effect_text(info: AblationInfo, effect: Effect) -> str:
     reason = no_interval_text(effect.estimate)
     text = f"{printed.mean}{unit}{interval} of {metric_words(metric)}"
     text += f" ({reason})" * bool(reason) + f", n = {n}" * (n < info.seeds)
+    if effect.worst is not None:
+        worst = difference_cell(info, metric, effect.worst).printed
+        text += f", with failed runs as the worst of their arm {worst}"
     if not effect.primary:
         return f"{text}, exploratory"
     return f"{text}, {verdict_text(info, effect)} (adjusted p {p_text(effect.p_adjusted)})" + _kept(

@@ -20,7 +20,14 @@ from ablate.report.arms import (
     shown_name,
     single_value,
 )
-from ablate.report.effects import effects_notes, kept_text, p_text, shown_effects, verdict_text
+from ablate.report.effects import (
+    WORST,
+    effects_notes,
+    kept_text,
+    p_text,
+    shown_effects,
+    verdict_text,
+)
 from ablate.report.numbers import MISSING, metric_words, share_text
 from ablate.report.paper.table import Heading, PaperTable, paper_title
 
@@ -53,6 +60,20 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
                 Cell(_by_baseline(info, effect), data=", ".join(map(repr, effect.by_baseline))),
             )
         )
+        if effect.worst is not None:
+            n = effect.worst.n
+            rows.append(
+                (
+                    Cell(effect.contrast + WORST),
+                    Cell(shown_name(info, effect.metric)),
+                    difference_cell(info, effect.metric, effect.worst),
+                    Cell(str(n) if n < info.seeds else ""),
+                    *(_p_cell(None), _p_cell(None)),
+                    Cell("worst case"),
+                    Cell(MISSING),
+                    Cell(""),
+                )
+            )
     headings = (
         Heading("Contrast", "contrast", is_text=True),
         Heading("On", "metric", is_text=True),

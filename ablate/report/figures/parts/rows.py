@@ -317,6 +317,9 @@ def _said(info: EffectsInfo, effect: Effect) -> list[str]:
         said.append(reason)
     elif estimate.n < ablation.seeds:
         said.append(f"{estimate.n} of {ablation.seeds} {ablation.paired}s")
+    if effect.worst is not None:
+        worst = difference_cell(ablation, effect.metric, effect.worst).printed
+        said.append(f"failed as worst: {worst}")
     if effect.primary:
         verdict = verdict_text(ablation, effect)
         if effect.verdict != "too few seeds":
