@@ -396,7 +396,9 @@ def verify(
         failed = sum(not check.holds for check in found.checks)
         drawn = f", rows drawn with --seed {found.seed}" if found.seed is not None else ""
         unfinished = "" if found.finished else "; the study was not finished when archived"
+        rounded = sum(check.rounded for check in found.checks)
         said = f"{failed} of {len(found.checks)} checks differ" if failed else "all holds"
+        said += f", {rounded} numbers but for rounding" if rounded and not failed else ""
         click.echo(f"{archive}: {said}{drawn}{unfinished}; sha256 {found.sha256}")
     if not found.holds:
         raise click.exceptions.Exit(1)

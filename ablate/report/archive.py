@@ -38,6 +38,8 @@ from ablate.study.yaml_source import parse_yaml, write_yaml
 
 AS_GIVEN = ("README.txt", "CITATION.cff", "report.html")
 """Files of an archive that are not made again to verify it: their sha256 is all that is checked."""
+TRIALS = "tables/trials.csv"
+"""The rows, as they are stored; numbers of other tables are computed."""
 OWN_CITATION = Path(__file__).with_name("CITATION.cff")
 """How to cite ablate, and the paper: a copy of the repository's, for the wheel."""
 
@@ -255,7 +257,7 @@ def derived_files(opened: OpenStudy) -> dict[str, bytes]:
     texts = {
         "study.yaml": record.study.to_yaml(),
         "provenance.json": f"{json.dumps(provenance, ensure_ascii=False, indent=1)}\n",
-        "tables/trials.csv": _trials_text(opened),
+        TRIALS: _trials_text(opened),
     }
     for name, table in _tables(opened).items():
         texts |= {f"tables/{name}.{style}": table_text(table, style) for style in ("csv", "md")}

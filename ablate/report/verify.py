@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from ablate.lifecycle.archive import (
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
 from ablate.lifecycle.place import place_of_archive
 from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, callables_of, draw_rows, rerun_rows
-from ablate.report.archive import AS_GIVEN, derived_files, facts_of, place_in
+from ablate.report.archive import AS_GIVEN, TRIALS, derived_files, facts_of, place_in
 from ablate.robustness.bits import unpack_bits
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
@@ -56,11 +57,13 @@ class Check:
         what: a file of the archive, or a row that was trained again.
         compared: what was compared with what.
         differences: where it differs, with the archived and the recomputed value; none: it holds.
+        rounded: numbers that differ by rounding alone.
     """
 
     what: str
     compared: str
     differences: tuple[str, ...] = ()
+    rounded: int = 0
 
     @property
     def holds(self) -> bool:
@@ -74,7 +77,8 @@ class Check:
     @property
     def _text(self) -> str:
         if self.holds:
-            return f"{self.what}: {self.compared}"
+            rounding = f"; {self.rounded} numbers but for rounding" if self.rounded else ""
+            return f"{self.what}: {self.compared}{rounding}"
         shown = "; ".join(self.differences[:_SHOWN])
         more = len(self.differences) - _SHOWN
         return f"{self.what}: {shown}{f'; and {more} more' if more > 0 else ''}"
@@ -229,14 +233,19 @@ def _of_study(
         if there is None:
             yield Check(folder + name, "", (f"must be in the archive, got no such file{note}",))
             continue
-        compare = _table_differences if name.endswith(".csv") else _line_differences
+        compare: Callable[[str, str], Iterator[str]] = _line_differences
+        if name.endswith(".csv"):
+            compare = partial(_table_differences, exact=name == TRIALS)
         old, new = there.decode(errors="replace"), made.decode()
         differences = list(compare(old, new)) if there != made else []
-        if there != made and not differences and _cells(old) == _cells(new):
-            differences = ["other bytes for the same text"]
+        rounded = 0
+        if there != made and not differences:
+            pairs = zip(_cells(old), _cells(new), strict=False)
+            rounded = sum(a != b for one, other in pairs for a, b in zip(one, other, strict=False))
+            differences = [] if rounded else ["other bytes for the same text"]
         if differences and note:
             differences[-1] += note
-        yield Check(folder + name, _what(name, new), tuple(differences))
+        yield Check(folder + name, _what(name, new), tuple(differences), rounded)
 
 
 def _what(name: str, text: str) -> str:
@@ -260,8 +269,12 @@ def _is_close(one: str, other: str) -> bool:
         return False
 
 
-def _table_differences(old: str, new: str) -> Iterator[str]:
-    """Cells of two CSV tables that differ by more than rounding."""
+def _table_differences(old: str, new: str, *, exact: bool = False) -> Iterator[str]:
+    """Cells of two CSV tables that differ by more than rounding.
+
+    Args:
+        exact: its numbers are those that are stored, and not computed: they must be equal.
+    """
     before, now = _cells(old), _cells(new)
     heads = now[0] if now else []
     if not before or before[0] != heads:
@@ -275,7 +288,7 @@ def _table_differences(old: str, new: str) -> Iterator[str]:
             continue
         named = f"row {place} ({cut(other[0], 40)})" if other else f"row {place}"
         for column, left, right in zip_longest(heads, one, other, fillvalue=""):
-            if left != right and not _is_close(left, right):
+            if left != right and (exact or not _is_close(left, right)):
                 yield f"{named}, {column}: archived {cut(left, 60)}, recomputed {cut(right, 60)}"
 
 

@@ -1,0 +1,255 @@
+"""An archive that somebody has altered, and signed again: one line says so, whatever reads it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import run_here
+from own_study import write_own_study
+
+import ablate
+from ablate.errors import UsageError
+from ablate.files.tar import read_tar, write_tar
+from ablate.lifecycle.archive import MANIFEST, sha256
+from ablate.lifecycle.open_study import OpenStudy
+
+READERS = (
+    "status {}",
+    "trials {}",
+    "table {}",
+    "plot {} -o front.html",
+    "report {} -o report.html",
+    "export {} --trial 0 -o weights.safetensors",
+    "verify {}",
+)
+DELETED = object()
+
+
+@pytest.fixture(scope="module")
+def packed(
+    recorded: Callable[[str], OpenStudy], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, bytes]]:
+    """The files of the archive of a recorded study."""
+    folder = tmp_path_factory.mktemp("packed")
+
+    def files(name: str) -> dict[str, bytes]:
+        file = folder / f"{name}.tar"
+        if not file.exists():
+            ablate.archive(f"{recorded(name).place.url}#{name}", file)
+        return read_tar(file)
+
+    return files
+
+
+def written(files: dict[str, bytes], folder: Path, *, signed: bool = True) -> Path:
+    """An archive of these files, whose manifest knows of them or not."""
+    if signed:
+        manifest = json.loads(files[MANIFEST])
+        for name in manifest["files"]:
+            manifest["files"][name]["sha256"] = sha256(files[name])
+        files[MANIFEST] = json.dumps(manifest).encode()
+    write_tar(folder / "altered.tar", "altered", files)
+    return folder / "altered.tar"
+
+
+def altered(text: bytes, line: int | None, path: tuple[str | int, ...], value: Any) -> bytes:
+    """JSON, or a line of it, with another value at a path, or without it."""
+    lines = text.decode().split("\n") if line is not None else [text.decode()]
+    place = line or 0
+    data = json.loads(lines[place])
+    *above, last = path
+    node = data
+    for part in above:
+        node = node[part]
+    if value is DELETED:
+        del node[last]
+    else:
+        node[last] = value
+    lines[place] = json.dumps(data)
+    return "\n".join(lines).encode()
+
+
+STUDY, ROWS = "study.json", "rows.jsonl"
+HEAD, REFERENCES = ("attributes", "ablate:head"), ("attributes", "ablate:references")
+CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "path", "value", "said"),
+    [
+        ("quickstart", ROWS, (*CURVE, "curve", 0, "train_loss"), "low", "train_loss: Input should"),
+        ("quickstart", ROWS, (*CURVE, "curve", 0, "epoch"), 10**9, "must be from 0 to 1e+07"),
+        (
+            "quickstart",
+            ROWS,
+            (*CURVE, "attempts", 0, "started"),
+            1e300,
+            "must be from 0 to 8.58993",
+        ),
+        ("quickstart", ROWS, (*SCORES, "clean_accuracy"), "0.5", "clean_accuracy: Input should be"),
+        ("quickstart", ROWS, (*SCORES, "clean_accuracy"), 7, "must be from 0 to 1, got 7"),
+        (
+            "quickstart",
+            ROWS,
+            (*SCORES, "accuracies", "brightness"),
+            DELETED,
+            "row 0: must have the exposure of each",
+        ),
+        ("quickstart", ROWS, SCORES, DELETED, "row 0: must have ablate:scores, got none"),
+        (
+            "quickstart",
+            ROWS,
+            ("attributes", "ablate:outcomes"),
+            DELETED,
+            "row 0: must have bits as",
+        ),
+        ("quickstart", ROWS, ("values", 0), math.nan, "line 1.values[0]: must be finite, got nan"),
+        ("quickstart", ROWS, ("values",), [0.5], "row 0: must have 2 values, got"),
+        ("quickstart", ROWS, ("started",), "soon", "line 1.started: Input should be a valid date"),
+        ("quickstart", STUDY, ("name",), "other", "be of the study of its manifest.json, quicksta"),
+        (
+            "quickstart",
+            STUDY,
+            (*HEAD, "study", "name"),
+            "other",
+            "study 'other' under the name qui",
+        ),
+        (
+            "quickstart",
+            STUDY,
+            (*HEAD, "study", "search", "trials"),
+            "8",
+            "trials: Input should be a valid int",
+        ),
+        ("quickstart", STUDY, ("attributes", "ablate:trials"), 10**12, "must be from 0 to 1e+07"),
+        (
+            "quickstart",
+            STUDY,
+            (*REFERENCES, "baseline", "families"),
+            {},
+            "baseline: its val scores",
+        ),
+        ("quickstart", "confirm/study.json", (*HEAD, "parent"), "other", "belongs to other"),
+        (
+            "ablation_quickstart",
+            STUDY,
+            (*HEAD, "design", "arms", 0),
+            3,
+            "Design.arms[0]: Input sho",
+        ),
+        (
+            *(
+                "ablation_quickstart",
+                ROWS,
+                ("attributes", "ablate:row", "params"),
+                {"loss.terms": "da"},
+            ),
+            "row 0: must have the params of its cell, got others",
+        ),
+    ],
+)
+def test_every_reader_refuses_it_in_the_same_line(
+    name: str,
+    member: str,
+    path: tuple[str | int, ...],
+    value: Any,
+    said: str,
+    *,
+    packed: Callable[[str], dict[str, bytes]],
+    work: Path,
+) -> None:
+    files = packed(name)
+    line = 0 if member.endswith(ROWS) else None
+    files[member] = altered(files[member], line, path, value)
+    file = written(files, work)
+    with pytest.raises(UsageError) as refused:
+        ablate.verify(file)
+    assert said in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(UsageError) as read:
+        ablate.read(file)
+    assert str(read.value) == str(refused.value)
+
+
+def test_the_study_of_another_archive_is_refused_by_every_command(
+    packed: Callable[[str], dict[str, bytes]], work: Path
+) -> None:
+    files = packed("quickstart")
+    files[STUDY] = packed("ablation_quickstart")[STUDY]
+    file = written(files, work)
+    said = {run_here(*command.format(file).split()).stderr for command in READERS}
+    assert said == {
+        f"ablate: {file}: study.json must be of the study of its manifest.json, quickstart, got "
+        "ablation_quickstart: it was changed. Get the file again.\n"
+    }
+
+
+def test_a_number_that_is_rounded_otherwise_is_told(
+    packed: Callable[[str], dict[str, bytes]], work: Path
+) -> None:
+    files = packed("ablation_quickstart")
+    table = files["tables/effects.csv"].decode()
+    number = next(one for one in table.split(",") if len(one) > 17 and one.startswith("0."))
+    other = f"{number[:-1]}{(int(number[-1]) + 1) % 10}"
+    files["tables/effects.csv"] = table.replace(number, other, 1).encode()
+    result = run_here("verify", written(files, work))
+    assert result.returncode == 0, result.stdout
+    assert "columns are those recomputed from the rows; 1 numbers but for rounding" in result.stdout
+    assert "all holds, 1 numbers but for rounding; sha256" in result.stdout
+    trials = files["tables/trials.csv"].decode()
+    number = next(one for one in trials.split(",") if len(one) > 17 and one.startswith("0."))
+    other = f"{number[:-1]}{(int(number[-1]) + 1) % 10}"
+    files["tables/trials.csv"] = trials.replace(number, other, 1).encode()
+    assert run_here("verify", written(files, work)).returncode == 1
+
+
+# -- Whatever is altered, wherever
+
+VALUES = (
+    *("text", "", "0.5", "\x1b[31m", None, True, -1, 0, 1e308, 10**30, math.nan, math.inf),
+    *([], {}, [1, "x"], {"a": 1}, 2**31),
+)
+
+
+def _paths(data: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = data.items() if isinstance(data, dict) else enumerate(data[:3])
+    for key, one in items:
+        yield (*path, key)
+        if isinstance(one, dict | list):
+            yield from _paths(one, (*path, key))
+
+
+def test_nothing_that_is_altered_ends_in_a_traceback(work: Path) -> None:
+    file = write_own_study(work, "own", search={"trials": 2, "sampler": "random"})
+    ablate.launch(file, executor="inline", progress=False)
+    whole = read_tar(ablate.archive("runs/own", work / "own.tar").file)
+    draw = random.Random(0)
+    for _ in range(30):
+        files = copy.copy(whole)
+        member = draw.choice([STUDY, ROWS, MANIFEST])
+        first = files[member].decode().partition("\n")[0] if member == ROWS else files[member]
+        path = draw.choice(list(_paths(json.loads(first))))
+        value = draw.choice((*VALUES, DELETED, DELETED))
+        files[member] = altered(files[member], 0 if member == ROWS else None, path, value)
+        if files[member] == whole[member]:
+            continue
+        changed = written(dict(files), work, signed=False)
+        told = (member, path, value)
+        for command in ("status {}", "trials {}"):
+            if member != MANIFEST:
+                assert run_here(*command.format(changed).split()).returncode == 2, told
+        if member != MANIFEST:
+            assert run_here("verify", changed).returncode in (1, 2), told
+            changed = written(files, work)
+        for command in ("verify {}", "status {}", "trials {}", "table {}"):
+            result = run_here(*command.format(changed).split())
+            assert result.returncode in (0, 1, 2), told
+            if result.returncode == 2:
+                assert len(result.stderr.splitlines()) == 1, (told, result.stderr)
