@@ -96,6 +96,15 @@ def test_a_study_of_ones_own_images_is_written_and_runs(shapes: Path, work: Path
     assert [row.state for row in record.rows] == ["COMPLETE"]
     assert record.references["baseline"].clean_accuracy == 1.0
 
+    run_here("export", "runs/mine", "--trial", 0, "-o", "t0.safetensors", cwd=work)
+    said_by_weights = init("--saw-validation", "no", "--yes", name="next")  # and nothing else
+    said_by_weights[said_by_weights.index("w.pt")] = "t0.safetensors"
+    assert run_here(*said_by_weights, cwd=work).stderr == ""
+    following = place_of_file(work / "next.yaml").study
+    assert following is not None
+    assert following.dataset.image_size == 8
+    assert following.model.normalization == "auto"
+
     again = run_here(*init(*SAID), cwd=work)
     assert (again.returncode, again.stderr) == (
         2,
