@@ -255,7 +255,8 @@ class Lab:
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
         """Start a driver in a new process; with a point it kills, or stops, itself there."""
         if not arguments:
-            arguments = ("launch", "study.yaml", "--resume")
+            # The finetuning's baseline is untrained.
+            arguments = ("launch", "study.yaml", "--resume", "--accept-baseline")
         program = [*arguments, *self._where]
         if point is not None or self.mlflow is not None:
             program = ["--at", point or NOWHERE, str(call), *program]

@@ -46,6 +46,11 @@ class StudyFacts:
     mean_over: str | None
     marks: tuple[str, ...]
 
+    @property
+    def warning(self) -> str:
+        """The mark that stands before everything else; empty without one."""
+        return next((mark for mark in self.marks if mark.endswith(ACCEPTED)), "")
+
 
 def study_facts(
     record: StudyRecord, scores: object, split: str | None, marks: Sequence[str]
@@ -112,7 +117,13 @@ def study_basis(record: StudyRecord) -> Basis:
 # -- Caveats of a study's numbers
 
 
+ACCEPTED = "the baseline is fed wrongly or has not converged, which was accepted"
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
+
+
+def accepted_text(record: StudyRecord) -> str:
+    """What was accepted of a study's baseline; empty where nothing was."""
+    return f"{record.accepted_baseline}: {ACCEPTED}" if record.accepted_baseline else ""
 
 
 def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
@@ -251,7 +262,12 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
-    marks = [*study.marks, *caveats(suite, study.robustness.frost_images)]
+    accepted = accepted_text(record)
+    marks = [
+        *([accepted] if accepted else []),
+        *study.marks,
+        *caveats(suite, study.robustness.frost_images),
+    ]
     pseudo_images = study.robustness.adapt_batch_norm
     if pseudo_images is not None:
         marks.append(

@@ -15,7 +15,7 @@ from ablate.analysis.accounting import (
     epoch_account,
     study_account,
 )
-from ablate.analysis.caveats import Basis, result_marks, study_basis
+from ablate.analysis.caveats import Basis, accepted_text, result_marks, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume
 from ablate.errors import NothingToDrawError
@@ -85,6 +85,7 @@ class StatusInfo:
         spent: the limit of `search.budget` that ended the search; None if none did.
         baseline: its scores; None before it is scored.
         preprocessing: how images reach it; None if it is not recorded.
+        warning: the mark that stands before everything else; empty without one.
     """
 
     study: str
@@ -115,6 +116,7 @@ class StatusInfo:
     spent: str | None = None
     baseline: Scores | None = None
     preprocessing: Preprocessing | None = None
+    warning: str = ""
 
     @property
     def terminal(self) -> int:
@@ -171,6 +173,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         spent=record.spent,
         baseline=record.references.get("baseline"),
         preprocessing=record.preprocessing,
+        warning=accepted_text(record),
     )
 
 

@@ -372,6 +372,7 @@ def verify(
 
     from ablate.cli.study import parse_values
     from ablate.errors import UsageError
+    from ablate.files.shown import without_controls
     from ablate.report.verify import verify as check_archive
 
     if not rerun and (overrides or trust or seed is not None):
@@ -391,6 +392,8 @@ def verify(
         data = {**asdict(found), "file": str(archive), "holds": found.holds, "checks": checks}
         print_result([data])
     else:
+        if found.warning:
+            click.echo(f"warning: {without_controls(found.warning)}")
         for check in found.checks:
             click.echo(f"{'ok' if check.holds else 'differs':8}{check.text}")
         failed = sum(not check.holds for check in found.checks)

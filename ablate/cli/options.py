@@ -114,6 +114,12 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Continue although device, precision, run.compile, threads, torch, the code of a "
             "training loop or a retrained baseline have changed.",
         ),
+        click.option(
+            "--accept-baseline",
+            is_flag=True,
+            help="Go on although plain finetuning raises the baseline's clean accuracy by more "
+            "than 3 points and 3 standard errors; every result says so.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)

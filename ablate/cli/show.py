@@ -15,6 +15,7 @@ from ablate.errors import AblateError, UsageError
 if TYPE_CHECKING:
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+    from ablate.analysis.caveats import StudyFacts
     from ablate.ledger.record import StudyRecord
     from ablate.lifecycle.open_study import OpenStudy
     from ablate.lifecycle.place import Place
@@ -51,6 +52,7 @@ def run_and_show(
     else:
         info = pareto_info(record)
         rows = front_rows(info)
+        _print_warning(info, as_json=as_json)
         print_result(rows if as_json else front_table(info))
         for mark in info.marks if as_json and not rows else ():  # which rows have
             click.echo(f"ablate: {mark}", err=True)
@@ -263,6 +265,14 @@ def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> 
         show_usual_figure(study)
 
 
+def _print_warning(info: StudyFacts, *, as_json: bool = False) -> None:
+    """What everything below is to be read with; in JSON it is among the marks."""
+    if info.warning and not as_json:
+        from ablate.files.shown import without_controls
+
+        click.echo(f"warning: {without_controls(info.warning)}")
+
+
 def _print_ablation(info: AblationInfo) -> None:
     from ablate.report.terminal.ablation import (
         arms_table,
@@ -272,6 +282,7 @@ def _print_ablation(info: AblationInfo) -> None:
         tuning_lines,
     )
 
+    _print_warning(info)
     print_result(arms_table(info))
     print_result(effects_table(info))
     for transfer in info.transfers:

@@ -30,6 +30,8 @@ class Head(JsonData):
         baseline_sha256: of the baseline's weights; empty without a baseline.
         environment: what else affects bits (device, precision, threads, torch), and
             `baseline_threads`, the number of threads for training the baseline.
+        accepted_baseline: what plain finetuning gains, where that is suspiciously much and a person
+            has accepted it; empty otherwise.
         preprocessing: of the baseline's images; None: without a baseline, or not recorded.
         reference_point: of the hypervolume; None if there is none.
         design: of an ablation, as plain data; none: a search.
@@ -53,6 +55,7 @@ class Head(JsonData):
     parent: str | None = None
     method: int = METHOD
     preprocessing: Preprocessing | None = None
+    accepted_baseline: str = ""
 
     @property
     def is_prepared(self) -> bool:

@@ -236,6 +236,15 @@ class Ledger(StudyAttributes):
         """Record that seeds are added when the results of all others are there."""
         self.log({LOOKED: [note]})
 
+    def accept_baseline(self, gain: str) -> None:
+        """Record that a person goes on from a baseline that plain finetuning makes much better.
+
+        Args:
+            gain: in words (`ablate.study.baseline_checks.gain_rule`).
+        """
+        self.head = replace(self.head, accepted_baseline=gain)
+        self._set({HEAD: self.head.to_json()})
+
     def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
         """Continue with a changed study file, or one in another folder; the changes must not affect
         scores.
@@ -333,6 +342,7 @@ class Ledger(StudyAttributes):
             parent=self.head.parent,
             test=self.head.test,
             baseline_sha256=self.head.baseline_sha256,
+            accepted_baseline=self.head.accepted_baseline,
             preprocessing=self.head.preprocessing,
             test_references={
                 name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()

@@ -336,6 +336,7 @@ class StudyRecord(Displayed):
         test_references: as `references`, on the test images.
         test: of a confirmation: the suite and severities that the test images are scored under.
         baseline_sha256: of the baseline's weights; empty without one.
+        accepted_baseline: as in `Head`.
         preprocessing: of the baseline's images; None: without a baseline, or not recorded.
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
@@ -365,6 +366,7 @@ class StudyRecord(Displayed):
     test_opened: tuple[TestOpened, ...] = ()
     test: Mapping[str, Any] | None = None
     baseline_sha256: str = ""
+    accepted_baseline: str = ""
     preprocessing: Preprocessing | None = None
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None

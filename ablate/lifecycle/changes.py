@@ -235,6 +235,7 @@ def of_parent(parent: Head, study: Study) -> dict[str, Any]:
         "parent": parent.study.name,
         "environment": {"baseline_threads": threads},
         "baseline_sha256": parent.baseline_sha256 if is_same else "",
+        "accepted_baseline": parent.accepted_baseline,
     }
 
 

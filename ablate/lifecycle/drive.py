@@ -67,6 +67,7 @@ class RunOptions:
         takeover: drive the study even if another driver seems to be alive.
         accept_environment: continue although device, precision, `run.compile`, threads, torch, the
             code of a training loop or a retrained baseline have changed.
+        accept_baseline: go on although plain finetuning makes the baseline much better.
         progress: receives progress events; its exceptions are ignored.
         callbacks: of the user.
     """
@@ -75,6 +76,7 @@ class RunOptions:
     ray_address: str | None = None
     takeover: bool = False
     accept_environment: bool = False
+    accept_baseline: bool = False
     progress: Progress = field(default_factory=Silent)
     callbacks: Callbacks = field(default_factory=Callbacks)
 
@@ -258,6 +260,7 @@ def drive_to_end(
         spending=Spending(record, executor.gpus_per_trial),
         failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
         grace_seconds=record.study.run.grace_seconds,
+        accept_baseline=run.accept_baseline,
         rung_bounds=rung_bounds(record, prepared),
         callbacks=run.callbacks,
     )

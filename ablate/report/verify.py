@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ablate
+from ablate.analysis.caveats import accepted_text
 from ablate.errors import ParameterError, UsageError, cut, error_text
 from ablate.ledger.head import Head
 from ablate.ledger.record import StudyRecord
@@ -91,6 +92,7 @@ class Verification:
     Attributes:
         sha256: of the file.
         study: the first one in it; finished: whether all its rows have ended.
+        warning: of the first study, what its numbers are to be read with; empty without one.
         checks: in order; seed: with which rows were drawn, None if none were.
     """
 
@@ -100,6 +102,7 @@ class Verification:
     finished: bool
     checks: tuple[Check, ...]
     seed: int | None = None
+    warning: str = ""
 
     @property
     def holds(self) -> bool:
@@ -196,6 +199,7 @@ def verify(
         record.is_over,
         tuple(checks),
         seed if rerun else None,
+        accepted_text(record),
     )
 
 

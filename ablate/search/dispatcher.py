@@ -22,16 +22,19 @@ from ablate.errors import (
     LeaseError,
     StoppedError,
     StorageError,
+    UsageError,
     unexpected,
 )
 from ablate.errors.masking import masked
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.record import Failure, Row, RowRecord, Rung
+from ablate.robustness.bits import unpack_bits
 from ablate.search.asha import Pruner
 from ablate.search.failures import Losses
 from ablate.search.run_context import RunContext
-from ablate.study.scores import AnyScores, scores_from_json
+from ablate.study.baseline_checks import CAUSES, gain_rule
+from ablate.study.scores import AnyScores, Scores, scores_from_json
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import Report
 
@@ -80,6 +83,7 @@ class Dispatcher:
         self._question: object | None = None
         self._finished = False
         self._closed = False
+        self._judges = self._awaits_plain = False
         self._draining: set[int | None] | None = None
         self._grace: threading.Timer | None = None
         self._losses = Losses()
@@ -237,13 +241,59 @@ class Dispatcher:
             self.fail(unexpected("the ledger", error))
 
     def _begin(self) -> None:
-        if needs_plain(self._study) and "plain" not in self._driving.ledger.references:
+        is_there = "plain" in self._driving.ledger.references
+        self._judges = needs_plain(self._study) and self._may_judge()
+        if self._judges and is_there:
+            self._judge_baseline()
+        self._awaits_plain = self._judges and not is_there and not self._around.accept_baseline
+        if needs_plain(self._study) and not is_there:
             self._again.append(self._driving.begin_plain())
         rows, ended = self._driving.adopt()
         self._again.extend(rows)
         self._losses.adopt(rows)
         for record in ended:
             self._note_end(record)
+
+    def _may_judge(self) -> bool:
+        """Whether the baseline is still to be judged: before the first trial of a study of its
+        own."""
+        head, counts = self._driving.ledger.head, self._driving.ledger.counts()
+        begun = any(count for state, count in counts.items() if state != "WAITING")
+        is_scored = "baseline" in self._driving.ledger.references
+        return is_scored and not (begun or head.parent or head.accepted_baseline)
+
+    def _judge_baseline(self) -> None:
+        """Stop before the first trial where plain finetuning makes the baseline much better, unless
+        that is accepted.
+
+        Raises:
+            UsageError: with the two usual causes; nothing is lost, the study can be resumed.
+        """
+        self._awaits_plain = False
+        ledger = self._driving.ledger
+        baseline, plain = (ledger.references.get(name) for name in ("baseline", "plain"))
+        if not (isinstance(baseline, Scores) and isinstance(plain, Scores)):
+            return
+        kept = ledger.outcomes(())[1]
+        bits = [kept[name]["val"] for name in ("baseline", "plain") if name in kept]
+        clean = unpack_bits(bits, plain).clean if len(bits) == 2 else None
+        gain = gain_rule(
+            baseline.clean_accuracy,
+            plain.clean_accuracy,
+            plain.n_images,
+            None if clean is None else (clean[0], clean[1]),
+        )
+        if gain is None:
+            return
+        if self._around.accept_baseline:
+            ledger.accept_baseline(gain)
+            self._around.note("accepted", f"accepted: {gain}")
+            return
+        raise UsageError(
+            f"study {self._study.name}: the baseline must leave plain finetuning little to gain, "
+            f"but {gain}. Either {CAUSES}: mend that and launch it under another name; or go on "
+            "as it is: `ablate resume` with --accept-baseline."
+        )
 
     def _answer(self, question: object) -> None:
         if question is self._question:  # else the end of a row has answered it already
@@ -275,6 +325,8 @@ class Dispatcher:
         """The next row, which may have ended already, and whether it is new."""
         if self._again:
             return self._again.popleft(), False
+        if self._awaits_plain:
+            return None, False
         spent = self._around.spending.spent()
         if self._spent is None and spent is not None and self._driving.has_more():
             self._spent = spent
@@ -340,6 +392,8 @@ class Dispatcher:
             self._around.log("complete", row)
             self._around.progress.totals(self._driving.ledger.read())
             self._around.janitor.remove_states(None)
+            if self._judges:
+                self._judge_baseline()
             self._release(None)
             return
         ended = self._driving.complete(row.number, scores, report.entry, report.place, report.kept)

@@ -175,6 +175,7 @@ class RunContext:
     Attributes:
         feed: gets each row after a commit; None: the study has no trackers.
         grace_seconds: seconds for running epochs to finish once a drain has started.
+        accept_baseline: go on although plain finetuning makes the baseline much better.
         rung_bounds: of the study's constraints, from the baseline's score on the images of rungs.
     """
 
@@ -185,6 +186,7 @@ class RunContext:
     spending: Spending
     failing: Failing
     grace_seconds: float
+    accept_baseline: bool = False
     rung_bounds: tuple[Bound, ...] = ()
     callbacks: Callbacks = field(default_factory=Callbacks)
     feed: Feed | None = None

@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ablate.study.preparation import Preprocessing, fed_text
+
+Bits = NDArray[np.bool_]
 
 EXPECTED_ERRORS = 4.0
 """Standard errors that a baseline may lie below `baseline.expected_accuracy`."""
@@ -38,4 +43,36 @@ def expected_rule(
         f"must be reached within 4 standard errors of {100 * error:.1f} points, got {expected:g} "
         f"and a baseline that is right on {fed_text(accuracy, images, preprocessing)}. Either "
         f"{CAUSES}: correct that, or lower it."
+    )
+
+
+GAIN_POINTS, GAIN_ERRORS = 3.0, 3.0
+"""What plain finetuning may gain in clean accuracy, in points and standard errors: more of both is
+no effect of a method."""
+
+
+def gain_rule(
+    baseline: float, plain: float, images: int, correct: tuple[Bits, Bits] | None
+) -> str | None:
+    """What is wrong where plain finetuning makes a baseline much better.
+
+    Args:
+        baseline, plain: clean accuracy on so many validation images, in [0, 1].
+        correct: of the two, whether each image is classified correctly, for the standard error of
+            the paired difference; None: not known, the two are taken as independent.
+
+    Returns:
+        A sentence without its end; None up to 3 points or 3 standard errors.
+    """
+    gain = plain - baseline
+    if correct is None:
+        variance = baseline * (1 - baseline) + plain * (1 - plain)
+    else:
+        variance = float(np.var(correct[1].astype(float) - correct[0].astype(float)))
+    error = math.sqrt(variance / images)
+    if 100 * gain <= GAIN_POINTS or gain <= GAIN_ERRORS * error:
+        return None
+    return (
+        f"plain finetuning raises clean accuracy by {100 * gain:.1f} points, from "
+        f"{100 * baseline:.1f} to {100 * plain:.1f} % (standard error {100 * error:.1f})"
     )

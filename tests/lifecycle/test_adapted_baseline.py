@@ -54,7 +54,9 @@ MARK = (
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("adapted")
     (made / "searched.yaml").write_text(HEAD.format(name="searched") + SEARCH)
-    result = run_here("launch", "searched.yaml", "--executor", "inline", cwd=made)
+    result = run_here(
+        "launch", "searched.yaml", "--executor", "inline", "--accept-baseline", cwd=made
+    )
     assert result.returncode == 0, result.stderr
     return made
 

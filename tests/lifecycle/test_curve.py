@@ -56,7 +56,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run's folder of the study, finished."""
     made = tmp_path_factory.mktemp("curved")
     (made / "curved.yaml").write_text(STUDY)
-    result = run_here("launch", "curved.yaml", "--executor", "inline", cwd=made)
+    result = run_here(
+        "launch", "curved.yaml", "--executor", "inline", "--accept-baseline", cwd=made
+    )
     assert result.returncode == 0, result.stderr
     return made / "runs" / "curved"
 

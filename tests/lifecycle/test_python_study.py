@@ -325,7 +325,8 @@ study = ablate.Study(
     robustness={"suite": ["gaussian_noise"], "severities": [1]},
 )
 if __name__ == "__main__":
-    ablate.launch(study, resume=True, progress=False, on_epoch=tell, executor=sys.argv[1])
+    ablate.launch(study, resume=True, progress=False, on_epoch=tell, executor=sys.argv[1],
+                  accept_baseline=True)
 """
 
 

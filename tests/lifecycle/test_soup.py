@@ -76,7 +76,7 @@ def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ConfirmIn
         return mean(networks)
 
     with contextlib.chdir(made), pytest.MonkeyPatch.context() as patch:
-        launched = run_here("launch", FILE, "--executor", "inline")
+        launched = run_here("launch", FILE, "--executor", "inline", "--accept-baseline")
         assert launched.returncode == 0, launched.stderr
         assert len(pareto_info(ablate.read(FILE)).front) == 2
         patch.setattr(soup_module, "mean_weights", stop_at_first)
@@ -295,7 +295,7 @@ def test_a_soup_without_a_member_says_which(
 @pytest.mark.slow
 def test_it_is_asked_for_at_the_start(confirmed: tuple[Path, ConfirmInfo], work: Path) -> None:
     (work / "one.yaml").write_text(STUDY.replace("name: searched", "name: one"))
-    ablate.launch("one.yaml", executor="inline")
+    ablate.launch("one.yaml", executor="inline", accept_baseline=True)
     ablate.confirm("one.yaml", seeds=2, executor="inline")
     with pytest.raises(UsageError, match=r"must have --soup from its start, .* got it now"):
         ablate.confirm("one.yaml", seeds=2, soup=True, executor="inline")

@@ -76,7 +76,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_study_of_one_trial(model: str, images: Path, tmp_path: Path) -> None:
     (tmp_path / "images").symlink_to(images)
     (tmp_path / "whole.yaml").write_text(STUDY.format(model=model, side=SIDES[model]))
-    result = run_here("launch", "whole.yaml", "--executor", "inline", cwd=tmp_path)
+    result = run_here(
+        "launch", "whole.yaml", "--executor", "inline", "--accept-baseline", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     (row,) = ablate.read(tmp_path / "runs" / "whole").complete
     assert isinstance(row.scores, Scores)

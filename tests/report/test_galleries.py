@@ -59,7 +59,7 @@ def made(
             search={"trials": 1, "sampler": "random"},
             finetune={"budget": {"epochs": 1}, "batch_size": 64},
         )
-        return folder, ablate.launch(file, executor="inline")
+        return folder, ablate.launch(file, executor="inline", accept_baseline=True)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import SECONDS, wait_until
 
-from ablate.errors import InfrastructureError, LeaseError
+from ablate.errors import InfrastructureError, LeaseError, UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
@@ -80,6 +80,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
         watcher: Watcher | None = None,
         *,
         grace_seconds: float = 30.0,
+        accept_baseline: bool = False,
         rung_bounds: tuple[Bound, ...] = (),
     ) -> Dispatcher:
         record = ledger.read()
@@ -91,6 +92,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
             spending=Spending(record, 1.0),
             failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
             grace_seconds=grace_seconds,
+            accept_baseline=accept_baseline,
             rung_bounds=rung_bounds,
         )
         made.append(Dispatcher(Driving(ledger), around))
@@ -268,6 +270,37 @@ def test_a_row_that_dies_alone_stops_the_study_once(make_ledger: Make, dispatch:
         second.lose(row, "killed")
     assert second.error is None
     assert ledger.read().rows[0].state == "FAIL"
+
+
+def test_no_trial_starts_before_the_baseline_is_judged(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1)
+    ledger.set_reference("baseline", replace(SCORES, clean_accuracy=0.3))
+    first = dispatch(ledger)
+    plain = take(first)
+    assert first.take(0.2) is None
+    first.report(plain, DONE)
+    assert first.take(SECONDS) == FINISHED
+    assert isinstance(first.error, UsageError)
+    assert "clean accuracy by 60.0 points, from 30.0 to 90.0 %" in str(first.error)
+    assert dispatch(ledger).take(SECONDS) == FINISHED  # and again
+    assert ledger.read().rows == ()
+    accepting = dispatch(ledger, accept_baseline=True)
+    accepting.report(take(accepting), DONE)
+    assert accepting.take(SECONDS) == FINISHED
+    record = ledger.read()
+    assert [row.state for row in record.rows] == ["COMPLETE"]
+    assert record.accepted_baseline.startswith("plain finetuning raises clean accuracy by 60.0")
+
+
+def test_a_baseline_accepted_beforehand_is_recorded(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(trials=1)
+    ledger.set_reference("baseline", replace(SCORES, clean_accuracy=0.3))
+    dispatcher = dispatch(ledger, accept_baseline=True)
+    plain, row = take(dispatcher), take(dispatcher)  # the trial does not wait
+    dispatcher.report(row, DONE)
+    dispatcher.report(plain, DONE)
+    assert dispatcher.take(SECONDS) == FINISHED
+    assert ledger.read().accepted_baseline.startswith("plain finetuning raises")
 
 
 def test_a_plain_finetune_that_fails_stops_the_study(make_ledger: Make, dispatch: Start) -> None:

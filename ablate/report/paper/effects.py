@@ -87,7 +87,7 @@ def effects_paper_table(info: AblationInfo) -> PaperTable:
     kept = [not left_out.get(heading.key) for heading in headings]
     return PaperTable(
         name=f"{info.study}-effects",
-        title=paper_title(info.question, info.subject),
+        title=paper_title(info),
         headings=tuple(compress(headings, kept)),
         rows=tuple(tuple(compress(row, kept)) for row in rows),
         notes=tuple(effects_notes(info, [*primary, *others])),
@@ -121,7 +121,7 @@ def luck_paper_table(info: ConfirmInfo) -> PaperTable:
     keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
     return PaperTable(
         name=f"{info.test.study}-luck",
-        title=f"Selection luck, and points that are still {where}",
+        title=paper_title(info.test, f"Selection luck, and points that are still {where}"),
         headings=(
             Heading("Point", "point", is_text=True),
             Heading("On", "metric", is_text=True),

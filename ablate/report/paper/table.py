@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.ablation.info import AblationInfo
+from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo
 from ablate.report.arms import (
@@ -115,7 +116,7 @@ def arms_paper_table(info: AblationInfo) -> PaperTable:
     runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
     return PaperTable(
         name=info.study,
-        title=paper_title(info.question, info.subject),
+        title=paper_title(info),
         headings=tuple(headings),
         rows=tuple(zip(*columns, strict=True)),
         notes=(*arms_notes(info), *runs),
@@ -153,7 +154,7 @@ def front_paper_table(info: ParetoInfo) -> PaperTable:
             )
     return PaperTable(
         name=info.study,
-        title=paper_title(info.question, info.subject),
+        title=paper_title(info),
         headings=tuple(headings),
         rows=tuple(zip(*columns, strict=True)),
         notes=tuple(_front_notes(info)),
@@ -179,6 +180,8 @@ def _heading(metric: str, name: str) -> str:
     return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
 
 
-def paper_title(question: str, subject: str) -> str:
-    """The question and subject of a study."""
-    return f"{question} ({subject})" if question else subject
+def paper_title(info: StudyFacts, title: str = "") -> str:
+    """The question and subject of a study, or another title, after its warning, if it has one."""
+    subject = f"{info.question} ({info.subject})" if info.question else info.subject
+    warning = f"Warning: {info.warning}. " if info.warning else ""
+    return warning + (title or subject)

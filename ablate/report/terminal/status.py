@@ -37,7 +37,8 @@ _SHOWN_FAILURES = 4
 
 def status_table(info: StatusInfo) -> Table:
     """The state of the study, one line per fact."""
-    title = f"{info.study}: {info.terminal} of {info.trials} trials ended"
+    title = f"warning: {info.warning}\n" if info.warning else ""
+    title += f"{info.study}: {info.terminal} of {info.trials} trials ended"
     title += f"; {info.spent}" if info.spent is not None else ""
     table = Table(title=escape(title))
     table.add_column("", no_wrap=True)

@@ -1,0 +1,99 @@
+"""A baseline that plain finetuning makes much better: the study stops before the first trial, and
+goes on where a person accepts it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ablate
+from ablate.errors import UsageError
+from ablate.lifecycle.open_study import open_study
+from ablate.report.page.answer import study_answer
+from ablate.study.baseline_checks import gain_rule
+from tests.commands import run_here
+
+Write = Callable[..., Path]
+GAIN = r"plain finetuning raises clean accuracy by \d+\.\d points, from \d+\.\d to \d+\.\d % "
+
+
+def write_untrained(write_study: Write) -> Path:
+    """A search whose baseline has seen each digit twice: it has not converged."""
+    return write_study(
+        "early",
+        dataset={"name": "digits", "image_size": 8, "validation": {"fraction": 0.2}},
+        baseline={"epochs": 1, "learning_rate": 0.001, "batch_size": 64},
+        finetune={"budget": {"images": 1200}, "batch_size": 64, "learning_rate": 0.05},
+        loss={"terms": "clean+da"},
+        space={"finetune.learning_rate": {"float": [0.01, 0.1], "log": True}},
+        robustness={"suite": ["contrast", "gaussian_noise"], "severities": [3], "images": 50},
+        search={"trials": 1, "sampler": "random"},
+    )
+
+
+def test_the_study_stops_before_its_first_trial(write_study: Write) -> None:
+    file = write_untrained(write_study)
+    told = run_here("launch", file, "--executor", "inline")
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    stopped = told.stderr
+    assert stopped.startswith(
+        "ablate: study early: the baseline must leave plain finetuning little"
+    )
+    for said in (
+        "fed otherwise than it was trained (model.normalization, dataset.image_size, "
+        "dataset.resize), or its training has not converged",
+        "`ablate resume` with --accept-baseline",
+    ):
+        assert said in stopped
+    record = ablate.read(file)
+    assert (record.rows, set(record.references)) == ((), {"baseline", "plain"})
+    assert record.accepted_baseline == ""
+    with pytest.raises(UsageError, match=GAIN):  # and each time, without a second training
+        ablate.resume(file, executor="inline")
+    assert ablate.read(file).rows == ()
+    going_on = run_here("resume", file, "--accept-baseline", "--executor", "inline")
+    assert going_on.returncode == 0
+    assert "early: plain finetune\n" not in going_on.stdout
+    warning = f"warning: {ablate.read(file).accepted_baseline}: the baseline is fed wrongly or has"
+    result = going_on.stdout[going_on.stdout.index("(1 of 1") :].splitlines()[1:]
+    assert result[0].startswith(warning)
+    shown = " ".join(run_here("status", file).stdout.split())
+    assert shown.startswith("warning: plain finetuning raises")
+
+
+def test_every_result_says_first_that_it_was_accepted(write_study: Write) -> None:
+    """Accepted beforehand, it waits for nothing; then in tables, page, archive, confirmation."""
+    file = write_untrained(write_study)
+    record = ablate.launch(file, accept_baseline=True, executor="inline")
+    said = f"{record.accepted_baseline}: the baseline is fed wrongly or has not converged"
+    assert re.match(GAIN, said)
+    table = run_here("table", file, "--format", "md").stdout
+    assert said in next(line for line in table.splitlines() if line)
+    source = open_study(file).source
+    assert study_answer(source).sentences[0].startswith(f"Warning: {said}")
+    ablate.archive(file, "early.tar")
+    assert ablate.verify("early.tar").warning.startswith(said)
+    assert run_here("verify", "early.tar").stdout.startswith(f"warning: {said}")
+    confirmed = run_here("confirm", file, "--seeds", 2, "--executor", "inline").stdout
+    assert f"\nwarning: {said}" in confirmed
+
+
+def test_what_a_plain_finetune_may_gain() -> None:
+    """Up to 3 points, and up to 3 standard errors of the difference on the same images."""
+    right = np.arange(1000) < 600
+    few, more = (right | (np.arange(1000) >= place) for place in (980, 960))
+    assert gain_rule(0.6, 0.62, 1000, (right, few)) is None  # 2 points, 4.5 standard errors
+    found = gain_rule(0.6, 0.64, 1000, (right, more))
+    assert found == (
+        "plain finetuning raises clean accuracy by 4.0 points, from 60.0 to 64.0 % (standard "
+        "error 0.6)"
+    )
+    assert gain_rule(0.6, 0.64, 1000, None) is None  # independent: a standard error of 2.2
+    unlike = np.roll(more, 300)
+    assert gain_rule(0.6, 0.64, 1000, (right, unlike)) is None
+    assert gain_rule(0.6, 0.5, 1000, (right, ~right)) is None
