@@ -157,6 +157,7 @@ def apply_overrides(
         key, sign, text = override.partition("=")
         key = key.strip()
         keep_secret(override)
+        keep_secret(key)  # a URL with a = in its password, without the key
         if not sign:
             # Text that is not a key is not repeated, because it may contain a password.
             is_key = re.fullmatch(r"[\w.]+", key) is not None
