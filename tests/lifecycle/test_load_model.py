@@ -147,7 +147,7 @@ def test_what_cannot_be_loaded_is_said(done: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ablate.model.weights.programs.find_spec", lambda name: None)
     result = run_here("export", done, "--trial", 0, "-o", "one.onnx")
     assert result.stderr == (
-        "ablate: --format onnx: needs onnx and onnxscript, got no such package. Install: "
+        "ablate: --format onnx: needs onnx, onnxscript, onnxruntime, got no such package. Install: "
         "pip install 'ablate-robustness[onnx]'\n"
     )
 

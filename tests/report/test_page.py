@@ -129,7 +129,7 @@ def test_a_reason_of_a_missing_gallery_ends_with_one_full_stop(
     for name in ("suite_sheet", "training_sheet", "example_images"):
         monkeypatch.setattr(galleries, name, lambda _: (None, "no folder. Correct dataset.path."))
     monkeypatch.setattr(galleries, "find_origin", lambda *_: None)
-    found = galleries.study_galleries(SimpleNamespace(archive=None), usual_record(2))
+    found, _ = galleries.study_galleries(SimpleNamespace(archive=None), usual_record(2))
     notes = {one.note for one in found}
     assert notes == {"Not shown: no folder. Correct dataset.path."}
 

@@ -25,7 +25,7 @@ from ablate.errors.masking import masked
 from ablate.files.cache import publish_file
 from ablate.model.trained import TrainedNetwork
 
-_PACKAGES = ("onnx", "onnxscript")
+_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _INPUT, _OUTPUT = "images", "logits"
 _ALIKE = 1e-3
 """Largest difference of two logits, as a share of the largest one."""
@@ -65,7 +65,7 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"--format onnx: needs {' and '.join(missing)}, got no such package. Install: "
+            f"--format onnx: needs {', '.join(missing)}, got no such package. Install: "
             f"{pip_install('onnx')}"
         )
 
@@ -90,15 +90,9 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
 
 
 def _read_onnx(file: Path) -> Callable[[Tensor], Tensor]:
-    """The network in a file, run by onnxruntime, or by onnx itself where that is not installed."""
-    if find_spec("onnxruntime") is not None:
-        import onnxruntime
+    import onnxruntime
 
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    else:
-        from onnx.reference import ReferenceEvaluator
-
-        session = ReferenceEvaluator(str(file))
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {_INPUT: images.numpy()})[0])
 
 
@@ -146,11 +140,9 @@ def _explained(network: TrainedNetwork, what: str) -> Iterator[None]:
     except AblateError:
         raise
     except Exception as error:
-        by_onnx = what == "ONNX" and find_spec("onnxruntime") is None
         refused = UsageError(
             f"--format: {what} must give the logits of {network.extra_repr()} for any number of "
-            f"images, got {error_text(error).rstrip('.')}. "
-            f"{'Install onnxruntime, or export' if by_onnx else 'Export'} it as safetensors."
+            f"images, got {error_text(error).rstrip('.')}. Export it as safetensors."
         )
         refused.add_note(masked(f"{printed.getvalue()}{error}".strip()))
         raise refused from error
