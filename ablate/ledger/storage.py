@@ -59,9 +59,11 @@ def storage_errors(url: str) -> Iterator[None]:
                 f"storage {masked(url)}: the part after ? must be options of the database, got: "
                 f"{reason}. Correct it; libpq's names are host, port, user, password, sslmode."
             ) from error
+        fix = "Check that it exists and that you have write access."
+        if reason == _LOCKED:
+            fix = "Another process holds it, perhaps a stopped one: continue or end that process."
         raise StorageError(
-            f"storage {masked(url)}: must be reachable and writable, got: {reason}. Check that it "
-            "exists and that you have write access."
+            f"storage {masked(url)}: must be reachable and writable, got: {reason}. {fix}"
         ) from error
 
 

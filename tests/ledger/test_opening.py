@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ from test_ledger_rows import make_head
 from waiting import wait_until
 
 import ablate
+from ablate.errors import StorageError
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.storage import open_storage
+from ablate.ledger.storage import open_storage, storage_errors
 
 PROCESSES = 3
 
@@ -87,3 +91,15 @@ def test_reading_leaves_no_connection_open(
     finally:
         gc.enable()
         engine.dispose()
+
+
+def test_a_lock_that_is_not_given_back_has_its_own_fix(tmp_path: Path) -> None:
+    file = tmp_path / "study.db"
+    with closing(sqlite3.connect(file)) as holder, closing(sqlite3.connect(file, timeout=0)) as one:
+        holder.execute("BEGIN EXCLUSIVE")
+        with (
+            pytest.raises(StorageError, match="or end that process") as error,
+            storage_errors("sqlite:///study.db"),
+        ):
+            one.execute("BEGIN IMMEDIATE")
+    assert "got: database is locked. Another process holds it" in str(error.value)
