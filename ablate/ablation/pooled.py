@@ -64,6 +64,11 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
         rows=tuple(chain.from_iterable(record.rows for record in records)),
         trials=sum(record.trials for record in records),
         looks=sum(record.looks for record in records),
+        accepted_baseline="; ".join(
+            f"{record.name}: {record.accepted_baseline}"
+            for record in records
+            if record.accepted_baseline
+        ),
     )
     tuning = {cell: one for design in designs for cell, one in design.tuning.items()}
     design = replace(designs[0], notes=tuple(notes), tuning=tuning)

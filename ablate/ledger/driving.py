@@ -33,7 +33,7 @@ from ablate.ledger.row import (
     with_checkpoint,
 )
 from ablate.study.scores import AnyScores
-from ablate.study.seeds import PLAIN, Seeds
+from ablate.study.seeds import PLAIN, Seeds, is_plain
 
 
 class Driving:
@@ -63,6 +63,25 @@ class Driving:
     def trials(self) -> int:
         """N, the number of rows of the finished study, as far as this driver knows."""
         return self._trials
+
+    @property
+    def begun(self) -> set[int]:
+        """Numbers of the rows that run or have ended."""
+        return {*self._rows.trial_ids}.difference(self._waiting)
+
+    def is_waiting(self, number: int | None) -> bool:
+        """Whether there is such a row, and it has not begun."""
+        return number in self._waiting
+
+    def has_ended(self, number: int | None) -> bool:
+        """Whether there is such a row, and it has ended."""
+        return number in self.begun and number not in self._open
+
+    def plain_number(self) -> int | None:
+        """The first row of a design that is a plain finetune of the study's baseline, if any."""
+        study, planned = self.ledger.head.study, self._rows.planned
+        plain = (number for number in sorted(planned) if is_plain(study, planned[number].params))
+        return next(plain, None)
 
     def seeds(self) -> Seeds:
         """The seeds of all rows of a search, which differ only by their parameters."""
@@ -126,8 +145,11 @@ class Driving:
                 rows.append(self._again(left))
         return rows, ended
 
-    def ask(self) -> Row | RowRecord | None:
+    def ask(self, first: int | None = None) -> Row | RowRecord | None:
         """The next row, sampled and started: a waiting row if there is one, else a new one.
+
+        Args:
+            first: of the waiting rows, the one that is preferred, if it still waits.
 
         Returns:
             A row to run, or one that has ended as a copy of another's scores; None if N exist, or
@@ -137,7 +159,7 @@ class Driving:
             return None
         unended = {*self._waiting, *self._open}  # a soup waits for its members
         ready = (one for one in self._waiting if unended.isdisjoint(self._rows.members(one)))
-        number = next(ready, None)
+        number = first if self.is_waiting(first) else next(ready, None)
         if number is not None:
             self._waiting.remove(number)
             return self._begin(number, self._rows.trial_ids[number])

@@ -83,6 +83,7 @@ class Dispatcher:
         self._question: object | None = None
         self._finished = False
         self._closed = False
+        self._plain: int | None = None
         self._judges = self._awaits_plain = False
         self._draining: set[int | None] | None = None
         self._grace: threading.Timer | None = None
@@ -241,13 +242,16 @@ class Dispatcher:
             self.fail(unexpected("the ledger", error))
 
     def _begin(self) -> None:
-        is_there = "plain" in self._driving.ledger.references
-        self._judges = needs_plain(self._study) and self._may_judge()
-        if self._judges and is_there:
+        driving = self._driving
+        is_search, self._plain = needs_plain(self._study), driving.plain_number()
+        is_there = "plain" in driving.ledger.references
+        has_ended = is_there if is_search else driving.has_ended(self._plain)
+        self._judges = (is_search or self._plain is not None) and self._may_judge()
+        if self._judges and has_ended:
             self._judge_baseline()
-        self._awaits_plain = self._judges and not is_there and not self._around.accept_baseline
-        if needs_plain(self._study) and not is_there:
-            self._again.append(self._driving.begin_plain())
+        self._awaits_plain = self._judges and not has_ended and not self._around.accept_baseline
+        if is_search and not is_there:
+            self._again.append(driving.begin_plain())
         rows, ended = self._driving.adopt()
         self._again.extend(rows)
         self._losses.adopt(rows)
@@ -256,26 +260,25 @@ class Dispatcher:
 
     def _may_judge(self) -> bool:
         """Whether the baseline is still to be judged: before the first trial of a study of its
-        own."""
-        head, counts = self._driving.ledger.head, self._driving.ledger.counts()
-        begun = any(count for state, count in counts.items() if state != "WAITING")
+        own, but for the plain finetune."""
+        head, begun = self._driving.ledger.head, self._driving.begun - {self._plain}
         is_scored = "baseline" in self._driving.ledger.references
         return is_scored and not (begun or head.parent or head.accepted_baseline)
 
     def _judge_baseline(self) -> None:
         """Stop before the first trial where plain finetuning makes the baseline much better, unless
-        that is accepted.
-
-        Raises:
-            UsageError: with the two usual causes; nothing is lost, the study can be resumed.
-        """
-        self._awaits_plain = False
-        ledger = self._driving.ledger
-        baseline, plain = (ledger.references.get(name) for name in ("baseline", "plain"))
+        that is accepted; nothing is lost, the study can be resumed."""
+        self._judges = self._awaits_plain = False
+        ledger, number = self._driving.ledger, self._plain
+        references = ledger.references
+        baseline, plain = references["baseline"], references.get("plain")
+        if number is not None:
+            plain = ledger.read().rows[number].scores
         if not (isinstance(baseline, Scores) and isinstance(plain, Scores)):
-            return
-        kept = ledger.outcomes(())[1]
-        bits = [kept[name]["val"] for name in ("baseline", "plain") if name in kept]
+            return  # a plain row has failed
+        of_rows, kept = ledger.outcomes(() if number is None else (number,))
+        both = kept.get("baseline"), kept.get("plain") if number is None else of_rows.get(number)
+        bits = [one["val"] for one in both if one is not None]
         clean = unpack_bits(bits, plain).clean if len(bits) == 2 else None
         gain = gain_rule(
             baseline.clean_accuracy,
@@ -289,10 +292,12 @@ class Dispatcher:
             ledger.accept_baseline(gain)
             self._around.note("accepted", f"accepted: {gain}")
             return
-        raise UsageError(
-            f"study {self._study.name}: the baseline must leave plain finetuning little to gain, "
-            f"but {gain}. Either {CAUSES}: mend that and launch it under another name; or go on "
-            "as it is: `ablate resume` with --accept-baseline."
+        self.fail(
+            UsageError(
+                f"study {self._study.name}: the baseline must leave plain finetuning little to "
+                f"gain, but {gain}. Either {CAUSES}: mend that and launch it under another name; "
+                "or go on as it is: `ablate resume` with --accept-baseline."
+            )
         )
 
     def _answer(self, question: object) -> None:
@@ -325,14 +330,15 @@ class Dispatcher:
         """The next row, which may have ended already, and whether it is new."""
         if self._again:
             return self._again.popleft(), False
-        if self._awaits_plain:
+        if self._awaits_plain and not self._driving.is_waiting(self._plain):
             return None, False
         spent = self._around.spending.spent()
         if self._spent is None and spent is not None and self._driving.has_more():
             self._spent = spent
             self._driving.ledger.set_spent(spent)
             self._around.note("spent", f"{spent}: no further trial is started")
-        return (self._driving.ask() if self._spent is None else None), True
+        first = self._plain if self._judges else None
+        return (self._driving.ask(first) if self._spent is None else None), True
 
     def _apply(self, out: _Out, report: Report, rung: Rung | None, *, leave: bool) -> None:
         row = out.row
@@ -419,6 +425,8 @@ class Dispatcher:
 
     def _end_row(self, record: RowRecord) -> None:
         self._note_end(record)
+        if self._judges and record.number == self._plain:
+            self._judge_baseline()
         self._release(record.number)
 
     def _note_end(self, record: RowRecord) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from ablate.errors import UsageError
 from ablate.study.document import Path, dotted
 from ablate.study.json_data import JsonData
+from ablate.study.keys import value_at
 from ablate.study.sections import LARGEST_SEED
 from ablate.study.settings import Study
 
@@ -84,6 +85,17 @@ def needs_plain(study: Study) -> bool:
     """Whether a plain finetune is run in addition to the rows; in an ablation it can only be a
     cell."""
     return study.trainable is None and study.ablation is None
+
+
+def is_plain(study: Study, params: Mapping[str, Any]) -> bool:
+    """Whether a row with these parameters is a plain finetune of the study's own baseline."""
+    if study.trainable is not None or params.get("finetune.budget.epochs") == 0:
+        return False
+    if params.get("loss.terms", study.loss.terms) != PLAIN["loss.terms"]:
+        return False
+    own = study.model_dump(mode="json", include={"model", "baseline"})
+    changed = {key: params[key] for key in params if key.partition(".")[0] in own}
+    return all(value == value_at(own, key) for key, value in changed.items())
 
 
 @dataclass(frozen=True)

@@ -656,7 +656,7 @@ def test_ablations_from_several_baselines_are_read_as_one(write_ablation: Write)
     for place in range(3):
         own = {"baseline": {"epochs": 1, "batch_size": 24, "seed": place}}
         file = write_ablation(f"r{place}", arms=arms, primary=primary, of_file=own)
-        ablate.launch(file, executor="inline")
+        ablate.launch(file, executor="inline", accept_baseline=True)
     info = ablate.read_ablation(runs)
     assert {one.metric for one in info.primary} == {*metrics}
     alone = [ablate.read_ablation(run) for run in runs]
@@ -668,6 +668,7 @@ def test_ablations_from_several_baselines_are_read_as_one(write_ablation: Write)
     shown = run_here("table", *runs, "--effects")
     assert shown.returncode == 0, shown.stderr
     assert "over 3 baselines of 2 seeds each" in shown.stdout
+    assert info.warning.startswith("r2: plain finetuning raises clean accuracy by")
     (found,) = json.loads(run_here("table", *runs, "--json").stdout)
     assert [one["study"] for one in found["replications"]] == ["r0", "r1", "r2"]
     refused = run_here("table", "runs/r0", "runs/r0")

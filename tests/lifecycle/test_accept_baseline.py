@@ -6,15 +6,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import ablate
 from ablate.errors import UsageError
 from ablate.lifecycle.open_study import open_study
 from ablate.report.page.answer import study_answer
 from ablate.study.baseline_checks import gain_rule
+from ablate.study.scores import Scores
+from ablate.study.seeds import is_plain
+from ablate.study.settings import Study
 from tests.commands import run_here
 
 Write = Callable[..., Path]
@@ -81,6 +86,74 @@ def test_every_result_says_first_that_it_was_accepted(write_study: Write) -> Non
     assert run_here("verify", "early.tar").stdout.startswith(f"warning: {said}")
     confirmed = run_here("confirm", file, "--seeds", 2, "--executor", "inline").stdout
     assert f"\nwarning: {said}" in confirmed
+
+
+ARMS = {"DA": {"loss.terms": "clean+da"}, "plain": {"loss.terms": "clean"}}
+
+
+def test_an_ablation_runs_its_plain_row_first_and_stops_there(write_study: Write) -> None:
+    """The row keeps its number, and nothing is run again when the study goes on."""
+    search = write_untrained(write_study)
+
+    def write(name: str) -> Path:
+        data = yaml.safe_load(search.read_text())
+        del data["space"], data["search"]
+        data |= {"name": name, "ablation": {"design": "arms", "arms": ARMS, "seeds": 2}}
+        file = search.with_name(f"{name}.yaml")
+        file.write_text(yaml.safe_dump(data))
+        return file
+
+    file = write("arms")
+    told = run_here("launch", file, "--executor", "inline")
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert told.stderr.startswith("ablate: study arms: the baseline must leave plain finetuning")
+    assert re.search(GAIN, told.stderr)
+    stopped = ablate.read(file)
+    assert [row.state for row in stopped.rows] == ["WAITING", "COMPLETE", "WAITING", "WAITING"]
+    assert stopped.rows[1].cell == "plain"
+    with pytest.raises(UsageError, match=GAIN):
+        ablate.resume(file, executor="inline")
+    assert ablate.read(file).rows == stopped.rows
+    going_on = run_here("resume", file, "--accept-baseline", "--executor", "inline")
+    assert going_on.returncode == 0
+    record = ablate.read(file)
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 4
+    assert record.rows[1] == stopped.rows[1]
+    said = f"{record.accepted_baseline}: the baseline is fed wrongly or has not converged"
+    result = going_on.stdout[going_on.stdout.index("(4 of 4") :].splitlines()[1:]
+    assert result[0].startswith(f"warning: {said}")
+    beforehand = ablate.launch(write("beforehand"), accept_baseline=True, executor="inline")
+    assert beforehand.accepted_baseline == record.accepted_baseline
+    for one, other in zip(record.rows, beforehand.rows, strict=True):
+        assert (one.cell, one.seeds, one.values) == (other.cell, other.seeds, other.values)
+        assert isinstance(one.scores, Scores)
+        assert isinstance(other.scores, Scores)
+        assert one.scores.accuracies == other.scores.accuracies
+    assert said in run_here("table", file, "--json").stdout
+    table = run_here("table", file, "--format", "md").stdout
+    assert said in next(line for line in table.splitlines() if line)
+    assert study_answer(open_study(file).source).sentences[0].startswith(f"Warning: {said}")
+    ablate.archive(file, "arms.tar")
+    assert ablate.verify("arms.tar").warning.startswith(said)
+    confirmed = run_here("confirm", file, "--executor", "inline").stdout
+    assert f"\nwarning: {said}" in confirmed
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"loss.terms": "clean", "finetune.learning_rate": 0.1}, True),
+        ({"loss.terms": "clean", "baseline.seed": 0, "model.name": "resnet8"}, True),
+        ({"loss.terms": "clean", "baseline.seed": 1}, False),  # another baseline
+        ({"loss.terms": "clean", "model.name": "resnet20"}, False),
+        ({"loss.terms": "clean", "finetune.budget.epochs": 0}, False),  # the baseline itself
+        ({"finetune.learning_rate": 0.1}, False),
+    ],
+)
+def test_which_rows_are_a_plain_finetune(params: dict[str, Any], expected: bool) -> None:
+    data = {"version": 1, "name": "a", "dataset": {"name": "digits"}, "model": {"name": "resnet8"}}
+    study = Study.model_validate({**data, "loss": {"terms": "clean+da"}})
+    assert is_plain(study, params) == expected
 
 
 def test_what_a_plain_finetune_may_gain() -> None:

@@ -110,7 +110,7 @@ def test_it_is_scored_once_and_its_number_is_in_the_fingerprint(searched: Path) 
 def test_an_ablation_compares_with_it_image_by_image(searched: Path) -> None:
     (searched / "compared.yaml").write_text(HEAD.format(name="compared") + ABLATION)
     with contextlib.chdir(searched):
-        ablate.launch("compared.yaml", executor="inline")
+        ablate.launch("compared.yaml", executor="inline", accept_baseline=True)
         info = ablate.read_ablation("runs/compared")
         record = ablate.read("runs/compared")
         ablate.write_report("runs/compared", "compared.html")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.ledger.record import Failure, Planned, Row, RowRecord
 from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
 from ablate.search.dispatcher import FINISHED, Dispatcher
@@ -28,6 +28,7 @@ from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Bound, Scores
+from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Report, checkpoint_folder
 
@@ -51,22 +52,26 @@ class Watcher(Silent):
 
 @pytest.fixture
 def make_ledger(tmp_path: Path) -> Callable[..., Ledger]:
-    def make(trials: int = 2, search: object = None, **run: object) -> Ledger:
-        study = Study.model_validate(
-            {
-                "version": 1,
-                "name": "dispatched",
-                "dataset": {"name": "digits"},
-                "model": {"name": "resnet8"},
-                "space": {"augment.strength": {"float": [0.2, 1.0]}},
-                "run": run,
-                "search": search or {},
-            }
-        )
+    def make(
+        trials: int = 2, search: object = None, planned: Sequence[Planned] = (), **run: object
+    ) -> Ledger:
+        data: dict[str, object] = {
+            "version": 1,
+            "name": "dispatched",
+            "dataset": {"name": "digits"},
+            "model": {"name": "resnet8"},
+            "run": run,
+        }
+        searched = {"space": {"augment.strength": {"float": [0.2, 1.0]}}, "search": search or {}}
+        ablated = {
+            "ablation": {"design": "arms", "arms": {row.cell: row.params for row in planned}}
+        }
+        study = Study.model_validate(data | (ablated if planned else searched))
         space = parse_space(study, names_for("resnet8"))
         fingerprint = study_fingerprint(study, space, "digest")
         head = Head("0a1b2c3d", study, "", space.to_json(), "/", fingerprint, "b", {}, (0.8, 0.4))
-        return Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials)
+        head = replace(head, design={"kind": "arms"} if planned else None)
+        return Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials, planned)
 
     return make
 
@@ -303,6 +308,64 @@ def test_a_baseline_accepted_beforehand_is_recorded(make_ledger: Make, dispatch:
     assert ledger.read().accepted_baseline.startswith("plain finetuning raises")
 
 
+def planned_rows() -> list[Planned]:
+    cells = {"DA": {"loss.terms": "clean+da"}, "plain": {"loss.terms": "clean"}}
+    return [
+        Planned(cell, pair, values, Seeds(split=0, train=1 + pair, evaluation=5))
+        for pair in range(2)
+        for cell, values in cells.items()
+    ]
+
+
+def test_the_first_plain_row_of_a_design_runs_alone(make_ledger: Make, dispatch: Start) -> None:
+    ledger = make_ledger(4, planned=planned_rows())
+    ledger.set_reference("baseline", replace(SCORES, clean_accuracy=0.3))
+    killed = dispatch(ledger)
+    assert take(killed).number == 1
+    assert killed.take(0.2) is None
+    killed.close()
+    first = dispatch(ledger)
+    plain = take(first)
+    assert (plain.number, plain.attempt) == (1, 2)
+    assert first.take(0.2) is None
+    first.report(plain, DONE)
+    assert first.take(SECONDS) == FINISHED
+    assert "from 30.0 to 90.0 %" in str(first.error)
+    again = dispatch(ledger)
+    assert again.take(SECONDS) == FINISHED
+    assert isinstance(again.error, UsageError)
+    assert [row.attempt for row in ledger.read().rows] == [0, 2, 0, 0]
+    accepting = dispatch(ledger, accept_baseline=True)
+    assert [take(accepting).number for _ in range(3)] == [0, 2, 3]
+    assert ledger.read().accepted_baseline.startswith("plain finetuning raises")
+
+
+@pytest.mark.parametrize("end", [DONE, DIVERGED])
+def test_a_design_goes_on_after_its_plain_row(
+    end: Report, make_ledger: Make, dispatch: Start
+) -> None:
+    """Where it gains little, or has failed."""
+    ledger = make_ledger(4, planned=planned_rows())
+    ledger.set_reference("baseline", replace(SCORES, clean_accuracy=0.89))
+    dispatcher = dispatch(ledger)
+    dispatcher.report(take(dispatcher), end)
+    assert [take(dispatcher).number for _ in range(3)] == [0, 2, 3]
+
+
+def test_a_design_with_other_rows_is_not_judged(make_ledger: Make, dispatch: Start) -> None:
+    """It began before its plain row was, or is of another version."""
+    ledger = make_ledger(4, planned=planned_rows())
+    Driving(ledger).ask()
+    ledger.set_reference("baseline", replace(SCORES, clean_accuracy=0.3))
+    dispatcher = dispatch(ledger)
+    rows = [take(dispatcher) for _ in range(4)]
+    assert [row.number for row in rows] == [0, 1, 2, 3]
+    for row in rows:
+        dispatcher.report(row, DONE)
+    assert dispatcher.take(SECONDS) == FINISHED
+    assert (dispatcher.error, ledger.read().accepted_baseline) == (None, "")
+
+
 def test_a_plain_finetune_that_fails_stops_the_study(make_ledger: Make, dispatch: Start) -> None:
     dispatcher = dispatch(make_ledger())
     dispatcher.report(take(dispatcher), RAISED)
@@ -334,7 +397,7 @@ def test_only_what_may_go_away_is_tried_again(
     dispatch: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def ask(_: Driving) -> None:
+    def ask(*_: object) -> None:
         raise raised
 
     monkeypatch.setattr(Driving, "ask", ask)
