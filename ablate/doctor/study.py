@@ -105,7 +105,16 @@ class Drivers:
         if storage is not None:
             environment["ABLATE_STORAGE"] = storage
         module = "ablate.doctor.study" if kill else "ablate"
-        command = [sys.executable, "-m", module, "launch", file.name, "--resume", *self._where]
+        command = [
+            sys.executable,
+            "-m",
+            module,
+            "launch",
+            file.name,
+            "--resume",
+            "--accept-baseline",
+        ]
+        command += self._where
         # Into a file, because a pipe would stay open as long as any child process of the driver.
         log = self._folder / "driver.log"
         with log.open("w") as output:

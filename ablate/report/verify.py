@@ -144,7 +144,7 @@ def verify(
 
     Example:
         >>> made = ablate.archive("runs/own", "own.tar")
-        >>> found = ablate.verify("own.tar", rerun=1, seed=0)
+        >>> found = ablate.verify("own.tar", rerun=1, seed=0, trust=True)
         >>> found.holds, found.sha256 == made.sha256
         (True, True)
         >>> print(found.checks[-1].text)

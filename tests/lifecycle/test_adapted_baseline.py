@@ -153,11 +153,10 @@ def test_a_network_without_batch_norm_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plainnet.py").write_text(NETWORK)
     text = HEAD.format(name="a") + SEARCH
     assert not said(text, tmp_path)
-    (line,) = said(text.replace("resnet8", "plainnet:make"), tmp_path)
-    assert line == (
+    assert (
         "s.yaml:8:62: robustness.adapt_batch_norm: needs a network with batch norm, got 16 for "
         "plainnet:make, which has none with statistics. Remove it."
-    )
+    ) in said(text.replace("resnet8", "plainnet:make"), tmp_path)
 
 
 def test_what_an_ablation_cannot_compare_with(tmp_path: Path) -> None:

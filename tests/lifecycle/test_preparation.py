@@ -268,6 +268,7 @@ def test_an_arm_with_another_network_has_another_baseline() -> None:
         "parent": "a",
         "environment": {"baseline_threads": 4},
         "baseline_sha256": "abc",
+        "accepted_baseline": "",
     }
     assert of_parent(parent, other)["baseline_sha256"] == ""
 

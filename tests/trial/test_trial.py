@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from ablate.data import image_folder
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import DataError, ParameterError
 from ablate.files.durable import CheckpointError
@@ -206,8 +207,10 @@ def test_a_process_keeps_its_workbench(bench: Workbench, cache: Path) -> None:
     assert Workbench.get(STUDY, Path(), cache) is not bench
 
 
-def test_search_reads_no_test_image(tmp_path: Path, cache: Path) -> None:
-    """The test images of this data set cannot be read, and nothing notices."""
+def test_search_reads_no_test_image(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are only looked through for damage: once that is done, nothing notices what is there."""
     from PIL import Image
 
     for name, level in (("dark", 20), ("light", 200)):
@@ -217,7 +220,14 @@ def test_search_reads_no_test_image(tmp_path: Path, cache: Path) -> None:
             Image.new("RGB", (8, 8), (level + number,) * 3).save(place / f"{number}.png")
         place = tmp_path / "data" / "test" / name
         place.mkdir(parents=True)
-        (place / "0.png").write_bytes(b"no image")
+        Image.new("RGB", (8, 8)).save(place / "0.png")
+    read = list[str]()
+    decoded_split = image_folder.decoded_split
+    monkeypatch.setattr(
+        image_folder,
+        "decoded_split",
+        lambda listing, *rest: read.append(listing.root.name) or decoded_split(listing, *rest),
+    )
     dataset = {"name": "image_folder", "path": "data", "image_size": 8}
     study = STUDY.model_copy(
         update={
@@ -226,7 +236,10 @@ def test_search_reads_no_test_image(tmp_path: Path, cache: Path) -> None:
     )
     bench = Workbench.get(study, tmp_path, cache)
     bench.prepare()
+    for name in ("dark", "light"):
+        (tmp_path / "data" / "test" / name / "0.png").write_bytes(b"no image")
     assert run_whole(bench).n_images == 4
+    assert set(read) == {"train"}
 
 
 def test_weights_are_exported(bench: Workbench, tmp_path: Path) -> None:
