@@ -83,12 +83,17 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
             `timm:pretrained`.
 
     Raises:
-        UsageError: if weights are missing, or named twice.
+        UsageError: if weights are missing or named twice, or the file is of ONNX.
         ParameterError: if the name is unknown.
         DataError: if a file is missing, damaged or of another kind.
         MissingDependencyError: if the network is timm's, which is not installed.
     """
     ending = Path(model).suffix
+    if ending.lower() == ".onnx":
+        raise UsageError(
+            f"MODEL: ONNX files are not scored, got {show_name(model)}. Evaluate the .safetensors "
+            "(`ablate export ... -o NAME.safetensors`) or .pt2 export."
+        )
     is_name = model in MODELS or is_external(model)
     is_file = ending in (EXPORT_ENDING, *PROGRAM_ENDINGS) or (Path(model).is_file() and not is_name)
     if is_file and not Path(model).is_file():
