@@ -227,10 +227,11 @@ def _build_network(
     inside = carried_statistics(network)
     if inside is not None and inside.mean[0] != inside.mean[0]:
         raise unsaid(origin.name)
-    # Statistics in the weights take precedence, and are not overridden silently.
+    # Statistics in the weights, or recorded in an export, are not overridden silently.
+    own = inside if origin.metadata is None else origin.statistics
     is_said = normalization.mean is not None or normalization.choice not in (None, "auto")
-    if is_said and inside is not None and not are_close(inside, given):
-        raise said_twice(origin.name, inside)
+    if is_said and own is not None and not are_close(own, given):
+        raise said_twice(origin.name, own)
     return Subject(
         ShownNetwork(network, origin.name, classes, None, side),
         origin.name,

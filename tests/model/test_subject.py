@@ -536,14 +536,16 @@ def test_nothing_is_guessed(program: Callable[[str], Path], tmp_path: Path) -> N
     assert found.mean == pytest.approx((0.1,) * 3)
 
 
-def test_what_the_weights_carry_is_not_overruled(tmp_path: Path) -> None:
-    export(tmp_path / "trial.safetensors")
+@pytest.mark.parametrize("model", ["resnet8", "torchvision:squeezenet1_1"])
+def test_what_the_weights_carry_is_not_overruled(tmp_path: Path, model: str) -> None:
+    export(tmp_path / "trial.safetensors", model=model, image_size=32)
     origin = find_origin(str(tmp_path / "trial.safetensors"), None)
     assert build_subject(origin, 4, SAID).statistics == Statistics(*_float32(MEAN, STD))
-    assert refusal(lambda: build_subject(origin, 4, Normalization("imagenet")), ParameterError) == (
-        "--normalization: resnet8 has its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), got "
-        "a different one. Leave the option out."
-    )
+    for other in (Normalization("imagenet"), Normalization(mean=(0.5,) * 3, std=(0.5,) * 3)):
+        assert refusal(lambda said=other: build_subject(origin, 4, said), ParameterError) == (
+            f"--normalization: {model} has its own, mean (0.4, 0.5, 0.6) and std (0.2, 0.25, 0.5), "
+            "got a different one. Leave the option out."
+        )
 
 
 @pytest.mark.parametrize(
