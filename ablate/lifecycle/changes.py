@@ -15,6 +15,7 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.document import show
 from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
+from ablate.study.keys import value_at
 from ablate.study.metrics import reserved_name
 from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
@@ -110,6 +111,26 @@ def _note_read_once(ledger: Ledger, noted: Sequence[str], run: RunOptions) -> No
     for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:1]:
         if any(one.startswith(key) for one in noted):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
+
+
+_OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
+"""Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
+
+
+def note_files_not_read(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Say which of the user's own files a finished study was run with, where its study file names
+    others now."""
+    if place.study is None:
+        return
+    before, now = _dumps(ledger, place.study)
+    for key in _OWN_FILES:
+        used, named = value_at(before, key), value_at(now, key)
+        if used != named:
+            run.progress.note(
+                f"the study is finished: it was run with {key} {show(used)}; the file now says "
+                f"{show(named)}, which was not read. To run a study of that, give the file another "
+                "`name:`"
+            )
 
 
 def note_changes_for_added_trials(ledger: Ledger, place: Place, run: RunOptions) -> None:

@@ -8,7 +8,11 @@ from ablate.errors import StudyExistsError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.lifecycle.begin import begin, begin_again, go_on
-from ablate.lifecycle.changes import check_same_study, note_changes_for_added_trials
+from ablate.lifecycle.changes import (
+    check_same_study,
+    note_changes_for_added_trials,
+    note_files_not_read,
+)
 from ablate.lifecycle.drive import RunOptions, track_rows
 from ablate.lifecycle.open_study import open_ledger, refuse_if_rescued, refuse_other_study
 from ablate.lifecycle.place import Place, shown_folder
@@ -114,6 +118,7 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     command = f"`ablate track {shown_folder(place.folder)}`"
     for done in track_rows(ledger, place, settings) if settings else ():
         run.progress.note(done.text(command))
+    note_files_not_read(ledger, place, run)
     record = ledger.read()
     if record.spent is not None and _is_spent(ledger, place):
         fix = "raise it in the study file, then `ablate resume FILE`"

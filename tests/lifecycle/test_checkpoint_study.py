@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from kept_notes import KeptNotes
 
 import ablate
 from ablate.errors import DataError, FingerprintError, ParameterError, StudyFileError
@@ -24,7 +25,6 @@ from tests.commands import run_here
 Write = Callable[..., Path]
 
 
-@pytest.mark.slow
 def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path) -> None:
     def write(checkpoint: str) -> Path:
         baseline = {"checkpoint": checkpoint, "saw_validation": False}
@@ -38,7 +38,17 @@ def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path
     ablate.launch(write("weights.safetensors"), executor="inline")
     (work / "weights.safetensors").rename(work / "moved.safetensors")
     file = write("moved.safetensors")
-    assert len(ablate.resume(file, add=1, executor="inline").rows) == 2
+    for go_on in (ablate.launch, ablate.resume):  # of a finished study: nothing is read
+        listener = KeptNotes()
+        assert len(go_on(file, executor="inline", progress=listener).rows) == 1
+        assert listener.notes == [
+            "the study is finished: it was run with baseline.checkpoint 'weights.safetensors'; the "
+            "file now says 'moved.safetensors', which was not read. To run a study of that, give "
+            "the file another `name:`"
+        ]
+    listener = KeptNotes()
+    assert len(ablate.resume(file, add=1, executor="inline", progress=listener).rows) == 2
+    assert not any("not read" in note for note in listener.notes)
     export(1)
     file = write("weights.safetensors")
     with pytest.raises(FingerprintError, match=r"got other weights in baseline\.checkpoint"):
