@@ -17,6 +17,7 @@ from ablate.ledger.record import (
     row_violation,
 )
 from ablate.robustness.suites import caveats, find_suite
+from ablate.study.baseline_checks import gain_rule
 from ablate.study.scores import Bound, Scores, violation
 from ablate.study.settings import ObjectiveSettings
 
@@ -49,7 +50,7 @@ class StudyFacts:
     @property
     def warning(self) -> str:
         """The mark that stands before everything else; empty without one."""
-        return next((mark for mark in self.marks if mark.endswith(ACCEPTED)), "")
+        return next((mark for mark in self.marks if mark.endswith((ACCEPTED, SUSPECTED))), "")
 
 
 def study_facts(
@@ -118,12 +119,26 @@ def study_basis(record: StudyRecord) -> Basis:
 
 
 ACCEPTED = "the baseline is fed wrongly or has not converged, which was accepted"
+SUSPECTED = "the baseline may be fed wrongly, or not have converged"
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
 
 
-def accepted_text(record: StudyRecord) -> str:
-    """What was accepted of a study's baseline; empty where nothing was."""
-    return f"{record.accepted_baseline}: {ACCEPTED}" if record.accepted_baseline else ""
+def baseline_warning(record: StudyRecord) -> str:
+    """What a study's results are to be read with, if plain finetuning makes its baseline much
+    better; empty otherwise.
+
+    A search of which nothing was accepted has it from 3 points and one standard error on, of two
+    independent accuracies, which is about two of paired ones.
+    """
+    if record.accepted_baseline:
+        return f"{record.accepted_baseline}: {ACCEPTED}"
+    baseline, plain = map(record.references.get, ("baseline", "plain"))
+    if not (isinstance(baseline, Scores) and isinstance(plain, Scores)):
+        return ""
+    gain = gain_rule(
+        baseline.clean_accuracy, plain.clean_accuracy, baseline.n_images, None, errors=1.0
+    )
+    return f"{gain}: {SUSPECTED}" if gain else ""
 
 
 def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
@@ -262,9 +277,9 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
     if study.trainable is not None:
         return (*study.marks, *beyond)
     suite = find_suite(study.robustness.suite)
-    accepted = accepted_text(record)
+    warning = baseline_warning(record)
     marks = [
-        *([accepted] if accepted else []),
+        *([warning] if warning else []),
         *study.marks,
         *caveats(suite, study.robustness.frost_images),
     ]

@@ -15,7 +15,7 @@ from ablate.analysis.accounting import (
     epoch_account,
     study_account,
 )
-from ablate.analysis.caveats import Basis, accepted_text, result_marks, study_basis
+from ablate.analysis.caveats import Basis, baseline_warning, result_marks, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume
 from ablate.errors import NothingToDrawError
@@ -173,7 +173,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         spent=record.spent,
         baseline=record.references.get("baseline"),
         preprocessing=record.preprocessing,
-        warning=accepted_text(record),
+        warning=baseline_warning(record),
     )
 
 

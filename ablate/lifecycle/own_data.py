@@ -235,7 +235,10 @@ def _look(answers: Answers, say: Say, working: Working) -> _Images:
     if images.needs_split:
         return replace(images, about=(compared,))
     held_out = "test/" if "test" in scan.counts else "val/, without a test/ beside it,"
-    about = (f"{held_out} is the test split; `ablate confirm` alone opens it", compared)
+    about = (
+        f"{held_out} is the test split; of a study's commands `ablate confirm` alone scores it",
+        compared,
+    )
     say("; ".join(about))
     return replace(images, about=about)
 
@@ -285,7 +288,7 @@ def _split_test(images: _Images, links: Path, say: Say) -> _Images:
     }
     about = (
         f"test/ is {100 * TEST_FRACTION:.0f} % of each class, drawn with seed {_SPLIT_SEED}; "
-        "`ablate confirm` alone opens it",
+        "of a study's commands `ablate confirm` alone scores it",
         *images.about,
     )
     say(f"{links} has links to {show_name(images.given)}, which has no test/: {'; '.join(about)}")
@@ -698,7 +701,7 @@ def _with_network(draft: _Draft) -> _Draft:
 def _with_accuracy(draft: _Draft, answers: Answers, ask: Ask, say: Say, working: Working) -> _Draft:
     """The clean accuracy of the baseline, scored as the study scores it, and confirmed."""
     from ablate.robustness.score import score_images
-    from ablate.study.baseline_checks import CAUSES, expected_rule
+    from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
     from ablate.study.preparation import fed_text
 
     bench = draft.bench()
@@ -720,6 +723,14 @@ def _with_accuracy(draft: _Draft, answers: Answers, ask: Ask, say: Say, working:
     expected = answers.expected_accuracy
     if rule := expected_rule(expected, accuracy, n, preprocessing):
         raise UsageError(f"--expected-accuracy: {rule}")
+    if not answers.is_as_expected:
+        doubt = guess_rule(accuracy, show_name(most), share)
+        if doubt is None and expected is not None:
+            error = math.sqrt(expected * (1 - expected) / n)
+            if accuracy < expected - WARNING_ERRORS * error:
+                doubt = f"{text} is less than the {100 * expected:.1f} % expected: either {CAUSES}"
+        if doubt is not None:
+            raise UsageError(f"baseline: {doubt}. Correct that, or give --yes to go on.")
     if expected is None and not answers.is_as_expected:
         is_expected = ask(
             Question(
@@ -818,6 +829,8 @@ def _written(draft: _Draft) -> str:
         autoescape=False, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     template = files(__package__) / "own_study.yaml.j2"
+    # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
+    rate = 0.01 * draft.batch_size / 128 if draft.has_batch_norm else 1e-4
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         model=_scalar(draft.model),
         name=_scalar(draft.name),
@@ -844,8 +857,8 @@ def _written(draft: _Draft) -> str:
         budget_images=2 * size.passes * max(n, draft.batch_size),
         batch_size=draft.batch_size,
         has_batch_norm=draft.has_batch_norm,
-        learning_rate="0.01" if draft.has_batch_norm else "1e-4",
-        learning_rates="[0.001, 0.03]" if draft.has_batch_norm else "[1e-5, 3e-4]",
+        learning_rate=f"{rate:g}",
+        learning_rates=f"[{rate / 10:g}, {3 * rate:g}]",
         has_taps=draft.has_taps,
         terms=["clean+da", "clean+st", *more],
         trials=size.trials,

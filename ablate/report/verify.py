@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import ablate
-from ablate.analysis.caveats import accepted_text
+from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
 from ablate.ledger.head import Head
 from ablate.ledger.record import StudyRecord
@@ -199,7 +199,7 @@ def verify(
         record.is_over,
         tuple(checks),
         seed if rerun else None,
-        accepted_text(record),
+        baseline_warning(record),
     )
 
 

@@ -46,13 +46,40 @@ def expected_rule(
     )
 
 
+WARNING_ERRORS = 2.0
+"""Standard errors below what is expected, from which `ablate init` asks for a person's word."""
+
+
+def guess_rule(accuracy: float, frequent: str, share: float) -> str | None:
+    """What is wrong with a baseline that is no better than a guess.
+
+    Args:
+        accuracy: of the baseline, in [0, 1].
+        frequent: name of the most frequent class; share: of the images that are of it, in [0, 1].
+
+    Returns:
+        A sentence without its end; None if it is better.
+    """
+    if accuracy > share:
+        return None
+    return (
+        f"the baseline is right on {100 * accuracy:.1f} %, no more than a network that always "
+        f"answers {frequent} ({100 * share:.1f} %): either {CAUSES}"
+    )
+
+
 GAIN_POINTS, GAIN_ERRORS = 3.0, 3.0
 """What plain finetuning may gain in clean accuracy, in points and standard errors: more of both is
 no effect of a method."""
 
 
 def gain_rule(
-    baseline: float, plain: float, images: int, correct: tuple[Bits, Bits] | None
+    baseline: float,
+    plain: float,
+    images: int,
+    correct: tuple[Bits, Bits] | None,
+    *,
+    errors: float = GAIN_ERRORS,
 ) -> str | None:
     """What is wrong where plain finetuning makes a baseline much better.
 
@@ -60,9 +87,10 @@ def gain_rule(
         baseline, plain: clean accuracy on so many validation images, in [0, 1].
         correct: of the two, whether each image is classified correctly, for the standard error of
             the paired difference; None: not known, the two are taken as independent.
+        errors: standard errors that it may gain.
 
     Returns:
-        A sentence without its end; None up to 3 points or 3 standard errors.
+        A sentence without its end; None up to 3 points or so many standard errors.
     """
     gain = plain - baseline
     if correct is None:
@@ -70,7 +98,7 @@ def gain_rule(
     else:
         variance = float(np.var(correct[1].astype(float) - correct[0].astype(float)))
     error = math.sqrt(variance / images)
-    if 100 * gain <= GAIN_POINTS or gain <= GAIN_ERRORS * error:
+    if 100 * gain <= GAIN_POINTS or gain <= errors * error:
         return None
     return (
         f"plain finetuning raises clean accuracy by {100 * gain:.1f} points, from "

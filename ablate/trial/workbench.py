@@ -22,6 +22,7 @@ from ablate.data.load import load_dataset, scan_files
 from ablate.data.scan import FolderScan
 from ablate.errors import FingerprintError, ParameterError
 from ablate.files.damage import DamagedError
+from ablate.files.shown import show_name
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.loop import EpochReport
 from ablate.finetune.loss.fma import check_layers
@@ -37,6 +38,7 @@ from ablate.robustness.corruption.frost_photographs import FrostPhotographs, loa
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import CorruptedImages, FewerImages, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
+from ablate.study.baseline_checks import guess_rule
 from ablate.study.callables import is_callable_name
 from ablate.study.checks import no_batch_norm, searched
 from ablate.study.preparation import OnStep, PreparationStep, Preprocessing, ignore_step
@@ -333,8 +335,18 @@ class Workbench:
             ),
             of_files=self._of_files(),
             left_out=self.dataset.left_out,
-            notes=() if scan is None else scan.notes(skip_unreadable=skips),
+            notes=(
+                *(() if scan is None else scan.notes(skip_unreadable=skips)),
+                *self._guess_notes(scored.scores.clean_accuracy),
+            ),
         )
+
+    def _guess_notes(self, accuracy: float) -> tuple[str, ...]:
+        """On a baseline that is no better than always the most frequent class."""
+        counts = self.dataset.validation.labels.bincount()
+        frequent = show_name(self.dataset.classes[int(counts.argmax())])
+        rule = guess_rule(accuracy, frequent, float(counts.max() / counts.sum()))
+        return () if rule is None else (f"warning: {rule}",)
 
     def scan_files(self, on_step: OnStep = ignore_step) -> FolderScan | None:
         """Decode every image file of the study's data once, to find all that are wrong before

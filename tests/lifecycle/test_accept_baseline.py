@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import yaml
 
 import ablate
+from ablate.analysis.caveats import baseline_warning
 from ablate.errors import UsageError
 from ablate.lifecycle.open_study import open_study
 from ablate.report.page.answer import study_answer
-from ablate.study.baseline_checks import gain_rule
+from ablate.study.baseline_checks import gain_rule, guess_rule
 from ablate.study.scores import Scores
 from ablate.study.seeds import is_plain
 from ablate.study.settings import Study
@@ -170,3 +172,30 @@ def test_what_a_plain_finetune_may_gain() -> None:
     unlike = np.roll(more, 300)
     assert gain_rule(0.6, 0.64, 1000, (right, unlike)) is None
     assert gain_rule(0.6, 0.5, 1000, (right, ~right)) is None
+
+
+def test_a_gain_that_does_not_stop_a_study_is_said_first(write_study: Write) -> None:
+    """Of few images 3 standard errors are many points: what may be wrong stands in the results."""
+    record = ablate.launch(write_untrained(write_study), accept_baseline=True, executor="inline")
+    fed = record.references["baseline"]
+    assert isinstance(fed, Scores)
+
+    def warning(gain: float, images: int) -> str:
+        scores = {
+            name: replace(fed, clean_accuracy=accuracy, n_images=images)
+            for name, accuracy in (("baseline", 0.51), ("plain", 0.51 + gain))
+        }
+        return baseline_warning(replace(record, accepted_baseline="", references=scores))
+
+    assert warning(0.11, 200) == (
+        "plain finetuning raises clean accuracy by 11.0 points, from 51.0 to 62.0 % (standard "
+        "error 4.9): the baseline may be fed wrongly, or not have converged"
+    )
+    assert warning(0.04, 200) == warning(0.025, 20_000) == ""
+
+
+def test_a_baseline_that_is_no_better_than_a_guess() -> None:
+    assert guess_rule(0.55, "cat", 0.549) is None
+    assert str(guess_rule(0.51, "cat", 0.549)).startswith(
+        "the baseline is right on 51.0 %, no more than a network that always answers cat (54.9 %)"
+    )

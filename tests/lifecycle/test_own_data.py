@@ -33,6 +33,7 @@ def build(classes):
 COLOURS = {"blue": (0.4, 0.4, 0.6), "green": (0.4, 0.6, 0.4), "red": (0.6, 0.4, 0.4)}
 FED = ("--image-size", 8, "--mean", "0.9,0.1,0.5", "--std", "0.3,0.2,0.1")
 """How the network was fed."""
+WRONG = ("--mean", "0,1,1", "--std", "0.1,1,1")
 SAID = (*FED, "--saw-validation", "no", "--yes")
 
 
@@ -164,6 +165,14 @@ def test_the_test_split_is_a_fifth_of_each_class_and_always_the_same(
             "0.485, 0.456, 0.406, std 0.229, 0.224, 0.225. Either it is fed otherwise than it was "
             "trained (--normalization, --mean and --std, --image-size, --resize), or its training "
             "has not converged: correct that, or lower it.",
+        ),
+        (
+            ("--saw-validation", "no", *WRONG, "--expected-accuracy", "0.3"),
+            "baseline: the baseline is right on 50.0 %, no more than a network that always "
+            "answers red (@ %): either it is fed otherwise than it was trained (--normalization, "
+            "--mean and --std, --image-size, --resize), or its training has not converged. "
+            "Correct that, or "
+            "give --yes to go on.",
         ),
         (
             ("--resize", "4", "--image-size", "8"),

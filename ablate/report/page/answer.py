@@ -14,7 +14,7 @@ from ablate.ablation.answer import MOST_COMPARED, BestAnswer, SearchAnswer, SetA
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import accepted_text
+from ablate.analysis.caveats import baseline_warning
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.report.arms import NOTHING, scale
@@ -53,7 +53,7 @@ from ablate.report.page.confirmed_answer import (
 
 def study_answer(source: StudySource) -> Answer:
     """The answer of a study, from the rows that have ended; first what it is to be read with."""
-    answer, warning = _answer(source), accepted_text(source.record)
+    answer, warning = _answer(source), baseline_warning(source.record)
     if not warning:
         return answer
     return replace(answer, sentences=(f"Warning: {warning}.", *answer.sentences))
