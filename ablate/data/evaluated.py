@@ -44,6 +44,7 @@ class EvaluatedImages:
         notes: how they were prepared, one line each.
         source: with the training images, if the data set has known ones.
         names: of files, CLASS/NAME without extension; None: no names.
+        resize: shorter side in pixels before the centre crop; None: not cut, beyond to a square.
     """
 
     split: Split
@@ -53,6 +54,7 @@ class EvaluatedImages:
     notes: tuple[str, ...] = ()
     source: Source | None = None
     names: tuple[str, ...] | None = None
+    resize: int | None = None
 
     def training_statistics(self) -> Statistics:
         """Mean and deviation of the training images.
@@ -208,7 +210,8 @@ def _load_named(
         notes.append(_sampled(len(split), total))
     if name in _GREY and request.channels == 3:
         notes.append(f"{name} is grey; its channel is repeated three times")
-    return EvaluatedImages(split, source.classes, name, "test", tuple(notes), source)
+    classes, resize = source.classes, request.resize
+    return EvaluatedImages(split, classes, name, "test", tuple(notes), source, resize=resize)
 
 
 def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedImages:
@@ -231,7 +234,11 @@ def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedI
     if request.channels == 3:
         notes += _note_grey(split)
     name = folder.name or str(folder)
-    return EvaluatedImages(split, listing.classes, name, part, tuple(notes), names=listing.stems)
+    return EvaluatedImages(
+        *(split, listing.classes, name, part, tuple(notes)),
+        names=listing.stems,
+        resize=resize if resize > side else None,
+    )
 
 
 def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple[int, int]:

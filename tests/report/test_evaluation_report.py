@@ -70,9 +70,10 @@ def printed(made: Evaluation, width: int = 80) -> list[str]:
 
 def test_the_heading_says_what_was_evaluated() -> None:
     lines = printed(EVALUATION)
-    assert lines[9:13] == [
+    assert lines[9:14] == [
         "weights: lite0.pth, sha256:abababababab, 4,652,008 parameters",
         "data: sample val, 1,000 images of 224 x 224, 4 classes",
+        "a network that always answers n0: 25.0 %",
         "suite: imagenetc, seed 7, bf16 on cpu, 2 min 05 s",
         "note: files: shorter side 256 pixels",
     ]
@@ -168,8 +169,9 @@ def test_files_have_no_seed_and_no_clean_images() -> None:
     made = replace(EVALUATION, seed=None, clean=None, data=replace(EVALUATION.data, split=""))
     lines = printed(made)
     at = next(place for place, line in enumerate(lines) if line.startswith("data: "))
-    assert lines[at : at + 2] == [
+    assert lines[at : at + 3] == [
         "data: sample, 1,000 images of 224 x 224, 4 classes",
+        "a network that always answers n0: 25.0 %",
         "suite: imagenetc, bf16 on cpu, 2 min 05 s",
     ]
     assert not any(line.startswith("clean") for line in lines)

@@ -132,7 +132,15 @@ def test_another_size_is_corrupted_as_it_is(image_folder: Path, export: Path) ->
     found = evaluate(export, image_size=12, dataset="digits", **QUICK, **CPU)
     assert found.model.image_size == 12
     assert found.data.image_shape == (3, 12, 12)
-    assert of_images(Bright(), image_folder).notes == ("files: shorter side 16 pixels",)
+    assert of_images(Bright(), image_folder).notes == (
+        "files: shorter side 16 pixels",
+        "the network was fed images of 16 x 16, mean 0, 0, 0, std 1, 1, 1",
+    )
+    cut = of_images(
+        nn.Sequential(nn.AvgPool2d(2), Bright()), image_folder, resize=40, image_size=32
+    )
+    fed = "the network was fed images of 32 x 32, resize 40, mean 0, 0, 0, std 1, 1, 1"
+    assert cut.notes[-1] == fed
     larger = nn.Sequential(nn.AvgPool2d(2), Bright())
     found = of_images(larger, image_folder, image_size=32)
     assert found.data.image_shape == (3, 16, 16)
@@ -167,7 +175,7 @@ def test_official_files_with_their_images(image_folder: Path, tmp_path: Path) ->
     alone = of_images(Bright(), image_folder, official=official, dataset=None, types=["fog"])
     assert alone.clean is None
     assert alone.data.classes == ("0", "1", "2")
-    assert alone.notes == ("the clean images were not scored; name them with --dataset",)
+    assert alone.notes[0] == "the clean images were not scored; name them with --dataset"
     assert alone.cells["fog", 5].correct.tolist() == found.cells["fog", 5].correct.tolist()
 
     np.save(official / "labels.npy", np.array(clean.labels.tolist()[::-1] * 5, dtype=np.uint8))

@@ -8,11 +8,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ablate.files.shown import show_name
 from ablate.report.numbers import MISSING, duration_text
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.robustness.evaluation.summary import SummaryLine, benchmark_types, summarise
@@ -69,6 +71,10 @@ def heading(evaluation: Evaluation) -> Text:
     lines.append(
         _line("data", [of_split, f"{data.n:,} images of {sides}", f"{len(data.classes)} classes"])
     )
+    most = np.bincount(evaluation.labels).argmax()
+    share = float((evaluation.labels == most).mean())
+    always = show_name(data.classes[most])
+    lines.append(_line("a network that always answers " + always, [f"{_percent(share)} %"]))
     seed = [] if evaluation.seed is None else [f"seed {evaluation.seed}"]
     where = evaluation.environment
     machine = [f"{where['precision']} on {where['device']}"] if where else []

@@ -47,6 +47,7 @@ from ablate.robustness.evaluation.scored_images import ScoredImages, find_images
 from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.score import Progress, score_set
 from ablate.robustness.suites import exposures
+from ablate.study.preparation import Preprocessing
 from ablate.study.provenance import usable_cores, versions
 from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE
 
@@ -254,6 +255,11 @@ def _describe(
         marks.append(f"the mean includes types that were trained on: {INCOMPARABLE}")
     notes = [*origin.notes, *found.notes]
     side = subject.image_size
+    sides = found.shape[1:] if side is None else (side, side)
+    mean, std = statistics or (None, None)
+    if sides[0] == sides[1]:
+        fed = Preprocessing(sides[0], found.resize, mean, std)
+        notes.append(f"the network was fed {fed.text}")
     if side is not None and (side, side) != found.shape[1:]:
         height, width = found.shape[1:]
         notes.append(f"corrupted at {height} x {width}, then resized to {side} x {side}")

@@ -48,6 +48,7 @@ class ScoredImages:
             names.
         are_named: whether the classes have names.
         shape: channel, height and width of an image of a copy.
+        resize: shorter side in pixels before the centre crop of the images; None: not cut.
         notes: notes to be shown with the scores.
     """
 
@@ -58,6 +59,7 @@ class ScoredImages:
     classes: tuple[str, ...]
     are_named: bool
     shape: tuple[int, ...]
+    resize: int | None
     notes: tuple[str, ...]
 
     @property
@@ -116,7 +118,10 @@ def find_images(asked: Asked, request: ImageRequest, origin: Origin) -> ScoredIm
     _check_classes(origin, clean, copies)
     named = named or getattr(copies, "classes", None)
     classes = named or tuple(str(label) for label in range(int(copies.labels.max()) + 1))
-    return ScoredImages(clean, copies, suite, seed, classes, named is not None, shape, notes)
+    resize = asked.resize if clean is None else clean.resize
+    return ScoredImages(
+        clean, copies, suite, seed, classes, named is not None, shape, resize, notes
+    )
 
 
 def _load_clean(asked: Asked, request: ImageRequest, origin: Origin) -> EvaluatedImages | None:
