@@ -725,12 +725,10 @@ def _with_accuracy(draft: _Draft, answers: Answers, ask: Ask, say: Say, working:
         raise UsageError(f"--expected-accuracy: {rule}")
     if not answers.is_as_expected:
         doubt = guess_rule(accuracy, show_name(most), share)
-        if doubt is None and expected is not None:
-            error = math.sqrt(expected * (1 - expected) / n)
-            if accuracy < expected - WARNING_ERRORS * error:
-                doubt = f"{text} is less than the {100 * expected:.1f} % expected: either {CAUSES}"
         if doubt is not None:
             raise UsageError(f"baseline: {doubt}. Correct that, or give --yes to go on.")
+        if rule := expected_rule(expected, accuracy, n, preprocessing, errors=WARNING_ERRORS):
+            raise UsageError(f"--expected-accuracy: {rule} Or give --yes to go on.")
     if expected is None and not answers.is_as_expected:
         is_expected = ask(
             Question(

@@ -23,26 +23,32 @@ CAUSES = (
 
 
 def expected_rule(
-    expected: float | None, accuracy: float, images: int, preprocessing: Preprocessing | None
+    expected: float | None,
+    accuracy: float,
+    images: int,
+    preprocessing: Preprocessing | None,
+    *,
+    errors: float = EXPECTED_ERRORS,
 ) -> str | None:
     """How a baseline falls short of `baseline.expected_accuracy`, as `rule, got X. Fix.`
 
     Args:
         expected, accuracy: in [0, 1]; on so many validation images.
         preprocessing: how they reach the network.
+        errors: standard errors that it may lie below.
 
     Returns:
-        None if it is at most 4 standard errors below it, or nothing is expected.
+        None if it is at most so many standard errors below, or nothing is expected.
     """
     if expected is None:
         return None
     error = math.sqrt(expected * (1 - expected) / images)
-    if accuracy >= expected - EXPECTED_ERRORS * error:
+    if accuracy >= expected - errors * error:
         return None
     return (
-        f"must be reached within 4 standard errors of {100 * error:.1f} points, got {expected:g} "
-        f"and a baseline that is right on {fed_text(accuracy, images, preprocessing)}. Either "
-        f"{CAUSES}: correct that, or lower it."
+        f"must be reached within {errors:g} standard errors of {100 * error:.1f} points, got "
+        f"{expected:g} and a baseline that is right on "
+        f"{fed_text(accuracy, images, preprocessing)}. Either {CAUSES}: correct that, or lower it."
     )
 
 

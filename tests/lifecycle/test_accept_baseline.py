@@ -18,7 +18,7 @@ from ablate.analysis.caveats import baseline_warning
 from ablate.errors import UsageError
 from ablate.lifecycle.open_study import open_study
 from ablate.report.page.answer import study_answer
-from ablate.study.baseline_checks import gain_rule, guess_rule
+from ablate.study.baseline_checks import expected_rule, gain_rule, guess_rule
 from ablate.study.scores import Scores
 from ablate.study.seeds import is_plain
 from ablate.study.settings import Study
@@ -192,6 +192,13 @@ def test_a_gain_that_does_not_stop_a_study_is_said_first(write_study: Write) -> 
         "error 4.9): the baseline may be fed wrongly, or not have converged"
     )
     assert warning(0.04, 200) == warning(0.025, 20_000) == ""
+
+
+def test_what_is_expected_is_judged_more_strictly_where_a_person_can_be_asked() -> None:
+    assert expected_rule(0.63, 0.55, 200, None) is None
+    assert str(expected_rule(0.63, 0.55, 200, None, errors=2)).startswith(
+        "must be reached within 2 standard errors of 3.4 points, got 0.63 and a baseline"
+    )
 
 
 def test_a_baseline_that_is_no_better_than_a_guess() -> None:
