@@ -1,0 +1,131 @@
+"""Contrasts and verdicts of an ablation in plain words, the same in figures, tables and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ablate.ablation.effects import Effect, Verdict
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.significance import LEAST_SEEDS, NonInferiority
+from ablate.analysis.objectives import is_accuracy
+from ablate.report.numbers import metric_words
+
+_TERMS = ("fma", "st", "da", "ca")
+"""Components whose names are abbreviations."""
+_WITHOUT, _ADDED, _BOTH = "without ", "+ ", " * "
+
+
+def part_name(component: str) -> str:
+    """ "FMA" of the component `fma`; any other keeps its name."""
+    return component.upper() if component in _TERMS else component
+
+
+def sides(effect: Effect, ablation: AblationInfo) -> tuple[str, str]:
+    """The arm of a difference, and what it is compared with; empty of an effect of factors."""
+    names = [arm.name for arm in ablation.arms]
+    for name in names:
+        to = effect.contrast.removeprefix(f"{name} - ")
+        if to != effect.contrast and (to in names or to == ablation.reference):
+            return name, to
+    return "", ""
+
+
+def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
+    """What a part adds, of a contrast that leaves it out: the reference less the arm without it.
+
+    Returns:
+        The effect with its sides and its sign exchanged, for which `contrast_words` has
+        "contribution of FMA".  Any other effect as it is, and all where a loss that may be
+        tolerated is declared: what is kept is then said of the network without the part.
+    """
+    arm, to = sides(effect, ablation)
+    is_margin = any(one.kept is not None for one in ablation.effects)
+    if is_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
+        return effect
+    one, worst = effect.estimate, effect.worst
+    turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+    return replace(
+        effect,
+        contrast=f"{to} - {arm}",
+        estimate=replace(one, mean=-one.mean, low=-one.high, high=-one.low),
+        worst=worst and replace(worst, mean=-worst.mean, low=-worst.high, high=-worst.low),
+        by_baseline=tuple(-value for value in effect.by_baseline),
+        verdict=turned.get(effect.verdict, effect.verdict),
+    )
+
+
+def contrast_words(effect: Effect, ablation: AblationInfo) -> str:
+    """A contrast as a person reads it, with the sign that it has.
+
+    "leaving out FMA" for `without fma - reference`, "contribution of FMA" for a Shapley value, a
+    main effect and what `as_contribution` gives, "adding FMA to DA+CA" for `DA+FMA+CA - DA+CA`,
+    "FMA and ST beyond their sum" for an interaction, else "ST+CA against DA+CA".
+    """
+    name = effect.contrast
+    arms = [arm.name for arm in ablation.arms]
+    if effect.kind == "interaction":
+        return f"{' and '.join(map(part_name, name.split(_BOTH)))} beyond their sum"
+    if effect.kind in ("main effect", "Shapley value"):
+        is_part = any(f"{_WITHOUT}{name}" in arm.split(", ") for arm in arms)
+        is_part = is_part or effect.kind == "Shapley value"
+        return f"{'contribution' if is_part else 'effect'} of {part_name(name)}"
+    arm, to = sides(effect, ablation)
+    if not arm:  # of leave_family_out, on the family alone
+        seen, _, of = name.partition(": ")
+        said = {"unseen": "not trained on", "seen": "trained on"}.get(seen.partition(" ")[0])
+        return f"gain on {seen.partition(' ')[2]}, {said}" if of and said else name
+    if effect.kind == "step":
+        return f"adding {part_name(arm.removeprefix(_ADDED))}"
+    return _difference_words(arm, to, arms, ablation.reference)
+
+
+def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) -> str:
+    if arm.startswith(_ADDED):
+        added = [one for one in arms[: arms.index(arm) + 1] if one.startswith(_ADDED)]
+        *first, last = (part_name(one.removeprefix(_ADDED)) for one in added)
+        return f"adding {', '.join(first)}{' and ' * bool(first)}{last}"
+    if arm.startswith(_WITHOUT) and to == reference:
+        return f"leaving out {part_name(arm.removeprefix(_WITHOUT))}"
+    if to.startswith(_WITHOUT) and arm == reference:
+        return f"contribution of {part_name(to.removeprefix(_WITHOUT))}"
+    parts, other = arm.split("+"), to.split("+")
+    if all(parts) and set(other) < set(parts):
+        return f"adding {'+'.join(part for part in parts if part not in other)} to {to}"
+    return f"{arm} against {'the ' * (to in ('baseline', 'reference'))}{to}"
+
+
+def verdict_words(effect: Effect, ablation: AblationInfo) -> str:
+    """What a primary contrast allows to be said, both parts of it; empty of an exploratory one.
+
+    "more robust; a clean loss is not excluded", "not shown to differ", "too few seeds for a claim
+    (3 needed)".
+    """
+    if not effect.primary:
+        return ""
+    if effect.tuned:
+        return "exploratory: tuned on these images"
+    if effect.verdict == "too few seeds":
+        return f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)"
+    said = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
+    text = said.get(effect.verdict, _direction(effect))
+    if ablation.looks and effect.verdict in ("better", "worse"):
+        text += f", at {ablation.looks + 1} looks"
+    both = ((one.metric, one.kept) for one in ablation.effects if one.contrast == effect.contrast)
+    declared = next(((metric, kept) for metric, kept in both if kept is not None), None)
+    return text if declared is None else f"{text}; {_kept(*declared)}"
+
+
+def _direction(effect: Effect) -> str:
+    is_robust, is_clean = (f"_{one}_accuracy" in effect.metric for one in ("robust", "clean"))
+    if not is_accuracy(effect.metric) or not (is_robust or is_clean):
+        return str(effect.verdict)
+    more = "more" if effect.verdict == "better" else "less"
+    return f"{more} robust" if is_robust else f"{more} accurate on clean images"
+
+
+def _kept(metric: str, kept: NonInferiority) -> str:
+    name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
+    if kept.kept:
+        return f"{name} is kept"
+    return f"a {name.removesuffix(' accuracy')} loss is not excluded"
