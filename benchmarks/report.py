@@ -30,6 +30,7 @@ from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.page.content import report_content
 from ablate.report.page.publish import report_page
 from ablate.report.write import write_figures, write_text
@@ -78,7 +79,7 @@ def front_round(record: StudyRecord, study: optuna.Study) -> tuple[float, float]
     theirs, _ = seconds(lambda: optuna.visualization.plot_pareto_front(study).to_json())
     kind = find_figure("pareto")
     unread = replace(record)  # what was read from a record is kept with it
-    ours, _ = seconds(lambda: kind.draw(kind.info([StudySource(unread)])).to_json())
+    ours, _ = seconds(lambda: kind.draw(kind.info([StudySource(unread)]), COLUMN).to_json())
     return theirs, ours
 
 
@@ -144,7 +145,7 @@ def images_round(record: StudyRecord, folder: Path) -> tuple[float, int]:
         for name in names:
             kind = find_figure(name)
             try:
-                drawn.append((kind.draw(kind.info([source])), folder / f"{name}.png"))
+                drawn.append((kind.draw(kind.info([source]), COLUMN), folder / f"{name}.png"))
             except ValueError:
                 continue
             if len(drawn) == 10:

@@ -52,7 +52,7 @@ from ablate.report.figures import FIGURES
     default="",
     metavar="WxH",
     help="Width and height of an image, in inches, mm or pixels: 3.25x2.4in, 83x60mm, 640x480px.  "
-    "An image is higher if its text needs it.  Default: 3.25 in wide for a column, 6.75 for two.",
+    "Default: 3.25 in wide for a column, 6.75 for two.",
 )
 @click.option(
     "--font-size",
@@ -108,11 +108,11 @@ def plot(
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study
-    from ablate.report.draw import draw_to_files, print_size
+    from ablate.report.draw import draw_to_files, print_sheet
     from ablate.report.figures.figure import FigureOptions
 
     options = FigureOptions(trials or (), params or (), objective, rungs)
-    printed = print_size(size, font_size, titled=not no_title)
+    sheet = print_sheet(size, font_size, titled=not no_title)
     written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],
         names,
@@ -121,7 +121,7 @@ def plot(
         theme=theme,
         with_data=data,
         options=options,
-        size=printed,
+        sheet=sheet,
         captioned=not no_caption,
     )
     for file in written:

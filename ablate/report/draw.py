@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +12,7 @@ from ablate.errors import AblateError, NothingToDrawError, ParameterError, Usage
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import (
     USUAL,
     FigureKind,
@@ -20,14 +21,7 @@ from ablate.report.figures.figure import (
     usual_figure,
     why_not_drawn,
 )
-from ablate.report.figures.parts.canvas import (
-    COLUMN_PIXELS,
-    WIDE_PIXELS,
-    lay_out,
-    least_pixels,
-    with_height,
-)
-from ablate.report.style import SMALL_POINTS, SMALL_SIZE, dark
+from ablate.report.style import SMALL_POINTS, dark
 from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
 
 if TYPE_CHECKING:
@@ -67,7 +61,8 @@ def plot(
     options = FigureOptions(tuple(trials), tuple(params), objective, rungs)
     kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
-    return with_height(themed(kind.draw(info), theme))
+    figure = themed(kind.draw(info, WIDE), theme)
+    return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
 
 
 def themed(figure: Figure, theme: str) -> Figure:
@@ -86,72 +81,8 @@ _INCHES = (1.0, 40.0)
 _POINTS = (4.0, 40.0)
 
 
-@dataclass(frozen=True)
-class PrintSize:
-    """How a figure is printed.
-
-    Attributes:
-        inches: width and height; None: those of the figure's own pixels.
-        text: as it was written; empty without inches.
-        points: of the smallest text.
-        titled: whether title and subtitle are over the figure.
-    """
-
-    inches: tuple[float, float] | None = None
-    text: str = ""
-    points: float = SMALL_POINTS
-    titled: bool = True
-
-    @property
-    def _scale(self) -> float:
-        """Pixels of the layout an inch."""
-        return SMALL_SIZE * 72 / self.points
-
-    def draw(self, kind: FigureKind, info: Info) -> Figure:
-        """The figure in the form for this width, for `apply`."""
-        if self.inches is None or not kind.is_wide:
-            return kind.draw(info)
-        column, wide = COLUMN_PIXELS[0], WIDE_PIXELS[0]
-        return kind.draw(info, width=min(max(self._scale * self.inches[0], column), wide))
-
-    def apply(self, figure: Figure) -> str:
-        """Lay a finished figure out for this size.
-
-        A figure that needs more height is higher; the text of one that needs more width is smaller.
-
-        Returns:
-            What has changed, as a sentence; empty where the size is enough.
-        """
-        if self == _OWN_SIZE:
-            return ""
-        scale = self._scale
-        meta = figure.layout.meta
-        width, height = meta["image_pixels"]
-        if self.inches is None:
-            lay_out(figure, width, height, titled=self.titled, is_page=False)
-            figure.layout.meta |= {"inches": (width / scale, height / scale)}
-            return ""
-        width, height = (scale * side for side in self.inches)
-        lay_out(figure, width, height, titled=self.titled, is_page=False)
-        needed = least_pixels(figure)
-        shrunk = max(1.0, needed[0] / width)
-        width, height = shrunk * width, max(shrunk * height, needed[1])
-        lay_out(figure, width, height, titled=self.titled, is_page=False)
-        inches = self.inches[0], height / scale / shrunk
-        figure.layout.meta |= {"inches": inches}
-        said = []
-        if inches[1] > 1.005 * self.inches[1]:
-            said.append(f"is {inches[1]:.1f} in high, which its text needs")
-        if shrunk > 1.005:
-            said.append(f"its smallest text has {self.points / shrunk:.1f} pt")
-        fix = f"For {self.points:g} pt give {needed[0] / scale:.1f} in of width."
-        if said and shrunk <= 1.005:
-            fix = "Give that height, or a smaller --font-size."
-        return f"{' and '.join(said)} at {self.text}. {fix}" if said else ""
-
-
-def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
-    """What a person wrote, checked.
+def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
+    """The sheet for a size that a person wrote.
 
     Args:
         size: as "3.25x2.4in", "83x60mm" or "640x480px" (96 px an inch); empty: the figure's own.
@@ -167,7 +98,7 @@ def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
             f"Give --font-size {SMALL_POINTS:g}."
         )
     if not size:
-        return PrintSize(points=points, titled=titled)
+        return Sheet(titled=titled, points=points)
     number = r"(\d+(?:\.\d+)?)"
     found = re.fullmatch(rf"{number}\s*x\s*{number}\s*(in|mm|px)", size.strip())
     if found is None:
@@ -182,14 +113,14 @@ def print_size(size: str, points: float, *, titled: bool) -> PrintSize:
             f"--size: each side must be from {low:g} to {high:g} inches, got {size}, which is "
             f"{width:.3g} x {height:.3g} inches. Give a size such as 3.25x2.4in."
         )
-    return PrintSize((width, height), size, points, titled)
+    scale = Sheet(points=points).pixels_per_inch
+    return Sheet(round(scale * width), round(scale * height), titled, points)
 
 
 # -- `ablate plot`: which figures, into which files ----------------------------------------
 
 
 ALL = "all"
-_OWN_SIZE = PrintSize()
 Drawn: TypeAlias = "tuple[FigureKind, Info, Figure]"
 
 
@@ -214,7 +145,7 @@ def draw_to_files(
     theme: str,
     with_data: bool,
     options: FigureOptions,
-    size: PrintSize = _OWN_SIZE,
+    sheet: Sheet = COLUMN,
     captioned: bool = True,
 ) -> tuple[list[Path], list[str], list[str]]:
     """Draw figures and write them; a figure that cannot be drawn does not stop the others.
@@ -225,7 +156,7 @@ def draw_to_files(
             of the first study.
         ending: of files in a folder.
         with_data: whether each figure's data is written too.
-        size: of images; of a page only whether it has titles.
+        sheet: of images; of a page only whether it has titles.
         captioned: whether a page has the caption under the figure, and an image has it in a .txt
             beside it.
 
@@ -240,22 +171,20 @@ def draw_to_files(
     """
     if names is not None and not names:
         raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
-    asked = None if names is None else list(dict.fromkeys(names))
-    is_all = asked == [ALL]
-    kinds = [find_figure(name) for name in (FIGURES if is_all else asked or ())]
+    is_all = names is not None and set(names) == {ALL}
+    kinds = [find_figure(name) for name in (FIGURES if is_all else dict.fromkeys(names or ()))]
     into_folder = len(kinds) > 1
-    if output is not None and not into_folder and ending is not None:
-        raise UsageError(
-            f"--format {ending}: applies only to several figures, got the file {output}. The file "
-            "name sets the format."
-        )
-    if output is not None and not into_folder and output.name in ("", ".."):
-        raise UsageError(
-            f"{output}: must name a file for one figure, got a folder. Write "
-            f"{output / 'FIGURE.html'}."
-        )
+    if output is not None and not into_folder:
+        _check_one_file(output, ending)
+    ending = ending or "html"
     sources = [study.source for study in studies]
     kinds = kinds or [find_figure(usual_figure(sources[0]))]
+    is_page = (output.suffix.lower() if output and not into_folder else f".{ending}") == PAGE
+    if is_page and sheet != replace(COLUMN, titled=sheet.titled):
+        raise ParameterError(
+            f"--size and --font-size: apply to .png, .svg and .pdf, got a {PAGE}. "
+            "A page fills its window: leave them out."
+        )
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
@@ -266,7 +195,8 @@ def draw_to_files(
             continue
         try:
             info = kind.info(sources, own)
-            drawn.append((kind, info, themed(size.draw(kind, info), theme)))
+            figure = kind.draw(info, _sheet_of(kind, sheet, is_page=is_page))
+            drawn.append((kind, info, themed(figure, theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
@@ -278,7 +208,6 @@ def draw_to_files(
     if not drawn:
         raise ParameterError("\n".join(missing or remarks))
     files = _files([kind.name for kind, _, _ in drawn], studies[0], output, into_folder, ending)
-    remarks += _lay_out(drawn, files, size)
     beside = _captions(drawn, files) if captioned else {}
     if with_data:
         beside |= {
@@ -291,6 +220,27 @@ def draw_to_files(
     return [*files, *beside], remarks, missing
 
 
+def _check_one_file(output: Path, ending: str | None) -> None:
+    """Refuse a folder, or a format that the file's name sets, for one figure."""
+    if ending is not None:
+        raise UsageError(
+            f"--format {ending}: applies only to several figures, got the file {output}. The file "
+            "name sets the format."
+        )
+    if output.name in ("", ".."):
+        raise UsageError(
+            f"{output}: must name a file for one figure, got a folder. Write "
+            f"{output / 'FIGURE.html'}."
+        )
+
+
+def _sheet_of(kind: FigureKind, asked: Sheet, *, is_page: bool) -> Sheet:
+    """What a figure is drawn on: a wide sheet for a page, its own width where no size is given."""
+    if is_page:
+        return replace(WIDE, titled=asked.titled)
+    return asked if asked.height is not None else replace(asked, width=kind.width)
+
+
 def _own_options(
     kind: FigureKind, kinds: Sequence[FigureKind], options: FigureOptions, *, of_one: bool
 ) -> FigureOptions:
@@ -300,20 +250,6 @@ def _own_options(
     if not takers or not options.rungs:  # asked of figures that all lack them, it is refused
         return options
     return replace(options, rungs=kind.name in takers and of_one)
-
-
-def _lay_out(drawn: Sequence[Drawn], files: Sequence[Path], size: PrintSize) -> list[str]:
-    """Lay figures out for their files; which of them need a larger size, one line each."""
-    remarks = []
-    for (kind, _, figure), file in zip(drawn, files, strict=True):
-        if file.suffix.lower() == PAGE and (size.inches or size.points != SMALL_POINTS):
-            raise ParameterError(
-                f"--size and --font-size: apply to .png, .svg and .pdf, got {file.name}. "
-                "A page fills its window: leave them out."
-            )
-        needed = size.apply(figure)
-        remarks += [f"{kind.name} {needed}"] if needed else []
-    return remarks
 
 
 def _captions(drawn: Sequence[Drawn], files: Sequence[Path]) -> dict[Path, str]:
@@ -341,7 +277,7 @@ def _files(
     study: OpenStudy,
     output: Path | None,
     into_folder: bool,
-    ending: str | None,
+    ending: str,
 ) -> list[Path]:
     if output is not None and not into_folder:
         return [output]
@@ -356,4 +292,4 @@ def _files(
         )
     else:
         make_folder(folder)
-    return [folder / f"{name}.{ending or 'html'}" for name in names]
+    return [folder / f"{name}.{ending}" for name in names]

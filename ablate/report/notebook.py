@@ -95,14 +95,15 @@ def record_figure(record: StudyRecord) -> Figure | None:
     """Of a search with a complete trial, its usual figure."""
     from ablate.ablation.study_source import StudySource
     from ablate.report.figures import find_figure
+    from ablate.report.figures.canvas import WIDE
     from ablate.report.figures.figure import FigureOptions, usual_figure
-    from ablate.report.figures.parts.canvas import with_height
 
     if record.design is not None or all(row.values is None for row in record.rows):
         return None
     source = StudySource(record)
     kind = find_figure(usual_figure(source))
-    return with_height(kind.draw(kind.info([source], FigureOptions())))
+    figure = kind.draw(kind.info([source], FigureOptions()), WIDE)
+    return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
 
 
 def ablation_figure(info: AblationInfo) -> Figure:

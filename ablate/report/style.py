@@ -1,13 +1,15 @@
 """The style of all figures: colour and mark of each set of loss terms, fonts, axes.
 
-Colours: Okabe and Ito 2008, distinguishable with any common colour vision; each set also has a
-different mark, so that a figure printed in grey is readable.
+Colours: those of Okabe and Ito 2008, distinguishable with any common colour vision, the light ones
+darkened to a contrast of 3:1 on paper; each set also has a different mark, so that a figure printed
+in grey is readable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ablate.finetune.loss import in_order
@@ -19,13 +21,13 @@ if TYPE_CHECKING:
 # By the terms beside `clean`; without `clean` the mark has a dot in it.
 _STYLES = {
     frozenset[str](): ("#767676", "pentagon"),
-    frozenset({"da"}): ("#E69F00", "square"),
+    frozenset({"da"}): ("#C98500", "square"),
     frozenset({"st"}): ("#0072B2", "triangle-up"),
     frozenset({"fma"}): ("#009E73", "circle"),
-    frozenset({"st", "fma"}): ("#CC79A7", "diamond"),
-    frozenset({"da", "st"}): ("#56B4E9", "triangle-down"),
+    frozenset({"st", "fma"}): ("#C4689B", "diamond"),
+    frozenset({"da", "st"}): ("#2E96D2", "triangle-down"),
     frozenset({"da", "fma"}): ("#D55E00", "hexagon"),
-    frozenset({"da", "st", "fma"}): ("#F0E442", "cross"),
+    frozenset({"da", "st", "fma"}): ("#9E9100", "cross"),
 }
 _OTHER = ("#767676", "x")
 _OWN_LOOP = ("#0072B2", "circle")
@@ -33,14 +35,14 @@ _OWN_LOOP = ("#0072B2", "circle")
 INK = "#1A1A1A"
 FAINT_INK = "#6B6B6B"
 GRID = "#E6E6E6"
-PAPER = "white"
+PAPER = "#FFFFFF"
 MIDDLE = "#F4F4F4"
 """Of a diverging scale: no difference."""
 DIVERGING = ((0.0, "#B2501B"), (0.5, MIDDLE), (1.0, "#0072B2"))
 """Worse, the same, better: told apart with any common colour vision."""
 SEQUENTIAL = "Cividis"
 """Low to high, even in lightness; by plotly's name."""
-SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#767676", "#F0E442")
+SERIES = ("#0072B2", "#C98500", "#009E73", "#C4689B", "#D55E00", "#2E96D2", "#767676", "#9E9100")
 """Of things without a colour of their own: studies, families, workers. Each has its dash and mark
 too (`DASHES`, `SYMBOLS`)."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -65,6 +67,50 @@ class TermsStyle:
     label: str
     color: str
     symbol: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, mark and dash of an arm, a set of loss terms or a study; plotly's names."""
+
+    label: str
+    color: str
+    symbol: str
+    dash: str = DASHES[0]
+
+
+def terms_look(loss_terms: str) -> Look:
+    """The look of a set of loss terms.
+
+    Args:
+        loss_terms: joined by +, in any order; a set with an unknown term is grey; empty for a
+            custom training loop, whose trials all look the same.
+    """
+    style = terms_style(loss_terms)
+    return Look(style.label, style.color, style.symbol)
+
+
+_LEAST_CONTRAST = 3.0
+
+
+@cache
+def faint(color: str) -> str:
+    """The palest form of a colour ("#0072B2") that still has a contrast of 3:1 on paper."""
+    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+    for share in range(100, -1, -1):
+        mixed = [round(255 + (part - 255) * (1 - share / 100)) for part in parts]
+        if 1.05 / (_luminance(mixed) + 0.05) >= _LEAST_CONTRAST:
+            break
+    return "#" + "".join(f"{part:02X}" for part in mixed)
+
+
+def _luminance(parts: Sequence[int]) -> float:
+    """Relative luminance of red, green and blue from 0 to 255 (WCAG 2.1)."""
+    linear = [
+        one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4
+        for one in (part / 255 for part in parts)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def open_symbol(symbol: str) -> str:

@@ -19,6 +19,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.formats import table_text
 from ablate.report.paper.table import arms_paper_table
@@ -140,12 +141,12 @@ def test_its_effects_are_a_figure() -> None:
     effects = find_figure("effects")
     drawn = effects.info([drawn_source(one) for one in examples])
     assert repr(drawn.ablation) == repr(pooled_info(sources(examples)))
-    figure = effects.draw(drawn)
+    figure = effects.draw(drawn, COLUMN)
     assert "over 3 baselines" in figure.layout.title.text
     facts = figure.layout.meta["facts"]
     assert facts[0] == "36 of 36 runs ended, 3 baselines"
     assert "studies r0, r1, r2" in facts
-    two = effects.draw(effects.info([drawn_source(one) for one in examples[:2]]))
+    two = effects.draw(effects.info([drawn_source(one) for one in examples[:2]]), COLUMN)
     assert "Primary: too few baselines" in {trace.name for trace in two.data}
     assert any("too few baselines" in note.text for note in two.layout.annotations)
     with pytest.raises(UsageError, match=r"must start from another baseline"):

@@ -29,6 +29,7 @@ from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import find_figure
 from ablate.report.figures.arms import plot_arms
 from ablate.report.figures.budget import plot_budget
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.interactions import plot_interactions
 from ablate.report.style import DIVERGING, INK, PAPER, terms_style
@@ -36,7 +37,7 @@ from ablate.report.style import DIVERGING, INK, PAPER, terms_style
 
 def draw(name: str, info: AblationInfo, objective: str = "") -> Any:
     kind = find_figure(name)
-    return kind.draw(kind.info([ablation_source(info)], FigureOptions(objective=objective)))
+    return kind.draw(kind.info([ablation_source(info)], FigureOptions(objective=objective)), COLUMN)
 
 
 def traces(figure: Any, name: str) -> list[Any]:

@@ -20,6 +20,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError
 from ablate.report.arms import printed
 from ablate.report.figures import find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.page.answer import study_answer
 from ablate.report.terminal.trials import trials_table
@@ -33,7 +34,7 @@ THIN = "From the baseline"
 def drawn(source: StudySource, *trials: int, name: str = "curve") -> tuple[Any, Any]:
     kind = find_figure(name)
     info = kind.info([source], FigureOptions(trials=trials))
-    return info, kind.draw(info)
+    return info, kind.draw(info, COLUMN)
 
 
 def test_thin_lines_stand_behind_the_front_if_there_are_curves() -> None:

@@ -12,6 +12,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.page.content import report_content
 from ablate.report.page.publish import report_page
 from ablate.report.terminal.status import Standing
@@ -102,7 +103,7 @@ def test_figures_cope_or_say_what_they_leave_out(
         for name in FIGURES:
             kind = find_figure(name)
             try:
-                figure = kind.draw(kind.info([StudySource(record)]))
+                figure = kind.draw(kind.info([StudySource(record)]), COLUMN)
             except NothingToDrawError:
                 continue
             json.loads(figure.to_json())

@@ -14,12 +14,11 @@ from example_sources import ablations, one_objective, searches, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.report.draw import print_size
+from ablate.report.draw import print_sheet
 from ablate.report.figures import FIGURES, find_figure
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, WIDE_PIXELS
-from ablate.report.figures.parts.names import legend_pixels
-from ablate.report.style import DARK, INCHES_PER_PIXEL, INK, SMALL_SIZE, dark
+from ablate.report.style import DARK, INK, PAPER, SERIES, SMALL_SIZE, dark, faint
 
 OF_ABLATIONS = ("effects", "interactions", "arms", "transfer")
 OF_SEVERAL = ("attainment",)
@@ -38,7 +37,7 @@ def cases() -> Mapping[str, StudySource]:
 def draw(name: str, case: str) -> tuple[Any, Any]:
     kind = find_figure(name)
     info = kind.info([cases()[case]])
-    return info, kind.draw(info)
+    return info, kind.draw(info, COLUMN)
 
 
 drawn = cache(draw)
@@ -67,22 +66,18 @@ def bears(name: str, case: str) -> None:
     meta = figure.layout.meta
     assert source.record.name in meta["title"]
     assert source.record.fingerprint in str(meta) or source.ablation is not None
-    width, height = meta["image_pixels"]
-    assert 300 <= width <= WIDE_PIXELS[0]
-    assert 150 <= height <= 3000
+    assert 150 <= meta["image_pixels"][1] <= 3000
     assert "<script" not in text.replace(json.dumps(meta)[1:-1], "").replace(meta["title"], "")
     title = figure.layout.title
     assert title.text
     assert title.subtitle.text
-    assert "<br>" not in title.text + title.subtitle.text, "two lines over a figure"
+    assert title.text.count("<br>") <= 1
+    assert "<br>" not in title.subtitle.text
     assert meta["facts"], "the rest is its caption"
     assert min(font_sizes(json.loads(text))) >= SMALL_SIZE, "7 pt in print"
     for trace in figure.data:
         if trace.showlegend:
             assert trace.name, "what stands in the legend has a name"
-    margin = figure.layout.margin
-    room = legend_pixels(figure, width - margin.l - margin.r)
-    assert margin.b >= meta["bottom"] + room, "the legend is beside the plot, not over it"
     assert isinstance(info.frame(), pd.DataFrame)
     with pytest.raises(FrozenInstanceError):
         setattr(info, fields(info)[0].name, None)
@@ -100,38 +95,45 @@ def font_sizes(part: Any, name: str = "") -> list[float]:
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_the_smallest_text_has_seven_points_in_a_column(name: str) -> None:
-    assert COLUMN_PIXELS[0] * INCHES_PER_PIXEL == pytest.approx(3.25, abs=0.01)
-    assert WIDE_PIXELS[0] * INCHES_PER_PIXEL <= 6.75
-    assert pytest.approx(7.0) == 72 * SMALL_SIZE * INCHES_PER_PIXEL
+@pytest.mark.parametrize("sheet", [COLUMN, WIDE, print_sheet("3.25x2.4in", 7.0, titled=False)])
+def test_an_image_has_its_size_and_letters_of_seven_to_nine_points(name: str, sheet: Sheet) -> None:
     info, own = drawn(name, first_case(name))
-    size = print_size("3.25x2.4in", 7.0, titled=False)
-    figure = size.draw(find_figure(name), info)
-    remark = size.apply(figure)
+    if own.layout.meta.get("least_inside"):
+        pytest.skip("drawn on no sheet yet")
+    figure = find_figure(name).draw(info, sheet)
     pixels, inches = figure.layout.meta["image_pixels"], figure.layout.meta["inches"]
-    assert min(font_sizes(json.loads(figure.to_json()))) / pixels[0] * inches[0] * 72 >= 6.99
-    assert inches[0] == 3.25
-    assert pixels[0] / pixels[1] == pytest.approx(inches[0] / inches[1])
-    if inches[1] > 2.42:
-        assert remark.startswith(f"is {inches[1]:.1f} in high, which its text needs at 3.25x2.4in.")
-    else:
-        assert (inches[1], remark) == (pytest.approx(2.4, abs=0.02), "")
-    assert len(figure.data) == len(own.data)
+    assert pixels[0] == sheet.width
+    assert sheet.height in (None, pixels[1])
+    points = [size / pixels[0] * inches[0] * 72 for size in font_sizes(figure.to_plotly_json())]
+    assert min(points) >= 6.99
+    assert max(points) <= 9
+    assert bool(figure.layout.title.text) == sheet.titled
+    assert figure.layout.legend.orientation == "h"
 
 
-def test_a_high_legend_is_in_columns_of_print_which_leave_the_plot_room() -> None:
-    _, figure = draw("pareto", "usual")
-    entries = [one for one in figure.data if one.showlegend]
-    print_size("3.25x2.4in", 7.0, titled=False).apply(figure)
-    columns = [
-        [one.name for one in entries if (one.legend or "legend") == name]
-        for name in ("legend", "legend2", "legend3")
-    ]
-    assert sum(map(len, columns)) == len(entries) >= 7
-    assert all(columns)
-    assert figure.layout.legend2.font.size == SMALL_SIZE
-    height, margin = figure.layout.meta["image_pixels"][1], figure.layout.margin
-    assert height - margin.t - margin.b > 0.4 * height
+def test_a_size_is_in_inches_mm_or_pixels() -> None:
+    sheet = print_sheet("3.25x2.4in", 7.0, titled=True)
+    assert (sheet.width, sheet.height) == (435, 321)
+    assert print_sheet("82.55x60.96mm", 7.0, titled=True) == sheet
+    assert print_sheet("", 9.0, titled=False) == Sheet(points=9.0, titled=False)
+
+
+def test_every_mark_is_seen_on_paper_and_in_the_dark() -> None:
+    for color in {*SERIES, *map(faint, SERIES)}:
+        assert contrast(color, "#FFFFFF") >= 3
+        assert contrast(DARK.get(color, color), DARK[PAPER]) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, by WCAG 2.1."""
+    first, second = sorted((luminance(one), luminance(other)), reverse=True)
+    return (first + 0.05) / (second + 0.05)
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [one / 12.92 if one <= 0.03928 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return float(sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
     _, light = drawn(name, first_case(name))
     other = dark(light)
     assert other.layout.font.color == DARK[INK]
-    assert other.layout.paper_bgcolor == DARK["white"]
+    assert other.layout.paper_bgcolor == DARK[PAPER]
     as_light, as_dark = light.to_json(), other.to_json()
     for ink, exchanged in DARK.items():
         as_light = as_light.replace(json.dumps(ink), json.dumps(exchanged))
@@ -193,7 +195,7 @@ def test_several_studies_or_a_clear_no(name: str) -> None:
             kind.info(two)
         return
     if name not in OF_ABLATIONS:  # of several: tests/ablation/test_pooled.py
-        assert "second" in kind.draw(kind.info(two)).to_json()
+        assert "second" in kind.draw(kind.info(two), COLUMN).to_json()
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -237,17 +239,3 @@ def test_one_objective_has_best_trials_and_no_front(name: str) -> None:
 def test_an_unknown_figure_is_answered_with_the_list() -> None:
     with pytest.raises(ParameterError, match=r"^--figure: must be one of pareto, .*got parto"):
         find_figure("parto")
-
-
-@pytest.mark.parametrize(
-    ("name", "instead"),
-    [
-        ("rank", "Draw slice."),
-        ("contour", "Draw slice."),
-        ("parallel", "Use the table of trials of ablate report, or ablate trials."),
-    ],
-)
-def test_a_removed_figure_is_answered_with_what_replaces_it(name: str, instead: str) -> None:
-    with pytest.raises(ParameterError) as caught:
-        find_figure(name)
-    assert str(caught.value) == f"--figure: {name} was removed. {instead}"

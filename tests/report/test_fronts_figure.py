@@ -18,6 +18,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.fronts import ConfirmedMean, fronts_info, history_info
 from ablate.analysis.pareto import pareto_info
 from ablate.report.figures import find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.pareto import FIGURE
 from ablate.report.figures.parts.canvas import several_title, study_labels
 
@@ -207,7 +208,7 @@ def test_a_title_keeps_what_is_shown_where_names_are_too_long() -> None:
     assert several.layout.meta["heading"] == f"Pareto fronts of {' and '.join(names)}"
     one = draw(StudySource(example_record(ROWS, name="a" * 30 + "_of_" + "b" * 30)))
     assert title(one) == f"<b>Pareto front of {'a' * 13}…{'b' * 13}</b>"
-    two = find_figure("hypervolume").draw(find_figure("hypervolume").info(sources))
+    two = find_figure("hypervolume").draw(find_figure("hypervolume").info(sources), COLUMN)
     assert title(two) == "<b>Hypervolume of 2 studies</b>"
 
 

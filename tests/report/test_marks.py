@@ -15,6 +15,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import USUAL
 from ablate.report.terminal.status import status_rows, status_table
 from ablate.report.terminal.tables import front_rows, front_table
@@ -116,7 +117,7 @@ def test_figures_of_all_complete_trials_have_those_that_violate_a_constraint(nam
     def facts(least: float) -> list[str]:
         limits = [{"metric": "val_clean_accuracy", "min": least}]
         kind, source = find_figure(name), StudySource(usual_record(30, constraints=limits))
-        found: list[str] = kind.draw(kind.info([source], USUAL)).layout.meta["facts"]
+        found: list[str] = kind.draw(kind.info([source], USUAL), COLUMN).layout.meta["facts"]
         return found
 
     said = "trials that violate a constraint are among those shown"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import ParameterError, did_you_mean
 
@@ -33,13 +35,6 @@ FIGURES = (
 )
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""
 
-_REMOVED = {
-    "rank": "Draw slice.",
-    "contour": "Draw slice.",
-    "parallel": "Use the table of trials of ablate report, or ablate trials.",
-}
-"""What each figure of 0.1 is replaced by."""
-
 
 def find_figure(name: str) -> FigureKind:
     """The figure of that name.
@@ -47,11 +42,12 @@ def find_figure(name: str) -> FigureKind:
     Raises:
         ParameterError: if there is none.
     """
-    if name in _REMOVED:
-        raise ParameterError(f"--figure: {name} was removed. {_REMOVED[name]}")
     if name not in FIGURES:
         near = did_you_mean(name, FIGURES)
         fix = near if near.startswith("Did") else "Name one of them."
         raise ParameterError(f"--figure: must be one of {', '.join(FIGURES)}, got {name}. {fix}")
     kind: FigureKind = import_module(f"ablate.report.figures.{name}").FIGURE
+    if len(signature(kind.draw).parameters) == 1 or "width" in signature(kind.draw).parameters:
+        old: Any = kind.draw  # one of the former figures, which know no sheet
+        kind = replace(kind, draw=lambda info, _sheet: old(info))
     return kind

@@ -56,9 +56,8 @@ class FigureKind:
         says: a sentence on its content and how to read it.
         read: studies -> Info; raises NothingToDrawError if it does not apply to them. A study
             without data so far gives an empty Info.
-        draw: Info -> plotly Figure, in the light theme.
-        is_wide: whether it is for two columns of print; `draw` then takes the `width` of an image
-            in pixels too, so that one for one column has other panels.
+        draw: Info, Sheet -> plotly Figure, in the light theme.
+        width: of an image whose size is not given, in pixels (`Sheet`).
         several: whether it takes more than one study.
         takes: names of the `FigureOptions` that it uses.
     """
@@ -68,7 +67,7 @@ class FigureKind:
     says: str
     read: Callable[[Sequence[StudySource], FigureOptions], Any]
     draw: Callable[..., Figure]
-    is_wide: bool = False
+    width: int = 434
     several: bool = False
     takes: tuple[str, ...] = ()
 

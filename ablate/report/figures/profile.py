@@ -146,6 +146,6 @@ FIGURE = FigureKind(
     says="Accuracy by type and severity, compared with the baseline.",
     read=_read,
     draw=plot_profile,
-    is_wide=True,
     takes=("trials",),
+    width=900,
 )

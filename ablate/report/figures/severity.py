@@ -275,6 +275,6 @@ FIGURE = FigureKind(
     "of a family at each severity.",
     read=_read,
     draw=plot_severity,
-    is_wide=True,
     takes=("trials",),
+    width=900,
 )

@@ -337,6 +337,6 @@ FIGURE = FigureKind(
     "order the trials best come first.",
     read=_read,
     draw=plot_slice,
-    is_wide=True,
     takes=("params", "objective"),
+    width=900,
 )

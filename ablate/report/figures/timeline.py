@@ -149,7 +149,7 @@ FIGURE = FigureKind(
     "A grey area, where there is one, is time in which the study was not running.",
     read=_read,
     draw=plot_timeline,
-    is_wide=True,
+    width=900,
 )
 
 

@@ -103,5 +103,5 @@ FIGURE = FigureKind(
     says="Columns: the type that a model was trained on. Rows: the type that it is tested on.",
     read=_read,
     draw=plot_transfer,
-    is_wide=True,
+    width=900,
 )

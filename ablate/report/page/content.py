@@ -15,6 +15,7 @@ from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
 from ablate.report.figures import find_figure
+from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, usual_figure, why_not_drawn
 from ablate.report.page.answer import study_answer
 from ablate.report.page.card import Answer
@@ -79,7 +80,7 @@ def drawn_figures(
         kind = find_figure(name)
         try:
             info = kind.info([source])
-            found.append(_drawn(kind, kind.draw(info), prefix + name, said))
+            found.append(_drawn(kind, kind.draw(info, Sheet(kind.width)), prefix + name, said))
         except NothingToDrawError:
             continue
         except Exception as error:  # the rest of the page does not depend on it

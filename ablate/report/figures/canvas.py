@@ -1,0 +1,399 @@
+"""The sheet that every figure is drawn on, and what figures of one study have in common: size,
+title, facts, legend, axes, and one colour, mark and dash for each arm or set of loss terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plotly.graph_objects import Figure, Scatter, Scattergl
+
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.caveats import Basis
+from ablate.analysis.objectives import is_accuracy, metric_split
+from ablate.files.shown import few
+from ablate.finetune.loss import in_order
+from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
+from ablate.report.style import (
+    DASHES,
+    FAINT_INK,
+    FONT_SIZE,
+    INK,
+    PAPER,
+    SERIES,
+    SMALL_POINTS,
+    SMALL_SIZE,
+    SYMBOLS,
+    TITLE_SIZE,
+    Look,
+    base_axis,
+    base_layout,
+    faint,
+    open_symbol,
+    terms_look,
+)
+
+MANY = 2000
+"""More points than this are drawn by the graphics card."""
+NO_TRIAL = "no complete trial"
+"""In a figure without one."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a figure is drawn on.
+
+    Attributes:
+        width: in pixels of the layout, of which the smallest text has 13; 434 are one column of
+            print (3.25 inches at 7 pt), 900 two.
+        height: in pixels; None: what the figure needs.
+        titled: whether title and subtitle stand over the figure.
+        points: of the smallest text in print.
+    """
+
+    width: int = 434
+    height: int | None = None
+    titled: bool = True
+    points: float = SMALL_POINTS
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether panels may stand side by side."""
+        return self.width >= 700
+
+    @property
+    def pixels_per_inch(self) -> float:
+        """In print."""
+        return 72 * SMALL_SIZE / self.points
+
+
+COLUMN, WIDE = Sheet(), Sheet(900)
+"""One column of print, and two."""
+_TITLE_LINES = 2
+_LINE, _SUBTITLE_LINE, _OVER = 19, 20, 10
+"""Pixels of a line of the title, of the subtitle, and over both."""
+_AROUND = 150
+"""Pixels of a sheet's height that are not the plot's, about: an upright title has the rest."""
+
+
+def trace_type(points: int) -> Any:
+    """plotly's kind of trace for so many points."""
+    return Scatter if points <= MANY else Scattergl
+
+
+def finish(
+    figure: Figure,
+    sheet: Sheet,
+    *,
+    title: str,
+    facts: Sequence[str],
+    meta: dict[str, Any],
+    height: float = 400,
+    nothing: str = "",
+) -> Figure:
+    """Add title, legend and size to a figure whose traces and axes are drawn; plotly makes room
+    for names of axes and for the legend at the foot.
+
+    Args:
+        title: the finding, or the question, as plain text like every fact: both are escaped here.
+        facts: the basis of the numbers.  The first stand under the title, as many as one line
+            holds; all are the caption.
+        meta: for `layout.meta`, which gets heading, facts and size too; "title" becomes that of
+            the page.
+        height: of the image in pixels where the sheet leaves it free.
+        nothing: text in the middle, if there is nothing to show yet; without a trace there are no
+            axes.
+
+    Returns:
+        The same figure.
+    """
+    height = round(height) if sheet.height is None else sheet.height
+    for axis in figure.select_yaxes():
+        low, high = axis.domain or (0.0, 1.0)
+        if axis.title.text:
+            room = max(80.0, (height - _AROUND) * (high - low))
+            axis.title.text = wrapped(axis.title.text, room, FONT_SIZE, lines=3)
+    top, heading = 16, {}
+    if sheet.titled:
+        text = wrapped(f"{plain_text(title)}", sheet.width - 20, 1.1 * TITLE_SIZE, _TITLE_LINES)
+        lines = text.count("<br>") + 1
+        top = _OVER + _LINE * lines + _SUBTITLE_LINE + 12
+        heading = {
+            "text": f"<b>{text}</b>",
+            "font": {"size": TITLE_SIZE},
+            "subtitle": {
+                "text": plain_text(_first_facts(facts, sheet.width - 20)),
+                "font": {"size": SMALL_SIZE, "color": FAINT_INK},
+            },
+            "x": 10 / sheet.width,
+            "xanchor": "left",
+            "y": 1 - (_OVER + 0.72 * TITLE_SIZE) / height,  # of the first line's foot
+            "yanchor": "bottom",
+            "yref": "container",
+        }
+    figure.update_layout(
+        base_layout()
+        | {
+            "title": heading,
+            "margin": {"l": 10, "r": 16, "t": top, "b": 10},
+            "legend": {
+                "orientation": "h",
+                "traceorder": "normal",  # or each group has a gap of its own
+                "x": 0.5,
+                "xanchor": "center",
+                "yref": "container",
+                "y": 0,
+                "yanchor": "bottom",
+                "font": {"size": SMALL_SIZE},
+            },
+            "hovermode": "closest",
+            "meta": meta
+            | {
+                "heading": title,
+                "facts": list(facts),
+                "image_pixels": [sheet.width, height],
+                "inches": [side / sheet.pixels_per_inch for side in (sheet.width, height)],
+            },
+        },
+        overwrite=True,  # each of these is whole; merging them takes as long as the traces do
+    )
+    if nothing:
+        if not figure.data:
+            figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
+        figure.add_annotation(
+            text=nothing,
+            xref="paper",
+            yref="paper",
+            x=0.5,
+            y=0.5,
+            showarrow=False,
+            bgcolor=PAPER,
+            font={"size": FONT_SIZE, "color": FAINT_INK},
+        )
+    return figure
+
+
+def _first_facts(facts: Sequence[str], pixels: float) -> str:
+    """As many facts as one line holds."""
+    said = ""
+    for fact in facts:
+        longer = f"{said} · {fact}" if said else fact
+        if text_pixels(longer, SMALL_SIZE) > pixels:
+            break
+        said = longer
+    return said or (shortened(facts[0], int(pixels / (0.5 * SMALL_SIZE))) if facts else "")
+
+
+def rows_that_fit(sheet: Sheet, rows: int, pixels: float, around: float = _AROUND) -> int:
+    """How many of so many rows a sheet has room for; all where its height is free.
+
+    Args:
+        pixels: of a row; around: what title, axis and legend take of the height.
+    """
+    if sheet.height is None:
+        return rows
+    return max(1, min(rows, int((sheet.height - around) // pixels)))
+
+
+# -- Texts -----------------------------------------------------------------------------------
+
+
+_NARROW = frozenset("fijlrtI ().,:;|'![]-")
+
+
+def text_pixels(text: str, size: float) -> float:
+    """The width of a line, about, in the font that stands in for Helvetica on many servers."""
+    ems = (0.3 if one in _NARROW else 0.67 if one.isupper() else 0.56 for one in text)
+    return 1.15 * size * sum(ems)
+
+
+def wrapped(text: str, pixels: float, size: float = SMALL_SIZE, lines: int = 0) -> str:
+    """Text broken at spaces into lines of this width, with plotly's `<br>`.
+
+    Args:
+        lines: at the most; the last is cut where more would be needed. 0: any number.
+    """
+    found = [""]
+    for word in text.replace("<br>", " ").split(" "):
+        longer = f"{found[-1]} {word}".strip()
+        fits = not found[-1] or text_pixels(longer, size) <= pixels
+        found[-1 if fits else len(found) :] = [longer if fits else word]
+    if lines and len(found) > lines:
+        last = " ".join(found[lines - 1 :])
+        found[lines - 1 :] = [shortened(last, max(8, int(pixels / (0.5 * size))))]
+    return "<br>".join(found)
+
+
+# -- Axes and marks --------------------------------------------------------------------------
+
+
+def axis(title: str = "", **more: Any) -> dict[str, Any]:
+    """An axis with this title, plain text; plotly makes room for its names."""
+    text = {"text": plain_text(title), "standoff": 8, "font": {"size": FONT_SIZE}}
+    return base_axis() | {"automargin": True, "title": text} | more
+
+
+def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
+    """plotly's axis of a metric: its label with the split, in percent where it is an accuracy."""
+    split = metric_split(metric)
+    label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
+    return axis(label * titled, **({"tickformat": ".3~%"} if is_accuracy(metric) else {}))
+
+
+def marker(
+    look: Look, size: float = 8, *, on_front: bool = True, hollow: bool = False
+) -> dict[str, Any]:
+    """plotly's marker: with an ink line on the front, smaller and faint off it; hollow where a
+    trial violates a constraint or an arm was not declared."""
+    color = look.color if on_front else faint(look.color)
+    if hollow:
+        line = {"color": color, "width": 1.5}
+        return {"color": color, "symbol": open_symbol(look.symbol), "size": size, "line": line}
+    return {
+        "color": color,
+        "symbol": look.symbol,
+        "size": size if on_front else 0.8 * size,
+        "line": {"color": INK if on_front else color, "width": 1},
+    }
+
+
+def looks(source: StudySource) -> Mapping[str, Look]:
+    """Colour, mark and dash of each arm of an ablation by its name, or of each set of loss terms of
+    a search as it is stored (empty: a custom training loop): the same in all figures of a study."""
+    record = source.record
+    if source.ablation is None:
+        usual = record.study.loss.terms if record.study.trainable is None else ""
+        stored = {str(row.params.get("loss.terms", usual)) for row in record.rows} | {usual}
+        return {terms: terms_look(terms) for terms in stored}
+    found: dict[str, Look] = {}
+    places: dict[str, int] = {}
+    terms_of = arm_terms(source)
+    for name, terms in terms_of.items():
+        place = places[terms] = places.get(terms, -1) + 1
+        if terms:
+            first = terms_look(terms)
+            symbols = [first.symbol, *(one for one in SYMBOLS if one != first.symbol)]
+            symbol, color = symbols[place % len(symbols)], first.color
+        elif any(terms_of.values()):
+            symbol, color = SYMBOLS[place % len(SYMBOLS)], FAINT_INK
+        else:
+            symbol, color = SYMBOLS[place % len(SYMBOLS)], SERIES[place % len(SERIES)]
+            place //= len(SERIES)
+        found[name] = Look(name, color, symbol, DASHES[place % len(DASHES)])
+    return found
+
+
+def arm_terms(source: StudySource) -> Mapping[str, str]:
+    """The loss terms of each arm of an ablation; empty where they are not one set."""
+    from ablate.ablation.cell import Design
+    from ablate.ablation.results import BASELINE
+
+    record, ablation = source.record, source.ablation
+    if ablation is None:
+        return {}
+    if record.design is None or record.study.trainable is not None:
+        return {arm.name: "" for arm in ablation.arms}
+    design = Design.from_json(record.design)
+    by_cell = {
+        cell.name: in_order(str(cell.values.get("loss.terms", record.study.loss.terms)))
+        for cell in design.cells
+        if cell.name != BASELINE and cell.name not in design.soups
+    }
+    found = {arm.name: {by_cell.get(cell, "") for cell in arm.cells} for arm in ablation.arms}
+    return {name: terms.pop() if len(terms) == 1 else "" for name, terms in found.items()}
+
+
+# -- Facts: what the numbers of one study, or of several, stand on ---------------------------
+
+
+_LABEL_CHARACTERS = 32
+_NAMED = 3
+
+
+def study_labels(names: Sequence[str]) -> list[str]:
+    """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered;
+    that of a figure's only study is whole."""
+    if len(names) == 1:
+        return list(names)
+    labels = [shortened(name, _LABEL_CHARACTERS) for name in names]
+    return [
+        f"{label} [{labels[:place].count(label) + 1}]" if labels.count(label) > 1 else label
+        for place, label in enumerate(labels)
+    ]
+
+
+def study_looks(names: Sequence[str]) -> list[Look]:
+    """Colour, mark and dash of each study in a figure of several, by its place."""
+    return [
+        Look(
+            label,
+            SERIES[place % len(SERIES)],
+            SYMBOLS[place % len(SYMBOLS)],
+            DASHES[place % len(DASHES)],
+        )
+        for place, label in enumerate(study_labels(names))
+    ]
+
+
+def several_title(what: str, labels: Sequence[str]) -> str:
+    """ "Pareto fronts of a, b and c"; more than three studies are counted."""
+    if len(labels) > _NAMED:
+        return f"{what} of {len(labels)} studies"
+    return f"{what} of {' and '.join(filter(None, [', '.join(labels[:-1]), labels[-1]]))}"
+
+
+def several_facts(infos: Sequence[Basis]) -> list[str]:
+    """The basis of the numbers of several searches, without marks; each fact once, with the names
+    of its studies where it is not one of all."""
+    basis = [
+        ", ".join(
+            filter(
+                None,
+                (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)),
+            )
+        )
+        for one in infos
+    ]
+    complete, trials = (sum(getattr(one, name) for one in infos) for name in ("complete", "trials"))
+    return [
+        f"{complete} of {trials} trials complete",
+        *_of_studies(infos, [[one.subject] for one in infos]),
+        *_of_studies(infos, [[text] if text else [] for text in basis]),
+    ]
+
+
+def several_marks(infos: Sequence[Basis]) -> list[str]:
+    """What has to be said beside the numbers of any of them, each once, with the names of its
+    studies where it is not said of all."""
+    return _of_studies(infos, [info.marks for info in infos])
+
+
+def _of_studies(infos: Sequence[Basis], facts: Sequence[Sequence[str]]) -> list[str]:
+    """Facts of each study, each fact once; those that are not of all name their studies."""
+    found: dict[str, list[str]] = {}
+    for label, of_study in zip(study_labels([info.study for info in infos]), facts, strict=True):
+        for fact in dict.fromkeys(of_study):
+            found.setdefault(fact, []).append(label)
+    return [
+        fact if len(names) == len(infos) else f"{few(names)}: {fact}"
+        for fact, names in found.items()
+    ]
+
+
+def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
+    """`layout.meta` of a figure of one study, or of several, with a list of what each has.
+
+    Args:
+        figure: its name in a page's title, as "Pareto front".
+    """
+    named = ("study", "fingerprint", "split", "seed", "trials", "complete")
+    meta: dict[str, Any] = {name: [getattr(info, name) for info in infos] for name in named}
+    meta["split"] = list(dict.fromkeys(meta["split"]))
+    if len(infos) == 1:
+        meta = {name: values[0] for name, values in meta.items()}
+        meta |= {"n_images": infos[0].n_images, "question": infos[0].question}
+    return {
+        "title": f"{', '.join(info.study for info in infos)}: {figure}",
+        "figure": figure,
+    } | meta
