@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.effects import ALPHA, Effect
@@ -108,10 +108,18 @@ def loss_text(metric: str, kept: NonInferiority) -> str:
 
 
 def effects_notes(
-    info: AblationInfo, shown: Sequence[Effect], *, of_figure: bool = False
+    info: AblationInfo,
+    shown: Sequence[Effect],
+    name: Callable[[Effect], str] = lambda effect: effect.contrast,
+    *,
+    of_figure: bool = False,
 ) -> list[str]:
     """The notes under a table of effects; for a figure, without those of the table next to it: sign
-    flips and planned power."""
+    flips and planned power.
+
+    Args:
+        name: what a contrast is called.
+    """
     notes = basis_notes(info, [effect.metric for effect in shown])
     if notes:
         notes.append("differences of accuracies in points")
@@ -124,12 +132,12 @@ def effects_notes(
     tested = [effect for effect in shown if effect.estimate.n]
     if tested:
         notes.append("p: two-sided, from the model of the interval")
-        notes += [] if of_figure else _sign_flip_notes(info, tested)
+        notes += [] if of_figure else _sign_flip_notes(info, tested, name)
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
         notes += _margin_notes(info)
-        notes += [] if of_figure else _power_notes(info)
+        notes += [] if of_figure else _power_notes(info, name)
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     notes += minimized_notes(info)
@@ -138,28 +146,30 @@ def effects_notes(
     return [*notes, *info.marks, fingerprint_text(info)]
 
 
-def _claim_name(info: AblationInfo, effect: Effect) -> str:
+def _claim_name(info: AblationInfo, effect: Effect, name: Callable[[Effect], str]) -> str:
     """ "FMA - plain"; with its metric where the claims are on several."""
     is_alone = len({one.metric for one in info.primary}) == 1
-    return (
-        effect.contrast if is_alone else f"{effect.contrast} on {shown_name(info, effect.metric)}"
-    )
+    return name(effect) + f" on {shown_name(info, effect.metric)}" * (not is_alone)
 
 
-def _sign_flip_notes(info: AblationInfo, tested: Sequence[Effect]) -> list[str]:
+def _sign_flip_notes(
+    info: AblationInfo, tested: Sequence[Effect], name: Callable[[Effect], str]
+) -> list[str]:
     notes = []
     flipped = [effect for effect in tested if effect.p_seeds is not None]
     if flipped:
         exact = all(effect.is_exact for effect in flipped)
         how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
         where = "" if info.n_images is None else ", on these images"
-        found = "; ".join(f"{_claim_name(info, one)} {p_text(one.p_seeds)}" for one in flipped)
+        found = "; ".join(
+            f"{_claim_name(info, one, name)} {p_text(one.p_seeds)}" for one in flipped
+        )
         over = f"over {info.paired}s, under exchangeability within a {info.paired}{where}"
         notes.append(f"{how} {over}: p {found}")
     return notes
 
 
-def _power_notes(info: AblationInfo) -> list[str]:
+def _power_notes(info: AblationInfo, name: Callable[[Effect], str]) -> list[str]:
     """What a next study needs for 80 % power, from the components of each primary contrast."""
     alpha = ALPHA / len(info.primary)
     notes = []
@@ -170,8 +180,8 @@ def _power_notes(info: AblationInfo) -> list[str]:
             seed_plan(effect.components, effect.n_images, one, alpha=alpha) for one in DIFFERENCES
         ]
         on = "" if effect.n_images is None else f" on {effect.n_images:,} images"
-        name = _claim_name(info, effect)
-        notes.append(f"{info.paired}s for 80 % power{on}, {name}: {plan_text(plans, info.paired)}")
+        claim = _claim_name(info, effect, name)
+        notes.append(f"{info.paired}s for 80 % power{on}, {claim}: {plan_text(plans, info.paired)}")
     if notes:
         notes.append(
             f"in brackets: with the {info.paired}s' variance at the ends of its 80 % range"

@@ -25,9 +25,8 @@ from ablate.report.numbers import (
     count_texts,
     gain_text,
     hypervolume_text,
+    metric_heading,
     metric_text,
-    metric_unit,
-    metric_words,
     param_text,
     seed_texts,
     short_names,
@@ -239,13 +238,6 @@ def add_whole_column(
 
 
 # -- Headings and cells that several tables share ------------------------------------------
-
-
-def metric_heading(metric: str) -> str:
-    """ "robust %" for `val_robust_accuracy`; an unknown metric keeps its name."""
-    words = metric_words(metric)
-    words = words if words == metric else words.replace(" accuracy", "")
-    return words + metric_unit(metric)
 
 
 def params_cell(params: Mapping[str, Any], short: Mapping[str, str]) -> Text:

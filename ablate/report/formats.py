@@ -1,0 +1,284 @@
+"""A table for a terminal, in Markdown, LaTeX, CSV, HTML, and as JSON rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from ablate.files.shown import without_controls
+from ablate.report.arms import Cell
+from ablate.report.numbers import MISSING
+from ablate.report.tables import FIELDS, Column, Table
+
+# -- A terminal
+
+
+_LEAST_TEXT, _GAP = 12, 2
+_RULED = box.SIMPLE_HEAD
+
+
+@dataclass(frozen=True)
+class TerminalTable:
+    """A table for rich to print: one line a row, no number cut.
+
+    In a narrow terminal columns are left out, as `Table.narrow` says, and named below; then texts
+    that may are folded.
+
+    Attributes:
+        most: columns of text that it is wide, at the most.
+        notes: whether the notes are printed.
+    """
+
+    table: Table
+    most: int = 10_000
+    notes: bool = True
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self._width(self._columns()), self._width(self._columns()))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        left_out: list[str] = []
+        shown = self._columns()
+        width = min(self.most, options.max_width)
+        for keys in self.table.narrow:
+            if self._width(shown) <= width:
+                break
+            left_out += [one.heading for one, _ in shown if one.key in keys]
+            shown = [(one, cells) for one, cells in shown if one.key not in keys]
+        drawn = RichTable(box=_RULED, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for column, cells in shown:
+            least = _LEAST_TEXT if column.folds else 10_000
+            drawn.add_column(
+                Text(column.heading),
+                justify="right" if column.units else "left",
+                overflow="fold",
+                no_wrap=not column.folds,
+                min_width=min(least, _widest(column, cells)),
+            )
+        for row in zip(*(cells for _, cells in shown), strict=True):
+            drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
+        yield Text(without_controls(self.table.title))
+        yield drawn
+        if left_out:
+            yield Text(f"not shown (too wide): {', '.join(left_out)}", style="dim")
+        for note in self.table.notes if self.notes else ():
+            yield Text(f"- {without_controls(note)}")
+
+    def _columns(self) -> list[tuple[Column, list[Cell]]]:
+        """Those in which something stands."""
+        found = [(column, self.table.cells(column)) for column in self.table.columns]
+        return [
+            (column, cells)
+            for column, cells in found
+            if not cells or {cell.printed for cell in cells} - {"", MISSING}
+        ]
+
+    def _width(self, columns: Collection[tuple[Column, list[Cell]]]) -> int:
+        widths = (
+            min(_widest(one, cells), _LEAST_TEXT if one.folds else 10_000) for one, cells in columns
+        )
+        return sum(widths) + _GAP * (len(columns) - 1)
+
+
+def _widest(column: Column, cells: Collection[Cell]) -> int:
+    return max(cell_len(text) for text in (column.heading, *(cell.printed for cell in cells)))
+
+
+# -- CSV and JSON: for programs, so in fractions, at full precision
+
+
+def csv_text(table: Table) -> str:
+    """A row a row, five columns a number: KEY.mean, .sd, .low, .high (95 % interval) and .n.
+
+    Numbers are the shortest text that gives the same float, p has six digits; empty if missing.
+    Title and notes are left out.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = {}
+    for column in table.columns:
+        for key in [f"{column.key}.{field}" for field in FIELDS] if column.units else [column.key]:
+            is_p = not column.units and table.frame[key].dtype == "float64"
+            columns[key] = [_written(value, is_p=is_p) for value in table.frame[key].tolist()]
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return out.getvalue()
+
+
+def _written(value: Any, *, is_p: bool) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(repr, value))
+    if isinstance(value, float):
+        if math.isnan(value):
+            return MISSING if is_p else ""
+        return f"{value:.6g}" if is_p else repr(value)
+    return str(value) if isinstance(value, (str, int)) else ""
+
+
+def json_rows(table: Table) -> list[dict[str, Any]]:
+    """A dict a row, by the columns of the frame; None if missing."""
+    rows: list[dict[str, Any]] = json.loads(table.frame.to_json(orient="records"))
+    return rows
+
+
+# -- GitHub's Markdown
+
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$#])")
+
+
+def markdown_text(table: Table) -> str:
+    """Title, table and a list of notes; ends with a newline."""
+    rule = ["---:" if column.units else ":---" for column in table.columns]
+    cells = [
+        ["**" * one.is_bold + _markdown(one.printed) + "**" * one.is_bold for one in row]
+        for row in table.rows
+    ]
+    rows = [[_markdown(heading) for heading in table.headings], rule, *cells]
+    lines = [f"**{_markdown(table.title)}**", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return "\n".join([*lines, *(f"- {_markdown(note)}" for note in table.notes)]) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """Escape markup, on one line: a `|` would end a cell, a `$` start a formula."""
+    return _SPECIAL.sub(r"\\\1", without_controls(" ".join(text.split())))
+
+
+# -- LaTeX, with the rules of booktabs
+
+
+_ESCAPES = {
+    **{one: f"\\{one}" for one in "{}&%$#_"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    **{one: f"{{{one}}}" for one in "[]*"},  # after \\ or a rule these would begin an argument
+    "±": r"$\pm$",
+    "•": r"\textbullet{}",
+}
+_NOT_IN_A_LABEL = re.compile(r"[^A-Za-z0-9_.:-]+")
+
+
+def latex_text(table: Table) -> str:
+    r"""A `table` with a caption of one sentence and a label; ends with a newline.
+
+    A table that is too wide for the page is scaled down, as with kableExtra's `scale_down`.  Names
+    in non-Latin scripts are unchanged; XeLaTeX and LuaLaTeX can typeset them.
+    """
+    body = [f"{' & '.join(map(_latex_cell, row))} \\\\" for row in table.rows]
+    columns = "".join("r" if column.units else "l" for column in table.columns)
+    lines = [
+        r"% Needs \usepackage{booktabs,graphicx}.",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(table.caption)}}}",
+        rf"\label{{tab:{_NOT_IN_A_LABEL.sub('-', table.name)}}}",
+        r"\par\smallskip",
+        r"\small",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        r"\toprule",
+        f"{' & '.join(map(_latex, table.headings))} \\\\",
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def notes_text(table: Table) -> str:
+    """The notes alone, a line each: what stands beside a table in LaTeX."""
+    return "".join(f"{without_controls(' '.join(note.split()))}\n" for note in table.notes)
+
+
+def _latex_cell(cell: Cell) -> str:
+    mean, sd, low, high = cell.parts
+    if cell.estimate is None:
+        text = _latex(cell.text)
+        return rf"\textbf{{{text}}}" if cell.is_bold else text
+    if not mean:
+        return "--"
+    number = mean + rf" \pm {sd}" * bool(sd) + rf"\ [{low}, {high}]" * bool(low)
+    return rf"$\mathbf{{{number}}}$" if cell.is_bold else f"${number}$"
+
+
+def _latex(text: str) -> str:
+    """On one line, and nothing in it is a command."""
+    escaped = "".join(_ESCAPES.get(one, one) for one in without_controls(" ".join(text.split())))
+    return escaped.replace("--", "-{}-{}")  # else drawn as a dash
+
+
+# -- HTML
+
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; margin: 2rem; }
+div { overflow-x: auto; }
+table { border-collapse: collapse; border-block: 2px solid; }
+caption { text-align: left; font-weight: bold; padding-block: 0.5rem; }
+thead th { border-bottom: 1px solid; vertical-align: bottom; }
+th, td { padding: 0.3rem 0.8rem; text-align: left; font-weight: normal; }
+.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+ul { padding-left: 1.2rem; font-size: 13px; max-width: 50rem; }
+"""
+
+
+def html_text(table: Table) -> str:
+    """A page without scripts and network requests, light or dark by the reader's system setting;
+    ends with a newline."""
+    notes = "".join(f"<li>{escape(note)}</li>\n" for note in table.notes)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width">\n'
+        f"<title>{escape(table.name)}</title>\n"
+        f'<link rel="icon" href="data:,">\n<style>{_STYLE}</style>\n</head>\n<body>\n'
+        f"<div>\n{html_table(table)}</div>\n<ul>\n{notes}</ul>\n</body>\n</html>\n"
+    )
+
+
+def html_table(table: Table) -> str:
+    """The table element alone, for a page or a notebook: cells of numbers have the class
+    `number`, a row begins with its heading."""
+    css = [' class="number"' if column.units else "" for column in table.columns]
+    heads = "".join(
+        f'<th scope="col"{of}>{escape(heading)}</th>'
+        for heading, of in zip(table.headings, css, strict=True)
+    )
+    rows = ""
+    for row in table.rows:
+        first, *others = (_html_cell(cell) for cell in row)
+        cells = "".join(f"<td{of}>{text}</td>" for text, of in zip(others, css[1:], strict=True))
+        rows += f'<tr><th scope="row"{css[0]}>{first}</th>{cells}</tr>\n'
+    return (
+        f"<table>\n<caption>{escape(table.title)}</caption>\n<thead><tr>{heads}</tr></thead>\n"
+        f"<tbody>\n{rows}</tbody>\n</table>\n"
+    )
+
+
+def _html_cell(cell: Cell) -> str:
+    text = escape(cell.printed.replace("-", "\u2212") if cell.parts.mean else cell.printed)
+    return f"<strong>{text}</strong>" if cell.is_bold else text
+
+
+WRITERS = {"md": markdown_text, "latex": latex_text, "csv": csv_text, "html": html_text}
+"""By the format of `ablate table`."""

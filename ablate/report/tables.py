@@ -1,0 +1,641 @@
+"""The tables of a study: of each one DataFrame, and how its columns are read.
+
+`ablate.report.formats` writes them for a terminal, Markdown, LaTeX, CSV, HTML and JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ablate.ablation.cell import FACTOR_EFFECTS
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.intervals import NONE, Estimate
+from ablate.analysis.caveats import StudyFacts
+from ablate.analysis.objectives import is_accuracy, short_metric
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
+from ablate.errors import UsageError
+from ablate.ledger.record import ADAPTED
+from ablate.lifecycle.open_study import OpenStudy, read_ablations
+from ablate.report.arms import (
+    NOTHING,
+    Cell,
+    arms_notes,
+    basis_notes,
+    curve_metrics,
+    decimals,
+    family_metrics,
+    fingerprint_text,
+    leading_metrics,
+    no_interval_notes,
+    runs_text,
+    scale,
+    shown_name,
+    single_value,
+)
+from ablate.report.effects import (
+    WORST,
+    effects_notes,
+    kept_text,
+    p_text,
+    shown_effects,
+    verdict_text,
+)
+from ablate.report.numbers import (
+    MISSING,
+    count_text,
+    metric_heading,
+    metric_label,
+    metric_words,
+    param_text,
+    seed_texts,
+    share_text,
+    short_names,
+)
+from ablate.report.words import as_contribution, contrast_words, verdict_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+
+FIELDS = ("mean", "sd", "low", "high", "n")
+"""Columns of the frame for one column of numbers."""
+REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
+_TERMS = "loss.terms"
+MOST_ROWS = 12
+"""Trials of a table at the end of a command."""
+SEEDS_FOR_ORDER = 5
+"""Of fewer, resampling gives nearly the same order again and again."""
+
+
+class Unit(NamedTuple):
+    """How a number is read: its factor (100 for percent and points), and its decimals."""
+
+    scale: float
+    decimals: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as it is read.
+
+    Attributes:
+        key: of the frame: the column itself of texts; KEY.mean, KEY.sd, KEY.low, KEY.high (95 %
+            interval) and KEY.n of numbers.
+        heading: for people, with the unit.
+        units: of each row's number; empty of texts.
+        is_difference: whether its numbers have a sign and an interval, else a standard deviation.
+        absent: what stands where a row can have no number.
+        texts: what is read of each row's text, in place of the frame's.
+        folds: whether a text may be broken into lines where a terminal is narrow.
+    """
+
+    key: str
+    heading: str
+    units: tuple[Unit, ...] = ()
+    is_difference: bool = False
+    absent: str = ""
+    texts: tuple[str, ...] = ()
+    folds: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, independent of its format.
+
+    Attributes:
+        name: of the file, and of the label in LaTeX.
+        title: the question and subject of the study, or what is shown.
+        caption: of the table in a paper, one sentence.
+        frame: fractions and seconds at full precision, a row a row.
+        bold: row and key of the best.
+        notes: for the reader, one sentence each.
+        narrow: keys of columns that a narrow terminal leaves out, group after group.
+    """
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+    bold: frozenset[tuple[int, str]] = frozenset()
+    narrow: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def headings(self) -> list[str]:
+        return [column.heading for column in self.columns]
+
+    @property
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """The cells, row by row."""
+        return list(zip(*map(self.cells, self.columns), strict=True))
+
+    def cells(self, column: Column) -> list[Cell]:
+        """The cells of a column."""
+        places = range(len(self.frame))
+        bold = [(place, column.key) in self.bold for place in places]
+        if not column.units:
+            return [Cell(column.texts[at], is_bold=bold[at]) for at in places]
+        fields = (self.frame[f"{column.key}.{field}"].tolist() for field in FIELDS[:-1])
+        counts = self.frame[f"{column.key}.n"].to_numpy(float, na_value=math.nan)
+        found = []
+        for at, values in enumerate(zip(*fields, strict=True)):
+            if math.isnan(counts[at]):
+                found.append(Cell(column.absent))
+                continue
+            mean, sd, low, high = values
+            estimate = Estimate(mean, sd, low, high, int(counts[at]), NONE)
+            found.append(Cell("", estimate, *column.units[at], column.is_difference, bold[at]))
+        return found
+
+
+Part = tuple[Column, Mapping[str, Sequence[Any]]]
+"""A column, and its columns of the frame."""
+
+
+def make_table(parts: Iterable[Part], **fields: Any) -> Table:
+    """A table of these columns."""
+    import pandas as pd
+
+    columns: list[Column] = []
+    data: dict[str, pd.Series[Any]] = {}
+    for column, values in parts:
+        columns.append(column)
+        data |= {key: _series(key, found) for key, found in values.items()}
+    return Table(frame=pd.DataFrame(data), columns=tuple(columns), **fields)
+
+
+def _series(key: str, values: Sequence[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    is_count = key.endswith(".n")
+    is_number = not any(isinstance(value, (str, tuple)) for value in values)
+    return pd.Series(values, dtype="Int64" if is_count else "float64" if is_number else "object")
+
+
+def texts(
+    key: str,
+    heading: str,
+    values: Sequence[Any],
+    shown: Sequence[str] | None = None,
+    *,
+    folds: bool = False,
+) -> Part:
+    """A column of texts; `shown`: as they are read, if that is something else."""
+    read = tuple(map(str, values) if shown is None else shown)
+    return Column(key, heading, texts=read, folds=folds), {key: values}
+
+
+def numbers(
+    key: str,
+    heading: str,
+    estimates: Sequence[Estimate | None],
+    units: Unit | Sequence[Unit],
+    *,
+    is_difference: bool = False,
+    absent: str = "",
+) -> Part:
+    """A column of numbers; None: the row can have none."""
+    each = (units,) * len(estimates) if isinstance(units, Unit) else tuple(units)
+    column = Column(key, heading, each or (Unit(1, 1),), is_difference, absent)
+    values = {
+        f"{key}.{field}": [None if one is None else getattr(one, field) for one in estimates]
+        for field in FIELDS
+    }
+    return column, values
+
+
+def unit_of(metric: str, values: Iterable[float]) -> Unit:
+    """The unit of a metric's column."""
+    return Unit(scale(metric), decimals(metric, values))
+
+
+def heading_of(metric: str, name: str) -> str:
+    """ "Robust (%)" for an accuracy named "robust"; custom names unchanged."""
+    if not is_accuracy(metric):
+        return metric_label(metric)
+    return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
+
+
+def title_of(info: StudyFacts, title: str = "") -> str:
+    """The question and subject of a study, or another title, after its warning, if it has one."""
+    subject = f"{info.question} ({info.subject})" if info.question else info.subject
+    warning = f"Warning: {info.warning}. " if info.warning else ""
+    return warning + (title or subject)
+
+
+def _on_images(info: StudyFacts) -> str:
+    """ "359 validation images" of a caption; empty for a custom training loop."""
+    return "" if info.n_images is None else f" on {info.n_images:,} {info.split} images"
+
+
+# -- An ablation
+
+
+def arms_table(info: AblationInfo) -> Table:
+    """A row an arm: clean accuracy, each family, robust accuracy, the difference to the reference;
+    for a custom training loop all its metrics."""
+    leading, families = leading_metrics(info), family_metrics(info)
+    curves = curve_metrics(info) if families else []
+    metrics = [*leading[:1], *families, *leading[1:], *curves] if families else leading
+    others = [(metric,) for metric in reversed(metrics) if metric != info.rank_metric]
+    runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
+    spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
+    return make_table(
+        [
+            texts("arm", "Arm", [arm.name for arm in info.arms], folds=True),
+            *(_metric(info, one, heading_of(one, shown_name(info, one))) for one in metrics),
+            *_to_reference(info, f"Difference to {info.reference}"),
+        ],
+        name=info.study,
+        title=title_of(info),
+        caption=title_of(info, f"Accuracy{_on_images(info)}{spread * (info.seeds > 1)}."),
+        notes=(*arms_notes(info), *runs),
+        bold=frozenset(
+            (place, metric)
+            for metric in metrics
+            for place, arm in enumerate(info.arms)
+            if arm.name in info.best.get(metric, ())
+        ),
+        narrow=(tuple(families), tuple(curves)) if info.families else tuple(others),
+    )
+
+
+def _metric(info: AblationInfo, metric: str, heading: str) -> Part:
+    estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
+    return numbers(metric, heading, estimates, _unit(info, metric))
+
+
+def _unit(info: AblationInfo, metric: str) -> Unit:
+    means = [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]
+    return unit_of(metric, means)
+
+
+def _to_reference(info: AblationInfo, heading: str) -> list[Part]:
+    """Every arm less the reference, in `info.rank_metric`; nothing without a reference."""
+    if not info.reference:
+        return []
+    metric = info.rank_metric
+    effects = [info.to_reference(arm.name, metric) for arm in info.arms]
+    estimates = [
+        None if arm.name == info.reference else NOTHING if one is None else one.estimate
+        for arm, one in zip(info.arms, effects, strict=True)
+    ]
+    key, unit = f"{metric} - {info.reference}", _unit(info, metric)
+    return [numbers(key, heading, estimates, unit, is_difference=True, absent="reference")]
+
+
+def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
+    """A row a contrast, the primary ones first.
+
+    Args:
+        in_words: contrasts and verdicts as a person reads them; else by the names of the design.
+    """
+    primary, others = shown_effects(info)
+    shown = [*primary, *others]
+    if in_words:
+        shown = [as_contribution(effect, info) for effect in shown]
+    rows = []
+    for one in shown:
+        rows.append((one, one.estimate, ""))
+        if one.worst is not None:
+            rows.append((one, one.worst, WORST))
+
+    def name(effect: Effect) -> str:
+        return contrast_words(effect, info) if in_words else effect.contrast
+
+    def column(key: str, heading: str, text: Callable[[Effect], str], of_worst: str) -> Part:
+        found = [of_worst if worst else text(one) for one, _, worst in rows]
+        return texts(key, heading, found, folds=True)
+
+    def tests(key: str, heading: str, p: Callable[[Effect], float | None]) -> Part:
+        found = [None if worst else p(one) for one, _, worst in rows]
+        return texts(key, heading, found, [p_text(one) for one in found])
+
+    counts = [str(one.n) if one.n < info.seeds else "" for _, one, _ in rows]
+    singles = [() if worst else one.by_baseline for one, _, worst in rows]
+    units = [_unit(info, one.metric) for one, _, _ in rows]
+    parts = [
+        texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=True),
+        texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows]),
+        numbers("difference", "Difference", [one for _, one, _ in rows], units, is_difference=True),
+        *([texts("n", "n", counts)] if any(counts) else []),
+        tests("p", "p", lambda one: one.p),
+        tests("p_adjusted", "Adjusted p", lambda one: one.p_adjusted),
+    ]
+    if in_words:
+        parts.append(column("verdict", "Verdict", lambda one: _verdict(info, one), "worst case"))
+    else:
+        parts.append(column("verdict", "Verdict", partial(verdict_text, info), "worst case"))
+        parts.append(column("kept", "Kept", lambda one: kept_text(info, one) or MISSING, MISSING))
+    if info.replications:
+        said = [
+            ", ".join(Cell("", single_value(one), *unit, is_difference=True).printed for one in of)
+            for of, unit in zip(singles, units, strict=True)
+        ]
+        parts.append(texts("by_baseline", "By baseline", singles, said))
+    differences = f"Differences{_on_images(info)}, with 95 % intervals."
+    return make_table(
+        parts,
+        name=f"{info.study}-effects",
+        title=title_of(info),
+        caption=title_of(info, differences),
+        notes=tuple(effects_notes(info, shown, name)),
+        narrow=(("by_baseline",), ("p",), ("n",), ("p_adjusted",)),
+    )
+
+
+def _verdict(info: AblationInfo, effect: Effect) -> str:
+    return verdict_words(effect, info) or "exploratory"
+
+
+def result_table(info: AblationInfo, *more: Part) -> Table:
+    """What an ablation ends with: arms with their difference to the reference; of a design without
+    one its effects.
+
+    Args:
+        more: columns, a row an arm.
+    """
+    shown = [one for one in leading_metrics(info) if one != info.rank_metric]
+    if info.reference:
+        estimates = [arm.estimates.get(info.rank_metric, NOTHING) for arm in info.arms]
+        parts = [
+            texts("arm", "arm", [arm.name for arm in info.arms], folds=True),
+            texts("seeds", "seeds", [one.n for one in estimates]),
+            *(_metric(info, one, metric_heading(one)) for one in (*shown, info.rank_metric)),
+            *_to_reference(info, f"difference to {info.reference}"),
+            *more,
+        ]
+    else:
+        effects = {one.contrast: one for one in info.effects}
+        ordered = sorted(effects.values(), key=lambda one: one.kind not in FACTOR_EFFECTS)
+        found = {(one.contrast, one.metric): one.estimate for one in info.effects}
+        parts = [texts("contrast", "", [contrast_words(one, info) for one in ordered], folds=True)]
+        for metric in (*shown, info.rank_metric):
+            values = [found.get((one.contrast, metric), NOTHING) for one in ordered]
+            heading, unit = f"on {metric_words(metric)}", _unit(info, metric)
+            parts.append(numbers(metric, heading, values, unit, is_difference=True))
+    seeds = count_text(info.seeds, info.paired)
+    basis = f", {info.split} accuracy in %" * (info.n_images is not None)
+    title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
+    return make_table(
+        parts,
+        name=info.study,
+        title=title,
+        caption=title,
+        notes=(*arms_table(info).notes, *_ranks(info), *info.failures),
+        narrow=tuple((one,) for one in reversed(shown)),
+    )
+
+
+def _ranks(info: AblationInfo) -> list[str]:
+    """The arms by their mean rank; nothing of fewer seeds than an order needs."""
+    ranks = info.ranks
+    if ranks is None or ranks.n < SEEDS_FOR_ORDER:
+        return []
+    order = sorted(range(len(ranks.names)), key=lambda place: ranks.mean_rank[place])
+    each = (
+        f"{ranks.names[at]} {ranks.mean_rank[at]:.1f} [{ranks.rank_low[at]:g}, "
+        f"{ranks.rank_high[at]:g}]"
+        for at in order
+    )
+    return [
+        f"mean rank by {metric_words(info.rank_metric)} over {ranks.n} seeds, with the range of 95 "
+        f"% of resampled seeds: {', '.join(each)}; Kendall's W {ranks.kendall_w:.2f}"
+    ]
+
+
+# -- A confirmation
+
+
+def confirmation_table(info: ConfirmInfo) -> Table:
+    """What a confirmation ends with: arms on the test images; of a front, what of the search's
+    score was luck on the validation images, and the chance to be still on the front."""
+    points = {point.name: point for point in info.points}
+    found = [points.get(arm.name) for arm in info.test.arms]
+    if not points:
+        return result_table(info.test)
+    metric = next(iter(info.points)).metrics[-1]
+    luck = [None if one is None else one.luck.get(metric, NOTHING) for one in found]
+    chance = ["" if one is None else share_text(one.front_probability) for one in found]
+    heading = f"luck on validation, {short_metric(metric)}"
+    return replace(
+        result_table(
+            info.test,
+            numbers("luck", heading, luck, unit_of(metric, []), is_difference=True),
+            texts("front_probability", _still(info), chance),
+        ),
+        narrow=(("luck",), ("front_probability",)),
+    )
+
+
+def _still(info: ConfirmInfo) -> str:
+    return "the best" if len(info.objectives) == 1 else "on the front"
+
+
+def luck_table(info: ConfirmInfo) -> Table:
+    """A row a point and metric: as selected, luck, validation less test, chance of the front."""
+    rows = [(point, metric) for point in info.points for metric in point.metrics]
+    where = _still(info)
+    objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
+    constraints = " and ".join(map(metric_words, info.constraints))
+    keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
+    units = [unit_of(metric, [point.selected.get(metric, math.nan)]) for point, metric in rows]
+
+    def column(
+        key: str, heading: str, value: Callable[[ConfirmedPoint, str], Estimate], *, of_gap: bool
+    ) -> Part:
+        found = [value(point, metric) for point, metric in rows]
+        return numbers(key, heading, found, units, is_difference=of_gap)
+
+    title = title_of(info.test, f"Selection luck, and points that are still {where}")
+    return make_table(
+        [
+            texts("point", "Point", [point.name for point, _ in rows], folds=True),
+            texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=True),
+            column("selected", "Selected", _selected, of_gap=False),
+            column("luck", "Luck", lambda one, at: one.luck.get(at, NOTHING), of_gap=True),
+            column(
+                "gap", "Validation - test", lambda one, at: one.gaps.get(at, NOTHING), of_gap=True
+            ),
+            column("baseline_gap", "Baseline's", _baseline_gap, of_gap=True),
+            texts(
+                "front_probability",
+                where.capitalize(),
+                [
+                    share_text(point.front_probability) if metric == point.metrics[0] else ""
+                    for point, metric in rows
+                ],
+            ),
+        ],
+        name=f"{info.test.study}-luck",
+        title=title,
+        caption=title,
+        notes=(
+            "selected: score in the search, one seed, in %",
+            f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
+            "images, in points, with its 95 % t interval over seeds, on these images",
+            "validation - test: difference for the new seeds, with its 95 % interval over seeds "
+            "and the images of both sets; baseline's: the same difference for the baseline, which "
+            "was not selected",
+            f"{where}: share of resampled seeds and images in which the mean {objectives} on "
+            f"the test images is {where} of these points{keeping}",
+            *no_interval_notes(
+                one for point in info.points for one in (*point.luck.values(), *point.gaps.values())
+            ),
+            *info.test.marks,
+            fingerprint_text(info.test),
+        ),
+        narrow=(("baseline_gap",), ("gap",)),
+    )
+
+
+def _selected(point: ConfirmedPoint, metric: str) -> Estimate:
+    return single_value(point.selected.get(metric, math.nan))
+
+
+def _baseline_gap(point: ConfirmedPoint, metric: str) -> Estimate:
+    return single_value(point.baseline_gaps.get(metric, math.nan))
+
+
+# -- A search
+
+
+def front_table(info: ParetoInfo) -> Table:
+    """Baseline, plain finetune, then the front, or the best of one objective: values and gains.
+
+    Nothing has a spread: a search trains each trial once.
+    """
+    rows = [(label, "", values) for label, values in _references(info)]
+    rows += [(point.name, point.loss_terms, point.values) for point in info.leading]
+    parts = [texts("trial", "Trial", [name for name, _, _ in rows])]
+    if any(terms for _, terms, _ in rows):
+        parts.append(texts("loss_terms", "Loss terms", [terms for _, terms, _ in rows]))
+    for place, metric in enumerate(objective.metric for objective in info.objectives):
+        values = [values[place] for _, _, values in rows]
+        name, unit = (
+            metric if info.n_images is None else short_metric(metric),
+            unit_of(metric, values),
+        )
+        parts.append(numbers(metric, heading_of(metric, name), [*map(single_value, values)], unit))
+        if "baseline" in info.references and is_accuracy(metric):
+            gains = [single_value(info.gains(one)[place]) for _, _, one in rows[1:]]
+            key = f"{metric} - baseline"
+            parts.append(numbers(key, "Gain", [None, *gains], unit, is_difference=True))
+    metrics = [objective.metric for objective in info.objectives]
+    less = [one.metric for one in info.objectives if one.direction == "minimize"]
+    notes = [leading_text(info), *basis_notes(info, metrics)]
+    if "baseline" in info.references and any(map(is_accuracy, metrics)):
+        notes.append("gain: over the baseline, in points")
+    if less:
+        notes.append(f"less is better: {', '.join(less)}")
+    what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
+    return make_table(
+        parts,
+        name=info.study,
+        title=title_of(info),
+        caption=title_of(info, f"{what} of a search{_on_images(info)}."),
+        notes=(*notes, *seed_texts(info.seed), *info.marks, fingerprint_text(info)),
+        narrow=(("loss_terms",),),
+    )
+
+
+def _references(info: ParetoInfo) -> list[tuple[str, tuple[float, ...]]]:
+    labels = REFERENCE_LABELS.items()
+    return [(label, info.references[name]) for name, label in labels if name in info.references]
+
+
+def leading_text(info: ParetoInfo) -> str:
+    """ "Pareto front, 3 of 16 complete trials"; "the best 5 of 16 ..." for one objective."""
+    of = f"{len(info.leading)} of {len(info.points)} complete trials"
+    return f"Pareto front, {of}" if len(info.objectives) > 1 else f"the best {of}"
+
+
+def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
+    """What a search ends with: trials of the front, or the best ones, with the parameters in which
+    trials differ, those that most of these have first.
+
+    Args:
+        most: trials that are shown, from one end of the front to the other.
+    """
+    points = list(info.leading)
+    if len(points) > most:
+        points = [points[round(at * (len(points) - 1) / (most - 1))] for at in range(most)]
+    references = _references(info)
+    before = [""] * len(references)
+
+    def column(key: str, heading: str, values: Sequence[Any]) -> Part:
+        shown = [MISSING if value is None else param_text(value) for value in values]
+        return texts(key, heading, [*before, *map(str, values)], [*before, *shown])
+
+    names = [name for name, _ in references]
+    parts = [texts("trial", "trial", [*names, *(f"{point.number}" for point in points)])]
+    if len({point.loss_terms for point in info.points}) > 1:
+        parts.append(column("loss_terms", "loss terms", [point.loss_terms for point in points]))
+    keys = _varied(info.points, points)
+    short = short_names(keys)
+    parts += [column(key, short[key], [one.params.get(key) for one in points]) for key in keys]
+    if any(point.point.alpha != 1 for point in points):
+        parts.append(column("alpha", "alpha", [point.point.alpha for point in points]))
+    for place, objective in enumerate(info.objectives):
+        values = [values[place] for _, values in references]
+        values += [point.values[place] for point in points]
+        unit, heading = unit_of(objective.metric, values), metric_heading(objective.metric)
+        parts.append(numbers(objective.metric, heading, [*map(single_value, values)], unit))
+    title = f"{info.study}: {leading_text(info)}"
+    title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
+    title += f"; {info.split} accuracy in %" * (info.n_images is not None)
+    return make_table(
+        parts,
+        name=info.study,
+        title=title,
+        caption=title,
+        notes=front_table(info).notes,
+        narrow=tuple((key,) for key in reversed(keys)),
+    )
+
+
+def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list[str]:
+    """The parameters that differ between trials: mixes last, for their texts are long; before them
+    those that most of the shown trials have first."""
+    values: dict[str, set[str]] = {}
+    for point in points:
+        for key, value in point.params.items():
+            values.setdefault(key, set()).add(str(value))
+    keys = [key for key in values if key != _TERMS and (len(values[key]) > 1 or len(points) == 1)]
+
+    def place(key: str) -> tuple[bool, int]:
+        there = [point.params[key] for point in shown if key in point.params]
+        return any(isinstance(value, Mapping) for value in there), -len(there)
+
+    return sorted(keys, key=place)
+
+
+# -- The table of a study, whatever it is
+
+
+def study_table(*studies: OpenStudy, effects: bool = False, in_words: bool = True) -> Table:
+    """Of an ablation or confirmation, or of several read as one, its arms or its effects; of a
+    search its front, or for one objective its best trials.
+
+    Args:
+        in_words: as of `effects_table`.
+
+    Raises:
+        UsageError: if effects are asked of a search, or several studies do not match.
+    """
+    record = studies[0].record
+    if len(studies) == 1 and record.design is None:
+        if effects:
+            raise UsageError(
+                f"study {record.name}: --effects needs an ablation, got a search. Leave it out."
+            )
+        return front_table(pareto_info(record))
+    info = read_ablations(studies) if len(studies) > 1 else studies[0].ablation
+    return effects_table(info, in_words=in_words) if effects else arms_table(info)
