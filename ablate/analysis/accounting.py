@@ -7,23 +7,16 @@ minus that of the epochs from which the trial continued.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ablate.analysis.drawn import kept_with_record
-from ablate.ledger.record import (
-    TERMINAL,
-    Attempt,
-    GpusAt,
-    RowRecord,
-    StudyRecord,
-)
+from ablate.ledger.record import TERMINAL, Attempt, GpusAt, RowRecord, StudyRecord
 
 _Spans = list[tuple[float, float]]
-"""Start and end of each attempt, in seconds since 1970."""
 
 BROKEN_OFF = ("raised", "lost", "left")
 """How an attempt ends that does not end its trial."""
@@ -34,21 +27,24 @@ class TrialAccount:
     """The cost of one trial, over all its attempts.
 
     Attributes:
-        worked_seconds: of all attempts; one without an end counts until its last epoch.
+        spans: start and end of each attempt, in seconds since 1970; one without an end counts until
+            its last epoch or checkpoint.
         lost_seconds: the part without a result.
         gpu_hours: work time times the GPUs per trial of its drive.
         peak_memory_bytes, peak_gpu_bytes: the maximum over attempts; 0: unknown, or no GPU.
         hosts: where it ran, in the order of the attempts, each once.
     """
 
-    number: int
-    attempts: int
-    worked_seconds: float
+    spans: _Spans
     lost_seconds: float
     gpu_hours: float
     peak_memory_bytes: int
     peak_gpu_bytes: int
     hosts: tuple[str, ...]
+
+    @property
+    def worked_seconds(self) -> float:
+        return sum(end - start for start, end in self.spans)
 
 
 @dataclass(frozen=True)
@@ -82,27 +78,52 @@ class EpochAccount:
 
 
 @dataclass(frozen=True)
-class StudyAccount:
-    """What a study has cost so far: its trials' sums, and what each of them has.
+class DriveAccount:
+    """One run of the driver.
 
     Attributes:
-        epochs: where they went.
+        started: seconds since 1970; seconds: how long it ran.
+        workers: trials at once; worked_seconds: of the attempts that began in it, at most all that
+            its workers had, and until now of one that runs.
+        end: "finished", "stopped", "failed", "running" or "killed".
+    """
+
+    host: str
+    started: float
+    seconds: float
+    workers: int
+    worked_seconds: float
+    end: str
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Of its workers, without a trial."""
+        return self.workers * self.seconds - self.worked_seconds
+
+
+@dataclass(frozen=True)
+class StudyAccount:
+    """The cost of a study so far, and where its time went.
+
+    Attributes:
         busy_seconds: time in which at least one trial was at work.
-        driving_seconds: time in which a driver ran, pauses left out.
         peak_memory_bytes, peak_gpu_bytes: the most of any trial.
-        drives: how often it was driven.
     """
 
     worked_seconds: float
     busy_seconds: float
     lost_seconds: float
     gpu_hours: float
-    driving_seconds: float
     peak_memory_bytes: int
     peak_gpu_bytes: int
-    drives: int
     hosts: tuple[str, ...]
     epochs: EpochAccount
+    drives: tuple[DriveAccount, ...]
+
+    @property
+    def driving_seconds(self) -> float:
+        """Time in which a driver ran, pauses left out."""
+        return sum(drive.seconds for drive in self.drives)
 
 
 def study_account(record: StudyRecord, now: float) -> StudyAccount:
@@ -111,24 +132,21 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
     Args:
         now: seconds since 1970, the end of a running drive.
     """
-    spans = [_spans(row) for row in record.rows]
     trials = trial_accounts(record)
     return StudyAccount(
         worked_seconds=sum(trial.worked_seconds for trial in trials),
-        busy_seconds=_union([span for of_row in spans for span in of_row]),
+        busy_seconds=_union([span for trial in trials for span in trial.spans]),
         lost_seconds=sum(trial.lost_seconds for trial in trials),
         gpu_hours=sum(trial.gpu_hours for trial in trials),
-        driving_seconds=sum(_drive_seconds(record, spans, now)),
         peak_memory_bytes=max((trial.peak_memory_bytes for trial in trials), default=0),
         peak_gpu_bytes=max((trial.peak_gpu_bytes for trial in trials), default=0),
-        drives=len(record.drives),
         hosts=tuple(dict.fromkeys(host for trial in trials for host in trial.hosts)),
-        epochs=epoch_account(record),
+        epochs=_epoch_account(record),
+        drives=_drive_accounts(record, now),
     )
 
 
-def epoch_account(record: StudyRecord) -> EpochAccount:
-    """Where the epochs of a study went."""
+def _epoch_account(record: StudyRecord) -> EpochAccount:
     kept = [
         (row, account)
         for row, account in zip(record.rows, trial_accounts(record), strict=True)
@@ -169,20 +187,36 @@ def epoch_account(record: StudyRecord) -> EpochAccount:
 def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
     """What each row has cost, in the record's order."""
     gpus_at = GpusAt(record.drives)
-    return tuple(_trial_account(row, _spans(row), gpus_at) for row in record.rows)
+    return tuple(
+        TrialAccount(
+            spans=spans,
+            lost_seconds=_lost_seconds(row, spans),
+            gpu_hours=sum((end - start) * gpus_at(start) for start, end in spans) / 3600,
+            peak_memory_bytes=max((one.peak_memory_bytes for one in row.attempts), default=0),
+            peak_gpu_bytes=max((one.peak_gpu_bytes for one in row.attempts), default=0),
+            hosts=tuple(dict.fromkeys(one.host for one in row.attempts if one.host)),
+        )
+        for row in record.rows
+        for spans in [[(one.started, attempt_end(row, one)) for one in row.attempts]]
+    )
 
 
 def worked_seconds(row: RowRecord) -> float:
     """Time at work, over all attempts of a row."""
-    return _length(_spans(row))
+    return sum(attempt_end(row, attempt) - attempt.started for attempt in row.attempts)
 
 
 def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     """Of a row's time at work, what went into no result."""
     if row.state == "FAIL":
-        return _length(spans)
+        return sum(end - start for start, end in spans)
+    # Nothing takes away any more what has ended; else what is in a checkpoint.
+    places = [(one.epoch, one.seconds) for one in row.checkpoints]
+    places += [(one.first_epoch, one.first_seconds) for one in row.attempts[-1:]]
+    if row.state in TERMINAL:
+        places = [(max((int(point["epoch"]) for point in row.curve), default=0), 0.0)]
+    went_on_from = max((_trained_seconds(row, *place) for place in places), default=0.0)
     lost = 0.0
-    went_on_from = _durable_seconds(row)
     for attempt, (start, end) in zip(reversed(row.attempts), reversed(spans), strict=True):
         if not attempt.has_reported:  # its start is unknown; it has produced nothing
             lost += end - start if attempt.end in BROKEN_OFF else 0.0
@@ -206,43 +240,38 @@ def _union(spans: _Spans) -> float:
     return float(np.maximum(0.0, ends - np.maximum(starts, reached)).sum())
 
 
-def _drive_seconds(record: StudyRecord, spans: Sequence[_Spans], now: float) -> Iterator[float]:
-    """Duration of each drive.
-
-    A drive without an end runs until `now` if it is the last and the study is running; else it was
-    killed, and ended with the last report of an attempt before the next drive.
-    """
-    for index, drive in enumerate(record.drives):
-        is_last = index + 1 == len(record.drives)
-        ended = drive.ended
-        if ended is None and is_last and record.driver is not None:
-            ended = now
-        elif ended is None:
-            limit = now if is_last else record.drives[index + 1].started
-            signs = (moment for of_row in spans for span in of_row for moment in span)
+def _drive_accounts(record: StudyRecord, now: float) -> tuple[DriveAccount, ...]:
+    """A drive without an end runs until `now` if it is the last and the study is running; else it
+    was killed, and ended with the last report of an attempt before the next drive."""
+    if not record.drives:
+        return ()
+    starts = [drive.started for drive in record.drives]
+    worked = [0.0] * len(starts)
+    signs = []
+    for row, account in zip(record.rows, trial_accounts(record), strict=True):
+        for attempt, (start, end) in zip(row.attempts, account.spans, strict=True):
+            signs += [start, end]
+            runs = attempt.ended is None and record.driver is not None
+            worked[max(0, bisect_right(starts, start) - 1)] += (now if runs else end) - start
+    found = []
+    for drive, following, done in zip(record.drives, [*starts[1:], None], worked, strict=True):
+        is_running = drive.ended is None and following is None and record.driver is not None
+        ended = now if is_running else drive.ended
+        if ended is None:
+            limit = now if following is None else following
             ended = max((moment for moment in signs if moment <= limit), default=drive.started)
-        yield max(0.0, ended - drive.started)
-
-
-def _trial_account(row: RowRecord, spans: _Spans, gpus_at: GpusAt) -> TrialAccount:
-    return TrialAccount(
-        number=row.number,
-        attempts=len(row.attempts),
-        worked_seconds=_length(spans),
-        lost_seconds=_lost_seconds(row, spans),
-        gpu_hours=sum((end - start) * gpus_at(start) for start, end in spans) / 3600,
-        peak_memory_bytes=max((one.peak_memory_bytes for one in row.attempts), default=0),
-        peak_gpu_bytes=max((one.peak_gpu_bytes for one in row.attempts), default=0),
-        hosts=tuple(dict.fromkeys(one.host for one in row.attempts if one.host)),
-    )
-
-
-def _spans(row: RowRecord) -> _Spans:
-    return [(attempt.started, attempt_end(row, attempt)) for attempt in row.attempts]
-
-
-def _length(spans: _Spans) -> float:
-    return sum(end - start for start, end in spans)
+        seconds = max(0.0, ended - drive.started)
+        found.append(
+            DriveAccount(
+                host=drive.host,
+                started=drive.started,
+                seconds=seconds,
+                workers=drive.parallel,
+                worked_seconds=min(done, drive.parallel * seconds),
+                end=drive.end or ("running" if is_running else "killed"),
+            )
+        )
+    return tuple(found)
 
 
 def attempt_end(row: RowRecord, attempt: Attempt) -> float:
@@ -259,12 +288,3 @@ def _trained_seconds(row: RowRecord, epochs: int, amid_seconds: float) -> float:
     """What these epochs of the curve took, and so much of the one after them."""
     whole = sum(point.get("seconds", 0.0) for point in row.curve if point["epoch"] <= epochs)
     return float(whole + amid_seconds)
-
-
-def _durable_seconds(row: RowRecord) -> float:
-    """The training that nothing takes away any more: all of a row that has ended."""
-    if row.state in TERMINAL:
-        return _trained_seconds(row, max((int(p["epoch"]) for p in row.curve), default=0), 0.0)
-    places = [(one.epoch, one.seconds) for one in row.checkpoints]
-    places += [(one.first_epoch, one.first_seconds) for one in row.attempts[-1:]]
-    return max((_trained_seconds(row, *place) for place in places), default=0.0)

@@ -74,7 +74,7 @@ def _flat_row(record: StudyRecord, row: RowRecord, account: TrialAccount) -> dic
     flat["enqueued"] = row.enqueued
     if row.copy_of is not None:
         flat["copy_of"] = row.copy_of
-    if account.attempts:
+    if account.spans:
         flat["worked_seconds"] = account.worked_seconds
         flat["lost_seconds"] = account.lost_seconds
         flat["gpu_hours"] = account.gpu_hours

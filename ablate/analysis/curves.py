@@ -140,7 +140,7 @@ def curves_info(record: StudyRecord, trials: Sequence[int] = (), objective: str 
             record.name,
             "curves",
             "needs values by epoch, got a study of another tool",
-            "Draw timeline, or pareto.",
+            "Draw pareto.",
         )
     there = {row.number for row in record.rows}
     for number in trials:
@@ -189,7 +189,7 @@ def _check_epochs(record: StudyRecord, begun: Sequence[RowRecord]) -> None:
             record.name,
             "curves",
             "needs trials with at least two epochs, got one epoch per trial",
-            "Draw pareto, or timeline.",
+            "Draw pareto.",
         )
 
 

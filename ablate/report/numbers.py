@@ -14,7 +14,8 @@ from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
-    from ablate.analysis.accounting import EpochAccount
+    from ablate.analysis.accounting import DriveAccount, EpochAccount, StudyAccount
+    from ablate.study.sections.search import SearchBudgetSettings
 
 MISSING = "-"
 _COUNTS = {
@@ -143,7 +144,65 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def epochs_text(account: EpochAccount) -> str:
+def run_time_rows(account: StudyAccount, budget: SearchBudgetSettings) -> list[tuple[str, str]]:
+    """Where the time of a study went: names and values, for `ablate status` and the page.
+
+    Run time, work, epochs, GPU hours and, of several drives, one row each: at most eight.
+
+    Args:
+        budget: its limits, which stand beside what was used.
+    """
+    drives, epochs = account.drives, account.epochs
+    if not drives and not account.worked_seconds:
+        return []
+    limit = f" of {duration_text(budget.seconds)}" if budget.seconds is not None else ""
+    run_time = duration_text(account.driving_seconds) + limit
+    run_time += (
+        f" in {len(drives)} drives" if len(drives) > 1 else "".join(map(_drive_text, drives))
+    )
+    waiting = sum(drive.waiting_seconds for drive in drives)
+    parts = [
+        ("training", epochs.training_seconds),
+        ("scoring and loading", epochs.other_seconds),
+        ("lost", account.lost_seconds),
+        ("workers without a trial", waiting),
+        ("saved by stopping trials: about", epochs.saved_seconds),
+    ]
+    rows = [
+        ("run time", run_time),
+        (
+            "work",
+            ", ".join(f"{what} {duration_text(spent)}" for what, spent in parts if round(spent)),
+        ),
+        ("epochs", _epochs_text(epochs) if epochs.trained else ""),
+    ]
+    if account.gpu_hours or budget.gpu_hours is not None:
+        limit = f" of {budget.gpu_hours:g}" if budget.gpu_hours is not None else ""
+        rows.append(("GPU hours", f"{account.gpu_hours:.2f}{limit}"))
+    if len(drives) > 1:
+        earlier = drives[:-_MOST_DRIVES]
+        if earlier:
+            seconds = sum(drive.seconds for drive in earlier)
+            rows.append((f"drives 1 to {len(earlier)}", duration_text(seconds)))
+        for place, drive in enumerate(drives[-_MOST_DRIVES:], len(earlier) + 1):
+            took = f"{moment_text(drive.started)}, {duration_text(drive.seconds)}"
+            rows.append((f"drive {place}", f"{took}{_drive_text(drive)}, {drive.end}"))
+    return [(name, text) for name, text in rows if text]
+
+
+_MOST_DRIVES = 3
+
+
+def _drive_text(drive: DriveAccount) -> str:
+    """ " on node0, 4 workers busy 93 % of the time"."""
+    workers = f" on {drive.host}, {count_text(drive.workers, 'worker')}"
+    given = drive.workers * drive.seconds
+    return workers + (
+        f" busy {share_text(drive.worked_seconds / given)} of the time" if given else ""
+    )
+
+
+def _epochs_text(account: EpochAccount) -> str:
     """ "58 trained, 80 saved (58 % of 138); after epoch 1: 10 trials stopped, 10 went on"."""
     trained, saved = sum(account.trained), sum(account.saved)
     text = f"{trained:,} trained"
@@ -156,17 +215,6 @@ def epochs_text(account: EpochAccount) -> str:
         for at in account.rungs
     )
     return "; ".join([text, *rungs])
-
-
-def work_text(account: EpochAccount) -> str:
-    """ "training 3 min 02 s, scoring and loading 58 s; training saved by stopping: about 5 min 10
-    s"."""
-    spent = (
-        f"training {duration_text(account.training_seconds)}, scoring and loading "
-        f"{duration_text(account.other_seconds)}"
-    )
-    saved = f"; training saved by stopping: about {duration_text(account.saved_seconds)}"
-    return spent + saved * bool(account.saved_seconds)
 
 
 def step_text(step: PreparationStep) -> str:

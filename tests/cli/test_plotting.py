@@ -75,7 +75,7 @@ def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) 
     assert "effects is left out: needs an ablation, got a search" in said
     left_out = [line.partition(" is left out: ")[0] for line in said]
     assert sorted([*names, *left_out]) == sorted(FIGURES), "each is drawn or spoken of"
-    assert {"pareto", "profile", "curves", "timeline"} <= set(names)
+    assert {"pareto", "profile", "curves"} <= set(names)
     assert names == [name for name in FIGURES if name in names]
     assert "effects" not in names, "a search has none"
     made = folder / "all" / "of" / "them"
@@ -87,12 +87,12 @@ def test_a_figure_that_cannot_be_drawn_stops_no_other(
     run: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
-    names = "effects,pareto,slice,timeline"
+    names = "effects,pareto,slice,layers"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some", "--trials", "1")
-    assert result.exit_code == 2, "pareto and timeline take no trials"
+    assert result.exit_code == 2, "pareto and layers take no trials"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some")
     assert result.exit_code == 2, "what was asked for by name is not there"
-    assert result.stdout.split() == ["some/pareto.html", "some/timeline.html"]
+    assert result.stdout.split() == ["some/pareto.html", "some/layers.html"]
     lines = result.stderr.splitlines()
     assert "figure effects needs an ablation, got a search" in lines[0]
     assert (
@@ -166,8 +166,8 @@ def test_several_studies_in_one_figure(run: Callable[..., Result], folder: Path)
     result = run("plot", "runs/drawn", "runs/again", "-o", "both.html", "--data")
     assert result.exit_code == 0, result.output
     assert set(pd.read_csv(folder / "both.csv")["study"]) == {"drawn", "again"}
-    line = said(run("plot", "runs/drawn", "runs/again", "--figure", "timeline"))
-    assert line == "ablate: --figure timeline: takes one study, got 2. Draw one at a time."
+    line = said(run("plot", "runs/drawn", "runs/again", "--figure", "layers"))
+    assert line == "ablate: --figure layers: takes one study, got 2. Draw one at a time."
     assert len(ablate.plot("pareto", "runs/drawn", "runs/again").data) > 4
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 import ablate
-from ablate.analysis.summary import status_info
+from ablate.analysis.summary import continuation
 from ablate.errors import FingerprintError
 from ablate.lifecycle.open_study import open_study
 from ablate.model.build import build_model
@@ -122,10 +122,10 @@ def test_no_command_that_refuses_it_is_named(kept: Path) -> None:
     unfinished = ablate.read("runs/own")
     assert not unfinished.is_over
     text = "method 1 cannot be continued; use ablate 0.1"
-    assert status_info(unfinished, 0.0).continuation == text
+    assert continuation(unfinished) == text
     state = report_content(open_study("runs/own").source, reference="runs/own", now=0.0).state
     assert state == f"3 of {unfinished.trials} rows have ended; not running ({text})"
-    assert status_info(ablate.read("runs/digits"), 0.0).continuation == ""
+    assert continuation(ablate.read("runs/digits")) == ""
 
 
 def test_its_rows_are_read(kept: Path) -> None:
@@ -141,10 +141,10 @@ def test_a_search_is_reported_and_drawn(
     study = open_study("runs/digits")
     assert study.record.count("COMPLETE") == 4
     assert study.source.is_search
-    drawn = ablate("plot", "runs/digits", "--figure", "pareto,slice,timeline", "-o", "figures")
+    drawn = ablate("plot", "runs/digits", "--figure", "pareto,slice", "-o", "figures")
     assert drawn.returncode == 0, drawn.stderr
     names = {file.stem for file in Path("figures").iterdir()}
-    assert names == {"pareto", "slice", "timeline"}
+    assert names == {"pareto", "slice"}
     reported = ablate("report", "runs/digits", "--no-images")
     assert reported.returncode == 0, reported.stderr
     assert "Does DA, ST or FMA help on digits?" in Path("runs/digits/report.html").read_text()

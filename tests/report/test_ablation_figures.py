@@ -23,12 +23,11 @@ from example_sources import ablation_source
 
 from ablate.ablation.designs.factorial import Crossing
 from ablate.ablation.effects import Verdict
-from ablate.ablation.figure_infos import ArmsInfo, BudgetInfo, interactions_info
-from ablate.ablation.info import AblationInfo, TuningCurve
+from ablate.ablation.figure_infos import ArmsInfo, interactions_info
+from ablate.ablation.info import AblationInfo
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.report.figures import find_figure
 from ablate.report.figures.arms import plot_arms
-from ablate.report.figures.budget import plot_budget
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.interactions import plot_interactions
@@ -251,40 +250,3 @@ def test_missing_runs_are_said_and_names_are_shown_as_they_are() -> None:
     assert name == "<b>&lt;b&gt;plain</b>"
     assert value.endswith("n = 7, 1 failed")
     assert [trace.x[0] for trace in figure.data if trace.mode == "markers"] == [0.6, None]
-
-
-# -- budget ---------------------------------------------------------------------------------
-
-SCORES = (0.60, 0.65, 0.66)
-
-
-def test_a_line_an_arm_and_the_baseline() -> None:
-    curves = (
-        TuningCurve("DA single", ROBUST, SCORES, is_random=True),
-        TuningCurve("DA", ROBUST, SCORES[:2], is_random=True),
-        TuningCurve("FMA", ROBUST, (math.nan,), is_random=True),
-    )
-    terms = ("clean+da", "clean+da", "clean+fma")
-    info = BudgetInfo(example_ablation(tuning=curves), ROBUST, curves, terms, 0.60)
-    figure = plot_budget(info)
-    single, combined, failed, baseline = figure.data
-    assert (list(single.x), list(single.y)) == ([1, 2, 3], list(SCORES))
-    assert single.line.color == combined.line.color == terms_style("clean+da").color
-    assert single.line.dash != combined.line.dash  # the same terms: told apart
-    assert list(failed.y) == [None]
-    assert set(baseline.y) == {0.60}
-    assert figure.layout.xaxis.tickvals == (1, 2, 3)
-    assert single.hovertext[1].endswith("65.0 %<br>+5.0 against the baseline")
-    assert "approximation" not in facts(figure)
-    guided = replace(curves[1], is_random=False)
-    other = plot_budget(replace(info, curves=(curves[0], guided, curves[2])))
-    assert "an approximation: the sampler was not random" in facts(other)
-
-
-def test_arms_that_were_not_tuned() -> None:
-    rule = (
-        r"^study example: figure budget needs tuned arms, got none\. "
-        r"Write tune: \{trials: T\} below ablation: in the study file\.$"
-    )
-    with pytest.raises(NothingToDrawError, match=rule):
-        draw("budget", example_ablation())

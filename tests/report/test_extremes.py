@@ -28,7 +28,7 @@ SPACE = {
     "kind": {"choice": ["a", "b"]},
 }
 DRAWN_OF_HUGE = {"pareto", "importance", "slice", "curves"}
-DRAWN_OF_MANY = {"pareto", "importance", "slice", "timeline"}
+DRAWN_OF_MANY = {"pareto", "importance", "slice"}
 
 
 def huge_study() -> StudyRecord:

@@ -26,12 +26,10 @@ FIGURES = (
     "layers",
     "mix",
     "curves",
-    "timeline",
     "effects",
     "interactions",
     "arms",
     "transfer",
-    "budget",
 )
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""
 

@@ -152,9 +152,9 @@ SECTIONS = (
     ),
     (
         "run",
-        "Training and run time",
-        "What the budget gave, when and where each trial ran, and its scores by epoch.",
-        ("budget", "curves", "timeline"),
+        "Training",
+        "How trials learned, and which were stopped.",
+        ("curves",),
     ),
 )
 """Anchor, heading, what it shows, and the figures in it; a section without a figure is left out."""

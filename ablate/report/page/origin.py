@@ -11,7 +11,7 @@ from ablate.analysis.accounting import StudyAccount
 from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import StudyRecord
-from ablate.report.numbers import duration_text, epochs_text, work_text
+from ablate.report.numbers import run_time_rows
 from ablate.report.page.settings_words import training_images
 
 
@@ -49,9 +49,10 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
         ("Seeds", _seeds(record)),
         ("Started", _moment(record.drives[0].started) if record.drives else ""),
         ("Last run", _last(record)),
-        ("Time", _time(account)),
-        *_epochs(account),
-        ("GPU hours", f"{account.gpu_hours:.2f}" if account.gpu_hours else "none: no GPU was used"),
+        *(
+            (f"{name[:1].upper()}{name[1:]}", text)
+            for name, text in run_time_rows(account, record.study.search.budget)
+        ),
         ("Rows", _rows(record)),
         *_data(record),
         *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
@@ -107,20 +108,6 @@ def _last(record: StudyRecord) -> str:
         return f"since {_moment(last.started)}" + (", running" if record.driver else "")
     times = f"{len(record.drives)} runs, " if len(record.drives) > 1 else ""
     return f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
-
-
-def _time(account: StudyAccount) -> str:
-    return (
-        f"{duration_text(account.driving_seconds)} of run time, "
-        f"{duration_text(account.worked_seconds)} of trial time, "
-        f"{duration_text(account.lost_seconds)} of it lost"
-    )
-
-
-def _epochs(account: StudyAccount) -> list[tuple[str, str]]:
-    if not account.epochs.trained:
-        return []
-    return [("Epochs", epochs_text(account.epochs)), ("Work", work_text(account.epochs))]
 
 
 def _rows(record: StudyRecord) -> str:

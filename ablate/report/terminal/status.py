@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,121 +11,153 @@ from rich.markup import escape
 from rich.table import Table
 
 from ablate.analysis.accounting import worked_seconds
-from ablate.analysis.drawn import MOST_OBJECTIVES
+from ablate.analysis.caveats import baseline_warning, result_marks
 from ablate.analysis.hypervolume import hypervolume, nondominated
-from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values
+from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values, continuation
 from ablate.files.shown import bytes_text, few
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
-    MISSING,
     duration_text,
-    epochs_text,
     hypervolume_text,
     metric_text,
     metric_unit,
     metric_words,
     moment_text,
+    run_time_rows,
     step_text,
-    work_text,
 )
 from ablate.study.json_data import json_value
 from ablate.study.preparation import fed_text
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
-_SHOWN_FAILURES = 4
+_MOST_FAILURES = 4
 
 
 def status_table(info: StatusInfo) -> Table:
-    """The state of the study, one line per fact."""
-    title = f"warning: {info.warning}\n" if info.warning else ""
-    title += f"{info.study}: {info.terminal} of {info.trials} trials ended"
-    title += f"; {info.spent}" if info.spent is not None else ""
-    table = Table(title=escape(title))
+    """The state of the study on one screen, a line per fact; what is unknown has none."""
+    record = info.record
+    ended = sum(info.counts[state] for state in TERMINAL)
+    warning = baseline_warning(record)
+    title = f"warning: {warning}\n" if warning else ""
+    title += f"{record.name}: {ended} of {record.trials} trials ended"
+    title += f"; {record.spent}" if record.spent is not None else ""
+    table = Table(title=escape(title), show_header=False)
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
-    table.show_header = False
-    counts = ", ".join(f"{count} {state.lower()}" for state, count in info.counts.items() if count)
-    table.add_row("trials", counts or "none started")
-    if info.preparing is not None:
-        stopped = "" if info.driver else "; its driver has ended"
-        table.add_row("preparing", escape(step_text(info.preparing) + stopped))
-    if info.baseline is not None:
-        scores = info.baseline
-        fed = fed_text(scores.clean_accuracy, scores.n_images, info.preprocessing)
-        table.add_row("baseline", f"right on {fed}")
-    if info.cells is not None:
-        ended, seeds = info.pairs
-        done = f"{ended} of {seeds} seeds ended in every cell"
-        table.add_row("ablation", f"{info.cells} cells, {done}")
-    for best in info.best if info.cells is None else ():
-        table.add_row(
-            escape(f"best {metric_words(best.metric)}"),
-            f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} "
-            f"(trial {best.number})",
-        )
-    if info.cells is None and len(info.objectives) > 1:
-        table.add_row("hypervolume", _hypervolume_text(info))
-    table.add_row("rate", _rate_text(info))
-    table.add_row("cost", _cost_text(info))
-    limits = _limits_text(info)
-    if limits:
-        table.add_row("budget", limits)
-    if info.account.epochs.trained:
-        table.add_row("epochs", epochs_text(info.account.epochs))
-        table.add_row("work", work_text(info.account.epochs))
-    lost = info.account.lost_seconds
-    table.add_row("time lost", f"{duration_text(lost)} of work that gave no result")
-    table.add_row("peak memory", _memory_text(info))
-    table.add_row("on disk", _disk_text(info))
-    for group in info.failures[:_SHOWN_FAILURES]:
-        table.add_row(
-            f"failed: {len(group.numbers)}",
-            escape(f"{group.kind}: {group.reason} ({few(group.numbers, 12)})"),
-        )
-    rest = info.failures[_SHOWN_FAILURES:]
+    how, (commit, dirty) = continuation(record), _commit(record)
+    facts = [
+        ("trials", _counts_text(info)),
+        *_results(info),
+        *run_time_rows(info.account, record.study.search.budget),
+        ("size", _size_text(info)),
+        *_failures(info),
+        *(
+            ("test images used", f"{moment_text(one.time)}: {one.what}; scores in {one.study}")
+            for one in record.test_opened
+        ),
+        *(("note", mark) for mark in result_marks(record)),
+        ("driver", record.driver or f"none{'; ' * bool(how)}{how}"),
+        ("code", f"commit {commit[:12]}{', with uncommitted changes' * dirty}" if commit else ""),
+        ("storage", record.storage),
+        ("fingerprint", record.fingerprint),
+    ]
+    for name, text in facts:
+        if text:
+            table.add_row(escape(name), escape(text))
+    return table
+
+
+def _counts_text(info: StatusInfo) -> str:
+    parts = [f"{count} {state.lower()}" for state, count in info.counts.items() if count]
+    if info.rows_per_minute is not None:
+        parts.append(f"{info.rows_per_minute:.3g} a minute")
+    if info.record.driver is not None and info.seconds_left:
+        parts.append(f"{duration_text(info.seconds_left)} left")
+    return ", ".join(parts) or "none started"
+
+
+def _results(info: StatusInfo) -> Iterator[tuple[str, str]]:
+    record = info.record
+    if record.preparing is not None:
+        stopped = "" if record.driver else "; its driver has ended"
+        yield "preparing", step_text(record.preparing) + stopped
+    baseline = record.references.get("baseline")
+    if baseline is not None:
+        fed = fed_text(baseline.clean_accuracy, baseline.n_images, record.preprocessing)
+        yield "baseline", f"right on {fed}"
+    if record.design is not None:
+        done, seeds = info.pairs
+        cells = len(record.design["cells"])
+        yield "ablation", f"{cells} cells, {done} of {seeds} seeds ended in every cell"
+        return
+    for best in info.best:
+        value = f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)}"
+        yield f"best {metric_words(best.metric)}", f"{value} (trial {best.number})"
+    objectives = record.study.objectives
+    if len(objectives) > 1:
+        text = hypervolume_text(info.hypervolume, objectives, record.reference_point)
+        yield "hypervolume", text
+
+
+def _size_text(info: StatusInfo) -> str:
+    memory, gpu = info.account.peak_memory_bytes, info.account.peak_gpu_bytes
+    states, weights = info.disk or (0, 0)
+    parts = [
+        (memory, "of memory at most"),
+        (gpu, "on a GPU at most"),
+        (states, "of training states on disk"),
+        (weights, "of weights on disk"),
+    ]
+    return ", ".join(f"{bytes_text(size)} {what}" for size, what in parts if size)
+
+
+def _failures(info: StatusInfo) -> Iterator[tuple[str, str]]:
+    for group in info.failures[:_MOST_FAILURES]:
+        trials = few(group.numbers, 12)
+        yield f"failed: {len(group.numbers)}", f"{group.kind}: {group.reason} ({trials})"
+    rest = info.failures[_MOST_FAILURES:]
     if rest:
         failed = sum(len(group.numbers) for group in rest)
-        table.add_row(f"failed: {failed}", f"for {len(rest)} other reasons")
-    for opened in info.test_opened:
-        when = moment_text(opened.time)
-        what = f"{when}: {opened.what}; scores in {opened.study}"
-        table.add_row("test images used", escape(what))
-    for mark in info.marks:
-        table.add_row("note", escape(mark))
-    table.add_row("driver", escape(_driver_text(info)))
-    table.add_row("code", escape(_code_text(info)))
-    table.add_row("storage", escape(info.storage))
-    table.add_row("fingerprint", escape(info.fingerprint) or MISSING)
-    return table
+        yield f"failed: {failed}", f"for {len(rest)} other reasons"
+
+
+def _commit(record: StudyRecord) -> tuple[str | None, bool]:
+    """Of the code of the last drive, None outside a repository; whether files were changed."""
+    git = (record.drives[-1].provenance.get("git") if record.drives else None) or {}
+    return git.get("commit"), bool(git.get("dirty"))
 
 
 def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
     """One dict, for JSON."""
-    account, budget = info.account, info.budget
+    record, account = info.record, info.account
+    baseline, budget = record.references.get("baseline"), record.study.search.budget
+    preparing, preprocessing = record.preparing, record.preprocessing
+    states, weights = info.disk or (None, None)
+    commit, dirty = _commit(record)
     status = {
-        "study": info.study,
-        "driver": info.driver,
-        "continuation": info.continuation or None,
-        "preparing": None if info.preparing is None else info.preparing.to_json(),
-        "storage": info.storage,
-        "fingerprint": info.fingerprint,
+        "study": record.name,
+        "driver": record.driver,
+        "continuation": continuation(record) or None,
+        "preparing": None if preparing is None else preparing.to_json(),
+        "storage": record.storage,
+        "fingerprint": record.fingerprint,
         "baseline": None
-        if info.baseline is None
+        if baseline is None
         else {
-            "accuracy": info.baseline.clean_accuracy,
-            "images": info.baseline.n_images,
-            "preprocessing": None if info.preprocessing is None else info.preprocessing.to_json(),
+            "accuracy": baseline.clean_accuracy,
+            "images": baseline.n_images,
+            "preprocessing": None if preprocessing is None else preprocessing.to_json(),
         },
-        "trials": info.trials,
+        "trials": record.trials,
         "counts": dict(info.counts),
         "best": [vars(best) for best in info.best],
         "hypervolume": info.hypervolume,
-        "reference_point": info.reference_point,
-        "cells": info.cells,
+        "reference_point": record.reference_point,
+        "cells": None if record.design is None else len(record.design["cells"]),
         "seeds_ended": info.pairs[0],
         "seeds": info.pairs[1],
-        "test_opened": [vars(opened) for opened in info.test_opened],
+        "test_opened": [vars(opened) for opened in record.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,
         "gpu_hours": account.gpu_hours,
@@ -132,87 +165,21 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "lost_seconds": account.lost_seconds,
         "epochs": vars(account.epochs) | {"rungs": [vars(rung) for rung in account.epochs.rungs]},
         "driving_seconds": account.driving_seconds,
-        "drives": account.drives,
+        "drives": len(account.drives),
+        "run_times": [vars(drive) for drive in account.drives],
         "hosts": account.hosts,
         "peak_memory_bytes": account.peak_memory_bytes or None,
         "peak_gpu_bytes": account.peak_gpu_bytes or None,
-        "checkpoint_bytes": info.checkpoint_bytes,
-        "weight_bytes": info.weight_bytes,
+        "checkpoint_bytes": states,
+        "weight_bytes": weights,
         "budget": {"gpu_hours": budget.gpu_hours, "seconds": budget.seconds},
-        "spent": info.spent,
+        "spent": record.spent,
         "failures": [vars(group) for group in info.failures],
-        "commit": info.commit,
-        "dirty": info.dirty,
-        "marks": info.marks,
+        "commit": commit,
+        "dirty": dirty,
+        "marks": result_marks(record),
     }
     return [json_value(status)]
-
-
-def _rate_text(info: StatusInfo) -> str:
-    if info.rows_per_minute is None:
-        return MISSING
-    rate = f"{info.rows_per_minute:.3g} trials a minute"
-    if info.driver is None or not info.seconds_left:
-        return rate
-    return f"{rate}, {duration_text(info.seconds_left)} left"
-
-
-def _cost_text(info: StatusInfo) -> str:
-    account = info.account
-    if not account.drives and not account.worked_seconds:
-        return f"{MISSING} (no trial has started)"
-    drives = "1 drive" if account.drives == 1 else f"{account.drives} drives"
-    return (
-        f"{account.gpu_hours:.2f} GPU hours; {duration_text(account.driving_seconds)} in {drives}"
-    )
-
-
-def _limits_text(info: StatusInfo) -> str:
-    account, budget, parts = info.account, info.budget, []
-    if budget.gpu_hours is not None:
-        parts.append(f"{account.gpu_hours:.2f} of {budget.gpu_hours:g} GPU hours")
-    if budget.seconds is not None:
-        limit = duration_text(budget.seconds)
-        parts.append(f"{duration_text(account.driving_seconds)} of {limit}")
-    return ", ".join(f"{part} spent" for part in parts)
-
-
-def _memory_text(info: StatusInfo) -> str:
-    account = info.account
-    parts = [bytes_text(account.peak_memory_bytes)] if account.peak_memory_bytes else []
-    if account.peak_gpu_bytes:
-        parts.append(f"{bytes_text(account.peak_gpu_bytes)} on a GPU")
-    return ", ".join(parts) or MISSING
-
-
-def _disk_text(info: StatusInfo) -> str:
-    if info.checkpoint_bytes is None or info.weight_bytes is None:
-        return MISSING
-    return (
-        f"{bytes_text(info.checkpoint_bytes)} of training states, "
-        f"{bytes_text(info.weight_bytes)} of weights"
-    )
-
-
-def _driver_text(info: StatusInfo) -> str:
-    if info.driver is not None:
-        return info.driver
-    return f"none; {info.continuation}" if info.continuation else "none"
-
-
-def _code_text(info: StatusInfo) -> str:
-    if info.commit is None:
-        return "not in a git repository"
-    return f"commit {info.commit[:12]}" + (", with uncommitted changes" if info.dirty else "")
-
-
-def _hypervolume_text(info: StatusInfo) -> str:
-    why = "no reference point"
-    if info.reference_point is not None:
-        few = len(info.objectives) <= MOST_OBJECTIVES
-        why = "too large" if few else f"more than {MOST_OBJECTIVES} objectives"
-    text = hypervolume_text(info.hypervolume, info.objectives, info.reference_point)
-    return text or f"{MISSING} ({why})"
 
 
 # -- The state of a running study, updated by events, for the displays ------------
@@ -245,6 +212,7 @@ class Standing:
         self._states: dict[int, str] = {}
         self._seconds = 0.0
         self._front: list[tuple[float, ...]] = []
+        self._best_rows: list[RowRecord] = []
         self._bounds: tuple[Bound, ...] = ()
         self._started: dict[int | None, float] = {}
         self._widest = 1
@@ -267,7 +235,8 @@ class Standing:
         if not self._is_search:
             return
         self._bounds = record.bounds
-        self.best = best_values(ended, self.objectives, self._bounds)
+        self._best_rows = []
+        self._keep_best(ended)
         self._front = self._nondominated(complete_values(ended, self._bounds))
         self._measure()
         if "plain" in record.references:
@@ -293,7 +262,7 @@ class Standing:
         self._seconds += worked_seconds(row)
         if not self._is_search or row.state != "COMPLETE" or row.values is None:
             return
-        self.best = self._better(row)
+        self._keep_best([row])
         front = self._nondominated([*self._front, *complete_values([row], self._bounds)])
         if front != self._front:
             self._front = front
@@ -333,16 +302,13 @@ class Standing:
         self.running.pop(number, None)
         self._started.pop(number, None)
 
-    def _better(self, row: RowRecord) -> tuple[Best, ...]:
-        """The best values, including this row; for ties the smallest number."""
-        directions = {objective.metric: objective.direction for objective in self.objectives}
-        found: dict[str, Best] = {best.metric: best for best in self.best}
-        for new in best_values([row], self.objectives, self._bounds):
-            old = found.get(new.metric)
-            sign = 1 if directions[new.metric] == "maximize" else -1
-            if old is None or (sign * new.value, -new.number) > (sign * old.value, -old.number):
-                found[new.metric] = new
-        return tuple(found[metric] for metric in directions if metric in found)
+    def _keep_best(self, rows: Sequence[RowRecord]) -> None:
+        """The best of these, and of those that were; of ties the smallest number."""
+        known = sorted({row.number: row for row in (*self._best_rows, *rows)}.items())
+        kept = [row for _, row in known]
+        self.best = best_values(kept, self.objectives, self._bounds)
+        numbers = {best.number for best in self.best}
+        self._best_rows = [row for row in kept if row.number in numbers]
 
     def _nondominated(self, values: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
         distinct = list(dict.fromkeys(values))
