@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front doe
     from ablate.ablation.answer import BestAnswer, KeptBits, ReadBits, SearchAnswer
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+    from ablate.lifecycle.place import Place
 
 
 def no_bits(_numbers: Collection[int]) -> KeptBits:
@@ -30,6 +31,7 @@ class StudySource:
         ablation: for an ablation (`record.design`); None for a search.
         confirmation: of a search or ablation that was confirmed; confirming: its study.
         read_bits: of a search, which images its rows and references classified correctly.
+        place: where its data and weights are found, for images; None: nowhere.
     """
 
     record: StudyRecord
@@ -37,6 +39,7 @@ class StudySource:
     confirmation: ConfirmInfo | None = None
     confirming: StudyRecord | None = None
     read_bits: ReadBits = no_bits
+    place: Place | None = None
 
     @property
     def front(self) -> ParetoInfo:
@@ -62,7 +65,8 @@ class StudySource:
         """The confirmation as a separate study, on the test images."""
         if self.confirmation is None or self.confirming is None:
             return None
-        return StudySource(self.confirming, self.confirmation.test)
+        place = self.place and self.place.confirmation
+        return StudySource(self.confirming, self.confirmation.test, place=place)
 
     @property
     def answering(self) -> StudySource:

@@ -253,7 +253,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     "--sheet",
     type=OutputFile(dir_okay=False),
     metavar="FILE",
-    help="Write a contact sheet of the image SOURCE (a .png) instead of OUTPUT.",
+    help="Write a contact sheet of the image SOURCE (.html, .png, .svg or .pdf) instead of OUTPUT.",
 )
 def corrupt(
     source: str,
@@ -279,7 +279,7 @@ def corrupt(
     With --sheet, SOURCE is one image; all its copies are shown on one sheet.
     """
     from ablate.errors import UsageError
-    from ablate.report.images.contact_sheet import write_contact_sheet
+    from ablate.report.contact_sheet import write_contact_sheet
     from ablate.robustness.corrupt.command import corrupt_files, make_recipe
     from ablate.robustness.evaluation.argument_checks import check_whole
     from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE

@@ -62,7 +62,8 @@ class OpenStudy:
         ablation = None if self.record.design is None else self.ablation
         confirmed = self.place.confirmation
         if not self._is_confirmed:
-            return StudySource(self.record, ablation, read_bits=partial(read_bits, self.place))
+            bits = partial(read_bits, self.place)
+            return StudySource(self.record, ablation, read_bits=bits, place=self.place)
         confirming, outcomes, references = read_outcomes(confirmed)
         return StudySource(
             self.record,
@@ -70,6 +71,7 @@ class OpenStudy:
             confirmation=confirm_info(confirming, outcomes, references),
             confirming=confirming,
             read_bits=partial(read_bits, self.place),
+            place=self.place,
         )
 
     @property

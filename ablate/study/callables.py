@@ -50,6 +50,11 @@ def imports_limited(allowed: Allowed = lambda _name, _base: False) -> Iterator[l
         _LIMIT.reset(token)
 
 
+def is_limited() -> bool:
+    """Whether the caller stands within `imports_limited`."""
+    return _LIMIT.get() is not None
+
+
 def may_import(name: str, base: Path | None) -> bool:
     """Whether `import_callable` would try to import this name."""
     limit = _LIMIT.get()

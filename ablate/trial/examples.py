@@ -1,14 +1,12 @@
-"""Example images on which two networks disagree.
+"""Validation images of a study, distorted, and what its networks see in them.
 
-They are illustrations, not results; the first suitable images are used.
+They are illustrations, not results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +31,6 @@ _PIXELS = 256 * 64 * 64
 """Limit of pixels of all images together, which a CPU scores in seconds under a dozen
 distortions."""
 _BATCH = 64
-_ENOUGH = 4
-"""Number of suitable images under one distortion after which the search stops."""
 
 
 @dataclass(frozen=True)
@@ -50,29 +46,6 @@ class Sample:
     classes: tuple[str, ...]
     split: Split
     bench: Workbench
-
-    def pixels(self, place: int) -> np.ndarray:
-        """An image as uint8 `[height, width, 3]`."""
-        return picture(self.split.images[place])
-
-
-@dataclass(frozen=True)
-class Example:
-    """An image that one of two networks classifies correctly, under a distortion.
-
-    Attributes:
-        kind, severity: of the distortion.
-        label, by_baseline, by_trial: names of the true class and of the networks' answers.
-        clean, distorted: uint8 `[height, width, 3]`.
-    """
-
-    kind: str
-    severity: int
-    label: str
-    by_baseline: str
-    by_trial: str
-    clean: np.ndarray
-    distorted: np.ndarray
 
 
 def load_sample(study: Study, base: Path, cache: Path) -> Sample:
@@ -118,73 +91,6 @@ def load_network(sample: Sample, study: Study, weights: Path, exported: Path) ->
     return model.eval()
 
 
-def find_examples(
-    sample: Sample,
-    baseline: nn.Module,
-    trial: nn.Module,
-    cells: Sequence[Cell],
-    count: int,
-    *,
-    gained: bool,
-) -> tuple[Example, ...]:
-    """Images that one of two networks classifies correctly, spread over the distortions.
-
-    Args:
-        baseline, trial: on the CPU, in eval mode.
-        cells: distortions to search, best first.
-        count: largest number of examples, of different images if possible.
-        gained: whether the trial is the correct one.
-    """
-    left = {cell: _fitting(sample, baseline, trial, cell, gained=gained) for cell in cells}
-    found: list[Example] = []
-    used: set[int] = set()
-    while len(found) < count and any(left.values()):
-        for (kind, severity), fitting in left.items():
-            if fitting and len(found) < count:
-                one = next((one for one in fitting if one.place not in used), fitting[0])
-                fitting.remove(one)
-                used.add(one.place)
-                label = int(sample.split.labels[one.place])
-                found.append(
-                    Example(
-                        kind=kind,
-                        severity=severity,
-                        label=sample.classes[label],
-                        by_baseline=sample.classes[one.by_baseline],
-                        by_trial=sample.classes[one.by_trial],
-                        clean=sample.pixels(one.place),
-                        distorted=one.distorted,
-                    )
-                )
-    return tuple(found)
-
-
-class _Fitting(NamedTuple):
-    """A suitable image: its index in the sample, the networks' answers, and its pixels."""
-
-    place: int
-    by_baseline: int
-    by_trial: int
-    distorted: np.ndarray
-
-
-def _fitting(
-    sample: Sample, baseline: nn.Module, trial: nn.Module, cell: Cell, *, gained: bool
-) -> list[_Fitting]:
-    images, found = distorted(sample, cell), list[_Fitting]()
-    for start in range(0, len(images), _BATCH):
-        batch = images[start : start + _BATCH]
-        labels = sample.split.labels[start : start + _BATCH]
-        answers = _classes(baseline, batch), _classes(trial, batch)
-        wrong, right = answers if gained else answers[::-1]
-        for at in torch.nonzero((right == labels) & (wrong != labels)).flatten().tolist():
-            by_baseline, by_trial = (int(one[at]) for one in answers)
-            found.append(_Fitting(start + at, by_baseline, by_trial, picture(batch[at])))
-        if len(found) >= _ENOUGH:
-            break
-    return found
-
-
 def distorted(sample: Sample, cell: Cell) -> ByteImages:
     """The sample under a type of the study's suite at a severity.
 
@@ -208,8 +114,15 @@ def picture(image: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
 
 
-def _classes(model: nn.Module, images: ByteImages) -> torch.Tensor:
-    floats = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        found: torch.Tensor = model(floats).argmax(dim=1)
+def answers(network: nn.Module, images: ByteImages) -> list[int]:
+    """The class that a network sees in each image.
+
+    Args:
+        network: on the CPU, in eval mode.
+    """
+    found: list[int] = []
+    for batch in torch.split(images, _BATCH):
+        floats = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            found += network(floats).argmax(dim=1).tolist()
     return found

@@ -5,21 +5,16 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from ablate.data.dataset import Statistics
-from ablate.distortion import FAMILIES
-from ablate.distortion.random import make_generator
-from ablate.distortion.shapes import ByteImages
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.augment.mixture import mixture_of
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
@@ -29,9 +24,7 @@ from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
 from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds, derive_seed
-from ablate.study.settings import AugmentSettings
-from ablate.trial.examples import picture
+from ablate.study.seeds import Seeds
 from ablate.trial.task import Interim
 from ablate.trial.workbench import Workbench
 
@@ -373,46 +366,3 @@ def load_checkpoint(saved: Checkpoint) -> dict[str, Any]:
     content = io.BytesIO(load_blob(saved))
     state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
     return state
-
-
-# -- An image under the types that a training drew from, from weak to strong: to be looked at
-
-
-STEPS = (1 / 3, 2 / 3, 1.0)
-"""Positions of the tiles in a type's range of strengths."""
-
-
-@dataclass(frozen=True)
-class TrainedType:
-    """A distortion type with examples of its strengths.
-
-    Attributes:
-        strengths: at `STEPS` of the range, in [0, 1].
-        tiles: uint8 `[height, width, 3]`, one each.
-    """
-
-    family: str
-    kind: str
-    strengths: tuple[float, ...]
-    tiles: tuple[np.ndarray, ...]
-
-
-def trained_types(image: ByteImages, settings: AugmentSettings, seed: int) -> list[TrainedType]:
-    """Apply every type of a training's mixture to an image, from weak to strong.
-
-    Args:
-        image: `[1, channel, height, width]`.
-        settings: with a method that uses the mixture (not augmix).
-    """
-    family_of = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
-    found = []
-    for one in mixture_of(settings):
-        strengths = tuple(one.low + step * (one.high - one.low) for step in STEPS)
-        floats = image.float() / 255
-        tiles = []
-        for strength in strengths:
-            generator = make_generator(derive_seed(seed, "look", one.name), "cpu")
-            made = one.distortion(floats, torch.full((1,), strength), generator)
-            tiles.append(picture((made[0] * 255).round().to(torch.uint8)))
-        found.append(TrainedType(family_of[one.name], one.name, strengths, tuple(tiles)))
-    return found

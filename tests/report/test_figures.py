@@ -27,6 +27,9 @@ OF_CURVES = ("curve",)
 """Of trials with `finetune.interpolation`."""
 OF_ONE = ("history",)
 """Of one objective. All other figures draw the usual search."""
+OF_IMAGES = ("examples",)
+"""Of data and weights: tests/report/test_examples.py."""
+DRAWN = [name for name in FIGURES if name not in OF_IMAGES]
 
 
 @cache
@@ -94,7 +97,7 @@ def font_sizes(part: Any, name: str = "") -> list[float]:
     return []
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("sheet", [COLUMN, WIDE, print_sheet("3.25x2.4in", 7.0, titled=False)])
 def test_an_image_has_its_size_and_letters_of_seven_to_nine_points(name: str, sheet: Sheet) -> None:
     info, own = drawn(name, first_case(name))
@@ -137,7 +140,7 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FIGURES if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
+    "name", [name for name in DRAWN if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
 )
 def test_a_usual_search_is_drawn(name: str) -> None:
     usual = "one objective" if name in OF_ONE else "usual"
@@ -150,7 +153,7 @@ def test_a_usual_search_is_drawn(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_the_dark_form_differs_in_its_inks_alone(name: str) -> None:
     _, light = drawn(name, first_case(name))
     other = dark(light)

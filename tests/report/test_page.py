@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,12 +21,9 @@ from ablate.ablation.intervals import NONE, Estimate
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Rung
 from ablate.report.figures import FIGURES
-from ablate.report.images import galleries
 from ablate.report.page.card import Answer
 from ablate.report.page.content import (
     SECTIONS,
-    Gallery,
-    Picture,
     ReportContent,
     printed_terms,
     report_content,
@@ -41,11 +37,6 @@ if TYPE_CHECKING:
 
 NOW = BEGAN.timestamp() + 600
 NAME = "<script>alert(1)"
-DOT = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDw"
-    "ADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-GALLERY = Gallery("seen", "Images", "As they are.", (Picture(DOT, "one <b>pixel</b>", 60, 60),))
 
 
 def content_of(source: StudySource, **changes: Any) -> ReportContent:
@@ -55,7 +46,7 @@ def content_of(source: StudySource, **changes: Any) -> ReportContent:
 @pytest.fixture(scope="module")
 def usual() -> ReportContent:
     record = usual_record(30, name=NAME, question="Does </script><b>it</b> & 'that' help?")
-    return content_of(StudySource(record), galleries=[GALLERY])
+    return content_of(StudySource(record))
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +112,6 @@ def test_commands_of_the_answer_are_code(usual: ReportContent, brief: bool) -> N
     assert "exploratory until <code>ablate confirm</code> measures both" in page
     injected = replace(usual, answer=Answer(("`<b>x</b>` and <i>",)))
     assert "<p><code>&lt;b&gt;x&lt;/b&gt;</code> and &lt;i&gt;</p>" in report_page(injected)
-
-
-def test_a_reason_of_a_missing_gallery_ends_with_one_full_stop(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name in ("suite_sheet", "training_sheet", "example_images"):
-        monkeypatch.setattr(galleries, name, lambda _: (None, "no folder. Correct dataset.path."))
-    monkeypatch.setattr(galleries, "find_origin", lambda *_: None)
-    found, _ = galleries.study_galleries(SimpleNamespace(archive=None), usual_record(2))
-    notes = {one.note for one in found}
-    assert notes == {"Not shown: no folder. Correct dataset.path."}
 
 
 def test_a_brief_page_is_the_first_screen_and_static(

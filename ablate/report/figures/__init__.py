@@ -30,6 +30,7 @@ FIGURES = (
     "interactions",
     "arms",
     "transfer",
+    "examples",
 )
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""
 

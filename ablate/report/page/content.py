@@ -156,40 +156,18 @@ SECTIONS = (
         "How trials learned, and which were stopped.",
         ("curves",),
     ),
+    (
+        "examples",
+        "Example images",
+        "Images under distortions, and what the baseline and a trial see in them.",
+        ("examples",),
+    ),
 )
 """Anchor, heading, what it shows, and the figures in it; a section without a figure is left out."""
 _BEST = ("The best trials", "The best trials in numbers, and the values of all.")
 """Heading of the section "trade-off" for one objective, and what it shows."""
 _OPEN = ("types", "confirmed")
 _CONFIRMED = ("effects", "arms")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image of the report.
-
-    Attributes:
-        uri: `data:image/png;base64,...`.
-        alt: alternative text for screen readers.
-        lines: below it.
-    """
-
-    uri: str
-    alt: str
-    width: int
-    height: int
-    lines: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images under one heading, with captions; `note` if there are none."""
-
-    anchor: str
-    title: str
-    says: str
-    pictures: tuple[Picture, ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,7 +183,6 @@ class Section:
     title: str
     figures: tuple[DrawnFigure, ...] = ()
     tables: tuple[PaperTable, ...] = ()
-    galleries: tuple[Gallery, ...] = ()
     says: str = ""
     missing: str = ""
 
@@ -259,7 +236,6 @@ def report_content(
     *,
     reference: str,
     now: float,
-    galleries: Sequence[Gallery] = (),
     reload_seconds: float = 0.0,
     has_weights: bool = True,
 ) -> ReportContent:
@@ -268,7 +244,6 @@ def report_content(
     Args:
         reference: the name of the study in commands.
         now: seconds since 1970, the end of a running drive.
-        galleries: images, which need data and weights.
         reload_seconds: after which the page reloads; 0: never.
         has_weights: whether trials can be exported; not from an archive.
     """
@@ -291,7 +266,7 @@ def report_content(
         first, missing = drawn_figures(source.answering, (usual,), marks, "confirmed-")
     else:
         first, missing = drawn_figures(source, (usual,), marks)
-    answer, sections = study_answer(source), _sections(source, info, home, missing, galleries)
+    answer, sections = study_answer(source), _sections(source, info, home, missing)
     described = methods(source, info)
     return ReportContent(
         study=record.name,
@@ -319,7 +294,6 @@ def _sections(
     info: ParetoInfo | AblationInfo,
     home: str,
     first_missing: str,
-    galleries: Sequence[Gallery],
 ) -> list[Section]:
     tables, marks = _tables(source, info), _marks(source, info)
     usual, is_single = usual_figure(source), len(source.record.study.objectives) == 1
@@ -356,9 +330,6 @@ def _sections(
             missing=missing,
         )
         found.insert(0, confirmed)
-    if galleries:
-        says = "Images on which baseline and trial disagree, and the distortions of one image."
-        found.append(Section("images", "Example images", galleries=tuple(galleries), says=says))
     return found
 
 

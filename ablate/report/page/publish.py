@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +17,10 @@ from ablate.errors import MissingDependencyError, ParameterError, StudyNotFoundE
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place
 from ablate.lifecycle.place import Place, StudyReference, locate
-from ablate.report.page.content import Gallery, ReportContent, report_content
+from ablate.report.page.content import ReportContent, report_content
 from ablate.report.style import DARK
 from ablate.report.write import PAGE, check_file, figure_image, write_text
+from ablate.study.callables import imports_limited, was_imported
 
 
 def write_report(
@@ -77,10 +79,9 @@ def publish(
         The names of functions that were not imported, so that images are missing.
     """
     check_begun(study.record, study.reference)
-    galleries, refused = (
-        _images(study, begin, trust=trust) if with_images and not brief else ((), [])
-    )
-    content = _content(study, galleries, 0.0, begin)
+    begin("drawing the figures")
+    images = with_images and not brief
+    content, refused = _content(study, 0.0, with_images=images, trust=trust)
     begin(f"writing {file}")
     write_text(report_page(content, brief=brief), file)
     return refused
@@ -109,8 +110,8 @@ def watch_report(
     while True:
         study = _open_once_there(place, every_seconds, written)
         ended = is_ended(study.record)
-        galleries = _images(study, trust=trust)[0] if ended and with_images else ()
-        content = _content(study, galleries, 0.0 if ended else every_seconds)
+        pause = 0.0 if ended else every_seconds
+        content, _ = _content(study, pause, with_images=ended and with_images, trust=trust)
         write_text(report_page(content), output)
         written(content.state)
         if ended:
@@ -166,30 +167,20 @@ def is_ended(record: StudyRecord) -> bool:
     return record.is_over and record.driver is None
 
 
-def _images(
-    study: OpenStudy, begin: Callable[[str], None] = lambda _: None, *, trust: bool
-) -> tuple[tuple[Gallery, ...], list[str]]:
-    from ablate.report.images.galleries import study_galleries  # which loads torch
-
-    begin("making the images: reading data and weights")
-    return study_galleries(study.place, study.record, trust=trust)
-
-
 def _content(
-    study: OpenStudy,
-    galleries: tuple[Gallery, ...],
-    reload_seconds: float,
-    begin: Callable[[str], None] = lambda _: None,
-) -> ReportContent:
-    begin("drawing the figures")
-    return report_content(
-        study.source,
-        reference=study.reference,
-        galleries=galleries,
-        now=time.time(),
-        reload_seconds=reload_seconds,
-        has_weights=study.place.archive is None,
-    )
+    study: OpenStudy, reload_seconds: float, *, with_images: bool, trust: bool
+) -> tuple[ReportContent, list[str]]:
+    """The content of the page, and the names of functions that were not imported for it."""
+    source = study.source if with_images else replace(study.source, place=None)
+    with imports_limited(lambda name, base: trust or was_imported(name, base)) as refused:
+        content = report_content(
+            source,
+            reference=study.reference,
+            now=time.time(),
+            reload_seconds=reload_seconds,
+            has_weights=study.place.archive is None,
+        )
+    return content, list(dict.fromkeys(refused))
 
 
 # -- The page of a report: content in, one HTML text out, plotly in it once, no network at all

@@ -1,0 +1,277 @@
+"""The figure of example images, made of a study's own data and weights; and contact sheets."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from example_sources import searches, usual_record
+
+import ablate
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.caveats import study_basis
+from ablate.errors import DataError, NothingToDrawError
+from ablate.lifecycle.open_study import open_study
+from ablate.model.build import build_model
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.report.contact_sheet import contact_sheet
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
+from ablate.report.figures.examples import FIGURE, Copy, Example, ExamplesInfo, draw
+from ablate.report.figures.figure import FigureOptions
+from ablate.robustness.corrupt.command import make_recipe
+from ablate.study.callables import imports_limited
+from ablate.study.settings import ConstraintSettings, Study
+from ablate.trial.examples import load_network
+from ablate.trial.task import weights_file
+
+
+def plain(level: int, size: tuple[int, int] = (32, 32)) -> np.ndarray:
+    return np.full((*size, 3), level, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def info() -> ExamplesInfo:
+    """Three images under six distortions; the second class has markup in its name."""
+    kinds = ("gaussian_noise", "defocus_blur", "snow", "contrast", "shot_noise", "glass_blur")
+    examples = tuple(
+        Example(
+            place,
+            label,
+            tuple(
+                Copy(kind, plain(9 * place), label, "a <b>dog</b>") for kind in ("clean", *kinds)
+            ),
+        )
+        for place, label in enumerate(("cat", "a <b>dog</b>", "great_white_shark, man-eater"))
+    )
+    shares = {"right_before": 0.604, "right_after": 0.65}
+    return ExamplesInfo(
+        **vars(study_basis(usual_record(3))),
+        **{"trial": 1, "severity": 3, "kinds": kinds, "sample": 200, "differ": 40, **shares},
+        examples=examples,
+    )
+
+
+def shown(figure: Any) -> tuple[int, list[tuple[str, str]]]:
+    """The number of images, and all words with their colours."""
+    *images, words = figure.data
+    assert {image.type for image in images} == {"image"}
+    return len(images), list(zip(words.text, words.textfont.color, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("sheet", "images"),
+    [(WIDE, 3 * 7), (COLUMN, 3 * 4), (Sheet(434, 320), 4), (Sheet(900, 500), 2 * 7)],
+)
+def test_as_many_images_as_the_sheet_has_room_for(
+    info: ExamplesInfo, sheet: Sheet, images: int
+) -> None:
+    figure = draw(info, sheet)
+    count, words = shown(figure)
+    assert count == images
+    if sheet.height is None:
+        height = figure.layout.yaxis.range[0]
+        assert figure.layout.meta["image_pixels"][1] == round(height + 80)
+    rows = sum(text == "before" for text, _ in words)
+    assert f"the first {rows} of 200 validation images" in str(figure.layout.meta["facts"])
+
+
+def test_right_and_wrong_are_told_by_words_and_colour(info: ExamplesInfo) -> None:
+    _, words = shown(draw(info, WIDE))
+    colors = {text: {color for one, color in words if one == text} for text, _ in words}
+    assert colors["right"] == {"#0072B2"}
+    assert "#D55E00" in colors["a &lt;b&gt;dog&lt;/b&gt;"]
+    assert "<b>dog" not in draw(info, WIDE).to_json()
+
+
+def test_the_table_has_a_row_an_image_and_copy(info: ExamplesInfo) -> None:
+    frame = info.frame()
+    assert len(frame) == 3 * 7
+    first = frame.iloc[1].to_dict()
+    assert first == {
+        **{"image": 0, "kind": "gaussian_noise", "severity": 3, "label": "cat"},
+        **{"before": "cat", "after": "a <b>dog</b>", "right_before": True, "right_after": False},
+    }
+    assert frame["severity"][0] == 0
+
+
+# -- Of a study that ran ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, write_study_in: Callable[..., Path]) -> Path:
+    """The folder of a search of seconds on digits, with a trial that saw noise."""
+    folder = tmp_path_factory.mktemp("examples")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("ABLATE_CACHE", str(folder / "cache"))
+        file = write_study_in(
+            folder,
+            "looked",
+            dataset={"name": "digits", "image_size": 16, "validation": {"fraction": 0.2}},
+            baseline={"epochs": 2, "batch_size": 32},
+            space={"augment.strength": {"float": [0.5, 1.0]}},
+            loss={"terms": "clean+da"},
+            augment={"families": ["noise"]},
+            search={"trials": 1, "sampler": "random"},
+            finetune={"budget": {"epochs": 1}, "batch_size": 64},
+        )
+        ablate.launch(file, executor="inline", accept_baseline=True)
+    return folder
+
+
+@pytest.fixture
+def source(made: Path, monkeypatch: pytest.MonkeyPatch) -> StudySource:
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("ABLATE_CACHE", str(made / "cache"))
+    return open_study("runs/looked").source
+
+
+def reason(source: StudySource, *trials: int) -> str:
+    """Why there is no figure, in one line."""
+    with pytest.raises(NothingToDrawError) as caught:
+        FIGURE.info([source], FigureOptions(trials))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def changed(source: StudySource, section: str, **settings: Any) -> StudySource:
+    study = source.record.study
+    other = getattr(study, section).model_copy(update=settings)
+    study = study.model_copy(update={section: other})
+    return replace(source, record=replace(source.record, study=study))
+
+
+@pytest.mark.slow
+def test_examples_are_the_first_that_one_network_alone_gets_right(source: StudySource) -> None:
+    info: Any = FIGURE.info([source])
+    frame = info.frame()
+    assert info.kinds[:3] == ("gaussian_noise", "gaussian_blur", "brightness"), "a family each"
+    assert info.differ > 0, "noise was trained on, and a baseline of two epochs has not seen it"
+    differs = (frame["right_before"] != frame["right_after"]).groupby(frame["image"]).any()
+    assert differs.all()
+    labels = [example.label for example in info.examples]
+    assert len(set(labels)) == len(labels), "each class once before any class twice"
+    for example in info.examples:
+        for copy in example.copies:
+            assert copy.pixels.shape == (16, 16, 3)
+            assert copy.pixels.dtype == np.uint8
+    again: Any = FIGURE.info([source])
+    assert again.frame().equals(frame)
+    assert draw(info, WIDE).to_json() == draw(again, WIDE).to_json()
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_said(
+    source: StudySource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = source.place
+    assert place is not None
+    assert "got only rows" in reason(replace(source, place=None))
+    archive = replace(place, archive=tmp_path / "gift.tar")
+    assert "needs weights, got an archive" in reason(replace(source, place=archive))
+    assert "needs trial 7 to be complete, got none. Name one with" in reason(source, 7)
+    assert "shows one trial, got 2" in reason(source, 0, 1)
+    elsewhere = replace(source, place=replace(place, folder=tmp_path))
+    assert f"needs the weights of trial 0, got no file {tmp_path}" in reason(elsewhere)
+    limit = ConstraintSettings(metric="val_robust_accuracy", min=1.0)
+    study = source.record.study.model_copy(update={"constraints": (limit,)})
+    constrained = replace(source, record=replace(source.record, study=study))
+    assert "needs a trial on the front, got none" in reason(constrained)
+    folders = changed(source, "dataset", name="image_folder", path="nowhere")
+    assert "nowhere" in reason(folders)
+    for section in ("dataset", "model"):
+        named = changed(source, section, name="mine:function")
+        assert "got no --trust. Read that code, then: ablate report" in reason(named)
+        with imports_limited(lambda _name, _base: True):
+            assert "mine" in reason(named)
+    shutil.copytree(place.folder / "weights", tmp_path / "weights")
+    resnet = changed(elsewhere, "model", name="resnet20")
+    assert "must contain the weights of resnet20, got others" in reason(resnet)
+    weights_file(tmp_path, 0).write_bytes(b"no weights")
+    assert "must be a complete .safetensors file" in reason(elsewhere)
+    monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
+    assert "needs the baseline's weights, got none in" in reason(source)
+    assert not (tmp_path / "cache").exists(), "nothing is made again"
+
+
+def test_a_loop_of_the_users_own_and_a_study_without_a_trial_have_no_images() -> None:
+    assert "got a training loop of its own. Leave it out." in reason(searches()["own loop"])
+    assert "got only rows" in reason(searches()["empty"])
+
+
+def test_a_network_of_ones_own_is_shown_normalised_images(tmp_path: Path) -> None:
+    (tmp_path / "shown_nets.py").write_text(
+        "from torch import nn\n\n"
+        "def small(classes):\n"
+        "    pool = nn.AdaptiveAvgPool2d(1)\n"
+        "    return nn.Sequential(nn.Conv2d(3, classes, 3), pool, nn.Flatten())\n"
+    )
+    study = Study.model_validate(
+        {
+            **{"version": 1, "name": "shown", "dataset": {"name": "digits"}},
+            "model": {"name": "shown_nets:small"},
+        }
+    )
+    network = build_model(study.model, 2, (0.5, 0.4, 0.3), (0.2,) * 3, 0, base=tmp_path)
+    metadata = ExportMetadata(
+        **{"model": "shown_nets:small", "classes": ("a", "b")},
+        **{"mean": (0.5, 0.4, 0.3), "std": (0.2,) * 3, "image_size": 8, "resize": None},
+        **{"dataset": "digits", "study": "shown", "trial": 0, "loss_terms": "clean"},
+        seen_types=(),
+    )
+    export_weights(network, tmp_path / "0.safetensors", metadata)
+    export_weights(network, tmp_path / "baseline.safetensors")
+    sample: Any = SimpleNamespace(classes=("a", "b"), bench=SimpleNamespace(base=tmp_path))
+    images, trial = torch.rand(2, 3, 8, 8), tmp_path / "0.safetensors"
+    for weights in (trial, tmp_path / "baseline.safetensors"):
+        loaded = load_network(sample, study, weights, trial)
+        assert torch.equal(loaded(images), network.eval()(images))
+    with pytest.raises(DataError, match="must be an export of a trial"):
+        load_network(sample, study, trial, tmp_path / "baseline.safetensors")
+
+
+@pytest.mark.slow
+def test_the_figure_loads_torch_only_to_be_made() -> None:
+    code = "import sys, ablate.report.figures.examples; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "False"
+
+
+# -- Contact sheets --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_contact_sheet_has_each_type_at_each_severity() -> None:
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+    figure = contact_sheet("x", pixels, make_recipe(None, None, (1, 3, 5), 0, None))
+    count, words = shown(figure)
+    texts = [text for text, _ in words]
+    assert count == 19 * 4, "the original in each row"
+    assert texts.count("noise") == 4
+    assert {"0.04", "0.08", "0.1"} <= set(texts)
+    facts = figure.layout.meta["facts"]
+    assert "CIFAR-10-C" in facts[0]
+    assert "40 x 32 pixels" in facts[1]
+    assert "frost: procedural texture, approximate" in facts
+
+
+def test_large_images_have_the_other_table_and_distortions_strengths() -> None:
+    recipe = make_recipe(None, ("contrast", "brightness"), (1,), 0, None)
+    figure = contact_sheet("<x>", plain(100, (120, 130)), recipe)
+    assert [text for text, _ in shown(figure)[1] if text.startswith("0.")] == ["0.1", "0.4"]
+    assert "ImageNet-C" in figure.layout.meta["facts"][0]
+    assert "&lt;x&gt;" in figure.layout.title.text
+    assert figure.data[0].source.startswith("data:image/jpeg"), "a photograph"
+    figure = contact_sheet("x", plain(100), make_recipe("families", None, (2,), 0, None))
+    assert ("strength 0.4", "#6B6B6B") in shown(figure)[1]
