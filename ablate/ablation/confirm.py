@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.answer import Part, sorted_parts
 from ablate.ablation.cell import Arm, Design
 from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import arm_difference
@@ -27,6 +26,15 @@ from ablate.ledger.record import StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import Scores
 from ablate.study.settings import ConstraintSettings, ObjectiveSettings
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a corruption type adds to a gain in robust accuracy: its own gain, times its weight in
+    the mean."""
+
+    kind: str
+    estimate: Estimate
 
 
 @dataclass(frozen=True)
@@ -161,11 +169,7 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
                 *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
                 gains=over(BASELINE, tested_metrics),
                 over_da=over(COMBINED_DA, tested_metrics),
-                parts=sorted_parts(
-                    Part(kind, by_type[f"test_accuracy.{kind}"].times(weight))
-                    for kind, weight in weights.items()
-                    if by_type
-                ),
+                parts=_parts(weights, by_type),
                 front_probability=on_front,
                 feasible_probability=feasible,
             )
@@ -194,6 +198,14 @@ def _over(
         for metric in metrics
         if np.isfinite(results.values(other, metric)).any()
     }
+
+
+def _parts(weights: Mapping[str, float], by_type: Mapping[str, Estimate]) -> tuple[Part, ...]:
+    """The largest first, of those that are known."""
+    gains = {kind: by_type.get(f"test_accuracy.{kind}") for kind in weights}
+    parts = [Part(kind, gain.times(weights[kind])) for kind, gain in gains.items() if gain]
+    known = (part for part in parts if not math.isnan(part.estimate.mean))
+    return tuple(sorted(known, key=lambda part: -part.estimate.mean))
 
 
 def _probabilities(

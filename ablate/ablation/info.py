@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Design
 from ablate.ablation.designs.shapley import sampling_notes
-from ablate.ablation.effects import ALPHA, Effect, Margin, all_effects, tied_with_best
+from ablate.ablation.effects import (
+    ALPHA,
+    Effect,
+    Margin,
+    all_effects,
+    arm_difference,
+    tied_with_best,
+)
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.results import (
@@ -111,6 +118,8 @@ class AblationInfo(Displayed, StudyFacts):
         tuned: why effects are exploratory though they were declared: what was tuned on the images
             that it is scored on; empty of a confirmation, and where nothing was.
         looks: how often seeds were added after the results of all others were there.
+        compare: an arm, another, a metric and a level: the one less the other; None of an Info that
+            was not made from results.
     """
 
     design: str
@@ -133,6 +142,9 @@ class AblationInfo(Displayed, StudyFacts):
     replications: tuple[Replication, ...] = ()
     tuned: str = ""
     looks: int = 0
+    compare: Callable[[str, str, str, float], Estimate] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def cautions(self) -> tuple[str, ...]:
@@ -261,6 +273,9 @@ def info_of_results(
         replications=results.replications,
         tuned=why_tuned,
         looks=record.looks,
+        compare=lambda one, other, metric, level: arm_difference(
+            results, design.arm(one), design.arm(other), metric, level
+        ),
     )
 
 

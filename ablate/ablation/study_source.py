@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ablate.analysis.drawn import drawn_record
 from ablate.analysis.pareto import ParetoInfo, pareto_info
+from ablate.finetune.loss import in_order
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
-    from ablate.ablation.answer import BestAnswer, KeptBits, ReadBits, SearchAnswer
+    from ablate.ablation.answer import KeptBits, ReadBits, SearchAnswer
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
     from ablate.lifecycle.place import Place
@@ -53,13 +54,6 @@ class StudySource:
 
         return search_answer(self.record, self.front, self.read_bits)
 
-    @cached_property
-    def best(self) -> BestAnswer | None:
-        """Of a search for one accuracy (`best_answer`)."""
-        from ablate.ablation.answer import best_answer
-
-        return best_answer(self.record, self.front, self.read_bits)
-
     @property
     def confirmed(self) -> StudySource | None:
         """The confirmation as a separate study, on the test images."""
@@ -86,3 +80,23 @@ class StudySource:
     @property
     def is_search(self) -> bool:
         return self.record.design is None
+
+
+def arm_terms(source: StudySource) -> Mapping[str, str]:
+    """The loss terms of each arm of an ablation; empty where they are not one set."""
+    from ablate.ablation.cell import Design
+    from ablate.ablation.results import BASELINE
+
+    record, ablation = source.record, source.ablation
+    if ablation is None:
+        return {}
+    if record.design is None or record.study.trainable is not None:
+        return {arm.name: "" for arm in ablation.arms}
+    design = Design.from_json(record.design)
+    by_cell = {
+        cell.name: in_order(str(cell.values.get("loss.terms", record.study.loss.terms)))
+        for cell in design.cells
+        if cell.name != BASELINE and cell.name not in design.soups
+    }
+    found = {arm.name: {by_cell.get(cell, "") for cell in arm.cells} for arm in ablation.arms}
+    return {name: terms.pop() if len(terms) == 1 else "" for name, terms in found.items()}

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.answer import ReadBits, best_answer
+from ablate.ablation.answer import ReadBits, best_numbers
 from ablate.ablation.cell import Design
 from ablate.ablation.design import front_design, is_from_study, repeated_design, train_seeds
 from ablate.analysis.caveats import nearest_text, stopped_beyond
@@ -180,8 +180,7 @@ def _points(
     originals = [point for point in choice.values() if point.copy_of is None]
     if is_front:
         return originals
-    answer = best_answer(record, info, read_bits)
-    tied = {originals[0].number, *(one.number for one, _ in (answer.ties if answer else ()))}
+    tied = {originals[0].number, *best_numbers(record, info, read_bits)}
     return [point for point in originals if point.number in tied][:MOST_CONFIRMED]
 
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from example_records import example_record, example_row, example_scores
 
-from ablate.ablation.answer import best_answer
+from ablate.ablation.answer import search_answer
 from ablate.ablation.searches import pick_trial
+from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import stopped_beyond
 from ablate.analysis.columns import flat_rows, known_columns
 from ablate.analysis.fronts import history_info
@@ -19,7 +20,7 @@ from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, RowRecord, Rung
 from ablate.lifecycle.drive import Keeper
-from ablate.report.page.card import nothing_counts
+from ablate.report.answer import sentences
 from ablate.study.scores import ReportedScores
 
 
@@ -116,7 +117,7 @@ def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None
     assert [point.number for point in info.front] == [0]
     history = history_info([record], [()])
     assert [point.number for point in history.studies[0].front] == [0]
-    answer = best_answer(record, info, lambda _: ({}, {}))
+    answer = search_answer(record, info, lambda _: ({}, {}))
     assert answer is not None
     assert [point.number for point in answer.ranked] == [0, 2]
 
@@ -157,7 +158,7 @@ def test_where_all_are_stopped_for_their_costs_the_nearest_is_named() -> None:
     nearest = "trial 1, whose train_seconds is 31.5 after epoch 1, must be at most 30"
     said = "no trial is complete; 2 of 3 trials violated a constraint when stopped"
     assert f"{said}; nearest: {nearest}" in pareto_info(record).marks
-    assert nothing_counts(record) == (
+    assert sentences(StudySource(record)) == (
         "None of 3 trials is complete.",
         f"The nearest is {nearest}.",
     )

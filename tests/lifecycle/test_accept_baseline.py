@@ -17,7 +17,7 @@ import ablate
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import UsageError
 from ablate.lifecycle.open_study import open_study
-from ablate.report.page.answer import study_answer
+from ablate.report.answer import study_answer
 from ablate.study.baseline_checks import expected_rule, gain_rule, guess_rule
 from ablate.study.scores import Scores
 from ablate.study.seeds import is_plain

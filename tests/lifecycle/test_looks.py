@@ -14,7 +14,7 @@ from ablate.cli.main import main
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import open_study, read_outcomes
 from ablate.lifecycle.place import locate
-from ablate.report.page.answer import study_answer
+from ablate.report.answer import study_answer
 from ablate.report.page.methods import methods
 
 LOOP = """
@@ -73,8 +73,8 @@ def test_a_look_is_counted_and_said(file: Path, capsys: pytest.CaptureFixture[st
     main(["table", "runs/arms", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)[0]["looks"] == 2
     source = open_study("runs/arms").source
-    assert study_answer(source).sentences[0].startswith(said)
-    assert "better, 3 looks (adjusted p" in " ".join(study_answer(source).sentences)
+    assert study_answer(source).sentences[-1].startswith(said)
+    assert "better, at 3 looks" in " ".join(study_answer(source).sentences)
     assert "Seeds were added 2 times after results were there" in " ".join(
         methods(source, info).paragraphs
     )

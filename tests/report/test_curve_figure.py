@@ -22,7 +22,6 @@ from ablate.report.arms import printed
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.page.answer import study_answer
 from ablate.report.terminal.trials import trials_table
 from ablate.robustness.bits import pack_row
 from ablate.study.interpolation import FINETUNED_BITS
@@ -140,11 +139,6 @@ def test_a_refused_curve_is_said_wherever_the_trial_is() -> None:
     notes = [str(cell) for cell in table.columns[-1].cells]
     refused = "alpha 1 is used: at alpha 0.5 clean accuracy is 23.0 points below both"
     assert [refused in note for note in notes] == [False, False, True]
-    source = StudySource(replace(record, references={"baseline": record.rows[0].scores}))
-    answer = study_answer(source)
-    assert [note for note in answer.notes if refused in note] == [
-        f"trial 2: {refused} the baseline and the finetuned network"
-    ]
 
 
 def test_one_trial() -> None:

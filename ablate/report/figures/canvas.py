@@ -9,11 +9,10 @@ from typing import Any
 
 from plotly.graph_objects import Figure, Scatter, Scattergl
 
-from ablate.ablation.study_source import StudySource
+from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
-from ablate.finetune.loss import in_order
 from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
 from ablate.report.style import (
     DASHES,
@@ -282,26 +281,6 @@ def looks(source: StudySource) -> Mapping[str, Look]:
             place //= len(SERIES)
         found[name] = Look(name, color, symbol, DASHES[place % len(DASHES)])
     return found
-
-
-def arm_terms(source: StudySource) -> Mapping[str, str]:
-    """The loss terms of each arm of an ablation; empty where they are not one set."""
-    from ablate.ablation.cell import Design
-    from ablate.ablation.results import BASELINE
-
-    record, ablation = source.record, source.ablation
-    if ablation is None:
-        return {}
-    if record.design is None or record.study.trainable is not None:
-        return {arm.name: "" for arm in ablation.arms}
-    design = Design.from_json(record.design)
-    by_cell = {
-        cell.name: in_order(str(cell.values.get("loss.terms", record.study.loss.terms)))
-        for cell in design.cells
-        if cell.name != BASELINE and cell.name not in design.soups
-    }
-    found = {arm.name: {by_cell.get(cell, "") for cell in arm.cells} for arm in ablation.arms}
-    return {name: terms.pop() if len(terms) == 1 else "" for name, terms in found.items()}
 
 
 # -- Facts: what the numbers of one study, or of several, stand on ---------------------------

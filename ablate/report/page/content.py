@@ -14,11 +14,10 @@ from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
+from ablate.report.answer import Answer, study_answer
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, usual_figure, why_not_drawn
-from ablate.report.page.answer import study_answer
-from ablate.report.page.card import Answer
 from ablate.report.page.methods import Methods, methods
 from ablate.report.page.origin import Fact, origin_facts
 from ablate.report.page.trials import TrialsTable, trials_of
@@ -198,7 +197,7 @@ class ReportContent:
     Attributes:
         study, question, subject: of the study; reference: its name in commands.
         state: "finished", or its progress.
-        answer: in words and cards.
+        answer: in words.
         first: the figure beside the answer, if it could be drawn; sections: all others, and tables.
         trials: all rows, for the table with sorting and filters, and for details on click.
         origin: provenance of the numbers; settings: the study, as YAML.
@@ -341,7 +340,6 @@ def _texts(
 ) -> Iterator[str]:
     """What the page prints, but for the study's own words."""
     yield from (*answer.sentences, *answer.notes, *described.paragraphs)
-    yield from (text for card in answer.cards for fact in card.facts for text in fact)
     for figure in (*first, *(one for section in sections for one in section.figures)):
         yield from (figure.title, figure.says, figure.caption)
     for table in (one for section in sections for one in section.tables):

@@ -77,7 +77,8 @@ def _without(paper: PaperTable, metrics: Sequence[str]) -> PaperTable:
 
 def ablation_rows(info: AblationInfo) -> list[dict[str, Any]]:
     """One dict for JSON: all fields of the info by name; each effect has whether it is primary."""
-    whole = json_value(asdict(info))
+    whole = json_value(asdict(replace(info, compare=None)))
+    del whole["compare"]
     for row, effect in zip(whole["effects"], info.effects, strict=True):
         row["primary"] = effect.primary
     return [whole]
