@@ -43,6 +43,8 @@ class Effect:
         estimate: of the weighted sum over paired seeds, in the metric's own unit. The interval is
             at 95 %; those of the primary contrasts are simultaneous, at Bonferroni's level (see
             `simultaneous`).
+        at_level: of an exploratory one, `estimate` with an interval at the level of the primary
+            ones, for a picture whose intervals have one level; None: `estimate` is.
         p: two-sided, from the model of the interval; NaN where there is no interval.
         p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
         verdict: what it allows to be claimed; of an exploratory one nothing.
@@ -78,6 +80,7 @@ class Effect:
     by_baseline: tuple[float, ...] = ()
     tuned: bool = False
     worst: Estimate | None = None
+    at_level: Estimate | None = None
 
     @property
     def primary(self) -> bool:
@@ -231,7 +234,7 @@ class _Tested:
             worst=worst,
         )
         if p_adjusted is None:
-            return effect
+            return replace(effect, at_level=self.model.estimate(level))
         flips = sign_flip_test(self.by_pair[np.isfinite(self.by_pair)])
         return replace(
             effect,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ablate.ablation.effects import Effect, Verdict
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
 from ablate.report.numbers import metric_words
@@ -43,16 +44,20 @@ def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
     is_margin = any(one.kept is not None for one in ablation.effects)
     if is_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
         return effect
-    one, worst = effect.estimate, effect.worst
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
     return replace(
         effect,
         contrast=f"{to} - {arm}",
-        estimate=replace(one, mean=-one.mean, low=-one.high, high=-one.low),
-        worst=worst and replace(worst, mean=-worst.mean, low=-worst.high, high=-worst.low),
+        estimate=_turned(effect.estimate),
+        at_level=effect.at_level and _turned(effect.at_level),
+        worst=effect.worst and _turned(effect.worst),
         by_baseline=tuple(-value for value in effect.by_baseline),
         verdict=turned.get(effect.verdict, effect.verdict),
     )
+
+
+def _turned(one: Estimate) -> Estimate:
+    return replace(one, mean=-one.mean, low=-one.high, high=-one.low)
 
 
 def contrast_words(effect: Effect, ablation: AblationInfo) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from plotly.graph_objects import Figure, Scatter, Scattergl
@@ -255,6 +256,23 @@ def marker(
         "size": size if on_front else 0.8 * size,
         "line": {"color": INK if on_front else color, "width": 1},
     }
+
+
+def interval_bars(estimates: Sequence[Any], factor: float = 1.0, **style: Any) -> dict[str, Any]:
+    """plotly's error bars of intervals; none where an estimate has no interval.
+
+    Args:
+        estimates: each with `low`, `mean` and `high`, which are multiplied by the factor.
+        style: further keys, such as color and thickness.
+    """
+    ends = [
+        [factor * (one.high - one.mean), factor * (one.mean - one.low)]
+        if isfinite(one.low) and isfinite(one.high)
+        else [None, None]
+        for one in estimates
+    ]
+    more, less = ([pair[at] for pair in ends] for at in (0, 1))
+    return style | {"type": "data", "symmetric": False, "array": more, "arrayminus": less}
 
 
 def looks(source: StudySource) -> Mapping[str, Look]:

@@ -1,115 +1,515 @@
-"""The effects of an ablation: every contrast with its interval and verdict.
+"""Which part earns the gain?  One forest: name, plot and numbers of a contrast in one row.
 
-A row is a contrast, a panel a metric, the one by which arms are ranked first.  Primary contrasts
-come first, filled and bold, with the verdict; exploratory ones are hollow and have no verdict.
+Declared contrasts come first, filled, with what they allow to be said; exploratory ones are hollow.
+All intervals have the level of the declared ones.  Where a design has no reference arm, a panel of
+all arms over the baseline follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plotly.graph_objects import Figure, Scatter
 
-from ablate.ablation.figure_infos import EffectsInfo, effects_info
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.interpolated import ON_CURVE
+from ablate.ablation.intervals import OVER_SEEDS, Components, Estimate, expected_model
+from ablate.ablation.significance import LEAST_SEEDS
 from ablate.ablation.study_source import StudySource
-from ablate.report.effects import effects_notes, shown_effects
+from ablate.analysis.objectives import is_accuracy
+from ablate.errors import ParameterError, did_you_mean
+from ablate.report.arms import difference_cell, no_interval_text, scale, shown_name
+from ablate.report.effects import p_text, shown_effects
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet, wrapped
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
-from ablate.report.figures.parts.ablations import (
-    EMPTY_PIXELS,
-    NOT_YET,
-    ablation_facts,
-    ablation_meta,
-    asked_metric,
-    left_out_text,
-    stacked,
-)
-from ablate.report.figures.parts.canvas import COLUMN_PIXELS, RIGHT, WIDE_PIXELS, finish
-from ablate.report.figures.parts.rows import (
-    WIDE_CHARACTERS,
-    add_forest,
-    cut_rows,
-    forest_height,
-    forest_rows,
-)
-from ablate.report.style import GRID
+from ablate.report.numbers import count_text, count_texts, metric_words, plain_text, shortened
+from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SMALL_SIZE, Look
+from ablate.report.words import as_contribution, contrast_words, sides, verdict_words
 
-_GAP = 64
-"""Between two panels, in pixels."""
-_MOST = 2300
-"""Pixels of all rows: the image stays below 3000."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LEAST_RANKED = 5
+"""Seeds from which on rows are ordered by what they gain."""
+_MOST_METRICS, _MOST_INTERACTIONS = 3, 6
+_MOST_PIXELS, _AROUND, _LEAST_PANEL = 2000, 150, 70
+"""Of all rows where the height is free; of a sheet's height that is not for rows; of a panel."""
+_LINE, _BETWEEN, _GAP, _NUMBERS = 17, 9, 56, 142
+"""Pixels of a line of text, between two rows, between two panels, of the numbers at the right."""
+_BASIS = ("study", "question", "fingerprint", "split", "n_images", "seeds", "runs", "ended")
+_PLAIN = Look("", INK, "circle")
+"""Of a contrast that is not of one arm."""
 
 
-def plot_effects(info: EffectsInfo) -> Figure:
+@dataclass(frozen=True)
+class EffectsInfo:
+    """Effects in display order.
+
+    Attributes:
+        ablation: the ablation, with its caveats.
+        effects: metric by metric, those with declared contrasts first, then the one by which arms
+            are ranked; in each, declared contrasts first, interactions last by their size, and of
+            five seeds and more the others by what they gain.
+        looks: colour and mark by arm.
+    """
+
+    ablation: AblationInfo
+    effects: tuple[Effect, ...]
+    looks: Mapping[str, Look] = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(effect.metric for effect in self.effects))
+
+    @property
+    def arms(self) -> Mapping[str, Estimate]:
+        """Of a design without a reference, each arm less the common baseline in the metric that
+        arms are ranked by, over seeds at the study's level; empty without a baseline."""
+        ablation = self.ablation
+        found = [(arm, arm.estimates.get(ablation.rank_metric)) for arm in ablation.arms]
+        baseline = [one.mean for arm, one in found if one and arm.is_one_network]
+        if ablation.reference or ablation.replications or not baseline:
+            return {}
+        return {
+            arm.name: _over(one, baseline[0], ablation.level)
+            for arm, one in found
+            if one and not arm.is_one_network and math.isfinite(one.mean)
+        }
+
+    def frame(self) -> pd.DataFrame:
+        """One row an effect, as it is stored.
+
+        Columns: contrast, kind, metric: string; primary: boolean; mean, sd, low, high: float64, in
+        the metric's unit (accuracies: fractions), NaN if missing; n: int64, seeds; method: string,
+        of the interval; p, p_adjusted: float64, NaN if not tested or exploratory; verdict: string;
+        margin: float64 and kept: boolean, if a margin is declared for the metric.
+        """
+        import pandas as pd
+
+        types = dict.fromkeys(("contrast", "kind", "metric"), "string") | {"primary": "boolean"}
+        types |= dict.fromkeys(("mean", "sd", "low", "high"), "float64")
+        types |= {"n": "int64", "method": "string", "p": "float64", "p_adjusted": "float64"}
+        types |= {"verdict": "string", "margin": "float64", "kept": "boolean"}
+        rows = []
+        for effect in self.effects:
+            kept = {"margin": None, "kept": None} if effect.kept is None else vars(effect.kept)
+            one = vars(effect) | vars(effect.estimate) | {"primary": effect.primary}
+            rows.append(one | {name: kept[name] for name in ("margin", "kept")})
+        return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _over(one: Estimate, baseline: float, level: float) -> Estimate:
+    """A mean over seeds less a number, with Student's interval at a level."""
+    mean, half = one.mean - baseline, math.nan
+    if one.method == OVER_SEEDS:
+        model = expected_model(Components(one.sd, 0.0, 0.0, one.n), one.n, None)
+        half = model.estimate(level).high
+    return replace(one, mean=mean, low=mean - half, high=mean + half)
+
+
+def effects_info(
+    ablation: AblationInfo, effects: Iterable[Effect], looks: Mapping[str, Look] | None = None
+) -> EffectsInfo:
+    """The effects that are to be shown, ordered.
+
+    Args:
+        effects: some of the ablation's; looks: of its arms.
+    """
+    effects, ranked = list(effects), ablation.rank_metric
+    primary = [effect.metric for effect in effects if effect.primary]
+    order = [*[ranked] * (ranked in primary), *primary, ranked, *ablation.metrics]
+    metrics = list(dict.fromkeys([*order, *(effect.metric for effect in effects)]))
+    claimed = {effect.contrast for effect in ablation.primary}
+    sign = 1 if ranked in ablation.minimized else -1
+    gains = {
+        one.contrast: sign * as_contribution(one, ablation).estimate.mean
+        for one in ablation.effects
+        if one.metric == ranked and one.estimate.n and ablation.seeds >= _LEAST_RANKED
+    }
+
+    def place(effect: Effect) -> tuple[Any, ...]:
+        is_together, value = effect.kind == "interaction", gains.get(effect.contrast, math.inf)
+        if is_together and effect.estimate.n:
+            value = -abs(effect.estimate.mean)
+        is_claim = effect.contrast in claimed
+        return metrics.index(effect.metric), not is_claim, is_together, value
+
+    return EffectsInfo(ablation, tuple(sorted(effects, key=place)), looks or {})
+
+
+# -- Rows of the forest --------------------------------------------------------------------
+
+
+class _Mark(NamedTuple):
+    """What a row has on a metric: a mark, hollow if exploratory, and its texts."""
+
+    estimate: Estimate
+    numbers: str
+    hover: str
+    is_filled: bool = False
+
+
+class _Row(NamedTuple):
+    """A line of the forest, as markup: its name, lines under it, and its marks by metric; a
+    heading has none."""
+
+    name: str
+    said: tuple[str, ...] = ()
+    marks: Mapping[str, _Mark] = {}
+    look: Look = _PLAIN
+
+    def height(self, names: float) -> float:
+        """In pixels, where a name has so many pixels of width."""
+        numbers = (mark.numbers.count("<br>") for mark in self.marks.values())
+        lines = max(wrapped(self.name, names).count("<br>"), *numbers, 0) + 1
+        return _LINE * (lines + len(self.said)) + _BETWEEN
+
+
+class _Forest(NamedTuple):
+    """Rows over an axis a metric, with the titles of the axes."""
+
+    titles: Mapping[str, str]
+    rows: tuple[_Row, ...]
+
+    def height(self, names: float) -> float:
+        return sum(row.height(names) for row in self.rows)
+
+
+def _contrasts(info: EffectsInfo, metrics: Sequence[str]) -> _Forest:
+    """The contrasts on these metrics, the declared ones first."""
+    own = [one for one in info.effects if one.metric in metrics]
+    is_claim = {one.contrast for one in own if one.primary and not one.tuned}
+    together = list(dict.fromkeys(one.contrast for one in own if one.kind == "interaction"))
+    small = {*together[_MOST_INTERACTIONS:]} - is_claim
+    rows: list[_Row] = []
+    for heading, is_group in (("Declared", True), ("Exploratory", False)):
+        group: dict[str, list[Effect]] = {}
+        for one in own:
+            if (one.contrast in is_claim) == is_group and one.contrast not in small:
+                group.setdefault(one.contrast, []).append(one)
+        rows += [_Row(f"<b>{heading}</b>")] * bool(group)
+        rows += [_row(info, effects) for effects in group.values()]
+    titles = {}
+    for metric in metrics:
+        less = " (less is better)" * (metric in info.ablation.minimized)
+        unit = "Points of" if is_accuracy(metric) else "Difference in"
+        titles[metric] = f"{unit} {metric_words(metric)}{less}"
+    return _Forest(titles, tuple(rows))
+
+
+def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
+    """A contrast on some metrics."""
+    ablation = info.ablation
+    arm, to = sides(stored[0], ablation)
+    name, marks = "", {}
+    said: list[str] = []
+    for raw in stored:
+        effect = as_contribution(raw, ablation)
+        name, shown = contrast_words(effect, ablation), effect.at_level or effect.estimate
+        numbers = difference_cell(ablation, effect.metric, shown).printed
+        is_claim = effect.primary and not effect.tuned
+        lines = []
+        if is_claim and effect.verdict != "too few seeds":
+            verdict = verdict_words(effect, ablation)
+            lines.append(f"{verdict}; p {p_text(effect.p_adjusted)}")
+        if is_claim and effect.worst is not None:
+            worst = difference_cell(ablation, effect.metric, effect.worst).printed
+            lines.append(f"failed runs as the worst: {worst}")
+        note = no_interval_text(shown, ablation.paired)
+        if not note and shown.n < ablation.seeds:
+            note = f"{shown.n} of {ablation.seeds} {ablation.paired}s"
+        hover = [
+            f"{raw.contrast}, {metric_words(effect.metric)}",
+            f"{numbers}, {count_text(shown.n, ablation.paired)}, p {p_text(effect.p)}",
+            *lines,
+            *(f"left out: {one}" for one in effect.missing[:6]),
+        ]
+        marks[effect.metric] = _Mark(
+            shown,
+            "<br>".join(map(plain_text, filter(None, (numbers, note)))),
+            "<br>".join([f"<b>{plain_text(name)}</b>", *map(plain_text, hover)]),
+            is_claim,
+        )
+        said += map(plain_text, lines)
+    look = info.looks.get(arm, info.looks.get(to, _PLAIN))
+    return _Row(_short(name), tuple(said), marks, look)
+
+
+def _short(name: str) -> str:
+    """A name whose words have room beside a plot."""
+    return plain_text(shortened(" ".join(shortened(word, 24) for word in name.split()), 72))
+
+
+def _arms(info: EffectsInfo) -> _Forest:
+    """Every arm, of a design that compares none with a reference."""
+    ablation, metric = info.ablation, info.ablation.rank_metric
+    sign = 1 if metric in ablation.minimized else -1
+    found = list(info.arms.items())
+    if ablation.seeds >= _LEAST_RANKED:
+        found.sort(key=lambda pair: sign * pair[1].mean)
+    rows = []
+    for name, one in found:
+        numbers = plain_text(difference_cell(ablation, metric, one).printed)
+        hover = f"<b>{plain_text(name)}</b><br>{numbers}, {count_text(one.n, 'seed')}"
+        marks = {metric: _Mark(one, numbers, hover)}
+        rows.append(_Row(_short(name), (), marks, info.looks.get(name, _PLAIN)))
+    title = f"Points of {metric_words(metric)} over the baseline"
+    return _Forest({metric: title}, (_Row("<b>Each arm</b>"), *rows))
+
+
+# -- Drawing -------------------------------------------------------------------------------
+
+
+def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
     """Draw contrasts as rows of intervals.
 
     Args:
         info: without effects the figure says that no run has ended.
 
     Returns:
-        A figure for one column of print, as high as its rows need.  For very many rows it is two
-        columns wide, so that names take one line; if there is still too little room, exploratory
-        rows are left out, the last first, and counted in the facts.
+        Metrics side by side on a wide sheet, else one below the other; as high as the rows need.
+        What has no room is left out from the end, exploratory contrasts first, and counted.
     """
-    width = COLUMN_PIXELS[0]
-    panels = {metric: forest_rows(info, metric) for metric in info.metrics}
-    if sum(map(forest_height, panels.values())) > _MOST:
-        width = WIDE_PIXELS[0]
-        panels = {metric: forest_rows(info, metric, WIDE_CHARACTERS) for metric in info.metrics}
-    left_out = cut_rows(panels, _MOST)
+    metrics = info.metrics[:_MOST_METRICS]
+    lines = [metrics] if sheet.is_wide else [(metric,) for metric in metrics]
+    every = [_contrasts(info, line) for line in lines if line] + [_arms(info)] * bool(info.arms)
+    names = 150.0 if sheet.is_wide else 0.3 * sheet.width
+    room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
+    forests = _fitting(every, names, room)
     figure = Figure()
-    domains, inside = stacked(
-        [forest_height(rows) for rows in panels.values()] or [EMPTY_PIXELS], _GAP
+    whole = sum(one.height(names) + _GAP for one in forests) - _GAP
+    plot = max(100.0, sheet.width - 26 - names - _NUMBERS)
+    top, place = 0.0, 0
+    for forest in forests:
+        foot = top + forest.height(names)
+        y = (max(0.0, 1 - foot / whole), 1 - top / whole)
+        step = (1 + _NUMBERS / plot) / len(forest.titles)
+        for column, metric in enumerate(forest.titles):
+            x = (column * step, min(1.0, (column + 1) * step - _NUMBERS / plot))
+            _draw(figure, info, forest, metric, place, names if column == 0 else 0.0, (x, y))
+            place += 1
+        top = foot + _GAP
+    facts = _facts(info)
+    count, shown = (
+        sum(bool(row.marks) for one in of for row in one.rows) for of in (every, forests)
     )
-    for number, (metric, rows) in enumerate(panels.items(), start=1):
-        add_forest(figure, info, metric, rows, domains[number - 1], number)
-    facts = ablation_facts(
-        info.ablation, effects_notes(info.ablation, info.effects, of_figure=True)
+    if shown < count:
+        facts.insert(1, f"{count_text(count - shown, 'row')} not shown, for want of room")
+    return canvas.finish(
+        figure,
+        sheet,
+        title=_title(info),
+        facts=facts,
+        meta={name: getattr(info.ablation, name) for name in _BASIS}
+        | {"title": f"{info.ablation.study}: Effects", "figure": "Effects"},
+        height=whole + _AROUND if forests else 300,
+        nothing="" if forests else "no successful run yet",
     )
-    if any(info.margin_on(metric) for metric in panels):
+
+
+def _fitting(forests: Sequence[_Forest], names: float, room: float) -> list[_Forest]:
+    """Those that have room, each with the first of its rows."""
+    if sum(one.height(names) + _GAP for one in forests) - _GAP <= room:
+        return list(forests)
+    count = max(1, min(len(forests), int((room + _GAP) // (_LEAST_PANEL + _GAP))))
+    room = (room + _GAP) / count - _GAP
+    cut = []
+    for forest in forests[:count]:
+        rows = forest.rows[:2]  # a heading, and one at the least
+        for row in forest.rows[2:]:
+            if sum(one.height(names) for one in (*rows, row)) > room:
+                break
+            rows = (*rows, row)
+        cut.append(forest._replace(rows=rows if rows[-1].marks else rows[:-1]))
+    return cut
+
+
+def _draw(  # noqa: PLR0917 (what is drawn, and where)
+    figure: Figure,
+    info: EffectsInfo,
+    forest: _Forest,
+    metric: str,
+    place: int,
+    names: float,
+    domains: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
+    """Rows on a metric into new axes at a place: names are ticks at the left, numbers ticks of a
+    second axis at the right.  Without pixels for names, the axes to the left have them, and the
+    lines under rows."""
+    x, left, right = (str(one) for one in (place + 1, 2 * place + 1, 2 * place + 2))
+    x, left = (one if one != "1" else "" for one in (x, left))
+    factor, heights = scale(metric), [row.height(names or 150.0) for row in forest.rows]
+    feet = [sum(heights[: at + 1]) for at in range(len(heights))]
+    kept = (one.kept for one in info.effects if one.metric == metric)
+    margin = next((one.margin for one in kept if one is not None), 0.0)
+    edge = (1 if metric in info.ablation.minimized else -1) * factor * margin
+    ends, places, numbers = [0.0, edge], [], []
+    if margin:
+        band = Scatter(x=[edge, edge, 0, 0], y=[0, feet[-1], feet[-1], 0], mode="none")
+        band.update(fill="toself", fillcolor=GRID, hoverinfo="skip", showlegend=True)
+        band.update(name="Loss within the declared margin", xaxis=f"x{x}", yaxis=f"y{left}")
+        figure.add_trace(band)
+    for row, height, foot in zip(forest.rows, heights, feet, strict=True):
+        places.append(foot - height + (height - _LINE * len(row.said)) / 2)
+        if row.said and names:
+            figure.add_annotation(
+                text="<br>".join(row.said),
+                x=0.5,
+                xref=f"x{x} domain",
+                y=foot - _BETWEEN / 2,
+                yref=f"y{left}",
+                yanchor="bottom",
+                showarrow=False,
+                bgcolor=PAPER,
+                borderpad=0,
+                font={"size": SMALL_SIZE, "color": FAINT_INK},
+            )
+        mark = row.marks.get(metric)
+        numbers.append("" if mark is None else mark.numbers)
+        if mark is None or not mark.estimate.n:
+            continue
+        one = mark.estimate
+        thickness = 3 if mark.is_filled else 1.5
+        bars = {"color": row.look.color, "width": 0, "thickness": thickness}
+        ends += [factor * end for end in (one.low, one.mean, one.high) if math.isfinite(end)]
         figure.add_trace(
             Scatter(
-                x=[None],
-                y=[None],
+                x=[factor * one.mean],
+                y=[places[-1]],
                 mode="markers",
-                name="Loss within the margin",
-                legendrank=99,
-                marker={"symbol": "square", "size": 12, "color": GRID},
-                showlegend=True,
+                name=row.name,
+                showlegend=False,
+                marker=canvas.marker(row.look, 9, hollow=not mark.is_filled),
+                error_x=canvas.interval_bars([one], factor, **bars),
+                hovertext=[mark.hover],
+                hoverinfo="text",
+                xaxis=f"x{x}",
+                yaxis=f"y{left}",
             )
         )
-    if left_out:
-        facts.append(left_out_text(left_out))
-    title = f"Effects in {info.ablation.study}"
-    if info.ablation.replications:
-        title = f"Effects over {info.ablation.seeds} baselines"
-        facts.append(f"studies {info.ablation.study}")
-    return finish(
-        figure,
-        title=title,
-        facts=facts,
-        meta=ablation_meta(info.ablation, "Effects"),
-        pixels=(width, 0),
-        inside=inside,
-        left=RIGHT,
-        nothing="" if figure.data else NOT_YET,
+    room = 0.06 * (max(ends) - min(ends) or 1.0)
+    across = 390 / len(forest.titles) ** 0.5
+    title = {"text": wrapped(plain_text(forest.titles[metric]), across, FONT_SIZE), "standoff": 6}
+    zero = {"zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1.5, "showgrid": True}
+    zero |= {"nticks": 4, "tickangle": 0, "title": title | {"font": {"size": FONT_SIZE}}}
+    ticks: dict[str, Any] = {"range": [feet[-1], 0], "tickvals": places, "anchor": f"x{x}"}
+    ticks |= {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showline": False, "showgrid": False}
+    said = [wrapped(row.name, names) for row in forest.rows]
+    figure.update_layout(
+        {
+            f"xaxis{x}": canvas.axis(domain=domains[0], anchor=f"y{left}")
+            | zero
+            | {"range": [min(ends) - room, max(ends) + room]},
+            f"yaxis{left}": canvas.axis(domain=domains[1])
+            | ticks
+            | {"ticktext": said, "showticklabels": names > 0},
+            f"yaxis{right}": canvas.axis(overlaying=f"y{left}", side="right")
+            | ticks
+            | {"ticktext": numbers},
+        }
+    )
+    # plotly draws no axis without a trace.
+    figure.add_trace(
+        Scatter(x=[None], y=[None], xaxis=f"x{x}", yaxis=f"y{right}", showlegend=False)
     )
 
 
-def _read(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo:
+# -- What is said over and under it --------------------------------------------------------
+
+
+def _title(info: EffectsInfo) -> str:
+    """The declared contrast that gains most, if one is shown; else that none is."""
+    ablation = info.ablation
+    if not any(effect.estimate.n for effect in info.effects):
+        return "Which part earns the gain?"
+    claims = [as_contribution(one, ablation) for one in info.effects if one.primary]
+    metrics = {one.metric for one in claims} or {ablation.rank_metric}
+    how = ", at equal clean accuracy" if metrics <= {*ON_CURVE} else ", as trained"
+    how *= any(map(is_accuracy, metrics))
+    how += f", over {ablation.seeds} baselines" * bool(ablation.replications)
+    shown = [one for one in claims if one.verdict in ("better", "worse")]
+    if not shown:
+        is_few = any(one.verdict == "too few seeds" for one in claims)
+        few = f": too few {ablation.paired}s, a claim needs {LEAST_SEEDS}" * is_few
+        return f"No claim is supported{how}{few}"
+    best = max(shown, key=lambda one: (one.verdict == "better", abs(one.estimate.mean)))
+    metric, amount = best.metric, difference_cell(ablation, best.metric, best.estimate).parts.mean
+    words, _, to = contrast_words(best, ablation).partition(" against ")
+    part, is_worse = words.removeprefix("contribution of "), best.verdict == "worse"
+    finding = f"{part[:1].upper()}{part[1:]}: {amount} in {metric_words(metric)}, {best.verdict}"
+    if is_accuracy(metric):
+        verb = (("gains", "loses") if part == words else ("adds", "costs"))[is_worse]
+        finding = f"{part[:1].upper()}{part[1:]} {verb} {amount.lstrip('+-')} points of "
+        finding += metric_words(metric).removesuffix(", interpolated")
+    finding += f" over {to}" * bool(to)
+    _, _, kept = verdict_words(best, ablation).partition("; ")
+    return finding + f" ({kept})" * kept.endswith("not excluded") + how
+
+
+def _facts(info: EffectsInfo) -> list[str]:
+    """How much has run, what intervals are, what may be claimed, and what limits it."""
+    ablation, primary = info.ablation, info.ablation.primary
+    seeds = count_text(ablation.seeds, ablation.paired)
+    facts = [f"{ablation.ended} of {ablation.runs} runs ended, {seeds}", ablation.subject]
+    facts += [f"studies {ablation.study}"] * bool(ablation.replications)
+    if any(map(is_accuracy, info.metrics)) and ablation.n_images is not None:
+        counts = count_texts(ablation.n_images, ablation.n_corrupted)
+        facts.append(", ".join([f"{ablation.split} accuracy", *counts]))
+        facts.append(f"robust: mean over {ablation.mean_over}")
+    estimates = [one.estimate for one in info.effects]
+    methods = dict.fromkeys(one.method for one in estimates if math.isfinite(one.low))
+    if methods:
+        how = " or ".join(methods).replace("seed", ablation.paired)
+        together = f" (95 % for all {len(primary)} declared contrasts together)"
+        level = f"{100 * ablation.level:.3g} %{together * (len(primary) > 1)}"
+        facts.append(f"intervals: {level}, {how}")
+    if primary:
+        facts.append("filled: declared before the first run; hollow: exploratory, no claim")
+        facts.append(f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}")
+    else:
+        facts.append("no contrast was declared before the first run: none supports a claim")
+    facts += [f"aliases: {'; '.join(ablation.aliases)}"] * bool(ablation.aliases)
+    return [*facts, *ablation.marks]
+
+
+# -- What studies give ---------------------------------------------------------------------
+
+
+def info_of(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo:
+    """Effects on clean, robust and all declared metrics, or on the one that is asked for.
+
+    Raises:
+        NothingToDrawError: if a study is a search.
+        ParameterError: if no effect is on the asked metric.
+        UsageError: if several studies do not match (`ablate.ablation.pooled`).
+    """
     ablation = the_ablation(sources, "effects")
-    if not options.objective:  # as a table of effects: the primary ones, others on clean and robust
-        primary, others = shown_effects(ablation)
-        return effects_info(ablation, [*primary, *others])
-    metric = asked_metric(ablation, options.objective)
-    return effects_info(ablation, [one for one in ablation.effects if one.metric == metric])
+    primary, others = shown_effects(ablation)
+    effects = [*primary, *others]
+    if options.objective:
+        known = dict.fromkeys(effect.metric for effect in ablation.effects)
+        names = {shown_name(ablation, metric): metric for metric in known}
+        metric = names.get(options.objective, options.objective)
+        if metric not in known:
+            raise ParameterError(
+                f"--objective: must be one of {', '.join(names)}, got {options.objective}. "
+                f"{did_you_mean(options.objective, list(names))}"
+            )
+        effects = [one for one in ablation.effects if one.metric == metric]
+    return effects_info(ablation, effects, canvas.looks(sources[0]))
 
 
 FIGURE = FigureKind(
     name="effects",
-    title="Effects",
-    says="Each row is a contrast with its 95 % interval. Only contrasts declared before the first "
-    "run (filled, bold) support claims.",
-    read=_read,
+    title="Which part earns the gain?",
+    says="Each row is a comparison with its interval. Only those declared before the first run "
+    "(filled) support claims.",
+    read=info_of,
     draw=plot_effects,
     several=True,
     takes=("objective",),
