@@ -38,12 +38,12 @@ STUDIES = {
     ),
     "runs/ablation_quickstart": (
         "`studies/ablation_quickstart.yaml`: six arms on handwritten digits, 8 seeds each.",
-        ("effects", "arms", "attainment"),
+        ("effects", "attainment"),
     ),
     "runs/factorial": (
         "Stability training and combined augmentations, each with and without the other, on the "
         "digits, 4 seeds each.",
-        ("interactions",),
+        ("effects",),
     ),
     "runs/transfer": (
         "One model per distortion (`augment.types: each`), on the digits, 3 seeds each.",

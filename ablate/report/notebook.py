@@ -108,13 +108,13 @@ def record_figure(record: StudyRecord) -> Figure | None:
 
 def ablation_figure(info: AblationInfo) -> Figure:
     """The effects of an ablation that its table has."""
-    from ablate.ablation.figure_infos import effects_info
     from ablate.report.effects import shown_effects
-    from ablate.report.figures.effects import plot_effects
-    from ablate.report.figures.parts.canvas import with_height
+    from ablate.report.figures.canvas import WIDE
+    from ablate.report.figures.effects import effects_info, plot_effects
 
     primary, others = shown_effects(info)
-    return with_height(plot_effects(effects_info(info, [*primary, *others])))
+    figure = plot_effects(effects_info(info, [*primary, *others]), WIDE)
+    return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
 
 
 _SHOWN: dict[tuple[str, str], tuple[Callable[[Any], str], Callable[[Any], Figure | None]]] = {

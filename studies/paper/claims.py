@@ -11,7 +11,6 @@ import numpy as np
 
 from ablate.ablation.differences import Table
 from ablate.ablation.effects import ALPHA, Effect, simultaneous
-from ablate.ablation.figure_infos import EffectsInfo
 from ablate.ablation.info import ablation_info
 from ablate.ablation.intervals import Estimate, MeanModel, over_seeds_and_images, t_interval
 from ablate.ablation.pooled import Source, pooled_info
@@ -20,9 +19,10 @@ from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noni
 from ablate.lifecycle.open_study import read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.arms import Cell
-from ablate.report.draw import caption_text, print_size
+from ablate.report.draw import caption_text
 from ablate.report.effects import p_text
-from ablate.report.figures.effects import FIGURE, plot_effects
+from ablate.report.figures.canvas import Sheet
+from ablate.report.figures.effects import FIGURE, EffectsInfo, plot_effects
 from ablate.report.write import write_figures
 
 ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
@@ -291,7 +291,8 @@ def draw_gains(arms: Ablations, file: Path) -> str:
             shown.append(replace(one.effect, p_adjusted=one.adjusted, verdict=verdict, kept=None))
         elif arm != "DA+CA":
             model = arms.model(arm, "DA+CA", untrained)
-            shown.append(Effect(name, "difference", metric, model.estimate(), model.p()))
+            own = Effect(name, "difference", metric, model.estimate(), model.p())
+            shown.append(replace(own, at_level=model.estimate(1 - ALPHA / len(CLAIMS))))
     shown.sort(key=lambda one: (not one.primary, -one.estimate.mean))
     others = [one.effect for one in found.values() if not one.effect.contrast.endswith("- DA+CA")]
     said = (
@@ -299,7 +300,6 @@ def draw_gains(arms: Ablations, file: Path) -> str:
         "plain's; the interval is of the former alone"
     )
     info = replace(arms.info, effects=(*shown, *others), marks=(said, *arms.info.marks))
-    figure = plot_effects(EffectsInfo(info, tuple(shown)))
-    print_size("", 7.0, titled=False).apply(figure)
+    figure = plot_effects(EffectsInfo(info, tuple(shown)), Sheet(titled=False))
     write_figures([(figure, file)])
     return caption_text(FIGURE, figure)

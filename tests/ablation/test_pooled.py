@@ -142,13 +142,12 @@ def test_its_effects_are_a_figure() -> None:
     drawn = effects.info([drawn_source(one) for one in examples])
     assert repr(drawn.ablation) == repr(pooled_info(sources(examples)))
     figure = effects.draw(drawn, COLUMN)
-    assert "over 3 baselines" in figure.layout.title.text
+    assert "over 3 baselines" in figure.layout.meta["heading"]
     facts = figure.layout.meta["facts"]
     assert facts[0] == "36 of 36 runs ended, 3 baselines"
     assert "studies r0, r1, r2" in facts
     two = effects.draw(effects.info([drawn_source(one) for one in examples[:2]]), COLUMN)
-    assert "Primary: too few baselines" in {trace.name for trace in two.data}
-    assert any("too few baselines" in note.text for note in two.layout.annotations)
+    assert "too few baselines, a claim needs 3" in two.layout.meta["heading"]
     with pytest.raises(UsageError, match=r"must start from another baseline"):
         effects.info([drawn_source(examples[0])] * 2)
     with pytest.raises(NothingToDrawError, match=r"needs an ablation, got a search"):

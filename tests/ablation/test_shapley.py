@@ -23,7 +23,6 @@ from ablate.ablation.designs.shapley import (
     sampling_notes,
     subset_name,
 )
-from ablate.ablation.figure_infos import interactions_info
 from ablate.ablation.info import ablation_info
 from ablate.ablation.intervals import over_seeds_and_images
 from ablate.ledger.record import RowRecord
@@ -319,11 +318,6 @@ def test_every_number_follows_from_the_bits_and_the_orders() -> None:
 def pair(row: RowRecord) -> int:
     assert row.pair is not None
     return row.pair
-
-
-def test_interactions_are_no_panels_of_a_shapley_design() -> None:
-    record = example(design_of("shapley", ABLATION), 2).record
-    assert interactions_info(record, ablation_info(record, {}, {}), ROBUST) is None
 
 
 def coverage(names: list[str], repetitions: int) -> float:

@@ -25,10 +25,10 @@ from example_results import (
 from explicit_statistics import Explicit, images_right
 
 from ablate.ablation.cell import Claim
-from ablate.ablation.figure_infos import effects_info
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.pooled import pooled_info
-from ablate.report.figures.effects import plot_effects
+from ablate.report.figures.canvas import COLUMN
+from ablate.report.figures.effects import effects_info, plot_effects
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.table import arms_paper_table
 from ablate.report.terminal.ablation import ablation_rows
@@ -119,8 +119,8 @@ def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     assert "DA - plain, failed runs as the worst" not in names
     (shown,) = (one for one in ablation_rows(info)[0]["effects"] if one["primary"] and one["worst"])
     assert shown["worst"]["mean"] == pytest.approx(worst.mean)
-    figure = plot_effects(effects_info(info, info.primary))
-    assert f"failed as worst: {row['difference']}" in "".join(
+    figure = plot_effects(effects_info(info, info.primary), COLUMN)
+    assert f"failed runs as the worst: {row['difference']}" in "".join(
         one.text for one in figure.layout.annotations
     )
 

@@ -12,12 +12,12 @@ from example_results import ROBUST, Example, make_design, make_example, make_sco
 
 from ablate.ablation.cell import Claim, Tuning
 from ablate.ablation.confirm import study_ablation
-from ablate.ablation.figure_infos import effects_info
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.pooled import pooled_info
 from ablate.ablation.study_source import StudySource
 from ablate.report.answer import study_answer
-from ablate.report.figures.effects import plot_effects
+from ablate.report.figures.canvas import COLUMN
+from ablate.report.figures.effects import effects_info, plot_effects
 from ablate.report.page.methods import methods
 from ablate.report.paper.effects import effects_paper_table
 from ablate.report.paper.table import arms_paper_table
@@ -102,11 +102,10 @@ def test_what_was_tuned_on_these_images_claims_nothing(
     assert "No claim is supported: exploratory: tuned on these images" in " ".join(said)
     assert "better" not in " ".join(said)
     assert f"All effects are {why}." in " ".join(methods(source, info).paragraphs)
-    figure = plot_effects(effects_info(info, info.primary))
-    assert {trace.name for trace in figure.data if trace.x[0] is not None} == {
-        "Exploratory, no claim"
-    }
-    assert "<b>FMA" not in str(figure.layout.annotations)
+    figure = plot_effects(effects_info(info, info.primary), COLUMN)
+    assert figure.layout.title.text.startswith("<b>No claim is supported")
+    assert figure.layout.yaxis.ticktext == ("<b>Exploratory</b>", "FMA against plain")
+    assert figure.layout.annotations == ()
 
 
 def test_only_contrasts_with_a_tuned_side_are_exploratory() -> None:

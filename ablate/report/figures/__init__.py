@@ -27,8 +27,6 @@ FIGURES = (
     "mix",
     "curves",
     "effects",
-    "interactions",
-    "arms",
     "transfer",
     "examples",
 )

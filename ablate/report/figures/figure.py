@@ -124,7 +124,7 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
             source.record.name,
             figure,
             "needs a search, got an ablation",
-            "Draw effects or arms.",
+            "Draw effects.",
         )
     return source
 

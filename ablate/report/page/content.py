@@ -134,7 +134,7 @@ SECTIONS = (
         "ablation",
         "Effects of the components",
         "Every arm and every contrast, with intervals and tests.",
-        ("effects", "interactions", "arms"),
+        ("effects",),
     ),
     (
         "where",
@@ -166,7 +166,7 @@ SECTIONS = (
 _BEST = ("The best trials", "The best trials in numbers, and the values of all.")
 """Heading of the section "trade-off" for one objective, and what it shows."""
 _OPEN = ("types", "confirmed")
-_CONFIRMED = ("effects", "arms")
+_CONFIRMED = ("effects",)
 
 
 @dataclass(frozen=True)

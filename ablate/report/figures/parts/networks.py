@@ -30,7 +30,7 @@ def networks(sources: Sequence[StudySource], figure: str, trials: Sequence[int])
             record.name,
             figure,
             "needs accuracies by type of corruption, got a custom training loop",
-            "Draw pareto." if source.is_search else "Draw effects or arms.",
+            "Draw pareto." if source.is_search else "Draw effects.",
         )
     if source.ablation is None:
         return profile_info(record, trials, best_number(record, source.front))
