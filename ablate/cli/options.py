@@ -208,7 +208,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """
     from rich.progress import Progress
 
-    from ablate.report.terminal.console import TextConsole
+    from ablate.report.terminal.streams import TextConsole
 
     console = TextConsole(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -74,8 +74,8 @@ def run_with_display(
     options: Mapping[str, Any],
 ) -> Result:
     """Run with a display; a stop says how to go on, and ends with its exit code."""
-    from ablate.report.terminal.console import TextConsole
     from ablate.report.terminal.live import make_display
+    from ablate.report.terminal.streams import TextConsole
     from ablate.search.drive import Terminated
 
     # With --json, standard output is for the JSON alone.
@@ -186,7 +186,7 @@ def print_result(what: Any, output: Path | None = None) -> None:
 
             write_text(f"{text}\n", output)
         return
-    from ablate.report.terminal.console import TextConsole
+    from ablate.report.terminal.streams import TextConsole
 
     console = TextConsole()
     if not console.is_terminal:

@@ -22,9 +22,6 @@ from ablate.report.write import write_figure
 if TYPE_CHECKING:
     from ablate.robustness.evaluation_set import Recipe
 
-# -- The drawing: rows of images with words below each, also of a contact sheet
-
-
 _NAMES = 88
 """Pixels left of the images, for the names of rows and of the lines below the images."""
 _LEAST, _LARGEST = 70, 150
@@ -75,8 +72,9 @@ def draw_tiles(
     room = sheet.width - _BESIDE - _NAMES
     heads = heads[: max(2, room // (_LEAST + _GAP))]
     side = min(_LARGEST, room / len(heads) - _GAP)
-    high = side * rows[0].tiles[0].pixels.shape[0] / rows[0].tiles[0].pixels.shape[1]
-    a_row = high + _GAP + _LINE * max(len(tile.lines) for row in rows for tile in row.tiles)
+    height, width, _ = rows[0].tiles[0].pixels.shape
+    high = side * height / width
+    a_row = high + _GAP + _LINE * len(rows[0].line_names)
     lefts = [_NAMES + column * (side + _GAP) for column in range(len(heads))]
     wrapped_heads = [wrapped(plain_text(head), side + _GAP, lines=2) for head in heads]
     top = float(_LINE * (1 + max(head.count("<br>") for head in wrapped_heads)))
@@ -88,24 +86,19 @@ def draw_tiles(
     for row in rows:
         name = wrapped(plain_text(row.name), _NAMES, lines=2)
         texts.append((0, top + high / 2, name, INK, "middle right"))
+        line_ys = [top + high + _LINE * (place + 0.6) for place in range(len(row.line_names))]
+        for line_y, line_name in zip(line_ys, row.line_names, strict=True):
+            texts.append((0, line_y, plain_text(line_name), FAINT_INK, "middle right"))
         for left, tile in zip(lefts, row.tiles, strict=False):
             figure.add_trace(_image(tile, left, top, side, high))
-        for place, name in enumerate(row.line_names):
-            y = top + high + _LINE * (place + 0.6)
-            texts.append((0, y, plain_text(name), FAINT_INK, "middle right"))
-            for left, tile in zip(lefts, row.tiles, strict=False):
-                for line, color in tile.lines[place : place + 1]:
-                    text = plain_text(shortened(line, int(side / (0.52 * SMALL_SIZE))))
-                    texts.append((left + side / 2, y, text, color, "middle center"))
+            for line_y, (line, color) in zip(line_ys, tile.lines, strict=True):
+                text = plain_text(shortened(line, int(side / (0.52 * SMALL_SIZE))))
+                texts.append((left + side / 2, line_y, text, color, "middle center"))
         top += a_row
-    xs, ys, words, colors, positions = zip(*texts, strict=True)
-    figure.add_trace(
-        Scatter(
-            **{"x": xs, "y": ys, "text": words, "mode": "text", "textposition": positions},
-            textfont={"size": SMALL_SIZE, "color": colors},
-            **{"hoverinfo": "skip", "showlegend": False, "cliponaxis": False},
-        )
-    )
+    x, y, words, colors, positions = zip(*texts, strict=True)
+    font = {"size": SMALL_SIZE, "color": colors}
+    look = {"mode": "text", "textposition": positions, "textfont": font, "cliponaxis": False}
+    figure.add_trace(Scatter(x=x, y=y, text=words, hoverinfo="skip", showlegend=False, **look))
     hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
     figure.update_layout(
         xaxis={**hidden, "range": [0, sheet.width - _BESIDE]},
@@ -185,49 +178,32 @@ def contact_sheet(title: str, pixels: np.ndarray, recipe: Recipe) -> Figure:
         recipe: what is done to it.
     """
     from ablate.robustness.corrupt.source import corrupt_tiles
-    from ablate.robustness.corruption import SEVERITIES, scale_for
-    from ablate.robustness.corruption.kind import load as load_corruption
-    from ablate.study.provenance import versions
+    from ablate.robustness.suites import caveats
 
-    suite = recipe.suite
-    tiles = corrupt_tiles(pixels, recipe)
-    scale = suite.scale or scale_for(min(pixels.shape[:2]))
-    is_benchmark = suite.made_by == "corruption"
-    height, width = pixels.shape[:2]
-
-    def parameters(kind: str, severity: int) -> str:
-        if not is_benchmark:
-            return f"strength {severity / len(SEVERITIES):g}"
-        row = load_corruption(kind).tables[scale][severity - 1]
-        return ", ".join(f"{value:g}" for value in row)
-
+    suite, severities = recipe.suite, recipe.severities
+    heads = ["original", *(f"severity {severity}" for severity in severities)]
     rows = [
         TileRow(
             kind.replace("_", " "),
-            [family],
+            (),
             [
-                Tile(pixels, [], [title]),
-                *(
-                    Tile(copy, [(text, FAINT_INK)], [f"{kind}, severity {severity}", text])
-                    for copy, severity in zip(tiles[kind], recipe.severities, strict=True)
-                    for text in [parameters(kind, severity)]
-                ),
+                Tile(copy, (), [f"{kind}, {head}"])
+                for copy, head in zip((pixels, *copies), heads, strict=True)
             ],
         )
-        for family, kinds in suite.families.items()
-        for kind in kinds
+        for kind, copies in corrupt_tiles(pixels, recipe).items()
     ]
-    sheet = Sheet(width=_BESIDE + _NAMES + (1 + len(recipe.severities)) * 118)
-    heads = ["original", *(f"severity {severity}" for severity in recipe.severities)]
-    figure, drawn, _ = draw_tiles(sheet, heads, rows)
-    facts = [
-        f"suite {suite.name}, seed {recipe.seed}, {width} x {height} pixels",
-        f"ablate {versions(('ablate',)).get('ablate', '')}".strip(),
-    ]
-    if is_benchmark:
-        table = {"cifar": "CIFAR-10-C", "imagenet": "ImageNet-C"}[scale]
-        facts.insert(0, f"below each image its parameters, from the table of {table}")
-        if recipe.frost is None and "frost" in suite.types:
-            facts.append("frost: procedural texture, approximate")
-    meta = {"title": f"{title}: contact sheet"}
-    return finish(figure, sheet, title=title, facts=facts, meta=meta, height=drawn)
+    sheet = Sheet(width=_BESIDE + _NAMES + len(heads) * 118)
+    figure, height, _ = draw_tiles(sheet, heads, rows)
+    size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
+    return finish(
+        figure,
+        sheet,
+        title=title,
+        facts=[
+            f"suite {suite.name}, seed {recipe.seed}, {size}",
+            *caveats(suite, recipe.frost),
+        ],
+        meta={"title": f"{title}: contact sheet"},
+        height=height,
+    )

@@ -1,11 +1,10 @@
-"""Validation images of a study, distorted, and what its networks see in them.
-
-They are illustrations, not results.
-"""
+"""Validation images of a study, distorted, and what the baseline and a trial see in them:
+illustrations, not results."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ablate.data.dataset import Split
 from ablate.data.load import load_validation
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError
+from ablate.finetune.baseline import kept_baseline
+from ablate.finetune.interpolation import move_towards
+from ablate.ledger.record import RowRecord
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.export_metadata import read_metadata
-from ablate.robustness.bits import Cell
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
@@ -31,41 +31,99 @@ _PIXELS = 256 * 64 * 64
 """Limit of pixels of all images together, which a CPU scores in seconds under a dozen
 distortions."""
 _BATCH = 64
+_MOST_KINDS = 6
+CLEAN = "clean"
+"""The kind of an image that is not distorted."""
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Validation images of a study.
+class Compared:
+    """A sample of a study's validation images, and what two networks see in it.
 
     Attributes:
         classes: names, in the order of the labels.
-        split: all images if they are few, else a stratified sample.
-        bench: of the study.
+        labels: of the images.
+        severity: of the distortions: the middle one that the study scores.
+        images: kind -> its copies, uint8 `[image, channel, height, width]`; `CLEAN` first, then
+            one distortion of each family in turn, at most `_MOST_KINDS`.
+        before, after: kind -> the class that the baseline and the trial see in each copy.
     """
 
     classes: tuple[str, ...]
-    split: Split
-    bench: Workbench
+    labels: np.ndarray
+    severity: int
+    images: dict[str, ByteImages]
+    before: dict[str, np.ndarray]
+    after: dict[str, np.ndarray]
+
+    def picture(self, kind: str, place: int) -> np.ndarray:
+        """An image as uint8 `[height, width, 3]`; one channel is grey."""
+        pixels: np.ndarray = self.images[kind][place].permute(1, 2, 0).numpy()
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def load_sample(study: Study, base: Path, cache: Path) -> Sample:
-    """Load some of the validation images, at the network's input size.
+def compare(
+    study: Study, row: RowRecord, weights: Path, baseline_sha256: str, *, base: Path, cache: Path
+) -> Compared:
+    """Let the baseline and a trial classify all validation images if they are few, else a
+    stratified sample, clean and distorted, on the CPU.
+
+    If all are scored, the copies are the bytes that the study scores.
 
     Args:
-        base: folder for the study's relative paths; cache: folder of data.
+        row: of the trial; weights: its export.
+        base: folder for the study's relative paths; cache: folder of data and baselines.
 
     Raises:
+        DataError: if weights are missing, damaged, or belong to another network, or the trial has
+            a baseline of its own.
         UsageError: if the data are missing or inconsistent; nothing is downloaded.
     """
+    finetuned = study.with_values(dict(row.params))
+    if not _has_the_baseline(finetuned, study):
+        raise DataError(f"trial {row.number}: must have the study's baseline, got its own.")
+    kept = kept_baseline(cache, baseline_sha256)
+    if kept is None:
+        raise DataError(f"{cache}: must hold the baseline's weights, got none.")
     environment = resolve_environment("fp32", threads=torch.get_num_threads(), device="cpu")
     bench = Workbench(study, base, cache, environment)
     side = bench.image_size
     most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS // side**2))
     classes, split = load_validation(study.dataset, base, cache, count=most, image_size=side)
-    return Sample(classes, split, bench)
+    before = load_network(study, kept.path, weights, len(classes), base)
+    after = load_network(finetuned, weights, weights, len(classes), base)
+    if row.path is not None and row.path.alpha != 1:
+        move_towards(after, before, row.path.alpha)
+
+    suite, seed = bench.suite, study.robustness.seed
+    turns = zip_longest(*suite.families.values())
+    severities = sorted(study.robustness.severities)
+    severity = severities[len(severities) // 2]
+    copies = EvaluationSet(split, suite, (severity,), seed, None, bench.frost_for(suite))
+    images = {CLEAN: split.images}
+    for kind in [kind for turn in turns for kind in turn if kind][:_MOST_KINDS]:
+        images[kind] = torch.cat(list(copies.blocks(kind, severity)))
+    return Compared(
+        classes,
+        split.labels.numpy(),
+        severity,
+        images,
+        {kind: _answers(before, of_kind) for kind, of_kind in images.items()},
+        {kind: _answers(after, of_kind) for kind, of_kind in images.items()},
+    )
 
 
-def load_network(sample: Sample, study: Study, weights: Path, exported: Path) -> nn.Module:
+def _has_the_baseline(trial: Study, study: Study) -> bool:
+    """Whether a trial's values leave the settings of the baseline and its scores unchanged."""
+    fraction = {"train_fraction": study.dataset.train_fraction}
+    same = trial.dataset.model_copy(update=fraction) == study.dataset
+    sections = ("model", "baseline", "robustness")
+    return same and all(getattr(trial, one) == getattr(study, one) for one in sections)
+
+
+def load_network(
+    study: Study, weights: Path, exported: Path, classes: int, base: Path
+) -> nn.Module:
     """Load a network with the weights of a file, on the CPU.
 
     Args:
@@ -79,8 +137,7 @@ def load_network(sample: Sample, study: Study, weights: Path, exported: Path) ->
     if said is None:
         raise DataError(f"{exported.name}: must be an export of a trial, got one without metadata.")
     settings = study.model.model_copy(update={"normalization": "dataset"})
-    statistics = said.mean, said.std
-    model = build_model(settings, len(sample.classes), *statistics, seed=0, base=sample.bench.base)
+    model = build_model(settings, classes, said.mean, said.std, seed=0, base=base)
     try:
         model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:
@@ -91,38 +148,10 @@ def load_network(sample: Sample, study: Study, weights: Path, exported: Path) ->
     return model.eval()
 
 
-def distorted(sample: Sample, cell: Cell) -> ByteImages:
-    """The sample under a type of the study's suite at a severity.
-
-    If it has all validation images, and the study scores all, these are the scored bytes.
-    """
-    bench = sample.bench
-    made = EvaluationSet(
-        sample.split,
-        bench.suite,
-        (cell[1],),
-        bench.study.robustness.seed,
-        None,
-        bench.frost_for(bench.suite),
-    )
-    return torch.cat(list(made.blocks(*cell)))
-
-
-def picture(image: torch.Tensor) -> np.ndarray:
-    """uint8 `[channel, height, width]` as `[height, width, 3]`; one channel is grey."""
-    pixels: np.ndarray = image.permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels)
-
-
-def answers(network: nn.Module, images: ByteImages) -> list[int]:
-    """The class that a network sees in each image.
-
-    Args:
-        network: on the CPU, in eval mode.
-    """
-    found: list[int] = []
+def _answers(network: nn.Module, images: ByteImages) -> np.ndarray:
+    found = []
     for batch in torch.split(images, _BATCH):
         floats = (batch.float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode():
-            found += network(floats).argmax(dim=1).tolist()
-    return found
+            found.append(network(floats).argmax(dim=1))
+    return torch.cat(found).numpy()

@@ -19,7 +19,7 @@ from ablate.errors import ParameterError, UsageError
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.open_study import open_study
 from ablate.lifecycle.place import place_of_file
-from ablate.report.notebook import confirmation_html
+from ablate.report.notebook import html
 
 pytestmark = pytest.mark.slow
 
@@ -155,10 +155,10 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
 
 def test_in_a_notebook_it_is_as_in_a_terminal(searched: Path) -> None:
     info = ablate.read_confirmation("runs/searched/confirm")
-    whole = confirmation_html(info)
+    whole = html(info)
     assert "luck" in whole
     assert "effect" in whole
-    assert "luck" not in confirmation_html(replace(info, points=())), "of a confirmed ablation"
+    assert "luck" not in html(replace(info, points=())), "of a confirmed ablation"
 
 
 def test_one_that_was_never_prepared_begins_anew(searched: Path) -> None:

@@ -129,7 +129,6 @@ def test_panel() -> None:
     assert "plain finetune" not in text
     assert "best clean accuracy 94.0 (trial 0)" in text
     assert "best robust accuracy 80.0 (trial 1)" in text
-    assert "hypervolume 0.014, reference point (85.0, 60.0)" in text
     assert "left" in text.split("\n")[0]
     assert "training the baseline" not in text
 

@@ -21,8 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate.errors.masking import masked
-from ablate.ledger.record import NOT_FINETUNED, TERMINAL, RowRecord, StudyRecord
-from ablate.report.notebook import html_of
+from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.report.numbers import (
     duration_text,
     metric_text,
@@ -30,20 +29,11 @@ from ablate.report.numbers import (
     step_progress_text,
     step_text,
 )
-from ablate.report.terminal.console import TextConsole
 from ablate.report.terminal.status import Epoch, Standing
-from ablate.report.terminal.streams import take_every_text
+from ablate.report.terminal.streams import TextConsole, html_of, take_every_text
 from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import COSTS
-
-_BAR_COLUMNS = 24
-
-_OTHER_LINES = 10
-"""Of the screen, what is left to head, best values and notes: running trials take the rest."""
-
-_STEP_SECONDS = 10.0
-"""Between two lines on how far a step of the preparation is."""
 
 
 class Display(Progress, Protocol):
@@ -95,97 +85,11 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
         display.close()
 
 
-def _is_told(reference: str, metric: str) -> bool:
-    """Whether a reference's value is one to compare with: a baseline's cost is of its training."""
-    return metric not in COSTS or reference not in NOT_FINETUNED
+class _Watched:
+    """The state of a run, updated by its events; from any thread."""
 
-
-class PlainDisplay:
-    """One line per phase and finished trial, for a log file or a pipe.
-
-    After a closed pipe it prints nothing more, and the study continues.
-    """
-
-    def __init__(self, console: Console, study: str) -> None:
-        self._console = console
+    def __init__(self, study: str) -> None:
         self._study = study
-        self._standing = Standing()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._step = ""
-        self._said = 0.0
-
-    def preparing(self, step: PreparationStep) -> None:
-        """A line a step; how far it is, every ten seconds."""
-        now = time.monotonic()
-        with self._lock:
-            is_new = step.what != self._step
-            if not is_new and now - self._said < _STEP_SECONDS:
-                return
-            self._step, self._said = step.what, now
-        self._print(f"{self._study}: {step_text(step)}")
-
-    def note(self, text: str) -> None:
-        self._print(f"{self._study}: {text}")
-
-    def totals(self, record: StudyRecord) -> None:
-        with self._lock:
-            self._standing.reset(record)
-            standing = self._standing
-            texts = [f"{standing.ended} of {standing.trials} trials ended"]
-            for name, scores in record.references.items():
-                metrics = scores.metrics()
-                named = [
-                    f"{metric_words(objective.metric)} "
-                    f"{metric_text(objective.metric, metrics[objective.metric])}"
-                    for objective in standing.objectives
-                    if objective.metric in metrics and _is_told(name, objective.metric)
-                ]
-                texts += [f"{name}: {', '.join(named)}"] * bool(named)
-        self._print(f"{self._study}: {'; '.join(texts)}")
-
-    def started(self, number: int | None) -> None:
-        with self._lock:
-            self._standing.start(number, time.monotonic())
-        if number is None:
-            self._print(f"{self._study}: plain finetune")
-
-    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
-        """Not shown: a line an epoch is what a log does not want."""
-
-    def finished(self, row: RowRecord) -> None:
-        with self._lock:
-            self._standing.finish(row)
-            standing = self._standing
-            left = standing.seconds_left(time.monotonic())
-            counted = f"{standing.ended} of {standing.trials}"
-        text = f"{_row_name(row)} {_end_text(row, standing)} ({counted}"
-        self._print(f"{text}, {duration_text(left)} left)" if left else f"{text})")
-
-    def close(self) -> None:
-        self._closed = True
-
-    def _print(self, text: str) -> None:
-        if self._closed:
-            return
-        try:
-            self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
-        except (OSError, SystemExit):
-            # rich answers a closed pipe with SystemExit.
-            self._closed = True
-
-
-class _Panel:
-    """The state of a run, as a panel to be drawn.
-
-    Args:
-        study: its name.
-        lines: of the screen or the cell.
-    """
-
-    def __init__(self, study: str, lines: int) -> None:
-        self._study = study
-        self._lines = lines
         self._step: PreparationStep | None = None
         self._standing = Standing()
         self._lock = threading.Lock()
@@ -217,67 +121,152 @@ class _Panel:
         self._changed()
 
     def _changed(self) -> None:
-        """The panel is to be drawn again; called without the lock."""
+        """Something happened; called without the lock."""
+
+
+# -- Lines, for a log file or a pipe -------------------------------------------------------
+
+
+_STEP_SECONDS = 10.0
+"""Between two lines on how far a step of the preparation is."""
+
+
+class PlainDisplay(_Watched):
+    """One line per phase and finished trial, none per epoch.
+
+    After a closed pipe it prints nothing more, and the study continues.
+    """
+
+    def __init__(self, console: Console, study: str) -> None:
+        super().__init__(study)
+        self._console = console
+        self._closed = False
+        self._said = ("", 0.0)
+
+    def preparing(self, step: PreparationStep) -> None:
+        now = time.monotonic()
+        with self._lock:
+            what, moment = self._said
+            if what == step.what and now - moment < _STEP_SECONDS:
+                return
+            self._said = (step.what, now)
+        self.note(step_text(step))
+
+    def note(self, text: str) -> None:
+        self._print(f"{self._study}: {text}")
+
+    def totals(self, record: StudyRecord) -> None:
+        super().totals(record)
+        texts = [f"{record.ended} of {record.trials} trials ended"]
+        for name, scores in record.references.items():
+            metrics = scores.metrics()
+            # A baseline's cost is of its own training, which no finetuning is compared with.
+            values = [
+                f"{metric_words(one.metric)} {metric_text(one.metric, metrics[one.metric])}"
+                for one in record.study.objectives
+                if one.metric in metrics and (one.metric not in COSTS or name not in NOT_FINETUNED)
+            ]
+            texts += [f"{name}: {', '.join(values)}"] * bool(values)
+        self.note("; ".join(texts))
+
+    def started(self, number: int | None) -> None:
+        super().started(number)
+        if number is None:
+            self.note("plain finetune")
+
+    def finished(self, row: RowRecord) -> None:
+        super().finished(row)
+        with self._lock:
+            counted = f"{self._standing.ended} of {self._standing.trials}"
+            left = self._standing.seconds_left(time.monotonic())
+            ended = _end_text(row, self._standing)
+        self._print(f"{ended} ({counted}{f', {duration_text(left)} left' if left else ''})")
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _print(self, text: str) -> None:
+        if self._closed:
+            return
+        try:
+            self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
+        except (OSError, SystemExit):
+            # rich answers a closed pipe with SystemExit.
+            self._closed = True
+
+
+def _end_text(row: RowRecord, standing: Standing) -> str:
+    """ "trial 3 complete: clean accuracy 94.0, robust accuracy 70.0"."""
+    is_run = row.cell is not None and row.pair is not None
+    name = f"{row.cell}, seed {(row.pair or 0) + 1}:" if is_run else f"trial {row.number}"
+    state = f"{name} {row.state.lower()}"
+    if row.failure is not None:
+        return f"{name} failed: {row.failure.kind}: {row.failure.reason}"
+    if row.values is None:
+        return state + (f" after epoch {row.rungs[-1].epoch}" if row.rungs else "")
+    values = ", ".join(
+        f"{metric_words(objective.metric)} {metric_text(objective.metric, value)}"
+        for objective, value in zip(standing.objectives, row.values, strict=True)
+    )
+    whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"
+    return f"{state}{whose}: {values}"
+
+
+# -- A panel, redrawn in place -------------------------------------------------------------
+
+
+_BAR_COLUMNS = 24
+_OTHER_LINES = 10
+"""Of the screen, what is left to head, best values and notes: running trials take the rest."""
+
+
+class _Panel(_Watched):
+    """The state of a run, to be drawn.
+
+    Args:
+        study: its name.
+        lines: of the screen or the cell.
+    """
+
+    def __init__(self, study: str, lines: int) -> None:
+        super().__init__(study)
+        self._most = max(3, lines - _OTHER_LINES)  # else notes would scroll away
 
     def render(self) -> RenderableType:
-        """The current panel."""
+        """The current panel: how far the study is, what runs, and the best values."""
         with self._lock:
-            return Group(self._head(), *self._preparing(), *self._running(), *self._best())
-
-    def _head(self) -> RenderableType:
-        standing = self._standing
-        head = Table.grid(padding=(0, 2))
-        left = standing.seconds_left(time.monotonic())
-        head.add_row(
-            Text(self._study, style="bold"),
-            ProgressBar(standing.trials or 1, standing.ended, width=_BAR_COLUMNS),
-            Text(f"{standing.ended} of {standing.trials}" if standing.trials else ""),
-            Text(f"{duration_text(left)} left" if left else ""),
-        )
-        counts = ", ".join(f"{count} {state}" for state, count in standing.counts().items())
-        return Group(head, Text(counts, style="dim")) if counts else head
-
-    def _preparing(self) -> list[RenderableType]:
-        step = self._step
-        if step is None:
-            return []
-        table = Table.grid(padding=(0, 2))
-        if step.total:
-            bar = ProgressBar(step.total, step.done or 0, width=_BAR_COLUMNS)
-            table.add_row(step.what, bar, step_progress_text(step))
-        else:
-            table.add_row(Text(step.what, style="italic"))
-        return [table]
-
-    def _running(self) -> list[RenderableType]:
-        if not self._standing.running:
-            return []
-        table = Table.grid(padding=(0, 2))
-        running = list(self._standing.running.items())
-        most = max(3, self._lines - _OTHER_LINES)  # else notes would scroll away
-        for number, epoch in running[:most]:
-            name = "plain finetune" if number is None else f"trial {number}"
-            if epoch is None:
-                table.add_row(name, ProgressBar(1, 0, width=_BAR_COLUMNS), "starting", "")
-            else:
-                table.add_row(
-                    name,
-                    ProgressBar(epoch.epochs, epoch.epoch, width=_BAR_COLUMNS),
-                    f"epoch {epoch.epoch}" + (f" of {epoch.epochs}" if epoch.epochs else ""),
-                    "" if math.isnan(epoch.train_loss) else f"loss {epoch.train_loss:.3g}",
+            standing, step = self._standing, self._step
+            left = standing.seconds_left(time.monotonic())
+            counts = [f"{count} {state}" for state, count in standing.counts().items()]
+            best = [
+                f"best {metric_words(one.metric)} {metric_text(one.metric, one.value)} "
+                f"(trial {one.number})"
+                for one in standing.best
+            ]
+            rows = Table.grid(padding=(0, 2))
+            rows.add_row(
+                Text(self._study, style="bold"),
+                ProgressBar(standing.trials or 1, standing.ended, width=_BAR_COLUMNS),
+                f"{standing.ended} of {standing.trials}" if standing.trials else "",
+                f"{duration_text(left)} left" if left else "",
+            )
+            if step is not None:
+                bar = ProgressBar(step.total or 1, step.done or 0, width=_BAR_COLUMNS)
+                rows.add_row(step.what, bar if step.total else "", step_progress_text(step))
+            for number, epoch in list(standing.running.items())[: self._most]:
+                done = epoch or Epoch(0, 1, math.nan)
+                of = f" of {done.epochs}" if done.epochs else ""
+                rows.add_row(
+                    "plain finetune" if number is None else f"trial {number}",
+                    ProgressBar(done.epochs, done.epoch, width=_BAR_COLUMNS),
+                    f"epoch {done.epoch}{of}" if epoch else "starting",
+                    "" if math.isnan(done.train_loss) else f"loss {done.train_loss:.3g}",
                 )
-        more = len(running) - most
-        return [table, Text(f"and {more} more", style="dim")] if more > 0 else [table]
-
-    def _best(self) -> list[RenderableType]:
-        best = self._standing.best
-        texts = [
-            f"best {metric_words(one.metric)} {metric_text(one.metric, one.value)} "
-            f"(trial {one.number})"
-            for one in best
-        ]
-        lines = [" · ".join(texts), self._standing.hypervolume_text()]
-        return [Text(line) for line in lines if line]
+            more = len(standing.running) - self._most
+        if more > 0:
+            rows.add_row(f"and {more} more")
+        texts = Text(", ".join(counts), style="dim"), Text(" · ".join(best))
+        return Group(rows, *(text for text in texts if text))
 
 
 class LiveDisplay(_Panel):
@@ -313,7 +302,7 @@ class CellDisplay(_Panel):
         self._drawn = time.monotonic()
         self._closed = False
         self._notebook: Any = import_module("IPython.display")
-        self._handle = self._notebook.display(self._page(), display_id=True)
+        self._handle = self._notebook.display(self._notebook.HTML(""), display_id=True)
 
     def note(self, text: str) -> None:
         with self._lock:
@@ -333,30 +322,5 @@ class CellDisplay(_Panel):
         with self._drawing:
             self._drawn = time.monotonic()
             if self._handle is not None:  # there is none outside of a notebook
-                self._handle.update(self._page())
-
-    def _page(self) -> Any:
-        is_empty = not (self._standing.trials or self._step or self._notes)
-        parts = [] if is_empty else [self.render(), *map(Text, self._notes)]
-        return self._notebook.HTML(html_of(*parts) if parts else "")
-
-
-def _row_name(row: RowRecord) -> str:
-    if row.cell is None or row.pair is None:
-        return f"trial {row.number}"
-    return f"{row.cell}, seed {row.pair + 1}:"
-
-
-def _end_text(row: RowRecord, standing: Standing) -> str:
-    assert row.state in TERMINAL
-    if row.failure is not None:
-        return f"failed: {row.failure.kind}: {row.failure.reason}"
-    if row.values is None:
-        epoch = f" after epoch {row.rungs[-1].epoch}" if row.rungs else ""
-        return row.state.lower() + epoch
-    values = ", ".join(
-        f"{metric_words(objective.metric)} {metric_text(objective.metric, value)}"
-        for objective, value in zip(standing.objectives, row.values, strict=True)
-    )
-    whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"
-    return f"{row.state.lower()}{whose}: {values}"
+                page = html_of(self.render(), *map(Text, self._notes))
+                self._handle.update(self._notebook.HTML(page))

@@ -12,8 +12,7 @@ from rich.table import Table
 
 from ablate.analysis.accounting import worked_seconds
 from ablate.analysis.caveats import baseline_warning, result_marks
-from ablate.analysis.hypervolume import hypervolume, nondominated
-from ablate.analysis.summary import Best, StatusInfo, best_values, complete_values, continuation
+from ablate.analysis.summary import Best, StatusInfo, best_values, continuation
 from ablate.files.shown import bytes_text, few
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
@@ -207,11 +206,8 @@ class Standing:
         self.objectives: tuple[ObjectiveSettings, ...] = ()
         self.running: dict[int | None, Epoch | None] = {}
         self.best: tuple[Best, ...] = ()
-        self._reference_point: tuple[float, ...] | None = None
-        self._hypervolume: float | None = None
         self._states: dict[int, str] = {}
         self._seconds = 0.0
-        self._front: list[tuple[float, ...]] = []
         self._best_rows: list[RowRecord] = []
         self._bounds: tuple[Bound, ...] = ()
         self._started: dict[int | None, float] = {}
@@ -227,7 +223,6 @@ class Standing:
         unscored."""
         self.trials = record.trials
         self.objectives = record.study.objectives
-        self._reference_point = record.reference_point
         ended = [row for row in record.rows if row.state in TERMINAL]
         self._states = {row.number: row.state.lower() for row in ended}
         self._seconds = sum(map(worked_seconds, ended))
@@ -237,8 +232,6 @@ class Standing:
         self._bounds = record.bounds
         self._best_rows = []
         self._keep_best(ended)
-        self._front = self._nondominated(complete_values(ended, self._bounds))
-        self._measure()
         if "plain" in record.references:
             self._stop(None)
 
@@ -260,13 +253,8 @@ class Standing:
             return
         self._states[row.number] = row.state.lower()
         self._seconds += worked_seconds(row)
-        if not self._is_search or row.state != "COMPLETE" or row.values is None:
-            return
-        self._keep_best([row])
-        front = self._nondominated([*self._front, *complete_values([row], self._bounds)])
-        if front != self._front:
-            self._front = front
-            self._measure()
+        if self._is_search and row.state == "COMPLETE" and row.values is not None:
+            self._keep_best([row])
 
     def _count(self, number: int | None) -> None:
         """A trial that was enqueued while the study runs is one more."""
@@ -293,11 +281,6 @@ class Standing:
             self._seconds / self.ended, self.trials - self.ended, elapsed, self._widest
         )
 
-    def hypervolume_text(self) -> str:
-        """With its reference point; empty before the baseline is scored."""
-        text = hypervolume_text(self._hypervolume, self.objectives, self._reference_point)
-        return f"hypervolume {text}" if text else ""
-
     def _stop(self, number: int | None) -> None:
         self.running.pop(number, None)
         self._started.pop(number, None)
@@ -309,14 +292,6 @@ class Standing:
         self.best = best_values(kept, self.objectives, self._bounds)
         numbers = {best.number for best in self.best}
         self._best_rows = [row for row in kept if row.number in numbers]
-
-    def _nondominated(self, values: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
-        distinct = list(dict.fromkeys(values))
-        on_front = nondominated(distinct, self.objectives)
-        return [point for point, keep in zip(distinct, on_front, strict=True) if keep]
-
-    def _measure(self) -> None:
-        self._hypervolume = hypervolume(self._front, self.objectives, self._reference_point)
 
 
 def time_left(mean_seconds: float, rows: int, elapsed_seconds: list[float], parallel: int) -> float:

@@ -1,5 +1,5 @@
-"""Standard output and error: missing, full or of another encoding, no command fails for them; and
-no text that they show moves a cursor or tells a secret."""
+"""Standard output and error, and the console on them: missing, full or of another encoding, no
+command fails for them; and no text that they show moves a cursor or tells a secret."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from ablate.errors.masking import masked
 from ablate.files.shown import without_controls
@@ -63,15 +66,43 @@ def take_every_text(*streams: Any) -> None:
     r"""Make these streams escape characters that their encoding lacks (`\ud800`, `\u2713`).
 
     Args:
-        streams: text streams; unchanged if not a Python file, or if another error handler is set.
+        streams: text streams; unchanged if not a Python file, or if another error handler is set:
+            the one of the C locale, "surrogateescape", still raises for what no path has.
     """
     for stream in streams:
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in _RAISING:
+        is_file = isinstance(stream, io.TextIOWrapper)
+        if is_file and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
-_RAISING = ("strict", "surrogateescape")
-"""The second one, of the C locale, still raises for what no path of the system has."""
+class TextConsole(Console):
+    """Rich's, for displays and tables: of control characters it writes none besides its own."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        # Within `shown_output` all control characters would be escaped, rich's own too.
+        file = getattr(sys.stderr if stderr else sys.stdout, "for_rich", None)
+        # `loop:train:` has no emoji.
+        super().__init__(stderr=stderr, file=file, width=width, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else without_controls(text), style, control)
+
+
+HTML = '<pre style="font-size: 0.9em; line-height: 1.2; overflow-x: auto">{code}</pre>'
+
+
+def html_of(*parts: RenderableType) -> str:
+    """The HTML of what a terminal of 120 columns would show."""
+    console = Console(file=io.StringIO(), record=True, width=120, force_jupyter=False)
+    for part in parts:
+        console.print(part)
+    return console.export_html(inline_styles=True, code_format=HTML)
+
+
+# -- The streams behind it -----------------------------------------------------------------
 
 
 def _open_missing() -> None:
@@ -90,43 +121,37 @@ def _open_missing() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (for good)
 
 
-class _Masked:
-    """Stands in for `sys.stdout` or `sys.stderr`, without secrets."""
+class _Shown:
+    """Stands in for `sys.stdout` or `sys.stderr`: no secret, and no control character besides
+    those of rich's styles, which come `for_rich`.  Bytes are shown like text."""
 
-    def __init__(self, under: Any) -> None:
+    def __init__(self, under: Any, *, is_styled: bool = False) -> None:
         self._under = under
+        self._is_styled = is_styled
+
+    @property
+    def for_rich(self) -> _Shown:
+        return _Shown(self._under, is_styled=True)
+
+    @property
+    def buffer(self) -> io.RawIOBase:
+        return _Bytes(self)
 
     def write(self, text: str) -> int:
-        self._under.write(masked(text))
+        shown = masked(text)
+        self._under.write(shown if self._is_styled else without_controls(shown))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
-    @property
-    def buffer(self) -> io.RawIOBase:
-        """For bytes, which are shown like text."""
-        return _Bytes(self)
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._under, name)
 
 
-class _Shown(_Masked):
-    """The same, without control characters; `for_rich` lets those of rich's styles through."""
-
-    def __init__(self, under: Any) -> None:
-        super().__init__(under)
-        self.for_rich = _Masked(under)
-
-    def write(self, text: str) -> int:
-        self._under.write(without_controls(masked(text)))
-        return len(text)
-
-
 class _Bytes(io.RawIOBase):
-    def __init__(self, text: _Masked) -> None:
+    def __init__(self, text: _Shown) -> None:
         self._text = text
 
     def writable(self) -> bool:
