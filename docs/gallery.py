@@ -24,13 +24,13 @@ STUDIES = {
         "`studies/quickstart.yaml` with its confirmation: 16 trials on handwritten digits.",
         (
             *("pareto", "hypervolume", "edf", "profile", "severity"),
-            *("slice", "layers", "mix", "curves"),
+            *("parameters", "curves"),
         ),
     ),
     "runs/one_objective": (
         "The study of [one objective](../howto/one_objective.md): a pruner, a constraint, and "
         "networks between baseline and finetuned weights.",
-        ("history", "importance"),
+        ("history",),
     ),
     "runs/cifar10_arms": (
         "Four methods on CIFAR-10, 8 seeds each: `python benchmarks/defaults.py methods`.",

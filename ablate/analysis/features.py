@@ -1,4 +1,4 @@
-"""Resolved parameters as columns of numbers, for statistics over the trials of a study.
+"""Resolved parameters as columns of numbers, for statistics and panels over the trials of a study.
 
 A subset is one flag a part (is it in?), a mix one ratio a part, a parameter that its space draws on
 a log scale is its decimal logarithm.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.study.keys import written_domains
+from ablate.analysis.columns import PARAM
+from ablate.study.keys import find_key, meant_keys, written_domains
 
 Kind = Literal["number", "log", "flag", "choice"]
 Params = Sequence[Mapping[str, Any]]
@@ -46,8 +46,8 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """ "augment.mix.noise": as a column of `trials_frame` is named, without `param.`"""
-        return f"{self.key}.{self.part}" if self.part else self.key
+        """As the column of `trials_frame`, without `param.`: a mix has one a part."""
+        return f"{self.key}.{self.part}" if self.part and self.kind == "number" else self.key
 
     @property
     def varies(self) -> bool:
@@ -55,28 +55,26 @@ class Feature:
         return len(present) > 0 and bool(np.ptp(present) > 0)
 
 
-def varying_features(params: Params, space: Any) -> tuple[Feature, ...]:
-    """The features that differ between trials.
+def trial_features(params: Params, space: Any) -> tuple[Feature, ...]:
+    """The parameters that any of these trials has, by key, then by part in order of appearance.
+
+    All ratios of a mix are included although they are dependent, because the choice of one to leave
+    out would be arbitrary.
 
     Args:
         params: resolved, one mapping per trial.
         space: as in the study file; defines scales and choices; parameters that it lacks are
             interpreted by their values.
-
-    Returns:
-        By key, then in order of appearance. All ratios are included although they are dependent,
-        because the choice of one to leave out would be arbitrary.
     """
     written = written_domains(space)
     keys = sorted({key for of_trial in params for key in of_trial})
-    found = (
+    return tuple(
         feature
         for key in keys
         for feature in _features(
             key, [of_trial.get(key, _ABSENT) for of_trial in params], written.get(key, {})
         )
     )
-    return tuple(feature for feature in found if feature.varies)
 
 
 _ABSENT = object()
@@ -87,12 +85,14 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
     is_choice = "choice" in domain
     if all(map(are_ratios, present)) and not is_choice:
         for part in _parts(present):
-            yield Feature(key, str(part), "number", _column(values, partial(_ratio, part)))
+            ratios = [one if one is _ABSENT else one.get(part, 0.0) for one in values]
+            yield Feature(key, str(part), "number", _column(ratios, float))
     elif all(isinstance(value, (list, tuple)) for value in present) and not is_choice:
         for part in _parts(present):
-            yield Feature(key, str(part), "flag", _column(values, partial(_is_in, part)))
+            is_in = [one if one is _ABSENT else part in one for one in values]
+            yield Feature(key, str(part), "flag", _column(is_in, float))
     elif all(isinstance(value, bool) for value in present) and len(domain.get("choice", ())) < 3:
-        yield Feature(key, "", "flag", _column(values, float))
+        yield Feature(key, "", "flag", _column(values, float), ("False", "True"))
     elif all(map(_is_number, present)) and not is_choice:
         is_log = domain.get("log") is True and all(value > 0 for value in present)
         kind: Kind = "log" if is_log else "number"
@@ -100,12 +100,11 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
         column = _column(values, math.log10 if is_log else float)
         yield Feature(key, "", kind, column, ends=ends, places=places)
     else:
-        written = dict.fromkeys(map(choice_text, domain.get("choice", ())))
-        choices = (*written, *sorted({choice_text(value) for value in present} - set(written)))
+        written = dict.fromkeys(map(_choice_text, domain.get("choice", ())))
+        choices = (*written, *sorted({_choice_text(value) for value in present} - set(written)))
         place = {choice: float(at) for at, choice in enumerate(choices)}
-        yield Feature(
-            key, "", "choice", _column(values, lambda value: place[choice_text(value)]), choices
-        )
+        column = _column(values, lambda value: place[_choice_text(value)])
+        yield Feature(key, "", "choice", column, choices)
 
 
 def _range(
@@ -129,14 +128,6 @@ def _parts(present: list[Any]) -> list[Any]:
     return list(dict.fromkeys(part for value in present for part in value))
 
 
-def _ratio(part: Any, mix: Mapping[Any, float]) -> float:
-    return float(mix.get(part, 0.0))
-
-
-def _is_in(part: Any, subset: Sequence[Any]) -> float:
-    return float(part in subset)
-
-
 def _column(values: list[Any], number: Callable[[Any], float]) -> NDArray[np.float64]:
     column = np.array(
         [math.nan if value is _ABSENT else number(value) for value in values], dtype=float
@@ -154,8 +145,26 @@ def are_ratios(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 
-def choice_text(value: Any) -> str:
+def _choice_text(value: Any) -> str:
     """A choice as text, a list joined by +."""
-    if isinstance(value, (list, tuple)):
-        return "+".join(map(str, value))
-    return str(value)
+    return "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Find the parameters that a user means, each once.
+
+    Args:
+        names: each a key, or its last parts if unique; or a common prefix of several keys, for all
+            of them: `augment.mix`, `fma`.
+        keys: existing keys.
+
+    Raises:
+        ParameterError: if a name is unknown, or matches several.
+    """
+    found: dict[str, None] = {}
+    for name in (name.removeprefix(PARAM) for name in names):
+        inside = [key for key in keys if name and f".{key}".rpartition(".")[0].endswith(f".{name}")]
+        if meant_keys(name, keys) or len({key.rpartition(".")[0] for key in inside}) != 1:
+            inside = [find_key(name, keys, where="--params", what="parameters of the study")]
+        found |= dict.fromkeys(inside)
+    return list(found)

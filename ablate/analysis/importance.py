@@ -1,11 +1,12 @@
-"""Importance of parameters for each objective, within each set of loss terms, by two methods.
+"""Importance: which parameters the best trials have otherwise than all trials, and how surely.
 
-Optuna's own figure uses only parameters that all trials have: in a space with conditions, the
-weights and layers of interest are missing.  Here each set of loss terms is analysed separately, and
-a subset of layers or a mix is split into parts.
+One measure, PED-ANOVA, over all trials of a search: the set of loss terms is a parameter like the
+others, and one that a condition left out in some trials counts as far as it is there.
 
-Sources: PED-ANOVA, Watanabe et al. 2023, arXiv:2304.10255 (which parameter parts the best trials
-from all); fANOVA, Hutter et al. 2014 (which moves the score anywhere in the space).
+Sources: Watanabe et al. 2023, arXiv:2304.10255; of a parameter that some trials lack,
+arXiv:2601.20800, theorem 4.2.  The same numbers as Optuna's `PedAnovaImportanceEvaluator` (which a
+test compares), worked for all resamples at once: one call of Optuna's takes 10 ms, and a figure
+needs hundreds.
 """
 
 from __future__ import annotations
@@ -13,219 +14,248 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import groupby
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.drawn import MOST_OBJECTIVES
-from ablate.analysis.fanova import fanova, has_fanova
-from ablate.analysis.features import Feature, varying_features
-from ablate.analysis.frame import typed_frame
-from ablate.analysis.ped_anova import best_share, normalised, ped_anova
-from ablate.ledger.record import RowRecord, StudyRecord
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from ablate.analysis.features import Feature
+from ablate.robustness.measures import LEVEL
 
 LEAST_TRIALS = 8
-"""Of a set: with fewer, the best half is fewer than four trials."""
-MOST_SETS = 4
-FANOVA_TRIALS = 128
-"""Its trees have at most 32 leaves."""
-RESAMPLES = {"ped_anova": 20, "fanova": 6}
-PERMUTATIONS = 40
-NULL_LEVEL = 0.95
-METHODS = ("ped_anova", "fanova")
+"""With fewer, the best half is fewer than four trials."""
+RESAMPLES, PERMUTATIONS = 200, 100
+"""Of the trials with replacement, for intervals; of the scores, for what chance gives."""
 _SEED = 0
-_TERMS = "loss.terms"
 
-Shares = NDArray[np.float64]
+Table = NDArray[np.float64]
+Counts = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ParameterImportance:
-    """One parameter, or one part of a subset or a mix.
+class Importance:
+    """One parameter's share of the importance of all that differ between the trials.
 
     Attributes:
-        key: dotted; part: empty for a single value.
-        shares: by method, 0 to 1; those of a panel sum to 1, or are all 0 if all scores are equal.
-            NaN for fANOVA of a parameter that some trials of the set lack; without scikit-learn, of
-            all.
-        sds: by method, standard deviation of the share over bootstrap resamples of the trials.
-        null: PED-ANOVA's share that `NULL_LEVEL` of `PERMUTATIONS` permutations of the scores stay
-            below: what a parameter without any influence may have.
+        key: dotted; a subset or a mix has the importance of its most important part, which is a
+            lower bound of the whole's.
+        share: 0 to 1; those of all parameters sum to 1, or are all 0 if all scores are equal.
+        low, high: interval of the share over resamples of the trials, within 0 and 1.
+        chance: share that it may have without any influence: of the permutations of the scores,
+            `LEVEL` give it less importance.
     """
 
     key: str
-    part: str
-    shares: dict[str, float]
-    sds: dict[str, float]
-    null: float
+    share: float
+    low: float
+    high: float
+    chance: float
+
+    @property
+    def beyond_chance(self) -> float:
+        """By which parameters are ordered: few trials lift the share of one that does nothing."""
+        return self.share - self.chance
+
+    def after(self, times: float) -> tuple[float, float]:
+        """Its interval with so many times the trials, about: its width falls with their square
+        root, and what chance gives with their number."""
+        lasting = max(self.beyond_chance, 0.0)
+        share = lasting + (self.share - lasting) / times
+        width = times**-0.5
+        return share - (self.share - self.low) * width, share + (self.high - self.share) * width
 
 
-@dataclass(frozen=True)
-class ImportancePanel:
-    """One objective within one set of loss terms.
-
-    Attributes:
-        loss_terms: empty for a custom training loop.
-        trials: complete, with finite objectives; fanova_trials: used by fANOVA, 0 where
-            scikit-learn is not installed.
-        best_share: fraction of trials that PED-ANOVA treats as the best.
-        parameters: that differ between these trials, by name; the same for all objectives.
-    """
-
-    loss_terms: str
-    metric: str
-    trials: int
-    fanova_trials: int
-    best_share: float
-    parameters: tuple[ParameterImportance, ...]
-
-
-@dataclass(frozen=True)
-class ImportanceInfo(Basis):
-    """Importances within the largest sets of loss terms.
-
-    Attributes:
-        panels: by set, the largest first, then by objective (at most the first `MOST_OBJECTIVES`).
-        left_out: set -> its complete trials, for sets with too few trials or beyond the largest
-            `MOST_SETS`.
-    """
-
-    panels: tuple[ImportancePanel, ...]
-    left_out: tuple[tuple[str, int], ...]
-
-    def frame(self) -> pd.DataFrame:
-        """One row a set of terms, objective, method and parameter.
-
-        Columns:
-            loss_terms, metric, method ("ped_anova", "fanova"), param (dotted, with its part): text.
-            trials: int64, of the set.
-            share, sd: float64, from 0 to 1; NaN as in `ParameterImportance`.
-            null: float64, of PED-ANOVA; NaN for fANOVA.
-        """
-        rows = [
-            (
-                *(panel.loss_terms, panel.metric, method),
-                f"{one.key}.{one.part}" if one.part else one.key,
-                *(panel.trials, one.shares[method], one.sds[method]),
-                one.null if method == "ped_anova" else math.nan,
-            )
-            for panel in self.panels
-            for method in METHODS
-            for one in panel.parameters
-        ]
-        text = dict.fromkeys(("loss_terms", "metric", "method", "param"), "string")
-        numbers = dict.fromkeys(("share", "sd", "null"), "float64")
-        return typed_frame(text | {"trials": "int64"} | numbers, rows)
-
-
-def importance_info(record: StudyRecord) -> ImportanceInfo:
-    """The importances of a search's parameters.
+def importances(features: Sequence[Feature], losses: Table) -> tuple[Importance, ...]:
+    """The importance of each parameter for one objective, in the order of the features.
 
     Args:
-        record: a set of terms counts where at least `LEAST_TRIALS` of its trials are complete;
-            trials with a NaN or an infinity in an objective are left out.
+        features: of these trials, those of one parameter together; constant ones are left out.
+        losses: `[trials]`, less is better, finite.
+
+    Returns:
+        None for fewer than `LEAST_TRIALS` trials.
     """
-    sets = _by_terms(record)
-    shown = [terms for terms in sets if len(sets[terms]) >= LEAST_TRIALS][:MOST_SETS]
-    panels = [panel for terms in shown for panel in _panels(record, terms, sets[terms])]
-    return ImportanceInfo(
-        **vars(study_basis(record)),
-        panels=tuple(panels),
-        left_out=tuple((terms, len(rows)) for terms, rows in sets.items() if terms not in shown),
-    )
-
-
-def _by_terms(record: StudyRecord) -> dict[str, list[RowRecord]]:
-    """Set of terms -> its rows; the largest set first."""
-    sets: dict[str, list[RowRecord]] = {}
-    for row in record.complete:
-        if row.values is None or not all(map(math.isfinite, row.values)):
-            continue
-        if row.copy_of is not None:  # a copy, which would count a trial twice
-            continue
-        sets.setdefault(record.loss_terms(row), []).append(row)
-    return dict(sorted(sets.items(), key=lambda found: (-len(found[1]), found[0])))
-
-
-def _panels(record: StudyRecord, terms: str, rows: Sequence[RowRecord]) -> list[ImportancePanel]:
-    # The same terms may be written in several orders.
-    params = [{key: row.params[key] for key in row.params if key != _TERMS} for row in rows]
-    features = varying_features(params, record.study.space)
-    table = np.array([row.values for row in rows], dtype=float)
-    panels = []
-    for place, objective in enumerate(record.study.objectives[:MOST_OBJECTIVES]):
-        losses = table[:, place] * (-1 if objective.direction == "maximize" else 1)
-        found = {
-            "ped_anova": _ped_anova_shares(features, losses),
-            "fanova": _fanova_shares(features, losses),
-        }
-        nulls = _null_shares(features, losses)
-        parameters = tuple(
-            ParameterImportance(
-                key=feature.key,
-                part=feature.part,
-                shares={method: float(found[method][0, at]) for method in METHODS},
-                sds={method: float(found[method][1:, at].std(ddof=1)) for method in METHODS},
-                null=float(nulls[at]),
-            )
-            for at, feature in enumerate(features)
-        )
-        panels.append(
-            ImportancePanel(
-                loss_terms=terms,
-                metric=objective.metric,
-                trials=len(rows),
-                fanova_trials=min(len(rows), FANOVA_TRIALS) if has_fanova() else 0,
-                best_share=best_share(len(rows)),
-                parameters=parameters,
-            )
-        )
-    return panels
-
-
-def _ped_anova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
-    """`[1 + resamples, features]`: of the trials, then of each resample."""
+    features = [feature for feature in features if feature.varies]
     n = len(losses)
+    if not features or n < LEAST_TRIALS:
+        return ()
     random = np.random.default_rng(_SEED)
-    drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES["ped_anova"])
+    drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES)
     weights = np.concatenate([np.ones((1, n)), drawn])
-    return normalised(ped_anova(features, losses, weights, best_share(n)))
+    found = _of_keys(features, ped_anova(features, losses, weights, best_share(n)))
+    total = found.sum(axis=1, keepdims=True)
+    shares = np.divide(found, total, out=np.zeros_like(found), where=total > 0)
+    once = np.ones((PERMUTATIONS, n))
+    best = _are_best(losses, once[:1], best_share(n)).astype(float)
+    shuffled = random.permuted(np.repeat(best, PERMUTATIONS, axis=0), axis=1)
+    of_none = np.quantile(_of_keys(features, _of_best(features, shuffled, once)), LEVEL, axis=0)
+    by_chance = np.minimum(of_none / total[0], 1) if total[0] > 0 else np.zeros(len(of_none))
+    # Around the share, not the resamples' own mean: trials that are drawn twice lift what has none.
+    half = NormalDist().inv_cdf((1 + LEVEL) / 2) * shares[1:].std(axis=0, ddof=1)
+    low, high = np.maximum(shares[0] - half, 0), np.minimum(shares[0] + half, 1)
+    rows = np.stack([shares[0], low, high, by_chance], axis=1).tolist()
+    keys = dict.fromkeys(feature.key for feature in features)
+    return tuple(Importance(key, *row) for key, row in zip(keys, rows, strict=True))
 
 
-def _null_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
-    """`[features]`: PED-ANOVA's share that few permutations of the losses exceed."""
-    random = np.random.default_rng(_SEED)
-    once = np.ones((1, len(losses)))
-    found = [
-        ped_anova(features, random.permutation(losses), once, best_share(len(losses)))[0]
-        for _ in range(PERMUTATIONS)
-    ]
-    shares: Shares = np.quantile(normalised(np.stack(found)), NULL_LEVEL, axis=0)
-    return shares
+def leading(found: Sequence[Importance]) -> Importance | None:
+    """The parameter whose interval is above all others', and whose share is beyond chance; None if
+    no such order is shown."""
+    first = max(found, key=lambda one: one.beyond_chance, default=None)
+    if first is None or first.beyond_chance <= 0:
+        return None
+    return first if all(first.low > one.high for one in found if one is not first) else None
 
 
-def _fanova_shares(features: tuple[Feature, ...], losses: Shares) -> Shares:
-    """As `_ped_anova_shares`; NaN for features that some trials do not have.
+def trials_needed(found: Sequence[Importance], trials: int) -> float:
+    """How many trials would part the first interval from all others, about; infinity for more than
+    ten times as many."""
+    first, *others = sorted(found, key=lambda one: -one.beyond_chance)
+    for times in np.geomspace(1.05, 10, 60).tolist():
+        if first.after(times)[0] > max((one.after(times)[1] for one in others), default=0.0):
+            return float(trials * times)
+    return math.inf
 
-    All NaN without scikit-learn.
+
+def best_share(trials: int) -> float:
+    """The fraction of trials treated as the best: a tenth, or enough for five, at most half.
+
+    Five is the minimum that Optuna recommends.
     """
-    random = np.random.default_rng(_SEED)
-    n = min(len(losses), FANOVA_TRIALS)
-    some = np.sort(random.permutation(len(losses))[:n])
-    whole = [not np.isnan(feature.values).any() for feature in features]
-    points = np.stack([feature.values for feature in features], axis=1) if features else None
-    shares = np.full((1 + RESAMPLES["fanova"], len(features)), math.nan)
-    if points is not None and any(whole) and has_fanova():
-        points = points[:, whole]
-        bounds = list(zip(points.min(axis=0), points.max(axis=0), strict=True))
-        for resample in range(len(shares)):
-            at = some if resample == 0 else random.choice(some, n)
-            shares[resample, whole] = fanova(points[at], losses[at], bounds, seed=resample)
-        shares[:, whole] = normalised(shares[:, whole])
-    return shares
+    return min(0.5, max(0.1, 5 / trials)) if trials else 0.5
+
+
+def _of_keys(features: Sequence[Feature], found: Table) -> Table:
+    """`[resamples, features]` -> `[resamples, parameters]`: of each its most important part."""
+    sizes = [len(list(group)) for _, group in groupby(features, key=lambda one: one.key)]
+    return np.asarray(np.maximum.reduceat(found, np.cumsum([0, *sizes[:-1]]), axis=1))
+
+
+# -- PED-ANOVA: how differently a parameter is spread over the best trials and over all ---------
+
+
+_STEPS = 50
+"""Number of grid points for a number."""
+_FEW_VALUES = 5
+_LEAST_SIGMA = 0.5 / 1.64
+_LEAST_TRIALS = 2
+
+
+def ped_anova(features: Sequence[Feature], losses: Table, weights: Table, quantile: float) -> Table:
+    """The importance of each feature for being among the best trials.
+
+    Args:
+        features: at least one, each with one value per trial.
+        losses: `[trials]`, less is better, finite.
+        weights: `[resamples, trials]`, multiplicity of each trial in a resample: whole numbers >=
+            0, with sum at least 1.
+        quantile: the fraction treated as "the best", in (0, 1]; equal losses are all in or all out.
+
+    Returns:
+        `[resamples, features]`, >= 0; 0 for equal distributions, for example if all trials are the
+        best.
+    """
+    return _of_best(features, weights * _are_best(losses, weights, quantile), weights)
+
+
+def _of_best(features: Sequence[Feature], best: Counts, weights: Counts) -> Table:
+    share = best.sum(axis=1) / weights.sum(axis=1)
+    # Whole numbers, of which single precision adds millions exactly, in half the time.
+    best, weights = best.astype(np.float32), weights.astype(np.float32)
+    found = [_importance(feature, best, weights) for feature in features]
+    return np.asarray(np.stack(found, axis=1) * share[:, None] ** 2)
+
+
+def _are_best(losses: Table, weights: Table, quantile: float) -> NDArray[np.bool_]:
+    order = np.argsort(losses, kind="stable")
+    counted = np.cumsum(weights[:, order], axis=1)
+    needed = np.ceil(quantile * counted[:, -1])
+    cutoff = losses[order][np.argmax(counted >= needed[:, None], axis=1)]
+    return np.asarray(losses[None, :] <= cutoff[:, None])
+
+
+def _importance(feature: Feature, best: Counts, weights: Counts) -> Table:
+    there = ~np.isnan(feature.values)
+    place, size, is_ordered = _grid(feature, feature.values[there])
+    is_at = np.zeros((len(there), size), dtype=np.float32)
+    is_at[np.flatnonzero(there), place] = 1
+    of_all, of_best = (weights @ is_at).astype(float), (best @ is_at).astype(float)
+    n_all, n_best = of_all.sum(axis=1), of_best.sum(axis=1)
+    used = (n_all >= _LEAST_TRIALS) & (n_best > 0)
+    result = np.zeros(len(weights))
+    if used.any():
+        density = _number_density if is_ordered else _choice_density
+        of_all, of_best = density(of_all[used]) + 1e-12, density(of_best[used]) + 1e-12
+        divergence = (of_all * (of_best / of_all - 1) ** 2).sum(axis=1)
+        alpha = (n_best / best.sum(axis=1))[used]
+        beta = (n_all / weights.sum(axis=1))[used]
+        result[used] = alpha**2 / beta * divergence
+    return result
+
+
+def _grid(feature: Feature, values: Table) -> tuple[NDArray[np.int64], int, bool]:
+    """The index of each value, the number of grid points, and whether they are ordered.
+
+    The scale is the space's.  If it is unknown, a number with few values (a batch size) is treated
+    as a choice: a kernel between them would be arbitrarily narrow, and importance would depend on
+    the resample.
+    """
+    if feature.kind in ("flag", "choice"):
+        return values.astype(np.int64), max(len(feature.choices), 2), False
+    ends, steps = feature.ends, min(feature.places or _STEPS, _STEPS)
+    if ends is None:
+        levels, place = np.unique(values, return_inverse=True)
+        if len(levels) <= min(_FEW_VALUES, len(values) - 1):
+            return place, len(levels), False
+        ends = levels[0], levels[-1]
+    at = (values - ends[0]) / (ends[1] - ends[0]) * (steps - 1)
+    # A value halfway between two places goes to the lower one: as Optuna means it, which decides
+    # by a rounding error where the scale is a logarithm.
+    place = np.ceil(at - 0.5 - 1e-9).clip(0, steps - 1).astype(np.int64)
+    return place, steps, True
+
+
+def _choice_density(counts: Table) -> Table:
+    """`[resamples, places]` of counts -> of probabilities, drawn a little to equal ones."""
+    size = counts.shape[1]
+    n = counts.sum(axis=1, keepdims=True)
+    kernels = (counts > 0).sum(axis=1, keepdims=True) + 1
+    smoothed = (counts + n / kernels) / (1 + size / kernels)
+    return np.asarray((smoothed + 1 / size) / (n + 1))
+
+
+def _number_density(counts: Table) -> Table:
+    """`[resamples, places]` of counts -> of probabilities, by a kernel of Scott's width."""
+    size = counts.shape[1]
+    places = np.arange(size, dtype=float)
+    n = counts.sum(axis=1)
+    sigma = _scott_sigma(counts, places, n)
+    kernels = _kernels(places, places[None, :], sigma[:, None], size)
+    middle = np.array([[(size - 1) / 2]])
+    prior = _kernels(places, middle, np.array([[float(size)]]), size)[0, 0]
+    smoothed = np.einsum("bk,bkx->bx", counts, kernels)
+    return np.asarray((smoothed + prior) / (n[:, None] + 1))
+
+
+def _scott_sigma(counts: Table, places: Table, n: Table) -> Table:
+    mean = counts @ places / n
+    squared = (counts * (places[None, :] - mean[:, None]) ** 2).sum(axis=1)
+    spread = np.sqrt(squared / np.maximum(1, n - 1))
+    counted = np.cumsum(counts, axis=1)
+    # Half a count, so that grid points before the first trial belong to no quartile.
+    first = np.maximum(n // 4, 0.5)[:, None]
+    lower = np.argmax(counted >= first, axis=1)
+    upper = np.argmax(counted > (n * 3 // 4)[:, None], axis=1)
+    sigma = 1.059 * np.minimum((upper - lower) / 1.34, spread) * n**-0.2
+    return np.asarray(np.maximum(sigma, _LEAST_SIGMA))
+
+
+def _kernels(places: Table, middles: Table, sigma: Table, size: int) -> Table:
+    """`[resamples, middles, places]`: a normal distribution discretised to grid points."""
+    from scipy.special import ndtr
+
+    edges = np.append(places - 0.5, size - 0.5)
+    below = ndtr((edges - middles[..., None]) / sigma[..., None])
+    return np.asarray(np.diff(below) / (below[..., -1:] - below[..., :1]))

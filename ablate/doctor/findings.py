@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate.analysis.fanova import has_fanova
 from ablate.errors import AblateError, MissingDependencyError, error_text
 from ablate.errors.installation import pip_install
 from ablate.errors.masking import masked
@@ -57,7 +56,6 @@ def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
         (_postgres, "PostgreSQL"),
         (_images, "images"),
         (_dashboard, "dashboard"),
-        (_fanova, "fANOVA"),
     ):
         begin(f"checking: {what}")
         yield _guarded(what, look)
@@ -197,9 +195,3 @@ def _dashboard() -> Finding:
     if importlib.util.find_spec("optuna_dashboard") is None:
         return Finding("dashboard", "absent", "no package", pip_install("dashboard"))
     return Finding("dashboard", "ok", f"optuna-dashboard {_version('optuna-dashboard')}")
-
-
-def _fanova() -> Finding:
-    if not has_fanova():
-        return Finding("fANOVA", "absent", "no scikit-learn", pip_install("fanova"))
-    return Finding("fANOVA", "ok", f"scikit-learn {_version('scikit-learn')}")

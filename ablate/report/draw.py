@@ -55,8 +55,8 @@ def plot(
         StudyNotFoundError: if there is no such study.
 
     Example:
-        >>> figure = ablate.plot("slice", "runs/own", params=["lr"], theme="dark")
-        >>> figure.write_html("slice.html")
+        >>> figure = ablate.plot("parameters", "runs/own", params=["lr"], theme="dark")
+        >>> figure.write_html("parameters.html")
     """
     options = FigureOptions(tuple(trials), tuple(params), objective, rungs)
     kind = find_figure(name)

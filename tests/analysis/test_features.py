@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.analysis.features import varying_features
+from ablate.analysis.features import find_params, trial_features
+from ablate.errors import ParameterError
 
 SPACE = {
     "lr": {"float": [0.001, 0.1], "log": True},
@@ -23,8 +24,11 @@ SPACE = {
 
 
 def columns(*params: dict[str, Any], space: Any = SPACE) -> dict[str, tuple[str, list[float]]]:
-    found = varying_features(params, space)
-    return {feature.name: (feature.kind, feature.values.tolist()) for feature in found}
+    found = (feature for feature in trial_features(params, space) if feature.varies)
+    return {
+        ".".join(filter(None, (one.key, one.part))): (one.kind, one.values.tolist())
+        for one in found
+    }
 
 
 def test_each_kind_of_value_has_its_columns() -> None:
@@ -64,7 +68,7 @@ def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
         {"lr": 0.02, "batch": 99, "depth": 5, "drop": 0.5, "kind": "b", "other": 2.0}
         | {"copies": 8, "strength": 0.9},
     ]
-    found = {one.name: one for one in varying_features(params, space)}
+    found = {one.name: one for one in trial_features(params, space)}
     ranges = {name: (one.ends, one.places) for name, one in found.items()}
     assert ranges == {
         "lr": ((-3.0, -1.0), None),
@@ -96,3 +100,41 @@ def test_what_does_not_vary_is_no_feature(params: list[dict[str, Any]]) -> None:
 
 def test_a_space_that_is_a_file_name_says_nothing() -> None:
     assert columns({"lr": 0.01}, {"lr": 0.1}, space="joint.yaml")["lr"][0] == "number"
+
+
+def test_a_name_is_that_of_the_column_of_a_table() -> None:
+    found = trial_features([{"layers": ["x", "y"], "mix": {"p": 0.5, "q": 0.5}, "a": 1}], {})
+    assert [one.name for one in found] == ["a", "layers", "layers", "mix.p", "mix.q"]
+
+
+KEYS = ("loss.fma.weight", "loss.st.weight", "augment.mix.noise", "augment.mix.blur", "rate")
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("loss.st.weight", ["loss.st.weight"]),
+        ("param.rate", ["rate"]),
+        ("fma.weight", ["loss.fma.weight"]),
+        ("mix", ["augment.mix.noise", "augment.mix.blur"]),
+        ("augment.mix", ["augment.mix.noise", "augment.mix.blur"]),
+        ("mix.noise", ["augment.mix.noise"]),
+    ],
+)
+def test_a_parameter_may_be_named_by_its_end(name: str, keys: list[str]) -> None:
+    assert find_params([name, name], KEYS) == keys
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("weight", "must be one parameter, got weight, which is short for loss.fma.weight, "
+                   "loss.st.weight. Write more of the key."),
+        ("rat", "must be parameters of the study, got rat. Did you mean rate?"),
+        ("", "must be parameters of the study, got nothing. Known: "),
+    ],
+)  # fmt: skip
+def test_a_name_that_means_no_parameter_is_refused(name: str, said: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        find_params([name], KEYS)
+    assert str(error.value).startswith(f"--params: {said}")

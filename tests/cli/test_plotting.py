@@ -86,18 +86,17 @@ def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) 
 def test_a_figure_that_cannot_be_drawn_stops_no_other(
     run: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
-    names = "effects,pareto,slice,layers"
+    monkeypatch.setattr("ablate.report.figures.parameters._window", lambda *_: 1 / 0)
+    names = "effects,pareto,parameters,curves"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some", "--trials", "1")
-    assert result.exit_code == 2, "pareto and layers take no trials"
+    assert result.exit_code == 2, "none of them takes trials"
     result = run("plot", "runs/drawn", "--figure", names, "-o", "some")
     assert result.exit_code == 2, "what was asked for by name is not there"
-    assert result.stdout.split() == ["some/pareto.html", "some/layers.html"]
+    assert result.stdout.split() == ["some/pareto.html", "some/curves.html"]
     lines = result.stderr.splitlines()
     assert "figure effects needs an ablation, got a search" in lines[0]
-    assert (
-        lines[1] == "ablate: figure slice could not be drawn: ZeroDivisionError: division by zero."
-    )
+    why = "could not be drawn: ZeroDivisionError: division by zero."
+    assert lines[1] == f"ablate: figure parameters {why}"
     # None of them: what was asked for cannot be done.
     result = run("plot", "runs/drawn", "--figure", "effects,arms", "-o", "none")
     assert result.exit_code == 2
@@ -110,23 +109,20 @@ def test_images_of_several_figures(
 ) -> None:
     (folder / "images").mkdir()
     result = run(
-        *("plot", "runs/drawn", "--figure", "pareto,slice", "-o", "images", "--format", "png"),
+        *("plot", "runs/drawn", "--figure", "pareto,parameters", "-o", "images", "--format", "png"),
         *("--size", "3.25x3in"),
     )
     assert result.exit_code == 0, result.output
     sizes = {}
-    for name in ("pareto", "slice"):
+    for name in ("pareto", "parameters"):
         data = (folder / "images" / f"{name}.png").read_bytes()
         assert data.startswith(b"\x89PNG")
         sizes[name] = struct.unpack(">II", data[16:24])
-    assert sizes["pareto"] == pytest.approx((1300, 1200), abs=1)
-    assert sizes["slice"][0] == pytest.approx(1300, abs=1)
-    high = sizes["slice"][1] / 400
+    assert sizes["pareto"] == pytest.approx((1300, 1200), abs=2)
+    assert sizes["parameters"] == sizes["pareto"]
     caption = (folder / "images" / "pareto.txt").read_text()
     assert caption.startswith("Pareto front of drawn. ")
     assert " 4 of 4 trials complete; " in caption
-    # Panels for two columns are stacked in one: the text stays, the image is higher.
-    assert result.stderr.startswith(f"ablate: slice is {high:.1f} in high, which its text needs")
 
 
 @pytest.mark.parametrize(
@@ -166,8 +162,8 @@ def test_several_studies_in_one_figure(run: Callable[..., Result], folder: Path)
     result = run("plot", "runs/drawn", "runs/again", "-o", "both.html", "--data")
     assert result.exit_code == 0, result.output
     assert set(pd.read_csv(folder / "both.csv")["study"]) == {"drawn", "again"}
-    line = said(run("plot", "runs/drawn", "runs/again", "--figure", "layers"))
-    assert line == "ablate: --figure layers: takes one study, got 2. Draw one at a time."
+    line = said(run("plot", "runs/drawn", "runs/again", "--figure", "profile"))
+    assert line == "ablate: --figure profile: takes one study, got 2. Draw one at a time."
     assert len(ablate.plot("pareto", "runs/drawn", "runs/again").data) > 4
 
 
@@ -180,8 +176,6 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     before = lasting(folder)
     line = said(run("plot", "runs/drawn", "--figure", "nothing"))
     assert line.startswith("ablate: --figure: must be one of pareto, history, ")
-    line = said(run("plot", "runs/drawn", "--figure", "rank"))
-    assert line == "ablate: --figure: rank was removed. Draw slice."
     line = said(run("plot", "runs/drawn", "--figure", "effects"))
     assert "figure effects needs an ablation, got a search" in line
     line = said(run("plot", "runs/drawn", "--figure", "pareto,curves", "-o", "drawn.yaml"))
@@ -204,7 +198,7 @@ def test_refusals_are_one_line_and_write_nothing(run: Callable[..., Result], fol
     assert "the folder must exist, got nowhere" in line
     line = said(run("report", "runs/drawn", "-o", "report.pdf"))
     assert "a report's file must end with .html, got .pdf. Write report.html." in line
-    line = said(run("plot", "runs/drawn", "--figure", "pareto,slice", "-o", "both.png"))
+    line = said(run("plot", "runs/drawn", "--figure", "pareto,parameters", "-o", "both.png"))
     assert "must be a folder for several figures" in line
     assert said(run("report", "runs/none")).startswith("ablate: runs/none: must be a study file")
     assert lasting(folder) == before

@@ -18,12 +18,14 @@ from click.testing import CliRunner
 
 import ablate
 from ablate import api
-from ablate.analysis.importance import importance_info
-from ablate.analysis.parameters import parameters_info
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.importance import best_share
 from ablate.cli.main import main
 from ablate.errors import NothingToDrawError, StorageError, StudyNotFoundError
 from ablate.ledger.foreign import read_foreign
 from ablate.report.draw import plot
+from ablate.report.figures import find_figure
+from ablate.report.figures.figure import FigureOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -131,30 +133,34 @@ def test_its_space_is_what_its_trials_were_drawn_from(
 @pytest.mark.slow
 def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> None:
     study, named = spread_study
-    info = importance_info(api.read(named))
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(
-        target_quantile=info.panels[0].best_share
-    )
-    assert info.panels[0].best_share == 0.1  # Optuna's default
+    info = parameters_of(named)
+    share = best_share(info.compared)
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
+    assert share == 0.1  # Optuna's default
     for place, sign in enumerate((1, -1)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = evaluator.evaluate(study, target=lambda trial: sign * trial.values[place])  # noqa: B023
         whole = sum(found.values())
-        ours = {one.key: one.shares["ped_anova"] for one in info.panels[place].parameters}
+        ours = {one.key: one.share for one in info.importances[place]}
         assert ours == pytest.approx({key: value / whole for key, value in found.items()})
 
 
 @pytest.mark.slow
 def test_figures_have_its_scales(spread_study: tuple[optuna.Study, str]) -> None:
     _, named = spread_study
-    record = api.read(named)
-    rate, batch, kind = parameters_info(record, params=["rate", "batch", "kind"]).columns
-    assert (rate.kind, rate.bounds) == ("log", (1e-5, 1.0))
-    assert (batch.kind, batch.bounds) == ("log", (8.0, 500.0))
-    assert (kind.kind, kind.levels) == ("categorical", ("c", "a", "b", "None"))
-    assert plot("slice", named, params=["rate"]).layout.xaxis.type == "log"
-    assert plot("importance", named).data
+    found = [panel.features[0] for panel in parameters_of(named, "rate", "batch", "kind").panels]
+    rate, batch, kind = found
+    assert (rate.kind, rate.ends) == ("log", (-5, 0))
+    assert (batch.kind, batch.ends) == ("log", pytest.approx((math.log10(8), math.log10(500))))
+    assert (kind.kind, kind.choices) == ("choice", ("c", "a", "b", "None"))
+    assert plot("parameters", named, params=["rate"]).layout.xaxis.type == "log"
+
+
+def parameters_of(named: str, *params: str) -> Any:
+    return find_figure("parameters").info(
+        [StudySource(api.read(named))], FigureOptions(params=params)
+    )
 
 
 def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:

@@ -141,10 +141,10 @@ def test_a_search_is_reported_and_drawn(
     study = open_study("runs/digits")
     assert study.record.count("COMPLETE") == 4
     assert study.source.is_search
-    drawn = ablate("plot", "runs/digits", "--figure", "pareto,slice", "-o", "figures")
+    drawn = ablate("plot", "runs/digits", "--figure", "pareto,parameters", "-o", "figures")
     assert drawn.returncode == 0, drawn.stderr
     names = {file.stem for file in Path("figures").iterdir()}
-    assert names == {"pareto", "slice"}
+    assert names == {"pareto", "parameters"}
     reported = ablate("report", "runs/digits", "--no-images")
     assert reported.returncode == 0, reported.stderr
     assert "Does DA, ST or FMA help on digits?" in Path("runs/digits/report.html").read_text()

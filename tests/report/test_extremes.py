@@ -27,8 +27,8 @@ SPACE = {
     "scale": {"float": [1e-300, 1e300], "log": True},
     "kind": {"choice": ["a", "b"]},
 }
-DRAWN_OF_HUGE = {"pareto", "importance", "slice", "curves"}
-DRAWN_OF_MANY = {"pareto", "importance", "slice"}
+DRAWN_OF_HUGE = {"pareto", "parameters", "curves"}
+DRAWN_OF_MANY = {"pareto", "parameters"}
 
 
 def huge_study() -> StudyRecord:
@@ -110,20 +110,18 @@ def test_figures_cope_or_say_what_they_leave_out(
             found[name] = figure.layout.meta["facts"]
     assert drawn <= found.keys()
     assert said in found["pareto"]
-    assert said in found["importance"]
-    assert said in found["slice"]
+    assert said in found["parameters"]
 
 
 def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report_page(report_content(StudySource(huge_study()), reference="runs/x", now=0.0))
     assert "24 trials have a value beyond 1e+37" in page
     # Whatever a figure trips over, the page says it in one line and has all others.
-    monkeypatch.setattr("ablate.report.figures.slice._layout", lambda *_: 1 / 0)
+    monkeypatch.setattr("ablate.report.figures.parameters._window", lambda *_: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)
     (section,) = (one for one in content.sections if one.anchor == "why")
-    why = "Figure slice could not be drawn: ZeroDivisionError: division by zero."
+    why = "Figure parameters could not be drawn: ZeroDivisionError: division by zero."
     assert section.missing == why
-    assert {"importance"} <= {figure.anchor for figure in section.figures}
 
 
 def test_the_volume_of_many_objectives_is_not_waited_for() -> None:

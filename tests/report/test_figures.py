@@ -229,7 +229,7 @@ def test_one_objective_has_its_own_figure(name: str, case: str, said: str) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["history", "edf", "profile", "severity", "importance", "slice", "layers", "mix", "curves"],
+    ["history", "edf", "profile", "severity", "parameters", "curves"],
 )
 def test_one_objective_has_best_trials_and_no_front(name: str) -> None:
     _, figure = drawn(name, "one objective")

@@ -324,7 +324,7 @@ def test_a_click_in_one_figure_marks_the_trial_in_the_others(looked: Looked) -> 
     marked = page.evaluate(
         "() => [...drawn].filter(([, entry]) => entry.marks > 0).map(([name]) => name)"
     )
-    assert {"pareto", "slice", "curves"} <= set(marked)
+    assert {"pareto", "parameters", "curves"} <= set(marked)
     assert page.locator("#rows tr[aria-current=true] button").inner_text() == str(place["number"])
     page.locator("#trial-copy").click()
     page.wait_for_function("document.getElementById('said').textContent.includes('copied')")

@@ -147,7 +147,7 @@ SECTIONS = (
         "Effect of the parameters",
         "How scores go with the parameters, over the trials of the search: associations, not "
         "effects.",
-        ("importance", "layers", "mix", "slice"),
+        ("parameters",),
     ),
     (
         "run",

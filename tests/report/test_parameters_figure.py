@@ -1,0 +1,268 @@
+"""The parameters figure: which panels there are, in which order, and what stands in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from example_records import example_record, example_row
+from example_sources import one_objective, usual_record
+
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.ledger.record import Failure, StudyRecord
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet, looks, marker
+from ablate.report.figures.figure import FigureOptions
+from ablate.report.figures.parameters import FIGURE, ParametersInfo
+from ablate.report.style import INK, SEQUENTIAL
+
+SPACE = {
+    "loss.terms": {"choice": ["clean+st", "clean+fma"]},
+    "fma": {
+        "when": {"loss.terms": {"contains": "fma"}},
+        "parameters": {
+            "loss.fma.weight": {"float": [0.01, 100.0], "log": True},
+            "loss.fma.layers": {"subset": "taps"},
+        },
+    },
+    "augment.mix": {"simplex": ["noise", "blur", "photometric"]},
+}
+
+
+def fma(weight: float, *layers: str) -> dict[str, Any]:
+    return {"loss.terms": "clean+fma", "loss.fma.weight": weight, "loss.fma.layers": list(layers)}
+
+
+def mix(noise: float, blur: float) -> dict[str, Any]:
+    return {"augment.mix": {"noise": noise, "blur": blur, "photometric": 1 - noise - blur}}
+
+
+ROWS = [
+    example_row(0, (0.94, 0.70), params={**fma(0.1, "stem", "stage2"), **mix(0.5, 0.25)}),
+    example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", **mix(0, 1)}),
+    example_row(2, (0.92, 0.65), params={**fma(10.0, "stage1"), **mix(0, 0.5)}),
+    example_row(3, None, state="FAIL", params={"late": 1}, failure=Failure("raised", "boom")),
+]
+
+
+def info_of(record: StudyRecord, *params: str, objective: str = "") -> ParametersInfo:
+    found = FIGURE.info([StudySource(record)], FigureOptions(params=params, objective=objective))
+    assert isinstance(found, ParametersInfo)
+    return found
+
+
+def draw(record: StudyRecord, *params: str, objective: str = "", sheet: Sheet = COLUMN) -> Any:
+    return FIGURE.draw(info_of(record, *params, objective=objective), sheet)
+
+
+def small(rows: Any = ROWS, **settings: Any) -> StudyRecord:
+    return example_record(rows, **{"space": SPACE} | settings)
+
+
+def trials(figure: Any, axis: str = "") -> list[Any]:
+    """Traces of trials on the axes x2 and y2 of "2"."""
+    return [one for one in figure.data if one.customdata and one.xaxis == f"x{axis}"]
+
+
+def facts(figure: Any) -> str:
+    return " · ".join(figure.layout.meta["facts"])
+
+
+def test_a_panel_has_the_trials_with_its_parameter_for_both_objectives() -> None:
+    figure = draw(small(), "fma.weight", "terms")
+    dominated, front = trials(figure)
+    assert (front.customdata, dominated.customdata) == ((0,), (2,))
+    np.testing.assert_allclose([front.x[0], front.y[0]], [0.1, 0.94], rtol=1e-6)
+    np.testing.assert_allclose(trials(figure, "2")[1].y, [0.70], rtol=1e-6)
+    assert {number for one in trials(figure, "3") for number in one.customdata} == {0, 1, 2}
+    layout = figure.layout
+    assert (layout.xaxis.type, layout.xaxis2.title.text) == ("log", "fma.weight (n = 2)")
+    assert (layout.yaxis.title.text, layout.yaxis2.title.text) == ("clean", "robust")
+    assert (layout.xaxis4.title.text, layout.xaxis4.ticktext) == ("terms", ("st", "fma"))
+    look = looks(StudySource(small()))["clean+fma"]
+    assert front.marker.to_plotly_json() == marker(look)
+    assert dominated.marker.color == marker(look, on_front=False)["color"]
+
+
+def test_the_legend_has_every_set_of_terms_once_with_its_trials() -> None:
+    assert [one.name for one in draw(small()).data if one.showlegend] == [
+        "clean+fma (2)", "clean+st (1)", "Faint: not on the front", "Baseline",
+    ]  # fmt: skip
+
+
+def test_one_objective_is_drawn_alone() -> None:
+    figure = draw(small(), "terms", objective="robust")
+    assert "yaxis2" not in figure.layout
+    (st,) = [one for one in trials(figure) if one.customdata == (1,)]
+    assert abs(st.x[0]) < 0.5, "the strip of the first choice"
+    assert st.text == ("clean+st",)
+    assert draw(one_objective()).layout.yaxis.title.text == "robust"
+    with pytest.raises(ParameterError, match=r"^--objective: must be an objective of the study, "):
+        draw(small(), objective="robst")
+
+
+def test_a_layer_is_a_row_with_minus_without() -> None:
+    rows = [
+        example_row(at, (0.9, robust), params=fma(1.0, *taps))
+        for at, (taps, robust) in enumerate(
+            [(["a"], 0.60), (["a"], 0.62), (["a", "b"], 0.70), (["a", "b"], 0.74)]
+        )
+    ]
+    figure = draw(small(rows), "layers", objective="robust")
+    assert figure.layout.yaxis.ticktext == ("a", "b")
+    (b,) = [one for one in figure.data if one.hovertext]
+    assert (list(b.x), list(b.y)) == (pytest.approx([11]), [1]), "a is in every trial"
+    assert b.error_x.array[0] == pytest.approx(9.62, abs=0.01)
+    assert b.hovertext[0].startswith("<b>b</b><br>11, 1.38 to 20.6")
+    assert "not a tested effect; no mark: in all trials, or too few" in facts(figure)
+
+
+def test_three_ratios_are_a_triangle_coloured_by_the_score() -> None:
+    figure = draw(small(), "mix", objective="robust")
+    points = {one.customdata[0]: one for one in trials(figure)}
+    assert (points[0].x[0], points[0].y[0]) == (0.5, 0.5)
+    assert (points[1].x[0], points[1].y[0]) == (0, 0), "all of it blur, the left corner"
+    assert points[0].text == ("noise 50%, blur 25%, photometric 25%",)
+    assert points[0].marker.color[0] == pytest.approx(0.7)
+    assert [one.marker.showscale for one in trials(figure)].count(True) == 1
+    assert points[0].marker.line.to_plotly_json() == {"color": INK, "width": 1.5}
+    assert SEQUENTIAL == "Cividis"
+    assert not points[0].marker.reversescale
+    costs = small(objectives=[("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")],
+                  reference_point=None)  # fmt: skip
+    assert trials(draw(costs, "mix"), "2")[0].marker.reversescale, "bright is better"
+
+
+def test_other_mixes_have_a_panel_a_ratio() -> None:
+    rows = [
+        example_row(at, (0.9, 0.7 + at / 100), params={"m": {"a": at / 4, "b": 1 - at / 4}})
+        for at in range(4)
+    ]
+    info = info_of(example_record(rows, trainable="loops:train"))
+    assert [(one.key, one.kind) for one in info.panels] == [("m.a", "number"), ("m.b", "number")]
+
+
+def test_panels_are_in_order_of_importance_and_the_learning_rate_is_always_there() -> None:
+    random = np.random.default_rng(0)
+    names = [f"p{at}" for at in range(9)]
+    rows = []
+    for number in range(60):
+        params = {name: float(random.uniform()) for name in [*names, "z.lr"]}
+        rows.append(example_row(number, (params["p7"], params["p7"]), params=params))
+    record = example_record(rows, references={}, reference_point=None, trainable="loops:train")
+    info = info_of(record)
+    assert info.panels[0].key == info.ranked[0] == "p7"
+    info = replace(info, panels=sorted(info.panels, key=lambda one: one.key == "z.lr"))
+    figure = FIGURE.draw(info, WIDE)
+    said = "What matters most: p7 for clean accuracy and p7 for robust accuracy"
+    assert figure.layout.meta["heading"] == said
+    shown = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
+    assert shown[:2] == ["importance, share", "p7"]
+    assert shown[-1] == "lr"
+    assert len(shown) == 8
+    assert "no room for " in facts(figure)
+    assert len([one for one in draw(record).select_xaxes() if one.title.text]) == 6
+    assert len([one for one in draw(record, *names).select_xaxes() if one.title.text]) == 9
+
+
+def test_no_order_is_stated_that_is_not_shown() -> None:
+    record = usual_record(30)
+    figure = draw(record)
+    assert figure.layout.meta["heading"] == "Which settings of example matter, and where?"
+    assert "order not shown" in figure.layout.title.subtitle.text
+    few = draw(usual_record(8))
+    assert "importance needs 8 complete trials, got 6" in facts(few)
+    assert "importance, share" not in few.to_json()
+
+
+def test_importance_is_of_all_sets_of_terms_with_the_set_as_a_parameter() -> None:
+    rows = [
+        example_row(at, (0.9, 0.6 + 0.2 * (at % 2)), params={
+            "loss.terms": ("fma+clean", "clean+fma", "clean+st")[at % 2 + (at % 4 == 3)],
+            "augment.strength": (at * 7 % 12) / 12,
+        })
+        for at in range(12)
+    ]  # fmt: skip
+    info = info_of(example_record(rows))
+    assert info.compared == 12
+    assert {one.key for one in info.importances[1]} == {"loss.terms", "augment.strength"}
+    (terms,) = [one for one in info.panels if one.key == "loss.terms"]
+    assert terms.features[0].choices == ("clean+fma", "clean+st"), "in whatever order written"
+
+
+def test_the_frame_has_trials_importances_and_layers() -> None:
+    info = info_of(usual_record(30))
+    frame = info.frame()
+    assert frame["kind"].value_counts().to_dict() == {"trial": 24, "importance": 16, "layer": 8}
+    of_trials = frame[frame["kind"] == "trial"]
+    points = pareto_info(usual_record(30)).points
+    assert of_trials["number"].tolist() == [point.number for point in points]
+    assert of_trials["param.augment.mix.noise"].tolist() == [
+        point.params["augment.mix"]["noise"] for point in points
+    ]
+    shares = frame[(frame["kind"] == "importance") & (frame["metric"] == "val_clean_accuracy")]
+    assert shares["share"].sum() == pytest.approx(1)
+    assert shares["share"].tolist() == [one.share for one in info.importances[0]]
+    assert len(info_of(small([])).frame()) == 0
+
+
+def test_parameters_that_are_known_without_a_trial_may_be_named() -> None:
+    assert info_of(small([])).keys == (
+        "loss.terms", "loss.fma.weight", "loss.fma.layers", "augment.mix",
+    )  # fmt: skip
+    figure = draw(small(), "late")
+    assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
+    with pytest.raises(ParameterError, match=r"^--params: must be parameters of the study, got y"):
+        draw(small(), "y")
+    with pytest.raises(NothingToDrawError, match=r"^study example: figure parameters needs a "
+                       r"parameter that is searched, got none\. Search one in"):  # fmt: skip
+        draw(example_record([example_row(0, (0.9, 0.7), params={})]))
+
+
+def test_collapsed_trials_and_odd_values_are_counted() -> None:
+    rows = [example_row(at, (0.9, 0.7 + 0.01 * at), params={"a": at}) for at in range(9)]
+    rows.append(example_row(9, (0.1, 0.1), params={"a": 9}))
+    rows.append(example_row(10, (0.9, math.nan), params={"a": 10}))
+    figure = draw(example_record(rows, references={}), "a")
+    assert figure.layout.yaxis2.range[0] > 0.5
+    assert "1 trial outside the axes" in facts(figure)
+    assert "1 with a value that is not a number" in facts(figure)
+
+
+def test_names_are_shown_as_they_are_written() -> None:
+    rows = [
+        example_row(at, (0.9, 0.7), params={"<b>a": f"<i>{at}", "m": {"<u>": at, "{x}": 1, "y": 0}})
+        for at in range(2)
+    ]
+    figure = draw(example_record(rows, trainable="loops:train"))
+    text = figure.to_json()
+    assert "&lt;b&gt;a" in text
+    assert not any(tag in text for tag in ("<i>", "<u>", '"<b>a'))
+
+
+@pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 2), (Sheet(900, 320), 4)])
+def test_a_small_image_has_fewer_panels_and_names_the_others(sheet: Sheet, panels: int) -> None:
+    figure = draw(usual_record(40), sheet=sheet)
+    shown = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
+    assert len(shown) == panels
+    assert "learning_rate" in shown
+    assert "no room for " in facts(figure)
+    assert figure.layout.meta["image_pixels"] == [sheet.width, sheet.height]
+
+
+@pytest.mark.slow
+def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
+    record = usual_record(2600)
+    info = info_of(record)
+    figure = FIGURE.draw(info, WIDE)
+    assert len(figure.to_json()) < 1_500_000
+    drawn = trials(figure, "3")
+    assert {one.type for one in drawn} == {"scattergl"}
+    numbers = [number for one in drawn for number in one.customdata]
+    assert len(numbers) == 24_000 // 14
+    assert {point.number for point in info.pareto.front} <= set(numbers)
+    assert " trials drawn: the front, others at random" in facts(figure)
