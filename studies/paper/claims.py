@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +18,7 @@ from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noni
 from ablate.lifecycle.open_study import read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.arms import Cell
-from ablate.report.draw import caption_text
 from ablate.report.effects import p_text
-from ablate.report.figures.canvas import Sheet
-from ablate.report.figures.effects import FIGURE, EffectsInfo, plot_effects
-from ablate.report.write import write_figures
 
 ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
 CLAIMS = (("DA+FMA+CA", "DA+CA", True), ("DA+ST+CA", "DA+CA", True), ("FMA+CA", "ST+CA", False))
@@ -272,34 +267,3 @@ def within(arms: Ablations) -> str:
     each = [f"{one} alone" for one in arms.numbers]
     table = markdown(["contrast", "untrained types", "clean less plain", *each], rows)
     return f"Over seeds and images **of these baselines**, 95 % each: not a claim.\n\n{table}"
-
-
-def draw_gains(arms: Ablations, file: Path) -> str:
-    """The gain of each arm over DA+CA on untrained types, as a figure for README.md.
-
-    Returns:
-        Its caption.
-    """
-    found = {one.effect.contrast: one for one in claims_of(arms)}
-    untrained, shown = arms.names(), []
-    metric = f"{arms.split}_robust_accuracy_untrained"
-    for arm in ARMS:
-        name = f"{arm} - DA+CA"
-        if name in found:
-            one = found[name]
-            verdict = one.effect.verdict if one.is_shown or len(arms.parts) < 3 else "not shown"
-            shown.append(replace(one.effect, p_adjusted=one.adjusted, verdict=verdict, kept=None))
-        elif arm != "DA+CA":
-            model = arms.model(arm, "DA+CA", untrained)
-            own = Effect(name, "difference", metric, model.estimate(), model.p())
-            shown.append(replace(own, at_level=model.estimate(1 - ALPHA / len(CLAIMS))))
-    shown.sort(key=lambda one: (not one.primary, -one.estimate.mean))
-    others = [one.effect for one in found.values() if not one.effect.contrast.endswith("- DA+CA")]
-    said = (
-        f"shown, and adjusted p: more robust, and clean accuracy within {100 * MARGIN:g} points of "
-        "plain's; the interval is of the former alone"
-    )
-    info = replace(arms.info, effects=(*shown, *others), marks=(said, *arms.info.marks))
-    figure = plot_effects(EffectsInfo(info, tuple(shown)), Sheet(titled=False))
-    write_figures([(figure, file)])
-    return caption_text(FIGURE, figure)

@@ -2,7 +2,6 @@
 """All tables of the studies of this folder, as Markdown, from the archives that there are.
 
     python studies/paper/tables.py FOLDER                       # studies/paper/results/tables.md
-    python studies/paper/tables.py FOLDER --figure FILE.svg     # the one figure of README.md
 
 Of three baselines everything that README.md announces; of fewer the same numbers, of which nothing
 is claimed.  An archive that is missing is named, and its table left out.
@@ -32,7 +31,6 @@ from claims import (
     MARGIN,
     Ablations,
     claims,
-    draw_gains,
     markdown,
     number,
     over,
@@ -356,15 +354,8 @@ def sections(archives: Archives) -> Iterable[tuple[str, Callable[[], str]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="All tables of the paper studies.")
     parser.add_argument("folder", type=Path, help="of the archives")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="the gains over DA+CA, only")
     asked = parser.parse_args()
     archives = Archives(asked.folder)
-    if asked.figure is not None:
-        arms = archives.confirmed("kept")
-        if arms is None:
-            parser.error(f"{asked.folder}: must have paper_kept_0.tar, got no such file.")
-        print(draw_gains(arms, asked.figure))
-        return
     print(f"# Tables of the paper studies\n\n{HEAD}\n")
     for heading, table in sections(archives):
         print(f"## {heading}\n\n{table()}\n")

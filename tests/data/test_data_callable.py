@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import ablate.data
 from ablate.data.dataset import Dataset
 from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError
@@ -211,9 +210,9 @@ def test_a_callable_that_cannot_be_imported(tmp_path: Path) -> None:
         load(tmp_path, "gave")
 
 
-def test_the_readme_s_own(tmp_path: Path) -> None:
-    readme = Path(str(ablate.data.__file__)).with_name("README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+def test_the_tutorial_s_own(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/tutorials/own_data.md").read_text()
+    (block,) = re.findall(r"```python\n([^`]*stripes.*?)```", page, re.DOTALL)
     (tmp_path / "my_stripes.py").write_text(block)
     data = load(tmp_path, name="my_stripes:stripes")
     assert len(data.train) == 64

@@ -15,7 +15,7 @@ import ablate
 
 PACKAGE = Path(ablate.__file__).parent
 TESTS = Path(__file__).parent
-README = (PACKAGE / "finetune/loss/README.md").read_text()
+README = (TESTS.parents[1] / "docs/reference/losses.md").read_text()
 GUIDE = README.partition("## Add your own loss in one file\n")[2].partition("\n## ")[0]
 
 HEAD = """

@@ -104,10 +104,11 @@ def test_every_file_of_added_is_listed_and_has_its_row() -> None:
         assert load(name).name == name, f"{name}.py: its CORRUPTION must have the file's name"
     taken = {*CORRUPTIONS, *SELECTABLE}
     assert not taken & set(ADDED), f"choose another name, as a metric has it: {taken & set(ADDED)}"
-    _, _, section = (folder.parent / "README.md").read_text().partition("\n## Added\n")
+    page = Path(__file__).parents[2] / "docs/reference/distortions.md"
+    _, _, section = page.read_text().partition("\n## Added\n")
     rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], flags=re.MULTILINE)
     assert rows == list(ADDED), (
-        "ablate/robustness/corruption/README.md, Added: one row for each, in the order of ADDED"
+        "docs/reference/distortions.md, Added: one row for each, in the order of ADDED"
     )
 
 
