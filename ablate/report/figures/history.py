@@ -1,36 +1,356 @@
-"""The history figure: the trials of a search for one objective, and the best value so far.
+"""The history: is a search still gaining?
 
-It is the front of the trials that ended, as few as possible, and of the values, drawn as any other:
-a pale mark was not the best when its trial ended; baseline and plain finetune stand at 0 trials.
+A line is what a search had reached after each trial that ended: of one objective the best value, of
+several the hypervolume of the front, in percent of the end.  Values are those of one seed each, so
+a line also rises by luck; a diamond is a mean over fresh seeds.  A second panel has the share of
+the trials that reach a value.  Of an ablation whose arms were tuned, a line is the expected best
+score of an arm by number of trials.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from plotly.graph_objects import Figure, Scatter
+
+from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.fronts import FrontsInfo, history_info
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
+from ablate.analysis.frame import typed_frame
+from ablate.analysis.hypervolume import as_table, hypervolume, hypervolume_steps
+from ablate.analysis.objectives import is_accuracy, objective_place, shared_objectives
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import NothingToDrawError
+from ablate.files.shown import few
+from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.pareto import plot_fronts
+from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
 from ablate.report.figures.parts.confirmed import confirmed_means
+from ablate.report.numbers import count_text, metric_words, plain_text, reference_text
+from ablate.report.style import INK, Look, terms_look
+from ablate.study.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def _read(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInfo:
-    searches = [the_search([source], "history") for source in sources]
-    return history_info(
-        [source.record for source in searches],
-        [confirmed_means(source) for source in searches],
-        rungs=options.rungs,
+@dataclass(frozen=True)
+class Course:
+    """What one search had reached, or one tuned arm.
+
+    Attributes:
+        table: see `HistoryInfo.frame`, with `raised`: which trials were better than all before.
+        last: number of trials that had ended at the end.
+        confirmed: best mean over fresh seeds, or hypervolume of these means; NaN without.
+    """
+
+    look: Look
+    table: pd.DataFrame
+    last: int
+    confirmed: float = math.nan
+
+
+@dataclass(frozen=True)
+class HistoryInfo:
+    """Searches with the same objectives, or the tuned arms of an ablation.
+
+    Attributes:
+        objective: of the values.  reached: "hypervolume", "best" or "expected_best".
+        references: of one objective, baseline and plain finetune where studies agree on them.
+        bases: one a study; empty of arms.  ablation: of arms.
+        notes: on the reference point, or on how an expectation was made.
+    """
+
+    courses: tuple[Course, ...]
+    objective: ObjectiveSettings
+    reached: str
+    references: Mapping[str, float]
+    notes: tuple[str, ...]
+    bases: tuple[Basis, ...] = ()
+    ablation: AblationInfo | None = None
+
+    @property
+    def unit(self) -> float:
+        """Of the axis: of hypervolumes one percent of the largest end, else 1."""
+        ends = [one.table["reached"].max() for one in self.courses if len(one.table)]
+        return (max(ends, default=0.0) / 100 or 1.0) if self.reached == "hypervolume" else 1.0
+
+    def frame(self) -> pd.DataFrame:
+        """One row a complete trial, in the order in which they ended (equal times by number); of
+        arms one a number of trials.
+
+        Columns: study (of arms the arm), loss_terms: text; number, ended: int64, trials that had
+        ended by then in any state; the objective: float64, NaN where a constraint is violated;
+        hypervolume, best or expected_best: float64, until then.
+        """
+        import pandas as pd
+
+        found = pd.concat([one.table for one in self.courses], ignore_index=True)
+        names = {"value": self.objective.metric, "reached": self.reached}
+        return found.drop(columns="raised").rename(columns=names)
+
+
+_TYPES = {"study": "string", "loss_terms": "string", "number": "int64", "ended": "int64"}
+_TYPES |= {"value": "float64", "reached": "float64", "raised": "bool"}
+
+
+def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
+    """What searches had reached, trial by trial, or what tuning bought each arm of an ablation.
+
+    Raises:
+        NothingToDrawError: of an ablation without tuned arms; of several objectives without a
+            reference point, or of more than `MOST_OBJECTIVES`.
+        ParameterError: if the studies' objectives differ.
+    """
+    ablation = sources[0].ablation
+    if len(sources) == 1 and ablation is not None and ablation.tuning:
+        return _tuning_info(sources[0], ablation)
+    records = [the_search([source], "history").record for source in sources]
+    bases, objectives = tuple(map(study_basis, records)), shared_objectives(records)
+    looks = canvas.study_looks([record.name for record in records])
+    if len(objectives) > 1:
+        point = _reference_point(records)
+        looks = looks if len(looks) > 1 else [Look("Front so far", INK, "circle")]
+        courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
+        others = any(one.reference_point not in (None, point) for one in records)
+        text = reference_text([one.metric for one in objectives], point)
+        note = f"reference point {text}{', also for studies that have another' * others}"
+        shown = objectives[objective_place("", objectives)]
+        return HistoryInfo(courses, shown, "hypervolume", {}, (note,), bases)
+    looks = looks if len(looks) > 1 else [Look("Best so far", INK, "circle")]
+    courses = tuple(_course(*one, None) for one in zip(sources, looks, strict=True))
+    references, scored = {}, [pareto_info(record).references for record in records]
+    for name in {name: None for one in scored for name in one}:
+        values = [one[name][0] for one in scored if name in one]
+        if np.isfinite(values).all() and np.ptp(values) < 1e-9:
+            references[name] = values[0]
+    return HistoryInfo(courses, objectives[0], "best", references, (), bases)
+
+
+def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
+    metric, courses = ablation.tuning[0].metric, []
+    looks, terms = canvas.looks(source), canvas.arm_terms(source)
+    curves = [curve for curve in ablation.tuning if curve.metric == metric]
+    for curve in curves:
+        rows = [
+            (curve.arm, terms.get(curve.arm, ""), place, place, math.nan, score, True)
+            for place, score in enumerate(curve.scores, 1)
+        ]
+        courses.append(Course(looks[curve.arm], typed_frame(_TYPES, rows), len(rows)))
+    shared = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
+    known = {one.mean for one in shared if one is not None and math.isfinite(one.mean)}
+    notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
+    if not all(curve.is_random for curve in curves):
+        notes.append("an approximation: the sampler was not random, so trials are not independent")
+    direction: Any = "minimize" if metric in ablation.minimized else "maximize"
+    objective = ObjectiveSettings(metric=metric, direction=direction)
+    references = dict(zip(("baseline",), known, strict=False))
+    shown = (objective, "expected_best", references, (*notes, *ablation.marks))
+    return HistoryInfo(tuple(courses), *shown, ablation=ablation)
+
+
+def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
+    record, count = records[0], len(records[0].study.objectives)
+    points = [one.reference_point for one in records if one.reference_point is not None]
+    if points and count <= MOST_OBJECTIVES:
+        return points[0]
+    rule, fix = "needs a reference point, got none", "Draw pareto."
+    if points:
+        rule = f"supports at most {MOST_OBJECTIVES} objectives, got {count}"
+    elif record.foreign:
+        rule += ": a study of another tool has none"
+    elif record.study.trainable is None:
+        rule, fix = f"{rule}: its baseline is not scored yet", "Launch it."
+    else:
+        fix = "Set search.reference_point in the study file before launching."
+    raise NothingToDrawError(record.name, "history", rule, fix)
+
+
+def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) -> Course:
+    record, objectives = source.record, source.record.study.objectives
+    rows = [row for row in record.rows if row.state in TERMINAL and row.finished is not None]
+    rows.sort(key=lambda row: row.end_order)
+    complete = [(place, row) for place, row in enumerate(rows, 1) if row.values is not None]
+    values = as_table([counted_values(row, record.bounds) for _, row in complete], len(objectives))
+    all_means = confirmed_means(source)
+    means = [one.values for one in all_means if not one.violation]
+    if point is not None:
+        reached, before = hypervolume_steps(values, objectives, point), 0.0
+        volume = hypervolume(means, objectives, point) if all_means else None
+        confirmed = math.nan if volume is None else volume
+    else:
+        better = np.fmax if objectives[0].direction == "maximize" else np.fmin
+        values = np.where(np.isfinite(values), values, math.nan)
+        reached, before = better.accumulate(values[:, 0]), math.nan
+        confirmed = float(better.reduce([math.nan, *(of_mean[0] for of_mean in means)]))
+    raised = np.isfinite(reached) & (reached != np.append(before, reached)[:-1])
+    columns = (values[:, objective_place("", objectives)], reached, raised)
+    found = [
+        (record.name, record.loss_terms(row), row.number, place, *of_row)
+        for (place, row), *of_row in zip(complete, *columns, strict=True)
+    ]
+    return Course(look, typed_frame(_TYPES, found), len(rows), confirmed)
+
+
+# -- Drawing -------------------------------------------------------------------------------
+
+
+def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
+    """Draw what searches or arms had reached and, of several searches or of one objective, beside
+    or below it the share of trials that reach a value."""
+    courses, objective, of_front = info.courses, info.objective, info.reached == "hypervolume"
+    maximize = objective.direction == "maximize"
+    values = np.concatenate([one.table["value"] for one in courses])
+    values = values[np.isfinite(values)]
+    inside = values[values == fenced(values, maximize=maximize)]
+    with_shares = len(values) and (len(courses) > 1 or not of_front)
+    two = with_shares and (sheet.is_wide or canvas.rows_that_fit(sheet, 2, 140) == 2)
+    x, y = axis("Trials that ended", rangemode="tozero"), metric_axis(objective.metric)
+    facts = [*canvas.several_facts(info.bases), *info.notes] if info.bases else []
+    if len(inside) < len(values):  # a collapsed trial does not stretch the axis
+        clip, end = ("clipmin", min) if maximize else ("clipmax", max)
+        y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
+        facts += [f"{count_text(len(values) - len(inside), 'trial')} far worse is not shown"]
+    x2, side = y | {"anchor": "y2"}, "at or above" if maximize else "at or below"
+    y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
+    if of_front:
+        y = axis("Hypervolume, % of the end")
+        facts.insert(1, f"100 % is a hypervolume of {100 * info.unit:.4g}")
+    elif info.ablation is not None:
+        x["title"] = axis("Trials of an arm's search")["title"]
+        y["title"] = axis(f"Expected best {metric_words(objective.metric)}")["title"]
+    if two and sheet.is_wide:
+        x, x2 = x | {"domain": [0, 0.56]}, x2 | {"domain": [0.68, 1]}
+    elif two:
+        y, y2 = y | {"domain": [0.6, 1]}, y2 | {"domain": [0, 0.34]}
+    figure = Figure(layout={"xaxis": x, "yaxis": y} | ({"xaxis2": x2, "yaxis2": y2} if two else {}))
+    for one in courses:
+        figure.add_traces(_traces(info, one))
+        for look, table in _alike(info, one) if two else ():
+            figure.add_traces(_shares(table["value"].dropna(), look, maximize=maximize))
+    for name, value in info.references.items():
+        dash, label = ("dot", "Baseline") if name == "baseline" else ("dash", "Plain finetune")
+        style = {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": dash}}
+        span = [0, max(one.last for one in courses)]
+        figure.add_trace(Scatter(style, x=span, y=[value] * 2, name=label, hoverinfo="skip"))
+    figure.update_traces(showlegend=True, selector=lambda one: one.showlegend is None)
+    facts += canvas.several_marks(info.bases)
+    meta = canvas.basis_meta("History", *info.bases)
+    if info.ablation is not None:
+        facts = ablation_facts(info.ablation, info.notes)
+        meta = ablation_meta(info.ablation, "History")
+    is_empty = all(one.table["reached"].isna().all() for one in courses)
+    return canvas.finish(
+        figure,
+        sheet,
+        title=_title(info),
+        facts=facts,
+        meta=meta,
+        height=620 if two and not sheet.is_wide else 400,
+        nothing=canvas.NO_TRIAL if is_empty else "",
     )
+
+
+def _alike(info: HistoryInfo, one: Course) -> list[tuple[Look, pd.DataFrame]]:
+    """Trials of one look: of the only study those with the same loss terms, else all of one."""
+    if len(info.courses) > 1 or info.ablation is not None:
+        return [(one.look, one.table)]
+    return [(terms_look(str(terms)), table) for terms, table in one.table.groupby("loss_terms")]
+
+
+def _traces(info: HistoryInfo, one: Course) -> list[Any]:
+    """The line, its trials (of a front those that raised it), and what was confirmed."""
+    own, steps = one.look, one.table[one.table["raised"]]
+    value = "%{y:.2%}" if is_accuracy(info.objective.metric) else "%{y:.4g}"
+    value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
+    y = (steps["reached"] / info.unit).to_numpy(np.float32)
+    shape = "linear" if info.ablation else "hv"
+    line = {"color": own.color, "dash": own.dash, "width": 2, "shape": shape}
+    style = {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
+    ends = {"x": np.append(steps["ended"], [one.last] * bool(len(y))), "y": np.append(y, y[-1:])}
+    found = [trace_type(len(y))(style, legendgroup=own.label, **ends)]
+    for look, table in _alike(info, one):
+        raised = table["raised"]
+        pale = table["value"].notna() & ~raised & (info.reached == "best")
+        kinds = [(pale, marker(look, 7, on_front=False)), (raised, marker(look))]
+        kinds = [(which, mark) for which, mark in kinds if which.any()]
+        count = sum(int(which.sum()) for which, _ in kinds)
+        label = plain_text(look.label)
+        text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
+        for which, mark in kinds:
+            rows = table[which]
+            heights = rows["value"] if info.reached == "best" else rows["reached"] / info.unit
+            style = {"mode": "markers", "marker": mark, "hovertemplate": f"{text}<extra></extra>"}
+            style |= {"name": f"{label} ({count})", "legendgroup": look.label}
+            style |= {"x": rows["ended"].to_numpy(), "y": heights.to_numpy(np.float32)}
+            shown = None if look != own and mark is kinds[-1][1] else False
+            numbers = rows["number"].tolist()
+            found.append(trace_type(count)(style, customdata=numbers, showlegend=shown))
+    if math.isfinite(one.confirmed):
+        name = f"{plain_text(own.label)}, over fresh seeds"
+        style = {"mode": "markers", "name": name, "legendgroup": own.label}
+        style |= {"marker": marker(replace(own, symbol="diamond"), 12, hollow=True)}
+        at: Any = {"x": [one.last], "y": [one.confirmed / info.unit], "cliponaxis": False}
+        found.append(Scatter(style, **at, hovertemplate=f"{value}, confirmed<extra></extra>"))
+    return found
+
+
+def _shares(values: pd.Series[float], look: Look, *, maximize: bool) -> list[Any]:
+    """Which share of these trials has a value or a better one."""
+    x = np.sort(values.to_numpy(np.float32))
+    ends = np.append(x, x[-1:]) if maximize else np.append(x[:1], x)
+    shares = np.linspace(maximize, not maximize, len(ends))
+    line = {"color": look.color, "width": 2, "dash": look.dash, "shape": "vh" if maximize else "hv"}
+    style = {"mode": "lines", "line": line, "legendgroup": look.label, "xaxis": "x2"}
+    style["hovertemplate"] = f"%{{y:.0%}} reach %{{x}}<extra>{plain_text(look.label)}</extra>"
+    trace = trace_type(len(x))(style, x=ends, y=shares, yaxis="y2", showlegend=False)
+    return [trace] if len(x) else []
+
+
+def _title(info: HistoryInfo) -> str:
+    """What the last quarter of the trials gained, where that can be said."""
+    gains = [_gain(info, one) for one in info.courses]
+    if info.ablation is not None:
+        gaining = [one.look.label for one, gain in zip(info.courses, gains, strict=True) if gain]
+        return f"Still gaining: {few(gaining)}" if gaining else "No arm still gains"
+    if len(info.courses) > 1:
+        best = f"Best {metric_words(info.objective.metric)}"
+        what = "Hypervolume" if info.reached == "hypervolume" else best
+        return canvas.several_title(what, [one.look.label for one in info.courses])
+    (one,), (gain,) = info.courses, gains
+    raised = one.table["ended"][one.table["raised"]]
+    if not len(raised):
+        better = len(one.table) and info.reached == "hypervolume"
+        return (
+            f"No {'better trial than the reference point' if better else canvas.NO_TRIAL[3:]} yet"
+        )
+    if gain:
+        return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
+    return f"Last gain after {raised.iloc[-1]} of {one.last} trials"
+
+
+def _gain(info: HistoryInfo, one: Course) -> str:
+    """Of the last quarter of its trials, in words; empty where none shows."""
+    before = one.table["reached"][one.table["ended"] <= one.last - max(1, one.last // 4)]
+    gain = abs(one.table["reached"].iloc[-1] - before.iloc[-1]) if len(before) else math.nan
+    text = f"{100 * gain:.1f} points" if is_accuracy(info.objective.metric) else f"{gain:.3g}"
+    text = f"{gain / info.unit:.1f} %" if info.reached == "hypervolume" else text
+    return text if float(text.split()[0]) > 0 else ""
 
 
 FIGURE = FigureKind(
     name="history",
-    title="Best so far",
-    says="Each marker is a complete trial, in the order in which they ended; the steps are the "
-    "best value so far.",
-    read=_read,
-    draw=plot_fronts,
-    takes=("rungs",),
+    title="Is the search still gaining?",
+    says="A line is the best value, or the hypervolume of the front, after each trial; where it is "
+    "flat, more trials gained nothing.",
+    read=info_of,
+    draw=draw,
     several=True,
 )
