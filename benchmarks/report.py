@@ -26,7 +26,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from example_sources import TAPS, TERMS, usual_record  # the studies that the tests draw
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.history import hypervolume_info
 from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
@@ -130,7 +129,7 @@ def history_round() -> float:
 
     def work() -> None:
         pareto_info(record)
-        hypervolume_info([record], [()])
+        find_figure("history").info([StudySource(record)])
 
     return seconds(work)[0]
 

@@ -23,7 +23,7 @@ STUDIES = {
     "runs/quickstart": (
         "`studies/quickstart.yaml` with its confirmation: 16 trials on handwritten digits.",
         (
-            *("pareto", "hypervolume", "edf", "profile", "severity"),
+            *("pareto", "history", "profile", "severity"),
             *("parameters", "curves"),
         ),
     ),

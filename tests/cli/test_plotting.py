@@ -57,8 +57,8 @@ def said(result: Result) -> str:
 def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
     run: Callable[..., Result], folder: Path
 ) -> None:
-    result = run("plot", "runs/drawn", "--figure", "hypervolume")
-    assert result.output.split() == [str(folder / "runs" / "drawn" / "hypervolume.html")]
+    result = run("plot", "runs/drawn", "--figure", "history")
+    assert result.output.split() == [str(folder / "runs" / "drawn" / "history.html")]
     result = run("plot", "runs/drawn", "-o", "front.html", "--theme", "dark", "--data")
     assert result.output.split() == ["front.html", "front.csv"]
     assert '"paper_bgcolor":"#16191E"' in (folder / "front.html").read_text()

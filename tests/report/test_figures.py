@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from example_sources import ablations, one_objective, searches, usual_record
+from example_sources import ablations, searches, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
@@ -25,8 +25,6 @@ OF_SEVERAL = ("attainment",)
 """Of several searches, or of an ablation's seeds."""
 OF_CURVES = ("curve",)
 """Of trials with `finetune.interpolation`."""
-OF_ONE = ("history",)
-"""Of one objective. All other figures draw the usual search."""
 OF_IMAGES = ("examples",)
 """Of data and weights: tests/report/test_examples.py."""
 DRAWN = [name for name in FIGURES if name not in OF_IMAGES]
@@ -143,11 +141,10 @@ def luminance(color: str) -> float:
     "name", [name for name in DRAWN if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
 )
 def test_a_usual_search_is_drawn(name: str) -> None:
-    usual = "one objective" if name in OF_ONE else "usual"
-    info, figure = drawn(name, usual)
+    info, figure = drawn(name, "usual")
     assert len(figure.data) > 0
     assert len(info.frame()) > 0
-    again, same = draw(name, usual)
+    again, same = draw(name, "usual")
     assert same.to_json() == figure.to_json(), "the same study gives the same figure"
     pd.testing.assert_frame_equal(again.frame(), info.frame())
 
@@ -189,8 +186,7 @@ def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_several_studies_or_a_clear_no(name: str) -> None:
     kind = find_figure(name)
-    kind_of = one_objective if name in OF_ONE else usual_record
-    two = [StudySource(kind_of()), StudySource(kind_of(20, seed=1, name="second"))]
+    two = [StudySource(usual_record()), StudySource(usual_record(20, seed=1, name="second"))]
     if name in OF_ABLATIONS:
         two = [cases()["ablation"]] * 2
     if not kind.several:
@@ -215,10 +211,8 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     ("name", "case", "said"),
     [
         ("pareto", "one objective", "needs two objectives, got one. Draw history."),
-        ("hypervolume", "one objective", "needs two objectives, got one. Draw history."),
         ("attainment", "one objective", "needs two objectives, got one. Draw history."),
         ("effects", "one objective", "got a search. Draw history, or run ablate confirm and"),
-        ("history", "usual", "needs one objective, got 2. Draw pareto or hypervolume."),
     ],
 )
 def test_one_objective_has_its_own_figure(name: str, case: str, said: str) -> None:
@@ -229,7 +223,7 @@ def test_one_objective_has_its_own_figure(name: str, case: str, said: str) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["history", "edf", "profile", "severity", "parameters", "curves"],
+    ["history", "profile", "severity", "parameters", "curves"],
 )
 def test_one_objective_has_best_trials_and_no_front(name: str) -> None:
     _, figure = drawn(name, "one objective")

@@ -15,10 +15,8 @@ from example_sources import draw_front, sloped_scores, usual_record, usual_rows
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.fronts import ConfirmedMean, fronts_info, history_info
+from ablate.analysis.fronts import ConfirmedMean, fronts_info
 from ablate.analysis.pareto import pareto_info
-from ablate.report.figures import find_figure
-from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.pareto import FIGURE
 from ablate.report.figures.parts.canvas import several_title, study_labels
 
@@ -208,8 +206,6 @@ def test_a_title_keeps_what_is_shown_where_names_are_too_long() -> None:
     assert several.layout.meta["heading"] == f"Pareto fronts of {' and '.join(names)}"
     one = draw(StudySource(example_record(ROWS, name="a" * 30 + "_of_" + "b" * 30)))
     assert title(one) == f"<b>Pareto front of {'a' * 13}…{'b' * 13}</b>"
-    two = find_figure("hypervolume").draw(find_figure("hypervolume").info(sources), COLUMN)
-    assert title(two) == "<b>Hypervolume of 2 studies</b>"
 
 
 def test_facts_that_are_not_of_all_studies_name_theirs() -> None:
@@ -257,26 +253,3 @@ def test_ten_thousand_trials_are_light() -> None:
     # The front keeps every parameter at hand.
     (told,) = {len(trace.hovertext) == len(trace.x) for trace in figure.data if trace.hovertext}
     assert told
-
-
-def test_the_history_of_one_objective() -> None:
-    rows = [example_row(at, (value,)) for at, value in enumerate((0.70, 0.79, 0.75))]
-    rows.append(example_row(3, None, state="PRUNED"))
-    objective = [("val_robust_accuracy", "maximize")]
-    record = example_record(rows, objectives=objective, reference_point=None, trials=8)
-    means = [ConfirmedMean(at, (0.74,), (0.72,), (0.76,), (0.02,), 5) for at in (1, 2)]
-    figure = FIGURE.draw(history_info([record], [means]))
-    assert figure.layout.title.text == "<b>Best so far of example</b>"
-    (steps,) = traces(figure, "Best so far")
-    assert (list(steps.x)[1:-1], list(steps.y)[1:-1]) == ([2.0, 2.0, 1.0], [0.79, 0.70, 0.70])
-    assert figure.layout.xaxis.title.text == "Trials that ended"
-    low, high = figure.layout.xaxis.range
-    assert low < 0
-    assert high > 8, "all that are to come have their place"
-    (star,) = traces(figure, "Baseline")
-    assert star.x == (0.0,)
-    (crosses,) = traces(figure, "Confirmed mean")  # also of a trial that was not the best so far
-    assert (list(crosses.x), list(crosses.y)) == ([2.0, 3.0], [0.74, 0.74])
-    assert traces(figure, "Knee") == []
-    assert "faint: not the best so far" in facts(figure)
-    assert not any("hypervolume" in fact for fact in facts(figure))

@@ -112,7 +112,7 @@ def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images() -> None:
     assert "n = 359 images, 100 of them corrupted, robust = mean over types" in shown
 
 
-@pytest.mark.parametrize("name", ["edf", "parameters"])
+@pytest.mark.parametrize("name", ["parameters"])
 def test_figures_of_all_complete_trials_have_those_that_violate_a_constraint(name: str) -> None:
     def facts(least: float) -> list[str]:
         limits = [{"metric": "val_clean_accuracy", "min": least}]

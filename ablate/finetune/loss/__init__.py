@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from ablate.finetune.loss.distance import DISTANCES
 from ablate.finetune.loss.form import FORMS
 
@@ -14,6 +16,7 @@ TERMS = (
 """Terms that `loss.terms` may join with +; each is the file of that name."""
 
 
+@cache
 def in_order(terms: str) -> str:
     """A set of terms joined by +, in the order of `TERMS`, then unknown ones: one name for it."""
     given = set(terms.split("+"))

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 FIGURES = (
     "pareto",
     "history",
-    "hypervolume",
     "attainment",
-    "edf",
     "curve",
     "profile",
     "severity",

@@ -18,10 +18,9 @@ import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.study_source import StudySource
+from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
-from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, hypervolume_steps
 from ablate.analysis.objectives import is_accuracy, objective_place, shared_objectives
 from ablate.analysis.pareto import pareto_info
@@ -101,6 +100,12 @@ _TYPES = {"study": "string", "loss_terms": "string", "number": "int64", "ended":
 _TYPES |= {"value": "float64", "reached": "float64", "raised": "bool"}
 
 
+def _table(columns: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(columns).astype(_TYPES)
+
+
 def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
     """What searches had reached, trial by trial, or what tuning bought each arm of an ablation.
 
@@ -136,14 +141,14 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
 
 def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     metric, courses = ablation.tuning[0].metric, []
-    looks, terms = canvas.looks(source), canvas.arm_terms(source)
+    looks, terms = canvas.looks(source), arm_terms(source)
     curves = [curve for curve in ablation.tuning if curve.metric == metric]
     for curve in curves:
-        rows = [
-            (curve.arm, terms.get(curve.arm, ""), place, place, math.nan, score, True)
-            for place, score in enumerate(curve.scores, 1)
-        ]
-        courses.append(Course(looks[curve.arm], typed_frame(_TYPES, rows), len(rows)))
+        counts = range(1, len(curve.scores) + 1)
+        table: dict[str, Any] = {"study": curve.arm, "loss_terms": terms.get(curve.arm, "")}
+        table |= {"number": counts, "ended": counts, "value": math.nan}
+        table |= {"reached": curve.scores, "raised": True}
+        courses.append(Course(looks[curve.arm], _table(table), len(counts)))
     shared = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
     known = {one.mean for one in shared if one is not None and math.isfinite(one.mean)}
     notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
@@ -191,12 +196,16 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
         reached, before = better.accumulate(values[:, 0]), math.nan
         confirmed = float(better.reduce([math.nan, *(of_mean[0] for of_mean in means)]))
     raised = np.isfinite(reached) & (reached != np.append(before, reached)[:-1])
-    columns = (values[:, objective_place("", objectives)], reached, raised)
-    found = [
-        (record.name, record.loss_terms(row), row.number, place, *of_row)
-        for (place, row), *of_row in zip(complete, *columns, strict=True)
-    ]
-    return Course(look, typed_frame(_TYPES, found), len(rows), confirmed)
+    table = {
+        "study": record.name,
+        "loss_terms": [record.loss_terms(row) for _, row in complete],
+        "number": [row.number for _, row in complete],
+        "ended": [place for place, _ in complete],
+        "value": values[:, objective_place("", objectives)],
+        "reached": reached,
+        "raised": raised,
+    }
+    return Course(look, _table(table), len(rows), confirmed)
 
 
 # -- Drawing -------------------------------------------------------------------------------

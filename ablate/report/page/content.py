@@ -128,7 +128,7 @@ SECTIONS = (
         "trade-off",
         "The trade-off",
         "What was reached in each objective, over all trials or runs.",
-        ("pareto", "history", "curve", "hypervolume", "attainment", "edf"),
+        ("pareto", "history", "curve", "attainment"),
     ),
     (
         "ablation",

@@ -1,0 +1,250 @@
+"""The history: hypervolume, best value and expected best by hand, against moocore, and as drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_figures import facts, traces
+from example_ablations import ROBUST, estimate, example_ablation, example_arm
+from example_records import BEGAN, example_record, example_row, example_scores
+from example_sources import ablation_source, usual_record
+
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.info import TuningCurve
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.hypervolume import hypervolume, hypervolume_steps
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.report.arms import NOTHING
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
+from ablate.report.figures.history import FIGURE, HistoryInfo
+from ablate.study.settings import ObjectiveSettings
+
+UP = ObjectiveSettings(metric="val_clean_accuracy")
+DOWN = ObjectiveSettings(metric="train_seconds", direction="minimize")
+ONE = {"objectives": [("val_robust_accuracy", "maximize")], "reference_point": None}
+
+
+def row(number: int, values: Any, hours: float, **more: Any) -> RowRecord:
+    """A row that ended so many hours after the study began."""
+    return replace(example_row(number, values, **more), finished=BEGAN + timedelta(hours=hours))
+
+
+ROWS = [
+    row(0, (0.95, 0.7), 2),
+    row(1, (0.95, 0.7), 1),
+    row(2, None, 1.5, state="PRUNED"),
+    row(3, (0.90, 0.8), 4),
+    row(4, (0.90, 0.65), 3),
+]
+RECORD = example_record(ROWS)
+
+
+def info_of(*records: StudyRecord) -> HistoryInfo:
+    found = FIGURE.info([StudySource(record) for record in records])
+    assert isinstance(found, HistoryInfo)
+    return found
+
+
+def draw(*records: StudyRecord, sheet: Sheet = COLUMN) -> Any:
+    return FIGURE.draw(info_of(*records), sheet)
+
+
+@pytest.mark.parametrize(
+    ("values", "objectives", "reference", "expected"),
+    [
+        ([], (UP, UP), (0, 0), []),
+        # A corner more to the right, one more above, one in the notch, one over all.
+        ([(2, 2), (3, 1), (1, 3), (2, 2.5), (4, 4)], (UP, UP), (0, 0), [4, 5, 6, 6.5, 16]),
+        # Dominated, equal, as wide but higher, as high but wider.
+        ([(2, 2), (1, 1), (2, 2), (2, 3), (3, 3)], (UP, UP), (0, 0), [4, 4, 4, 6, 9]),
+        # No number, no better than the reference, and before it all.
+        ([(math.nan, 2), (5, math.inf), (1, 9), (2, 3)], (UP, UP), (1, 1), [0, 0, 0, 2]),
+        ([(2, 50), (1, 10)], (UP, DOWN), (0, 60), [20, 60]),
+        ([(2, 2, 50), (1, 1, 40)], (UP, UP, DOWN), (0, 0, 60), [40, 50]),
+    ],
+)
+def test_steps(values: list, objectives: tuple, reference: tuple, expected: list[float]) -> None:
+    assert hypervolume_steps(values, objectives, reference).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("objectives", [(UP, DOWN), (UP, DOWN, UP)])
+def test_every_step_is_the_hypervolume_so_far(objectives: tuple) -> None:
+    random = np.random.default_rng(0)
+    # On a coarse grid, so that ties come up.
+    values = random.integers(0, 15, (120, len(objectives))).astype(float)
+    reference = [2.0, 12.0, 2.0][: len(objectives)]
+    steps = hypervolume_steps(values, objectives, reference)
+    expected = [hypervolume(values[: end + 1], objectives, reference) for end in range(120)]
+    assert steps == pytest.approx(np.array(expected), abs=1e-9)
+
+
+def test_trials_count_in_the_order_in_which_they_ended() -> None:
+    frame = info_of(RECORD).frame()
+    assert list(frame["number"]) == [1, 0, 4, 3]
+    assert list(frame["ended"]) == [1, 3, 4, 5]
+    assert list(frame["hypervolume"]) == pytest.approx([0.01, 0.01, 0.01, 0.015])
+    usual = usual_record(60)
+    last = info_of(usual).frame()["hypervolume"].iloc[-1]
+    assert last == pytest.approx(pareto_info(usual).hypervolume)
+
+
+def test_a_hypervolume_is_in_percent_of_the_end() -> None:
+    figure = draw(RECORD)
+    (line,) = traces(figure, "Front so far")
+    assert list(line.x) == [1, 5, 5]
+    assert line.y == pytest.approx((200 / 3, 100, 100))
+    (marks,) = traces(figure, "clean+fma (2)")
+    assert list(marks.customdata) == [1, 3], "the trials that raised it"
+    assert figure.layout.title.text == "<b>Still gaining: 33.3 % in the last 1 of 5 trials</b>"
+    assert "100 % is a hypervolume of 0.015" in facts(figure)
+    assert "reference point (85.0, 60.0)" in facts(figure)
+    longer = example_record([*ROWS, *(row(at, (0.9, 0.65), at) for at in range(5, 30))])
+    assert draw(longer).layout.title.text == "<b>Last gain after 5 of 30 trials</b>"
+    worse = draw(example_record([row(0, (0.5, 0.5), 1)]))
+    assert worse.layout.title.text == "<b>No better trial than the reference point yet</b>"
+
+
+def test_several_studies_share_one_reference_point_and_100_percent() -> None:
+    other = replace(RECORD, name="other", rows=RECORD.rows[:1], reference_point=(0.5, 0.5))
+    figure = draw(RECORD, other)
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    one, two = (line for line in lines if line.xaxis is None)
+    assert (one.name, two.name) == ("example", "other")
+    assert (one.line.color, one.line.dash) != (two.line.color, two.line.dash)
+    assert two.y == pytest.approx((200 / 3, 200 / 3))
+    assert "(85.0, 60.0), also for studies that have another" in facts(figure)
+    assert figure.layout.title.text == "<b>Hypervolume of example and other</b>"
+    shares = [line for line in lines if line.xaxis == "x2"]
+    assert list(shares[0].x) == pytest.approx([0.65, 0.7, 0.7, 0.8, 0.8])
+    assert list(shares[0].y) == pytest.approx([1, 0.75, 0.5, 0.25, 0])
+    small = draw(RECORD, other, sheet=Sheet(434, 320))
+    assert not [trace for trace in small.data if trace.xaxis == "x2"], "no room for a second panel"
+    objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
+    with pytest.raises(ParameterError, match=r"^studies in one figure must have the same obj"):
+        info_of(RECORD, example_record(objectives=objectives))
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_one_objective_has_the_best_so_far_and_shares_of_trials(direction: str) -> None:
+    values = [(0.7,), (0.79,), (0.75,), (math.nan,), (0.6,)]
+    rows = [row(at, value, at) for at, value in enumerate(values)]
+    loss = {"objectives": [("loss", direction)], "trainable": "loops:train"}
+    record = example_record(rows, **loss, references={}, reference_point=None)
+    frame = info_of(record).frame()
+    best = [0.7, 0.79, 0.79, 0.79, 0.79] if direction == "maximize" else [0.7, 0.7, 0.7, 0.7, 0.6]
+    assert list(frame["best"]) == best
+    figure = draw(record, sheet=WIDE)
+    (shares,) = [trace for trace in figure.data if trace.xaxis == "x2"]
+    reached = dict(zip(np.round(shares.x, 2).tolist(), shares.y, strict=True))
+    assert reached[0.75] == (0.5 if direction == "maximize" else 0.75)
+    assert figure.layout.yaxis2.title.text.startswith(
+        "Trials at or above" if direction == "maximize" else "Trials at or below"
+    )
+
+
+def test_pale_trials_references_and_collapsed_ones() -> None:
+    values = [0.70, 0.79, 0.75, 0.76, 0.77, 0.74, 0.10]
+    rows = [row(at, (value,), at) for at, value in enumerate(values)]
+    figure = draw(example_record(rows, **ONE))
+    pale, best = traces(figure, "clean+fma (7)")
+    assert (list(pale.customdata), list(best.customdata)) == ([2, 3, 4, 5, 6], [0, 1])
+    (baseline,) = traces(figure, "Baseline")
+    assert baseline.y == pytest.approx((0.60, 0.60))
+    assert figure.layout.yaxis.autorangeoptions.clipmin == pytest.approx(0.60)
+    assert "1 trial far worse is not shown" in facts(figure)
+
+
+def confirmed(record: StudyRecord) -> Any:
+    """The figure of a search whose trial 0 was confirmed, with means of .93 and .68."""
+    means = {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)}
+    info = example_ablation(arms=(example_arm("trial 0", means),))
+    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
+    confirmation = ConfirmInfo(
+        test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
+    )
+    figure = FIGURE.draw(FIGURE.info([StudySource(record, confirmation=confirmation)]), COLUMN)
+    (diamond,) = [trace for trace in figure.data if "over fresh seeds" in (trace.name or "")]
+    assert diamond.marker.symbol == "diamond-open"
+    return diamond
+
+
+def test_what_was_confirmed_is_a_diamond_at_the_end() -> None:
+    diamond = confirmed(RECORD)
+    assert (diamond.x, diamond.y) == ((5,), pytest.approx((100 * 0.08 * 0.08 / 0.015,)))
+    assert confirmed(example_record([row(0, (0.7,), 1)], **ONE)).y == (0.68,)
+    of = row(0, (0.95, 0.7), 1, scores=example_scores(0.95, 0.7))
+    limit = [{"metric": "val_clean_accuracy", "min": 0.94}]
+    assert confirmed(example_record([of], constraints=limit)).y == (0,), "it violates a constraint"
+
+
+def test_a_trial_that_violates_a_constraint_is_never_the_best() -> None:
+    rows = [
+        row(at, (robust,), at, scores=example_scores(clean, robust))
+        for at, (clean, robust) in enumerate([(0.94, 0.70), (0.90, 0.90), (0.95, 0.72)])
+    ]
+    limit = [{"metric": "val_clean_accuracy", "min": 0.93}]
+    frame = info_of(example_record(rows, **ONE, constraints=limit)).frame()
+    assert list(frame["best"]) == [0.70, 0.70, 0.72]
+    assert math.isnan(frame["val_robust_accuracy"][1])
+
+
+CURVES = (
+    TuningCurve("DA", ROBUST, (0.60, 0.65, 0.66), is_random=True),
+    TuningCurve("FMA", ROBUST, (0.70, 0.70), is_random=True),
+    TuningCurve("ST", "loss", (1.0,), is_random=True),
+)
+
+
+def tuned(*curves: TuningCurve) -> HistoryInfo:
+    arms = [example_arm(name, {ROBUST: estimate(0.7)}) for name in ("DA", "FMA", "ST")]
+    shared = replace(example_arm("baseline", {ROBUST: estimate(0.60)}), is_one_network=True)
+    info: Any = FIGURE.info(
+        [ablation_source(example_ablation(arms=(shared, *arms), tuning=curves))]
+    )
+    return info
+
+
+def test_tuned_arms_have_a_line_each_of_the_expected_best() -> None:
+    figure = FIGURE.draw(tuned(*CURVES), COLUMN)
+    lines = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [line.name for line in lines] == ["DA", "FMA", "Baseline"], (
+        "one metric, that of the first"
+    )
+    assert lines[0].y[:3] == pytest.approx((0.60, 0.65, 0.66))
+    assert set(lines[2].y) == {0.60}
+    assert figure.layout.title.text == "<b>Still gaining: DA</b>"
+    assert "approximation" not in facts(figure)
+    frame = tuned(*CURVES).frame()
+    assert list(frame["study"]) == ["DA"] * 3 + ["FMA"] * 2
+    assert list(frame["expected_best"]) == [0.60, 0.65, 0.66, 0.70, 0.70]
+    guided = FIGURE.draw(tuned(replace(CURVES[0], is_random=False)), COLUMN)
+    assert "an approximation: the sampler was not random" in facts(guided)
+    failed = FIGURE.draw(tuned(replace(CURVES[0], scores=(math.nan,))), COLUMN)
+    assert failed.layout.annotations[0].text == "no complete trial"
+    with pytest.raises(NothingToDrawError, match=r"figure history needs a search, got an ablation"):
+        tuned()
+
+
+def test_without_a_reference_point_it_says_what_to_do() -> None:
+    nothing = example_record(references={}, reference_point=None)
+    own = example_record(references={}, reference_point=None, trainable="loops:train")
+    for record, said in (
+        (nothing, "got none: its baseline is not scored yet. Launch it."),
+        (own, "got none. Set search.reference_point in the study file before launching."),
+        (replace(own, foreign=True), "got none: a study of another tool has none. Draw pareto."),
+    ):
+        with pytest.raises(NothingToDrawError) as caught:
+            info_of(record)
+        assert str(caught.value) == f"study example: figure history needs a reference point, {said}"
+
+
+def test_ten_thousand_trials_are_light() -> None:
+    rows = [row(at, (0.6 + at / 40000,), at) for at in range(10_000)]
+    assert len(draw(example_record(rows, **ONE)).to_json()) < 1_000_000
