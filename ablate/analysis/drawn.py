@@ -46,41 +46,38 @@ def is_beyond(value: Any) -> bool:
     return isinstance(value, (int, float)) and (value > LARGEST or value < -LARGEST)
 
 
+def _drawn(value: Any) -> Any:
+    return math.copysign(math.inf, value) if is_beyond(value) else value
+
+
 @kept_with_record
-def rows_beyond(record: StudyRecord) -> tuple[RowRecord, ...]:
-    """The rows with an objective or a parameter beyond `LARGEST`."""
-    return tuple(
-        row
+def _rows_beyond(record: StudyRecord) -> dict[int, RowRecord]:
+    """The rows with an objective or a parameter beyond `LARGEST`, by number, as figures read
+    them."""
+    return {
+        row.number: replace(
+            row,
+            values=None if row.values is None else tuple(map(_drawn, row.values)),
+            params={key: _drawn(value) for key, value in row.params.items()},
+        )
         for row in record.rows
-        if any(map(is_beyond, row.values or ())) or any(map(is_beyond, row.params.values()))
-    )
+        if any(map(is_beyond, (*(row.values or ()), *row.params.values())))
+    }
 
 
 @kept_with_record
 def drawn_record(record: StudyRecord) -> StudyRecord:
     """The record as figures read it: values beyond `LARGEST` are infinite; the same where none
     is."""
-    drawn = {row.number: _drawn_row(row) for row in rows_beyond(record)}
+    drawn = _rows_beyond(record)
     if not drawn:
         return record
     return replace(record, rows=tuple(drawn.get(row.number, row) for row in record.rows))
 
 
-def _drawn_row(row: RowRecord) -> RowRecord:
-    return replace(
-        row,
-        values=None if row.values is None else tuple(map(_drawn, row.values)),
-        params={key: _drawn(value) for key, value in row.params.items()},
-    )
-
-
-def _drawn(value: Any) -> Any:
-    return math.copysign(math.inf, value) if is_beyond(value) else value
-
-
 def beyond_marks(record: StudyRecord) -> list[str]:
     """A note on the number of complete trials with a value beyond the limits, if any."""
-    count = sum(row.state == "COMPLETE" for row in rows_beyond(record))
+    count = sum(row.state == "COMPLETE" for row in _rows_beyond(record).values())
     trials = "1 trial has" if count == 1 else f"{count} trials have"
     return [f"{trials} a value beyond {LARGEST:g}, which is not drawn"] if count else []
 

@@ -91,31 +91,26 @@ def hand_over(study: OpenStudy) -> list[str]:
 
 def _hand_over(study: OpenStudy, settings: Sequence[TrackerSettings]) -> list[str]:
     """The same for these trackers; a line for each, empty if it has the pages."""
-    if not settings:
-        return []
-    files = _pages(study)
-    with closing(open_ledger(study.place)) as ledger:
-        trackers = make_trackers(settings, Path(ledger.head.base), study.place.folder)
-        return attach(trackers, study.record, ledger.head, files)
-
-
-def _pages(study: OpenStudy) -> list[Path]:
-    """The pages that can be drawn: a study of one objective has no front, say."""
     from ablate.report.draw import draw_usual
+    from ablate.report.formats import markdown_text
     from ablate.report.page.publish import publish
-    from ablate.report.paper.formats import paper_table, table_text
+    from ablate.report.tables import study_table
     from ablate.report.write import write_text
 
+    if not settings:
+        return []
     folder = study.place.folder
     folder.mkdir(parents=True, exist_ok=True)
     report, table = folder / "report.html", folder / "table.md"
     made: list[Path] = []
-    with suppress(AblateError):
+    with suppress(AblateError):  # of a page that cannot be drawn, or not yet
         made.append(draw_usual(study))
     with suppress(AblateError):
         publish(study, report)
         made.append(report)
     with suppress(AblateError):
-        write_text(table_text(paper_table(study, effects=False), "md"), table)
+        write_text(markdown_text(study_table(study)), table)
         made.append(table)
-    return made
+    with closing(open_ledger(study.place)) as ledger:
+        trackers = make_trackers(settings, Path(ledger.head.base), folder)
+        return attach(trackers, study.record, ledger.head, made)

@@ -24,33 +24,26 @@ def event_text(event: Mapping[str, Any]) -> str:
         event: `time` (seconds since 1970) and `event`; `trial`, `plain`, `attempt` and `host` if
             present; other fields follow in order.
     """
-    moment = datetime.fromtimestamp(float(event["time"])).strftime("%Y-%m-%d %H:%M:%S")
-    parts = [moment, _subject(event), _what(event)]
-    if event.get("host"):
-        parts.append(f"({event['host']})")
-    return "  ".join(part for part in parts if part)
-
-
-def _subject(event: Mapping[str, Any]) -> str:
     trial = event.get("trial")
-    if trial is None and not event.get("plain"):
-        return ""
-    subject = "plain finetune" if trial is None else f"trial {trial}"
-    return f"{subject}, attempt {event['attempt']}" if event.get("attempt") else subject
-
-
-def _what(event: Mapping[str, Any]) -> str:
+    subject = f"trial {trial}" if trial is not None else "plain finetune" * bool(event.get("plain"))
+    if subject and event.get("attempt"):
+        subject += f", attempt {event['attempt']}"
     details = ", ".join(
         f"{key} {' '.join(_field_text(json_value(value)).split())}"
         for key, value in event.items()
         if key not in _HEAD and value is not None
     )
-    name = str(event["event"]).replace("_", " ")
-    return f"{name}: {details}" if details else name
+    parts = (
+        datetime.fromtimestamp(float(event["time"])).strftime("%Y-%m-%d %H:%M:%S"),
+        subject,
+        str(event["event"]).replace("_", " ") + (f": {details}" if details else ""),
+        f"({event['host']})" if event.get("host") else "",
+    )
+    return "  ".join(filter(None, parts))
 
 
 def _field_text(value: Any) -> str:
-    """Numbers of a list beside each other; in other values as those of a parameter."""
+    """Numbers of a list beside each other; other values as those of a parameter."""
     if isinstance(value, list) and all(isinstance(one, int | float) for one in value):
         return ", ".join(map(param_text, value))
     return param_text(value)
@@ -98,17 +91,15 @@ def estimate_text(info: DryRun) -> str:
 
 def _design_lines(plan: PlannedAblation) -> list[str]:
     """One line per cell, then the comparisons."""
-    keys = sorted({key for cell in plan.cells for key in cell.differs})
-    short = short_names(keys)
+    short = short_names(sorted({key for cell in plan.cells for key in cell.differs}))
     width = max((len(cell.name) for cell in plan.cells), default=0)
     lines = [f"design {plan.design}: {len(plan.cells)} cells"]
     for cell in plan.cells:
-        values = "; ".join(f"{short[key]} {param_text(cell.differs[key])}" for key in cell.differs)
+        values = "; ".join(f"{short[key]} {param_text(of)}" for key, of in cell.differs.items())
         seconds = duration_text(cell.seconds)
         lines.append(
             f"  {cell.name:{width}}  {seconds:>10} per run  {values or 'settings of the study'}"
         )
     lines += [f"  {line}" for line in plan.aliases]
     lines += [f"primary: {claim}" for claim in plan.claims]
-    lines += plan.power
-    return lines + [f"note: {note}" for note in plan.notes]
+    return [*lines, *plan.power, *(f"note: {note}" for note in plan.notes)]

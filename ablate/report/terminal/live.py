@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -36,22 +36,12 @@ from ablate.study.preparation import PreparationStep
 from ablate.study.scores import COSTS
 
 
-class Display(Progress, Protocol):
-    """A progress display that occupies the terminal until it is closed."""
-
-    def close(self) -> None:
-        """The run is over: nothing comes after.  Safe to call twice."""
-
-
 def make_display(console: Console, study: str) -> Display:
-    """The display that fits the console.
+    """A live panel for a terminal that can redraw, or in a notebook, which it occupies until it is
+    closed; else lines.
 
     Args:
-        console: the output; a live panel only for a terminal that can redraw, or in a notebook.
-        study: the study's name for the head line.
-
-    Returns:
-        The display. A live panel occupies the terminal: always close it.
+        study: its name, for the head line.
     """
     if console.is_jupyter:
         return CellDisplay(study)
@@ -85,8 +75,8 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
         display.close()
 
 
-class _Watched:
-    """The state of a run, updated by its events; from any thread."""
+class Display(Silent):
+    """The state of a run, updated by its events, from any thread; each changes what is shown."""
 
     def __init__(self, study: str) -> None:
         self._study = study
@@ -120,8 +110,17 @@ class _Watched:
             self._standing.finish(row)
         self._changed()
 
+    def close(self) -> None:
+        """The run is over: nothing comes after.  Safe to call twice."""
+
     def _changed(self) -> None:
-        """Something happened; called without the lock."""
+        """Called without the lock."""
+
+    def _progress(self) -> tuple[str, str]:
+        """ "3 of 16" and "20 s left", as far as they are known; called with the lock."""
+        left = self._standing.seconds_left(time.monotonic())
+        counted = f"{self._standing.ended} of {self._standing.trials}"
+        return counted * bool(self._standing.trials), f"{duration_text(left)} left" if left else ""
 
 
 # -- Lines, for a log file or a pipe -------------------------------------------------------
@@ -131,7 +130,7 @@ _STEP_SECONDS = 10.0
 """Between two lines on how far a step of the preparation is."""
 
 
-class PlainDisplay(_Watched):
+class PlainDisplay(Display):
     """One line per phase and finished trial, none per epoch.
 
     After a closed pipe it prints nothing more, and the study continues.
@@ -159,14 +158,15 @@ class PlainDisplay(_Watched):
         super().totals(record)
         texts = [f"{record.ended} of {record.trials} trials ended"]
         for name, scores in record.references.items():
-            metrics = scores.metrics()
             # A baseline's cost is of its own training, which no finetuning is compared with.
-            values = [
-                f"{metric_words(one.metric)} {metric_text(one.metric, metrics[one.metric])}"
+            metrics = [
+                one.metric
                 for one in record.study.objectives
-                if one.metric in metrics and (one.metric not in COSTS or name not in NOT_FINETUNED)
+                if one.metric in scores.metrics()
+                and not (one.metric in COSTS and name in NOT_FINETUNED)
             ]
-            texts += [f"{name}: {', '.join(values)}"] * bool(values)
+            values = _values_text(metrics, [scores.metrics()[metric] for metric in metrics])
+            texts += [f"{name}: {values}"] * bool(values)
         self.note("; ".join(texts))
 
     def started(self, number: int | None) -> None:
@@ -177,10 +177,9 @@ class PlainDisplay(_Watched):
     def finished(self, row: RowRecord) -> None:
         super().finished(row)
         with self._lock:
-            counted = f"{self._standing.ended} of {self._standing.trials}"
-            left = self._standing.seconds_left(time.monotonic())
-            ended = _end_text(row, self._standing)
-        self._print(f"{ended} ({counted}{f', {duration_text(left)} left' if left else ''})")
+            progress = ", ".join(filter(None, self._progress()))
+            ended = _end_text(row, [one.metric for one in self._standing.objectives])
+        self._print(f"{ended} ({progress})")
 
     def close(self) -> None:
         self._closed = True
@@ -195,21 +194,23 @@ class PlainDisplay(_Watched):
             self._closed = True
 
 
-def _end_text(row: RowRecord, standing: Standing) -> str:
+def _values_text(metrics: Sequence[str], values: Sequence[float]) -> str:
+    """ "clean accuracy 94.0, robust accuracy 70.0"."""
+    pairs = zip(metrics, values, strict=True)
+    return ", ".join(f"{metric_words(one)} {metric_text(one, value)}" for one, value in pairs)
+
+
+def _end_text(row: RowRecord, metrics: Sequence[str]) -> str:
     """ "trial 3 complete: clean accuracy 94.0, robust accuracy 70.0"."""
     is_run = row.cell is not None and row.pair is not None
     name = f"{row.cell}, seed {(row.pair or 0) + 1}:" if is_run else f"trial {row.number}"
-    state = f"{name} {row.state.lower()}"
     if row.failure is not None:
         return f"{name} failed: {row.failure.kind}: {row.failure.reason}"
+    state = f"{name} {row.state.lower()}"
     if row.values is None:
         return state + (f" after epoch {row.rungs[-1].epoch}" if row.rungs else "")
-    values = ", ".join(
-        f"{metric_words(objective.metric)} {metric_text(objective.metric, value)}"
-        for objective, value in zip(standing.objectives, row.values, strict=True)
-    )
     whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"
-    return f"{state}{whose}: {values}"
+    return f"{state}{whose}: {_values_text(metrics, row.values)}"
 
 
 # -- A panel, redrawn in place -------------------------------------------------------------
@@ -220,13 +221,8 @@ _OTHER_LINES = 10
 """Of the screen, what is left to head, best values and notes: running trials take the rest."""
 
 
-class _Panel(_Watched):
-    """The state of a run, to be drawn.
-
-    Args:
-        study: its name.
-        lines: of the screen or the cell.
-    """
+class _Panel(Display):
+    """The state of a run on a screen or in a cell of so many lines."""
 
     def __init__(self, study: str, lines: int) -> None:
         super().__init__(study)
@@ -236,19 +232,16 @@ class _Panel(_Watched):
         """The current panel: how far the study is, what runs, and the best values."""
         with self._lock:
             standing, step = self._standing, self._step
-            left = standing.seconds_left(time.monotonic())
             counts = [f"{count} {state}" for state, count in standing.counts().items()]
             best = [
-                f"best {metric_words(one.metric)} {metric_text(one.metric, one.value)} "
-                f"(trial {one.number})"
+                f"best {_values_text([one.metric], [one.value])} (trial {one.number})"
                 for one in standing.best
             ]
             rows = Table.grid(padding=(0, 2))
             rows.add_row(
                 Text(self._study, style="bold"),
                 ProgressBar(standing.trials or 1, standing.ended, width=_BAR_COLUMNS),
-                f"{standing.ended} of {standing.trials}" if standing.trials else "",
-                f"{duration_text(left)} left" if left else "",
+                *self._progress(),
             )
             if step is not None:
                 bar = ProgressBar(step.total or 1, step.done or 0, width=_BAR_COLUMNS)
