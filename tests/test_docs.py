@@ -374,6 +374,13 @@ def test_data_and_network_of_the_docs_run(work: Path) -> None:
     assert len(row.scores.accuracies) == 16
 
 
+def test_a_search_for_own_model_finds_its_page_first() -> None:
+    """The search of the site counts titles most, and then what a page is boosted by."""
+    found = {page for page, text in PAGES.items() if re.search(r"^# .*own model", text, re.M)}
+    assert found == {"docs/tutorials/own_data.md"}
+    assert PAGES["docs/tutorials/own_data.md"].startswith("---\nsearch: {boost: ")
+
+
 # -- Links ------------------------------------------------------------------------------------
 
 

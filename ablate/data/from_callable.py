@@ -1,7 +1,7 @@
 """A custom data set: `package.module:callable`, whose result is checked.
 
 The callable gets two keywords, `image_size` (int) and `path` (a Path, or None), and returns a
-mapping or NamedTuple; README.md in this folder describes it.
+mapping or NamedTuple; docs/tutorials/own_data.md describes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rows of a running study: sampled, started, recorded and ended.
 
 The driver keeps a copy of each running row and writes from it.  Each step of a row is one
-transaction (`README.md` shows the states).
+transaction (docs/reference/storage_format.md shows the states).
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """The ledger: all results of a study, stored in an Optuna database.
 
 A row is an Optuna trial.  In addition to Optuna's own columns, a study and a row have a few JSON
-attributes (`README.md` lists them, and the states of a row).  Every step of a row is one
-transaction. Only the driver of a study writes, from one thread, while it holds the lease; workers
-have no access to the storage.  The only exception is `enqueue`, which appends a waiting row.
+attributes (docs/reference/storage_format.md lists them, and the states of a row).
+
+Every step of a row is one transaction.  Only the driver of a study writes, from
+one thread, while it holds the lease; workers have no access to the storage.  The only exception is
+`enqueue`, which appends a waiting row.
 """
 
 from __future__ import annotations

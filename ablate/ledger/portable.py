@@ -1,8 +1,9 @@
 """A study of the ledger as two texts that need no database, and back into one.
 
-`study.json` has the attributes of the study, `rows.jsonl` a line per row, both as `README.md`
-describes them.  Left out is what is worth something on one machine alone: the base folder, the
-places of training states, the sampler's own attributes, the lease.
+`study.json` has the attributes of the study, `rows.jsonl` a line per row, both as
+docs/reference/storage_format.md describes them.  Left out is what is worth something on one
+machine alone: the base folder, the places of training states, the sampler's own attributes, the
+lease.
 
 Whoever made the texts is unknown: they are checked by the types of what the ledger writes, each
 number by its range, before anything is made of them (`check_portable`).

@@ -294,7 +294,7 @@ def _without_defaults(attempt: Attempt) -> dict[str, Any]:
 
 # -- Rows of a search that are the same point: their trials would read the same values -----
 #
-# A trial is a function of what it reads, so a point that was run is not run again (`README.md`).
+# A trial is a function of what it reads, so a point that was run is not run again.
 
 
 Params = Mapping[str, Any]

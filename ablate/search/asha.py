@@ -148,7 +148,7 @@ class Asha:
         objectives: of the study; a metric that is an objective has its direction.
         recorded: earlier decisions from the ledger, by row, in order.
         bounds: of the study's constraints.  One on a metric that is compared anyway is not judged
-            at a rung (`README.md` has the figures), nor one with two sides, of which a score before
+            at a rung (docs/measurements.md), nor one with two sides, of which a score before
             the end says too little, nor one on a metric that is not known there.
         growing: metrics that only grow: at a rung, a trial above their largest value is stopped.
     """

@@ -236,7 +236,7 @@ class Space:
         return raw
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, as stored in the ledger; the package's README has the format."""
+        """Plain data, as stored in the ledger; docs/reference/storage_format.md has the format."""
         return {
             "parameters": [parameter.to_json() for parameter in self.parameters],
             "fixed": dict(self.fixed),

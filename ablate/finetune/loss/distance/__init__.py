@@ -64,7 +64,7 @@ def gradient_scale(name: str) -> float:
 
     With it, weight 1 gives a gradient (norm over all parameters) about as large as that of the
     cross-entropy on the augmented copies, on the last tap.  It is the geometric mean over trained
-    baselines that `benchmarks/calibration.py` measures; README.md has the table.
+    baselines that `benchmarks/calibration.py` measures; docs/reference/losses.md has the table.
 
     Raises:
         ParameterError: if there is no distance of that name.
