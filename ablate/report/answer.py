@@ -33,7 +33,7 @@ from ablate.study.scores import Scores
 
 RANKED_SEEDS = 5
 """Fewer do not rank arms."""
-_MOST_METHODS = 3
+_MOST_METHODS = 2
 _MOST_NAMED = 8
 _METHODS = ("fma", "st")
 
@@ -50,8 +50,8 @@ _COUNTS = "of 100 distorted {split} images {got} {after} right, {before} before 
 _CLEAN = "; of undistorted ones {after}, {before} before{chance}"
 _METRIC = "its {metric} is {after}, {before} before finetuning"
 _CHANCE = " (the {change} may be chance)"
-_LUCK = ". On the validation images, {points} points of what the search saw were luck"
-_NO_LUCK = ". New seeds on the validation images do not show that the search was lucky"
+_LUCK = "; {points} points of what the search saw were luck (validation images)"
+_NO_LUCK = "; that the search was lucky is not shown (validation images)"
 _ONCE = (
     "It was trained once and is the best of {trials} on these images, so part of the gain may be "
     "luck: `ablate confirm` trains it again, and measures that on the test images."

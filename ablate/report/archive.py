@@ -28,7 +28,8 @@ from ablate.lifecycle.archive import MANIFEST, folders_of, manifest_of, sha256
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of_archive
 from ablate.report.page.content import report_content
-from ablate.report.page.publish import check_begun, report_page
+from ablate.report.page.page import report_page
+from ablate.report.page.publish import check_begun
 from ablate.report.paper.effects import luck_paper_table
 from ablate.report.paper.formats import paper_table, table_text
 from ablate.report.paper.table import PaperTable
@@ -99,7 +100,7 @@ def archive(
         output: file to write, replaced if it exists; its name must end in .tar.
         citation: a CITATION.cff with your names; None: one that names ablate and the paper.
         brief: only the first screen of the report, which is 5 MB smaller
-            (`ablate.report.page.publish.report_page`).
+            (`ablate.report.page.page.report_page`).
 
     Returns:
         The file, its sha256, and what a reader has to know (`Archive`).

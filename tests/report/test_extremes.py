@@ -14,7 +14,7 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.page.content import report_content
-from ablate.report.page.publish import report_page
+from ablate.report.page.page import report_page
 from ablate.report.terminal.status import Standing
 from ablate.study.scores import ReportedScores
 

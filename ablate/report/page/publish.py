@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from ablate.errors import MissingDependencyError, ParameterError, StudyNotFoundError, UsageError
+from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place
 from ablate.lifecycle.place import Place, StudyReference, locate
 from ablate.report.page.content import ReportContent, report_content
-from ablate.report.style import DARK
-from ablate.report.write import PAGE, check_file, figure_image, write_text
+from ablate.report.page.page import report_page
+from ablate.report.write import PAGE, check_file, write_text
 from ablate.study.callables import imports_limited, was_imported
 
 
@@ -181,94 +175,3 @@ def _content(
             has_weights=study.place.archive is None,
         )
     return content, list(dict.fromkeys(refused))
-
-
-# -- The page of a report: content in, one HTML text out, plotly in it once, no network at all
-
-
-_FOLDER = files("ablate.report.page")
-_TOGETHER = re.compile(r"\[[^\]]*\]|\d ± \S+ %|\d %|trials? \d+")
-_CODE = re.compile(r"`([^`]+)`")
-_SCRIPTS = ("memory", "colours", "figures", "trial", "rows", "selected", "begin")
-"""In one scope, in this order: each uses what stands before it."""
-
-
-def report_page(content: ReportContent, *, brief: bool = False) -> str:
-    """The page as HTML.
-
-    Args:
-        brief: only the first screen, with its figure as an image and without scripts; the figure
-            is left out where no image can be drawn.
-
-    Whatever the study's author wrote is escaped: as text by Jinja, in data by escaping every `<`.
-    """
-    from jinja2 import Environment
-    from markupsafe import Markup, escape
-
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["unbroken"] = unbroken
-    environment.filters["with_code"] = lambda text: Markup(with_code(str(escape(text))))
-    template = environment.from_string(_text("page.html.j2"))
-    made = datetime.fromtimestamp(content.made, UTC)
-    return template.render(
-        content=content,
-        brief=brief,
-        picture=_picture(content) if brief else "",
-        # Figures and trials are data; scripts and style are the package's own.
-        figures={figure.anchor: Markup(_data(figure.json)) for figure in content.figures},
-        trials=Markup(_data(json.dumps(vars(content.trials), separators=(",", ":")))),
-        settings=Markup(_data(json.dumps(_page_settings(content)))),
-        style=Markup(_text("page.css")),
-        script=Markup("\n".join(_text(f"script/{name}.js") for name in _SCRIPTS)),
-        plotly="" if brief else Markup(_plotly()),
-        made=made.strftime("%Y-%m-%d %H:%M UTC"),
-    )
-
-
-def unbroken(text: str) -> str:
-    """The text with numbers that are not parted from their interval, spread or unit at the end of
-    a line."""
-    return _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
-
-
-def with_code(html: str) -> str:
-    """Escaped text whose `words in backticks` are code."""
-    return _CODE.sub(r"<code>\1</code>", html)
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs())
-
-
-def _picture(content: ReportContent) -> str:
-    """The first figure as the source of an image; empty where none can be drawn."""
-    import plotly.io
-
-    if content.first is None:
-        return ""
-    figure = plotly.io.from_json(content.first.json, skip_invalid=True)
-    try:
-        image = figure_image(figure, (content.first.width, content.first.height))
-    except MissingDependencyError:
-        return ""
-    return f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}"
-
-
-def _page_settings(content: ReportContent) -> dict[str, Any]:
-    return {
-        "dark": DARK,
-        "export": content.export,
-        "reloadSeconds": content.reload_seconds,
-        "study": content.study,
-    }
-
-
-def _data(text: str) -> str:
-    """JSON that cannot end its script element."""
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _text(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")

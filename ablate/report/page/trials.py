@@ -61,7 +61,7 @@ class TrialsTable:
         values: one list per column, one value per row; None if a row has no value.
         front: numbers of the trials on the front, or of the best for one objective; front_words:
             which of both; exportable: numbers of those with weights.
-        noun: "Trials", or "Runs" of an ablation.
+        title: "All trials", or "All runs" of an ablation.
     """
 
     columns: tuple[Mapping[str, Any], ...]
@@ -69,7 +69,7 @@ class TrialsTable:
     front: tuple[int, ...]
     front_words: str
     exportable: tuple[int, ...]
-    noun: str
+    title: str
 
 
 def trials_of(record: StudyRecord, *, has_weights: bool = True) -> TrialsTable:
@@ -98,7 +98,7 @@ def trials_of(record: StudyRecord, *, has_weights: bool = True) -> TrialsTable:
         front=tuple(point.number for point in front),
         front_words=front_words(record.study.objectives),
         exportable=tuple(row.number for row in record.complete) if can_export else (),
-        noun="Trials" if record.design is None else "Runs",
+        title="All trials" if record.design is None else "All runs",
     )
 
 
