@@ -32,7 +32,7 @@ from ablate.ablation.results import (
 )
 from ablate.ablation.searches import expected_best
 from ablate.ablation.significance import RankStability, rank_stability
-from ablate.analysis.caveats import StudyFacts, result_marks, study_facts
+from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
 from ablate.files.shown import few
@@ -454,7 +454,7 @@ def _collapse_marks(arms: Sequence[ArmInfo], ended: int) -> list[str]:
         return []
     return [
         f"{len(found)} of {ended} runs collapsed, far below the others of their arm "
-        f"({few(found, 6)}): where seeds collapse, intervals hold the truth less often than 95 %"
+        f"({few(found, 6)}): {COLLAPSED}"
     ]
 
 

@@ -52,6 +52,12 @@ class StudyFacts:
         """The mark that stands before everything else; empty without one."""
         return next((mark for mark in self.marks if mark.endswith((ACCEPTED, SUSPECTED))), "")
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The marks without which a number misleads: on the baseline, and on collapsed runs."""
+        ends = (ACCEPTED, SUSPECTED, COLLAPSED)
+        return tuple(mark for mark in self.marks if mark.endswith(ends))
+
 
 def study_facts(
     record: StudyRecord, scores: object, split: str | None, marks: Sequence[str]
@@ -120,6 +126,7 @@ def study_basis(record: StudyRecord) -> Basis:
 
 ACCEPTED = "the baseline is fed wrongly or has not converged, which was accepted"
 SUSPECTED = "the baseline may be fed wrongly, or not have converged"
+COLLAPSED = "where seeds collapse, intervals hold the truth less often than 95 %"
 OVERLAP = "types trained on are among the scored: not comparable with methods that hold them out"
 
 

@@ -4,6 +4,8 @@ archive."""
 from __future__ import annotations
 
 import shlex
+import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -12,6 +14,7 @@ from ablate.cli.completion import complete_figure, complete_study, complete_tria
 from ablate.cli.options import (
     json_option,
     listed,
+    notes_option,
     output_option,
     said_when_slow,
     set_option,
@@ -228,17 +231,27 @@ def report(
     "--format",
     "style",
     type=click.Choice(["md", "latex", "csv", "html"]),
-    default="md",
-    show_default=True,
-    help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.",
+    help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.  "
+    "Default: by the ending of FILE; without one a table on a terminal, Markdown in a pipe.",
 )
 @click.option(
     "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
 )
-@output_option("FILE", "Output file.  Default: standard output.")
+@output_option(
+    "FILE",
+    "Output file: .md, .tex, .csv or .html; notes of a .tex are in a .notes.txt beside it.  "
+    "Default: standard output.",
+)
+@notes_option
 @json_option
 def table(
-    studies: tuple[str, ...], *, style: str, effects: bool, output: Path | None, as_json: bool
+    studies: tuple[str, ...],
+    *,
+    style: str | None,
+    effects: bool,
+    output: Path | None,
+    notes: bool,
+    as_json: bool,
 ) -> None:
     """Print a table for a paper.
 
@@ -247,20 +260,33 @@ def table(
     averaged, and intervals are for new baselines and new images.  --json: all of an ablation.
     """
     from ablate.lifecycle.open_study import open_study, read_ablations
-    from ablate.report.paper.formats import paper_table, table_text
-    from ablate.report.terminal.ablation import ablation_rows
+    from ablate.report.formats import ENDINGS, WRITERS, TerminalTable, notes_text, result_rows
+    from ablate.report.tables import study_table
     from ablate.report.write import write_text
 
     opened = [open_study(study) for study in studies]
     if as_json:
-        print_result(ablation_rows(read_ablations(opened)), output)
+        print_result(result_rows(read_ablations(opened)), output)
         return
-    text = table_text(paper_table(*opened, effects=effects), style)
+    if style is None and output is not None:
+        style = ENDINGS.get(output.suffix, "md")
+    found = study_table(*opened, effects=effects, in_words=style != "csv")
+    if style is None and sys.stdout.isatty():
+        print_result(TerminalTable(found, notes))
+        if found.notes and not notes:
+            click.echo(f"{len(found.notes)} notes: --notes")
+        return
+    text = WRITERS[style or "md"](found)
     if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
-    else:
-        write_text(text, output)
-        click.echo(output)
+        beside = textwrap.indent(notes_text(found), "% ") if style == "latex" else ""
+        click.echo(text + beside, nl=False)
+        return
+    write_text(text, output)
+    click.echo(output)
+    if style == "latex":
+        notes_file = output.with_suffix(".notes.txt")
+        write_text(notes_text(found), notes_file)
+        click.echo(notes_file)
 
 
 @click.command()

@@ -20,6 +20,7 @@ from ablate.cli import study as cli_study
 from ablate.cli.completion import complete_model, completion
 from ablate.cli.options import (
     json_option,
+    notes_option,
     run_options,
     said_when_slow,
     set_option,
@@ -237,18 +238,21 @@ def schema() -> None:
     "ablation, also its cells), without running the study.",
 )
 @run_options
+@notes_option
 @json_option
 def launch(
     file: Path,
     overrides: tuple[str, ...],
+    *,
     go_on: bool,
     dry_run: bool,
+    notes: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Run a study: a search or an ablation.
 
-    A search ends with its front or best trials, an ablation with its effects.  Ctrl-C stops it;
+    A search ends with its front or best trials, an ablation with its arms.  Ctrl-C stops it;
     `ablate resume` continues it.  If the study is finished, its result is printed again.
     """
     if dry_run:
@@ -267,6 +271,7 @@ def launch(
         lambda display: launch_study(place, RunOptions(progress=display, **options), resume=go_on),
         str(file),
         place,
+        notes=notes,
         as_json=as_json,
         options=options,
     )
@@ -280,12 +285,15 @@ def launch(
     "--seeds", type=int, metavar="K", help="Ablations only: new number of seeds per cell."
 )
 @run_options
+@notes_option
 @json_option
 def resume(
     study: str,
+    *,
     trials: int | None,
     add: int | None,
     seeds: int | None,
+    notes: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -301,6 +309,7 @@ def resume(
         ),
         study,
         place,
+        notes=notes,
         as_json=as_json,
         options=options,
     )
@@ -321,7 +330,7 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
     loss.fma.layers also accepts any module path of the model.
     """
     from ablate.model.build import describe_layers
-    from ablate.report.terminal.tables import layers_rows, layers_table
+    from ablate.report.terminal.layers import layers_rows, layers_table
     from ablate.study.settings import ModelSettings
 
     found = describe_layers(ModelSettings(name=model), image_size, base=Path())

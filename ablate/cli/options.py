@@ -126,6 +126,11 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+notes_option = click.option(
+    "--notes", is_flag=True, help="Print the notes of the table: what its numbers are of."
+)
+
+
 def listed(
     read: type[str] | type[int] | type[float] = str, *, or_none: bool = False
 ) -> Callable[..., Any]:

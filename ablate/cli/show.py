@@ -13,9 +13,6 @@ import click
 from ablate.errors import AblateError, UsageError
 
 if TYPE_CHECKING:
-    from ablate.ablation.confirm import ConfirmInfo
-    from ablate.ablation.info import AblationInfo
-    from ablate.analysis.caveats import StudyFacts
     from ablate.ledger.record import StudyRecord
     from ablate.lifecycle.open_study import OpenStudy
     from ablate.lifecycle.place import Place
@@ -31,36 +28,23 @@ def run_and_show(
     study: str,
     place: Place,
     *,
+    notes: bool,
     as_json: bool,
     options: Mapping[str, Any],
 ) -> None:
-    """Run with a display, then the front, where its picture is, and the exit code.
+    """Run with a display, then what the study ends with, and the exit code.
 
     Args:
-        options: of the command line, which say where it runs.
+        options: of the command line, which say where it runs; notes: as of `show_end`.
     """
-    from ablate.analysis.pareto import pareto_info
     from ablate.lifecycle.open_study import OpenStudy
-    from ablate.lifecycle.place import shown_folder
-    from ablate.report.terminal.tables import front_rows, front_table
     from ablate.report.tracked import hand_over
 
     folder = place.folder
     record = run_with_display(run, study, folder, as_json=as_json, options=options)
-    if record.design is not None:
-        show_effects(OpenStudy(place, record), as_json=as_json)
-    else:
-        info = pareto_info(record)
-        rows = front_rows(info)
-        _print_warning(info, as_json=as_json)
-        print_result(rows if as_json else front_table(info))
-        for mark in info.marks if as_json and not rows else ():  # which rows have
-            click.echo(f"ablate: {mark}", err=True)
-        show_usual_figure(OpenStudy(place, record), as_json=as_json)
+    show_end(OpenStudy(place, record), notes=notes, as_json=as_json)
     for line in hand_over(OpenStudy(place, record)):
         click.echo(f"ablate: {line}", err=True)
-    if not as_json:
-        click.echo(f"full report: ablate report {shown_folder(folder)}")
     if not is_good(record, folder):
         raise click.exceptions.Exit(1)
 
@@ -175,8 +159,12 @@ def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
     return checkpoint_bytes(folder, record.drives[-1].checkpoints) if record.drives else None
 
 
-def print_result(what: Any, output: Path | None = None) -> None:
-    """A table for a person, or plain data as JSON, which may go to a file."""
+def print_result(what: Any, output: Path | None = None, *, width: int = 200) -> None:
+    """A table or text for a person, or plain data as JSON, which may go to a file.
+
+    Args:
+        width: at the most; of a pipe, which has none of its own.
+    """
     if isinstance(what, list):
         text = json.dumps(what, indent=2)
         if output is None:
@@ -186,15 +174,17 @@ def print_result(what: Any, output: Path | None = None) -> None:
 
             write_text(f"{text}\n", output)
         return
+    from ablate.report.formats import TerminalTable
+    from ablate.report.tables import Table
     from ablate.report.terminal.streams import TextConsole
 
     console = TextConsole()
-    if not console.is_terminal:
-        console = TextConsole(width=200)  # a pipe has no width of its own
-    console.print(what)
+    narrow = min(width, console.width) if console.is_terminal else width
+    what = TerminalTable(what) if isinstance(what, Table) else what
+    TextConsole(width=narrow).print(what)
 
 
-# -- What the commands on an ablation, or a confirmation, show; heavy imports inside -------
+# -- What a study file that is right would run
 
 
 def show_check(study: Study, file: Path) -> None:
@@ -226,79 +216,43 @@ def show_check(study: Study, file: Path) -> None:
         click.echo(f"  {line}")
 
 
-def show_effects(study: OpenStudy, *, as_json: bool) -> None:
-    """Arms and effects of an ablation, and where its table and figure are; of a confirmed front
-    its points."""
-    from ablate.ablation.confirm import confirm_info, is_confirmation
-    from ablate.lifecycle.open_study import read_bits
-
-    if is_confirmation(study.record):
-        info = confirm_info(study.record, *read_bits(study.place))
-        show_confirmation(info, study, as_json=as_json)
-        return
-    if as_json:
-        from ablate.report.terminal.ablation import ablation_rows
-
-        print_result(ablation_rows(study.ablation))
-        return
-    _print_ablation(study.ablation)
-    if study.place.folder.is_dir():
-        show_figure(lambda: _write_page(study.ablation, study.place.folder), "table")
-        show_usual_figure(study)
+# -- What a study ends with; heavy imports inside ------------------------------------------
 
 
-def show_confirmation(info: ConfirmInfo, study: OpenStudy, *, as_json: bool) -> None:
-    """The arms on the test images, of a front what of it was luck, and where the figure is.
+_END_WIDTH = 100
+
+
+def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | None = None) -> None:
+    """What misleads, one sentence, a table, and where to look next.
 
     Args:
-        study: the confirmation.
+        notes: whether the notes of the table are printed; else how many there are.
+        of: the study that a confirmation confirms.
     """
-    from ablate.report.terminal.ablation import confirmation_rows, points_table
+    from rich.text import Text
 
+    from ablate.files.shown import without_controls
+    from ablate.report.answer import sentences
+    from ablate.report.formats import TerminalTable, result_rows
+    from ablate.report.tables import end_table, facts_of, read_result
+
+    info = read_result(study)
+    facts = facts_of(info)
     if as_json:
-        print_result(confirmation_rows(info))
+        rows = result_rows(info)
+        print_result(rows)
+        for mark in facts.marks if not rows else ():  # which rows have
+            click.echo(f"ablate: {mark}", err=True)
+        if study.record.design is None:
+            show_usual_figure(study, as_json=True)
         return
-    _print_ablation(info.test)
-    if info.points:
-        print_result(points_table(info))
+    for warning in facts.warnings:
+        click.echo(f"warning: {without_controls(warning)}")
+    table = end_table(info)
+    print_result(Text(without_controls(sentences((of or study).source)[0])), width=_END_WIDTH)
+    print_result(TerminalTable(table, notes), width=_END_WIDTH)
+    if table.notes and not notes:
+        click.echo(f"{len(table.notes)} notes: --notes")
     if study.place.folder.is_dir():
         show_usual_figure(study)
-
-
-def _print_warning(info: StudyFacts, *, as_json: bool = False) -> None:
-    """What everything below is to be read with; in JSON it is among the marks."""
-    if info.warning and not as_json:
-        from ablate.files.shown import without_controls
-
-        click.echo(f"warning: {without_controls(info.warning)}")
-
-
-def _print_ablation(info: AblationInfo) -> None:
-    from ablate.report.terminal.ablation import (
-        arms_table,
-        effects_table,
-        ranks_text,
-        transfer_table,
-        tuning_lines,
-    )
-
-    _print_warning(info)
-    print_result(arms_table(info))
-    print_result(effects_table(info))
-    for transfer in info.transfers:
-        print_result(transfer_table(transfer))
-    for line in (*ranks_text(info), *tuning_lines(info)):
-        click.echo(line)
-    for failure in info.failures:
-        click.echo(f"failed: {failure}")
-
-
-def _write_page(info: AblationInfo, folder: Path) -> Path:
-    """The table as a page in the run's folder."""
-    from ablate.report.paper.formats import html_text
-    from ablate.report.paper.table import arms_paper_table
-    from ablate.report.write import write_text
-
-    file = folder / "table.html"
-    write_text(html_text(arms_paper_table(info)), file)
-    return file
+    click.echo(f"full report: ablate report {(of or study).reference}")

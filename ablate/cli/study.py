@@ -13,7 +13,14 @@ from typing import Any
 import click
 
 from ablate.cli.completion import complete_override, complete_trial
-from ablate.cli.options import json_option, listed, output_option, run_options, study_argument
+from ablate.cli.options import (
+    json_option,
+    listed,
+    notes_option,
+    output_option,
+    run_options,
+    study_argument,
+)
 from ablate.cli.show import bytes_on_disk, print_result
 from ablate.errors import ParameterError, Problem, StudyFileError
 
@@ -274,6 +281,7 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     help="Of a search also score the mean of the trials' weights at each seed, a uniform soup.",
 )
 @run_options
+@notes_option
 @json_option
 def confirm(
     study: str,
@@ -283,6 +291,7 @@ def confirm(
     suite: str | None,
     severities: tuple[int, ...] | None,
     soup: bool,
+    notes: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -291,18 +300,18 @@ def confirm(
     An ablation is run again as it is, with new seeds and the values that its tuning picked; its
     primary contrasts are those of the test images.  Of a search, the front; for one objective its
     best trial and those that cannot be told from it on the validation images, at most five.
-    Compares them with the baseline, a plain finetune and combined data augmentation.  Prints how
-    much of each point's score was selection luck, and which points are still on the front, or the
-    best.
+    Compares them with the baseline, a plain finetune and combined data augmentation.  Prints the
+    scores on the test images, how much of each point's robust accuracy was luck on the validation
+    images, and the chance that it is still on the front, or the best.
     The study's database records when and why the test images were used.
     """
     from ablate import api
-    from ablate.cli.show import is_good, run_with_display, show_confirmation
-    from ablate.lifecycle.open_study import open_place
+    from ablate.cli.show import is_good, run_with_display, show_end
+    from ablate.lifecycle.open_study import open_place, open_study
     from ablate.lifecycle.place import locate
 
     confirmation = locate(study).confirmation
-    info = run_with_display(
+    run_with_display(
         lambda display: api.confirm(
             study,
             seeds=seeds,
@@ -319,7 +328,7 @@ def confirm(
         options=options,
     )
     opened = open_place(confirmation)
-    show_confirmation(info, opened, as_json=as_json)
+    show_end(opened, notes=notes, as_json=as_json, of=open_study(study))
     if not is_good(opened.record, confirmation.folder):
         raise click.exceptions.Exit(1)
 

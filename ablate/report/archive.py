@@ -27,12 +27,11 @@ from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import MANIFEST, folders_of, manifest_of, sha256
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of_archive
+from ablate.report.formats import WRITERS
 from ablate.report.page.content import report_content
 from ablate.report.page.page import report_page
 from ablate.report.page.publish import check_begun
-from ablate.report.paper.effects import luck_paper_table
-from ablate.report.paper.formats import paper_table, table_text
-from ablate.report.paper.table import PaperTable
+from ablate.report.tables import Table, luck_table, study_table
 from ablate.report.write import check_file
 from ablate.study.by_value import is_given
 from ablate.study.yaml_source import parse_yaml, write_yaml
@@ -261,18 +260,21 @@ def derived_files(opened: OpenStudy) -> dict[str, bytes]:
         TRIALS: _trials_text(opened),
     }
     for name, table in _tables(opened).items():
-        texts |= {f"tables/{name}.{style}": table_text(table, style) for style in ("csv", "md")}
+        texts |= {f"tables/{name}.{style}": WRITERS[style](table) for style in ("csv", "md")}
     return {name: text.encode() for name, text in sorted(texts.items())}
 
 
-def _tables(opened: OpenStudy) -> Mapping[str, PaperTable]:
+def _tables(opened: OpenStudy) -> Mapping[str, Table]:
     if opened.record.design is None:
-        return {"front": paper_table(opened)}
-    tables = {"arms": paper_table(opened), "effects": paper_table(opened, effects=True)}
+        return {"front": study_table(opened)}
+    tables = {
+        "arms": study_table(opened),
+        "effects": study_table(opened, effects=True, in_words=False),
+    }
     if is_confirmation(opened.record):
         info = confirm_info(opened.record, *read_bits(opened.place))
         if info.points:
-            tables["luck"] = luck_paper_table(info)
+            tables["luck"] = luck_table(info)
     return tables
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any
 
@@ -19,15 +18,18 @@ from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ablate.ablation.info import AblationInfo
+from ablate.analysis.pareto import ParetoInfo
 from ablate.files.shown import without_controls
 from ablate.report.arms import Cell
 from ablate.report.numbers import MISSING
-from ablate.report.tables import FIELDS, Column, Table
+from ablate.report.tables import FIELDS, Column, Result, Table
+from ablate.study.json_data import json_value
 
 # -- A terminal
 
 
-_LEAST_TEXT, _GAP = 12, 2
+_GAP = 2
 _RULED = box.SIMPLE_HEAD
 
 
@@ -39,12 +41,10 @@ class TerminalTable:
     that may are folded.
 
     Attributes:
-        most: columns of text that it is wide, at the most.
         notes: whether the notes are printed.
     """
 
     table: Table
-    most: int = 10_000
     notes: bool = True
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
@@ -53,7 +53,7 @@ class TerminalTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         left_out: list[str] = []
         shown = self._columns()
-        width = min(self.most, options.max_width)
+        width = options.max_width
         for keys in self.table.narrow:
             if self._width(shown) <= width:
                 break
@@ -61,13 +61,12 @@ class TerminalTable:
             shown = [(one, cells) for one, cells in shown if one.key not in keys]
         drawn = RichTable(box=_RULED, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         for column, cells in shown:
-            least = _LEAST_TEXT if column.folds else 10_000
             drawn.add_column(
                 Text(column.heading),
                 justify="right" if column.units else "left",
                 overflow="fold",
                 no_wrap=not column.folds,
-                min_width=min(least, _widest(column, cells)),
+                min_width=_least(column, cells),
             )
         for row in zip(*(cells for _, cells in shown), strict=True):
             drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
@@ -79,23 +78,24 @@ class TerminalTable:
             yield Text(f"- {without_controls(note)}")
 
     def _columns(self) -> list[tuple[Column, list[Cell]]]:
-        """Those in which something stands."""
-        found = [(column, self.table.cells(column)) for column in self.table.columns]
+        """Those in which something stands, or all."""
         return [
             (column, cells)
-            for column, cells in found
-            if not cells or {cell.printed for cell in cells} - {"", MISSING}
+            for column in self.table.columns
+            if not (cells := self.table.cells(column))
+            or self.table.keeps_empty
+            or {cell.printed for cell in cells} - {"", MISSING}
         ]
 
     def _width(self, columns: Collection[tuple[Column, list[Cell]]]) -> int:
-        widths = (
-            min(_widest(one, cells), _LEAST_TEXT if one.folds else 10_000) for one, cells in columns
-        )
-        return sum(widths) + _GAP * (len(columns) - 1)
+        return sum(_least(*one) for one in columns) + _GAP * (len(columns) - 1)
 
 
-def _widest(column: Column, cells: Collection[Cell]) -> int:
-    return max(cell_len(text) for text in (column.heading, *(cell.printed for cell in cells)))
+def _least(column: Column, cells: Collection[Cell]) -> int:
+    """The characters that a column needs."""
+    shown = (column.heading, *(cell.printed for cell in cells))
+    widest = max(map(cell_len, shown))
+    return min(widest, column.folds) if column.folds else widest
 
 
 # -- CSV and JSON: for programs, so in fractions, at full precision
@@ -129,9 +129,56 @@ def _written(value: Any, *, is_p: bool) -> str:
     return str(value) if isinstance(value, (str, int)) else ""
 
 
-def json_rows(table: Table) -> list[dict[str, Any]]:
-    """A dict a row, by the columns of the frame; None if missing."""
-    rows: list[dict[str, Any]] = json.loads(table.frame.to_json(orient="records"))
+def result_rows(info: Result) -> list[dict[str, Any]]:
+    """What `--json` gives of a search, an ablation or a confirmation, at full precision.
+
+    Of a search the references, then the front, or the best of one objective: each with `name`
+    ("baseline", "adapted baseline", "plain" or "trial"), `number` (None for a reference), `values`
+    and `gains` by metric, and `marks`; a trial has `alpha`, `copy_of`, `loss_terms`, `params` and
+    `scores` too.  Of an ablation one dict with all fields of the info by name, and of each effect
+    whether it is primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation),
+    `points`, the `level` of their intervals over a reference, and of their probabilities the
+    `objectives`, `constraints`, and those that are `unknown` on these images.
+    """
+    if isinstance(info, ParetoInfo):
+        return _front_rows(info)
+    if isinstance(info, AblationInfo):
+        whole: dict[str, Any] = json_value(asdict(replace(info, compare=None)))
+        del whole["compare"]
+        for row, effect in zip(whole["effects"], info.effects, strict=True):
+            row["primary"] = effect.primary
+        return [whole]
+    points = json_value([asdict(point) for point in info.points])
+    for point in points:
+        del point["metrics"]  # which are the keys of the rest
+    return [
+        {
+            "test": result_rows(info.test),
+            "validation": result_rows(info.validation),
+            "points": points,
+            "level": info.test.level,
+            "objectives": list(info.objectives),
+            "constraints": list(info.constraints),
+            "unknown": list(info.unknown),
+        }
+    ]
+
+
+def _front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
+    metrics = [objective.metric for objective in info.objectives]
+
+    def row(name: str, number: int | None, values: Sequence[float], **more: Any) -> dict[str, Any]:
+        read = dict(zip(metrics, values, strict=True))
+        gains = dict(zip(metrics, info.gains(tuple(values)), strict=True))
+        found = {"name": name, "number": number, "values": read, "gains": gains, **more}
+        return {**json_value(found), "marks": list(info.marks)}
+
+    rows = [row(name, None, values) for name, values in info.references.items()]
+    for point in info.leading:
+        more: dict[str, Any] = {"alpha": point.point.alpha, "copy_of": point.copy_of}
+        more |= {"loss_terms": point.loss_terms, "params": dict(point.params)}
+        scores = point.scores.metrics() if point.scores else {}
+        rows.append(row("trial", point.number, point.values, **more, scores=scores))
     return rows
 
 
@@ -282,3 +329,4 @@ def _html_cell(cell: Cell) -> str:
 
 WRITERS = {"md": markdown_text, "latex": latex_text, "csv": csv_text, "html": html_text}
 """By the format of `ablate table`."""
+ENDINGS = {".md": "md", ".tex": "latex", ".csv": "csv", ".html": "html"}

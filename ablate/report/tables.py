@@ -12,6 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.ablation.cell import FACTOR_EFFECTS
+from ablate.ablation.confirm import (
+    ConfirmedPoint,
+    ConfirmInfo,
+    confirm_info,
+    is_confirmation,
+)
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import NONE, Estimate
@@ -20,7 +26,7 @@ from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.errors import UsageError
 from ablate.ledger.record import ADAPTED
-from ablate.lifecycle.open_study import OpenStudy, read_ablations
+from ablate.lifecycle.open_study import OpenStudy, read_ablations, read_bits
 from ablate.report.arms import (
     NOTHING,
     Cell,
@@ -61,14 +67,13 @@ from ablate.report.words import as_contribution, contrast_words, verdict_words
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
-
 FIELDS = ("mean", "sd", "low", "high", "n")
 """Columns of the frame for one column of numbers."""
 REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
 _TERMS = "loss.terms"
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
+_NARROW = 12
 SEEDS_FOR_ORDER = 5
 """Of fewer, resampling gives nearly the same order again and again."""
 
@@ -92,7 +97,8 @@ class Column:
         is_difference: whether its numbers have a sign and an interval, else a standard deviation.
         absent: what stands where a row can have no number.
         texts: what is read of each row's text, in place of the frame's.
-        folds: whether a text may be broken into lines where a terminal is narrow.
+        folds: characters from which on a narrow terminal breaks its texts into lines; 0: it never
+            does.
     """
 
     key: str
@@ -101,7 +107,7 @@ class Column:
     is_difference: bool = False
     absent: str = ""
     texts: tuple[str, ...] = ()
-    folds: bool = False
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class Table:
         bold: row and key of the best.
         notes: for the reader, one sentence each.
         narrow: keys of columns that a narrow terminal leaves out, group after group.
+        keeps_empty: whether a terminal also shows columns in which nothing stands.
     """
 
     name: str
@@ -126,6 +133,7 @@ class Table:
     notes: tuple[str, ...] = ()
     bold: frozenset[tuple[int, str]] = frozenset()
     narrow: tuple[tuple[str, ...], ...] = ()
+    keeps_empty: bool = False
 
     @property
     def headings(self) -> list[str]:
@@ -175,7 +183,7 @@ def _series(key: str, values: Sequence[Any]) -> pd.Series[Any]:
     import pandas as pd
 
     is_count = key.endswith(".n")
-    is_number = not any(isinstance(value, (str, tuple)) for value in values)
+    is_number = all(value is None or isinstance(value, float) for value in values)
     return pd.Series(values, dtype="Int64" if is_count else "float64" if is_number else "object")
 
 
@@ -185,7 +193,7 @@ def texts(
     values: Sequence[Any],
     shown: Sequence[str] | None = None,
     *,
-    folds: bool = False,
+    folds: int = 0,
 ) -> Part:
     """A column of texts; `shown`: as they are read, if that is something else."""
     read = tuple(map(str, values) if shown is None else shown)
@@ -249,7 +257,7 @@ def arms_table(info: AblationInfo) -> Table:
     spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
     return make_table(
         [
-            texts("arm", "Arm", [arm.name for arm in info.arms], folds=True),
+            texts("arm", "Arm", [arm.name for arm in info.arms], folds=_NARROW),
             *(_metric(info, one, heading_of(one, shown_name(info, one))) for one in metrics),
             *_to_reference(info, f"Difference to {info.reference}"),
         ],
@@ -312,7 +320,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
 
     def column(key: str, heading: str, text: Callable[[Effect], str], of_worst: str) -> Part:
         found = [of_worst if worst else text(one) for one, _, worst in rows]
-        return texts(key, heading, found, folds=True)
+        return texts(key, heading, found, folds=_NARROW)
 
     def tests(key: str, heading: str, p: Callable[[Effect], float | None]) -> Part:
         found = [None if worst else p(one) for one, _, worst in rows]
@@ -322,7 +330,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
     singles = [() if worst else one.by_baseline for one, _, worst in rows]
     units = [_unit(info, one.metric) for one, _, _ in rows]
     parts = [
-        texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=True),
+        texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=_NARROW),
         texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows]),
         numbers("difference", "Difference", [one for _, one, _ in rows], units, is_difference=True),
         *([texts("n", "n", counts)] if any(counts) else []),
@@ -366,17 +374,19 @@ def result_table(info: AblationInfo, *more: Part) -> Table:
     if info.reference:
         estimates = [arm.estimates.get(info.rank_metric, NOTHING) for arm in info.arms]
         parts = [
-            texts("arm", "arm", [arm.name for arm in info.arms], folds=True),
+            texts("arm", "arm", [arm.name for arm in info.arms], folds=_NARROW),
             texts("seeds", "seeds", [one.n for one in estimates]),
             *(_metric(info, one, metric_heading(one)) for one in (*shown, info.rank_metric)),
-            *_to_reference(info, f"difference to {info.reference}"),
+            *_to_reference(info, f"{short_metric(info.rank_metric)} less {info.reference}"),
             *more,
         ]
     else:
         effects = {one.contrast: one for one in info.effects}
         ordered = sorted(effects.values(), key=lambda one: one.kind not in FACTOR_EFFECTS)
         found = {(one.contrast, one.metric): one.estimate for one in info.effects}
-        parts = [texts("contrast", "", [contrast_words(one, info) for one in ordered], folds=True)]
+        parts = [
+            texts("contrast", "", [contrast_words(one, info) for one in ordered], folds=_NARROW)
+        ]
         for metric in (*shown, info.rank_metric):
             values = [found.get((one.contrast, metric), NOTHING) for one in ordered]
             heading, unit = f"on {metric_words(metric)}", _unit(info, metric)
@@ -457,8 +467,8 @@ def luck_table(info: ConfirmInfo) -> Table:
     title = title_of(info.test, f"Selection luck, and points that are still {where}")
     return make_table(
         [
-            texts("point", "Point", [point.name for point, _ in rows], folds=True),
-            texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=True),
+            texts("point", "Point", [point.name for point, _ in rows], folds=_NARROW),
+            texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=_NARROW),
             column("selected", "Selected", _selected, of_gap=False),
             column("luck", "Luck", lambda one, at: one.luck.get(at, NOTHING), of_gap=True),
             column(
@@ -604,11 +614,15 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
 def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list[str]:
     """The parameters that differ between trials: mixes last, for their texts are long; before them
     those that most of the shown trials have first."""
-    values: dict[str, set[str]] = {}
+    values: dict[str, list[str]] = {}
     for point in points:
         for key, value in point.params.items():
-            values.setdefault(key, set()).add(str(value))
-    keys = [key for key in values if key != _TERMS and (len(values[key]) > 1 or len(points) == 1)]
+            values.setdefault(key, []).append(str(value))
+    keys = [
+        key
+        for key, found in values.items()
+        if key != _TERMS and (len(found) < len(points) or len({*found}) > 1 or len(points) == 1)
+    ]
 
     def place(key: str) -> tuple[bool, int]:
         there = [point.params[key] for point in shown if key in point.params]
@@ -617,7 +631,31 @@ def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list
     return sorted(keys, key=place)
 
 
-# -- The table of a study, whatever it is
+# -- The tables of a study, whatever it is
+
+
+Result = ParetoInfo | AblationInfo | ConfirmInfo
+
+
+def read_result(study: OpenStudy) -> Result:
+    """What a search, an ablation or a confirmation has found."""
+    if study.record.design is None:
+        return pareto_info(study.record)
+    if is_confirmation(study.record):
+        return confirm_info(study.record, *read_bits(study.place))
+    return study.ablation
+
+
+def facts_of(info: Result) -> StudyFacts:
+    """What the numbers of a result are based on."""
+    return info.test if isinstance(info, ConfirmInfo) else info
+
+
+def end_table(info: Result) -> Table:
+    """What the command that ran the study ends with."""
+    if isinstance(info, ParetoInfo):
+        return settings_table(info)
+    return result_table(info) if isinstance(info, AblationInfo) else confirmation_table(info)
 
 
 def study_table(*studies: OpenStudy, effects: bool = False, in_words: bool = True) -> Table:

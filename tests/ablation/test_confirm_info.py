@@ -33,7 +33,7 @@ from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeat
 from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
 from ablate.errors import ParameterError, UsageError
-from ablate.report.terminal.ablation import confirmation_rows
+from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
 from ablate.study.sections.training import InterpolationSettings
@@ -309,7 +309,7 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
         assert (found.verdict == "better") == (ends[0] >= 0)
     assert len(info.test.primary) == 4
     assert info.test.level == pytest.approx(confirmed_level(2, 2))
-    (rows,) = confirmation_rows(info)
+    (rows,) = result_rows(info)
     assert rows["level"] == pytest.approx(0.9875)
     assert not info.validation.primary  # which the search has chosen by
 

@@ -15,7 +15,7 @@ from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ledger.record import RowRecord
 from ablate.report.arms import arms_notes
-from ablate.report.paper.table import arms_paper_table
+from ablate.report.tables import arms_table
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_row
 from ablate.study.interpolation import Curve, alpha_text, bits_name, curve_point
 
@@ -182,8 +182,8 @@ def test_the_tables_show_them_beside_the_finetuned_networks() -> None:
     effect = info.effect("baseline - plain", ROBUST)
     assert effect.estimate.mean == pytest.approx(-10 / 20)
     assert effect.estimate.method == OVER_SEEDS_AND_IMAGES
-    table = arms_paper_table(info)
-    assert [heading.text for heading in table.headings[-3:-1]] == [
+    table = arms_table(info)
+    assert table.headings[-3:-1] == [
         "Clean, interpolated (%)",
         "Robust, interpolated (%)",
     ]

@@ -29,9 +29,8 @@ from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.pooled import pooled_info
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.effects import effects_info, plot_effects
-from ablate.report.paper.effects import effects_paper_table
-from ablate.report.paper.table import arms_paper_table
-from ablate.report.terminal.ablation import ablation_rows
+from ablate.report.formats import result_rows
+from ablate.report.tables import arms_table, effects_table
 from ablate.robustness.bits import Scored
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
@@ -105,11 +104,11 @@ def test_without_failed_runs_there_is_no_worst_case_and_numbers_are_the_same() -
 def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     example, _ = study()
     info = info_of(example)
-    table = effects_paper_table(info)
+    table = effects_table(info, in_words=False)
     names = [row[0].printed for row in table.rows]
     place = names.index("FMA - plain")
     assert names[place + 1] == "FMA - plain, failed runs as the worst"
-    keys = [heading.key for heading in table.headings]
+    keys = [column.key for column in table.columns]
     row = dict(zip(keys, (cell.printed for cell in table.rows[place + 1]), strict=True))
     assert (row["verdict"], row["p"], row["p_adjusted"]) == ("worst case", "-", "-")
     worst = info.effect("FMA - plain", ROBUST).worst
@@ -117,7 +116,7 @@ def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     assert row["difference"].startswith(f"{100 * worst.mean:+.1f} [")
     assert any(note.startswith("failed runs as the worst: ") for note in table.notes)
     assert "DA - plain, failed runs as the worst" not in names
-    (shown,) = (one for one in ablation_rows(info)[0]["effects"] if one["primary"] and one["worst"])
+    (shown,) = (one for one in result_rows(info)[0]["effects"] if one["primary"] and one["worst"])
     assert shown["worst"]["mean"] == pytest.approx(worst.mean)
     figure = plot_effects(effects_info(info, info.primary), COLUMN)
     assert f"failed runs as the worst: {row['difference']}" in "".join(
@@ -185,10 +184,10 @@ def test_a_run_far_below_the_others_of_its_arm_has_collapsed() -> None:
         "collapse, intervals hold the truth less often than 95 %"
     )
     assert said in info.marks
-    for table in (arms_paper_table(info), effects_paper_table(info)):
+    for table in (arms_table(info), effects_table(info)):
         assert said in table.notes
-    assert "FMA: 1 collapsed" in arms_paper_table(info).notes
-    (rows,) = ablation_rows(info)
+    assert "FMA: 1 collapsed" in arms_table(info).notes
+    (rows,) = result_rows(info)
     assert [arm["collapsed"] for arm in rows["arms"]] == [[], [], ["seed 3"]]
 
 

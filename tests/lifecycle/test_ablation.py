@@ -25,7 +25,7 @@ from scipy import stats
 import ablate
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.power import planned_power
-from ablate.cli.show import show_effects
+from ablate.cli.show import show_end
 from ablate.errors import (
     FingerprintError,
     ParameterError,
@@ -37,7 +37,8 @@ from ablate.ledger.portable import portable_study
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
 from ablate.lifecycle.place import locate
-from ablate.report.paper.formats import paper_table, table_text
+from ablate.report.formats import csv_text
+from ablate.report.tables import study_table
 from ablate.study.scores import Scores
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
@@ -121,7 +122,7 @@ def without_section(text: str, name: str) -> str:
 
 
 def csv(study: str | Path) -> str:
-    return table_text(paper_table(open_study(study)), "csv")
+    return csv_text(study_table(open_study(study)))
 
 
 def effects(study: str | Path) -> object:
@@ -190,15 +191,17 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(done: StudyReco
 
 
 @pytest.mark.slow
-def test_it_ends_with_its_effects_and_their_picture(
+def test_it_ends_with_its_arms_and_the_picture_of_their_effects(
     done: StudyRecord, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    show_effects(open_study("runs/abl"), as_json=False)
+    show_end(open_study("runs/abl"), notes=False, as_json=False)
     picture = Path("runs/abl/effects.html")
-    assert f"figure: {picture.absolute()}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"figure: {picture.absolute()}" in said
+    assert len(said.splitlines()) <= 25
     assert "FMA - plain" in picture.read_text()
     picture.unlink()
-    show_effects(open_study("runs/abl"), as_json=True)
+    show_end(open_study("runs/abl"), notes=False, as_json=True)
     assert not picture.exists()
     assert json.loads(capsys.readouterr().out)[0]["study"] == "abl"
 

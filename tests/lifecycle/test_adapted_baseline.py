@@ -15,7 +15,7 @@ from ablate.files.cache import cache_folder
 from ablate.ledger.record import ADAPTED
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
-from ablate.report.terminal.tables import front_rows
+from ablate.report.formats import result_rows
 from ablate.robustness.adaptation import adapted_batch_norm
 from ablate.trial.workbench import Workbench
 from tests.commands import run_here
@@ -81,7 +81,7 @@ def test_it_stands_beside_the_baseline_wherever_that_is(searched: Path, tmp_path
     with contextlib.chdir(searched):
         table = run_here("table", "runs/searched", "--format", "md").stdout
         assert table.index("| baseline ") < table.index("| adapted baseline ")
-        baseline, adapted, *_ = front_rows(pareto_info(ablate.read("runs/searched")))
+        baseline, adapted, *_ = result_rows(pareto_info(ablate.read("runs/searched")))
         assert (baseline["name"], adapted["name"]) == ("baseline", ADAPTED)
         assert adapted["gains"]["val_robust_accuracy"] == pytest.approx(
             adapted["values"]["val_robust_accuracy"] - baseline["values"]["val_robust_accuracy"]

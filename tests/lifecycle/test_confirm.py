@@ -216,7 +216,9 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     assert "DA combined" in done.stdout
     assert "luck" in done.stdout
     assert f"figure: {Path('runs/searched/confirm/effects.html').absolute()}" in done.stdout
-    assert "trained on the training images only" in " ".join(done.stdout.split())
+    assert len(done.stdout.splitlines()) <= 25
+    noted = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--notes")
+    assert "trained on the training images only" in " ".join(noted.stdout.split())
     again = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--json")
     (found,) = json.loads(again.stdout)
     assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2

@@ -9,6 +9,8 @@ from example_records import example_record, example_row, example_scores
 from rich.console import Console, RenderableType
 
 from ablate.ledger.record import Failure
+from ablate.report.formats import TerminalTable
+from ablate.report.tables import Table
 
 RECORD = example_record(
     [
@@ -30,12 +32,24 @@ RECORD = example_record(
 )
 
 
-def lines(table: RenderableType, width: int = 160) -> list[str]:
-    """The printed lines, cells joined by one space."""
+def lines(table: RenderableType | Table, width: int = 160) -> list[str]:
+    """The printed lines, cells joined by one space; numbers cut nowhere, no line too wide."""
     console = Console(file=io.StringIO(), width=width)
-    console.print(table)
+    console.print(TerminalTable(table) if isinstance(table, Table) else table)
     text = console.file.getvalue()
+    assert "…" not in text
+    assert all(len(line.rstrip()) <= width for line in text.split("\n"))
     return [" ".join(line.replace("│", " ").replace("┃", " ").split()) for line in text.split("\n")]
+
+
+def said(table: Table) -> str:
+    """All that is printed, on one line."""
+    return " ".join(" ".join(lines(table)).split())
+
+
+def row(table: Table, name: str) -> str:
+    """The printed line that begins with a name."""
+    return next(line for line in lines(table) if line.startswith(f"{name} "))
 
 
 def strict(rows: list) -> list:

@@ -17,8 +17,9 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import USUAL
+from ablate.report.formats import TerminalTable, result_rows
+from ablate.report.tables import front_table
 from ablate.report.terminal.status import status_rows, status_table
-from ablate.report.terminal.tables import front_rows, front_table
 from ablate.report.terminal.trials import trials_table
 from ablate.robustness.corruption import APPROXIMATE_FROST
 
@@ -46,12 +47,12 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
     marked = record(saw_validation)
     info = pareto_info(marked)
     shown = [
-        text(front_table(info)),
-        text(trials_table(marked)),
+        text(TerminalTable(front_table(info))),
+        text(TerminalTable(trials_table(marked))),
         text(status_table(status_info(marked, NOW))),
         json.dumps(status_rows(status_info(marked, NOW))),
         " · ".join(draw_front(info).layout.meta["facts"]),
-        *(json.dumps(row) for row in front_rows(info)),
+        *(json.dumps(row) for row in result_rows(info)),
     ]
     assert len(shown) == 8
     assert [MARK in one for one in shown] == [saw_validation] * 8
@@ -65,7 +66,7 @@ def test_scores_over_types_that_were_trained_on_are_marked(
     row = example_row(0, (0.94, 0.7), scores=scores)
     info = pareto_info(example_record([row]))
     assert (OVERLAPPING in info.marks) is marked
-    assert (OVERLAPPING in text(front_table(info))) is marked
+    assert (OVERLAPPING in text(TerminalTable(front_table(info)))) is marked
 
 
 @pytest.mark.parametrize(
@@ -104,11 +105,11 @@ def test_frost_without_photographs_is_marked(photographs: str | None, marked: bo
 def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images() -> None:
     scores = example_scores(0.94, 0.7)
     record = example_record([example_row(0, (0.94, 0.7), scores=scores)], references={})
-    shown = text(front_table(pareto_info(record)))
-    assert "n = 359 images, robust = mean over families of the mean over types" in shown
+    shown = text(TerminalTable(front_table(pareto_info(record))))
+    assert "n = 359 images, robust = mean over families" in shown
     of_types = replace(scores, mean_over="types", n_corrupted=100)
     record = example_record([example_row(0, (0.94, 0.7), scores=of_types)], references={})
-    shown = text(front_table(pareto_info(record)))
+    shown = text(TerminalTable(front_table(pareto_info(record))))
     assert "n = 359 images, 100 of them corrupted, robust = mean over types" in shown
 
 

@@ -22,10 +22,7 @@ from ablate.study.json_data import json_value
 @pytest.mark.parametrize(
     ("metric", "label"),
     [
-        ("val_clean_accuracy", "Clean accuracy"),
         ("test_robust_accuracy_unseen", "Robust accuracy, unseen families"),
-        ("val_robust_accuracy_untrained", "Robust accuracy, types not trained on"),
-        ("val_accuracy.noise", "Accuracy, noise"),
         ("val_accuracy.gaussian_noise.3", "Accuracy, gaussian_noise, severity 3"),
         ("train_seconds", "Training time (s)"),
         ("energy", "energy"),
@@ -35,64 +32,36 @@ def test_labels(metric: str, label: str) -> None:
     assert metric_label(metric) == label
 
 
-def test_an_accuracy_is_percent_and_anything_else_is_not() -> None:
+def test_an_accuracy_is_percent_and_a_gain_has_a_sign() -> None:
     assert metric_text("val_clean_accuracy", 0.96379) == "96.4"
     assert metric_text("train_seconds", 12.3456) == "12.35"
     assert metric_text("val_clean_accuracy", math.nan) == "-"
     assert reference_text(["val_clean_accuracy", "train_seconds"], (0.86, 60.0)) == "(86.0, 60)"
-
-
-def test_gains_are_points_with_a_sign() -> None:
-    assert gain_text("val_clean_accuracy", 0.1234) == "+12.3"
-    assert gain_text("val_clean_accuracy", -0.0129) == "-1.3"
-    # A small loss is not said to be none.
-    assert gain_text("val_clean_accuracy", -0.0001) == "-0.0"
-    assert gain_text("val_clean_accuracy", 0.0001) == "+0.0"
-    for nothing in (0.0, -0.0):
-        assert gain_text("val_clean_accuracy", nothing) == "0.0"
-    assert gain_text("val_clean_accuracy", math.nan) == ""
+    gains = (0.1234, -0.0001, 0.0001, 0.0, -0.0, math.nan)  # a small loss is not said to be none
+    texts = ["+12.3", "-0.0", "+0.0", "0.0", "0.0", ""]
+    assert [gain_text("val_clean_accuracy", gain) for gain in gains] == texts
     assert gain_text("train_seconds", 3.0) == ""
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (3600, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-        (90_000, "25 h 00 min"),
-    ],
+    [(59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7500, "2 h 05 min")],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
 
 
-def test_params() -> None:
-    assert param_text(0.0123456) == "0.0123"
-    assert param_text(64) == "64"
-    assert param_text(True) == "True"
-    assert param_text(["stem", "stage1"]) == "stem+stage1"
-    assert param_text({"noise": 0.25, "blur": 0.75}) == "noise 0.25, blur 0.75"
-
-
-def test_short_names_are_told_apart() -> None:
+def test_params_and_their_short_names() -> None:
+    given = (0.0123456, 64, True, ["stem", "stage1"], {"noise": 0.25, "blur": 0.75})
+    texts = ["0.0123", "64", "True", "stem+stage1", "noise 0.25, blur 0.75"]
+    assert [param_text(value) for value in given] == texts
     keys = ["loss.fma.weight", "loss.st.weight", "augment.strength", "weight"]
-    assert short_names(keys) == {
-        "loss.fma.weight": "fma.weight",
-        "loss.st.weight": "st.weight",
-        "augment.strength": "strength",
-        "weight": "weight",
-    }
-    assert short_names([]) == {}
+    assert list(short_names(keys).values()) == ["fma.weight", "st.weight", "strength", "weight"]
 
 
 def test_json_has_no_nan() -> None:
     moment = datetime(2026, 3, 1, tzinfo=UTC)
-    assert json_value({"a": [math.nan, 1.5, (math.inf,)], "b": moment, "c": None}) == {
+    assert json_value({"a": [math.nan, 1.5, (math.inf,)], "b": moment}) == {
         "a": [None, 1.5, [None]],
         "b": "2026-03-01T00:00:00+00:00",
-        "c": None,
     }

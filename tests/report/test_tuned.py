@@ -18,10 +18,9 @@ from ablate.ablation.study_source import StudySource
 from ablate.report.answer import study_answer
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.effects import effects_info, plot_effects
+from ablate.report.formats import result_rows
 from ablate.report.page.methods import methods
-from ablate.report.paper.effects import effects_paper_table
-from ablate.report.paper.table import arms_paper_table
-from ablate.report.terminal.ablation import ablation_rows
+from ablate.report.tables import arms_table, effects_table
 
 WHY = (
     "exploratory until `ablate confirm`: arms were tuned on the validation images that results are "
@@ -86,13 +85,13 @@ def test_what_was_tuned_on_these_images_claims_nothing(
     assert kept.kept is None
     assert info.tuned == why == info.marks[0]
     # Tables, and what a program reads.
-    table = effects_paper_table(info)
-    columns = [heading.key for heading in table.headings]
+    table = effects_table(info, in_words=False)
+    columns = [column.key for column in table.columns]
     row = dict(zip(columns, (cell.printed for cell in table.rows[0]), strict=True))
     assert (row["verdict"], row["kept"]) == ("exploratory (tuned)",) * 2
     assert why in table.notes
-    assert why in arms_paper_table(info).notes
-    (rows,) = ablation_rows(info)
+    assert why in arms_table(info).notes
+    (rows,) = result_rows(info)
     (shown,) = (one for one in rows["effects"] if one["primary"])
     assert (shown["verdict"], shown["tuned"], rows["tuned"]) == ("exploratory", True, why)
     # Answer, methods and figure.

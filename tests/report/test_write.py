@@ -136,7 +136,7 @@ def test_a_file_is_replaced_and_has_the_rights_of_any_file(tmp_path: Path) -> No
 def test_a_plot_loads_nothing_heavy() -> None:
     code = (
         "import sys; from plotly.graph_objects import Figure;"
-        "import ablate.report.figures.pareto, ablate.report.write, ablate.report.terminal.tables;"
+        "import ablate.report.figures.pareto, ablate.report.write, ablate.report.formats;"
         "import ablate.report.terminal.live, ablate.analysis.summary;"
         "Figure().to_html();"
         "print(*(m for m in ('torch', 'ray', 'optuna', 'pandas', 'kaleido') if m in sys.modules))"
