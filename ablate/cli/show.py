@@ -234,6 +234,7 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     from ablate.files.shown import without_controls
     from ablate.report.answer import sentences
     from ablate.report.formats import TerminalTable, result_rows
+    from ablate.report.numbers import count_text
     from ablate.report.tables import end_table, facts_of, read_result
 
     info = read_result(study)
@@ -249,10 +250,11 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    print_result(Text(without_controls(sentences((of or study).source)[0])), width=_END_WIDTH)
+    said = [one for one in sentences((of or study).source) if not one.startswith("Warning: ")]
+    print_result(Text("\n".join([*map(without_controls, said[:1]), ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)
     if table.notes and not notes:
-        click.echo(f"{len(table.notes)} notes: --notes")
+        click.echo(f"{count_text(len(table.notes), 'note')}: --notes")
     if study.place.folder.is_dir():
         show_usual_figure(study)
     click.echo(f"full report: ablate report {(of or study).reference}")
