@@ -41,13 +41,12 @@ def kept_with_record(read: Callable[[StudyRecord], Found]) -> Callable[[StudyRec
     return kept
 
 
-def is_beyond(value: Any) -> bool:
-    """Whether a value is beyond the limits of figures."""
+def _is_beyond(value: Any) -> bool:
     return isinstance(value, (int, float)) and (value > LARGEST or value < -LARGEST)
 
 
 def _drawn(value: Any) -> Any:
-    return math.copysign(math.inf, value) if is_beyond(value) else value
+    return math.copysign(math.inf, value) if _is_beyond(value) else value
 
 
 @kept_with_record
@@ -61,7 +60,7 @@ def _rows_beyond(record: StudyRecord) -> dict[int, RowRecord]:
             params={key: _drawn(value) for key, value in row.params.items()},
         )
         for row in record.rows
-        if any(map(is_beyond, (*(row.values or ()), *row.params.values())))
+        if any(map(_is_beyond, (*(row.values or ()), *row.params.values())))
     }
 
 
@@ -82,26 +81,20 @@ def beyond_marks(record: StudyRecord) -> list[str]:
     return [f"{trials} a value beyond {LARGEST:g}, which is not drawn"] if count else []
 
 
-# -- Which scores are those of trials that collapsed ---------------------------------------
-
-
 FAR_SPREADS = 3.0
 """Interquartile ranges beyond the worse quartile.  Source: Tukey 1977, the outer fence."""
 
 
 def fenced(values: ArrayLike, *, maximize: bool) -> NDArray[np.float64]:
-    """Clip scores of collapsed trials to the outer fence.
+    """Clip scores of collapsed trials to the outer fence: one collapsed training would compress
+    all others into one end of an axis, or into one colour.
 
-    One collapsed training would compress all others into one end of an axis, or into one colour.
-    Only the worse side has a fence, because outstanding good trials are of interest.
+    Only the worse side has a fence, because outstanding good trials are of interest.  If at least
+    half of the values are equal, there is no measure of spread, and nothing is clipped.
 
     Args:
         values: NaN is kept and ignored.
         maximize: whether more is better.
-
-    Returns:
-        The same number of values. If at least half of them are equal, there is no measure of
-        spread, and nothing is clipped.
     """
     table = np.asarray(values, dtype=float)
     finite = table[np.isfinite(table)]

@@ -27,11 +27,6 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
     return first.study.objectives
 
 
-def search_figure(objectives: Sequence[ObjectiveSettings]) -> str:
-    """The name of the figure that shows the result of a search."""
-    return "pareto" if len(objectives) > 1 else "history"
-
-
 def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
     """What the trials of a front are called: of one objective it is the best trial."""
     if objectives[0].metric == ENDED:
@@ -61,10 +56,8 @@ def _listed(record: StudyRecord) -> str:
     return f"{', '.join(objectives)} (study {record.name})"
 
 
-# -- The meaning of metric names: split, and whether it is an accuracy
-#
-# The names are those of `ablate.study.scores.Scores`; a custom training loop may give its numbers
-# any other, and then nothing is read into them.
+# -- What a metric's name means: those of `ablate.study.scores.Scores`; a custom training loop may
+# give its numbers any other, and then nothing is read into them.
 
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -101,9 +94,6 @@ def short_metric(metric: str) -> str:
         return metric
     ending = (found["types"] or "").replace("_interpolated", ", interpolated")
     return found["kind"] or f"{found['total']}{ending}"
-
-
-# -- The requested objective of a study --------------------------
 
 
 def objective_place(name: str, objectives: Sequence[ObjectiveSettings]) -> int:

@@ -3,6 +3,7 @@ figure where there is one.  It is loaded when one of them is shown."""
 
 from __future__ import annotations
 
+import re
 import sys
 from html import escape
 from importlib import import_module
@@ -23,6 +24,9 @@ from ablate.study.settings import Study
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
+
+
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def html(thing: Any) -> str:
@@ -46,8 +50,8 @@ def html(thing: Any) -> str:
         from ablate.report.terminal.evaluation import evaluation_report
 
         return html_of(evaluation_report(thing))
-    paragraphs = "".join(f"<p>{escape(text)}</p>\n" for text in said)
-    return paragraphs + "".join(
+    texts = (_CODE.sub(r"<code>\1</code>", escape(text)) for text in said)
+    return "".join(f"<p>{text}</p>\n" for text in texts) + "".join(
         f'<div style="overflow-x: auto">\n{html_table(table)}</div>\n' for table in tables
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -109,7 +109,8 @@ def test_a_closed_pipe_does_not_stop_the_study() -> None:
 
 
 def test_panel() -> None:
-    display = make_display(terminal(), "example")
+    console = terminal()
+    display = make_display(console, "example")
     assert isinstance(display, LiveDisplay)
     try:
         display.preparing(PreparationStep("training the baseline"))
@@ -122,6 +123,9 @@ def test_panel() -> None:
         text = panel(display)
     finally:
         display.close()
+        display.close()
+    escapes = console.file.getvalue()
+    assert escapes.rindex("\x1b[?25h") > escapes.rindex("\x1b[?25l"), "the cursor is shown again"
     assert "3 of 4" in text
     assert "2 complete, 1 fail, 1 running" in text
     assert "trial 3" in text
@@ -133,47 +137,27 @@ def test_panel() -> None:
     assert "training the baseline" not in text
 
 
-def test_the_panel_is_drawn_and_the_terminal_given_back() -> None:
-    console = terminal()
-    display = make_display(console, "example")
-    run(display)
-    display.close()
-    display.close()
-    text = console.file.getvalue()
-    assert "best robust accuracy 80.0 (trial 1)" in text
-    # The cursor that was hidden is shown again.
-    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-
-
 @pytest.mark.parametrize("kind", [PlainDisplay, LiveDisplay])
 def test_many_threads_at_once(kind: type) -> None:
     display = kind(terminal(), "example")
     display.totals(example_record(trials=400))
-    failures: list[BaseException] = []
 
     def work(first: int) -> None:
-        try:
-            for number in range(first, 400, 8):
-                display.started(number)
-                display.epoch(number, 1, 2, 0.5)
-                if kind is LiveDisplay:
-                    display.render()
-                display.finished(example_row(number, (number / 400, 0.7)))
-        except BaseException as error:
-            failures.append(error)
+        for number in range(first, 400, 8):
+            display.started(number)
+            display.epoch(number, 1, 2, 0.5)
+            if kind is LiveDisplay:
+                display.render()
+            display.finished(example_row(number, (number / 400, 0.7)))
 
-    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
     display.close()
-    assert failures == []
     assert display._standing.counts() == {"complete": 400}
     assert display._standing.best[0].number == 399
 
 
-def test_a_trial_that_begins_again_is_counted_once() -> None:
+def test_a_standing_counts_trials_that_begin_again_once_and_enqueued_ones_too() -> None:
     standing = Standing()
     standing.reset(replace(RECORD, trials=4))
     standing.start(1, 0.0)
@@ -181,19 +165,12 @@ def test_a_trial_that_begins_again_is_counted_once() -> None:
     standing.start(1, 5.0)
     assert standing.running == {1: None}
     assert standing.counts() == {"complete": 1, "running": 1, "waiting": 2}
+    standing.start(4, 0.0)
+    assert (standing.trials, standing.counts()["running"]) == (5, 2)
 
 
-def test_a_trial_that_was_enqueued_meanwhile_is_one_more() -> None:
+def test_time_left() -> None:
     standing = Standing()
-    standing.reset(example_record(trials=1))
-    standing.finish(example_row(0, (0.9, 0.7)))
-    standing.start(1, 0.0)
-    assert (standing.trials, standing.counts()) == (2, {"complete": 1, "running": 1})
-
-
-def test_time_left_of_a_standing() -> None:
-    standing = Standing()
-    assert standing.seconds_left(0.0) is None
     standing.reset(example_record(trials=5))
     assert standing.seconds_left(0.0) is None
     standing.start(0, 0.0)
@@ -201,14 +178,9 @@ def test_time_left_of_a_standing() -> None:
     standing.finish(example_row(0, (0.9, 0.7)))
     # Four rows of 10 s, one of them 4 s old, two at once.
     assert standing.seconds_left(4.0) == pytest.approx((40 - 4) / 2)
-
-
-def test_time_left() -> None:
     assert time_left(10, 0, [], 2) == 0
-    assert time_left(10, 4, [], 2) == 20
     assert time_left(10, 2, [9.0, 4.0], 2) == pytest.approx(3.5)
     assert time_left(10, 1, [25.0], 4) == 0
-    assert time_left(10, 1, [4.0], 4) == 6
 
 
 def test_many_trials_leave_room_for_notes() -> None:

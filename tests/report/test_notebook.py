@@ -44,11 +44,14 @@ def shown(shell: Any, thing: Any) -> tuple[str, list[str]]:
     return html, displayed
 
 
-def test_a_study_shows_its_state_its_front_and_its_figure(shell: Any, study: Path) -> None:
-    html, displayed = shown(shell, ablate.read(study))
-    assert "<p>shown: 3 of 3 trials ended.</p>" in html
-    assert "<table>" in html
+def test_a_study_shows_its_answer_its_front_and_its_figure(shell: Any, study: Path) -> None:
+    record = ablate.read(study)
+    html, displayed = shown(shell, record)
+    assert html.startswith("<p>shown: 3 of 3 trials ended.</p>\n<p>")
+    assert "`" not in html
     assert "application/vnd.plotly.v1+json" in displayed
+    assert pareto_info(record)._repr_html_() in html, "the front alone"
+    assert "trainable: loop_shown:train" in record.study._repr_html_(), "a study as its file"
 
 
 def test_outside_of_a_kernel_text_is_printed(study: Path) -> None:
@@ -56,17 +59,6 @@ def test_outside_of_a_kernel_text_is_printed(study: Path) -> None:
     assert not hasattr(terminal, "kernel")
     data, _ = terminal.display_formatter.format(ablate.read(study))
     assert data["text/plain"].startswith("StudyRecord(")
-
-
-def test_a_front_shows_its_table(shell: Any, study: Path) -> None:
-    html, displayed = shown(shell, pareto_info(ablate.read(study)))
-    assert "<table>" in html
-    assert len(displayed) == 2
-
-
-def test_a_study_from_python_shows_its_file(shell: Any, study: Path) -> None:
-    html, _ = shown(shell, ablate.read(study).study)
-    assert "trainable: loop_shown:train" in html
 
 
 def test_effects_show_their_table_and_their_figure(shell: Any) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import search_figure
 from ablate.errors import AblateError, NothingToDrawError, ParameterError, error_text
 
 if TYPE_CHECKING:
@@ -102,7 +101,9 @@ class FigureKind:
 
 def usual_figure(source: StudySource) -> str:
     """The name of the figure that shows the result of a study."""
-    return search_figure(source.record.study.objectives) if source.is_search else "effects"
+    if not source.is_search:
+        return "effects"
+    return "pareto" if len(source.record.study.objectives) > 1 else "history"
 
 
 def why_not_drawn(name: str, error: Exception) -> str:
