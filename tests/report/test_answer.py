@@ -205,14 +205,14 @@ def test_a_confirmation_is_of_the_trial_that_the_search_chose() -> None:
     """On the test images trial 2 is better."""
     assert confirmed(confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80))) == [
         "Take trial 1 (ST): of 100 distorted test images it gets 71 right, 60 before finetuning; "
-        "of undistorted ones 95.5, 95.0 before (the gain may be chance). On the validation "
-        "images, 1.0 points of what the search saw were luck.",
+        "of undistorted ones 95.5, 95.0 before (the gain may be chance); 1.0 points of "
+        "what the search saw were luck (validation images).",
         "Most of the gain comes from training on distorted copies alone (DA+CA). Over that, on "
         "the test images, robust accuracy changes by: ST -4.0 points (-5.5 to -2.5), less robust.",
         ON_TEST,
     ]
     unlucky = confirmed(confirmation(0.001, trial_1=(0.955, 0.71)))[0]
-    assert unlucky.endswith("images do not show that the search was lucky.")
+    assert unlucky.endswith("; that the search was lucky is not shown (validation images).")
     other = confirmed(confirmation(trial_0=(0.93, 0.80)))
     assert other[0].startswith(
         "Take trial 0 (FMA, on stage2+stage3) (the search prefers trial 1, which was not trained "

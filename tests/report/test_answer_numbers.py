@@ -1,0 +1,306 @@
+"""Every number of an answer, recomputed: of studies that are drawn here, and of recorded ones.
+
+`ledgers/*.sql.xz` are dumps of the ledgers of real runs, without their leases and with other names
+of folders and machines. On two CPU cores with Python 3.11, torch 2.13, torchvision 0.28, optuna
+5.0, ray 2.60 and numpy 2.4:
+
+    quickstart           ablate launch studies/quickstart.yaml; ablate confirm quickstart --seeds 5
+                         at commit a137a59: a search of 16 trials, and its confirmed front
+    ablation_quickstart  ablate launch studies/ablation_quickstart.yaml, at commit 7337473
+    cifar10_arms         DA, ST, FMA and DA+FMA over 8 seeds of 24,000 images, with the networks
+                         between them and one baseline (CIFAR-10, resnet20); its settings are in
+                         the ledger, its commit is not known
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from example_records import example_record, example_row
+from example_results import make_design, make_example, make_scored
+from explicit_statistics import ADDED, confirmed_level, images_right
+from recomputed_arms import CLEAN, INTERPOLATED, ROBUST, Arms, Name, Triple, counts, told
+from scipy import stats
+
+from ablate.ablation.cell import Arm, Claim, difference
+from ablate.ablation.design import COMBINED_DA
+from ablate.ablation.info import ablation_info
+from ablate.ablation.study_source import StudySource
+from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.open_study import OpenStudy, read_bits, read_outcomes
+from ablate.report.answer import sentences
+from ablate.robustness.bits import Scored
+
+TYPES = ("gaussian_noise", "impulse_noise", "gaussian_blur")
+N, CORRUPTED = 61, 47  # so that no number lies halfway between two that are printed
+MOST = "Most of the gain comes from training on distorted copies alone ({}). Over that"
+
+
+def drawn(random: np.random.Generator, robust: float, clean: float, **fields: Any) -> Scored:
+    rates = dict(zip(TYPES, (robust - 0.1, robust, robust + 0.1), strict=True))
+    return make_scored(random, rates, clean=clean, n=N, n_corrupted=CORRUPTED, **fields)
+
+
+def verdict(of: Triple, n: int, *, loses: bool) -> str:
+    """Of a difference that was not declared."""
+    if of[1] < 0 < of[2] or abs(of[0]) * n <= 1:
+        return ", no difference is shown"
+    if of[0] < 0:
+        return ", less robust"
+    return ", more robust" + " and a clean loss is not excluded" * loses
+
+
+# -- a search: one training a point, so the images alone vary
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search; `scored`: trials by number, and "baseline" and "plain"."""
+
+    record: StudyRecord
+    scored: Mapping[Name, Scored]
+
+    def right(self, name: Name, metric: str) -> np.ndarray:
+        return images_right(self.scored[name].bits, self.scored[name].scores, metric)
+
+    def value(self, name: Name, metric: str = ROBUST) -> float:
+        return float(self.right(name, metric).mean())
+
+    def less(self, one: Name, other: Name, metric: str = ROBUST, pairs: int = 1) -> Triple:
+        """Mean and interval over images, with the added images of `ADDED`."""
+        bits = self.right(one, metric) - self.right(other, metric)
+        n, mean, squares = len(bits), bits.mean(), (bits**2).sum()
+        size = (bits**4).sum() / squares if squares else 1.0
+        variance = (squares - n * mean**2 + ADDED * size) / (n + ADDED - 1)
+        half = stats.t.isf(0.025 / pairs, n - 1) * math.sqrt(variance / n)
+        return mean, mean - half, mean + half
+
+    def bests(self) -> dict[str, Name]:
+        """The most robust trial of each set of terms that keeps clean accuracy, the most robust
+        set first; here each set has one."""
+        margin = self.record.study.answer.clean_margin
+        found: dict[str, Name] = {}
+        order = sorted(self.record.complete, key=lambda row: -self.value(row.number))
+        for row in order:
+            loss = self.value("baseline", CLEAN) - self.value(row.number, CLEAN)
+            if loss <= margin + 1e-9:
+                found.setdefault(self.record.loss_terms(row), row.number)
+        assert {*found} == {*map(self.record.loss_terms, self.record.complete)}
+        return found
+
+    def first(self, split: str = "validation") -> str:
+        best = next(iter(self.bests().values()))
+        pairs = [(self.value("baseline", one), self.value(best, one)) for one in (ROBUST, CLEAN)]
+        loss = self.less(best, "baseline", CLEAN)
+        is_open = loss[1] <= 0 <= loss[2] and loss[0] != 0
+        chance = f" (the {'loss' if loss[0] < 0 else 'gain'} may be chance)" * bool(is_open)
+        return counts(split, *pairs) + chance  # type: ignore[arg-type]
+
+    def part(self) -> str:
+        """FMA and ST over data augmentation alone, at a level for all pairs of sets."""
+        bests = self.bests()
+        pairs = math.comb(len(bests), 2)
+        parts = []
+        for term, other in (("fma", "st"), ("st", "fma")):
+            having = [terms for terms in bests if term in terms.split("+")]
+            alone = [terms for terms in having if other not in terms.split("+")]
+            terms = (alone or having)[0]
+            robust, clean = (
+                self.less(bests[terms], bests["clean+da"], one, pairs) for one in (ROBUST, CLEAN)
+            )
+            words = term.upper() + " with DA" * ("da" in terms.split("+"))
+            loses = not clean[1] > -self.record.study.answer.clean_margin
+            n = len(self.right("baseline", ROBUST))
+            parts.append(f"{words} {told(robust)}{verdict(robust, n, loses=loses)}")
+        return "; ".join(parts)
+
+
+DRAWN = {
+    0: ("clean+da", 0.70, 0.95),
+    1: ("clean+st", 0.78, 0.95),
+    2: ("clean+st", 0.77, 0.95),
+    3: ("clean+fma", 0.55, 0.95),
+    4: ("clean+fma", 0.90, 0.90),
+    6: ("clean+st+fma", 0.60, 0.92),
+}
+
+
+def drawn_search() -> Search:
+    """Six trials with bits."""
+    random = np.random.default_rng(3)
+    base = drawn(random, 0.5, 0.95)
+    scored: dict[Name, Scored] = {
+        number: drawn(random, robust, clean) for number, (_, robust, clean) in DRAWN.items()
+    }
+    rows = [
+        example_row(
+            number,
+            (scored[number].scores.clean_accuracy, scored[number].scores.robust_accuracy),
+            params={"loss.terms": terms},
+            scores=scored[number].scores,
+        )
+        for number, (terms, *_) in DRAWN.items()
+    ]
+    scored |= {"baseline": base, "plain": drawn(random, 0.52, 0.96)}
+    references = {name: scored[name].scores for name in ("baseline", "plain")}
+    answer = {"clean_margin": 0.2}
+    return Search(example_record(rows, references=references, answer=answer, trials=6), scored)
+
+
+def recorded_search(study: OpenStudy) -> Search:
+    bits, of_references = read_bits(study.place)
+    scored: dict[Name, Scored] = {
+        row.number: Scored(row.scores, bits[row.number]["val"])  # type: ignore[arg-type]
+        for row in study.record.complete
+    }
+    for name, scores in study.record.references.items():
+        scored[name] = Scored(scores, of_references[name]["val"])
+    return Search(study.record, scored)
+
+
+def check_search(search: Search, source: StudySource) -> None:
+    first, part, once = sentences(source)
+    best = next(iter(search.bests().values()))
+    assert first.startswith(f"Take trial {best} (")
+    assert first.endswith(f": {search.first()}.")
+    assert part.endswith(f"on the validation images, robust accuracy changes by: {search.part()}.")
+    assert f"the best of {len(search.record.complete)} trials" in once
+
+
+def test_every_number_of_a_drawn_search() -> None:
+    search = drawn_search()
+    texts = {name: {"val": one.bits} for name, one in search.scored.items()}
+    references = {name: text for name, text in texts.items() if isinstance(name, str)}
+    read = lambda some: ({n: texts[n] for n in some}, references)  # noqa: E731
+    check_search(search, StudySource(search.record, read_bits=read))
+
+
+def test_every_number_of_the_quickstart(recorded: Callable[[str], OpenStudy]) -> None:
+    study = recorded("quickstart")
+    check_search(recorded_search(study), replace(study.source, confirmation=None, confirming=None))
+
+
+# -- an ablation
+
+
+ARMS = {"plain": 0.5, "DA": 0.55, "DA+CA": 0.7, "ST+CA": 0.72, "FMA+CA": 0.64}
+TERMS = {"plain": "clean", "ST+CA": "clean+st", "FMA+CA": "clean+fma"}
+PRIMARY = [("FMA+CA", "plain"), ("ST+CA", "plain"), ("FMA+CA", "DA+CA"), ("ST+CA", "DA+CA")]
+
+
+def check_ablation(arms: Arms, source: StudySource, methods: list[str], to: str) -> None:
+    """Args: methods: that are shown, in order; to: the reference."""
+    first, part, *_ = sentences(source)
+    taken = first.removeprefix("Take ").partition(":")[0].partition(",")[0]
+    others = [one.name for one in source.ablation.arms if not one.is_one_network]  # type: ignore[union-attr]
+    margin = arms.record.study.answer.clean_margin
+    kept = [one for one in others if arms.mean("baseline", CLEAN) - arms.mean(one, CLEAN) <= margin]
+    assert taken == max(kept or others, key=lambda one: arms.mean(one, ROBUST))
+    both = [(arms.mean("baseline", one), arms.mean(taken, one)) for one in (ROBUST, CLEAN)]
+    assert counts("validation", *both) in first
+    claims = {(arm, ref): (of, p, metric) for (arm, ref, metric), (of, p) in arms.claims().items()}
+    texts = []
+    for arm in methods:
+        of, p, metric = claims[arm, to]
+        assert metric in (ROBUST, ROBUST + INTERPOLATED)
+        said = "more robust" if of[0] > 0 else "less robust"
+        said = "not shown to differ" if p >= 0.05 else said
+        if (declared := arms.record.study.ablation_section.noninferior) is not None:
+            lost = -arms.less(arm, to, declared.metric).bounds()[0]
+            is_kept = lost < declared.margin
+            said += " and clean " + ("accuracy is kept" if is_kept else "loss is not excluded")
+        texts.append(f"{arm} {told(of)}, {said}")
+    assert f" changes by: {'; '.join(texts)}" in part
+    is_any = any(p < 0.05 for arm, (_, p, _) in ((arm, claims[arm, to]) for arm in methods))
+    assert part.startswith("No claim is supported. ") is not is_any
+
+
+def test_every_number_of_a_drawn_ablation() -> None:
+    random = np.random.default_rng(5)
+    runs = {name: [drawn(random, rate, 0.9) for _ in range(5)] for name, rate in ARMS.items()}
+    design = make_design(list(ARMS))
+    arms = {name: Arm(name, (name,)) for name in ARMS}
+    contrasts = {one.name: one for one in design.contrasts}
+    contrasts |= {f"{one} - {to}": difference(arms[one], arms[to]) for one, to in PRIMARY}
+    claims = tuple(Claim(f"{one} - {to}", ROBUST) for one, to in PRIMARY)
+    cells = [
+        replace(one, values={"loss.terms": TERMS.get(one.name, "clean+da")}) for one in design.cells
+    ]
+    example = make_example(
+        runs,
+        design=replace(
+            design, cells=tuple(cells), contrasts=tuple(contrasts.values()), claims=claims
+        ),
+        baseline=drawn(random, 0.45, 0.95),
+        settings={"primary": [{"compare": one, "to": to} for one, to in PRIMARY]},
+    )
+    info = ablation_info(example.record, example.outcomes, example.references)
+    recomputed = Arms(example.record, {**example.outcomes, **example.references})
+    source = StudySource(example.record, info)
+    check_ablation(recomputed, source, ["ST+CA", "FMA+CA"], "DA+CA")
+
+
+@pytest.mark.parametrize(
+    ("name", "methods", "to"),
+    [
+        ("ablation_quickstart", ["DA+FMA+CA", "ST+CA"], "DA+CA"),
+        ("defaults_methods_cifar10_12", ["DA+FMA", "ST"], "DA"),
+    ],
+)
+def test_every_number_of_a_recorded_ablation(
+    name: str, methods: list[str], to: str, recorded: Callable[[str], OpenStudy]
+) -> None:
+    study = recorded(name)
+    bits, of_references = read_bits(study.place)
+    arms = Arms(study.record, {**bits, **of_references})
+    check_ablation(arms, study.source, methods, to)
+    assert MOST.format(to) in sentences(study.source)[1]
+
+
+def test_a_method_that_was_not_declared_against_the_reference(
+    recorded: Callable[[str], OpenStudy],
+) -> None:
+    """FMA+CA is declared against plain; over DA+CA it is compared all the same."""
+    study = recorded("ablation_quickstart")
+    bits, of_references = read_bits(study.place)
+    expected = Arms(study.record, {**bits, **of_references}).triple("FMA+CA", "DA+CA")
+    info = study.source.ablation
+    assert info is not None
+    assert info.compare is not None
+    found = info.compare("FMA+CA", "DA+CA", ROBUST, 0.95)
+    assert (found.mean, found.low, found.high) == pytest.approx(expected, abs=1e-9)
+
+
+# -- a confirmed front
+
+
+def test_every_number_of_the_confirmed_quickstart(recorded: Callable[[str], OpenStudy]) -> None:
+    study = recorded("quickstart")
+    record, bits, of_references = read_outcomes(study.place.confirmation)
+    arms = Arms(record, {**bits, **of_references}, "test")
+    first, part, _ = sentences(study.source)
+    both = [(arms.mean("baseline", one), arms.mean("trial 3", one)) for one in (ROBUST, CLEAN)]
+    assert first.startswith(f"Take trial 3 (FMA with DA, on stage3): {counts('test', *both)}")
+    loss = arms.triple("trial 3", "baseline", CLEAN, level=confirmed_level(2, 2))
+    assert ("may be chance" in first) is bool(loss[1] <= 0 <= loss[2])
+    validation = Arms(record, {**bits, **of_references})
+    search = recorded_search(study)
+    luck = [search.value(3) - one for one in validation.table("trial 3", ROBUST).mean(axis=1)]
+    half = stats.t.isf(0.025, len(luck) - 1) * np.std(luck, ddof=1) / math.sqrt(len(luck))
+    assert ("lucky is not shown" in first) is bool(np.mean(luck) - half <= 0)
+    n = arms.table("plain", ROBUST).shape[1]
+    texts = []
+    for name, words in (("trial 3", "FMA with DA"), ("trial 6", "ST")):
+        of = arms.triple(name, COMBINED_DA, level=confirmed_level(2, 2))
+        texts.append(f"{words} {told(of)}{verdict(of, n, loses=False)}")
+    assert part == (
+        f"{MOST.format('DA+CA')}, on the test images, robust accuracy changes by: "
+        f"{'; '.join(texts)}."
+    )
+    gains = [arms.mean(one, ROBUST) for one in ("baseline", COMBINED_DA, "trial 3")]
+    assert gains[1] - gains[0] > (gains[2] - gains[0]) / 2
