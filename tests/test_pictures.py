@@ -65,6 +65,13 @@ def test_the_numbers_are_those_of_the_archives() -> None:
         assert [*leaves(numbers)] == pytest.approx([*leaves(NUMBERS[name])], abs=1e-3), name
 
 
+def test_the_diagram_is_the_script_s(tmp_path: Path) -> None:
+    import pictures
+
+    pictures.draw_method(tmp_path / "method.svg")
+    assert (tmp_path / "method.svg").read_text() == (IMAGES / "method.svg").read_text()
+
+
 def test_every_picture_is_small_and_on_a_page() -> None:
     texts = "".join(file.read_text() for file in PAGES)
     for file in IMAGES.iterdir():
