@@ -3,6 +3,7 @@ title, facts, legend, axes, and one colour, mark and dash for each arm or set of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -74,7 +75,9 @@ _TITLE_LINES = 2
 _LINE, _SUBTITLE_LINE, _OVER = 19, 20, 10
 """Pixels of a line of the title, of the subtitle, and over both."""
 _AROUND = 150
-"""Pixels of a sheet's height that are not the plot's, about: an upright title has the rest."""
+"""Pixels of a sheet's height that are not the plot's, about."""
+_NAMES_PIXELS, _LEGEND_MARK, _LEGEND_ROW = 60, 45, 20
+"""Of an axis' numbers and title, about; of an entry of the legend without its name; of a row."""
 
 
 def trace_type(points: int) -> Any:
@@ -109,11 +112,6 @@ def finish(
         The same figure.
     """
     height = round(height) if sheet.height is None else sheet.height
-    for axis in figure.select_yaxes():
-        low, high = axis.domain or (0.0, 1.0)
-        if axis.title.text:
-            room = max(80.0, (height - _AROUND) * (high - low))
-            axis.title.text = wrapped(axis.title.text, room, FONT_SIZE, lines=3)
     top, heading = 16, {}
     if sheet.titled:
         text = wrapped(f"{plain_text(title)}", sheet.width - 20, 1.1 * TITLE_SIZE, _TITLE_LINES)
@@ -132,6 +130,12 @@ def finish(
             "yanchor": "bottom",
             "yref": "container",
         }
+    inside = height - top - _NAMES_PIXELS - _legend_pixels(figure, sheet.width)
+    for upright in figure.select_yaxes():
+        low, high = upright.domain or (0.0, 1.0)
+        if upright.title.text:
+            room = max(80.0, inside * (high - low))
+            upright.title.text = wrapped(upright.title.text, room, FONT_SIZE, lines=3)
     figure.update_layout(
         base_layout()
         | {
@@ -172,6 +176,20 @@ def finish(
             font={"size": FONT_SIZE, "color": FAINT_INK},
         )
     return figure
+
+
+def _legend_pixels(figure: Figure, width: float) -> float:
+    """The height of plotly's legend, about: in several rows each entry is as wide as the widest."""
+    entries = [
+        _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
+        for one in figure.data
+        if one.showlegend
+    ]
+    if not entries:
+        return 0.0
+    inside = width - _NAMES_PIXELS
+    across = len(entries) if sum(entries) <= inside else max(1, inside // max(entries))
+    return _LEGEND_ROW * math.ceil(len(entries) / across)
 
 
 def _first_facts(facts: Sequence[str], pixels: float) -> str:
