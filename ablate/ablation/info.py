@@ -76,6 +76,8 @@ class Transfer:
         trained_on: type of each model; tested_on: scored types.
         means: `[trained_on][tested_on]`, mean over seeds; gains: over the reference arm, within
             pairs.
+        own, others: `[tested_on]`, over the reference arm and over seeds: of the model of that
+            type, and of the mean of all others.
     """
 
     arm: str
@@ -83,6 +85,8 @@ class Transfer:
     tested_on: tuple[str, ...]
     means: tuple[tuple[float, ...], ...]
     gains: tuple[tuple[float, ...], ...]
+    own: tuple[Estimate, ...] = ()
+    others: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -398,8 +402,30 @@ def _transfers(
             means.append(tuple(_mean(values) for values, _ in pairs))
             gains.append(tuple(_mean(values - of_reference) for values, of_reference in pairs))
         names = tuple(str(types[0]) for types in trained if types)
-        found.append(Transfer(arm.name, names, tested, tuple(means), tuple(gains)))
+        own, others = (
+            tuple(
+                _over(results, _cells(arm, names, kind, is_own=is_own), reference.cells, metric)
+                for kind, metric in zip(tested, metrics, strict=True)
+            )
+            for is_own in (True, False)
+        )
+        found.append(Transfer(arm.name, names, tested, tuple(means), tuple(gains), own, others))
     return tuple(found)
+
+
+def _cells(arm: Arm, names: Sequence[str], kind: str, *, is_own: bool) -> list[str]:
+    """The cell of a type, or those of all others."""
+    return [cell for cell, name in zip(arm.cells, names, strict=True) if (name == kind) == is_own]
+
+
+def _over(
+    results: Results, cells: Sequence[str], reference: Sequence[str], metric: str
+) -> Estimate:
+    """Some cells less the reference within pairs; of no cell nothing."""
+    if not cells:
+        return t_interval(np.empty(0))
+    values = results.mean_values(cells, metric) - results.mean_values(reference, metric)
+    return t_interval(values[np.isfinite(values)])
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -1,151 +1,389 @@
-"""The profile: every type at every severity, one panel per network, in points over the baseline.
+"""Robust to what?  The gain in accuracy by type and family of corruption, with intervals.
 
-A column of a panel is a severity, a row a type, below the name of its family.  The baseline's panel
-shows its accuracy, every other one the difference to it, as a colour and as a number.  Types that a
-network was finetuned on have a frame: gains there do not show generalisation to other types.
+Of a search, some trials less the baseline, image by image; of an ablation, its contrasts.  A filled
+mark is a type that the network was trained on; a hollow one was held out.  An arm with a model per
+type has two: the model of that type, and the mean of all others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plotly.graph_objects import Figure
+from plotly.graph_objects import Figure, Scatter
 
+from ablate.ablation.answer import best_number
+from ablate.ablation.effects import Effect
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.intervals import NONE, Estimate, over_images
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.profile import Profile, ProfileInfo
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.files.shown import few
+from ablate.ledger.record import ADAPTED
+from ablate.report.arms import printed
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.canvas import WIDE_PIXELS, basis_meta, finish
-from ablate.report.figures.parts.heat_panels import (
-    ACCURACY,
-    Cell,
-    Frame,
-    HeatGrid,
-    HeatPanel,
-    whole_points,
-)
-from ablate.report.figures.parts.networks import (
-    network_facts,
-    network_marker,
-    network_name,
-    networks,
-    no_network,
-    terms_label,
-)
-from ablate.report.figures.parts.point_hover import against_baseline
-from ablate.report.numbers import gain_text, metric_text, plain_text
+from ablate.report.numbers import count_text, plain_text, shortened
+from ablate.report.style import DASHES, FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
+from ablate.report.words import as_contribution, contrast_words, sides
+from ablate.robustness.bits import ImageBits, image_shares, unpack_bits
+from ablate.study.scores import Scores
 
-_TITLE = "Points over the baseline, by type and severity"
+if TYPE_CHECKING:
+    import pandas as pd
 
-_DECIMAL_FROM = 42
-"""Pixels across a cell from which on a number has a decimal."""
-_CELLS, _LEAST_PANEL = (30, 46), 118
-"""Least and most width of a cell; of a panel, what the lines over it need."""
-_SEEN = {"seen_type": "trained on", "seen_family": "its family trained on", "unseen": "unseen"}
+_MOST, _MOST_TRIALS = 4, 3
+"""Contrasts of an ablation; trials of a search."""
+_MOST_PIXELS, _AROUND, _ROW, _MARK = 1700, 170, 10, 9
+"""Of all rows where the height is free; of a sheet's height that is not for rows; of a row, and of
+each of its marks."""
+REFERENCES = {
+    "baseline": Look("Baseline", INK, "star"),
+    ADAPTED: Look("Adapted baseline", INK, "star-open", "dash"),
+    "plain": Look("Plain finetune", FAINT_INK, "x", "dot"),
+}
 
 
-def plot_profile(info: ProfileInfo, width: float = WIDE_PIXELS[0]) -> Figure:
-    """Draw the profiles of a study's selected trials.
+class Profile(NamedTuple):
+    """A network and what it gains.
+
+    Attributes:
+        look: its name, colour and mark; number: of a trial.
+        gains: fractions, by type and by family; seen: by type, whether it was trained on; empty
+            where it is not known.
+    """
+
+    look: Look
+    number: int | None
+    gains: Mapping[str, Estimate]
+    seen: Mapping[str, bool]
+
+
+@dataclass(frozen=True)
+class ProfileInfo:
+    """Gains by type and family.
+
+    Attributes:
+        basis: what the numbers stand on; notes: what the intervals are of.
+        over: what gains are over; empty where there is nothing: they are accuracies.
+        families: family -> its types; profiles: in order; left_out: networks that could be shown.
+    """
+
+    basis: Basis
+    over: str
+    families: Mapping[str, Sequence[str]]
+    profiles: tuple[Profile, ...]
+    left_out: int
+    notes: tuple[str, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """One row per network, family and type.
+
+        Columns: network, family, type (missing of a family's mean), over (missing of accuracies),
+        method of the interval: text; trial: Int64; trained_on: boolean, missing where it is not
+        known; gain, low, high: float64, fractions.
+        """
+        types = {"network": "string", "trial": "Int64", "family": "string", "type": "string"}
+        types |= {"trained_on": "boolean", "over": "string", "method": "string"}
+        types |= dict.fromkeys(("gain", "low", "high"), "float64")
+        rows = []
+        for one in self.profiles:
+            for family, kind in _rows(self.families):
+                gain = one.gains.get(kind or family)
+                if gain is not None:
+                    names = (one.look.label, one.number, family, kind or None, one.seen.get(kind))
+                    numbers = (gain.mean, gain.low, gain.high)
+                    rows.append((*names, self.over or None, gain.method, *numbers))
+        return typed_frame(types, rows)
+
+
+def _rows(families: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Each family, with an empty type, before its types."""
+    return [(family, kind) for family, kinds in families.items() for kind in ("", *kinds)]
+
+
+# -- Networks of a search, image by image --------------------------------------------------
+
+
+class Network(NamedTuple):
+    """A network of a search, with its bits where they were kept."""
+
+    look: Look
+    number: int | None
+    scores: Scores
+    bits: ImageBits | None
+
+
+def shown_networks(
+    source: StudySource, figure: str, trials: Sequence[int]
+) -> tuple[list[Network], int]:
+    """References and some trials of a search, and how many of its front are left out.
 
     Args:
-        info: may have no trial or no baseline; without any network the figure says so.
-        width: of the image at most, in pixels.
+        trials: numbers, in display order; empty: what the study's answer recommends (else the
+            knee), and both ends of the front; for one objective the best.
+
+    Raises:
+        NothingToDrawError: if the study has a custom training loop.
+        ParameterError: if a number is not that of a complete trial, or the study is an ablation.
+    """
+    record, info = source.record, source.front
+    if record.study.trainable is not None:
+        rule = "needs accuracies by type of corruption, got a custom training loop"
+        fix = "Draw pareto." if source.is_search else "Draw effects."
+        raise NothingToDrawError(record.name, figure, rule, fix)
+    rows = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
+    if source.ablation is not None:
+        rule = f"{figure} of an ablation shows its arms, got {len(trials)}"
+        raise ParameterError(f"--trials: {rule}. Leave it out.")
+    for number in trials:
+        if number not in rows:
+            rule = f"must be complete trials of {record.name}, got {number}"
+            raise ParameterError(f"--trials: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
+    front = [point.number for point in info.leading if point.number in rows]
+    usual = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]
+    best = best_number(record, info)
+    if best is None and info.knee is not None:
+        best = info.knee.number
+    usual = [one for one in (best, *usual) if one in rows and one is not None]
+    numbers = list(dict.fromkeys(trials or usual))[: len(trials) or _MOST_TRIALS]
+    bits, of_references = source.read_bits(sorted({rows[number].origin for number in numbers}))
+    named: list[tuple[Look, int | None, object, Mapping[str, str]]] = [
+        (look, None, record.references.get(name), of_references.get(name, {}))
+        for name, look in REFERENCES.items()
+    ]
+    looks, used = canvas.looks(source), list[str]()
+    for number in numbers:
+        terms = record.loss_terms(rows[number])
+        look, place = looks[terms], used.count(terms)  # the same terms: another mark and dash
+        symbol = [look.symbol, *(one for one in SYMBOLS if one != look.symbol)][place % 8]
+        label = f"Trial {number}, {look.label}" if terms else f"Trial {number}"
+        look = Look(label, look.color, symbol, DASHES[place % len(DASHES)])
+        named.append((look, number, rows[number].scores, bits.get(rows[number].origin, {})))
+        used.append(terms)
+    found = [
+        Network(look, at, one, unpack_bits([kept["val"]], one) if "val" in kept else None)
+        for look, at, one, kept in named
+        if isinstance(one, Scores)
+    ]
+    return found, 0 if trials else len({*front} - {*numbers})
+
+
+def _of_search(source: StudySource, trials: Sequence[int]) -> ProfileInfo:
+    networks, left_out = shown_networks(source, "profile", trials)
+    baseline = next((one for one in networks if one.look == REFERENCES["baseline"]), None)
+    families = {name: kinds for one in networks for name, kinds in one.scores.families.items()}
+    profiles = []
+    for one in networks:
+        gains = {kind or name: _gain(one, baseline, kind or name) for name, kind in _rows(families)}
+        profiles += [Profile(one.look, one.number, gains, _seen(one.scores))] * (
+            one is not baseline
+        )
+    over = "the baseline" if baseline else ""
+    notes = ("95 % intervals over images: each network was trained once",)
+    basis = study_basis(source.record)
+    return ProfileInfo(basis, over, families, tuple(profiles), left_out, notes)
+
+
+def _seen(scores: Scores) -> dict[str, bool]:
+    """By type, whether it was trained on."""
+    return {kind: scores.exposure_of(kind) == "seen_type" for kind in scores.accuracies}
+
+
+def _gain(one: Network, baseline: Network | None, part: str) -> Estimate:
+    """Of a type or a family, over images; without an interval where bits were not kept."""
+    metric = f"{one.scores.split}_accuracy.{part}"
+    networks = [one] if baseline is None else [one, baseline]
+    values = [of.scores.metrics().get(metric, math.nan) for of in networks]
+    mean = values[0] - sum(values[1:])
+    shares = [image_shares(of.bits, of.scores, metric) for of in networks if of.bits]
+    if len(shares) == 2 and math.isfinite(mean):
+        return over_images((shares[0] - shares[1])[0]).estimate()  # type: ignore[operator]
+    return Estimate(mean, math.nan, math.nan, math.nan, 1, NONE)
+
+
+# -- Contrasts of an ablation --------------------------------------------------------------
+
+
+def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
+    """Contrasts with the reference, or effects of factors; the declared ones first."""
+    scored = {cell: scores for (cell, _), scores in ablation_runs(source, ablation).items()}
+    arms = {arm.name: arm for arm in ablation.arms}
+    transfers = {one.arm: one for one in ablation.transfers}
+    claimed = {effect.contrast for effect in ablation.primary}
+    by_contrast: dict[str, dict[str, Effect]] = {}
+    for effect in ablation.effects:
+        arm, to = sides(effect, ablation)
+        is_arm = bool(arm) and to == ablation.reference and not arms[arm].is_one_network
+        if is_arm or effect.kind in ("main effect", "Shapley value"):
+            found = by_contrast.setdefault(effect.contrast, {})
+            found[effect.metric.partition("_accuracy.")[2]] = as_contribution(effect, ablation)
+    order = sorted(by_contrast, key=lambda contrast: contrast not in claimed)
+    looks, profiles = canvas.looks(source), list[Profile]()
+    for contrast in order[:_MOST]:
+        effects = by_contrast[contrast]
+        effect = next(iter(effects.values()))
+        arm = sides(effect, ablation)[0]
+        name = arm if contrast.startswith(f"{arm} - ") else contrast_words(effect, ablation)
+        look = replace(looks.get(arm, Look("", INK, SYMBOLS[len(profiles) % 8])), label=name)
+        if of := transfers.get(arm):
+            for label, those in (("that type", of.own), ("others", of.others)):
+                look = replace(look, label=f"{arm}, trained on {label}")
+                own = dict.fromkeys(of.tested_on, label == "that type")
+                profiles.append(Profile(look, None, dict(zip(own, those, strict=True)), own))
+            continue
+        cells = arms[arm].cells if arm else ()
+        seen = next((_seen(scored[cell]) for cell in cells if cell in scored), {})
+        gains = {part: one.estimate for part, one in effects.items() if part}
+        profiles.append(Profile(look, None, gains, seen))
+    methods = {one.method: None for of in profiles for one in of.gains.values() if one.n > 1}
+    notes = (count_text(ablation.seeds, "seed"), f"95 % intervals: {' or '.join(methods)}")
+    is_part = any(one.look.label.startswith("contribution") for one in profiles)
+    over = "networks without it" if is_part else ablation.reference
+    families = next((one.families for one in scored.values()), {})
+    basis, left_out = ablation_basis(source, ablation), len(order[_MOST:])
+    return ProfileInfo(basis, over, families, tuple(profiles), left_out, notes)
+
+
+def ablation_runs(source: StudySource, ablation: AblationInfo) -> Mapping[tuple[str, int], Scores]:
+    """Scores of the runs that have ended well, by cell and pair."""
+    is_test = ablation.split == "test"
+    return {
+        (str(row.cell), row.pair or 0): scores
+        for row in source.record.complete
+        if isinstance(scores := row.test_scores if is_test else row.scores, Scores)
+    }
+
+
+def ablation_basis(source: StudySource, ablation: AblationInfo) -> Basis:
+    """What the numbers of an ablation's runs stand on."""
+    names = ("split", "n_images", "n_corrupted", "marks")
+    return replace(study_basis(source.record), **{name: getattr(ablation, name) for name in names})
+
+
+# -- Drawing -------------------------------------------------------------------------------
+
+
+def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
+    """Draw a row a family and a row a type, with a mark for each network.
+
+    Args:
+        info: without any network the figure says so.
 
     Returns:
-        A figure with its panels in as many lines as needed.
+        As high as its rows need; without room for types, families alone, then fewer networks.
     """
-    figure = Figure()
-    facts = network_facts(info, len(info.chosen))
-    meta = basis_meta("Profile", info)
-    if not info.types:
-        return finish(figure, title=_TITLE, facts=facts, meta=meta, nothing=no_network(info))
-    rows = profile_rows(info)
-    severities = [str(severity) for severity in info.severities]
-    names = [plain_text(kind) or f"<b>{plain_text(family)}</b>" for family, kind in rows]
-    grid = HeatGrid.of(len(info.profiles), names, severities, _CELLS, _LEAST_PANEL, 3, width)
-    panels = [_panel(info, profile, rows, grid.cell) for profile in info.profiles]
-    grid.draw(figure, panels, ("severity", ""))
-    facts += [] if info.chosen else [no_network(info)]
-    facts += ["framed: types trained on"] if any(panel.frames for panel in panels) else []
-    return finish(figure, title=_TITLE, facts=facts, meta=meta, **grid.sizes)
-
-
-def profile_rows(info: ProfileInfo) -> list[tuple[str, str]]:
-    """Family and type of each row; the row over those of a family has no type."""
-    return [(family, kind) for family, kinds in info.families.items() for kind in ("", *kinds)]
-
-
-def _panel(
-    info: ProfileInfo, profile: Profile, rows: Sequence[tuple[str, str]], cell: float
-) -> HeatPanel:
-    places = {kind: at for at, kind in enumerate(info.types)}
-    empty = [None] * len(info.severities)
-    seen = [bool(kind) and profile.exposure[places[kind]] == "seen_type" for _, kind in rows]
-    runs = [list(run) for is_seen, run in groupby(range(len(rows)), seen.__getitem__) if is_seen]
-    return HeatPanel(
-        over=_lines_over(info, profile),
-        cells=[_cells(info, profile, places[kind], cell) if kind else empty for _, kind in rows],
-        frames=[Frame((run[0], run[-1]), (0, len(info.severities) - 1)) for run in runs],
-        mark=network_marker(profile.name, profile.loss_terms),
-        number=profile.number,
+    facts = canvas.several_facts([info.basis])
+    room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
+    # A family of one type is that type.
+    rows = [row for row in _rows(info.families) if row[1] or len(info.families[row[0]]) > 1]
+    if len(rows) * (_ROW + _MARK * len(info.profiles)) > room:
+        rows = [(family, "") for family in info.families]
+        facts.insert(1, "means over families, for want of room")
+    most = max(1, int(room / max(1, len(rows)) - _ROW) // _MARK)
+    profiles = info.profiles[:most]
+    left_out = info.left_out + len(info.profiles[most:])
+    facts[1:1] = [f"{count_text(left_out, 'network')} not shown"] * bool(left_out)
+    height, figure = _ROW + _MARK * len(profiles), Figure()
+    for order, one in enumerate(profiles):
+        shift = _ROW / 2 + _MARK * (order + 0.5)
+        places = {kind or family: at * height + shift for at, (family, kind) in enumerate(rows)}
+        known = [part for part in places if part in one.gains and one.gains[part].n]
+        for is_seen in (True, False):
+            some = {part: places[part] for part in known if one.seen.get(part, False) == is_seen}
+            if some:
+                figure.add_trace(_marks(info, one, some, is_filled=is_seen))
+                figure.data[-1].showlegend = known[0] in some
+    axis = canvas.axis(f"Points of accuracy over {info.over}" if info.over else "Accuracy (%)")
+    zero = {"zeroline": bool(info.over), "zerolinecolor": INK, "zerolinewidth": 1.5}
+    ticks: dict[str, Any] = {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showgrid": False}
+    ticks |= {"tickvals": [(at + 0.5) * height for at in range(len(rows))]}
+    ticks |= {"ticktext": [_row_name(profiles, *row) for row in rows]}
+    figure.update_layout(
+        xaxis=axis | zero | {"showgrid": True},
+        yaxis=canvas.axis() | ticks | {"range": [height * len(rows), 0]},
+    )
+    if any(any(one.seen.values()) for one in profiles):
+        facts.append(
+            "filled: a type that the network was trained on; hollow: one that was held out"
+        )
+    empty = canvas.NO_TRIAL if info.basis.seed is not None else "no successful run yet"
+    return canvas.finish(
+        figure,
+        sheet,
+        title=_title(info),
+        facts=[*facts, *info.notes, *info.basis.marks],
+        meta=canvas.basis_meta("Profile", info.basis),
+        height=height * len(rows) + _AROUND if figure.data else 300,
+        nothing="" if figure.data else empty,
     )
 
 
-def _shows_accuracy(info: ProfileInfo, profile: Profile) -> bool:
-    """True for the baseline, and for all panels without a baseline."""
-    return info.baseline is None or profile is info.baseline
+def _row_name(profiles: Sequence[Profile], family: str, kind: str) -> str:
+    """In bold of a family; of a type, whether all networks were trained on it."""
+    name = plain_text(shortened((kind or family).replace("_", " "), 24))
+    if not kind:
+        return f"<b>{name}</b>"
+    return name + ", trained on" * all(one.seen.get(kind, False) for one in profiles)
 
 
-def _cells(info: ProfileInfo, profile: Profile, at: int, cell: float) -> list[Cell | None]:
-    """Of a type, by severity."""
-    shows_accuracy = _shows_accuracy(info, profile)
-    kind = plain_text(info.types[at])
-    seen = f"<br>{_SEEN[profile.exposure[at]]}" if profile.loss_terms else ""
-    found: list[Cell | None] = []
-    for severity, accuracy, gain in zip(
-        info.severities, profile.accuracies[at], info.differences(profile)[at], strict=True
-    ):
-        shown = accuracy if shows_accuracy else gain
-        against = "" if profile.name == "baseline" else against_baseline(ACCURACY, gain)
-        hover = (
-            f"<b>{network_name(profile.name)}</b><br>{kind}, severity {severity}<br>"
-            f"accuracy: <b>{metric_text(ACCURACY, accuracy)}</b>{against}{seen}"
-        )
-        color = math.nan if shows_accuracy else gain
-        is_there = not math.isnan(shown)
-        found.append(Cell(color, _number(shown, shows_accuracy, cell), hover) if is_there else None)
-    return found
+def _marks(
+    info: ProfileInfo, one: Profile, places: Mapping[str, float], *, is_filled: bool
+) -> Scatter:
+    """Some types and families of a network, each at its place."""
+    gains, name = [one.gains[part] for part in places], plain_text(shortened(one.look.label, 40))
+    hover = []
+    for part, gain in zip(places, gains, strict=True):
+        where = f"{part}, mean over its types" if part in info.families else part
+        where += {True: ", trained on", False: ", held out", None: ""}[one.seen.get(part)]
+        hover.append(f"<b>{name}</b><br>{plain_text(where)}<br>{plain_text(printed(gain))}")
+    return Scatter(
+        x=[100 * gain.mean if math.isfinite(gain.mean) else None for gain in gains],
+        y=list(places.values()),
+        mode="markers",
+        name=name,
+        legendgroup=one.look.label,
+        marker=canvas.marker(one.look, 8, hollow=not is_filled),
+        error_x=canvas.interval_bars(gains, 100, color=one.look.color, thickness=1.5, width=0),
+        customdata=None if one.number is None else [one.number] * len(gains),
+        hovertext=hover,
+        hoverinfo="text",
+    )
 
 
-def _number(value: float, is_accuracy: bool, cell: float) -> str:
-    """Points in a cell, rounded if a decimal has no room."""
-    if cell >= _DECIMAL_FROM:
-        return metric_text(ACCURACY, value) if is_accuracy else gain_text(ACCURACY, value)
-    return str(round(100 * value)) if is_accuracy else whole_points(value)
+def _title(info: ProfileInfo) -> str:
+    """On how many types the first network gains whose intervals are known; else the question."""
+    kinds = [kind for _, kind in _rows(info.families) if kind]
+    for one in info.profiles:
+        found = [one.gains[kind] for kind in kinds if kind in one.gains]
+        known = [gain for gain in found if math.isfinite(gain.low)]
+        if known and one.look != REFERENCES["plain"]:
+            more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
+            short = shortened(one.look.label.partition(", ")[0], 32)
+            said = f"{short}: more accurate than {info.over} on {more} of {len(known)} types"
+            return said + f", less on {less}" * bool(less)
+    return "Robust to what?"
 
 
-def _lines_over(info: ProfileInfo, profile: Profile) -> tuple[str, ...]:
-    """Name, loss terms and clean accuracy."""
-    baseline = info.baseline
-    clean = metric_text(ACCURACY, profile.clean_accuracy)
-    if baseline is not None and profile is not baseline:
-        clean += f" ({gain_text(ACCURACY, profile.clean_accuracy - baseline.clean_accuracy)})"
-    what = terms_label(profile.loss_terms) or "accuracy" * _shows_accuracy(info, profile)
-    lines = (f"<b>{network_name(profile.name)}</b>", what, f"clean: {clean}")
-    return tuple(line for line in lines if line)
-
-
-def _read(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo:
-    return networks(sources, "profile", options.trials)
+def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo:
+    """Gains of trials of a search, or of an ablation's contrasts; raises as `shown_networks`."""
+    (source,) = sources
+    if source.ablation is None or source.record.study.trainable is not None or options.trials:
+        return _of_search(source, options.trials)
+    return _of_ablation(source, source.ablation)
 
 
 FIGURE = FigureKind(
     name="profile",
-    title="Robustness profile",
-    says="Accuracy by type and severity, compared with the baseline.",
-    read=_read,
+    title="Robust to what?",
+    says="Each mark is a network's gain on a type of corruption, or in the mean over a family "
+    "(bold), with its interval.",
+    read=info_of,
     draw=plot_profile,
     takes=("trials",),
-    width=900,
 )

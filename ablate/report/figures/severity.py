@@ -1,280 +1,209 @@
-"""Accuracy against severity: a panel a family, a line a network, severity 0 the clean images.
+"""How fast does it fall?  Accuracy by severity of corruption, a line a network, with intervals.
 
-The last panel of a row names the lines; for one column of print, a legend does.
+A point is the mean over types, weighted as in robust accuracy; severity 0 is the clean images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import cycle
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
+from ablate.ablation.intervals import NONE, Estimate, t_interval
+from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.profile import SeverityInfo, SeverityLine, severity_info
-from ablate.ledger.record import ADAPTED
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.frame import typed_frame
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.ablations import wrapped
-from ablate.report.figures.parts.canvas import (
-    COLUMN_PIXELS,
-    LEFT,
-    RIGHT,
-    WIDE_PIXELS,
-    axis_title,
-    basis_meta,
-    finish,
-)
-from ablate.report.figures.parts.front_marks import REFERENCES
-from ablate.report.figures.parts.heat_panels import ACCURACY
-from ablate.report.figures.parts.names import add_line_labels, axis_number
-from ablate.report.figures.parts.networks import (
-    network_color,
-    network_facts,
-    network_marker,
-    network_name,
-    networks,
-    no_network,
-    terms_label,
-)
-from ablate.report.figures.parts.point_hover import against_baseline
-from ablate.report.numbers import metric_text, plain_text
-from ablate.report.style import DASHES, FONT_SIZE, INK, SERIES, base_axis
+from ablate.report.figures.profile import REFERENCES, ablation_basis, ablation_runs, shown_networks
+from ablate.report.numbers import count_text, plain_text, shortened
+from ablate.report.style import Look
+from ablate.report.words import sides
+from ablate.robustness.measures import wilson_interval
+from ablate.study.scores import Scores
 
-_TITLE = "Accuracy against severity, by family"
+if TYPE_CHECKING:
+    import pandas as pd
 
-_PANEL_PIXELS, _COLUMN_PANEL_PIXELS = 270, 140
-_NAME_CHARACTERS = 22
-"""Of a line of a network's name."""
-_NAMES = 172
-"""Margin in pixels, for the names of the lines."""
-_OVER, _GAP, _BETWEEN = 34, 24, 62
-"""Pixels over the first line of panels, for the families' names; between two panels; and between
-two lines of them."""
-_UNDER = 48
-"""Pixels under the last line of panels, for the severities and their title."""
-_MOST_ACROSS = 3
-_REFERENCE_DASHES = {"baseline": "solid", "plain": "dot", ADAPTED: "dash"}
+_MOST_ARMS = 5
 
 
-def plot_severity(info: SeverityInfo, width: float = WIDE_PIXELS[0]) -> Figure:
-    """Draw the accuracy of selected trials and the references by severity, for each family.
+class Line(NamedTuple):
+    """Accuracies of a network, or the means of an arm, at each severity; `number` of a trial."""
 
-    Args:
-        info: may have no trial or no line; the figure says so.
-        width: of the image, in pixels.
+    look: Look
+    number: int | None
+    accuracies: tuple[Estimate, ...]
 
-    Returns:
-        A figure with one panel per family, all with the same axes.  The first line of its loss
-        terms has their colour; further ones have colours of no other line, and other dashes.
+
+@dataclass(frozen=True)
+class SeverityInfo:
+    """Accuracy against severity.
+
+    Attributes:
+        basis: what the numbers stand on; note: what the intervals are of.
+        severities: 0 (clean), then the scored ones, ascending.
+        lines: references first; left_out: networks that could be shown too.
     """
+
+    basis: Basis
+    severities: tuple[int, ...]
+    lines: tuple[Line, ...]
+    left_out: int
+    note: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a network and severity.
+
+        Columns: network, method of the interval: text; trial: Int64, missing of a reference and an
+        arm; severity: int64; accuracy, low, high: float64, fractions; n: int64, seeds.
+        """
+        types = {"network": "string", "trial": "Int64", "severity": "int64", "accuracy": "float64"}
+        types |= {"low": "float64", "high": "float64", "n": "int64", "method": "string"}
+        rows = [
+            (line.look.label, line.number, severity, one.mean, one.low, one.high, one.n, one.method)
+            for line in self.lines
+            for severity, one in zip(self.severities, line.accuracies, strict=True)
+        ]
+        return typed_frame(types, rows)
+
+
+def accuracy_at(scores: Scores, severity: int) -> float:
+    """Mean accuracy over the types that are scored at a severity; NaN if none is."""
+    if severity == 0:
+        return scores.clean_accuracy
+    found = {
+        kind: row[str(severity)] for kind, row in scores.accuracies.items() if str(severity) in row
+    }
+    weights = scores.type_weights
+    total = math.fsum(weights[kind] for kind in found)
+    return math.fsum(weights[kind] * found[kind] for kind in found) / total if found else math.nan
+
+
+def _of_one(scores: Scores, severity: int) -> Estimate:
+    """Of one network, with Wilson's interval as if each image had one copy: not too narrow."""
+    mean = accuracy_at(scores, severity)
+    if math.isnan(mean):
+        return Estimate(mean, math.nan, math.nan, math.nan, 0, NONE)
+    n = (severity and scores.n_corrupted) or scores.n_images
+    return Estimate(mean, math.nan, *wilson_interval(round(mean * n), n), 1, "Wilson, over images")
+
+
+def _severities(scores: Sequence[Scores]) -> tuple[int, ...]:
+    found = {int(one) for each in scores for row in each.accuracies.values() for one in row}
+    return (0, *sorted(found)) if scores else ()
+
+
+def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInfo:
+    """Lines of trials of a search, or of an ablation's arms; raises as `shown_networks`."""
+    (source,) = sources
+    ablation, record = source.ablation, source.record
+    if ablation is None or record.study.trainable is not None or options.trials:
+        networks, left_out = shown_networks(source, "severity", options.trials)
+        severities = _severities([one.scores for one in networks])
+        lines = [
+            Line(one.look, one.number, tuple(_of_one(one.scores, at) for at in severities))
+            for one in networks
+        ]
+        note = "95 % intervals over images: each network was trained once"
+        return SeverityInfo(study_basis(record), severities, tuple(lines), left_out, note)
+    runs = ablation_runs(source, ablation)
+    references = record.test_references if ablation.split == "test" else record.references
+    fixed = [one for name, one in references.items() if name == BASELINE]
+    fixed = [one for one in fixed if isinstance(one, Scores)]
+    severities = _severities([*fixed, *runs.values()])
+    lines = [
+        Line(REFERENCES[BASELINE], None, tuple(_of_one(one, at) for at in severities))
+        for one in fixed
+    ]
+    claimed = {sides(effect, ablation)[0] for effect in ablation.primary}
+    scored = {cell for cell, _ in runs}
+    arms = [arm for arm in ablation.arms if not arm.is_one_network and scored.issuperset(arm.cells)]
+    arms.sort(key=lambda arm: (arm.name not in claimed, arm.name == ablation.reference))
+    looks = canvas.looks(source)
+    for arm in arms[:_MOST_ARMS]:
+        pairs = sorted({pair for cell, pair in runs if cell in arm.cells})
+        whole = [[runs.get((cell, pair)) for cell in arm.cells] for pair in pairs]
+        seeds = [[one for one in seed if one] for seed in whole if all(seed)]
+        means = [
+            [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds] for at in severities
+        ]
+        values = tuple(t_interval(np.array(one)) for one in means)
+        lines.append(Line(replace(looks[arm.name], label=arm.name), None, values))
+    note = f"arms: means over {count_text(ablation.seeds, 'seed')}, 95 % intervals over seeds"
+    basis, left_out = ablation_basis(source, ablation), len(arms[_MOST_ARMS:])
+    return SeverityInfo(basis, severities, tuple(lines), left_out, note)
+
+
+def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
+    """Draw a line a network; without any the figure says so."""
     figure = Figure()
-    numbers = {line.number for line in info.lines} - {None}
-    facts = network_facts(info, len(numbers))
-    families = tuple(info.families) or ("",)
-    across = _across(len(families))
-    down = math.ceil(len(families) / across)
-    is_wide = width >= WIDE_PIXELS[0]
-    pixels = width if across > 1 else COLUMN_PIXELS[0]
-    right, height = (_NAMES, _PANEL_PIXELS) if is_wide else (RIGHT, _COLUMN_PANEL_PIXELS)
-    panel = (pixels - LEFT - right + _GAP) / across - _GAP
-    plot = across * (panel + _GAP) - _GAP, _OVER + down * (height + _BETWEEN) - _BETWEEN
-    looks = _looks(info.lines)
-    window = _range(info)
-    baseline = {line.family: line for line in info.lines if line.name == "baseline"}
-    notes = []
-    for place, family in enumerate(families):
-        number = axis_number(place)
-        row, column = divmod(place, across)
-        left = column * (panel + _GAP) / plot[0]
-        head = (_OVER + row * (height + _BETWEEN)) / plot[1]
-        is_lowest = place + across >= len(families)
-        figure.update_layout(_axes(info, number, first=column == 0, titled=is_lowest))
-        if not is_wide:
-            middle = "severity (0: clean)" if column == across // 2 and is_lowest else ""
-            texts = {"title": {"text": middle}, "ticktext": list(map(str, info.levels or (0, 1)))}
-            figure.layout[f"xaxis{number}"].update(texts)
-        figure.update_layout(
-            {
-                f"xaxis{number}": {"domain": [left, min(1.0, left + panel / plot[0])]},
-                f"yaxis{number}": {"domain": [max(0.0, 1 - head - height / plot[1]), 1 - head]},
-            }
+    for order, line in enumerate(info.lines):
+        shift = 0.06 * (order - (len(info.lines) - 1) / 2)  # intervals side by side
+        name, color = plain_text(shortened(line.look.label, 40)), line.look.color
+        values = [None if math.isnan(one.mean) else 100 * one.mean for one in line.accuracies]
+        figure.add_trace(
+            Scatter(
+                x=[at + shift for at in info.severities],
+                y=values,
+                mode="lines+markers",
+                name=name,
+                line={"color": color, "width": 2, "dash": line.look.dash},
+                marker=canvas.marker(line.look, 8),
+                error_y=canvas.interval_bars(
+                    line.accuracies, 100, color=color, thickness=1.5, width=0
+                ),
+                customdata=None if line.number is None else [line.number] * len(values),
+                hovertemplate=f"<b>{name}</b><br>%{{y:.1f}} %<extra></extra>",
+            )
         )
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        lines = [line for line in info.lines if line.family == family]
-        figure.add_traces(
-            [
-                _line(info, line, baseline.get(family), looks).update(
-                    axes | {"showlegend": not is_wide and place == 0}
-                )
-                for line in lines
-            ]
-        )
-        notes.append(_name(family, number))
-    figure.update_layout(annotations=notes)
-    gap = 0.06 * (info.levels or (0, 1))[-1]
-    for place, family in enumerate(families):
-        if is_wide and (place % across == across - 1 or place == len(families) - 1):
-            lines = [line for line in info.lines if line.family == family]
-            ends = [_end(info, line, looks) for line in lines]
-            add_line_labels(figure, ends, window, axis_number(place), panel=height, gap=gap)
-    return finish(
+    texts = [str(severity or "clean") for severity in info.severities]
+    split = f" ({info.basis.split})" if info.basis.split else ""
+    figure.update_layout(
+        xaxis=canvas.axis("Severity of corruption", tickvals=info.severities, ticktext=texts),
+        yaxis=canvas.axis(f"Accuracy{split}, %") | {"showgrid": True},
+    )
+    facts = canvas.several_facts([info.basis])
+    facts[1:1] = [f"{count_text(info.left_out, 'network')} not shown"] * bool(info.left_out)
+    return canvas.finish(
         figure,
-        title=_TITLE,
-        facts=facts,
-        meta=basis_meta("Severity", info),
-        pixels=(pixels, 0),
-        inside=plot[1],
-        right=right,
-        bottom=_UNDER,
-        nothing="" if numbers or info.seeds else no_network(info),
+        sheet,
+        title=_title(info),
+        facts=[*facts, info.note, *info.basis.marks],
+        meta=canvas.basis_meta("Severity", info.basis),
+        height=420,
+        nothing="" if figure.data else canvas.NO_TRIAL,
     )
 
 
-def _across(panels: int) -> int:
-    return 2 if panels == 4 else min(panels, _MOST_ACROSS)
-
-
-def _axes(info: SeverityInfo, number: str, *, first: bool, titled: bool) -> dict[str, Any]:
-    """Both axes of a panel; all panels share them."""
-    severities = info.levels or (0, 1)
-    room = 0.06 * severities[-1]
-    low, high = _range(info)
-    title = {"text": "severity", "standoff": 6, "font": {"size": FONT_SIZE}}
-    x = base_axis() | {
-        "anchor": f"y{number}",
-        "range": [-room, severities[-1] + room],
-        "tickvals": list(severities),
-        "ticktext": ["clean", *map(str, severities[1:])],
-        "title": title if titled else None,
-    }
-    y = base_axis() | {
-        "anchor": f"x{number}",
-        "range": [low, high],
-        "tickformat": ".3~%",
-        "showticklabels": first,
-    }
-    if first:
-        label = f"Accuracy ({info.split})" if info.split else "Accuracy"
-        y["title"] = axis_title(label)
-    if number:
-        x["matches"], y["matches"] = "x", "y"
-    return {f"xaxis{number}": x, f"yaxis{number}": y}
-
-
-def _range(info: SeverityInfo) -> tuple[float, float]:
-    found = [one for line in info.lines for one in line.accuracies if math.isfinite(one)]
-    if not found:
-        return 0.0, 1.0
-    room = max(0.06 * (max(found) - min(found)), 0.01)
-    return min(found) - room, max(found) + room
-
-
-def _name(family: str, number: str) -> dict[str, Any]:
-    return {
-        "text": f"<b>{plain_text(family)}</b>",
-        "x": 0.5,
-        "xref": f"x{number} domain",
-        "y": 1,
-        "yref": f"y{number} domain",
-        "yanchor": "bottom",
-        "yshift": 4,
-        "showarrow": False,
-        "font": {"size": FONT_SIZE, "color": INK},
-    }
-
-
-class _Look(NamedTuple):
-    color: str
-    dash: str
-
-
-def _looks(lines: Sequence[SeverityLine]) -> Mapping[str, _Look]:
-    """Of each network, by its name: lines of the same terms differ in colour and dash."""
-    terms = {line.name: terms_label(line.loss_terms) for line in lines}
-    colors = {line.name: network_color(line.name, line.loss_terms) for line in lines}
-    free = cycle([one for one in SERIES if one not in colors.values()] or SERIES)
-    found: dict[str, _Look] = {}
-    used: dict[str, int] = {}
-    for name, label in terms.items():
-        if name in REFERENCES:
-            found[name] = _Look(colors[name], _REFERENCE_DASHES[name])
-            continue
-        alike = used.get(label, 0)
-        used[label] = alike + 1
-        color = next(free) if alike else colors[name]
-        found[name] = _Look(color, DASHES[alike % len(DASHES)])
-    return found
-
-
-def _line(
-    info: SeverityInfo,
-    line: SeverityLine,
-    baseline: SeverityLine | None,
-    looks: Mapping[str, _Look],
-) -> Scatter:
-    look = looks[line.name]
-    marker = network_marker(line.name, line.loss_terms)
-    if line.name not in REFERENCES:
-        marker["color"] = look.color
-    name, terms = _texts(line)
-    return Scatter(
-        x=list(info.levels),
-        y=[None if math.isnan(one) else one for one in line.accuracies],
-        mode="lines+markers",
-        name=f"{name}, {terms}" if terms else name,
-        legendgroup=line.name,
-        showlegend=False,
-        line={"color": look.color, "width": 2, "dash": look.dash},
-        marker={"size": 8, **marker},
-        customdata=None if line.number is None else [line.number] * len(info.levels),
-        hovertext=_hover(info, line, baseline, f"<b>{name}</b>" + f", {terms}" * bool(terms)),
-        hoverinfo="text",
-        cliponaxis=False,
-    )
-
-
-def _texts(line: SeverityLine) -> tuple[str, str]:
-    """The network's name and, where it does not say them, its loss terms."""
-    terms = "" if line.number is None else terms_label(line.loss_terms)
-    return network_name(line.name), terms
-
-
-def _end(
-    info: SeverityInfo, line: SeverityLine, looks: Mapping[str, _Look]
-) -> tuple[float, float, list[str], str]:
-    """Where a line ends, and how it is named there."""
-    name, terms = _texts(line)
-    lines = [f"{name}, {terms}"] if terms else wrapped(name, _NAME_CHARACTERS, 2)
-    return info.levels[-1], line.accuracies[-1], lines, looks[line.name].color
-
-
-def _hover(
-    info: SeverityInfo, line: SeverityLine, baseline: SeverityLine | None, head: str
-) -> list[str]:
-    texts = []
-    for place, (severity, accuracy) in enumerate(zip(info.levels, line.accuracies, strict=True)):
-        gain = math.nan
-        if baseline is not None and baseline is not line:
-            gain = accuracy - baseline.accuracies[place]
-        against = against_baseline(ACCURACY, gain)
-        where = f"{plain_text(line.family)}, severity {severity}" if severity else "clean"
-        texts.append(f"{head}<br>{where}: <b>{metric_text(ACCURACY, accuracy)}</b>{against}")
-    return texts
-
-
-def _read(sources: Sequence[StudySource], options: FigureOptions) -> SeverityInfo:
-    return severity_info(networks(sources, "severity", options.trials))
+def _title(info: SeverityInfo) -> str:
+    """What is left at the highest severity of the first trial or arm and of the baseline, where the
+    intervals are apart; else the question."""
+    baseline = [line for line in info.lines if line.look == REFERENCES[BASELINE]]
+    others = [line for line in info.lines if line.look not in REFERENCES.values()]
+    if baseline and others and len(info.severities) > 1:
+        one, before = others[0].accuracies[-1], baseline[0].accuracies[-1]
+        if one.low > before.high or one.high < before.low:
+            number, label = others[0].number, shortened(others[0].look.label, 32)
+            name = label if number is None else f"trial {number}"
+            right = f"{name} is right on {100 * one.mean:.0f} of 100 images"
+            at = f"At severity {info.severities[-1]}"
+            return f"{at}, {right}, the baseline on {100 * before.mean:.0f}"
+    return "How fast does accuracy fall?"
 
 
 FIGURE = FigureKind(
     name="severity",
-    title="Accuracy against severity",
-    says="Each line is a network, or the mean of an arm: accuracy on clean images, then the mean "
-    "of a family at each severity.",
-    read=_read,
+    title="How fast does it fall?",
+    says="Each line is a network, or the mean of an arm: accuracy on clean images, then at each "
+    "severity in the mean over corruption types, with intervals.",
+    read=info_of,
     draw=plot_severity,
     takes=("trials",),
-    width=900,
 )
