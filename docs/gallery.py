@@ -40,15 +40,6 @@ STUDIES = {
         "`studies/ablation_quickstart.yaml`: six arms on handwritten digits, 8 seeds each.",
         ("effects", "attainment"),
     ),
-    "runs/factorial": (
-        "Stability training and combined augmentations, each with and without the other, on the "
-        "digits, 4 seeds each.",
-        ("effects",),
-    ),
-    "runs/transfer": (
-        "One model per distortion (`augment.types: each`), on the digits, 3 seeds each.",
-        ("transfer",),
-    ),
 }
 """Recorded studies, each with its dump in LEDGERS: what it is, and the figures that show it."""
 

@@ -20,7 +20,7 @@ from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.style import DARK, INK, PAPER, SERIES, SMALL_SIZE, dark, faint
 
-OF_ABLATIONS = ("effects", "transfer")
+OF_ABLATIONS = ("effects",)
 OF_SEVERAL = ("attainment",)
 """Of several searches, or of an ablation's seeds."""
 OF_CURVES = ("curve",)

@@ -1,192 +1,301 @@
-"""The profile and the lines against severity: what is drawn where, by values."""
+"""Profile and severity: gains by type and accuracies by severity, with intervals, by values."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+from drawn_figures import facts, traces
 from example_records import example_record, example_row
-from example_sources import FAMILIES, searches, sloped_scores
-from plotly.graph_objects import Figure
+from example_results import (
+    BLUR,
+    IMPULSE,
+    NOISE,
+    Example,
+    make_design,
+    make_example,
+    make_scored,
+    make_scores,
+)
+from example_sources import sloped_scores
 
-from ablate.analysis.profile import profile_info, severity_info
-from ablate.errors import NothingToDrawError
-from ablate.ledger.record import StudyRecord
+from ablate.ablation.answer import best_number
+from ablate.ablation.cell import Arm, Cell, difference
+from ablate.ablation.info import ablation_info
+from ablate.ablation.intervals import over_images, t_interval
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import NothingToDrawError, ParameterError
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import find_figure
-from ablate.report.figures import profile as profile_figure
+from ablate.report.figures.canvas import COLUMN, Sheet, looks
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.parts.heat_panels import HeatGrid, HeatPanel
-from ablate.report.figures.profile import plot_profile
-from ablate.report.figures.severity import plot_severity
-from ablate.report.style import DIVERGING, INK, PAPER, terms_style
+from ablate.report.figures.profile import ProfileInfo
+from ablate.report.figures.severity import accuracy_at
+from ablate.robustness.bits import image_shares, unpack_bits
+from ablate.robustness.measures import wilson_interval
 
-NOISE = ("gaussian_noise", "impulse_noise")
+SEEN = ("gaussian_noise",)
 
 
-def record(*, terms: tuple[str, ...] = ("clean+fma", "clean+st"), **changes: Any) -> StudyRecord:
-    """Trial 0 gains ten points on every type, and was trained on noise; trial 1 gains five."""
-    rows = [
-        example_row(
-            number,
-            (0.93 + 0.01 * number, 0.70 - 0.05 * number),
-            scores=sloped_scores(
-                0.93 + 0.01 * number, 0.70 - 0.05 * number, seen=() if number else NOISE
-            ),
-            params={"loss.terms": term},
-        )
-        for number, term in enumerate(terms)
-    ]
+def row(number: int, clean: float, robust: float, terms: str = "clean+fma") -> RowRecord:
+    scores = sloped_scores(clean, robust, seen=SEEN)
+    return example_row(number, (clean, robust), scores=scores, params={"loss.terms": terms})
+
+
+def record(*rows: RowRecord) -> StudyRecord:
     references = {"baseline": sloped_scores(0.95, 0.60), "plain": sloped_scores(0.96, 0.61)}
-    return example_record(rows, **{"references": references, **changes})
+    return example_record(rows, references=references)
 
 
-def cells(figure: Any) -> list[Any]:
-    return [trace for trace in figure.data if trace.type == "heatmap"]
+def read(name: str, source: StudySource | StudyRecord, *trials: int) -> Any:
+    source = source if isinstance(source, StudySource) else StudySource(source)
+    return find_figure(name).info([source], FigureOptions(trials=trials))
 
 
-def texts(figure: Any) -> list[str]:
-    return [note.text for note in figure.layout.annotations]
+def draw(name: str, info: Any, sheet: Sheet = COLUMN) -> Any:
+    return find_figure(name).draw(info, sheet)
 
 
-def test_the_baseline_shows_accuracies_and_the_others_differences() -> None:
-    figure = plot_profile(profile_info(record()))
-    baseline, plain, fma, st = cells(figure)[:2] + cells(figure)[:1:-1]
-    # The first row has the family's name, and nothing in it.
-    assert list(baseline.z[0]) == [None, None, None]
-    assert list(baseline.z[1]) == [0.0, 0.0, 0.0]
-    assert list(baseline.text[1]) == ["55.0", "50.0", "45.0"]
-    assert list(plain.z[1]) == pytest.approx([0.01, 0.01, 0.01])
-    assert list(fma.z[1]) == pytest.approx([0.1, 0.1, 0.1])
-    assert list(fma.text[1]) == ["+10.0", "+10.0", "+10.0"]
-    assert list(st.text[1]) == ["+5.0", "+5.0", "+5.0"]
-    assert fma.hovertext[1][2] == (
-        "<b>Trial 0</b><br>gaussian_noise, severity 5<br>"
-        "accuracy: <b>55.0</b> (+10.0 against the baseline)<br>trained on"
+def of_ablation(example: Example) -> StudySource:
+    info = ablation_info(example.record, example.outcomes, example.references)
+    return StudySource(example.record, info)
+
+
+def numbers(info: ProfileInfo) -> list[int | None]:
+    return [one.number for one in info.profiles]
+
+
+# -- which networks are shown ----------------------------------------------------------------
+
+
+def test_the_recommended_trial_stands_first_then_both_ends_of_the_front() -> None:
+    """It loses one point of clean accuracy at the most; trial 3 is the knee."""
+    robust = [0.6, 0.67, 0.74, 0.8, *(0.8 + 0.001 * at for at in range(1, 8))]
+    study = record(*(row(at, 0.99 - 0.01 * at, value) for at, value in enumerate(robust)))
+    assert best_number(study, pareto_info(study)) == 5
+    for name in ("profile", "severity"):
+        assert read(name, study).left_out == 11 - 3
+    assert numbers(read("profile", study)) == [None, 5, 0, 10]
+    assert "8 networks not shown" in facts(draw("profile", read("profile", study)))
+    without = replace(study, references={})
+    assert numbers(read("profile", without)) == [3, 0, 10], "the knee where nothing is recommended"
+
+
+def test_trials_that_are_asked_for() -> None:
+    study = record(row(0, 0.93, 0.70), row(1, 0.90, 0.60))
+    info = read("profile", study, 1, 0, 1)
+    assert (numbers(info), info.left_out) == ([None, 1, 0], 0)
+    # Of the same terms: one colour, two marks and dashes.
+    _, first, second = (one.look for one in info.profiles)
+    assert first.color == second.color == looks(StudySource(study))["clean+fma"].color
+    assert first.symbol != second.symbol
+    assert first.dash != second.dash
+    rule = r"^--trials: must be complete trials of example, got 7\. They are: 0, 1\.$"
+    with pytest.raises(ParameterError, match=rule):
+        read("severity", study, 7)
+    with pytest.raises(ParameterError, match=r"got 0\. They are: none\.$"):
+        read("profile", record(), 0)
+
+
+def test_an_ablation_has_no_trials_to_ask_for() -> None:
+    source = of_ablation(make_example({"plain": [make_scores()], "a": [make_scores()]}))
+    for name in ("profile", "severity"):
+        with pytest.raises(
+            ParameterError, match=rf"^--trials: {name} of an ablation shows its arm"
+        ):
+            read(name, source, 0)
+
+
+def test_a_custom_training_loop_has_no_types() -> None:
+    study = record()
+    own = replace(study, study=study.study.model_copy(update={"trainable": "loops:train"}))
+    rule = r"needs accuracies by type of corruption, got a custom training loop\. Draw pareto\."
+    with pytest.raises(NothingToDrawError, match=rule):
+        read("profile", own)
+
+
+# -- profile ---------------------------------------------------------------------------------
+
+
+def test_a_gain_is_over_the_baseline_and_without_bits_has_no_interval() -> None:
+    info = read("profile", record(row(0, 0.93, 0.70)))
+    plain, trial = info.profiles
+    assert info.over == "the baseline"
+    assert trial.gains["gaussian_noise"].mean == pytest.approx(0.1)
+    assert trial.gains["noise"].mean == pytest.approx(0.1)
+    assert plain.gains["contrast"].mean == pytest.approx(0.01)
+    assert math.isnan(trial.gains["noise"].low)
+    assert trial.seen["gaussian_noise"]
+    assert not trial.seen["impulse_noise"]
+    frame = info.frame()
+    assert len(frame) == 2 * (3 + 6)
+    last = frame.iloc[-1]
+    assert (last["trial"], last["family"], last["type"]) == (0, "photometric", "contrast")
+    assert last["gain"] == pytest.approx(0.1)
+    assert not last["trained_on"]
+    figure = draw("profile", info)
+    assert figure.layout.meta["heading"] == "Robust to what?"
+    filled, hollow = traces(figure, "Trial 0, clean+fma")
+    assert (len(filled.x), len(hollow.x)) == (1, 8)
+    assert "open" in hollow.marker.symbol
+    assert set(hollow.customdata) == {0}
+    assert [filled.showlegend, hollow.showlegend] == [False, True]
+    assert figure.layout.yaxis.ticktext[:2] == ("<b>noise</b>", "gaussian noise")
+    assert figure.layout.xaxis.title.text == "Points of accuracy over the baseline"
+
+
+def test_gains_of_a_search_are_paired_by_images() -> None:
+    random = np.random.default_rng(0)
+    better, baseline = make_scored(random, 0.9), make_scored(random, 0.5)
+    study = example_record(
+        [example_row(0, (0.9, 0.9), scores=better.scores, params={"loss.terms": "clean+da"})],
+        references={"baseline": baseline.scores},
     )
-    colours = figure.layout.coloraxis
-    assert (colours.cmin, colours.cmax) == pytest.approx((-0.1, 0.1))
-    assert [stop[1] for stop in colours.colorscale] == [color for _, color in DIVERGING]
+    kept = ({0: {"val": better.bits}}, {"baseline": {"val": baseline.bits}})
+    info = read("profile", StudySource(study, read_bits=lambda _: kept))
+    (trial,) = info.profiles
+    for part in ("noise", IMPULSE, BLUR):
+        shares = [
+            image_shares(unpack_bits([one.bits], one.scores), one.scores, f"val_accuracy.{part}")
+            for one in (better, baseline)
+        ]
+        assert shares[0] is not None
+        assert shares[1] is not None
+        assert trial.gains[part] == over_images((shares[0] - shares[1])[0]).estimate()
+    figure = draw("profile", info)
+    assert figure.layout.meta["heading"] == (
+        "Trial 0: more accurate than the baseline on 3 of 3 types"
+    )
+    assert figure.data[0].error_x.array[0] > 0
+    # A family of one type is that type.
+    assert figure.layout.yaxis.ticktext == (
+        "<b>noise</b>", "gaussian noise", "impulse noise", "gaussian blur",
+    )  # fmt: skip
 
 
-def test_a_panel_says_whose_it_is() -> None:
-    figure = plot_profile(profile_info(record()))
-    said = texts(figure)
-    assert said[0] == "<b>Baseline</b><br>accuracy<br>clean: 95.0"
-    assert said[-1] == "<b>Trial 0</b><br>clean+fma<br>clean: 93.0 (-2.0)"
-    marks = [trace for trace in figure.data if trace.type == "scatter"]
-    assert [mark.customdata for mark in marks] == [None, None, (1,), (0,)]
-    assert [mark.marker.color for mark in marks] == [
-        INK, PAPER, terms_style("clean+st").color, terms_style("clean+fma").color,
+def test_without_a_baseline_or_a_type_of_it() -> None:
+    study = record(row(0, 0.93, 0.70))
+    alone = read("profile", replace(study, references={}))
+    assert alone.over == ""
+    assert alone.profiles[0].gains["gaussian_noise"].mean == pytest.approx(0.60)
+    assert draw("profile", alone).layout.xaxis.title.text == "Accuracy (%)"
+    baseline = replace(
+        study.references["baseline"],
+        accuracies={"brightness": {"3": 0.5}},
+        families={"photometric": ("brightness",)},
+    )
+    (fewer,) = read("profile", replace(study, references={"baseline": baseline})).profiles
+    assert fewer.gains["brightness"].mean == pytest.approx(0.80 - 0.5)
+    assert math.isnan(fewer.gains["gaussian_noise"].mean)
+    nothing = read("profile", replace(record(), references={}))
+    assert (nothing.profiles, len(nothing.frame())) == ((), 0)
+    assert draw("profile", nothing).layout.annotations[0].text == "no complete trial"
+
+
+def test_an_ablation_has_its_contrasts_which_are_those_of_the_table() -> None:
+    random = np.random.default_rng(1)
+    runs = {
+        name: [make_scored(random, rate, seen_types=seen) for _ in range(3)]
+        for name, rate, seen in (("plain", 0.5, ()), ("a", 0.8, (NOISE,)))
+    }
+    source = of_ablation(make_example(runs))
+    info = read("profile", source)
+    assert source.ablation is not None
+    (one,) = info.profiles
+    assert (one.look.label, info.over) == ("a", "plain")
+    for part in ("noise", NOISE, BLUR):
+        assert (
+            one.gains[part] == source.ablation.effect("a - plain", f"val_accuracy.{part}").estimate
+        )
+    assert one.seen == {NOISE: True, IMPULSE: False, BLUR: False}
+    assert "gaussian noise, trained on" in draw("profile", info).layout.yaxis.ticktext
+
+
+def test_models_of_one_type_each_are_told_by_whether_it_was_that_type() -> None:
+    design = make_design(["plain"])
+    cells = [Cell(f"DA: {kind}", {"augment.types": [kind]}) for kind in (NOISE, BLUR)]
+    arm = Arm("DA", tuple(cell.name for cell in cells))
+    contrast = difference(arm, Arm("plain", ("plain",)))
+    design = replace(
+        design,
+        cells=(*design.cells, *cells),
+        arms=(*design.arms, arm),
+        contrasts=(contrast,),
+    )
+    own, other = [0.7, 0.85], [0.6, 0.5]
+    runs = {"plain": [make_scores(0.4), make_scores(0.5)]}
+    for cell, kind in zip(cells, (NOISE, BLUR), strict=True):
+        runs[cell.name] = [
+            make_scores(low, types={kind: high}) for high, low in zip(own, other, strict=True)
+        ]
+    example = make_example(runs, design=design)  # type: ignore[arg-type]
+    info = read("profile", of_ablation(example))
+    trained, held_out = info.profiles
+    assert trained.look.label == "DA, trained on that type"
+    assert held_out.look.label == "DA, trained on others"
+    assert trained.gains[NOISE] == t_interval(np.array(own) - [0.4, 0.5])
+    assert held_out.gains[NOISE] == t_interval(np.array(other) - [0.4, 0.5])
+    assert trained.gains[IMPULSE].n == 0, "no model was trained on it"
+    assert trained.seen[NOISE]
+    assert not held_out.seen[NOISE]
+
+
+def test_without_room_families_stand_for_their_types() -> None:
+    figure = draw("profile", read("profile", record(row(0, 0.93, 0.70))), Sheet(435, 321))
+    assert figure.layout.yaxis.ticktext == ("<b>noise</b>", "<b>blur</b>", "<b>photometric</b>")
+    assert "means over families, for want of room" in facts(figure)
+
+
+# -- severity --------------------------------------------------------------------------------
+
+
+def test_accuracy_at_a_severity_is_weighted_as_robust_accuracy() -> None:
+    scores = replace(
+        sloped_scores(0.9, 0.7),
+        accuracies={
+            "gaussian_noise": {"1": 0.8, "5": 0.4},
+            "impulse_noise": {"1": 0.6, "5": 0.2},
+            "contrast": {"1": 0.9},
+        },
+        families={"noise": ("gaussian_noise", "impulse_noise"), "light": ("contrast",)},
+    )
+    assert accuracy_at(scores, 0) == 0.9
+    assert accuracy_at(scores, 1) == pytest.approx((0.7 + 0.9) / 2)
+    assert accuracy_at(scores, 5) == pytest.approx(0.3)
+    assert math.isnan(accuracy_at(scores, 3))
+
+
+def test_a_line_of_a_search_begins_at_the_clean_images() -> None:
+    info = read("severity", record(row(0, 0.93, 0.80)))
+    assert [line.look.label for line in info.lines] == [
+        "Baseline", "Plain finetune", "Trial 0, clean+fma",
     ]  # fmt: skip
-    types = [kind for kinds in FAMILIES.values() for kind in kinds]
-    assert [tick for tick in figure.layout.yaxis.ticktext if tick in types] == types
-
-
-def test_types_that_were_trained_on_are_framed() -> None:
-    figure = plot_profile(profile_info(record()))
-    (frame,) = figure.layout.shapes
-    rows = [figure.layout.yaxis.ticktext.index(kind) for kind in NOISE]
-    assert (frame.yref, round(frame.y0), round(frame.y1)) == ("y4", *rows)
-    assert "framed: types trained on" in " · ".join(figure.layout.meta["facts"])
-    without = plot_profile(profile_info(record(), [1]))
-    assert without.layout.shapes == ()
-    assert "framed" not in " · ".join(without.layout.meta["facts"])
-
-
-def test_numbers_lose_their_decimal_before_they_lose_their_cell() -> None:
-    figure = plot_profile(profile_info(record(terms=("clean+fma",) * 5)))
-    assert figure.layout.meta["image_pixels"][0] <= 900
-    assert list(cells(figure)[-1].text[1]) == ["+10.0", "+10.0", "+10.0"]
-    assert profile_figure._number(0.1, False, 30) == "+10"
-
-
-def test_more_panels_than_fit_stand_in_lines() -> None:
-    rows, severities = [f"noise{number}" for number in range(19)], list("12345")
-    grid = HeatGrid.of(8, rows, severities, (30, 46), 118, 3)
-    assert (grid.lines, grid.across) == (2, 4)
-    assert grid.sizes["pixels"][0] <= 900
-    figure = Figure()
-    grid.draw(figure, [HeatPanel(("",), [])] * 8, ("", ""))
-    first, fifth = figure.layout.xaxis.domain, figure.layout.xaxis5.domain
-    assert first == pytest.approx(fifth)
-    assert figure.layout.yaxis.domain[0] > figure.layout.yaxis5.domain[1]
-
-
-def test_references_alone_are_drawn_and_it_is_said() -> None:
-    figure = plot_profile(profile_info(record(terms=())))
-    assert len(cells(figure)) == 2
-    assert "no complete trial" in " · ".join(figure.layout.meta["facts"])
-    empty = plot_profile(profile_info(record(terms=(), references={}, reference_point=None)))
-    assert texts(empty) == ["no complete trial"]
-
-
-def test_without_a_baseline_all_show_accuracies() -> None:
-    figure = plot_profile(profile_info(record(references={}, reference_point=None)))
-    assert list(cells(figure)[-1].text[1]) == ["65.0", "60.0", "55.0"]
-    assert figure.layout.coloraxis.showscale is False
-
-
-def test_a_mark_is_beside_its_name_however_wide_the_page_is() -> None:
-    """The text is placed in pixels from the middle of its mark."""
-    figure = plot_profile(profile_info(record()))
-    marks = [trace for trace in figure.data if trace.type == "scatter"]
-    for mark, note in zip(marks, figure.layout.annotations, strict=True):
-        assert (note.x, note.y) == (mark.x[0], mark.y[0])
-        assert (note.xref, note.yref) == (mark.xaxis, mark.yaxis)
-        assert (note.xanchor, note.yanchor) == ("left", "top")
-        assert note.xshift > mark.marker.size / 2
-
-
-def test_lines_begin_at_the_clean_images() -> None:
-    figure = plot_severity(severity_info(profile_info(record())))
-    families, names = texts(figure)[:3], texts(figure)[3:]
-    assert families == ["<b>noise</b>", "<b>blur</b>", "<b>photometric</b>"]
-    assert list(figure.layout.xaxis.ticktext) == ["clean", "1", "3", "5"]
-    trial = next(trace for trace in figure.data if trace.name == "Trial 0, clean+fma")
-    assert list(trial.x) == [0, 1, 3, 5]
-    assert list(trial.y) == pytest.approx([0.93, 0.65, 0.60, 0.55])
-    assert list(trial.customdata) == [0, 0, 0, 0]
-    assert trial.line.color == terms_style("clean+fma").color
-    assert trial.hovertext[1] == (
-        "<b>Trial 0</b>, clean+fma<br>noise, severity 1: <b>65.0</b> (+10.0 against the baseline)"
+    assert info.severities == (0, 1, 3, 5)
+    last = info.lines[-1].accuracies[-1]
+    assert last.mean == pytest.approx(0.75)
+    assert (last.low, last.high) == wilson_interval(round(359 * 0.75), 359)
+    figure = draw("severity", info)
+    trial = figure.data[-1]
+    assert list(trial.y) == pytest.approx([93.0, 85.0, 80.0, 75.0])
+    assert set(trial.customdata) == {0}
+    assert figure.layout.xaxis.ticktext == ("clean", "1", "3", "5")
+    assert figure.layout.meta["heading"] == (
+        "At severity 5, trial 0 is right on 75 of 100 images, the baseline on 55"
     )
-    # At the ends of the lines of the last panel, from below.
-    assert names == ["Baseline", "Plain finetune", "Trial 1, clean+st", "Trial 0, clean+fma"]
-    assert not any(trace.showlegend for trace in figure.data)
-    assert [trace.xaxis for trace in figure.data[::4]] == ["x", "x2", "x3"]
+    frame = info.frame()
+    assert len(frame) == 3 * 4
+    assert frame["trial"].isna().sum() == 2 * 4
+    assert draw("severity", read("severity", replace(record(), references={}))).data == ()
 
 
-def test_lines_of_the_same_terms_differ_in_colour_and_dash() -> None:
-    terms = ("clean+fma", "clean+st", "fma+clean", "clean+fma")
-    figure = plot_severity(severity_info(profile_info(record(terms=terms), [0, 1, 2, 3])))
-    lines = {trace.name: trace.line for trace in figure.data[:6]}
-    assert {name: line.dash for name, line in lines.items()} == {
-        "Baseline": "solid", "Plain finetune": "dot", "Trial 0, clean+fma": "solid",
-        "Trial 1, clean+st": "solid", "Trial 2, clean+fma": "dash", "Trial 3, clean+fma": "dot",
-    }  # fmt: skip
-    trials = list(figure.data[2:6])
-    colors = [trace.line.color for trace in trials]
-    assert len(set(colors)) == len(trials)
-    assert colors[:2] == [terms_style(one).color for one in terms[:2]]
-    assert [trace.marker.color for trace in trials] == colors
-    assert len({trace.marker.symbol for trace in trials}) == 2  # that of the terms
-    names = {note.text: note.font.color for note in figure.layout.annotations}
-    assert [names[trace.name] for trace in trials] == colors
-
-
-@pytest.mark.parametrize("name", ["profile", "severity"])
-def test_which_trials_can_be_asked_for(name: str) -> None:
-    kind = find_figure(name)
-    usual = searches()["usual"]
-    frame = kind.info([usual], FigureOptions(trials=(4,))).frame()
-    assert set(frame["trial"].dropna()) == {4}
-
-
-@pytest.mark.parametrize("name", ["profile", "severity"])
-def test_a_loop_of_the_users_own_has_no_types(name: str) -> None:
-    with pytest.raises(NothingToDrawError) as error:
-        find_figure(name).info([searches()["own loop"]])
-    assert str(error.value) == (
-        f"study example: figure {name} needs accuracies by type of corruption, got a custom "
-        "training loop. Draw pareto."
-    )
+def test_a_line_of_an_arm_is_the_mean_over_seeds() -> None:
+    runs = {"plain": [make_scores(0.5), make_scores(0.6)], "a": [make_scores(0.7), None]}
+    info = read("severity", of_ablation(make_example(runs, baseline=make_scores(0.4))))  # type: ignore[arg-type]
+    baseline, a, plain = info.lines
+    assert baseline.accuracies[1].mean == pytest.approx(0.4)
+    assert plain.accuracies[1] == t_interval(np.array([0.5, 0.6]))
+    assert (a.look.label, a.accuracies[1].n) == ("a", 1)

@@ -22,7 +22,6 @@ FIGURES = (
     "parameters",
     "curves",
     "effects",
-    "transfer",
     "examples",
 )
 """Names for `ablate plot --figure`, in the order of the report; each is a module with a FIGURE."""

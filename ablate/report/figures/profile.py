@@ -132,7 +132,7 @@ def shown_networks(
         NothingToDrawError: if the study has a custom training loop.
         ParameterError: if a number is not that of a complete trial, or the study is an ablation.
     """
-    record, info = source.record, source.front
+    record = source.record
     if record.study.trainable is not None:
         rule = "needs accuracies by type of corruption, got a custom training loop"
         fix = "Draw pareto." if source.is_search else "Draw effects."
@@ -145,6 +145,7 @@ def shown_networks(
         if number not in rows:
             rule = f"must be complete trials of {record.name}, got {number}"
             raise ParameterError(f"--trials: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
+    info = source.front
     front = [point.number for point in info.leading if point.number in rows]
     usual = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]
     best = best_number(record, info)
@@ -220,7 +221,7 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
     for effect in ablation.effects:
         arm, to = sides(effect, ablation)
         is_arm = bool(arm) and to == ablation.reference and not arms[arm].is_one_network
-        if is_arm or effect.kind in ("main effect", "Shapley value"):
+        if effect.estimate.n and (is_arm or effect.kind in ("main effect", "Shapley value")):
             found = by_contrast.setdefault(effect.contrast, {})
             found[effect.metric.partition("_accuracy.")[2]] = as_contribution(effect, ablation)
     order = sorted(by_contrast, key=lambda contrast: contrast not in claimed)
@@ -366,7 +367,7 @@ def _title(info: ProfileInfo) -> str:
             more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
             short = shortened(one.look.label.partition(", ")[0], 32)
             said = f"{short}: more accurate than {info.over} on {more} of {len(known)} types"
-            return said + f", less on {less}" * bool(less)
+            return said + f", less on {less}" * bool(less) if more else "Robust to what?"
     return "Robust to what?"
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SECTIONS = (
     ("cost", "What does robustness cost?", ("pareto", "curve", "attainment")),
     ("part", "Which part earns it?", ("effects",)),
-    ("types", "Robust to what?", ("profile", "transfer", "severity")),
+    ("types", "Robust to what?", ("profile", "severity")),
     ("settings", "Which settings matter?", ("parameters",)),
     ("examples", "What does it look like?", ("examples",)),
     ("trials", "All trials", ()),
