@@ -29,7 +29,7 @@ class Feature:
         key: dotted, of the parameter.
         part: of a subset or a mix; empty for a single value.
         kind: "number" unchanged, "log" of base 10, "flag" 0 or 1, "choice" the index in `choices`.
-        values: `[trials]`; NaN if a condition left the parameter out.
+        values: `[trials]`; NaN where the parameter is left out.
         choices: of a choice, as text: the space's, else those that occur, sorted.
         ends: of a "number" or "log": lowest and highest value of its space, in the units of
             `values`; None if unknown.
@@ -46,7 +46,7 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """As the column of `trials_frame`, without `param.`: a mix has one a part."""
+        """As the column of `trials_frame`, without `param.`; a mix has one a part."""
         return f"{self.key}.{self.part}" if self.part and self.kind == "number" else self.key
 
     @property
@@ -56,15 +56,12 @@ class Feature:
 
 
 def trial_features(params: Params, space: Any) -> tuple[Feature, ...]:
-    """The parameters that any of these trials has, by key, then by part in order of appearance.
-
-    All ratios of a mix are included although they are dependent, because the choice of one to leave
-    out would be arbitrary.
+    """The parameters that any of these trials has, by key, then by part in order of appearance; of
+    a mix all ratios, although they are dependent.
 
     Args:
         params: resolved, one mapping per trial.
-        space: as in the study file; defines scales and choices; parameters that it lacks are
-            interpreted by their values.
+        space: as in the study file; parameters that it lacks are interpreted by their values.
     """
     written = written_domains(space)
     keys = sorted({key for of_trial in params for key in of_trial})
@@ -83,7 +80,7 @@ _ABSENT = object()
 def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterator[Feature]:
     present = [value for value in values if value is not _ABSENT]
     is_choice = "choice" in domain
-    if all(map(are_ratios, present)) and not is_choice:
+    if all(map(_are_ratios, present)) and not is_choice:
         for part in _parts(present):
             ratios = [one if one is _ABSENT else one.get(part, 0.0) for one in values]
             yield Feature(key, str(part), "number", _column(ratios, float))
@@ -140,8 +137,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def are_ratios(value: Any) -> bool:
-    """Whether a value is a number for each of its parts, as a mix is."""
+def _are_ratios(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_number, value.values()))
 
 

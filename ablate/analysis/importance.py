@@ -4,9 +4,8 @@ One measure, PED-ANOVA, over all trials of a search: the set of loss terms is a 
 others, and one that a condition left out in some trials counts as far as it is there.
 
 Sources: Watanabe et al. 2023, arXiv:2304.10255; of a parameter that some trials lack,
-arXiv:2601.20800, theorem 4.2.  The same numbers as Optuna's `PedAnovaImportanceEvaluator` (which a
-test compares), worked for all resamples at once: one call of Optuna's takes 10 ms, and a figure
-needs hundreds.
+arXiv:2601.20800, theorem 4.2.  The same numbers as Optuna's `PedAnovaImportanceEvaluator`, for all
+resamples at once: one call of Optuna's takes 10 ms, and a figure needs hundreds.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ LEAST_TRIALS = 8
 """With fewer, the best half is fewer than four trials."""
 RESAMPLES, PERMUTATIONS = 200, 100
 """Of the trials with replacement, for intervals; of the scores, for what chance gives."""
-_SEED = 0
 
 Table = NDArray[np.float64]
 Counts = NDArray[Any]
@@ -75,13 +73,13 @@ def importances(features: Sequence[Feature], losses: Table) -> tuple[Importance,
         losses: `[trials]`, less is better, finite.
 
     Returns:
-        None for fewer than `LEAST_TRIALS` trials.
+        Nothing for fewer than `LEAST_TRIALS` trials.
     """
     features = [feature for feature in features if feature.varies]
     n = len(losses)
     if not features or n < LEAST_TRIALS:
         return ()
-    random = np.random.default_rng(_SEED)
+    random = np.random.default_rng(0)
     drawn = random.multinomial(n, np.full(n, 1 / n), RESAMPLES)
     weights = np.concatenate([np.ones((1, n)), drawn])
     found = _of_keys(features, ped_anova(features, losses, weights, best_share(n)))
@@ -120,10 +118,8 @@ def trials_needed(found: Sequence[Importance], trials: int) -> float:
 
 
 def best_share(trials: int) -> float:
-    """The fraction of trials treated as the best: a tenth, or enough for five, at most half.
-
-    Five is the minimum that Optuna recommends.
-    """
+    """The fraction of trials treated as the best: a tenth, or enough for five (the minimum that
+    Optuna recommends), at most half."""
     return min(0.5, max(0.1, 5 / trials)) if trials else 0.5
 
 

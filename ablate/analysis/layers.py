@@ -44,25 +44,14 @@ class TapEffect:
     trials_in: int
     trials_out: int
 
-    @property
-    def estimate(self) -> tuple[float, float, float]:
-        """The difference and its interval."""
-        return self.difference, self.low, self.high
-
 
 @dataclass(frozen=True)
 class TapEffects:
-    """The effects on one objective.
-
-    Attributes:
-        taps: in the network's order as far as known; empty before the first complete trial.
-        adjusted: keys that they are adjusted for; unadjusted: that were left out because of too few
-            trials.
-    """
+    """On one objective, in the network's order as far as known; `adjusted` has the keys that they
+    are adjusted for, none of too few trials."""
 
     taps: tuple[TapEffect, ...]
     adjusted: tuple[str, ...]
-    unadjusted: tuple[str, ...]
 
 
 def tap_effects(
@@ -77,7 +66,7 @@ def tap_effects(
     """
     taps = sorted({str(tap) for row in rows for tap in row[key]}, key=_network_order)
     if not rows:
-        return TapEffects((), (), ())
+        return TapEffects((), ())
     is_in = np.array([[tap in map(str, row[key]) for tap in taps] for row in rows], dtype=float)
     others: dict[str, list[Table]] = {}
     chosen = [{one: row[one] for one in ADJUSTED if one in row} for row in rows]
@@ -88,16 +77,15 @@ def tap_effects(
             indicators = [(feature.values == at).astype(float) for at in levels]
             others[feature.key] = indicators if is_choice else [feature.values]
     columns = [column for of_key in others.values() for column in of_key]
-    adjusted, unadjusted = tuple(others), tuple[str, ...]()
     if len(rows) - 1 - len(taps) - len(columns) < _LEAST_FREEDOM:
-        adjusted, unadjusted, columns = (), adjusted, []
+        others, columns = {}, []
     fits = least_squares(np.column_stack([is_in, *columns]), scores, LEVEL)
     trials_in = is_in.sum(axis=0).astype(int).tolist()
     effects = (
         TapEffect(tap, *fit, inside, len(rows) - inside)
         for tap, fit, inside in zip(taps, fits, trials_in, strict=False)
     )
-    return TapEffects(tuple(effects), adjusted, unadjusted)
+    return TapEffects(tuple(effects), tuple(others))
 
 
 def _network_order(tap: str) -> tuple[Any, ...]:
@@ -117,8 +105,8 @@ def least_squares(columns: Table, scores: Table, level: float) -> list[tuple[flo
         level: of the interval, between 0 and 1.
 
     Returns:
-        Slope, low, high, one per column. The slope is NaN for a constant column, or a linear
-        combination of others; the interval also without remaining degrees of freedom.
+        Slope, low, high, one per column. The slope is NaN for a constant column, or a combination
+        of others; the interval also without remaining degrees of freedom.
     """
     from scipy.special import stdtrit
 

@@ -59,19 +59,17 @@ def test_weight_strength_and_terms_are_adjusted_for() -> None:
     space = {"loss.fma.weight": {"float": [0.01, 30], "log": True}}
     found = effects(*trials, space=space, loss_terms=terms, **others)
     assert found.adjusted == ("augment.strength", "loss.fma.weight", "loss.terms")
-    assert found.unadjusted == ()
     b = found.taps[1]
     assert (b.difference, b.low, b.high) == pytest.approx((0.07, 0.07, 0.07))
     few = effects(*trials[:8], space=space, loss_terms=terms, **others)
-    assert few.adjusted == ()
-    assert few.unadjusted == found.adjusted, "of 8 trials 2 would be left to tell an error"
+    assert few.adjusted == (), "of 8 trials 2 would be left to tell an error"
 
 
 def test_taps_stand_in_the_networks_order() -> None:
     rows = [{KEY: ["stage10", "stage2"]}, {KEY: ["stem"]}]
     found = tap_effects(rows, KEY, np.array([0.6, 0.7]), {})
     assert [one.tap for one in found.taps] == ["stem", "stage2", "stage10"]
-    assert effects() == TapEffects((), (), ())
+    assert effects() == TapEffects((), ())
 
 
 def test_with_as_many_columns_as_trials_there_is_no_interval() -> None:

@@ -60,7 +60,7 @@ def complete(line: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("ablate logs runs/small --trial 2", ["plain,2"]),
         ("ablate plot runs/small --trials 0,2", ["plain,0,2"]),
         ("ablate logs runs/none --trial ", [""]),
-        ("ablate plot runs/small --figure pareto,pa", ["plain,pareto,parameters"]),
+        ("ablate plot runs/small --figure pareto,para", ["plain,pareto,parameters"]),
         ("ablate layers wrn-1", ["plain,wrn-16-2"]),
         (
             "ablate launch quickstart --set loss.fma.layers=[stem,stage",

@@ -175,7 +175,7 @@ def test_no_order_is_stated_that_is_not_shown() -> None:
     assert figure.layout.meta["heading"] == "Which settings of example matter, and where?"
     assert "order not shown" in figure.layout.title.subtitle.text
     few = draw(usual_record(8))
-    assert "importance needs 8 complete trials, got 6" in facts(few)
+    assert "6 trials are too few for importance" in facts(few)
     assert "importance, share" not in few.to_json()
 
 
@@ -229,8 +229,8 @@ def test_collapsed_trials_and_odd_values_are_counted() -> None:
     rows.append(example_row(10, (0.9, math.nan), params={"a": 10}))
     figure = draw(example_record(rows, references={}), "a")
     assert figure.layout.yaxis2.range[0] > 0.5
-    assert "1 trial outside the axes" in facts(figure)
-    assert "1 with a value that is not a number" in facts(figure)
+    assert "1 outside the axes" in facts(figure)
+    assert "1 trials with a value that is not a number" in facts(figure)
 
 
 def test_names_are_shown_as_they_are_written() -> None:
@@ -265,4 +265,4 @@ def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
     numbers = [number for one in drawn for number in one.customdata]
     assert len(numbers) == 24_000 // 14
     assert {point.number for point in info.pareto.front} <= set(numbers)
-    assert " trials drawn: the front, others at random" in facts(figure)
+    assert f"{2080 - 24_000 // 14} not drawn, at random, none on the front" in facts(figure)

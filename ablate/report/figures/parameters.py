@@ -1,8 +1,7 @@
 """The parameters figure: which settings matter, and where?
 
-First the importance of each parameter with its interval, then a panel a parameter, the most
-important first: the trials' scores against a number or a choice, with against without each layer of
-a subset, in a triangle of three ratios.  A panel has an axis for each objective.
+First the importance of each parameter, then a panel a parameter, the most important first: scores
+against a number or a choice, with minus without a layer, or in a triangle of three ratios.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
-from itertools import groupby
-from operator import attrgetter
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,21 +22,9 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.features import Feature, find_params, trial_features
-from ablate.analysis.importance import (
-    LEAST_TRIALS,
-    Importance,
-    importances,
-    leading,
-    trials_needed,
-)
+from ablate.analysis.importance import Importance, importances, leading, trials_needed
 from ablate.analysis.layers import TapEffects, tap_effects
-from ablate.analysis.objectives import (
-    front_noun,
-    front_words,
-    is_accuracy,
-    objective_place,
-    short_metric,
-)
+from ablate.analysis.objectives import front_words, is_accuracy, objective_place, short_metric
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
 from ablate.files.shown import few
@@ -57,14 +43,7 @@ from ablate.report.figures.canvas import (
     trace_type,
 )
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.numbers import (
-    count_text,
-    metric_label,
-    metric_words,
-    plain_text,
-    short_names,
-    shortened,
-)
+from ablate.report.numbers import metric_label, metric_words, plain_text, short_names, shortened
 from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SMALL_SIZE, TITLE_SIZE, Look, terms_look
 from ablate.robustness.measures import LEVEL
 from ablate.study.keys import written_domains
@@ -72,24 +51,16 @@ from ablate.study.keys import written_domains
 if TYPE_CHECKING:
     import pandas as pd
 
-LEARNING_RATES = ("learning_rate", "lr")
-"""Last parts of the keys of the parameter that has a panel always, if it is searched."""
-_TERMS = "loss.terms"
-
-
-_key = attrgetter("key")
 
 # -- The numbers ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """What one panel shows.
+    """What one panel shows: a parameter, or a ratio of a mix that has not three.
 
     Attributes:
-        key: of the parameter, dotted; of one ratio of a mix with its part.
-        kind: "number" and "choice" of one feature; "subset" of a flag an item; "mix" of three
-            ratios.
+        kind: "number" and "choice" of one feature; "subset" of a flag an item; "mix" of ratios.
         features: with a value a point of the study.
         effects: of a subset, one a shown objective.
     """
@@ -106,13 +77,12 @@ class ParametersInfo:
 
     Attributes:
         pareto: the trials, and what their numbers stand on.
-        shown: places in its objectives of those that are shown.
+        shown: places of the shown objectives.
         keys: of all parameters, in the order of the space; of a mix of each part.
-        panels: of those that differ between the trials, the most important first; or those that
-            were named, in that order.
-        named: whether they were.
-        compared: trials that the importances are of.
-        importances: one a parameter, for each shown objective; none for fewer than `LEAST_TRIALS`.
+        panels: of parameters that differ between trials, the most important first; or of those that
+            were named (`named`), in that order.
+        compared: trials that the importances are of; importances: for each shown objective one a
+            parameter, or none of too few trials.
         looks: by set of loss terms.
     """
 
@@ -127,15 +97,14 @@ class ParametersInfo:
 
     @property
     def metrics(self) -> list[str]:
-        """Of the shown objectives."""
         return [self.pareto.objectives[place].metric for place in self.shown]
 
     @cached_property
     def ranked(self) -> list[str]:
         """Keys by how far their importance is beyond chance, over the shown objectives."""
         beyond: dict[str, float] = {}
-        for one in (one for of_objective in self.importances for one in of_objective):
-            beyond[one.key] = beyond.get(one.key, 0.0) + one.beyond_chance
+        for one in chain.from_iterable(self.importances):
+            beyond[one.key] = beyond.get(one.key, 0.0) + max(one.beyond_chance, 0.0)
         return sorted(beyond, key=lambda key: -beyond[key])
 
     @cached_property
@@ -148,25 +117,16 @@ class ParametersInfo:
         }
 
     def frame(self) -> pd.DataFrame:
-        """A row a trial, an importance and a layer; what does not apply to a row is missing.
-
-        Columns:
-            kind: "trial", "importance" or "layer".
-            number, loss_terms, on_front, the objectives, and `param.<key>` of the shown
-                parameters: of a trial.
-            metric, key: of an importance and a layer, which have their attributes besides
-                (`Importance`, `TapEffect`).
-        """
+        """A row a trial, an importance and a layer (`kind`): of a trial as `ParetoInfo.frame` with
+        `param.<key>` of the shown parameters; of others metric, key, and the attributes of
+        `Importance` and `TapEffect`."""
         import pandas as pd
 
         shown = {feature.key for panel in self.panels for feature in panel.features}
         values = [
-            {
-                PARAM + name: value
-                for key in shown & point.params.keys()
-                for name, value in flat_param(key, point.params[key]).items()
-            }
-            for point in self.pareto.points
+            {PARAM + name: one for key in keys for name, one in flat_param(key, of[key]).items()}
+            for of in (point.params for point in self.pareto.points)
+            for keys in [[key for key in of if key in shown]]
         ]
         trials = pd.concat([self.pareto.frame(), pd.DataFrame(values)], axis=1)
         trials.insert(0, "kind", "trial")
@@ -177,10 +137,9 @@ class ParametersInfo:
             for metric, effects in zip(self.metrics, panel.effects, strict=False):
                 row = {"kind": "layer", "metric": metric, "key": panel.key}
                 rows += [row | asdict(one) for one in effects.taps]
-        columns = ["kind", "metric", "key", "share", "low", "high", "chance", "tap", "difference"]
-        others = pd.DataFrame(rows, columns=[*columns, "trials_in", "trials_out"])
-        counts = dict.fromkeys(("number", "trials_in", "trials_out"), "Int64")
-        return pd.concat([trials, others], ignore_index=True).astype(counts)
+        table = pd.concat([trials, pd.DataFrame(rows)], ignore_index=True)
+        whole = table.columns.intersection(["number", "trials_in", "trials_out"])
+        return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ParametersInfo:
@@ -193,35 +152,31 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     source = the_search(sources, FIGURE.name)
     record, pareto = source.record, pareto_info(source.record)
     place = objective_place(options.objective, pareto.objectives)
-    shown = range(min(len(pareto.objectives), MOST_OBJECTIVES))
-    places = (place,) if options.objective else tuple(shown)
+    places = tuple(range(min(len(pareto.objectives), MOST_OBJECTIVES)))
+    places = (place,) if options.objective else places
     space = record.study.space
     # The same terms may be written in several orders.
     params = [
-        {**point.params, _TERMS: point.loss_terms} if _TERMS in point.params else point.params
+        {**point.params, "loss.terms": point.loss_terms or point.params["loss.terms"]}
+        if "loss.terms" in point.params
+        else point.params
         for point in pareto.points
     ]
     features = trial_features(params, space)
     searched = sorted({key for row in record.rows for key in row.params})
     bases = list(dict.fromkeys([*written_domains(space), *searched]))
-    by_base = {key: [one.name for one in group] for key, group in groupby(features, _key)}
+    by_base: dict[str, list[str]] = {}
+    for feature in features:
+        by_base.setdefault(feature.key, []).append(feature.name)
     keys = list(dict.fromkeys(name for base in bases for name in by_base.get(base, [base])))
     if not keys:
-        raise NothingToDrawError(
-            record.name,
-            FIGURE.name,
-            "needs a parameter that is searched, got none",
-            "Search one in its space.",
-        )
+        why = "needs a parameter that is searched, got none"
+        raise NothingToDrawError(record.name, FIGURE.name, why, "Search one in its space.")
     is_own = np.array([point.copy_of is None for point in pareto.points], dtype=bool)
     compared = is_own & np.isfinite(pareto.values).all(axis=1)
     some = [replace(feature, values=feature.values[compared]) for feature in features]
-    losses = [
-        pareto.values[compared, at] * (-1 if pareto.objectives[at].direction == "maximize" else 1)
-        for at in places
-    ]
-    used = {point.loss_terms for point in pareto.points}
-    known = {in_order(terms): look for terms, look in looks(source).items()}
+    signs = [-1 if one.direction == "maximize" else 1 for one in pareto.objectives]
+    losses = (pareto.values * signs)[compared].T
     info = ParametersInfo(
         pareto=pareto,
         shown=places,
@@ -229,8 +184,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
         panels=(),
         named=bool(options.params),
         compared=int(compared.sum()),
-        importances=tuple(importances(some, of_one) for of_one in losses),
-        looks={terms: known.get(terms) or terms_look(terms) for terms in used},
+        importances=tuple(importances(some, losses[at]) for at in places),
+        looks={in_order(terms): look for terms, look in looks(source).items()},
     )
     panels = list(_panels(features, pareto, places, space))
     if options.params:
@@ -250,7 +205,7 @@ def _panels(
     features: Sequence[Feature], pareto: ParetoInfo, places: Sequence[int], space: Any
 ) -> Iterator[Panel]:
     """Of all parameters that a trial has."""
-    for key, group in groupby(features, _key):
+    for key, group in groupby(features, key=lambda one: one.key):
         parts = tuple(group)
         if not parts[0].part:
             yield Panel(key, "choice" if parts[0].choices else "number", parts)
@@ -279,18 +234,12 @@ _MOST_MARKS = 24_000
 _FAINT_LINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 _SMALL = {"size": SMALL_SIZE}
 
-Axes = tuple[list[Any], dict[str, Any], dict[str, Any]]
-"""Traces, and the axes x and y that they are drawn on."""
-Groups = Sequence[tuple[Look, bool, NDArray[np.int64]]]
-"""Trials that look the same: their look, whether they are on the front, places in the points."""
+Axes = tuple[list[Any], dict[str, Any], dict[str, Any]]  # traces, and their axes x and y
+Groups = Sequence[tuple[Look, bool, NDArray[np.int64]]]  # look, on the front, places in the points
 
 
 def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
-    """Draw importances, then a panel a parameter.
-
-    Args:
-        info: without trials the figure says so.
-    """
+    """Draw importances, then a panel a parameter; without trials the figure says so."""
     count, width = len(info.shown), sheet.width - _MARGINS
     across = max(1, width // _LEAST_CELL)
     legend, title = _legend(info), _title(info)
@@ -303,8 +252,8 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
         room = min(room, across * max(1, int((sheet.height - around) // least)))
     order = info.ranked if room > 2 and not info.named else []
     panels = list(info.panels[: room - bool(order)]) if info.pareto.points else []
-    for panel in info.panels[len(panels) :] if panels else ():
-        if not info.named and panel.key.rpartition(".")[2] in LEARNING_RATES:
+    for panel in info.panels[len(panels) :] if panels and not info.named else ():
+        if panel.key.rpartition(".")[2] in ("learning_rate", "lr"):
             panels[-1] = panel  # it has a panel always
     cells = [*[None] * bool(order), *panels]
     rows = [cells[at : at + across] for at in range(0, len(cells), across)]
@@ -319,27 +268,30 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
         for column, cell in enumerate(row):
             for at in range(count):
                 traces, x_axis, y_axis = _axes(info, cell, at, groups, int(strip // _ROW))
-                texts = y_axis.get("ticktext", ["1000%"])
-                gutter = 28 + max((text_pixels(text, SMALL_SIZE) for text in texts), default=0)
+                texts = [*y_axis.get("ticktext", ["1000%"]), ""]
+                gutter = 28 + max(text_pixels(text, SMALL_SIZE) for text in texts)
                 left = column / across + min(0.6 / across, gutter / width)
                 under = top + at * (strip + gap)
-                x = [left, (column + 1) / across - 8 / width]
-                y = [max(1 - (under + strip) / inside, 0), 1 - under / inside]
-                name = "" if number == 1 else str(number)
+                right, low = (column + 1) / across - 8 / width, 1 - (under + strip) / inside
                 for trace in traces:
                     if trace.marker.showscale:
-                        trace.marker.colorbar.update(x=x[1], y=y[1], len=0.7 * (y[1] - y[0]))
-                    figure.add_trace(trace.update(xaxis=f"x{name}", yaxis=f"y{name}"))
-                own = {"automargin": False, "tickfont": _SMALL}
-                figure.layout[f"xaxis{name}"] = x_axis | own | {"domain": x, "anchor": f"y{name}"}
-                figure.layout[f"yaxis{name}"] = y_axis | own | {"domain": y, "anchor": f"x{name}"}
+                        bar = {"x": right, "y": 1 - under / inside, "len": 0.7 * strip / inside}
+                        trace.marker.colorbar.update(bar)
+                    figure.add_trace(trace.update(xaxis=f"x{number}", yaxis=f"y{number}"))
+                x_axis |= {"domain": [left, right], "anchor": f"y{number}"}
+                y_axis |= {"domain": [max(low, 0), 1 - under / inside], "anchor": f"x{number}"}
+                figure.update_layout({f"xaxis{number}": x_axis, f"yaxis{number}": y_axis})
                 number += 1
         top += count * (strip + gap) + foot
+    facts = _facts(info, panels, groups)
+    fits = min((int(strip // _ROW) for strip, *_ in heights), default=0)
+    most = max([len(order), *(len(one.features) for one in panels if one.kind == "subset")])
+    facts += [f"no room for more than {fits} rows of {most}"] * (0 < fits < most)
     return finish(
         figure,
         sheet,
         title=title,
-        facts=_facts(info, panels, groups),
+        facts=facts,
         meta=basis_meta(FIGURE.title, info.pareto),
         height=around + inside,
         nothing="" if panels else NO_TRIAL,
@@ -348,11 +300,11 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
 
 def _heights(panel: Panel | None, parameters: int) -> tuple[float, float, float]:
     """Of an axis where it is free, between two, and under a cell: for its ticks and name."""
-    if panel is None or panel.kind == "subset":
-        rows = parameters if panel is None else len(panel.features)
-        return max(_STRIP, _ROW * rows), _BETWEEN if panel is None else 2 * _BETWEEN, _FOOT
-    is_turned = panel.kind == "choice" and _is_turned(panel.features[0])
-    return _STRIP, _BETWEEN, _FOOT + 50 * is_turned
+    if panel is None:
+        return max(_STRIP, _ROW * parameters), _BETWEEN, _FOOT
+    if panel.kind == "subset":  # each axis has ticks of its own, and the name two lines
+        return max(_STRIP, _ROW * len(panel.features)), 2 * _BETWEEN, _FOOT + 16
+    return _STRIP, _BETWEEN, _FOOT + 50 * _is_turned(panel.features[0])
 
 
 def _groups(info: ParametersInfo, most: int) -> Groups:
@@ -366,7 +318,7 @@ def _groups(info: ParametersInfo, most: int) -> Groups:
     for place in np.sort(places).tolist():
         alike.setdefault((points[place].on_front, points[place].loss_terms), []).append(place)
     return [
-        (info.looks[terms], is_front, np.array(of_kind))
+        (info.looks.get(terms, terms_look("")), is_front, np.array(of_kind))
         for (is_front, terms), of_kind in sorted(alike.items())
     ]
 
@@ -376,7 +328,7 @@ def _legend(info: ParametersInfo) -> list[Scatter]:
     pareto = info.pareto
     entries: dict[str, dict[str, Any]] = {}
     for terms, count in sorted(Counter(point.loss_terms for point in pareto.points).items()):
-        look = info.looks[terms]
+        look = info.looks.get(terms, terms_look(""))
         entries[f"{look.label} ({count})"] = {"marker": marker(look, 10)}
     if len(pareto.front) < len(pareto.points):
         faint = marker(Look("", INK, "circle"), 10, on_front=False)
@@ -388,13 +340,7 @@ def _legend(info: ParametersInfo) -> list[Scatter]:
 
 
 def _axes(info: ParametersInfo, panel: Panel | None, at: int, groups: Groups, most: int) -> Axes:
-    """A panel for one objective.
-
-    Args:
-        panel: None: the importances.
-        at: place of the objective among those that are shown.
-        most: rows that there is room for.
-    """
+    """A panel, or the importances, for the objective `at`; with room for so many rows."""
     metric, is_last = info.metrics[at], at == len(info.shown) - 1
     has_ticks, name = is_last, "importance, share"
     if panel is None:
@@ -408,19 +354,21 @@ def _axes(info: ParametersInfo, panel: Panel | None, at: int, groups: Groups, mo
         rows = [(short[one.tap], one.difference, one.low, one.high, math.nan) for one in taps]
         traces, x, y = _row_axes(rows, 100 if is_accuracy(metric) else 1)
         x |= {"tickformat": "+.3~g", "zeroline": True, "zerolinecolor": FAINT_INK}
-        has_ticks, name = True, f"{info.names[panel.key]}: with minus without"
+        has_ticks, name = True, f"{plain_text(info.names[panel.key])}<br>with minus without"
     else:
         trials = int((~np.isnan(panel.features[0].values)).sum())
-        name = info.names[panel.key] + f" (n = {trials})" * (trials < len(info.pareto.points))
+        is_rare = trials < len(info.pareto.points)
+        name = plain_text(info.names[panel.key]) + f" (n = {trials})" * is_rare
         if panel.kind == "mix":
             traces, x, y = _mix_axes(info, panel, info.shown[at], groups)
         else:
             traces, x, y = _score_axes(info, panel.features[0], info.shown[at], groups)
-            y["nticks"] = most // 2 + 1
+            y["nticks"] = 3 + most // 4
     label = short_metric(metric) if is_accuracy(metric) else metric_label(metric)
+    own = {"automargin": False, "tickangle": 0, "tickfont": _SMALL}
     small = {"font": _SMALL, "standoff": 4}
-    x |= {"showticklabels": has_ticks, "title": small | {"text": plain_text(name) * is_last}}
-    return traces, x, y | {"title": small | {"text": plain_text(label)}}
+    x = own | x | {"showticklabels": has_ticks, "title": small | {"text": name * is_last}}
+    return traces, x, own | y | {"title": small | {"text": plain_text(label)}}
 
 
 def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
@@ -439,15 +387,13 @@ def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
         Scatter(x=chance, marker=tick, hoverinfo="skip", **usual),
         Scatter(x=value, hovertext=said, hoverinfo="text", **dot, **usual),
     ]
+    if not known:
+        word = {"mode": "text", "text": ["too few trials"], "textfont": _SMALL, "showlegend": False}
+        traces.append(Scatter(x=[sum(ends) / 2], y=[len(rows) / 2 - 0.5], **word))
     texts = [plain_text(shortened(row[0], 16)) for row in rows]
-    y: dict[str, Any] = {
-        "tickvals": list(range(len(rows))),
-        "ticktext": texts,
-        "showgrid": False,
-        "ticks": "",
-    }
     x_axis = axis(range=[ends[0] - pad, ends[1] + pad], nticks=5)
-    return traces, x_axis, axis(range=[len(rows) - 0.4, -0.6], **y)
+    y_axis = axis(range=[len(rows) - 0.4, -0.6], tickvals=[*range(len(rows))], ticktext=texts)
+    return traces, x_axis, y_axis | {"showgrid": False, "ticks": ""}
 
 
 def _points(
@@ -459,12 +405,11 @@ def _points(
     texts: Sequence[str] | None = None,
     colors: dict[str, Any] | None = None,
 ) -> list[Any]:
-    """Traces of the trials.
+    """Traces of the trials for an objective.
 
     Args:
-        place: of the objective.
         at: x and y of all trials, without those where x is NaN.
-        texts: of all trials, for the hover; None: the parameter's value is read from x.
+        texts: of all, for the hover; None: the parameter's value is read from x.
         colors: plotly's scale, if marks are coloured by the objective.
     """
     points, metric = info.pareto.points, info.pareto.objectives[place].metric
@@ -508,17 +453,17 @@ def _score_axes(info: ParametersInfo, feature: Feature, place: int, groups: Grou
         ends, every = [-0.5, len(choices) - 0.5], math.ceil(len(choices) / 9)
         ticks = list(range(0, len(choices), every))
         x_axis |= {"tickvals": ticks, "ticktext": _choice_texts(choices)[::every]}
-        x_axis |= {"tickangle": -90 if _is_turned(feature) else 0}
+        x_axis |= {"tickangle": -90} if _is_turned(feature) else {}
     x_axis |= {"range": ends}
     if feature.kind == "log":
         step = {"dtick": math.ceil((high - low) / 4)} if high - low > 1 else {}
-        x_axis |= {"type": "log", "exponentformat": "power"} | step
+        x_axis |= {"type": "log"} | step
         at, ends = 10**at, (10 ** np.clip(ends, -300, 300)).tolist()
     traces: list[Any] = []
     if baseline := pareto.references.get("baseline"):
         dotted = {"x": ends, "y": [baseline[place]] * 2, "mode": "lines", "line": _FAINT_LINE}
         traces.append(Scatter(**dotted, hoverinfo="skip", showlegend=False))
-    names = {float(at): plain_text(choice) for at, choice in enumerate(choices)}
+    names = dict(enumerate(map(plain_text, choices)))
     texts = [names.get(value, "") for value in feature.values.tolist()] if choices else None
     traces += _points(info, place, groups, at=(at, pareto.values[:, place]), texts=texts)
     y_axis = metric_axis(pareto.objectives[place].metric) | {"range": _window(info, place)}
@@ -537,15 +482,13 @@ def _is_turned(feature: Feature) -> bool:
 
 
 def _window(info: ParametersInfo, place: int) -> list[float]:
-    """The range of an objective's axis, without collapsed trials, which would press all others
-    together, but with the front and the baseline."""
+    """The range of an objective's axis: the front, the baseline, all trials but collapsed ones."""
     objective, scores = info.pareto.objectives[place], info.pareto.values[:, place]
     inside = scores == fenced(scores, maximize=objective.direction == "maximize")
-    baseline = info.pareto.references.get("baseline")
-    kept = scores[inside | info.pareto.is_on_front]
-    kept = np.append(kept, [] if baseline is None else baseline[place])
-    kept = kept[np.isfinite(kept)]
-    low, high = (float(kept.min()), float(kept.max())) if len(kept) else (0.0, 1.0)
+    kept = scores[inside | info.pareto.is_on_front].tolist()
+    kept += [values[place] for name, values in info.pareto.references.items() if name == "baseline"]
+    kept = [one for one in kept if math.isfinite(one)]
+    low, high = min(kept, default=0.0), max(kept, default=1.0)
     # Two points of accuracy at the least, or noise would look like a trend.
     least = 0.02 if is_accuracy(objective.metric) else 0.1 * max(abs(low), abs(high)) or 1.0
     pad = max(0.06 * (high - low), (least - (high - low)) / 2)
@@ -571,8 +514,9 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
     )
     low, high = _window(info, place)
     best = min(high, 1.0) if is_accuracy(objective.metric) else high
-    bar = {"thickness": 8, "outlinewidth": 0, "nticks": 3, "tickfont": _SMALL, "yanchor": "top"}
-    bar |= {"tickformat": metric_axis(objective.metric).get("tickformat", ""), "xanchor": "right"}
+    bar = {"thickness": 8, "outlinewidth": 0, "tickfont": _SMALL, "tickvals": [low, best]}
+    bar |= {"xanchor": "right", "yanchor": "top"}
+    bar |= {"tickformat": ".1%"} if is_accuracy(objective.metric) else {}
     colors = {"colorscale": SEQUENTIAL, "cmin": low, "cmax": best, "colorbar": bar}
     colors |= {"reversescale": objective.direction == "minimize"}
     texts = [
@@ -581,13 +525,8 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
     ]
     at = shares[2] + shares[0] / 2, shares[0]
     traces = [outline, *_points(info, place, groups, at=at, texts=texts, colors=colors)]
-    bare: dict[str, Any] = {
-        "showline": False,
-        "showgrid": False,
-        "ticks": "",
-        "tickvals": [],
-        "ticktext": [],
-    }
+    bare: dict[str, Any] = {"showline": False, "showgrid": False, "ticks": ""}
+    bare |= {"tickvals": [], "ticktext": []}
     return traces, axis(range=[-0.3, 1.7], **bare), axis(range=[-0.22, 1.25], **bare)
 
 
@@ -615,25 +554,23 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
         if has_shares and not leading(found)
     }
     if open_orders:
-        more = max(open_orders.values())
-        digit = 10 ** math.floor(math.log10(more)) if more < math.inf else 0
-        trials = f": some {math.ceil(more / digit) * digit:,} trials more" if digit else ""
         of = "" if len(open_orders) == len(info.shown) else f" for {' and '.join(open_orders)}"
-        said.append(f"order not shown{of}{trials}")
+        more = max(open_orders.values())  # in one digit
+        known = f": some {float(f'{more:.0e}'):,.0f} trials more" if math.isfinite(more) else ""
+        said.append(f"order not shown{of}{known}")
     if not any(info.importances) and count:
-        said.append(f"importance needs {LEAST_TRIALS} complete trials, got {count}")
+        said.append(f"{count} trials are too few for importance")
     said += others
-    finite = np.isfinite(pareto.values).all(axis=1)
+    values = pareto.values[np.isfinite(pareto.values).all(axis=1)][:, info.shown]
     ends = np.array([_window(info, place) for place in info.shown]).T
-    values = pareto.values[finite][:, info.shown]
     outside = int(((values < ends[0]) | (values > ends[1])).any(axis=1).sum())
-    shown = sum(len(places) for *_, places in groups)
-    if shown < len(values):
-        front = front_noun(pareto.objectives)
-        said.append(f"{shown:,} of {len(values):,} trials drawn: {front}, others at random")
-    said += [f"{count_text(outside, 'trial')} outside the axes"] * bool(outside)
-    odd = int((~finite).sum())
-    said += [f"{odd} with a value that is not a number"] * bool(odd)
+    drawn = sum(len(places) for *_, places in groups)
+    for number, what in (
+        (len(pareto.points) - len(values), "trials with a value that is not a number"),
+        (outside, "outside the axes"),
+        (len(values) - drawn, f"not drawn, at random, none {front_words(pareto.objectives)}"),
+    ):
+        said += [f"{number:,} {what}"] * bool(number)
     said += ["trials that violate a constraint are among those shown"] * (pareto.violating > 0)
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
         said.append(f"no room for {few(left)}: --params draws them")
@@ -649,10 +586,8 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
             f"layers: least squares with {LEVEL:.0%} intervals, the others fixed, not a tested "
             "effect; no mark: in all trials, or too few"
         )
-        kept, left_out = map(", ".join, (effects.adjusted, effects.unadjusted))
-        said += [f"adjusted for {kept}"] * bool(kept)
-        said += [f"too few trials to adjust for {left_out}"] * bool(left_out)
-    return said
+        said += [f"adjusted for {', '.join(effects.adjusted)}"] * bool(effects.adjusted)
+    return list(dict.fromkeys(said))
 
 
 FIGURE = FigureKind(
