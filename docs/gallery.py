@@ -34,11 +34,11 @@ STUDIES = {
     ),
     "runs/cifar10_arms": (
         "Four methods on CIFAR-10, 8 seeds each: `python benchmarks/defaults.py methods`.",
-        ("curve",),
+        ("pareto",),
     ),
     "runs/ablation_quickstart": (
         "`studies/ablation_quickstart.yaml`: six arms on handwritten digits, 8 seeds each.",
-        ("effects", "attainment"),
+        ("effects",),
     ),
 }
 """Recorded studies, each with its dump in LEDGERS: what it is, and the figures that show it."""

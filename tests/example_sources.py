@@ -19,10 +19,9 @@ from example_records import BEGAN, TWO, example_record, example_row
 from ablate.ablation.cell import Design
 from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.fronts import FrontsInfo
-from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import Attempt, Drive, Failure, RowRecord, Rung, StudyRecord
-from ablate.report.figures.pareto import plot_fronts
+from ablate.report.figures.canvas import COLUMN
+from ablate.report.figures.pareto import FIGURE
 from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import ReportedScores, Scores
 
@@ -128,9 +127,9 @@ def one_objective(count: int = 30, **settings: Any) -> StudyRecord:
     return replace(usual, study=study, rows=tuple(rows), reference_point=None)
 
 
-def draw_front(info: ParetoInfo) -> Any:
+def draw_front(record: StudyRecord) -> Any:
     """The Pareto figure of one study, without a confirmation."""
-    return plot_fronts(FrontsInfo((info,), ((),)))
+    return FIGURE.draw(FIGURE.info([StudySource(record)]), COLUMN)
 
 
 def ablation_source(info: Any) -> StudySource:

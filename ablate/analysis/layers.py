@@ -64,7 +64,7 @@ def tap_effects(
         scores: `[trials]`, finite.
         space: as in the study file.
     """
-    taps = sorted({str(tap) for row in rows for tap in row[key]}, key=_network_order)
+    taps = sorted({str(tap) for row in rows for tap in row[key]}, key=network_order)
     if not rows:
         return TapEffects((), ())
     is_in = np.array([[tap in map(str, row[key]) for tap in taps] for row in rows], dtype=float)
@@ -88,7 +88,7 @@ def tap_effects(
     return TapEffects(tuple(effects), tuple(others))
 
 
-def _network_order(tap: str) -> tuple[Any, ...]:
+def network_order(tap: str) -> tuple[Any, ...]:
     """The stem first, then by name, numbers in it by their size."""
     digits = re.split(r"(\d+)", tap)
     return tap != "stem", [int(one) if one.isdigit() else one for one in digits]

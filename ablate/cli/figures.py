@@ -87,6 +87,13 @@ from ablate.report.figures import FIGURES
     help="In pareto and history also show trials that were stopped at a rung, with their scores "
     "there.",
 )
+@click.option(
+    "--color",
+    default="",
+    metavar="KEY",
+    help="In pareto colour the trials by this searched parameter: its key or its last part, or "
+    "a share of a mix, as mix/blur.",
+)
 def plot(
     studies: tuple[str, ...],
     *,
@@ -103,6 +110,7 @@ def plot(
     params: tuple[str, ...] | None,
     objective: str,
     rungs: bool,
+    color: str,
 ) -> None:
     """Draw figures of one study, or of several studies in one figure.
 
@@ -114,7 +122,7 @@ def plot(
     from ablate.report.draw import draw_to_files, print_sheet
     from ablate.report.figures.figure import FigureOptions
 
-    options = FigureOptions(trials or (), params or (), objective, rungs)
+    options = FigureOptions(trials or (), params or (), objective, rungs, color)
     sheet = print_sheet(size, font_size, titled=not no_title)
     written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],

@@ -39,6 +39,7 @@ def plot(
     params: Sequence[str] = (),
     objective: str = "",
     rungs: bool = False,
+    color: str = "",
 ) -> Figure:
     """Draw a figure of one study or several.
 
@@ -48,6 +49,7 @@ def plot(
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.
         rungs: show trials that were stopped at rungs, with their scores there.
+        color: colour the trials by this parameter.
 
     Raises:
         ParameterError: if the figure or an option is unknown, or the figure takes fewer studies.
@@ -58,7 +60,7 @@ def plot(
         >>> figure = ablate.plot("parameters", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("parameters.html")
     """
-    options = FigureOptions(tuple(trials), tuple(params), objective, rungs)
+    options = FigureOptions(tuple(trials), tuple(params), objective, rungs, color)
     kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
     figure = themed(kind.draw(info, WIDE), theme)
@@ -244,12 +246,13 @@ def _sheet_of(kind: FigureKind, asked: Sheet, *, is_page: bool) -> Sheet:
 def _own_options(
     kind: FigureKind, kinds: Sequence[FigureKind], options: FigureOptions, *, of_one: bool
 ) -> FigureOptions:
-    """The options for one of several figures: beside a figure with stopped trials, others are drawn
-    as they are; with `all` of several studies none has them."""
-    takers = [one.name for one in kinds if "rungs" in one.takes]
-    if not takers or not options.rungs:  # asked of figures that all lack them, it is refused
-        return options
-    return replace(options, rungs=kind.name in takers and of_one)
+    """The options for one of several figures: beside a figure with stopped trials or colours,
+    others are drawn as they are; with `all` of several studies none has stopped trials."""
+    for name in ("rungs", "color"):
+        takers = [one.name for one in kinds if name in one.takes]
+        if takers and kind.name not in takers:  # of figures that all lack it, it is refused
+            options = replace(options, **{name: getattr(USUAL, name)})
+    return options if of_one else replace(options, rungs=False)
 
 
 def _captions(drawn: Sequence[Drawn], files: Sequence[Path]) -> dict[Path, str]:

@@ -13,7 +13,6 @@ from ablate.ablation.searches import pick_trial
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import stopped_beyond
 from ablate.analysis.columns import flat_rows, known_columns
-from ablate.analysis.fronts import history_info
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
@@ -113,8 +112,6 @@ def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None
     info = pareto_info(record)
     assert [point.number for point in info.ranked] == [0, 2]
     assert [point.number for point in info.front] == [0]
-    history = history_info([record], [()])
-    assert [point.number for point in history.studies[0].front] == [0]
     answer = search_answer(record, info, lambda _: ({}, {}))
     assert answer is not None
     assert [point.number for point in answer.ranked] == [0, 2]

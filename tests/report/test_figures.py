@@ -21,10 +21,6 @@ from ablate.report.figures.figure import FigureOptions
 from ablate.report.style import DARK, INK, PAPER, SERIES, SMALL_SIZE, dark, faint
 
 OF_ABLATIONS = ("effects",)
-OF_SEVERAL = ("attainment",)
-"""Of several searches, or of an ablation's seeds."""
-OF_CURVES = ("curve",)
-"""Of trials with `finetune.interpolation`."""
 OF_IMAGES = ("examples",)
 """Of data and weights: tests/report/test_examples.py."""
 DRAWN = [name for name in FIGURES if name not in OF_IMAGES]
@@ -137,9 +133,7 @@ def luminance(color: str) -> float:
     return float(sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in DRAWN if name not in OF_ABLATIONS + OF_SEVERAL + OF_CURVES]
-)
+@pytest.mark.parametrize("name", [name for name in DRAWN if name not in OF_ABLATIONS])
 def test_a_usual_search_is_drawn(name: str) -> None:
     info, figure = drawn(name, "usual")
     assert len(figure.data) > 0
@@ -211,7 +205,6 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     ("name", "case", "said"),
     [
         ("pareto", "one objective", "needs two objectives, got one. Draw history."),
-        ("attainment", "one objective", "needs two objectives, got one. Draw history."),
         ("effects", "one objective", "got a search. Draw history, or run ablate confirm and"),
     ],
 )

@@ -51,7 +51,7 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
         text(TerminalTable(trials_table(marked))),
         text(status_table(status_info(marked, NOW))),
         json.dumps(status_rows(status_info(marked, NOW))),
-        " · ".join(draw_front(info).layout.meta["facts"]),
+        " · ".join(draw_front(marked).layout.meta["facts"]),
         *(json.dumps(row) for row in result_rows(info)),
     ]
     assert len(shown) == 8

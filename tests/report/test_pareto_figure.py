@@ -1,27 +1,36 @@
-"""The Pareto figure's traces, by values."""
+"""The figure `pareto`, by values: what it reads, where its marks stand, what its texts say."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from drawn_figures import traces
+from drawn_figures import facts, traces
+from example_ablations import NOTHING, estimate, example_ablation, scored_arm
 from example_records import example_record, example_row, example_scores
-from example_sources import draw_front
+from example_sources import (
+    curved_record,
+    draw_front,
+    sloped_scores,
+    usual_record,
+    usual_rows,
+)
 
-from ablate.analysis.fronts import fronts_info
-from ablate.analysis.pareto import pareto_info
+from ablate.ablation.cell import Arm, Design
+from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.info import ArmInfo
+from ablate.ablation.study_source import StudySource
+from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import Failure, Rung, StudyRecord
-from ablate.report.figures.pareto import plot_fronts
-from ablate.report.figures.parts.names import sides_of_names
-from ablate.report.figures.parts.window import joint_window
-from ablate.report.page.content import trials_of
-from ablate.report.write import write_figure
+from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
+from ablate.report.figures.figure import FigureOptions
+from ablate.report.figures.pareto import FIGURE, FrontsInfo, surfaces
+from ablate.report.style import terms_look
 from ablate.study.scores import ReportedScores
+from ablate.study.settings import ObjectiveSettings
 
 ROWS = [
     example_row(0, (0.94, 0.70), scores=example_scores(0.94, 0.70)),
@@ -29,397 +38,488 @@ ROWS = [
     example_row(2, (0.92, 0.65), params={"loss.terms": "clean+fma"}),
     example_row(3, None, state="FAIL", failure=Failure("raised", "boom")),
 ]
-THREE = [
-    ("val_clean_accuracy", "maximize"),
-    ("val_robust_accuracy", "maximize"),
-    ("train_seconds", "minimize"),
-]
+UP = ObjectiveSettings(metric="val_clean_accuracy")
+DOWN = ObjectiveSettings(metric="train_seconds", direction="minimize")
 
 
-def draw(record: StudyRecord) -> Any:
-    return draw_front(pareto_info(record))
+def info_of(*records: StudyRecord, **options: Any) -> FrontsInfo:
+    found = FIGURE.info([StudySource(one) for one in records], FigureOptions(**options))
+    assert isinstance(found, FrontsInfo)
+    return found
+
+
+def draw(*records: StudyRecord, sheet: Sheet = COLUMN, **options: Any) -> Any:
+    return FIGURE.draw(info_of(*records, **options), sheet)
+
+
+def line(trace: Any) -> list[tuple[float, float]]:
+    return list(zip(trace.x, trace.y, strict=True))
+
+
+# -- One search
 
 
 def test_the_front_is_a_staircase_to_the_edges_of_the_axes() -> None:
-    figure = draw(example_record(ROWS))
+    figure = draw_front(example_record(ROWS))
     (front,) = traces(figure, "Front")
-    left, right = figure.layout.xaxis.range
-    foot, head = figure.layout.yaxis.range
-    assert list(zip(front.x, front.y, strict=True)) == [
+    (left, right), (foot, head) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    assert line(front) == [
         (left, 0.80), (0.90, 0.80), (0.90, 0.70), (0.94, 0.70), (0.94, foot),
     ]  # fmt: skip
-    assert left < 0.90
-    assert right > 0.96
-    assert foot < 0.60
-    assert head > 0.80
+    assert (left < 0.90, right > 0.96, foot < 0.60, head > 0.80) == (True,) * 4
+    assert figure.layout.xaxis.title.text == "Clean accuracy (validation)"
 
 
-def test_colours_say_terms_and_faint_says_dominated() -> None:
-    figure = draw(example_record(ROWS))
-    dominated, front = traces(figure, "clean+fma")
+def test_colours_say_terms_and_a_dominated_trial_is_faint() -> None:
+    figure = draw_front(example_record([*ROWS, replace(ROWS[2], number=4)]))
+    faint, front = traces(figure, "clean+fma")
     (st,) = traces(figure, "clean+st")
-    assert (list(front.x), list(front.y)) == ([0.94], [0.70])
-    assert (list(dominated.x), list(dominated.y)) == ([0.92], [0.65])
-    assert front.marker.color == dominated.marker.color != st.marker.color
-    assert front.marker.symbol != st.marker.symbol
-    assert dominated.marker.opacity < front.marker.opacity == 1
-    assert (front.name, front.showlegend, dominated.showlegend) == ("clean+fma (2)", True, False)
+    assert (line(front), line(faint)) == ([(0.94, 0.70)], [(0.92, 0.65)] * 2)
+    assert front.marker.color == terms_look("clean+fma").color != faint.marker.color
+    assert front.marker.symbol == faint.marker.symbol != st.marker.symbol
+    assert (front.name, front.showlegend, faint.showlegend) == ("clean+fma (3)", True, False)
+    assert list(faint.customdata) == [2, 4]
 
 
-def test_a_short_front_has_its_numbers_beside_it() -> None:
-    front = traces(draw(example_record(ROWS)), "clean+fma")[1]
-    assert (front.mode, list(front.text)) == ("markers+text", ["0"])
-    many = [example_row(at, (0.9 + at / 1000, 0.8 - at / 1000)) for at in range(13)]
-    (front,) = traces(draw(example_record(many)), "clean+fma")
-    assert front.mode == "markers"
+def test_the_numbers_of_a_short_front_stand_where_the_front_leaves_room() -> None:
+    rows = [example_row(4, (0.94, 0.70)), example_row(2, (0.94, 0.70)), example_row(3, (0.9, 0.75))]
+    (front,) = traces(draw_front(example_record(rows)), "clean+fma")
+    assert dict(zip(front.customdata, front.text, strict=True)) == {4: "", 2: "2, 4", 3: "3"}
+    assert front.textposition == "top right"
+    scores = [(0.93 + at / 1e3, 0.8 - at / 1e3) for at in range(13)]
+    many = [example_row(at, one, scores=example_scores(*one)) for at, one in enumerate(scores)]
+    (front,) = traces(draw_front(example_record(many)), "clean+fma")
+    assert [text for text in front.text if text] == ["10"], "of a long front that of the title"
 
 
-def test_the_order_of_terms_does_not_change_their_colour() -> None:
-    rows = [
-        example_row(0, (0.9, 0.7), params={"loss.terms": "clean+fma"}),
-        example_row(1, (0.8, 0.8), params={"loss.terms": "fma+clean"}),
-    ]
-    (together,) = traces(draw(example_record(rows)), "clean+fma")
-    assert len(together.x) == 2
+def test_the_title_is_what_the_named_trial_gains_and_loses() -> None:
+    layout = draw_front(usual_record()).layout
+    assert layout.title.text == "<b>Trial 26: +11.7 robust for -0.8 clean</b>"
+    assert layout.title.subtitle.text == "24 of 30 trials complete · digits, resnet8"
+    bare = draw_front(replace(usual_record(), references={})).layout.title.text
+    assert bare == "<b>Front of example</b>"
 
 
-def test_references_are_marked_and_named() -> None:
-    figure = draw(example_record(ROWS))
+def test_the_caption_has_what_the_numbers_stand_on() -> None:
+    figure = draw_front(example_record(ROWS))
+    assert facts(figure) == (
+        "3 of 16 trials complete · digits, resnet8 · validation, n = 359 images, single seed (0)"
+        " · hypervolume 0.014, reference point (85.0, 60.0) · types trained on are "
+        "among the scored: not comparable with methods that hold them out · faint: dominated"
+    )
+    assert (figure.layout.meta["fingerprint"], figure.layout.meta["question"]) == (
+        "abc123", "Which term buys more?",
+    )  # fmt: skip
+
+
+def test_references_are_marked_and_told() -> None:
+    figure = draw_front(example_record(ROWS))
     (baseline,), (plain,) = traces(figure, "Baseline"), traces(figure, "Plain finetune")
-    assert (baseline.x[0], baseline.y[0]) == pytest.approx((0.95, 0.60))
-    assert (plain.x[0], plain.y[0]) == pytest.approx((0.96, 0.61))
-    assert baseline.showlegend
-    assert plain.showlegend
+    assert line(baseline)[0] == pytest.approx((0.95, 0.60))
     assert "Robust accuracy: <b>61.0</b> (+1.0 against the baseline)" in plain.hovertext[0]
     upright, flat = figure.layout.shapes
     assert (upright.x0, upright.x1, flat.y0, flat.y1) == pytest.approx((0.95, 0.95, 0.60, 0.60))
 
 
-def test_a_copy_is_said_to_be_one() -> None:
-    copy = replace(example_row(4, (0.90, 0.80), params=dict(ROWS[1].params)), copy_of=1)
-    record = example_record([*ROWS, copy])
-    hovered = [text for trace in traces(draw(record), "clean+st") for text in trace.hovertext or ()]
-    assert [text.partition("<br>")[0] for text in hovered] == [
-        "<b>Trial 1</b>, on the front",
-        "<b>Trial 4</b>, on the front, copy of trial 1",
-    ]
-    mark = "1 of 4 complete trials is a copy of another: same parameters, not run again"
-    assert mark in pareto_info(record).marks
-    columns = {str(column["heading"]) for column in trials_of(record).columns}
-    assert "Copy of" in columns
-
-
-def test_hover_has_every_parameter_and_score() -> None:
-    figure = draw(example_record(ROWS))
-    (st,) = traces(figure, "clean+st")
-    assert "loss.st.weight: 0.25" in st.hovertext[0]
-    lines = traces(figure, "clean+fma")[1].hovertext[0].split("<br>")
-    assert lines[:3] == [
+def test_hover_has_every_parameter_and_says_what_is_odd() -> None:
+    copy = replace(example_row(4, (0.90, 0.80), params={"<b>": "<script>"}), copy_of=1)
+    figure = draw_front(example_record([*ROWS, copy], name="a < b"))
+    hovered = {
+        number: text
+        for trace in figure.data
+        if trace.hovertext and trace.customdata
+        for number, text in zip(trace.customdata, trace.hovertext, strict=True)
+    }
+    assert hovered[0].split("<br>")[:3] == [
         "<b>Trial 0</b>, on the front",
         "Clean accuracy: <b>94.0</b> (-1.0 against the baseline)",
         "Robust accuracy: <b>70.0</b> (+10.0 against the baseline)",
     ]
-    assert "Robust accuracy, unseen families: 80.0" in lines
-    assert "<b>noise: 60.0</b>" in lines
-    assert "  gaussian_blur: 80.0 = mean of 85.0 / 80.0 / 75.0 (severity 1 / 3 / 5)" in lines
-    assert (
-        "  impulse_noise: 60.0 = mean of 65.0 / 60.0 / 55.0 (severity 1 / 3 / 5, trained on)"
-        in lines
-    )
-    assert "trained in 20 s" in lines
-
-
-def test_title_and_facts() -> None:
-    layout = draw(example_record(ROWS)).layout
-    assert layout.title.text == "<b>Pareto front of example</b>"
-    assert layout.title.subtitle.text == "3 of 16 trials complete · digits, resnet8"
-    assert layout.meta["question"] == "Which term buys more?"
-    facts = " · ".join(layout.meta["facts"])
-    assert facts == (
-        "3 of 16 trials complete · digits, resnet8 · validation, n = 359 images, single seed (0)"
-        " · hypervolume 0.014, reference point (85.0, 60.0) · types trained on are "
-        "among the scored: not comparable with methods that hold them out · faint: dominated"
-    )
-    assert layout.xaxis.title.text == "Clean accuracy (validation)"
-    assert layout.xaxis.tickformat == ".3~%"
-    assert layout.meta["fingerprint"] == "abc123"
-
-
-def test_what_the_author_wrote_is_shown_as_it_is() -> None:
-    rows = [example_row(0, (0.9, 0.7), params={"loss.terms": "<b>x</b>", "a.b": "<script>"})]
-    figure = draw(example_record(rows, name="a < b & <b>"))
-    assert figure.layout.title.text == "<b>Pareto front of a &lt; b &amp; &lt;b&gt;</b>"
-    (point,) = [trace for trace in figure.data if trace.legendgroup == "<b>x</b>"]
-    assert point.name == "&lt;b&gt;x&lt;/b&gt; (1)"
-    assert "a.b: &lt;script&gt;" in point.hovertext[0]
+    assert "loss.st.weight: 0.25" in hovered[1]
+    assert "copy of trial 1" in hovered[4]
+    assert "&lt;b&gt;: &lt;script&gt;" in hovered[4]
 
 
 @pytest.mark.parametrize("rows", [[], ROWS[3:]])
-def test_without_a_complete_trial(rows: list) -> None:
-    figure = draw(example_record(rows))
+def test_without_a_complete_trial_the_references_stand_alone(rows: list) -> None:
+    figure = draw_front(example_record(rows))
     assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
-    assert [trace.name for trace in figure.data if trace.showlegend] == [
-        "Baseline", "Plain finetune",
-    ]  # fmt: skip
-    assert "0 of 16 trials complete" in " · ".join(figure.layout.meta["facts"])
+    shown = [trace.name for trace in figure.data if trace.showlegend]
+    assert shown == ["Baseline", "Plain finetune"]
+    bare = draw_front(example_record(references={}, reference_point=None)).layout
+    assert bare.xaxis.range == bare.yaxis.range == (0, 1)
 
 
-def test_with_nothing_at_all_the_axes_are_whole() -> None:
-    figure = draw(example_record(references={}, reference_point=None))
-    assert figure.layout.xaxis.range == figure.layout.yaxis.range == (0, 1)
-    assert "hypervolume" not in " · ".join(figure.layout.meta["facts"])
-
-
-def test_one_trial() -> None:
-    figure = draw(example_record(ROWS[:1], references={}, reference_point=None))
-    (front,) = traces(figure, "Front")
-    assert len(front.x) == 3
+def test_equal_values_are_not_blown_up() -> None:
+    figure = draw_front(example_record(ROWS[:1], references={}, reference_point=None))
     low, high = figure.layout.xaxis.range
-    assert low < 0.94 < high
-    # Two points of accuracy and the room beside them: equal values are not blown up.
     assert high - low == pytest.approx(0.02 * 1.12)
 
 
-def test_ties_are_drawn_all() -> None:
-    rows = [example_row(number, (0.9, 0.7)) for number in range(3)]
-    figure = draw(example_record(rows))
-    (front,) = traces(figure, "clean+fma")
-    assert list(front.customdata) == [0, 1, 2]
-    assert len(traces(figure, "Front")[0].x) == 3
-
-
-def test_a_value_that_is_no_number_is_counted_over_the_figure() -> None:
-    figure = draw(example_record([*ROWS, example_row(4, (math.nan, 0.9))]))
-    assert "1 with a value that is not a number" in " · ".join(figure.layout.meta["facts"])
-    assert len(traces(figure, "Front")[0].x) == 5
-
-
-def test_a_collapsed_trial_does_not_press_the_rest_into_a_corner() -> None:
-    collapsed = example_row(4, (0.1, 0.1))
-    alone = example_row(5, (0.1, 0.1), params={"loss.terms": "clean+da"})
-    record = example_record([*ROWS, collapsed])
-    figure = draw(record)
+def test_a_collapsed_trial_is_outside_the_axes_and_counted() -> None:
+    collapsed = example_row(4, (0.1, 0.1), params={"loss.terms": "clean+da"})
+    odd = example_row(5, (math.nan, 0.9))
+    figure = draw_front(example_record([*ROWS, collapsed, odd]))
     assert figure.layout.xaxis.range[0] > 0.8
-    in_legend = [trace.name for trace in figure.data if trace.showlegend]
-    assert "clean+fma (2)" in in_legend, "those inside the axes are counted"
-    named = [trace.name for trace in draw(example_record([*ROWS, alone])).data if trace.showlegend]
-    assert named == in_legend, "a set of which no mark is seen is not in the legend"
-    assert "1 dominated trial outside the axes" in " · ".join(figure.layout.meta["facts"])
-    window = joint_window([pareto_info(record)], 0)
-    assert not window.contains(0.1)
-    assert all(window.contains(value) for value in (0.90, 0.92, 0.94, 0.95, 0.96))
+    assert not any("clean+da" in trace.name for trace in figure.data if trace.showlegend)
+    assert "1 trial outside the axes" in facts(figure)
+    assert "1 trial with a value that is not a number" in facts(figure)
 
 
-def test_the_worse_end_of_a_minimised_axis_is_its_upper_one() -> None:
+def test_a_minimised_objective_is_worse_at_its_upper_end() -> None:
     rows = [example_row(0, (30.0, 0.8)), example_row(1, (10.0, 0.7))]
     objectives = [("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")]
-    figure = draw(example_record(rows, objectives=objectives, reference_point=(60.0, 0.6)))
+    figure = draw_front(example_record(rows, objectives=objectives, reference_point=(60.0, 0.6)))
     (front,) = traces(figure, "Front")
-    assert (front.x[0], front.y[0]) == (figure.layout.xaxis.range[1], 0.8)
-    assert (front.x[-1], front.y[-1]) == (10.0, figure.layout.yaxis.range[0])
-    # The baseline has no seconds of finetuning.
-    assert traces(figure, "Baseline") == []
-    assert figure.layout.xaxis.title.text == "Training time (s)"
-    assert figure.layout.xaxis.tickformat is None
+    assert line(front)[0] == (figure.layout.xaxis.range[1], 0.8)
+    assert line(front)[-1] == (10.0, figure.layout.yaxis.range[0])
+    assert traces(figure, "Baseline") == [], "which has no seconds of finetuning"
+    assert traces(figure, "clean+fma")[0].textposition == "top left"
 
 
 def test_three_objectives_have_a_panel_a_pair() -> None:
     rows = [
-        example_row(0, (0.94, 0.70, 30.0)),
-        example_row(1, (0.90, 0.80, 20.0)),
-        example_row(2, (0.92, 0.65, 10.0)),
+        example_row(at, (*row.values, seconds))
+        for at, (row, seconds) in enumerate(zip(ROWS[:3], (30.0, 20.0, 10.0), strict=True))
+        if row.values
     ]
-    record = example_record(rows, objectives=THREE, reference_point=(0.85, 0.6, 60.0))
-    figure = draw(record)
-    fronts = traces(figure, "Front")
-    assert [trace.showlegend for trace in fronts] == [True, False, False]
-    points = [trace for trace in traces(figure, "clean+fma") if trace.marker.opacity == 1]
-    assert [(list(trace.x), list(trace.y)) for trace in points] == [
-        ([0.94, 0.90, 0.92], [0.70, 0.80, 0.65]),
-        ([0.94, 0.90, 0.92], [30.0, 20.0, 10.0]),
-        ([0.70, 0.80, 0.65], [30.0, 20.0, 10.0]),
+    three = [
+        (UP.metric, "maximize"),
+        ("val_robust_accuracy", "maximize"),
+        (DOWN.metric, "minimize"),
     ]
-    # Off the front of the first plane, on the front of all three.
-    assert (0.92, 0.65) not in list(zip(fronts[0].x, fronts[0].y, strict=True))
-    titles = {axis.title.text for axis in figure.select_xaxes()}
-    assert titles == {
-        "Clean accuracy (validation)", "Robust accuracy (validation)", None,
-    }  # fmt: skip
+    record = example_record(rows, objectives=three, reference_point=(0.85, 0.6, 60.0))
+    figure = draw(record, sheet=WIDE)
+    assert [trace.showlegend for trace in traces(figure, "Front")] == [True, False, False]
+    (front, *_) = traces(figure, "Front")
+    assert (0.92, 0.65) not in line(front), "on the front of all three, not of this plane"
+    assert (0.92, 0.65) in [pair for one in traces(figure, "clean+fma") for pair in line(one)]
+    small = draw(record, sheet=Sheet(434, 320))
+    assert len(traces(small, "Front")) == 1
+    assert "2 pairs of objectives not shown" in facts(small)
 
 
-def own_loop(metrics: dict[str, str], values: list[tuple[float, ...]]) -> StudyRecord:
-    """A study with a custom training loop, which reports an additional number."""
+def test_a_side_that_violates_a_constraint_is_shaded() -> None:
     rows = [
-        example_row(
-            number,
-            row,
-            params={"lr": 0.1 * number},
-            scores=ReportedScores({**dict(zip(metrics, row, strict=True)), "<steps>": 12.0}),
-        )
-        for number, row in enumerate(values)
-    ]
-    return example_record(
-        rows,
-        objectives=list(metrics.items()),
-        references={},
-        reference_point=None,
-        question="",
-        trainable="my_loop:train",
-    )
-
-
-def test_free_metrics_are_plain_numbers() -> None:
-    metrics = {"accuracy": "maximize", "val_loss": "minimize"}
-    figure = draw(own_loop(metrics, [(90.5, 0.25), (80.0, 0.125), (70.0, 0.5)]))
-    assert figure.layout.xaxis.title.text == "accuracy"
-    assert figure.layout.yaxis.title.text == "val_loss"
-    assert figure.layout.xaxis.tickformat is None
-    dominated, front = traces(figure, "Trials")
-    assert (list(front.x), list(front.y)) == ([90.5, 80.0], [0.25, 0.125])
-    assert (front.name, list(dominated.customdata)) == ("Trials (2)", [2])
-    assert front.marker.symbol == "circle"
-    assert front.hovertext[0].split("<br>") == [
-        "<b>Trial 0</b>, on the front",
-        "accuracy: <b>90.5</b>",
-        "val_loss: <b>0.25</b>",
-        "",
-        "lr: 0",
-        "",
-        "&lt;steps&gt;: 12",
-    ]
-    facts = " · ".join(figure.layout.meta["facts"])
-    assert facts == (
-        "3 of 16 trials complete · my_loop:train · single seed (0) · faint: dominated · "
-        "1 dominated trial outside the axes"
-    )
-
-
-def test_three_free_metrics_have_a_panel_a_pair() -> None:
-    metrics = {"loss": "minimize", "latency": "minimize", "energy": "minimize"}
-    figure = draw(own_loop(metrics, [(0.5, 3.0, 2e6), (0.25, 4.0, 3e6), (0.75, 2.0, 1e6)]))
-    assert len(traces(figure, "Front")) == 3
-    titles = {axis.title.text for axis in [*figure.select_xaxes(), *figure.select_yaxes()]}
-    assert titles == {"loss", "latency", "energy", None}
-
-
-def test_a_figure_of_free_metrics_is_drawn(chromium_path: str, tmp_path: Path) -> None:
-    for count in (2, 3):
-        metrics = dict.fromkeys(("loss", "latency", "energy")[:count], "minimize")
-        values = [(0.5, 3.0, 2e6), (0.25, 4.0, 3e6), (0.75, 2.0, 1e6)]
-        image = tmp_path / f"{count}.png"
-        write_figure(draw(own_loop(metrics, [row[:count] for row in values])), image)
-        assert image.stat().st_size > 20_000
-
-
-def test_equal_trials_of_the_front_have_one_label() -> None:
-    other_terms = example_row(4, (0.94, 0.70), params={"loss.terms": "clean+da"})
-    rows = [other_terms, example_row(2, (0.94, 0.70)), example_row(3, (0.90, 0.75))]
-    figure = draw(example_record(rows))
-    texts = [list(trace.text) for trace in figure.data if trace.mode == "markers+text"]
-    assert sorted(text for of_trace in texts for text in of_trace) == ["", "2, 4", "3"]
-
-
-def test_numbers_of_close_trials_are_on_different_sides() -> None:
-    values = [(0.940, 0.700), (0.939, 0.701), (0.90, 0.80), (0.85, 0.85)]
-    figure = draw(example_record([example_row(10 + at, one) for at, one in enumerate(values)]))
-    (front,) = [trace for trace in figure.data if trace.mode == "markers+text"]
-    sides = dict(zip(front.text, front.textposition, strict=True))
-    assert sides["10"] != sides["11"]
-    assert sides["12"] == sides["13"] == "top right"
-
-
-def test_a_name_covers_no_other_name_and_no_mark() -> None:
-    assert sides_of_names([(0, 0), (100, 100)], ["1", "2"]) == ["top right", "top right"]
-    assert sides_of_names([(0, 0), (2, 0)], ["1", "2"]) == ["bottom left", "top right"]
-    assert sides_of_names([(0, 0), (12, 12)], ["1", ""]) == ["bottom left", "top right"]
-    assert sides_of_names([(0, 0)], ["1"], [(12, 12), (-12, -12)]) == ["top left"]
-
-
-def test_stopped_trials_are_small_rings_only_where_asked() -> None:
-    scores = {"val_clean_accuracy": 0.93, "val_robust_accuracy": 0.66}
-    rungs = [Rung(3, scores, True, 1)]
-    few = [Rung(1, scores, True, 2, images=50)]
-    rows = [
-        *ROWS,
-        example_row(90, None, state="PRUNED", rungs=rungs),
-        example_row(91, None, state="PRUNED", rungs=few),
-    ]
-    record = example_record(rows)
-    figure = plot_fronts(fronts_info([record], [()], rungs=True))
-    accuracies = (0.52, 0.51, 0.50, 0.49, 0.48, 0.1)  # of which the last collapsed
-    earlier = [
-        example_row(
-            92 + at, None, state="PRUNED", rungs=[Rung(3, dict.fromkeys(scores, one), True, 1)]
-        )
-        for at, one in enumerate(accuracies)
-    ]
-    with_far = plot_fronts(fronts_info([example_record([*rows, *earlier])], [()], rungs=True))
-    assert len(traces(with_far, "Stopped at a rung (6)")[0].x) == 7
-    assert 0.1 < with_far.layout.xaxis.range[0] < 0.48
-    assert "1 stopped trial outside the axes" in with_far.layout.meta["facts"]
-    more = [example_row(80 + at, (0.93, 0.66)) for at in range(8)]
-    two = example_record([*rows[:-1], *more, *earlier[-2:]])
-    with_two = plot_fronts(fronts_info([two], [()], rungs=True))
-    assert with_two.layout.xaxis.range[0] == pytest.approx(figure.layout.xaxis.range[0])
-    assert "2 stopped trials outside the axes" in with_two.layout.meta["facts"]
-    (rings,) = traces(figure, "Stopped at a rung (1)")
-    assert (list(rings.x), list(rings.y), list(rings.customdata)) == ([0.93], [0.66], [90])
-    assert rings.hovertext[0] == (
-        "trial 90, stopped after epoch 3: clean accuracy 93.0, robust accuracy 66.0"
-    )
-    facts = " · ".join(figure.layout.meta["facts"])
-    assert "rings: stopped trials as they were after epoch 3, on no front" in facts
-    assert "1 stopped trial not drawn: scored there on fewer images" in facts
-    usual = draw(record)
-    assert not traces(usual, "Stopped")
-    for one, other in zip(traces(figure, "Front"), traces(usual, "Front"), strict=True):
-        assert (list(one.x), list(one.y)) == (list(other.x), list(other.y))
-    unstopped = plot_fronts(fronts_info([example_record(ROWS)], [()], rungs=True))
-    assert "no trial was stopped at a rung" in " · ".join(unstopped.layout.meta["facts"])
-
-
-def test_a_trial_without_a_clean_term_that_violates_a_constraint_is_an_outline() -> None:
-    """Its mark has a dot: plotly's name of the outline is circle-open-dot."""
-    rows = [
-        example_row(at, values, scores=example_scores(*values), params={"loss.terms": terms})
-        for at, (values, terms) in enumerate([((0.94, 0.7), "fma"), ((0.9, 0.75), "fma")])
-    ]
-    constraints = [{"metric": "val_clean_accuracy", "min": 0.92}]
-    figure = draw(example_record(rows, constraints=constraints))
-    symbols = [
-        symbol
-        for trace in figure.data
-        if trace.legendgroup == "fma" and trace.x[0] is not None
-        for symbol in np.atleast_1d(trace.marker.symbol)
-    ]
-    assert sorted(symbols) == ["circle-dot", "circle-open-dot"]
-
-
-def test_the_side_of_an_axis_that_violates_a_constraint_is_shaded() -> None:
-    rows = [
-        example_row(number, values, scores=example_scores(*values))
-        for number, values in enumerate([(0.94, 0.70), (0.91, 0.75), (0.93, 0.65)])
+        example_row(at, pair, scores=example_scores(*pair))
+        for at, pair in enumerate([(0.94, 0.70), (0.90, 0.90)])
     ]
     constraints = [{"metric": "val_clean_accuracy", "min": "baseline - 0.02"}]
-    figure = draw(example_record(rows, constraints=constraints))
-    (shade,) = [shape for shape in figure.layout.shapes if shape.type == "rect"]
-    low, high = figure.layout.xaxis.range
-    assert (shade.x0, shade.x1) == (pytest.approx(0.93), low)
-    assert low < 0.91
-    assert high > 0.94
-    (faint,) = [
+    figure = draw_front(example_record(rows, constraints=constraints))
+    shade = next(shape for shape in figure.layout.shapes if shape.fillcolor)
+    assert (shade.x0, shade.x1) == pytest.approx((0.93, figure.layout.xaxis.range[0]))
+    hollow = next(one for one in traces(figure, "clean+fma") if list(one.customdata) == [1])
+    assert hollow.marker.symbol == "circle-open"
+    assert "faint: dominated; hollow: violates a constraint" in facts(figure)
+
+
+def test_an_own_loop_is_drawn_as_it_reports() -> None:
+    values = {"accuracy": (90.5, 80.0, 70.0), "val_loss": (0.25, 0.125, 0.5)}
+    rows = [
+        example_row(at, pair, params={"lr": at}, scores=ReportedScores({"x": at}))
+        for at, pair in enumerate(zip(*values.values(), strict=True))
+    ]
+    objectives = [("accuracy", "maximize"), ("val_loss", "minimize")]
+    bare: dict[str, Any] = {"references": {}, "reference_point": None, "trainable": "loops:train"}
+    figure = draw_front(example_record(rows, objectives=objectives, **bare))
+    assert (figure.layout.xaxis.title.text, figure.layout.xaxis.tickformat) == ("accuracy", None)
+    _, front = traces(figure, "Trials")
+    assert line(front) == [(90.5, 0.25), (80.0, 0.125)]
+    assert front.hovertext[0].startswith("<b>Trial 0</b>, on the front<br>accuracy: <b>90.5</b>")
+
+
+def test_networks_between_the_weights_stand_behind_the_front() -> None:
+    (between,) = traces(draw_front(curved_record()), "Weights between")
+    assert line(between)[0] == (0.95, 0.60)
+    assert list(between.y)[1:4] == pytest.approx([0.70, 0.75, math.nan], nan_ok=True)
+    assert list(between.hovertext)[1:4] == ["Trial 0, alpha 0.5", "Trial 0, alpha 1", ""]
+
+
+def test_stopped_trials_are_rings_only_where_asked() -> None:
+    scores = {"val_clean_accuracy": 0.95, "val_robust_accuracy": 0.9}
+    rungs = {
+        4: [Rung(1, {}, False, 1), Rung(3, scores, True, 2)],
+        5: [Rung(1, scores, True, 3, images=100)],
+        6: [Rung(1, {"val_clean_accuracy": 0.9}, True, 4)],
+    }
+    stopped = [example_row(at, None, state="PRUNED", rungs=of) for at, of in rungs.items()]
+    record = example_record([*ROWS, *stopped])
+    figure = draw(record, rungs=True)
+    (rings,) = traces(figure, "Stopped at a rung")
+    assert (line(rings), list(rings.customdata)) == ([(0.95, 0.9)], [4])
+    assert list(rings.hovertext) == ["trial 4 after epoch 3"]
+    assert "2 stopped trials scored on fewer images or metrics, not drawn" in facts(figure)
+    frame = info_of(record, rungs=True).frame().set_index("number")
+    assert (frame.loc[4, "mark"], frame.loc[4, "on_front"]) == ("stopped", False)
+    assert traces(draw(record), "Stopped") == []
+    assert "no trial was stopped at a rung" in facts(draw(example_record(ROWS), rungs=True))
+
+
+# -- A colour along a parameter
+
+
+@pytest.mark.parametrize("key", ["loss.fma.weight", "fma.weight"])
+def test_a_number_colours_the_trials_that_have_it(key: str) -> None:
+    log = {"loss.fma.weight": {"float": [0.01, 100], "log": True}}
+    record = usual_record(space=log)
+    info, figure = info_of(record, color=key), draw(record, color=key)
+    assert figure.layout.title.text == "<b>loss.fma.weight along the front of example</b>"
+    assert figure.layout.coloraxis.colorscale[0][1] == "#00224e", "Cividis"
+    weights = {row.number: row.params.get("loss.fma.weight") for row in record.complete}
+    drawn = {
+        number: color
+        for trace in traces(figure, "Trials")
+        for number, color in zip(trace.customdata, trace.marker.color, strict=True)
+    }
+    expected = {at: math.log10(one) for at, one in weights.items() if one is not None}
+    assert drawn == pytest.approx(expected)
+    missing = sum(one is None for one in weights.values())
+    assert f"{missing} trials without this parameter, not shown" in facts(figure)
+    assert info.frame()["color"].notna().sum() == len(expected)
+    assert (
+        figure.layout.coloraxis.colorbar.ticktext[0] == f"{min(filter(None, weights.values())):.2g}"
+    )
+
+
+def test_taps_are_coloured_by_the_deepest_and_mixes_by_a_share() -> None:
+    record = usual_record()
+    info, bar = info_of(record, color="layers"), draw(record, color="layers").layout.coloraxis
+    assert info.coloring is not None
+    assert bar.colorbar.ticktext == ("stem", "stage1", "stage2", "stage3")
+    assert (bar.cmin, bar.cmax, len(bar.colorscale)) == (-0.5, 3.5, 8)
+    taps = [point.params.get("loss.fma.layers") for point in info.studies[0].points]
+    deepest = [bar.colorbar.ticktext.index(of[-1]) if of else math.nan for of in taps]
+    assert info.coloring.values.tolist() == pytest.approx(deepest, nan_ok=True)
+    share = info_of(record, color="mix/blur").coloring
+    assert share is not None
+    assert share.label == "augment.mix.blur"
+    terms = info_of(record, color="loss.terms").coloring
+    assert terms is not None
+    assert terms.is_category
+
+
+def test_an_unknown_colour_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ParameterError) as caught:
+        info_of(usual_record(), color="momentum")
+    assert str(caught.value).startswith("--color: must be one of augment.mix.noise, ")
+    assert str(caught.value).endswith("loss.terms, got momentum. Name one of them.")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ParameterError, match=r"^--color: must be one of .*, got weight\. Name one"):
+        info_of(usual_record(), color="weight")
+    with pytest.raises(NothingToDrawError, match=r"differ in a parameter, got none\. Leave"):
+        info_of(example_record(), color="lr")
+
+
+# -- Several searches, and what they attain
+
+
+def test_several_studies_have_their_own_look_and_steps() -> None:
+    other = example_record([example_row(0, (0.92, 0.78))], name="other <b>")
+    figure = draw(example_record(ROWS), other)
+    (one,) = [trace for trace in traces(figure, "example (3)") if trace.showlegend]
+    (two,) = traces(figure, "other &lt;b&gt; (1)")
+    assert (one.marker.color != two.marker.color, one.marker.symbol != two.marker.symbol) == (
+        True,
+    ) * 2
+    steps = [trace for trace in figure.data if trace.mode == "lines"]
+    assert [step.line.color for step in steps] == [one.marker.color, two.marker.color]
+    assert steps[0].line.dash != steps[1].line.dash
+    assert figure.layout.title.text == "<b>Fronts of example and other &lt;b&gt;</b>"
+    assert figure.layout.meta["study"] == ["example", "other <b>"]
+    assert facts(figure).startswith("4 of 32 trials complete")
+    for option in ({"rungs": True}, {"color": "lr"}):
+        with pytest.raises(
+            ParameterError, match=r"^--(rungs|color): needs one study, got 2\. Draw"
+        ):
+            info_of(example_record(ROWS), other, **option)
+    with pytest.raises(
+        ParameterError, match=r"^studies in one figure must have the same objectives"
+    ):
+        info_of(example_record(), example_record(objectives=[("a", "maximize"), ("b", "maximize")]))
+
+
+def test_baselines_that_differ_are_not_drawn() -> None:
+    other = replace(example_record(ROWS), references={"baseline": sloped_scores(0.9, 0.5)})
+    figure = draw(example_record(ROWS), other)
+    assert (traces(figure, "Baseline"), len(traces(figure, "Plain finetune"))) == ([], 1)
+    assert "baselines differ: not drawn" in facts(figure)
+
+
+def study(name: str, *values: tuple[float, float]) -> StudyRecord:
+    return example_record([example_row(at, one) for at, one in enumerate(values)], name=name)
+
+
+def test_three_searches_have_a_band_between_best_and_worst() -> None:
+    names = [
+        study("a", (0.94, 0.70), (0.90, 0.80)),
+        study("b", (0.93, 0.75)),
+        study("c", (0.9, 0.7)),
+    ]
+    figure = draw(*names)
+    left, foot = figure.layout.xaxis.range[0], figure.layout.yaxis.range[0]
+    (band,), (median,) = traces(figure, "Best to worst of 3"), traces(figure, "Half of 3 searches")
+    assert line(band)[-3:] == [(0.9, foot), (0.9, 0.7), (left, 0.7)]
+    assert line(median) == [
+        (left, 0.75), (0.90, 0.75), (0.90, 0.70), (0.93, 0.70), (0.93, foot),
+    ]  # fmt: skip
+    frame = info_of(*names).frame()
+    assert frame["mark"].tolist()[4:] == ["best"] * 3 + ["median"] * 2 + ["worst"]
+    figure = draw(*names[:2], study("empty"))
+    assert "no region is reached by all" in facts(figure)
+    assert traces(draw(*names[:2]), "Best to worst") == [], "two lines are their own band"
+
+
+def corners(*sets: list[tuple[float, float]], objectives: Any = (UP, UP)) -> dict[str, Any]:
+    tables = [np.array(one, dtype=float).reshape(-1, 2) for one in sets]
+    return {
+        name: sorted(map(tuple, found.tolist()))
+        for name, found in surfaces(tables, objectives).items()
+    }
+
+
+def test_what_sets_attain_by_hand() -> None:
+    assert corners([(3, 1), (1, 3)], [(2, 2)], [(1, 1)]) == {
+        "best": [(1, 3), (2, 2), (3, 1)],
+        # Two of three reach (2, 1) and (1, 2): the first set's arms, cut by the second.
+        "median": [(1, 2), (2, 1)],
+        "worst": [(1, 1)],
+    }
+    assert corners([(3, 10)], [(2, 5)], [(1, 20)], objectives=(UP, DOWN)) == {
+        "best": [(2, 5), (3, 10)], "median": [(2, 10)], "worst": [(1, 20)],
+    }  # fmt: skip
+    assert corners([(2, 1)], [(1, 2)]) == {"best": [(1, 2), (2, 1)], "worst": [(1, 1)]}
+    assert corners([(2, 2)], [], [(1, 1)], []) == {
+        "best": [(2, 2)], "median": [(1, 1)], "worst": [],
+    }  # fmt: skip
+    assert corners([(2, 1)]) == corners([], []) == {}
+
+
+@pytest.mark.parametrize("count", [3, 6, 7])
+def test_levels_agree_with_the_definition(count: int) -> None:
+    random = np.random.default_rng(count)
+    sets = [random.integers(0, 20, (8, 2)).astype(float) for _ in range(count)]
+    places = np.array([(x, y) for x in range(20) for y in range(20)], dtype=float)
+    attained = sum(
+        (one[None] >= places[:, None]).all(axis=2).any(axis=1).astype(int) for one in sets
+    )
+    levels = {"best": 1, "median": (count + 1) // 2, "worst": count}
+    for name, found in surfaces(sets, (UP, UP)).items():
+        under = (found[None] >= places[:, None]).all(axis=2).any(axis=1)
+        assert under.tolist() == (attained >= levels[name]).tolist()
+
+
+# -- Confirmed trials, and arms
+
+
+def confirmed(*arms: ArmInfo) -> ConfirmInfo:
+    points = [
+        ConfirmedPoint(arm.name, (), {}, {}, {}, {}, {}, {}, (), 0.5)
+        for arm in arms
+        if arm.name.startswith("trial")
+    ]
+    info = example_ablation(arms=arms, split="test")
+    less: Any = lambda *_: NOTHING  # noqa: E731
+    return ConfirmInfo(info, info, tuple(points), (), less)
+
+
+def on_test(name: str, clean: Any, robust: Any, **more: Any) -> ArmInfo:
+    found = {"test_clean_accuracy": clean, "test_robust_accuracy": robust}
+    return ArmInfo(name, (name,), found, {}, **more)
+
+
+def test_confirmed_means_have_the_axes_of_the_test_images() -> None:
+    baseline = on_test("baseline", estimate(0.94, None), estimate(0.58, None), is_one_network=True)
+    arms = (
+        baseline,
+        on_test("trial 0", estimate(0.93, 0.01), estimate(0.65, 0.02)),
+        on_test("trial 1", estimate(0.92, None), estimate(0.75, None)),
+        on_test("trial 2", NOTHING, NOTHING),
+    )
+    source = StudySource(example_record(ROWS), confirmation=confirmed(*arms))
+    info = FIGURE.info([source])
+    assert isinstance(info, FrontsInfo)
+    figure = FIGURE.draw(info, COLUMN)
+    assert figure.layout.xaxis.title.text == "Clean accuracy (test)"
+    (fma,), (st,) = traces(figure, "clean+fma (1)"), traces(figure, "clean+st (1)")
+    assert (line(fma), list(fma.customdata), fma.text) == ([(0.93, 0.65)], [0], ("0",))
+    assert fma.error_x.array == pytest.approx((0.01,))
+    assert fma.error_y.arrayminus == pytest.approx((0.02,))
+    assert st.error_x.array == (0,)
+    assert "(-1.0 against the baseline), 92.0 to 94.0" in fma.hovertext[0]
+    (search,) = {trace.name for trace in figure.data if "validation images" in (trace.name or "")}
+    assert search == "Search, validation images (2)"
+    assert {pair for one in traces(figure, "Search") for pair in line(one)} == {
+        (0.94, 0.70), (0.90, 0.80), (0.92, 0.65),
+    }  # fmt: skip
+    (front,) = traces(figure, "Front")
+    assert line(front)[1:-1] == [(0.92, 0.75), (0.92, 0.65), (0.93, 0.65)]
+    assert line(traces(figure, "Baseline")[0]) == [(0.94, 0.58)]
+    assert "axes: test images; grey: the search, on validation images" in facts(figure)
+    assert figure.layout.title.text == "<b>Trial 0: +7.0 robust for -1.0 clean (test)</b>"
+    means = info.frame().query("mark == 'mean'").set_index("number")
+    assert means.loc[0, "test_clean_accuracy.low"] == pytest.approx(0.92)
+    assert means["val_clean_accuracy"].isna().all()
+
+
+def test_a_confirmation_without_a_run_leaves_the_search_as_it_is() -> None:
+    source = StudySource(
+        example_record(ROWS), confirmation=confirmed(on_test("trial 0", NOTHING, NOTHING))
+    )
+    figure = FIGURE.draw(FIGURE.info([source]), COLUMN)
+    assert figure.layout.xaxis.title.text == "Clean accuracy (validation)"
+
+
+def ablation(*states: str) -> StudySource:
+    """Two arms at each seed."""
+    rows = []
+    for pair, state in enumerate(states):
+        for place, cell in enumerate("ab"):
+            scores = example_scores(0.90 - 0.1 * place + pair / 100, 0.6 + 0.1 * place)
+            row = example_row(2 * pair + place, (0, 0), state=state, scores=scores)  # type: ignore[arg-type]
+            rows.append(replace(row, pair=pair, cell=cell))
+    design = Design("arms", (), (Arm("a", ("a",)), Arm("b", ("b",))), ()).to_json()
+    info = example_ablation(arms=(scored_arm("a", 0.90, 0.6), scored_arm("b", 0.80, 0.7)))
+    return StudySource(replace(example_record(rows), design=design), info)
+
+
+def test_an_ablation_has_its_arms_and_a_band_over_its_seeds() -> None:
+    info = FIGURE.info([ablation("COMPLETE", "COMPLETE", "COMPLETE", "RUNNING")])
+    assert isinstance(info, FrontsInfo)
+    figure = FIGURE.draw(info, COLUMN)
+    assert [(mean.name, mean.values) for mean in info.means] == [
+        ("a", (0.90, 0.6)),
+        ("b", (0.80, 0.7)),
+    ]
+    assert info.sets == 3
+    assert sorted(map(tuple, info.surfaces["worst"].round(9).tolist())) == [(0.8, 0.7), (0.9, 0.6)]
+    assert sorted(map(tuple, info.surfaces["best"].round(9).tolist())) == [(0.82, 0.7), (0.92, 0.6)]
+    assert len(traces(figure, "Best to worst of 3 seeds")) == 1
+    assert figure.layout.title.text == "<b>What does robustness cost? Arms of example</b>"
+    for options in (FigureOptions(rungs=True), FigureOptions(color="lr")):
+        with pytest.raises(
+            NothingToDrawError, match=r"needs a search, got an ablation\. Draw it al"
+        ):
+            FIGURE.info([ablation("COMPLETE")], options)
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials_are_light() -> None:
+    few = [(row, *row.values) for row in usual_rows(250) if row.values]
+    rows = [
+        replace(row, number=row.number + 250 * copy, values=(clean, robust - copy / 1000))
+        for copy in range(50)
+        for row, clean, robust in few
+    ]
+    figure = draw(replace(usual_record(1), rows=tuple(rows), trials=len(rows)))
+    assert len(figure.to_json()) < 500_000
+    dominated = [trace for trace in figure.data if trace.type == "scattergl"]
+    by_number = {row.number: row.values for row in rows}
+    one = dominated[0]
+    assert by_number[int(one.customdata[7])] == pytest.approx((one.x[7], one.y[7]), abs=1e-6)
+    assert one.x.dtype == np.float32
+    told = [
         trace
         for trace in figure.data
-        if trace.legendgroup == "clean+fma" and 1 in list(trace.customdata)
+        if trace.hovertext and "augment.strength" in trace.hovertext[0]
     ]
-    assert list(faint.customdata) == [1, 2]
-    assert [symbol.endswith("-open") for symbol in faint.marker.symbol] == [True, False]
-    assert "violates a constraint" in faint.hovertext[0]
-    assert "open: violates a constraint" in " · ".join(figure.layout.meta["facts"])
-    assert list(traces(figure, "Front")[0].y)[:2] == [0.70, 0.70]
-
-    for least, is_inside in ((0.93, True), (0.5, False)):  # a limit that all trials keep
-        limits = [{"metric": "val_clean_accuracy", "min": least}]
-        kept = draw(example_record(rows[::2], constraints=limits))
-        shades = [shape.x0 for shape in kept.layout.shapes if shape.type == "rect"]
-        assert shades == [least] * is_inside
+    assert told, "the front keeps every parameter at hand"

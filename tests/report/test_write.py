@@ -15,7 +15,6 @@ import pytest
 from example_records import example_record, example_row, example_scores
 from example_sources import draw_front
 
-from ablate.analysis.pareto import pareto_info
 from ablate.errors import MissingDependencyError, ParameterError, UsageError
 from ablate.report.style import INCHES_PER_PIXEL
 from ablate.report.write import write_figure
@@ -32,7 +31,7 @@ def figure(**settings: Any) -> Any:
         example_row(1, (0.90, 0.80), params={"loss.terms": "clean+st", "loss.st.weight": 0.25}),
         example_row(2, (0.90, 0.65), params={"loss.terms": "clean+da", "a.b": NASTY}),
     ]
-    return draw_front(pareto_info(example_record(rows, **settings)))
+    return draw_front(example_record(rows, **settings))
 
 
 def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 FIGURES = (
     "pareto",
     "history",
-    "attainment",
-    "curve",
     "profile",
     "severity",
     "parameters",

@@ -33,12 +33,14 @@ class FigureOptions:
         params: dotted keys of the parameters to show, or their last parts.
         objective: the metric to show.
         rungs: whether to show trials that were stopped at rungs.
+        color: dotted key of the parameter that colours the trials, or its last part.
     """
 
     trials: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     objective: str = ""
     rungs: bool = False
+    color: str = ""
 
 
 USUAL = FigureOptions()

@@ -18,6 +18,7 @@ import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.info import AblationInfo
+from ablate.ablation.means import confirmed_means
 from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
@@ -31,7 +32,6 @@ from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
-from ablate.report.figures.parts.confirmed import confirmed_means
 from ablate.report.numbers import count_text, metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
 from ablate.study.settings import ObjectiveSettings
@@ -184,8 +184,8 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
     rows.sort(key=lambda row: row.end_order)
     complete = [(place, row) for place, row in enumerate(rows, 1) if row.values is not None]
     values = as_table([counted_values(row, record.bounds) for _, row in complete], len(objectives))
-    all_means = confirmed_means(source)
-    means = [one.values for one in all_means if not one.violation]
+    all_means = confirmed_means(source, "validation")
+    means = [one.values for one in all_means if one.number is not None and not one.violates]
     if point is not None:
         reached, before = hypervolume_steps(values, objectives, point), 0.0
         volume = hypervolume(means, objectives, point) if all_means else None

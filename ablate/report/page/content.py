@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SECTIONS = (
-    ("cost", "What does robustness cost?", ("pareto", "curve", "attainment")),
+    ("cost", "What does robustness cost?", ("pareto",)),
     ("part", "Which part earns it?", ("effects",)),
     ("types", "Robust to what?", ("profile", "severity")),
     ("settings", "Which settings matter?", ("parameters",)),

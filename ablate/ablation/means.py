@@ -1,0 +1,119 @@
+"""Arms of an ablation and confirmed trials of a search by their objectives: means over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ablate.ablation.info import AblationInfo
+from ablate.ablation.study_source import StudySource
+from ablate.analysis.objectives import is_accuracy, on_split
+from ablate.analysis.pareto import Point
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.study.scores import Bound, violation
+from ablate.study.settings import ObjectiveSettings
+
+Objectives = Sequence[ObjectiveSettings]
+
+
+class Mean(NamedTuple):
+    """A network over several seeds.
+
+    Attributes:
+        name: of the arm; number: of the trial, if the arm is one.
+        values: means, one an objective, all finite; low, high: of their intervals, NaN without one.
+        seeds: the smallest number of seeds of these means; of costs not known, 0.
+        violates: whether the means violate a constraint.
+    """
+
+    name: str
+    number: int | None
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    seeds: int
+    violates: bool = False
+
+
+def on_test(objectives: Objectives) -> tuple[ObjectiveSettings, ...]:
+    """The same on the test images."""
+    names = [{"metric": on_split(one.metric, "test")} for one in objectives]
+    return tuple(one.model_copy(update=of) for one, of in zip(objectives, names, strict=True))
+
+
+def confirmed_means(
+    source: StudySource, split: Literal["validation", "test"] = "test"
+) -> tuple[Mean, ...]:
+    """The confirmed trials of a search and the arms beside them; empty while no run of a trial has
+    ended well, and where a confirmation does not compare one of the objectives (a single
+    severity).
+
+    Args:
+        split: the images; constraints are judged on those of validation.
+    """
+    if source.confirmation is None:
+        return ()
+    names = [point.name for point in source.confirmation.points]
+    objectives, bounds = source.record.study.objectives, source.record.bounds
+    means = arm_means(source.confirmation.validation, objectives, names, bounds)
+    if split == "test":
+        means = arm_means(source.confirmation.test, on_test(objectives), names)
+    return means if any(mean.number is not None for mean in means) else ()
+
+
+def arm_means(
+    ablation: AblationInfo,
+    objectives: Objectives,
+    trials: Sequence[str] = (),
+    bounds: Sequence[Bound] = (),
+) -> tuple[Mean, ...]:
+    """The arms that have a mean of each objective, but the baseline.
+
+    Args:
+        trials: names of the arms that are trials of a search; bounds: its constraints.
+    """
+    means = []
+    for arm in ablation.arms:
+        found = {metric: (cost, math.nan, math.nan, 0) for metric, cost in arm.costs.items()}
+        found |= {name: (one.mean, one.low, one.high, one.n) for name, one in arm.estimates.items()}
+        there = [found[one.metric] for one in objectives if one.metric in found]
+        if len(there) == len(objectives) and not arm.is_one_network:
+            values, low, high, counts = zip(*there, strict=True)
+            number = Point.of_name(arm.name).trial if arm.name in trials else None
+            seeds = min(filter(None, counts), default=0)
+            violates = violation(bounds, {metric: one[0] for metric, one in found.items()}) > 0
+            means.append(Mean(arm.name, number, values, low, high, seeds, violates))
+    return tuple(mean for mean in means if all(map(math.isfinite, mean.values)))
+
+
+def unchanged_networks(
+    ablation: AblationInfo, objectives: Objectives
+) -> dict[str, tuple[float, ...]]:
+    """The baseline, and the same adapted: NaN of what is no accuracy, as they were not
+    finetuned."""
+    found = {}
+    for arm in ablation.arms:
+        metrics = (one.metric for one in objectives)
+        known = (is_accuracy(metric) and arm.estimates.get(metric) for metric in metrics)
+        if arm.is_one_network:
+            found[arm.name] = tuple(one.mean if one else math.nan for one in known)
+    return found
+
+
+def seed_values(record: StudyRecord, objectives: Objectives) -> list[NDArray[np.float64]]:
+    """The finite values of all configurations at each seed whose runs have all ended,
+    `[configurations, objectives]`."""
+    tables = []
+    for pair in sorted({row.pair for row in record.rows if row.pair is not None}):
+        rows = [row for row in record.rows if row.pair == pair]
+        if all(row.state in TERMINAL for row in rows):
+            scores = [*(row.scores for row in rows), *(row.test_scores for row in rows)]
+            known = [one.metrics() for one in scores if one is not None]
+            values = [[of.get(one.metric, math.nan) for one in objectives] for of in known]
+            table = np.array(values).reshape(-1, len(objectives))
+            tables.append(table[np.isfinite(table).all(axis=1)])
+    return tables
