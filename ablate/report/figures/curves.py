@@ -1,416 +1,316 @@
-"""The curves: values of each trial by epoch, and the comparisons by a pruner.
+"""The curves: how did trials learn, and which were stopped?
 
-A line is a trial; its colour shows its loss terms (or its ablation cell).  Trials on the front have
-full colour; a trial that was stopped or failed ends with a mark.  Training losses of other terms
-or weights are drawn as shares of the loss of the first epoch.  A panel for each metric has the
-scores at rungs less the rung's median; a collapsed trial does not stretch it.
+A line is a trial: an objective of the baseline (epoch 0), after each epoch or rung where it was
+scored, and at the end.  The front (or the best trial) has full colour.  Of an ablation a line is an
+arm, the mean over its runs.  Training losses are drawn only of trials with the same loss.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from plotly.graph_objects import Figure
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.curves import TRAIN_LOSS, Curve, CurvesInfo, curves_info
-from ablate.analysis.objectives import front_noun, front_words, is_accuracy
-from ablate.ledger.record import Rung
-from ablate.report.arms import scale
+from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.drawn import fenced
+from ablate.analysis.objectives import front_words, is_accuracy
+from ablate.analysis.pareto import pareto_info
+from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet, axis, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.parts.ablations import stacked
-from ablate.report.figures.parts.canvas import (
-    axis_title,
-    basis_facts,
-    basis_meta,
-    finish,
-    trace_type,
-)
-from ablate.report.figures.parts.names import axis_number
-from ablate.report.figures.parts.window import Window, scores_window
-from ablate.report.numbers import count_text, metric_label, plain_text, shortened
-from ablate.report.style import (
-    DOMINATED_OPACITY,
-    FAINT_INK,
-    INK,
-    base_axis,
-    line_styles,
-    terms_style,
-)
+from ablate.report.numbers import count_text, metric_words, plain_text
+from ablate.report.style import INK, SMALL_SIZE, Look, faint, terms_look
+from ablate.study.metrics import larger_is_better
 
-_PANEL, _RUNGS_PANEL, _GAP = 240, 160, 30
-"""Height of the panel of curves, of one of the rungs, and between two, in pixels."""
-_MOST_RUNG_PANELS, _LEAST_INSIDE = 3, 120
-_LOG_RATIO = 30
-"""From this ratio of the largest to the smallest value on, an axis is logarithmic."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRAIN_LOSS = "train_loss"
+MOST_DRAWN = 500
+"""Lines in one figure: more are a blot, and a page of megabytes."""
+_MOST_POINTS = 40_000
+"""In all lines; beyond, each is drawn through fewer of its epochs."""
+_MOST_PANELS = 3
+_TYPES = {"number": "Int64", "state": "string", "group": "string", "on_front": "bool"}
+_TYPES |= {"metric": "string", "epoch": "int64", "value": "float64", "stop": "bool"}
 
 
-def plot_curves(info: CurvesInfo) -> Figure:
-    """Draw the curves of a study.
+@dataclass(frozen=True)
+class CurvesInfo(Basis):
+    """The curves of a study.
 
-    Args:
-        info: may have no curve; if curves are left out, the facts say so.
-
-    Returns:
-        A figure for one column of print; below the curves a panel for each metric at the rungs.
+    Attributes:
+        table: see `frame`.
+        metrics: a panel each: the objectives that were scored at several epochs, or the one that
+            was asked for.
+        begun: number of trials with an epoch or a rung; at most `MOST_DRAWN` of them are in the
+            table: the front, then an even selection of the others.
+        stopped: of them.
+        rung_images: on how many images rungs were scored, where on fewer than the end.
+        runs: of an ablation, largest number of an arm; None: a search.
+        looks: of each group.
     """
-    by, figure = groups(info), Figure()
-    metrics = info.rung_metrics[:_MOST_RUNG_PANELS]
-    windows = {metric: _rungs_window(info, metric) for metric in metrics}
-    domains, inside = stacked([_PANEL, *[_RUNGS_PANEL] * len(metrics)], _GAP)
-    figure.add_traces(curve_lines(info, by))
-    axes = [_value_axis(info)]
-    for place, metric in enumerate(metrics, 1):
-        number = axis_number(place)
-        on = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        figure.add_traces([trace.update(on) for trace in rung_traces(info, by, metric)])
-        axes.append(_rungs_axis(metric, windows[metric]))
-    layout: dict[str, Any] = {}
-    for place, (axis, domain) in enumerate(zip(axes, domains, strict=True)):
-        number, is_last = axis_number(place), place == len(metrics)
-        x = _epoch_axis(info.curves) | {"anchor": f"y{number}", "showticklabels": is_last}
-        x |= {"matches": "x"} if place else {}
-        x |= {"title": axis_title("Epoch")} if is_last else {}
-        layout[f"xaxis{number}"] = x
-        layout[f"yaxis{number}"] = axis | {"anchor": f"x{number}", "domain": list(domain)}
-    epochs = sorted({rung.epoch for curve in info.curves for rung in curve.rungs})
-    line = {"color": FAINT_INK, "width": 1, "dash": "dot"}
-    look = {"type": "line", "layer": "below", "line": line}
-    layout["shapes"] = [
-        look
-        | {"xref": f"x{axis_number(place)}", "x0": epoch, "x1": epoch}
-        | {"yref": f"y{axis_number(place)} domain", "y0": 0, "y1": 1}
-        for place in range(len(axes))
-        for epoch in epochs
-    ]
-    figure.update_layout(layout)
-    return finish(
-        figure,
-        title=f"Curves of {info.study}",
-        facts=_facts(info, windows),
-        meta=basis_meta("Curves", info),
-        inside=inside,
-        least=None if metrics else _LEAST_INSIDE,
-        nothing="" if info.curves else "no trial has ended an epoch yet",
+
+    table: pd.DataFrame
+    metrics: tuple[str, ...]
+    begun: int
+    stopped: int
+    rung_images: tuple[int, ...]
+    runs: int | None
+    looks: Mapping[str, Look]
+
+    def frame(self) -> pd.DataFrame:
+        """One row per metric, trial (of an ablation arm) and epoch; epoch 0 is the baseline.
+
+        Columns: number (Int64, missing of arms); state, group (text: loss terms, or the arm);
+        on_front (bool); metric (text); epoch (int64); value (float64, NaN if not finite); stop
+        (bool: stopped at this rung).
+        """
+        return self.table.copy()
+
+
+def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
+    """The curves of a study's trials, in any state.
+
+    Raises:
+        NothingToDrawError: for a study of another tool, whose trials have no epochs.
+        ParameterError: if a trial does not exist, no trial has the metric, or training losses are
+            asked for that are not of the same terms and weights.
+    """
+    import pandas as pd
+
+    (source,) = sources
+    record, numbers = source.record, {row.number for row in source.record.rows}
+    if record.foreign:
+        rule = "needs values by epoch, got a study of another tool"
+        raise NothingToDrawError(record.name, "curves", rule, "Draw pareto.")
+    for number in options.trials:
+        if number not in numbers:
+            raise ParameterError(
+                f"--trials: must be trials of {record.name}, got {number}. "
+                f"It has {len(numbers)}, from 0."
+            )
+    shown = options.trials or numbers
+    begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
+    metrics = tuple(objective.metric for objective in record.study.objectives)
+    if options.objective:
+        metrics = (_asked_metric(record, begun, options.objective),)
+    is_search = record.design is None
+    front = {point.number for point in pareto_info(record).front} if is_search else set()
+    chosen = _evenly([row for row in begun if row.number in front], MOST_DRAWN)
+    others = [row for row in begun if row.number not in front]
+    chosen += _evenly(others, MOST_DRAWN - len(chosen)) if is_search else others
+    arms = () if source.ablation is None else source.ablation.arms
+    arm_of = {cell: arm.name for arm in reversed(arms) for cell in arm.cells}
+    looks, found = dict(canvas.looks(source)), []
+    most = max(2, _MOST_POINTS // (len(chosen) * len(metrics) or 1))
+    for row in sorted(chosen, key=lambda row: row.number):
+        terms, cell = record.loss_terms(row), row.cell or ""
+        group = terms if is_search else arm_of.get(cell, cell)
+        looks.setdefault(group, replace(terms_look(terms), label=group or terms))
+        trial = (row.number, row.state, group, row.number in front)
+        found += [(*trial, one, *at) for one in metrics for at in _points(record, row, one, most)]
+    table = pd.DataFrame(found, columns=list(_TYPES)).astype(_TYPES)
+    lines = table.groupby("metric")["epoch"].nunique()
+    metrics = tuple(one for one in metrics if lines.get(one, 0) > 1) or metrics[:1]
+    table = table[table["metric"].isin(metrics)]
+    if not is_search:
+        runs = table[table["state"] != "FAIL"].groupby(["group", "metric", "epoch"], sort=False)
+        means = runs["value"].mean().reset_index().assign(number=None, state="", stop=False)
+        table = means.assign(on_front=True)[list(_TYPES)].astype(_TYPES).sort_values("epoch")
+    return CurvesInfo(
+        **vars(study_basis(record)),
+        table=table,
+        metrics=metrics,
+        begun=len(begun),
+        stopped=sum(any(rung.stop for rung in row.rungs) for row in begun),
+        rung_images=tuple(sorted({rung.images for row in begun for rung in row.rungs} - {0})),
+        runs=None if is_search else len({row.pair for row in record.rows}),
+        looks=looks,
     )
 
 
-def _rungs_window(info: CurvesInfo, metric: str) -> Window:
-    """The range of the differences at rungs, with the median, but without collapsed trials."""
-    above = [info.above_median(rung, metric) for curve in info.curves for rung in curve.rungs]
-    return scores_window(info.compared_as(metric), above, [0.0])
-
-
-def _rungs_axis(metric: str, window: Window) -> dict[str, Any]:
-    label, times = shortened(metric_label(metric), _LONGEST_NAME), scale(metric)
-    label += ", points over median" if is_accuracy(metric) else " - median"
-    return base_axis() | {
-        "title": axis_title(label),
-        "range": [times * window.low, times * window.high],
-        "tickformat": "~g",
-        "zeroline": True,
-        "zerolinecolor": FAINT_INK,
-    }
-
-
-def _value_axis(info: CurvesInfo) -> dict[str, Any]:
-    metric = info.metric
-    label = "Training loss" if metric == TRAIN_LOSS else shortened(metric_label(metric), 30)
-    label += ", share of epoch 1" * info.own_losses
-    axis = base_axis() | {"title": axis_title(label)}
-    finite = [one for curve in info.curves for one in info.shown(curve) if math.isfinite(one)]
-    if not finite:
-        axis["range"] = [0, 1]
-    if is_accuracy(metric) or info.own_losses:
-        axis["tickformat"] = ".3~%"
-    if is_accuracy(metric):
-        return axis
-    if finite and min(finite) > 0 and max(finite) / min(finite) >= _LOG_RATIO:
-        decades = math.log10(max(finite) / min(finite))
-        # Between two decades plotly writes bare digits; whole numbers say more.
-        ticks = {"tickmode": "array", "tickvals": _log_ticks(min(finite), max(finite), decades)}
-        return axis | {"type": "log", **({} if info.own_losses else {"tickformat": "~g"}), **ticks}
-    return axis
-
-
-def _log_ticks(low: float, high: float, decades: float) -> list[float]:
-    steps = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3.5 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = max(1, len(powers) // 8)
-    return [step * 10.0**power for power in powers[::every] for step in steps]
-
-
-def _epoch_axis(curves: Sequence[Curve]) -> dict[str, Any]:
-    epochs = [epoch for curve in curves for epoch in curve.epochs]
-    epochs += [rung.epoch for curve in curves for rung in curve.rungs]
-    low, high = (min(epochs), max(epochs)) if epochs else (1, 4)
-    room = max(0.04 * (high - low), 0.15)
-    axis = base_axis() | {"range": [low - room, high + room], "tickformat": "d"}
-    return axis | ({"dtick": 1} if high - low <= 12 else {})
-
-
-def _facts(info: CurvesInfo, windows: Mapping[str, Window]) -> list[str]:
-    said = basis_facts(info)
-    if info.seeds is not None:
-        said.append(f"each line is a run, {info.seeds} seeds")
-    elif any(curve.on_front for curve in info.curves):
-        said.append(f"full colour: {front_words(info.objectives)}")
-    if windows:
-        said.append("below: the scores at rungs less the median of the rung")
-        shown, count = len(windows), len(info.rung_metrics)
-        said += [f"the first {shown} of {count} metrics at rungs"] * (shown < count)
-        fewer = {rung.images for curve in info.curves for rung in curve.rungs} - {0}
-        said += [f"rungs: n = {', '.join(map(str, sorted(fewer)))} images"] * bool(fewer)
-        outside = sum(
-            not all(
-                window.contains(info.above_median(rung, metric))
-                for rung in curve.rungs
-                for metric, window in windows.items()
-                if math.isfinite(info.above_median(rung, metric))
-            )
-            for curve in info.curves
+def _asked_metric(record: StudyRecord, begun: Sequence[RowRecord], asked: str) -> str:
+    """The metric that was asked for, if a trial has it, and the trials compare in it."""
+    known = dict.fromkeys(objective.metric for objective in record.study.objectives)
+    for row in begun:
+        scored = [*(one.get("scores") or () for one in row.curve), *(at.scores for at in row.rungs)]
+        known |= dict.fromkeys(name for names in scored for name in names)
+        known |= dict.fromkeys(TRAIN_LOSS for one in row.curve if TRAIN_LOSS in one)
+    if asked not in known:
+        raise ParameterError(
+            f"--objective: must be reported epoch by epoch in {record.name}, got {asked}. "
+            f"{did_you_mean(asked, list(known))}"
         )
-        said += [f"{count_text(outside, 'trial')} outside the axes at a rung"] * bool(outside)
-    if info.own_losses:
-        said.append("losses as shares of the first epoch's: their terms and weights differ")
-    if len(info.curves) < info.found:
-        kept = front_noun(info.objectives)
-        said.append(f"{len(info.curves)} of {info.found} trials drawn: {kept}, others evenly")
-    if any(len(curve.epochs) > _most_points(info) for curve in info.curves):
-        said.append("long lines are drawn at evenly spaced epochs")
-    return said
+    losses = [
+        {key: value for key, value in row.params.items() if key.startswith("loss.")}
+        for row in begun
+    ]
+    if asked == TRAIN_LOSS and any(one != losses[0] for one in losses):
+        raise ParameterError(
+            f"--objective: {asked} needs trials with the same loss, got {len(losses)} of different "
+            "terms or weights. Name one with --trials."
+        )
+    return asked
 
 
-def _read(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInfo:
-    (source,) = sources
-    return curves_info(source.record, options.trials, options.objective)
+def _points(
+    record: StudyRecord, row: RowRecord, metric: str, most: int
+) -> list[tuple[int, float, bool]]:
+    """Epoch, value, and whether the trial was stopped there; at most so many, evenly."""
+    known = (metric, "")  # of ablate 0.1 the score at a rung has no name
+    at_rungs = [rung for rung in row.rungs if any(name in rung.scores for name in known)]
+    values = {rung.epoch: rung.value(metric) for rung in at_rungs}
+    for entry in row.curve:
+        scores = entry if metric == TRAIN_LOSS else entry.get("scores") or {}
+        if scores.get(metric) is not None:
+            values[int(entry["epoch"])] = float(scores[metric])
+    objectives = (objective.metric for objective in record.study.objectives)
+    ended = dict(zip(objectives, row.values, strict=False)) if row.values is not None else {}
+    if row.curve and metric in ended:
+        values.setdefault(int(row.curve[-1]["epoch"]), ended[metric])
+    baseline = record.references.get("baseline")
+    if values and baseline is not None and is_accuracy(metric):
+        values.setdefault(0, baseline.metrics().get(metric, math.nan))
+    stops = {rung.epoch for rung in row.rungs if rung.stop}
+    points = [
+        (epoch, value if math.isfinite(value) else math.nan, epoch in stops)
+        for epoch, value in sorted(values.items())
+    ]
+    kept = np.linspace(0, len(points) - 1, min(most, len(points))).round().astype(int)
+    return [points[place] for place in kept]
+
+
+def _evenly(rows: Sequence[RowRecord], most: int) -> list[RowRecord]:
+    """At most so many, with equal steps between them."""
+    most = min(most, len(rows))
+    return [rows[place * len(rows) // most] for place in range(most)]
+
+
+# -- Drawing -------------------------------------------------------------------------------
+
+
+def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
+    """Draw the curves, a panel for each metric: below each other, or side by side where wide."""
+    count = min(len(info.metrics), _MOST_PANELS)
+    if not sheet.is_wide:
+        count = canvas.rows_that_fit(sheet, count, 110)
+    figure, part = Figure(), 1 / count
+    for place, metric in enumerate(info.metrics[:_MOST_PANELS][-count:]):
+        name, is_last = str(place + 1) if place else "", place + 1 == count
+        table = info.table[info.table["metric"] == metric]
+        figure.add_traces(_traces(info, table, metric, name))
+        x = axis("Epoch" * (is_last or sheet.is_wide), tickformat="d", anchor=f"y{name}")
+        x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
+        y = metric_axis(metric) | {"anchor": f"x{name}"}
+        values = table["value"].dropna().to_numpy()
+        maximize = larger_is_better(metric, info.objectives)
+        inside = values[values == fenced(values, maximize=maximize)]
+        if len(inside) < len(values):  # a collapsed trial does not stretch the axis
+            clip, end = ("clipmin", min) if maximize else ("clipmax", max)
+            y["autorangeoptions"] = {clip: end(inside)}
+        if sheet.is_wide:
+            x["domain"] = [place * part, (place + 1) * part - 0.09 * (not is_last)]
+        else:
+            y["domain"] = [1 - (place + 1) * part + 0.1 * (not is_last), 1 - place * part]
+        figure.update_layout({f"xaxis{name}": x, f"yaxis{name}": y})
+    facts = canvas.several_facts([info])
+    if info.runs is not None:
+        facts.insert(0, f"mean over the runs of an arm, at most {info.runs}")
+    elif info.table["on_front"].any():
+        facts.insert(1, f"full colour: {front_words(info.objectives)}")
+    facts.append("marks are scores, lines join them")
+    facts += ["epoch 0: the baseline"] * bool((info.table["epoch"] == 0).any())
+    facts += [f"at rungs n = {images} images" for images in info.rung_images]
+    if info.begun > MOST_DRAWN and info.runs is None:
+        facts.append(f"{MOST_DRAWN} of {info.begun} trials drawn, others evenly left out")
+    facts += [f"{count} of {len(info.metrics)} objectives"] * (count < len(info.metrics))
+    entries = list({trace.legendgroup: trace for trace in figure.data}.values())
+    widest = max((canvas.text_pixels(one.name, SMALL_SIZE) for one in entries), default=1.0)
+    columns = max(1, int(sheet.width / (widest + 60)))
+    fitting = len(entries) if sheet.height is None else 3 * columns
+    for one in entries[:fitting]:
+        one.showlegend = True
+    facts += [f"the legend has {fitting} of {len(entries)} names"] * (fitting < len(entries))
+    title = "How did the trials learn?" if info.runs is None else "How did the arms learn?"
+    if info.stopped:
+        title = f"{info.stopped} of {count_text(info.begun, 'trial')} were stopped early"
+    return canvas.finish(
+        figure,
+        sheet,
+        title=title,
+        facts=[*facts, *canvas.several_marks([info])],
+        meta=canvas.basis_meta("Curves", info),
+        height=(400 if sheet.is_wide else 150 + 210 * count)
+        + 22 * math.ceil(len(entries) / columns),
+        nothing="" if len(info.table) else "no trial has been scored yet",
+    )
+
+
+def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str, name: str) -> list[Any]:
+    """Trials of one look in one trace, told apart by gaps; over them which were stopped or
+    failed."""
+    import pandas as pd
+
+    on: dict[str, Any] = {"xaxis": f"x{name}", "yaxis": f"y{name}"}
+    value = "%{y:.2%}" if is_accuracy(metric) else "%{y:.4g}"
+    value = f"{plain_text(metric_words(metric))} {value} at epoch %{{x}}<extra></extra>"
+    counts, traces = table.groupby("group")["number"].nunique().to_dict(), []
+    for (is_best, group), part in table.groupby(["on_front", "group"]):
+        look = info.looks[str(group)]
+        gaps = part.drop_duplicates("number", keep="last").assign(value=math.nan)
+        lines = pd.concat([part, gaps]).sort_values("number", kind="stable")
+        color, width = (look.color, 2.4) if is_best else (faint(look.color), 1.2)
+        style: dict[str, Any] = {"line": {"color": color, "width": width, "dash": look.dash}}
+        style["marker"] = {"color": color, "symbol": look.symbol, "size": 2 * width + 2}
+        label = plain_text(look.label)
+        trial = f"<b>Trial %{{customdata}}</b>, {label}" if info.runs is None else f"<b>{label}</b>"
+        trace = trace_type(len(table))(
+            style | on,
+            x=lines["epoch"].to_numpy(np.int32),
+            y=lines["value"].to_numpy(np.float32),
+            mode="lines+markers" if len(table) <= 1000 else "lines",
+            name=f"{label} ({counts[group]})" if info.runs is None else label,
+            legendgroup=look.label,
+            showlegend=False,
+            customdata=[None if pd.isna(one) else int(one) for one in lines["number"]],
+            hovertemplate=f"{trial}<br>{value}",
+        )
+        traces.append(trace)
+    last = table.dropna(subset="value").drop_duplicates("number", keep="last")
+    failed = last[last["state"] == "FAIL"]
+    ends = (("Stopped", table[table["stop"]], "circle-open"), ("Failed", failed, "x-thin"))
+    line = {"color": INK, "width": 1.5}
+    for label, rows, symbol in ends:
+        trace = trace_type(len(rows))(
+            on,
+            x=rows["epoch"].to_numpy(),
+            y=rows["value"].to_numpy(np.float32),
+            mode="markers",
+            name=f"{label} ({len(rows)})",
+            legendgroup=label,
+            showlegend=False,
+            marker={"symbol": symbol, "size": 8, "color": INK, "line": line},
+            customdata=rows["number"].tolist(),
+            hovertemplate=f"<b>Trial %{{customdata}}</b>, {label.lower()}<br>{value}",
+        )
+        traces += [trace] * bool(len(rows))
+    return traces
 
 
 FIGURE = FigureKind(
     name="curves",
-    title="Curves",
-    says="Each line is a trial by epoch.",
-    read=_read,
-    draw=plot_curves,
+    title="How did trials learn?",
+    says="Each line is a trial, or an arm of an ablation, from the baseline on, at the epochs "
+    "where it was scored; circles are trials that were stopped.",
+    read=info_of,
+    draw=draw,
     takes=("trials", "objective"),
 )
-
-
-# -- The colours of the figure of curves: loss terms, or the cells of an ablation ----------
-
-
-_LONGEST_NAME = 30
-
-
-@dataclass(frozen=True)
-class Group:
-    """Trials of one colour."""
-
-    label: str
-    color: str
-    symbol: str
-    dash: str
-
-    @property
-    def name(self) -> str:
-        return plain_text(shortened(self.label, _LONGEST_NAME))
-
-
-def groups(info: CurvesInfo) -> dict[str, Group]:
-    """By `Curve.group`, in the colours of the loss terms; cells with the same differ by dash."""
-    terms = {curve.group: curve.loss_terms for curve in info.curves}
-    labels = terms if info.seeds is not None else [terms_style(name).label for name in terms]
-    looks = line_styles(list(terms.values()))
-    return {
-        name: Group(label, look.color, look.symbol, look.dash)
-        for name, label, look in zip(terms, labels, looks, strict=True)
-    }
-
-
-# -- The lines of the figure of curves: many trials in one trace, told apart by gaps -------
-
-
-_MOST_POINTS = 40_000
-"""In all lines; beyond, each is drawn through fewer of its epochs."""
-_MOST_DOTTED = 1000
-_LARGEST = float(np.finfo(np.float32).max)
-_Part = tuple[Sequence[int], Sequence[float], int]
-"""Epochs and values of a line, and the trial's number."""
-
-
-@dataclass(frozen=True)
-class _Look:
-    """Style of trials with the same end; later styles are drawn over earlier ones."""
-
-    says: str  # empty: `front_words`
-    holds: Callable[[Curve], bool]
-    opacity: float = DOMINATED_OPACITY
-    width: float = 1.2
-    dash: str = ""
-
-
-_LOOKS = (
-    _Look("unfinished", lambda curve: curve.state in ("RUNNING", "WAITING")),
-    _Look("failed", lambda curve: curve.state == "FAIL", dash="dash"),
-    _Look("pruned", lambda curve: curve.state == "PRUNED", dash="dot"),
-    _Look("complete", lambda curve: curve.state == "COMPLETE" and not curve.on_front),
-    _Look("", lambda curve: curve.on_front, opacity=1.0, width=2.2),
-)
-_OF_ABLATION = 0.6
-"""Opacity of its lines, none of which is on a front."""
-_ENDS = {"PRUNED": ("Pruned", "circle-open", 1.5), "FAIL": ("Failed", "x-thin", 2.0)}
-"""Label, mark and line width of a trial's last point."""
-
-
-def curve_lines(info: CurvesInfo, by: dict[str, Group]) -> list[Any]:
-    """A trace for each colour and style; the legend has the clearest style of a colour."""
-    drawn = [curve for curve in info.curves if curve.epochs]
-    most = _most_points(info)
-    points = sum(min(most, len(curve.epochs)) for curve in drawn)
-    value = "%{y:.2%}" if is_accuracy(info.metric) or info.own_losses else "%{y:.4g}"
-    label = plain_text(shortened(metric_label(info.metric), _LONGEST_NAME))
-    best = front_words(info.objectives)
-    traces: list[list[Any]] = [[] for _ in _LOOKS]
-    for rank, (group, of_group) in enumerate(_grouped(drawn, by)):
-        kept = [
-            (place, [c for c in of_group if look.holds(c)]) for place, look in enumerate(_LOOKS)
-        ]
-        kept = [(place, of_look) for place, of_look in kept if of_look]
-        for place, of_look in kept:
-            look = _LOOKS[place]
-            traces[place].append(
-                trace_type(points)(
-                    **_joined(_thinned(info, curve, most) for curve in of_look),
-                    mode="lines+markers" if points <= _MOST_DOTTED else "lines",
-                    name=f"{group.name} ({len(of_group)})",
-                    legendgroup=group.label,
-                    legendrank=1000 + rank,
-                    showlegend=place == kept[-1][0],
-                    opacity=look.opacity if info.seeds is None else _OF_ABLATION,
-                    line={
-                        "color": group.color,
-                        "width": look.width,
-                        "dash": look.dash or group.dash,
-                    },
-                    marker={"color": group.color, "size": 2 * look.width + 1},
-                    meta=[plain_text(f"{group.label}, {look.says or best}"), label],
-                    hovertemplate="<b>Trial %{customdata}</b>, %{meta[0]}<br>"
-                    f"epoch %{{x}}, %{{meta[1]}}: {value}<extra></extra>",
-                )
-            )
-    return [trace for of_look in traces for trace in of_look] + _end_marks(info, drawn)
-
-
-def rung_traces(info: CurvesInfo, by: dict[str, Group], metric: str) -> list[Any]:
-    """Each trial's scores by rung over the median, with a mark where it was stopped."""
-    compared = [curve for curve in info.curves if curve.rungs]
-    points = sum(len(curve.rungs) for curve in compared)
-    times = scale(metric)
-    value = "%{y:+.1f} points" if is_accuracy(metric) else "%{y:+.4g}"
-
-    def above(rung: Rung) -> float:
-        return times * info.above_median(rung, metric)
-
-    traces = [
-        trace_type(points)(
-            **_joined(
-                ([rung.epoch for rung in curve.rungs], list(map(above, curve.rungs)), curve.number)
-                for curve in of_group
-            ),
-            mode="lines+markers",
-            name=group.name,
-            legendgroup=group.label,
-            showlegend=False,
-            opacity=0.7,
-            line={"color": group.color, "width": 1},
-            marker={"color": group.color, "symbol": group.symbol, "size": 6},
-            meta=plain_text(group.label),
-            hovertemplate="<b>Trial %{customdata}</b>, %{meta}<br>"
-            f"rung at epoch %{{x}}: {value} to the median<extra></extra>",
-        )
-        for group, of_group in _grouped(compared, by)
-    ]
-    stops = [
-        (rung.epoch, above(rung), curve.number)
-        for curve in compared
-        for rung in curve.rungs
-        if rung.stop and math.isfinite(above(rung))
-    ]
-    if stops:
-        has_ends = any(curve.state == "PRUNED" and curve.epochs for curve in info.curves)
-        is_first = metric == info.rung_metrics[0]
-        traces.append(_marks(stops, "PRUNED", in_legend=is_first and not has_ends))
-    return traces
-
-
-def _most_points(info: CurvesInfo) -> int:
-    return max(2, _MOST_POINTS // max(1, len(info.curves)))
-
-
-def _end_marks(info: CurvesInfo, curves: Sequence[Curve]) -> list[Any]:
-    traces = []
-    for state in _ENDS:
-        ends = []
-        for curve in curves:
-            points = zip(curve.epochs, info.shown(curve), strict=True)
-            finite = [point for point in points if math.isfinite(point[1])]
-            if curve.state == state and finite:
-                ends.append((*finite[-1], curve.number))
-        if ends:
-            traces.append(_marks(ends, state, in_legend=True))
-    return traces
-
-
-def _marks(points: Sequence[tuple[int, float, int]], state: str, *, in_legend: bool) -> Any:
-    epochs, values, numbers = zip(*points, strict=True)
-    label, symbol, width = _ENDS[state]
-    return trace_type(len(points))(
-        x=np.array(epochs, np.int32),
-        y=_single(values),
-        customdata=list(numbers),
-        mode="markers",
-        name=f"{label} ({len(points)})",
-        legendgroup=label,
-        legendrank=2000,
-        showlegend=in_legend,
-        marker={"symbol": symbol, "size": 7, "color": INK, "line": {"color": INK, "width": width}},
-        hovertemplate=f"<b>Trial %{{customdata}}</b>, {label.lower()} at epoch %{{x}}"
-        "<extra></extra>",
-    )
-
-
-def _grouped(curves: Sequence[Curve], by: dict[str, Group]) -> list[tuple[Group, list[Curve]]]:
-    found: dict[Group, list[Curve]] = {}
-    for curve in curves:
-        found.setdefault(by[curve.group], []).append(curve)
-    return sorted(found.items(), key=lambda item: list(by.values()).index(item[0]))
-
-
-def _thinned(info: CurvesInfo, curve: Curve, most: int) -> _Part:
-    """Through so many points at the most, the first and the last among them."""
-    count, values = len(curve.epochs), info.shown(curve)
-    kept = np.linspace(0, count - 1, min(most, count)).round().astype(int)
-    return [curve.epochs[at] for at in kept], [values[at] for at in kept], curve.number
-
-
-def _joined(parts: Iterable[_Part]) -> dict[str, Any]:
-    """Lines one after the other: after each a point without a value, which plotly leaves out."""
-    epochs: list[int] = []
-    values: list[float] = []
-    numbers: list[int] = []
-    for of_line, of_values, number in parts:
-        epochs += [*of_line, of_line[-1]]
-        values += [*of_values, math.nan]
-        numbers += [number] * (len(of_line) + 1)
-    return {"x": np.array(epochs, np.int32), "y": _single(values), "customdata": numbers}
-
-
-def _single(values: Sequence[float]) -> Any:
-    """In half the bytes; what does not fit is left out, as NaN is."""
-    table = np.array(values, dtype=np.float64)
-    table[np.abs(table) > _LARGEST] = np.nan
-    return table.astype(np.float32)
