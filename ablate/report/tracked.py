@@ -83,7 +83,7 @@ def hand_over(study: OpenStudy) -> list[str]:
     """Draw the pages of a study into its run folder, and hand them to its trackers.
 
     Returns:
-        A line for each tracker that failed, none if all have them.
+        A line for each tracker that failed.
     """
     settings = (study.place.study or study.record.study).run.trackers
     return [line for line in _hand_over(study, settings) if line]

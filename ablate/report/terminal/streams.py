@@ -19,11 +19,8 @@ from ablate.files.shown import without_controls
 
 
 class Written:
-    """What became of the text that was printed.
-
-    Attributes:
-        error: the first thing that kept some of it from being written; none: all is written.
-    """
+    """What became of the text that was printed: the first error that kept some of it from being
+    written, if any."""
 
     error: OSError | None = None
 
