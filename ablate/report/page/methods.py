@@ -1,37 +1,38 @@
-"""A methods paragraph for a paper, generated from the study's settings, with its references."""
+"""A methods section for a paper, from a study's settings: `methods.txt.j2` has the words,
+`methods.yaml` the references and how terms, samplers and augmentations are named."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 import yaml
 
-from ablate.ablation.cell import Arm, Design
-from ablate.ablation.confirm import ConfirmInfo
-from ablate.ablation.info import AblationInfo
+from ablate.ablation.cell import Design
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import StudyFacts
+from ablate.finetune.loss import in_order
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
-from ablate.report.numbers import (
-    metric_words,
-    param_text,
-    reference_text,
-)
-from ablate.report.page.settings_words import (
-    drawn_from,
-    training_words,
-    used_terms,
-    varied_keys,
-    varied_words,
-)
+from ablate.report.numbers import metric_words, param_text, reference_text
 from ablate.search.asha import judged_at_rungs
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
+from ablate.study.checks import candidates
+from ablate.study.keys import written_domains
 from ablate.study.metrics import larger_is_better
+from ablate.study.sections.training import UNITS
 from ablate.study.settings import Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
+_TOLD_APART = ("budget", "seed", "interpolation")
+"""Keys of `finetune` that other sentences tell."""
+_FOLDER = files(__package__)
+_SPACED = re.compile(r" ([,.;)\]])")
+_END = "\f"
+"""Of a paragraph."""
 
 
 @dataclass(frozen=True)
@@ -47,196 +48,78 @@ class Methods:
     references: tuple[str, ...]
 
 
-class _Citations:
-    """Numbers references in the order in which they are first cited.
-
-    Attributes:
-        texts: `methods.yaml`: references, and how terms, samplers and augmentations are named.
-    """
-
-    def __init__(self) -> None:
-        self.texts = yaml.safe_load((files(__package__) / "methods.yaml").read_text("utf-8"))
-        self._keys: list[str] = []
-
-    def __call__(self, key: str) -> str:
-        if key not in self._keys:
-            self._keys.append(key)
-        return f" [{self._keys.index(key) + 1}]"
-
-    def methods(self, *paragraphs: str) -> Methods:
-        return Methods(paragraphs, tuple(self.texts["references"][key] for key in self._keys))
-
-
 def methods(source: StudySource, info: StudyFacts) -> Methods:
     """The paragraphs of a study, from its settings only."""
-    record, cite = source.record, _Citations()
-    study = record.study
-    if record.foreign:
-        return cite.methods(_foreign(record, cite))
-    paragraphs = []
-    if study.trainable is None:
-        paragraphs += [_finetuning(record, cite), _scoring(study, info, cite)]
-    else:
-        paragraphs.append(f"Each run called the function {study.trainable}.")
-    if source.ablation is None:
-        paragraphs.append(_search(record, cite))
-    else:
-        paragraphs += [_ablation(source.ablation, cite), *_arms(record)]
-    if source.confirmation is not None:
-        paragraphs.append(_confirmation(source.confirmation, cite))
-    return cite.methods(*paragraphs)
+    from jinja2 import Environment
+
+    record, confirmation, cited = source.record, source.confirmation, dict[str, int]()
+    texts = yaml.safe_load((_FOLDER / "methods.yaml").read_text("utf-8"))
+    arms = source.ablation.arms if source.ablation is not None else ()
+    template = Environment().from_string((_FOLDER / "methods.txt.j2").read_text("utf-8"))
+    text = template.render(
+        **_settings(record, texts),
+        record=record,
+        study=record.study,
+        info=info,
+        texts=texts,
+        ablation=source.ablation,
+        trained=[len(arm.cells) for arm in arms if not arm.is_one_network],
+        arms=_arms(record),
+        test=None if confirmation is None else confirmation.test,
+        points=confirmation is not None and confirmation.points,
+        several_objectives=confirmation is not None and len(confirmation.objectives) > 1,
+        soups=confirmation is not None and any(arm.members for arm in confirmation.test.arms),
+        end=_END,
+        cite=lambda key: f" [{cited.setdefault(key, len(cited) + 1)}]",
+    )
+    paragraphs = (_SPACED.sub(r"\1", " ".join(block.split())) for block in text.split(_END))
+    return Methods(
+        tuple(filter(None, paragraphs)), tuple(texts["references"][key] for key in cited)
+    )
 
 
-def _finetuning(record: StudyRecord, cite: _Citations) -> str:
-    study = record.study
-    data, model = study.dataset, study.model
-    if study.baseline.checkpoint:
-        begun = f"A pretrained {model.name} was finetuned on {data.name}"
-    else:
-        epochs = f" for {study.baseline.epochs} epochs"
-        epochs = "" if "baseline.epochs" in varied_keys(record) else epochs
-        begun = (
-            f"A {model.name} was trained on {data.name}{epochs} (the baseline) and finetuned from "
-            "there"
-        )
-    return f"{begun} for {training_words(record)}. {_objective(record, cite)}"
-
-
-def _objective(record: StudyRecord, cite: _Citations) -> str:
-    """The terms that runs use, and how copies are made where there are any."""
-    study, written = record.study, used_terms(record)
-    used = {term for terms in written for term in terms.split("+")}
-    said = [
-        f"{words}{''.join(map(cite, keys))}"
-        for term, (words, *keys) in cite.texts["terms"].items()
-        if term in used
-    ]
-    if len(said) == 1:
-        text = f"The objective is {said[0]}"
-    else:
-        text = f"The objective is a sum of terms: {', '.join(said[:-1])} and {said[-1]}"
-    text += "; each run uses the terms given for it." if len(written) > 1 else "."
-    if "fma" in used:
-        text += (
-            " Distance, anchor and layers of the FMA loss are our interpretation, because only "
-            "the abstract of the method was available."
-        )
-    if used == {"clean"}:
-        return text
-    method = study.augment.method
-    made = cite.texts["augment_methods"][method]
-    cited = cite("augmix") if method == "augmix" else ""
-    varied = varied_words(study, "augment")
-    return f"{text} Augmented copies: {made}{cited}{drawn_from(record)}{varied}."
-
-
-def _scoring(study: Study, info: StudyFacts, cite: _Citations) -> str:
-    suite = study.robustness.suite
+def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template says of a study's settings."""
+    study, suite = record.study, record.study.robustness.suite
+    points = 100 * study.answer.clean_margin
     named = suite if isinstance(suite, str) else ", ".join(suite)
-    severities = ", ".join(map(str, study.robustness.severities))
-    images = "" if info.n_images is None else f" of {info.n_images} images"
-    corrupted = ""
-    if info.n_corrupted is not None and info.n_corrupted != info.n_images:
-        corrupted = f" (robust accuracy on {info.n_corrupted} of them)"
-    benchmark = cite("hendrycks") if named in _BENCHMARK or not isinstance(suite, str) else ""
-    over = info.mean_over or "families"
-    return (
-        f"Robust accuracy is the mean over {over} of the accuracy under the distortions of the "
-        f"suite {named}{benchmark} at severities {severities}, on a {info.split} split{images}"
-        f"{corrupted}.{_curve(study, cite)}"
-    )
-
-
-def _foreign(record: StudyRecord, cite: _Citations) -> str:
-    return (
-        f"Another tool searched with Optuna{cite('optuna')} in {_so_far(record)} for "
-        f"{_wanted(record.study)}; its sampler, its seeds and how it ran its trials are "
-        "unknown."
-    )
-
-
-def _wanted(study: Study) -> str:
-    wanted = " and ".join(
-        f"{metric_words(one.metric)}{' (less is better)' if one.direction == 'minimize' else ''}"
-        for one in study.objectives
-    )
-    jointly = " jointly" * (len(study.objectives) > 1)
-    return f"{wanted}{jointly}{_constrained(study)}"
-
-
-def _constrained(study: Study) -> str:
-    """ ", of trials with clean accuracy of at least baseline - 0.01"; empty without constraints."""
-    sides = [
-        f"{metric_words(one.metric)} of {word} {limit if isinstance(limit, str) else f'{limit:g}'}"
-        for one in study.constraints
-        for word, limit in (("at least", one.min), ("at most", one.max))
-        if limit is not None
-    ]
-    return f", of trials with {' and '.join(sides)}" if sides else ""
-
-
-def _pruned(record: StudyRecord, cite: _Citations) -> str:
-    """How trials were stopped early; empty if none could be."""
-    study, pruner = record.study, record.study.search.pruner
+    sets = _used_terms(record)
+    used = [term for term in texts["terms"] if any(term in one.split("+") for one in sets)]
+    metrics = [one.metric for one in study.objectives]
+    sampler = study.search.sampler
+    ends = [sampler_of(sampler, at, record.dimensions) for at in (0, record.rows_at_end - 1)]
     rungs = sorted({rung.epoch for row in record.rows for rung in row.rungs})
-    if pruner is None and not rungs:
-        return ""
-    stopped = f"were stopped early by asynchronous successive halving{cite('asha')}"
-    if pruner is None:
-        epochs = " or ".join(map(str, rungs))
-        return f" Trials {stopped} at epoch {epochs}, by a pruner that was removed later."
-    metrics = pruner.compared(study.objectives)
-    objectives = {one.metric for one in study.objectives}
-    ways = {
-        metric: "larger" if larger_is_better(metric, study.objectives) else "less"
-        for metric in metrics
+    drivers = {drive.pid for drive in record.drives}
+    workers = {attempt.pid for row in record.rows for attempt in row.attempts if attempt.pid}
+    keys = [key for key in written_domains(study.space) if key.startswith("augment.")]
+    return {
+        "training": _training(record),
+        "varied": varied_keys(record),
+        "terms": [(texts["terms"][one][0], texts["terms"][one][1:]) for one in used],
+        "used": used,
+        "sets": len(sets),
+        "copies_of": _copies_of(record),
+        "searched": ", ".join(keys),
+        "suite": named,
+        "is_benchmark": not isinstance(suite, str) or named in _BENCHMARK,
+        "alphas": ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas),
+        "margin": f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline",
+        "so_far": _so_far(record),
+        "wanted": _wanted(study),
+        "samplers": [
+            (words, keys)
+            for words, *keys in (texts["samplers"].get(one, (one,)) for one in dict.fromkeys(ends))
+        ],
+        "auto_rows": AUTO_ROWS,
+        "is_fitted": ends[0] in FITTED,
+        "startup": STARTUP,
+        # A trial that ran in its driver's process was run by no cluster.
+        "is_on_ray": bool(workers - drivers),
+        "pruner": _pruner(record, rungs),
+        "rungs": rungs,
+        "reference_point": record.reference_point
+        and reference_text(metrics, record.reference_point),
     }
-    compared = [
-        metric_words(metric) + ("" if metric in objectives else f" ({way} is better)")
-        for metric, way in ways.items()
-    ]
-    behind = f"fell behind in {' and '.join(compared)}"
-    judged = dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics))
-    if judged:
-        constraints = " and ".join(map(metric_words, judged))
-        behind = f"violated the constraints on {constraints} more than others, or that {behind},"
-    rank = f" by Pareto rank{cite('moasha')}" if len(metrics) > 1 else ""
-    images = f", scored on {pruner.images} validation images" if pruner.images else ""
-    others = " and ".join(str(epoch) for epoch in rungs if not pruner.is_rung(epoch))
-    earlier = f"; with earlier settings also at epoch {others}" if others else ""
-    return (
-        f" Trials that {behind} {stopped}{rank} (first rung at epoch {pruner.min_epochs}, "
-        f"reduction factor {pruner.reduction_factor}{images}{earlier}); only trials at the full "
-        "budget are results."
-    )
-
-
-def _search(record: StudyRecord, cite: _Citations) -> str:
-    study, search = record.study, record.study.search
-    fitted = sampler_of(search.sampler, 0, record.dimensions) in FITTED
-    start = f"; random points until {STARTUP} trials had ended" if fitted else ""
-    text = (
-        f"Hyperparameters were searched with Optuna{cite('optuna')} by {_samplers(record, cite)} "
-        f"(seed {search.seed}{start}) in {_so_far(record)} for "
-        f"{_wanted(study)}{_run_by(record, cite)}."
-    )
-    if "finetune.seed" not in varied_keys(record):
-        text += f" All trials share the training seed {study.finetune.seed}."
-    text += _pruned(record, cite)
-    if record.reference_point is not None:
-        point = reference_text([one.metric for one in study.objectives], record.reference_point)
-        text += f" Hypervolumes{cite('hypervolume')} refer to the point {point}."
-    return text
-
-
-def _samplers(record: StudyRecord, cite: _Citations) -> str:
-    sampler, named = record.study.search.sampler, []
-    ends = (0, record.rows_at_end - 1)
-    used = [sampler_of(sampler, number, record.dimensions) for number in ends]
-    for name in dict.fromkeys(used):
-        words, *keys = cite.texts["samplers"].get(name, (name,))
-        named.append(f"{words}{''.join(map(cite, keys))}")
-    return f" for the first {AUTO_ROWS} trials and then ".join(named)
 
 
 def _so_far(record: StudyRecord) -> str:
@@ -245,187 +128,168 @@ def _so_far(record: StudyRecord) -> str:
     return f"{record.trials} trials{'' if record.is_over else f' ({record.ended} ended so far)'}"
 
 
-def _run_by(record: StudyRecord, cite: _Citations) -> str:
-    """How trials were run; a trial that ran in its driver's process was run by no cluster."""
-    drivers = {drive.pid for drive in record.drives}
-    workers = {attempt.pid for row in record.rows for attempt in row.attempts if attempt.pid}
-    if not workers or workers <= drivers:
-        return ""
-    return f"; trials ran on Ray Tune{cite('ray')}"
-
-
-def _confirmation(info: ConfirmInfo, cite: _Citations) -> str:
-    soup = ""
-    if any(arm.members for arm in info.test.arms):
-        soup = f" The soup has the mean of their weights at each seed{cite('soup')}."
-    if not info.points:
-        return (
-            f"All configurations were retrained with {info.test.seeds} new seeds and scored on the "
-            "test images, which had not been used for any selection; the contrasts are the same."
-            + _cautions(info.test)
-        )
-    which = "The trials of the front" if len(info.objectives) > 1 else "The best trials"
-    return (
-        f"{which} were retrained with {info.test.seeds} new seeds, paired with a "
-        "plain finetune and combined data augmentation at the same budget, and scored on the "
-        "test images, which had not been used for any selection. Intervals of differences between "
-        "networks, and between the splits, are 95 % t intervals over seeds and images, crossed"
-        f"{_together(info, cite)}; those of selection luck are over seeds, on these images."
-        f"{soup}{_cautions(info.test)}{_conditional(info.test)}"
+def _wanted(study: Study) -> str:
+    """ "clean accuracy and robust accuracy jointly, of trials with train_seconds of at most 30"."""
+    metrics = (
+        metric_words(one.metric) + " (less is better)" * (one.direction == "minimize")
+        for one in study.objectives
     )
+    sides = [
+        f"{metric_words(one.metric)} of {word} {limit if isinstance(limit, str) else f'{limit:g}'}"
+        for one in study.constraints
+        for word, limit in (("at least", one.min), ("at most", one.max))
+        if limit is not None
+    ]
+    wanted = " and ".join(metrics) + " jointly" * (len(study.objectives) > 1)
+    return wanted + f", of trials with {' and '.join(sides)}" * bool(sides)
 
 
-def _cautions(info: AblationInfo) -> str:
-    """What limits the claims, after a space."""
-    text = f" All effects are {info.tuned}." * bool(info.tuned)
-    if info.looks:
-        text += (
-            f" Seeds were added {info.looks} time{'s' * (info.looks > 1)} after results were "
-            "there, which intervals and p values do not allow for."
-        )
-    return text
+def _pruner(record: StudyRecord, rungs: list[int]) -> dict[str, Any] | None:
+    """How trials were stopped early; None without a pruner."""
+    study, pruner = record.study, record.study.search.pruner
+    if pruner is None:
+        return None
+    metrics = pruner.compared(study.objectives)
+    objectives = {one.metric for one in study.objectives}
+    compared = [
+        metric_words(one) + ("" if one in objectives else f" ({_better(one, study)} is better)")
+        for one in metrics
+    ]
+    behind = f"fell behind in {' and '.join(compared)}"
+    if judged := dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics)):
+        constraints = " and ".join(map(metric_words, judged))
+        behind = f"violated the constraints on {constraints} more than others, or that {behind},"
+    others = [epoch for epoch in rungs if not pruner.is_rung(epoch)]
+    return {"behind": behind, "several": len(metrics) > 1, "others": others}
 
 
-def _together(info: ConfirmInfo, cite: _Citations) -> str:
-    """How several confirmed points are compared with a reference."""
-    count = len(info.test.primary)
-    if count < 2:
-        return ""
-    return (
-        f", those of the points over a reference simultaneous for {count} comparisons "
-        f"(Bonferroni; p values to the plain finetune by Holm{cite('holm')})"
-    )
+def _better(metric: str, study: Study) -> str:
+    return "larger" if larger_is_better(metric, study.objectives) else "less"
 
 
-def _ablation(info: AblationInfo, cite: _Citations) -> str:
-    arms = [arm for arm in info.arms if not arm.is_one_network]
-    configurations = sum(len(arm.cells) for arm in arms)
-    several = any(len(arm.cells) > 1 for arm in arms)
-    text = (
-        f"The ablation (design: {info.design.replace('_', ' ')}) ran {configurations} "
-        f"configurations in {len(arms)} arms over {info.seeds} seeds"
-        f"{'; an arm with several is their mean' if several else ''}. Runs with one seed are "
-        "paired: they share data order, distortion draws and fresh parameters, and differences "
-        f"are taken within pairs. {_model(info)}"
-    )
-    count = len(info.primary)
-    if count:
-        declared = "1 contrast was" if count == 1 else f"{count} contrasts were"
-        text += f" {declared} declared before the runs; all others are exploratory."
-    text += _cautions(info)
-    if count > 1:
-        text += (
-            f" Their p values are adjusted by Holm{cite('holm')}, and their intervals are "
-            "simultaneous (Bonferroni)."
-        )
-    return text + _conditional(info)
-
-
-def _arms(record: StudyRecord) -> list[str]:
+def _arms(record: StudyRecord) -> str:
     """Each arm by what its cells override, the one baseline, and the fixed split."""
     study = record.study
     if record.design is None or study.ablation is None:
-        return []
+        return ""
     design = Design.from_json(record.design)
+    of_cell = {cell.name: cell.values for cell in design.cells}
+    values = {arm.name: dict(of_cell.get(arm.cells[0], {})) for arm in design.arms}
     if study.trainable is not None:
-        own = (f"{arm.name} ({_own(design, arm) or 'as the study'})" for arm in design.arms)
-        return [f"Arms: {'; '.join(own)}."]
-    rate = f"learning rate {study.finetune.learning_rate:g}"
+        own = (f"{name} ({_written(one) or 'as the study'})" for name, one in values.items())
+        return f"Arms: {'; '.join(own)}."
     arms = []
     for arm in design.arms:
         if arm.name in NOT_FINETUNED:
             continue
-        values = dict(design.cell(arm.cells[0]).values)
-        terms = str(values.pop("loss.terms", study.loss.terms)).split("+")
+        own_values = values[arm.name]
+        terms = str(own_values.pop("loss.terms", study.loss.terms)).split("+")
         said = ["+".join(terms)]
-        said += [f"{one} weight {_weight(study, values, one)}" for one in terms if one != "clean"]
+        for one in (one for one in terms if one != "clean"):
+            default = getattr(getattr(study.loss, one, None), "weight", 1)
+            said.append(f"{one} weight {own_values.pop(f'loss.{one}.weight', default):g}")
         if terms != ["clean"]:
-            said.append(_augmented(study, values, len(arm.cells)))
-        said += [f"{key} {param_text(value)}" for key, value in values.items()]
-        arms.append(f"{arm.name} ({', '.join(said)})")
+            types = own_values.pop("augment.types", study.augment.types)
+            families = own_values.pop("augment.families", study.augment.families)
+            of = f"types {param_text(types)}" if types else f"types of {param_text(families)}"
+            models = len(arm.cells)
+            said.append(f"{models} models of one type each" if models > 1 else of)
+        arms.append(f"{arm.name} ({', '.join([*said, *filter(None, [_written(own_values)])])})")
+    which = f" (seed {study.baseline.seed})"
+    if study.baseline.checkpoint:
+        which = f", the checkpoint {study.baseline.checkpoint}"
+    begun = f"All runs start from one baseline{which}"
     if study.ablation.baseline_seeds == "each":
-        begun = "each seed has its own baseline"
-    else:
-        begun = "all runs start from one baseline" + (
-            f", the checkpoint {study.baseline.checkpoint}"
-            if study.baseline.checkpoint
-            else f" (seed {study.baseline.seed})"
-        )
+        begun = "Each seed has its own baseline"
     split = study.dataset.validation
-    share = f"{split.fraction:.3g} of the training images"
-    size = f"the folder {split.path}" if split.path else share
-    return [
-        f"Arms, at {rate} unless another is given: {'; '.join(arms)}. "
-        f"{begun[:1].upper()}{begun[1:]}, and are scored on one validation split, {size} "
-        f"(seed {split.seed})."
-    ]
-
-
-def _own(design: Design, arm: Arm) -> str:
-    return ", ".join(
-        f"{key} {param_text(value)}" for key, value in design.cell(arm.cells[0]).values.items()
+    size = (
+        f"the folder {split.path}" if split.path else f"{split.fraction:.3g} of the training images"
     )
-
-
-def _weight(study: Study, values: dict[str, Any], term: str) -> str:
-    default = getattr(getattr(study.loss, term, None), "weight", 1)
-    return f"{values.pop(f'loss.{term}.weight', default):g}"
-
-
-def _augmented(study: Study, values: dict[str, Any], models: int) -> str:
-    """Which distortion types its copies are of."""
-    types = values.pop("augment.types", study.augment.types)
-    families = values.pop("augment.families", study.augment.families)
-    if models > 1:
-        return f"{models} models of one type each"
-    if types:
-        return f"types {param_text(types)}"
-    return f"types of {param_text(families)}"
-
-
-def _model(info: AblationInfo) -> str:
-    """What intervals and p values come from."""
-    if info.n_images is None:
-        return (
-            "Intervals are 95 % t intervals over seeds; p values are two-sided, of the same test."
-        )
     return (
-        "Intervals are 95 % t intervals over seeds and images, fully crossed (mean squares of a "
-        "two-way layout, Satterthwaite's degrees of freedom); p values are two-sided, from the "
-        "same model."
+        f"Arms, at learning rate {study.finetune.learning_rate:g} unless another is given: "
+        f"{'; '.join(arms)}. {begun}, and are scored on one validation split, {size} "
+        f"(seed {split.seed})."
     )
 
 
-def _conditional(info: AblationInfo) -> str:
-    """What all intervals take as given."""
-    given = next((mark for mark in info.marks if mark.startswith("conditional ")), "")
-    return f" All of it is {given.partition(';')[0]}." if given else ""
+def _written(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {param_text(value)}" for key, value in values.items())
 
 
-def _curve(study: Study, cite: _Citations) -> str:
-    """How networks between baseline and finetuned weights were scored and chosen, after a space;
-    empty where they were not."""
-    if not study.finetune.curve_alphas:
+# -- What runs use
+
+
+def varied_keys(record: StudyRecord) -> set[str]:
+    """The keys that the search or an arm varies."""
+    return {*written_domains(record.study.space), *chain(*_arm_values(record))}
+
+
+def _arm_values(record: StudyRecord) -> list[Mapping[str, Any]]:
+    """What each finetuned cell of an ablation overrides; empty for a search."""
+    if record.design is None:
+        return []
+    design = Design.from_json(record.design)
+    arms = [arm for arm in design.arms if arm.name not in NOT_FINETUNED]
+    return [design.cell(name).values for arm in arms for name in arm.cells]
+
+
+def _used_terms(record: StudyRecord) -> list[str]:
+    """The sets of loss terms that runs may use."""
+    own = record.study.loss.terms
+    written = [values.get("loss.terms", own) for values in _arm_values(record)]
+    written = written or candidates(record.study.space, "loss.terms", [own])
+    return [*dict.fromkeys(map(in_order, written))]
+
+
+def _copies_of(record: StudyRecord) -> str:
+    """Which distortions copies are of; empty for AugMix, and where arms, which name theirs, differ
+    in them."""
+    study, keys = record.study, ("augment.types", "augment.families")
+    is_by_arm = any(key in values for values in _arm_values(record) for key in keys)
+    if study.augment.method == "augmix" or is_by_arm:
         return ""
-    alphas = ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas)
-    points = 100 * study.answer.clean_margin
-    margin = f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline"
-    otherwise = (
-        " Where none of them does, the one that loses least is taken; where clean accuracy between "
-        "the two falls below both by more than that, the finetuned network."
+    types, families = (
+        [*dict.fromkeys(candidates(study.space, key, own))]
+        for key, own in zip(keys, (study.augment.types or (), study.augment.families), strict=True)
     )
-    text = (
-        " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
-        f"were scored at the weights {alphas} of the latter{cite('wortsman')}. "
-    )
-    keeping = ", among those that keep the constraints (or violate them least)"
-    keeping = keeping if study.constraints else ""
-    if study.ablation is None:
-        return text + (
-            f"A trial is represented by the most robust of them{keeping} that loses at most "
-            f"{margin}, chosen on the same images that it is scored on.{otherwise}"
-        )
-    return text + (
-        "Results are of weight 1; those called interpolated are at a weight chosen, by a loss of "
-        f"at most {margin}, on the other seeds and the other half of the images.{otherwise}"
-    )
+    if types:
+        return f", of the types {param_text(types)}"
+    return f", from the families {param_text(families)}"
+
+
+def _training(record: StudyRecord) -> str:
+    """Budget and settings of a finetuning; what the search or an arm varies has no value."""
+    tune, varied = record.study.finetune, varied_keys(record)
+    settings = {
+        "optimizer": tune.optimizer.upper(),
+        "batch_size": f"batches of {tune.batch_size}",
+        "learning_rate": f"rate {tune.learning_rate:g}",
+        "schedule": f"{tune.schedule} schedule",
+    }
+    for key, value in tune.model_dump(mode="json", exclude_defaults=True).items():
+        if key not in _TOLD_APART:
+            settings.setdefault(key, f"{key.replace('_', ' ')} {param_text(value)}")
+    fixed = [text for key, text in settings.items() if f"finetune.{key}" not in varied]
+    budget, said = tune.budget, f"{tune.budget.in_epochs} epochs"
+    if any(f"finetune.budget.{unit}" in varied for unit in UNITS):
+        said = "a searched budget" if record.design is None else "the budget of its arm"
+    elif budget.images is not None:
+        said = f"{budget.images:,} images through the network"
+    elif budget.flops is not None:
+        said = f"{budget.flops:.3g} floating point operations"
+    elif budget.seconds is not None:
+        said = f"{budget.seconds:g} seconds"
+    return said + f" ({', '.join(fixed)})" * bool(fixed)
+
+
+def training_images(record: StudyRecord) -> str:
+    """The images that runs are finetuned on."""
+    dataset = record.study.dataset
+    said = "the training images without the validation split"
+    if "dataset.train_fraction" in varied_keys(record):
+        said = f"a share of each class of {said}, which varies"
+    elif dataset.train_fraction < 1:
+        said = f"{100 * dataset.train_fraction:g} % of each class of {said}"
+    if dataset.unlabeled is not None:
+        said += f"; where no term needs a label, on images of {dataset.unlabeled} instead"
+    return said

@@ -12,7 +12,7 @@ from ablate.errors.masking import masked
 from ablate.files.shown import bytes_text
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import run_time_rows
-from ablate.report.page.settings_words import training_images
+from ablate.report.page.methods import training_images
 
 
 @dataclass(frozen=True)
