@@ -1,4 +1,4 @@
-"""What the tables of an ablation share: cells and columns of them, which are the best, notes."""
+"""What the tables and figures of an ablation share: a number as it is read, metrics, notes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,17 @@ _INTERVALS = {
 """By what is paired."""
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 """Of what no seed has."""
-_ACCURACY_DECIMALS = 1
 _SEEDS_FOR_BOLD = 5
-_DIGITS = 4
-_MORE_DECIMALS = 6
+_DIGITS, _MORE_DECIMALS = 4, 6
 
 
 class Parts(NamedTuple):
-    """A number as printed; empty if there is none, or if the cell does not show it."""
+    """A number as printed; empty where there is none, or the cell does not show it."""
 
-    mean: str
-    sd: str
-    low: str
-    high: str
+    mean: str = ""
+    sd: str = ""
+    low: str = ""
+    high: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,9 @@ class Cell:
     """A number with its uncertainty, or a text.
 
     Attributes:
-        text: of a cell without a number; data: what a program reads in place of it, if another.
-        estimate: in the metric's own unit; None of a text.
+        text: of a cell without a number.
+        estimate: in the metric's own unit.
         scale: the factor for display: 100 for percent and points.
-        decimals: of what is read.
         is_difference: shown with its sign and its interval; else with its standard deviation.
         is_bold: whether it is among the best.
     """
@@ -56,17 +53,16 @@ class Cell:
     decimals: int = 1
     is_difference: bool = False
     is_bold: bool = False
-    data: str = ""
 
     @property
     def parts(self) -> Parts:
         """The numbers that are shown; all empty of a text."""
         one = self.estimate
         if one is None:
-            return Parts("", "", "", "")
+            return Parts()
         if self.is_difference:
             return Parts(self._shown(one.mean), "", self._end(one.low), self._end(one.high))
-        return Parts(self._shown(one.mean), self._shown(one.sd), "", "")
+        return Parts(self._shown(one.mean), self._shown(one.sd))
 
     @property
     def printed(self) -> str:
@@ -96,61 +92,12 @@ class Cell:
 
 def printed(estimate: Estimate) -> str:
     """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
-    return Cell(estimate=estimate, scale=100, decimals=1, is_difference=True).printed
+    return Cell("", estimate, 100, is_difference=True).printed
 
 
-def leading_metrics(info: AblationInfo) -> list[str]:
-    """Clean and robust accuracy, if they are scored; for a custom training loop all metrics."""
-    if not info.families:
-        return list(info.metrics)
-    split = _prefix(info)
-    leading = (f"{split}_clean_accuracy", f"{split}_robust_accuracy")
-    return [metric for metric in leading if metric in info.metrics]
-
-
-def family_metrics(info: AblationInfo) -> list[str]:
-    """The accuracy of each family of the suite."""
-    split = _prefix(info)
-    named = (f"{split}_accuracy.{family}" for family in info.families)
-    return [metric for metric in named if metric in info.metrics]
-
-
-def curve_metrics(info: AblationInfo) -> list[str]:
-    """Clean and robust accuracy of the interpolated networks, if they are scored."""
-    return [metric for metric in info.metrics if metric in ON_CURVE]
-
-
-def shown_name(info: AblationInfo, metric: str) -> str:
-    """ "robust" for `val_robust_accuracy`, as the split is in the notes; a metric of a custom
-    training loop by its full name."""
-    return short_metric(metric) if info.families else metric
-
-
-def metric_cells(info: AblationInfo, metric: str) -> list[Cell]:
-    """A metric of every arm."""
-    best = info.best.get(metric, ())
-    return [
-        Cell(
-            estimate=arm.estimates.get(metric, NOTHING),
-            scale=scale(metric),
-            decimals=decimals(metric, _means(info, metric)),
-            is_bold=arm.name in best,
-        )
-        for arm in info.arms
-    ]
-
-
-def difference_cells(info: AblationInfo) -> list[Cell]:
-    """Every arm less the reference, in `info.rank_metric`."""
-    found = []
-    for arm in info.arms:
-        effect = info.to_reference(arm.name, info.rank_metric)
-        if arm.name == info.reference:
-            found.append(Cell("reference"))
-        else:
-            estimate = NOTHING if effect is None else effect.estimate
-            found.append(difference_cell(info, info.rank_metric, estimate))
-    return found
+def difference_cell(info: AblationInfo, metric: str, estimate: Estimate) -> Cell:
+    """A difference, with as many decimals as its metric has."""
+    return Cell("", estimate, *unit_of(info, metric), is_difference=True)
 
 
 def single_value(value: float) -> Estimate:
@@ -158,14 +105,35 @@ def single_value(value: float) -> Estimate:
     return replace(NOTHING, mean=value, n=int(math.isfinite(value)))
 
 
-def difference_cell(info: AblationInfo, metric: str, estimate: Estimate) -> Cell:
-    """A difference, with as many decimals as its metric has."""
-    return Cell(
-        estimate=estimate,
-        scale=scale(metric),
-        decimals=decimals(metric, _means(info, metric)),
-        is_difference=True,
-    )
+# -- Metrics, and the unit in which a number of one is read
+
+
+def leading_metrics(info: AblationInfo) -> list[str]:
+    """Clean and robust accuracy, if they are scored; for a custom training loop all metrics."""
+    if not info.families:
+        return list(info.metrics)
+    return _scored(info, ("clean_accuracy", "robust_accuracy"))
+
+
+def family_metrics(info: AblationInfo) -> list[str]:
+    """The accuracy of each family of the suite."""
+    return _scored(info, [f"accuracy.{family}" for family in info.families])
+
+
+def curve_metrics(info: AblationInfo) -> list[str]:
+    """Clean and robust accuracy of the interpolated networks, if they are scored."""
+    return [metric for metric in info.metrics if metric in ON_CURVE]
+
+
+def _scored(info: AblationInfo, names: Iterable[str]) -> list[str]:
+    of_split = (f"{'test' if info.split == 'test' else 'val'}_{name}" for name in names)
+    return [metric for metric in of_split if metric in info.metrics]
+
+
+def shown_name(info: AblationInfo, metric: str) -> str:
+    """ "robust" for `val_robust_accuracy`, as the split is in the notes; a metric of a custom
+    training loop by its full name."""
+    return short_metric(metric) if info.families else metric
 
 
 def scale(metric: str) -> float:
@@ -176,10 +144,26 @@ def scale(metric: str) -> float:
 def decimals(metric: str, values: Iterable[float]) -> int:
     """Decimals of a column: 1 of percent, else so many that the largest value has four digits."""
     if is_accuracy(metric):
-        return _ACCURACY_DECIMALS
+        return 1
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     before = math.floor(math.log10(largest)) + 1 if largest else 1
     return max(0, _DIGITS - before)
+
+
+class Unit(NamedTuple):
+    """How a number is read: its factor, 100 for percent and points, and its decimals."""
+
+    scale: float
+    decimals: int
+
+
+def unit_of(info: AblationInfo, metric: str) -> Unit:
+    """The unit of a metric's column."""
+    means = [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]
+    return Unit(scale(metric), decimals(metric, means))
+
+
+# -- Notes
 
 
 def runs_text(info: AblationInfo, arm: ArmInfo) -> str:
@@ -195,49 +179,34 @@ def runs_text(info: AblationInfo, arm: ArmInfo) -> str:
 
 def arms_notes(info: AblationInfo) -> list[str]:
     """What a reader of the arms has to know: split, n, spread, interval, bold, marks."""
-    notes = basis_notes(info, info.metrics)
+    notes, bold = basis_notes(info, info.metrics), "bold: the best"
     if info.seeds > 1:
         notes.append(f"mean ± standard deviation over {info.seeds} {info.paired}s")
+        bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
     else:
         notes.append("one seed: no standard deviation")
+    if 1 < info.seeds < _SEEDS_FOR_BOLD:
+        bold += f" (of {info.seeds} {info.paired}s the interval is wide, so many are bold)"
     if info.reference:
         unit = ", in points" if is_accuracy(info.rank_metric) else ""
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
-    notes += [*curve_notes(info), *soup_notes(info)]
-    bold = "bold: the best"
-    if info.seeds > 1:
-        bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
-    if 1 < info.seeds < _SEEDS_FOR_BOLD:
-        bold += f" (of {info.seeds} {info.paired}s the interval is wide, so many are bold)"
-    return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
-
-
-def curve_notes(info: AblationInfo) -> list[str]:
-    """How the alphas of interpolated networks were picked, and which; no line without them."""
-    if not curve_metrics(info):
-        return []
-    arms = [
-        f"{arm.name} {' / '.join(f'{one:g}' for one in arm.alphas)}"
-        for arm in info.arms
-        if arm.alphas
-    ]
-    return [
-        "interpolated: the network between baseline and finetuned weights, at an alpha picked on "
-        "the other seeds and the other half of the images: the most robust within "
-        f"answer.clean_margin{'; alphas: ' * bool(arms)}{', '.join(arms)}"
-    ]
-
-
-def soup_notes(info: AblationInfo) -> list[str]:
-    """What a soup is, and what its members' training took; no line without one."""
-    return [
+    if curve_metrics(info):
+        alphas = [(arm.name, " / ".join(f"{one:g}" for one in arm.alphas)) for arm in info.arms]
+        named = ", ".join(f"{name} {text}" for name, text in alphas if text)
+        notes.append(
+            "interpolated: the network between baseline and finetuned weights, at an alpha picked "
+            "on the other seeds and the other half of the images: the most robust within "
+            f"answer.clean_margin{'; alphas: ' * bool(named)}{named}"
+        )
+    notes += [
         f"{arm.name}: at each seed the mean of the weights of {', '.join(arm.members)}; all of "
         f"their training counts as its cost: {arm.costs['student_images']:,.0f} images a seed"
         for arm in info.arms
         if arm.members and math.isfinite(arm.costs["student_images"])
     ]
+    return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
 def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
@@ -261,17 +230,13 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
     said = [text.format(info.paired) for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and said:
         said = [OVER_SEEDS]  # the images of a custom training loop are unknown
-    notes = []
-    if said:
-        notes = [f"brackets: 95 % interval, {' or '.join(said)}"]
-    if said and len(info.primary) > 1 and any(effect.primary for effect in effects):
-        notes[0] += (
-            f"; those of the {len(info.primary)} primary contrasts are simultaneous (Bonferroni)"
-        )
-        ends = {
-            end for one in effects if one.primary for end in (one.estimate.low, one.estimate.high)
-        }
-        notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * (0 in ends)
+    notes = [f"brackets: 95 % interval, {' or '.join(said)}"] if said else []
+    claims = [effect.estimate for effect in effects if effect.primary]
+    if said and claims and len(info.primary) > 1:
+        is_holm = any(0 in (one.low, one.high) for one in claims)
+        count = f"the {len(info.primary)} primary contrasts"
+        notes[0] += f"; those of {count} are simultaneous (Bonferroni)"
+        notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * is_holm
     return notes + no_interval_notes((effect.estimate for effect in effects), info.paired)
 
 
@@ -299,11 +264,3 @@ def minimized_notes(info: AblationInfo) -> list[str]:
 def fingerprint_text(info: StudyFacts) -> str:
     shown = ", ".join(one[:12] for one in info.fingerprint.split(", "))  # of each that is pooled
     return f"study {info.study}, fingerprint {shown}"
-
-
-def _prefix(info: AblationInfo) -> str:
-    return "test" if info.split == "test" else "val"
-
-
-def _means(info: AblationInfo, metric: str) -> list[float]:
-    return [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]

@@ -6,15 +6,14 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from html import escape
 from typing import Any
 
-from rich import box
+from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -23,19 +22,18 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.files.shown import without_controls
 from ablate.report.arms import Cell
 from ablate.report.numbers import MISSING
-from ablate.report.tables import FIELDS, Column, Result, Table
+from ablate.report.tables import Column, Result, Table
 from ablate.study.json_data import json_value
 
 # -- A terminal
 
 
 _GAP = 2
-_RULED = box.SIMPLE_HEAD
 
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """A table for rich to print: one line a row, no number cut.
+    """A table for rich to print: no number is cut.
 
     In a narrow terminal columns are left out, as `Table.narrow` says, and named below; then texts
     that may are folded.
@@ -47,28 +45,24 @@ class TerminalTable:
     table: Table
     notes: bool = True
 
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self._width(self._columns()), self._width(self._columns()))
-
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = [one for one in self.table.columns if self.table.keeps_empty or _has_any(one)]
         left_out: list[str] = []
-        shown = self._columns()
-        width = options.max_width
         for keys in self.table.narrow:
-            if self._width(shown) <= width:
+            if sum(map(_least, shown)) + _GAP * (len(shown) - 1) <= options.max_width:
                 break
-            left_out += [one.heading for one, _ in shown if one.key in keys]
-            shown = [(one, cells) for one, cells in shown if one.key not in keys]
-        drawn = RichTable(box=_RULED, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        for column, cells in shown:
+            left_out += [one.heading for one in shown if one.key in keys]
+            shown = [one for one in shown if one.key not in keys]
+        drawn = RichTable(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for column in shown:
             drawn.add_column(
                 Text(column.heading),
-                justify="right" if column.units else "left",
+                justify="left" if column.is_text else "right",
                 overflow="fold",
                 no_wrap=not column.folds,
-                min_width=_least(column, cells),
+                min_width=_least(column),
             )
-        for row in zip(*(cells for _, cells in shown), strict=True):
+        for row in zip(*(column.cells for column in shown), strict=True):
             drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
         yield Text(without_controls(self.table.title))
         yield drawn
@@ -77,43 +71,34 @@ class TerminalTable:
         for note in self.table.notes if self.notes else ():
             yield Text(f"- {without_controls(note)}")
 
-    def _columns(self) -> list[tuple[Column, list[Cell]]]:
-        """Those in which something stands, or all."""
-        return [
-            (column, cells)
-            for column in self.table.columns
-            if not (cells := self.table.cells(column))
-            or self.table.keeps_empty
-            or {cell.printed for cell in cells} - {"", MISSING}
-        ]
 
-    def _width(self, columns: Collection[tuple[Column, list[Cell]]]) -> int:
-        return sum(_least(*one) for one in columns) + _GAP * (len(columns) - 1)
+def _has_any(column: Column) -> bool:
+    """Whether something stands in it."""
+    return not column.cells or bool({cell.printed for cell in column.cells} - {"", MISSING})
 
 
-def _least(column: Column, cells: Collection[Cell]) -> int:
+def _least(column: Column) -> int:
     """The characters that a column needs."""
-    shown = (column.heading, *(cell.printed for cell in cells))
-    widest = max(map(cell_len, shown))
-    return min(widest, column.folds) if column.folds else widest
+    widest = max(map(cell_len, (column.heading, *(cell.printed for cell in column.cells))))
+    return min(widest, column.folds or widest)
 
 
 # -- CSV and JSON: for programs, so in fractions, at full precision
 
 
 def csv_text(table: Table) -> str:
-    """A row a row, five columns a number: KEY.mean, .sd, .low, .high (95 % interval) and .n.
+    """The frame: five columns a number, KEY.mean, .sd, .low, .high (95 % interval) and .n.
 
     Numbers are the shortest text that gives the same float, p has six digits; empty if missing.
     Title and notes are left out.
     """
+    tests = {column.key for column in table.columns if column.is_text}
+    columns = {
+        key: [_written(value, is_p=key in tests) for value in values.tolist()]
+        for key, values in table.frame.items()
+    }
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = {}
-    for column in table.columns:
-        for key in [f"{column.key}.{field}" for field in FIELDS] if column.units else [column.key]:
-            is_p = not column.units and table.frame[key].dtype == "float64"
-            columns[key] = [_written(value, is_p=is_p) for value in table.frame[key].tolist()]
     writer.writerow(columns)
     writer.writerows(zip(*columns.values(), strict=True))
     return out.getvalue()
@@ -123,9 +108,8 @@ def _written(value: Any, *, is_p: bool) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(repr, value))
     if isinstance(value, float):
-        if math.isnan(value):
-            return MISSING if is_p else ""
-        return f"{value:.6g}" if is_p else repr(value)
+        missing = MISSING if is_p else ""
+        return missing if math.isnan(value) else f"{value:.6g}" if is_p else repr(value)
     return str(value) if isinstance(value, (str, int)) else ""
 
 
@@ -190,7 +174,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~&$#])")
 
 def markdown_text(table: Table) -> str:
     """Title, table and a list of notes; ends with a newline."""
-    rule = ["---:" if column.units else ":---" for column in table.columns]
+    rule = [":---" if column.is_text else "---:" for column in table.columns]
     cells = [
         ["**" * one.is_bold + _markdown(one.printed) + "**" * one.is_bold for one in row]
         for row in table.rows
@@ -230,7 +214,7 @@ def latex_text(table: Table) -> str:
     in non-Latin scripts are unchanged; XeLaTeX and LuaLaTeX can typeset them.
     """
     body = [f"{' & '.join(map(_latex_cell, row))} \\\\" for row in table.rows]
-    columns = "".join("r" if column.units else "l" for column in table.columns)
+    columns = "".join("l" if column.is_text else "r" for column in table.columns)
     lines = [
         r"% Needs \usepackage{booktabs,graphicx}.",
         r"\begin{table}",
@@ -306,7 +290,7 @@ def html_text(table: Table) -> str:
 def html_table(table: Table) -> str:
     """The table element alone, for a page or a notebook: cells of numbers have the class
     `number`, a row begins with its heading."""
-    css = [' class="number"' if column.units else "" for column in table.columns]
+    css = ["" if column.is_text else ' class="number"' for column in table.columns]
     heads = "".join(
         f'<th scope="col"{of}>{escape(heading)}</th>'
         for heading, of in zip(table.headings, css, strict=True)

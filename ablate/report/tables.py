@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.confirm import (
@@ -20,7 +20,7 @@ from ablate.ablation.confirm import (
 )
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.intervals import NONE, Estimate
+from ablate.ablation.intervals import Estimate
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
@@ -30,6 +30,7 @@ from ablate.lifecycle.open_study import OpenStudy, read_ablations, read_bits
 from ablate.report.arms import (
     NOTHING,
     Cell,
+    Unit,
     arms_notes,
     basis_notes,
     curve_metrics,
@@ -42,6 +43,7 @@ from ablate.report.arms import (
     scale,
     shown_name,
     single_value,
+    unit_of,
 )
 from ablate.report.effects import (
     WORST,
@@ -74,15 +76,6 @@ _TERMS = "loss.terms"
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
 _NARROW = 12
-SEEDS_FOR_ORDER = 5
-"""Of fewer, resampling gives nearly the same order again and again."""
-
-
-class Unit(NamedTuple):
-    """How a number is read: its factor (100 for percent and points), and its decimals."""
-
-    scale: float
-    decimals: int
 
 
 @dataclass(frozen=True)
@@ -93,20 +86,16 @@ class Column:
         key: of the frame: the column itself of texts; KEY.mean, KEY.sd, KEY.low, KEY.high (95 %
             interval) and KEY.n of numbers.
         heading: for people, with the unit.
-        units: of each row's number; empty of texts.
-        is_difference: whether its numbers have a sign and an interval, else a standard deviation.
-        absent: what stands where a row can have no number.
-        texts: what is read of each row's text, in place of the frame's.
+        cells: of each row.
+        is_text: whether it has texts.
         folds: characters from which on a narrow terminal breaks its texts into lines; 0: it never
             does.
     """
 
     key: str
     heading: str
-    units: tuple[Unit, ...] = ()
-    is_difference: bool = False
-    absent: str = ""
-    texts: tuple[str, ...] = ()
+    cells: tuple[Cell, ...]
+    is_text: bool = True
     folds: int = 0
 
 
@@ -119,7 +108,6 @@ class Table:
         title: the question and subject of the study, or what is shown.
         caption: of the table in a paper, one sentence.
         frame: fractions and seconds at full precision, a row a row.
-        bold: row and key of the best.
         notes: for the reader, one sentence each.
         narrow: keys of columns that a narrow terminal leaves out, group after group.
         keeps_empty: whether a terminal also shows columns in which nothing stands.
@@ -131,7 +119,6 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
-    bold: frozenset[tuple[int, str]] = frozenset()
     narrow: tuple[tuple[str, ...], ...] = ()
     keeps_empty: bool = False
 
@@ -142,62 +129,35 @@ class Table:
     @property
     def rows(self) -> list[tuple[Cell, ...]]:
         """The cells, row by row."""
-        return list(zip(*map(self.cells, self.columns), strict=True))
-
-    def cells(self, column: Column) -> list[Cell]:
-        """The cells of a column."""
-        places = range(len(self.frame))
-        bold = [(place, column.key) in self.bold for place in places]
-        if not column.units:
-            return [Cell(column.texts[at], is_bold=bold[at]) for at in places]
-        fields = (self.frame[f"{column.key}.{field}"].tolist() for field in FIELDS[:-1])
-        counts = self.frame[f"{column.key}.n"].to_numpy(float, na_value=math.nan)
-        found = []
-        for at, values in enumerate(zip(*fields, strict=True)):
-            if math.isnan(counts[at]):
-                found.append(Cell(column.absent))
-                continue
-            mean, sd, low, high = values
-            estimate = Estimate(mean, sd, low, high, int(counts[at]), NONE)
-            found.append(Cell("", estimate, *column.units[at], column.is_difference, bold[at]))
-        return found
+        return list(zip(*(column.cells for column in self.columns), strict=True))
 
 
 Part = tuple[Column, Mapping[str, Sequence[Any]]]
 """A column, and its columns of the frame."""
 
 
-def make_table(parts: Iterable[Part], **fields: Any) -> Table:
-    """A table of these columns."""
+def make_table(parts: Iterable[Part], name: str, title: str, **fields: Any) -> Table:
+    """A table of these columns; its caption is the title if it has no other."""
     import pandas as pd
 
-    columns: list[Column] = []
-    data: dict[str, pd.Series[Any]] = {}
+    columns, data = [], {}
     for column, values in parts:
         columns.append(column)
-        data |= {key: _series(key, found) for key, found in values.items()}
-    return Table(frame=pd.DataFrame(data), columns=tuple(columns), **fields)
-
-
-def _series(key: str, values: Sequence[Any]) -> pd.Series[Any]:
-    import pandas as pd
-
-    is_count = key.endswith(".n")
-    is_number = all(value is None or isinstance(value, float) for value in values)
-    return pd.Series(values, dtype="Int64" if is_count else "float64" if is_number else "object")
+        for key, found in values.items():
+            is_float = all(value is None or isinstance(value, float) for value in found)
+            kind = "Int64" if key.endswith(".n") else "float64" if is_float else "object"
+            data[key] = pd.Series(found, dtype=kind)
+    fields = {"caption": title, **fields}
+    return Table(name, title, frame=pd.DataFrame(data), columns=tuple(columns), **fields)
 
 
 def texts(
-    key: str,
-    heading: str,
-    values: Sequence[Any],
-    shown: Sequence[str] | None = None,
-    *,
-    folds: int = 0,
+    key: str, heading: str, values: Sequence[Any], shown: Sequence[str] = (), *, folds: int = 0
 ) -> Part:
     """A column of texts; `shown`: as they are read, if that is something else."""
-    read = tuple(map(str, values) if shown is None else shown)
-    return Column(key, heading, texts=read, folds=folds), {key: values}
+    return Column(key, heading, tuple(map(Cell, shown or map(str, values))), folds=folds), {
+        key: values
+    }
 
 
 def numbers(
@@ -208,19 +168,26 @@ def numbers(
     *,
     is_difference: bool = False,
     absent: str = "",
+    best: Collection[int] = (),
 ) -> Part:
-    """A column of numbers; None: the row can have none."""
-    each = (units,) * len(estimates) if isinstance(units, Unit) else tuple(units)
-    column = Column(key, heading, each or (Unit(1, 1),), is_difference, absent)
-    values = {
+    """A column of numbers.
+
+    Args:
+        estimates: None where the row can have none: there stands `absent`.
+        units: of the column, or of each row; best: rows in bold.
+    """
+    each = [units] * len(estimates) if isinstance(units, Unit) else units
+    cells = [
+        Cell(absent) if one is None else Cell("", one, *unit, is_difference, at in best)
+        for at, (one, unit) in enumerate(zip(estimates, each, strict=True))
+    ]
+    return Column(key, heading, tuple(cells), is_text=False), {
         f"{key}.{field}": [None if one is None else getattr(one, field) for one in estimates]
         for field in FIELDS
     }
-    return column, values
 
 
-def unit_of(metric: str, values: Iterable[float]) -> Unit:
-    """The unit of a metric's column."""
+def _unit(metric: str, values: Iterable[float]) -> Unit:
     return Unit(scale(metric), decimals(metric, values))
 
 
@@ -265,24 +232,15 @@ def arms_table(info: AblationInfo) -> Table:
         title=title_of(info),
         caption=title_of(info, f"Accuracy{_on_images(info)}{spread * (info.seeds > 1)}."),
         notes=(*arms_notes(info), *runs),
-        bold=frozenset(
-            (place, metric)
-            for metric in metrics
-            for place, arm in enumerate(info.arms)
-            if arm.name in info.best.get(metric, ())
-        ),
         narrow=(tuple(families), tuple(curves)) if info.families else tuple(others),
     )
 
 
 def _metric(info: AblationInfo, metric: str, heading: str) -> Part:
     estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
-    return numbers(metric, heading, estimates, _unit(info, metric))
-
-
-def _unit(info: AblationInfo, metric: str) -> Unit:
-    means = [arm.estimates[metric].mean for arm in info.arms if metric in arm.estimates]
-    return unit_of(metric, means)
+    tied = info.best.get(metric, ())
+    best = [place for place, arm in enumerate(info.arms) if arm.name in tied]
+    return numbers(metric, heading, estimates, unit_of(info, metric), best=best)
 
 
 def _to_reference(info: AblationInfo, heading: str) -> list[Part]:
@@ -295,7 +253,7 @@ def _to_reference(info: AblationInfo, heading: str) -> list[Part]:
         None if arm.name == info.reference else NOTHING if one is None else one.estimate
         for arm, one in zip(info.arms, effects, strict=True)
     ]
-    key, unit = f"{metric} - {info.reference}", _unit(info, metric)
+    key, unit = f"{metric} - {info.reference}", unit_of(info, metric)
     return [numbers(key, heading, estimates, unit, is_difference=True, absent="reference")]
 
 
@@ -328,7 +286,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
 
     counts = [str(one.n) if one.n < info.seeds else "" for _, one, _ in rows]
     singles = [() if worst else one.by_baseline for one, _, worst in rows]
-    units = [_unit(info, one.metric) for one, _, _ in rows]
+    units = [unit_of(info, one.metric) for one, _, _ in rows]
     parts = [
         texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=_NARROW),
         texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows]),
@@ -389,7 +347,7 @@ def result_table(info: AblationInfo, *more: Part) -> Table:
         ]
         for metric in (*shown, info.rank_metric):
             values = [found.get((one.contrast, metric), NOTHING) for one in ordered]
-            heading, unit = f"on {metric_words(metric)}", _unit(info, metric)
+            heading, unit = f"on {metric_words(metric)}", unit_of(info, metric)
             parts.append(numbers(metric, heading, values, unit, is_difference=True))
     seeds = count_text(info.seeds, info.paired)
     basis = f", {info.split} accuracy in %" * (info.n_images is not None)
@@ -398,27 +356,9 @@ def result_table(info: AblationInfo, *more: Part) -> Table:
         parts,
         name=info.study,
         title=title,
-        caption=title,
-        notes=(*arms_table(info).notes, *_ranks(info), *info.failures),
+        notes=(*arms_table(info).notes, *info.failures),
         narrow=tuple((one,) for one in reversed(shown)),
     )
-
-
-def _ranks(info: AblationInfo) -> list[str]:
-    """The arms by their mean rank; nothing of fewer seeds than an order needs."""
-    ranks = info.ranks
-    if ranks is None or ranks.n < SEEDS_FOR_ORDER:
-        return []
-    order = sorted(range(len(ranks.names)), key=lambda place: ranks.mean_rank[place])
-    each = (
-        f"{ranks.names[at]} {ranks.mean_rank[at]:.1f} [{ranks.rank_low[at]:g}, "
-        f"{ranks.rank_high[at]:g}]"
-        for at in order
-    )
-    return [
-        f"mean rank by {metric_words(info.rank_metric)} over {ranks.n} seeds, with the range of 95 "
-        f"% of resampled seeds: {', '.join(each)}; Kendall's W {ranks.kendall_w:.2f}"
-    ]
 
 
 # -- A confirmation
@@ -438,7 +378,7 @@ def confirmation_table(info: ConfirmInfo) -> Table:
     return replace(
         result_table(
             info.test,
-            numbers("luck", heading, luck, unit_of(metric, []), is_difference=True),
+            numbers("luck", heading, luck, _unit(metric, []), is_difference=True),
             texts("front_probability", _still(info), chance),
         ),
         narrow=(("luck",), ("front_probability",)),
@@ -456,7 +396,7 @@ def luck_table(info: ConfirmInfo) -> Table:
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
     constraints = " and ".join(map(metric_words, info.constraints))
     keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
-    units = [unit_of(metric, [point.selected.get(metric, math.nan)]) for point, metric in rows]
+    units = [_unit(metric, [point.selected.get(metric, math.nan)]) for point, metric in rows]
 
     def column(
         key: str, heading: str, value: Callable[[ConfirmedPoint, str], Estimate], *, of_gap: bool
@@ -486,7 +426,6 @@ def luck_table(info: ConfirmInfo) -> Table:
         ],
         name=f"{info.test.study}-luck",
         title=title,
-        caption=title,
         notes=(
             "selected: score in the search, one seed, in %",
             f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
@@ -531,7 +470,7 @@ def front_table(info: ParetoInfo) -> Table:
         values = [values[place] for _, _, values in rows]
         name, unit = (
             metric if info.n_images is None else short_metric(metric),
-            unit_of(metric, values),
+            _unit(metric, values),
         )
         parts.append(numbers(metric, heading_of(metric, name), [*map(single_value, values)], unit))
         if "baseline" in info.references and is_accuracy(metric):
@@ -596,7 +535,7 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
     for place, objective in enumerate(info.objectives):
         values = [values[place] for _, values in references]
         values += [point.values[place] for point in points]
-        unit, heading = unit_of(objective.metric, values), metric_heading(objective.metric)
+        unit, heading = _unit(objective.metric, values), metric_heading(objective.metric)
         parts.append(numbers(objective.metric, heading, [*map(single_value, values)], unit))
     title = f"{info.study}: {leading_text(info)}"
     title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
@@ -605,7 +544,6 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
         parts,
         name=info.study,
         title=title,
-        caption=title,
         notes=front_table(info).notes,
         narrow=tuple((key,) for key in reversed(keys)),
     )
