@@ -38,21 +38,9 @@ _HEADINGS = {"number": "trial", "attempt": "attempts"}
 
 
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
-    """The rows as flat mappings in the record's order, with the names used by frames, sorting and
-    `--json`.
-
-    Columns, in this order: number, state, attempt (number of attempts); of an ablation cell, pair
-    (index of its seed, from 0) and train_seed (the seed, once started); with a curve alpha (of the
-    network that the scores are of) and barrier (`ablate.study.interpolation.Choice`); with
-    constraints violation (`ablate.study.scores.violation`); every metric (an objective's is the
-    row's value, where it is complete); with a pruner rung_epoch, rung_images (where they are fewer
-    than the split's), rung_violation (as violation, where all constraints are known there: on fewer
-    images, none may be relative to the baseline) and `rung.<metric>` of the last comparison with
-    other trials; `param.<dotted key>`; failure_kind, failure_reason; enqueued; copy_of (number of
-    the row whose scores it copies); worked_seconds, lost_seconds, gpu_hours, peak_memory_bytes,
-    peak_gpu_bytes (`ablate.analysis.accounting`); hosts, joined by +; started, finished (aware,
-    UTC), duration_seconds.  Missing values are left out, except number, state, attempt and
-    enqueued; so are unknown peaks.
+    """The rows as flat mappings in the record's order: the columns of `trials_frame`, which says
+    what each is.  Missing values are left out, except number, state, attempt and enqueued; so are
+    unknown peaks.
     """
     return [
         _flat_row(record, row, account)
@@ -147,14 +135,12 @@ def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     rung."""
     objectives, pruner = record.study.objectives, record.study.search.pruner
     there = column_order(rows, objectives)
-    later = [*CURVE] if record.study.finetune.curve_alphas else []
-    later += [VIOLATION] if record.bounds else []
+    later = [*CURVE] * bool(record.study.finetune.curve_alphas)
+    later += [VIOLATION] * bool(record.bounds)
     if pruner is not None:
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
-        later += [RUNG_EPOCH]
-        later += [RUNG_IMAGES] * (pruner.images is not None)
-        later += [RUNG_VIOLATION] * bool(record.bounds)
-        later += (RUNG + metric for metric in metrics)
+        later += [RUNG_EPOCH, *[RUNG_IMAGES] * (pruner.images is not None)]
+        later += [*[RUNG_VIOLATION] * bool(record.bounds), *(RUNG + metric for metric in metrics)]
     there += [name for name in dict.fromkeys(later) if name not in there]
     searched = [PARAM + key for key in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}

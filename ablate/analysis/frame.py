@@ -28,7 +28,6 @@ _TYPES = {
     "peak_gpu_bytes": "Int64",
     "hosts": "string",
 }
-_MOMENTS = ("started", "finished")
 
 
 def typed_frame(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
@@ -91,20 +90,18 @@ def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
     values = [row.get(name) for row in rows]
     if name == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))
-    if name in _MOMENTS:
+    if name in ("started", "finished"):
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
     dtype = _param_dtype(values) if name.startswith(PARAM) else _TYPES.get(name, "float64")
     return pd.Series(values, dtype=dtype)
 
 
-def _param_dtype(values: list[Any]) -> Any:
-    present = [value for value in values if value is not None]
-    if present and all(isinstance(value, bool) for value in present):
+def _param_dtype(values: list[Any]) -> str:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
         return "boolean"
-    if any(isinstance(value, bool) for value in present):
-        return "object"
-    if present and all(isinstance(value, int) for value in present):
+    if kinds == {int}:
         return "Int64"
-    if all(isinstance(value, (int, float)) for value in present):
+    if kinds <= {int, float}:
         return "float64"
-    return "string" if all(isinstance(value, str) for value in present) else "object"
+    return "string" if kinds == {str} else "object"

@@ -1,4 +1,4 @@
-"""Filtering and sorting the rows of a study."""
+"""Filtering and sorting the rows of a study: `--where augment.strength>=0.5`, `--sort -robust`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, get_args
@@ -25,10 +25,18 @@ from ablate.analysis.columns import (
 )
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError, did_you_mean
-from ablate.ledger.record import RowRecord, State, StudyRecord
+from ablate.ledger.record import State, StudyRecord
 
 STATES: tuple[str, ...] = get_args(State)
 _SPOKEN = {"DONE": "COMPLETE", "FAILED": "FAIL"}
+_WRITTEN = re.compile(r"(?P<column>.*?)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+_ORDERS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_NO_FRACTIONS = (*LEADING, *CELL, RUNG_EPOCH, RUNG_IMAGES, *TRAILING)
 
 
 def select_trials(
@@ -45,123 +53,47 @@ def select_trials(
 
     Args:
         state: keep rows in this state, in any case; `done` and `failed` are COMPLETE and FAIL.
-        where: keep rows for which each of these conditions holds (`ablate.analysis.select`).
+        where: keep rows for which each of these conditions holds (`parse_condition`).
         sort: a column, smallest first, or `-COLUMN`, largest first; none: by number. Rows without a
             value, or with NaN, come last in both orders; ties are in order of number.
 
     Raises:
         ParameterError: if a state or column is unknown or a condition cannot be read.
     """
-    wanted_state = _state(state)
+    wanted_state = None if state is None else _state(state, "state")
     flat = {row["number"]: row for row in flat_rows(record)}
     columns = known_columns(record, list(flat.values()))
     wanted = [parse_condition(text, columns) for text in where]
     kept = [
         row
         for row in sorted(record.rows, key=lambda row: row.number)
-        if wanted_state in (None, row.state)
-        and all(condition.holds(flat[row.number]) for condition in wanted)
+        if wanted_state in (None, row.state) and all(holds(flat[row.number]) for holds in wanted)
     ]
     if sort is not None:
         column = find_column(sort.removeprefix("-"), columns, "sort")
-        kept = _sorted(kept, flat, column, sort[0] == "-")
+        values = {row.number: flat[row.number].get(column) for row in kept}
+        there = [row for row in kept if not _is_missing(values[row.number])]
+        absent = [row for row in kept if _is_missing(values[row.number])]
+        # A choice may have both numbers and words; numbers come first.
+        there.sort(
+            key=lambda row: (isinstance(values[row.number], str), values[row.number]),
+            reverse=sort.startswith("-"),
+        )
+        kept = [*there, *absent]
     return replace(record, rows=tuple(kept))
 
 
-def _state(name: str | None, where: str = "state") -> str | None:
-    if name is None:
-        return None
-    state = _SPOKEN.get(name.upper(), name.upper())
-    if state not in STATES:
-        raise ParameterError(
-            f"{where}: must be a trial state, got {name}. {did_you_mean(name.upper(), STATES)}"
-        )
-    return state
-
-
-def _sorted(
-    rows: Sequence[RowRecord],
-    flat: Mapping[int, Mapping[str, Any]],
-    column: str,
-    descending: bool,
-) -> list[RowRecord]:
-    present = [row for row in rows if _has_value(flat[row.number].get(column))]
-    absent = [row for row in rows if not _has_value(flat[row.number].get(column))]
-    present.sort(key=lambda row: _sort_key(flat[row.number][column]), reverse=descending)
-    return [*present, *absent]
-
-
-def _has_value(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
-
-
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    """A choice may have both numbers and words; numbers come first."""
-    return isinstance(value, str), value
-
-
-# -- Conditions on a column, as `ablate trials --where` takes them: `augment.strength>=0.5`
-
-
-_WRITTEN = re.compile(r"(?P<column>.*?)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
-_SIGNS = ("!", "<", "=", ">")
-_ORDERS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
-
-
-@dataclass(frozen=True)
-class ColumnCondition:
-    """One condition on a flat row.
-
-    Attributes:
-        sign: =, !=, <, <=, > or >=.
-        text: the value to compare with, as written.
-    """
-
-    column: str
-    sign: str
-    text: str
-
-    def holds(self, flat: Mapping[str, Any]) -> bool:
-        """Numbers are compared as numbers, times as times, and all other values as text.  A row
-        without a value, or with NaN, only satisfies `!=`."""
-        value = flat.get(self.column)
-        if self.sign in _ORDERS:
-            return self._in_order(value)
-        return self._equals(value) is (self.sign == "=")
-
-    def _in_order(self, value: Any) -> bool:
-        if isinstance(value, datetime):
-            limit = _moment(self.text)
-            value = value.timestamp()
-        else:
-            limit = _number(self.text)
-        if limit is None or isinstance(value, bool) or not isinstance(value, (int, float)):
-            return False
-        return _ORDERS[self.sign](value, limit)
-
-    def _equals(self, value: Any) -> bool:
-        if value is None:
-            return False
-        if isinstance(value, bool) or self.column == "state":
-            return str(value).lower() == self.text.lower()
-        if isinstance(value, (int, float)):
-            number = _number(self.text)
-            return number is not None and math.isclose(value, number, rel_tol=1e-9)
-        if isinstance(value, datetime):
-            return value.timestamp() == _moment(self.text)
-        return str(value) == self.text
-
-
-def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
+def parse_condition(text: str, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
     """Read `COLUMN=VALUE`, or with !=, <, <=, >, >=.
+
+    Numbers are compared as numbers, times as times, and all other values as text.  A row without a
+    value, or with NaN, only satisfies `!=`.
 
     Args:
         columns: existing columns; see `find_column` for their names.
+
+    Returns:
+        Whether it holds for a flat row.
 
     Raises:
         ParameterError: if it has no sign, or two; the column or a state is unknown; an order is
@@ -169,25 +101,57 @@ def parse_condition(text: str, columns: Sequence[str]) -> ColumnCondition:
             with something else.
     """
     found = _WRITTEN.fullmatch(text)
-    if found is None or found["sign"] == "==" or found["value"].startswith(_SIGNS):
+    if found is None or found["sign"] == "==" or found["value"].startswith(("!", "<", "=", ">")):
         raise ParameterError(
             f"where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got {text}. "
             "Write it as state=COMPLETE."
         )
-    column = find_column(found["column"].strip(), columns, "where")
+    column, sign = find_column(found["column"].strip(), columns, "where"), found["sign"]
     value = found["value"].strip()
-    if found["sign"] in _ORDERS and _number(value) is None and _moment(value) is None:
+    if sign in _ORDERS and _number(value) is None and _moment(value) is None:
         raise ParameterError(
-            f"where: {found['sign']} needs a number or a time such as 2026-03-01T12:00, got "
+            f"where: {sign} needs a number or a time such as 2026-03-01T12:00, got "
             f"{value or 'nothing'}. Text can be compared with = and !=."
         )
     _check_fraction(column, value)
     if column == "state":
-        value = _state(value, "where: state") or ""
-    return ColumnCondition(column, found["sign"], value)
+        value = _state(value, "where: state")
+    if sign in _ORDERS:
+        return lambda flat: _in_order(flat.get(column), sign, value)
+    return lambda flat: _equals(flat.get(column), value) is (sign == "=")
 
 
-_NO_FRACTIONS = (*LEADING, *CELL, RUNG_EPOCH, RUNG_IMAGES, *TRAILING)
+def _in_order(value: Any, sign: str, text: str) -> bool:
+    limit = _number(text)
+    if isinstance(value, datetime):
+        limit, value = _moment(text), value.timestamp()
+    if limit is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return _ORDERS[sign](value, limit)
+
+
+def _equals(value: Any, text: str) -> bool:
+    if isinstance(value, bool):
+        return str(value).lower() == text.lower()
+    if isinstance(value, (int, float)):
+        number = _number(text)
+        return number is not None and math.isclose(value, number, rel_tol=1e-9)
+    if isinstance(value, datetime):
+        return value.timestamp() == _moment(text)
+    return value is not None and str(value) == text
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _state(name: str, where: str) -> str:
+    state = _SPOKEN.get(name.upper(), name.upper())
+    if state not in STATES:
+        raise ParameterError(
+            f"{where}: must be a trial state, got {name}. {did_you_mean(name.upper(), STATES)}"
+        )
+    return state
 
 
 def _check_fraction(column: str, text: str) -> None:

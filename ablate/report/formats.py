@@ -262,15 +262,11 @@ def _latex(text: str) -> str:
 
 
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 Helvetica, Arial, "Liberation Sans", sans-serif; margin: 2rem; }
-div { overflow-x: auto; }
-table { border-collapse: collapse; border-block: 2px solid; }
-caption { text-align: left; font-weight: bold; padding-block: 0.5rem; }
-thead th { border-bottom: 1px solid; vertical-align: bottom; }
+:root { color-scheme: light dark; } body { font: 15px/1.5 Helvetica, Arial, sans-serif; }
+table { border-collapse: collapse; border-block: 2px solid; } caption { font-weight: bold; }
 th, td { padding: 0.3rem 0.8rem; text-align: left; font-weight: normal; }
+thead th { border-bottom: 1px solid; vertical-align: bottom; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-ul { padding-left: 1.2rem; font-size: 13px; max-width: 50rem; }
 """
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.confirm import (
-    ConfirmedPoint,
     ConfirmInfo,
     confirm_info,
     is_confirmation,
@@ -276,13 +275,10 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
     def name(effect: Effect) -> str:
         return contrast_words(effect, info) if in_words else effect.contrast
 
-    def column(key: str, heading: str, text: Callable[[Effect], str], of_worst: str) -> Part:
+    def column(key: str, heading: str, text: Callable[[Effect], Any], of_worst: Any) -> Part:
         found = [of_worst if worst else text(one) for one, _, worst in rows]
-        return texts(key, heading, found, folds=_NARROW)
-
-    def tests(key: str, heading: str, p: Callable[[Effect], float | None]) -> Part:
-        found = [None if worst else p(one) for one, _, worst in rows]
-        return texts(key, heading, found, [p_text(one) for one in found])
+        shown = [p_text(one) for one in found] if of_worst is None else ()
+        return texts(key, heading, found, shown, folds=0 if of_worst is None else _NARROW)
 
     counts = [str(one.n) if one.n < info.seeds else "" for _, one, _ in rows]
     singles = [() if worst else one.by_baseline for one, _, worst in rows]
@@ -292,13 +288,12 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
         texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows]),
         numbers("difference", "Difference", [one for _, one, _ in rows], units, is_difference=True),
         *([texts("n", "n", counts)] if any(counts) else []),
-        tests("p", "p", lambda one: one.p),
-        tests("p_adjusted", "Adjusted p", lambda one: one.p_adjusted),
+        column("p", "p", lambda one: one.p, None),
+        column("p_adjusted", "Adjusted p", lambda one: one.p_adjusted, None),
     ]
-    if in_words:
-        parts.append(column("verdict", "Verdict", lambda one: _verdict(info, one), "worst case"))
-    else:
-        parts.append(column("verdict", "Verdict", partial(verdict_text, info), "worst case"))
+    verdict = _in_words if in_words else verdict_text
+    parts.append(column("verdict", "Verdict", partial(verdict, info), "worst case"))
+    if not in_words:
         parts.append(column("kept", "Kept", lambda one: kept_text(info, one) or MISSING, MISSING))
     if info.replications:
         said = [
@@ -317,7 +312,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
     )
 
 
-def _verdict(info: AblationInfo, effect: Effect) -> str:
+def _in_words(info: AblationInfo, effect: Effect) -> str:
     return verdict_words(effect, info) or "exploratory"
 
 
@@ -396,36 +391,29 @@ def luck_table(info: ConfirmInfo) -> Table:
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
     constraints = " and ".join(map(metric_words, info.constraints))
     keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
-    units = [_unit(metric, [point.selected.get(metric, math.nan)]) for point, metric in rows]
-
-    def column(
-        key: str, heading: str, value: Callable[[ConfirmedPoint, str], Estimate], *, of_gap: bool
-    ) -> Part:
-        found = [value(point, metric) for point, metric in rows]
-        return numbers(key, heading, found, units, is_difference=of_gap)
-
-    title = title_of(info.test, f"Selection luck, and points that are still {where}")
+    selected = [point.selected.get(metric, math.nan) for point, metric in rows]
+    units = [_unit(metric, [value]) for (_, metric), value in zip(rows, selected, strict=True)]
+    found = {
+        ("luck", "Luck"): [point.luck.get(metric, NOTHING) for point, metric in rows],
+        ("gap", "Validation - test"): [point.gaps.get(metric, NOTHING) for point, metric in rows],
+        ("baseline_gap", "Baseline's"): [
+            single_value(point.baseline_gaps.get(metric, math.nan)) for point, metric in rows
+        ],
+    }
+    chances = [
+        share_text(point.front_probability) if metric == point.metrics[0] else ""
+        for point, metric in rows
+    ]
     return make_table(
         [
             texts("point", "Point", [point.name for point, _ in rows], folds=_NARROW),
             texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=_NARROW),
-            column("selected", "Selected", _selected, of_gap=False),
-            column("luck", "Luck", lambda one, at: one.luck.get(at, NOTHING), of_gap=True),
-            column(
-                "gap", "Validation - test", lambda one, at: one.gaps.get(at, NOTHING), of_gap=True
-            ),
-            column("baseline_gap", "Baseline's", _baseline_gap, of_gap=True),
-            texts(
-                "front_probability",
-                where.capitalize(),
-                [
-                    share_text(point.front_probability) if metric == point.metrics[0] else ""
-                    for point, metric in rows
-                ],
-            ),
+            numbers("selected", "Selected", [*map(single_value, selected)], units),
+            *(numbers(*name, one, units, is_difference=True) for name, one in found.items()),
+            texts("front_probability", where.capitalize(), chances),
         ],
         name=f"{info.test.study}-luck",
-        title=title,
+        title=title_of(info.test, f"Selection luck, and points that are still {where}"),
         notes=(
             "selected: score in the search, one seed, in %",
             f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
@@ -445,14 +433,6 @@ def luck_table(info: ConfirmInfo) -> Table:
     )
 
 
-def _selected(point: ConfirmedPoint, metric: str) -> Estimate:
-    return single_value(point.selected.get(metric, math.nan))
-
-
-def _baseline_gap(point: ConfirmedPoint, metric: str) -> Estimate:
-    return single_value(point.baseline_gaps.get(metric, math.nan))
-
-
 # -- A search
 
 
@@ -468,10 +448,8 @@ def front_table(info: ParetoInfo) -> Table:
         parts.append(texts("loss_terms", "Loss terms", [terms for _, terms, _ in rows]))
     for place, metric in enumerate(objective.metric for objective in info.objectives):
         values = [values[place] for _, _, values in rows]
-        name, unit = (
-            metric if info.n_images is None else short_metric(metric),
-            _unit(metric, values),
-        )
+        name = metric if info.n_images is None else short_metric(metric)
+        unit = _unit(metric, values)
         parts.append(numbers(metric, heading_of(metric, name), [*map(single_value, values)], unit))
         if "baseline" in info.references and is_accuracy(metric):
             gains = [single_value(info.gains(one)[place]) for _, _, one in rows[1:]]

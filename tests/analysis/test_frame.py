@@ -83,25 +83,23 @@ def test_rows_and_types() -> None:
     assert frame["val_robust_accuracy"][0] == pytest.approx(0.70)
     assert math.isnan(frame["val_robust_accuracy"][1])
     assert frame["val_accuracy.gaussian_blur.5"][0] == pytest.approx(0.75)
-    assert frame["param.loss.fma.layers"][0] == "stem+stage1"
-    assert pd.isna(frame["param.loss.fma.layers"][1])
-    assert frame["param.augment.mix.noise"].dtype == "float64"
+    assert frame["param.loss.fma.layers"].fillna("none").tolist() == ["stem+stage1", "none", "none"]
     assert frame["param.augment.mix.noise"][0] == 0.25
-    assert math.isnan(frame["param.augment.mix.noise"][1])
-    assert frame["param.finetune.batch_size"].dtype == "Int64"
-    assert frame["param.dataset.horizontal_flip"].dtype == "boolean"
-    assert frame["param.augment.strength"].dtype == "float64"
-    assert frame["param.loss.terms"].dtype == "string"
-    assert frame["failure_kind"].tolist()[1] == "not_finite"
-    assert frame["failure_reason"].tolist()[1] == "loss is NaN in epoch 2"
-    assert pd.isna(frame["failure_kind"][0])
+    assert {name: str(frame[name].dtype) for name in frame if name.startswith(PARAM)} == {
+        "param.augment.mix.blur": "float64",
+        "param.augment.mix.noise": "float64",
+        "param.augment.strength": "float64",
+        "param.dataset.horizontal_flip": "boolean",
+        "param.finetune.batch_size": "Int64",
+        "param.loss.fma.layers": "string",
+        "param.loss.terms": "string",
+    }
+    assert frame["failure_kind"].fillna("").tolist() == ["", "not_finite", ""]
     assert frame["duration_seconds"].tolist()[:2] == [10.0, 4.0]
     assert frame["enqueued"].tolist() == [False, False, True]
-    assert frame["worked_seconds"].tolist()[:2] == [10.0, 4.0]
     assert frame["lost_seconds"].tolist()[:2] == [0.0, 4.0]
     assert math.isnan(frame["worked_seconds"][2])
     assert frame["peak_memory_bytes"].dtype == "Int64"
-    assert pd.isna(frame["peak_memory_bytes"][0])
     assert pd.isna(frame["started"][2])
     assert frame["finished"][0] == pd.Timestamp("2026-03-01T12:00:10Z")
     assert list(frame.columns)[:5] == ["number", "state", "attempt", *TWO]

@@ -24,27 +24,47 @@ RECORD = example_record(
 )
 
 
-def numbers(**selection: object) -> list[int]:
-    return [row.number for row in select_trials(RECORD, **selection).rows]
-
-
-def test_by_number_where_nothing_is_asked() -> None:
-    assert numbers() == [0, 1, 2, 3, 4]
-
-
-def test_state() -> None:
-    assert numbers(state="fail") == [1]
-    assert numbers(state="failed") == [1]
-    assert numbers(state="done") == [0, 2, 3, 4]
-    assert numbers(state="PRUNED") == []
-
-
-def test_where() -> None:
-    assert numbers(where=["loss.terms=clean+fma"]) == [0, 2]
-    assert numbers(where=["param.loss.terms=clean+fma", "number=2"]) == [2]
-    assert numbers(where=["augment.strength=0.50"]) == [3]
-    assert numbers(where=["augment.strength=low"]) == []
-    assert numbers(where=["failure_kind=raised"], state="fail") == [1]
+@pytest.mark.parametrize(
+    ("selection", "found"),
+    [
+        ({}, [0, 1, 2, 3, 4]),
+        ({"state": "fail"}, [1]),
+        ({"state": "failed"}, [1]),
+        ({"state": "done"}, [0, 2, 3, 4]),
+        ({"state": "PRUNED"}, []),
+        ({"where": ["state=Failed"]}, [1]),
+        ({"where": ["loss.terms=clean+fma"]}, [0, 2]),
+        ({"where": ["param.loss.terms=clean+fma", "number=2"]}, [2]),
+        ({"where": ["loss.terms!=clean+fma"]}, [1, 3, 4]),
+        ({"where": ["augment.strength=0.50"]}, [3]),
+        ({"where": ["augment.strength=low"]}, []),
+        ({"where": ["augment.strength>0.5"]}, [0]),
+        ({"where": ["strength>=50%"]}, [0, 3]),
+        ({"where": ["augment.strength < 0.5"]}, [4]),
+        ({"where": ["augment.strength<=0.5", "number!=3"]}, [4]),
+        # What has no value there, or NaN, is unlike any value and in no order to it.
+        ({"where": ["augment.strength!=0.5"]}, [0, 1, 2, 4]),
+        ({"where": ["val_clean_accuracy>=0"]}, [0, 3, 4]),
+        ({"where": ["val_clean_accuracy<=1"]}, [0, 3, 4]),
+        ({"where": ["robust>=75%"]}, [2, 3]),
+        ({"where": ["robust>=0.75"]}, [2, 3]),
+        ({"where": ["robust=70 %"]}, [0]),
+        ({"where": ["trial<=1"]}, [0, 1]),
+        ({"where": ["attempts=1", "clean=0.94"]}, [0, 4]),
+        ({"where": ["enqueued=true"]}, []),
+        ({"where": ["enqueued=FALSE"]}, [0, 1, 2, 3, 4]),
+        ({"where": ["started>2026-03-01T12:00:14+00:00"]}, [3, 4]),
+        ({"where": ["started=2026-03-01T12:00:05+00:00"]}, [1]),
+        ({"sort": "-robust"}, [3, 2, 0, 4, 1]),
+        ({"sort": "val_clean_accuracy"}, [3, 0, 4, 1, 2]),
+        ({"sort": "-val_clean_accuracy"}, [0, 4, 3, 1, 2]),
+        ({"sort": "augment.strength"}, [4, 3, 0, 1, 2]),
+        ({"sort": "loss.terms"}, [4, 0, 2, 3, 1]),
+        ({"sort": "-number"}, [4, 3, 2, 1, 0]),
+    ],
+)
+def test_rows_that_are_selected(selection: dict, found: list[int]) -> None:
+    assert [row.number for row in select_trials(RECORD, **selection).rows] == found
 
 
 def test_a_fraction_may_be_in_percent() -> None:
@@ -58,40 +78,6 @@ def test_a_fraction_may_be_in_percent() -> None:
     record = example_record([replace(RECORD.rows[0], rungs=rungs)])
     with pytest.raises(ParameterError, match="where: rung_images is not a fraction, got 50%"):
         select_trials(record, where=["rung_images<=50%"])
-
-
-def test_where_in_an_order_and_where_not() -> None:
-    assert numbers(where=["augment.strength>0.5"]) == [0]
-    assert numbers(where=["augment.strength>=0.5"]) == [0, 3]
-    assert numbers(where=["augment.strength < 0.5"]) == [4]
-    assert numbers(where=["augment.strength<=0.5", "number!=3"]) == [4]
-    # What has no value there, or NaN, is unlike any value and in no order to it.
-    assert numbers(where=["augment.strength!=0.5"]) == [0, 1, 2, 4]
-    assert numbers(where=["val_clean_accuracy>=0"]) == [0, 3, 4]
-    assert numbers(where=["val_clean_accuracy<=1"]) == [0, 3, 4]
-    assert numbers(where=["loss.terms!=clean+fma"]) == [1, 3, 4]
-
-
-def test_where_on_states_truths_and_moments() -> None:
-    assert numbers(where=["state=fail"]) == numbers(where=["state=Failed"]) == [1]
-    assert numbers(where=["state=done"]) == numbers(state="done")
-    assert numbers(where=["enqueued=true"]) == []
-    assert numbers(where=["enqueued=FALSE"]) == [0, 1, 2, 3, 4]
-    assert numbers(where=["started>2026-03-01T12:00:14+00:00"]) == [3, 4]
-    assert numbers(where=["started=2026-03-01T12:00:05+00:00"]) == [1]
-
-
-def test_columns_by_the_names_of_the_table() -> None:
-    assert numbers(sort="-robust") == [3, 2, 0, 4, 1]
-    assert numbers(where=["strength>=0.5"]) == [0, 3]
-    assert numbers(where=["trial<=1"]) == [0, 1]
-    assert numbers(where=["attempts=1", "clean=0.94"]) == [0, 4]
-
-
-def test_an_accuracy_is_compared_in_percent_or_as_a_fraction() -> None:
-    assert numbers(where=["robust>=75%"]) == numbers(where=["robust>=0.75"]) == [2, 3]
-    assert numbers(where=["robust=70 %"]) == [0]
-    assert numbers(where=["strength>=50%"]) == [0, 3]
 
 
 def test_a_rung_s_accuracy_is_a_fraction_too() -> None:
@@ -126,14 +112,6 @@ def test_an_ending_of_several_parameters_is_refused() -> None:
     )
 
 
-def test_sort_puts_what_has_no_number_last_in_both_orders() -> None:
-    assert numbers(sort="val_clean_accuracy") == [3, 0, 4, 1, 2]
-    assert numbers(sort="-val_clean_accuracy") == [0, 4, 3, 1, 2]
-    assert numbers(sort="augment.strength") == [4, 3, 0, 1, 2]
-    assert numbers(sort="loss.terms") == [4, 0, 2, 3, 1]
-    assert numbers(sort="-number") == [4, 3, 2, 1, 0]
-
-
 def test_an_empty_study_can_be_sorted() -> None:
     assert select_trials(example_record(), sort="val_clean_accuracy").rows == ()
 
@@ -166,18 +144,13 @@ def test_an_empty_study_can_be_sorted() -> None:
             "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got state. "
             "Write it as state=COMPLETE.",
         ),
-        (
-            {"where": ["number==3"]},
-            "where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got number==3. "
-            "Write it as state=COMPLETE.",
-        ),
         *(
             (
                 {"where": [f"robust{sign}0.5"]},
                 f"where: must be COLUMN=VALUE, or with !=, <, <=, >, >=, got robust{sign}0.5. "
                 "Write it as state=COMPLETE.",
             )
-            for sign in ("=>", "=<", "<>", "=!", "!==", ">>")
+            for sign in ("==", "=>", "<>", "=!", ">>")
         ),
         (
             {"where": ["state=complet"]},
@@ -192,16 +165,6 @@ def test_an_empty_study_can_be_sorted() -> None:
             {"where": ["robust>=90"]},
             "where: val_robust_accuracy is a fraction from 0 to 1, got 90. Did you mean 90% or "
             "0.9?",
-        ),
-        (
-            {"where": ["clean!=-3"]},
-            "where: val_clean_accuracy is a fraction from 0 to 1, got -3. Write one, such as 90% "
-            "or 0.9.",
-        ),
-        (
-            {"where": ["clean<=120%"]},
-            "where: val_clean_accuracy is a fraction from 0 to 1, got 120%. Write one, such as 90% "
-            "or 0.9.",
         ),
         (
             {"where": ["worked>90%"]},
