@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.effects import ALPHA, Effect
@@ -40,7 +41,8 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
         for one in info.effects
         if not one.primary and (one.metric in leading or one.contrast not in about)
     ]
-    return _ordered(info.primary), _ordered(others)
+    factors_first = partial(sorted, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
+    return factors_first(info.primary), factors_first(others)
 
 
 def p_text(p: float | None, limit: float = ALPHA) -> str:
@@ -58,11 +60,6 @@ def p_text(p: float | None, limit: float = ALPHA) -> str:
     return text.removeprefix("0")
 
 
-def _ordered(effects: Sequence[Effect]) -> list[Effect]:
-    """Effects of factors first, else as the design has them."""
-    return sorted(effects, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
-
-
 def verdict_text(info: AblationInfo, effect: Effect) -> str:
     """The verdict, and what limits it."""
     if effect.primary and effect.tuned:
@@ -76,16 +73,11 @@ def verdict_text(info: AblationInfo, effect: Effect) -> str:
     return effect.verdict
 
 
-def _kept_of(info: AblationInfo, contrast: str) -> NonInferiority | None:
-    """Of the metric that a margin is declared for."""
-    kept = (one.kept for one in info.effects if one.contrast == contrast)
-    return next((one for one in kept if one is not None), None)
-
-
 def kept_text(info: AblationInfo, effect: Effect) -> str:
     """Whether the contrast of a primary effect keeps what must be kept; empty of any other."""
-    kept = _kept_of(info, effect.contrast) if effect.primary else None
-    if kept is None:
+    both = [(one.metric, one.kept) for one in info.effects if one.contrast == effect.contrast]
+    metric, kept = next((one for one in both if one[1] is not None), ("", None))
+    if kept is None or not effect.primary:
         return ""
     if effect.tuned:
         return TUNED
@@ -93,11 +85,10 @@ def kept_text(info: AblationInfo, effect: Effect) -> str:
         return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
     if kept.kept:
         return f"yes (p {p_text(kept.p, ALPHA / 2)})"
-    metric = next(one.metric for one in info.effects if one.kept is not None)
-    return f"not shown (bound -{loss_text(metric, kept)})"
+    return f"not shown (bound -{_loss_text(metric, kept)})"
 
 
-def loss_text(metric: str, kept: NonInferiority) -> str:
+def _loss_text(metric: str, kept: NonInferiority) -> str:
     """The loss at the bound of one that is not kept: "3.0" points, "2.5" of another metric; more
     digits where these would lie within the margin."""
     factor = scale(metric)

@@ -57,19 +57,25 @@ class TerminalTable:
         for column in shown:
             drawn.add_column(
                 Text(column.heading),
-                justify="left" if column.is_text else "right",
+                justify="left" if column.is_text and not _is_numeric(column) else "right",
                 overflow="fold",
                 no_wrap=not column.folds,
                 min_width=_least(column),
             )
         for row in zip(*(column.cells for column in shown), strict=True):
             drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
-        yield Text(without_controls(self.table.title))
+        if self.table.title:
+            yield Text(without_controls(self.table.title))
         yield drawn
         if left_out:
             yield Text(f"not shown (too wide): {', '.join(left_out)}", style="dim")
         for note in self.table.notes if self.notes else ():
             yield Text(f"- {without_controls(note)}")
+
+
+def _is_numeric(column: Column) -> bool:
+    """Whether every text in it begins as a number."""
+    return all(re.match(r"[-<>]?\.?\d|-?$", cell.printed) for cell in column.cells)
 
 
 def _has_any(column: Column) -> bool:
