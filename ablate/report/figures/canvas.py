@@ -182,8 +182,7 @@ def _legend_pixels(figure: Figure, width: float) -> float:
     """The height of plotly's legend, about: in several rows each entry is as wide as the widest."""
     entries = [
         _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
-        for one in figure.data
-        if one.showlegend
+        for one in figure.select_traces({"showlegend": True})  # an image has no such key
     ]
     if not entries:
         return 0.0
