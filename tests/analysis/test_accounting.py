@@ -35,93 +35,44 @@ def row(*attempts: Attempt, epochs: int = 0, state: Any = "COMPLETE", **more: An
     return example_row(0, values, state=state, attempts=attempts, curve=curve(epochs), **more)
 
 
-TWO_STATES = [Checkpoint(1, "a", "0"), Checkpoint(2, "b", "0")]
-LEFT = attempt(1, 0, 15, "left", epochs=3)
-AMID = attempt(1, 0, 7, "left", seconds=6.0)
-"""Killed after 7 s of an epoch; the last state is of second 6."""
-
-
-@pytest.mark.parametrize(
-    ("trial", "worked", "lost"),
-    [
-        (row(attempt(1, 0, 20, "complete", epochs=4), epochs=4), 20, 0),
-        # Epochs of 4 s: of those of the first attempt the next went on from two.
-        *(
-            (
-                row(
-                    attempt(1, 0, 15, end, epochs=3),
-                    attempt(2, 100, 12, "complete", first_epoch=2, epochs=4),
-                    epochs=4,
-                ),
-                27,
-                15 - 2 * 4,
-            )
-            for end in ("raised", "lost", "left")
-        ),
-        # The second went on from epoch 2; its states were torn, and the third began again.
-        (
-            row(
-                attempt(1, 0, 10, "lost", epochs=2),
-                attempt(2, 20, 10, "lost", first_epoch=2, epochs=4),
-                attempt(3, 40, 20, "complete", epochs=4),
-                epochs=4,
-            ),
-            40,
-            20,
-        ),
-        # Each epoch counts once: of the first attempt two are kept, of the second none.
-        (
-            row(
-                attempt(1, 0, 14, "lost", epochs=3),
-                attempt(2, 20, 6, "lost", first_epoch=3, epochs=3),
-                attempt(3, 40, 14, "complete", first_epoch=2, epochs=4),
-                epochs=4,
-            ),
-            34,
-            (14 - 8) + 6,
-        ),
-        (row(attempt(1, 0, 9, "raised"), attempt(2, 10, 7, "fail"), state="FAIL"), 16, 16),
-        (row(attempt(1, 0, 9, "pruned", epochs=2), state="PRUNED"), 9, 0),
-        # Without an end an attempt counts to its last epoch.
-        (
-            row(
-                attempt(1, 0, 6, "left", epochs=1),
-                attempt(2, 50, None, None, first_epoch=1, epochs=3),
-                epochs=3,
-                state="RUNNING",
-            ),
-            6 + 8,
-            2,
-        ),
-        # What waits for a resume keeps what is in a checkpoint, also while the next attempt has
-        # not reported from where it went on; once it has begun again, all is lost.
-        (row(LEFT, epochs=3, state="RUNNING", checkpoints=TWO_STATES), 15, 7),
-        (
-            row(LEFT, attempt(2, 50, 5, "lost"), epochs=3, state="RUNNING", checkpoints=TWO_STATES),
-            20,
-            7 + 5,
-        ),
-        (row(LEFT, attempt(2, 50, None, None, host="a"), epochs=3, state="RUNNING"), 15, 15),
-        (row(AMID, state="RUNNING", checkpoints=[Checkpoint(0, "a", "0", 60, 6.0)]), 7, 1),
-        (row(state="WAITING"), 0, 0),
-    ],
-)
-def test_worked_and_lost_seconds(trial: RowRecord, worked: float, lost: float) -> None:
+def costs(trial: RowRecord) -> tuple[float, float]:
+    """Seconds at work, and of them lost."""
     (account,) = trial_accounts(example_record([trial]))
-    assert worked_seconds(trial) == account.worked_seconds == worked
-    assert account.lost_seconds == lost
+    assert account.worked_seconds == worked_seconds(trial)
+    return account.worked_seconds, account.lost_seconds
 
 
-def test_gpu_hours_are_of_the_drive_that_an_attempt_ran_in() -> None:
-    trial = row(attempt(1, 0, 3600, "left"), attempt(2, 9000, 7200, "complete"))
-    drives = [
-        Drive(START - 1, "a", 1, gpus_per_trial=0.5),
-        Drive(START + 8999, "b", 2, gpus_per_trial=2),
-    ]
-    (account,) = trial_accounts(example_record([trial], drives=drives))
-    assert account.gpu_hours == pytest.approx(0.5 + 4)
-    (on_cpus,) = trial_accounts(example_record([trial]))
-    assert on_cpus.gpu_hours == 0
+@pytest.mark.parametrize("end", ["raised", "lost", "left"])
+def test_what_was_not_gone_on_from_is_lost(end: str) -> None:
+    first, second = attempt(1, 0, 15, end, epochs=3), attempt(2, 100, 12, "complete", epochs=4)
+    assert costs(row(second, epochs=4)) == (12, 0)
+    # Epochs of 4 s: of those of the first attempt the next went on from two, or from none.
+    assert costs(row(first, replace(second, first_epoch=2), epochs=4)) == (27, 15 - 2 * 4)
+    assert costs(row(first, second, epochs=4)) == (27, 15)
+    # The second went on from epoch 3 and fell behind it: each epoch counts once.
+    behind = attempt(2, 20, 6, end, first_epoch=3, epochs=3)
+    third = attempt(3, 40, 14, "complete", first_epoch=2, epochs=4)
+    assert costs(row(first, behind, third, epochs=4)) == (35, 15 - 2 * 4 + 6)
+    failed = attempt(2, 20, 7, "fail")
+    assert costs(row(first, failed, epochs=3, state="FAIL")) == (22, 22)
+    assert costs(row(attempt(1, 0, 9, "pruned", epochs=2), state="PRUNED")) == (9, 0)
+
+
+def test_what_runs_or_waits_keeps_what_is_in_a_checkpoint() -> None:
+    def waits(*attempts: Attempt, epochs: int = 3, kept: Any = ()) -> tuple[float, float]:
+        return costs(row(*attempts, epochs=epochs, state="RUNNING", checkpoints=kept))
+
+    assert waits(epochs=0) == (0, 0)
+    left = attempt(1, 0, 15, "left", epochs=3)
+    runs = attempt(2, 50, None, None, first_epoch=1, epochs=3)  # counts to its last epoch
+    assert waits(attempt(1, 0, 6, "left", epochs=1), runs) == (6 + 8, 2)
+    two = [Checkpoint(1, "a", "0"), Checkpoint(2, "b", "0")]
+    assert waits(left, kept=two) == (15, 15 - 2 * 4)
+    # Until the next attempt reports, nobody knows from where it went on.
+    assert waits(left, attempt(2, 50, 5, "lost"), kept=two) == (20, 7 + 5)
+    assert waits(left, attempt(2, 50, None, None, host="a")) == (15, 15)
+    amid = attempt(1, 0, 7, "left", seconds=6.0)  # killed after 7 s of an epoch
+    assert waits(amid, epochs=0, kept=[Checkpoint(0, "a", "0", 60, 6.0)]) == (7, 1)
 
 
 def test_a_study_is_the_sum_of_its_trials() -> None:
@@ -131,10 +82,13 @@ def test_a_study_is_the_sum_of_its_trials() -> None:
         row(attempt(1, 0, 5, "fail", host="b"), state="FAIL"),
         row(attempt(1, 500, 5, "complete", peak_memory_bytes=6)),
     ]
-    account = study_account(example_record(rows), START)
+    early = Drive(START - 1, "a", 1, gpus_per_trial=0.5)
+    drives = [early, Drive(START + 499, "b", 2, gpus_per_trial=2)]
+    account = study_account(example_record(rows, drives=drives), START)
+    assert account.gpu_hours == pytest.approx((35 * 0.5 + 5 * 2) / 3600)
     assert (account.worked_seconds, account.lost_seconds, account.busy_seconds) == (40, 15, 35)
     assert (account.peak_memory_bytes, account.peak_gpu_bytes) == (7, 9)
-    assert (account.hosts, account.drives, account.driving_seconds) == (("b", "a"), (), 0)
+    assert account.hosts == ("b", "a")
 
 
 def test_a_drive_ends_at_the_last_sign_of_its_trials_and_runs_until_now() -> None:

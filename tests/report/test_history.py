@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from drawn_figures import facts, traces
-from example_ablations import ROBUST, estimate, example_ablation, example_arm
 from example_records import BEGAN, example_record, example_row, example_scores
-from example_sources import ablation_source, usual_record
+from example_sources import ablations, usual_record
 
-from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
-from ablate.ablation.info import TuningCurve
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.hypervolume import hypervolume, hypervolume_steps
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.arms import NOTHING
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.history import FIGURE, HistoryInfo
 from ablate.study.settings import ObjectiveSettings
@@ -60,13 +57,9 @@ def draw(*records: StudyRecord, sheet: Sheet = COLUMN) -> Any:
     ("values", "objectives", "reference", "expected"),
     [
         ([], (UP, UP), (0, 0), []),
-        # A corner more to the right, one more above, one in the notch, one over all.
-        ([(2, 2), (3, 1), (1, 3), (2, 2.5), (4, 4)], (UP, UP), (0, 0), [4, 5, 6, 6.5, 16]),
-        # Dominated, equal, as wide but higher, as high but wider.
-        ([(2, 2), (1, 1), (2, 2), (2, 3), (3, 3)], (UP, UP), (0, 0), [4, 4, 4, 6, 9]),
-        # No number, no better than the reference, and before it all.
+        # Corners, dominated, equal, as wide but higher.
+        ([(2, 2), (3, 1), (1, 1), (2, 2), (2, 3)], (UP, UP), (0, 0), [4, 5, 5, 5, 7]),
         ([(math.nan, 2), (5, math.inf), (1, 9), (2, 3)], (UP, UP), (1, 1), [0, 0, 0, 2]),
-        ([(2, 50), (1, 10)], (UP, DOWN), (0, 60), [20, 60]),
         ([(2, 2, 50), (1, 1, 40)], (UP, UP, DOWN), (0, 0, 60), [40, 50]),
     ],
 )
@@ -108,7 +101,7 @@ def test_a_hypervolume_is_in_percent_of_the_end() -> None:
     longer = example_record([*ROWS, *(row(at, (0.9, 0.65), at) for at in range(5, 30))])
     assert draw(longer).layout.title.text == "<b>Last gain after 5 of 30 trials</b>"
     worse = draw(example_record([row(0, (0.5, 0.5), 1)]))
-    assert worse.layout.title.text == "<b>No better trial than the reference point yet</b>"
+    assert worse.layout.title.text == "<b>No gain yet</b>"
 
 
 def test_several_studies_share_one_reference_point_and_100_percent() -> None:
@@ -126,9 +119,8 @@ def test_several_studies_share_one_reference_point_and_100_percent() -> None:
     assert list(shares[0].y) == pytest.approx([1, 0.75, 0.5, 0.25, 0])
     small = draw(RECORD, other, sheet=Sheet(434, 320))
     assert not [trace for trace in small.data if trace.xaxis == "x2"], "no room for a second panel"
-    objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
     with pytest.raises(ParameterError, match=r"^studies in one figure must have the same obj"):
-        info_of(RECORD, example_record(objectives=objectives))
+        info_of(RECORD, example_record(**ONE))
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -161,27 +153,17 @@ def test_pale_trials_references_and_collapsed_ones() -> None:
     assert "1 trial far worse is not shown" in facts(figure)
 
 
-def confirmed(record: StudyRecord) -> Any:
-    """The figure of a search whose trial 0 was confirmed, with means of .93 and .68."""
-    means = {"val_clean_accuracy": estimate(0.93), "val_robust_accuracy": estimate(0.68)}
-    info = example_ablation(arms=(example_arm("trial 0", means),))
-    point = ConfirmedPoint("trial 0", (), {}, {}, {}, {}, {}, {}, (), 1.0)
-    confirmation = ConfirmInfo(
-        test=info, validation=info, points=(point,), objectives=(), compare=lambda *_: NOTHING
-    )
-    figure = FIGURE.draw(FIGURE.info([StudySource(record, confirmation=confirmation)]), COLUMN)
-    (diamond,) = [trace for trace in figure.data if "over fresh seeds" in (trace.name or "")]
-    assert diamond.marker.symbol == "diamond-open"
-    return diamond
+def test_what_was_confirmed_is_a_diamond_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def confirmed(record: StudyRecord, *values: float, violates: bool = False) -> Any:
+        mean = SimpleNamespace(number=0, values=values, violates=violates)
+        monkeypatch.setattr("ablate.report.figures.history.confirmed_means", lambda *_: [mean])
+        (diamond,) = (one for one in draw(record).data if "over fresh seeds" in (one.name or ""))
+        assert (diamond.marker.symbol, diamond.x) == ("diamond-open", (len(record.rows),))
+        return diamond.y
 
-
-def test_what_was_confirmed_is_a_diamond_at_the_end() -> None:
-    diamond = confirmed(RECORD)
-    assert (diamond.x, diamond.y) == ((5,), pytest.approx((100 * 0.08 * 0.08 / 0.015,)))
-    assert confirmed(example_record([row(0, (0.7,), 1)], **ONE)).y == (0.68,)
-    of = row(0, (0.95, 0.7), 1, scores=example_scores(0.95, 0.7))
-    limit = [{"metric": "val_clean_accuracy", "min": 0.94}]
-    assert confirmed(example_record([of], constraints=limit)).y == (0,), "it violates a constraint"
+    assert confirmed(RECORD, 0.93, 0.68) == pytest.approx((100 * 0.08 * 0.08 / 0.015,))
+    assert confirmed(RECORD, 0.93, 0.68, violates=True) == (0,)
+    assert confirmed(example_record([row(0, (0.7,), 1)], **ONE), 0.68) == (0.68,)
 
 
 def test_a_trial_that_violates_a_constraint_is_never_the_best() -> None:
@@ -195,41 +177,19 @@ def test_a_trial_that_violates_a_constraint_is_never_the_best() -> None:
     assert math.isnan(frame["val_robust_accuracy"][1])
 
 
-CURVES = (
-    TuningCurve("DA", ROBUST, (0.60, 0.65, 0.66), is_random=True),
-    TuningCurve("FMA", ROBUST, (0.70, 0.70), is_random=True),
-    TuningCurve("ST", "loss", (1.0,), is_random=True),
-)
-
-
-def tuned(*curves: TuningCurve) -> HistoryInfo:
-    arms = [example_arm(name, {ROBUST: estimate(0.7)}) for name in ("DA", "FMA", "ST")]
-    shared = replace(example_arm("baseline", {ROBUST: estimate(0.60)}), is_one_network=True)
-    info: Any = FIGURE.info(
-        [ablation_source(example_ablation(arms=(shared, *arms), tuning=curves))]
-    )
-    return info
-
-
 def test_tuned_arms_have_a_line_each_of_the_expected_best() -> None:
-    figure = FIGURE.draw(tuned(*CURVES), COLUMN)
+    info: Any = FIGURE.info([ablations()["tuned ablation"]])
+    figure = FIGURE.draw(info, COLUMN)
     lines = [trace for trace in figure.data if trace.mode == "lines"]
-    assert [line.name for line in lines] == ["DA", "FMA", "Baseline"], (
-        "one metric, that of the first"
-    )
-    assert lines[0].y[:3] == pytest.approx((0.60, 0.65, 0.66))
+    assert [line.name for line in lines] == ["DA", "FMA", "Baseline"]
+    assert lines[0].y[:3] == pytest.approx((0.70, 0.74, 0.75))
     assert set(lines[2].y) == {0.60}
-    assert figure.layout.title.text == "<b>Still gaining: DA</b>"
-    assert "approximation" not in facts(figure)
-    frame = tuned(*CURVES).frame()
-    assert list(frame["study"]) == ["DA"] * 3 + ["FMA"] * 2
-    assert list(frame["expected_best"]) == [0.60, 0.65, 0.66, 0.70, 0.70]
-    guided = FIGURE.draw(tuned(replace(CURVES[0], is_random=False)), COLUMN)
-    assert "an approximation: the sampler was not random" in facts(guided)
-    failed = FIGURE.draw(tuned(replace(CURVES[0], scores=(math.nan,))), COLUMN)
-    assert failed.layout.annotations[0].text == "no complete trial"
+    assert figure.layout.title.text == "<b>Still gaining: DA, FMA</b>"
+    assert "an approximation: the sampler was not random" in facts(figure)
+    assert list(info.frame()["study"]) == ["DA"] * 3 + ["FMA"] * 2
+    assert list(info.frame()["expected_best"]) == [0.70, 0.74, 0.75, 0.71, 0.77]
     with pytest.raises(NothingToDrawError, match=r"figure history needs a search, got an ablation"):
-        tuned()
+        FIGURE.info([ablations()["ablation"]])
 
 
 def test_without_a_reference_point_it_says_what_to_do() -> None:
@@ -243,8 +203,3 @@ def test_without_a_reference_point_it_says_what_to_do() -> None:
         with pytest.raises(NothingToDrawError) as caught:
             info_of(record)
         assert str(caught.value) == f"study example: figure history needs a reference point, {said}"
-
-
-def test_ten_thousand_trials_are_light() -> None:
-    rows = [row(at, (0.6 + at / 40000,), at) for at in range(10_000)]
-    assert len(draw(example_record(rows, **ONE)).to_json()) < 1_000_000

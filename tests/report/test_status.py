@@ -37,6 +37,10 @@ def test_a_study_in_motion() -> None:
     assert "trials 1 running, 3 complete, 1 fail, 9.6 a minute, 1 min 15 s left" in running
     old = printed(replace(RECORD, method=1))
     assert "driver none; method 1 cannot be continued; use ablate 0.1" in old
+    (row,) = strict(status_rows(status_info(RECORD, START)))
+    assert row["counts"] == {"WAITING": 0, "RUNNING": 1, "COMPLETE": 3, "PRUNED": 0, "FAIL": 1}
+    assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}
+    assert row["failures"] == [{"kind": "raised", "reason": "[boom] in step 3", "numbers": [3]}]
 
 
 def test_run_time_limits_sizes_and_code() -> None:
@@ -65,10 +69,8 @@ def test_run_time_limits_sizes_and_code() -> None:
     (data,) = strict(status_rows(info))
     assert (data["gpu_hours"], data["driving_seconds"], data["drives"]) == (0.5, 1900, 2)
     assert [one["worked_seconds"] for one in data["run_times"]] == [0, 900]
-    assert data["budget"] == {"gpu_hours": 8, "seconds": 7200}
     assert (data["checkpoint_bytes"], data["weight_bytes"]) == (2_500_000, 0)
     assert (data["commit"], data["dirty"]) == ("0123456789abcdef", True)
-    assert (data["peak_memory_bytes"], data["peak_gpu_bytes"]) == tuple(peaks.values())
 
 
 def test_it_fits_a_screen_whatever_fails_and_however_often_it_was_driven() -> None:
@@ -82,22 +84,12 @@ def test_it_fits_a_screen_whatever_fails_and_however_often_it_was_driven() -> No
     assert "failed: 360 for 36 other reasons" in shown
     assert "drives 1 to 6 6 s" in shown
     assert len(shown) <= 24
-
-
-def test_nothing_yet() -> None:
     empty = example_record(references={}, reference_point=None)
     assert "trials none started" in printed(empty)
     (row,) = strict(status_rows(status_info(empty, START)))
-    assert (row["hypervolume"], row["reference_point"], row["best"]) == (None, None, [])
-    assert (row["peak_memory_bytes"], row["commit"], row["seconds_left"]) == (None, None, None)
-
-
-def test_the_state_as_data() -> None:
-    (row,) = strict(status_rows(status_info(RECORD, START)))
-    assert row["counts"] == {"WAITING": 0, "RUNNING": 1, "COMPLETE": 3, "PRUNED": 0, "FAIL": 1}
-    assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}
-    assert row["failures"] == [{"kind": "raised", "reason": "[boom] in step 3", "numbers": [3]}]
-    assert (row["worked_seconds"], row["lost_seconds"]) == (40.0, 10.0)
+    assert (row["hypervolume"], row["best"], row["commit"], row["seconds_left"]) == (
+        None, [], None, None,
+    )  # fmt: skip
 
 
 def test_rate_and_time_left_count_no_pause() -> None:
@@ -124,13 +116,6 @@ def test_a_spent_budget_leaves_the_running_trials() -> None:
     assert (ended.is_over, status_info(ended, START + 60).seconds_left) == (True, 0)
 
 
-def test_a_search_without_its_plain_finetune_is_not_over() -> None:
-    record = example_record([example_row(0, (0.9, 0.7))], trials=1)
-    without = replace(record, references={"baseline": record.references["baseline"]})
-    assert (record.is_over, without.is_over) == (True, False)
-    assert continuation(without) == "continue with ablate resume"
-
-
 def test_the_best_values_seeds_and_reasons() -> None:
     rows = [
         example_row(0, (math.nan, math.nan)),
@@ -152,8 +137,11 @@ def test_the_best_values_seeds_and_reasons() -> None:
     less = example_record(
         [example_row(0, (30.0, 0.7)), example_row(1, (20.0, 0.6))],
         objectives=[("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")],
+        trials=2,
     )
     assert status_info(less, START).best[0] == Best("train_seconds", 20.0, 1)
+    without = replace(less, references={"baseline": less.references["baseline"]})
+    assert continuation(without) == "continue with ablate resume", "its plain finetune is missing"
     states = [(0, "COMPLETE"), (0, "FAIL"), (1, "COMPLETE"), (1, "RUNNING"), (2, "WAITING")]
     cells = [replace(example_row(at, None, state=s), pair=p) for at, (p, s) in enumerate(states)]
     assert status_info(example_record(cells), START).pairs == (1, 3)

@@ -20,7 +20,7 @@ from plotly.graph_objects import Figure, Scatter
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.means import confirmed_means
 from ablate.ablation.study_source import StudySource, arm_terms
-from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.caveats import study_basis
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.hypervolume import as_table, hypervolume, hypervolume_steps
 from ablate.analysis.objectives import is_accuracy, objective_place, shared_objectives
@@ -62,24 +62,18 @@ class HistoryInfo:
 
     Attributes:
         objective: of the values.  reached: "hypervolume", "best" or "expected_best".
+        unit: of the axis: of hypervolumes one percent of the largest end, else 1.
         references: of one objective, baseline and plain finetune where studies agree on them.
-        bases: one a study; empty of arms.  ablation: of arms.
-        notes: on the reference point, or on how an expectation was made.
+        facts, meta: what the numbers stand on.
     """
 
     courses: tuple[Course, ...]
     objective: ObjectiveSettings
     reached: str
+    unit: float
     references: Mapping[str, float]
-    notes: tuple[str, ...]
-    bases: tuple[Basis, ...] = ()
-    ablation: AblationInfo | None = None
-
-    @property
-    def unit(self) -> float:
-        """Of the axis: of hypervolumes one percent of the largest end, else 1."""
-        ends = [one.table["reached"].max() for one in self.courses if len(one.table)]
-        return (max(ends, default=0.0) / 100 or 1.0) if self.reached == "hypervolume" else 1.0
+    facts: tuple[str, ...]
+    meta: Mapping[str, Any]
 
     def frame(self) -> pd.DataFrame:
         """One row a complete trial, in the order in which they ended (equal times by number); of
@@ -118,25 +112,30 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
     if len(sources) == 1 and ablation is not None and ablation.tuning:
         return _tuning_info(sources[0], ablation)
     records = [the_search([source], "history").record for source in sources]
-    bases, objectives = tuple(map(study_basis, records)), shared_objectives(records)
+    bases, objectives = [study_basis(record) for record in records], shared_objectives(records)
+    point = _reference_point(records) if len(objectives) > 1 else None
     looks = canvas.study_looks([record.name for record in records])
-    if len(objectives) > 1:
-        point = _reference_point(records)
-        looks = looks if len(looks) > 1 else [Look("Front so far", INK, "circle")]
-        courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
+    if len(records) == 1:
+        looks = [Look("Best so far" if point is None else "Front so far", INK, "circle")]
+    courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
+    facts, meta = canvas.several_facts(bases), canvas.basis_meta("History", *bases)
+    shown = objectives[objective_place("", objectives)]
+    if point is not None:
+        ends = [one.table["reached"].max() for one in courses if len(one.table)]
         others = any(one.reference_point not in (None, point) for one in records)
         text = reference_text([one.metric for one in objectives], point)
-        note = f"reference point {text}{', also for studies that have another' * others}"
-        shown = objectives[objective_place("", objectives)]
-        return HistoryInfo(courses, shown, "hypervolume", {}, (note,), bases)
-    looks = looks if len(looks) > 1 else [Look("Best so far", INK, "circle")]
-    courses = tuple(_course(*one, None) for one in zip(sources, looks, strict=True))
+        facts.insert(1, f"100 % is a hypervolume of {max(ends, default=0.0):.4g}")
+        facts += [f"reference point {text}{', also for studies that have another' * others}"]
+        facts += canvas.several_marks(bases)
+        unit = max(ends, default=0.0) / 100 or 1.0
+        return HistoryInfo(courses, shown, "hypervolume", unit, {}, tuple(facts), meta)
     references, scored = {}, [pareto_info(record).references for record in records]
     for name in {name: None for one in scored for name in one}:
         values = [one[name][0] for one in scored if name in one]
         if np.isfinite(values).all() and np.ptp(values) < 1e-9:
             references[name] = values[0]
-    return HistoryInfo(courses, objectives[0], "best", references, (), bases)
+    facts += canvas.several_marks(bases)
+    return HistoryInfo(courses, shown, "best", 1.0, references, tuple(facts), meta)
 
 
 def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
@@ -157,8 +156,9 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     direction: Any = "minimize" if metric in ablation.minimized else "maximize"
     objective = ObjectiveSettings(metric=metric, direction=direction)
     references = dict(zip(("baseline",), known, strict=False))
-    shown = (objective, "expected_best", references, (*notes, *ablation.marks))
-    return HistoryInfo(tuple(courses), *shown, ablation=ablation)
+    facts = tuple(ablation_facts(ablation, [*notes, *ablation.marks]))
+    meta = ablation_meta(ablation, "History")
+    return HistoryInfo(tuple(courses), objective, "expected_best", 1.0, references, facts, meta)
 
 
 def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
@@ -222,7 +222,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     with_shares = len(values) and (len(courses) > 1 or not of_front)
     two = with_shares and (sheet.is_wide or canvas.rows_that_fit(sheet, 2, 140) == 2)
     x, y = axis("Trials that ended", rangemode="tozero"), metric_axis(objective.metric)
-    facts = [*canvas.several_facts(info.bases), *info.notes] if info.bases else []
+    facts = list(info.facts)
     if len(inside) < len(values):  # a collapsed trial does not stretch the axis
         clip, end = ("clipmin", min) if maximize else ("clipmax", max)
         y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
@@ -231,8 +231,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
     if of_front:
         y = axis("Hypervolume, % of the end")
-        facts.insert(1, f"100 % is a hypervolume of {100 * info.unit:.4g}")
-    elif info.ablation is not None:
+    elif info.reached == "expected_best":
         x["title"] = axis("Trials of an arm's search")["title"]
         y["title"] = axis(f"Expected best {metric_words(objective.metric)}")["title"]
     if two and sheet.is_wide:
@@ -250,18 +249,13 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
         span = [0, max(one.last for one in courses)]
         figure.add_trace(Scatter(style, x=span, y=[value] * 2, name=label, hoverinfo="skip"))
     figure.update_traces(showlegend=True, selector=lambda one: one.showlegend is None)
-    facts += canvas.several_marks(info.bases)
-    meta = canvas.basis_meta("History", *info.bases)
-    if info.ablation is not None:
-        facts = ablation_facts(info.ablation, info.notes)
-        meta = ablation_meta(info.ablation, "History")
     is_empty = all(one.table["reached"].isna().all() for one in courses)
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=facts,
-        meta=meta,
+        meta=dict(info.meta),
         height=620 if two and not sheet.is_wide else 400,
         nothing=canvas.NO_TRIAL if is_empty else "",
     )
@@ -269,7 +263,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
 
 def _alike(info: HistoryInfo, one: Course) -> list[tuple[Look, pd.DataFrame]]:
     """Trials of one look: of the only study those with the same loss terms, else all of one."""
-    if len(info.courses) > 1 or info.ablation is not None:
+    if len(info.courses) > 1 or info.reached == "expected_best":
         return [(one.look, one.table)]
     return [(terms_look(str(terms)), table) for terms, table in one.table.groupby("loss_terms")]
 
@@ -280,7 +274,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     value = "%{y:.2%}" if is_accuracy(info.objective.metric) else "%{y:.4g}"
     value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
     y = (steps["reached"] / info.unit).to_numpy(np.float32)
-    shape = "linear" if info.ablation else "hv"
+    shape = "linear" if info.reached == "expected_best" else "hv"
     line = {"color": own.color, "dash": own.dash, "width": 2, "shape": shape}
     style = {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
     ends = {"x": np.append(steps["ended"], [one.last] * bool(len(y))), "y": np.append(y, y[-1:])}
@@ -293,6 +287,8 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
         count = sum(int(which.sum()) for which, _ in kinds)
         label = plain_text(look.label)
         text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
+        if info.reached == "expected_best":
+            text = f"<b>{label}</b><br>{value} expected of %{{x}} trials"
         for which, mark in kinds:
             rows = table[which]
             heights = rows["value"] if info.reached == "best" else rows["reached"] / info.unit
@@ -300,8 +296,9 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
             style |= {"name": f"{label} ({count})", "legendgroup": look.label}
             style |= {"x": rows["ended"].to_numpy(), "y": heights.to_numpy(np.float32)}
             shown = None if look != own and mark is kinds[-1][1] else False
-            numbers = rows["number"].tolist()
-            found.append(trace_type(count)(style, customdata=numbers, showlegend=shown))
+            if info.reached != "expected_best":
+                style["customdata"] = rows["number"].tolist()
+            found.append(trace_type(count)(style, showlegend=shown))
     if math.isfinite(one.confirmed):
         name = f"{plain_text(own.label)}, over fresh seeds"
         style = {"mode": "markers", "name": name, "legendgroup": own.label}
@@ -325,24 +322,21 @@ def _shares(values: pd.Series[float], look: Look, *, maximize: bool) -> list[Any
 
 def _title(info: HistoryInfo) -> str:
     """What the last quarter of the trials gained, where that can be said."""
-    gains = [_gain(info, one) for one in info.courses]
-    if info.ablation is not None:
-        gaining = [one.look.label for one, gain in zip(info.courses, gains, strict=True) if gain]
+    gains = {one.look.label: _gain(info, one) for one in info.courses}
+    if info.reached == "expected_best":
+        gaining = [label for label, gain in gains.items() if gain]
         return f"Still gaining: {few(gaining)}" if gaining else "No arm still gains"
     if len(info.courses) > 1:
         best = f"Best {metric_words(info.objective.metric)}"
         what = "Hypervolume" if info.reached == "hypervolume" else best
-        return canvas.several_title(what, [one.look.label for one in info.courses])
-    (one,), (gain,) = info.courses, gains
+        return canvas.several_title(what, list(gains))
+    (one,), (gain,) = info.courses, gains.values()
     raised = one.table["ended"][one.table["raised"]]
-    if not len(raised):
-        better = len(one.table) and info.reached == "hypervolume"
-        return (
-            f"No {'better trial than the reference point' if better else canvas.NO_TRIAL[3:]} yet"
-        )
     if gain:
         return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
-    return f"Last gain after {raised.iloc[-1]} of {one.last} trials"
+    return (
+        f"Last gain after {raised.iloc[-1]} of {one.last} trials" if len(raised) else "No gain yet"
+    )
 
 
 def _gain(info: HistoryInfo, one: Course) -> str:
