@@ -78,13 +78,14 @@ def draw_tiles(
     lefts = [_NAMES + column * (side + _GAP) for column in range(len(heads))]
     wrapped_heads = [wrapped(plain_text(head), side + _GAP, lines=2) for head in heads]
     top = float(_LINE * (1 + max(head.count("<br>") for head in wrapped_heads)))
-    rows = rows[: rows_that_fit(sheet, len(rows), a_row, _AROUND + top)]
+    around = _AROUND if sheet.titled else _BESIDE
+    rows = rows[: rows_that_fit(sheet, len(rows), a_row, around + top)]
 
     figure, texts = Figure(), list[tuple[float, float, str, str, str]]()
     for left, head in zip(lefts, wrapped_heads, strict=True):
         texts.append((left + side / 2, top, head, INK, "top center"))
     for row in rows:
-        name = wrapped(plain_text(row.name), _NAMES, lines=2)
+        name = wrapped(plain_text(row.name), _NAMES - 2 * _GAP, lines=2)
         texts.append((0, top + high / 2, name, INK, "middle right"))
         line_ys = [top + high + _LINE * (place + 0.6) for place in range(len(row.line_names))]
         for line_y, line_name in zip(line_ys, row.line_names, strict=True):
@@ -92,7 +93,7 @@ def draw_tiles(
         for left, tile in zip(lefts, row.tiles, strict=False):
             figure.add_trace(_image(tile, left, top, side, high))
             for line_y, (line, color) in zip(line_ys, tile.lines, strict=True):
-                text = plain_text(shortened(line, int(side / (0.52 * SMALL_SIZE))))
+                text = plain_text(shortened(line, int(side / (0.56 * SMALL_SIZE))))
                 texts.append((left + side / 2, line_y, text, color, "middle center"))
         top += a_row
     x, y, words, colors, positions = zip(*texts, strict=True)
@@ -104,7 +105,7 @@ def draw_tiles(
         xaxis={**hidden, "range": [0, sheet.width - _BESIDE]},
         yaxis={**hidden, "range": [top, 0], "scaleanchor": "x", "constraintoward": "top"},
     )
-    return figure, top + (_AROUND if sheet.titled else _BESIDE), len(rows)
+    return figure, top + around, len(rows)
 
 
 def _image(tile: Tile, left: float, top: float, width: float, height: float) -> Image:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _MOST_IMAGES = 4
 _RIGHT, _WRONG = SERIES[0], SERIES[4]
+_WHEN = ("before", "after")
 
 
 class Copy(NamedTuple):
@@ -194,7 +195,7 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
     """Draw a row of copies for each image, the clean one first, as many of both as fit."""
     images = [list(copies) for _, copies in groupby(info.copies, lambda one: one.image)]
     rows = [
-        TileRow(copies[0].label, ("before", "after"), [_tile(info.trial, one) for one in copies])
+        TileRow(_name(copies[0].label), _WHEN, [_tile(info.trial, one) for one in copies])
         for copies in images
     ]
     heads = [copy.kind.replace("_", " ") for copy in images[0]]
@@ -221,10 +222,15 @@ def _tile(trial: int, copy: Copy) -> Tile:
     lines, said = [], list[str]()
     for who, answer in (("the baseline", copy.before), (f"trial {trial}", copy.after)):
         is_right = answer == copy.label
-        lines.append(("right", _RIGHT) if is_right else (answer, _WRONG))
+        lines.append(("right", _RIGHT) if is_right else (_name(answer), _WRONG))
         said.append(f"{who}: {answer}, {'right' if is_right else 'wrong'}")
     where = f"{copy.kind}, severity {copy.severity}" if copy.severity else copy.kind
     return Tile(copy.pixels, lines, [f"{copy.label}: {where}", *said])
+
+
+def _name(label: str) -> str:
+    """A class by its first name: those of ImageNet have several, as "tench, Tinca tinca"."""
+    return label.partition(",")[0]
 
 
 FIGURE = FigureKind(
