@@ -158,7 +158,7 @@ def test_panels_are_in_order_of_importance_and_the_learning_rate_is_always_there
     assert info.panels[0].key == info.ranked[0] == "p7"
     info = replace(info, panels=sorted(info.panels, key=lambda one: one.key == "z.lr"))
     figure = FIGURE.draw(info, WIDE)
-    said = "What matters most: p7 for clean accuracy and p7 for robust accuracy"
+    said = "What matters most: p7 for clean accuracy and robust accuracy"
     assert figure.layout.meta["heading"] == said
     shown = [axis.title.text for axis in figure.select_xaxes() if axis.title.text]
     assert shown[:2] == ["importance, share", "p7"]

@@ -60,8 +60,7 @@ class Panel:
     """What one panel shows: a parameter, or a ratio of a mix that has not three.
 
     Attributes:
-        kind: "number" and "choice" of one feature; "subset" of a flag an item; "mix" of ratios.
-        features: with a value a point of the study.
+        features: one; of a subset a flag an item, of a mix three ratios; a value a point each.
         effects: of a subset, one a shown objective.
     """
 
@@ -263,10 +262,12 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
         heights = [(max(spare / count - gap, 20.0), gap, foot) for _, gap, foot in heights]
     inside = sum(count * (strip + gap) + foot for strip, gap, foot in heights) or 300.0
     groups = _groups(info, _MOST_MARKS // max(count * len(panels), 1))
-    figure, top, number = Figure(legend), 0.0, 1
+    layout: dict[str, Any] = {}
+    top, shown = 0.0, list[Any](legend)
     for row, (strip, gap, foot) in zip(rows, heights, strict=True):
         for column, cell in enumerate(row):
             for at in range(count):
+                number = len(layout) // 2 + 1
                 traces, x_axis, y_axis = _axes(info, cell, at, groups, int(strip // _ROW))
                 texts = [*y_axis.get("ticktext", ["1000%"]), ""]
                 gutter = 28 + max(text_pixels(text, SMALL_SIZE) for text in texts)
@@ -277,18 +278,18 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
                     if trace.marker.showscale:
                         bar = {"x": right, "y": 1 - under / inside, "len": 0.7 * strip / inside}
                         trace.marker.colorbar.update(bar)
-                    figure.add_trace(trace.update(xaxis=f"x{number}", yaxis=f"y{number}"))
+                    shown.append(trace.update(xaxis=f"x{number}", yaxis=f"y{number}"))
                 x_axis |= {"domain": [left, right], "anchor": f"y{number}"}
                 y_axis |= {"domain": [max(low, 0), 1 - under / inside], "anchor": f"x{number}"}
-                figure.update_layout({f"xaxis{number}": x_axis, f"yaxis{number}": y_axis})
-                number += 1
+                layout |= {f"xaxis{number}": x_axis, f"yaxis{number}": y_axis}
         top += count * (strip + gap) + foot
     facts = _facts(info, panels, groups)
-    fits = min((int(strip // _ROW) for strip, *_ in heights), default=0)
-    most = max([len(order), *(len(one.features) for one in panels if one.kind == "subset")])
-    facts += [f"no room for more than {fits} rows of {most}"] * (0 < fits < most)
+    if sheet.height is not None and panels:
+        fits = int(min(heights)[0] // _ROW)
+        most = max([len(order), *(len(one.features) for one in panels if one.effects)])
+        facts += [f"room for {fits} of {most} rows"] * (fits < most)
     return finish(
-        figure,
+        Figure(shown, layout),
         sheet,
         title=title,
         facts=facts,
@@ -347,7 +348,7 @@ def _axes(info: ParametersInfo, panel: Panel | None, at: int, groups: Groups, mo
         of_key = {one.key: one for one in info.importances[at]}
         rows = [(info.names[key], *astuple(of_key[key])[1:]) for key in info.ranked[:most]]
         traces, x, y = _row_axes(rows, 100)
-        x |= {"range": [-3, 103], "tickvals": [0, 50, 100], "ticktext": ["0", "50%", "100%"]}
+        x |= {"range": [-3, 103], "tickvals": [0, 50, 100], "ticktext": ["0", "50", "100%"]}
     elif panel.kind == "subset":
         taps = panel.effects[at].taps[:most]
         short = short_names([one.tap for one in taps])
@@ -357,8 +358,8 @@ def _axes(info: ParametersInfo, panel: Panel | None, at: int, groups: Groups, mo
         has_ticks, name = True, f"{plain_text(info.names[panel.key])}<br>with minus without"
     else:
         trials = int((~np.isnan(panel.features[0].values)).sum())
-        is_rare = trials < len(info.pareto.points)
-        name = plain_text(info.names[panel.key]) + f" (n = {trials})" * is_rare
+        rare = f" (n = {trials})" * (trials < len(info.pareto.points))
+        name = plain_text(info.names[panel.key]) + rare
         if panel.kind == "mix":
             traces, x, y = _mix_axes(info, panel, info.shown[at], groups)
         else:
@@ -391,7 +392,7 @@ def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
         word = {"mode": "text", "text": ["too few trials"], "textfont": _SMALL, "showlegend": False}
         traces.append(Scatter(x=[sum(ends) / 2], y=[len(rows) / 2 - 0.5], **word))
     texts = [plain_text(shortened(row[0], 16)) for row in rows]
-    x_axis = axis(range=[ends[0] - pad, ends[1] + pad], nticks=5)
+    x_axis = axis(range=[ends[0] - pad, ends[1] + pad], nticks=4)
     y_axis = axis(range=[len(rows) - 0.4, -0.6], tickvals=[*range(len(rows))], ticktext=texts)
     return traces, x_axis, y_axis | {"showgrid": False, "ticks": ""}
 
@@ -405,13 +406,8 @@ def _points(
     texts: Sequence[str] | None = None,
     colors: dict[str, Any] | None = None,
 ) -> list[Any]:
-    """Traces of the trials for an objective.
-
-    Args:
-        at: x and y of all trials, without those where x is NaN.
-        texts: of all, for the hover; None: the parameter's value is read from x.
-        colors: plotly's scale, if marks are coloured by the objective.
-    """
+    """Traces of the trials at x and y, except where x is NaN, with their texts for the hover (None:
+    the value is read from x), coloured by the objective if there is a scale for it."""
     points, metric = info.pareto.points, info.pareto.objectives[place].metric
     form, of_value = ".1%" if is_accuracy(metric) else ".4g", "marker.color" if colors else "y"
     said = f"<b>Trial %{{customdata}}</b><br>{plain_text(metric_label(metric))}: "
@@ -457,7 +453,8 @@ def _score_axes(info: ParametersInfo, feature: Feature, place: int, groups: Grou
     x_axis |= {"range": ends}
     if feature.kind == "log":
         step = {"dtick": math.ceil((high - low) / 4)} if high - low > 1 else {}
-        x_axis |= {"type": "log"} | step
+        plain = "none" if low > -5 and high < 6 else "e"
+        x_axis |= {"type": "log", "exponentformat": plain} | step
         at, ends = 10**at, (10 ** np.clip(ends, -300, 300)).tolist()
     traces: list[Any] = []
     if baseline := pareto.references.get("baseline"):
@@ -535,10 +532,13 @@ def _title(info: ParametersInfo) -> str:
     names, study = info.names, info.pareto.study
     if info.named:
         return f"Scores of {study} by {few([names[one.key] for one in info.panels])}"
-    found = zip(info.metrics, map(leading, info.importances), strict=True)
-    said = [f"{names[one.key]} for {metric_words(metric)}" for metric, one in found if one]
-    if said:
-        return f"What matters most: {' and '.join(said)}"
+    most: dict[str, list[str]] = {}
+    for metric, found in zip(info.metrics, info.importances, strict=True):
+        if one := leading(found):
+            most.setdefault(names[one.key], []).append(metric_words(metric))
+    if most:
+        said = (f"{name} for {' and '.join(words)}" for name, words in most.items())
+        return f"What matters most: {', '.join(said)}"
     return f"Which settings of {study} matter, and where?"
 
 
@@ -565,22 +565,20 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
     ends = np.array([_window(info, place) for place in info.shown]).T
     outside = int(((values < ends[0]) | (values > ends[1])).any(axis=1).sum())
     drawn = sum(len(places) for *_, places in groups)
-    for number, what in (
-        (len(pareto.points) - len(values), "trials with a value that is not a number"),
-        (outside, "outside the axes"),
-        (len(values) - drawn, f"not drawn, at random, none {front_words(pareto.objectives)}"),
-    ):
-        said += [f"{number:,} {what}"] * bool(number)
+    counts = {
+        "trials with a value that is not a number": len(pareto.points) - len(values),
+        "outside the axes": outside,
+        f"not drawn, at random, none {front_words(pareto.objectives)}": len(values) - drawn,
+    }
+    said += [f"{number:,} {what}" for what, number in counts.items() if number]
     said += ["trials that violate a constraint are among those shown"] * (pareto.violating > 0)
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
         said.append(f"no room for {few(left)}: --params draws them")
     if 1 < len(info.shown) < len(pareto.objectives):
         said.append(f"the first {len(info.shown)} of {len(pareto.objectives)} objectives")
     if has_shares:
-        said.append(
-            f"importance of {count} trials by PED-ANOVA, with {LEVEL:.0%} intervals by bootstrap; "
-            "grey ticks: what chance gives"
-        )
+        interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
+        said.append(f"importance: PED-ANOVA of {count} trials, {interval}")
     for effects in (one.effects[0] for one in panels if one.effects and one.effects[0].taps):
         said.append(
             f"layers: least squares with {LEVEL:.0%} intervals, the others fixed, not a tested "
