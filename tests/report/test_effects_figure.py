@@ -109,7 +109,8 @@ def test_each_arm_over_the_baseline_where_none_is_the_reference() -> None:
     found = replace(arm, estimates={ROBUST: t_interval(np.array(values))})
     baseline = replace(scored_arm("baseline", 0.9, 0.5), is_one_network=True)
     ablation = factorial_ablation(arms=(baseline, found))
-    (gain,) = EffectsInfo(ablation, ()).arms.values()
+    (arm,) = EffectsInfo(ablation, ()).arms
+    gain = arm.estimate
     of_level = t_interval(np.array(values) - 0.5, ablation.level)
     assert (gain.mean, gain.low, gain.high) == pytest.approx(
         (of_level.mean, of_level.low, of_level.high)
@@ -117,7 +118,7 @@ def test_each_arm_over_the_baseline_where_none_is_the_reference() -> None:
     figure = draw(ablation)
     assert names(figure, "yaxis5") == ["<b>Each arm</b>", "with both"]
     assert figure.layout.xaxis3.title.text == "Points of robust accuracy over the baseline"
-    assert EffectsInfo(example_ablation(), ()).arms == {}
+    assert EffectsInfo(example_ablation(), ()).arms == ()
 
 
 # -- what is drawn ---------------------------------------------------------------------------

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, combinations
 
-from plotly.graph_objects import Figure, Scatter
-
 from ablate.finetune.loss import TERMS
-from ablate.report.figures.parts.names import legend_pixels
 from ablate.report.style import terms_style
 
 
@@ -27,11 +24,3 @@ def test_the_label_has_the_terms_in_one_order() -> None:
 def test_a_term_unknown_here_is_grey() -> None:
     style = terms_style("clean+new")
     assert (style.label, style.color) == ("clean+new", "#767676")
-
-
-def test_the_legend_has_room_in_a_wider_font() -> None:
-    """DejaVu Sans, as on servers: one entry a row, where the usual font has two."""
-    names = ("Front", "Baseline", "Plain finetune", "Stopped at a rung (8)", "clean+st (6)")
-    figure = Figure([Scatter(x=[0], y=[0], name=name, showlegend=True) for name in names])
-    assert legend_pixels(figure, 342) >= 5 * 20
-    assert legend_pixels(figure, 800) < 3 * 20

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plotly.graph_objects import Figure, Scatter, Scattergl
 
@@ -15,7 +15,14 @@ from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
-from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
+from ablate.report.numbers import (
+    count_text,
+    count_texts,
+    metric_label,
+    plain_text,
+    seed_texts,
+    shortened,
+)
 from ablate.report.style import (
     DASHES,
     FAINT_INK,
@@ -34,6 +41,9 @@ from ablate.report.style import (
     open_symbol,
     terms_look,
 )
+
+if TYPE_CHECKING:
+    from ablate.ablation.info import AblationInfo
 
 MANY = 2000
 """More points than this are drawn by the graphics card."""
@@ -411,3 +421,16 @@ def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
         "title": f"{', '.join(info.study for info in infos)}: {figure}",
         "figure": figure,
     } | meta
+
+
+def ablation_facts(info: AblationInfo) -> list[str]:
+    """How many of an ablation's runs have ended, over how many seeds or baselines, and of what."""
+    seeds = count_text(info.seeds, info.paired)
+    return [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
+
+
+def ablation_meta(figure: str, info: AblationInfo) -> dict[str, Any]:
+    """`layout.meta` of a figure of an ablation; as `basis_meta`."""
+    names = ("study", "question", "fingerprint", "split", "n_images", "seeds", "runs", "ended")
+    meta = {name: getattr(info, name) for name in names}
+    return meta | {"title": f"{info.study}: {figure}", "figure": figure}

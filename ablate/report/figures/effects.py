@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.effects import Effect
@@ -38,12 +39,10 @@ _LEAST_RANKED = 5
 """Seeds from which on rows are ordered by what they gain."""
 _MOST_METRICS, _MOST_INTERACTIONS = 3, 6
 _MOST_PIXELS, _AROUND, _LEAST_PANEL = 2000, 150, 70
-"""Of all rows where the height is free; of a sheet's height that is not for rows; of a panel."""
+"""Of all rows where the height is free; around them; of a panel."""
 _LINE, _BETWEEN, _GAP, _NUMBERS = 17, 9, 56, 142
 """Pixels of a line of text, between two rows, between two panels, of the numbers at the right."""
-_BASIS = ("study", "question", "fingerprint", "split", "n_images", "seeds", "runs", "ended")
-_PLAIN = Look("", INK, "circle")
-"""Of a contrast that is not of one arm."""
+_PLAIN = Look("of no arm", INK, "circle")
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,8 @@ class EffectsInfo:
     """Effects in display order.
 
     Attributes:
-        ablation: the ablation, with its caveats.
-        effects: metric by metric, those with declared contrasts first, then the one by which arms
-            are ranked; in each, declared contrasts first, interactions last by their size, and of
-            five seeds and more the others by what they gain.
+        effects: metric by metric, those with declared contrasts first; in each, declared contrasts
+            first, interactions last by their size, of five seeds and more the others by their gain.
         looks: colour and mark by arm.
     """
 
@@ -67,27 +64,31 @@ class EffectsInfo:
         return tuple(dict.fromkeys(effect.metric for effect in self.effects))
 
     @property
-    def arms(self) -> Mapping[str, Estimate]:
-        """Of a design without a reference, each arm less the common baseline in the metric that
-        arms are ranked by, over seeds at the study's level; empty without a baseline."""
-        ablation = self.ablation
-        found = [(arm, arm.estimates.get(ablation.rank_metric)) for arm in ablation.arms]
+    def arms(self) -> tuple[Effect, ...]:
+        """Each arm less the common baseline in `rank_metric`, of a design without a reference."""
+        ablation, metric = self.ablation, self.ablation.rank_metric
+        found = [(arm, arm.estimates.get(metric)) for arm in ablation.arms]
         baseline = [one.mean for arm, one in found if one and arm.is_one_network]
         if ablation.reference or ablation.replications or not baseline:
-            return {}
-        return {
-            arm.name: _over(one, baseline[0], ablation.level)
+            return ()
+        gains = [
+            Effect(
+                arm.name, "difference", metric, _over(one, baseline[0], ablation.level), math.nan
+            )
             for arm, one in found
             if one and not arm.is_one_network and math.isfinite(one.mean)
-        }
+        ]
+        sign = 1 if metric in ablation.minimized else -1
+        is_ranked = ablation.seeds >= _LEAST_RANKED
+        return tuple(sorted(gains, key=lambda one: is_ranked * sign * one.estimate.mean))
 
     def frame(self) -> pd.DataFrame:
         """One row an effect, as it is stored.
 
-        Columns: contrast, kind, metric: string; primary: boolean; mean, sd, low, high: float64, in
-        the metric's unit (accuracies: fractions), NaN if missing; n: int64, seeds; method: string,
-        of the interval; p, p_adjusted: float64, NaN if not tested or exploratory; verdict: string;
-        margin: float64 and kept: boolean, if a margin is declared for the metric.
+        Columns: contrast, kind, metric, method of the interval, verdict: string; primary: boolean;
+        mean, sd, low, high: float64, in the metric's unit (accuracies: fractions), NaN if missing;
+        n: int64, seeds; p, p_adjusted: float64, NaN if not tested or exploratory; margin: float64
+        and kept: boolean, if a margin is declared for the metric.
         """
         import pandas as pd
 
@@ -95,11 +96,13 @@ class EffectsInfo:
         types |= dict.fromkeys(("mean", "sd", "low", "high"), "float64")
         types |= {"n": "int64", "method": "string", "p": "float64", "p_adjusted": "float64"}
         types |= {"verdict": "string", "margin": "float64", "kept": "boolean"}
-        rows = []
-        for effect in self.effects:
-            kept = {"margin": None, "kept": None} if effect.kept is None else vars(effect.kept)
-            one = vars(effect) | vars(effect.estimate) | {"primary": effect.primary}
-            rows.append(one | {name: kept[name] for name in ("margin", "kept")})
+        rows = [
+            vars(one)
+            | vars(one.estimate)
+            | {"primary": one.primary, "margin": one.kept and one.kept.margin}
+            | {"kept": one.kept and one.kept.kept}
+            for one in self.effects
+        ]
         return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
@@ -115,11 +118,7 @@ def _over(one: Estimate, baseline: float, level: float) -> Estimate:
 def effects_info(
     ablation: AblationInfo, effects: Iterable[Effect], looks: Mapping[str, Look] | None = None
 ) -> EffectsInfo:
-    """The effects that are to be shown, ordered.
-
-    Args:
-        effects: some of the ablation's; looks: of its arms.
-    """
+    """Some of an ablation's effects in display order."""
     effects, ranked = list(effects), ablation.rank_metric
     primary = [effect.metric for effect in effects if effect.primary]
     order = [*[ranked] * (ranked in primary), *primary, ranked, *ablation.metrics]
@@ -134,10 +133,8 @@ def effects_info(
 
     def place(effect: Effect) -> tuple[Any, ...]:
         is_together, value = effect.kind == "interaction", gains.get(effect.contrast, math.inf)
-        if is_together and effect.estimate.n:
-            value = -abs(effect.estimate.mean)
-        is_claim = effect.contrast in claimed
-        return metrics.index(effect.metric), not is_claim, is_together, value
+        value = -abs(effect.estimate.mean) if is_together and effect.estimate.n else value
+        return metrics.index(effect.metric), effect.contrast not in claimed, is_together, value
 
     return EffectsInfo(ablation, tuple(sorted(effects, key=place)), looks or {})
 
@@ -146,7 +143,7 @@ def effects_info(
 
 
 class _Mark(NamedTuple):
-    """What a row has on a metric: a mark, hollow if exploratory, and its texts."""
+    """What a row has on a metric."""
 
     estimate: Estimate
     numbers: str
@@ -155,8 +152,7 @@ class _Mark(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A line of the forest, as markup: its name, lines under it, and its marks by metric; a
-    heading has none."""
+    """A name, lines under it, as markup, and marks by metric, of which a heading has none."""
 
     name: str
     said: tuple[str, ...] = ()
@@ -171,7 +167,7 @@ class _Row(NamedTuple):
 
 
 class _Forest(NamedTuple):
-    """Rows over an axis a metric, with the titles of the axes."""
+    """Rows over an axis a metric, whose titles these are."""
 
     titles: Mapping[str, str]
     rows: tuple[_Row, ...]
@@ -194,11 +190,12 @@ def _contrasts(info: EffectsInfo, metrics: Sequence[str]) -> _Forest:
                 group.setdefault(one.contrast, []).append(one)
         rows += [_Row(f"<b>{heading}</b>")] * bool(group)
         rows += [_row(info, effects) for effects in group.values()]
-    titles = {}
-    for metric in metrics:
-        less = " (less is better)" * (metric in info.ablation.minimized)
-        unit = "Points of" if is_accuracy(metric) else "Difference in"
-        titles[metric] = f"{unit} {metric_words(metric)}{less}"
+    less = dict.fromkeys(info.ablation.minimized, " (less is better)")
+    units = {True: "Points of", False: "Difference in"}
+    titles = {
+        metric: f"{units[is_accuracy(metric)]} {metric_words(metric)}{less.get(metric, '')}"
+        for metric in metrics
+    }
     return _Forest(titles, tuple(rows))
 
 
@@ -213,10 +210,8 @@ def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
         name, shown = contrast_words(effect, ablation), effect.at_level or effect.estimate
         numbers = difference_cell(ablation, effect.metric, shown).printed
         is_claim = effect.primary and not effect.tuned
-        lines = []
-        if is_claim and effect.verdict != "too few seeds":
-            verdict = verdict_words(effect, ablation)
-            lines.append(f"{verdict}; p {p_text(effect.p_adjusted)}")
+        said_of = f"{verdict_words(effect, ablation)}; p {p_text(effect.p_adjusted)}"
+        lines = [said_of] * (is_claim and effect.verdict != "too few seeds")
         if is_claim and effect.worst is not None:
             worst = difference_cell(ablation, effect.metric, effect.worst).printed
             lines.append(f"failed runs as the worst: {worst}")
@@ -227,7 +222,6 @@ def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
             f"{raw.contrast}, {metric_words(effect.metric)}",
             f"{numbers}, {count_text(shown.n, ablation.paired)}, p {p_text(effect.p)}",
             *lines,
-            *(f"left out: {one}" for one in effect.missing[:6]),
         ]
         marks[effect.metric] = _Mark(
             shown,
@@ -236,48 +230,26 @@ def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
             is_claim,
         )
         said += map(plain_text, lines)
-    look = info.looks.get(arm, info.looks.get(to, _PLAIN))
-    return _Row(_short(name), tuple(said), marks, look)
-
-
-def _short(name: str) -> str:
-    """A name whose words have room beside a plot."""
-    return plain_text(shortened(" ".join(shortened(word, 24) for word in name.split()), 72))
-
-
-def _arms(info: EffectsInfo) -> _Forest:
-    """Every arm, of a design that compares none with a reference."""
-    ablation, metric = info.ablation, info.ablation.rank_metric
-    sign = 1 if metric in ablation.minimized else -1
-    found = list(info.arms.items())
-    if ablation.seeds >= _LEAST_RANKED:
-        found.sort(key=lambda pair: sign * pair[1].mean)
-    rows = []
-    for name, one in found:
-        numbers = plain_text(difference_cell(ablation, metric, one).printed)
-        hover = f"<b>{plain_text(name)}</b><br>{numbers}, {count_text(one.n, 'seed')}"
-        marks = {metric: _Mark(one, numbers, hover)}
-        rows.append(_Row(_short(name), (), marks, info.looks.get(name, _PLAIN)))
-    title = f"Points of {metric_words(metric)} over the baseline"
-    return _Forest({metric: title}, (_Row("<b>Each arm</b>"), *rows))
+    look = next((info.looks[one] for one in (arm, to, name) if one in info.looks), _PLAIN)
+    short = shortened(" ".join(shortened(word, 24) for word in name.split()), 72)
+    return _Row(plain_text(short), tuple(said), marks, look)
 
 
 # -- Drawing -------------------------------------------------------------------------------
 
 
 def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
-    """Draw contrasts as rows of intervals.
+    """Draw rows of intervals: metrics side by side on a wide sheet, else one below the other.
 
-    Args:
-        info: without effects the figure says that no run has ended.
-
-    Returns:
-        Metrics side by side on a wide sheet, else one below the other; as high as the rows need.
-        What has no room is left out from the end, exploratory contrasts first, and counted.
+    What has no room is left out from the end, exploratory contrasts first, and counted.
     """
     metrics = info.metrics[:_MOST_METRICS]
     lines = [metrics] if sheet.is_wide else [(metric,) for metric in metrics]
-    every = [_contrasts(info, line) for line in lines if line] + [_arms(info)] * bool(info.arms)
+    every = [_contrasts(info, line) for line in lines if line]
+    if info.arms:
+        rows = tuple(_row(info, [one]) for one in info.arms)
+        title = f"Points of {metric_words(info.arms[0].metric)} over the baseline"
+        every.append(_Forest({info.arms[0].metric: title}, (_Row("<b>Each arm</b>"), *rows)))
     names = 150.0 if sheet.is_wide else 0.3 * sheet.width
     room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
     forests = _fitting(every, names, room)
@@ -295,18 +267,15 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
             place += 1
         top = foot + _GAP
     facts = _facts(info)
-    count, shown = (
-        sum(bool(row.marks) for one in of for row in one.rows) for of in (every, forests)
-    )
-    if shown < count:
-        facts.insert(1, f"{count_text(count - shown, 'row')} not shown, for want of room")
+    count = sum(bool(row.marks) for one in every for row in one.rows)
+    left_out = count - sum(bool(row.marks) for one in forests for row in one.rows)
+    facts[1:1] = [f"{count_text(left_out, 'row')} not shown, for want of room"] * bool(left_out)
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=facts,
-        meta={name: getattr(info.ablation, name) for name in _BASIS}
-        | {"title": f"{info.ablation.study}: Effects", "figure": "Effects"},
+        meta=canvas.ablation_meta("Effects", info.ablation),
         height=whole + _AROUND if forests else 300,
         nothing="" if forests else "no successful run yet",
     )
@@ -314,17 +283,15 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
 
 def _fitting(forests: Sequence[_Forest], names: float, room: float) -> list[_Forest]:
     """Those that have room, each with the first of its rows."""
-    if sum(one.height(names) + _GAP for one in forests) - _GAP <= room:
+    if sum(one.height(names) + _GAP for one in forests) <= room + _GAP:
         return list(forests)
     count = max(1, min(len(forests), int((room + _GAP) // (_LEAST_PANEL + _GAP))))
     room = (room + _GAP) / count - _GAP
     cut = []
     for forest in forests[:count]:
-        rows = forest.rows[:2]  # a heading, and one at the least
-        for row in forest.rows[2:]:
-            if sum(one.height(names) for one in (*rows, row)) > room:
-                break
-            rows = (*rows, row)
+        feet = np.cumsum([row.height(names) for row in forest.rows])
+        most = max(2, int((feet <= room).sum()))  # a heading, and one row at the least
+        rows = forest.rows[:most]
         cut.append(forest._replace(rows=rows if rows[-1].marks else rows[:-1]))
     return cut
 
@@ -338,13 +305,12 @@ def _draw(  # noqa: PLR0917 (what is drawn, and where)
     names: float,
     domains: tuple[tuple[float, float], tuple[float, float]],
 ) -> None:
-    """Rows on a metric into new axes at a place: names are ticks at the left, numbers ticks of a
-    second axis at the right.  Without pixels for names, the axes to the left have them, and the
-    lines under rows."""
+    """Rows into new axes: names are ticks at the left, numbers of a second axis at the right.
+    Without pixels for names, the axes to the left have names and lines under rows."""
     x, left, right = (str(one) for one in (place + 1, 2 * place + 1, 2 * place + 2))
     x, left = (one if one != "1" else "" for one in (x, left))
     factor, heights = scale(metric), [row.height(names or 150.0) for row in forest.rows]
-    feet = [sum(heights[: at + 1]) for at in range(len(heights))]
+    feet = np.cumsum(heights).tolist()
     kept = (one.kept for one in info.effects if one.metric == metric)
     margin = next((one.margin for one in kept if one is not None), 0.0)
     edge = (1 if metric in info.ablation.minimized else -1) * factor * margin
@@ -454,20 +420,19 @@ def _title(info: EffectsInfo) -> str:
 def _facts(info: EffectsInfo) -> list[str]:
     """How much has run, what intervals are, what may be claimed, and what limits it."""
     ablation, primary = info.ablation, info.ablation.primary
-    seeds = count_text(ablation.seeds, ablation.paired)
-    facts = [f"{ablation.ended} of {ablation.runs} runs ended, {seeds}", ablation.subject]
+    facts = canvas.ablation_facts(ablation)
     facts += [f"studies {ablation.study}"] * bool(ablation.replications)
     if any(map(is_accuracy, info.metrics)) and ablation.n_images is not None:
         counts = count_texts(ablation.n_images, ablation.n_corrupted)
         facts.append(", ".join([f"{ablation.split} accuracy", *counts]))
         facts.append(f"robust: mean over {ablation.mean_over}")
-    estimates = [one.estimate for one in info.effects]
-    methods = dict.fromkeys(one.method for one in estimates if math.isfinite(one.low))
+    methods = {one.estimate.method: None for one in info.effects if math.isfinite(one.estimate.low)}
     if methods:
+        together = f" (95 % for all {len(primary)} declared contrasts together)" * (
+            len(primary) > 1
+        )
         how = " or ".join(methods).replace("seed", ablation.paired)
-        together = f" (95 % for all {len(primary)} declared contrasts together)"
-        level = f"{100 * ablation.level:.3g} %{together * (len(primary) > 1)}"
-        facts.append(f"intervals: {level}, {how}")
+        facts.append(f"intervals: {100 * ablation.level:.3g} %{together}, {how}")
     if primary:
         facts.append("filled: declared before the first run; hollow: exploratory, no claim")
         facts.append(f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}")
@@ -483,10 +448,7 @@ def _facts(info: EffectsInfo) -> list[str]:
 def info_of(sources: Sequence[StudySource], options: FigureOptions) -> EffectsInfo:
     """Effects on clean, robust and all declared metrics, or on the one that is asked for.
 
-    Raises:
-        NothingToDrawError: if a study is a search.
-        ParameterError: if no effect is on the asked metric.
-        UsageError: if several studies do not match (`ablate.ablation.pooled`).
+    Raises: as `the_ablation`; ParameterError if no effect is on the asked metric.
     """
     ablation = the_ablation(sources, "effects")
     primary, others = shown_effects(ablation)

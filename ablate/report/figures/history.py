@@ -31,7 +31,6 @@ from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.figures.parts.ablations import ablation_facts, ablation_meta
 from ablate.report.numbers import count_text, metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
 from ablate.study.settings import ObjectiveSettings
@@ -156,8 +155,8 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     direction: Any = "minimize" if metric in ablation.minimized else "maximize"
     objective = ObjectiveSettings(metric=metric, direction=direction)
     references = dict(zip(("baseline",), known, strict=False))
-    facts = tuple(ablation_facts(ablation, [*notes, *ablation.marks]))
-    meta = ablation_meta(ablation, "History")
+    facts = (*canvas.ablation_facts(ablation), *notes, *ablation.marks)
+    meta = canvas.ablation_meta("History", ablation)
     return HistoryInfo(tuple(courses), objective, "expected_best", 1.0, references, facts, meta)
 
 

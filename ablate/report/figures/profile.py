@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plotly.graph_objects import Figure, Scatter
 
-from ablate.ablation.answer import best_number
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import NONE, Estimate, over_images
+from ablate.ablation.networks import Network, ablation_basis, ablation_runs, shown_networks
+from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
-from ablate.errors import NothingToDrawError, ParameterError
-from ablate.files.shown import few
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import printed
 from ablate.report.figures import canvas
@@ -31,7 +30,7 @@ from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import DASHES, FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
 from ablate.report.words import as_contribution, contrast_words, sides
-from ablate.robustness.bits import ImageBits, image_shares, unpack_bits
+from ablate.robustness.bits import image_shares
 from ablate.study.scores import Scores
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ _MOST, _MOST_TRIALS = 4, 3
 _MOST_PIXELS, _AROUND, _ROW, _MARK = 1700, 170, 10, 9
 """Of all rows where the height is free; of a sheet's height that is not for rows; of a row, and of
 each of its marks."""
+OVER_IMAGES = "95 % intervals over images: each network was trained once"
 REFERENCES = {
     "baseline": Look("Baseline", INK, "star"),
     ADAPTED: Look("Adapted baseline", INK, "star-open", "dash"),
@@ -69,7 +69,7 @@ class ProfileInfo:
     """Gains by type and family.
 
     Attributes:
-        basis: what the numbers stand on; notes: what the intervals are of.
+        basis: what the numbers stand on; note: what the intervals are of.
         over: what gains are over; empty where there is nothing: they are accuracies.
         families: family -> its types; profiles: in order; left_out: networks that could be shown.
     """
@@ -79,7 +79,7 @@ class ProfileInfo:
     families: Mapping[str, Sequence[str]]
     profiles: tuple[Profile, ...]
     left_out: int
-    notes: tuple[str, ...]
+    note: str
 
     def frame(self) -> pd.DataFrame:
         """One row per network, family and type.
@@ -107,88 +107,40 @@ def _rows(families: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return [(family, kind) for family, kinds in families.items() for kind in ("", *kinds)]
 
 
-# -- Networks of a search, image by image --------------------------------------------------
+# -- Trials of a search, image by image ----------------------------------------------------
 
 
-class Network(NamedTuple):
-    """A network of a search, with its bits where they were kept."""
-
-    look: Look
-    number: int | None
-    scores: Scores
-    bits: ImageBits | None
-
-
-def shown_networks(
-    source: StudySource, figure: str, trials: Sequence[int]
-) -> tuple[list[Network], int]:
-    """References and some trials of a search, and how many of its front are left out.
-
-    Args:
-        trials: numbers, in display order; empty: what the study's answer recommends (else the
-            knee), and both ends of the front; for one objective the best.
-
-    Raises:
-        NothingToDrawError: if the study has a custom training loop.
-        ParameterError: if a number is not that of a complete trial, or the study is an ablation.
-    """
-    record = source.record
-    if record.study.trainable is not None:
-        rule = "needs accuracies by type of corruption, got a custom training loop"
-        fix = "Draw pareto." if source.is_search else "Draw effects."
-        raise NothingToDrawError(record.name, figure, rule, fix)
-    rows = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
-    if source.ablation is not None:
-        rule = f"{figure} of an ablation shows its arms, got {len(trials)}"
-        raise ParameterError(f"--trials: {rule}. Leave it out.")
-    for number in trials:
-        if number not in rows:
-            rule = f"must be complete trials of {record.name}, got {number}"
-            raise ParameterError(f"--trials: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
-    info = source.front
-    front = [point.number for point in info.leading if point.number in rows]
-    usual = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]
-    best = best_number(record, info)
-    if best is None and info.knee is not None:
-        best = info.knee.number
-    usual = [one for one in (best, *usual) if one in rows and one is not None]
-    numbers = list(dict.fromkeys(trials or usual))[: len(trials) or _MOST_TRIALS]
-    bits, of_references = source.read_bits(sorted({rows[number].origin for number in numbers}))
-    named: list[tuple[Look, int | None, object, Mapping[str, str]]] = [
-        (look, None, record.references.get(name), of_references.get(name, {}))
-        for name, look in REFERENCES.items()
-    ]
-    looks, used = canvas.looks(source), list[str]()
-    for number in numbers:
-        terms = record.loss_terms(rows[number])
-        look, place = looks[terms], used.count(terms)  # the same terms: another mark and dash
-        symbol = [look.symbol, *(one for one in SYMBOLS if one != look.symbol)][place % 8]
-        label = f"Trial {number}, {look.label}" if terms else f"Trial {number}"
-        look = Look(label, look.color, symbol, DASHES[place % len(DASHES)])
-        named.append((look, number, rows[number].scores, bits.get(rows[number].origin, {})))
-        used.append(terms)
-    found = [
-        Network(look, at, one, unpack_bits([kept["val"]], one) if "val" in kept else None)
-        for look, at, one, kept in named
-        if isinstance(one, Scores)
-    ]
-    return found, 0 if trials else len({*front} - {*numbers})
+def network_looks(source: StudySource, networks: Sequence[Network]) -> list[Look]:
+    """Of each; trials of the same loss terms have another mark and dash."""
+    looks, used, found = canvas.looks(source), list[str](), list[Look]()
+    for one in networks:
+        if one.number is None:
+            found.append(REFERENCES[one.name])
+            continue
+        look, place = looks[one.terms], used.count(one.terms)
+        symbol = [look.symbol, *(mark for mark in SYMBOLS if mark != look.symbol)][place % 8]
+        label = f"Trial {one.number}" + f", {look.label}" * bool(one.terms)
+        found.append(Look(label, look.color, symbol, DASHES[place % len(DASHES)]))
+        used.append(one.terms)
+    return found
 
 
 def _of_search(source: StudySource, trials: Sequence[int]) -> ProfileInfo:
     networks, left_out = shown_networks(source, "profile", trials)
-    baseline = next((one for one in networks if one.look == REFERENCES["baseline"]), None)
+    baseline = next((one for one in networks if one.name == BASELINE), None)
     families = {name: kinds for one in networks for name, kinds in one.scores.families.items()}
-    profiles = []
-    for one in networks:
-        gains = {kind or name: _gain(one, baseline, kind or name) for name, kind in _rows(families)}
-        profiles += [Profile(one.look, one.number, gains, _seen(one.scores))] * (
-            one is not baseline
+    profiles = tuple(
+        Profile(
+            look,
+            one.number,
+            {kind or name: _gain(one, baseline, kind or name) for name, kind in _rows(families)},
+            _seen(one.scores),
         )
-    over = "the baseline" if baseline else ""
-    notes = ("95 % intervals over images: each network was trained once",)
-    basis = study_basis(source.record)
-    return ProfileInfo(basis, over, families, tuple(profiles), left_out, notes)
+        for one, look in zip(networks, network_looks(source, networks), strict=True)
+        if one is not baseline
+    )
+    over, note = "the baseline" * bool(baseline), OVER_IMAGES
+    return ProfileInfo(study_basis(source.record), over, families, profiles, left_out, note)
 
 
 def _seen(scores: Scores) -> dict[str, bool]:
@@ -243,28 +195,12 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
         gains = {part: one.estimate for part, one in effects.items() if part}
         profiles.append(Profile(look, None, gains, seen))
     methods = {one.method: None for of in profiles for one in of.gains.values() if one.n > 1}
-    notes = (count_text(ablation.seeds, "seed"), f"95 % intervals: {' or '.join(methods)}")
+    note = f"{count_text(ablation.seeds, 'seed')}; 95 % intervals: {' or '.join(methods)}"
     is_part = any(one.look.label.startswith("contribution") for one in profiles)
     over = "networks without it" if is_part else ablation.reference
     families = next((one.families for one in scored.values()), {})
     basis, left_out = ablation_basis(source, ablation), len(order[_MOST:])
-    return ProfileInfo(basis, over, families, tuple(profiles), left_out, notes)
-
-
-def ablation_runs(source: StudySource, ablation: AblationInfo) -> Mapping[tuple[str, int], Scores]:
-    """Scores of the runs that have ended well, by cell and pair."""
-    is_test = ablation.split == "test"
-    return {
-        (str(row.cell), row.pair or 0): scores
-        for row in source.record.complete
-        if isinstance(scores := row.test_scores if is_test else row.scores, Scores)
-    }
-
-
-def ablation_basis(source: StudySource, ablation: AblationInfo) -> Basis:
-    """What the numbers of an ablation's runs stand on."""
-    names = ("split", "n_images", "n_corrupted", "marks")
-    return replace(study_basis(source.record), **{name: getattr(ablation, name) for name in names})
+    return ProfileInfo(basis, over, families, tuple(profiles), left_out, note)
 
 
 # -- Drawing -------------------------------------------------------------------------------
@@ -298,51 +234,44 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
         for is_seen in (True, False):
             some = {part: places[part] for part in known if one.seen.get(part, False) == is_seen}
             if some:
-                figure.add_trace(_marks(info, one, some, is_filled=is_seen))
+                figure.add_trace(_marks(one, some, is_filled=is_seen))
                 figure.data[-1].showlegend = known[0] in some
     axis = canvas.axis(f"Points of accuracy over {info.over}" if info.over else "Accuracy (%)")
     zero = {"zeroline": bool(info.over), "zerolinecolor": INK, "zerolinewidth": 1.5}
     ticks: dict[str, Any] = {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showgrid": False}
     ticks |= {"tickvals": [(at + 0.5) * height for at in range(len(rows))]}
-    ticks |= {"ticktext": [_row_name(profiles, *row) for row in rows]}
+    names = [shortened((kind or family).replace("_", " "), 24) for family, kind in rows]
+    ticks["ticktext"] = [
+        f"{plain_text(name)}{', trained on' * all(one.seen.get(kind) for one in profiles)}"
+        if kind
+        else f"<b>{plain_text(name)}</b>"
+        for name, (_, kind) in zip(names, rows, strict=True)
+    ]
     figure.update_layout(
         xaxis=axis | zero | {"showgrid": True},
         yaxis=canvas.axis() | ticks | {"range": [height * len(rows), 0]},
     )
     if any(any(one.seen.values()) for one in profiles):
-        facts.append(
-            "filled: a type that the network was trained on; hollow: one that was held out"
-        )
-    empty = canvas.NO_TRIAL if info.basis.seed is not None else "no successful run yet"
+        facts.append("filled: the network was trained on that type; hollow: it was held out")
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
-        facts=[*facts, *info.notes, *info.basis.marks],
+        facts=[*facts, info.note, *info.basis.marks],
         meta=canvas.basis_meta("Profile", info.basis),
         height=height * len(rows) + _AROUND if figure.data else 300,
-        nothing="" if figure.data else empty,
+        nothing="" if figure.data else canvas.NO_TRIAL,
     )
 
 
-def _row_name(profiles: Sequence[Profile], family: str, kind: str) -> str:
-    """In bold of a family; of a type, whether all networks were trained on it."""
-    name = plain_text(shortened((kind or family).replace("_", " "), 24))
-    if not kind:
-        return f"<b>{name}</b>"
-    return name + ", trained on" * all(one.seen.get(kind, False) for one in profiles)
-
-
-def _marks(
-    info: ProfileInfo, one: Profile, places: Mapping[str, float], *, is_filled: bool
-) -> Scatter:
+def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Scatter:
     """Some types and families of a network, each at its place."""
     gains, name = [one.gains[part] for part in places], plain_text(shortened(one.look.label, 40))
-    hover = []
-    for part, gain in zip(places, gains, strict=True):
-        where = f"{part}, mean over its types" if part in info.families else part
-        where += {True: ", trained on", False: ", held out", None: ""}[one.seen.get(part)]
-        hover.append(f"<b>{name}</b><br>{plain_text(where)}<br>{plain_text(printed(gain))}")
+    seen = {True: ", trained on", False: ", held out", None: ", mean over types"}
+    hover = [
+        f"<b>{name}</b><br>{plain_text(part + seen[one.seen.get(part)])}<br>{printed(gain)}"
+        for part, gain in zip(places, gains, strict=True)
+    ]
     return Scatter(
         x=[100 * gain.mean if math.isfinite(gain.mean) else None for gain in gains],
         y=list(places.values()),
@@ -359,15 +288,14 @@ def _marks(
 
 def _title(info: ProfileInfo) -> str:
     """On how many types the first network gains whose intervals are known; else the question."""
-    kinds = [kind for _, kind in _rows(info.families) if kind]
     for one in info.profiles:
-        found = [one.gains[kind] for kind in kinds if kind in one.gains]
+        found = [gain for part, gain in one.gains.items() if part not in info.families]
         known = [gain for gain in found if math.isfinite(gain.low)]
-        if known and one.look != REFERENCES["plain"]:
-            more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
+        more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
+        if more and one.look != REFERENCES["plain"]:
             short = shortened(one.look.label.partition(", ")[0], 32)
             said = f"{short}: more accurate than {info.over} on {more} of {len(known)} types"
-            return said + f", less on {less}" * bool(less) if more else "Robust to what?"
+            return said + f", less on {less}" * bool(less)
     return "Robust to what?"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.intervals import NONE, Estimate, t_interval
+from ablate.ablation.networks import ablation_basis, ablation_runs, shown_networks
 from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
@@ -21,7 +22,7 @@ from ablate.analysis.frame import typed_frame
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.figures.profile import REFERENCES, ablation_basis, ablation_runs, shown_networks
+from ablate.report.figures.profile import OVER_IMAGES, REFERENCES, network_looks
 from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import Look
 from ablate.report.words import sides
@@ -48,8 +49,7 @@ class SeverityInfo:
 
     Attributes:
         basis: what the numbers stand on; note: what the intervals are of.
-        severities: 0 (clean), then the scored ones, ascending.
-        lines: references first; left_out: networks that could be shown too.
+        severities: 0 (clean), then the scored ones; lines: references first; left_out: networks.
     """
 
     basis: Basis
@@ -59,11 +59,7 @@ class SeverityInfo:
     note: str
 
     def frame(self) -> pd.DataFrame:
-        """One row a network and severity.
-
-        Columns: network, method of the interval: text; trial: Int64, missing of a reference and an
-        arm; severity: int64; accuracy, low, high: float64, fractions; n: int64, seeds.
-        """
+        """One row a network and severity; accuracies are fractions; n: seeds of an arm."""
         types = {"network": "string", "trial": "Int64", "severity": "int64", "accuracy": "float64"}
         types |= {"low": "float64", "high": "float64", "n": "int64", "method": "string"}
         rows = [
@@ -75,12 +71,11 @@ class SeverityInfo:
 
 
 def accuracy_at(scores: Scores, severity: int) -> float:
-    """Mean accuracy over the types that are scored at a severity; NaN if none is."""
+    """Mean accuracy over the types that are scored at a severity; NaN if none is; 0 is clean."""
     if severity == 0:
         return scores.clean_accuracy
-    found = {
-        kind: row[str(severity)] for kind, row in scores.accuracies.items() if str(severity) in row
-    }
+    rows = scores.accuracies.items()
+    found = {kind: row[str(severity)] for kind, row in rows if str(severity) in row}
     weights = scores.type_weights
     total = math.fsum(weights[kind] for kind in found)
     return math.fsum(weights[kind] * found[kind] for kind in found) / total if found else math.nan
@@ -108,34 +103,31 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
         networks, left_out = shown_networks(source, "severity", options.trials)
         severities = _severities([one.scores for one in networks])
         lines = [
-            Line(one.look, one.number, tuple(_of_one(one.scores, at) for at in severities))
-            for one in networks
+            Line(look, one.number, tuple(_of_one(one.scores, at) for at in severities))
+            for one, look in zip(networks, network_looks(source, networks), strict=True)
         ]
-        note = "95 % intervals over images: each network was trained once"
-        return SeverityInfo(study_basis(record), severities, tuple(lines), left_out, note)
+        basis = study_basis(record)
+        return SeverityInfo(basis, severities, tuple(lines), left_out, OVER_IMAGES)
     runs = ablation_runs(source, ablation)
     references = record.test_references if ablation.split == "test" else record.references
-    fixed = [one for name, one in references.items() if name == BASELINE]
-    fixed = [one for one in fixed if isinstance(one, Scores)]
+    fixed = [one for one in (references.get(BASELINE),) if isinstance(one, Scores)]
     severities = _severities([*fixed, *runs.values()])
     lines = [
-        Line(REFERENCES[BASELINE], None, tuple(_of_one(one, at) for at in severities))
-        for one in fixed
+        Line(REFERENCES[BASELINE], None, tuple(_of_one(o, at) for at in severities)) for o in fixed
     ]
     claimed = {sides(effect, ablation)[0] for effect in ablation.primary}
-    scored = {cell for cell, _ in runs}
+    scored, looks = {cell for cell, _ in runs}, canvas.looks(source)
     arms = [arm for arm in ablation.arms if not arm.is_one_network and scored.issuperset(arm.cells)]
     arms.sort(key=lambda arm: (arm.name not in claimed, arm.name == ablation.reference))
-    looks = canvas.looks(source)
     for arm in arms[:_MOST_ARMS]:
         pairs = sorted({pair for cell, pair in runs if cell in arm.cells})
         whole = [[runs.get((cell, pair)) for cell in arm.cells] for pair in pairs]
         seeds = [[one for one in seed if one] for seed in whole if all(seed)]
-        means = [
-            [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds] for at in severities
-        ]
-        values = tuple(t_interval(np.array(one)) for one in means)
-        lines.append(Line(replace(looks[arm.name], label=arm.name), None, values))
+        values = []
+        for at in severities:
+            means = [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds]
+            values.append(t_interval(np.array(means)))
+        lines.append(Line(replace(looks[arm.name], label=arm.name), None, tuple(values)))
     note = f"arms: means over {count_text(ablation.seeds, 'seed')}, 95 % intervals over seeds"
     basis, left_out = ablation_basis(source, ablation), len(arms[_MOST_ARMS:])
     return SeverityInfo(basis, severities, tuple(lines), left_out, note)
@@ -183,8 +175,7 @@ def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
 
 
 def _title(info: SeverityInfo) -> str:
-    """What is left at the highest severity of the first trial or arm and of the baseline, where the
-    intervals are apart; else the question."""
+    """The first trial or arm and the baseline at the highest severity, if intervals are apart."""
     baseline = [line for line in info.lines if line.look == REFERENCES[BASELINE]]
     others = [line for line in info.lines if line.look not in REFERENCES.values()]
     if baseline and others and len(info.severities) > 1:

@@ -1,1 +1,0 @@
-"""Parts of figures: sheet, axes, marks, facts, hover texts."""
