@@ -56,6 +56,7 @@ _ONCE = (
     "It was trained once and is the best of {trials} on these images, so part of the gain may be "
     "luck: `ablate confirm` trains it again, and measures that on the test images."
 )
+_CHOSEN = "It was chosen by these numbers, so other images may give it a little less."
 _ON_TEST = "To take another one by these numbers would be a choice on the test images."
 _PART = "{claim}{over}, on the {split} images, {metric} changes by: {parts}."
 _OVER = "Over {reference}"
@@ -169,7 +170,7 @@ class _Networks:
                 any(not is_tie(found[one], self.n_images) for one in shown),
             ),
             over=(_MOST if is_most else _OVER).format(reference=words),
-            metric=metric_words(self.robust),
+            metric=_metric(self.robust),
             split=self.split,
             parts="; ".join(parts),
         )
@@ -223,6 +224,12 @@ def _trials(numbers: Sequence[int]) -> str:
     shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
     more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
     return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
+
+
+def _metric(metric: str) -> str:
+    """ "robust accuracy (types not trained on)"."""
+    name, _, of = metric_words(metric).partition(", ")
+    return f"{name} ({of})" if of else name
 
 
 def _capital(text: str) -> str:
@@ -461,6 +468,7 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     if max(own.seeds, info.seeds) >= RANKED_SEEDS and not is_of_front:
         taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
         first = _TAKE.format(who=who, scored=networks.scored(taken))
+        caveats += [_CHOSEN] * (own.seeds < RANKED_SEEDS or info is own)
     else:
         few = _FEW_SEEDS.format(seeds=info.seeds)
         why = _CHOSEN_BEFORE if is_of_front else few
@@ -537,6 +545,6 @@ def _components(info: AblationInfo, effects: Sequence[Effect], networks: _Networ
     return _PARTS.format(
         claim=_claim(reasons, any(not is_tie(one.estimate, networks.n_images) for one in effects)),
         split=networks.split,
-        metric=metric_words(info.rank_metric),
+        metric=_metric(info.rank_metric),
         parts="; ".join(parts),
     )

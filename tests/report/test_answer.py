@@ -249,6 +249,7 @@ def test_an_ablation_in_words() -> None:
         "Over plain finetuning, on the validation images, robust accuracy changes by: FMA +16.3 "
         "points (+14.3 to +18.3), more robust and clean accuracy is kept; DA +14.5 points (+12.5 "
         "to +16.5), not shown to differ and a clean loss is not excluded.",
+        "It was chosen by these numbers, so other images may give it a little less.",
     ]
 
 

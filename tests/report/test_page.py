@@ -177,7 +177,7 @@ def test_an_ablation_has_runs_and_no_front() -> None:
     assert content.trials.front == ()
     assert content.trials.title == "All runs"
     assert content.first is not None
-    assert content.first.anchor == "effects"
+    assert content.first.anchor == "pareto"
     (part,) = [section for section in content.sections if section.anchor == "part"]
     assert [table.title for table in part.tables] == [
         "Means, validation images",

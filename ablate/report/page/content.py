@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SECTIONS = (
-    ("cost", "What does robustness cost?", ("pareto",)),
+    ("cost", "The front in numbers", ("pareto",)),
     ("part", "Which part earns it?", ("effects",)),
     ("types", "Robust to what?", ("profile", "severity")),
     ("settings", "Which settings matter?", ("parameters",)),
@@ -83,7 +83,8 @@ class ReportContent:
 
     Attributes:
         reference: the name of the study in commands; state: "finished", or its progress.
-        first: the figure beside the answer, if it could be drawn; sections: all others, and tables.
+        first: the figure beside the answer, under its question; None if it could not be drawn.
+        sections: all others, and tables.
         trials: all rows, for the table with sorting and filters, and for details on click.
         origin: provenance of the numbers; settings: the study, as YAML; methods: for a paper.
         notes: what numbers, tables and figures are to be read with, each once.
@@ -140,13 +141,17 @@ def report_content(
     marks = info.marks if source.confirmation is None else source.confirmation.test.marks
     notes = [*answer.notes, *info.marks, *marks]
     notes += [note for of in tables.values() for table in of for note in table.notes]
-    usual = usual_figure(source)
-    first, missing = _figures(source.answering, (usual,), notes)
+    first: tuple[DrawnFigure, ...] = ()
+    missing = top = ""
+    for top in ("pareto", usual_figure(source)):
+        first, missing = _figures(source.answering, (top,), notes)
+        if first or missing:
+            break
     sections = []
     for anchor, title, names in SECTIONS:
         shown = source.confirmed or source if anchor in _OF_TEST else source
-        figures, lacking = _figures(shown, [name for name in names if name != usual], notes)
-        lacking = " ".join(filter(None, (missing * (usual in names), lacking)))
+        figures, lacking = _figures(shown, [name for name in names if name != top], notes)
+        lacking = " ".join(filter(None, (missing * (top in names), lacking)))
         section = Section(anchor, title, figures, tables.get(anchor, ()), lacking)
         if anchor in ("trials", "measured") or figures or section.tables or lacking:
             sections.append(section)
@@ -158,7 +163,7 @@ def report_content(
         reference=reference,
         state=_state(source, record),
         answer=answer,
-        first=next(iter(first), None),
+        first=next((replace(one, heading=find_figure(top).title) for one in first), None),
         sections=tuple(sections),
         trials=trials_of(record, has_weights=has_weights),
         origin=origin_facts(record, study_account(record, now)),
