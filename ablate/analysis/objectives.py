@@ -29,8 +29,6 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
 
 def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
     """What the trials of a front are called: of one objective it is the best trial."""
-    if objectives[0].metric == ENDED:
-        return "the best until then"
     return "on the front" if len(objectives) > 1 else "the best"
 
 
@@ -61,8 +59,6 @@ def _listed(record: StudyRecord) -> str:
 
 
 SPLITS = {"val": "validation", "test": "test"}
-ENDED = "ended_trials"
-"""Trials that had ended when a trial ended, in any state: its place in the history of a search."""
 _ACCURACY = re.compile(
     r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_untrained|_interpolated)?"
     r"|accuracy\.(?P<kind>.+))"

@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.objectives import ENDED, is_accuracy
+from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import without_controls
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 MISSING = "-"
 _COUNTS = {
-    ENDED: "Trials that ended",
     "train_seconds": "Training time (s)",
     "train_flops": "Training FLOPs",
     "student_images": "Images through the student",

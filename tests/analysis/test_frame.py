@@ -24,7 +24,6 @@ from ablate.analysis.columns import (
     column_heading,
 )
 from ablate.analysis.frame import trials_frame
-from ablate.analysis.objectives import ENDED
 from ablate.ledger.record import Failure
 from ablate.study.scores import RESERVED, RESERVED_PREFIXES, ReportedScores
 
@@ -142,6 +141,6 @@ def test_a_naive_moment_is_local() -> None:
 
 def test_no_metric_may_be_named_like_a_column() -> None:
     rung = (RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION)
-    columns = {*LEADING, *CELL, *CURVE, VIOLATION, *rung, *TRAILING, ENDED}
+    columns = {*LEADING, *CELL, *CURVE, VIOLATION, *rung, *TRAILING, "ended_trials"}
     assert {*columns, *map(column_heading, LEADING)} == RESERVED
     assert RESERVED_PREFIXES == (PARAM, RUNG)

@@ -81,7 +81,7 @@ def test_every_step_is_the_hypervolume_so_far(objectives: tuple) -> None:
 def test_trials_count_in_the_order_in_which_they_ended() -> None:
     frame = info_of(RECORD).frame()
     assert list(frame["number"]) == [1, 0, 4, 3]
-    assert list(frame["ended"]) == [1, 3, 4, 5]
+    assert list(frame["ended_trials"]) == [1, 3, 4, 5]
     assert list(frame["hypervolume"]) == pytest.approx([0.01, 0.01, 0.01, 0.015])
     usual = usual_record(60)
     last = info_of(usual).frame()["hypervolume"].iloc[-1]
@@ -157,7 +157,7 @@ def test_what_was_confirmed_is_a_diamond_at_the_end(monkeypatch: pytest.MonkeyPa
     def confirmed(record: StudyRecord, *values: float, violates: bool = False) -> Any:
         mean = SimpleNamespace(number=0, values=values, violates=violates)
         monkeypatch.setattr("ablate.report.figures.history.confirmed_means", lambda *_: [mean])
-        (diamond,) = (one for one in draw(record).data if "over fresh seeds" in (one.name or ""))
+        (diamond,) = (one for one in draw(record).data if "fresh seeds" in (one.name or ""))
         assert (diamond.marker.symbol, diamond.x) == ("diamond-open", (len(record.rows),))
         return diamond.y
 

@@ -33,11 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TRAIN_LOSS = "train_loss"
-MOST_DRAWN = 500
-"""Lines in one figure: more are a blot, and a page of megabytes."""
-_MOST_POINTS = 40_000
-"""In all lines; beyond, each is drawn through fewer of its epochs."""
-_MOST_PANELS = 3
+MOST_DRAWN, _MOST_POINTS, _MOST_PANELS = 500, 40_000, 3
+"""Lines in one figure; their points, where beyond each is drawn through fewer epochs; metrics."""
 _TYPES = {"number": "Int64", "state": "string", "group": "string", "on_front": "bool"}
 _TYPES |= {"metric": "string", "epoch": "int64", "value": "float64", "stop": "bool"}
 
@@ -48,14 +45,11 @@ class CurvesInfo(Basis):
 
     Attributes:
         table: see `frame`.
-        metrics: a panel each: the objectives that were scored at several epochs, or the one that
-            was asked for.
-        begun: number of trials with an epoch or a rung; at most `MOST_DRAWN` of them are in the
-            table: the front, then an even selection of the others.
-        stopped: of them.
+        metrics: the objectives that were scored at several epochs, or the one that was asked for.
+        begun: number of trials with an epoch or a rung; of more than `MOST_DRAWN` the table has the
+            front, then an even selection of the others.  stopped: of them.
         rung_images: on how many images rungs were scored, where on fewer than the end.
         runs: of an ablation, largest number of an arm; None: a search.
-        looks: of each group.
     """
 
     table: pd.DataFrame
@@ -165,8 +159,8 @@ def _points(
     record: StudyRecord, row: RowRecord, metric: str, most: int
 ) -> list[tuple[int, float, bool]]:
     """Epoch, value, and whether the trial was stopped there; at most so many, evenly."""
-    known = (metric, "")  # of ablate 0.1 the score at a rung has no name
-    at_rungs = [rung for rung in row.rungs if any(name in rung.scores for name in known)]
+    # Of ablate 0.1 the score at a rung has no name.
+    at_rungs = (rung for rung in row.rungs if rung.scores.keys() & {metric, ""})
     values = {rung.epoch: rung.value(metric) for rung in at_rungs}
     for entry in row.curve:
         scores = entry if metric == TRAIN_LOSS else entry.get("scores") or {}
@@ -210,12 +204,13 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
         x = axis("Epoch" * (is_last or sheet.is_wide), tickformat="d", anchor=f"y{name}")
         x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
         y = metric_axis(metric) | {"anchor": f"x{name}"}
-        values = table["value"].dropna().to_numpy()
+        ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
         maximize = larger_is_better(metric, info.objectives)
-        inside = values[values == fenced(values, maximize=maximize)]
-        if len(inside) < len(values):  # a collapsed trial does not stretch the axis
-            clip, end = ("clipmin", min) if maximize else ("clipmax", max)
-            y["autorangeoptions"] = {clip: end(inside)}
+        inside = ends.index[ends == fenced(ends, maximize=maximize)]
+        if len(inside) < len(ends):  # collapsed trials do not stretch the axis
+            kept = table["value"][table["number"].isin(inside)]
+            limit = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
+            y["autorangeoptions"] = limit
         if sheet.is_wide:
             x["domain"] = [place * part, (place + 1) * part - 0.09 * (not is_last)]
         else:
@@ -236,10 +231,10 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     widest = max((canvas.text_pixels(one.name, SMALL_SIZE) for one in entries), default=1.0)
     columns = max(1, int(sheet.width / (widest + 60)))
     fitting = len(entries) if sheet.height is None else 3 * columns
-    for one in entries[:fitting]:
+    for one in entries[-fitting:]:
         one.showlegend = True
     facts += [f"the legend has {fitting} of {len(entries)} names"] * (fitting < len(entries))
-    title = "How did the trials learn?" if info.runs is None else "How did the arms learn?"
+    title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
     if info.stopped:
         title = f"{info.stopped} of {count_text(info.begun, 'trial')} were stopped early"
     return canvas.finish(

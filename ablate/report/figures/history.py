@@ -78,9 +78,9 @@ class HistoryInfo:
         """One row a complete trial, in the order in which they ended (equal times by number); of
         arms one a number of trials.
 
-        Columns: study (of arms the arm), loss_terms: text; number, ended: int64, trials that had
-        ended by then in any state; the objective: float64, NaN where a constraint is violated;
-        hypervolume, best or expected_best: float64, until then.
+        Columns: study (of arms the arm), loss_terms: text; number, ended_trials (by then, in any
+        state): int64; the objective: float64, NaN where a constraint is violated; hypervolume, best
+        or expected_best: float64, until then.
         """
         import pandas as pd
 
@@ -89,8 +89,8 @@ class HistoryInfo:
         return found.drop(columns="raised").rename(columns=names)
 
 
-_TYPES = {"study": "string", "loss_terms": "string", "number": "int64", "ended": "int64"}
-_TYPES |= {"value": "float64", "reached": "float64", "raised": "bool"}
+_TYPES = {"study": "string", "loss_terms": "string", "number": "int64"}
+_TYPES |= {"ended_trials": "int64", "value": "float64", "reached": "float64", "raised": "bool"}
 
 
 def _table(columns: Mapping[str, Any]) -> pd.DataFrame:
@@ -144,7 +144,7 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     for curve in curves:
         counts = range(1, len(curve.scores) + 1)
         table: dict[str, Any] = {"study": curve.arm, "loss_terms": terms.get(curve.arm, "")}
-        table |= {"number": counts, "ended": counts, "value": math.nan}
+        table |= {"number": counts, "ended_trials": counts, "value": math.nan}
         table |= {"reached": curve.scores, "raised": True}
         courses.append(Course(looks[curve.arm], _table(table), len(counts)))
     shared = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
@@ -199,7 +199,7 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
         "study": record.name,
         "loss_terms": [record.loss_terms(row) for _, row in complete],
         "number": [row.number for _, row in complete],
-        "ended": [place for place, _ in complete],
+        "ended_trials": [place for place, _ in complete],
         "value": values[:, objective_place("", objectives)],
         "reached": reached,
         "raised": raised,
@@ -276,7 +276,10 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     shape = "linear" if info.reached == "expected_best" else "hv"
     line = {"color": own.color, "dash": own.dash, "width": 2, "shape": shape}
     style = {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
-    ends = {"x": np.append(steps["ended"], [one.last] * bool(len(y))), "y": np.append(y, y[-1:])}
+    ends = {
+        "x": np.append(steps["ended_trials"], [one.last] * bool(len(y))),
+        "y": np.append(y, y[-1:]),
+    }
     found = [trace_type(len(y))(style, legendgroup=own.label, **ends)]
     for look, table in _alike(info, one):
         raised = table["raised"]
@@ -293,13 +296,13 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
             heights = rows["value"] if info.reached == "best" else rows["reached"] / info.unit
             style = {"mode": "markers", "marker": mark, "hovertemplate": f"{text}<extra></extra>"}
             style |= {"name": f"{label} ({count})", "legendgroup": look.label}
-            style |= {"x": rows["ended"].to_numpy(), "y": heights.to_numpy(np.float32)}
+            style |= {"x": rows["ended_trials"].to_numpy(), "y": heights.to_numpy(np.float32)}
             shown = None if look != own and mark is kinds[-1][1] else False
             if info.reached != "expected_best":
                 style["customdata"] = rows["number"].tolist()
             found.append(trace_type(count)(style, showlegend=shown))
     if math.isfinite(one.confirmed):
-        name = f"{plain_text(own.label)}, over fresh seeds"
+        name = f"{plain_text(own.label)}, " * (len(info.courses) > 1) + "fresh seeds"
         style = {"mode": "markers", "name": name, "legendgroup": own.label}
         style |= {"marker": marker(replace(own, symbol="diamond"), 12, hollow=True)}
         at: Any = {"x": [one.last], "y": [one.confirmed / info.unit], "cliponaxis": False}
@@ -330,7 +333,7 @@ def _title(info: HistoryInfo) -> str:
         what = "Hypervolume" if info.reached == "hypervolume" else best
         return canvas.several_title(what, list(gains))
     (one,), (gain,) = info.courses, gains.values()
-    raised = one.table["ended"][one.table["raised"]]
+    raised = one.table["ended_trials"][one.table["raised"]]
     if gain:
         return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
     return (
@@ -340,7 +343,7 @@ def _title(info: HistoryInfo) -> str:
 
 def _gain(info: HistoryInfo, one: Course) -> str:
     """Of the last quarter of its trials, in words; empty where none shows."""
-    before = one.table["reached"][one.table["ended"] <= one.last - max(1, one.last // 4)]
+    before = one.table["reached"][one.table["ended_trials"] <= one.last - max(1, one.last // 4)]
     gain = abs(one.table["reached"].iloc[-1] - before.iloc[-1]) if len(before) else math.nan
     text = f"{100 * gain:.1f} points" if is_accuracy(info.objective.metric) else f"{gain:.3g}"
     text = f"{gain / info.unit:.1f} %" if info.reached == "hypervolume" else text
