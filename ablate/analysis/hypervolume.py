@@ -121,11 +121,8 @@ def staircase(
         return [], []
     if objectives[0].direction == "minimize":
         front = front[::-1]
-    line = [(corner[0], float(front[0][1]))]
-    for here, after in zip(front, [*front[1:], None], strict=True):
-        line.append((float(here[0]), float(here[1])))
-        line.append((float(here[0]), corner[1] if after is None else float(after[1])))
-    return [place[0] for place in line], [place[1] for place in line]
+    along = [corner[0], *np.repeat(front[:, 0], 2).tolist()]
+    return along, [*np.repeat(front[:, 1], 2).tolist(), corner[1]]
 
 
 def as_table(values: ArrayLike, columns: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,17 +30,12 @@ from ablate.study.settings import ObjectiveSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-
 MOST_LEADING = 5
 
 
 class Point(NamedTuple):
-    """A network of a search: a trial, and how far it goes from the baseline to that trial.
-
-    Attributes:
-        trial: its number.
-        alpha: weight of the trial's network between 0, the baseline, and 1, the trial itself.
-    """
+    """A network of a search: a trial, at a weight `alpha` between 0, the baseline, and 1, the trial
+    itself."""
 
     trial: int
     alpha: float = 1.0
@@ -59,7 +54,7 @@ class Point(NamedTuple):
 
 def point_of(row: RowRecord) -> Point:
     """The network whose scores are the row's."""
-    return Point(row.number) if row.path is None else Point(row.number, row.path.alpha)
+    return Point(row.number, 1.0 if row.path is None else row.path.alpha)
 
 
 class ParetoPoint(NamedTuple):
@@ -109,12 +104,8 @@ class ParetoPoint(NamedTuple):
 
 
 class FrontCurve(NamedTuple):
-    """The networks between the baseline and a trial of the front.
-
-    Attributes:
-        number: of the trial; alphas: ascending.
-        values: one per objective, by alpha; at alpha 0 NaN of what is no accuracy.
-    """
+    """The networks between the baseline and a trial of the front, by ascending alpha: one value an
+    objective, at alpha 0 NaN of what is no accuracy."""
 
     number: int
     alphas: tuple[float, ...]
@@ -148,26 +139,20 @@ class ParetoInfo(Displayed, Basis):
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """`[points, objectives]`, not to be written into."""
-        table = as_table([point.values for point in self.points], len(self.objectives))
-        table.flags.writeable = False
-        return table
+        return as_table([point.values for point in self.points], len(self.objectives))
 
     @cached_property
     def counted(self) -> NDArray[np.float64]:
         """`values`, with NaN for points that violate a constraint; not to be written into."""
         if not self.bounds:
             return self.values
-        violations = np.array([point.violation for point in self.points])
-        table = np.where(violations.reshape(-1, 1) > 0, np.nan, self.values)
-        table.flags.writeable = False
-        return table
+        violations = np.array([point.violation for point in self.points]).reshape(-1, 1)
+        return np.where(violations > 0, np.nan, self.values)
 
     @cached_property
     def is_on_front(self) -> NDArray[np.bool_]:
         """One bool a point, not to be written into."""
-        mask = np.array([point.on_front for point in self.points], dtype=bool)
-        mask.flags.writeable = False
-        return mask
+        return np.array([point.on_front for point in self.points], dtype=bool)
 
     @cached_property
     def front(self) -> tuple[ParetoPoint, ...]:
@@ -193,10 +178,8 @@ class ParetoInfo(Displayed, Basis):
     def picked(self) -> ParetoPoint | None:
         """The point of `pick: knee`: for a front of one or two points one of these (`knee_place`);
         None without a front."""
-        front = self.front
-        if not front:
-            return None
-        return front[knee_place([point.values for point in front], self.objectives)]
+        values = [point.values for point in self.front]
+        return self.front[knee_place(values, self.objectives)] if values else None
 
     @property
     def knee(self) -> ParetoPoint | None:
@@ -206,22 +189,19 @@ class ParetoInfo(Displayed, Basis):
     def frame(self) -> pd.DataFrame:
         """One row a complete trial: number, loss_terms, on_front, and a column an objective."""
         types = {"number": "int64", "loss_terms": "string", "on_front": "bool"}
-        return typed_frame(
-            types | {objective.metric: "float64" for objective in self.objectives},
-            [(one.number, one.loss_terms, one.on_front, *one.values) for one in self.points],
-        )
+        types |= {objective.metric: "float64" for objective in self.objectives}
+        rows = [(one.number, one.loss_terms, one.on_front, *one.values) for one in self.points]
+        return typed_frame(types, rows)
 
     def gains(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """How much better than the baseline, in the objectives' units; positive is better.
 
         NaN where there is no baseline, and for whatever is no accuracy.
         """
-        baseline = self.references.get("baseline")
-        if baseline is None:
-            return (math.nan,) * len(values)
+        baseline = self.references.get("baseline", (math.nan,) * len(values))
         return tuple(
-            value - of_baseline if objective.direction == "maximize" else of_baseline - value
-            for value, of_baseline, objective in zip(values, baseline, self.objectives, strict=True)
+            value - before if objective.direction == "maximize" else before - value
+            for value, before, objective in zip(values, baseline, self.objectives, strict=True)
         )
 
 
@@ -236,25 +216,20 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         ParameterError: if the record's reference point has another number of values than there
             are objectives.
     """
-    study = record.study
-    objectives = study.objectives
+    objectives = record.study.objectives
     rows = [row for row in record.complete if row.values is not None]
     counted = as_table(complete_values(rows, record.bounds), len(objectives))
-    # A tuple made by place: 10,000 of them are a good part of what a figure takes.
-    points = tuple(
-        ParetoPoint(
-            point_of(row),
-            row.values,
-            row.params,
-            row.scores,
-            record.loss_terms(row),
-            on_front,
-            row.copy_of,
-            row_violation(row, record.bounds),
-        )
-        for row, on_front in zip(rows, nondominated(counted, objectives).tolist(), strict=True)
-        if row.values is not None
-    )
+    points, curves = list[ParetoPoint](), list[FrontCurve]()
+    for row, on_front in zip(rows, nondominated(counted, objectives).tolist(), strict=True):
+        terms, violation = record.loss_terms(row), row_violation(row, record.bounds)
+        # Made by place: 10,000 of them are a good part of what a figure takes.
+        own = (row.params, row.scores, terms, on_front, row.copy_of, violation)
+        points.append(ParetoPoint(point_of(row), row.values or (), *own))
+        if on_front and row.path is not None and isinstance(row.scores, Scores):
+            scored = zip(row.path.alphas, row.path.all_scores(row.scores), strict=True)
+            names = (("trial" if alpha else "baseline", scores) for alpha, scores in scored)
+            values = tuple(_reference_values(*of_alpha, objectives) for of_alpha in names)
+            curves.append(FrontCurve(row.number, row.path.alphas, values))
     return ParetoInfo(
         **vars(study_basis(record)),
         points=tuple(sorted(points, key=lambda point: point.number)),
@@ -264,36 +239,17 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         },
         reference_point=record.reference_point,
         hypervolume=hypervolume(counted, objectives, record.reference_point),
-        curves=_curves(rows, points, objectives),
+        curves=tuple(curves),
         bounds=record.bounds,
     )
-
-
-def _curves(
-    rows: Sequence[RowRecord],
-    points: Sequence[ParetoPoint],
-    objectives: tuple[ObjectiveSettings, ...],
-) -> tuple[FrontCurve, ...]:
-    found = []
-    for row, point in zip(rows, points, strict=True):
-        if not point.on_front or row.path is None or not isinstance(row.scores, Scores):
-            continue
-        alphas, scores = row.path.alphas, row.path.all_scores(row.scores)
-        values = [
-            _reference_values("trial" if alpha else "baseline", one, objectives)
-            for alpha, one in zip(alphas, scores, strict=True)
-        ]
-        found.append(FrontCurve(row.number, alphas, tuple(values)))
-    return tuple(found)
 
 
 def _reference_values(
     name: str, scores: Scores, objectives: tuple[ObjectiveSettings, ...]
 ) -> tuple[float, ...]:
-    metrics = scores.metrics()
+    known, metrics = scores.metrics(), (objective.metric for objective in objectives)
+    was_finetuned = name not in NOT_FINETUNED
     return tuple(
-        metrics.get(objective.metric, math.nan)
-        if is_accuracy(objective.metric) or name not in NOT_FINETUNED
-        else math.nan
-        for objective in objectives
+        known.get(one, math.nan) if is_accuracy(one) or was_finetuned else math.nan
+        for one in metrics
     )

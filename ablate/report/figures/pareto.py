@@ -2,12 +2,11 @@
 
 Colour and mark are the loss terms, or the study where there are several; a trial that another one
 dominates is faint, one that violates a constraint hollow.  Behind the step line lies what the
-search attained.  The ring is the trial of the title.  Once trials were confirmed, the axes are
-those of the test images: marks are means over new seeds with their intervals, and the scores of the
-search, on other images, grey dots.  An ablation has the means of its arms.  Three searches or more,
-or the seeds of an ablation, differ as the band shows: it lies between the front that the best of
-them attains and the one that all attain (Grunert da Fonseca, Fonseca and Hall 2001; computed by
-moocore, exact).  More than two objectives have a panel a pair.
+search attained.  Once trials were confirmed, the axes are those of the test images: marks are means
+over new seeds with their intervals, and the scores of the search, on other images, grey dots.  An
+ablation has the means of its arms.  Three searches or more, or the seeds of an ablation, differ as
+the band shows: it lies between the front that the best of them attains and the one that all attain.
+More than two objectives have a panel a pair.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from plotly.colors import sample_colorscale
-from plotly.graph_objects import Figure, Scatter
+from plotly.graph_objects import Figure, Scatter, Scattergl
 from plotly.subplots import make_subplots
 
 from ablate.ablation.answer import best_number
@@ -39,44 +38,15 @@ from ablate.analysis.features import trial_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised, staircase
 from ablate.analysis.layers import network_order
-from ablate.analysis.objectives import (
-    check_several,
-    is_accuracy,
-    shared_objectives,
-    short_metric,
-)
+from ablate.analysis.objectives import check_several, is_accuracy, shared_objectives, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
-from ablate.report.figures.canvas import (
-    MANY,
-    NO_TRIAL,
-    Sheet,
-    basis_meta,
-    finish,
-    looks,
-    marker,
-    metric_axis,
-    rows_that_fit,
-    several_facts,
-    several_marks,
-    several_title,
-    study_labels,
-    study_looks,
-    trace_type,
-)
+from ablate.report import numbers
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet, marker, metric_axis
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.numbers import (
-    count_text,
-    gain_text,
-    hypervolume_text,
-    metric_label,
-    metric_text,
-    param_text,
-    plain_text,
-    shortened,
-    signed_text,
-)
+from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import (
     FAINT_INK,
     INK,
@@ -94,17 +64,15 @@ from ablate.study.settings import ObjectiveSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-REFERENCES = {
+_REFERENCES = {
     "baseline": ("Baseline", "star", 13),
     ADAPTED: ("Adapted baseline", "star-open", 13),
     "plain": ("Plain finetune", "x", 9),
 }
 """Label, mark and size."""
-_SEARCH = Look("Search, validation images", FAINT_INK, "circle")
-_LABELLED = 8
-"""Up to so many trials on a front, each has its number: print has no hover."""
-_TOLD = 200
-"""Of many trials, so many on the front still have every parameter at hand."""
+_SEARCH = Look("Search", FAINT_INK, "circle")
+_LABELLED, _TOLD = 8, 200
+"""Up to so many trials on a front, each has its number beside it, or every parameter at hand."""
 _ACROSS, _PANEL_PIXELS = 3, 300
 Range = tuple[float, float, float]
 """Ends of an axis, and the one that no front comes near."""
@@ -164,16 +132,16 @@ class FrontsInfo:
         loss_terms (text), number, seeds (Int64), on_front (boolean), color (float64, as in
         `Coloring`), and a float64 column an objective, with .low and .high of means.
         """
+        metrics = [one.metric for one in self.objectives]
+        ends = [f"{metric}{end}" for end in ("", ".low", ".high") for metric in metrics]
         searched = [one.metric for one in self.studies[0].objectives]
-        shown = [one.metric for one in self.objectives]
-        ends = [f"{metric}{end}" for end in ("", ".low", ".high") for metric in shown]
         types = dict.fromkeys(["mark", "study", "name", "loss_terms"], "string")
         types |= {"number": "Int64", "seeds": "Int64", "on_front": "boolean", "color": "float64"}
-        types |= dict.fromkeys([*searched, *(ends if self.means else shown)], "float64")
+        types |= dict.fromkeys([*searched, *(ends if self.means else metrics)], "float64")
         rows: list[dict[str, Any]] = []
         for study in self.studies:
-            trials = [("trial", one.name, one) for one in study.points]
-            for mark, name, one in [*trials, *(("stopped", *of) for of in self.stopped.items())]:
+            points = [("trial", one.name, one) for one in study.points]
+            for mark, name, one in points + [("stopped", *of) for of in self.stopped.items()]:
                 row = {"mark": mark, "study": study.study, "name": name, "number": one.number}
                 row |= {"loss_terms": one.loss_terms, "on_front": one.on_front}
                 rows.append(row | dict(zip(searched, one.values, strict=True)))
@@ -181,10 +149,10 @@ class FrontsInfo:
             row["color"] = color
         for mean in self.means:
             row = {"mark": "mean", "name": mean.name, "number": mean.number, "seeds": mean.seeds}
-            values = [*mean.values, *mean.low, *mean.high]
+            values = mean.values + mean.low + mean.high
             rows.append(row | dict(zip(ends, values, strict=True)))
         for name, corners in self.surfaces.items():
-            rows += [{"mark": name, **dict(zip(shown, at, strict=True))} for at in corners.tolist()]
+            rows += [{"mark": name, **dict(zip(metrics, at, strict=True))} for at in corners]
         return typed_frame(types, [tuple(row.get(name) for name in types) for row in rows])
 
 
@@ -195,27 +163,26 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
     """Searches with the same objectives, or one ablation.
 
     Raises:
-        NothingToDrawError: for one objective, and for an ablation with other studies or options.
-        ParameterError: if objectives differ, several studies are given with an option, or the
-            parameter of `color` is unknown.
+        NothingToDrawError: for one objective, an ablation among others, and an option of several
+            studies or of an ablation.
+        ParameterError: if objectives differ, or the parameter of `color` is unknown.
     """
     record, several = sources[0].record, len(sources) > 1
     objectives = shared_objectives([source.record for source in sources])
     check_several(record, "pareto")
-    asked = "--rungs" if options.rungs else "--color" if options.color else "several studies"
-    ablation = next((source for source in sources if not source.is_search), None)
-    if ablation is not None:
-        if several or options.rungs or options.color:
-            reason = f"with {asked} needs a search, got an ablation"
-            raise NothingToDrawError(ablation.record.name, "pareto", reason, "Draw it alone.")
-        return _of_arms(ablation)
-    if several and (options.rungs or options.color):
-        raise ParameterError(f"{asked}: needs one study, got {len(sources)}. Draw one at a time.")
+    option = "--rungs" if options.rungs else "--color" if options.color else ""
     studies = tuple(source.front for source in sources)
+    ablation = next((source for source in sources if not source.is_search), None)
+    if (several or ablation is not None) and (option or (several and ablation is not None)):
+        got = "an ablation" if ablation is not None else f"{len(sources)} studies"
+        reason = f"with {option or 'other studies'} needs one search, got {got}"
+        raise NothingToDrawError(record.name, "pareto", reason, "Draw one at a time.")
     if several:
         return _of_several(studies)
-    info = FrontsInfo(studies, objectives, studies[0].references, studies[0].bounds)
-    info = replace(info, taken=best_number(record, studies[0]))
+    if ablation is not None:
+        return _of_arms(ablation)
+    taken = best_number(record, studies[0])
+    info = FrontsInfo(studies, objectives, studies[0].references, studies[0].bounds, taken=taken)
     if options.rungs:
         info = _with_stopped(info, record)
     if options.color:
@@ -245,15 +212,17 @@ def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
 def _confirmed(info: FrontsInfo, source: StudySource) -> FrontsInfo:
     """On the test images, once trials were confirmed there; the limits of constraints, which are
     those of the validation images, are left out."""
-    drawn = {**looks(source.confirmed)} if source.confirmed else {}
-    drawn |= {one.name: terms_look(one.loss_terms) for one in info.studies[0].points}
-    means = tuple(mean for mean in confirmed_means(source) if mean.name in drawn)
-    if not means or source.confirmation is None:
+    means = confirmed_means(source)
+    if source.confirmation is None or not means:
         return info
+    looks = {**canvas.looks(source.confirmed)} if source.confirmed else {}
+    looks |= {one.name: terms_look(one.loss_terms) for one in info.studies[0].points}
     objectives = on_test(info.objectives)
     references = unchanged_networks(source.confirmation.test, objectives)
-    shown = replace(info, objectives=objectives, references=references, bounds=())
-    return replace(shown, means=means, looks=drawn)
+    means = tuple(mean for mean in means if mean.name in looks)
+    return replace(
+        info, objectives=objectives, references=references, bounds=(), means=means, looks=looks
+    )
 
 
 def _with_stopped(info: FrontsInfo, record: StudyRecord) -> FrontsInfo:
@@ -287,7 +256,7 @@ def _of_arms(source: StudySource) -> FrontsInfo:
         objectives,
         unchanged_networks(ablation, objectives),
         means=arm_means(ablation, objectives),
-        looks=looks(source),
+        looks=canvas.looks(source),
         runs=f"{ablation.ended} of {count_text(ablation.runs, 'run')} ended, {seeds}",
         surfaces=surfaces(sets, objectives) if len(objectives) == 2 else {},
         sets=len(sets),
@@ -299,12 +268,14 @@ def surfaces(
 ) -> dict[str, NDArray[np.float64]]:
     """What the best, at least half and all of these sets attain in the plane of two objectives.
 
+    Source: Grunert da Fonseca, Fonseca and Hall 2001, computed by moocore (exact).
+
     Args:
         sets: `[points, 2]` each, finite; one without points attains nothing, but still counts.
 
     Returns:
-        The corners of each border, without a row where fewer sets have any value; of two sets no
-        "median", because it would be the best; of fewer, or without any value, nothing.
+        The corners of each border, none where fewer sets have any value; of two sets no "median",
+        because it would be the best; of fewer, or without any value, nothing.
     """
     full = [one for one in sets if len(one)]
     if len(sets) < 2 or not full:
@@ -314,14 +285,13 @@ def surfaces(
     signs = np.where(maximised(objectives), -1.0, 1.0)
     points = np.concatenate(full) * signs
     owner = np.repeat(np.arange(len(full)), [len(values) for values in full])
-    found = {}
     levels = {"best": 1, "median": (len(sets) + 1) // 2, "worst": len(sets)}
+    found = dict.fromkeys(levels, np.empty((0, 2)))
     for name, level in levels.items():
-        if name != "median" or level > 1:
-            shares = [100.0 * level / len(full)] if level <= len(full) else []
-            corners = [moocore.eaf(points, owner, percentiles=shares)[:, :2] * signs] * len(shares)
-            found[name] = np.concatenate([np.empty((0, 2)), *corners])
-    return found
+        if level <= len(full):
+            corners = moocore.eaf(points, owner, percentiles=[100.0 * level / len(full)])
+            found[name] = corners[:, :2] * signs
+    return {name: found[name] for name in levels if name != "median" or len(sets) > 2}
 
 
 def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
@@ -337,19 +307,17 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
         raise ParameterError(f"--color: must be one of {names}, got {key}. Name one of them.")
     (name,) = meant
     feature = next(one for one in features if one.name == name)
+    values, texts = feature.values, list(feature.choices)
     if feature.kind == "flag" and feature.part:
-        chosen = [of_trial.get(name) for of_trial in params]
-        parts = sorted({tap for subset in chosen for tap in subset or ()}, key=network_order)
-        deepest = [max(map(parts.index, subset)) if subset else math.nan for subset in chosen]
-        ticks = tuple((float(at), part) for at, part in enumerate(parts))
-        return Coloring(f"deepest of {name}", np.array(deepest, dtype=float), ticks, True)
-    if feature.choices:
-        ticks = tuple((float(at), text) for at, text in enumerate(feature.choices))
-        return Coloring(name, feature.values, ticks, True)
-    places = np.linspace(np.nanmin(feature.values), np.nanmax(feature.values), 5).tolist()
-    is_log = feature.kind == "log"
-    ticks = tuple((at, f"{10.0**at if is_log else at:.2g}") for at in places)
-    return Coloring(name, feature.values, ticks, False)
+        chosen = [of_trial.get(name) or () for of_trial in params]
+        texts, name = sorted({*chain(*chosen)}, key=network_order), f"deepest of {name}"
+        values = np.array([max(map(texts.index, taps), default=math.nan) for taps in chosen])
+    if texts:
+        return Coloring(name, values, tuple((float(at), one) for at, one in enumerate(texts)), True)
+    places = np.linspace(np.nanmin(values), np.nanmax(values), 5).tolist()
+    shown = [10.0**at if feature.kind == "log" else at for at in places]
+    ticks = tuple((at, f"{value:.2g}") for at, value in zip(places, shown, strict=True))
+    return Coloring(name, values, ticks, False)
 
 
 # -- Drawing ---------------------------------------------------------------------------------
@@ -357,17 +325,17 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
 
 @dataclass(frozen=True)
 class _Panel:
-    """The plane of two objectives; `labels` are the numbers that stand beside trials of a front."""
+    """The plane of two objectives.
+
+    Attributes:
+        roomy: whether names in the legend have counts, and trials of a short front numbers.
+    """
 
     info: FrontsInfo
     x: int
     y: int
     ranges: Sequence[Range]
-    labels: Mapping[int, str]
-
-    @property
-    def pair(self) -> list[ObjectiveSettings]:
-        return [self.info.objectives[at] for at in (self.x, self.y)]
+    roomy: bool
 
     def at(self, values: ArrayLike) -> dict[str, Any]:
         """x and y of points with all objectives."""
@@ -376,41 +344,49 @@ class _Panel:
 
     def steps(self, values: ArrayLike) -> dict[str, Any]:
         """The step line of the front of these points, to the edges of the axes."""
+        pair = [self.info.objectives[at] for at in (self.x, self.y)]
         corner = self.ranges[self.x][2], self.ranges[self.y][2]
-        x, y = staircase(**self.at(values), objectives=self.pair, corner=corner)
+        x, y = staircase(**self.at(values), objectives=pair, corner=corner)
         return {"x": x, "y": y}
 
-    def line(self, at: Mapping[str, Any], name: str, color: str, width: float, **more: Any) -> Any:
-        shape = {"mode": "lines", "showlegend": (self.x, self.y) == (0, 1), "hoverinfo": "skip"}
-        line = {"color": color, "width": width, "simplify": False}  # or low steps become slopes
-        return Scatter(**at, name=name, **shape | {"line": line | more.pop("line", {})} | more)
+    def trace(self, at: Mapping[str, Any], name: str, **look: Any) -> Any:
+        usual = {"mode": "markers", "hoverinfo": "text", "showlegend": (self.x, self.y) == (0, 1)}
+        if look.get("mode") == "lines":
+            look["line"] = {"simplify": False, **look["line"]}  # or low steps become slopes
+            usual["hoverinfo"] = "skip"
+        return Scatter(**at, name=name, **usual | look)
 
-    def marks(self, values: ArrayLike, name: str, mark: Mapping[str, Any], **more: Any) -> Any:
-        """Marks with the `numbers` of trials, which stand beside those of a front on the side that
-        it leaves free: the better one of both axes."""
-        numbers, is_front = more.pop("numbers", None), more.pop("is_front", False)
-        shape = {"mode": "markers", "showlegend": (self.x, self.y) == (0, 1), "hoverinfo": "text"}
-        texts = [self.labels.get(one, "") for one in numbers or () if is_front]
-        if any(texts):
-            right, up = (one.direction == "maximize" for one in self.pair)
-            shape |= {"mode": "markers+text", "text": texts, "cliponaxis": False}
-            shape["textposition"] = f"{'top' if up else 'bottom'} {'right' if right else 'left'}"
-            shape["textfont"] = {"size": SMALL_SIZE, "color": INK}
-        at = self.at(values)
-        return Scatter(**at, name=name, marker=mark, customdata=numbers, **shape | more)
+    def numbered(self, trials: Sequence[ParetoPoint | Mean]) -> dict[str, Any]:
+        """Numbers beside the trials of a short front, else that of the title, on the side that the
+        front leaves free: the better one of both axes."""
+        info = self.info
+        is_short = self.roomy and len(info.means or info.studies[0].front) <= _LABELLED
+        named = {one.number for one in trials if is_short or one.number == info.taken} - {None}
+        texts = [f"{one.number}" if one.number in named else "" for one in trials]
+        if not any(texts) or len(info.studies) > 1 or self.y > 1:
+            return {}
+        right, up = (info.objectives[at].direction == "maximize" for at in (self.x, self.y))
+        side = f"{'top' if up else 'bottom'} {'right' if right else 'left'}"
+        font = {"size": SMALL_SIZE, "color": INK}
+        look = {"mode": "markers+text", "text": texts, "textposition": side, "textfont": font}
+        return look | {"cliponaxis": False}  # the best stand at the edge
+
+    def count(self, values: ArrayLike) -> str:
+        """ " (12)": how many points are within the axes."""
+        return f" ({_inside(values, self.ranges).sum()})" * self.roomy
 
 
 def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     """The figure; a study may have no trial, then it has the references alone and says so."""
     pairs = list(combinations(range(min(len(info.objectives), MOST_OBJECTIVES)), 2))
     across = min(len(pairs), _ACROSS) if sheet.is_wide else 1
-    rows = rows_that_fit(sheet, math.ceil(len(pairs) / across), 0.6 * _PANEL_PIXELS)
+    rows = canvas.rows_that_fit(sheet, math.ceil(len(pairs) / across), 0.6 * _PANEL_PIXELS)
     height = 170 + rows * (_PANEL_PIXELS if len(pairs) > 1 or not sheet.is_wide else 380)
     gaps = {"horizontal_spacing": 0.12 / across, "vertical_spacing": 70 / (sheet.height or height)}
     figure = make_subplots(rows, across, **gaps if len(pairs) > 1 else {})
-    ranges, labels = _ranges(info), _labels(info, sheet)
+    ranges = _ranges(info)
     for place, (x, y) in enumerate(pairs[: rows * across]):
-        panel = _Panel(info, x, y, ranges, {} if place else labels)
+        panel = _Panel(info, x, y, ranges, sheet.height is None)
         cell = {"row": place // across + 1, "col": place % across + 1}
         traces = [*_lines(panel), *_trials(panel), *_over(panel)]
         figure.add_traces(traces, rows=cell["row"], cols=cell["col"])
@@ -420,14 +396,14 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     if info.coloring is not None:
         figure.update_layout(coloraxis=_color_axis(info.coloring))
     is_empty = not info.means and not any(study.points for study in info.studies)
-    return finish(
+    return canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=_facts(info, ranges, max(0, len(pairs) - rows * across)),
-        meta=basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies),
+        meta=canvas.basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies),
         height=height,
-        nothing=("no successful run yet" if info.runs else NO_TRIAL) * is_empty,
+        nothing=("no successful run yet" if info.runs else canvas.NO_TRIAL) * is_empty,
     )
 
 
@@ -442,17 +418,13 @@ def _ranges(info: FrontsInfo) -> list[Range]:
     kept = trials[on_front if on_front.any() else slice(None)]
     if info.means:
         trials, kept = trials[:0], np.array([end for one in info.means for end in one[2:5]])
-    count, ranges = len(info.objectives), []
-    more = [np.array([*info.references.values()]).reshape(-1, count), *info.surfaces.values()]
-    kept = np.concatenate([kept, *more])
+    references = np.array([*info.references.values()]).reshape(-1, len(info.objectives))
+    kept, ranges = np.concatenate([kept, references, *info.surfaces.values()]), []
     for objective, inside, values in zip(info.objectives, kept.T, trials.T, strict=True):
         metric, is_up = objective.metric, objective.direction == "maximize"
-        limits = [
-            bound.limit
-            for bound in info.bounds
-            if bound.metric == metric and any(bound.excess({metric: one}) > 0 for one in values)
-        ]
-        shown = np.array([*inside[np.isfinite(inside)], *limits])
+        own = [bound for bound in info.bounds if bound.metric == metric]
+        violated = [one for one in own if any(one.excess({metric: value}) > 0 for value in values)]
+        shown = np.array([*inside[np.isfinite(inside)], *(one.limit for one in violated)])
         if not len(shown):
             ranges.append((0.0, 1.0, 0.0 if is_up else 1.0))
             continue
@@ -462,8 +434,8 @@ def _ranges(info: FrontsInfo) -> list[Range]:
         near = np.isfinite(values) & (values >= low - room if is_up else values <= high + room)
         low, high = values[near].min(initial=low), values[near].max(initial=high)
         wider = 0.06 * max(high - low, least) + max(0.0, least - (high - low)) / 2
-        ends = float(low - wider), float(high + wider)
-        ranges.append((*ends, ends[0] if is_up else ends[1]))
+        low, high = float(low - wider), float(high + wider)
+        ranges.append((low, high, low if is_up else high))
     return ranges
 
 
@@ -475,115 +447,104 @@ def _inside(values: ArrayLike, ranges: Sequence[Range]) -> NDArray[np.bool_]:
     return inside
 
 
-def _labels(info: FrontsInfo, sheet: Sheet) -> dict[int, str]:
-    """The numbers beside a front; of equal trials all at the first, of a long front the title's."""
-    front: Sequence[Any] = info.means if info.is_confirmed else info.studies[0].front
-    alike: dict[tuple[float, ...], list[int]] = {}
-    for one in front if len(info.studies) == 1 else ():
-        alike.setdefault(one.values, []).extend([one.number] if one.number is not None else [])
-    if len(alike) > (_LABELLED if sheet.height is None else _LABELLED // 2):
-        alike = {values: own for values, own in alike.items() if info.taken in own}
-    return {min(own): ", ".join(map(str, sorted(own))) for own in alike.values() if own}
-
-
 def _lines(panel: _Panel) -> list[Any]:
     """The band, the networks between baseline and finetuned weights, the fronts."""
     info, traces = panel.info, list[Any]()
-    if info.surfaces:
-        of = f"of {info.sets} {'seeds' if info.runs else 'searches'}"
-        best, worst = (panel.steps(info.surfaces[name]) for name in ("best", "worst"))
+    lines = {name: panel.steps(corners) for name, corners in info.surfaces.items()}
+    if lines:
+        best, worst = lines["best"], lines["worst"]
         if not worst["x"]:  # no region is attained by all
             worst = panel.at([end for _, _, end in panel.ranges])
         band = {way: best[way] + worst[way][::-1] for way in "xy"}
         # The opacity is the trace's: the dark form exchanges colours by their names.
-        fill = {"mode": "none", "fill": "toself", "fillcolor": SERIES[0], "opacity": 0.15}
-        traces.append(panel.line(band, f"Best to worst {of}", SERIES[0], 1, **fill))
-        median = info.surfaces.get("median", ())
-        if len(median):
-            traces.append(panel.line(panel.steps(median), f"Half {of}", INK, 2))
+        look = {"mode": "none", "fill": "toself", "fillcolor": SERIES[0], "opacity": 0.15}
+        traces.append(panel.trace(band, "Best to worst", **look))
+    if lines.get("median", {}).get("x"):
+        look = {"mode": "lines", "line": {"color": INK, "width": 2}}
+        traces.append(panel.trace(lines["median"], "Median", **look))
     between, names = list[Any](), list[str]()
     for curve in (one for study in info.studies for one in study.curves if not info.is_confirmed):
         between += [*curve.values, [math.nan] * len(panel.ranges)]
         names += [*(f"Trial {curve.number}, alpha {alpha:g}" for alpha in curve.alphas), ""]
     if between:
-        told = {"hovertext": names, "hoverinfo": "text", "mode": "lines+markers"}
-        dots = {"marker": {"color": FAINT_INK, "size": 3}}
-        at = panel.at(between)
-        traces.append(panel.line(at, "Weights between", FAINT_INK, 0.75, **told, **dots))
-    several = len(info.studies) > 1
+        look = {"line": {"color": FAINT_INK, "width": 0.75}, "hovertext": names}
+        look |= {"mode": "lines+markers", "marker": {"color": FAINT_INK, "size": 3}}
+        traces.append(panel.trace(panel.at(between), "Weights between", **look))
+    if info.runs:
+        return traces
+    fronts, looks = [study.counted for study in info.studies], [Look("Front", INK, "circle")]
     if info.is_confirmed:
-        own = [one.values for one in info.means if one.number is not None]
-        traces.append(panel.line(panel.steps(own), "Front", INK, 1.5))
-    elif not info.runs:
-        of_studies = study_looks([study.study for study in info.studies])
-        for study, look in zip(info.studies, of_studies, strict=True):
-            at, name = panel.steps(study.counted), plain_text(look.label) if several else "Front"
-            color, dash = (look.color, look.dash) if several else (INK, "solid")
-            line = panel.line(at, name, color, 2 if several else 1.5, line={"dash": dash})
-            line.legendgroup = look.label if several else None
-            line.showlegend = line.showlegend and not several and bool(at["x"])
-            traces.append(line)
+        fronts = [np.array([one.values for one in info.means if one.number is not None])]
+    if len(fronts) > 1:
+        looks = canvas.study_looks([study.study for study in info.studies])
+    for values, own in zip(fronts, looks, strict=True):
+        line = {"color": own.color, "width": 2, "dash": own.dash}
+        trace = panel.trace(panel.steps(values), plain_text(own.label), mode="lines", line=line)
+        trace.legendgroup = own.label
+        trace.showlegend &= len(fronts) == 1 and bool(trace.x)
+        traces.append(trace)
     return traces
 
 
 def _trials(panel: _Panel) -> list[Any]:
     """All trials, those off the front first; the legend counts those within the axes."""
-    info, drawn = panel.info, list[tuple[int, Any]]()
-    of_studies = study_looks([study.study for study in info.studies])
-    for place, study in enumerate(info.studies):
-        known = {one.loss_terms: terms_look(one.loss_terms) for one in study.points}
-        if len(info.studies) > 1 or info.coloring or info.is_confirmed:
-            own = of_studies[place] if len(info.studies) > 1 else Look("Trials", INK, "circle")
-            known = dict.fromkeys(known, _SEARCH if info.is_confirmed else own)
+    info, drawn, several = panel.info, list[tuple[int, Any]](), len(panel.info.studies) > 1
+    looks = canvas.study_looks([study.study for study in info.studies])
+    for study, own in zip(info.studies, looks, strict=True):
         terms = np.array([point.loss_terms for point in study.points])
+        known = {one: terms_look(one) for one in set(terms.tolist())}
+        if several or info.coloring or info.is_confirmed:
+            one_look = own if several else Look("Trials", INK, "circle")
+            known = dict.fromkeys(known, _SEARCH if info.is_confirmed else one_look)
         finite = np.isfinite(study.values).all(axis=1)
+        if info.coloring is not None:
+            finite &= np.isfinite(info.coloring.values)
         states = 2 * study.is_on_front + [point.violation > 0 for point in study.points]
-        inside = _inside(study.values, panel.ranges)
         for look in sorted(set(known.values()), key=lambda look: look.label):
-            alike = np.isin(terms, [one for one in known if known[one] == look])
-            shown = np.unique(states[alike & finite]).tolist()
+            alike = finite & np.isin(terms, [one for one in known if known[one] == look])
+            shown = np.unique(states[alike]).tolist()
             for state in shown:
-                trace = _trial_trace(panel, place, look, alike & finite & (states == state), state)
-                trace.name = f"{plain_text(look.label)} ({(inside & alike).sum()})"
+                trace = _trial_trace(panel, study, look, alike & (states == state), state)
+                trace.name = plain_text(look.label) + panel.count(study.values[alike])
                 trace.legendgroup = look.label
-                trace.showlegend &= state == shown[-1] and bool((inside & alike).any())
-                trace.showlegend &= info.coloring is None
+                is_seen = info.coloring is None and bool(
+                    _inside(study.values[alike], panel.ranges).any()
+                )
+                trace.showlegend = (panel.x, panel.y) == (0, 1) and state == shown[-1] and is_seen
                 drawn.append((state, trace))
     if info.stopped:
-        points = [*info.stopped.values()]
-        values, numbers = [one.values for one in points], [one.number for one in points]
-        name = f"Stopped at a rung ({_inside(values, panel.ranges).sum()})"
+        values = [one.values for one in info.stopped.values()]
         mark = {"symbol": "circle-open", "size": 5, "color": FAINT_INK}
-        told = {"numbers": numbers, "hovertext": [*info.stopped]}
-        drawn.append((-1, panel.marks(values, name, mark, **told)))
+        told = {"customdata": [one.number for one in info.stopped.values()], "marker": mark}
+        name = "Stopped at a rung" + panel.count(values)
+        trace = panel.trace(panel.at(values), name, hovertext=[*info.stopped], **told)
+        drawn.append((-1, trace))
     return [trace for _, trace in sorted(drawn, key=lambda one: one[0])]
 
 
 def _trial_trace(
-    panel: _Panel, place: int, look: Look, chosen: NDArray[np.bool_], state: int
+    panel: _Panel, study: ParetoInfo, look: Look, chosen: NDArray[np.bool_], state: int
 ) -> Any:
     """Args: chosen: by trial; state: 0 off the front, 1 violating a constraint, 2 on the front."""
-    info, study = panel.info, panel.info.studies[place]
-    many = sum(len(study.points) for study in info.studies) > MANY
-    on_front = state == 2 and not info.is_confirmed
+    info, on_front = panel.info, state == 2 and not panel.info.is_confirmed
+    many = sum(len(of.points) for of in info.studies) > canvas.MANY
     size = 5 if info.is_confirmed else (8 if on_front else 6) if many else 11
     mark = marker(look, size, on_front=on_front, hollow=state == 1)
     if info.coloring is not None:
-        chosen = chosen & np.isfinite(info.coloring.values)
         mark |= {"color": info.coloring.values[chosen], "coloraxis": "coloraxis"}
         mark["line"] = {"color": INK if on_front else FAINT_INK, "width": 1.5 if on_front else 0.5}
     points, table = [study.points[at] for at in np.flatnonzero(chosen)], study.values[chosen]
-    numbers = [point.number for point in points]
+    trials = [point.number for point in points]
     if not many or (on_front and len(points) <= _TOLD):
-        hover = {"hovertext": [_hover(study, point) for point in points], "hoverinfo": "text+name"}
-        return panel.marks(table, "", mark, numbers=numbers, is_front=on_front, **hover)
-    return trace_type(MANY + 1)(
+        told = {"customdata": trials, "hovertext": [_hover(study, point) for point in points]}
+        told |= panel.numbered(points if on_front else ())
+        return panel.trace(panel.at(table), "", marker=mark, **{"hoverinfo": "text+name"} | told)
+    return Scattergl(
         x=table[:, panel.x].astype(np.float32),
         y=table[:, panel.y].astype(np.float32),
         mode="markers",
         marker=mark,
-        showlegend=(panel.x, panel.y) == (0, 1),
-        customdata=np.array(numbers, dtype=np.int32),
+        customdata=np.array(trials, dtype=np.int32),
         hovertemplate="Trial %{customdata}: %{x:.4g}, %{y:.4g}",
     )
 
@@ -594,33 +555,29 @@ def _over(panel: _Panel) -> list[Any]:
     for mean in info.means:
         alike.setdefault(info.looks[mean.name], []).append(mean)
     for look, means in alike.items():
-        values, bars = [mean.values for mean in means], {}
+        told: dict[str, Any] = {"customdata": [mean.number for mean in means]}
         for way, place in (("error_x", panel.x), ("error_y", panel.y)):
             middle, low, high = np.array([mean[2:5] for mean in means])[:, :, place].T
             above, below = np.nan_to_num(high - middle), np.nan_to_num(middle - low)
-            ends = {"array": above.tolist(), "arrayminus": below.tolist()}
-            bars[way] = {"type": "data", "color": look.color, "thickness": 1, "width": 0, **ends}
-        numbers = [mean.number for mean in means]
-        name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * (numbers[0] is not None)
-        hover = [
-            "<br>".join(
-                [
-                    f"<b>{plain_text(mean.name)}</b>, mean over {count_text(mean.seeds, 'seed')}",
-                    *_told(info.objectives, mean.values, info.references, mean.low, mean.high),
-                ]
-            )
-            for mean in means
+            bar = {"type": "data", "array": above.tolist(), "arrayminus": below.tolist()}
+            told[way] = bar | {"color": look.color, "thickness": 1, "width": 0}
+        told["hovertext"] = [
+            "<br>".join([f"<b>{plain_text(one.name)}</b>", *_told(info, one.values, one)])
+            for one in means
         ]
-        told = {"numbers": numbers, "is_front": True, "hovertext": hover}
-        traces.append(panel.marks(values, name, marker(look, 11), **told, **bars))
-    for name, (label, symbol, size) in REFERENCES.items():
-        found = info.references.get(name, [math.nan] * len(panel.ranges))
-        if math.isfinite(found[panel.x]) and math.isfinite(found[panel.y]):
+        told |= panel.numbered(means)
+        count = f" ({len(means)})" * (panel.roomy and means[0].number is not None)
+        name = plain_text(shortened(look.label, 24)) + count
+        at = panel.at([mean.values for mean in means])
+        traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
+    for name, (label, symbol, size) in _REFERENCES.items():
+        values = info.references.get(name, (math.nan,) * len(panel.ranges))
+        if math.isfinite(values[panel.x]) and math.isfinite(values[panel.y]):
             color = INK if name in NOT_FINETUNED else PAPER
             mark = {"color": color, "symbol": symbol, "size": size}
             mark["line"] = {"color": INK, "width": 0 if name == "baseline" else 1.5}
-            hover = ["<br>".join([label, *_told(info.objectives, found, info.references)])]
-            traces.append(panel.marks(found, label, mark, hovertext=hover, legendrank=2))
+            told = {"hovertext": ["<br>".join([label, *_told(info, values)])], "legendrank": 2}
+            traces.append(panel.trace(panel.at(values), label, marker=mark, **told))
     return traces
 
 
@@ -631,12 +588,11 @@ def _add_limits(figure: Figure, panel: _Panel, cell: Mapping[str, int]) -> None:
         (panel.x, figure.add_vline, figure.add_vrect),
         (panel.y, figure.add_hline, figure.add_hrect),
     ):
-        low, high, _ = panel.ranges[place]
-        baseline = panel.info.references.get("baseline", [math.nan] * len(panel.ranges))[place]
+        (low, high, _), metric = panel.ranges[place], panel.info.objectives[place].metric
+        baseline = panel.info.references.get("baseline", (math.nan,) * len(panel.ranges))[place]
         if math.isfinite(baseline):
             line(baseline, line={"color": FAINT_INK, "width": 1, "dash": "dot"}, **cell)
         for bound in panel.info.bounds:
-            metric = panel.info.objectives[place].metric
             if bound.metric == metric and low <= bound.limit <= high:
                 shade = {"fillcolor": FAINT_INK, "opacity": 0.12, "line_width": 0, "layer": "below"}
                 rectangle(bound.limit, low if bound.is_least else high, **shade, **cell)
@@ -646,21 +602,16 @@ def _add_limits(figure: Figure, panel: _Panel, cell: Mapping[str, int]) -> None:
 def _color_axis(coloring: Coloring) -> dict[str, Any]:
     """Cividis; of categories in steps."""
     places, count = [place for place, _ in coloring.ticks], len(coloring.ticks)
-    scale: Any = SEQUENTIAL
-    low, high = places[0], places[-1]
+    found: dict[str, Any] = {"colorscale": SEQUENTIAL, "cmin": places[0], "cmax": places[-1]}
     if coloring.is_category:
         colors = sample_colorscale(SEQUENTIAL, count) if count > 1 else [INK]
-        scale = [((at + end) / count, colors[at]) for at in range(count) for end in (0, 1)]
-        low, high = -0.5, count - 0.5
-    name = ".".join(coloring.label.split(".")[-2:])
-    bar = {
-        "title": {"text": plain_text(shortened(name, 20)), "side": "right"},
-        "thickness": 12,
-        "tickvals": places,
-        "ticktext": [plain_text(shortened(text, 16)) for _, text in coloring.ticks],
-        "tickfont": {"size": SMALL_SIZE},
-    }
-    return {"colorscale": scale, "cmin": low, "cmax": high, "colorbar": bar}
+        steps = [((at + end) / count, colors[at]) for at in range(count) for end in (0, 1)]
+        found = {"colorscale": steps, "cmin": -0.5, "cmax": count - 0.5}
+    texts = [plain_text(shortened(text, 16)) for _, text in coloring.ticks]
+    name = plain_text(".".join(coloring.label.split(".")[-2:]))
+    found["colorbar"] = {"title": {"text": name, "side": "right"}, "thickness": 12}
+    found["colorbar"] |= {"tickvals": places, "ticktext": texts, "tickfont": {"size": SMALL_SIZE}}
+    return found
 
 
 # -- Texts -----------------------------------------------------------------------------------
@@ -668,36 +619,36 @@ def _color_axis(coloring: Coloring) -> dict[str, Any]:
 
 def _title(info: FrontsInfo) -> str:
     """What the trial that the answer names gains and loses; else the question."""
-    labels, baseline = (
-        study_labels([of.study for of in info.studies]),
-        info.references.get("baseline"),
-    )
+    names = [look.label for look in canvas.study_looks([study.study for study in info.studies])]
     if info.coloring is not None:
-        return f"{info.coloring.label} along the {several_title('front', labels)}"
+        return f"{info.coloring.label} along the {canvas.several_title('front', names)}"
     if info.runs:
-        return f"What does robustness cost? Arms of {labels[0]}"
+        return f"What does robustness cost? Arms of {names[0]}"
     points: Sequence[Any] = info.means if info.is_confirmed else info.studies[0].points
     taken = [one.values for one in points if one.number == info.taken is not None]
-    if not taken or baseline is None:
-        return several_title("Fronts" if len(labels) > 1 else "Front", labels)
+    if not taken or "baseline" not in info.references:
+        return canvas.several_title("Fronts" if len(names) > 1 else "Front", names)
     gains = {
         short_metric(one.metric): 100 * (after - before)
-        for one, after, before in zip(info.objectives, taken[0], baseline, strict=True)
+        for one, after, before in zip(
+            info.objectives, taken[0], info.references["baseline"], strict=True
+        )
         if "_robust_accuracy" in one.metric or one.metric.endswith("_clean_accuracy")
     }
-    robust, lost = next(name for name in gains if name != "clean"), gains["clean"]
-    joined = "for" if gains[robust] > 0 > lost else "and"
-    gained, images = signed_text(gains[robust], 1), " (test)" * info.is_confirmed
-    return f"Trial {info.taken}: {gained} {robust} {joined} {signed_text(lost, 1)} clean{images}"
+    robust = next(name for name in gains if name != "clean")
+    gained, lost = (numbers.signed_text(gains[name], 1) for name in (robust, "clean"))
+    joined = "for" if gains[robust] > 0 > gains["clean"] else "and"
+    images = " (test)" * info.is_confirmed
+    return f"Trial {info.taken}: {gained} {robust} {joined} {lost} clean{images}"
 
 
 def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str]:
     """Counts, data and seeds; what the marks are; what is outside the axes."""
-    studies, first, facts = info.studies, info.studies[0], several_facts(info.studies)
+    studies, first, facts = info.studies, info.studies[0], canvas.several_facts(info.studies)
     facts[0] = info.runs or facts[0]
-    volume = hypervolume_text(first.hypervolume, first.objectives, first.reference_point)
+    volume = numbers.hypervolume_text(first.hypervolume, first.objectives, first.reference_point)
     facts += [f"hypervolume {volume}"] * (len(studies) == 1 and bool(volume))
-    facts += several_marks(studies)
+    facts += canvas.several_marks(studies)
     if info.is_confirmed:
         facts.append("axes: test images; grey: the search, on validation images")
     if info.means:
@@ -710,27 +661,25 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     scored = {name for study in studies for name in study.references}
     if len(studies) > 1 and scored > info.references.keys():
         facts.append("baselines differ: not drawn")
-    if info.surfaces and not len(info.surfaces["worst"]):
-        facts.append("no region is reached by all")
-    values = np.concatenate([of.values for of in studies])
-    finite = np.isfinite(values).all(axis=1)
-    rungs = [one.values for one in info.stopped.values()]
-    counts = {
-        "pair of objectives not shown": left_out,
-        "trial outside the axes": (finite & ~_inside(values, ranges)).sum(),
-        "trial with a value that is not a number": (~finite).sum(),
-        "trial without this parameter, not shown": info.coloring
-        and np.isnan(info.coloring.values).sum(),
-        "stopped trial as scored at its last rung: a ring": len(rungs),
-        "stopped trial outside the axes": (~_inside(rungs, ranges)).sum(),
-        "stopped trial scored on fewer images or metrics, not drawn": info.unlike or 0,
-    }
-    if info.unlike == 0 and not rungs:
+    if info.surfaces:
+        of = f"{info.sets} {'seeds' if info.runs else 'searches'}"
+        none = "; no region is reached by all" * (not len(info.surfaces["worst"]))
+        facts.append(f"band: what the best and what all of {of} reach, median: half of them{none}")
+    if info.unlike == 0 and not info.stopped:
         facts.append("no trial was stopped at a rung")
-    for what, count in counts.items():
-        noun = "stopped trial" if what.startswith("stopped") else what.split()[0]
-        facts += [f"{count_text(int(count), noun)}{what.removeprefix(noun)}"] if count else []
-    return facts
+    values = np.concatenate([study.values for study in studies])
+    finite, stopped = np.isfinite(values).all(axis=1), [of.values for of in info.stopped.values()]
+    counts = {
+        "pairs of objectives not shown": left_out,
+        "trials outside the axes": (finite & ~_inside(values, ranges)).sum(),
+        "trials with a value that is not a number": (~finite).sum(),
+        "trials without this parameter, not shown": (
+            np.isnan(info.coloring.values).sum() if info.coloring else 0
+        ),
+        "stopped trials outside the axes": (~_inside(stopped, ranges)).sum(),
+        "stopped trials scored on fewer images or metrics, not drawn": info.unlike,
+    }
+    return facts + [f"{what}: {count}" for what, count in counts.items() if count]
 
 
 def _hover(study: ParetoInfo, point: ParetoPoint) -> str:
@@ -738,30 +687,27 @@ def _hover(study: ParetoInfo, point: ParetoPoint) -> str:
     head = f"<b>{point.name.capitalize()}</b>" + ", on the front" * point.on_front
     head += ", violates a constraint" * (point.violation > 0)
     head += "" if point.copy_of is None else f", copy of trial {point.copy_of}"
-    params = sorted((plain_text(key), param_text(value)) for key, value in point.params.items())
-    lines = _told(study.objectives, point.values, study.references)
-    return "<br>".join(
-        [head, *lines, "", *(f"{key}: {plain_text(value)}" for key, value in params)]
-    )
+    texts = {key: numbers.param_text(value) for key, value in sorted(point.params.items())}
+    params = [f"{plain_text(key)}: {plain_text(text)}" for key, text in texts.items()]
+    return "<br>".join([head, *_told(study, point.values), "", *params])
 
 
 def _told(
-    objectives: Sequence[ObjectiveSettings],
-    values: Sequence[float],
-    references: Mapping[str, Sequence[float]],
-    *interval: Sequence[float],
+    info: FrontsInfo | ParetoInfo, values: Sequence[float], mean: Mean | None = None
 ) -> list[str]:
-    """Values with their gains over the baseline and their intervals, by objective."""
-    lines = []
-    for place, (objective, value) in enumerate(zip(objectives, values, strict=True)):
+    """Values with their gains over the baseline, and the intervals of a mean, by objective."""
+    lines, nothing = [], (math.nan,) * len(values)
+    before = info.references.get("baseline", nothing)
+    low, high = (nothing, nothing) if mean is None else (mean.low, mean.high)
+    for place, (objective, value) in enumerate(zip(info.objectives, values, strict=True)):
         metric, sign = objective.metric, 1 if objective.direction == "maximize" else -1
-        before = references["baseline"][place] if "baseline" in references else math.nan
-        gain, ends = gain_text(metric, sign * (value - before)), [end[place] for end in interval]
-        line = f"{plain_text(metric_label(metric))}: <b>{metric_text(metric, value)}</b>"
+        value_text, *ends = (
+            numbers.metric_text(metric, of) for of in (value, low[place], high[place])
+        )
+        gain = numbers.gain_text(metric, sign * (value - before[place]))
+        line = f"{plain_text(numbers.metric_label(metric))}: <b>{value_text}</b>"
         line += f" ({gain} against the baseline)" * bool(gain)
-        if ends and all(map(math.isfinite, ends)):
-            line += f", {' to '.join(metric_text(metric, end) for end in ends)}"
-        lines.append(line)
+        lines.append(line + f", {' to '.join(ends)}" * math.isfinite(low[place]))
     return lines
 
 
