@@ -28,7 +28,7 @@ from gallery import printed, restore
 from plotly.subplots import make_subplots
 
 import ablate
-from ablate.report.style import FAINT_INK, FONT, GRID, INK, PAPER, terms_style
+from ablate.report.style import FAINT_INK, FONT, GRID, INK, PAPER, terms_look
 from ablate.report.write import write_figure
 
 ROOT = Path(__file__).parents[1]
@@ -202,7 +202,7 @@ def forest(panels: Mapping[str, Sequence[Rows]], title: str, width: int, height:
     for column, rows in enumerate(panels.values(), 1):
         shared = len({tuple(one.names) for one in rows}) == 1 and len(rows) > 1
         for place, one in enumerate(rows):
-            style = terms_style(one.terms)
+            style = terms_look(one.terms)
             means = [mean for mean, _, _ in one.ends]
             shift = 0.3 * (place - (len(rows) - 1) / 2) if shared else 0
             figure.add_scatter(

@@ -36,10 +36,6 @@ INK = "#1A1A1A"
 FAINT_INK = "#6B6B6B"
 GRID = "#E6E6E6"
 PAPER = "#FFFFFF"
-MIDDLE = "#F4F4F4"
-"""Of a diverging scale: no difference."""
-DIVERGING = ((0.0, "#B2501B"), (0.5, MIDDLE), (1.0, "#0072B2"))
-"""Worse, the same, better: told apart with any common colour vision."""
 SEQUENTIAL = "Cividis"
 """Low to high, even in lightness; by plotly's name."""
 SERIES = ("#0072B2", "#C98500", "#009E73", "#C4689B", "#D55E00", "#2E96D2", "#767676", "#9E9100")
@@ -57,16 +53,6 @@ SMALL_POINTS = 7.0
 """Of the smallest text in print."""
 INCHES_PER_PIXEL = SMALL_POINTS / 72 / SMALL_SIZE
 """Of an image, unless its size is given."""
-DOMINATED_OPACITY = 0.35
-
-
-@dataclass(frozen=True)
-class TermsStyle:
-    """The style of a set of loss terms, the same in all figures; `symbol` is plotly's."""
-
-    label: str
-    color: str
-    symbol: str
 
 
 @dataclass(frozen=True)
@@ -86,8 +72,11 @@ def terms_look(loss_terms: str) -> Look:
         loss_terms: joined by +, in any order; a set with an unknown term is grey; empty for a
             custom training loop, whose trials all look the same.
     """
-    style = terms_style(loss_terms)
-    return Look(style.label, style.color, style.symbol)
+    if not loss_terms:
+        return Look("Trials", *_OWN_LOOP)
+    terms = frozenset(loss_terms.split("+"))
+    color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
+    return Look(in_order(loss_terms), color, symbol if "clean" in terms else f"{symbol}-dot")
 
 
 _LEAST_CONTRAST = 3.0
@@ -117,62 +106,6 @@ def open_symbol(symbol: str) -> str:
     """plotly's name of the outline of a mark: "circle-open-dot" for "circle-dot"."""
     base, dot, _ = symbol.partition("-dot")
     return f"{base}-open{dot}"
-
-
-def terms_style(loss_terms: str) -> TermsStyle:
-    """The style of a set of loss terms.
-
-    Args:
-        loss_terms: joined by +, in any order; a set with an unknown term is grey; empty for a
-            custom training loop, whose trials all look the same.
-    """
-    if not loss_terms:
-        return TermsStyle("Trials", *_OWN_LOOP)
-    terms = frozenset(loss_terms.split("+"))
-    color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
-    return TermsStyle(in_order(loss_terms), color, symbol if "clean" in terms else f"{symbol}-dot")
-
-
-@dataclass(frozen=True)
-class LineStyle:
-    """The style of a line or an arm, the same in all figures; `alike` counts those before it that
-    have the same colour and mark."""
-
-    color: str
-    symbol: str
-    dash: str
-    alike: int
-
-
-def line_styles(loss_terms: Sequence[str]) -> list[LineStyle]:
-    """Styles of things with these loss terms: equal terms differ by their dash.
-
-    Args:
-        loss_terms: of each; empty: grey beside others with terms, a colour of its own if none has.
-    """
-    found = []
-    for place, terms in enumerate(loss_terms):
-        alike = loss_terms[:place].count(terms)
-        if terms:
-            style = terms_style(terms)
-            color, symbol = style.color, style.symbol
-        elif any(loss_terms):
-            color, symbol = FAINT_INK, SYMBOLS[0]
-        else:
-            color, symbol, alike = SERIES[place % 8], SYMBOLS[place % 8], place // 8
-        found.append(LineStyle(color, symbol, DASHES[alike % len(DASHES)], alike))
-    return found
-
-
-def trial_marker(style: TermsStyle, on_front: bool, size: float) -> dict[str, Any]:
-    """plotly's marker of a trial: full colour and an ink line on the front; faint off it."""
-    return {
-        "color": style.color,
-        "symbol": style.symbol,
-        "size": size,
-        "opacity": 1 if on_front else DOMINATED_OPACITY,
-        "line": {"color": INK if on_front else style.color, "width": 1},
-    }
 
 
 def base_layout() -> dict[str, Any]:
@@ -215,7 +148,6 @@ DARK = {
     FAINT_INK: "#A3A8B0",
     GRID: "#2F343C",
     PAPER: "#16191E",
-    MIDDLE: "#3A404A",
     # Of the terms' colours, those that would sink into a dark page.
     "#767676": "#9B9B9B",
     "#0072B2": "#3D8BDB",

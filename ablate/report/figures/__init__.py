@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
-from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablate.errors import ParameterError, did_you_mean
 
@@ -14,11 +12,11 @@ if TYPE_CHECKING:
 
 FIGURES = (
     "pareto",
+    "parameters",
     "history",
+    "curves",
     "profile",
     "severity",
-    "parameters",
-    "curves",
     "effects",
     "examples",
 )
@@ -36,7 +34,4 @@ def find_figure(name: str) -> FigureKind:
         fix = near if near.startswith("Did") else "Name one of them."
         raise ParameterError(f"--figure: must be one of {', '.join(FIGURES)}, got {name}. {fix}")
     kind: FigureKind = import_module(f"ablate.report.figures.{name}").FIGURE
-    if len(signature(kind.draw).parameters) == 1 or "width" in signature(kind.draw).parameters:
-        old: Any = kind.draw  # one of the former figures, which know no sheet
-        kind = replace(kind, draw=lambda info, _sheet: old(info))
     return kind

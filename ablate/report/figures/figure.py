@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
     from ablate.ablation.info import AblationInfo
+    from ablate.report.figures.canvas import Sheet
 
 
 class Info(Protocol):
@@ -67,7 +68,7 @@ class FigureKind:
     title: str
     says: str
     read: Callable[[Sequence[StudySource], FigureOptions], Any]
-    draw: Callable[..., Figure]
+    draw: Callable[[Any, Sheet], Figure]
     width: int = 434
     several: bool = False
     takes: tuple[str, ...] = ()
