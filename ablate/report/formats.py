@@ -65,12 +65,12 @@ class TerminalTable:
         for row in zip(*(column.cells for column in shown), strict=True):
             drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
         if self.table.title:
-            yield Text(without_controls(self.table.title))
+            yield Text(self.table.title)
         yield drawn
         if left_out:
             yield Text(f"not shown (too wide): {', '.join(left_out)}", style="dim")
         for note in self.table.notes if self.notes else ():
-            yield Text(f"- {without_controls(note)}")
+            yield Text(f"- {note}")
 
 
 def _is_numeric(column: Column) -> bool:

@@ -530,14 +530,14 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
 def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list[str]:
     """The parameters that differ between trials: mixes last, for their texts are long; before them
     those that most of the shown trials have first."""
-    values: dict[str, list[str]] = {}
+    first: dict[str, Any] = {}
     for point in points:
-        for key, value in point.params.items():
-            values.setdefault(key, []).append(str(value))
+        first = {**point.params, **first}
     keys = [
         key
-        for key, found in values.items()
-        if key != _TERMS and (len(found) < len(points) or len({*found}) > 1 or len(points) == 1)
+        for key in first
+        if key != _TERMS
+        and (len(points) == 1 or any(one.params.get(key) != first[key] for one in points))
     ]
 
     def place(key: str) -> tuple[bool, int]:
