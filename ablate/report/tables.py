@@ -285,7 +285,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
     units = [unit_of(info, one.metric) for one, _, _ in rows]
     parts = [
         texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=_NARROW),
-        texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows]),
+        texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows], folds=8),
         numbers("difference", "Difference", [one for _, one, _ in rows], units, is_difference=True),
         *([texts("n", "n", counts)] if any(counts) else []),
         column("p", "p", lambda one: one.p, None),
@@ -532,7 +532,8 @@ def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list
     those that most of the shown trials have first."""
     first: dict[str, Any] = {}
     for point in points:
-        first = {**point.params, **first}
+        for key, value in point.params.items():
+            first.setdefault(key, value)
     keys = [
         key
         for key in first

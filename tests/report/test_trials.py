@@ -80,34 +80,18 @@ def test_the_caption_of_some_rows_is_of_the_whole_study() -> None:
             assert said in printed
 
 
-def test_a_pruned_trial_says_where_it_was_stopped() -> None:
-    rungs = [
-        Rung(1, {"val_robust_accuracy": 0.55}, False, 1),
-        Rung(3, {"val_robust_accuracy": 0.615}, True, 4),
-    ]
-    pruner = {"metric": "val_robust_accuracy"}
+@pytest.mark.parametrize(
+    ("metric", "value", "said"), [("val_robust_accuracy", 0.615, "61.5"), ("seconds", 7.5, "7.5")]
+)
+def test_a_pruned_trial_says_where_it_was_stopped(metric: str, value: float, said: str) -> None:
+    """Also by a pruner that compared another metric."""
+    rungs = [Rung(1, {metric: 0.55}, False, 1), Rung(3, {metric: value}, True, 4)]
     row = example_row(0, None, state="PRUNED", rungs=rungs)
-    record = example_record([row], search={"pruner": pruner})
-    assert any(
-        "stopped after epoch 3 at 61.5" in line and line.startswith("0 pruned - -")
-        for line in lines(trials_table(record))
-    )
-
-
-def test_a_trial_that_an_earlier_pruner_stopped_says_its_scores() -> None:
-    row = example_row(0, None, state="PRUNED", rungs=[Rung(3, {"train_seconds": 7.5}, True, 4)])
     record = example_record([row], search={"pruner": {"metric": "val_robust_accuracy"}})
-    assert "stopped after epoch 3 at 7.5" in " ".join(lines(trials_table(record)))
-
-
-def test_columns_of_a_curve_are_known_before_a_trial_has_one() -> None:
-    rows = [example_row(0, None, state="RUNNING")]
-    curves = {"interpolation": {"alphas": [0.5, 1.0]}}
-    assert "0 - -" in lines(
-        trials_table(example_record(rows, finetune=curves), ["trial", "alpha", "barrier"])
+    stopped = f"stopped after epoch 3 at {said}"
+    assert any(
+        line.startswith("0 pruned - -") and stopped in line for line in lines(trials_table(record))
     )
-    with pytest.raises(ParameterError, match="got alpha"):
-        trials_table(example_record(rows), ["alpha"])
 
 
 def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images() -> None:
@@ -156,14 +140,19 @@ def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None
     assert "0 - -" in lines(trials_table(waiting, columns))
 
 
-def test_columns_of_a_rung_are_known_before_a_trial_reached_one() -> None:
-    columns = ["trial", "rung_epoch", "rung.robust", "rung.clean"]
+@pytest.mark.parametrize(
+    ("settings", "columns"),
+    [
+        ({"finetune": {"interpolation": {"alphas": [0.5, 1.0]}}}, ["alpha", "barrier"]),
+        ({"search": {"pruner": {}}}, ["rung_epoch", "rung.robust", "rung.clean"]),
+        ({"search": {"pruner": {"metric": "val_robust_accuracy"}}}, ["rung_epoch", "rung.robust"]),
+    ],
+)
+def test_columns_are_known_before_a_trial_has_them(settings: dict, columns: list[str]) -> None:
     rows = [example_row(0, None, state="RUNNING")]
-    for pruner in ({}, {"metric": "val_robust_accuracy"}):
-        record = example_record(rows, search={"pruner": pruner})
-        assert "0 - - -" in lines(trials_table(record, columns))
-        assert not select_trials(record, where=["rung_epoch<=1"]).rows
-    with pytest.raises(ParameterError, match="got rung_epoch"):
+    printed = lines(trials_table(example_record(rows, **settings), ["trial", *columns]))
+    assert f"0{' -' * len(columns)}" in printed
+    with pytest.raises(ParameterError, match=f"got {columns[0]}"):
         trials_table(example_record(rows), columns)
 
 
