@@ -31,7 +31,7 @@ def shown_output() -> Iterator[Written]:
     threads included.
 
     Secrets are masked, control characters escaped, and so are characters that the encoding lacks.
-    What cannot be written (disk full) is dropped, and all where the stream was closed at the start.
+    What cannot be written (disk full) is lost, and all where the stream was closed at the start.
     A closed pipe still raises, because it ends a command.
 
     Yields:
@@ -40,9 +40,8 @@ def shown_output() -> Iterator[Written]:
     _open_missing()
     before = sys.stdout, sys.stderr
     take_every_text(*before)
-    output = Written()
-    sys.stdout = _Shown(_dropping(sys.stdout, output))
-    sys.stderr = _Shown(_dropping(sys.stderr, Written()))
+    output, errors = Written(), Written()
+    sys.stdout, sys.stderr = _Shown(before[0], output), _Shown(before[1], errors)
     try:
         yield output
     finally:
@@ -51,6 +50,9 @@ def shown_output() -> Iterator[Written]:
             sys.stderr.flush()
         finally:
             sys.stdout, sys.stderr = before
+            for stream, written in zip(before, (output, errors), strict=True):
+                if written.error is not None:  # or Python would fail on what it still holds
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def print_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
@@ -122,13 +124,14 @@ class _Shown:
     """Stands in for `sys.stdout` or `sys.stderr`: no secret, and no control character besides
     those of rich's styles, which come `for_rich`.  Bytes are shown like text."""
 
-    def __init__(self, under: Any, *, is_styled: bool = False) -> None:
+    def __init__(self, under: Any, written: Written, *, is_styled: bool = False) -> None:
         self._under = under
+        self._written = written
         self._is_styled = is_styled
 
     @property
     def for_rich(self) -> _Shown:
-        return _Shown(self._under, is_styled=True)
+        return _Shown(self._under, self._written, is_styled=True)
 
     @property
     def buffer(self) -> io.RawIOBase:
@@ -136,12 +139,26 @@ class _Shown:
 
     def write(self, text: str) -> int:
         shown = masked(text)
-        self._under.write(shown if self._is_styled else without_controls(shown))
+        with self._noted():
+            self._under.write(shown if self._is_styled else without_controls(shown))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
+
+    def flush(self) -> None:
+        with self._noted():
+            self._under.flush()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._written.error = self._written.error or error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._under, name)
@@ -162,45 +179,3 @@ class _Bytes(io.RawIOBase):
     def flush(self) -> None:
         if not self._text.closed:
             self._text.flush()
-
-
-def _dropping(stream: Any, written: Written) -> Any:
-    """The same stream over a dropping file; unchanged if not a Python file."""
-    if not isinstance(stream, io.TextIOWrapper):
-        return stream
-    file = getattr(stream.buffer, "raw", stream.buffer)  # Python may be told to buffer nothing
-    if not isinstance(file, io.FileIO):
-        return stream
-    dropping: Any = _Dropping(file, written)
-    return io.TextIOWrapper(
-        dropping if file is stream.buffer else io.BufferedWriter(dropping),
-        stream.encoding,
-        stream.errors,
-        line_buffering=stream.line_buffering,
-        write_through=stream.write_through,
-    )
-
-
-class _Dropping(io.RawIOBase):
-    def __init__(self, file: io.FileIO, written: Written) -> None:
-        self._file = file
-        self._written = written
-        self.name = file.name
-
-    def write(self, data: Any) -> int:
-        try:
-            return self._file.write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            self._written.error = self._written.error or error
-            return len(data)
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def isatty(self) -> bool:
-        return self._file.isatty()
