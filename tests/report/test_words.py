@@ -51,16 +51,12 @@ def test_words_of_a_contrast(names: tuple[str, ...], contrast: str, words: str) 
         ("distance", "main effect", "effect of distance"),
         ("st", "Shapley value", "contribution of ST"),
         ("fma * st", "interaction", "FMA and ST beyond their sum"),
+        ("with both - with fma, without st", "step", "adding with both"),
     ],
 )
 def test_words_of_an_effect_of_factors(contrast: str, kind: str, words: str) -> None:
     effect = example_effect(contrast, 0.1, kind=kind)
     assert contrast_words(effect, factorial_ablation()) == words
-
-
-def test_a_step_adds_its_component() -> None:
-    effect = example_effect("+ st - + da", 0.1, kind="step")
-    assert contrast_words(effect, of_arms("plain", "+ da", "+ st")) == "adding ST"
 
 
 def test_a_part_left_out_is_turned_into_its_contribution() -> None:
