@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from ablate.errors import AblateError, NothingToDrawError, ParameterError, UsageError
+from ablate.errors import AblateError, ParameterError, UsageError
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.report.figures import FIGURES, find_figure
@@ -157,6 +157,7 @@ def draw_to_files(
         output: a file for one figure; for several a folder, which is created; None: the run folder
             of the first study.
         ending: of files in a folder.
+        options: of several figures each takes those that it knows.
         with_data: whether each figure's data is written too.
         sheet: of images; of a page only whether it has titles.
         captioned: whether a page has the caption under the figure, and an image has it in a .txt
@@ -164,8 +165,7 @@ def draw_to_files(
 
     Returns:
         The files, in the order of the figures; remarks, one line each: for `all`, the figures
-        without data and the reason, and figures that are too large for the size; why other
-        requested figures are not drawn, one line each.
+        that do not apply and the reason; why other requested figures are not drawn.
 
     Raises:
         ParameterError: if a name or an option is unknown, or none of the figures can be drawn;
@@ -182,29 +182,20 @@ def draw_to_files(
     sources = [study.source for study in studies]
     kinds = kinds or [find_figure(usual_figure(sources[0]))]
     is_page = (output.suffix.lower() if output and not into_folder else f".{ending}") == PAGE
-    if is_page and sheet != replace(COLUMN, titled=sheet.titled):
-        raise ParameterError(
-            f"--size and --font-size: apply to .png, .svg and .pdf, got a {PAGE}. "
-            "A page fills its window: leave them out."
-        )
+    _check_options(kinds, options, sheet, is_page=is_page)
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
-        own = _own_options(kind, kinds, options, of_one=len(sources) == 1 or not is_all)
-        misfit = kind.misfit(sources, own) if is_all else None
-        if misfit is not None:
-            remarks.append(f"{kind.name} is left out: {misfit[0]}")
-            continue
+        own = FigureOptions(**{name: getattr(options, name) for name in kind.takes})
         try:
-            info = kind.info(sources, own)
+            info = kind.info(sources, own if into_folder else options)
             figure = kind.draw(info, _sheet_of(kind, sheet, is_page=is_page))
             drawn.append((kind, info, themed(figure, theme)))
         except Exception as error:
             if not into_folder and isinstance(error, AblateError):
                 raise
-            if is_all and isinstance(error, NothingToDrawError | UsageError):
-                reason = error.reason if isinstance(error, NothingToDrawError) else error
-                remarks.append(f"{kind.name} is left out: {reason}")
+            if is_all and isinstance(error, AblateError):
+                remarks.append(f"{kind.name} is left out: {getattr(error, 'reason', error)}")
             else:
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:
@@ -236,23 +227,25 @@ def _check_one_file(output: Path, ending: str | None) -> None:
         )
 
 
+def _check_options(
+    kinds: Sequence[FigureKind], options: FigureOptions, sheet: Sheet, *, is_page: bool
+) -> None:
+    """Refuse what none of the figures, or no page, takes."""
+    if is_page and sheet != replace(COLUMN, titled=sheet.titled):
+        raise ParameterError(
+            f"--size and --font-size: apply to .png, .svg and .pdf, got a {PAGE}. "
+            "A page fills its window: leave them out."
+        )
+    for name in (field.name for field in fields(options) if getattr(options, field.name)):
+        if not any(name in kind.takes for kind in kinds):
+            raise ParameterError(f"--{name}: none of these figures takes it. Leave it out.")
+
+
 def _sheet_of(kind: FigureKind, asked: Sheet, *, is_page: bool) -> Sheet:
     """What a figure is drawn on: a wide sheet for a page, its own width where no size is given."""
     if is_page:
         return replace(WIDE, titled=asked.titled)
     return asked if asked.height is not None else replace(asked, width=kind.width)
-
-
-def _own_options(
-    kind: FigureKind, kinds: Sequence[FigureKind], options: FigureOptions, *, of_one: bool
-) -> FigureOptions:
-    """The options for one of several figures: beside a figure with stopped trials or colours,
-    others are drawn as they are; with `all` of several studies none has stopped trials."""
-    for name in ("rungs", "color"):
-        takers = [one.name for one in kinds if name in one.takes]
-        if takers and kind.name not in takers:  # of figures that all lack it, it is refused
-            options = replace(options, **{name: getattr(USUAL, name)})
-    return options if of_one else replace(options, rungs=False)
 
 
 def _captions(drawn: Sequence[Drawn], files: Sequence[Path]) -> dict[Path, str]:

@@ -73,18 +73,6 @@ class FigureKind:
     several: bool = False
     takes: tuple[str, ...] = ()
 
-    def misfit(
-        self, sources: Sequence[StudySource], options: FigureOptions
-    ) -> tuple[str, str] | None:
-        """Reason and fix if it takes fewer studies, or does not use a given option."""
-        if len(sources) > 1 and not self.several:
-            return f"takes one study, got {len(sources)}", "Draw one at a time."
-        given = (field.name for field in fields(options) if getattr(options, field.name))
-        for name in given:
-            if name not in self.takes:
-                return f"takes no --{name}", "Leave it out."
-        return None
-
     def info(self, sources: Sequence[StudySource], options: FigureOptions = USUAL) -> Info:
         """The Info of these studies.
 
@@ -95,9 +83,13 @@ class FigureKind:
         """
         if not sources:
             raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
-        misfit = self.misfit(sources, options)
-        if misfit is not None:
-            raise ParameterError(f"--figure {self.name}: {'. '.join(misfit)}")
+        if len(sources) > 1 and not self.several:
+            raise ParameterError(
+                f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
+            )
+        for name in (field.name for field in fields(options) if getattr(options, field.name)):
+            if name not in self.takes:
+                raise ParameterError(f"--figure {self.name}: takes no --{name}. Leave it out.")
         found: Info = self.read([source.as_drawn() for source in sources], options)
         return found
 
