@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 from ablate.analysis.drawn import beyond_marks, kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few, show_name
-from ablate.ledger.record import (
-    ADAPTED,
-    RowRecord,
-    Rung,
-    StudyRecord,
-    row_violation,
-)
+from ablate.ledger.record import ADAPTED, RowRecord, Rung, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.baseline_checks import gain_rule
 from ablate.study.scores import Bound, Scores, violation
@@ -31,9 +25,9 @@ class StudyFacts:
         subject: data set and model, or the training function.
         split: "validation" or "test"; None for a custom training loop, whose metrics have any
             names.
-        n_images: images in that split; None before anything is scored, and for such a loop.
-        n_corrupted: images in each corrupted copy of it; None as above.
-        mean_over: what robust accuracy is the mean of, "families" or "types"; None as above.
+        n_images: images in that split, n_corrupted: in each corrupted copy of it, mean_over: what
+            robust accuracy is the mean of, "families" or "types"; None before anything is scored,
+            and for such a loop.
         marks: caveats to be shown with the numbers.
     """
 
@@ -148,25 +142,21 @@ def baseline_warning(record: StudyRecord) -> str:
     return f"{gain}: {SUSPECTED}" if gain else ""
 
 
-def _copy_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on copies: trials with copied scores count as complete, and are on the front if the
-    original is."""
-    copies = sum(row.copy_of is not None for row in record.rows)
-    if not copies:
-        return ()
-    are = "is a copy" if copies == 1 else "are copies"
-    said = f"{copies} of {len(record.complete)} complete trials {are} of another"
-    return (f"{said}: same parameters, not run again",)
+def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
+    """The trials that violated a constraint at the rung where they were stopped, as far as it is
+    known there."""
+    stopped = (row for row in record.rows if row.state == "PRUNED" and row.rungs)
+    return [
+        row
+        for row in stopped
+        if violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
+    ]
 
 
-def _teacher_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on runs that cost more than others of the same budget."""
-    costs = [row.scores for row in record.complete if isinstance(row.scores, Scores)]
-    taught = sum(scores.teacher_images > 0 for scores in costs)
-    if record.study.finetune.budget.images is None or not taught:
-        return ()
-    said = f"{taught} of {len(costs)} {'runs has' if taught == 1 else 'runs have'} a teacher"
-    return (f"{said}, whose forward passes budget.images does not count: budget.flops does",)
+def bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
+    """The constraints on the images of a rung: on fewer than the study's, only those that are not
+    relative to the baseline, whose score on these is not recorded."""
+    return record.study.bounds(None) if rung.images else record.bounds
 
 
 def nearest_text(record: StudyRecord) -> str:
@@ -176,25 +166,16 @@ def nearest_text(record: StudyRecord) -> str:
     Args:
         record: with constraints, and such a trial.
     """
-    found = [
-        (row_violation(row, record.bounds), row.number, "", row.scores.metrics(), record.bounds)
+    found: list[tuple[int, str, Mapping[str, float], Sequence[Bound]]] = [
+        (row.number, "", row.scores.metrics(), record.bounds)
         for row in record.complete
         if row.scores is not None
     ]
-    if not found:
-        found = [
-            (
-                violation(bounds, rung.scores),
-                row.number,
-                f" after epoch {rung.epoch}",
-                dict(rung.scores),
-                bounds,
-            )
-            for row in stopped_beyond(record)
-            for rung in row.rungs[-1:]
-            for bounds in [bounds_at(record, rung)]
-        ]
-    _, number, when, metrics, bounds = min(found, key=lambda one: one[:2])
+    for row in [] if found else stopped_beyond(record):
+        rung = row.rungs[-1]
+        when = f" after epoch {rung.epoch}"
+        found.append((row.number, when, rung.scores, bounds_at(record, rung)))
+    number, when, metrics, bounds = min(found, key=lambda one: (violation(one[3], one[2]), one[0]))
     return f"trial {number}, whose {' and '.join(missed_bounds(bounds, metrics, when))}"
 
 
@@ -209,24 +190,6 @@ def missed_bounds(
     ]
 
 
-def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
-    """The trials that violated a constraint at the rung where they were stopped, as far as it is
-    known there."""
-    return [
-        row
-        for row in record.rows
-        if row.state == "PRUNED"
-        and row.rungs
-        and violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
-    ]
-
-
-def bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
-    """The constraints on the images of a rung: on fewer than the study's, only those that are not
-    relative to the baseline, whose score on these is not recorded."""
-    return record.study.bounds(None) if rung.images else record.bounds
-
-
 def _must_be(bound: Bound) -> str:
     side = "at least" if bound.is_least else "at most"
     return f"must be {side} {_number(bound.metric, bound.limit)}"
@@ -236,68 +199,68 @@ def _number(metric: str, value: float) -> str:
     return f"{100 * value:.2f} %" if is_accuracy(metric) else f"{value:.6g}"
 
 
-def _constraint_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on the constraints, and on trials that violate them, which are not on the front; if
-    all do, how near they came."""
-    if not record.bounds:
-        return ()
-    rows = [row for row in record.complete if row.scores is not None]
-    if not rows:
-        if not (stopped := stopped_beyond(record)):
-            return ()
-        said = f"{len(stopped)} of {len(record.rows)} trials violated a constraint when stopped"
-        return (f"no trial is complete; {said}; nearest: {nearest_text(record)}",)
-    count = sum(row_violation(row, record.bounds) > 0 for row in rows)
-    if count == len(rows):
-        return (f"no complete trial keeps all constraints; nearest: {nearest_text(record)}",)
-    must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
-    if not count:
-        return (f"every complete trial keeps the constraints: {must}",)
-    do = "violates a constraint and does" if count == 1 else "violate a constraint and do"
-    return (f"{count} of {len(rows)} complete trials {do} not count: {must}",)
-
-
-def _curve_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on trials for which no network on the way from the baseline was chosen."""
-    rows = [row for row in record.complete if row.path is not None and row.path.note]
-    if not rows:
-        return ()
-    were = "curve of 1 trial was" if len(rows) == 1 else f"curves of {len(rows)} trials were"
-    said = f"{were} refused ({few([row.number for row in rows], 12)}): networks between lose clean"
-    return (f"{said} accuracy to both ends, so alpha 1 is used",)
-
-
-def _left_out_marks(record: StudyRecord) -> tuple[str, ...]:
-    """A note on image files that the study goes on without."""
-    left_out = record.environment.get("left_out") or {}
-    if not left_out:
-        return ()
-    each = ", ".join(f"{count} in {show_name(split)}" for split, count in left_out.items())
-    return (f"image files that cannot be read are left out: {each}",)
-
-
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, training types, and cost."""
-    study = record.study
-    beyond = (*_constraint_marks(record), *_copy_marks(record), *beyond_marks(record))
-    beyond += _curve_marks(record)
+    study, of_trials = record.study, [*_trial_marks(record)]
     if study.trainable is not None:
-        return (*study.marks, *beyond)
-    suite = find_suite(study.robustness.suite)
-    warning = baseline_warning(record)
-    marks = [
-        *([warning] if warning else []),
-        *study.marks,
-        *caveats(suite, study.robustness.frost_images),
-    ]
-    pseudo_images = study.robustness.adapt_batch_norm
-    if pseudo_images is not None:
+        return (*study.marks, *of_trials)
+    marks = [baseline_warning(record), *study.marks]
+    marks += caveats(find_suite(study.robustness.suite), study.robustness.frost_images)
+    if (images := study.robustness.adapt_batch_norm) is not None:
         marks.append(
             f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
-            f"statistics count as {pseudo_images} images"
+            f"statistics count as {images} images"
         )
-    marks += [*_left_out_marks(record), *beyond, *_teacher_marks(record)]
-    scored = (row.scores for row in record.rows)
-    if any(isinstance(scores, Scores) and scores.overlaps for scores in scored):
-        marks.append(OVERLAP)
-    return tuple(marks)
+    if left_out := record.environment.get("left_out") or {}:
+        each = ", ".join(f"{count} in {show_name(split)}" for split, count in left_out.items())
+        marks.append(f"image files that cannot be read are left out: {each}")
+    marks += of_trials
+    scores = [row.scores for row in record.rows if isinstance(row.scores, Scores)]
+    costs = [row.scores for row in record.complete if isinstance(row.scores, Scores)]
+    taught = sum(one.teacher_images > 0 for one in costs)
+    if study.finetune.budget.images is not None and taught:
+        have = "runs has" if taught == 1 else "runs have"
+        marks.append(
+            f"{taught} of {len(costs)} {have} a teacher, whose forward passes budget.images does "
+            "not count: budget.flops does"
+        )
+    marks += [OVERLAP] * any(one.overlaps for one in scores)
+    return tuple(filter(None, marks))
+
+
+def _trial_marks(record: StudyRecord) -> Iterator[str]:
+    """On trials that violate constraints, which are not on the front; on copies, which are if the
+    original is; and on curves without a network that was chosen."""
+    yield from _constraint_marks(record)
+    complete = len(record.complete)
+    if copies := sum(row.copy_of is not None for row in record.rows):
+        are = "is a copy" if copies == 1 else "are copies"
+        said = f"{copies} of {complete} complete trials {are} of another"
+        yield f"{said}: same parameters, not run again"
+    yield from beyond_marks(record)
+    refused = [row.number for row in record.complete if row.path is not None and row.path.note]
+    if refused:
+        one = len(refused) == 1
+        were = "curve of 1 trial was" if one else f"curves of {len(refused)} trials were"
+        said = f"{were} refused ({few(refused, 12)}): networks between lose clean"
+        yield f"{said} accuracy to both ends, so alpha 1 is used"
+
+
+def _constraint_marks(record: StudyRecord) -> Iterator[str]:
+    """How many trials count; if none does, how near they came."""
+    rows = [row for row in record.complete if row.scores is not None]
+    count = sum(row_violation(row, record.bounds) > 0 for row in rows)
+    must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
+    if not record.bounds:
+        return
+    if not rows:
+        if stopped := stopped_beyond(record):
+            said = f"{len(stopped)} of {len(record.rows)} trials violated a constraint when stopped"
+            yield f"no trial is complete; {said}; nearest: {nearest_text(record)}"
+    elif count == len(rows):
+        yield f"no complete trial keeps all constraints; nearest: {nearest_text(record)}"
+    elif not count:
+        yield f"every complete trial keeps the constraints: {must}"
+    else:
+        do = "violates a constraint and does" if count == 1 else "violate a constraint and do"
+        yield f"{count} of {len(rows)} complete trials {do} not count: {must}"
