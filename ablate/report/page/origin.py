@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import NamedTuple
 
 from ablate.analysis.accounting import StudyAccount
 from ablate.errors.masking import masked
@@ -14,9 +12,16 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import run_time_rows
 from ablate.report.page.methods import training_images
 
+_STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
+_MOST_SEEDS = 20
+_SAW = {
+    None: "",
+    True: "; it saw the validation images",
+    False: "; it did not see the validation images",
+}
 
-@dataclass(frozen=True)
-class Fact:
+
+class Fact(NamedTuple):
     """One line of the provenance: name and value."""
 
     name: str
@@ -24,125 +29,97 @@ class Fact:
 
 
 def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]:
-    """The information needed to judge or repeat the study, without passwords.
-
-    Args:
-        account: of the study (`ablate.analysis.accounting`).
-    """
+    """The information needed to judge or repeat the study, without passwords."""
+    counts = {state: sum(row.state == state for row in record.rows) for state in _STATES}
+    ended = ", ".join(f"{count} {state.lower()}" for state, count in counts.items() if count)
+    rows = ("Rows", f"{ended or 'none'}, of {record.trials}")
     if record.foreign:
-        return (
-            Fact("Study", record.name),
-            Fact("Storage", record.storage),
-            Fact("Made by", "another tool with Optuna: code, machine, seeds and data are unknown"),
-            Fact("Rows", _rows(record)),
-        )
-    last = record.drives[-1] if record.drives else None
-    provenance = last.provenance if last is not None else {}
+        who = "another tool with Optuna: code, machine, seeds and data are unknown"
+        lines = [("Study", record.name), ("Storage", record.storage), ("Made by", who), rows]
+        return tuple(Fact(*line) for line in lines)
+    made = record.drives[-1].provenance if record.drives else {}
+    git, versions = made.get("git") or {}, {"python": made.get("python", "")}
+    versions |= made.get("packages", {})
+    dirty = ", with uncommitted changes" * bool(git.get("dirty"))
     lines = [
         ("Study", record.name),
         ("Fingerprint", record.fingerprint),
         ("Part of", record.parent or ""),
         ("Storage", record.storage),
-        ("Code", _code(provenance)),
-        ("Versions", _versions(provenance)),
-        ("Hardware", _hardware(record, account)),
+        (
+            "Code",
+            f"commit {git['commit']}{dirty}" if git.get("commit") else "not in a Git repository",
+        ),
+        ("Versions", ", ".join(f"{name} {one}" for name, one in versions.items() if one)),
+        ("Hardware", _hardware(record, account, str(made.get("platform", "")))),
         ("Seeds", _seeds(record)),
-        ("Started", _moment(record.drives[0].started) if record.drives else ""),
-        ("Last run", _last(record)),
+        *_drives(record),
         *(
             (f"{name[:1].upper()}{name[1:]}", text)
             for name, text in run_time_rows(account, record.study.search.budget)
         ),
-        ("Rows", _rows(record)),
+        rows,
         *_data(record),
         *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
     ]
     return tuple(Fact(name, masked(text)) for name, text in lines if text)
 
 
-def _code(provenance: Mapping[str, Any]) -> str:
-    git = provenance.get("git") or {}
-    if not git.get("commit"):
-        return "not in a Git repository"
-    return f"commit {git['commit']}{', with uncommitted changes' if git.get('dirty') else ''}"
-
-
-def _versions(provenance: Mapping[str, Any]) -> str:
-    packages = {"python": provenance.get("python", ""), **provenance.get("packages", {})}
-    return ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-
-
-def _hardware(record: StudyRecord, account: StudyAccount) -> str:
-    environment = record.environment
-    machine = record.drives[-1].provenance.get("platform", "") if record.drives else ""
-    parts = [
-        str(environment.get("device_name") or environment.get("device") or ""),
-        f"precision {environment['precision']}" if environment.get("precision") else "",
-        f"threads per trial: {environment['threads']}" if environment.get("threads") else "",
+def _hardware(record: StudyRecord, account: StudyAccount, platform: str) -> str:
+    known = record.environment
+    memory = account.peak_memory_bytes
+    parts = (
+        str(known.get("device_name") or known.get("device") or ""),
+        f"precision {known['precision']}" if known.get("precision") else "",
+        f"threads per trial: {known['threads']}" if known.get("threads") else "",
         f"hosts {', '.join(account.hosts)}" if account.hosts else "",
-        f"peak memory {bytes_text(account.peak_memory_bytes)}" if account.peak_memory_bytes else "",
-        str(machine),
-    ]
-    return "; ".join(part for part in parts if part)
+        f"peak memory {bytes_text(memory)}" if memory else "",
+        platform,
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _seeds(record: StudyRecord) -> str:
     study = record.study
     trained = sorted({row.seeds.train for row in record.rows if row.seeds is not None})
-    parts = []
-    if record.design is None:
-        parts.append(f"search {study.search.seed}")
+    named = ", ".join(map(str, trained[:_MOST_SEEDS])) or str(study.finetune.seed)
+    parts = [f"search {study.search.seed}"] if record.design is None else []
     if study.trainable is None:
         parts.append(f"split {study.dataset.validation.seed}")
         parts.append(f"corrupted sets {study.robustness.seed}")
-    named = ", ".join(map(str, trained[:20])) or str(study.finetune.seed)
-    parts.append(f"training {named}{' and more' if len(trained) > 20 else ''}")
-    return "; ".join(parts)
+    return "; ".join([*parts, f"training {named}{' and more' * (len(trained) > _MOST_SEEDS)}"])
 
 
-def _last(record: StudyRecord) -> str:
+def _drives(record: StudyRecord) -> list[tuple[str, str]]:
+    """When the study was run."""
     if not record.drives:
-        return ""
-    last = record.drives[-1]
-    if last.ended is None:
-        return f"since {_moment(last.started)}" + (", running" if record.driver else "")
-    times = f"{len(record.drives)} runs, " if len(record.drives) > 1 else ""
-    return f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
-
-
-def _rows(record: StudyRecord) -> str:
-    states = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-    counts = [(state, sum(row.state == state for row in record.rows)) for state in states]
-    said = ", ".join(f"{count} {state.lower()}" for state, count in counts if count)
-    return f"{said or 'none'}, of {record.trials}"
+        return []
+    first, last, runs = record.drives[0], record.drives[-1], len(record.drives)
+    said = f"since {_moment(last.started)}{', running' if record.driver else ''}"
+    if last.ended is not None:
+        times = f"{runs} runs, " * (runs > 1)
+        said = f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
+    return [("Started", _moment(first.started)), ("Last run", said)]
 
 
 def _data(record: StudyRecord) -> list[tuple[str, str]]:
     """Which data saw which step."""
     if record.study.trainable is not None:
         return [("Data", "loaded by the training function; its splits are unknown to ablate")]
-    seen = record.study.baseline.saw_validation
+    dataset, start = record.study.dataset, record.study.baseline
     baseline = "the training images without the validation split"
-    if record.study.baseline.checkpoint:
-        known = {
-            True: "; it saw the validation images",
-            False: "; it did not see the validation images",
-        }
-        baseline = (
-            f"unknown data (external checkpoint){known.get(seen, '') if seen is not None else ''}"
-        )
-    opened = "never"
-    if record.test_opened:
-        opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
-    dataset = record.study.dataset
-    path = f", {dataset.path}" if dataset.path else ""
-    digest = record.sections.get("data", "")
+    if start.checkpoint:
+        baseline = f"unknown data (external checkpoint){_SAW[start.saw_validation]}"
+    parts = [dataset.name, f", {dataset.path}" * bool(dataset.path)]
+    if digest := record.sections.get("data", ""):
+        parts.append(f"; digest {digest[:12]}")
+    opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
     return [
-        ("Data set", f"{dataset.name}{path}{f'; digest {digest[:12]}' if digest else ''}"),
+        ("Data set", "".join(parts)),
         ("Baseline trained on", baseline),
         ("Finetuned on", training_images(record)),
         ("Selected on", "the validation images"),
-        ("Test images used", opened),
+        ("Test images used", opened or "never"),
     ]
 
 

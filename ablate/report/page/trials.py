@@ -20,36 +20,29 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import metric_label, short_names
 
-_ALWAYS = ("number", "state")
 _MANY = 2_000
 """Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
 _MIX = ("mix", "layer_weights")
-_REST = (
-    VIOLATION,
-    "alpha",
-    "attempt",
-    "copy_of",
-    "failure_reason",
-    "worked_seconds",
-    "gpu_hours",
-)
 _HEADINGS = {
     "number": "Trial",
     "state": "State",
     "cell": "Cell",
     "pair": "Pair",
     "train_seed": "Seed",
+    RUNG_EPOCH: "Last rung",
+}
+_REST = {
     VIOLATION: "Violation",
     "alpha": "Alpha",
     "attempt": "Attempts",
     "copy_of": "Copy of",
     "failure_reason": "Failure",
-    RUNG_EPOCH: "Last rung",
     "worked_seconds": "Seconds",
     "gpu_hours": "GPU hours",
 }
+"""Shown where a row has them."""
 
 
 @dataclass(frozen=True)
@@ -80,20 +73,18 @@ def trials_of(record: StudyRecord, *, has_weights: bool = True) -> TrialsTable:
     """
     rows = flat_rows(record)
     shown = _shown(record, rows)
-    params = [name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)]
-    short = short_names(params)
-    columns = tuple(
-        {
-            "key": name,
-            "heading": _heading(name, short),
-            "percent": is_accuracy(name.removeprefix(RUNG)),
-        }
-        for name in shown
-    )
+    short = short_names([name.removeprefix(PARAM) for name in shown if name.startswith(PARAM)])
     front = () if record.design is not None else pareto_info(record).front
     can_export = has_weights and record.study.trainable is None
     return TrialsTable(
-        columns=columns,
+        columns=tuple(
+            {
+                "key": name,
+                "heading": _heading(name, short),
+                "percent": is_accuracy(name.removeprefix(RUNG)),
+            }
+            for name in shown
+        ),
         values=tuple(tuple(_cell(name, row.get(name)) for row in rows) for name in shown),
         front=tuple(point.number for point in front),
         front_words=front_words(record.study.objectives),
@@ -106,24 +97,18 @@ def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     there = column_order(rows, record.study.objectives)
     used = {name for row in rows for name, value in row.items() if value is not None}
     objectives = [objective.metric for objective in record.study.objectives]
-    cell = [name for name in CELL if name in there]
     params = [name for name in there if name.startswith(PARAM)]
     params.sort(key=lambda name: name != _TERMS)  # what tells trials apart comes first
-    shown = [*_ALWAYS, *cell, *objectives, *params]
-    if len(rows) <= _MANY:
-        families = [name for name in there if _is_coarse(name) and name not in shown]
-        shown += [*families, *(name for name in _REST if name in used)]
-        if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
-            at_rung = (RUNG_EPOCH, *(RUNG + metric for metric in objectives))
-            shown += [name for name in at_rung if name in used]
-    elif "failure_reason" in used:
-        shown.append("failure_reason")
+    shown = ["number", "state", *(name for name in CELL if name in there), *objectives, *params]
+    if len(rows) > _MANY:
+        return shown + ["failure_reason"] * ("failure_reason" in used)
+    # Totals, families and types, but no single severities.
+    coarse = [name for name in there if is_accuracy(name) and name.count(".") < 2]
+    shown += [name for name in coarse if name not in shown]
+    shown += [name for name in _REST if name in used]
+    if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
+        shown += [one for one in (RUNG_EPOCH, *(RUNG + one for one in objectives)) if one in used]
     return shown
-
-
-def _is_coarse(name: str) -> bool:
-    """Whether a metric is a total, or of a family or a type: not of one severity."""
-    return is_accuracy(name) and name.count(".") < 2
 
 
 def _heading(name: str, short: Mapping[str, str]) -> str:
@@ -134,14 +119,12 @@ def _heading(name: str, short: Mapping[str, str]) -> str:
         return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
     if name.startswith(RUNG):
         return f"{metric_label(name.removeprefix(RUNG))}, last rung"
-    return _HEADINGS.get(name) or metric_label(name)
+    return (_HEADINGS | _REST).get(name) or metric_label(name)
 
 
 def _cell(name: str, value: Any) -> Any:
     """A number, text or boolean for JSON; None for NaN."""
     if isinstance(value, float):
-        if value - value != 0:
-            return None
         times = 100 if is_accuracy(name.removeprefix(RUNG)) else 1
-        return float(f"{value * times:.{_DIGITS}g}")
+        return None if value - value != 0 else float(f"{value * times:.{_DIGITS}g}")
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
