@@ -119,7 +119,7 @@ def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     # Whatever a figure trips over, the page says it in one line and has all others.
     monkeypatch.setattr("ablate.report.figures.parameters._window", lambda *_: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)
-    (section,) = (one for one in content.sections if one.anchor == "why")
+    (section,) = (one for one in content.sections if one.anchor == "settings")
     why = "Figure parameters could not be drawn: ZeroDivisionError: division by zero."
     assert section.missing == why
 
