@@ -12,6 +12,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from example_ablations import (
     NOISE,
     ROBUST,
@@ -29,6 +30,9 @@ from printed_tables import RECORD, strict
 
 from ablate.ablation.info import AblationInfo, Transfer
 from ablate.analysis.pareto import pareto_info
+from ablate.cli.main import main
+from ablate.cli.show import show_end
+from ablate.lifecycle.open_study import open_study
 from ablate.report.arms import Cell
 from ablate.report.formats import (
     WRITERS,
@@ -279,3 +283,47 @@ def test_nothing_in_a_name_is_html(name: str) -> None:
     cells = [unescape(one) for one in re.findall(r"<t[hd](?: [^>]*)?>(?:<strong>)?([^<]*)", text)]
     written = [cell.printed for row in TABLES[name].rows for cell in row]
     assert [one.replace("\u2212", "-") for one in cells] == [*TABLES[name].headings, *written]
+
+
+# -- The commands
+
+
+PAPER = Path(__file__).parents[2] / "studies" / "paper" / "results"
+
+
+def test_the_ending_of_a_file_says_its_format(tmp_path: Path) -> None:
+    study = str(PAPER / "paper_kept_0.tar")
+    begin = {".md": "**", ".tex": "% Needs", ".csv": "arm,", ".html": "<!doctype", ".txt": "**"}
+    for ending, start in begin.items():
+        file = tmp_path / f"table{ending}"
+        main(["table", study, "-o", str(file)], standalone_mode=False)
+        assert file.read_text().startswith(start)
+    notes = (tmp_path / "table.notes.txt").read_text().splitlines()
+    assert notes[0].startswith("validation accuracy in %, n = 5000 images")
+    piped = CliRunner().invoke(main, ["table", study]).output
+    assert piped.startswith("**image")
+    commented = CliRunner().invoke(main, ["table", study, "--format", "latex"]).output
+    assert f"% {notes[0]}\n" in commented
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("paper_tune_0_DA_FMA_CA", "Take trial "),
+        ("paper_kept_0", "Take FMA+CA"),
+        ("paper_beside_0", ""),
+    ],
+)
+def test_a_study_ends_on_one_screen(
+    name: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = open_study(PAPER / f"{name}.tar")
+    show_end(study, notes=False, as_json=False)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(first)
+    assert len(printed) <= 25
+    assert max(map(len, printed[:-1])) <= 100
+    assert re.match(r"\d+ notes: --notes", printed[-2])
+    assert printed[-1].startswith("full report: ablate report ")
+    show_end(study, notes=True, as_json=False)
+    assert "accuracy in %, n = 5000 images" in capsys.readouterr().out
