@@ -15,9 +15,14 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import StudyRecord
 from ablate.report.answer import sentences
-from ablate.report.effects import shown_effects
 from ablate.report.formats import html_table
-from ablate.report.tables import confirmation_table, effects_table, front_table, result_table
+from ablate.report.tables import (
+    confirmation_table,
+    effects_table,
+    front_table,
+    result_table,
+    shown_effects,
+)
 from ablate.report.terminal.streams import HTML, html_of
 from ablate.study.displayed import Displayed
 from ablate.study.settings import Study

@@ -12,14 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
-from ablate.ablation.confirm import (
-    ConfirmInfo,
-    confirm_info,
-    is_confirmation,
-)
-from ablate.ablation.effects import Effect
+from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
+from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
+from ablate.ablation.power import DIFFERENCES, plan_text, seed_plan
+from ablate.ablation.significance import FLIPS, LEAST_SEEDS, NonInferiority
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
@@ -36,21 +34,15 @@ from ablate.report.arms import (
     decimals,
     family_metrics,
     fingerprint_text,
+    interval_notes,
     leading_metrics,
+    minimized_notes,
     no_interval_notes,
     runs_text,
     scale,
     shown_name,
     single_value,
     unit_of,
-)
-from ablate.report.effects import (
-    WORST,
-    effects_notes,
-    kept_text,
-    p_text,
-    shown_effects,
-    verdict_text,
 )
 from ablate.report.numbers import (
     MISSING,
@@ -75,6 +67,11 @@ _TERMS = "loss.terms"
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
 _NARROW = 12
+TUNED = "exploratory (tuned)"
+"""Of a declared contrast that was tuned on the images that it is scored on."""
+WORST = ", failed runs as the worst"
+"""Behind the name of a contrast, in the row of `Effect.worst`."""
+_LEAST_P, _TWO_DIGITS_BELOW = 0.0001, 0.1
 
 
 @dataclass(frozen=True)
@@ -291,10 +288,10 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
         column("p", "p", lambda one: one.p, None),
         column("p_adjusted", "Adjusted p", lambda one: one.p_adjusted, None),
     ]
-    verdict = _in_words if in_words else verdict_text
+    verdict = _in_words if in_words else _verdict_text
     parts.append(column("verdict", "Verdict", partial(verdict, info), "worst case"))
     if not in_words:
-        parts.append(column("kept", "Kept", lambda one: kept_text(info, one) or MISSING, MISSING))
+        parts.append(column("kept", "Kept", lambda one: _kept_text(info, one) or MISSING, MISSING))
     if info.replications:
         said = [
             ", ".join(Cell("", single_value(one), *unit, is_difference=True).printed for one in of)
@@ -307,13 +304,156 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
         name=f"{info.study}-effects",
         title=title_of(info),
         caption=title_of(info, differences),
-        notes=tuple(effects_notes(info, shown, name)),
+        notes=tuple(_effects_notes(info, shown, name)),
         narrow=(("by_baseline",), ("p",), ("n",), ("p_adjusted",)),
     )
 
 
 def _in_words(info: AblationInfo, effect: Effect) -> str:
     return verdict_words(effect, info) or "exploratory"
+
+
+def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
+    """The primary effects, and a selection of the others: on clean and robust accuracy, and for a
+    contrast on a single metric that one."""
+    leading = leading_metrics(info)
+    about = {one.contrast for one in info.effects if one.metric in leading}
+    others = [
+        one
+        for one in info.effects
+        if not one.primary and (one.metric in leading or one.contrast not in about)
+    ]
+    factors_first = partial(sorted, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
+    return factors_first(info.primary), factors_first(others)
+
+
+def p_text(p: float | None, limit: float = ALPHA) -> str:
+    """ ".0078", ".125" and "1"; more digits where these would lie on the other side of the limit;
+    "-" where there is no test."""
+    if p is None or math.isnan(p):
+        return MISSING
+    if p < _LEAST_P:
+        return "<.0001"
+    text = ""
+    for digits in (3, 4, 6) if p >= _TWO_DIGITS_BELOW else (2, 3, 4, 6):
+        text = f"{p:.{digits}g}"
+        if (float(text) < limit) == (p < limit):
+            break
+    return text.removeprefix("0")
+
+
+def _verdict_text(info: AblationInfo, effect: Effect) -> str:
+    """The verdict, and what limits it."""
+    if effect.primary and effect.tuned:
+        return TUNED
+    if effect.verdict == "too few seeds":
+        return f"too few {info.paired}s: a claim needs {LEAST_SEEDS}"
+    if effect.verdict == "at most one image":
+        return f"no claim: {effect.verdict}"
+    if info.looks and effect.verdict in ("better", "worse"):
+        return f"{effect.verdict}, {info.looks + 1} looks"
+    return effect.verdict
+
+
+def _kept_text(info: AblationInfo, effect: Effect) -> str:
+    """Whether the contrast of a primary effect keeps what must be kept; empty of any other."""
+    both = [(one.metric, one.kept) for one in info.effects if one.contrast == effect.contrast]
+    metric, kept = next((one for one in both if one[1] is not None), ("", None))
+    if kept is None or not effect.primary:
+        return ""
+    if effect.tuned:
+        return TUNED
+    if kept.kept is None:
+        return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
+    if kept.kept:
+        return f"yes (p {p_text(kept.p, ALPHA / 2)})"
+    return f"not shown (bound -{_loss_text(metric, kept)})"
+
+
+def _loss_text(metric: str, kept: NonInferiority) -> str:
+    """The loss at the bound of one that is not kept: "3.0" points, "2.5" of another metric; more
+    digits where these would lie within the margin."""
+    factor = scale(metric)
+    loss, margin = factor * -kept.low, factor * kept.margin
+    texts = [f"{loss:.{digits}f}" for digits in (1, 2, 3)] if is_accuracy(metric) else []
+    texts += [f"{loss:.{digits}g}" for digits in (4, 6, 17)]
+    return next((text for text in texts if float(text) > margin), texts[-1])
+
+
+def _effects_notes(
+    info: AblationInfo,
+    shown: Sequence[Effect],
+    name: Callable[[Effect], str],
+) -> list[str]:
+    """The notes under a table of effects; `name`: what a contrast is called."""
+    notes = basis_notes(info, [effect.metric for effect in shown])
+    if notes:
+        notes.append("differences of accuracies in points")
+    notes += interval_notes(info, shown)
+    if any(effect.worst is not None for effect in shown):
+        notes.append(
+            f"{WORST.removeprefix(', ')}: each counts as the worst run of its arm in that metric; "
+            "no test; elsewhere failed runs are left out with their pairs"
+        )
+    tested = [effect for effect in shown if effect.estimate.n]
+    if tested:
+        notes.append("p: two-sided, from the model of the interval")
+        notes += _sign_flip_notes(info, tested, name)
+    if info.primary:
+        count = count_text(len(info.primary), "primary contrast")
+        notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
+        notes += _margin_notes(info)
+        notes += _power_notes(info, name)
+    else:
+        notes.append("no contrast was declared primary: all are exploratory and support no claim")
+    notes += minimized_notes(info)
+    if info.aliases:
+        notes.append(f"aliases: {'; '.join(info.aliases)}")
+    return [*notes, *info.marks, fingerprint_text(info)]
+
+
+def _sign_flip_notes(
+    info: AblationInfo, tested: Sequence[Effect], name: Callable[[Effect], str]
+) -> list[str]:
+    flipped = [effect for effect in tested if effect.p_seeds is not None]
+    if not flipped:
+        return []
+    exact = all(effect.is_exact for effect in flipped)
+    how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
+    where = "" if info.n_images is None else ", on these images"
+    found = "; ".join(f"{_claim(info, one, name)} {p_text(one.p_seeds)}" for one in flipped)
+    over = f"over {info.paired}s, under exchangeability within a {info.paired}{where}"
+    return [f"{how} {over}: p {found}"]
+
+
+def _claim(info: AblationInfo, effect: Effect, name: Callable[[Effect], str]) -> str:
+    """ "FMA against plain"; with its metric where the claims are on several."""
+    is_alone = len({one.metric for one in info.primary}) == 1
+    return name(effect) + f" on {shown_name(info, effect.metric)}" * (not is_alone)
+
+
+def _power_notes(info: AblationInfo, name: Callable[[Effect], str]) -> list[str]:
+    """What a next study needs for 80 % power, from the components of each primary contrast."""
+    alpha, notes = ALPHA / len(info.primary), []
+    for effect in info.primary:
+        parts, images = effect.components, effect.n_images
+        if parts is None or not is_accuracy(effect.metric):
+            continue
+        plans = [seed_plan(parts, images, one, alpha=alpha) for one in DIFFERENCES]
+        on = "" if images is None else f" on {images:,} images"
+        needed = f"{_claim(info, effect, name)}: {plan_text(plans, info.paired)}"
+        notes.append(f"{info.paired}s for 80 % power{on}, {needed}")
+    ends = f"in brackets: with the {info.paired}s' variance at the ends of its 80 % range"
+    return [*notes, ends] if notes else []
+
+
+def _margin_notes(info: AblationInfo) -> list[str]:
+    declared = [(one.metric, one.kept) for one in info.effects if one.kept is not None]
+    for metric, kept in declared[:1]:
+        lost = f"{100 * kept.margin:g} points" if is_accuracy(metric) else f"{kept.margin:g}"
+        bound = f"{shown_name(info, metric)} is worse by less than {lost}, at its interval's bound"
+        return [f"kept: {bound}; p: one-sided, from the same model, not adjusted"]
+    return []
 
 
 def result_table(info: AblationInfo, *more: Part) -> Table:

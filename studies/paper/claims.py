@@ -18,7 +18,7 @@ from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noni
 from ablate.lifecycle.open_study import read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.arms import Cell
-from ablate.report.effects import p_text
+from ablate.report.tables import p_text
 
 ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
 CLAIMS = (("DA+FMA+CA", "DA+CA", True), ("DA+ST+CA", "DA+CA", True), ("FMA+CA", "ST+CA", False))

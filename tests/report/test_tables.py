@@ -31,7 +31,6 @@ from ablate.analysis.pareto import pareto_info
 from ablate.lifecycle.dry_run import DryRun
 from ablate.model.build import describe_layers
 from ablate.report.arms import decimals
-from ablate.report.effects import p_text, shown_effects
 from ablate.report.tables import (
     arms_table,
     confirmation_table,
@@ -39,8 +38,10 @@ from ablate.report.tables import (
     end_table,
     front_table,
     luck_table,
+    p_text,
     result_table,
     settings_table,
+    shown_effects,
 )
 from ablate.report.terminal.layers import layers_rows, layers_table
 from ablate.report.terminal.lines import estimate_text
