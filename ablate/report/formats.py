@@ -98,10 +98,10 @@ def csv_text(table: Table) -> str:
     Numbers are the shortest text that gives the same float, p has six digits; empty if missing.
     Title and notes are left out.
     """
-    tests = {column.key for column in table.columns if column.is_text}
     columns = {
-        key: [_written(value, is_p=key in tests) for value in values.tolist()]
-        for key, values in table.frame.items()
+        key: [_written(value, is_p=column.is_text) for value in values]
+        for column in table.columns
+        for key, values in column.data.items()
     }
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -113,10 +113,11 @@ def csv_text(table: Table) -> str:
 def _written(value: Any, *, is_p: bool) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(repr, value))
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return MISSING if is_p else ""
     if isinstance(value, float):
-        missing = MISSING if is_p else ""
-        return missing if math.isnan(value) else f"{value:.6g}" if is_p else repr(value)
-    return str(value) if isinstance(value, (str, int)) else ""
+        return f"{value:.6g}" if is_p else repr(float(value))
+    return str(value)
 
 
 def result_rows(info: Result) -> list[dict[str, Any]]:
@@ -225,7 +226,7 @@ def latex_text(table: Table) -> str:
         r"% Needs \usepackage{booktabs,graphicx}.",
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(table.caption)}}}",
+        rf"\caption{{{_latex(table.caption or table.title)}}}",
         rf"\label{{tab:{_NOT_IN_A_LABEL.sub('-', table.name)}}}",
         r"\par\smallskip",
         r"\small",

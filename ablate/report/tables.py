@@ -60,8 +60,6 @@ from ablate.report.words import as_contribution, contrast_words, verdict_words
 if TYPE_CHECKING:
     import pandas as pd
 
-FIELDS = ("mean", "sd", "low", "high", "n")
-"""Columns of the frame for one column of numbers."""
 REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
 _TERMS = "loss.terms"
 MOST_ROWS = 12
@@ -76,13 +74,13 @@ _LEAST_P, _TWO_DIGITS_BELOW = 0.0001, 0.1
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it is read.
+    """A column as it is read, and its numbers.
 
     Attributes:
-        key: of the frame: the column itself of texts; KEY.mean, KEY.sd, KEY.low, KEY.high (95 %
-            interval) and KEY.n of numbers.
         heading: for people, with the unit.
         cells: of each row.
+        data: of the frame: KEY of texts; KEY.mean, KEY.sd, KEY.low, KEY.high (95 % interval) and
+            KEY.n of numbers.
         is_text: whether it has texts.
         folds: characters from which on a narrow terminal breaks its texts into lines; 0: it never
             does.
@@ -91,6 +89,7 @@ class Column:
     key: str
     heading: str
     cells: tuple[Cell, ...]
+    data: Mapping[str, Sequence[Any]]
     is_text: bool = True
     folds: int = 0
 
@@ -102,19 +101,17 @@ class Table:
     Attributes:
         name: of the file, and of the label in LaTeX.
         title: the question and subject of the study, or what is shown.
-        caption: of the table in a paper, one sentence.
-        frame: fractions and seconds at full precision, a row a row.
         notes: for the reader, one sentence each.
+        caption: in a paper, one sentence; empty: the title.
         narrow: keys of columns that a narrow terminal leaves out, group after group.
         keeps_empty: whether a terminal also shows columns in which nothing stands.
     """
 
     name: str
     title: str
-    caption: str
-    frame: pd.DataFrame
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
+    caption: str = ""
     narrow: tuple[tuple[str, ...], ...] = ()
     keeps_empty: bool = False
 
@@ -127,33 +124,22 @@ class Table:
         """The cells, row by row."""
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Fractions and seconds at full precision."""
+        import pandas as pd
 
-Part = tuple[Column, Mapping[str, Sequence[Any]]]
-"""A column, and its columns of the frame."""
-
-
-def make_table(parts: Iterable[Part], name: str, title: str, **fields: Any) -> Table:
-    """A table of these columns; its caption is the title if it has no other."""
-    import pandas as pd
-
-    columns, data = [], {}
-    for column, values in parts:
-        columns.append(column)
-        for key, found in values.items():
-            is_float = all(value is None or isinstance(value, float) for value in found)
-            kind = "Int64" if key.endswith(".n") else "float64" if is_float else "object"
-            data[key] = pd.Series(found, dtype=kind)
-    fields = {"caption": title, **fields}
-    return Table(name, title, frame=pd.DataFrame(data), columns=tuple(columns), **fields)
+        return pd.DataFrame(
+            {key: one for column in self.columns for key, one in column.data.items()}
+        )
 
 
 def texts(
     key: str, heading: str, values: Sequence[Any], shown: Sequence[str] = (), *, folds: int = 0
-) -> Part:
+) -> Column:
     """A column of texts; `shown`: as they are read, if that is something else."""
-    return Column(key, heading, tuple(map(Cell, shown or map(str, values))), folds=folds), {
-        key: values
-    }
+    cells = tuple(map(Cell, shown or map(str, values)))
+    return Column(key, heading, cells, {key: values}, folds=folds)
 
 
 def numbers(
@@ -165,7 +151,7 @@ def numbers(
     is_difference: bool = False,
     absent: str = "",
     best: Collection[int] = (),
-) -> Part:
+) -> Column:
     """A column of numbers.
 
     Args:
@@ -173,14 +159,13 @@ def numbers(
         units: of the column, or of each row; best: rows in bold.
     """
     each = [units] * len(estimates) if isinstance(units, Unit) else units
-    cells = [
+    cells = tuple(
         Cell(absent) if one is None else Cell("", one, *unit, is_difference, at in best)
         for at, (one, unit) in enumerate(zip(estimates, each, strict=True))
-    ]
-    return Column(key, heading, tuple(cells), is_text=False), {
-        f"{key}.{field}": [None if one is None else getattr(one, field) for one in estimates]
-        for field in FIELDS
-    }
+    )
+    fields = ("mean", "sd", "low", "high", "n")
+    data = {f"{key}.{one}": [of and getattr(of, one) for of in estimates] for one in fields}
+    return Column(key, heading, cells, data, is_text=False)
 
 
 def _unit(metric: str, values: Iterable[float]) -> Unit:
@@ -218,12 +203,12 @@ def arms_table(info: AblationInfo) -> Table:
     others = [(metric,) for metric in reversed(metrics) if metric != info.rank_metric]
     runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
     spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
-    return make_table(
-        [
+    return Table(
+        columns=(
             texts("arm", "Arm", [arm.name for arm in info.arms], folds=_NARROW),
             *(_metric(info, one, heading_of(one, shown_name(info, one))) for one in metrics),
             *_to_reference(info, f"Difference to {info.reference}"),
-        ],
+        ),
         name=info.study,
         title=title_of(info),
         caption=title_of(info, f"Accuracy{_on_images(info)}{spread * (info.seeds > 1)}."),
@@ -232,14 +217,14 @@ def arms_table(info: AblationInfo) -> Table:
     )
 
 
-def _metric(info: AblationInfo, metric: str, heading: str) -> Part:
+def _metric(info: AblationInfo, metric: str, heading: str) -> Column:
     estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
     tied = info.best.get(metric, ())
     best = [place for place, arm in enumerate(info.arms) if arm.name in tied]
     return numbers(metric, heading, estimates, unit_of(info, metric), best=best)
 
 
-def _to_reference(info: AblationInfo, heading: str) -> list[Part]:
+def _to_reference(info: AblationInfo, heading: str) -> list[Column]:
     """Every arm less the reference, in `info.rank_metric`; nothing without a reference."""
     if not info.reference:
         return []
@@ -272,7 +257,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
     def name(effect: Effect) -> str:
         return contrast_words(effect, info) if in_words else effect.contrast
 
-    def column(key: str, heading: str, text: Callable[[Effect], Any], of_worst: Any) -> Part:
+    def column(key: str, heading: str, text: Callable[[Effect], Any], of_worst: Any) -> Column:
         found = [of_worst if worst else text(one) for one, _, worst in rows]
         shown = [p_text(one) for one in found] if of_worst is None else ()
         return texts(key, heading, found, shown, folds=0 if of_worst is None else _NARROW)
@@ -299,8 +284,8 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
         ]
         parts.append(texts("by_baseline", "By baseline", singles, said))
     differences = f"Differences{_on_images(info)}, with 95 % intervals."
-    return make_table(
-        parts,
+    return Table(
+        columns=tuple(parts),
         name=f"{info.study}-effects",
         title=title_of(info),
         caption=title_of(info, differences),
@@ -456,7 +441,7 @@ def _margin_notes(info: AblationInfo) -> list[str]:
     return []
 
 
-def result_table(info: AblationInfo, *more: Part) -> Table:
+def result_table(info: AblationInfo, *more: Column) -> Table:
     """What an ablation ends with: arms with their difference to the reference; of a design without
     one its effects.
 
@@ -487,8 +472,8 @@ def result_table(info: AblationInfo, *more: Part) -> Table:
     seeds = count_text(info.seeds, info.paired)
     basis = f", {info.split} accuracy in %" * (info.n_images is not None)
     title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
-    return make_table(
-        parts,
+    return Table(
+        columns=tuple(parts),
         name=info.study,
         title=title,
         notes=(*arms_table(info).notes, *info.failures),
@@ -544,14 +529,14 @@ def luck_table(info: ConfirmInfo) -> Table:
         share_text(point.front_probability) if metric == point.metrics[0] else ""
         for point, metric in rows
     ]
-    return make_table(
-        [
+    return Table(
+        columns=(
             texts("point", "Point", [point.name for point, _ in rows], folds=_NARROW),
             texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=_NARROW),
             numbers("selected", "Selected", [*map(single_value, selected)], units),
             *(numbers(*name, one, units, is_difference=True) for name, one in found.items()),
             texts("front_probability", where.capitalize(), chances),
-        ],
+        ),
         name=f"{info.test.study}-luck",
         title=title_of(info.test, f"Selection luck, and points that are still {where}"),
         notes=(
@@ -603,8 +588,8 @@ def front_table(info: ParetoInfo) -> Table:
     if less:
         notes.append(f"less is better: {', '.join(less)}")
     what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
-    return make_table(
-        parts,
+    return Table(
+        columns=tuple(parts),
         name=info.study,
         title=title_of(info),
         caption=title_of(info, f"{what} of a search{_on_images(info)}."),
@@ -637,7 +622,7 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
     references = _references(info)
     before = [""] * len(references)
 
-    def column(key: str, heading: str, values: Sequence[Any]) -> Part:
+    def column(key: str, heading: str, values: Sequence[Any]) -> Column:
         shown = [MISSING if value is None else param_text(value) for value in values]
         return texts(key, heading, [*before, *map(str, values)], [*before, *shown])
 
@@ -658,8 +643,8 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
     title = f"{info.study}: {leading_text(info)}"
     title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
     title += f"; {info.split} accuracy in %" * (info.n_images is not None)
-    return make_table(
-        parts,
+    return Table(
+        columns=tuple(parts),
         name=info.study,
         title=title,
         notes=front_table(info).notes,

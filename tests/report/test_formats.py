@@ -48,7 +48,6 @@ from ablate.report.tables import (
     arms_table,
     effects_table,
     front_table,
-    make_table,
     settings_table,
     texts,
 )
@@ -179,7 +178,7 @@ def test_nothing_in_a_name_is_latex_or_a_control_character() -> None:
     assert r"\label{tab:a_b-50-x-}" in text
     assert "\n\n" not in text  # a paragraph would end the caption
     name = "a\x1b[2Jb\u202ec\rd"
-    table = make_table([texts("x", "x", [name])], name="x", title="t\x07", caption="")
+    table = Table("x", "t\x07", (texts("x", "x", [name]),))
     assert r"a\textbackslash{}x1b{[}2Jb\textbackslash{}u202ec d" in latex_text(table)
     assert r"| a\\x1b\[2Jb\\u202ec d |" in markdown_text(table)
     for written in (latex_text(table), markdown_text(table)):

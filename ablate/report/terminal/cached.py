@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.files.inventory import BOUND_VARIABLE, KINDS
 from ablate.files.shown import bytes_text, show_name
 from ablate.report.numbers import count_text
-from ablate.report.tables import Table, make_table, texts
+from ablate.report.tables import Table, texts
 
 if TYPE_CHECKING:
     from ablate.files.cache_contents import CacheInfo, Clearing
@@ -37,11 +37,11 @@ def cache_table(info: CacheInfo) -> Table:
     bound = f"evaluation sets: up to {bytes_text(round(info.bound))} ({BOUND_VARIABLE})"
     names = ("kind", "what", "copies", "size", "last used")
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    return make_table(
-        [
+    return Table(
+        columns=tuple(
             texts(name, name, column, folds=24 * (name == "what"))
             for name, column in zip(names, columns, strict=True)
-        ],
+        ),
         name="cache",
         title=f"{info.folder}: {bytes_text(info.size)}",
         notes=(bound if info.lines else f"empty; {bound}",),

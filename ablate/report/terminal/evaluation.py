@@ -17,7 +17,7 @@ from rich.text import Text
 from ablate.files.shown import show_name
 from ablate.report.formats import TerminalTable
 from ablate.report.numbers import MISSING, duration_text
-from ablate.report.tables import Table, make_table, texts
+from ablate.report.tables import Table, texts
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.robustness.evaluation.summary import SummaryLine, benchmark_types, summarise
 
@@ -102,7 +102,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         told = [_TRAINED_ON[exposure[kind]] if kind in exposure else "" for kind in rows]
         parts.append(texts("exposure", "trained on", [*[""] * len(clean), *told]))
     notes = ("accuracies in %; brackets: 95 % intervals over the images",)
-    return make_table(parts, name=suite.name, title="", notes=notes)
+    return Table(suite.name, "", tuple(parts), notes)
 
 
 def _summary(lines: Sequence[SummaryLine]) -> Lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.tables import Table, make_table, texts
+from ablate.report.tables import Table, texts
 from ablate.study.json_data import json_value
 
 if TYPE_CHECKING:
@@ -24,16 +24,15 @@ def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
         else f"{one.shape[one.channel_axis - 1]} (axis {one.channel_axis})"
         for one in layers
     ]
-    return make_table(
-        [
+    return Table(
+        columns=(
             texts("layer", "layer", [layer.name for layer in layers]),
             texts("module", "module", [layer.module for layer in layers]),
             texts("shape", "feature map of an image", shapes),
             texts("channels", "channels", channels),
-        ],
+        ),
         name=model,
         title=title,
-        caption=title,
     )
 
 

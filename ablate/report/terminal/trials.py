@@ -27,7 +27,7 @@ from ablate.report.numbers import (
     param_text,
     short_names,
 )
-from ablate.report.tables import Table, make_table, texts
+from ablate.report.tables import Table, texts
 from ablate.search.asha import deciding_bounds
 from ablate.study.json_data import json_value
 
@@ -76,11 +76,10 @@ def trials_table(
     splits = {metric_split(one.removeprefix(RUNG)) for one in shown if is_accuracy(one)}
     said = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     title = f"{record.name}: {len(record.rows)} of {record.trials} trials"
-    return make_table(
-        parts,
+    return Table(
+        columns=tuple(parts),
         name=record.name,
         title=title,
-        caption=title,
         notes=(*said, *result_marks(whole_study or record)),
         narrow=tuple((name,) for name in reversed(telling)),
         keeps_empty=True,
