@@ -103,7 +103,9 @@ def named_files(text: str) -> set[str]:
     """
     text = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     quoted = re.findall(r"(?<!Write )`([\w./-]+)`", text)
-    named = {name for name in quoted if name.endswith(ENDINGS) or name.startswith(FOLDERS)}
+    named = {name for name in quoted if name.endswith(ENDINGS) or name.startswith(FOLDERS)} - set(
+        ENDINGS
+    )
     named |= set(re.findall(r"\bbenchmarks/\w+\.py", text))
     return {name for name in named if not any(part.isupper() for part in re.split("[/.]", name))}
 
