@@ -62,7 +62,9 @@ _PART = "{claim}{over}, on the {split} images, {metric} changes by: {parts}."
 _OVER = "Over {reference}"
 _MOST = "Most of the gain comes from training on {reference}. Over that"
 _PARTS = "{claim}On the {split} images, {metric} changes by: {parts}."
-_COPIES = "distorted copies alone"
+_COPIES = "distorted copies alone ({})"
+_PLAIN = "plain finetuning"
+_START = "the network before finetuning"
 _NO_CLAIM = "No claim is supported{why}. "
 _RUNNING = "{ended} of {runs} have ended: this will change."
 _COLLAPSED = "{trials} collapsed: far below the others and the baseline."
@@ -100,6 +102,17 @@ def study_answer(source: StudySource) -> Answer:
         said = (f"Warning: {warning}.", *first)
         return replace(answer, sentences=said, notes=(*caveats, *answer.notes))
     return answer
+
+
+def _answer(
+    first: str,
+    part: str,
+    caveats: Sequence[str],
+    notes: Sequence[str] = (),
+    trial: int | None = None,
+) -> Answer:
+    said = (first, *filter(None, [part]), *caveats[:1])
+    return Answer(said, (*caveats[1:], *notes), trial)
 
 
 # -- What both kinds share
@@ -162,8 +175,8 @@ class _Networks:
             self.value(one, self.robust) for one in ("baseline", reference, taken or shown[0])
         )
         lost = self.value(taken or shown[0], self.clean) - self.value(reference, self.clean)
-        is_most = _COPIES in words and base - start > (end - start) / 2 > 0
-        is_most = is_most and not lost > self.margin
+        is_half = base - start > (end - start) / 2 > 0
+        is_most = is_half and words.startswith(_COPIES[:9]) and not lost > self.margin
         return _PART.format(
             claim=_claim(
                 [self.claim(one, reference)[0] for one in shown],
@@ -248,7 +261,7 @@ def _of_search(source: StudySource) -> Answer:
     if all(point.violation for point in info.points):
         return Answer(_nothing_counts(record), tuple(caveats))
     if answer is None:
-        return Answer((_best_of_each(info), *caveats[:1]), tuple(caveats[1:]))
+        return _answer(_best_of_each(info), "", caveats)
     if answer.collapsed:
         caveats.append(_COLLAPSED.format(trials=_trials(answer.collapsed)))
     if source.confirmation is not None:
@@ -277,24 +290,18 @@ def _of_search(source: StudySource) -> Answer:
     caveats.insert(int(record.ended < record.rows_at_end), once)
     bests = [one.best for one in answer.sets]
     methods = _by_term(bests) or [one for one in bests if one.loss_terms not in ("clean", "")]
-    reference, words = ("plain", "plain finetuning") if da is None else _alone(da.best.name, "DA")
+    reference, words = ("plain", _PLAIN) if "plain" in record.references else ("baseline", _START)
+    if da is not None:
+        reference, words = da.best.name, _COPIES.format("DA")
     part = networks.part(
         {one.name: _terms_words(one.loss_terms) for one in methods if one.name != reference},
         *(reference, words, first.best.name),
     )
-    return Answer(
-        (
-            (_TAKE if first.keeps else _OUTSIDE).format(
-                who=_who(first.best),
-                margin=_points(answer.margin),
-                scored=networks.scored(first.best.name),
-            ),
-            *filter(None, [part]),
-            *caveats[:1],
-        ),
-        tuple(caveats[1:]),
-        first.best.number,
-    )
+    take = _TAKE if first.keeps else _OUTSIDE
+    margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
+    scored = networks.scored(first.best.name)
+    said = take.format(who=_who(first.best), margin=margin, scored=scored)
+    return _answer(said, part, caveats, trial=first.best.number)
 
 
 def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) -> Answer | None:
@@ -316,18 +323,12 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     scored = networks.scored(chosen.name) + lucky * (not math.isnan(luck.low))
     methods = {one.name: _terms_words(one.loss_terms) for one in _by_term(ranked)}
     has_da = not math.isnan(networks.value(COMBINED_DA, robust))
-    reference, words = _alone(COMBINED_DA, "DA+CA") if has_da else ("plain", "plain finetuning")
+    reference, words = (COMBINED_DA, _COPIES.format("DA+CA")) if has_da else ("plain", _PLAIN)
     part = networks.part(methods, reference, words, chosen.name)
     said = [*_running(test.ended, test.runs, "run"), *map(_sentence, test.cautions), _ON_TEST]
-    return Answer(
-        (
-            _TAKE.format(who=who, scored=scored),
-            *filter(None, [part]),
-            said[0],
-        ),
-        (*said[1:], *map(_sentence, test.failures), *caveats, *interval_notes(test, test.primary)),
-        chosen.number,
-    )
+    said += [*map(_sentence, test.failures), *caveats]
+    notes = interval_notes(test, test.primary)
+    return _answer(_TAKE.format(who=who, scored=scored), part, said, notes, chosen.number)
 
 
 def _by_term(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
@@ -384,17 +385,8 @@ def _terms_words(terms: str) -> str:
     """ "FMA with DA" of clean+da+fma."""
     methods = [one.upper() for one in terms.split("+") if one in _METHODS]
     if terms in ("", "clean"):
-        return "plain finetuning"
+        return _PLAIN
     return f"{' and '.join(methods)}{' with DA' * ('da' in terms.split('+'))}" if methods else "DA"
-
-
-def _alone(name: str, what: str) -> tuple[str, str]:
-    """A reference that is data augmentation, and its words."""
-    return name, f"{_COPIES} ({what})"
-
-
-def _points(margin: float) -> str:
-    return "1 point" if margin == 0.01 else f"{100 * margin:g} points"
 
 
 def _sentence(text: str) -> str:
@@ -443,7 +435,8 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     shown = source.answering
     info = shown.ablation or own
     caveats = _running(info.ended, info.runs, "run")
-    caveats += [*map(_sentence, info.cautions), *map(_sentence, info.failures)]
+    limits = [*info.cautions, *(one for one in info.warnings if one != info.warning)]
+    caveats += map(_sentence, [*limits, *info.failures])
     primary = {one.contrast: one for one in info.primary}
 
     def claim(one: str, other: str) -> tuple[str, str]:
@@ -462,7 +455,7 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     ]
     if not arms:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."
-        return Answer((nothing, *caveats[:1]), tuple(caveats[1:]))
+        return _answer(nothing, "", caveats)
     taken = ""
     is_of_front = bool((shown.record.design or {}).get("selected"))
     if max(own.seeds, info.seeds) >= RANKED_SEEDS and not is_of_front:
@@ -475,11 +468,8 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
         first = _NO_ORDER.format(why=why, scored=networks.scored(*arms))
     notes = interval_notes(info, info.primary or info.effects)
     rows = [row.number for row in source.record.complete if row.cell == taken]
-    return Answer(
-        (first, *filter(None, [_part(shown, info, arms, networks, taken)]), *caveats[:1]),
-        (*caveats[1:], *notes),
-        min(rows, default=None),
-    )
+    part = _part(shown, info, arms, networks, taken)
+    return _answer(first, part, caveats, notes, min(rows, default=None))
 
 
 def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str, str]:
@@ -526,9 +516,9 @@ def _part(
     ]
     declared = {one.contrast.partition(" - ")[0] for one in primary}
     methods.sort(key=lambda one: (one != taken, one not in declared))
-    named = "DA+CA" if reference == COMBINED_DA else reference
-    words = _alone(reference, named)[1] if reference in alone else reference
-    words = "plain finetuning" if reference == "plain" else words
+    words = _PLAIN if reference == "plain" else reference
+    if reference in alone:
+        words = _COPIES.format("DA+CA" if reference == COMBINED_DA else reference)
     metric = primary[0].metric if primary else info.rank_metric
     return replace(networks, robust=metric).part(
         {one: one for one in methods if one != reference}, reference, words, taken

@@ -62,6 +62,9 @@ def test_each_method_is_compared_with_the_strongest_reference_that_there_is() ->
     fma, st = said([row for row in ROWS if row.number != 2])[1].split("changes by: ")
     assert "Over plain finetuning" in fma
     assert st == "FMA +9.0 points (no interval); ST +11.0 points (no interval)."
+    references = {"baseline": example_scores(0.95, 0.60)}
+    alone = said([row for row in ROWS if row.number != 2], references=references)[1]
+    assert "Over the network before finetuning" in alone
     both = [*ROWS, trial(5, 0.95, 0.9, "clean+da+fma"), trial(6, 0.95, 0.95, "clean+fma+st")]
     (text,) = [one for one in said(both) if "distorted copies alone (DA)" in one]
     assert "FMA with DA +9.0 points" in text, "without ST, the better of two with FMA"
