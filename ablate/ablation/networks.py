@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ablate.ablation.answer import best_number
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import Basis, study_basis
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.files.shown import few
 from ablate.ledger.record import NOT_FINETUNED
@@ -90,9 +88,3 @@ def ablation_runs(source: StudySource, ablation: AblationInfo) -> Mapping[tuple[
         for row in source.record.complete
         if isinstance(scores := row.test_scores if is_test else row.scores, Scores)
     }
-
-
-def ablation_basis(source: StudySource, ablation: AblationInfo) -> Basis:
-    """What the numbers of an ablation's runs stand on."""
-    names = ("split", "n_images", "n_corrupted", "marks")
-    return replace(study_basis(source.record), **{name: getattr(ablation, name) for name in names})

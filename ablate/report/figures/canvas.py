@@ -424,9 +424,17 @@ def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
 
 
 def ablation_facts(info: AblationInfo) -> list[str]:
-    """How many of an ablation's runs have ended, over how many seeds or baselines, and of what."""
+    """How many of an ablation's runs have ended, over how many seeds or baselines, of what, and on
+    which images."""
     seeds = count_text(info.seeds, info.paired)
-    return [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
+    facts = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
+    if info.n_images is not None:
+        counts = count_texts(info.n_images, info.n_corrupted)
+        facts += [
+            ", ".join([f"{info.split} accuracy", *counts]),
+            f"robust: mean over {info.mean_over}",
+        ]
+    return facts
 
 
 def ablation_meta(figure: str, info: AblationInfo) -> dict[str, Any]:

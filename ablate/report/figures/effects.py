@@ -27,7 +27,7 @@ from ablate.report.arms import difference_cell, no_interval_text, scale, shown_n
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, wrapped
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
-from ablate.report.numbers import count_text, count_texts, metric_words, plain_text, shortened
+from ablate.report.numbers import count_text, metric_words, plain_text, shortened
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SMALL_SIZE, Look
 from ablate.report.tables import p_text, shown_effects
 from ablate.report.words import as_contribution, contrast_words, sides, verdict_words
@@ -124,6 +124,7 @@ def effects_info(
     order = [*[ranked] * (ranked in primary), *primary, ranked, *ablation.metrics]
     metrics = list(dict.fromkeys([*order, *(effect.metric for effect in effects)]))
     claimed = {effect.contrast for effect in ablation.primary}
+    fixed = {arm.name for arm in ablation.arms if arm.is_one_network}
     sign = 1 if ranked in ablation.minimized else -1
     gains = {
         one.contrast: sign * as_contribution(one, ablation).estimate.mean
@@ -134,7 +135,8 @@ def effects_info(
     def place(effect: Effect) -> tuple[Any, ...]:
         is_together, value = effect.kind == "interaction", gains.get(effect.contrast, math.inf)
         value = -abs(effect.estimate.mean) if is_together and effect.estimate.n else value
-        return metrics.index(effect.metric), effect.contrast not in claimed, is_together, value
+        is_last = (effect.contrast not in claimed, is_together, sides(effect, ablation)[0] in fixed)
+        return metrics.index(effect.metric), *is_last, value
 
     return EffectsInfo(ablation, tuple(sorted(effects, key=place)), looks or {})
 
@@ -422,10 +424,6 @@ def _facts(info: EffectsInfo) -> list[str]:
     ablation, primary = info.ablation, info.ablation.primary
     facts = canvas.ablation_facts(ablation)
     facts += [f"studies {ablation.study}"] * bool(ablation.replications)
-    if any(map(is_accuracy, info.metrics)) and ablation.n_images is not None:
-        counts = count_texts(ablation.n_images, ablation.n_corrupted)
-        facts.append(", ".join([f"{ablation.split} accuracy", *counts]))
-        facts.append(f"robust: mean over {ablation.mean_over}")
     methods = {one.estimate.method: None for one in info.effects if math.isfinite(one.estimate.low)}
     if methods:
         together = f" (95 % for all {len(primary)} declared contrasts together)" * (

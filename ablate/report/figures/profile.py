@@ -17,10 +17,10 @@ from plotly.graph_objects import Figure, Scatter
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import NONE, Estimate, over_images
-from ablate.ablation.networks import Network, ablation_basis, ablation_runs, shown_networks
+from ablate.ablation.networks import Network, ablation_runs, shown_networks
 from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import printed
@@ -69,17 +69,17 @@ class ProfileInfo:
     """Gains by type and family.
 
     Attributes:
-        basis: what the numbers stand on; note: what the intervals are of.
+        facts: what the numbers stand on, and what intervals are of; meta: for `layout.meta`.
         over: what gains are over; empty where there is nothing: they are accuracies.
         families: family -> its types; profiles: in order; left_out: networks that could be shown.
     """
 
-    basis: Basis
+    facts: tuple[str, ...]
+    meta: Mapping[str, Any]
     over: str
     families: Mapping[str, Sequence[str]]
     profiles: tuple[Profile, ...]
     left_out: int
-    note: str
 
     def frame(self) -> pd.DataFrame:
         """One row per network, family and type.
@@ -139,8 +139,10 @@ def _of_search(source: StudySource, trials: Sequence[int]) -> ProfileInfo:
         for one, look in zip(networks, network_looks(source, networks), strict=True)
         if one is not baseline
     )
-    over, note = "the baseline" * bool(baseline), OVER_IMAGES
-    return ProfileInfo(study_basis(source.record), over, families, profiles, left_out, note)
+    basis, over = study_basis(source.record), "the baseline" * bool(baseline)
+    facts = (*canvas.several_facts([basis]), OVER_IMAGES, *basis.marks)
+    meta = canvas.basis_meta("Profile", basis)
+    return ProfileInfo(facts, meta, over, families, profiles, left_out)
 
 
 def _seen(scores: Scores) -> dict[str, bool]:
@@ -195,12 +197,13 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
         gains = {part: one.estimate for part, one in effects.items() if part}
         profiles.append(Profile(look, None, gains, seen))
     methods = {one.method: None for of in profiles for one in of.gains.values() if one.n > 1}
-    note = f"{count_text(ablation.seeds, 'seed')}; 95 % intervals: {' or '.join(methods)}"
+    intervals = f"95 % intervals, exploratory: {' or '.join(methods)}"
     is_part = any(one.look.label.startswith("contribution") for one in profiles)
     over = "networks without it" if is_part else ablation.reference
     families = next((one.families for one in scored.values()), {})
-    basis, left_out = ablation_basis(source, ablation), len(order[_MOST:])
-    return ProfileInfo(basis, over, families, tuple(profiles), left_out, note)
+    facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
+    meta, left_out = canvas.ablation_meta("Profile", ablation), len(order[_MOST:])
+    return ProfileInfo(facts, meta, over, families, tuple(profiles), left_out)
 
 
 # -- Drawing -------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
     Returns:
         As high as its rows need; without room for types, families alone, then fewer networks.
     """
-    facts = canvas.several_facts([info.basis])
+    facts = list(info.facts)
     room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
     # A family of one type is that type.
     rows = [row for row in _rows(info.families) if row[1] or len(info.families[row[0]]) > 1]
@@ -252,13 +255,13 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
         yaxis=canvas.axis() | ticks | {"range": [height * len(rows), 0]},
     )
     if any(any(one.seen.values()) for one in profiles):
-        facts.append("filled: the network was trained on that type; hollow: it was held out")
+        facts.insert(0, "filled: trained on that type; hollow: held out")
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
-        facts=[*facts, info.note, *info.basis.marks],
-        meta=canvas.basis_meta("Profile", info.basis),
+        facts=facts,
+        meta=dict(info.meta),
         height=height * len(rows) + _AROUND if figure.data else 300,
         nothing="" if figure.data else canvas.NO_TRIAL,
     )

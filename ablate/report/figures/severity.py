@@ -6,18 +6,18 @@ A point is the mean over types, weighted as in robust accuracy; severity 0 is th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.intervals import NONE, Estimate, t_interval
-from ablate.ablation.networks import ablation_basis, ablation_runs, shown_networks
+from ablate.ablation.networks import ablation_runs, shown_networks
 from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import Basis, study_basis
+from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
@@ -45,21 +45,17 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class SeverityInfo:
-    """Accuracy against severity.
+    """Lines of references, then of trials or arms, at severity 0 (clean) and the scored ones; what
+    their intervals are of is among the facts; left_out: networks."""
 
-    Attributes:
-        basis: what the numbers stand on; note: what the intervals are of.
-        severities: 0 (clean), then the scored ones; lines: references first; left_out: networks.
-    """
-
-    basis: Basis
+    facts: tuple[str, ...]
+    meta: Mapping[str, Any]
     severities: tuple[int, ...]
     lines: tuple[Line, ...]
     left_out: int
-    note: str
 
     def frame(self) -> pd.DataFrame:
-        """One row a network and severity; accuracies are fractions; n: seeds of an arm."""
+        """One row a network and severity; accuracies are fractions."""
         types = {"network": "string", "trial": "Int64", "severity": "int64", "accuracy": "float64"}
         types |= {"low": "float64", "high": "float64", "n": "int64", "method": "string"}
         rows = [
@@ -107,7 +103,9 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
             for one, look in zip(networks, network_looks(source, networks), strict=True)
         ]
         basis = study_basis(record)
-        return SeverityInfo(basis, severities, tuple(lines), left_out, OVER_IMAGES)
+        facts = (*canvas.several_facts([basis]), OVER_IMAGES, *basis.marks)
+        meta = canvas.basis_meta("Severity", basis)
+        return SeverityInfo(facts, meta, severities, tuple(lines), left_out)
     runs = ablation_runs(source, ablation)
     references = record.test_references if ablation.split == "test" else record.references
     fixed = [one for one in (references.get(BASELINE),) if isinstance(one, Scores)]
@@ -128,9 +126,10 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
             means = [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds]
             values.append(t_interval(np.array(means)))
         lines.append(Line(replace(looks[arm.name], label=arm.name), None, tuple(values)))
-    note = f"arms: means over {count_text(ablation.seeds, 'seed')}, 95 % intervals over seeds"
-    basis, left_out = ablation_basis(source, ablation), len(arms[_MOST_ARMS:])
-    return SeverityInfo(basis, severities, tuple(lines), left_out, note)
+    intervals = "lines: means over seeds, 95 % intervals over seeds; the baseline's over images"
+    facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
+    meta = canvas.ablation_meta("Severity", ablation)
+    return SeverityInfo(facts, meta, severities, tuple(lines), len(arms[_MOST_ARMS:]))
 
 
 def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
@@ -156,19 +155,18 @@ def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
             )
         )
     texts = [str(severity or "clean") for severity in info.severities]
-    split = f" ({info.basis.split})" if info.basis.split else ""
     figure.update_layout(
         xaxis=canvas.axis("Severity of corruption", tickvals=info.severities, ticktext=texts),
-        yaxis=canvas.axis(f"Accuracy{split}, %") | {"showgrid": True},
+        yaxis=canvas.axis("Accuracy, %") | {"showgrid": True},
     )
-    facts = canvas.several_facts([info.basis])
-    facts[1:1] = [f"{count_text(info.left_out, 'network')} not shown"] * bool(info.left_out)
+    first, *others = info.facts
+    left_out = [f"{count_text(info.left_out, 'network')} not shown"] * bool(info.left_out)
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
-        facts=[*facts, info.note, *info.basis.marks],
-        meta=canvas.basis_meta("Severity", info.basis),
+        facts=[first, *left_out, *others],
+        meta=dict(info.meta),
         height=420,
         nothing="" if figure.data else canvas.NO_TRIAL,
     )
@@ -184,8 +182,8 @@ def _title(info: SeverityInfo) -> str:
             number, label = others[0].number, shortened(others[0].look.label, 32)
             name = label if number is None else f"trial {number}"
             right = f"{name} is right on {100 * one.mean:.0f} of 100 images"
-            at = f"At severity {info.severities[-1]}"
-            return f"{at}, {right}, the baseline on {100 * before.mean:.0f}"
+            others_right = f"the baseline on {100 * before.mean:.0f}"
+            return f"At severity {info.severities[-1]}, {right}, {others_right}"
     return "How fast does accuracy fall?"
 
 
