@@ -147,11 +147,8 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
 
 
 def _epoch_account(record: StudyRecord) -> EpochAccount:
-    kept = [
-        (row, account)
-        for row, account in zip(record.rows, trial_accounts(record), strict=True)
-        if row.state != "FAIL"
-    ]
+    both = zip(record.rows, trial_accounts(record), strict=True)
+    kept = [(row, account) for row, account in both if row.state != "FAIL"]
     training, saved_seconds = 0.0, 0.0
     trained, saved = Counter[int](), Counter[int]()
     # A custom loop may end before its budget.
@@ -261,16 +258,10 @@ def _drive_accounts(record: StudyRecord, now: float) -> tuple[DriveAccount, ...]
             limit = now if following is None else following
             ended = max((moment for moment in signs if moment <= limit), default=drive.started)
         seconds = max(0.0, ended - drive.started)
-        found.append(
-            DriveAccount(
-                host=drive.host,
-                started=drive.started,
-                seconds=seconds,
-                workers=drive.parallel,
-                worked_seconds=min(done, drive.parallel * seconds),
-                end=drive.end or ("running" if is_running else "killed"),
-            )
-        )
+        worked_seconds = min(done, drive.parallel * seconds)
+        how = drive.end or ("running" if is_running else "killed")
+        times = (drive.started, seconds, drive.parallel, worked_seconds)
+        found.append(DriveAccount(drive.host, *times, how))
     return tuple(found)
 
 
@@ -279,9 +270,8 @@ def attempt_end(row: RowRecord, attempt: Attempt) -> float:
     if attempt.ended is not None:
         return max(attempt.started, attempt.ended)
     began_at = _trained_seconds(row, attempt.first_epoch, attempt.first_seconds)
-    return attempt.started + max(
-        0.0, _trained_seconds(row, attempt.epochs, attempt.seconds) - began_at
-    )
+    ended_at = _trained_seconds(row, attempt.epochs, attempt.seconds)
+    return attempt.started + max(0.0, ended_at - began_at)
 
 
 def _trained_seconds(row: RowRecord, epochs: int, amid_seconds: float) -> float:

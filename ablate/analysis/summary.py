@@ -84,17 +84,14 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
     account = study_account(record, now)
     busy = account.busy_seconds
     rate = 60 * ended / busy if ended and busy > 0 else None
+    values = complete_values(record.rows, record.bounds)
     unfinished = {row.pair for row in record.rows if row.state not in TERMINAL}
     pairs = {row.pair for row in record.rows if row.pair is not None}
     return StatusInfo(
         record=record,
         counts={state: counts[state] for state in get_args(State)},
         best=best_values(record.rows, record.study.objectives, record.bounds),
-        hypervolume=hypervolume(
-            complete_values(record.rows, record.bounds),
-            record.study.objectives,
-            record.reference_point,
-        ),
+        hypervolume=hypervolume(values, record.study.objectives, record.reference_point),
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
         account=account,
@@ -138,11 +135,10 @@ def best_values(
     table = as_table(complete_values(complete, bounds), len(objectives))
     best = []
     for objective, column in zip(objectives, table.T, strict=True):
-        if np.isfinite(column).any():
-            signed = np.where(np.isfinite(column), column, np.nan)
-            place = int(
-                np.nanargmax(signed) if objective.direction == "maximize" else np.nanargmin(signed)
-            )
+        finite = np.where(np.isfinite(column), column, np.nan)
+        if not np.isnan(finite).all():
+            first = np.nanargmax if objective.direction == "maximize" else np.nanargmin
+            place = int(first(finite))
             best.append(Best(objective.metric, float(column[place]), complete[place].number))
     return tuple(best)
 

@@ -138,15 +138,14 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "study": record.name,
         "driver": record.driver,
         "continuation": continuation(record) or None,
-        "preparing": None if preparing is None else preparing.to_json(),
+        "preparing": preparing and preparing.to_json(),
         "storage": record.storage,
         "fingerprint": record.fingerprint,
-        "baseline": None
-        if baseline is None
-        else {
+        "baseline": baseline
+        and {
             "accuracy": baseline.clean_accuracy,
             "images": baseline.n_images,
-            "preprocessing": None if preprocessing is None else preprocessing.to_json(),
+            "preprocessing": preprocessing and preprocessing.to_json(),
         },
         "trials": record.trials,
         "counts": dict(info.counts),
@@ -277,9 +276,8 @@ class Standing:
         if not self.ended:
             return None
         elapsed = [moment - self._started[number] for number in self.running if number is not None]
-        return time_left(
-            self._seconds / self.ended, self.trials - self.ended, elapsed, self._widest
-        )
+        mean, rows = self._seconds / self.ended, self.trials - self.ended
+        return time_left(mean, rows, elapsed, self._widest)
 
     def _stop(self, number: int | None) -> None:
         self.running.pop(number, None)
@@ -287,8 +285,7 @@ class Standing:
 
     def _keep_best(self, rows: Sequence[RowRecord]) -> None:
         """The best of these, and of those that were; of ties the smallest number."""
-        known = sorted({row.number: row for row in (*self._best_rows, *rows)}.items())
-        kept = [row for _, row in known]
+        kept = sorted([*self._best_rows, *rows], key=lambda row: row.number)
         self.best = best_values(kept, self.objectives, self._bounds)
         numbers = {best.number for best in self.best}
         self._best_rows = [row for row in kept if row.number in numbers]
