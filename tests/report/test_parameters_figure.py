@@ -244,6 +244,20 @@ def test_names_are_shown_as_they_are_written() -> None:
     assert not any(tag in text for tag in ("<i>", "<u>", '"<b>a'))
 
 
+def test_of_very_many_parameters_and_layers_some_have_a_row() -> None:
+    random = np.random.default_rng(0)
+    taps = [f"block{at}" for at in range(30)]
+    rows = []
+    for number in range(40):
+        params: dict[str, Any] = {f"p{at:02d}": float(random.uniform()) for at in range(40)}
+        params["loss.fma.layers"] = [tap for tap in taps if random.random() < 0.5] or taps[:1]
+        rows.append(example_row(number, (0.9, float(random.uniform())), params=params))
+    figure = draw(example_record(rows))
+    assert figure.layout.meta["image_pixels"][1] < 3000
+    assert "room for 24 of 41 rows" in facts(figure)
+    assert "room for 24 of 30 rows" in facts(draw(example_record(rows), "layers"))
+
+
 @pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 2), (Sheet(900, 320), 4)])
 def test_a_small_image_has_fewer_panels_and_names_the_others(sheet: Sheet, panels: int) -> None:
     figure = draw(usual_record(40), sheet=sheet)

@@ -224,12 +224,10 @@ def _panels(
 # -- The drawing: cells side by side, each with an axis for every objective, one below the other ---
 
 
-_MARGINS, _LEAST_CELL = 26, 196
-"""Pixels left and right, and of a cell: as many as fit stand side by side."""
-_STRIP, _LEAST_STRIP, _BETWEEN, _FOOT, _ROW = 112, 50, 12, 40, 18
+_MARGINS, _LEAST_CELL = 26, 196  # pixels left and right, and of a cell: as many as fit
+_STRIP, _LEAST_STRIP, _BETWEEN, _FOOT, _ROW, _MOST_ROWS = 112, 50, 12, 40, 18, 24
 """Heights of an axis, and under it; under the last of a cell, for its ticks and name; of a row."""
-_MOST_MARKS = 24_000
-"""Of a whole figure: what a page of about 1 MB holds, and a browser still turns over quickly."""
+_MOST_MARKS = 24_000  # of a figure: about 1 MB, which a browser still turns over quickly
 _FAINT_LINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 _SMALL = {"size": SMALL_SIZE}
 
@@ -284,10 +282,10 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
                 layout |= {f"xaxis{number}": x_axis, f"yaxis{number}": y_axis}
         top += count * (strip + gap) + foot
     facts = _facts(info, panels, groups)
-    if sheet.height is not None and panels:
-        fits = int(min(heights)[0] // _ROW)
-        most = max([len(order), *(len(one.features) for one in panels if one.effects)])
-        facts += [f"room for {fits} of {most} rows"] * (fits < most)
+    for row, (strip, *_) in zip(rows, heights, strict=True):
+        for cell in row:
+            most, fits = _rows(cell, len(order)), int(strip // _ROW)
+            facts += [f"room for {fits} of {most} rows"] * (fits < most)
     return finish(
         Figure(shown, layout),
         sheet,
@@ -301,16 +299,18 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
 
 def _heights(panel: Panel | None, parameters: int) -> tuple[float, float, float]:
     """Of an axis where it is free, between two, and under a cell: for its ticks and name."""
-    if panel is None:
-        return max(_STRIP, _ROW * parameters), _BETWEEN, _FOOT
-    if panel.kind == "subset":  # each axis has ticks of its own, and the name two lines
-        return max(_STRIP, _ROW * len(panel.features)), 2 * _BETWEEN, _FOOT + 16
-    return _STRIP, _BETWEEN, _FOOT + 50 * _is_turned(panel.features[0])
+    strip = max(_STRIP, _ROW * min(_rows(panel, parameters), _MOST_ROWS))
+    if panel is not None and panel.effects:  # ticks for each axis, and two lines of a name
+        return strip, 2 * _BETWEEN, _FOOT + 16
+    return strip, _BETWEEN, _FOOT + 50 * (panel is not None and _is_turned(panel.features[0]))
+
+
+def _rows(panel: Panel | None, parameters: int) -> int:
+    return parameters if panel is None else len(panel.features) * bool(panel.effects)
 
 
 def _groups(info: ParametersInfo, most: int) -> Groups:
-    """The trials with numbers for all objectives, the front last; of very many the front, and
-    others at random."""
+    """Trials with numbers for all objectives, the front last; of very many others at random."""
     points, on_front = info.pareto.points, info.pareto.is_on_front
     places = np.flatnonzero(np.isfinite(info.pareto.values).all(axis=1))
     places = np.random.default_rng(0).permutation(places)
