@@ -573,7 +573,7 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
     said += [f"{number:,} {what}" for what, number in counts.items() if number]
     said += ["trials that violate a constraint are among those shown"] * (pareto.violating > 0)
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
-        said.append(f"no room for {few(left)}: --params draws them")
+        said.append(f"no room for {few(left)}" + ": --params draws them" * (not info.named))
     if 1 < len(info.shown) < len(pareto.objectives):
         said.append(f"the first {len(info.shown)} of {len(pareto.objectives)} objectives")
     if has_shares:
