@@ -231,6 +231,7 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     """
     from rich.text import Text
 
+    from ablate.files.shown import without_controls
     from ablate.report.answer import sentences
     from ablate.report.formats import TerminalTable, result_rows
     from ablate.report.numbers import count_text
@@ -247,7 +248,7 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
             show_usual_figure(study, as_json=True)
         return
     for warning in facts.warnings:
-        print_result(Text(f"warning: {warning}"), width=_END_WIDTH)
+        click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
     said = [one for one in sentences((of or study).source) if not one.startswith("Warning: ")]
     print_result(Text("\n".join([*said[:1], ""])), width=_END_WIDTH)

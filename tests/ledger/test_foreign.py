@@ -250,7 +250,7 @@ def test_one_objective_is_listed_and_drawn(tmp_path: Path) -> None:
     assert list(frame["state"]) == ["COMPLETE", "PRUNED", "COMPLETE"]
     assert frame["value"].tolist()[::2] == [1.0, float("inf")]
     assert frame["value"].isna()[1]
-    assert "<b>Best so far of one</b>" in plot("history", f"{url}#one").layout.title.text
+    assert "Last gain after 1 of 3 trials" in plot("history", f"{url}#one").layout.title.text
     with pytest.raises(NothingToDrawError, match=r"two objectives, got one\. Draw history\.$"):
         plot("pareto", f"{url}#one")
     for command in ("trials", "status", "table"):

@@ -68,7 +68,7 @@ def test_a_look_is_counted_and_said(file: Path, capsys: pytest.CaptureFixture[st
     assert info.cautions[0] in info.marks
     main(["table", "runs/arms", "--effects"], standalone_mode=False)
     shown = capsys.readouterr().out
-    assert "better, 3 looks" in shown
+    assert "better, at 3 looks" in shown
     assert said in shown
     main(["table", "runs/arms", "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)[0]["looks"] == 2
