@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import is_accuracy, on_split
+from ablate.analysis.objectives import on_split
 from ablate.analysis.pareto import Point
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.scores import Bound, violation
@@ -88,20 +88,6 @@ def arm_means(
             violates = violation(bounds, {metric: one[0] for metric, one in found.items()}) > 0
             means.append(Mean(arm.name, number, values, low, high, seeds, violates))
     return tuple(mean for mean in means if all(map(math.isfinite, mean.values)))
-
-
-def unchanged_networks(
-    ablation: AblationInfo, objectives: Objectives
-) -> dict[str, tuple[float, ...]]:
-    """The baseline, and the same adapted: NaN of what is no accuracy, as they were not
-    finetuned."""
-    found = {}
-    for arm in ablation.arms:
-        metrics = (one.metric for one in objectives)
-        known = (is_accuracy(metric) and arm.estimates.get(metric) for metric in metrics)
-        if arm.is_one_network:
-            found[arm.name] = tuple(one.mean if one else math.nan for one in known)
-    return found
 
 
 def seed_values(record: StudyRecord, objectives: Objectives) -> list[NDArray[np.float64]]:

@@ -228,13 +228,13 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         if on_front and row.path is not None and isinstance(row.scores, Scores):
             scored = zip(row.path.alphas, row.path.all_scores(row.scores), strict=True)
             names = (("trial" if alpha else "baseline", scores) for alpha, scores in scored)
-            values = tuple(_reference_values(*of_alpha, objectives) for of_alpha in names)
+            values = tuple(reference_values(*of_alpha, objectives) for of_alpha in names)
             curves.append(FrontCurve(row.number, row.path.alphas, values))
     return ParetoInfo(
         **vars(study_basis(record)),
         points=tuple(sorted(points, key=lambda point: point.number)),
         references={
-            name: _reference_values(name, scores, objectives)
+            name: reference_values(name, scores, objectives)
             for name, scores in record.references.items()
         },
         reference_point=record.reference_point,
@@ -244,9 +244,10 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     )
 
 
-def _reference_values(
+def reference_values(
     name: str, scores: Scores, objectives: tuple[ObjectiveSettings, ...]
 ) -> tuple[float, ...]:
+    """The values of a reference: NaN of what is no accuracy if it was not finetuned."""
     known, metrics = scores.metrics(), (objective.metric for objective in objectives)
     was_finetuned = name not in NOT_FINETUNED
     return tuple(

@@ -1,12 +1,15 @@
-"""The hypervolume by hand: rectangles, directions, what adds nothing."""
+"""By hand: the hypervolume, which points are on the front, its step line, its knee."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+from example_records import example_record, example_row
 
-from ablate.analysis.hypervolume import hypervolume
+from ablate.analysis.hypervolume import hypervolume, knee_place, nondominated, staircase
+from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
 
@@ -47,3 +50,102 @@ def test_wrong_reference_point() -> None:
         "reference_point: needs one value per objective (2), got [0.8]. Give 2 values, in the "
         "objectives' order."
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "objectives", "expected"),
+    [
+        ([], (UP, UP), []),
+        ([(0.5, 0.5)], (UP, UP), [True]),
+        ([(0.9, 0.1), (0.1, 0.9), (0.1, 0.1)], (UP, UP), [True, True, False]),
+        # Better in one and equal in the other is better.
+        ([(0.9, 0.5), (0.9, 0.6)], (UP, UP), [False, True]),
+        # Equal points share their fate.
+        ([(0.9, 0.9), (0.9, 0.9), (0.1, 0.1), (0.1, 0.1)], (UP, UP), [True, True, False, False]),
+        ([(0.9, 30.0), (0.9, 20.0), (0.8, 10.0)], (UP, DOWN), [False, True, True]),
+        ([(0.9, 0.9, 9.0), (0.8, 0.8, 9.0), (0.8, 0.8, 8.0)], (UP, UP, DOWN), [True, False, True]),
+        # What is no number is off the front and pushes nobody off it.
+        ([(math.nan, 0.9), (0.5, 0.5), (math.inf, 0.6)], (UP, UP), [False, True, False]),
+        ([(math.nan, math.nan)], (UP, UP), [False]),
+    ],
+)
+def test_front(values: list, objectives: tuple, expected: list[bool]) -> None:
+    assert nondominated(values, objectives).tolist() == expected
+
+
+def test_front_agrees_with_the_definition() -> None:
+    points = np.random.default_rng(0).integers(0, 12, (300, 2)).astype(float)
+    signed = points * (1, -1)
+    expected = [
+        not any((other >= point).all() and (other > point).any() for other in signed)
+        for point in signed
+    ]
+    assert nondominated(points, (UP, DOWN)).tolist() == expected
+
+
+def test_the_front_of_a_hundred_thousand_points() -> None:
+    points = np.random.default_rng(0).random((100_000, 2))
+    on_front = nondominated(points, (UP, UP))
+    assert 1 <= on_front.sum() < 100
+
+
+def test_staircase_of_two_maximised() -> None:
+    x, y = staircase([0.9, 0.8, 0.5], [0.6, 0.7, 0.5], (UP, UP), (0.4, 0.3))
+    # From the left edge along the best y, down and right over each point, down to the foot.
+    assert list(zip(x, y, strict=True)) == [
+        (0.4, 0.7), (0.8, 0.7), (0.8, 0.6), (0.9, 0.6), (0.9, 0.3),
+    ]  # fmt: skip
+
+
+def test_staircase_of_a_minimised_y() -> None:
+    x, y = staircase([0.9, 0.8], [30.0, 10.0], (UP, DOWN), (0.5, 40.0))
+    assert list(zip(x, y, strict=True)) == [
+        (0.5, 10.0), (0.8, 10.0), (0.8, 30.0), (0.9, 30.0), (0.9, 40.0),
+    ]  # fmt: skip
+
+
+def test_staircase_of_a_minimised_x() -> None:
+    x, y = staircase([30.0, 10.0], [0.9, 0.8], (DOWN, UP), (40.0, 0.5))
+    assert list(zip(x, y, strict=True)) == [
+        (40.0, 0.9), (30.0, 0.9), (30.0, 0.8), (10.0, 0.8), (10.0, 0.5),
+    ]  # fmt: skip
+
+
+def test_staircase_of_one_point_of_equal_points_and_of_none() -> None:
+    corner = [(0.0, 0.6), (0.9, 0.6), (0.9, 0.0)]
+    assert list(zip(*staircase([0.9], [0.6], (UP, UP), (0, 0)), strict=True)) == corner
+    twice = staircase([0.9, 0.9], [0.6, 0.6], (UP, UP), (0, 0))
+    assert list(zip(*twice, strict=True)) == corner
+    assert staircase([], [], (UP, UP), (0, 0)) == ([], [])
+    assert staircase([math.nan], [0.5], (UP, UP), (0, 0)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "objectives", "place"),
+    [
+        ([(1.0, 0.0), (0.8, 0.7), (0.0, 1.0)], (UP, UP), 1),
+        # Scaled to the front's own range: (0.9, 0.5) of 1 against (0.5, 0.6).
+        ([(0.96, 100.0), (0.955, 150.0), (0.935, 160.0), (0.91, 200.0)], (UP, UP), 1),
+        ([(1.0, 50.0), (0.8, 10.0), (0.7, 9.0)], (UP, DOWN), 1),
+        ([(0.9, 0.9, 9.0), (0.88, 0.88, 1.0), (0.7, 0.7, 0.0)], (UP, UP, DOWN), 1),
+        # Of two, of equal ones and of one: the first.
+        ([(1.0, 0.0), (0.0, 1.0)], (UP, UP), 0),
+        ([(0.5, 0.5), (0.5, 0.5)], (UP, UP), 0),
+        ([(0.5, 0.5)], (UP, UP), 0),
+    ],
+)
+def test_place(values: list, objectives: tuple, place: int) -> None:
+    assert knee_place(values, objectives) == place
+
+
+def knee_of(*values: tuple[float, float]) -> int | None:
+    rows = [example_row(number, of_row) for number, of_row in enumerate(values)]
+    knee = pareto_info(example_record(rows)).knee
+    return None if knee is None else knee.number
+
+
+def test_a_front_of_fewer_than_three_different_points_has_none() -> None:
+    assert knee_of((0.9, 0.6), (0.8, 0.79), (0.7, 0.8)) == 1
+    assert knee_of((0.9, 0.6), (0.7, 0.8), (0.7, 0.8)) is None
+    assert knee_of((0.9, 0.6)) is None
+    assert knee_of() is None

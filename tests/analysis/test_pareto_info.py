@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from example_records import example_record, example_row, example_scores
@@ -168,46 +167,6 @@ def test_weights_of_the_front_that_keeps_the_constraints_are_kept() -> None:
         assert Keeper(["maximize", "maximize"], 1, bounds).resume(rows) == gone
 
 
-def test_the_study_says_the_terms_where_they_are_not_searched() -> None:
-    record = example_record([example_row(0, (0.9, 0.7), params={})], loss={"terms": "clean+da"})
-    assert pareto_info(record).points[0].loss_terms == "clean+da"
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [],
-        [example_row(0, None, state="FAIL", failure=Failure("raised", "boom"))],
-        [example_row(0, None, state="RUNNING"), example_row(1, None, state="WAITING")],
-    ],
-)
-def test_nothing_complete(rows: list) -> None:
-    info = pareto_info(example_record(rows))
-    assert (info.points, info.front, info.hypervolume) == ((), (), 0.0)
-    assert info.n_images == 359
-
-
-def test_before_the_baseline_is_scored() -> None:
-    info = pareto_info(
-        example_record([example_row(0, (0.9, 0.7))], references={}, reference_point=None)
-    )
-    assert (info.hypervolume, info.n_images, dict(info.references)) == (None, None, {})
-    assert all(math.isnan(gain) for gain in info.gains((0.9, 0.7)))
-
-
-def test_equal_points_are_all_on_the_front_in_order_of_number() -> None:
-    rows = [example_row(number, (0.9, 0.7)) for number in range(3)]
-    assert [point.number for point in pareto_info(example_record(rows)).front] == [0, 1, 2]
-
-
-def test_a_value_that_is_no_number_is_listed_off_the_front() -> None:
-    info = pareto_info(
-        example_record([example_row(0, (0.99, math.nan)), example_row(1, (0.9, 0.7))])
-    )
-    assert [point.on_front for point in info.points] == [False, True]
-    assert info.hypervolume == pytest.approx(0.05 * 0.1)
-
-
 def test_a_minimised_objective() -> None:
     info = pareto_info(
         example_record(
@@ -224,13 +183,6 @@ def test_a_minimised_objective() -> None:
     seconds_gain, robust_gain = info.gains((10.0, 0.7))
     assert math.isnan(seconds_gain)
     assert robust_gain == pytest.approx(0.1)
-
-
-def test_a_lower_value_of_a_minimised_accuracy_is_a_gain() -> None:
-    record = example_record(
-        objectives=[("val_clean_accuracy", "minimize"), ("val_robust_accuracy", "maximize")]
-    )
-    assert pareto_info(record).gains((0.90, 0.60)) == pytest.approx((0.05, 0.0))
 
 
 def test_free_metrics_of_a_loop_of_the_users_own() -> None:
@@ -254,14 +206,3 @@ def test_free_metrics_of_a_loop_of_the_users_own() -> None:
     assert (info.hypervolume, info.split, info.n_images) == (None, None, None)
     assert (info.subject, info.points[0].loss_terms) == ("my_loop:train", "")
     assert all(math.isnan(gain) for gain in info.gains((0.5, 90.0)))
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_rows_may_all_be_on_the_front() -> None:
-    row = example_row(0, (0.5, 0.5), scores=example_scores(0.5, 0.5))
-    rows = [
-        replace(row, number=number, values=(number / 1e5, 1 - number / 1e5))
-        for number in range(100_000)
-    ]
-    record = example_record(rows, trials=100_000)
-    assert len(pareto_info(record).front) == 100_000

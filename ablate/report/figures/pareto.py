@@ -30,7 +30,6 @@ from ablate.ablation.means import (
     confirmed_means,
     on_test,
     seed_values,
-    unchanged_networks,
 )
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
@@ -39,26 +38,17 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised, staircase
 from ablate.analysis.layers import network_order
 from ablate.analysis.objectives import check_several, is_accuracy, shared_objectives, short_metric
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point
+from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point, reference_values
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
-from ablate.report import numbers
+from ablate.report import numbers, style
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, marker, metric_axis
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, plain_text, shortened
-from ablate.report.style import (
-    FAINT_INK,
-    INK,
-    PAPER,
-    SEQUENTIAL,
-    SERIES,
-    SMALL_SIZE,
-    Look,
-    terms_look,
-)
+from ablate.report.style import FAINT_INK, INK, Look, terms_look
 from ablate.study.keys import meant_keys
-from ablate.study.scores import Bound
+from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -81,12 +71,11 @@ Range = tuple[float, float, float]
 @dataclass(frozen=True)
 class Coloring:
     """A searched parameter that colours the trials: its values by trial, NaN without one, as they
-    are, as decimal logarithms, or as places of categories; and texts at places of the scale."""
+    are, as decimal logarithms, or as places of categories; and plotly's axis of colours."""
 
     label: str
     values: NDArray[np.float64]
-    ticks: tuple[tuple[float, str], ...]
-    is_category: bool
+    axis: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -196,13 +185,12 @@ def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
         values = [study.references[name] for study in studies if name in study.references]
         if np.allclose(values, values[0], rtol=0, atol=1e-9, equal_nan=True):
             shared[name] = values[0]
-    bounds = {study.bounds for study in studies}
     kept = [study.counted[np.isfinite(study.counted).all(axis=1)] for study in studies]
     return FrontsInfo(
         studies,
         objectives,
         shared,
-        bounds=bounds.pop() if len(bounds) == 1 else (),
+        bounds=studies[0].bounds if len({study.bounds for study in studies}) == 1 else (),
         # The lines of two fronts are their own band.
         surfaces=surfaces(kept, objectives) if len(studies) > 2 and len(objectives) == 2 else {},
         sets=len(studies),
@@ -213,12 +201,12 @@ def _confirmed(info: FrontsInfo, source: StudySource) -> FrontsInfo:
     """On the test images, once trials were confirmed there; the limits of constraints, which are
     those of the validation images, are left out."""
     means = confirmed_means(source)
-    if source.confirmation is None or not means:
+    if source.confirming is None or source.confirmed is None or not means:
         return info
-    looks = {**canvas.looks(source.confirmed)} if source.confirmed else {}
+    looks = {**canvas.looks(source.confirmed)}
     looks |= {one.name: terms_look(one.loss_terms) for one in info.studies[0].points}
     objectives = on_test(info.objectives)
-    references = unchanged_networks(source.confirmation.test, objectives)
+    references = _unchanged(source.confirming.test_references, objectives)
     means = tuple(mean for mean in means if mean.name in looks)
     return replace(
         info, objectives=objectives, references=references, bounds=(), means=means, looks=looks
@@ -244,8 +232,10 @@ def _of_arms(source: StudySource) -> FrontsInfo:
     """The arms of an ablation: on the test images if it is a confirmation."""
     ablation, study = source.ablation, source.front
     assert ablation is not None
-    objectives = on_test(study.objectives) if ablation.split == "test" else study.objectives
-    sets = seed_values(source.record, objectives)
+    record, objectives, references = source.record, study.objectives, source.record.references
+    if ablation.split == "test":
+        objectives, references = on_test(objectives), record.test_references
+    sets = seed_values(record, objectives)
     facts = {
         name: getattr(ablation, name) for name in ("split", "n_images", "n_corrupted", "marks")
     }
@@ -254,13 +244,21 @@ def _of_arms(source: StudySource) -> FrontsInfo:
     return FrontsInfo(
         (replace(study, **facts),),
         objectives,
-        unchanged_networks(ablation, objectives),
+        _unchanged(references, objectives),
         means=arm_means(ablation, objectives),
         looks=canvas.looks(source),
         runs=f"{ablation.ended} of {count_text(ablation.runs, 'run')} ended, {seeds}",
         surfaces=surfaces(sets, objectives) if len(objectives) == 2 else {},
         sets=len(sets),
     )
+
+
+def _unchanged(
+    references: Mapping[str, Scores], objectives: tuple[ObjectiveSettings, ...]
+) -> dict[str, tuple[float, ...]]:
+    """The values of the baseline, and of the same adapted."""
+    kept = {name: scores for name, scores in references.items() if name in NOT_FINETUNED}
+    return {name: reference_values(name, scores, objectives) for name, scores in kept.items()}
 
 
 def surfaces(
@@ -313,11 +311,18 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
         texts, name = sorted({*chain(*chosen)}, key=network_order), f"deepest of {name}"
         values = np.array([max(map(texts.index, taps), default=math.nan) for taps in chosen])
     if texts:
-        return Coloring(name, values, tuple((float(at), one) for at, one in enumerate(texts)), True)
-    places = np.linspace(np.nanmin(values), np.nanmax(values), 5).tolist()
-    shown = [10.0**at if feature.kind == "log" else at for at in places]
-    ticks = tuple((at, f"{value:.2g}") for at, value in zip(places, shown, strict=True))
-    return Coloring(name, values, ticks, False)
+        places, count = np.arange(float(len(texts))).tolist(), len(texts)
+        colors = sample_colorscale(style.SEQUENTIAL, max(count, 2))
+        steps = [((at + end) / count, colors[at]) for at in range(count) for end in (0, 1)]
+        axis = {"colorscale": steps, "cmin": -0.5, "cmax": count - 0.5}
+    else:
+        places = np.linspace(np.nanmin(values), np.nanmax(values), 5).tolist()
+        axis = {"colorscale": style.SEQUENTIAL, "cmin": places[0], "cmax": places[-1]}
+        texts = [f"{10.0**at if feature.kind == 'log' else at:.2g}" for at in places]
+    title = {"text": plain_text(".".join(name.split(".")[-2:])), "side": "right"}
+    bar = {"title": title, "thickness": 12, "tickfont": {"size": style.SMALL_SIZE}}
+    bar |= {"tickvals": places, "ticktext": [plain_text(shortened(one, 16)) for one in texts]}
+    return Coloring(name, values, axis | {"colorbar": bar})
 
 
 # -- Drawing ---------------------------------------------------------------------------------
@@ -367,7 +372,7 @@ class _Panel:
             return {}
         right, up = (info.objectives[at].direction == "maximize" for at in (self.x, self.y))
         side = f"{'top' if up else 'bottom'} {'right' if right else 'left'}"
-        font = {"size": SMALL_SIZE, "color": INK}
+        font = {"size": style.SMALL_SIZE, "color": INK}
         look = {"mode": "markers+text", "text": texts, "textposition": side, "textfont": font}
         return look | {"cliponaxis": False}  # the best stand at the edge
 
@@ -384,7 +389,8 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     height = 170 + rows * (_PANEL_PIXELS if len(pairs) > 1 or not sheet.is_wide else 380)
     gaps = {"horizontal_spacing": 0.12 / across, "vertical_spacing": 70 / (sheet.height or height)}
     figure = make_subplots(rows, across, **gaps if len(pairs) > 1 else {})
-    ranges = _ranges(info)
+    # A number beside a trial takes more of a small plot.
+    ranges = _ranges(info, 0.06 if sheet.height is None else 0.14)
     for place, (x, y) in enumerate(pairs[: rows * across]):
         panel = _Panel(info, x, y, ranges, sheet.height is None)
         cell = {"row": place // across + 1, "col": place % across + 1}
@@ -394,7 +400,7 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
             update(metric_axis(info.objectives[at].metric) | {"range": ranges[at][:2]}, **cell)
         _add_limits(figure, panel, cell)
     if info.coloring is not None:
-        figure.update_layout(coloraxis=_color_axis(info.coloring))
+        figure.update_layout(coloraxis=info.coloring.axis)
     is_empty = not info.means and not any(study.points for study in info.studies)
     return canvas.finish(
         figure,
@@ -407,7 +413,7 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     )
 
 
-def _ranges(info: FrontsInfo) -> list[Range]:
+def _ranges(info: FrontsInfo, pad: float) -> list[Range]:
     """Axes with every front, mean and reference inside, and limits that a trial violates.
 
     A value that is worse than all of these by more than their spread is left outside: one collapsed
@@ -433,7 +439,7 @@ def _ranges(info: FrontsInfo) -> list[Range]:
         low, high, room = shown.min(), shown.max(), max(np.ptp(shown), least)
         near = np.isfinite(values) & (values >= low - room if is_up else values <= high + room)
         low, high = values[near].min(initial=low), values[near].max(initial=high)
-        wider = 0.06 * max(high - low, least) + max(0.0, least - (high - low)) / 2
+        wider = pad * max(high - low, least) + max(0.0, least - (high - low)) / 2
         low, high = float(low - wider), float(high + wider)
         ranges.append((low, high, low if is_up else high))
     return ranges
@@ -457,7 +463,7 @@ def _lines(panel: _Panel) -> list[Any]:
             worst = panel.at([end for _, _, end in panel.ranges])
         band = {way: best[way] + worst[way][::-1] for way in "xy"}
         # The opacity is the trace's: the dark form exchanges colours by their names.
-        look = {"mode": "none", "fill": "toself", "fillcolor": SERIES[0], "opacity": 0.15}
+        look = {"mode": "none", "fill": "toself", "fillcolor": style.SERIES[0], "opacity": 0.15}
         traces.append(panel.trace(band, "Best to worst", **look))
     if lines.get("median", {}).get("x"):
         look = {"mode": "lines", "line": {"color": INK, "width": 2}}
@@ -573,7 +579,7 @@ def _over(panel: _Panel) -> list[Any]:
     for name, (label, symbol, size) in _REFERENCES.items():
         values = info.references.get(name, (math.nan,) * len(panel.ranges))
         if math.isfinite(values[panel.x]) and math.isfinite(values[panel.y]):
-            color = INK if name in NOT_FINETUNED else PAPER
+            color = INK if name in NOT_FINETUNED else style.PAPER
             mark = {"color": color, "symbol": symbol, "size": size}
             mark["line"] = {"color": INK, "width": 0 if name == "baseline" else 1.5}
             told = {"hovertext": ["<br>".join([label, *_told(info, values)])], "legendrank": 2}
@@ -599,21 +605,6 @@ def _add_limits(figure: Figure, panel: _Panel, cell: Mapping[str, int]) -> None:
                 line(bound.limit, line={"color": INK, "width": 1, "dash": "dash"}, **cell)
 
 
-def _color_axis(coloring: Coloring) -> dict[str, Any]:
-    """Cividis; of categories in steps."""
-    places, count = [place for place, _ in coloring.ticks], len(coloring.ticks)
-    found: dict[str, Any] = {"colorscale": SEQUENTIAL, "cmin": places[0], "cmax": places[-1]}
-    if coloring.is_category:
-        colors = sample_colorscale(SEQUENTIAL, count) if count > 1 else [INK]
-        steps = [((at + end) / count, colors[at]) for at in range(count) for end in (0, 1)]
-        found = {"colorscale": steps, "cmin": -0.5, "cmax": count - 0.5}
-    texts = [plain_text(shortened(text, 16)) for _, text in coloring.ticks]
-    name = plain_text(".".join(coloring.label.split(".")[-2:]))
-    found["colorbar"] = {"title": {"text": name, "side": "right"}, "thickness": 12}
-    found["colorbar"] |= {"tickvals": places, "ticktext": texts, "tickfont": {"size": SMALL_SIZE}}
-    return found
-
-
 # -- Texts -----------------------------------------------------------------------------------
 
 
@@ -628,14 +619,10 @@ def _title(info: FrontsInfo) -> str:
     taken = [one.values for one in points if one.number == info.taken is not None]
     if not taken or "baseline" not in info.references:
         return canvas.several_title("Fronts" if len(names) > 1 else "Front", names)
-    gains = {
-        short_metric(one.metric): 100 * (after - before)
-        for one, after, before in zip(
-            info.objectives, taken[0], info.references["baseline"], strict=True
-        )
-        if "_robust_accuracy" in one.metric or one.metric.endswith("_clean_accuracy")
-    }
-    robust = next(name for name in gains if name != "clean")
+    pairs = zip(taken[0], info.references["baseline"], strict=True)
+    names = [short_metric(one.metric) for one in info.objectives]
+    gains = dict(zip(names, (100 * (after - before) for after, before in pairs), strict=True))
+    robust = next(name for name in names if name.startswith("robust"))
     gained, lost = (numbers.signed_text(gains[name], 1) for name in (robust, "clean"))
     joined = "for" if gains[robust] > 0 > gains["clean"] else "and"
     images = " (test)" * info.is_confirmed
