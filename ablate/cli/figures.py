@@ -84,8 +84,7 @@ from ablate.report.figures import FIGURES
 @click.option(
     "--rungs",
     is_flag=True,
-    help="In pareto and history also show trials that were stopped at a rung, with their scores "
-    "there.",
+    help="In pareto also show trials that were stopped at a rung, with their scores there.",
 )
 @click.option(
     "--color",

@@ -165,14 +165,13 @@ def run_time_rows(account: StudyAccount, budget: SearchBudgetSettings) -> list[t
         ("scoring and loading", epochs.other_seconds),
         ("lost", account.lost_seconds),
         ("workers without a trial", waiting),
-        ("saved by stopping trials: about", epochs.saved_seconds),
     ]
+    work = ", ".join(f"{what} {duration_text(spent)}" for what, spent in parts if round(spent))
+    if epochs.saved_seconds:
+        work += f"; stopping trials saved about {duration_text(epochs.saved_seconds)} of training"
     rows = [
         ("run time", run_time),
-        (
-            "work",
-            ", ".join(f"{what} {duration_text(spent)}" for what, spent in parts if round(spent)),
-        ),
+        ("work", work),
         ("epochs", _epochs_text(epochs) if epochs.trained else ""),
     ]
     if account.gpu_hours or budget.gpu_hours is not None:
