@@ -250,11 +250,8 @@ def notes_text(table: Table) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     mean, sd, low, high = cell.parts
-    if cell.estimate is None:
-        text = _latex(cell.text)
-        return rf"\textbf{{{text}}}" if cell.is_bold else text
     if not mean:
-        return "--"
+        return "--" if cell.printed == MISSING else _latex(cell.printed)
     number = mean + rf" \pm {sd}" * bool(sd) + rf"\ [{low}, {high}]" * bool(low)
     return rf"$\mathbf{{{number}}}$" if cell.is_bold else f"${number}$"
 

@@ -43,6 +43,7 @@ def evaluation_report(evaluation: Evaluation) -> Group:
         *(Text.assemble(("mark: ", "yellow"), mark) for mark in evaluation.marks),
         Text(),
         *(Text(line) for line in basis_lines(evaluation)),
+        Text(),
         TerminalTable(evaluation_table(evaluation)),
         Text(),
         _summary([line for line in lines if line.name not in _HEADLINE]),
