@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from plotly.graph_objects import Figure
 
 from ablate.ablation.study_source import StudySource
@@ -28,9 +29,6 @@ from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, metric_words, plain_text
 from ablate.report.style import INK, SMALL_SIZE, Look, faint, terms_look
 from ablate.study.metrics import larger_is_better
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TRAIN_LOSS = "train_loss"
 MOST_DRAWN, _MOST_POINTS, _MOST_PANELS = 500, 40_000, 3
@@ -78,8 +76,6 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         ParameterError: if a trial does not exist, no trial has the metric, or training losses are
             asked for that are not of the same terms and weights.
     """
-    import pandas as pd
-
     (source,) = sources
     record, numbers = source.record, {row.number for row in source.record.rows}
     if record.foreign:
@@ -252,8 +248,6 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
 def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str, name: str) -> list[Any]:
     """Trials of one look in one trace, told apart by gaps; over them which were stopped or
     failed."""
-    import pandas as pd
-
     on: dict[str, Any] = {"xaxis": f"x{name}", "yaxis": f"y{name}"}
     value = "%{y:.2%}" if is_accuracy(metric) else "%{y:.4g}"
     value = f"{plain_text(metric_words(metric))} {value} at epoch %{{x}}<extra></extra>"

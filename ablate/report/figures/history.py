@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from plotly.graph_objects import Figure, Scatter
 
 from ablate.ablation.info import AblationInfo
@@ -34,9 +35,6 @@ from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.numbers import count_text, metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
 from ablate.study.settings import ObjectiveSettings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -82,21 +80,13 @@ class HistoryInfo:
         state): int64; the objective: float64, NaN where a constraint is violated; hypervolume, best
         or expected_best: float64, until then.
         """
-        import pandas as pd
-
-        found = pd.concat([one.table for one in self.courses], ignore_index=True)
+        found = pd.concat([one.table for one in self.courses], ignore_index=True).astype(_TYPES)
         names = {"value": self.objective.metric, "reached": self.reached}
         return found.drop(columns="raised").rename(columns=names)
 
 
 _TYPES = {"study": "string", "loss_terms": "string", "number": "int64"}
 _TYPES |= {"ended_trials": "int64", "value": "float64", "reached": "float64", "raised": "bool"}
-
-
-def _table(columns: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(columns).astype(_TYPES)
 
 
 def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
@@ -118,23 +108,23 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
         looks = [Look("Best so far" if point is None else "Front so far", INK, "circle")]
     courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
     facts, meta = canvas.several_facts(bases), canvas.basis_meta("History", *bases)
-    shown = objectives[objective_place("", objectives)]
+    unit, references = 1.0, {}
     if point is not None:
-        ends = [one.table["reached"].max() for one in courses if len(one.table)]
+        end = max((one.table["reached"].max() for one in courses if len(one.table)), default=0.0)
+        unit = end / 100 or 1.0
         others = any(one.reference_point not in (None, point) for one in records)
         text = reference_text([one.metric for one in objectives], point)
-        facts.insert(1, f"100 % is a hypervolume of {max(ends, default=0.0):.4g}")
+        facts.insert(1, f"100 % is a hypervolume of {end:.4g}")
         facts += [f"reference point {text}{', also for studies that have another' * others}"]
-        facts += canvas.several_marks(bases)
-        unit = max(ends, default=0.0) / 100 or 1.0
-        return HistoryInfo(courses, shown, "hypervolume", unit, {}, tuple(facts), meta)
-    references, scored = {}, [pareto_info(record).references for record in records]
+    scored = [pareto_info(record).references for record in records] if point is None else []
     for name in {name: None for one in scored for name in one}:
         values = [one[name][0] for one in scored if name in one]
         if np.isfinite(values).all() and np.ptp(values) < 1e-9:
             references[name] = values[0]
     facts += canvas.several_marks(bases)
-    return HistoryInfo(courses, shown, "best", 1.0, references, tuple(facts), meta)
+    shown = objectives[objective_place("", objectives)]
+    reached = "best" if point is None else "hypervolume"
+    return HistoryInfo(courses, shown, reached, unit, references, tuple(facts), meta)
 
 
 def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
@@ -146,7 +136,7 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
         table: dict[str, Any] = {"study": curve.arm, "loss_terms": terms.get(curve.arm, "")}
         table |= {"number": counts, "ended_trials": counts, "value": math.nan}
         table |= {"reached": curve.scores, "raised": True}
-        courses.append(Course(looks[curve.arm], _table(table), len(counts)))
+        courses.append(Course(looks[curve.arm], pd.DataFrame(table), len(counts)))
     shared = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
     known = {one.mean for one in shared if one is not None and math.isfinite(one.mean)}
     notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
@@ -204,7 +194,7 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
         "reached": reached,
         "raised": raised,
     }
-    return Course(look, _table(table), len(rows), confirmed)
+    return Course(look, pd.DataFrame(table).astype(_TYPES), len(rows), confirmed)
 
 
 # -- Drawing -------------------------------------------------------------------------------
