@@ -120,10 +120,11 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ExamplesI
     if len(options.trials) > 1:
         raise nothing(f"shows one trial, got {len(options.trials)}", "Name one.")
     number = options.trials[0] if options.trials else _best(source)
-    row = next((row for row in record.complete if row.number == number), None)
-    if row is None:
+    row = next((row for row in record.rows if row.number == number), None)
+    if row is None or row.state != "COMPLETE":
         asked = "a trial on the front" if number is None else f"trial {number} to be complete"
-        raise nothing(f"needs {asked}, got none", "Name one with --trials.")
+        got = "none" if row is None else row.state.lower()
+        raise nothing(f"needs {asked}, got {got}", "Name one with --trials.")
     weights = weights_file(place.folder, row.number)
     if not weights.is_file():
         raise nothing(f"needs the weights of trial {row.number}, got no file {weights}")
