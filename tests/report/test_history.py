@@ -140,7 +140,7 @@ def test_pale_trials_references_and_collapsed_ones() -> None:
     (baseline,) = traces(figure, "Baseline")
     assert baseline.y == pytest.approx((0.60, 0.60))
     assert figure.layout.yaxis.autorangeoptions.clipmin == pytest.approx(0.60)
-    assert "1 trial far worse is not shown" in facts(figure)
+    assert "far worse, not shown: 1" in facts(figure)
 
 
 def test_what_was_confirmed_is_a_diamond_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
-from ablate.report.numbers import count_text, metric_words, plain_text, reference_text
+from ablate.report.numbers import metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
 from ablate.study.settings import ObjectiveSettings
 
@@ -215,7 +215,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     if len(inside) < len(values):  # a collapsed trial does not stretch the axis
         clip, end = ("clipmin", min) if maximize else ("clipmax", max)
         y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
-        facts += [f"{count_text(len(values) - len(inside), 'trial')} far worse is not shown"]
+        facts += [f"far worse, not shown: {len(values) - len(inside)}"] * (not of_front)
     x2, side = y | {"anchor": "y2"}, "at or above" if maximize else "at or below"
     y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
     if of_front:
@@ -266,11 +266,8 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     shape = "linear" if info.reached == "expected_best" else "hv"
     line = {"color": own.color, "dash": own.dash, "width": 2, "shape": shape}
     style = {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
-    ends = {
-        "x": np.append(steps["ended_trials"], [one.last] * bool(len(y))),
-        "y": np.append(y, y[-1:]),
-    }
-    found = [trace_type(len(y))(style, legendgroup=own.label, **ends)]
+    x, y = np.append(steps["ended_trials"], [one.last] * bool(len(y))), np.append(y, y[-1:])
+    found = [trace_type(len(y))(style, legendgroup=own.label, x=x, y=y)]
     for look, table in _alike(info, one):
         raised = table["raised"]
         pale = table["value"].notna() & ~raised & (info.reached == "best")
@@ -326,9 +323,7 @@ def _title(info: HistoryInfo) -> str:
     raised = one.table["ended_trials"][one.table["raised"]]
     if gain:
         return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
-    return (
-        f"Last gain after {raised.iloc[-1]} of {one.last} trials" if len(raised) else "No gain yet"
-    )
+    return f"Last gain after {max(raised)} of {one.last} trials" if len(raised) else "No gain yet"
 
 
 def _gain(info: HistoryInfo, one: Course) -> str:
