@@ -32,11 +32,6 @@ def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
     return "on the front" if len(objectives) > 1 else "the best"
 
 
-def front_noun(objectives: Sequence[ObjectiveSettings]) -> str:
-    """What these trials are together."""
-    return "the front" if len(objectives) > 1 else "the best"
-
-
 def check_several(record: StudyRecord, figure: str) -> None:
     """Refuse a study with one objective.
 
