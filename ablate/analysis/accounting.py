@@ -164,16 +164,14 @@ def _epoch_account(record: StudyRecord) -> EpochAccount:
             left = range(done + 1, min(budget, max(whole, default=budget)) + 1)
             saved.update(left)
             saved_seconds += len(left) * seconds / done
-    rungs = Counter((rung.epoch, rung.stop) for row, _ in kept for rung in row.rungs)
-    last = max([*trained, *saved], default=0)
+    reached = Counter(rung.epoch for row, _ in kept for rung in row.rungs)
+    stopped = Counter(rung.epoch for row, _ in kept for rung in row.rungs if rung.stop)
+    epochs = range(1, max([*trained, *saved], default=0) + 1)
     worked = sum(account.worked_seconds - account.lost_seconds for _, account in kept)
     return EpochAccount(
-        trained=tuple(trained[epoch] for epoch in range(1, last + 1)),
-        saved=tuple(saved[epoch] for epoch in range(1, last + 1)),
-        rungs=tuple(
-            RungAccount(epoch, rungs[epoch, False] + rungs[epoch, True], rungs[epoch, True])
-            for epoch in sorted({epoch for epoch, _ in rungs})
-        ),
+        trained=tuple(trained[epoch] for epoch in epochs),
+        saved=tuple(saved[epoch] for epoch in epochs),
+        rungs=tuple(RungAccount(at, reached[at], stopped[at]) for at in sorted(reached)),
         training_seconds=training,
         other_seconds=max(0.0, worked - training),
         saved_seconds=saved_seconds,

@@ -101,14 +101,10 @@ def _results(info: StatusInfo) -> Iterator[tuple[str, str]]:
 
 def _size_text(info: StatusInfo) -> str:
     memory, gpu = info.account.peak_memory_bytes, info.account.peak_gpu_bytes
-    states, weights = info.disk or (0, 0)
-    parts = [
-        (memory, "of memory at most"),
-        (gpu, "on a GPU at most"),
-        (states, "of training states on disk"),
-        (weights, "of weights on disk"),
-    ]
-    return ", ".join(f"{bytes_text(size)} {what}" for size, what in parts if size)
+    parts = {"of memory at most": memory, "on a GPU at most": gpu}
+    on_disk = ("of training states on disk", "of weights on disk")
+    parts |= dict(zip(on_disk, info.disk or (0, 0), strict=True))
+    return ", ".join(f"{bytes_text(size)} {what}" for what, size in parts.items() if size)
 
 
 def _failures(info: StatusInfo) -> Iterator[tuple[str, str]]:
