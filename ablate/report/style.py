@@ -105,7 +105,7 @@ def _luminance(parts: Sequence[int]) -> float:
 def open_symbol(symbol: str) -> str:
     """plotly's name of the outline of a mark: "circle-open-dot" for "circle-dot"."""
     base, dot, _ = symbol.partition("-dot")
-    return f"{base}-open{dot}"
+    return f"{base.removesuffix('-open')}-open{dot}"
 
 
 def base_layout() -> dict[str, Any]:

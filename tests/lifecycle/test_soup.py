@@ -153,7 +153,9 @@ def test_it_is_an_arm_with_intervals_in_table_figure_and_page(
         f"training counts as its cost: {trained[NAME]:,.0f} images a seed"
     )
     with contextlib.chdir(made):
-        again = run_here("confirm", FILE, "--seeds", "2", "--soup", "--executor", "inline")
+        again = run_here(
+            "confirm", FILE, "--seeds", "2", "--soup", "--executor", "inline", "--notes"
+        )
         assert again.returncode == 0, again.stderr
         assert NAME in again.stdout
         assert note in " ".join(again.stdout.split())
@@ -179,7 +181,7 @@ def test_every_figure_of_a_confirmation_with_a_soup_is_drawn(
         for name in FIGURES:
             with contextlib.suppress(NothingToDrawError):
                 drawn.append((name, ablate.plot(name, "runs/searched/confirm").to_json()))
-    assert {name for name, text in drawn if NAME in text} >= {"arms", "effects"}
+    assert {name for name, text in drawn if NAME in text} >= {"effects"}
     assert "curves" in {name for name, _ in drawn}
 
 
