@@ -95,11 +95,6 @@ class DriveAccount:
     worked_seconds: float
     end: str
 
-    @property
-    def waiting_seconds(self) -> float:
-        """Of its workers, without a trial."""
-        return self.workers * self.seconds - self.worked_seconds
-
 
 @dataclass(frozen=True)
 class StudyAccount:

@@ -159,7 +159,7 @@ def run_time_rows(account: StudyAccount, budget: SearchBudgetSettings) -> list[t
     run_time += (
         f" in {len(drives)} drives" if len(drives) > 1 else "".join(map(_drive_text, drives))
     )
-    waiting = sum(drive.waiting_seconds for drive in drives)
+    waiting = sum(drive.workers * drive.seconds - drive.worked_seconds for drive in drives)
     parts = [
         ("training", epochs.training_seconds),
         ("scoring and loading", epochs.other_seconds),

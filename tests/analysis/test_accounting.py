@@ -107,7 +107,7 @@ def test_a_drive_ends_at_the_last_sign_of_its_trials_and_runs_until_now() -> Non
     assert driven(killed, last) == [(30, 25, "killed"), (15, 10, "killed")]
     assert driven(replace(killed, ended=START + 20, end="stopped")) == [(20, 20, "stopped")]
     (lonely,) = study_account(example_record(drives=[killed]), now=START + 140).drives
-    assert (lonely.seconds, lonely.waiting_seconds) == (0, 0)
+    assert (lonely.seconds, lonely.worked_seconds) == (0, 0)
 
 
 def test_epochs_by_rung_and_what_stopping_saved() -> None:

@@ -81,12 +81,9 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     if record.foreign:
         rule = "needs values by epoch, got a study of another tool"
         raise NothingToDrawError(record.name, "curves", rule, "Draw pareto.")
-    for number in options.trials:
-        if number not in numbers:
-            raise ParameterError(
-                f"--trials: must be trials of {record.name}, got {number}. "
-                f"It has {len(numbers)}, from 0."
-            )
+    for number in sorted({*options.trials} - numbers):
+        rule = f"must be trials of {record.name}, got {number}"
+        raise ParameterError(f"--trials: {rule}. It has {len(numbers)}, from 0.")
     shown = options.trials or numbers
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
     metrics = tuple(objective.metric for objective in record.study.objectives)
@@ -135,10 +132,8 @@ def _asked_metric(record: StudyRecord, begun: Sequence[RowRecord], asked: str) -
         known |= dict.fromkeys(name for names in scored for name in names)
         known |= dict.fromkeys(TRAIN_LOSS for one in row.curve if TRAIN_LOSS in one)
     if asked not in known:
-        raise ParameterError(
-            f"--objective: must be reported epoch by epoch in {record.name}, got {asked}. "
-            f"{did_you_mean(asked, list(known))}"
-        )
+        rule = f"must be reported epoch by epoch in {record.name}, got {asked}"
+        raise ParameterError(f"--objective: {rule}. {did_you_mean(asked, list(known))}")
     losses = [
         {key: value for key, value in row.params.items() if key.startswith("loss.")}
         for row in begun

@@ -271,23 +271,21 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     for look, table in _alike(info, one):
         raised = table["raised"]
         pale = table["value"].notna() & ~raised & (info.reached == "best")
-        kinds = [(pale, marker(look, 7, on_front=False)), (raised, marker(look))]
-        kinds = [(which, mark) for which, mark in kinds if which.any()]
-        count = sum(int(which.sum()) for which, _ in kinds)
+        count = int((pale | raised).sum())
         label = plain_text(look.label)
         text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
         if info.reached == "expected_best":
             text = f"<b>{label}</b><br>{value} expected of %{{x}} trials"
-        for which, mark in kinds:
-            rows = table[which]
+        for which, is_best in ((pale, False), (raised, True)):
+            rows, mark = table[which], marker(look, 8 if is_best else 7, on_front=is_best)
             heights = rows["value"] if info.reached == "best" else rows["reached"] / info.unit
             style = {"mode": "markers", "marker": mark, "hovertemplate": f"{text}<extra></extra>"}
             style |= {"name": f"{label} ({count})", "legendgroup": look.label}
             style |= {"x": rows["ended_trials"].to_numpy(), "y": heights.to_numpy(np.float32)}
-            shown = None if look != own and mark is kinds[-1][1] else False
+            shown = None if look != own and (is_best or not raised.any()) else False
             if info.reached != "expected_best":
                 style["customdata"] = rows["number"].tolist()
-            found.append(trace_type(count)(style, showlegend=shown))
+            found += [trace_type(count)(style, showlegend=shown)] * bool(len(rows))
     if math.isfinite(one.confirmed):
         name = f"{plain_text(own.label)}, " * (len(info.courses) > 1) + "fresh seeds"
         style = {"mode": "markers", "name": name, "legendgroup": own.label}
@@ -316,8 +314,8 @@ def _title(info: HistoryInfo) -> str:
         gaining = [label for label, gain in gains.items() if gain]
         return f"Still gaining: {few(gaining)}" if gaining else "No arm still gains"
     if len(info.courses) > 1:
-        best = f"Best {metric_words(info.objective.metric)}"
-        what = "Hypervolume" if info.reached == "hypervolume" else best
+        what = f"Best {metric_words(info.objective.metric)}"
+        what = "Hypervolume" if info.reached == "hypervolume" else what
         return canvas.several_title(what, list(gains))
     (one,), (gain,) = info.courses, gains.values()
     raised = one.table["ended_trials"][one.table["raised"]]
