@@ -239,7 +239,7 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
             if some:
                 figure.add_trace(_marks(one, some, is_filled=is_seen))
                 figure.data[-1].showlegend = known[0] in some
-    axis = canvas.axis(f"Points of accuracy over {info.over}" if info.over else "Accuracy (%)")
+    axis = canvas.axis(f"Points over {info.over}" if info.over else "Accuracy (%)")
     zero = {"zeroline": bool(info.over), "zerolinecolor": INK, "zerolinewidth": 1.5}
     ticks: dict[str, Any] = {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showgrid": False}
     ticks |= {"tickvals": [(at + 0.5) * height for at in range(len(rows))]}
@@ -313,8 +313,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ProfileIn
 FIGURE = FigureKind(
     name="profile",
     title="Robust to what?",
-    says="Each mark is a network's gain on a type of corruption, or in the mean over a family "
-    "(bold), with its interval.",
+    says="Each mark is how many points of accuracy a network gains on a type of corruption, or in "
+    "the mean over a family (bold), with its interval.",
     read=info_of,
     draw=plot_profile,
     takes=("trials",),
