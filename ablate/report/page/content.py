@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
@@ -38,6 +37,7 @@ SECTIONS = (
 is left out."""
 _OF_TEST = ("part", "types")
 """Sections whose figures are of the confirmation once there is one."""
+_WIDE = ("parameters",)
 _SHEETS = {False: Sheet(600, titled=False), True: Sheet(900, titled=False)}
 """Of a figure of one column of print, and of two."""
 
@@ -189,7 +189,7 @@ def _figures(
     found, missing = [], []
     for name in names:
         kind = find_figure(name)
-        sheet = _SHEETS[kind.width > _SHEETS[False].width]
+        sheet = _SHEETS[name in _WIDE or kind.width > _SHEETS[False].width]
         try:
             figure = kind.draw(kind.info([source]), sheet)
         except NothingToDrawError:
@@ -223,18 +223,17 @@ def _tables(source: StudySource) -> Mapping[str, tuple[Table, ...]]:
     confirmation = source.confirmation
     if source.ablation is not None:
         shown = source.ablation if confirmation is None else confirmation.test
-        return {"part": _arms(shown, effects_table(shown))}
+        on = "" if shown.split is None else f", {shown.split} images"
+        means = replace(arms_table(shown), title=f"Means{on}")
+        return {"part": (means, replace(effects_table(shown), title=f"Differences{on}"))}
     kind = "Front" if len(source.front.objectives) > 1 else "Best trial"
     images = "" if source.front.split is None else f", {source.front.split} images"
     front = {"cost": (replace(front_table(source.front), title=f"{kind} of the search{images}"),)}
     if confirmation is None:
         return front
-    return front | {"part": _arms(confirmation.test, luck_table(confirmation))}
-
-
-def _arms(info: AblationInfo, other: Table) -> tuple[Table, ...]:
-    on = "" if info.split is None else f", {info.split} images"
-    return replace(arms_table(info), title=f"Means{on}"), replace(other, title=f"Differences{on}")
+    test, luck = confirmation.test, luck_table(confirmation)
+    means = replace(arms_table(test), title="Means, test images")
+    return front | {"part": (means, replace(luck, title="What of the search's scores was luck"))}
 
 
 def _state(source: StudySource, record: StudyRecord) -> str:
