@@ -24,7 +24,6 @@ from ablate.study.checks import candidates
 from ablate.study.keys import written_domains
 from ablate.study.metrics import larger_is_better
 from ablate.study.sections.training import UNITS
-from ablate.study.settings import Study
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
 _TOLD_APART = ("budget", "seed", "interpolation")
@@ -70,6 +69,8 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
         several_objectives=confirmation is not None and len(confirmation.objectives) > 1,
         soups=confirmation is not None and any(arm.members for arm in confirmation.test.arms),
         end=_END,
+        words=metric_words,
+        is_larger_better=lambda metric: larger_is_better(metric, record.study.objectives),
         cite=lambda key: f" [{cited.setdefault(key, len(cited) + 1)}]",
     )
     paragraphs = (_SPACED.sub(r"\1", " ".join(block.split())) for block in text.split(_END))
@@ -86,7 +87,8 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
     sets = _used_terms(record)
     used = [term for term in texts["terms"] if any(term in one.split("+") for one in sets)]
     metrics = [one.metric for one in study.objectives]
-    sampler = study.search.sampler
+    sampler, pruner, reference = study.search.sampler, study.search.pruner, record.reference_point
+    compared = pruner.compared(study.objectives) if pruner is not None else ()
     ends = [sampler_of(sampler, at, record.dimensions) for at in (0, record.rows_at_end - 1)]
     rungs = sorted({rung.epoch for row in record.rows for rung in row.rungs})
     drivers = {drive.pid for drive in record.drives}
@@ -104,8 +106,6 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
         "is_benchmark": not isinstance(suite, str) or named in _BENCHMARK,
         "alphas": ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas),
         "margin": f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline",
-        "so_far": _so_far(record),
-        "wanted": _wanted(study),
         "samplers": [
             (words, keys)
             for words, *keys in (texts["samplers"].get(one, (one,)) for one in dict.fromkeys(ends))
@@ -115,56 +115,11 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
         "startup": STARTUP,
         # A trial that ran in its driver's process was run by no cluster.
         "is_on_ray": bool(workers - drivers),
-        "pruner": _pruner(record, rungs),
+        "compared": compared,
+        "judged": dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, compared)),
         "rungs": rungs,
-        "reference_point": record.reference_point
-        and reference_text(metrics, record.reference_point),
+        "reference_point": reference and reference_text(metrics, reference),
     }
-
-
-def _so_far(record: StudyRecord) -> str:
-    if record.is_over and record.spent is not None:
-        return f"{record.ended} of {record.trials} trials ({record.spent})"
-    return f"{record.trials} trials{'' if record.is_over else f' ({record.ended} ended so far)'}"
-
-
-def _wanted(study: Study) -> str:
-    """ "clean accuracy and robust accuracy jointly, of trials with train_seconds of at most 30"."""
-    metrics = (
-        metric_words(one.metric) + " (less is better)" * (one.direction == "minimize")
-        for one in study.objectives
-    )
-    sides = [
-        f"{metric_words(one.metric)} of {word} {limit if isinstance(limit, str) else f'{limit:g}'}"
-        for one in study.constraints
-        for word, limit in (("at least", one.min), ("at most", one.max))
-        if limit is not None
-    ]
-    wanted = " and ".join(metrics) + " jointly" * (len(study.objectives) > 1)
-    return wanted + f", of trials with {' and '.join(sides)}" * bool(sides)
-
-
-def _pruner(record: StudyRecord, rungs: list[int]) -> dict[str, Any] | None:
-    """How trials were stopped early; None without a pruner."""
-    study, pruner = record.study, record.study.search.pruner
-    if pruner is None:
-        return None
-    metrics = pruner.compared(study.objectives)
-    objectives = {one.metric for one in study.objectives}
-    compared = [
-        metric_words(one) + ("" if one in objectives else f" ({_better(one, study)} is better)")
-        for one in metrics
-    ]
-    behind = f"fell behind in {' and '.join(compared)}"
-    if judged := dict.fromkeys(one.metric for one in judged_at_rungs(record.bounds, metrics)):
-        constraints = " and ".join(map(metric_words, judged))
-        behind = f"violated the constraints on {constraints} more than others, or that {behind},"
-    others = [epoch for epoch in rungs if not pruner.is_rung(epoch)]
-    return {"behind": behind, "several": len(metrics) > 1, "others": others}
-
-
-def _better(metric: str, study: Study) -> str:
-    return "larger" if larger_is_better(metric, study.objectives) else "less"
 
 
 def _arms(record: StudyRecord) -> str:
