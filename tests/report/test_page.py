@@ -89,6 +89,8 @@ def test_a_network_without_weights_has_no_command(usual: ReportContent) -> None:
     record = example_record([example_row(0, (0.9, 0.7), scores=example_scores(0.9, 0.7))])
     assert content_of(StudySource(record)).command.endswith("-o example-0.safetensors")
     without = content_of(StudySource(record), has_weights=False)
+    braces = report_content(StudySource(record), reference="runs/{a}", now=NOW)
+    assert braces.command.startswith("ablate export runs/{a} --trial 0 ")
     assert (without.trials.exportable, without.command) == ((), "")
     assert usual.command.endswith(f"-o script-alert-1-{usual.answer.trial}.safetensors")
 
@@ -288,14 +290,17 @@ def test_a_click_in_one_figure_marks_the_trial_in_the_others(looked: Looked) -> 
     place = page.evaluate(
         """() => {
             const plot = document.querySelector('[data-figure=pareto]');
-            const at = plot.data.findIndex(
-                (trace) => trace.customdata && trace.marker?.opacity === 1);
+            const numbers = plot.data.map(
+                (one) => Array.from(values(one.customdata) ?? [], numberOf));
+            const number = trials.front[0];
+            const at = numbers.findIndex((some) => some.includes(number));
+            const point = numbers[at].indexOf(number);
             const trace = plot._fullData[at], axes = plot._fullLayout;
             const box = plot.getBoundingClientRect();
             return {
-                x: box.left + axes._size.l + axes.xaxis.d2p(trace.x[0]),
-                y: box.top + axes._size.t + axes.yaxis.d2p(trace.y[0]),
-                number: Number(trace.customdata[0]),
+                x: box.left + axes._size.l + axes.xaxis.d2p(trace.x[point]),
+                y: box.top + axes._size.t + axes.yaxis.d2p(trace.y[point]),
+                number,
             };
         }"""
     )

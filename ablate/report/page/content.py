@@ -37,6 +37,8 @@ SECTIONS = (
 is left out."""
 _OF_TEST = ("part", "types")
 """Sections whose figures are of the confirmation once there is one."""
+_BUTTONS = 22
+"""Pixels over a figure for plotly's buttons."""
 _WIDE = ("parameters",)
 _SHEETS = {False: Sheet(600, titled=False), True: Sheet(900, titled=False)}
 """Of a figure of one column of print, and of two."""
@@ -118,7 +120,8 @@ class ReportContent:
     def command(self) -> str:
         """That exports the network to take; empty where none is named or has weights."""
         trial = self.answer.trial
-        return self.export.format(trial=trial) if trial in self.trials.exportable else ""
+        can_export = trial in self.trials.exportable
+        return self.export.replace("{trial}", str(trial)) if can_export else ""
 
 
 def report_content(
@@ -205,7 +208,8 @@ def _figures(
 def _drawn(figure: Figure, anchor: str, says: str, notes: Sequence[str]) -> DrawnFigure:
     meta = figure.layout.meta
     width, height = meta["image_pixels"]
-    figure.update_layout(title=None, width=None, height=None)
+    top = figure.layout.margin.t + _BUTTONS
+    figure.update_layout(width=None, height=None, margin_t=top)
     figure.layout.title = None  # else plotly keeps the rest of it
     return DrawnFigure(
         anchor=anchor,
@@ -214,7 +218,7 @@ def _drawn(figure: Figure, anchor: str, says: str, notes: Sequence[str]) -> Draw
         facts=" \N{MIDDLE DOT} ".join(fact for fact in meta["facts"] if fact not in notes),
         json=str(figure.to_json(validate=False)),
         width=int(width),
-        height=int(height),
+        height=int(height) + _BUTTONS,
     )
 
 
