@@ -255,7 +255,7 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
             rows.append((one, one.worst, WORST))
 
     def name(effect: Effect) -> str:
-        return contrast_words(effect, info) if in_words else effect.contrast
+        return contrast_words(as_contribution(effect, info), info) if in_words else effect.contrast
 
     def column(key: str, heading: str, text: Callable[[Effect], Any], of_worst: Any) -> Column:
         found = [of_worst if worst else text(one) for one, _, worst in rows]
@@ -283,12 +283,12 @@ def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
             for of, unit in zip(singles, units, strict=True)
         ]
         parts.append(texts("by_baseline", "By baseline", singles, said))
-    differences = f"Differences{_on_images(info)}, with 95 % intervals."
+    intervals = ", with 95 % intervals" * any(math.isfinite(one.low) for _, one, _ in rows)
     return Table(
         columns=tuple(parts),
         name=f"{info.study}-effects",
         title=title_of(info),
-        caption=title_of(info, differences),
+        caption=title_of(info, f"Differences{_on_images(info)}{intervals}."),
         notes=tuple(_effects_notes(info, shown, name)),
         narrow=(("by_baseline",), ("p",), ("n",), ("p_adjusted",)),
     )

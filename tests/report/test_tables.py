@@ -203,6 +203,16 @@ def test_claims_on_several_metrics_are_told_apart_in_the_notes() -> None:
     assert "80 % power on 359 images, DA against plain on clean: 0.5 points: no number" in text
 
 
+def test_what_a_part_adds_is_named_and_signed_so() -> None:
+    arms = tuple(scored_arm(name, 0.9, 0.6) for name in ("reference", "without fma"))
+    effect = example_effect("without fma - reference", -0.1, p_adjusted=0.01, verdict="worse")
+    info = example_ablation(arms=arms, effects=(effect,), reference="reference")
+    printed = row(effects_table(info), "contribution of FMA robust")
+    assert printed.endswith("+10.0 [+8.0, +12.0] .0078 .01 more robust")
+    assert "p contribution of FMA .0078" in said(effects_table(info))
+    assert "without fma - reference" in said(effects_table(info, in_words=False))
+
+
 def test_too_few_seeds_and_no_interval_say_why() -> None:
     claim = {"p": 0.125, "n": 2, "p_adjusted": 0.25, "verdict": "too few seeds"}
     few = example_effect("DA - plain", 0.1, **claim)
