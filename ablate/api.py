@@ -412,7 +412,7 @@ def plot_pareto(*studies: StudyReference) -> Figure:
     Example:
         >>> figure = ablate.plot_pareto("runs/own")
         >>> print(figure.layout.title.text)
-        <b>Pareto front of own</b>
+        <b>Front of own</b>
     """
     from ablate.report.draw import plot
 

@@ -342,6 +342,10 @@ class _Panel:
     ranges: Sequence[Range]
     roomy: bool
 
+    @property
+    def first(self) -> bool:
+        return (self.x, self.y) == (0, 1)
+
     def at(self, values: ArrayLike) -> dict[str, Any]:
         """x and y of points with all objectives."""
         table = np.asarray(values, dtype=float).reshape(-1, len(self.ranges))
@@ -355,7 +359,7 @@ class _Panel:
         return {"x": x, "y": y}
 
     def trace(self, at: Mapping[str, Any], name: str, **look: Any) -> Any:
-        usual = {"mode": "markers", "hoverinfo": "text", "showlegend": (self.x, self.y) == (0, 1)}
+        usual = {"mode": "markers", "hoverinfo": "text", "showlegend": self.first}
         if look.get("mode") == "lines":
             look["line"] = {"simplify": False, **look["line"]}  # or low steps become slopes
             usual["hoverinfo"] = "skip"
@@ -368,7 +372,7 @@ class _Panel:
         is_short = self.roomy and len(info.means or info.studies[0].front) <= _LABELLED
         named = {one.number for one in trials if is_short or one.number == info.taken} - {None}
         texts = [f"{one.number}" if one.number in named else "" for one in trials]
-        if not any(texts) or len(info.studies) > 1 or self.y > 1:
+        if not any(texts) or len(info.studies) > 1 or not self.first:
             return {}
         right, up = (info.objectives[at].direction == "maximize" for at in (self.x, self.y))
         side = f"{'top' if up else 'bottom'} {'right' if right else 'left'}"
@@ -513,10 +517,8 @@ def _trials(panel: _Panel) -> list[Any]:
                 trace = _trial_trace(panel, study, look, alike & (states == state), state)
                 trace.name = plain_text(look.label) + panel.count(study.values[alike])
                 trace.legendgroup = look.label
-                is_seen = info.coloring is None and bool(
-                    _inside(study.values[alike], panel.ranges).any()
-                )
-                trace.showlegend = (panel.x, panel.y) == (0, 1) and state == shown[-1] and is_seen
+                is_seen = not info.coloring and _inside(study.values[alike], panel.ranges).any()
+                trace.showlegend = panel.first and state == shown[-1] and bool(is_seen)
                 drawn.append((state, trace))
     if info.stopped:
         values = [one.values for one in info.stopped.values()]
@@ -561,7 +563,8 @@ def _over(panel: _Panel) -> list[Any]:
     for mean in info.means:
         alike.setdefault(info.looks[mean.name], []).append(mean)
     for look, means in alike.items():
-        told: dict[str, Any] = {"customdata": [mean.number for mean in means]}
+        is_trial = means[0].number is not None
+        told: dict[str, Any] = {"customdata": [one.number for one in means] if is_trial else None}
         for way, place in (("error_x", panel.x), ("error_y", panel.y)):
             middle, low, high = np.array([mean[2:5] for mean in means])[:, :, place].T
             above, below = np.nan_to_num(high - middle), np.nan_to_num(middle - low)
@@ -572,7 +575,7 @@ def _over(panel: _Panel) -> list[Any]:
             for one in means
         ]
         told |= panel.numbered(means)
-        count = f" ({len(means)})" * (panel.roomy and means[0].number is not None)
+        count = f" ({len(means)})" * (panel.roomy and is_trial)
         name = plain_text(shortened(look.label, 24)) + count
         at = panel.at([mean.values for mean in means])
         traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
@@ -636,6 +639,8 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     volume = numbers.hypervolume_text(first.hypervolume, first.objectives, first.reference_point)
     facts += [f"hypervolume {volume}"] * (len(studies) == 1 and bool(volume))
     facts += canvas.several_marks(studies)
+    if len(ranges) > MOST_OBJECTIVES:
+        facts.append(f"the first {MOST_OBJECTIVES} of {len(ranges)} objectives")
     if info.is_confirmed:
         facts.append("axes: test images; grey: the search, on validation images")
     if info.means:
