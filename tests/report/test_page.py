@@ -258,9 +258,10 @@ def brush(page: Page) -> None:
     page.click('#figure-pareto .modebar-btn[data-title="Box Select"]')
     plot = page.locator("#figure-pareto .nsewdrag").first.bounding_box()
     assert plot is not None
-    page.mouse.move(plot["x"] + plot["width"] - 2, plot["y"] + 2)
+    # From below: above on the right are plotly's buttons.
+    page.mouse.move(plot["x"] + plot["width"] - 2, plot["y"] + 0.6 * plot["height"])
     page.mouse.down()
-    page.mouse.move(plot["x"] + 2, plot["y"] + 0.6 * plot["height"], steps=4)
+    page.mouse.move(plot["x"] + 2, plot["y"] + 2, steps=4)
     page.mouse.up()
     page.wait_for_selector(".first + #selected")
 
