@@ -74,16 +74,12 @@ def check_reference_point(
 def nondominated(values: ArrayLike, objectives: Sequence[ObjectiveSettings]) -> NDArray[np.bool_]:
     """Which points no other point dominates.
 
-    A point dominates another if it is at least as good in every objective and better in one. So
-    equal points are all on the front or all off it, and one point alone is on it.
+    A point dominates another if it is at least as good in every objective and better in one, so
+    equal points are all on the front or all off it.  One with a NaN or an infinity is neither on it
+    nor dominates any.
 
     Args:
-        values: one row a point, one column an objective; may have no row. A point with a NaN or
-            an infinity is neither on the front nor dominates any.
-        objectives: their directions.
-
-    Returns:
-        One bool a point.
+        values: one row a point, one column an objective; may have no row.
     """
     table = as_table(values, len(objectives))
     finite = np.isfinite(table).all(axis=1)
@@ -108,12 +104,10 @@ def staircase(
 
     Args:
         x, y: the points, `[n]` each; those not on the front of this plane are left out.
-        objectives: of x and of y.
-        corner: where the ends of the line extend to, on the worse side of every point.
+        corner: where both ends extend to, on the worse side of every point.
 
     Returns:
-        Corners of the line, from the point best in y to the point best in x, with both ends
-        extended to `corner`; empty lists without points.
+        x and y of its corners, from the point best in y to that best in x; empty without points.
     """
     points = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
     front = np.unique(points[nondominated(points, objectives)], axis=0)

@@ -24,13 +24,7 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 from plotly.subplots import make_subplots
 
 from ablate.ablation.answer import best_number
-from ablate.ablation.means import (
-    Mean,
-    arm_means,
-    confirmed_means,
-    on_test,
-    seed_values,
-)
+from ablate.ablation.means import Mean, arm_means, confirmed_means, on_test, seed_values
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.features import trial_features
