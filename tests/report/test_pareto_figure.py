@@ -221,7 +221,7 @@ def test_stopped_trials_are_rings_only_where_asked() -> None:
     stopped = [example_row(at, None, state="PRUNED", rungs=of) for at, of in rungs.items()]
     record = example_record([*ROWS, *stopped])
     figure = draw(record, rungs=True)
-    (rings,) = traces(figure, "Stopped at a rung")
+    (rings,) = traces(figure, "Stopped early")
     assert (line(rings), list(rings.customdata)) == ([(0.95, 0.9)], [4])
     assert list(rings.hovertext) == ["trial 4 after epoch 3"]
     assert "stopped trials scored on fewer images or metrics, not drawn: 2" in facts(figure)

@@ -518,7 +518,7 @@ def _trials(panel: _Panel) -> list[Any]:
         values = [one.values for one in info.stopped.values()]
         mark = {"symbol": "circle-open", "size": 5, "color": FAINT_INK}
         told = {"customdata": [one.number for one in info.stopped.values()], "marker": mark}
-        name = "Stopped at a rung" + panel.count(values)
+        name = "Stopped early" + panel.count(values)
         trace = panel.trace(panel.at(values), name, hovertext=[*info.stopped], **told)
         drawn.append((-1, trace))
     return [trace for _, trace in sorted(drawn, key=lambda one: one[0])]
