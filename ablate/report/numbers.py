@@ -57,13 +57,6 @@ def metric_unit(metric: str) -> str:
     return " %" if is_accuracy(metric) else ""
 
 
-def metric_heading(metric: str) -> str:
-    """ "robust %" for `val_robust_accuracy`; an unknown metric keeps its name."""
-    words = metric_words(metric)
-    words = words if words == metric else words.replace(" accuracy", "")
-    return words + metric_unit(metric)
-
-
 def metric_text(metric: str, value: float) -> str:
     """ "96.4" for an accuracy (percent), four digits for anything else, "-" for NaN."""
     if math.isnan(value):

@@ -47,7 +47,6 @@ from ablate.report.arms import (
 from ablate.report.numbers import (
     MISSING,
     count_text,
-    metric_heading,
     metric_label,
     metric_words,
     param_text,
@@ -92,6 +91,11 @@ class Column:
     data: Mapping[str, Sequence[Any]]
     is_text: bool = True
     folds: int = 0
+
+    def at(self, places: Sequence[int]) -> Column:
+        """Some of its rows."""
+        data = {key: [values[place] for place in places] for key, values in self.data.items()}
+        return replace(self, cells=tuple(self.cells[place] for place in places), data=data)
 
 
 @dataclass(frozen=True)
@@ -441,43 +445,28 @@ def _margin_notes(info: AblationInfo) -> list[str]:
     return []
 
 
-def result_table(info: AblationInfo, *more: Column) -> Table:
-    """What an ablation ends with: arms with their difference to the reference; of a design without
-    one its effects.
-
-    Args:
-        more: columns, a row an arm.
-    """
-    shown = [one for one in leading_metrics(info) if one != info.rank_metric]
-    if info.reference:
-        estimates = [arm.estimates.get(info.rank_metric, NOTHING) for arm in info.arms]
-        parts = [
-            texts("arm", "arm", [arm.name for arm in info.arms], folds=_NARROW),
-            texts("seeds", "seeds", [one.n for one in estimates]),
-            *(_metric(info, one, metric_heading(one)) for one in (*shown, info.rank_metric)),
-            *_to_reference(info, f"{short_metric(info.rank_metric)} less {info.reference}"),
-            *more,
-        ]
-    else:
-        effects = {one.contrast: one for one in info.effects}
-        ordered = sorted(effects.values(), key=lambda one: one.kind not in FACTOR_EFFECTS)
-        found = {(one.contrast, one.metric): one.estimate for one in info.effects}
-        parts = [
-            texts("contrast", "", [contrast_words(one, info) for one in ordered], folds=_NARROW)
-        ]
-        for metric in (*shown, info.rank_metric):
-            values = [found.get((one.contrast, metric), NOTHING) for one in ordered]
-            heading, unit = f"on {metric_words(metric)}", unit_of(info, metric)
-            parts.append(numbers(metric, heading, values, unit, is_difference=True))
-    seeds = count_text(info.seeds, info.paired)
+def result_table(info: AblationInfo) -> Table:
+    """What an ablation ends with: its arms without the families; of a design without a reference
+    its effects on the metric by which arms are compared."""
+    seeds, rank = count_text(info.seeds, info.paired), info.rank_metric
     basis = f", {info.split} accuracy in %" * (info.n_images is not None)
     title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
-    return Table(
-        columns=tuple(parts),
-        name=info.study,
+    if not info.reference:
+        notes = (*effects_table(info).notes, *info.failures)
+        effects = tuple(one for one in info.effects if one.metric == rank)
+        return replace(effects_table(replace(info, effects=effects)), title=title, notes=notes)
+    table = arms_table(info)
+    left_out = [*family_metrics(info), *curve_metrics(info)]
+    arm, *others, difference = (one for one in table.columns if one.key not in left_out)
+    counts = [one.estimates.get(rank, NOTHING).n for one in info.arms]
+    name = heading_of(rank, shown_name(info, rank)).removesuffix(" (%)")
+    less = replace(difference, heading=f"{name} less {info.reference}")
+    return replace(
+        table,
         title=title,
-        notes=(*arms_table(info).notes, *info.failures),
-        narrow=tuple((one,) for one in reversed(shown)),
+        columns=(arm, texts("seeds", "Seeds", counts), *others, less),
+        notes=(*table.notes, *info.failures),
+        narrow=tuple((one.key,) for one in reversed(others) if one.key != rank),
     )
 
 
@@ -487,22 +476,21 @@ def result_table(info: AblationInfo, *more: Column) -> Table:
 def confirmation_table(info: ConfirmInfo) -> Table:
     """What a confirmation ends with: arms on the test images; of a front, what of the search's
     score was luck on the validation images, and the chance to be still on the front."""
+    table = result_table(info.test)
+    if not info.points:
+        return table
+    metric = info.points[0].metrics[-1]
     points = {point.name: point for point in info.points}
     found = [points.get(arm.name) for arm in info.test.arms]
-    if not points:
-        return result_table(info.test)
-    metric = next(iter(info.points)).metrics[-1]
     luck = [None if one is None else one.luck.get(metric, NOTHING) for one in found]
     chance = ["" if one is None else share_text(one.front_probability) for one in found]
-    heading = f"luck on validation, {short_metric(metric)}"
-    return replace(
-        result_table(
-            info.test,
-            numbers("luck", heading, luck, _unit(metric, []), is_difference=True),
-            texts("front_probability", _still(info), chance),
-        ),
-        narrow=(("luck",), ("front_probability",)),
+    heading, unit = f"Luck on validation, {short_metric(metric)}", _unit(metric, [])
+    more = (
+        numbers("luck", heading, luck, unit, is_difference=True),
+        texts("front_probability", _still(info).capitalize(), chance),
     )
+    narrow = (("luck",), ("front_probability",), *table.narrow)
+    return replace(table, columns=(*table.columns, *more), narrow=narrow)
 
 
 def _still(info: ConfirmInfo) -> str:
@@ -610,44 +598,36 @@ def leading_text(info: ParetoInfo) -> str:
 
 
 def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
-    """What a search ends with: trials of the front, or the best ones, with the parameters in which
-    trials differ, those that most of these have first.
+    """What a search ends with: the front with the parameters in which trials differ, in place of
+    gains.
 
     Args:
         most: trials that are shown, from one end of the front to the other.
     """
-    points = list(info.leading)
+    table, before, points = front_table(info), len(_references(info)), list(info.leading)
+    places = list(range(before + len(points)))
     if len(points) > most:
-        points = [points[round(at * (len(points) - 1) / (most - 1))] for at in range(most)]
-    references = _references(info)
-    before = [""] * len(references)
-
-    def column(key: str, heading: str, values: Sequence[Any]) -> Column:
-        shown = [MISSING if value is None else param_text(value) for value in values]
-        return texts(key, heading, [*before, *map(str, values)], [*before, *shown])
-
-    names = [name for name, _ in references]
-    parts = [texts("trial", "trial", [*names, *(f"{point.number}" for point in points)])]
-    if len({point.loss_terms for point in info.points}) > 1:
-        parts.append(column("loss_terms", "loss terms", [point.loss_terms for point in points]))
+        picked = [round(at * (len(points) - 1) / (most - 1)) for at in range(most)]
+        places = [*range(before), *(before + place for place in picked)]
+        points = [points[place] for place in picked]
     keys = _varied(info.points, points)
-    short = short_names(keys)
-    parts += [column(key, short[key], [one.params.get(key) for one in points]) for key in keys]
-    if any(point.point.alpha != 1 for point in points):
-        parts.append(column("alpha", "alpha", [point.point.alpha for point in points]))
-    for place, objective in enumerate(info.objectives):
-        values = [values[place] for _, values in references]
-        values += [point.values[place] for point in points]
-        unit, heading = _unit(objective.metric, values), metric_heading(objective.metric)
-        parts.append(numbers(objective.metric, heading, [*map(single_value, values)], unit))
+    short, params = short_names(keys), []
+    for key in keys:
+        values = [*[""] * before, *(one.params.get(key) for one in points)]
+        shown = [MISSING if value is None else param_text(value) for value in values]
+        params.append(texts(key, short[key], list(map(str, values)), shown))
+    left_out = [f"{objective.metric} - baseline" for objective in info.objectives]
+    if len({point.loss_terms for point in info.points}) < 2:
+        left_out.append("loss_terms")
+    kept = [one.at(places) for one in table.columns if one.key not in left_out]
+    first = sum(one.is_text for one in kept)
     title = f"{info.study}: {leading_text(info)}"
     title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
     title += f"; {info.split} accuracy in %" * (info.n_images is not None)
-    return Table(
-        columns=tuple(parts),
-        name=info.study,
+    return replace(
+        table,
         title=title,
-        notes=front_table(info).notes,
+        columns=(*kept[:first], *params, *kept[first:]),
         narrow=tuple((key,) for key in reversed(keys)),
     )
 

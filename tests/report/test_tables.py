@@ -282,15 +282,17 @@ def test_a_search_ends_with_the_varied_parameters_a_line_a_trial() -> None:
     printed = lines(settings_table(pareto_info(RECORD)), 100)
     assert printed[:2] == [
         "example: Pareto front, 2 of 3 complete trials; validation accuracy in %",
-        "trial loss terms fma.weight st.weight mix clean % robust %",
+        "Trial Loss terms fma.weight st.weight mix Clean (%) Robust (%)",
     ]
     assert "baseline 95.0 60.0" in printed
-    assert any(line.startswith("0 clean+fma") and line.endswith("94.0 70.0") for line in printed)
+    assert any(
+        line.startswith("trial 0 clean+fma") and line.endswith("94.0 70.0") for line in printed
+    )
     many = [example_row(at, (0.9 - at / 100, 0.6 + at / 100)) for at in range(40)]
     info = pareto_info(example_record(many))
     table = settings_table(info)
     assert "40 of 40 complete trials, 12 of them shown" in table.title
-    assert [cells[0].printed for cells in table.rows[2:]][::11] == ["0", "39"]
+    assert [cells[0].printed for cells in table.rows[2:]][::11] == ["trial 0", "trial 39"]
 
 
 @pytest.mark.parametrize("width", [60, 100])
@@ -307,15 +309,15 @@ def test_an_ablation_ends_with_its_arms() -> None:
     table = result_table(example_ablation())
     assert lines(table)[:2] == [
         "example: 24 of 24 runs ended, 8 seeds, validation accuracy in %",
-        "arm seeds clean % robust % robust less plain",
+        "Arm Seeds Clean (%) Robust (%) Robust less plain",
     ]
     assert row(table, "FMA") == "FMA 8 95.5 ± 0.4 77.3 ± 0.4 +16.3 [+14.3, +18.3]"
 
 
 def test_a_design_of_factors_ends_with_its_effects() -> None:
     printed = lines(result_table(factorial_ablation()))
-    assert printed[1] == "on clean accuracy on robust accuracy"
-    assert printed[3].startswith("contribution of FMA")
+    assert printed[1] == "Contrast On Difference p Adjusted p Verdict"
+    assert printed[3].startswith("contribution of FMA robust +10.0 [+8.0, +12.0]")
 
 
 def test_a_confirmation_names_the_split_of_each_number() -> None:
@@ -337,7 +339,7 @@ def test_a_confirmation_names_the_split_of_each_number() -> None:
     info = ConfirmInfo(test, test, (point,), metrics, lambda *_: estimate(0.0))
     printed = lines(confirmation_table(info), 100)
     assert "test accuracy in %" in printed[0]
-    assert printed[1].endswith("luck on validation, robust on the front")
+    assert printed[1].endswith("Luck on validation, robust On the front")
     assert any(line.endswith("+16.3 [+14.3, +18.3] +1.2 [+0.8, +1.6] 88 %") for line in printed)
     assert row(luck_table(info), "FMA robust") == (
         "FMA robust accuracy 79.0 +1.2 [+0.8, +1.6] +1.2 [+0.8, +1.6] +1.0"
