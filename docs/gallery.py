@@ -59,7 +59,8 @@ def gallery_page() -> str:
     for figure in FIGURES:
         kind, study = find_figure(figure), by_figure.get(figure, "STUDY")
         command = f"ablate plot {study} --figure {figure} -o {figure}.svg"
-        parts.append(f"\n## {figure}\n\n**{kind.title}.** {kind.says}\n\n")
+        end = "" if kind.title.endswith("?") else "."
+        parts.append(f"\n## {figure}\n\n**{kind.title}{end}** {kind.says}\n\n")
         if figure in by_figure:
             folder, title = f"figures/{Path(study).name}", kind.title
             caption = captions[f"reference/{folder}/light/{figure}.txt"]
