@@ -16,7 +16,6 @@ from ablate.ablation.answer import SearchAnswer, is_tie
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.design import COMBINED_DA
-from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS
@@ -24,6 +23,7 @@ from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import baseline_warning, nearest_text, stopped_beyond
 from ablate.analysis.objectives import is_accuracy, on_split
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
+from ablate.files.shown import few
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import NOTHING, interval_notes, printed
 from ablate.report.numbers import count_text, metric_text, metric_unit, metric_words, param_text
@@ -58,10 +58,10 @@ _ONCE = (
 )
 _CHOSEN = "It was chosen by these numbers, so other images may give it a little less."
 _ON_TEST = "To take another one by these numbers would be a choice on the test images."
-_PART = "{claim}{over}, on the {split} images, {metric} changes by: {parts}."
-_OVER = "Over {reference}"
-_MOST = "Most of the gain comes from training on {reference}. Over that"
-_PARTS = "{claim}On the {split} images, {metric} changes by: {parts}."
+_CHANGES = "{claim}{over} the {split} images, {metric} changes by: {parts}."
+_OVER = "Over {reference}, on"
+_MOST = "Most of the gain comes from training on {reference}. Over that, on"
+_UNDECLARED = "the comparisons were not declared before the runs"
 _COPIES = "distorted copies alone ({})"
 _PLAIN = "plain finetuning"
 _START = "the network before finetuning"
@@ -166,40 +166,52 @@ class _Networks:
         """
         found = {name: self.less(name, reference, self.robust) for name in methods}
         found = {name: one for name, one in found.items() if not math.isnan(one.mean)}
-        shown = list(found)[:_MOST_METHODS]
-        if not shown:
+        if not found:
             return ""
-        parts = [f"{methods[one]} {self._told(one, reference, found[one])}" for one in shown]
-        parts += [f"{len(found) - len(shown)} more below"] * (len(found) > len(shown))
-        start, base, end = (
-            self.value(one, self.robust) for one in ("baseline", reference, taken or shown[0])
-        )
-        lost = self.value(taken or shown[0], self.clean) - self.value(reference, self.clean)
+        best = taken or next(iter(found))
+        start, base, end = (self.value(one, self.robust) for one in ("baseline", reference, best))
+        lost = self.value(best, self.clean) - self.value(reference, self.clean)
         is_half = base - start > (end - start) / 2 > 0
         is_most = is_half and words.startswith(_COPIES[:9]) and not lost > self.margin
-        return _PART.format(
-            claim=_claim(
-                [self.claim(one, reference)[0] for one in shown],
-                any(not is_tie(found[one], self.n_images) for one in shown),
-            ),
-            over=(_MOST if is_most else _OVER).format(reference=words),
+        items = []
+        for name, one in found.items():
+            reason, verdict = self.claim(name, reference)
+            said = verdict or self._verdict(name, reference, one)
+            items.append((methods[name], one, reason, said))
+        return self.changes((_MOST if is_most else _OVER).format(reference=words), items)
+
+    def changes(self, over: str, items: Sequence[tuple[str, Estimate, str, str]]) -> str:
+        """Args: items: of each difference its words, why it supports no claim, and its verdict."""
+        shown = items[:_MOST_METHODS]
+        parts = [
+            f"{words} {told(one, self.robust)}"
+            + f", {verdict.replace('; ', ' and ')}" * bool(verdict)
+            for words, one, _, verdict in shown
+        ]
+        parts += [f"{len(items) - len(shown)} more"] * (len(items) > len(shown))
+        reasons = dict.fromkeys(reason for _, _, reason, _ in shown)
+        are_ties = all(is_tie(one, self.n_images) for _, one, _, _ in shown)
+        why = f": {', '.join(reasons)}" * ("" not in reasons)
+        return _CHANGES.format(
+            claim=_NO_CLAIM.format(why=why) * (bool(why) or are_ties),
+            over=over,
             metric=_metric(self.robust),
             split=self.split,
             parts="; ".join(parts),
         )
 
-    def _told(self, name: str, reference: str, robust: Estimate) -> str:
-        text, verdict = told(robust, self.robust), self.claim(name, reference)[1]
-        if verdict or math.isnan(robust.low):
-            return f"{text}, {verdict.replace('; ', ' and ')}" if verdict else text
+    def _verdict(self, name: str, reference: str, robust: Estimate) -> str:
+        """Of a difference that was not tested."""
+        if math.isnan(robust.low):
+            return ""
         if is_tie(robust, self.n_images):
-            return f"{text}, no difference is shown"
+            return "no difference is shown"
         if "_robust_accuracy" not in self.robust:
-            return text
+            return ""
         clean = self.less(name, reference, self.clean)
         loses = robust.mean > 0 and not math.isnan(clean.mean) and not clean.low > -self.margin
         more = "more robust" if robust.mean > 0 else "less robust"
-        return f"{text}, {more}" + " and a clean loss is not excluded" * loses
+        return more + " and a clean loss is not excluded" * loses
 
 
 def told(estimate: Estimate, metric: str) -> str:
@@ -220,13 +232,6 @@ def _of_100(before: float, after: Sequence[float], digits: int) -> dict[str, str
     return {"before": f"{100 * before:.{digits}f}", "after": " to ".join(texts)}
 
 
-def _claim(reasons: Sequence[str], is_shown: bool) -> str:
-    """That nothing is claimed: as nothing may be, or as no difference is shown."""
-    if "" in reasons:
-        return _NO_CLAIM.format(why="") * (not is_shown)
-    return _NO_CLAIM.format(why=f": {', '.join(dict.fromkeys(reasons))}")
-
-
 def _running(ended: int, runs: int, what: str) -> list[str]:
     """That some have not ended, if any has."""
     return [_RUNNING.format(ended=ended, runs=count_text(runs, what))] * (0 < ended < runs)
@@ -234,9 +239,7 @@ def _running(ended: int, runs: int, what: str) -> list[str]:
 
 def _trials(numbers: Sequence[int]) -> str:
     """ "Trial 3", "Trials 3, 9 and 2 more"."""
-    shown = ", ".join(map(str, numbers[:_MOST_NAMED]))
-    more = f" and {len(numbers) - _MOST_NAMED} more" if len(numbers) > _MOST_NAMED else ""
-    return f"Trial{'s' * (len(numbers) > 1)} {shown}{more}"
+    return f"Trial{'s' * (len(numbers) > 1)} {few(numbers, _MOST_NAMED)}"
 
 
 def _metric(metric: str) -> str:
@@ -245,8 +248,8 @@ def _metric(metric: str) -> str:
     return f"{name} ({of})" if of else name
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 # -- A search, and its confirmation
@@ -356,20 +359,20 @@ def _best_of_each(info: ParetoInfo) -> str:
     found = []
     for place, objective in enumerate(info.objectives):
         sign = 1 if objective.direction == "maximize" else -1
-        numbers = [
-            (sign * point.values[place], point.on_front, -point.number)
-            for point in info.points
-            if not point.violation and math.isfinite(point.values[place])
-        ]
-        if numbers:
-            value, _, number = max(numbers)
-            shown = f"{metric_text(objective.metric, sign * value)}{metric_unit(objective.metric)}"
-            found.append(f"the best {metric_words(objective.metric)} is {shown} (trial {-number})")
+        values = {
+            (sign * one.values[place], one.on_front, -one.number): one.values[place]
+            for one in info.points
+            if not one.violation and math.isfinite(one.values[place])
+        }
+        if values:
+            best, metric = max(values), objective.metric
+            value = f"{metric_text(metric, values[best])}{metric_unit(metric)}"
+            found.append(f"the best {metric_words(metric)} is {value} (trial {-best[2]})")
     if not found:
         return "No complete trial has numbers for its objectives."
-    front = count_text(len(info.front), "trial is", "trials are")
-    said = f"{_capital('; '.join(found))}"
-    return f"{said}; {front} on the front." if len(info.objectives) > 1 else f"{said}."
+    if len(info.objectives) > 1:
+        found.append(f"{count_text(len(info.front), 'trial is', 'trials are')} on the front")
+    return _sentence("; ".join(found))
 
 
 def _who(point: ParetoPoint) -> str:
@@ -387,10 +390,6 @@ def _terms_words(terms: str) -> str:
     if terms in ("", "clean"):
         return _PLAIN
     return f"{' and '.join(methods)}{' with DA' * ('da' in terms.split('+'))}" if methods else "DA"
-
-
-def _sentence(text: str) -> str:
-    return f"{_capital(text)}."
 
 
 # -- An ablation
@@ -442,7 +441,7 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     def claim(one: str, other: str) -> tuple[str, str]:
         effect = primary.get(f"{one} - {other}")
         if effect is None:
-            return "the comparisons were not declared before the runs", ""
+            return _UNDECLARED, ""
         verdict = verdict_words(effect, info)
         return "" if effect.estimate.n >= LEAST_SEEDS and not effect.tuned else verdict, verdict
 
@@ -503,7 +502,14 @@ def _part(
     factors = [one for one in info.effects if one.kind in FACTOR_EFFECTS and one.estimate.n]
     factors = [one for one in factors if one.metric == info.rank_metric]
     if factors:
-        return _components(info, factors[:_MOST_METHODS], networks)
+        verdicts = [verdict_words(one, info) for one in factors]
+        return networks.changes(
+            "On",
+            [
+                (contrast_words(one, info), one.estimate, _UNDECLARED * (not verdict), verdict)
+                for one, verdict in zip(factors, verdicts, strict=True)
+            ],
+        )
     terms = arm_terms(source)
     alone = [one for one in arms if terms.get(one) in ("clean+da", "da")]
     combined = [one for one in alone if one == COMBINED_DA or "CA" in re.split(r"\W+", one)]
@@ -522,19 +528,4 @@ def _part(
     metric = primary[0].metric if primary else info.rank_metric
     return replace(networks, robust=metric).part(
         {one: one for one in methods if one != reference}, reference, words, taken
-    )
-
-
-def _components(info: AblationInfo, effects: Sequence[Effect], networks: _Networks) -> str:
-    parts, reasons = [], []
-    for one in effects:
-        verdict = verdict_words(one, info)
-        said = f"{contrast_words(one, info)} {told(one.estimate, one.metric)}"
-        parts.append(f"{said}, {verdict}" if verdict else said)
-        reasons.append("" if verdict else "the comparisons were not declared before the runs")
-    return _PARTS.format(
-        claim=_claim(reasons, any(not is_tie(one.estimate, networks.n_images) for one in effects)),
-        split=networks.split,
-        metric=_metric(info.rank_metric),
-        parts="; ".join(parts),
     )
