@@ -23,7 +23,6 @@ from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.errors import UsageError
 from ablate.ledger.record import ADAPTED
-from ablate.lifecycle.open_study import OpenStudy, read_ablations, read_bits
 from ablate.report.arms import (
     NOTHING,
     Cell,
@@ -58,6 +57,8 @@ from ablate.report.words import as_contribution, contrast_words, verdict_words
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ablate.lifecycle.open_study import OpenStudy
 
 REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
 _TERMS = "loss.terms"
@@ -621,7 +622,7 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
         left_out.append("loss_terms")
     kept = [one.at(places) for one in table.columns if one.key not in left_out]
     first = sum(one.is_text for one in kept)
-    title = f"{info.study}: {leading_text(info)}"
+    title = f"{info.study}: {leading_text(info)} ({info.trials} in all)"
     title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
     title += f"; {info.split} accuracy in %" * (info.n_images is not None)
     return replace(
@@ -661,6 +662,8 @@ Result = ParetoInfo | AblationInfo | ConfirmInfo
 
 def read_result(study: OpenStudy) -> Result:
     """What a search, an ablation or a confirmation has found."""
+    from ablate.lifecycle.open_study import read_bits
+
     if study.record.design is None:
         return pareto_info(study.record)
     if is_confirmation(study.record):
@@ -690,6 +693,8 @@ def study_table(*studies: OpenStudy, effects: bool = False, in_words: bool = Tru
     Raises:
         UsageError: if effects are asked of a search, or several studies do not match.
     """
+    from ablate.lifecycle.open_study import read_ablations
+
     record = studies[0].record
     if len(studies) == 1 and record.design is None:
         if effects:

@@ -281,7 +281,7 @@ def test_the_front_and_its_gains() -> None:
 def test_a_search_ends_with_the_varied_parameters_a_line_a_trial() -> None:
     printed = lines(settings_table(pareto_info(RECORD)), 100)
     assert printed[:2] == [
-        "example: Pareto front, 2 of 3 complete trials; validation accuracy in %",
+        "example: Pareto front, 2 of 3 complete trials (16 in all); validation accuracy in %",
         "Trial Loss terms fma.weight st.weight mix Clean (%) Robust (%)",
     ]
     assert "baseline 95.0 60.0" in printed
@@ -291,7 +291,7 @@ def test_a_search_ends_with_the_varied_parameters_a_line_a_trial() -> None:
     many = [example_row(at, (0.9 - at / 100, 0.6 + at / 100)) for at in range(40)]
     info = pareto_info(example_record(many))
     table = settings_table(info)
-    assert "40 of 40 complete trials, 12 of them shown" in table.title
+    assert "40 of 40 complete trials (16 in all), 12 of them shown" in table.title
     assert [cells[0].printed for cells in table.rows[2:]][::11] == ["trial 0", "trial 39"]
 
 
