@@ -67,6 +67,12 @@ _PLAIN = "plain finetuning"
 _START = "the network before finetuning"
 _NO_CLAIM = "No claim is supported{why}. "
 _RUNNING = "{ended} of {runs} have ended: this will change."
+_INTERVALS = "intervals of the answer: 95 %, of new images for these networks, t over images{pairs}"
+_PAIRS = "; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
+_ALL_POINTS = (
+    "intervals of the answer: 95 % for all confirmed points over one reference together, t over "
+    "seeds and images"
+)
 _COLLAPSED = "{trials} collapsed: far below the others and the baseline."
 _FAILED = "{trials} failed ({kinds})."
 
@@ -304,7 +310,9 @@ def _of_search(source: StudySource) -> Answer:
     margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
     scored = networks.scored(first.best.name)
     said = take.format(who=_who(first.best), margin=margin, scored=scored)
-    return _answer(said, part, caveats, trial=first.best.number)
+    pairs = math.comb(len(answer.sets), 2)
+    notes = [_INTERVALS.format(pairs=_PAIRS.format(pairs=pairs) * (pairs > 1))]
+    return _answer(said, part, caveats, notes, first.best.number)
 
 
 def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) -> Answer | None:
@@ -330,7 +338,7 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     part = networks.part(methods, reference, words, chosen.name)
     said = [*_running(test.ended, test.runs, "run"), *map(_sentence, test.cautions), _ON_TEST]
     said += [*map(_sentence, test.failures), *caveats]
-    notes = interval_notes(test, test.primary)
+    notes = [*interval_notes(test, test.primary), _ALL_POINTS]
     return _answer(_TAKE.format(who=who, scored=scored), part, said, notes, chosen.number)
 
 

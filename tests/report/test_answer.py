@@ -101,6 +101,7 @@ def test_what_is_not_the_first_caveat_is_a_note() -> None:
         ONCE.format("10 trials"),
         "Trials 10, 11 failed (not_finite).",
         "Trial 9 collapsed: far below the others and the baseline.",
+        "intervals of the answer: 95 %, of new images for these networks, t over images",
     )
 
 
