@@ -349,7 +349,8 @@ class _Panel:
         """The step line of the front of these points, to the edges of the axes."""
         pair = [self.info.objectives[at] for at in (self.x, self.y)]
         corner = self.ranges[self.x][2], self.ranges[self.y][2]
-        x, y = staircase(**self.at(values), objectives=pair, corner=corner)
+        table = np.asarray(values, dtype=float).reshape(-1, len(self.ranges))
+        x, y = staircase(table[:, [self.x, self.y]], pair, corner)
         return {"x": x, "y": y}
 
     def trace(self, at: Mapping[str, Any], name: str, **look: Any) -> Any:
