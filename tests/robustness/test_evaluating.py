@@ -349,7 +349,7 @@ def test_the_command_writes_what_it_shows(export: Path, tmp_path: Path) -> None:
     shown = run(export, *types, "-o", json_file, "--csv", csv_file)
     assert shown.exit_code == 0, shown.output
     assert "digits test, 5" in shown.stdout
-    assert re.search(r"brightness +│ +\d+\.\d", shown.stdout)
+    assert re.search(r"brightness +\d+\.\d", shown.stdout)
     written = load_evaluation(json_file)
     assert len(csv_file.read_text().splitlines()) == 6
     other = tmp_path / "other.safetensors"
