@@ -9,13 +9,13 @@ import pytest
 from example_records import example_record, example_row
 
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.summary import status_info
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.page.content import report_content
 from ablate.report.page.page import report_page
-from ablate.report.terminal.status import Standing
 from ablate.study.scores import ReportedScores
 
 pytestmark = pytest.mark.slow
@@ -125,7 +125,4 @@ def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_volume_of_many_objectives_is_not_waited_for() -> None:
-    record = many_study(30)
-    standing = Standing()
-    standing.reset(record)
-    assert standing.hypervolume_text() == ""
+    assert status_info(many_study(30), now=0.0).hypervolume is None

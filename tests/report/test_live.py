@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from ablate.ledger.record import Failure
 from ablate.report.terminal.live import Display, LiveDisplay, PlainDisplay, make_display
-from ablate.report.terminal.status import Epoch, Standing, time_left
+from ablate.search.progress import Guarded
 from ablate.study.preparation import PreparationStep
 
 RECORD = example_record([example_row(0, (0.94, 0.70)), example_row(1, None, state="RUNNING")])
@@ -29,7 +30,7 @@ def panel(display: LiveDisplay) -> str:
     return console.file.getvalue()
 
 
-def run(display: Display) -> None:
+def run(display: Display | Guarded) -> None:
     display.preparing(PreparationStep("training the baseline"))
     unscored = example_record(references={}, reference_point=None, trials=4)
     display.totals(unscored)
@@ -61,6 +62,13 @@ def test_a_baseline_s_cost_is_not_its_value() -> None:
     )
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at it is one second later."""
+    monkeypatch.setattr("ablate.report.terminal.live.time.monotonic", itertools.count().__next__)
+
+
+@pytest.mark.usefixtures("clock")
 def test_plain_lines() -> None:
     console = Console(file=io.StringIO(), width=40)
     display = make_display(console, "example")
@@ -76,24 +84,21 @@ def test_plain_lines() -> None:
         "example: 1 of 4 trials ended; "
         "baseline: clean accuracy 95.0, robust accuracy 60.0; "
         "plain: clean accuracy 96.0, robust accuracy 61.0",
-        "trial 1 complete: clean accuracy 90.0, robust accuracy 80.0 (2 of 4, 20 s left)",
-        "trial 2 failed: not_finite: loss is NaN [step 3] (3 of 4, 10 s left)",
+        "trial 1 complete: clean accuracy 90.0, robust accuracy 80.0 (2 of 4, 2 s left)",
+        "trial 2 failed: not_finite: loss is NaN [step 3] (3 of 4, 1 s left)",
     ]
 
 
-def test_a_line_a_step_and_how_far_it_is_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("ablate.report.terminal.live.time.monotonic", lambda: now)
+@pytest.mark.usefixtures("clock")
+def test_a_line_a_step_and_how_far_it_is_every_ten_seconds() -> None:
     console = Console(file=io.StringIO(), width=200)
     display = PlainDisplay(console, "example")
-    for epoch, now in ((1, 101.0), (2, 102.0), (3, 112.0), (4, 113.0)):  # noqa: B007
-        display.preparing(PreparationStep("training the baseline", epoch, 9, "epochs"))
+    for epoch in range(1, 13):
+        display.preparing(PreparationStep("training the baseline", epoch, 12, "epochs"))
     display.preparing(PreparationStep("scoring the baseline"))
     assert console.file.getvalue().splitlines() == [
-        "example: training the baseline: 1 of 9 epochs",
-        "example: training the baseline: 3 of 9 epochs",
+        "example: training the baseline: 1 of 12 epochs",
+        "example: training the baseline: 11 of 12 epochs",
         "example: scoring the baseline",
     ]
 
@@ -102,7 +107,7 @@ def test_a_closed_pipe_does_not_stop_the_study() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w", encoding="utf-8", buffering=1) as file:
-        display = PlainDisplay(Console(file=file), "example")
+        display = Guarded(PlainDisplay(Console(file=file), "example"))
         for _ in range(3):
             display.preparing(PreparationStep("training the baseline" * 1000))
         run(display)
@@ -153,34 +158,23 @@ def test_many_threads_at_once(kind: type) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     display.close()
-    assert display._standing.counts() == {"complete": 400}
-    assert display._standing.best[0].number == 399
+    assert display._progress() == ("400 of 400", "")
+    assert display._best[0].number == 399
 
 
-def test_a_standing_counts_trials_that_begin_again_once_and_enqueued_ones_too() -> None:
-    standing = Standing()
-    standing.reset(replace(RECORD, trials=4))
-    standing.start(1, 0.0)
-    standing.epoch(1, Epoch(2, 4, 0.5))
-    standing.start(1, 5.0)
-    assert standing.running == {1: None}
-    assert standing.counts() == {"complete": 1, "running": 1, "waiting": 2}
-    standing.start(4, 0.0)
-    assert (standing.trials, standing.counts()["running"]) == (5, 2)
-
-
-def test_time_left() -> None:
-    standing = Standing()
-    standing.reset(example_record(trials=5))
-    assert standing.seconds_left(0.0) is None
-    standing.start(0, 0.0)
-    standing.start(1, 0.0)
-    standing.finish(example_row(0, (0.9, 0.7)))
-    # Four rows of 10 s, one of them 4 s old, two at once.
-    assert standing.seconds_left(4.0) == pytest.approx((40 - 4) / 2)
-    assert time_left(10, 0, [], 2) == 0
-    assert time_left(10, 2, [9.0, 4.0], 2) == pytest.approx(3.5)
-    assert time_left(10, 1, [25.0], 4) == 0
+def test_trials_that_begin_again_count_once_and_enqueued_ones_too() -> None:
+    display = LiveDisplay(terminal(), "example")
+    try:
+        display.totals(replace(RECORD, trials=4))
+        for _ in range(2):
+            display.started(1)
+            assert "starting" in panel(display)
+            display.epoch(1, 2, 4, 0.5)
+        assert "1 complete, 1 running, 2 waiting" in panel(display)
+        display.started(4)
+        assert "1 complete, 2 running, 2 waiting" in panel(display)
+    finally:
+        display.close()
 
 
 def test_many_trials_leave_room_for_notes() -> None:

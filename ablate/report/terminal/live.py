@@ -1,7 +1,8 @@
 """What a person sees of a running study: a live panel on a terminal or in a notebook's cell, plain
 lines elsewhere.
 
-All listen to `ablate.search.progress.Progress`; the search does not know them.
+All listen to `ablate.search.progress.Progress`; the search does not know them, and goes on whatever
+they raise (`ablate.search.progress.Guarded`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -20,8 +23,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablate.analysis.summary import Best, best_values
 from ablate.errors.masking import masked
-from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
+from ablate.ledger.record import NOT_FINETUNED, TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     duration_text,
     metric_text,
@@ -29,7 +33,6 @@ from ablate.report.numbers import (
     step_progress_text,
     step_text,
 )
-from ablate.report.terminal.status import Epoch, Standing
 from ablate.report.terminal.streams import TextConsole, html_of, take_every_text
 from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
@@ -37,10 +40,10 @@ from ablate.study.scores import COSTS
 
 
 def make_display(console: Console, study: str) -> Display:
-    """A live panel for a terminal that can redraw, or in a notebook, which it occupies until it is
-    closed; else lines.
+    """A live panel for a terminal that can redraw, or in a notebook; else lines.
 
     Args:
+        console: of nothing else.
         study: its name, for the head line.
     """
     if console.is_jupyter:
@@ -60,67 +63,107 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
             is a terminal or a notebook, else none.
         study: the study's name for the display.
     """
-    if not (progress is None or isinstance(progress, bool)):
-        yield progress
-        return
     console = TextConsole(stderr=True)
-    is_seen = console.is_terminal or console.is_jupyter if progress is None else progress
-    if not is_seen:
+    if progress is None:
+        progress = console.is_terminal or console.is_jupyter
+    if not isinstance(progress, bool):
+        yield progress
+    elif not progress:
         yield Silent()
-        return
-    display = make_display(console, study)
-    try:
-        yield display
-    finally:
-        display.close()
+    else:
+        display = make_display(console, study)
+        try:
+            yield display
+        finally:
+            display.close()
 
 
 class Display(Silent):
-    """The state of a run, updated by its events, from any thread; each changes what is shown."""
+    """The state of a run, updated by its events, from any thread.
+
+    What an event costs does not grow with the trials before it.
+    """
 
     def __init__(self, study: str) -> None:
         self._study = study
         self._step: PreparationStep | None = None
-        self._standing = Standing()
-        self._lock = threading.Lock()
+        self._head: StudyRecord | None = None  # without its rows
+        self._trials = 0
+        self._states: dict[int, str] = {}  # of ended trials
+        # Of a trial (None: the plain finetune) the last epoch, how many there are, and the loss.
+        self._running: dict[int | None, tuple[int, int | None, float] | None] = {}
+        self._best: tuple[Best, ...] = ()
+        self._best_rows: list[RowRecord] = []
+        self._began, self._ended_before = math.nan, 0
+        self._lock = threading.RLock()
 
     def preparing(self, step: PreparationStep) -> None:
         with self._lock:
             self._step = step
-        self._changed()
+            self._changed()
 
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
-            self._standing.reset(record)
-            self._step = None
-        self._changed()
+            self._step, self._head = None, replace(record, rows=())
+            self._trials = record.trials
+            ended = [row for row in record.rows if row.state in TERMINAL]
+            self._states = {row.number: row.state.lower() for row in ended}
+            self._best_rows = []
+            self._keep_best(ended)
+            if "plain" in record.references:
+                self._running.pop(None, None)
+            self._changed()
 
     def started(self, number: int | None) -> None:
         with self._lock:
-            self._standing.start(number, time.monotonic())
-        self._changed()
+            if number is not None and math.isnan(self._began):
+                self._began, self._ended_before = time.monotonic(), len(self._states)
+            self._count(number)
+            self._running[number] = None
+            self._changed()
 
     def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
         with self._lock:
-            self._standing.epoch(number, Epoch(epoch, epochs, train_loss))
-        self._changed()
+            self._running[number] = epoch, epochs, train_loss
+            self._changed()
 
     def finished(self, row: RowRecord) -> None:
         with self._lock:
-            self._standing.finish(row)
-        self._changed()
+            self._running.pop(row.number, None)
+            self._count(row.number)
+            if row.number not in self._states:
+                self._states[row.number] = row.state.lower()
+                self._keep_best([row])
+            self._changed()
 
     def close(self) -> None:
         """The run is over: nothing comes after.  Safe to call twice."""
 
     def _changed(self) -> None:
-        """Called without the lock."""
+        """Called with the lock."""
+
+    def _count(self, number: int | None) -> None:
+        """A trial that was enqueued while the study runs is one more."""
+        self._trials = max(self._trials, -1 if number is None else number + 1)
+
+    def _keep_best(self, rows: Sequence[RowRecord]) -> None:
+        """The best of these, and of those that were; of ties the smallest number."""
+        if self._head is None or self._head.design is not None:
+            return
+        rows = sorted([*self._best_rows, *rows], key=lambda row: row.number)
+        self._best = best_values(rows, self._head.study.objectives, self._head.bounds)
+        numbers = {best.number for best in self._best}
+        self._best_rows = [row for row in rows if row.number in numbers]
 
     def _progress(self) -> tuple[str, str]:
-        """ "3 of 16" and "20 s left", as far as they are known; called with the lock."""
-        left = self._standing.seconds_left(time.monotonic())
-        counted = f"{self._standing.ended} of {self._standing.trials}"
-        return counted * bool(self._standing.trials), f"{duration_text(left)} left" if left else ""
+        """ "3 of 16" and "20 s left", as far as they are known: at the pace of this run."""
+        ended = len(self._states)
+        counted = f"{ended} of {self._trials}" if self._trials else ""
+        new = ended - self._ended_before
+        if math.isnan(self._began) or new <= 0 or ended >= self._trials:
+            return counted, ""
+        left = (time.monotonic() - self._began) / new * (self._trials - ended)
+        return counted, f"{duration_text(left)} left"
 
 
 # -- Lines, for a log file or a pipe -------------------------------------------------------
@@ -131,15 +174,11 @@ _STEP_SECONDS = 10.0
 
 
 class PlainDisplay(Display):
-    """One line per phase and finished trial, none per epoch.
-
-    After a closed pipe it prints nothing more, and the study continues.
-    """
+    """One line per phase and finished trial, none per epoch."""
 
     def __init__(self, console: Console, study: str) -> None:
         super().__init__(study)
         self._console = console
-        self._closed = False
         self._said = ("", 0.0)
 
     def preparing(self, step: PreparationStep) -> None:
@@ -159,14 +198,13 @@ class PlainDisplay(Display):
         texts = [f"{record.ended} of {record.trials} trials ended"]
         for name, scores in record.references.items():
             # A baseline's cost is of its own training, which no finetuning is compared with.
-            metrics = [
-                one.metric
+            values = {
+                one.metric: scores.metrics()[one.metric]
                 for one in record.study.objectives
                 if one.metric in scores.metrics()
                 and not (one.metric in COSTS and name in NOT_FINETUNED)
-            ]
-            values = _values_text(metrics, [scores.metrics()[metric] for metric in metrics])
-            texts += [f"{name}: {values}"] * bool(values)
+            }
+            texts += [f"{name}: {_values_text(values, values.values())}"] * bool(values)
         self.note("; ".join(texts))
 
     def started(self, number: int | None) -> None:
@@ -178,23 +216,17 @@ class PlainDisplay(Display):
         super().finished(row)
         with self._lock:
             progress = ", ".join(filter(None, self._progress()))
-            ended = _end_text(row, [one.metric for one in self._standing.objectives])
-        self._print(f"{ended} ({progress})")
+            objectives = self._head.study.objectives if self._head else ()
+        self._print(f"{_end_text(row, [one.metric for one in objectives])} ({progress})")
 
     def close(self) -> None:
-        self._closed = True
+        self._console.quiet = True  # which a closed pipe sets too
 
     def _print(self, text: str) -> None:
-        if self._closed:
-            return
-        try:
-            self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
-        except (OSError, SystemExit):
-            # rich answers a closed pipe with SystemExit.
-            self._closed = True
+        self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
 
 
-def _values_text(metrics: Sequence[str], values: Sequence[float]) -> str:
+def _values_text(metrics: Iterable[str], values: Iterable[float]) -> str:
     """ "clean accuracy 94.0, robust accuracy 70.0"."""
     pairs = zip(metrics, values, strict=True)
     return ", ".join(f"{metric_words(one)} {metric_text(one, value)}" for one, value in pairs)
@@ -230,36 +262,38 @@ class _Panel(Display):
 
     def render(self) -> RenderableType:
         """The current panel: how far the study is, what runs, and the best values."""
+        rows = Table.grid(padding=(0, 2))
         with self._lock:
-            standing, step = self._standing, self._step
-            counts = [f"{count} {state}" for state, count in standing.counts().items()]
-            best = [
-                f"best {_values_text([one.metric], [one.value])} (trial {one.number})"
-                for one in standing.best
-            ]
-            rows = Table.grid(padding=(0, 2))
-            rows.add_row(
-                Text(self._study, style="bold"),
-                ProgressBar(standing.trials or 1, standing.ended, width=_BAR_COLUMNS),
-                *self._progress(),
-            )
+            total, done = self._trials or 1, len(self._states)
+            rows.add_row(Text(self._study, style="bold"), _bar(done, total), *self._progress())
+            step = self._step
             if step is not None:
-                bar = ProgressBar(step.total or 1, step.done or 0, width=_BAR_COLUMNS)
-                rows.add_row(step.what, bar if step.total else "", step_progress_text(step))
-            for number, epoch in list(standing.running.items())[: self._most]:
-                done = epoch or Epoch(0, 1, math.nan)
-                of = f" of {done.epochs}" if done.epochs else ""
+                bar = _bar(step.done or 0, step.total) if step.total else ""
+                rows.add_row(step.what, bar, step_progress_text(step))
+            for number, last in list(self._running.items())[: self._most]:
+                epoch, epochs, loss = last or (0, 1, math.nan)
                 rows.add_row(
                     "plain finetune" if number is None else f"trial {number}",
-                    ProgressBar(done.epochs, done.epoch, width=_BAR_COLUMNS),
-                    f"epoch {done.epoch}{of}" if epoch else "starting",
-                    "" if math.isnan(done.train_loss) else f"loss {done.train_loss:.3g}",
+                    _bar(epoch, epochs),
+                    f"epoch {epoch}" + (f" of {epochs}" if epochs else "") if last else "starting",
+                    "" if math.isnan(loss) else f"loss {loss:.3g}",
                 )
-            more = len(standing.running) - self._most
-        if more > 0:
-            rows.add_row(f"and {more} more")
-        texts = Text(", ".join(counts), style="dim"), Text(" · ".join(best))
+            if len(self._running) > self._most:
+                rows.add_row(f"and {len(self._running) - self._most} more")
+            running = sum(number is not None for number in self._running)
+            waiting = self._trials - done - running
+            counts = {**Counter(self._states.values()), "running": running, "waiting": waiting}
+            best = [
+                f"best {_values_text([one.metric], [one.value])} (trial {one.number})"
+                for one in self._best
+            ]
+        counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count > 0)
+        texts = Text(counted, style="dim"), Text(" · ".join(best))
         return Group(rows, *(text for text in texts if text))
+
+
+def _bar(done: int, total: int | None) -> ProgressBar:
+    return ProgressBar(total, done, width=_BAR_COLUMNS)
 
 
 class LiveDisplay(_Panel):
@@ -291,29 +325,24 @@ class CellDisplay(_Panel):
     def __init__(self, study: str) -> None:
         super().__init__(study, _CELL_LINES)
         self._notes: list[str] = []
-        self._drawing = threading.Lock()
-        self._drawn = time.monotonic()
-        self._closed = False
+        self._next = time.monotonic() + _CELL_SECONDS
         self._notebook: Any = import_module("IPython.display")
         self._handle = self._notebook.display(self._notebook.HTML(""), display_id=True)
 
     def note(self, text: str) -> None:
         with self._lock:
             self._notes = [*self._notes, masked(text)][-_CELL_NOTES:]
-        self._changed()
+            self._changed()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._draw()
+        with self._lock:
+            if self._next < math.inf:
+                self._next = -math.inf
+                self._changed()
+                self._next = math.inf
 
     def _changed(self) -> None:
-        if not self._closed and time.monotonic() - self._drawn >= _CELL_SECONDS:
-            self._draw()
-
-    def _draw(self) -> None:
-        with self._drawing:
-            self._drawn = time.monotonic()
-            if self._handle is not None:  # there is none outside of a notebook
-                page = html_of(self.render(), *map(Text, self._notes))
-                self._handle.update(self._notebook.HTML(page))
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _CELL_SECONDS
+            page = html_of(self.render(), *map(Text, self._notes))
+            self._handle.update(self._notebook.HTML(page))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from ablate.analysis.accounting import worked_seconds
 from ablate.analysis.caveats import baseline_warning, result_marks
-from ablate.analysis.summary import Best, StatusInfo, best_values, continuation
+from ablate.analysis.summary import StatusInfo, continuation
 from ablate.files.shown import bytes_text, few
-from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
+from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.numbers import (
     duration_text,
     hypervolume_text,
@@ -27,8 +24,6 @@ from ablate.report.numbers import (
 )
 from ablate.study.json_data import json_value
 from ablate.study.preparation import fed_text
-from ablate.study.scores import Bound
-from ablate.study.settings import ObjectiveSettings
 
 _MOST_FAILURES = 4
 
@@ -38,15 +33,14 @@ def status_table(info: StatusInfo) -> Table:
     record = info.record
     ended = sum(info.counts[state] for state in TERMINAL)
     warning = baseline_warning(record)
-    title = f"warning: {warning}\n" if warning else ""
-    title += f"{record.name}: {ended} of {record.trials} trials ended"
+    title = f"{record.name}: {ended} of {record.trials} trials ended"
     title += f"; {record.spent}" if record.spent is not None else ""
-    table = Table(title=escape(title), show_header=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("", overflow="fold")
+    title = f"warning: {warning}\n{title}" if warning else title
+    columns = Column(no_wrap=True), Column(overflow="fold")
+    table = Table(*columns, title=escape(title), show_header=False)
     how, (commit, dirty) = continuation(record), _commit(record)
     facts = [
-        ("trials", _counts_text(info)),
+        ("trials", _trials_text(info)),
         *_results(info),
         *run_time_rows(info.account, record.study.search.budget),
         ("size", _size_text(info)),
@@ -55,11 +49,10 @@ def status_table(info: StatusInfo) -> Table:
             ("test images used", f"{moment_text(one.time)}: {one.what}; scores in {one.study}")
             for one in record.test_opened
         ),
-        *(("note", mark) for mark in result_marks(record)),
+        *(("note", mark) for mark in result_marks(record) if mark != warning),
         ("driver", record.driver or f"none{'; ' * bool(how)}{how}"),
         ("code", f"commit {commit[:12]}{', with uncommitted changes' * dirty}" if commit else ""),
         ("storage", record.storage),
-        ("fingerprint", record.fingerprint),
     ]
     for name, text in facts:
         if text:
@@ -67,7 +60,7 @@ def status_table(info: StatusInfo) -> Table:
     return table
 
 
-def _counts_text(info: StatusInfo) -> str:
+def _trials_text(info: StatusInfo) -> str:
     parts = [f"{count} {state.lower()}" for state, count in info.counts.items() if count]
     if info.rows_per_minute is not None:
         parts.append(f"{info.rows_per_minute:.3g} a minute")
@@ -100,10 +93,13 @@ def _results(info: StatusInfo) -> Iterator[tuple[str, str]]:
 
 
 def _size_text(info: StatusInfo) -> str:
-    memory, gpu = info.account.peak_memory_bytes, info.account.peak_gpu_bytes
-    parts = {"of memory at most": memory, "on a GPU at most": gpu}
-    on_disk = ("of training states on disk", "of weights on disk")
-    parts |= dict(zip(on_disk, info.disk or (0, 0), strict=True))
+    states, weights = info.disk or (0, 0)
+    parts = {
+        "of memory at most": info.account.peak_memory_bytes,
+        "on a GPU at most": info.account.peak_gpu_bytes,
+        "of training states on disk": states,
+        "of weights on disk": weights,
+    }
     return ", ".join(f"{bytes_text(size)} {what}" for what, size in parts.items() if size)
 
 
@@ -174,127 +170,3 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "marks": result_marks(record),
     }
     return [json_value(status)]
-
-
-# -- The state of a running study, updated by events, for the displays ------------
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """Epochs done, of how many, and the last one's mean loss."""
-
-    epoch: int
-    epochs: int | None
-    train_loss: float
-
-
-class Standing:
-    """The rows that have ended and what is running.  Not thread-safe: its owner locks.
-
-    Attributes:
-        running: trial number (None: the plain finetune) -> its last epoch, None before the first.
-        best: one an objective, over the complete trials.
-    """
-
-    def __init__(self) -> None:
-        self.trials = 0
-        self.objectives: tuple[ObjectiveSettings, ...] = ()
-        self.running: dict[int | None, Epoch | None] = {}
-        self.best: tuple[Best, ...] = ()
-        self._states: dict[int, str] = {}
-        self._seconds = 0.0
-        self._best_rows: list[RowRecord] = []
-        self._bounds: tuple[Bound, ...] = ()
-        self._started: dict[int | None, float] = {}
-        self._widest = 1
-        self._is_search = True
-
-    @property
-    def ended(self) -> int:
-        return len(self._states)
-
-    def reset(self, record: StudyRecord) -> None:
-        """Read the state from the ledger; running trials are kept, and the plain finetune if
-        unscored."""
-        self.trials = record.trials
-        self.objectives = record.study.objectives
-        ended = [row for row in record.rows if row.state in TERMINAL]
-        self._states = {row.number: row.state.lower() for row in ended}
-        self._seconds = sum(map(worked_seconds, ended))
-        self._is_search = record.design is None
-        if not self._is_search:
-            return
-        self._bounds = record.bounds
-        self._best_rows = []
-        self._keep_best(ended)
-        if "plain" in record.references:
-            self._stop(None)
-
-    def start(self, number: int | None, moment: float) -> None:
-        """Record the start of a trial; `moment` in seconds of a monotonic clock."""
-        self._count(number)
-        self.running[number] = None
-        self._started[number] = moment
-        self._widest = max(self._widest, len(self.running))
-
-    def epoch(self, number: int | None, epoch: Epoch) -> None:
-        self.running[number] = epoch
-
-    def finish(self, row: RowRecord) -> None:
-        """A trial has ended; what that costs here does not grow with the trials before it."""
-        self._stop(row.number)
-        self._count(row.number)
-        if row.number in self._states:
-            return
-        self._states[row.number] = row.state.lower()
-        self._seconds += worked_seconds(row)
-        if self._is_search and row.state == "COMPLETE" and row.values is not None:
-            self._keep_best([row])
-
-    def _count(self, number: int | None) -> None:
-        """A trial that was enqueued while the study runs is one more."""
-        self.trials = max(self.trials, -1 if number is None else number + 1)
-
-    def counts(self) -> dict[str, int]:
-        """Trials by state, in words; those at zero are left out."""
-        ended = Counter(self._states.values())
-        running = sum(number is not None for number in self.running)
-        waiting = max(0, self.trials - self.ended - running)
-        counts = {**ended, "running": running, "waiting": waiting}
-        return {state: count for state, count in counts.items() if count}
-
-    def seconds_left(self, moment: float) -> float | None:
-        """Seconds until all rows have ended, or None before the first end.
-
-        Args:
-            moment: now, by the clock of `start`.
-        """
-        if not self.ended:
-            return None
-        elapsed = [moment - self._started[number] for number in self.running if number is not None]
-        mean, rows = self._seconds / self.ended, self.trials - self.ended
-        return time_left(mean, rows, elapsed, self._widest)
-
-    def _stop(self, number: int | None) -> None:
-        self.running.pop(number, None)
-        self._started.pop(number, None)
-
-    def _keep_best(self, rows: Sequence[RowRecord]) -> None:
-        """The best of these, and of those that were; of ties the smallest number."""
-        kept = sorted([*self._best_rows, *rows], key=lambda row: row.number)
-        self.best = best_values(kept, self.objectives, self._bounds)
-        numbers = {best.number for best in self.best}
-        self._best_rows = [row for row in kept if row.number in numbers]
-
-
-def time_left(mean_seconds: float, rows: int, elapsed_seconds: list[float], parallel: int) -> float:
-    """Time for `rows` rows, `parallel` at once, some of which are already running.
-
-    Args:
-        mean_seconds: of one row.
-        rows: not ended, the running ones among them.
-        elapsed_seconds: of each running row; beyond the mean it is treated as about to end.
-        parallel: rows at once, at least 1.
-    """
-    done = sum(min(elapsed, mean_seconds) for elapsed in elapsed_seconds)
-    return max(0.0, rows * mean_seconds - done) / max(1, min(parallel, rows))
