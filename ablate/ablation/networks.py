@@ -57,8 +57,8 @@ def shown_networks(
     info = source.front
     front = [point.number for point in info.leading if point.number in rows]
     best = best_number(record, info)
-    if best is None and info.knee is not None:
-        best = info.knee.number
+    if best is None and info.picked is not None:
+        best = info.picked.number
     ends = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]
     usual = [one for one in (best, *ends) if one is not None and one in rows]
     numbers = list(dict.fromkeys(trials or usual))[: len(trials) or _MOST_TRIALS]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,8 +34,7 @@ MOST_LEADING = 5
 
 
 class Point(NamedTuple):
-    """A network of a search: a trial, at a weight `alpha` between 0, the baseline, and 1, the trial
-    itself."""
+    """A network of a search: a trial, at a weight between 0, the baseline, and 1, the trial."""
 
     trial: int
     alpha: float = 1.0
@@ -61,13 +60,10 @@ class ParetoPoint(NamedTuple):
     """A complete trial.
 
     Attributes:
-        point: which network it is.
         values: one per objective; with NaN it is never on the front.
         params: resolved, by dotted key.
-        scores: of the finetuned network, or the report of a custom training loop.
-        loss_terms: in one order, such as "clean+fma"; the study's if not searched; empty for a
-            custom training loop.
-        copy_of: number of the trial with the same point whose scores it copies; None if it was run.
+        loss_terms: in one order, such as "clean+fma"; empty for a custom training loop.
+        copy_of: number of the trial with the same point whose scores it copies.
         violation: of constraints (`ablate.study.scores.violation`); above 0 it is not on the front.
     """
 
@@ -82,7 +78,6 @@ class ParetoPoint(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Of the trial."""
         return self.point.trial
 
     @property
@@ -92,7 +87,6 @@ class ParetoPoint(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As `Point.name`."""
         return self.point.name
 
     @property
@@ -103,29 +97,17 @@ class ParetoPoint(NamedTuple):
         return {**self.params, "finetune.interpolation": {"alpha": self.point.alpha}}
 
 
-class FrontCurve(NamedTuple):
-    """The networks between the baseline and a trial of the front, by ascending alpha: one value an
-    objective, at alpha 0 NaN of what is no accuracy."""
-
-    number: int
-    alphas: tuple[float, ...]
-    values: tuple[tuple[float, ...], ...]
-
-
 @dataclass(frozen=True)
 class ParetoInfo(Displayed, Basis):
     """The result of a search: only complete trials, at the full budget.
 
     Attributes:
-        points: by number; empty before the first complete trial. Equal points are all on the front
-            or all off it.
-        references: as in `StudyRecord`, if they are scored, one value per objective. Those that
-            were not finetuned have NaN for metrics that are not accuracies.
+        points: by number. Equal points are all on the front or all off it.
+        references: one value an objective; NaN of what is no accuracy if it was not finetuned.
         reference_point: of the hypervolume; None before the baseline is scored, and if a study
             without a baseline defines none.
-        hypervolume: of the points that keep all constraints; None without a reference point, 0
-            without points.
-        curves: of the trials on the front that have one.
+        hypervolume: of the points that keep all constraints; None without a reference point.
+        curves: values of the networks between the baseline and a trial of the front, by number.
         bounds: of the study's constraints.
     """
 
@@ -133,7 +115,7 @@ class ParetoInfo(Displayed, Basis):
     references: Mapping[str, tuple[float, ...]]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
-    curves: tuple[FrontCurve, ...]
+    curves: Mapping[int, Sequence[tuple[float, ...]]]
     bounds: tuple[Bound, ...]
 
     @cached_property
@@ -156,9 +138,9 @@ class ParetoInfo(Displayed, Basis):
 
     @cached_property
     def front(self) -> tuple[ParetoPoint, ...]:
-        """The points on the front, best first in the first objective, then by number; of one
-        objective the best trial, or all that are equal to it."""
-        return tuple(filter(lambda point: point.on_front, self.ranked))
+        """The points on the front, in the order of `ranked`; of one objective the best trial, or
+        all that are equal to it."""
+        return tuple(point for point in self.ranked if point.on_front)
 
     @property
     def leading(self) -> tuple[ParetoPoint, ...]:
@@ -170,21 +152,14 @@ class ParetoInfo(Displayed, Basis):
         """Points that keep all constraints and have a number for the first objective, best first,
         then by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
-        counted = (point for point in self.points if not point.violation)
-        there = (point for point in counted if math.isfinite(point.values[0]))
-        return tuple(sorted(there, key=lambda point: (sign * point.values[0], point.number)))
+        kept = (one for one in self.points if not one.violation and math.isfinite(one.values[0]))
+        return tuple(sorted(kept, key=lambda point: (sign * point.values[0], point.number)))
 
     @property
     def picked(self) -> ParetoPoint | None:
-        """The point of `pick: knee`: for a front of one or two points one of these (`knee_place`);
-        None without a front."""
+        """The knee of the front (`knee_place`); None without a front."""
         values = [point.values for point in self.front]
         return self.front[knee_place(values, self.objectives)] if values else None
-
-    @property
-    def knee(self) -> ParetoPoint | None:
-        """The same; None of a front with fewer than three different points."""
-        return self.picked if len({point.values for point in self.front}) >= 3 else None
 
     def frame(self) -> pd.DataFrame:
         """One row a complete trial: number, loss_terms, on_front, and a column an objective."""
@@ -209,17 +184,14 @@ class ParetoInfo(Displayed, Basis):
 def pareto_info(record: StudyRecord) -> ParetoInfo:
     """The front of a study's complete trials.
 
-    Args:
-        record: with any number of rows; all but the complete ones are left out.
-
     Raises:
         ParameterError: if the record's reference point has another number of values than there
             are objectives.
     """
-    objectives = record.study.objectives
+    objectives, curves = record.study.objectives, {}
     rows = [row for row in record.complete if row.values is not None]
     counted = as_table(complete_values(rows, record.bounds), len(objectives))
-    points, curves = list[ParetoPoint](), list[FrontCurve]()
+    points = list[ParetoPoint]()
     for row, on_front in zip(rows, nondominated(counted, objectives).tolist(), strict=True):
         terms, violation = record.loss_terms(row), row_violation(row, record.bounds)
         # Made by place: 10,000 of them are a good part of what a figure takes.
@@ -228,8 +200,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         if on_front and row.path is not None and isinstance(row.scores, Scores):
             scored = zip(row.path.alphas, row.path.all_scores(row.scores), strict=True)
             names = (("trial" if alpha else "baseline", scores) for alpha, scores in scored)
-            values = tuple(reference_values(*of_alpha, objectives) for of_alpha in names)
-            curves.append(FrontCurve(row.number, row.path.alphas, values))
+            curves[row.number] = [reference_values(*of_alpha, objectives) for of_alpha in names]
     return ParetoInfo(
         **vars(study_basis(record)),
         points=tuple(sorted(points, key=lambda point: point.number)),
@@ -239,13 +210,13 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         },
         reference_point=record.reference_point,
         hypervolume=hypervolume(counted, objectives, record.reference_point),
-        curves=tuple(curves),
+        curves=curves,
         bounds=record.bounds,
     )
 
 
 def reference_values(
-    name: str, scores: Scores, objectives: tuple[ObjectiveSettings, ...]
+    name: str, scores: Scores, objectives: Sequence[ObjectiveSettings]
 ) -> tuple[float, ...]:
     """The values of a reference: NaN of what is no accuracy if it was not finetuned."""
     known, metrics = scores.metrics(), (objective.metric for objective in objectives)
@@ -254,3 +225,12 @@ def reference_values(
         known.get(one, math.nan) if is_accuracy(one) or was_finetuned else math.nan
         for one in metrics
     )
+
+
+def shared_references(infos: Sequence[ParetoInfo]) -> dict[str, tuple[float, ...]]:
+    """The references that have the same values in all studies with them."""
+    found = dict[str, list[tuple[float, ...]]]()
+    for name, values in (one for info in infos for one in info.references.items()):
+        found.setdefault(name, []).append(values)
+    alike = partial(np.allclose, rtol=0, atol=1e-9, equal_nan=True)
+    return {name: values[0] for name, values in found.items() if alike(values, values[0])}

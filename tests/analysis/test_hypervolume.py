@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from example_records import example_record, example_row
 
 from ablate.analysis.hypervolume import hypervolume, knee_place, nondominated, staircase
-from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
 
@@ -117,13 +115,3 @@ def test_staircase(points: list, objectives: tuple, corner: tuple, expected: lis
 )
 def test_place(values: list, objectives: tuple, place: int) -> None:
     assert knee_place(values, objectives) == place
-
-
-def test_a_front_of_fewer_than_three_different_points_has_none() -> None:
-    for values, knee in (
-        ([(0.9, 0.6), (0.8, 0.79), (0.7, 0.8)], 1),
-        ([(0.9, 0.6), (0.7, 0.8), (0.7, 0.8)], None),
-        ([], None),
-    ):
-        rows = [example_row(number, of_row) for number, of_row in enumerate(values)]
-        assert getattr(pareto_info(example_record(rows)).knee, "number", None) == knee

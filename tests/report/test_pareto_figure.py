@@ -208,7 +208,6 @@ def test_networks_between_the_weights_stand_behind_the_front() -> None:
     (between,) = traces(draw_front(curved_record()), "Weights between")
     assert line(between)[0] == (0.95, 0.60)
     assert list(between.y)[1:4] == pytest.approx([0.70, 0.75, math.nan], nan_ok=True)
-    assert list(between.hovertext)[1:4] == ["Trial 0, alpha 0.5", "Trial 0, alpha 1", ""]
 
 
 def test_stopped_trials_are_rings_only_where_asked() -> None:

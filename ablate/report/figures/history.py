@@ -25,7 +25,7 @@ from ablate.analysis.caveats import study_basis
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.hypervolume import as_table, hypervolume, hypervolume_steps
 from ablate.analysis.objectives import is_accuracy, objective_place, shared_objectives
-from ablate.analysis.pareto import pareto_info
+from ablate.analysis.pareto import pareto_info, shared_references
 from ablate.errors import NothingToDrawError
 from ablate.files.shown import few
 from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
@@ -116,11 +116,9 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
         text = reference_text([one.metric for one in objectives], point)
         facts.insert(1, f"100 % is a hypervolume of {end:.4g}")
         facts += [f"reference point {text}{', also for studies that have another' * others}"]
-    scored = [pareto_info(record).references for record in records] if point is None else []
-    for name in {name: None for one in scored for name in one}:
-        values = [one[name][0] for one in scored if name in one]
-        if np.isfinite(values).all() and np.ptp(values) < 1e-9:
-            references[name] = values[0]
+    else:
+        shared = shared_references([pareto_info(record) for record in records])
+        references = {name: one[0] for name, one in shared.items() if math.isfinite(one[0])}
     facts += canvas.several_marks(bases)
     shown = objectives[objective_place("", objectives)]
     reached = "best" if point is None else "hypervolume"

@@ -32,7 +32,13 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised, staircase
 from ablate.analysis.layers import network_order
 from ablate.analysis.objectives import check_several, is_accuracy, shared_objectives, short_metric
-from ablate.analysis.pareto import ParetoInfo, ParetoPoint, Point, reference_values
+from ablate.analysis.pareto import (
+    ParetoInfo,
+    ParetoPoint,
+    Point,
+    reference_values,
+    shared_references,
+)
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
 from ablate.report import numbers, style
@@ -174,16 +180,12 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
 
 
 def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
-    objectives, shared = studies[0].objectives, {}
-    for name in dict.fromkeys(name for study in studies for name in study.references):
-        values = [study.references[name] for study in studies if name in study.references]
-        if np.allclose(values, values[0], rtol=0, atol=1e-9, equal_nan=True):
-            shared[name] = values[0]
+    objectives = studies[0].objectives
     kept = [study.counted[np.isfinite(study.counted).all(axis=1)] for study in studies]
     return FrontsInfo(
         studies,
         objectives,
-        shared,
+        shared_references(studies),
         bounds=studies[0].bounds if len({study.bounds for study in studies}) == 1 else (),
         # The lines of two fronts are their own band.
         surfaces=surfaces(kept, objectives) if len(studies) > 2 and len(objectives) == 2 else {},
@@ -467,12 +469,11 @@ def _lines(panel: _Panel) -> list[Any]:
     if lines.get("median", {}).get("x"):
         look = {"mode": "lines", "line": {"color": INK, "width": 2}}
         traces.append(panel.trace(lines["median"], "Median", **look))
-    between, names = list[Any](), list[str]()
-    for curve in (one for study in info.studies for one in study.curves if not info.is_confirmed):
-        between += [*curve.values, [math.nan] * len(panel.ranges)]
-        names += [*(f"Trial {curve.number}, alpha {alpha:g}" for alpha in curve.alphas), ""]
-    if between:
-        look = {"line": {"color": FAINT_INK, "width": 0.75}, "hovertext": names}
+    between, gap = list[Any](), [math.nan] * len(panel.ranges)
+    for values in (one for study in info.studies for one in study.curves.values()):
+        between += [*values, gap]
+    if between and not info.is_confirmed:
+        look = {"line": {"color": FAINT_INK, "width": 0.75}, "hoverinfo": "name"}
         look |= {"mode": "lines+markers", "marker": {"color": FAINT_INK, "size": 3}}
         traces.append(panel.trace(panel.at(between), "Weights between", **look))
     if info.runs:
