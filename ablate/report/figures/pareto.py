@@ -470,8 +470,8 @@ def _lines(panel: _Panel) -> list[Any]:
         look = {"mode": "lines", "line": {"color": INK, "width": 2}}
         traces.append(panel.trace(lines["median"], "Median", **look))
     between, gap = list[Any](), [math.nan] * len(panel.ranges)
-    for values in (one for study in info.studies for one in study.curves.values()):
-        between += [*values, gap]
+    for study in info.studies:
+        between += [at for curve in study.curves.values() for at in (*curve, gap)]
     if between and not info.is_confirmed:
         look = {"line": {"color": FAINT_INK, "width": 0.75}, "hoverinfo": "name"}
         look |= {"mode": "lines+markers", "marker": {"color": FAINT_INK, "size": 3}}
