@@ -22,13 +22,10 @@ from ablate.report.figures.figure import (
     why_not_drawn,
 )
 from ablate.report.style import SMALL_POINTS, dark
-from ablate.report.write import ENDINGS, PAGE, make_folder, write_figures, write_text
+from ablate.report.write import ENDINGS, PAGE, check_file, make_folder, write_figures, write_text
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-
-THEMES = ("light", "dark")
 
 
 def plot(
@@ -69,7 +66,7 @@ def plot(
 
 def themed(figure: Figure, theme: str) -> Figure:
     """The figure in a theme, which must be known."""
-    if theme not in THEMES:
+    if theme not in ("light", "dark"):
         raise ParameterError(f"theme: must be light or dark, got {theme}.")
     return dark(figure) if theme == "dark" else figure
 
@@ -78,9 +75,7 @@ def themed(figure: Figure, theme: str) -> Figure:
 
 
 _PER_INCH = {"in": 1.0, "mm": 25.4, "px": 96.0}
-_INCHES = (1.0, 40.0)
-"""Shortest and longest side."""
-_POINTS = (4.0, 40.0)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*x\s*(\d+(?:\.\d+)?)\s*(in|mm|px)")
 
 
 def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
@@ -93,36 +88,27 @@ def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
     Raises:
         ParameterError: if it is written in another way, or out of bounds.
     """
-    low, high = _POINTS
-    if not low <= points <= high:
+    if not 4 <= points <= 40:
         raise ParameterError(
-            f"--font-size: must be from {low:g} to {high:g} points, got {points:g}. "
+            f"--font-size: must be from 4 to 40 points, got {points:g}. "
             f"Give --font-size {SMALL_POINTS:g}."
         )
     if not size:
         return Sheet(titled=titled, points=points)
-    number = r"(\d+(?:\.\d+)?)"
-    found = re.fullmatch(rf"{number}\s*x\s*{number}\s*(in|mm|px)", size.strip())
-    if found is None:
+    found = _SIZE.fullmatch(size.strip())
+    sides = [float(found[side]) / _PER_INCH[found[3]] for side in (1, 2)] if found else [0.0]
+    if not all(1 <= side <= 40 for side in sides):
         raise ParameterError(
-            f"--size: must be width x height with in, mm or px, got {size}. Write 3.25x2.4in."
+            "--size: must be width x height with in, mm or px, each from 1 to 40 inches, got "
+            f"{size}. Write 3.25x2.4in."
         )
-    unit = _PER_INCH[found[3]]
-    width, height = float(found[1]) / unit, float(found[2]) / unit
-    low, high = _INCHES
-    if not (low <= width <= high and low <= height <= high):
-        raise ParameterError(
-            f"--size: each side must be from {low:g} to {high:g} inches, got {size}, which is "
-            f"{width:.3g} x {height:.3g} inches. Give a size such as 3.25x2.4in."
-        )
-    scale = Sheet(points=points).pixels_per_inch
-    return Sheet(round(scale * width), round(scale * height), titled, points)
+    width, height = (round(Sheet(points=points).pixels_per_inch * side) for side in sides)
+    return Sheet(width, height, titled, points)
 
 
 # -- `ablate plot`: which figures, into which files ----------------------------------------
 
 
-ALL = "all"
 Drawn: TypeAlias = "tuple[FigureKind, Info, Figure]"
 
 
@@ -132,21 +118,18 @@ def draw_usual(study: OpenStudy) -> Path:
 
     Raises: as `draw_to_files`.
     """
-    files, _, _ = draw_to_files(
-        [study], None, None, ending=None, theme="light", with_data=False, options=USUAL
-    )
-    return files[0]
+    return draw_to_files([study])[0][0]
 
 
 def draw_to_files(
     studies: Sequence[OpenStudy],
-    names: Sequence[str] | None,
-    output: Path | None,
+    names: Sequence[str] | None = None,
+    output: Path | None = None,
     *,
-    ending: str | None,
-    theme: str,
-    with_data: bool,
-    options: FigureOptions,
+    ending: str | None = None,
+    theme: str = "light",
+    with_data: bool = False,
+    options: FigureOptions = USUAL,
     sheet: Sheet = COLUMN,
     captioned: bool = True,
 ) -> tuple[list[Path], list[str], list[str]]:
@@ -173,26 +156,28 @@ def draw_to_files(
     """
     if names is not None and not names:
         raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
-    is_all = names is not None and set(names) == {ALL}
-    kinds = [find_figure(name) for name in (FIGURES if is_all else dict.fromkeys(names or ()))]
-    into_folder = len(kinds) > 1
-    if output is not None and not into_folder:
-        _check_one_file(output, ending)
-    ending = ending or "html"
     sources = [study.source for study in studies]
-    kinds = kinds or [find_figure(usual_figure(sources[0]))]
-    is_page = (output.suffix.lower() if output and not into_folder else f".{ending}") == PAGE
+    is_all = names is not None and set(names) == {"all"}
+    asked = FIGURES if is_all else dict.fromkeys(names or [usual_figure(sources[0])])
+    kinds = [find_figure(name) for name in asked]
+    several = len(kinds) > 1
+    file = None if several else output
+    if output is not None:
+        _check_output(output, ending, several=several)
+    suffix = f".{ending or 'html'}" if file is None else file.suffix.lower()
+    is_page = suffix == PAGE
     _check_options(kinds, options, sheet, is_page=is_page)
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
         own = FigureOptions(**{name: getattr(options, name) for name in kind.takes})
+        usual = WIDE if is_page else replace(sheet, width=kind.width)
+        on = sheet if sheet.height is not None else replace(usual, titled=sheet.titled)
         try:
-            info = kind.info(sources, own if into_folder else options)
-            figure = kind.draw(info, _sheet_of(kind, sheet, is_page=is_page))
-            drawn.append((kind, info, themed(figure, theme)))
+            info = kind.info(sources, own if several else options)
+            drawn.append((kind, info, themed(kind.draw(info, on), theme)))
         except Exception as error:
-            if not into_folder and isinstance(error, AblateError):
+            if not several and isinstance(error, AblateError):
                 raise
             if is_all and isinstance(error, AblateError):
                 remarks.append(f"{kind.name} is left out: {getattr(error, 'reason', error)}")
@@ -200,31 +185,47 @@ def draw_to_files(
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:
         raise ParameterError("\n".join(missing or remarks))
-    files = _files([kind.name for kind, _, _ in drawn], studies[0], output, into_folder, ending)
-    beside = _captions(drawn, files) if captioned else {}
-    if with_data:
-        beside |= {
-            file.with_suffix(".csv"): info.frame().to_csv(index=False)  # numbers with all digits
-            for (_, info, _), file in zip(drawn, files, strict=True)
-        }
-    write_figures([(figure, file) for (_, _, figure), file in zip(drawn, files, strict=True)])
-    for file, text in beside.items():
-        write_text(text, file)
-    return [*files, *beside], remarks, missing
+    folder = studies[0].place.folder if output is None else output
+    if file is None:
+        make_folder(folder)
+    paths = [folder / f"{kind.name}{suffix}" if file is None else file for kind, _, _ in drawn]
+    beside = _texts_beside(drawn, paths, captioned=captioned, with_data=with_data)
+    write_figures([(figure, path) for (_, _, figure), path in zip(drawn, paths, strict=True)])
+    for path, text in beside.items():
+        write_text(text, path)
+    return [*paths, *beside], remarks, missing
 
 
-def _check_one_file(output: Path, ending: str | None) -> None:
-    """Refuse a folder, or a format that the file's name sets, for one figure."""
-    if ending is not None:
+def _texts_beside(
+    drawn: Sequence[Drawn], paths: Sequence[Path], *, captioned: bool, with_data: bool
+) -> dict[Path, str]:
+    """The captions of images, and the data; of a page the caption stands in it."""
+    found = {}
+    for (kind, info, figure), path in zip(drawn, paths, strict=True):
+        caption = caption_text(kind, figure) if captioned else ""
+        if path.suffix.lower() == PAGE:
+            figure.layout.meta |= {"caption": caption}
+        elif captioned:
+            found[path.with_suffix(".txt")] = f"{caption}\n"
+        if with_data:  # numbers with all digits
+            found[path.with_suffix(".csv")] = info.frame().to_csv(index=False)
+    return found
+
+
+def _check_output(output: Path, ending: str | None, *, several: bool) -> None:
+    """Refuse a file where a folder is needed, or the reverse, and two formats."""
+    if several and output.suffix.lower() in ENDINGS:
+        raise UsageError(
+            f"{output}: must be a folder for several figures, got a file name. Give a folder; "
+            "--format sets the format."
+        )
+    if ending is not None and not several:
         raise UsageError(
             f"--format {ending}: applies only to several figures, got the file {output}. The file "
             "name sets the format."
         )
-    if output.name in ("", ".."):
-        raise UsageError(
-            f"{output}: must name a file for one figure, got a folder. Write "
-            f"{output / 'FIGURE.html'}."
-        )
+    if not several:
+        check_file(output)
 
 
 def _check_options(
@@ -241,51 +242,9 @@ def _check_options(
             raise ParameterError(f"--{name}: none of these figures takes it. Leave it out.")
 
 
-def _sheet_of(kind: FigureKind, asked: Sheet, *, is_page: bool) -> Sheet:
-    """What a figure is drawn on: a wide sheet for a page, its own width where no size is given."""
-    if is_page:
-        return replace(WIDE, titled=asked.titled)
-    return asked if asked.height is not None else replace(asked, width=kind.width)
-
-
-def _captions(drawn: Sequence[Drawn], files: Sequence[Path]) -> dict[Path, str]:
-    """Put captions into pages; of images, the files beside them, and their texts."""
-    found = {}
-    for (kind, _, figure), file in zip(drawn, files, strict=True):
-        caption = caption_text(kind, figure)
-        if file.suffix.lower() == PAGE:
-            figure.layout.meta |= {"caption": caption}
-        else:
-            found[file.with_suffix(".txt")] = f"{caption}\n"
-    return found
-
-
 def caption_text(kind: FigureKind, figure: Figure) -> str:
     """What a figure shows, how to read it, and what its numbers stand on, as sentences."""
     meta = figure.layout.meta
     facts = "; ".join(meta["facts"])
     said = (meta["heading"], meta.get("question"), kind.says, facts[:1].upper() + facts[1:])
     return " ".join(one if one[-1] in ".?!" else f"{one}." for one in said if one)
-
-
-def _files(
-    names: Sequence[str],
-    study: OpenStudy,
-    output: Path | None,
-    into_folder: bool,
-    ending: str,
-) -> list[Path]:
-    if output is not None and not into_folder:
-        return [output]
-    folder = output
-    if folder is None:
-        folder = study.place.folder
-        folder.mkdir(parents=True, exist_ok=True)
-    elif folder.suffix.lower() in ENDINGS:
-        raise UsageError(
-            f"{folder}: must be a folder for several figures, got a file name. Give a folder; "
-            "--format sets the format."
-        )
-    else:
-        make_folder(folder)
-    return [folder / f"{name}.{ending}" for name in names]

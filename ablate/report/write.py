@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib.util import find_spec
@@ -70,27 +70,18 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
         MissingDependencyError: if an image is requested without kaleido or without a browser.
     """
     for _, path in drawn:
+        check_file(path)
         if path.suffix.lower() not in ENDINGS:
             raise ParameterError(
                 f"{path}: a figure's file must end with {', '.join(ENDINGS)}, got "
                 f"{path.suffix or 'no ending'}. Write {path.with_suffix(PAGE).name}."
             )
-        check_file(path)
-    for (_, path), content in zip(drawn, _contents(drawn), strict=True):
+    endings = [path.suffix.lower() for _, path in drawn]
+    asked = [(figure, end[1:]) for (figure, _), end in zip(drawn, endings, strict=True)]
+    images = iter(_images([one for one in asked if f".{one[1]}" != PAGE]))
+    for (figure, path), ending in zip(drawn, endings, strict=True):
+        content = figure_page(figure).encode() if ending == PAGE else next(images)
         _publish(content, path)
-
-
-def _contents(drawn: Sequence[tuple[Figure, Path]]) -> Iterator[bytes]:
-    """The content of each file, in order; all images are drawn before the first is yielded."""
-    asked = [
-        (figure, ending.removeprefix("."))
-        for figure, path in drawn
-        if (ending := path.suffix.lower()) != PAGE
-    ]
-    images = iter(_images(asked) if asked else ())
-    for figure, path in drawn:
-        is_page = path.suffix.lower() == PAGE
-        yield figure_page(figure).encode() if is_page else next(images)
 
 
 def write_text(text: str, path: Path) -> None:
@@ -140,7 +131,6 @@ def figure_page(figure: Figure) -> str:
     It fills the window; a figure that is higher as an image has that height here too.
     """
     meta = figure.layout.meta or {}
-    _, height = meta.get("image_pixels", _IMAGE_PIXELS)
     caption = meta.get("caption", "")
     body = figure.to_html(
         full_html=False,
@@ -156,7 +146,7 @@ def figure_page(figure: Figure) -> str:
     )
     return _PAGE_TEXT.format(
         title=escape(meta.get("title", "ablate")),
-        height=height,
+        height=meta.get("image_pixels", _IMAGE_PIXELS)[1],
         figure=body,
         caption=f"<figcaption>{escape(caption)}</figcaption>\n" if caption else "",
         ink=figure.layout.font.color or INK,
@@ -177,6 +167,8 @@ def figure_image(figure: Figure, pixels: tuple[int, int]) -> bytes:
 
 def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
     """Each figure as an image of its ending ("png"), all by one browser."""
+    if not figures:
+        return []
     ending = figures[0][1]
     if find_spec("kaleido") is None:
         raise MissingDependencyError(
@@ -189,17 +181,12 @@ def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
         # In a thread of its own: a notebook has a loop that runs already.
         with without_secrets(), ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, _drawn_by_chromium(figures)).result()
-    except ChromeNotFoundError as error:
+    except (ChromeNotFoundError, BrowserFailedError) as error:
         chosen = os.environ.get("BROWSER_PATH")
-        got = f"BROWSER_PATH={chosen}" if chosen else "none on the PATH"
+        got = f"BROWSER_PATH={chosen}" if chosen else "the one on the PATH, if any"
         raise MissingDependencyError(
-            f"a .{ending} needs Chromium or Chrome, got {got}. Install one (Debian, Ubuntu: apt "
-            "install chromium; or: kaleido_get_chrome), or write a .html."
-        ) from error
-    except BrowserFailedError as error:
-        raise MissingDependencyError(
-            f"a .{ending} needs a working Chromium, got one that ended at once. Test it with: "
-            "chromium --headless --version, or write a .html."
+            f"a .{ending} needs Chromium or Chrome that starts, got {got}. Install one (Debian, "
+            "Ubuntu: apt install chromium; or: kaleido_get_chrome), or write a .html."
         ) from error
 
 
