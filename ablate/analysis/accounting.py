@@ -7,11 +7,10 @@ minus that of the epochs from which the trial continued.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass
-
-import numpy as np
 
 from ablate.analysis.drawn import kept_with_record
 from ablate.ledger.record import TERMINAL, Attempt, GpusAt, RowRecord, StudyRecord
@@ -23,8 +22,8 @@ BROKEN_OFF = ("raised", "lost", "left")
 
 
 @dataclass(frozen=True)
-class TrialAccount:
-    """The cost of one trial, over all its attempts.
+class Account:
+    """The cost of one trial, over all its attempts, or of all trials of a study.
 
     Attributes:
         spans: start and end of each attempt, in seconds since 1970; one without an end counts until
@@ -45,6 +44,15 @@ class TrialAccount:
     @property
     def worked_seconds(self) -> float:
         return sum(end - start for start, end in self.spans)
+
+    @property
+    def busy_seconds(self) -> float:
+        """Time in which at least one attempt was at work."""
+        covered, reached = 0.0, -math.inf
+        for start, end in sorted(self.spans):
+            covered += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return covered
 
 
 @dataclass(frozen=True)
@@ -97,21 +105,9 @@ class DriveAccount:
 
 
 @dataclass(frozen=True)
-class StudyAccount:
-    """The cost of a study so far, and where its time went.
+class StudyAccount(Account):
+    """The cost of a study so far, and where its time went."""
 
-    Attributes:
-        busy_seconds: time in which at least one trial was at work.
-        peak_memory_bytes, peak_gpu_bytes: the most of any trial.
-    """
-
-    worked_seconds: float
-    busy_seconds: float
-    lost_seconds: float
-    gpu_hours: float
-    peak_memory_bytes: int
-    peak_gpu_bytes: int
-    hosts: tuple[str, ...]
     epochs: EpochAccount
     drives: tuple[DriveAccount, ...]
 
@@ -129,8 +125,7 @@ def study_account(record: StudyRecord, now: float) -> StudyAccount:
     """
     trials = trial_accounts(record)
     return StudyAccount(
-        worked_seconds=sum(trial.worked_seconds for trial in trials),
-        busy_seconds=_union([span for trial in trials for span in trial.spans]),
+        spans=[span for trial in trials for span in trial.spans],
         lost_seconds=sum(trial.lost_seconds for trial in trials),
         gpu_hours=sum(trial.gpu_hours for trial in trials),
         peak_memory_bytes=max((trial.peak_memory_bytes for trial in trials), default=0),
@@ -174,11 +169,11 @@ def _epoch_account(record: StudyRecord) -> EpochAccount:
 
 
 @kept_with_record
-def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
+def trial_accounts(record: StudyRecord) -> tuple[Account, ...]:
     """What each row has cost, in the record's order."""
     gpus_at = GpusAt(record.drives)
     return tuple(
-        TrialAccount(
+        Account(
             spans=spans,
             lost_seconds=_lost_seconds(row, spans),
             gpu_hours=sum((end - start) * gpus_at(start) for start, end in spans) / 3600,
@@ -189,11 +184,6 @@ def trial_accounts(record: StudyRecord) -> tuple[TrialAccount, ...]:
         for row in record.rows
         for spans in [[(one.started, attempt_end(row, one)) for one in row.attempts]]
     )
-
-
-def worked_seconds(row: RowRecord) -> float:
-    """Time at work, over all attempts of a row."""
-    return sum(attempt_end(row, attempt) - attempt.started for attempt in row.attempts)
 
 
 def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
@@ -219,17 +209,6 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     return lost
 
 
-def _union(spans: _Spans) -> float:
-    """Time that at least one of these spans covers."""
-    if not spans:
-        return 0.0
-    table = np.array(spans, dtype=np.float64)
-    starts, ends = table[np.argsort(table[:, 0])].T
-    ends = np.maximum.accumulate(ends)
-    reached = np.concatenate([starts[:1], ends[:-1]])
-    return float(np.maximum(0.0, ends - np.maximum(starts, reached)).sum())
-
-
 def _drive_accounts(record: StudyRecord, now: float) -> tuple[DriveAccount, ...]:
     """A drive without an end runs until `now` if it is the last and the study is running; else it
     was killed, and ended with the last report of an attempt before the next drive."""
@@ -237,22 +216,21 @@ def _drive_accounts(record: StudyRecord, now: float) -> tuple[DriveAccount, ...]
         return ()
     starts = [drive.started for drive in record.drives]
     worked = [0.0] * len(starts)
-    signs = []
+    signs = list[float]()
     for row, account in zip(record.rows, trial_accounts(record), strict=True):
         for attempt, (start, end) in zip(row.attempts, account.spans, strict=True):
             signs += [start, end]
             runs = attempt.ended is None and record.driver is not None
             worked[max(0, bisect_right(starts, start) - 1)] += (now if runs else end) - start
     found = []
-    for drive, following, done in zip(record.drives, [*starts[1:], None], worked, strict=True):
-        is_running = drive.ended is None and following is None and record.driver is not None
-        ended = now if is_running else drive.ended
+    for drive, limit, done in zip(record.drives, [*starts[1:], now], worked, strict=True):
+        ended, how = drive.ended, drive.end or "killed"
+        if ended is None and drive is record.drives[-1] and record.driver is not None:
+            ended, how = now, drive.end or "running"
         if ended is None:
-            limit = now if following is None else following
             ended = max((moment for moment in signs if moment <= limit), default=drive.started)
         seconds = max(0.0, ended - drive.started)
         worked_seconds = min(done, drive.parallel * seconds)
-        how = drive.end or ("running" if is_running else "killed")
         times = (drive.started, seconds, drive.parallel, worked_seconds)
         found.append(DriveAccount(drive.host, *times, how))
     return tuple(found)

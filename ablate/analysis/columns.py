@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from math import isnan
 from typing import Any
 
-from ablate.analysis.accounting import TrialAccount, trial_accounts
+from ablate.analysis.accounting import Account, trial_accounts
 from ablate.analysis.caveats import bounds_at
 from ablate.analysis.objectives import short_metric
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
@@ -48,7 +48,7 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     ]
 
 
-def _flat_row(record: StudyRecord, row: RowRecord, account: TrialAccount) -> dict[str, Any]:
+def _flat_row(record: StudyRecord, row: RowRecord, account: Account) -> dict[str, Any]:
     flat = _flat_scores(record, row)
     flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
     if row.cell is not None:

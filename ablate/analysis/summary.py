@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -11,12 +11,17 @@ import numpy as np
 
 from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.hypervolume import as_table, hypervolume
-from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord, counted_values
+from ablate.ledger.record import (
+    TERMINAL,
+    Failure,
+    RowRecord,
+    State,
+    StudyRecord,
+    counted_values,
+)
 from ablate.study.fingerprint import METHOD
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
-
-_UNKNOWN = ("unknown", "no reason is recorded")
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
             are objectives.
     """
     counts = Counter(row.state for row in record.rows)
-    ended = sum(counts[state] for state in TERMINAL)
+    ended = record.ended
     left = max(0, record.rows_at_end - ended)
     account = study_account(record, now)
     busy = account.busy_seconds
@@ -145,10 +150,10 @@ def best_values(
 
 def failure_groups(rows: Sequence[RowRecord]) -> tuple[FailureGroup, ...]:
     """Failed rows by kind and reason, the most frequent first, then by first number."""
-    numbers: dict[tuple[str, str], list[int]] = {}
+    numbers = defaultdict[tuple[str, str], list[int]](list)
     for row in rows:
         if row.state == "FAIL":
-            kind, reason = (row.failure.kind, row.failure.reason) if row.failure else _UNKNOWN
-            numbers.setdefault((kind, reason), []).append(row.number)
-    groups = [FailureGroup(kind, reason, tuple(of)) for (kind, reason), of in numbers.items()]
-    return tuple(sorted(groups, key=lambda group: (-len(group.numbers), group.numbers[0])))
+            failure = row.failure or Failure("unknown", "no reason is recorded")
+            numbers[failure.kind, failure.reason].append(row.number)
+    groups = [FailureGroup(*why, tuple(of)) for why, of in numbers.items()]
+    return tuple(sorted(groups, key=lambda group: -len(group.numbers)))
