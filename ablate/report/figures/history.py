@@ -2,9 +2,9 @@
 
 A line is what a search had reached after each trial that ended: of one objective the best value, of
 several the hypervolume of the front, in percent of the end.  Values are those of one seed each, so
-a line also rises by luck; a diamond is a mean over fresh seeds.  A second panel has the share of
-the trials that reach a value.  Of an ablation whose arms were tuned, a line is the expected best
-score of an arm by number of trials.
+a line also rises by luck; a diamond is a mean over fresh seeds.  Several searches have a second
+panel: the share of their trials that reach a value.  Of an ablation whose arms were tuned, a line
+is the expected best score of an arm by number of trials.
 """
 
 from __future__ import annotations
@@ -73,12 +73,12 @@ class HistoryInfo:
     meta: Mapping[str, Any]
 
     def frame(self) -> pd.DataFrame:
-        """One row a complete trial, in the order in which they ended (equal times by number); of
-        arms one a number of trials.
+        """One row a complete trial, in the order in which they ended; of arms one a number of
+        trials.
 
         Columns: study (of arms the arm), loss_terms: text; number, ended_trials (by then, in any
-        state): int64; the objective: float64, NaN where a constraint is violated; hypervolume, best
-        or expected_best: float64, until then.
+        state): int64; the objective (NaN where a constraint is violated) and hypervolume, best or
+        expected_best (until then): float64.
         """
         found = pd.concat([one.table for one in self.courses], ignore_index=True).astype(_TYPES)
         names = {"value": self.objective.metric, "reached": self.reached}
@@ -107,22 +107,26 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
     if len(records) == 1:
         looks = [Look("Best so far" if point is None else "Front so far", INK, "circle")]
     courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
-    facts, meta = canvas.several_facts(bases), canvas.basis_meta("History", *bases)
-    unit, references = 1.0, {}
-    if point is not None:
+    facts, unit, references = canvas.several_facts(bases), 1.0, {}
+    if point is None:
+        shared = shared_references([pareto_info(record) for record in records])
+        references = {name: one[0] for name, one in shared.items() if math.isfinite(one[0])}
+    else:
         end = max((one.table["reached"].max() for one in courses if len(one.table)), default=0.0)
         unit = end / 100 or 1.0
         others = any(one.reference_point not in (None, point) for one in records)
         text = reference_text([one.metric for one in objectives], point)
         facts.insert(1, f"100 % is a hypervolume of {end:.4g}")
         facts += [f"reference point {text}{', also for studies that have another' * others}"]
-    else:
-        shared = shared_references([pareto_info(record) for record in records])
-        references = {name: one[0] for name, one in shared.items() if math.isfinite(one[0])}
-    facts += canvas.several_marks(bases)
-    shown = objectives[objective_place("", objectives)]
-    reached = "best" if point is None else "hypervolume"
-    return HistoryInfo(courses, shown, reached, unit, references, tuple(facts), meta)
+    return HistoryInfo(
+        courses,
+        objectives[objective_place("", objectives)],
+        "best" if point is None else "hypervolume",
+        unit,
+        references,
+        facts=(*facts, *canvas.several_marks(bases)),
+        meta=canvas.basis_meta("History", *bases),
+    )
 
 
 def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
@@ -149,20 +153,14 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
 
 
 def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
-    record, count = records[0], len(records[0].study.objectives)
-    points = [one.reference_point for one in records if one.reference_point is not None]
-    if points and count <= MOST_OBJECTIVES:
-        return points[0]
-    rule, fix = "needs a reference point, got none", "Draw pareto."
-    if points:
-        rule = f"supports at most {MOST_OBJECTIVES} objectives, got {count}"
-    elif record.foreign:
-        rule += ": a study of another tool has none"
-    elif record.study.trainable is None:
-        rule, fix = f"{rule}: its baseline is not scored yet", "Launch it."
-    else:
-        fix = "Set search.reference_point in the study file before launching."
-    raise NothingToDrawError(record.name, "history", rule, fix)
+    count, points = len(records[0].study.objectives), [one.reference_point for one in records]
+    found = next((one for one in points if one is not None), None)
+    if found is None or count > MOST_OBJECTIVES:
+        rule = f"needs a reference point and at most {MOST_OBJECTIVES} objectives"
+        got = f"{'none' if found is None else 'one'} and {count}"
+        fix = "Where no baseline is scored, set search.reference_point first; or draw pareto."
+        raise NothingToDrawError(records[0].name, "history", f"{rule}, got {got}", fix)
+    return found
 
 
 def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) -> Course:
@@ -199,43 +197,39 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
 
 
 def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
-    """Draw what searches or arms had reached and, of several searches or of one objective, beside
-    or below it the share of trials that reach a value."""
-    courses, objective, of_front = info.courses, info.objective, info.reached == "hypervolume"
-    maximize = objective.direction == "maximize"
-    values = np.concatenate([one.table["value"] for one in courses])
-    values = values[np.isfinite(values)]
+    """What searches or arms had reached and, beside or below it, the shares of several searches."""
+    courses, metric = info.courses, info.objective.metric
+    maximize = info.objective.direction == "maximize"
+    values = np.concatenate([one.table["value"].dropna() for one in courses])
     inside = values[values == fenced(values, maximize=maximize)]
-    with_shares = len(values) and (len(courses) > 1 or not of_front)
-    two = with_shares and (sheet.is_wide or canvas.rows_that_fit(sheet, 2, 140) == 2)
-    x, y = axis("Trials that ended", rangemode="tozero"), metric_axis(objective.metric)
-    facts = list(info.facts)
+    two = len(courses) > 1 and len(values) and canvas.rows_that_fit(sheet, 2, 140) == 2
+    x, y, facts = axis("Trials that ended", rangemode="tozero"), metric_axis(metric), [*info.facts]
     if len(inside) < len(values):  # a collapsed trial does not stretch the axis
         clip, end = ("clipmin", min) if maximize else ("clipmax", max)
         y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
-        facts += [f"far worse, not shown: {len(values) - len(inside)}"] * (not of_front)
-    x2, side = y | {"anchor": "y2"}, "at or above" if maximize else "at or below"
-    y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
-    if of_front:
-        y = axis("Hypervolume, % of the end")
+        facts += [f"far worse, not shown: {len(values) - len(inside)}"] * (info.reached == "best")
+    figure = Figure(layout={"xaxis": x, "yaxis": y})
+    if info.reached == "hypervolume":
+        figure.layout.yaxis = axis("Hypervolume, % of the end")
     elif info.reached == "expected_best":
-        x["title"] = axis("Trials of an arm's search")["title"]
-        y["title"] = axis(f"Expected best {metric_words(objective.metric)}")["title"]
-    if two and sheet.is_wide:
-        x, x2 = x | {"domain": [0, 0.56]}, x2 | {"domain": [0.68, 1]}
-    elif two:
-        y, y2 = y | {"domain": [0.6, 1]}, y2 | {"domain": [0, 0.34]}
-    figure = Figure(layout={"xaxis": x, "yaxis": y} | ({"xaxis2": x2, "yaxis2": y2} if two else {}))
+        figure.layout.xaxis = axis("Trials of an arm's search", rangemode="tozero")
+        figure.layout.yaxis.title.text = f"Expected best {metric_words(metric)}"
+    if two:
+        side = "at or above" if maximize else "at or below"
+        y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
+        figure.update_layout(xaxis2=y | {"anchor": "y2"}, yaxis2=y2)
+        ends = {"xaxis": [0, 0.56], "xaxis2": [0.68, 1]}
+        if not sheet.is_wide:
+            ends = {"yaxis": [0.6, 1], "yaxis2": [0, 0.34]}
+        figure.update_layout({name: {"domain": domain} for name, domain in ends.items()})
+        figure.add_traces([_shares(one, maximize=maximize) for one in courses])
     for one in courses:
         figure.add_traces(_traces(info, one))
-        for look, table in _alike(info, one) if two else ():
-            figure.add_traces(_shares(table["value"].dropna(), look, maximize=maximize))
     for name, value in info.references.items():
         dash, label = ("dot", "Baseline") if name == "baseline" else ("dash", "Plain finetune")
         style = {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": dash}}
-        span = [0, max(one.last for one in courses)]
-        figure.add_trace(Scatter(style, x=span, y=[value] * 2, name=label, hoverinfo="skip"))
-    figure.update_traces(showlegend=True, selector=lambda one: one.showlegend is None)
+        at = {"x": [0, max(one.last for one in courses)], "y": [value] * 2}
+        figure.add_trace(Scatter(style, **at, name=label, showlegend=True, hoverinfo="skip"))
     is_empty = all(one.table["reached"].isna().all() for one in courses)
     return canvas.finish(
         figure,
@@ -248,61 +242,63 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     )
 
 
-def _alike(info: HistoryInfo, one: Course) -> list[tuple[Look, pd.DataFrame]]:
-    """Trials of one look: of the only study those with the same loss terms, else all of one."""
-    if len(info.courses) > 1 or info.reached == "expected_best":
-        return [(one.look, one.table)]
-    return [(terms_look(str(terms)), table) for terms, table in one.table.groupby("loss_terms")]
-
-
 def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     """The line, its trials (of a front those that raised it), and what was confirmed."""
-    own, steps = one.look, one.table[one.table["raised"]]
+    own, table, is_single = one.look, one.table, len(info.courses) == 1
+    is_tuned, is_best = info.reached == "expected_best", info.reached == "best"
     value = "%{y:.2%}" if is_accuracy(info.objective.metric) else "%{y:.4g}"
     value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
+    steps = table[table["raised"]]
     y = (steps["reached"] / info.unit).to_numpy(np.float32)
-    shape = "linear" if info.reached == "expected_best" else "hv"
-    line = {"color": own.color, "dash": own.dash, "width": 2, "shape": shape}
-    style = {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
     x, y = np.append(steps["ended_trials"], [one.last] * bool(len(y))), np.append(y, y[-1:])
-    found = [trace_type(len(y))(style, legendgroup=own.label, x=x, y=y)]
-    for look, table in _alike(info, one):
-        raised = table["raised"]
-        pale = table["value"].notna() & ~raised & (info.reached == "best")
-        count = int((pale | raised).sum())
-        label = plain_text(look.label)
+    line = {"color": own.color, "dash": own.dash, "width": 2, "shape": "hv"}
+    style: dict[str, Any] = {"legendgroup": own.label, "showlegend": True}
+    style |= {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
+    if is_tuned:
+        style |= {
+            "mode": "lines+markers",
+            "marker": marker(own),
+            "line": line | {"shape": "linear"},
+        }
+        style |= {"hoverinfo": "all", "hovertemplate": f"{value} expected of %{{x}} trials"}
+    found = [trace_type(len(y))(style, x=x, y=y)]
+    marks = table[table["value"].notna()] if is_best else steps.iloc[: 0 if is_tuned else None]
+    for terms, rows in marks.groupby("loss_terms" if is_single else "study"):
+        look = terms_look(str(terms)) if is_single else own
+        heights, label = rows["value" if is_best else "reached"] / info.unit, plain_text(look.label)
         text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
-        if info.reached == "expected_best":
-            text = f"<b>{label}</b><br>{value} expected of %{{x}} trials"
-        for which, is_best in ((pale, False), (raised, True)):
-            rows, mark = table[which], marker(look, 8 if is_best else 7, on_front=is_best)
-            heights = rows["value"] if info.reached == "best" else rows["reached"] / info.unit
-            style = {"mode": "markers", "marker": mark, "hovertemplate": f"{text}<extra></extra>"}
-            style |= {"name": f"{label} ({count})", "legendgroup": look.label}
-            style |= {"x": rows["ended_trials"].to_numpy(), "y": heights.to_numpy(np.float32)}
-            shown = None if look != own and (is_best or not raised.any()) else False
-            if info.reached != "expected_best":
-                style["customdata"] = rows["number"].tolist()
-            found += [trace_type(count)(style, showlegend=shown)] * bool(len(rows))
+        trace = trace_type(len(rows))(
+            x=rows["ended_trials"].to_numpy(),
+            y=heights.to_numpy(np.float32),
+            mode="markers",
+            marker=marker(look),
+            name=f"{label} ({len(rows)})",
+            legendgroup=look.label,
+            showlegend=is_single,
+            customdata=rows["number"].tolist(),
+            hovertemplate=f"{text}<extra></extra>",
+        )
+        found.append(trace)
     if math.isfinite(one.confirmed):
-        name = f"{plain_text(own.label)}, " * (len(info.courses) > 1) + "fresh seeds"
-        style = {"mode": "markers", "name": name, "legendgroup": own.label}
-        style |= {"marker": marker(replace(own, symbol="diamond"), 12, hollow=True)}
+        style |= {
+            "mode": "markers",
+            "marker": marker(replace(own, symbol="diamond"), 12, hollow=True),
+        }
+        style |= {"name": f"{plain_text(own.label)}, " * (not is_single) + "fresh seeds"}
         at: Any = {"x": [one.last], "y": [one.confirmed / info.unit], "cliponaxis": False}
-        found.append(Scatter(style, **at, hovertemplate=f"{value}, confirmed<extra></extra>"))
+        found.append(Scatter(style, **at))
     return found
 
 
-def _shares(values: pd.Series[float], look: Look, *, maximize: bool) -> list[Any]:
-    """Which share of these trials has a value or a better one."""
-    x = np.sort(values.to_numpy(np.float32))
+def _shares(one: Course, *, maximize: bool) -> Any:
+    """Which share of the trials has a value or a better one."""
+    x, look = np.sort(one.table["value"].dropna().to_numpy(np.float32)), one.look
     ends = np.append(x, x[-1:]) if maximize else np.append(x[:1], x)
     shares = np.linspace(maximize, not maximize, len(ends))
     line = {"color": look.color, "width": 2, "dash": look.dash, "shape": "vh" if maximize else "hv"}
-    style = {"mode": "lines", "line": line, "legendgroup": look.label, "xaxis": "x2"}
+    style = {"mode": "lines", "line": line, "legendgroup": look.label, "showlegend": False}
     style["hovertemplate"] = f"%{{y:.0%}} reach %{{x}}<extra>{plain_text(look.label)}</extra>"
-    trace = trace_type(len(x))(style, x=ends, y=shares, yaxis="y2", showlegend=False)
-    return [trace] if len(x) else []
+    return trace_type(len(x))(style, x=ends, y=shares, xaxis="x2", yaxis="y2")
 
 
 def _title(info: HistoryInfo) -> str:
