@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.columns import PARAM, flat_param
@@ -44,7 +45,7 @@ from ablate.report.figures.canvas import (
 )
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.numbers import metric_label, metric_words, plain_text, short_names, shortened
-from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SMALL_SIZE, TITLE_SIZE, Look, terms_look
+from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SMALL_SIZE, Look, terms_look
 from ablate.robustness.measures import LEVEL
 from ablate.study.keys import written_domains
 
@@ -65,9 +66,18 @@ class Panel:
     """
 
     key: str
-    kind: Literal["number", "choice", "subset", "mix"]
+    kind: Literal["importance", "number", "choice", "subset", "mix"]
     features: tuple[Feature, ...]
     effects: tuple[TapEffects, ...] = ()
+
+    def title(self, names: Mapping[str, str]) -> str:
+        return "gain by " * bool(self.effects) + names.get(self.key, self.key)
+
+    @property
+    def rows(self) -> int:
+        """Of a panel with names at its left: parameters, layers or choices; else 0."""
+        choices = self.features[0].choices if self.kind == "choice" else ()
+        return len(self.features if self.kind in ("importance", "subset") else choices)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,7 @@ class ParametersInfo:
         """Of keys, as short as they differ, at most with their section: `fma.weight`."""
         keys = {*self.keys, *self.ranked, *(panel.key for panel in self.panels)}
         return {
-            key: shortened(max(short, ".".join(key.split(".")[1:][-2:]), key=len), 24)
+            key: shortened(max(short, ".".join(key.split(".")[1:][-2:]), key=len), 18)
             for key, short in short_names(sorted(keys)).items()
         }
 
@@ -164,10 +174,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     features = trial_features(params, space)
     searched = sorted({key for row in record.rows for key in row.params})
     bases = list(dict.fromkeys([*written_domains(space), *searched]))
-    by_base: dict[str, list[str]] = {}
-    for feature in features:
-        by_base.setdefault(feature.key, []).append(feature.name)
-    keys = list(dict.fromkeys(name for base in bases for name in by_base.get(base, [base])))
+    names = {base: {one.name: None for one in features if one.key == base} for base in bases}
+    keys = [name for base in bases for name in names[base] or [base]]
     if not keys:
         why = "needs a parameter that is searched, got none"
         raise NothingToDrawError(record.name, FIGURE.name, why, "Search one in its space.")
@@ -190,13 +198,12 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     if options.params:
         of_name = {part.name: panel for panel in panels for part in panel.features}
         of_name |= {panel.key: panel for panel in panels}
-        names = find_params(options.params, keys)
-        panels = list(dict.fromkeys(of_name[name] for name in names if name in of_name))
+        found = find_params(options.params, keys)
+        panels = list(dict.fromkeys(of_name[name] for name in found if name in of_name))
     else:
         order = [*info.ranked, *bases]
         panels.sort(key=lambda panel: order.index(panel.features[0].key))
-        differ = [panel for panel in panels if any(one.varies for one in panel.features)]
-        panels = differ or panels
+        panels = [one for one in panels if any(part.varies for part in one.features)] or panels
     return replace(info, panels=tuple(panels))
 
 
@@ -221,12 +228,12 @@ def _panels(
             yield from (Panel(one.name, "number", (one,)) for one in parts)
 
 
-# -- The drawing: cells side by side, each with an axis for every objective, one below the other ---
+# -- The drawing: a row a parameter, a column an objective; on a wide sheet two parameters a row ---
 
 
-_MARGINS, _LEAST_CELL = 26, 196  # pixels left and right, and of a cell: as many as fit
-_STRIP, _LEAST_STRIP, _BETWEEN, _FOOT, _ROW, _MOST_ROWS = 112, 50, 12, 40, 18, 24
-"""Heights of an axis, and under it; under the last of a cell, for its ticks and name; of a row."""
+_STRIP, _LEAST_STRIP, _BETWEEN, _GUTTER, _AROUND = 112, 36, 48, 56, 160
+"""Pixels: height of a panel, at the least, and between two; between columns; titles and ticks."""
+_ROW, _MOST_ROWS = 18, 24
 _MOST_MARKS = 24_000  # of a figure: about 1 MB, which a browser still turns over quickly
 _FAINT_LINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 _SMALL = {"size": SMALL_SIZE}
@@ -237,76 +244,81 @@ Groups = Sequence[tuple[Look, bool, NDArray[np.int64]]]  # look, on the front, p
 
 def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     """Draw importances, then a panel a parameter; without trials the figure says so."""
-    count, width = len(info.shown), sheet.width - _MARGINS
-    across = max(1, width // _LEAST_CELL)
-    legend, title = _legend(info), _title(info)
-    lines = 1 + (text_pixels(title, 1.1 * TITLE_SIZE) > sheet.width - 20)
-    entries = sum(text_pixels(entry.name, SMALL_SIZE) + 44 for entry in legend)
-    around = (42 + 19 * lines if sheet.titled else 16) + 12 + 20 * math.ceil(entries / width)
+    count = len(info.shown)
+    aside = 2 if sheet.width >= 380 * count else 1
+    legend = _legend(info)
+    widest = max((text_pixels(entry.name, SMALL_SIZE) + 45 for entry in legend), default=1.0)
+    around = _AROUND + 20 * math.ceil(len(legend) / max(1, (sheet.width - 100) // widest))
     room = len(info.panels) if info.named else 8 if sheet.is_wide else 6
     if sheet.height is not None:
-        least = count * (_LEAST_STRIP + _BETWEEN) + _FOOT
-        room = min(room, across * max(1, int((sheet.height - around) // least)))
+        least = _LEAST_STRIP + _BETWEEN
+        room = min(room, aside * max(1, int((sheet.height - around + _BETWEEN) // least)))
     order = info.ranked if room > 2 and not info.named else []
     panels = list(info.panels[: room - bool(order)]) if info.pareto.points else []
     for panel in info.panels[len(panels) :] if panels and not info.named else ():
         if panel.key.rpartition(".")[2] in ("learning_rate", "lr"):
             panels[-1] = panel  # it has a panel always
-    cells = [*[None] * bool(order), *panels]
-    rows = [cells[at : at + across] for at in range(0, len(cells), across)]
-    heights = [np.max([_heights(one, len(order)) for one in row], axis=0).tolist() for row in rows]
-    if sheet.height is not None:
-        spare = (sheet.height - around - sum(foot for *_, foot in heights)) / max(len(rows), 1)
-        heights = [(max(spare / count - gap, 20.0), gap, foot) for _, gap, foot in heights]
-    inside = sum(count * (strip + gap) + foot for strip, gap, foot in heights) or 300.0
     groups = _groups(info, _MOST_MARKS // max(count * len(panels), 1))
-    layout: dict[str, Any] = {}
-    top, shown = 0.0, list[Any](legend)
-    for row, (strip, gap, foot) in zip(rows, heights, strict=True):
-        for column, cell in enumerate(row):
-            for at in range(count):
-                number = len(layout) // 2 + 1
-                traces, x_axis, y_axis = _axes(info, cell, at, groups, int(strip // _ROW))
-                texts = [*y_axis.get("ticktext", ["1000%"]), ""]
-                gutter = 28 + max(text_pixels(text, SMALL_SIZE) for text in texts)
-                left = column / across + min(0.6 / across, gutter / width)
-                under = top + at * (strip + gap)
-                right, low = (column + 1) / across - 8 / width, 1 - (under + strip) / inside
-                for trace in traces:
-                    if trace.marker.showscale:
-                        bar = {"x": right, "y": 1 - under / inside, "len": 0.7 * strip / inside}
-                        trace.marker.colorbar.update(bar)
-                    shown.append(trace.update(xaxis=f"x{number}", yaxis=f"y{number}"))
-                x_axis |= {"domain": [left, right], "anchor": f"y{number}"}
-                y_axis |= {"domain": [max(low, 0), 1 - under / inside], "anchor": f"x{number}"}
-                layout |= {f"xaxis{number}": x_axis, f"yaxis{number}": y_axis}
-        top += count * (strip + gap) + foot
+    of_order = tuple(one for panel in info.panels for one in panel.features[:1])
+    cells = [*[Panel("importance", "importance", of_order)] * bool(order), *panels]
+    rows = [cells[at : at + aside] for at in range(0, len(cells), aside)]
+    most = [max(cell.rows for cell in row) for row in rows]
+    strips = [float(max(_STRIP, _ROW * min(one, _MOST_ROWS))) for one in most]
+    if sheet.height is not None:
+        each = (sheet.height - around + _BETWEEN) / max(len(rows), 1) - _BETWEEN
+        strips = [max(each, 20.0)] * len(rows)
+    inside = sum(strips) + _BETWEEN * (len(strips) - 1) if rows else 200.0
+    figure = Figure()
+    if rows:
+        figure = make_subplots(
+            len(rows),
+            aside * count,
+            row_heights=strips,
+            vertical_spacing=_BETWEEN / inside,
+            horizontal_spacing=_GUTTER / sheet.width,
+            specs=[[{}] * len(row) * count + [None] * (aside - len(row)) * count for row in rows],
+            subplot_titles=[
+                plain_text(f"{shortened(cell.title(info.names), 21)}, {_short(metric)}")
+                for cell, metric in product(cells, info.metrics)
+            ],
+        )
+        figure.update_annotations(font=_SMALL)
+    figure.add_traces(legend)
+    baseline = info.pareto.references.get("baseline")
+    for row, (in_row, strip) in enumerate(zip(rows, strips, strict=True), 1):
+        for column, (cell, at) in enumerate(product(in_row, range(count)), 1):
+            traces, x_axis, y_axis = _axes(info, cell, at, groups, int(strip // _ROW))
+            if cell.rows:  # their names at the sheet's edges
+                side, outer = ("left", 1) if column <= count else ("right", aside * count)
+                y_axis |= {"side": side, "showticklabels": column == outer}
+            figure.add_traces(traces, rows=row, cols=column)
+            figure.update_xaxes(x_axis | {"tickfont": _SMALL, "tickangle": 0}, row=row, col=column)
+            figure.update_yaxes(y_axis | {"tickfont": _SMALL}, row=row, col=column)
+            if cell.kind in ("number", "choice") and baseline:
+                line = figure.add_hline if cell.kind == "number" else figure.add_vline
+                line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", row=row, col=column)
+            if cell.kind == "mix":
+                of = figure.get_subplot(row, column)
+                x, y = of.xaxis.domain[1], of.yaxis.domain[1]
+                bar = {"x": x, "y": y, "len": 0.6 * strip / inside}
+                figure.update_traces(marker_colorbar=bar, row=row, col=column)
     facts = _facts(info, panels, groups)
-    for row, (strip, *_) in zip(rows, heights, strict=True):
-        for cell in row:
-            most, fits = _rows(cell, len(order)), int(strip // _ROW)
-            facts += [f"room for {fits} of {most} rows"] * (fits < most)
-    return finish(
-        Figure(shown, layout),
+    for fits, needed in zip(strips, most, strict=True):
+        facts += [f"room for {fits // _ROW:.0f} of {needed} rows"] * (fits // _ROW < needed)
+    finish(
+        figure,
         sheet,
-        title=title,
+        title=_title(info),
         facts=facts,
         meta=basis_meta(FIGURE.title, info.pareto),
         height=around + inside,
         nothing="" if panels else NO_TRIAL,
     )
+    return figure.update_layout(margin_t=figure.layout.margin.t + 20 * bool(rows))
 
 
-def _heights(panel: Panel | None, parameters: int) -> tuple[float, float, float]:
-    """Of an axis where it is free, between two, and under a cell: for its ticks and name."""
-    strip = max(_STRIP, _ROW * min(_rows(panel, parameters), _MOST_ROWS))
-    if panel is not None and panel.effects:  # ticks for each axis, and two lines of a name
-        return strip, 2 * _BETWEEN, _FOOT + 16
-    return strip, _BETWEEN, _FOOT + 50 * (panel is not None and _is_turned(panel.features[0]))
-
-
-def _rows(panel: Panel | None, parameters: int) -> int:
-    return parameters if panel is None else len(panel.features) * bool(panel.effects)
+def _short(metric: str) -> str:
+    return short_metric(metric) if is_accuracy(metric) else metric_label(metric)
 
 
 def _groups(info: ParametersInfo, most: int) -> Groups:
@@ -333,51 +345,35 @@ def _legend(info: ParametersInfo) -> list[Scatter]:
         entries[f"{look.label} ({count})"] = {"marker": marker(look, 10)}
     if len(pareto.front) < len(pareto.points):
         faint = marker(Look("", INK, "circle"), 10, on_front=False)
-        entries[f"Faint: not {front_words(pareto.objectives)}"] = {"marker": faint}
+        entries[f"Not {front_words(pareto.objectives)}"] = {"marker": faint}
     if entries and "baseline" in pareto.references:
         entries["Baseline"] = {"mode": "lines", "line": _FAINT_LINE}
     usual = {"x": [None], "y": [None], "mode": "markers", "showlegend": True, "hoverinfo": "skip"}
     return [Scatter(usual | {"name": plain_text(name)} | look) for name, look in entries.items()]
 
 
-def _axes(info: ParametersInfo, panel: Panel | None, at: int, groups: Groups, most: int) -> Axes:
-    """A panel, or the importances, for the objective `at`; with room for so many rows."""
-    metric, is_last = info.metrics[at], at == len(info.shown) - 1
-    has_ticks, name = is_last, "importance, share"
-    if panel is None:
+def _axes(info: ParametersInfo, panel: Panel, at: int, groups: Groups, most: int) -> Axes:
+    """A panel for the objective `at`; with room for so many rows."""
+    if panel.kind == "importance":
         of_key = {one.key: one for one in info.importances[at]}
         rows = [(info.names[key], *astuple(of_key[key])[1:]) for key in info.ranked[:most]]
         traces, x, y = _row_axes(rows, 100)
-        x |= {"range": [-3, 103], "tickvals": [0, 50, 100], "ticktext": ["0", "50", "100%"]}
-    elif panel.kind == "subset":
+        ticks = {"tickvals": [0, 50, 100], "ticktext": ["0", "50", "100%"]}
+        return traces, x | ticks | {"range": [-3, 103]}, y
+    if panel.kind == "subset":
         taps = panel.effects[at].taps[:most]
         short = short_names([one.tap for one in taps])
         rows = [(short[one.tap], one.difference, one.low, one.high, math.nan) for one in taps]
-        traces, x, y = _row_axes(rows, 100 if is_accuracy(metric) else 1)
-        x |= {"tickformat": "+.3~g", "zeroline": True, "zerolinecolor": FAINT_INK}
-        has_ticks, name = True, f"{plain_text(info.names[panel.key])}<br>with minus without"
-    else:
-        trials = int((~np.isnan(panel.features[0].values)).sum())
-        rare = f" (n = {trials})" * (trials < len(info.pareto.points))
-        name = plain_text(info.names[panel.key]) + rare
-        if panel.kind == "mix":
-            traces, x, y = _mix_axes(info, panel, info.shown[at], groups)
-        else:
-            traces, x, y = _score_axes(info, panel.features[0], info.shown[at], groups)
-            y["nticks"] = 3 + most // 4
-    label = short_metric(metric) if is_accuracy(metric) else metric_label(metric)
-    own = {"automargin": False, "tickangle": 0, "tickfont": _SMALL}
-    small = {"font": _SMALL, "standoff": 4}
-    x = own | x | {"showticklabels": has_ticks, "title": small | {"text": name * is_last}}
-    return traces, x, own | y | {"title": small | {"text": plain_text(label)}}
+        return _row_axes(rows, 100 if is_accuracy(info.metrics[at]) else 1)
+    if panel.kind == "mix":
+        return _mix_axes(info, panel, info.shown[at], groups)
+    return _score_axes(info, panel.features[0], info.shown[at], groups, most)
 
 
 def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
     """Rows of a name, and times a factor a value, the ends of its interval, what chance gives."""
     known = [at for at, row in enumerate(rows) if math.isfinite(row[2])]
     value, low, high, chance = factor * np.array([rows[at][1:] for at in known]).reshape(-1, 4).T
-    ends = min([0.0, *low]), max([0.0, *high]) or 1.0
-    pad = 0.06 * (ends[1] - ends[0])
     tick = {"symbol": "line-ns", "size": 9, "line": {"color": FAINT_INK, "width": 2}}
     whisker = {"array": high - value, "arrayminus": value - low, "color": INK, "thickness": 1.2}
     numbers = map("{:.3g}, {:.3g} to {:.3g}".format, value, low, high)
@@ -388,33 +384,33 @@ def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
         Scatter(x=chance, marker=tick, hoverinfo="skip", **usual),
         Scatter(x=value, hovertext=said, hoverinfo="text", **dot, **usual),
     ]
-    if not known:
-        word = {"mode": "text", "text": ["too few trials"], "textfont": _SMALL, "showlegend": False}
-        traces.append(Scatter(x=[sum(ends) / 2], y=[len(rows) / 2 - 0.5], **word))
-    texts = [plain_text(shortened(row[0], 16)) for row in rows]
-    x_axis = axis(range=[ends[0] - pad, ends[1] + pad], nticks=4)
-    y_axis = axis(range=[len(rows) - 0.4, -0.6], tickvals=[*range(len(rows))], ticktext=texts)
-    return traces, x_axis, y_axis | {"showgrid": False, "ticks": ""}
+    x_axis = axis(nticks=4, tickformat="+.3~g", rangemode="tozero")
+    x_axis |= {"zeroline": True, "zerolinecolor": FAINT_INK}
+    return traces, x_axis, _row_axis([row[0] for row in rows])
+
+
+def _row_axis(names: Sequence[str]) -> dict[str, Any]:
+    texts = [plain_text(shortened(name, 16)) for name in names]
+    ticks = {"tickvals": [*range(len(names))], "ticktext": texts, "ticks": "", "showgrid": False}
+    return axis(range=[len(names) - 0.4, -0.6]) | ticks
 
 
 def _points(
     info: ParametersInfo,
     place: int,
     groups: Groups,
+    at: tuple[NDArray[Any], NDArray[Any]],
+    said: str,
     *,
-    at: Sequence[NDArray[Any]],
-    texts: Sequence[str] | None = None,
+    texts: Sequence[str] = (),
     colors: dict[str, Any] | None = None,
 ) -> list[Any]:
-    """Traces of the trials at x and y, except where x is NaN, with their texts for the hover (None:
-    the value is read from x), coloured by the objective if there is a scale for it."""
-    points, metric = info.pareto.points, info.pareto.objectives[place].metric
-    form, of_value = ".1%" if is_accuracy(metric) else ".4g", "marker.color" if colors else "y"
-    said = f"<b>Trial %{{customdata}}</b><br>{plain_text(metric_label(metric))}: "
-    said += f"%{{{of_value}:{form}}}<br>{'%{x:.4g}' if texts is None else '%{text}'}<extra></extra>"
-    traces: list[Any] = []
+    """Traces of the trials at x and y, except where one is NaN, with their texts for the hover,
+    coloured by the objective if there is a scale for it."""
+    points, traces = info.pareto.points, list[Any]()
+    form = ".1%" if is_accuracy(info.pareto.objectives[place].metric) else ".4g"
     for look, on_front, places in groups:
-        there = places[np.isfinite(at[0][places])]
+        there = places[np.isfinite(at[0][places]) & np.isfinite(at[1][places])]
         style = marker(look, on_front=on_front)
         if colors:
             scores = info.pareto.values[there, place].astype(np.float32)
@@ -425,57 +421,46 @@ def _points(
                 x=at[0][there],
                 y=at[1][there].astype(np.float32),
                 customdata=[points[one].number for one in there],
-                text=None if texts is None else [texts[one] for one in there],
+                text=[texts[one] for one in there] if texts else None,
                 mode="markers",
                 marker=style,
-                hovertemplate=said,
+                hovertemplate=f"<b>Trial %{{customdata}}</b><br>{said.format(form)}<extra></extra>",
                 showlegend=False,
             )
         )
     return traces
 
 
-def _score_axes(info: ParametersInfo, feature: Feature, place: int, groups: Groups) -> Axes:
-    """Scores against a number, or in a strip a choice."""
+def _score_axes(
+    info: ParametersInfo, feature: Feature, place: int, groups: Groups, most: int
+) -> Axes:
+    """Scores against a number; of a choice a row each."""
     pareto, at, choices = info.pareto, feature.values, feature.choices
+    scores, window = pareto.values[:, place], _window(info, place)
+    score_axis = metric_axis(pareto.objectives[place].metric, titled=False) | {"range": window}
+    if choices:  # the trials of one are spread around it evenly (Roberts 2018, the R2 sequence)
+        numbers = np.array([point.number for point in pareto.points], dtype=np.int64)
+        spread = at + 0.28 * (2 * ((numbers * 0.7548776662466927) % 1) - 1)
+        names = dict(enumerate(map(plain_text, choices)))
+        texts = [names.get(value, "") for value in at.tolist()]
+        said = "%{{text}}: %{{x:{}}}"
+        traces = _points(info, place, groups, (scores, spread), said, texts=texts)
+        same = "clean+" * all(choice.startswith("clean+") for choice in choices)
+        every = slice(None, None, math.ceil(len(choices) / max(most, 1)))
+        rows = _row_axis([choice.removeprefix(same) for choice in choices])
+        rows |= {key: rows[key][every] for key in ("tickvals", "ticktext")}
+        return traces, score_axis | {"nticks": 4}, rows
     found = [*at[~np.isnan(at)].tolist(), *(feature.ends or ())]
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
     pad = 0.05 * (high - low) or 0.1 * abs(low) or 0.5
-    ends = [low - pad, high + pad]
-    x_axis = axis(nticks=4, exponentformat="e", minexponent=5)
-    if choices:  # the trials of one are spread around it evenly (Roberts 2018, the R2 sequence)
-        numbers = np.array([point.number for point in pareto.points], dtype=np.int64)
-        at = at + 0.28 * (2 * ((numbers * 0.7548776662466927) % 1) - 1)
-        ends, every = [-0.5, len(choices) - 0.5], math.ceil(len(choices) / 9)
-        ticks = list(range(0, len(choices), every))
-        x_axis |= {"tickvals": ticks, "ticktext": _choice_texts(choices)[::every]}
-        x_axis |= {"tickangle": -90} if _is_turned(feature) else {}
-    x_axis |= {"range": ends}
+    x_axis = axis(nticks=4, exponentformat="e", minexponent=5, range=[low - pad, high + pad])
     if feature.kind == "log":
         step = {"dtick": math.ceil((high - low) / 4)} if high - low > 1 else {}
         plain = "none" if low > -5 and high < 6 else "e"
         x_axis |= {"type": "log", "exponentformat": plain} | step
-        at, ends = 10**at, (10 ** np.clip(ends, -300, 300)).tolist()
-    traces: list[Any] = []
-    if baseline := pareto.references.get("baseline"):
-        dotted = {"x": ends, "y": [baseline[place]] * 2, "mode": "lines", "line": _FAINT_LINE}
-        traces.append(Scatter(**dotted, hoverinfo="skip", showlegend=False))
-    names = dict(enumerate(map(plain_text, choices)))
-    texts = [names.get(value, "") for value in feature.values.tolist()] if choices else None
-    traces += _points(info, place, groups, at=(at, pareto.values[:, place]), texts=texts)
-    y_axis = metric_axis(pareto.objectives[place].metric) | {"range": _window(info, place)}
-    return traces, x_axis, y_axis
-
-
-def _choice_texts(choices: Sequence[str]) -> list[str]:
-    """Short names of choices; sets of loss terms without the "clean" that all have."""
-    same = "clean+" * all(choice.startswith("clean+") for choice in choices)
-    return [plain_text(shortened(choice.removeprefix(same), 10)) for choice in choices]
-
-
-def _is_turned(feature: Feature) -> bool:
-    """Whether the names of its choices are too long to stand side by side."""
-    return sum(map(len, _choice_texts(feature.choices))) + len(feature.choices) > 18
+        at = 10**at
+    traces = _points(info, place, groups, (at, scores), "%{{x:.4g}}: %{{y:{}}}")
+    return traces, x_axis, score_axis | {"nticks": 3 + most // 4}
 
 
 def _window(info: ParametersInfo, place: int) -> list[float]:
@@ -504,7 +489,8 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
         mode="lines+text",
         line={"color": INK, "width": 1},
         text=[names[1], names[0], names[2], ""],
-        textposition=["bottom center", "top center", "bottom center", "top center"],
+        textposition=["bottom left", "top center", "bottom right", "top center"],
+        cliponaxis=False,
         textfont=_SMALL,
         hoverinfo="skip",
         showlegend=False,
@@ -520,18 +506,16 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
         ", ".join(f"{name} {share:.0%}" for name, share in zip(names, of_trial, strict=True))
         for of_trial in shares.T.tolist()
     ]
-    at = shares[2] + shares[0] / 2, shares[0]
-    traces = [outline, *_points(info, place, groups, at=at, texts=texts, colors=colors)]
+    at, said = (shares[2] + shares[0] / 2, shares[0]), "%{{text}}: %{{marker.color:{}}}"
+    traces = [outline, *_points(info, place, groups, at, said, texts=texts, colors=colors)]
     bare: dict[str, Any] = {"showline": False, "showgrid": False, "ticks": ""}
     bare |= {"tickvals": [], "ticktext": []}
-    return traces, axis(range=[-0.3, 1.7], **bare), axis(range=[-0.22, 1.25], **bare)
+    return traces, axis(range=[-0.7, 2.2], **bare), axis(range=[-0.22, 1.25], **bare)
 
 
 def _title(info: ParametersInfo) -> str:
     """What matters most, where an order is shown; else the question."""
     names, study = info.names, info.pareto.study
-    if info.named:
-        return f"Scores of {study} by {few([names[one.key] for one in info.panels])}"
     most: dict[str, list[str]] = {}
     for metric, found in zip(info.metrics, info.importances, strict=True):
         if one := leading(found):
@@ -548,41 +532,30 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
     basis, *others = [*several_facts([pareto]), *pareto.marks]
     said = [basis]
     has_shares = any(info.importances) and not info.named
-    open_orders = {
-        metric_words(metric): trials_needed(found, count) - count
-        for metric, found in zip(info.metrics, info.importances, strict=True)
-        if has_shares and not leading(found)
-    }
-    if open_orders:
-        of = "" if len(open_orders) == len(info.shown) else f" for {' and '.join(open_orders)}"
-        more = max(open_orders.values())  # in one digit
-        known = f": some {float(f'{more:.0e}'):,.0f} trials more" if math.isfinite(more) else ""
-        said.append(f"order not shown{of}{known}")
+    if has_shares and not all(map(leading, info.importances)):
+        more = max(trials_needed(one, count) for one in info.importances if not leading(one))
+        few_more = float(f"{more - count:.0e}")  # in one digit
+        some = f": some {few_more:,.0f} trials more" if math.isfinite(more) else ""
+        said.append(f"order not shown{some}")
     if not any(info.importances) and count:
         said.append(f"{count} trials are too few for importance")
     said += others
-    values = pareto.values[np.isfinite(pareto.values).all(axis=1)][:, info.shown]
-    ends = np.array([_window(info, place) for place in info.shown]).T
-    outside = int(((values < ends[0]) | (values > ends[1])).any(axis=1).sum())
+    numbers = int(np.isfinite(pareto.values).all(axis=1).sum())
     drawn = sum(len(places) for *_, places in groups)
     counts = {
-        "trials with a value that is not a number": len(pareto.points) - len(values),
-        "outside the axes": outside,
-        f"not drawn, at random, none {front_words(pareto.objectives)}": len(values) - drawn,
+        "trials with a value that is not a number": len(pareto.points) - numbers,
+        f"not drawn, at random, none {front_words(pareto.objectives)}": numbers - drawn,
     }
     said += [f"{number:,} {what}" for what, number in counts.items() if number]
-    said += ["trials that violate a constraint are among those shown"] * (pareto.violating > 0)
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
         said.append(f"no room for {few(left)}" + ": --params draws them" * (not info.named))
-    if 1 < len(info.shown) < len(pareto.objectives):
-        said.append(f"the first {len(info.shown)} of {len(pareto.objectives)} objectives")
     if has_shares:
         interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
         said.append(f"importance: PED-ANOVA of {count} trials, {interval}")
     for effects in (one.effects[0] for one in panels if one.effects and one.effects[0].taps):
         said.append(
-            f"layers: least squares with {LEVEL:.0%} intervals, the others fixed, not a tested "
-            "effect; no mark: in all trials, or too few"
+            f"layers: with minus without, least squares with {LEVEL:.0%} intervals, the others "
+            "fixed, not a tested effect; no mark: in all trials, or too few"
         )
         said += [f"adjusted for {', '.join(effects.adjusted)}"] * bool(effects.adjusted)
     return list(dict.fromkeys(said))
