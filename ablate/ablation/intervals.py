@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from ablate.errors import ParameterError
 from ablate.robustness.measures import LEVEL
@@ -366,8 +368,8 @@ class _MeanSquares:
         return cls(
             seeds=n_images * float(of_seeds.var(ddof=1)),
             images=n_seeds * float(of_images.var(ddof=1)),
-            rest=float(np.vdot(rest, rest)) / ((n_seeds - 1) * (n_images - 1)),
-            added=float(np.vdot(squares, squares)) / whole if whole else 1.0,
+            rest=_sum_of_squares(rest) / ((n_seeds - 1) * (n_images - 1)),
+            added=_sum_of_squares(squares) / whole if whole else 1.0,
         )
 
     def components(self, n_seeds: int, n_images: int) -> Components:
@@ -375,6 +377,17 @@ class _MeanSquares:
         of_seeds = max(self.seeds - self.rest, 0.0) / n_images
         of_images = max(self.images - self.rest, 0.0) / n_seeds
         return Components(math.sqrt(of_seeds), math.sqrt(of_images), math.sqrt(self.rest), n_seeds)
+
+
+def _sum_of_squares(table: NDArray[np.float64]) -> float:
+    """By one thread: several add up in another order, which changes the last digits."""
+    with _pools().limit(limits=1, user_api="blas"):
+        return float(np.vdot(table, table))
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from explicit_statistics import ADDED, Explicit, mean_squares
 from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from ablate.ablation.intervals import (
     Estimate,
@@ -480,3 +481,12 @@ def test_what_is_refused(call: object, message: str) -> None:
     with pytest.raises(ParameterError) as error:
         call()
     assert str(error.value) == message
+
+
+def test_the_number_of_threads_changes_no_digit() -> None:
+    differences = np.random.default_rng(0).integers(-1, 2, (8, 5000)) / 3
+    found = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, "blas"):
+            found.append(over_seeds_and_images(differences))
+    assert found[0] == found[1] == found[2]
