@@ -142,21 +142,22 @@ def baseline_warning(record: StudyRecord) -> str:
     return f"{gain}: {SUSPECTED}" if gain else ""
 
 
-def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
-    """The trials that violated a constraint at the rung where they were stopped, as far as it is
-    known there."""
-    stopped = (row for row in record.rows if row.state == "PRUNED" and row.rungs)
-    return [
-        row
-        for row in stopped
-        if violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
-    ]
-
-
 def bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
     """The constraints on the images of a rung: on fewer than the study's, only those that are not
     relative to the baseline, whose score on these is not recorded."""
     return record.study.bounds(None) if rung.images else record.bounds
+
+
+def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
+    """The trials that violated a constraint at the rung where they were stopped, as far as it is
+    known there."""
+    return [
+        row
+        for row in record.rows
+        if row.state == "PRUNED"
+        and row.rungs
+        and violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
+    ]
 
 
 def nearest_text(record: StudyRecord) -> str:
@@ -170,11 +171,11 @@ def nearest_text(record: StudyRecord) -> str:
         (row.number, "", row.scores.metrics(), record.bounds)
         for row in record.complete
         if row.scores is not None
+    ] or [
+        (row.number, f" after epoch {last.epoch}", last.scores, bounds_at(record, last))
+        for row in stopped_beyond(record)
+        for last in row.rungs[-1:]
     ]
-    for row in [] if found else stopped_beyond(record):
-        rung = row.rungs[-1]
-        when = f" after epoch {rung.epoch}"
-        found.append((row.number, when, rung.scores, bounds_at(record, rung)))
     number, when, metrics, bounds = min(found, key=lambda one: (violation(one[3], one[2]), one[0]))
     return f"trial {number}, whose {' and '.join(missed_bounds(bounds, metrics, when))}"
 
@@ -200,12 +201,16 @@ def _number(metric: str, value: float) -> str:
 
 
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
-    """The caveats of a study's results: baseline, suite, training types, and cost."""
-    study, of_trials = record.study, [*_trial_marks(record)]
+    """The caveats of a study's results: baseline, suite, trials, training types, and cost."""
+    study = record.study
     if study.trainable is not None:
-        return (*study.marks, *of_trials)
-    marks = [baseline_warning(record), *study.marks]
-    marks += caveats(find_suite(study.robustness.suite), study.robustness.frost_images)
+        return (*study.marks, *_trial_marks(record))
+    warning = baseline_warning(record)
+    marks = [warning] * bool(warning)
+    marks += [
+        *study.marks,
+        *caveats(find_suite(study.robustness.suite), study.robustness.frost_images),
+    ]
     if (images := study.robustness.adapt_batch_norm) is not None:
         marks.append(
             f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
@@ -214,31 +219,30 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
     if left_out := record.environment.get("left_out") or {}:
         each = ", ".join(f"{count} in {show_name(split)}" for split, count in left_out.items())
         marks.append(f"image files that cannot be read are left out: {each}")
-    marks += of_trials
-    scores = [row.scores for row in record.rows if isinstance(row.scores, Scores)]
+    marks += _trial_marks(record)
     costs = [row.scores for row in record.complete if isinstance(row.scores, Scores)]
     taught = sum(one.teacher_images > 0 for one in costs)
     if study.finetune.budget.images is not None and taught:
-        have = "runs has" if taught == 1 else "runs have"
         marks.append(
-            f"{taught} of {len(costs)} {have} a teacher, whose forward passes budget.images does "
-            "not count: budget.flops does"
+            f"{taught} of {len(costs)} runs {'has' if taught == 1 else 'have'} a teacher, whose "
+            "forward passes budget.images does not count: budget.flops does"
         )
-    marks += [OVERLAP] * any(one.overlaps for one in scores)
-    return tuple(filter(None, marks))
+    overlaps = (isinstance(row.scores, Scores) and row.scores.overlaps for row in record.rows)
+    return (*marks, *[OVERLAP] * any(overlaps))
 
 
 def _trial_marks(record: StudyRecord) -> Iterator[str]:
     """On trials that violate constraints, which are not on the front; on copies, which are if the
     original is; and on curves without a network that was chosen."""
-    yield from _constraint_marks(record)
-    complete = len(record.complete)
+    complete = record.complete
+    if record.bounds:
+        yield from _constraint_marks(record)
     if copies := sum(row.copy_of is not None for row in record.rows):
         are = "is a copy" if copies == 1 else "are copies"
-        said = f"{copies} of {complete} complete trials {are} of another"
+        said = f"{copies} of {len(complete)} complete trials {are} of another"
         yield f"{said}: same parameters, not run again"
     yield from beyond_marks(record)
-    refused = [row.number for row in record.complete if row.path is not None and row.path.note]
+    refused = [row.number for row in complete if row.path is not None and row.path.note]
     if refused:
         one = len(refused) == 1
         were = "curve of 1 trial was" if one else f"curves of {len(refused)} trials were"
@@ -251,8 +255,6 @@ def _constraint_marks(record: StudyRecord) -> Iterator[str]:
     rows = [row for row in record.complete if row.scores is not None]
     count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
-    if not record.bounds:
-        return
     if not rows:
         if stopped := stopped_beyond(record):
             said = f"{len(stopped)} of {len(record.rows)} trials violated a constraint when stopped"

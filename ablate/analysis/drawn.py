@@ -42,41 +42,34 @@ def kept_with_record(read: Callable[[StudyRecord], Found]) -> Callable[[StudyRec
 
 
 def _is_beyond(value: Any) -> bool:
-    return isinstance(value, (int, float)) and (value > LARGEST or value < -LARGEST)
+    return isinstance(value, (int, float)) and abs(value) > LARGEST
 
 
 def _drawn(value: Any) -> Any:
     return math.copysign(math.inf, value) if _is_beyond(value) else value
 
 
-@kept_with_record
-def _rows_beyond(record: StudyRecord) -> dict[int, RowRecord]:
-    """The rows with an objective or a parameter beyond `LARGEST`, by number, as figures read
-    them."""
-    return {
-        row.number: replace(
-            row,
-            values=None if row.values is None else tuple(map(_drawn, row.values)),
-            params={key: _drawn(value) for key, value in row.params.items()},
-        )
-        for row in record.rows
-        if any(map(_is_beyond, (*(row.values or ()), *row.params.values())))
-    }
+def _drawn_row(row: RowRecord) -> RowRecord:
+    """The same row where nothing is beyond the limits."""
+    if not any(map(_is_beyond, (*(row.values or ()), *row.params.values()))):
+        return row
+    values = None if row.values is None else tuple(map(_drawn, row.values))
+    return replace(row, values=values, params={key: _drawn(of) for key, of in row.params.items()})
 
 
 @kept_with_record
 def drawn_record(record: StudyRecord) -> StudyRecord:
     """The record as figures read it: values beyond `LARGEST` are infinite; the same where none
     is."""
-    drawn = _rows_beyond(record)
-    if not drawn:
-        return record
-    return replace(record, rows=tuple(drawn.get(row.number, row) for row in record.rows))
+    rows = tuple(map(_drawn_row, record.rows))
+    same = all(new is old for new, old in zip(rows, record.rows, strict=True))
+    return record if same else replace(record, rows=rows)
 
 
 def beyond_marks(record: StudyRecord) -> list[str]:
     """A note on the number of complete trials with a value beyond the limits, if any."""
-    count = sum(row.state == "COMPLETE" for row in _rows_beyond(record).values())
+    both = zip(record.rows, drawn_record(record).rows, strict=True)
+    count = sum(new is not old and old.state == "COMPLETE" for old, new in both)
     trials = "1 trial has" if count == 1 else f"{count} trials have"
     return [f"{trials} a value beyond {LARGEST:g}, which is not drawn"] if count else []
 

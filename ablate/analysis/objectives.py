@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.study.settings import ObjectiveSettings
 
@@ -17,36 +17,22 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
     Raises:
         ParameterError: if two differ in a metric, a direction or their order.
     """
-    first = records[0]
-    for record in records[1:]:
-        if record.study.objectives != first.study.objectives:
-            raise ParameterError(
-                "studies in one figure must have the same objectives, got "
-                f"{_listed(first)} and {_listed(record)}. Draw them one at a time."
-            )
-    return first.study.objectives
+    found = {record.study.objectives: record.name for record in records}
+    if len(found) > 1:
+        got = (
+            f"{', '.join(f'{one.direction} {one.metric}' for one in objectives)} (study {name})"
+            for objectives, name in found.items()
+        )
+        raise ParameterError(
+            f"studies in one figure must have the same objectives, got {' and '.join(got)}. "
+            "Draw them one at a time."
+        )
+    return records[0].study.objectives
 
 
 def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
     """What the trials of a front are called: of one objective it is the best trial."""
     return "on the front" if len(objectives) > 1 else "the best"
-
-
-def check_several(record: StudyRecord, figure: str) -> None:
-    """Refuse a study with one objective.
-
-    Raises:
-        NothingToDrawError: if it has one.
-    """
-    if len(record.study.objectives) < 2:
-        raise NothingToDrawError(
-            record.name, figure, "needs two objectives, got one", "Draw history."
-        )
-
-
-def _listed(record: StudyRecord) -> str:
-    objectives = (f"{one.direction} {one.metric}" for one in record.study.objectives)
-    return f"{', '.join(objectives)} (study {record.name})"
 
 
 # -- What a metric's name means: those of `ablate.study.scores.Scores`; a custom training loop may

@@ -64,12 +64,10 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     )
     assert bottom <= top + 1, "the figure covers no line of its caption"
     assert end <= 700 + 1, "both fit the window"
-    assert (page.locator(".gtitle").text_content() or "") == "Pareto front of example"
+    assert "+10.0 robust for -1.0 clean" in (page.locator(".gtitle").text_content() or "")
     legend = page.locator(".legendtext").all_text_contents()
-    assert legend == [
-        "Front", "Baseline", "Plain finetune", "clean+da (1)", "clean+fma (1)", "clean+st (1)",
-
-    ]  # fmt: skip
+    sets = [f"clean+{term} (1)" for term in ("da", "fma", "st")]
+    assert legend == ["Baseline", "Plain finetune", *sets]
     tools = [tool.get_attribute("data-title") or "" for tool in page.locator(".modebar-btn").all()]
     assert "Zoom" in tools
     assert not any("share" in tool.lower() or "plotly" in tool.lower() for tool in tools)
@@ -107,7 +105,7 @@ def test_an_svg_and_a_pdf(chromium_path: str, tmp_path: Path) -> None:
     width = re.search(r'width="([\d.]+)"', svg)
     assert width is not None
     assert float(width[1]) == pytest.approx(3.25 * 96, rel=0.01)
-    assert "Pareto front of example" in svg
+    assert "+10.0 robust for -1.0 clean" in svg
     write_figure(drawn, tmp_path / "pareto.PDF")
     assert (tmp_path / "pareto.PDF").read_bytes().startswith(b"%PDF")
 

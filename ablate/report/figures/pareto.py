@@ -31,7 +31,7 @@ from ablate.analysis.features import trial_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import maximised, staircase
 from ablate.analysis.layers import network_order
-from ablate.analysis.objectives import check_several, is_accuracy, shared_objectives, short_metric
+from ablate.analysis.objectives import is_accuracy, shared_objectives, short_metric
 from ablate.analysis.pareto import (
     ParetoInfo,
     ParetoPoint,
@@ -158,7 +158,9 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
     """
     record, several = sources[0].record, len(sources) > 1
     objectives = shared_objectives([source.record for source in sources])
-    check_several(record, "pareto")
+    if len(objectives) < 2:
+        rule, fix = "needs two objectives, got one", "Draw history."
+        raise NothingToDrawError(record.name, "pareto", rule, fix)
     option = "--rungs" if options.rungs else "--color" if options.color else ""
     studies = tuple(source.front for source in sources)
     ablation = next((source for source in sources if not source.is_search), None)
