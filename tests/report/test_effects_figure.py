@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from typing import Any, get_args
 
-import numpy as np
 import pytest
 from drawn_figures import facts, traces
 from example_ablations import (
@@ -18,7 +17,6 @@ from example_ablations import (
     example_effect,
     factorial_ablation,
     own_loop_ablation,
-    scored_arm,
 )
 from example_results import make_design, make_example, make_scores
 from example_sources import ablation_source
@@ -26,11 +24,10 @@ from example_sources import ablation_source
 from ablate.ablation.cell import Claim
 from ablate.ablation.effects import Effect, Verdict
 from ablate.ablation.info import AblationInfo, ablation_info
-from ablate.ablation.intervals import t_interval
 from ablate.errors import ParameterError
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
-from ablate.report.figures.effects import EffectsInfo, effects_info
+from ablate.report.figures.effects import effects_info
 from ablate.report.figures.figure import FigureOptions
 
 
@@ -89,21 +86,6 @@ def test_intervals_of_a_picture_have_one_level() -> None:
     assert wide is not None
     assert (wide.mean, wide.n) == (narrow.mean, narrow.n)
     assert wide.high - wide.low > narrow.high - narrow.low > 0
-
-
-def test_each_arm_over_the_baseline_where_none_is_the_reference() -> None:
-    values = np.array([0.60, 0.62, 0.64, 0.61])
-    arm = replace(scored_arm("with both", 0.9, 0.6), estimates={ROBUST: t_interval(values)})
-    baseline = replace(scored_arm("baseline", 0.9, 0.5), is_one_network=True)
-    ablation = factorial_ablation(arms=(baseline, arm))
-    (effect,) = EffectsInfo(ablation, ()).arms
-    gain, of_level = effect.estimate, t_interval(values - 0.5, ablation.level)
-    ends = (of_level.mean, of_level.low, of_level.high)
-    assert (gain.mean, gain.low, gain.high) == pytest.approx(ends)
-    figure = draw(ablation)
-    assert names(figure, "yaxis5") == ["<b>Each arm</b>", "with both"]
-    assert figure.layout.xaxis3.title.text == "Points of robust accuracy over the baseline"
-    assert EffectsInfo(example_ablation(), ()).arms == ()
 
 
 def test_claims_are_filled_and_stand_first_with_their_numbers_in_the_row() -> None:
@@ -185,7 +167,7 @@ def test_another_metric_is_asked_for_by_its_heading_and_less_may_be_better() -> 
     with pytest.raises(ParameterError, match=rule):
         draw(example_ablation(), "nose")
     layout = draw(own_loop_ablation()).layout
-    assert layout.xaxis.title.text == "Difference in loss (less is better)"
+    assert layout.xaxis.title.text == "Difference in loss (less is<br>better)"
     assert layout.meta["heading"] == "No claim is supported"
 
 

@@ -1,24 +1,24 @@
 """Which part earns the gain?  One forest: name, plot and numbers of a contrast in one row.
 
 Declared contrasts come first, filled, with what they allow to be said; exploratory ones are hollow.
-All intervals have the level of the declared ones.  Where a design has no reference arm, a panel of
-all arms over the baseline follows.
+All intervals have the level of the declared ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from plotly.graph_objects import Figure, Scatter
+from plotly.subplots import make_subplots
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.interpolated import ON_CURVE
-from ablate.ablation.intervals import OVER_SEEDS, Components, Estimate, expected_model
+from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
@@ -40,7 +40,7 @@ _LEAST_RANKED = 5
 _MOST_METRICS, _MOST_INTERACTIONS = 3, 6
 _MOST_PIXELS, _AROUND, _LEAST_PANEL = 2000, 150, 70
 """Of all rows where the height is free; around them; of a panel."""
-_LINE, _BETWEEN, _GAP, _NUMBERS = 17, 9, 56, 142
+_LINE, _BETWEEN, _GAP, _NUMBERS = 17, 9, 64, 142
 """Pixels of a line of text, between two rows, between two panels, of the numbers at the right."""
 _PLAIN = Look("of no arm", INK, "circle")
 
@@ -62,25 +62,6 @@ class EffectsInfo:
     @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(effect.metric for effect in self.effects))
-
-    @property
-    def arms(self) -> tuple[Effect, ...]:
-        """Each arm less the common baseline in `rank_metric`, of a design without a reference."""
-        ablation, metric = self.ablation, self.ablation.rank_metric
-        found = [(arm, arm.estimates.get(metric)) for arm in ablation.arms]
-        baseline = [one.mean for arm, one in found if one and arm.is_one_network]
-        if ablation.reference or ablation.replications or not baseline:
-            return ()
-        gains = [
-            Effect(
-                arm.name, "difference", metric, _over(one, baseline[0], ablation.level), math.nan
-            )
-            for arm, one in found
-            if one and not arm.is_one_network and math.isfinite(one.mean)
-        ]
-        sign = 1 if metric in ablation.minimized else -1
-        is_ranked = ablation.seeds >= _LEAST_RANKED
-        return tuple(sorted(gains, key=lambda one: is_ranked * sign * one.estimate.mean))
 
     def frame(self) -> pd.DataFrame:
         """One row an effect, as it is stored.
@@ -104,15 +85,6 @@ class EffectsInfo:
             for one in self.effects
         ]
         return pd.DataFrame(rows, columns=list(types)).astype(types)
-
-
-def _over(one: Estimate, baseline: float, level: float) -> Estimate:
-    """A mean over seeds less a number, with Student's interval at a level."""
-    mean, half = one.mean - baseline, math.nan
-    if one.method == OVER_SEEDS:
-        model = expected_model(Components(one.sd, 0.0, 0.0, one.n), one.n, None)
-        half = model.estimate(level).high
-    return replace(one, mean=mean, low=mean - half, high=mean + half)
 
 
 def effects_info(
@@ -168,17 +140,7 @@ class _Row(NamedTuple):
         return _LINE * (lines + len(self.said)) + _BETWEEN
 
 
-class _Forest(NamedTuple):
-    """Rows over an axis a metric, whose titles these are."""
-
-    titles: Mapping[str, str]
-    rows: tuple[_Row, ...]
-
-    def height(self, names: float) -> float:
-        return sum(row.height(names) for row in self.rows)
-
-
-def _contrasts(info: EffectsInfo, metrics: Sequence[str]) -> _Forest:
+def _rows(info: EffectsInfo, metrics: Sequence[str]) -> list[_Row]:
     """The contrasts on these metrics, the declared ones first."""
     own = [one for one in info.effects if one.metric in metrics]
     is_claim = {one.contrast for one in own if one.primary and not one.tuned}
@@ -192,13 +154,7 @@ def _contrasts(info: EffectsInfo, metrics: Sequence[str]) -> _Forest:
                 group.setdefault(one.contrast, []).append(one)
         rows += [_Row(f"<b>{heading}</b>")] * bool(group)
         rows += [_row(info, effects) for effects in group.values()]
-    less = dict.fromkeys(info.ablation.minimized, " (less is better)")
-    units = {True: "Points of", False: "Difference in"}
-    titles = {
-        metric: f"{units[is_accuracy(metric)]} {metric_words(metric)}{less.get(metric, '')}"
-        for metric in metrics
-    }
-    return _Forest(titles, tuple(rows))
+    return rows
 
 
 def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
@@ -247,30 +203,29 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
     """
     metrics = info.metrics[:_MOST_METRICS]
     lines = [metrics] if sheet.is_wide else [(metric,) for metric in metrics]
-    every = [_contrasts(info, line) for line in lines if line]
-    if info.arms:
-        rows = tuple(_row(info, [one]) for one in info.arms)
-        title = f"Points of {metric_words(info.arms[0].metric)} over the baseline"
-        every.append(_Forest({info.arms[0].metric: title}, (_Row("<b>Each arm</b>"), *rows)))
+    every = [_rows(info, line) for line in lines if line]
     names = 150.0 if sheet.is_wide else 0.3 * sheet.width
     room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
-    forests = _fitting(every, names, room)
+    shown = _fitting(every, names, room)
+    heights = [sum(row.height(names) for row in rows) for rows in shown]
+    whole = sum(heights) + _GAP * (len(shown) - 1)
     figure = Figure()
-    whole = sum(one.height(names) + _GAP for one in forests) - _GAP
-    plot = max(100.0, sheet.width - 26 - names - _NUMBERS)
-    top, place = 0.0, 0
-    for forest in forests:
-        foot = top + forest.height(names)
-        y = (max(0.0, 1 - foot / whole), 1 - top / whole)
-        step = (1 + _NUMBERS / plot) / len(forest.titles)
-        for column, metric in enumerate(forest.titles):
-            x = (column * step, min(1.0, (column + 1) * step - _NUMBERS / plot))
-            _draw(figure, info, forest, metric, place, names if column == 0 else 0.0, (x, y))
-            place += 1
-        top = foot + _GAP
+    if shown:
+        plot = max(100.0, sheet.width - 26 - names - _NUMBERS)
+        figure = make_subplots(
+            len(shown),
+            len(lines[0]),
+            row_heights=heights,
+            vertical_spacing=_GAP / max(whole, _GAP),
+            horizontal_spacing=_NUMBERS / (plot + _NUMBERS),
+            specs=[[{"secondary_y": True}] * len(lines[0])] * len(shown),
+        )
+    for place, rows in enumerate(shown, 1):
+        for column, metric in enumerate(lines[place - 1], 1):
+            _draw(figure, info, rows, metric, names=names, at={"row": place, "col": column})
     facts = _facts(info)
-    count = sum(bool(row.marks) for one in every for row in one.rows)
-    left_out = count - sum(bool(row.marks) for one in forests for row in one.rows)
+    count = sum(bool(row.marks) for rows in every for row in rows)
+    left_out = count - sum(bool(row.marks) for rows in shown for row in rows)
     facts[1:1] = [f"{count_text(left_out, 'row')} not shown, for want of room"] * bool(left_out)
     return canvas.finish(
         figure,
@@ -278,59 +233,56 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
         title=_title(info),
         facts=facts,
         meta=canvas.ablation_meta("Effects", info.ablation),
-        height=whole + _AROUND if forests else 300,
-        nothing="" if forests else "no successful run yet",
+        height=whole + _AROUND if shown else 300,
+        nothing="" if shown else "no successful run yet",
     )
 
 
-def _fitting(forests: Sequence[_Forest], names: float, room: float) -> list[_Forest]:
-    """Those that have room, each with the first of its rows."""
-    if sum(one.height(names) + _GAP for one in forests) <= room + _GAP:
-        return list(forests)
-    count = max(1, min(len(forests), int((room + _GAP) // (_LEAST_PANEL + _GAP))))
-    room = (room + _GAP) / count - _GAP
+def _fitting(every: list[list[_Row]], names: float, room: float) -> list[list[_Row]]:
+    """Panels that have room, each with the first of its rows."""
+    if sum(row.height(names) for rows in every for row in rows) + _GAP * (len(every) - 1) <= room:
+        return every
+    count = max(1, min(len(every), int((room + _GAP) // (_LEAST_PANEL + _GAP))))
+    each = (room + _GAP) / count - _GAP
     cut = []
-    for forest in forests[:count]:
-        feet = np.cumsum([row.height(names) for row in forest.rows])
-        most = max(2, int((feet <= room).sum()))  # a heading, and one row at the least
-        rows = forest.rows[:most]
-        cut.append(forest._replace(rows=rows if rows[-1].marks else rows[:-1]))
+    for rows in every[:count]:
+        feet = np.cumsum([row.height(names) for row in rows])
+        some = rows[: max(2, int((feet <= each).sum()))]  # a heading, and one row at the least
+        cut.append(some if some[-1].marks else some[:-1])
     return cut
 
 
-def _draw(  # noqa: PLR0917 (what is drawn, and where)
+def _draw(
     figure: Figure,
     info: EffectsInfo,
-    forest: _Forest,
+    rows: Sequence[_Row],
     metric: str,
-    place: int,
+    *,
     names: float,
-    domains: tuple[tuple[float, float], tuple[float, float]],
+    at: dict[str, int],
 ) -> None:
-    """Rows into new axes: names are ticks at the left, numbers of a second axis at the right.
-    Without pixels for names, the axes to the left have names and lines under rows."""
-    x, left, right = (str(one) for one in (place + 1, 2 * place + 1, 2 * place + 2))
-    x, left = (one if one != "1" else "" for one in (x, left))
-    factor, heights = scale(metric), [row.height(names or 150.0) for row in forest.rows]
-    feet = np.cumsum(heights).tolist()
+    """Rows into a subplot: names are ticks at the left of the first column, with lines under their
+    marks, numbers of a second axis at the right."""
+    factor, is_first = scale(metric), at["col"] == 1
+    is_less = metric in info.ablation.minimized
+    feet = np.cumsum([row.height(names) for row in rows]).tolist()
     kept = (one.kept for one in info.effects if one.metric == metric)
-    margin = next((one.margin for one in kept if one is not None), 0.0)
-    edge = (1 if metric in info.ablation.minimized else -1) * factor * margin
-    ends, places, numbers = [0.0, edge], [], []
+    margin = factor * next((one.margin for one in kept if one is not None), 0.0)
     if margin:
+        edge = margin if is_less else -margin
         band = Scatter(x=[edge, edge, 0, 0], y=[0, feet[-1], feet[-1], 0], mode="none")
         band.update(fill="toself", fillcolor=GRID, hoverinfo="skip", showlegend=True)
-        band.update(name="Loss within the declared margin", xaxis=f"x{x}", yaxis=f"y{left}")
-        figure.add_trace(band)
-    for row, height, foot in zip(forest.rows, heights, feet, strict=True):
-        places.append(foot - height + (height - _LINE * len(row.said)) / 2)
-        if row.said and names:
+        figure.add_trace(band.update(name="Loss within the declared margin"), **at)
+    places, numbers = [], []
+    for row, top, foot in zip(rows, [0.0, *feet], feet, strict=False):
+        places.append((top + foot - _LINE * len(row.said)) / 2)
+        if row.said and is_first:
             figure.add_annotation(
                 text="<br>".join(row.said),
                 x=0.5,
-                xref=f"x{x} domain",
+                xref="x domain",
                 y=foot - _BETWEEN / 2,
-                yref=f"y{left}",
+                **at,
                 yanchor="bottom",
                 showarrow=False,
                 bgcolor=PAPER,
@@ -341,50 +293,33 @@ def _draw(  # noqa: PLR0917 (what is drawn, and where)
         numbers.append("" if mark is None else mark.numbers)
         if mark is None or not mark.estimate.n:
             continue
-        one = mark.estimate
-        thickness = 3 if mark.is_filled else 1.5
-        bars = {"color": row.look.color, "width": 0, "thickness": thickness}
-        ends += [factor * end for end in (one.low, one.mean, one.high) if math.isfinite(end)]
-        figure.add_trace(
-            Scatter(
-                x=[factor * one.mean],
-                y=[places[-1]],
-                mode="markers",
-                name=row.name,
-                showlegend=False,
-                marker=canvas.marker(row.look, 9, hollow=not mark.is_filled),
-                error_x=canvas.interval_bars([one], factor, **bars),
-                hovertext=[mark.hover],
-                hoverinfo="text",
-                xaxis=f"x{x}",
-                yaxis=f"y{left}",
-            )
+        bars = {"color": row.look.color, "width": 0, "thickness": 3 if mark.is_filled else 1.5}
+        figure.add_scatter(
+            x=[factor * mark.estimate.mean],
+            y=[places[-1]],
+            mode="markers",
+            name=row.name,
+            showlegend=False,
+            marker=canvas.marker(row.look, 9, hollow=not mark.is_filled),
+            error_x=canvas.interval_bars([mark.estimate], factor, **bars),
+            hovertext=[mark.hover],
+            hoverinfo="text",
+            **at,
         )
-    room = 0.06 * (max(ends) - min(ends) or 1.0)
-    across = 390 / len(forest.titles) ** 0.5
-    title = {"text": wrapped(plain_text(forest.titles[metric]), across, FONT_SIZE), "standoff": 6}
-    zero = {"zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1.5, "showgrid": True}
-    zero |= {"nticks": 4, "tickangle": 0, "title": title | {"font": {"size": FONT_SIZE}}}
-    ticks: dict[str, Any] = {"range": [feet[-1], 0], "tickvals": places, "anchor": f"x{x}"}
-    ticks |= {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showline": False, "showgrid": False}
-    said = [wrapped(row.name, names) for row in forest.rows]
-    figure.update_layout(
-        {
-            f"xaxis{x}": canvas.axis(domain=domains[0], anchor=f"y{left}")
-            | zero
-            | {"range": [min(ends) - room, max(ends) + room]},
-            f"yaxis{left}": canvas.axis(domain=domains[1])
-            | ticks
-            | {"ticktext": said, "showticklabels": names > 0},
-            f"yaxis{right}": canvas.axis(overlaying=f"y{left}", side="right")
-            | ticks
-            | {"ticktext": numbers},
-        }
-    )
     # plotly draws no axis without a trace.
-    figure.add_trace(
-        Scatter(x=[None], y=[None], xaxis=f"x{x}", yaxis=f"y{right}", showlegend=False)
-    )
+    figure.add_scatter(x=[None], y=[None], showlegend=False, secondary_y=True, **at)
+    unit = "Points of" if is_accuracy(metric) else "Difference in"
+    title = f"{unit} {metric_words(metric)}{' (less is better)' * is_less}"
+    zero = {"zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1.5, "showgrid": True}
+    zero |= {"rangemode": "tozero", "nticks": 4, "tickangle": 0}
+    words = {"text": wrapped(plain_text(title), 240, FONT_SIZE), "font": {"size": FONT_SIZE}}
+    figure.update_xaxes(canvas.axis() | zero | {"title": words | {"standoff": 6}}, **at)
+    ticks: dict[str, Any] = {"range": [feet[-1], 0], "tickvals": places, "showgrid": False}
+    ticks |= {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showline": False}
+    said = [wrapped(row.name, names) for row in rows]
+    left = {"ticktext": said, "showticklabels": is_first}
+    figure.update_yaxes(canvas.axis() | ticks | left, secondary_y=False, **at)
+    figure.update_yaxes(canvas.axis() | ticks | {"ticktext": numbers}, secondary_y=True, **at)
 
 
 # -- What is said over and under it --------------------------------------------------------
