@@ -6,14 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import on_split
 from ablate.analysis.pareto import Point
-from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.scores import Bound, violation
 from ablate.study.settings import ObjectiveSettings
 
@@ -24,9 +20,9 @@ class Mean(NamedTuple):
     """A network over several seeds.
 
     Attributes:
-        name: of the arm; number: of the trial, if the arm is one.
+        number: of the trial, if the arm is one.
         values: means, one an objective, all finite; low, high: of their intervals, NaN without one.
-        seeds: the smallest number of seeds of these means; of costs not known, 0.
+        seeds: the smallest number of seeds of these means; of costs 0.
         violates: whether the means violate a constraint.
     """
 
@@ -88,18 +84,3 @@ def arm_means(
             violates = violation(bounds, {metric: one[0] for metric, one in found.items()}) > 0
             means.append(Mean(arm.name, number, values, low, high, seeds, violates))
     return tuple(mean for mean in means if all(map(math.isfinite, mean.values)))
-
-
-def seed_values(record: StudyRecord, objectives: Objectives) -> list[NDArray[np.float64]]:
-    """The finite values of all configurations at each seed whose runs have all ended,
-    `[configurations, objectives]`."""
-    tables = []
-    for pair in sorted({row.pair for row in record.rows if row.pair is not None}):
-        rows = [row for row in record.rows if row.pair == pair]
-        if all(row.state in TERMINAL for row in rows):
-            scores = [*(row.scores for row in rows), *(row.test_scores for row in rows)]
-            known = [one.metrics() for one in scores if one is not None]
-            values = [[of.get(one.metric, math.nan) for one in objectives] for of in known]
-            table = np.array(values).reshape(-1, len(objectives))
-            tables.append(table[np.isfinite(table).all(axis=1)])
-    return tables

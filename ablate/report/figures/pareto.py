@@ -1,12 +1,11 @@
 """What does robustness cost?  Robust against clean accuracy of every complete trial.
 
 Colour and mark are the loss terms, or the study where there are several; a trial that another one
-dominates is faint, one that violates a constraint hollow.  Behind the step line lies what the
-search attained.  Once trials were confirmed, the axes are those of the test images: marks are means
-over new seeds with their intervals, and the scores of the search, on other images, grey dots.  An
-ablation has the means of its arms.  Three searches or more, or the seeds of an ablation, differ as
-the band shows: it lies between the front that the best of them attains and the one that all attain.
-More than two objectives have a panel a pair.
+dominates is faint, one that violates a constraint hollow.  Once trials were confirmed, the axes are
+those of the test images: marks are means over new seeds with their intervals, and the scores of the
+search, on other images, grey dots.  An ablation has the means of its arms.  Three searches or more
+differ as the band shows: it lies between the front that the best of them attains and the one that
+all attain.  More than two objectives have a panel a pair.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,12 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 from plotly.subplots import make_subplots
 
 from ablate.ablation.answer import best_number
-from ablate.ablation.means import Mean, arm_means, confirmed_means, on_test, seed_values
+from ablate.ablation.means import Mean, arm_means, confirmed_means, on_test
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.features import trial_features
 from ablate.analysis.frame import typed_frame
-from ablate.analysis.hypervolume import maximised, staircase
+from ablate.analysis.hypervolume import as_table, maximised, staircase
 from ablate.analysis.layers import network_order
 from ablate.analysis.objectives import is_accuracy, shared_objectives, short_metric
 from ablate.analysis.pareto import (
@@ -57,12 +57,12 @@ if TYPE_CHECKING:
 _REFERENCES = {
     "baseline": ("Baseline", "star", 13),
     ADAPTED: ("Adapted baseline", "star-open", 13),
-    "plain": ("Plain finetune", "x", 9),
+    "plain": ("Plain finetune", "x-open", 9),
 }
 """Label, mark and size."""
 _SEARCH = Look("Search", FAINT_INK, "circle")
-_LABELLED, _TOLD = 8, 200
-"""Up to so many trials on a front, each has its number beside it, or every parameter at hand."""
+_LABELLED = 8
+"""Up to so many trials on a front, each has its number beside it."""
 _ACROSS, _PANEL_PIXELS = 3, 300
 Range = tuple[float, float, float]
 """Ends of an axis, and the one that no front comes near."""
@@ -89,10 +89,10 @@ class FrontsInfo:
         means: confirmed trials and the arms beside them, or an ablation's arms; looks: of each.
         runs: of an ablation, how many have ended.
         taken: number of the trial that the answer of a search names first.
-        surfaces: what the best, half and all of `sets` searches or seeds attain: "best", "median",
-            "worst", each with its corners `[n, 2]`.
+        surfaces: what the "best" and what all ("worst") of several searches attain: corners
+            `[n, 2]`.
         stopped: trials that were scored at a rung as after the last epoch, by "trial 7 after epoch
-            1"; unlike: number of others; None: not asked for.
+            1", if asked for.
     """
 
     studies: tuple[ParetoInfo, ...]
@@ -104,9 +104,7 @@ class FrontsInfo:
     runs: str = ""
     taken: int | None = None
     surfaces: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    sets: int = 0
     stopped: Mapping[str, ParetoPoint] = field(default_factory=dict)
-    unlike: int | None = None
     coloring: Coloring | None = None
 
     @property
@@ -117,9 +115,9 @@ class FrontsInfo:
     def frame(self) -> pd.DataFrame:
         """One row a mark.
 
-        Columns: mark ("trial", "mean", "stopped", "best", "median", "worst"), study, name,
-        loss_terms (text), number, seeds (Int64), on_front (boolean), color (float64, as in
-        `Coloring`), and a float64 column an objective, with .low and .high of means.
+        Columns: mark ("trial", "mean", "stopped"), study, name, loss_terms (text), number, seeds
+        (Int64), on_front (boolean), color (float64, as in `Coloring`), and a float64 column an
+        objective, with .low and .high of means.
         """
         metrics = [one.metric for one in self.objectives]
         ends = [f"{metric}{end}" for end in ("", ".low", ".high") for metric in metrics]
@@ -140,8 +138,6 @@ class FrontsInfo:
             row = {"mark": "mean", "name": mean.name, "number": mean.number, "seeds": mean.seeds}
             values = mean.values + mean.low + mean.high
             rows.append(row | dict(zip(ends, values, strict=True)))
-        for name, corners in self.surfaces.items():
-            rows += [{"mark": name, **dict(zip(metrics, at, strict=True))} for at in corners]
         return typed_frame(types, [tuple(row.get(name) for name in types) for row in rows])
 
 
@@ -156,29 +152,27 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
             studies or of an ablation.
         ParameterError: if objectives differ, or the parameter of `color` is unknown.
     """
-    record, several = sources[0].record, len(sources) > 1
-    objectives = shared_objectives([source.record for source in sources])
+    record, source, several = sources[0].record, sources[0], len(sources) > 1
+    objectives = shared_objectives([one.record for one in sources])
     if len(objectives) < 2:
         rule, fix = "needs two objectives, got one", "Draw history."
         raise NothingToDrawError(record.name, "pareto", rule, fix)
-    option = "--rungs" if options.rungs else "--color" if options.color else ""
-    studies = tuple(source.front for source in sources)
-    ablation = next((source for source in sources if not source.is_search), None)
-    if (several or ablation is not None) and (option or (several and ablation is not None)):
-        got = "an ablation" if ablation is not None else f"{len(sources)} studies"
-        reason = f"with {option or 'other studies'} needs one search, got {got}"
-        raise NothingToDrawError(record.name, "pareto", reason, "Draw one at a time.")
-    if several:
-        return _of_several(studies)
-    if ablation is not None:
-        return _of_arms(ablation)
+    studies = tuple(one.front for one in sources)
+    if several or not source.is_search:
+        option = "--rungs" if options.rungs else "--color" if options.color else ""
+        is_mixed = several and not all(one.is_search for one in sources)
+        if option or is_mixed:
+            got = f"{len(sources)} studies" if several else "an ablation"
+            reason = f"with {option or 'other studies'} needs one search, got {got}"
+            raise NothingToDrawError(record.name, "pareto", reason, "Draw one at a time.")
+        return _of_several(studies) if several else _of_arms(source)
     taken = best_number(record, studies[0])
     info = FrontsInfo(studies, objectives, studies[0].references, studies[0].bounds, taken=taken)
     if options.rungs:
-        info = _with_stopped(info, record)
+        info = replace(info, stopped=_stopped(record))
     if options.color:
         return replace(info, coloring=_coloring(options.color, record, studies[0]))
-    return _confirmed(info, sources[0])
+    return _confirmed(info, source)
 
 
 def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
@@ -191,7 +185,6 @@ def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
         bounds=studies[0].bounds if len({study.bounds for study in studies}) == 1 else (),
         # The lines of two fronts are their own band.
         surfaces=surfaces(kept, objectives) if len(studies) > 2 and len(objectives) == 2 else {},
-        sets=len(studies),
     )
 
 
@@ -211,32 +204,29 @@ def _confirmed(info: FrontsInfo, source: StudySource) -> FrontsInfo:
     )
 
 
-def _with_stopped(info: FrontsInfo, record: StudyRecord) -> FrontsInfo:
-    stopped, unlike = {}, 0
+def _stopped(record: StudyRecord) -> dict[str, ParetoPoint]:
+    """Those with all objectives on all images."""
+    found = {}
     for row in record.rows:
         if row.state == "PRUNED" and row.rungs:
-            rung, terms = row.rungs[-1], record.loss_terms(row)
-            values = tuple(rung.scores.get(one.metric, math.nan) for one in info.objectives)
-            name = f"trial {row.number} after epoch {rung.epoch}"
-            if rung.images or not all(map(math.isfinite, values)):
-                unlike += 1
-            else:
-                point = ParetoPoint(Point(row.number), values, {}, None, terms, on_front=False)
-                stopped[name] = point
-    return replace(info, stopped=stopped, unlike=unlike)
+            rung = row.rungs[-1]
+            values = tuple(rung.scores.get(of.metric, math.nan) for of in record.study.objectives)
+            if not rung.images and all(map(math.isfinite, values)):
+                point, terms = Point(row.number), record.loss_terms(row)
+                name = f"trial {row.number} after epoch {rung.epoch}"
+                found[name] = ParetoPoint(point, values, {}, None, terms, on_front=False)
+    return found
 
 
 def _of_arms(source: StudySource) -> FrontsInfo:
     """The arms of an ablation: on the test images if it is a confirmation."""
     ablation, study = source.ablation, source.front
     assert ablation is not None
-    record, objectives, references = source.record, study.objectives, source.record.references
+    objectives, references = study.objectives, source.record.references
     if ablation.split == "test":
-        objectives, references = on_test(objectives), record.test_references
-    sets = seed_values(record, objectives)
-    facts = {
-        name: getattr(ablation, name) for name in ("split", "n_images", "n_corrupted", "marks")
-    }
+        objectives, references = on_test(objectives), source.record.test_references
+    names = ("split", "n_images", "n_corrupted", "marks")
+    facts: dict[str, Any] = {name: getattr(ablation, name) for name in names}
     facts |= {"points": (), "hypervolume": None, "objectives": objectives}
     seeds = count_text(ablation.seeds, "seed")
     return FrontsInfo(
@@ -246,8 +236,6 @@ def _of_arms(source: StudySource) -> FrontsInfo:
         means=arm_means(ablation, objectives),
         looks=canvas.looks(source),
         runs=f"{ablation.ended} of {count_text(ablation.runs, 'run')} ended, {seeds}",
-        surfaces=surfaces(sets, objectives) if len(objectives) == 2 else {},
-        sets=len(sets),
     )
 
 
@@ -262,7 +250,7 @@ def _unchanged(
 def surfaces(
     sets: Sequence[NDArray[np.float64]], objectives: Sequence[ObjectiveSettings]
 ) -> dict[str, NDArray[np.float64]]:
-    """What the best, at least half and all of these sets attain in the plane of two objectives.
+    """What the best and what all of these sets attain in the plane of two objectives.
 
     Source: Grunert da Fonseca, Fonseca and Hall 2001, computed by moocore (exact).
 
@@ -270,8 +258,7 @@ def surfaces(
         sets: `[points, 2]` each, finite; one without points attains nothing, but still counts.
 
     Returns:
-        The corners of each border, none where fewer sets have any value; of two sets no "median",
-        because it would be the best; of fewer, or without any value, nothing.
+        The corners of both borders; of fewer than two sets, or without any value, nothing.
     """
     full = [one for one in sets if len(one)]
     if len(sets) < 2 or not full:
@@ -279,15 +266,12 @@ def surfaces(
     import moocore
 
     signs = np.where(maximised(objectives), -1.0, 1.0)
-    points = np.concatenate(full) * signs
     owner = np.repeat(np.arange(len(full)), [len(values) for values in full])
-    levels = {"best": 1, "median": (len(sets) + 1) // 2, "worst": len(sets)}
-    found = dict.fromkeys(levels, np.empty((0, 2)))
-    for name, level in levels.items():
-        if level <= len(full):
-            corners = moocore.eaf(points, owner, percentiles=[100.0 * level / len(full)])
-            found[name] = corners[:, :2] * signs
-    return {name: found[name] for name in levels if name != "median" or len(sets) > 2}
+    best, worst = (
+        moocore.eaf(np.concatenate(full) * signs, owner, percentiles=[percent])[:, :2] * signs
+        for percent in (100.0 / len(full), 100.0)
+    )
+    return {"best": best, "worst": worst if len(full) == len(sets) else np.empty((0, 2))}
 
 
 def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
@@ -328,17 +312,12 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
 
 @dataclass(frozen=True)
 class _Panel:
-    """The plane of two objectives.
-
-    Attributes:
-        roomy: whether names in the legend have counts, and trials of a short front numbers.
-    """
+    """The plane of two objectives."""
 
     info: FrontsInfo
     x: int
     y: int
     ranges: Sequence[Range]
-    roomy: bool
 
     @property
     def first(self) -> bool:
@@ -346,16 +325,15 @@ class _Panel:
 
     def at(self, values: ArrayLike) -> dict[str, Any]:
         """x and y of points with all objectives."""
-        table = np.asarray(values, dtype=float).reshape(-1, len(self.ranges))
+        table = as_table(values, len(self.ranges))
         return {"x": table[:, self.x].tolist(), "y": table[:, self.y].tolist()}
 
     def steps(self, values: ArrayLike) -> dict[str, Any]:
         """The step line of the front of these points, to the edges of the axes."""
         pair = [self.info.objectives[at] for at in (self.x, self.y)]
         corner = self.ranges[self.x][2], self.ranges[self.y][2]
-        table = np.asarray(values, dtype=float).reshape(-1, len(self.ranges))
-        x, y = staircase(table[:, [self.x, self.y]], pair, corner)
-        return {"x": x, "y": y}
+        table = as_table(values, len(self.ranges))
+        return dict(zip("xy", staircase(table[:, [self.x, self.y]], pair, corner), strict=True))
 
     def trace(self, at: Mapping[str, Any], name: str, **look: Any) -> Any:
         usual = {"mode": "markers", "hoverinfo": "text", "showlegend": self.first}
@@ -368,7 +346,7 @@ class _Panel:
         """Numbers beside the trials of a short front, else that of the title, on the side that the
         front leaves free: the better one of both axes."""
         info = self.info
-        is_short = self.roomy and len(info.means or info.studies[0].front) <= _LABELLED
+        is_short = len(info.means or info.studies[0].front) <= _LABELLED
         named = {one.number for one in trials if is_short or one.number == info.taken} - {None}
         texts = [f"{one.number}" if one.number in named else "" for one in trials]
         if not any(texts) or len(info.studies) > 1 or not self.first:
@@ -379,10 +357,6 @@ class _Panel:
         look = {"mode": "markers+text", "text": texts, "textposition": side, "textfont": font}
         return look | {"cliponaxis": False}  # the best stand at the edge
 
-    def count(self, values: ArrayLike) -> str:
-        """ " (12)": how many points are within the axes."""
-        return f" ({_inside(values, self.ranges).sum()})" * self.roomy
-
 
 def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     """The figure; a study may have no trial, then it has the references alone and says so."""
@@ -392,10 +366,9 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     height = 170 + rows * (_PANEL_PIXELS if len(pairs) > 1 or not sheet.is_wide else 380)
     gaps = {"horizontal_spacing": 0.12 / across, "vertical_spacing": 70 / (sheet.height or height)}
     figure = make_subplots(rows, across, **gaps if len(pairs) > 1 else {})
-    # A number beside a trial takes more of a small plot.
-    ranges = _ranges(info, 0.06 if sheet.height is None else 0.14)
+    ranges = _ranges(info)
     for place, (x, y) in enumerate(pairs[: rows * across]):
-        panel = _Panel(info, x, y, ranges, sheet.height is None)
+        panel = _Panel(info, x, y, ranges)
         cell = {"row": place // across + 1, "col": place % across + 1}
         traces = [*_lines(panel), *_trials(panel), *_over(panel)]
         figure.add_traces(traces, rows=cell["row"], cols=cell["col"])
@@ -405,18 +378,19 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     if info.coloring is not None:
         figure.update_layout(coloraxis=info.coloring.axis)
     is_empty = not info.means and not any(study.points for study in info.studies)
+    left_out = math.comb(len(info.objectives), 2) - min(rows * across, len(pairs))
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
-        facts=_facts(info, ranges, max(0, len(pairs) - rows * across)),
+        facts=_facts(info, ranges, left_out),
         meta=canvas.basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies),
         height=height,
         nothing=("no successful run yet" if info.runs else canvas.NO_TRIAL) * is_empty,
     )
 
 
-def _ranges(info: FrontsInfo, pad: float) -> list[Range]:
+def _ranges(info: FrontsInfo) -> list[Range]:
     """Axes with every front, mean and reference inside, and limits that a trial violates.
 
     A value that is worse than all of these by more than their spread is left outside: one collapsed
@@ -427,7 +401,7 @@ def _ranges(info: FrontsInfo, pad: float) -> list[Range]:
     kept = trials[on_front if on_front.any() else slice(None)]
     if info.means:
         trials, kept = trials[:0], np.array([end for one in info.means for end in one[2:5]])
-    references = np.array([*info.references.values()]).reshape(-1, len(info.objectives))
+    references = as_table([*info.references.values()], len(info.objectives))
     kept, ranges = np.concatenate([kept, references, *info.surfaces.values()]), []
     for objective, inside, values in zip(info.objectives, kept.T, trials.T, strict=True):
         metric, is_up = objective.metric, objective.direction == "maximize"
@@ -442,35 +416,30 @@ def _ranges(info: FrontsInfo, pad: float) -> list[Range]:
         low, high, room = shown.min(), shown.max(), max(np.ptp(shown), least)
         near = np.isfinite(values) & (values >= low - room if is_up else values <= high + room)
         low, high = values[near].min(initial=low), values[near].max(initial=high)
-        wider = pad * max(high - low, least) + max(0.0, least - (high - low)) / 2
+        wider = 0.08 * max(high - low, least) + max(0.0, least - (high - low)) / 2
         low, high = float(low - wider), float(high + wider)
         ranges.append((low, high, low if is_up else high))
     return ranges
 
 
-def _inside(values: ArrayLike, ranges: Sequence[Range]) -> NDArray[np.bool_]:
-    """Which points are within all axes; one with a NaN is not."""
-    table = np.asarray(values, dtype=float).reshape(-1, len(ranges))
-    low, high, _ = np.array(ranges).T
-    inside: NDArray[np.bool_] = ((table >= low) & (table <= high)).all(axis=1)
-    return inside
+def _outside(values: ArrayLike, ranges: Sequence[Range]) -> int:
+    """How many points with all objectives are not within all axes."""
+    table, (low, high, _) = as_table(values, len(ranges)), np.array(ranges).T
+    outside = ((table < low) | (table > high)).any(axis=1) & np.isfinite(table).all(axis=1)
+    return int(outside.sum())
 
 
 def _lines(panel: _Panel) -> list[Any]:
     """The band, the networks between baseline and finetuned weights, the fronts."""
     info, traces = panel.info, list[Any]()
-    lines = {name: panel.steps(corners) for name, corners in info.surfaces.items()}
-    if lines:
-        best, worst = lines["best"], lines["worst"]
+    if info.surfaces:
+        best, worst = (panel.steps(info.surfaces[name]) for name in ("best", "worst"))
         if not worst["x"]:  # no region is attained by all
             worst = panel.at([end for _, _, end in panel.ranges])
         band = {way: best[way] + worst[way][::-1] for way in "xy"}
         # The opacity is the trace's: the dark form exchanges colours by their names.
         look = {"mode": "none", "fill": "toself", "fillcolor": style.SERIES[0], "opacity": 0.15}
         traces.append(panel.trace(band, "Best to worst", **look))
-    if lines.get("median", {}).get("x"):
-        look = {"mode": "lines", "line": {"color": INK, "width": 2}}
-        traces.append(panel.trace(lines["median"], "Median", **look))
     between, gap = list[Any](), [math.nan] * len(panel.ranges)
     for study in info.studies:
         between += [at for curve in study.curves.values() for at in (*curve, gap)]
@@ -495,37 +464,33 @@ def _lines(panel: _Panel) -> list[Any]:
 
 
 def _trials(panel: _Panel) -> list[Any]:
-    """All trials, those off the front first; the legend counts those within the axes."""
-    info, drawn, several = panel.info, list[tuple[int, Any]](), len(panel.info.studies) > 1
-    looks = canvas.study_looks([study.study for study in info.studies])
-    for study, own in zip(info.studies, looks, strict=True):
-        terms = np.array([point.loss_terms for point in study.points])
-        known = {one: terms_look(one) for one in set(terms.tolist())}
-        if several or info.coloring or info.is_confirmed:
-            one_look = own if several else Look("Trials", INK, "circle")
-            known = dict.fromkeys(known, _SEARCH if info.is_confirmed else one_look)
-        finite = np.isfinite(study.values).all(axis=1)
-        if info.coloring is not None:
-            finite &= np.isfinite(info.coloring.values)
-        states = 2 * study.is_on_front + [point.violation > 0 for point in study.points]
-        for look in sorted(set(known.values()), key=lambda look: look.label):
-            alike = finite & np.isin(terms, [one for one in known if known[one] == look])
-            shown = np.unique(states[alike]).tolist()
-            for state in shown:
-                trace = _trial_trace(panel, study, look, alike & (states == state), state)
-                trace.name = plain_text(look.label) + panel.count(study.values[alike])
-                trace.legendgroup = look.label
-                is_seen = not info.coloring and _inside(study.values[alike], panel.ranges).any()
-                trace.showlegend = panel.first and state == shown[-1] and bool(is_seen)
-                drawn.append((state, trace))
+    """Stopped trials, then those off the front, those that violate a constraint, the front."""
+    info, traces, is_plain = panel.info, list[Any](), panel.info.coloring or panel.info.is_confirmed
+    several = canvas.study_looks([study.study for study in info.studies])
     if info.stopped:
-        values = [one.values for one in info.stopped.values()]
-        mark = {"symbol": "circle-open", "size": 5, "color": FAINT_INK}
-        told = {"customdata": [one.number for one in info.stopped.values()], "marker": mark}
-        name = "Stopped early" + panel.count(values)
-        trace = panel.trace(panel.at(values), name, hovertext=[*info.stopped], **told)
-        drawn.append((-1, trace))
-    return [trace for _, trace in sorted(drawn, key=lambda one: one[0])]
+        values, stopped = [one.values for one in info.stopped.values()], [*info.stopped.values()]
+        told = {"hovertext": [*info.stopped], "customdata": [one.number for one in stopped]}
+        told["marker"] = {"symbol": "circle-open", "size": 5, "color": FAINT_INK}
+        traces.append(panel.trace(panel.at(values), f"Stopped early ({len(stopped)})", **told))
+    for state in range(3):
+        for study, own in zip(info.studies, several, strict=True):
+            is_shown = np.isfinite(study.values).all(axis=1)
+            if info.coloring is not None:
+                is_shown &= np.isfinite(info.coloring.values)
+            terms = np.array([point.loss_terms if not is_plain else "" for point in study.points])
+            states = 2 * study.is_on_front + [point.violation > 0 for point in study.points]
+            for one in sorted({*terms}) if len(several) == 1 else [None]:
+                alike = is_shown if one is None else is_shown & (terms == one)
+                look = own if one is None else terms_look(one)
+                look = _SEARCH if info.is_confirmed else look
+                if (chosen := alike & (states == state)).any():
+                    trace = _trial_trace(panel, study, look, chosen, state)
+                    trace.name = f"{plain_text(look.label)} ({alike.sum()})"
+                    trace.update(legendgroup=look.label, showlegend=False)
+                    traces.append(trace)
+    for trace in {trace.name: trace for trace in traces}.values():
+        trace.showlegend = panel.first and info.coloring is None
+    return traces
 
 
 def _trial_trace(
@@ -533,26 +498,26 @@ def _trial_trace(
 ) -> Any:
     """Args: chosen: by trial; state: 0 off the front, 1 violating a constraint, 2 on the front."""
     info, on_front = panel.info, state == 2 and not panel.info.is_confirmed
-    many = sum(len(of.points) for of in info.studies) > canvas.MANY
-    size = 5 if info.is_confirmed else (8 if on_front else 6) if many else 11
+    count = sum(len(of.points) for of in info.studies)
+    size = 5 if info.is_confirmed else 11 if count <= canvas.MANY else 8 if on_front else 6
     mark = marker(look, size, on_front=on_front, hollow=state == 1)
     if info.coloring is not None:
         mark |= {"color": info.coloring.values[chosen], "coloraxis": "coloraxis"}
         mark["line"] = {"color": INK if on_front else FAINT_INK, "width": 1.5 if on_front else 0.5}
     points, table = [study.points[at] for at in np.flatnonzero(chosen)], study.values[chosen]
-    trials = [point.number for point in points]
-    if not many or (on_front and len(points) <= _TOLD):
-        told = {"customdata": trials, "hovertext": [_hover(study, point) for point in points]}
-        told |= panel.numbered(points if on_front else ())
-        return panel.trace(panel.at(table), "", marker=mark, **{"hoverinfo": "text+name"} | told)
-    return Scattergl(
-        x=table[:, panel.x].astype(np.float32),
-        y=table[:, panel.y].astype(np.float32),
-        mode="markers",
-        marker=mark,
-        customdata=np.array(trials, dtype=np.int32),
-        hovertemplate="Trial %{customdata}: %{x:.4g}, %{y:.4g}",
-    )
+    if count > canvas.MANY:
+        return Scattergl(
+            x=table[:, panel.x].astype(np.float32),
+            y=table[:, panel.y].astype(np.float32),
+            mode="markers",
+            marker=mark,
+            customdata=np.array([point.number for point in points], dtype=np.int32),
+            hovertemplate="Trial %{customdata}: %{x:.4g}, %{y:.4g}",
+        )
+    told: dict[str, Any] = {"customdata": [point.number for point in points]}
+    told["hovertext"] = [_hover(info, one.name, one.values, params=one.params) for one in points]
+    told |= panel.numbered(points if on_front else ())
+    return panel.trace(panel.at(table), "", marker=mark, **told)
 
 
 def _over(panel: _Panel) -> list[Any]:
@@ -568,22 +533,16 @@ def _over(panel: _Panel) -> list[Any]:
             above, below = np.nan_to_num(high - middle), np.nan_to_num(middle - low)
             bar = {"type": "data", "array": above.tolist(), "arrayminus": below.tolist()}
             told[way] = bar | {"color": look.color, "thickness": 1, "width": 0}
-        told["hovertext"] = [
-            "<br>".join([f"<b>{plain_text(one.name)}</b>", *_told(info, one.values, one)])
-            for one in means
-        ]
+        told["hovertext"] = [_hover(info, one.name, one.values, one.low, one.high) for one in means]
         told |= panel.numbered(means)
-        count = f" ({len(means)})" * (panel.roomy and is_trial)
-        name = plain_text(shortened(look.label, 24)) + count
+        name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * is_trial
         at = panel.at([mean.values for mean in means])
         traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
     for name, (label, symbol, size) in _REFERENCES.items():
         values = info.references.get(name, (math.nan,) * len(panel.ranges))
         if math.isfinite(values[panel.x]) and math.isfinite(values[panel.y]):
-            color = INK if name in NOT_FINETUNED else style.PAPER
-            mark = {"color": color, "symbol": symbol, "size": size}
-            mark["line"] = {"color": INK, "width": 0 if name == "baseline" else 1.5}
-            told = {"hovertext": ["<br>".join([label, *_told(info, values)])], "legendrank": 2}
+            mark = {"color": INK, "symbol": symbol, "size": size}
+            told = {"hovertext": [_hover(info, label, values)], "legendrank": 1001}
             traces.append(panel.trace(panel.at(values), label, marker=mark, **told))
     return traces
 
@@ -637,8 +596,6 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     volume = numbers.hypervolume_text(first.hypervolume, first.objectives, first.reference_point)
     facts += [f"hypervolume {volume}"] * (len(studies) == 1 and bool(volume))
     facts += canvas.several_marks(studies)
-    if len(ranges) > MOST_OBJECTIVES:
-        facts.append(f"the first {MOST_OBJECTIVES} of {len(ranges)} objectives")
     if info.is_confirmed:
         facts.append("axes: test images; grey: the search, on validation images")
     if info.means:
@@ -646,59 +603,44 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
         over = f"{seeds[0]}" + f" to {seeds[-1]}" * (len(seeds) > 1)
         facts.append(f"means over {over} seeds, bars: 95 % interval")
     elif not all(study.is_on_front.all() for study in studies):
-        violating = any(point.violation for study in studies for point in study.points)
+        violating = any(study.violating for study in studies)
         facts.append("faint: dominated" + "; hollow: violates a constraint" * violating)
-    scored = {name for study in studies for name in study.references}
-    if len(studies) > 1 and scored > info.references.keys():
-        facts.append("baselines differ: not drawn")
     if info.surfaces:
-        of = f"{info.sets} {'seeds' if info.runs else 'searches'}"
-        none = "; no region is reached by all" * (not len(info.surfaces["worst"]))
-        facts.append(f"band: what the best and what all of {of} reach, median: half of them{none}")
-    if info.unlike == 0 and not info.stopped:
-        facts.append("no trial was stopped at a rung")
+        facts.append(f"band: between what the best and what all of {len(studies)} searches reach")
     values = np.concatenate([study.values for study in studies])
-    finite, stopped = np.isfinite(values).all(axis=1), [of.values for of in info.stopped.values()]
+    stopped = [of.values for of in info.stopped.values()]
     counts = {
         "pairs of objectives not shown": left_out,
-        "trials outside the axes": (finite & ~_inside(values, ranges)).sum(),
-        "trials with a value that is not a number": (~finite).sum(),
+        "trials outside the axes": _outside(values, ranges) + _outside(stopped, ranges),
+        "trials with a value that is not a number": (~np.isfinite(values).all(axis=1)).sum(),
         "trials without this parameter, not shown": (
             np.isnan(info.coloring.values).sum() if info.coloring else 0
         ),
-        "stopped trials outside the axes": (~_inside(stopped, ranges)).sum(),
-        "stopped trials scored on fewer images or metrics, not drawn": info.unlike,
     }
     return facts + [f"{what}: {count}" for what, count in counts.items() if count]
 
 
-def _hover(study: ParetoInfo, point: ParetoPoint) -> str:
-    """A trial in lines of plotly's markup: objectives and parameters."""
-    head = f"<b>{point.name.capitalize()}</b>" + ", on the front" * point.on_front
-    head += ", violates a constraint" * (point.violation > 0)
-    head += "" if point.copy_of is None else f", copy of trial {point.copy_of}"
-    texts = {key: numbers.param_text(value) for key, value in sorted(point.params.items())}
-    params = [f"{plain_text(key)}: {plain_text(text)}" for key, text in texts.items()]
-    return "<br>".join([head, *_told(study, point.values), "", *params])
-
-
-def _told(
-    info: FrontsInfo | ParetoInfo, values: Sequence[float], mean: Mean | None = None
-) -> list[str]:
-    """Values with their gains over the baseline, and the intervals of a mean, by objective."""
-    lines, nothing = [], (math.nan,) * len(values)
-    before = info.references.get("baseline", nothing)
-    low, high = (nothing, nothing) if mean is None else (mean.low, mean.high)
+def _hover(
+    info: FrontsInfo,
+    name: str,
+    values: Sequence[float],
+    low: Sequence[float] = (),
+    high: Sequence[float] = (),
+    *,
+    params: Mapping[str, Any] | None = None,
+) -> str:
+    """Name, objectives with the ends of their intervals, and parameters: lines of markup."""
+    lines = [f"<b>{plain_text(name)}</b>"]
     for place, (objective, value) in enumerate(zip(info.objectives, values, strict=True)):
-        metric, sign = objective.metric, 1 if objective.direction == "maximize" else -1
-        value_text, *ends = (
-            numbers.metric_text(metric, of) for of in (value, low[place], high[place])
-        )
-        gain = numbers.gain_text(metric, sign * (value - before[place]))
-        line = f"{plain_text(numbers.metric_label(metric))}: <b>{value_text}</b>"
-        line += f" ({gain} against the baseline)" * bool(gain)
-        lines.append(line + f", {' to '.join(ends)}" * math.isfinite(low[place]))
-    return lines
+        text = partial(numbers.metric_text, objective.metric)
+        line = f"{plain_text(numbers.metric_label(objective.metric))}: <b>{text(value)}</b>"
+        if low and math.isfinite(low[place]):
+            line += f", {text(low[place])} to {text(high[place])}"
+        lines.append(line)
+    texts = {key: numbers.param_text(value) for key, value in sorted((params or {}).items())}
+    return "<br>".join(
+        [*lines, *(f"{plain_text(key)}: {plain_text(text)}" for key, text in texts.items())]
+    )
 
 
 FIGURE = FigureKind(
