@@ -17,6 +17,7 @@ from ablate.ledger.record import StudyRecord
 from ablate.report.answer import sentences
 from ablate.report.formats import html_table
 from ablate.report.tables import (
+    Table,
     confirmation_table,
     effects_table,
     front_table,
@@ -37,14 +38,15 @@ _CODE = re.compile(r"`([^`]+)`")
 def html(thing: Any) -> str:
     """The sentences and tables of a study, its results, or an evaluation; a study from Python as
     its file."""
-    said = []
     if isinstance(thing, Study):
         return HTML.format(code=escape(thing.to_yaml()))
+    said, tables = list[str](), list[Table]()
     if isinstance(thing, StudyRecord):
         said.append(f"{thing.name}: {thing.ended} of {thing.trials} trials ended.")
         if _is_answered(thing):
-            said += sentences(StudySource(thing))
-        tables = [front_table(StudySource(thing).front)] if _is_answered(thing) else []
+            source = StudySource(thing)
+            said += sentences(source)
+            tables.append(front_table(source.front))
     elif isinstance(thing, ParetoInfo):
         tables = [front_table(thing)]
     elif isinstance(thing, AblationInfo):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from example_records import example_record, example_row, example_scores
+from example_records import example_record, example_row
 from rich.console import Console
 
 from ablate.ledger.record import Failure
@@ -45,21 +45,6 @@ def run(display: Display | Guarded) -> None:
         example_row(2, None, state="FAIL", failure=Failure("not_finite", "loss is NaN [step 3]"))
     )
     display.started(3)
-
-
-def test_a_baseline_s_cost_is_not_its_value() -> None:
-    """It is that of its own training, which no finetuning is compared with."""
-    console = Console(file=io.StringIO(), width=200)
-    display = make_display(console, "example")
-    objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
-    references = {
-        name: example_scores(0.95, 0.6, train_seconds=73.0) for name in ("baseline", "plain")
-    }
-    display.totals(example_record(objectives=objectives, references=references))
-    assert console.file.getvalue() == (
-        "example: 0 of 16 trials ended; baseline: clean accuracy 95.0; plain: clean accuracy 95.0, "
-        "training time (s) 73\n"
-    )
 
 
 @pytest.fixture

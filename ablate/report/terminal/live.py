@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
@@ -23,9 +23,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.summary import Best, best_values
 from ablate.errors.masking import masked
-from ablate.ledger.record import NOT_FINETUNED, TERMINAL, RowRecord, StudyRecord
+from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
 from ablate.report.numbers import (
     duration_text,
     metric_text,
@@ -36,7 +37,6 @@ from ablate.report.numbers import (
 from ablate.report.terminal.streams import TextConsole, html_of, take_every_text
 from ablate.search.progress import Progress, Silent
 from ablate.study.preparation import PreparationStep
-from ablate.study.scores import COSTS
 
 
 def make_display(console: Console, study: str) -> Display:
@@ -196,15 +196,10 @@ class PlainDisplay(Display):
     def totals(self, record: StudyRecord) -> None:
         super().totals(record)
         texts = [f"{record.ended} of {record.trials} trials ended"]
+        wanted = {one.metric for one in record.study.objectives if is_accuracy(one.metric)}
         for name, scores in record.references.items():
-            # A baseline's cost is of its own training, which no finetuning is compared with.
-            values = {
-                one.metric: scores.metrics()[one.metric]
-                for one in record.study.objectives
-                if one.metric in scores.metrics()
-                and not (one.metric in COSTS and name in NOT_FINETUNED)
-            }
-            texts += [f"{name}: {_values_text(values, values.values())}"] * bool(values)
+            values = {key: of for key, of in scores.metrics().items() if key in wanted}
+            texts += [f"{name}: {_values_text(values)}"] * bool(values)
         self.note("; ".join(texts))
 
     def started(self, number: int | None) -> None:
@@ -226,10 +221,9 @@ class PlainDisplay(Display):
         self._console.print(Text(masked(text)), soft_wrap=True, highlight=False)
 
 
-def _values_text(metrics: Iterable[str], values: Iterable[float]) -> str:
+def _values_text(values: Mapping[str, float]) -> str:
     """ "clean accuracy 94.0, robust accuracy 70.0"."""
-    pairs = zip(metrics, values, strict=True)
-    return ", ".join(f"{metric_words(one)} {metric_text(one, value)}" for one, value in pairs)
+    return ", ".join(f"{metric_words(one)} {metric_text(one, of)}" for one, of in values.items())
 
 
 def _end_text(row: RowRecord, metrics: Sequence[str]) -> str:
@@ -242,7 +236,7 @@ def _end_text(row: RowRecord, metrics: Sequence[str]) -> str:
     if row.values is None:
         return state + (f" after epoch {row.rungs[-1].epoch}" if row.rungs else "")
     whose = "" if row.copy_of is None else f" (copy of trial {row.copy_of})"
-    return f"{state}{whose}: {_values_text(metrics, row.values)}"
+    return f"{state}{whose}: {_values_text(dict(zip(metrics, row.values, strict=True)))}"
 
 
 # -- A panel, redrawn in place -------------------------------------------------------------
@@ -284,7 +278,7 @@ class _Panel(Display):
             waiting = self._trials - done - running
             counts = {**Counter(self._states.values()), "running": running, "waiting": waiting}
             best = [
-                f"best {_values_text([one.metric], [one.value])} (trial {one.number})"
+                f"best {_values_text({one.metric: one.value})} (trial {one.number})"
                 for one in self._best
             ]
         counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count > 0)
