@@ -9,7 +9,7 @@ from itertools import chain
 from ablate.analysis.drawn import beyond_marks, kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few, show_name
-from ablate.ledger.record import ADAPTED, RowRecord, Rung, StudyRecord, row_violation
+from ablate.ledger.record import ADAPTED, Rung, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.baseline_checks import gain_rule
 from ablate.study.scores import Bound, Scores, violation
@@ -148,44 +148,23 @@ def bounds_at(record: StudyRecord, rung: Rung) -> tuple[Bound, ...]:
     return record.study.bounds(None) if rung.images else record.bounds
 
 
-def stopped_beyond(record: StudyRecord) -> list[RowRecord]:
-    """The trials that violated a constraint at the rung where they were stopped, as far as it is
-    known there."""
-    return [
-        row
-        for row in record.rows
-        if row.state == "PRUNED"
-        and row.rungs
-        and violation(bounds_at(record, row.rungs[-1]), row.rungs[-1].scores) > 0
-    ]
-
-
 def nearest_text(record: StudyRecord) -> str:
-    """The trial that violates the constraints least, and by how much, in words: of the complete
-    ones; if there are none, of those that violated one when they were stopped.
+    """The complete trial that violates the constraints least, and by how much, in words.
 
     Args:
         record: with constraints, and such a trial.
     """
-    found: list[tuple[int, str, Mapping[str, float], Sequence[Bound]]] = [
-        (row.number, "", row.scores.metrics(), record.bounds)
-        for row in record.complete
-        if row.scores is not None
-    ] or [
-        (row.number, f" after epoch {last.epoch}", last.scores, bounds_at(record, last))
-        for row in stopped_beyond(record)
-        for last in row.rungs[-1:]
+    found = [
+        (row.number, row.scores.metrics()) for row in record.complete if row.scores is not None
     ]
-    number, when, metrics, bounds = min(found, key=lambda one: (violation(one[3], one[2]), one[0]))
-    return f"trial {number}, whose {' and '.join(missed_bounds(bounds, metrics, when))}"
+    number, metrics = min(found, key=lambda one: (violation(record.bounds, one[1]), one[0]))
+    return f"trial {number}, whose {' and '.join(missed_bounds(record.bounds, metrics))}"
 
 
-def missed_bounds(
-    bounds: Sequence[Bound], metrics: Mapping[str, float], when: str = ""
-) -> list[str]:
-    """The bounds that a trial violates, in words; `when` stands after the value."""
+def missed_bounds(bounds: Sequence[Bound], metrics: Mapping[str, float]) -> list[str]:
+    """The bounds that a trial violates, in words."""
     return [
-        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}{when}, {_must_be(bound)}"
+        f"{bound.metric} is {_number(bound.metric, metrics[bound.metric])}, {_must_be(bound)}"
         for bound in bounds
         if bound.excess(metrics) > 0
     ]
@@ -256,10 +235,8 @@ def _constraint_marks(record: StudyRecord) -> Iterator[str]:
     count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
     if not rows:
-        if stopped := stopped_beyond(record):
-            said = f"{len(stopped)} of {len(record.rows)} trials violated a constraint when stopped"
-            yield f"no trial is complete; {said}; nearest: {nearest_text(record)}"
-    elif count == len(rows):
+        return
+    if count == len(rows):
         yield f"no complete trial keeps all constraints; nearest: {nearest_text(record)}"
     elif not count:
         yield f"every complete trial keeps the constraints: {must}"

@@ -11,7 +11,7 @@ from typing import Any
 from ablate.ablation.answer import ReadBits, best_numbers
 from ablate.ablation.cell import Design
 from ablate.ablation.design import front_design, is_from_study, repeated_design, train_seeds
-from ablate.analysis.caveats import nearest_text, stopped_beyond
+from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
@@ -158,7 +158,7 @@ def _points(
     info = pareto_info(record)
     is_front = len(info.objectives) > 1
     choice = {point.number: point for point in (info.front if is_front else info.ranked)}
-    if not choice and info.bounds and (info.points or stopped_beyond(record)):
+    if not choice and info.bounds and info.points:
         raise UsageError(
             f"study {record.name}: must have a trial that keeps all constraints, got none of "
             f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Run more: "

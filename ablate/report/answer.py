@@ -20,7 +20,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.ablation.study_source import StudySource, arm_terms
-from ablate.analysis.caveats import baseline_warning, nearest_text, stopped_beyond
+from ablate.analysis.caveats import baseline_warning, nearest_text
 from ablate.analysis.objectives import is_accuracy, on_split
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.files.shown import few
@@ -354,12 +354,11 @@ def _by_term(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
 
 def _nothing_counts(record: StudyRecord) -> tuple[str, ...]:
     """That no trial is complete, or none keeps the constraints, and which one is nearest."""
-    said = "No complete trial keeps all constraints."
     if not record.complete:
-        said = f"None of {record.rows_at_end} trials is complete{'' if record.is_over else ' yet'}."
-        if not stopped_beyond(record):
-            return (said,)
-    return said, f"The nearest is {nearest_text(record)}."
+        yet = "" if record.is_over else " yet"
+        return (f"None of {record.rows_at_end} trials is complete{yet}.",)
+    nearest = f"The nearest is {nearest_text(record)}."
+    return "No complete trial keeps all constraints.", nearest
 
 
 def _best_of_each(info: ParetoInfo) -> str:

@@ -9,15 +9,11 @@ from example_records import example_record, example_row, example_scores
 
 from ablate.ablation.answer import search_answer
 from ablate.ablation.searches import pick_trial
-from ablate.ablation.study_source import StudySource
-from ablate.analysis.caveats import stopped_beyond
-from ablate.analysis.columns import flat_rows, known_columns
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, RowRecord, Rung
 from ablate.lifecycle.drive import Keeper
-from ablate.report.answer import sentences
 from ablate.study.scores import ReportedScores
 
 
@@ -94,8 +90,8 @@ def test_a_limit_of_the_baseline_is_not_held_against_fewer_images(
     rung = Rung(1, {"val_clean_accuracy": 0.5, "train_seconds": 5.0}, True, 1, images=images)
     row = example_row(0, None, state="PRUNED", rungs=[rung])
     relative = [{"metric": "val_clean_accuracy", "min": "baseline - 0.02"}]
-    info = pareto_info(example_record([row], constraints=relative))
-    assert any("1 of 1 trials violated a constraint" in mark for mark in info.marks) is named
+    (flat,) = flat_rows(example_record([row], constraints=relative))
+    assert (RUNG_VIOLATION in flat) is named
 
 
 def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None:
@@ -125,25 +121,6 @@ def test_where_none_keeps_them_the_nearest_is_named() -> None:
         f"of 3 complete ones: nearest is {nearest}. Name one that does not by its number, or "
         "change the constraints."
     )
-
-
-def test_where_all_are_stopped_for_their_costs_the_nearest_is_named() -> None:
-    rows = []
-    for number, spent in enumerate((33.0, 31.5, 12.0)):
-        scores = {"val_clean_accuracy": 0.95, "train_seconds": spent}
-        rungs = [Rung(1, scores, True, number + 1)]
-        rows.append(example_row(number, None, state="PRUNED", rungs=rungs))
-    record = example_record(rows, trials=3, constraints=CONSTRAINTS)
-    assert [row.number for row in stopped_beyond(record)] == [0, 1]
-    nearest = "trial 1, whose train_seconds is 31.5 after epoch 1, must be at most 30"
-    said = "no trial is complete; 2 of 3 trials violated a constraint when stopped"
-    assert f"{said}; nearest: {nearest}" in pareto_info(record).marks
-    assert sentences(StudySource(record)) == (
-        "None of 3 trials is complete.",
-        f"The nearest is {nearest}.",
-    )
-    assert not stopped_beyond(example_record(rows, trials=3))
-    assert "violation" in known_columns(record, flat_rows(record))
 
 
 def test_a_minimised_objective() -> None:
