@@ -9,6 +9,7 @@ from example_records import example_record, example_row, example_scores
 
 from ablate.ablation.answer import search_answer
 from ablate.ablation.searches import pick_trial
+from ablate.analysis.columns import RUNG_VIOLATION, flat_rows
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
