@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ablate.ablation.answer import SearchAnswer, is_tie
 from ablate.ablation.cell import FACTOR_EFFECTS
@@ -27,7 +28,14 @@ from ablate.files.shown import few
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import NOTHING, interval_notes, printed
 from ablate.report.numbers import count_text, metric_text, metric_unit, metric_words, param_text
-from ablate.report.words import contrast_words, verdict_words
+from ablate.report.words import (
+    METHODS,
+    PLAIN,
+    contrast_words,
+    network_label,
+    terms_words,
+    verdict_words,
+)
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import Scores
 
@@ -35,7 +43,6 @@ RANKED_SEEDS = 5
 """Fewer do not rank arms."""
 _MOST_METHODS = 2
 _MOST_NAMED = 8
-_METHODS = ("fma", "st")
 
 # -- The sentences
 
@@ -50,20 +57,24 @@ _COUNTS = "of 100 distorted {split} images {got} {after} right, {before} before 
 _CLEAN = "; of undistorted ones {after}, {before} before{chance}"
 _METRIC = "its {metric} is {after}, {before} before finetuning"
 _CHANCE = " (the {change} may be chance)"
-_LUCK = "; {points} points of what the search saw were luck (validation images)"
-_NO_LUCK = "; that the search was lucky is not shown (validation images)"
+_LUCK = "; trained again with new seeds, it shows {said} (validation images)"
+_LUCKY = "that {points} points of the search's score were luck"
+_NOT_LUCKY = "no sign that the search was lucky"
 _ONCE = (
     "It was trained once and is the best of {trials} on these images, so part of the gain may be "
     "luck: `ablate confirm` trains it again, and measures that on the test images."
 )
-_CHOSEN = "It was chosen by these numbers, so other images may give it a little less."
-_ON_TEST = "To take another one by these numbers would be a choice on the test images."
-_CHANGES = "{claim}{over} the {split} images, {metric} changes by: {parts}."
+_CHOSEN = "{who} was chosen by these numbers, so other images may give it a little less."
+_ON_TEST = (
+    "Do not pick another one by these numbers: the test images would no longer be a fair test."
+)
+_CHANGES = "{claim}{over} the {split} images, {metric} changes by{intervals}: {parts}."
 _OVER = "Over {reference}, on"
 _MOST = "Most of the gain comes from training on {reference}. Over that, on"
 _UNDECLARED = "the comparisons were not declared before the runs"
-_COPIES = "distorted copies alone ({})"
-_PLAIN = "plain finetuning"
+_LEVEL = " (95 % intervals)"
+_COPIES = "distorted copies{kinds}, without FMA or ST ({name})"
+_KINDS = " of several types"
 _START = "the network before finetuning"
 _NO_CLAIM = "No claim is supported{why}. "
 _RUNNING = "{ended} of {runs} have ended: this will change."
@@ -124,6 +135,15 @@ def _answer(
 # -- What both kinds share
 
 
+class _Over(NamedTuple):
+    """What methods are compared with: a network, what it is called, and of which kinds the
+    distorted copies are that it is trained on (None: on none, or on more than these)."""
+
+    name: str
+    called: str
+    kinds: str | None = None
+
+
 @dataclass(frozen=True)
 class _Networks:
     """Networks by name, on the images of one split.
@@ -164,12 +184,13 @@ class _Networks:
         chance = _CHANCE.format(change="loss" if change.mean < 0 else "gain") * is_open
         return text + _CLEAN.format(chance=chance, **_of_100(clean[0], clean[1:], 1))
 
-    def part(self, methods: Mapping[str, str], reference: str, words: str, taken: str) -> str:
+    def part(self, methods: Mapping[str, str], over: _Over, taken: str) -> str:
         """What each method adds to a reference, and whether that earns most of the gain.
 
         Args:
-            methods: their words by name; words: of the reference; taken: whose gain it is.
+            methods: their words by name; taken: whose gain it is.
         """
+        reference, called, kinds = over
         found = {name: self.less(name, reference, self.robust) for name in methods}
         found = {name: one for name, one in found.items() if not math.isnan(one.mean)}
         if not found:
@@ -178,23 +199,29 @@ class _Networks:
         start, base, end = (self.value(one, self.robust) for one in ("baseline", reference, best))
         lost = self.value(best, self.clean) - self.value(reference, self.clean)
         is_half = base - start > (end - start) / 2 > 0
-        is_most = is_half and words.startswith(_COPIES[:9]) and not lost > self.margin
+        is_most = is_half and kinds is not None and not lost > self.margin
         items = []
         for name, one in found.items():
             reason, verdict = self.claim(name, reference)
             said = verdict or self._verdict(name, reference, one)
+            said = said.replace(" is kept", f" is kept beside {called}")
             items.append((methods[name], one, reason, said))
-        return self.changes((_MOST if is_most else _OVER).format(reference=words), items)
+        words = called if kinds is None else _COPIES.format(kinds=kinds, name=called)
+        said = (_MOST if is_most else _OVER).format(reference=words)
+        return self.changes(said, items, "method")
 
-    def changes(self, over: str, items: Sequence[tuple[str, Estimate, str, str]]) -> str:
-        """Args: items: of each difference its words, why it supports no claim, and its verdict."""
+    def changes(self, over: str, items: Sequence[tuple[str, Estimate, str, str]], of: str) -> str:
+        """Args: items: of each difference its words, why it supports no claim, and its verdict; of:
+        what one is called."""
         shown = items[:_MOST_METHODS]
         parts = [
             f"{words} {told(one, self.robust)}"
             + f", {verdict.replace('; ', ' and ')}" * bool(verdict)
             for words, one, _, verdict in shown
         ]
-        parts += [f"{len(items) - len(shown)} more"] * (len(items) > len(shown))
+        parts += [f"{count_text(len(items) - len(shown), f'more {of}')} below"] * (
+            len(items) > len(shown)
+        )
         reasons = dict.fromkeys(reason for _, _, reason, _ in shown)
         are_ties = all(is_tie(one, self.n_images) for _, one, _, _ in shown)
         why = f": {', '.join(reasons)}" * ("" not in reasons)
@@ -202,6 +229,7 @@ class _Networks:
             claim=_NO_CLAIM.format(why=why) * (bool(why) or are_ties),
             over=over,
             metric=_metric(self.robust),
+            intervals=_LEVEL * any(not math.isnan(one.low) for _, one, _, _ in shown),
             split=self.split,
             parts="; ".join(parts),
         )
@@ -299,12 +327,12 @@ def _of_search(source: StudySource) -> Answer:
     caveats.insert(int(record.ended < record.rows_at_end), once)
     bests = [one.best for one in answer.sets]
     methods = _by_term(bests) or [one for one in bests if one.loss_terms not in ("clean", "")]
-    reference, words = ("plain", _PLAIN) if "plain" in record.references else ("baseline", _START)
+    over = _Over("plain", PLAIN) if "plain" in record.references else _Over("baseline", _START)
     if da is not None:
-        reference, words = da.best.name, _COPIES.format("DA")
+        over = _Over(da.best.name, "DA", "")
     part = networks.part(
-        {one.name: _terms_words(one.loss_terms) for one in methods if one.name != reference},
-        *(reference, words, first.best.name),
+        {one.name: terms_words(one.loss_terms) for one in methods if one.name != over.name},
+        *(over, first.best.name),
     )
     take = _TAKE if first.keeps else _OUTSIDE
     margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
@@ -330,12 +358,15 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     if first.name != chosen.name:
         who = _REPLACED.format(who=who, first=first.name)
     luck = there[chosen.name].luck.get(answer.robust, NOTHING)
-    lucky = _LUCK.format(points=f"{100 * luck.mean:.1f}") if luck.low > 0 else _NO_LUCK
-    scored = networks.scored(chosen.name) + lucky * (not math.isnan(luck.low))
-    methods = {one.name: _terms_words(one.loss_terms) for one in _by_term(ranked)}
+    lucky = _LUCKY.format(points=f"{100 * luck.mean:.1f}") if luck.low > 0 else _NOT_LUCKY
+    scored = networks.scored(chosen.name)
+    scored += _LUCK.format(said=lucky) * (not math.isnan(luck.low))
+    methods = {one.name: terms_words(one.loss_terms) for one in _by_term(ranked)}
     has_da = not math.isnan(networks.value(COMBINED_DA, robust))
-    reference, words = (COMBINED_DA, _COPIES.format("DA+CA")) if has_da else ("plain", _PLAIN)
-    part = networks.part(methods, reference, words, chosen.name)
+    over = _Over("plain", PLAIN)
+    if has_da:
+        over = _Over(COMBINED_DA, network_label(COMBINED_DA), _KINDS)
+    part = networks.part(methods, over, chosen.name)
     said = [*_running(test.ended, test.runs, "run"), *map(_sentence, test.cautions), _ON_TEST]
     said += [*map(_sentence, test.failures), *caveats]
     notes = [*interval_notes(test, test.primary), _ALL_POINTS]
@@ -345,9 +376,9 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
 def _by_term(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
     """Of each method the first point that has it, and not the other where there is one."""
     found = []
-    for term in _METHODS:
+    for term in METHODS:
         having = [one for one in points if term in one.loss_terms.split("+")]
-        alone = [one for one in having if len({*one.loss_terms.split("+")} & {*_METHODS}) == 1]
+        alone = [one for one in having if len({*one.loss_terms.split("+")} & {*METHODS}) == 1]
         found += (alone or having)[:1]
     return found
 
@@ -386,17 +417,7 @@ def _who(point: ParetoPoint) -> str:
     """ "trial 7 (FMA with DA, on stage3)"."""
     layers = point.params.get("loss.fma.layers") if "fma" in point.loss_terms.split("+") else None
     on = f", on {param_text(layers)}" if layers else ""
-    return (
-        f"{point.name} ({_terms_words(point.loss_terms)}{on})" if point.loss_terms else point.name
-    )
-
-
-def _terms_words(terms: str) -> str:
-    """ "FMA with DA" of clean+da+fma."""
-    methods = [one.upper() for one in terms.split("+") if one in _METHODS]
-    if terms in ("", "clean"):
-        return _PLAIN
-    return f"{' and '.join(methods)}{' with DA' * ('da' in terms.split('+'))}" if methods else "DA"
+    return f"{point.name} ({terms_words(point.loss_terms)}{on})" if point.loss_terms else point.name
 
 
 # -- An ablation
@@ -467,7 +488,7 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     if max(own.seeds, info.seeds) >= RANKED_SEEDS and not is_of_front:
         taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
         first = _TAKE.format(who=who, scored=networks.scored(taken))
-        caveats += [_CHOSEN] * (own.seeds < RANKED_SEEDS or info is own)
+        caveats += [_CHOSEN.format(who=taken)] * (own.seeds < RANKED_SEEDS or info is own)
     else:
         few = _FEW_SEEDS.format(seeds=info.seeds)
         why = _CHOSEN_BEFORE if is_of_front else few
@@ -516,23 +537,24 @@ def _part(
                 (contrast_words(one, info), one.estimate, _UNDECLARED * (not verdict), verdict)
                 for one, verdict in zip(factors, verdicts, strict=True)
             ],
+            "part",
         )
     terms = arm_terms(source)
     alone = [one for one in arms if terms.get(one) in ("clean+da", "da")]
     combined = [one for one in alone if one == COMBINED_DA or "CA" in re.split(r"\W+", one)]
     usual = [info.reference] if info.reference in alone else alone[:1]
     reference = next(iter(combined or usual), info.reference)
-    methods = [one for one in arms if {*terms.get(one, "").split("+")} & {*_METHODS}]
+    methods = [one for one in arms if {*terms.get(one, "").split("+")} & {*METHODS}]
     methods = methods or [one for one in arms if one not in (reference, "plain")]
     primary = [
         one for one in info.primary if one.contrast in {f"{m} - {reference}" for m in methods}
     ]
     declared = {one.contrast.partition(" - ")[0] for one in primary}
     methods.sort(key=lambda one: (one != taken, one not in declared))
-    words = _PLAIN if reference == "plain" else reference
-    if reference in alone:
-        words = _COPIES.format("DA+CA" if reference == COMBINED_DA else reference)
+    called = PLAIN if reference == "plain" else network_label(reference)
+    kinds = _KINDS * (reference in combined) if reference in alone else None
     metric = primary[0].metric if primary else info.rank_metric
     return replace(networks, robust=metric).part(
-        {one: one for one in methods if one != reference}, reference, words, taken
+        {one: network_label(one) for one in methods if one != reference},
+        *(_Over(reference, called, kinds), taken),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ablate.finetune.loss import in_order
+from ablate.report.words import PLAIN, network_label, terms_words
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -74,7 +74,9 @@ def terms_look(loss_terms: str) -> Look:
         return Look("Trials", *_OWN_LOOP)
     terms = frozenset(loss_terms.split("+"))
     color, symbol = _STYLES.get(terms - {"clean"}, _OTHER)
-    return Look(in_order(loss_terms), color, symbol if "clean" in terms else f"{symbol}-dot")
+    words = terms_words(loss_terms)
+    label = network_label("plain") if words == PLAIN else words
+    return Look(label, color, symbol if "clean" in terms else f"{symbol}-dot")
 
 
 _FAINT = {

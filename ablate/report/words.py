@@ -1,20 +1,49 @@
-"""Contrasts and verdicts of an ablation in plain words, the same in figures, tables and answers."""
+"""Loss terms, networks, contrasts and verdicts in plain words, the same wherever they are shown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import Effect, Verdict
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
+from ablate.finetune.loss import TERMS, in_order
+from ablate.ledger.record import ADAPTED
 from ablate.report.numbers import metric_words
 
 _TERMS = ("fma", "st", "da", "ca")
 """Components whose names are abbreviations."""
 _WITHOUT, _ADDED, _BOTH = "without ", "+ ", " * "
+METHODS = ("fma", "st")
+"""Loss terms that a study compares with training on distorted copies alone."""
+PLAIN = "plain finetuning"
+_NETWORKS = {
+    "baseline": "Before finetuning",
+    ADAPTED: "Before finetuning, adapted",
+    "plain": "Plain finetuning",
+    COMBINED_DA: "DA+CA",
+}
+
+
+def terms_words(loss_terms: str) -> str:
+    """ "FMA with DA" of `clean+da+fma`, "plain finetuning" of `clean`; an unknown term keeps its
+    name."""
+    terms = in_order(loss_terms).split("+")
+    if not {*terms} <= {*TERMS}:
+        return "+".join(terms)
+    methods = " and ".join(one.upper() for one in terms if one in METHODS)
+    da = "DA" * ("da" in terms)
+    words = " with ".join(filter(None, (methods, da))) or PLAIN
+    return words if "clean" in terms else f"{words}, no clean loss"
+
+
+def network_label(name: str) -> str:
+    """How a legend calls an arm or a reference: "DA+CA" for `DA combined`."""
+    return _NETWORKS.get(name, name)
 
 
 def part_name(component: str) -> str:

@@ -24,7 +24,9 @@ ONCE = (
     "It was trained once and is the best of {} on these images, so part of the gain may be luck: "
     "`ablate confirm` trains it again, and measures that on the test images."
 )
-ON_TEST = "To take another one by these numbers would be a choice on the test images."
+ON_TEST = (
+    "Do not pick another one by these numbers: the test images would no longer be a fair test."
+)
 
 
 def trial(number: int, clean: float, robust: float, terms: str, **params: Any) -> RowRecord:
@@ -51,9 +53,9 @@ def test_a_search_in_words() -> None:
     assert said(ROWS, trials=5) == [
         "Take trial 1 (ST): of 100 distorted validation images it gets 72 right, 60 before "
         "finetuning; of undistorted ones 96.0, 95.0 before.",
-        "No claim is supported: each was trained once. Over distorted copies alone (DA), on the "
-        "validation images, robust accuracy changes by: FMA -11.0 points (no interval); ST -9.0 "
-        "points (no interval).",
+        "No claim is supported: each was trained once. Over distorted copies, without FMA or ST "
+        "(DA), on the validation images, robust accuracy changes by: FMA -11.0 points (no "
+        "interval); ST -9.0 points (no interval).",
         ONCE.format("4 trials"),
     ]
 
@@ -66,7 +68,7 @@ def test_each_method_is_compared_with_the_strongest_reference_that_there_is() ->
     alone = said([row for row in ROWS if row.number != 2], references=references)[1]
     assert "Over the network before finetuning" in alone
     both = [*ROWS, trial(5, 0.95, 0.9, "clean+da+fma"), trial(6, 0.95, 0.95, "clean+fma+st")]
-    (text,) = [one for one in said(both) if "distorted copies alone (DA)" in one]
+    (text,) = [one for one in said(both) if "without FMA or ST (DA)" in one]
     assert "FMA with DA +9.0 points" in text, "without ST, the better of two with FMA"
     assert "FMA and ST" not in text
 
@@ -209,14 +211,15 @@ def test_a_confirmation_is_of_the_trial_that_the_search_chose() -> None:
     """On the test images trial 2 is better."""
     assert confirmed(confirmation(trial_1=(0.955, 0.71), trial_2=(0.96, 0.80))) == [
         "Take trial 1 (ST): of 100 distorted test images it gets 71 right, 60 before finetuning; "
-        "of undistorted ones 95.5, 95.0 before (the gain may be chance); 1.0 points of "
-        "what the search saw were luck (validation images).",
-        "Most of the gain comes from training on distorted copies alone (DA+CA). Over that, on "
-        "the test images, robust accuracy changes by: ST -4.0 points (-5.5 to -2.5), less robust.",
+        "of undistorted ones 95.5, 95.0 before (the gain may be chance); trained again with "
+        "new seeds, it shows that 1.0 points of the search's score were luck (validation images).",
+        "Most of the gain comes from training on distorted copies of several types, without FMA or "
+        "ST (DA+CA). Over that, on the test images, robust accuracy changes by (95 % "
+        "intervals): ST -4.0 points (-5.5 to -2.5), less robust.",
         ON_TEST,
     ]
     unlucky = confirmed(confirmation(0.001, trial_1=(0.955, 0.71)))[0]
-    assert unlucky.endswith("; that the search was lucky is not shown (validation images).")
+    assert unlucky.endswith("it shows no sign that the search was lucky (validation images).")
     other = confirmed(confirmation(trial_0=(0.93, 0.80)))
     assert other[0].startswith(
         "Take trial 0 (FMA, on stage2+stage3) (the search prefers trial 1, which was not trained "
@@ -250,10 +253,11 @@ def test_an_ablation_in_words() -> None:
     assert of_ablation(example_ablation()) == [
         "Take FMA: of 100 distorted validation images it gets 77 right, 60 before finetuning; of "
         "undistorted ones 95.5, 95.0 before.",
-        "Over plain finetuning, on the validation images, robust accuracy changes by: FMA +16.3 "
-        "points (+14.3 to +18.3), more robust and clean accuracy is kept; DA +14.5 points (+12.5 "
+        "Over plain finetuning, on the validation images, robust accuracy changes by (95 % "
+        "intervals): FMA +16.3 points (+14.3 to +18.3), more robust and clean accuracy is kept "
+        "beside plain finetuning; DA +14.5 points (+12.5 "
         "to +16.5), not shown to differ and a clean loss is not excluded.",
-        "It was chosen by these numbers, so other images may give it a little less.",
+        "FMA was chosen by these numbers, so other images may give it a little less.",
     ]
 
 
@@ -273,8 +277,8 @@ def test_an_ablation_without_a_claim_says_so() -> None:
     _, part, caveat = of_ablation(example_ablation(effects=effects, ended=20))
     assert part == (
         "No claim is supported: the comparisons were not declared before the runs. Over plain "
-        "finetuning, on the validation images, robust accuracy changes by: FMA +16.3 points (no "
-        "interval); DA +14.5 points (+12.5 to +16.5), more robust."
+        "finetuning, on the validation images, robust accuracy changes by (95 % "
+        "intervals): FMA +16.3 points (no interval); DA +14.5 points (+12.5 to +16.5), more robust."
     )
     assert caveat == "20 of 24 runs have ended: this will change."
 
@@ -285,8 +289,9 @@ def test_parts_of_a_factorial_or_shapley_design() -> None:
         for name, gain in (("fma", 0.06), ("st", 0.03))
     ]
     assert of_ablation(example_ablation(effects=tuple(values)))[1] == (
-        "On the validation images, robust accuracy changes by: contribution of FMA +6.0 points "
-        "(+4.0 to +8.0), more robust; contribution of ST +3.0 points (+1.0 to +5.0), more robust."
+        "On the validation images, robust accuracy changes by (95 % intervals): contribution of "
+        "FMA +6.0 points (+4.0 to +8.0), more robust; contribution of ST +3.0 points (+1.0 to "
+        "+5.0), more robust."
     )
 
 

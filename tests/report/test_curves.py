@@ -63,7 +63,7 @@ def test_a_trial_goes_from_the_baseline_over_rungs_to_its_end() -> None:
 
 def test_the_front_is_clear_and_ends_are_marked() -> None:
     figure = FIGURE.draw(info_of(example_record(ROWS)), COLUMN)
-    pale, front = [one for one in traces(figure, "clean+fma (3)") if one.yaxis == "y2"]
+    pale, front = [one for one in traces(figure, "FMA (3)") if one.yaxis == "y2"]
     assert (pale.line.color, front.line.color) == (
         faint(terms_look("clean+fma").color),
         terms_look("clean+fma").color,
@@ -78,7 +78,7 @@ def test_the_front_is_clear_and_ends_are_marked() -> None:
     ]
     assert figure.layout.title.text == "<b>1 of 4 trials were stopped early</b>"
     shown = [one.name for one in figure.data if one.showlegend]
-    assert shown == ["clean+st (1)", "clean+fma (3)", "Stopped (1)", "Failed (1)"]
+    assert shown == ["ST (1)", "FMA (3)", "Stopped (1)", "Failed (1)"]
     small = Rung(1, {ROBUST: 0.6}, False, 1, images=50)
     few = example_record([replace(ROWS[0], rungs=(small,))])
     assert "at rungs n = 50 images" in facts(FIGURE.draw(info_of(few), COLUMN))

@@ -83,7 +83,7 @@ def test_a_hypervolume_is_in_percent_of_the_end() -> None:
     (line,) = traces(figure, "Front so far")
     assert list(line.x) == [1, 5, 5]
     assert line.y == pytest.approx((200 / 3, 100, 100))
-    (marks,) = traces(figure, "clean+fma (2)")
+    (marks,) = traces(figure, "FMA (2)")
     assert list(marks.customdata) == [1, 3], "the trials that raised it"
     assert figure.layout.title.text == "<b>Still gaining: 33.3 % in the last 1 of 5 trials</b>"
     assert "100 % is a hypervolume of 0.015" in facts(figure)
@@ -120,9 +120,9 @@ def test_trials_references_and_collapsed_ones() -> None:
     values = [0.70, 0.79, 0.75, 0.76, 0.77, 0.74, 0.10]
     rows = [row(at, (value,), at) for at, value in enumerate(values)]
     figure = draw(example_record(rows, **ONE))
-    (marks,) = traces(figure, "clean+fma (7)")
+    (marks,) = traces(figure, "FMA (7)")
     assert list(marks.customdata) == list(range(7))
-    (baseline,) = traces(figure, "Baseline")
+    (baseline,) = traces(figure, "Before finetuning")
     assert baseline.y == pytest.approx((0.60, 0.60))
     assert figure.layout.yaxis.autorangeoptions.clipmin == pytest.approx(0.60)
     assert "far worse, not shown: 1" in facts(figure)
@@ -154,7 +154,7 @@ def test_tuned_arms_have_a_line_each_of_the_expected_best() -> None:
     info: Any = FIGURE.info([ablations()["tuned ablation"]])
     figure = FIGURE.draw(info, COLUMN)
     lines = [trace for trace in figure.data if "lines" in trace.mode]
-    assert [line.name for line in lines] == ["DA", "FMA", "Baseline"]
+    assert [line.name for line in lines] == ["DA", "FMA", "Before finetuning"]
     assert lines[0].y[:3] == pytest.approx((0.70, 0.74, 0.75))
     assert set(lines[2].y) == {0.60}
     assert figure.layout.title.text == "<b>Still gaining: DA, FMA</b>"

@@ -105,7 +105,7 @@ def test_levels_of_headings_leave_none_out(page_text: str) -> None:
 
 def test_terms_are_explained_where_they_stand_first() -> None:
     terms = Terms()
-    meaning = "Data augmentation: cross-entropy"
+    meaning = "Data augmentation, training on distorted copies: cross-entropy"
     first = terms.explained("DA and <b> `DA` & a plain finetune of DAs")
     assert first.startswith(f'<abbr title="{meaning}')
     assert "&lt;b&gt; <code>DA</code> &amp; a <abbr" in first

@@ -95,7 +95,7 @@ def test_a_panel_has_the_trials_with_its_parameter_for_both_objectives() -> None
 
 def test_the_legend_has_every_set_of_terms_once_with_its_trials() -> None:
     assert [one.name for one in draw(small()).data if one.showlegend] == [
-        "clean+fma (2)", "clean+st (1)", "Not on the front", "Baseline",
+        "FMA (2)", "ST (1)", "Not on the front", "Before finetuning",
     ]  # fmt: skip
 
 

@@ -71,21 +71,21 @@ def test_the_front_is_a_staircase_to_the_edges_of_the_axes() -> None:
 
 def test_colours_say_terms_and_a_dominated_trial_is_faint() -> None:
     figure = draw_front(example_record([*ROWS, replace(ROWS[2], number=4)]))
-    faint, front = traces(figure, "clean+fma")
-    (st,) = traces(figure, "clean+st")
+    faint, front = traces(figure, "FMA")
+    (st,) = traces(figure, "ST")
     assert (line(front), line(faint)) == ([(0.94, 0.70)], [(0.92, 0.65)] * 2)
     assert front.marker.color == terms_look("clean+fma").color != faint.marker.color
     assert front.marker.symbol == faint.marker.symbol != st.marker.symbol
-    assert (front.name, front.showlegend, faint.showlegend) == ("clean+fma (3)", True, False)
+    assert (front.name, front.showlegend, faint.showlegend) == ("FMA (3)", True, False)
     assert list(faint.customdata) == [2, 4]
 
 
 def test_the_numbers_of_a_short_front_stand_where_the_front_leaves_room() -> None:
-    (front,) = traces(draw_front(example_record(ROWS[:1])), "clean+fma")
+    (front,) = traces(draw_front(example_record(ROWS[:1])), "FMA")
     assert (front.text, front.textposition) == (("0",), "top right")
     scores = [(0.93 + at / 1e3, 0.8 - at / 1e3) for at in range(13)]
     many = [example_row(at, one, scores=example_scores(*one)) for at, one in enumerate(scores)]
-    (front,) = traces(draw_front(example_record(many)), "clean+fma")
+    (front,) = traces(draw_front(example_record(many)), "FMA")
     assert [text for text in front.text if text] == ["10"], "of a long front that of the title"
 
 
@@ -111,7 +111,7 @@ def test_the_caption_has_what_the_numbers_stand_on() -> None:
 
 def test_references_are_marked_and_told() -> None:
     figure = draw_front(example_record(ROWS))
-    (baseline,), (plain,) = traces(figure, "Baseline"), traces(figure, "Plain finetune")
+    (baseline,), (plain,) = traces(figure, "Before finetuning"), traces(figure, "Plain finetuning")
     assert line(baseline)[0] == pytest.approx((0.95, 0.60))
     assert "Robust accuracy: <b>61.0</b>" in plain.hovertext[0]
     upright, flat = figure.layout.shapes
@@ -138,7 +138,7 @@ def test_without_a_complete_trial_the_references_stand_alone(rows: list) -> None
     figure = draw_front(example_record(rows))
     assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
     shown = [trace.name for trace in figure.data if trace.showlegend]
-    assert shown == ["Baseline", "Plain finetune"]
+    assert shown == ["Before finetuning", "Plain finetuning"]
     bare = draw_front(example_record(references={}, reference_point=None)).layout
     assert bare.xaxis.range == bare.yaxis.range == (0, 1)
 
@@ -159,8 +159,8 @@ def test_a_minimised_objective_is_worse_at_its_upper_end() -> None:
     (front,) = traces(figure, "Front")
     assert line(front)[0] == (figure.layout.xaxis.range[1], 0.8)
     assert line(front)[-1] == (10.0, figure.layout.yaxis.range[0])
-    assert traces(figure, "Baseline") == [], "which has no seconds of finetuning"
-    assert traces(figure, "clean+fma")[0].textposition == "top left"
+    assert traces(figure, "Before finetuning") == [], "which has no seconds of finetuning"
+    assert traces(figure, "FMA")[0].textposition == "top left"
 
 
 def test_three_objectives_have_a_panel_a_pair() -> None:
@@ -179,7 +179,7 @@ def test_three_objectives_have_a_panel_a_pair() -> None:
     assert [trace.showlegend for trace in traces(figure, "Front")] == [True, False, False]
     (front, *_) = traces(figure, "Front")
     assert (0.92, 0.65) not in line(front), "on the front of all three, not of this plane"
-    assert (0.92, 0.65) in [pair for one in traces(figure, "clean+fma") for pair in line(one)]
+    assert (0.92, 0.65) in [pair for one in traces(figure, "FMA") for pair in line(one)]
     small = draw(record, sheet=Sheet(434, 320))
     assert len(traces(small, "Front")) == 1
     assert "pairs of objectives not shown: 2" in facts(small)
@@ -194,7 +194,7 @@ def test_a_side_that_violates_a_constraint_is_shaded() -> None:
     figure = draw_front(example_record(rows, constraints=constraints))
     shade = next(shape for shape in figure.layout.shapes if shape.fillcolor)
     assert (shade.x0, shade.x1) == pytest.approx((0.93, figure.layout.xaxis.range[0]))
-    hollow = next(one for one in traces(figure, "clean+fma") if list(one.customdata) == [1])
+    hollow = next(one for one in traces(figure, "FMA") if list(one.customdata) == [1])
     assert hollow.marker.symbol == "circle-open"
     assert "faint: dominated; hollow: violates a constraint" in facts(figure)
 
@@ -309,7 +309,7 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
 def test_baselines_that_differ_are_not_drawn() -> None:
     other = replace(example_record(ROWS), references={"baseline": sloped_scores(0.9, 0.5)})
     figure = draw(example_record(ROWS), other)
-    assert (traces(figure, "Baseline"), len(traces(figure, "Plain finetune"))) == ([], 1)
+    assert (traces(figure, "Before finetuning"), len(traces(figure, "Plain finetuning"))) == ([], 1)
 
 
 def study(name: str, *values: tuple[float, float]) -> StudyRecord:
@@ -398,7 +398,7 @@ def test_confirmed_means_have_the_axes_of_the_test_images() -> None:
     assert isinstance(info, FrontsInfo)
     figure = FIGURE.draw(info, COLUMN)
     assert figure.layout.xaxis.title.text == "Clean accuracy (test)"
-    (fma,), (st,) = traces(figure, "clean+fma (1)"), traces(figure, "clean+st (1)")
+    (fma,), (st,) = traces(figure, "FMA (1)"), traces(figure, "ST (1)")
     assert (line(fma), list(fma.customdata), fma.text) == ([(0.93, 0.65)], [0], ("0",))
     assert fma.error_x.array == pytest.approx((0.01,))
     assert fma.error_y.arrayminus == pytest.approx((0.02,))
@@ -410,8 +410,8 @@ def test_confirmed_means_have_the_axes_of_the_test_images() -> None:
     }  # fmt: skip
     (front,) = traces(figure, "Front")
     assert line(front)[1:-1] == [(0.92, 0.75), (0.92, 0.65), (0.93, 0.65)]
-    assert line(traces(figure, "Baseline")[0]) == [(0.94, pytest.approx(0.58))]
-    assert line(traces(figure, "DA combined")[0]) == [(0.91, 0.6)]
+    assert line(traces(figure, "Before finetuning")[0]) == [(0.94, pytest.approx(0.58))]
+    assert line(traces(figure, "DA+CA")[0]) == [(0.91, 0.6)]
     assert "axes: test images; grey: the search, on validation images" in facts(figure)
     assert figure.layout.title.text == "<b>Trial 0: +7.0 robust for -1.0 clean (test)</b>"
     means = info.frame().query("mark == 'mean'").set_index("number")

@@ -117,7 +117,7 @@ def test_a_gain_is_over_the_baseline_and_without_bits_has_no_interval() -> None:
     assert (last["gain"], last["trained_on"]) == (pytest.approx(0.1), False)
     figure = draw(info)
     assert figure.layout.meta["heading"] == "Robust to what?"
-    filled, hollow = traces(figure, "Trial 0, clean+fma")
+    filled, hollow = traces(figure, "Trial 0, FMA")
     assert (len(filled.x), len(hollow.x)) == (1, 8)
     assert "open" in hollow.marker.symbol
     assert set(hollow.customdata) == {0}
@@ -222,7 +222,7 @@ def test_accuracy_at_a_severity_is_weighted_as_robust_accuracy() -> None:
 def test_a_line_of_a_search_begins_at_the_clean_images() -> None:
     info = read("severity", record(row(0, 0.93, 0.80)))
     labels = [line.look.label for line in info.lines]
-    assert labels == ["Baseline", "Plain finetune", "Trial 0, clean+fma"]
+    assert labels == ["Before finetuning", "Plain finetuning", "Trial 0, FMA"]
     last = info.lines[-1].accuracies[-1]
     assert (last.low, last.high) == wilson_interval(round(359 * 0.75), 359)
     figure = draw(info)

@@ -66,8 +66,8 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     assert end <= 700 + 1, "both fit the window"
     assert "+10.0 robust for -1.0 clean" in (page.locator(".gtitle").text_content() or "")
     legend = page.locator(".legendtext").all_text_contents()
-    sets = [f"clean+{term} (1)" for term in ("da", "fma", "st")]
-    assert sorted(legend) == ["Baseline", "Front", "Plain finetune", *sets]
+    sets = [f"{term} (1)" for term in ("DA", "FMA", "ST")]
+    assert sorted(legend) == sorted(["Before finetuning", "Front", "Plain finetuning", *sets])
     tools = [tool.get_attribute("data-title") or "" for tool in page.locator(".modebar-btn").all()]
     assert "Zoom" in tools
     assert not any("share" in tool.lower() or "plotly" in tool.lower() for tool in tools)

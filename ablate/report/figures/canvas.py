@@ -41,6 +41,7 @@ from ablate.report.style import (
     open_symbol,
     terms_look,
 )
+from ablate.report.words import network_label
 
 if TYPE_CHECKING:
     from ablate.ablation.info import AblationInfo
@@ -324,7 +325,7 @@ def looks(source: StudySource) -> Mapping[str, Look]:
         else:
             symbol, color = SYMBOLS[place % len(SYMBOLS)], SERIES[place % len(SERIES)]
             place //= len(SERIES)
-        found[name] = Look(name, color, symbol, DASHES[place % len(DASHES)])
+        found[name] = Look(network_label(name), color, symbol, DASHES[place % len(DASHES)])
     return found
 
 

@@ -101,7 +101,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     for row in sorted(chosen, key=lambda row: row.number):
         terms, cell = record.loss_terms(row), row.cell or ""
         group = terms if is_search else arm_of.get(cell, cell)
-        looks.setdefault(group, replace(terms_look(terms), label=group or terms))
+        look = terms_look(terms)
+        looks.setdefault(group, look if is_search else replace(look, label=group or terms))
         trial = (row.number, row.state, group, row.number in front)
         found += [(*trial, one, *at) for one in metrics for at in _points(record, row, one, most)]
     table = pd.DataFrame(found, columns=list(_TYPES)).astype(_TYPES)

@@ -33,6 +33,7 @@ from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.numbers import metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
+from ablate.report.words import network_label
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -209,7 +210,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     for one in courses:
         figure.add_traces(_traces(info, one))
     for name, value in info.references.items():
-        dash, label = ("dot", "Baseline") if name == "baseline" else ("dash", "Plain finetune")
+        dash, label = "dot" if name == "baseline" else "dash", network_label(name)
         style = {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": dash}}
         at = {"x": [0, max(one.last for one in courses)], "y": [value] * 2}
         figure.add_trace(Scatter(style, **at, name=label, showlegend=True, hoverinfo="skip"))

@@ -46,6 +46,7 @@ from ablate.report.figures.canvas import (
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.numbers import metric_label, metric_words, plain_text, short_names, shortened
 from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SMALL_SIZE, Look, terms_look
+from ablate.report.words import network_label
 from ablate.robustness.measures import LEVEL
 from ablate.study.keys import written_domains
 
@@ -347,7 +348,7 @@ def _legend(info: ParametersInfo) -> list[Scatter]:
         faint = marker(Look("", INK, "circle"), 10, on_front=False)
         entries[f"Not {front_words(pareto.objectives)}"] = {"marker": faint}
     if entries and "baseline" in pareto.references:
-        entries["Baseline"] = {"mode": "lines", "line": _FAINT_LINE}
+        entries[network_label("baseline")] = {"mode": "lines", "line": _FAINT_LINE}
     usual = {"x": [None], "y": [None], "mode": "markers", "showlegend": True, "hoverinfo": "skip"}
     return [Scatter(usual | {"name": plain_text(name)} | look) for name, look in entries.items()]
 

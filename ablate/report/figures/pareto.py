@@ -47,6 +47,7 @@ from ablate.report.figures.canvas import Sheet, marker, metric_axis
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import FAINT_INK, INK, Look, terms_look
+from ablate.report.words import network_label
 from ablate.study.keys import meant_keys
 from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
@@ -55,11 +56,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _REFERENCES = {
-    "baseline": ("Baseline", "star", 13),
-    ADAPTED: ("Adapted baseline", "star-open", 13),
-    "plain": ("Plain finetune", "x-open", 9),
+    "baseline": ("star", 13),
+    ADAPTED: ("star-open", 13),
+    "plain": ("x-open", 9),
 }
-"""Label, mark and size."""
+"""Mark and size."""
 _SEARCH = Look("Search", FAINT_INK, "circle")
 _LABELLED = 8
 """Up to so many trials on a front, each has its number beside it."""
@@ -384,7 +385,8 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
         sheet,
         title=_title(info),
         facts=_facts(info, ranges, left_out),
-        meta=canvas.basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies),
+        meta=canvas.basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies)
+        | {"key": _key(info)},
         height=height,
         nothing=("no successful run yet" if info.runs else canvas.NO_TRIAL) * is_empty,
     )
@@ -522,11 +524,10 @@ def _trial_trace(
 
 def _over(panel: _Panel) -> list[Any]:
     """Means with their intervals, and references."""
-    info, traces, alike = panel.info, list[Any](), dict[Look, list[Mean]]()
+    info, traces, alike = panel.info, list[Any](), dict[tuple[Look, bool], list[Mean]]()
     for mean in info.means:
-        alike.setdefault(info.looks[mean.name], []).append(mean)
-    for look, means in alike.items():
-        is_trial = means[0].number is not None
+        alike.setdefault((info.looks[mean.name], mean.number is not None), []).append(mean)
+    for (look, is_trial), means in alike.items():
         told: dict[str, Any] = {"customdata": [one.number for one in means] if is_trial else None}
         for way, place in (("error_x", panel.x), ("error_y", panel.y)):
             middle, low, high = np.array([mean[2:5] for mean in means])[:, :, place].T
@@ -538,7 +539,8 @@ def _over(panel: _Panel) -> list[Any]:
         name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * is_trial
         at = panel.at([mean.values for mean in means])
         traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
-    for name, (label, symbol, size) in _REFERENCES.items():
+    for name, (symbol, size) in _REFERENCES.items():
+        label = network_label(name)
         values = info.references.get(name, (math.nan,) * len(panel.ranges))
         if math.isfinite(values[panel.x]) and math.isfinite(values[panel.y]):
             mark = {"color": INK, "symbol": symbol, "size": size}
@@ -618,6 +620,17 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
         ),
     }
     return facts + [f"{what}: {count}" for what, count in counts.items() if count]
+
+
+def _key(info: FrontsInfo) -> str:
+    """What bars and lines are, in short sentences."""
+    is_line = len(info.studies) == 1 and len(info.objectives) == 2 and not info.runs
+    shown = (
+        "Bars: 95 % intervals." * bool(info.means),
+        "Black line: no other is better in both." * is_line,
+        "Dotted: before finetuning." * ("baseline" in info.references),
+    )
+    return " ".join(filter(None, shown))
 
 
 def _hover(

@@ -29,7 +29,7 @@ from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import DASHES, FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
-from ablate.report.words import as_contribution, contrast_words, sides
+from ablate.report.words import as_contribution, contrast_words, network_label, sides
 from ablate.robustness.bits import image_shares
 from ablate.study.scores import Scores
 
@@ -43,9 +43,9 @@ _MOST_PIXELS, _AROUND, _ROW, _MARK = 1700, 170, 10, 9
 each of its marks."""
 OVER_IMAGES = "95 % intervals over images: each network was trained once"
 REFERENCES = {
-    "baseline": Look("Baseline", INK, "star"),
-    ADAPTED: Look("Adapted baseline", INK, "star-open", "dash"),
-    "plain": Look("Plain finetune", FAINT_INK, "x", "dot"),
+    "baseline": Look(network_label("baseline"), INK, "star"),
+    ADAPTED: Look(network_label(ADAPTED), INK, "star-open", "dash"),
+    "plain": Look(network_label("plain"), FAINT_INK, "x", "dot"),
 }
 
 
@@ -269,7 +269,10 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
 
 def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Scatter:
     """Some types and families of a network, each at its place."""
-    gains, name = [one.gains[part] for part in places], plain_text(shortened(one.look.label, 40))
+    gains, name = (
+        [one.gains[part] for part in places],
+        plain_text(shortened(network_label(one.look.label), 40)),
+    )
     seen = {True: ", trained on", False: ", held out", None: ", mean over types"}
     hover = [
         f"<b>{name}</b><br>{plain_text(part + seen[one.seen.get(part)])}<br>{printed(gain)}"

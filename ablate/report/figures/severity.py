@@ -25,7 +25,7 @@ from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.profile import OVER_IMAGES, REFERENCES, network_looks
 from ablate.report.numbers import count_text, plain_text, shortened
 from ablate.report.style import Look
-from ablate.report.words import sides
+from ablate.report.words import network_label, sides
 from ablate.robustness.measures import wilson_interval
 from ablate.study.scores import Scores
 
@@ -137,7 +137,7 @@ def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
     figure = Figure()
     for order, line in enumerate(info.lines):
         shift = 0.06 * (order - (len(info.lines) - 1) / 2)  # intervals side by side
-        name, color = plain_text(shortened(line.look.label, 40)), line.look.color
+        name, color = plain_text(shortened(network_label(line.look.label), 40)), line.look.color
         values = [None if math.isnan(one.mean) else 100 * one.mean for one in line.accuracies]
         figure.add_trace(
             Scatter(

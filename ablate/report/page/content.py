@@ -37,6 +37,11 @@ SECTIONS = (
 is left out."""
 _OF_TEST = ("part", "types")
 """Sections whose figures are of the confirmation once there is one."""
+_QUESTIONS = {
+    True: "What does robustness cost, and which part earns it?",
+    False: "Which settings are best?",
+}
+"""Of a study without one, by whether a robust accuracy is an objective."""
 _BUTTONS = 22
 """Pixels over a figure for plotly's buttons."""
 _WIDE = ("parameters",)
@@ -49,14 +54,15 @@ class DrawnFigure:
     """A figure on the page, in the light theme.
 
     Attributes:
-        anchor: unique on the page; heading: what it shows, says: how to read it, facts: what it
-            stands on, plain text.
+        anchor: unique on the page; heading: what it shows, key: what its lines are, says: how to
+            read it, facts: what it stands on, plain text.
         json: plotly's `data` and `layout`.
         width, height: its pixels; is_wide: whether it takes the whole width.
     """
 
     anchor: str
     heading: str
+    key: str
     says: str
     facts: str
     json: str
@@ -139,6 +145,7 @@ def report_content(
         has_weights: whether trials can be exported; not from an archive.
     """
     record = source.record
+    is_of_robustness = any("_robust_accuracy" in one.metric for one in record.study.objectives)
     info = source.ablation or pareto_info(record)
     answer, tables = study_answer(source), _tables(source)
     marks = info.marks if source.confirmation is None else source.confirmation.test.marks
@@ -161,7 +168,7 @@ def report_content(
     kept = "".join(one if one.isalnum() or one in "._-" else "-" for one in record.name).strip("-.")
     return ReportContent(
         study=record.name,
-        question=record.study.question,
+        question=record.study.question or _QUESTIONS[is_of_robustness],
         subject=info.subject,
         reference=reference,
         state=_state(source, record),
@@ -214,6 +221,7 @@ def _drawn(figure: Figure, anchor: str, says: str, notes: Sequence[str]) -> Draw
     return DrawnFigure(
         anchor=anchor,
         heading=meta["heading"],
+        key=meta.get("key", ""),
         says=says,
         facts=" \N{MIDDLE DOT} ".join(fact for fact in meta["facts"] if fact not in notes),
         json=str(figure.to_json(validate=False)),

@@ -18,6 +18,7 @@ from ablate.report.write import figure_image
 _FOLDER = files("ablate.report.page")
 _TOGETHER = re.compile(r"[+-][\d.]+ points|\([^()]{,24} to [^()]{,12}\)|\d %|trials? \d+")
 _CODE = re.compile(r"`([^`]+)`")
+_SPELLED = ("FMA", "ST", "DA", "CA", "robust accuracy")
 
 
 def report_page(content: ReportContent, *, brief: bool = False) -> str:
@@ -46,6 +47,7 @@ def report_page(content: ReportContent, *, brief: bool = False) -> str:
         content=content,
         brief=brief,
         picture=_picture(content) if brief else "",
+        names=spelled_out(" ".join(content.answer.sentences)),
         table=lambda table: Markup(html_table(table)),
         # Figures and trials are data; scripts and style are the package's own.
         figures={figure.anchor: Markup(_data(figure.json)) for figure in content.figures},
@@ -87,6 +89,17 @@ class Terms:
             for part in parts
         )
         return "".join(shown)
+
+
+def spelled_out(text: str) -> str:
+    """ "FMA: feature-map augmentation loss · ST: stability training", of the names in a text."""
+    meanings = _glossary()[1]
+    said = {
+        name: meanings[name].partition(":")[0]
+        for name in _SPELLED
+        if re.search(rf"\b{name}\b", text)
+    }
+    return " · ".join(f"{name}: {short[:1].lower()}{short[1:]}" for name, short in said.items())
 
 
 def _unbroken(found: re.Match[str]) -> str:
