@@ -277,7 +277,7 @@ def table(
         return
     if style is None and output is not None:
         style = ENDINGS.get(output.suffix, "md")
-    found = study_table(*opened, effects=effects, in_words=style != "csv")
+    found = study_table(*opened, effects=effects)
     if style is None and sys.stdout.isatty():
         print_result(TerminalTable(found, notes))
         if found.notes and not notes:

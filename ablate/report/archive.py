@@ -1,7 +1,8 @@
 """`ablate archive`: a study in one file that can be published, read and recomputed.
 
 What is in it beside `study.json` and `rows.jsonl` is made of these two, by `derived_files`, so that
-`ablate verify` makes it again and compares.  Report, README and citation are not compared.
+`ablate verify` makes it again and compares; but of what is there for people, it only checks the
+digest: report, README, citation and Markdown.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from ablate.study.by_value import is_given
 from ablate.study.yaml_source import parse_yaml, write_yaml
 
 AS_GIVEN = ("README.txt", "CITATION.cff", "report.html")
-"""Files of an archive that are not made again to verify it: their sha256 is all that is checked."""
+"""Not made again to verify an archive, nor is Markdown: their sha256 is all that is checked."""
 TRIALS = "tables/trials.csv"
 """The rows, as they are stored; numbers of other tables are computed."""
 OWN_CITATION = Path(__file__).with_name("CITATION.cff")
@@ -269,7 +270,7 @@ def _tables(opened: OpenStudy) -> Mapping[str, Table]:
         return {"front": study_table(opened)}
     tables = {
         "arms": study_table(opened),
-        "effects": study_table(opened, effects=True, in_words=False),
+        "effects": study_table(opened, effects=True),
     }
     if is_confirmation(opened.record):
         info = confirm_info(opened.record, *read_bits(opened.place))

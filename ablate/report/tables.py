@@ -17,7 +17,7 @@ from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.power import DIFFERENCES, plan_text, seed_plan
-from ablate.ablation.significance import FLIPS, LEAST_SEEDS, NonInferiority
+from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
@@ -65,8 +65,6 @@ _TERMS = "loss.terms"
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
 _NARROW = 12
-TUNED = "exploratory (tuned)"
-"""Of a declared contrast that was tuned on the images that it is scored on."""
 WORST = ", failed runs as the worst"
 """Behind the name of a contrast, in the row of `Effect.worst`."""
 _LEAST_P, _TWO_DIGITS_BELOW = 0.0001, 0.1
@@ -153,6 +151,7 @@ def numbers(
     estimates: Sequence[Estimate | None],
     units: Unit | Sequence[Unit],
     *,
+    shown: Sequence[Estimate | None] = (),
     is_difference: bool = False,
     absent: str = "",
     best: Collection[int] = (),
@@ -162,11 +161,12 @@ def numbers(
     Args:
         estimates: None where the row can have none: there stands `absent`.
         units: of the column, or of each row; best: rows in bold.
+        shown: as they are read, if that is something else.
     """
     each = [units] * len(estimates) if isinstance(units, Unit) else units
     cells = tuple(
         Cell(absent) if one is None else Cell("", one, *unit, is_difference, at in best)
-        for at, (one, unit) in enumerate(zip(estimates, each, strict=True))
+        for at, (one, unit) in enumerate(zip(shown or estimates, each, strict=True))
     )
     fields = ("mean", "sd", "low", "high", "n")
     data = {f"{key}.{one}": [of and getattr(of, one) for of in estimates] for one in fields}
@@ -243,64 +243,78 @@ def _to_reference(info: AblationInfo, heading: str) -> list[Column]:
     return [numbers(key, heading, estimates, unit, is_difference=True, absent="reference")]
 
 
-def effects_table(info: AblationInfo, *, in_words: bool = True) -> Table:
-    """A row a contrast, the primary ones first.
-
-    Args:
-        in_words: contrasts and verdicts as a person reads them; else by the names of the design.
-    """
+def effects_table(info: AblationInfo) -> Table:
+    """A row a contrast, the primary ones first, in words; of the frame by the names of the design,
+    and with the signs that they have there."""
     primary, others = shown_effects(info)
-    shown = [*primary, *others]
-    if in_words:
-        shown = [as_contribution(effect, info) for effect in shown]
-    rows = []
-    for one in shown:
-        rows.append((one, one.estimate, ""))
-        if one.worst is not None:
-            rows.append((one, one.worst, WORST))
+    rows: list[tuple[Effect, bool]] = []  # and whether it is the row of `Effect.worst`
+    for effect in (*primary, *others):
+        rows += [(effect, False), *[(effect, True)] * (effect.worst is not None)]
+    told = [as_contribution(effect, info) for effect, _ in rows]
+    ends = [WORST * is_worst for _, is_worst in rows]
+    found, shown = (
+        [
+            one.worst if is_worst else one.estimate
+            for one, (_, is_worst) in zip(of, rows, strict=True)
+        ]
+        for of in ([effect for effect, _ in rows], told)
+    )
+    names = [contrast_words(one, info) + end for one, end in zip(told, ends, strict=True)]
+    units = [unit_of(info, one.metric) for one in told]
 
-    def name(effect: Effect) -> str:
-        return contrast_words(as_contribution(effect, info), info) if in_words else effect.contrast
+    def column(key: str, heading: str, of: Callable[[Effect], Any]) -> Column:
+        values = [None if is_worst else of(effect) for effect, is_worst in rows]
+        return texts(key, heading, values, [p_text(one) for one in values])
 
-    def column(key: str, heading: str, text: Callable[[Effect], Any], of_worst: Any) -> Column:
-        found = [of_worst if worst else text(one) for one, _, worst in rows]
-        shown = [p_text(one) for one in found] if of_worst is None else ()
-        return texts(key, heading, found, shown, folds=0 if of_worst is None else _NARROW)
-
-    counts = [str(one.n) if one.n < info.seeds else "" for _, one, _ in rows]
-    singles = [() if worst else one.by_baseline for one, _, worst in rows]
-    units = [unit_of(info, one.metric) for one, _, _ in rows]
-    parts = [
-        texts("contrast", "Contrast", [name(one) + worst for one, _, worst in rows], folds=_NARROW),
-        texts("metric", "On", [shown_name(info, one.metric) for one, _, _ in rows], folds=8),
-        numbers("difference", "Difference", [one for _, one, _ in rows], units, is_difference=True),
-        *([texts("n", "n", counts)] if any(counts) else []),
-        column("p", "p", lambda one: one.p, None),
-        column("p_adjusted", "Adjusted p", lambda one: one.p_adjusted, None),
+    verdicts = [
+        "worst case" if end else verdict_words(one, info) or "exploratory"
+        for one, end in zip(told, ends, strict=True)
     ]
-    verdict = _in_words if in_words else _verdict_text
-    parts.append(column("verdict", "Verdict", partial(verdict, info), "worst case"))
-    if not in_words:
-        parts.append(column("kept", "Kept", lambda one: _kept_text(info, one) or MISSING, MISSING))
+    parts = [
+        texts(
+            "contrast",
+            "Contrast",
+            [effect.contrast + end for (effect, _), end in zip(rows, ends, strict=True)],
+            names,
+            folds=_NARROW,
+        ),
+        texts("metric", "On", [shown_name(info, one.metric) for one in told], folds=8),
+        numbers("difference", "Difference", found, units, shown=shown, is_difference=True),
+        column("p", "p", lambda one: one.p),
+        column("p_adjusted", "Adjusted p", lambda one: one.p_adjusted),
+        Column(
+            "verdict",
+            "Verdict",
+            tuple(map(Cell, verdicts)),
+            {
+                "verdict": ["worst case" if worst else one.verdict for one, worst in rows],
+                "kept": [MISSING if worst else _kept(info, one) for one, worst in rows],
+            },
+            folds=_NARROW,
+        ),
+    ]
+    counts = [str(one.n) if one and one.n < info.seeds else "" for one in found]
+    if any(counts):
+        parts.insert(3, texts("n", "n", counts))
     if info.replications:
+        singles = [() if worst else one.by_baseline for one, worst in rows]
         said = [
-            ", ".join(Cell("", single_value(one), *unit, is_difference=True).printed for one in of)
-            for of, unit in zip(singles, units, strict=True)
+            ", ".join(
+                Cell("", single_value(value), *unit, is_difference=True).printed
+                for value in (() if worst else one.by_baseline)
+            )
+            for one, (_, worst), unit in zip(told, rows, units, strict=True)
         ]
         parts.append(texts("by_baseline", "By baseline", singles, said))
-    intervals = ", with 95 % intervals" * any(math.isfinite(one.low) for _, one, _ in rows)
+    intervals = ", with 95 % intervals" * any(one and math.isfinite(one.low) for one in found)
     return Table(
         columns=tuple(parts),
         name=f"{info.study}-effects",
         title=title_of(info),
         caption=title_of(info, f"Differences{_on_images(info)}{intervals}."),
-        notes=tuple(_effects_notes(info, shown, name)),
+        notes=tuple(_effects_notes(info, [*primary, *others])),
         narrow=(("by_baseline",), ("p",), ("n",), ("p_adjusted",)),
     )
-
-
-def _in_words(info: AblationInfo, effect: Effect) -> str:
-    return verdict_words(effect, info) or "exploratory"
 
 
 def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
@@ -332,50 +346,20 @@ def p_text(p: float | None, limit: float = ALPHA) -> str:
     return text.removeprefix("0")
 
 
-def _verdict_text(info: AblationInfo, effect: Effect) -> str:
-    """The verdict, and what limits it."""
-    if effect.primary and effect.tuned:
-        return TUNED
-    if effect.verdict == "too few seeds":
-        return f"too few {info.paired}s: a claim needs {LEAST_SEEDS}"
-    if effect.verdict == "at most one image":
-        return f"no claim: {effect.verdict}"
-    if info.looks and effect.verdict in ("better", "worse"):
-        return f"{effect.verdict}, {info.looks + 1} looks"
-    return effect.verdict
-
-
-def _kept_text(info: AblationInfo, effect: Effect) -> str:
-    """Whether the contrast of a primary effect keeps what must be kept; empty of any other."""
-    both = [(one.metric, one.kept) for one in info.effects if one.contrast == effect.contrast]
-    metric, kept = next((one for one in both if one[1] is not None), ("", None))
+def _kept(info: AblationInfo, effect: Effect) -> str:
+    """Whether the contrast of a primary effect keeps what must be kept; "-" of any other."""
+    both = (one.kept for one in info.effects if one.contrast == effect.contrast)
+    kept = next((one for one in both if one is not None), None)
     if kept is None or not effect.primary:
-        return ""
+        return MISSING
     if effect.tuned:
-        return TUNED
+        return "exploratory"
     if kept.kept is None:
         return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
-    if kept.kept:
-        return f"yes (p {p_text(kept.p, ALPHA / 2)})"
-    return f"not shown (bound -{_loss_text(metric, kept)})"
+    return "yes" if kept.kept else "not shown"
 
 
-def _loss_text(metric: str, kept: NonInferiority) -> str:
-    """The loss at the bound of one that is not kept: "3.0" points, "2.5" of another metric; more
-    digits where these would lie within the margin."""
-    factor = scale(metric)
-    loss, margin = factor * -kept.low, factor * kept.margin
-    texts = [f"{loss:.{digits}f}" for digits in (1, 2, 3)] if is_accuracy(metric) else []
-    texts += [f"{loss:.{digits}g}" for digits in (4, 6, 17)]
-    return next((text for text in texts if float(text) > margin), texts[-1])
-
-
-def _effects_notes(
-    info: AblationInfo,
-    shown: Sequence[Effect],
-    name: Callable[[Effect], str],
-) -> list[str]:
-    """The notes under a table of effects; `name`: what a contrast is called."""
+def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     notes = basis_notes(info, [effect.metric for effect in shown])
     if notes:
         notes.append("differences of accuracies in points")
@@ -385,56 +369,42 @@ def _effects_notes(
             f"{WORST.removeprefix(', ')}: each counts as the worst run of its arm in that metric; "
             "no test; elsewhere failed runs are left out with their pairs"
         )
-    tested = [effect for effect in shown if effect.estimate.n]
-    if tested:
+    if any(effect.estimate.n for effect in shown):
         notes.append("p: two-sided, from the model of the interval")
-        notes += _sign_flip_notes(info, tested, name)
     if info.primary:
         count = count_text(len(info.primary), "primary contrast")
         notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
-        notes += _margin_notes(info)
-        notes += _power_notes(info, name)
+        notes += [*_sign_flip_notes(info), *_margin_notes(info), *_power_notes(info)]
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
-    notes += minimized_notes(info)
     if info.aliases:
         notes.append(f"aliases: {'; '.join(info.aliases)}")
-    return [*notes, *info.marks, fingerprint_text(info)]
+    return [*notes, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
-def _sign_flip_notes(
-    info: AblationInfo, tested: Sequence[Effect], name: Callable[[Effect], str]
-) -> list[str]:
-    flipped = [effect for effect in tested if effect.p_seeds is not None]
-    if not flipped:
-        return []
-    exact = all(effect.is_exact for effect in flipped)
-    how = "exact sign flips" if exact else f"{FLIPS:,} sign flips drawn"
-    where = "" if info.n_images is None else ", on these images"
-    found = "; ".join(f"{_claim(info, one, name)} {p_text(one.p_seeds)}" for one in flipped)
-    over = f"over {info.paired}s, under exchangeability within a {info.paired}{where}"
-    return [f"{how} {over}: p {found}"]
+def _sign_flip_notes(info: AblationInfo) -> list[str]:
+    flipped = [effect for effect in info.primary if effect.p_seeds is not None]
+    found = "; ".join(f"{_claim(info, one)} {p_text(one.p_seeds)}" for one in flipped)
+    return [f"sign flips over {info.paired}s, on these images: p {found}"] if flipped else []
 
 
-def _claim(info: AblationInfo, effect: Effect, name: Callable[[Effect], str]) -> str:
+def _claim(info: AblationInfo, effect: Effect) -> str:
     """ "FMA against plain"; with its metric where the claims are on several."""
     is_alone = len({one.metric for one in info.primary}) == 1
-    return name(effect) + f" on {shown_name(info, effect.metric)}" * (not is_alone)
+    name = contrast_words(as_contribution(effect, info), info)
+    return name + f" on {shown_name(info, effect.metric)}" * (not is_alone)
 
 
-def _power_notes(info: AblationInfo, name: Callable[[Effect], str]) -> list[str]:
+def _power_notes(info: AblationInfo) -> list[str]:
     """What a next study needs for 80 % power, from the components of each primary contrast."""
     alpha, notes = ALPHA / len(info.primary), []
     for effect in info.primary:
         parts, images = effect.components, effect.n_images
-        if parts is None or not is_accuracy(effect.metric):
-            continue
-        plans = [seed_plan(parts, images, one, alpha=alpha) for one in DIFFERENCES]
-        on = "" if images is None else f" on {images:,} images"
-        needed = f"{_claim(info, effect, name)}: {plan_text(plans, info.paired)}"
-        notes.append(f"{info.paired}s for 80 % power{on}, {needed}")
-    ends = f"in brackets: with the {info.paired}s' variance at the ends of its 80 % range"
-    return [*notes, ends] if notes else []
+        if parts is not None and is_accuracy(effect.metric):
+            plans = [seed_plan(parts, images, one, alpha=alpha) for one in DIFFERENCES]
+            needed = plan_text(plans, info.paired)
+            notes.append(f"{info.paired}s for 80 % power, {_claim(info, effect)}: {needed}")
+    return notes
 
 
 def _margin_notes(info: AblationInfo) -> list[str]:
@@ -683,12 +653,9 @@ def end_table(info: Result) -> Table:
     return result_table(info) if isinstance(info, AblationInfo) else confirmation_table(info)
 
 
-def study_table(*studies: OpenStudy, effects: bool = False, in_words: bool = True) -> Table:
+def study_table(*studies: OpenStudy, effects: bool = False) -> Table:
     """Of an ablation or confirmation, or of several read as one, its arms or its effects; of a
     search its front, or for one objective its best trials.
-
-    Args:
-        in_words: as of `effects_table`.
 
     Raises:
         UsageError: if effects are asked of a search, or several studies do not match.
@@ -703,4 +670,4 @@ def study_table(*studies: OpenStudy, effects: bool = False, in_words: bool = Tru
             )
         return front_table(pareto_info(record))
     info = read_ablations(studies) if len(studies) > 1 else studies[0].ablation
-    return effects_table(info, in_words=in_words) if effects else arms_table(info)
+    return effects_table(info) if effects else arms_table(info)

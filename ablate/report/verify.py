@@ -1,8 +1,9 @@
 """`ablate verify`: whether an archive is what it says.
 
-Digests, then everything that follows from the rows, then rows that are trained again; numbers of
-tables may differ by rounding.  A changed number is found even where the manifest was changed with
-it: the bits of the images give the scores, the scores the values, and these the tables.
+Digests, then everything that follows from the rows, but Markdown, then rows that are trained again;
+numbers of tables may differ by rounding.  A changed number of a CSV file is found even where the
+manifest was changed with it: the bits of the images give the scores, the scores the values, and
+these the tables.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ import csv
 import io
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ from ablate.study.scores import Scores
 
 ROUNDING = 1e-9
 """By how much a number of a table may differ, as a share of it."""
+_OTHER_BYTES = "other bytes for the same text"
 _SHOWN = 3
 """Differences of one check that are printed; the others are counted."""
 
@@ -217,7 +217,7 @@ def _manifest(
         for name, value in facts_of(record).items()
         if manifest.get(name) != value
     ]
-    alone = f"{', '.join(AS_GIVEN)}: by it alone"
+    alone = f"{', '.join(AS_GIVEN)} and Markdown by it alone"
     compared = f"{len(listed)} files have their sha256 ({alone})"
     return Check(MANIFEST, compared, tuple(differences))
 
@@ -236,20 +236,17 @@ def _of_study(
         there = files.get(folder + name)
         if there is None:
             yield Check(folder + name, "", (f"must be in the archive, got no such file{note}",))
-            continue
-        compare: Callable[[str, str], Iterator[str]] = _line_differences
-        if name.endswith(".csv"):
-            compare = partial(_table_differences, exact=name == TRIALS)
-        old, new = there.decode(errors="replace"), made.decode()
-        differences = list(compare(old, new)) if there != made else []
-        rounded = 0
-        if there != made and not differences:
-            pairs = zip(_cells(old), _cells(new), strict=False)
-            rounded = sum(a != b for one, other in pairs for a, b in zip(one, other, strict=False))
-            differences = [] if rounded else ["other bytes for the same text"]
-        if differences and note:
-            differences[-1] += note
-        yield Check(folder + name, _what(name, new), tuple(differences), rounded)
+        elif not name.endswith(".md"):
+            old, new = there.decode(errors="replace"), made.decode()
+            differences: list[str] = []
+            rounded = 0
+            if there != made and name.endswith(".csv"):
+                differences, rounded = _table_differences(old, new, exact=name == TRIALS)
+            elif there != made:
+                differences = _line_difference(old, new)
+            if differences and note:
+                differences[-1] += note
+            yield Check(folder + name, _what(name, new), tuple(differences), rounded)
 
 
 def _what(name: str, text: str) -> str:
@@ -273,56 +270,55 @@ def _is_close(one: str, other: str) -> bool:
         return False
 
 
-def _table_differences(old: str, new: str, *, exact: bool = False) -> Iterator[str]:
-    """Cells of two CSV tables that differ by more than rounding.
+def _is_in_short(archived: str, column: str, made: str) -> bool:
+    """Whether the cell is an earlier version's, which went on: "too few seeds: a claim needs 3"."""
+    return column in ("verdict", "kept") and archived.removeprefix("no claim: ").startswith(made)
+
+
+def _table_differences(old: str, new: str, *, exact: bool = False) -> tuple[list[str], int]:
+    """Cells of two CSV tables that differ by more than rounding, and how many differ by it.
 
     Args:
         exact: its numbers are those that are stored, and not computed: they must be equal.
     """
     before, now = _cells(old), _cells(new)
-    heads = now[0] if now else []
-    if not before or before[0] != heads:
-        unlike = _unlike(before[0] if before else [], heads)
-        yield f"columns: archived {unlike[0]!r}, recomputed {unlike[1]!r}"
-        return
+    if before == now:
+        return [_OTHER_BYTES], 0
+    if before[:1] != now[:1]:
+        heads = (cut(f"{of[:1]}", 60) for of in (before, now))
+        return ["columns: archived {}, recomputed {}".format(*heads)], 0
+    differences, rounded = [], 0
     for place, (one, other) in enumerate(zip_longest(before[1:], now[1:]), start=1):
         if one is None or other is None:
             there = "archived" if other is None else "recomputed"
-            yield f"row {place} is only {there}: {cut(','.join(one or other or []), 60)}"
+            differences.append(
+                f"row {place} is only {there}: {cut(','.join(one or other or []), 60)}"
+            )
             continue
         named = f"row {place} ({cut(other[0], 40)})" if other else f"row {place}"
-        for column, left, right in zip_longest(heads, one, other, fillvalue=""):
-            if left != right and (exact or not _is_close(left, right)):
-                yield f"{named}, {column}: archived {cut(left, 60)}, recomputed {cut(right, 60)}"
+        for column, left, right in zip_longest(now[0], one, other, fillvalue=""):
+            if left == right or (not exact and _is_in_short(left, column, right)):
+                continue
+            if not exact and _is_close(left, right):
+                rounded += 1
+            else:
+                shown = f"archived {cut(left, 60)}, recomputed {cut(right, 60)}"
+                differences.append(f"{named}, {column}: {shown}")
+    return differences, rounded
 
 
-def _unlike(one: Sequence[str], other: Sequence[str]) -> tuple[str, str]:
-    """The first entries of two lists that differ."""
-    pairs = zip_longest(one, other, fillvalue="")
-    return next((pair for pair in pairs if pair[0] != pair[1]), ("", ""))
-
-
-def _line_differences(old: str, new: str) -> Iterator[str]:
-    before, now = old.splitlines(), new.splitlines()
-    for kind, start, end, again, until in SequenceMatcher(None, before, now).get_opcodes():
-        if kind == "equal":
-            continue
-        for line in range(max(end - start, until - again)):
-            one, other = (
-                "".join(lines[at : at + 1])
-                for lines, at in ((before[:end], start + line), (now[:until], again + line))
+def _line_difference(old: str, new: str) -> list[str]:
+    """The first line that differs, from shortly before it does."""
+    lines = zip_longest(old.splitlines(), new.splitlines(), fillvalue="")
+    for place, (one, other) in enumerate(lines, start=1):
+        if one != other:
+            unlike = (
+                at for at, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1
             )
-            texts = _around(one, other), _around(other, one)
-            yield f"line {start + line + 1}: archived {texts[0]!r}, recomputed {texts[1]!r}"
-
-
-def _around(text: str, other: str) -> str:
-    """A line from shortly before where it differs from another."""
-    first = next(
-        (i for i, pair in enumerate(zip(text, other, strict=False)) if len({*pair}) > 1), 0
-    )
-    start = max(0, first - 20)
-    return "..." * bool(start) + cut(text[start:], 60)
+            start = max(0, next(unlike, 0) - 20)
+            texts = ("..." * bool(start) + cut(text[start:], 60) for text in (one, other))
+            return ["line {}: archived {!r}, recomputed {!r}".format(place, *texts)]
+    return [_OTHER_BYTES]
 
 
 def _fingerprint(head: Head, folder: str, note: str) -> Check:

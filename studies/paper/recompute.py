@@ -7,8 +7,8 @@
 
 Written from docs/statistics.md and docs/howto/publish.md. Accuracies of a run must be the same
 floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), p to six digits; p and bound
-in "kept" as printed. Exit code 1 if anything differs. Networks between baseline and finetuned
-weights are left out, and so are fronts.
+in "kept" as printed, if there. Exit code 1 if anything differs. Networks between baseline and
+finetuned weights are left out, and so are fronts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import sys
 import tarfile
 from functools import cache
@@ -396,8 +397,13 @@ def of_effects(study, rows):
         yield name, "p", row["p"], six_digits(model.p())
         adjusted = effects.adjusted.get(of, math.nan) if model.forms else math.nan
         yield name, "p_adjusted", row["p_adjusted"], six_digits(adjusted)
-        yield name, "verdict", row["verdict"], [effects.verdict(*of)]
-        yield name, "kept", row["kept"], effects.kept(*of)
+        for key, may in (("verdict", [effects.verdict(*of)]), ("kept", effects.kept(*of))):
+            yield name, key, row[key], [*may, *map(in_short, may)]
+
+
+def in_short(text):
+    """What archives have since they leave limits, p and bound out of "verdict" and "kept"."""
+    return re.split(r" \(|, |: ", text.removeprefix("no claim: "))[0]
 
 
 def short(metric):

@@ -104,10 +104,10 @@ def test_without_failed_runs_there_is_no_worst_case_and_numbers_are_the_same() -
 def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     example, _ = study()
     info = info_of(example)
-    table = effects_table(info, in_words=False)
+    table = effects_table(info)
     names = [row[0].printed for row in table.rows]
-    place = names.index("FMA - plain")
-    assert names[place + 1] == "FMA - plain, failed runs as the worst"
+    place = names.index("FMA against plain")
+    assert names[place + 1] == "FMA against plain, failed runs as the worst"
     keys = [column.key for column in table.columns]
     row = dict(zip(keys, (cell.printed for cell in table.rows[place + 1]), strict=True))
     assert (row["verdict"], row["p"], row["p_adjusted"]) == ("worst case", "-", "-")
@@ -115,7 +115,7 @@ def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     assert worst is not None
     assert row["difference"].startswith(f"{100 * worst.mean:+.1f} [")
     assert any(note.startswith("failed runs as the worst: ") for note in table.notes)
-    assert "DA - plain, failed runs as the worst" not in names
+    assert "DA against plain, failed runs as the worst" not in names
     (shown,) = (one for one in result_rows(info)[0]["effects"] if one["primary"] and one["worst"])
     assert shown["worst"]["mean"] == pytest.approx(worst.mean)
     figure = plot_effects(effects_info(info, info.primary), COLUMN)

@@ -210,6 +210,27 @@ def test_a_number_that_is_rounded_otherwise_is_told(
     assert run_here("verify", written(files, work)).returncode == 1
 
 
+def test_markdown_is_compared_by_its_digest_alone(
+    packed: Callable[[str], dict[str, bytes]], work: Path
+) -> None:
+    files = packed("ablation_quickstart")
+    files["tables/effects.md"] += b"FMA is better\n"
+    result = run_here("verify", written(dict(files), work, signed=False))
+    assert result.returncode == 1
+    assert "manifest.json: tables/effects.md has sha256 " in result.stdout
+    assert run_here("verify", written(files, work)).returncode == 0
+
+
+def test_an_earlier_version_may_have_said_more_of_a_verdict_but_nothing_else(
+    packed: Callable[[str], dict[str, bytes]], work: Path
+) -> None:
+    files = packed("ablation_quickstart")
+    table = files["tables/effects.csv"]
+    for said, code in ((b"exploratory (tuned)", 0), (b"better", 1)):
+        files["tables/effects.csv"] = table.replace(b"exploratory", said, 1)
+        assert run_here("verify", written(dict(files), work)).returncode == code
+
+
 # -- Whatever is altered, wherever
 
 VALUES = (

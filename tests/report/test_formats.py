@@ -229,11 +229,8 @@ def test_csv_has_full_precision() -> None:
 
 
 def test_csv_of_effects() -> None:
-    by_name = effects_table(example_ablation(), in_words=False)
-    first, *_, last = csv.DictReader(io.StringIO(csv_of(by_name)))
-    assert (first["contrast"], first["p"], first["kept"]) == (
-        "DA - plain", "0.0625", "not shown (bound -3.0)",
-    )  # fmt: skip
+    first, *_, last = csv.DictReader(io.StringIO(csv_of(TABLES["effects"])))
+    assert (first["contrast"], first["p"], first["kept"]) == ("DA - plain", "0.0625", "not shown")
     assert (float(first["difference.mean"]), last["p_adjusted"]) == (0.145, "-")
 
 

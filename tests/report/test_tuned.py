@@ -73,10 +73,10 @@ def test_what_was_tuned_on_these_images_claims_nothing(
     assert kept.kept is None
     assert info.tuned == why == info.marks[0]
     # Tables, and what a program reads.
-    table = effects_table(info, in_words=False)
-    columns = [column.key for column in table.columns]
-    row = dict(zip(columns, (cell.printed for cell in table.rows[0]), strict=True))
-    assert (row["verdict"], row["kept"]) == ("exploratory (tuned)",) * 2
+    table = effects_table(info)
+    row = table.frame.iloc[0]
+    assert (row["verdict"], row["kept"]) == ("exploratory",) * 2
+    assert table.rows[0][-1].printed == "exploratory: tuned on these images"
     assert why in table.notes
     assert why in arms_table(info).notes
     (rows,) = result_rows(info)
