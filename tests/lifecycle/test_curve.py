@@ -278,4 +278,4 @@ def test_a_point_is_confirmed_at_the_alpha_of_the_search(searched: Path) -> None
             named = next((point for point in points if point.name == row.cell), None)
             assert metadata.alpha == (1.0 if named is None else named.point.alpha)
         drawn = ablate.plot("pareto", "curved.yaml")
-        assert any(trace.name == "Confirmed mean" for trace in drawn.data)
+        assert drawn.layout.xaxis.title.text == "Clean accuracy (test)"
