@@ -3,16 +3,15 @@ title, facts, legend, axes, and one colour, mark and dash for each arm or set of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.ablation.study_source import StudySource, arm_terms
-from ablate.analysis.caveats import Basis
+from ablate.analysis.caveats import Basis, StudyFacts
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few
 from ablate.report.numbers import (
@@ -87,8 +86,8 @@ _LINE, _SUBTITLE_LINE, _OVER = 19, 20, 10
 """Pixels of a line of the title, of the subtitle, and over both."""
 _AROUND = 150
 """Pixels of a sheet's height that are not the plot's, about."""
-_NAMES_PIXELS, _LEGEND_MARK, _LEGEND_ROW = 60, 45, 20
-"""Of an axis' numbers and title, about; of an entry of the legend without its name; of a row."""
+_BELOW = 100
+"""Pixels of an axis' numbers and title and of the legend, about."""
 
 
 def trace_type(points: int) -> Any:
@@ -110,17 +109,11 @@ def finish(
     for names of axes and for the legend at the foot.
 
     Args:
-        title: the finding, or the question, as plain text like every fact: both are escaped here.
-        facts: the basis of the numbers.  The first stand under the title, as many as one line
-            holds; all are the caption.
-        meta: for `layout.meta`, which gets heading, facts and size too; "title" becomes that of
-            the page.
+        title, facts: plain text, escaped here. The first facts stand under the title, as many as
+            one line holds; all are the caption.
+        meta: for `layout.meta`, which gets heading, facts and size too.
         height: of the image in pixels where the sheet leaves it free.
-        nothing: text in the middle, if there is nothing to show yet; without a trace there are no
-            axes.
-
-    Returns:
-        The same figure.
+        nothing: text in the middle, if there is nothing to show yet.
     """
     height = round(height) if sheet.height is None else sheet.height
     top, heading = 16, {}
@@ -141,11 +134,10 @@ def finish(
             "yanchor": "bottom",
             "yref": "container",
         }
-    inside = height - top - _NAMES_PIXELS - _legend_pixels(figure, sheet.width)
     for upright in figure.select_yaxes():
         low, high = upright.domain or (0.0, 1.0)
         if upright.title.text:
-            room = max(80.0, inside * (high - low))
+            room = max(80.0, (height - top - _BELOW) * (high - low))
             upright.title.text = wrapped(upright.title.text, room, FONT_SIZE, lines=3)
     figure.update_layout(
         base_layout()
@@ -189,19 +181,6 @@ def finish(
     return figure
 
 
-def _legend_pixels(figure: Figure, width: float) -> float:
-    """The height of plotly's legend, about: in several rows each entry is as wide as the widest."""
-    entries = [
-        _LEGEND_MARK + text_pixels(str(one.name), SMALL_SIZE)
-        for one in figure.select_traces({"showlegend": True})  # an image has no such key
-    ]
-    if not entries:
-        return 0.0
-    inside = width - _NAMES_PIXELS
-    across = len(entries) if sum(entries) <= inside else max(1, inside // max(entries))
-    return _LEGEND_ROW * math.ceil(len(entries) / across)
-
-
 def _first_facts(facts: Sequence[str], pixels: float) -> str:
     """As many facts as one line holds."""
     said = ""
@@ -214,11 +193,8 @@ def _first_facts(facts: Sequence[str], pixels: float) -> str:
 
 
 def rows_that_fit(sheet: Sheet, rows: int, pixels: float, around: float = _AROUND) -> int:
-    """How many of so many rows a sheet has room for; all where its height is free.
-
-    Args:
-        pixels: of a row; around: what title, axis and legend take of the height.
-    """
+    """How many of so many rows, each of these pixels, a sheet has room for beside title, axis and
+    legend; all where its height is free."""
     if sheet.height is None:
         return rows
     return max(1, min(rows, int((sheet.height - around) // pixels)))
@@ -272,8 +248,7 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
 def marker(
     look: Look, size: float = 8, *, on_front: bool = True, hollow: bool = False
 ) -> dict[str, Any]:
-    """plotly's marker: with an ink line on the front, smaller and faint off it; hollow where a
-    trial violates a constraint or an arm was not declared."""
+    """plotly's marker: with an ink line on the front, smaller and faint off it."""
     color = look.color if on_front else faint(look.color)
     if hollow:
         line = {"color": color, "width": 1.5}
@@ -287,12 +262,7 @@ def marker(
 
 
 def interval_bars(estimates: Sequence[Any], factor: float = 1.0, **style: Any) -> dict[str, Any]:
-    """plotly's error bars of intervals; none where an estimate has no interval.
-
-    Args:
-        estimates: each with `low`, `mean` and `high`, which are multiplied by the factor.
-        style: further keys, such as color and thickness.
-    """
+    """plotly's error bars of estimates with `low`, `mean` and `high`, multiplied by the factor."""
     ends = [
         [factor * (one.high - one.mean), factor * (one.mean - one.low)]
         if isfinite(one.low) and isfinite(one.high)
@@ -312,53 +282,41 @@ def looks(source: StudySource) -> Mapping[str, Look]:
         stored = {str(row.params.get("loss.terms", usual)) for row in record.rows} | {usual}
         return {terms: terms_look(terms) for terms in stored}
     found: dict[str, Look] = {}
-    places: dict[str, int] = {}
     terms_of = arm_terms(source)
-    for name, terms in terms_of.items():
-        place = places[terms] = places.get(terms, -1) + 1
+    used = list(terms_of.values())
+    for at, (name, terms) in enumerate(terms_of.items()):
+        place = used[:at].count(terms)  # among the arms with these terms
+        look = _nth_look(network_label(name), place)
         if terms:
             first = terms_look(terms)
             symbols = [first.symbol, *(one for one in SYMBOLS if one != first.symbol)]
-            symbol, color = symbols[place % len(symbols)], first.color
-        elif any(terms_of.values()):
-            symbol, color = SYMBOLS[place % len(SYMBOLS)], FAINT_INK
-        else:
-            symbol, color = SYMBOLS[place % len(SYMBOLS)], SERIES[place % len(SERIES)]
-            place //= len(SERIES)
-        found[name] = Look(network_label(name), color, symbol, DASHES[place % len(DASHES)])
+            look = replace(look, color=first.color, symbol=symbols[place % len(symbols)])
+        elif any(used):
+            look = replace(look, color=FAINT_INK)
+        found[name] = look
     return found
 
 
 # -- Facts: what the numbers of one study, or of several, stand on ---------------------------
 
 
-_LABEL_CHARACTERS = 32
-_NAMED = 3
-
-
-def study_labels(names: Sequence[str]) -> list[str]:
-    """Names that fit a legend and differ, as plain text: cut in the middle, equal ones numbered;
-    that of a figure's only study is whole."""
-    if len(names) == 1:
-        return list(names)
-    labels = [shortened(name, _LABEL_CHARACTERS) for name in names]
-    return [
-        f"{label} [{labels[:place].count(label) + 1}]" if labels.count(label) > 1 else label
-        for place, label in enumerate(labels)
-    ]
+_LABEL_CHARACTERS, _NAMED = 32, 3
 
 
 def study_looks(names: Sequence[str]) -> list[Look]:
-    """Colour, mark and dash of each study in a figure of several, by its place."""
-    return [
-        Look(
-            label,
-            SERIES[place % len(SERIES)],
-            SYMBOLS[place % len(SYMBOLS)],
-            DASHES[place % len(DASHES)],
-        )
-        for place, label in enumerate(study_labels(names))
-    ]
+    """Label, colour, mark and dash of each study in a figure of several, by its place: names that
+    fit a legend and differ, cut in the middle, equal ones numbered."""
+    labels = [shortened(name, _LABEL_CHARACTERS) for name in names] if len(names) > 1 else [*names]
+    found = []
+    for place, label in enumerate(labels):
+        is_twice, nth = labels.count(label) > 1, labels[: place + 1].count(label)
+        found.append(_nth_look(f"{label} [{nth}]" if is_twice else label, place))
+    return found
+
+
+def _nth_look(label: str, place: int) -> Look:
+    color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
+    return Look(label, color, symbol, DASHES[place % len(DASHES)])
 
 
 def several_title(what: str, labels: Sequence[str]) -> str:
@@ -369,64 +327,52 @@ def several_title(what: str, labels: Sequence[str]) -> str:
 
 
 def several_facts(infos: Sequence[Basis]) -> list[str]:
-    """The basis of the numbers of several searches, without marks; each fact once, with the names
-    of its studies where it is not one of all."""
-    basis = [
-        ", ".join(
-            filter(
-                None,
-                (one.split, *count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)),
-            )
-        )
-        for one in infos
-    ]
+    """The basis of the numbers of several searches, without marks."""
     complete, trials = (sum(getattr(one, name) for one in infos) for name in ("complete", "trials"))
+    basis = []
+    for one in infos:
+        counts = [*count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)]
+        basis.append([text for text in (", ".join(filter(None, (one.split, *counts))),) if text])
     return [
         f"{complete} of {trials} trials complete",
         *_of_studies(infos, [[one.subject] for one in infos]),
-        *_of_studies(infos, [[text] if text else [] for text in basis]),
+        *_of_studies(infos, basis),
     ]
 
 
 def several_marks(infos: Sequence[Basis]) -> list[str]:
-    """What has to be said beside the numbers of any of them, each once, with the names of its
-    studies where it is not said of all."""
+    """What has to be said beside the numbers of any of them."""
     return _of_studies(infos, [info.marks for info in infos])
 
 
 def _of_studies(infos: Sequence[Basis], facts: Sequence[Sequence[str]]) -> list[str]:
     """Facts of each study, each fact once; those that are not of all name their studies."""
     found: dict[str, list[str]] = {}
-    for label, of_study in zip(study_labels([info.study for info in infos]), facts, strict=True):
+    for look, of_study in zip(study_looks([info.study for info in infos]), facts, strict=True):
         for fact in dict.fromkeys(of_study):
-            found.setdefault(fact, []).append(label)
+            found.setdefault(fact, []).append(look.label)
     return [
         fact if len(names) == len(infos) else f"{few(names)}: {fact}"
         for fact, names in found.items()
     ]
 
 
-def basis_meta(figure: str, *infos: Basis) -> dict[str, Any]:
+def basis_meta(figure: str, *infos: StudyFacts) -> dict[str, Any]:
     """`layout.meta` of a figure of one study, or of several, with a list of what each has.
 
     Args:
         figure: its name in a page's title, as "Pareto front".
     """
-    named = ("study", "fingerprint", "split", "seed", "trials", "complete")
-    meta: dict[str, Any] = {name: [getattr(info, name) for info in infos] for name in named}
-    meta["split"] = list(dict.fromkeys(meta["split"]))
-    if len(infos) == 1:
-        meta = {name: values[0] for name, values in meta.items()}
-        meta |= {"n_images": infos[0].n_images, "question": infos[0].question}
-    return {
-        "title": f"{', '.join(info.study for info in infos)}: {figure}",
-        "figure": figure,
-    } | meta
+    title = f"{', '.join(info.study for info in infos)}: {figure}"
+    meta: dict[str, Any] = {"title": title, "figure": figure}
+    for name in ("study", "question", "fingerprint", "split", "n_images"):
+        values = [getattr(info, name) for info in infos]
+        meta[name] = values[0] if len(values) == 1 else values
+    return meta
 
 
 def ablation_facts(info: AblationInfo) -> list[str]:
-    """How many of an ablation's runs have ended, over how many seeds or baselines, of what, and on
-    which images."""
+    """The basis of the numbers of an ablation, without marks."""
     seeds = count_text(info.seeds, info.paired)
     facts = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
     if info.n_images is not None:
@@ -436,10 +382,3 @@ def ablation_facts(info: AblationInfo) -> list[str]:
             f"robust: mean over {info.mean_over}",
         ]
     return facts
-
-
-def ablation_meta(figure: str, info: AblationInfo) -> dict[str, Any]:
-    """`layout.meta` of a figure of an ablation; as `basis_meta`."""
-    names = ("study", "question", "fingerprint", "split", "n_images", "seeds", "runs", "ended")
-    meta = {name: getattr(info, name) for name in names}
-    return meta | {"title": f"{info.study}: {figure}", "figure": figure}

@@ -232,7 +232,7 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
         sheet,
         title=_title(info),
         facts=facts,
-        meta=canvas.ablation_meta("Effects", info.ablation),
+        meta=canvas.basis_meta("Effects", info.ablation),
         height=whole + _AROUND if shown else 300,
         nothing="" if shown else "no successful run yet",
     )

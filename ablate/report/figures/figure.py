@@ -18,24 +18,14 @@ if TYPE_CHECKING:
 
 
 class Info(Protocol):
-    """What a figure shows, computed: frozen, and also a table."""
+    """What a figure shows, computed: frozen, and also a table, one row a mark."""
 
-    def frame(self) -> pd.DataFrame:
-        """The figure's data, one row a mark."""
-        ...
+    def frame(self) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """What a person may ask of a figure; empty: what suits the study.
-
-    Attributes:
-        trials: numbers of the trials to show.
-        params: dotted keys of the parameters to show, or their last parts.
-        objective: the metric to show.
-        rungs: whether to show trials that were stopped at rungs.
-        color: dotted key of the parameter that colours the trials, or its last part.
-    """
+    """What a person may ask of a figure, by names; empty: what suits the study."""
 
     trials: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
@@ -45,7 +35,6 @@ class FigureOptions:
 
 
 USUAL = FigureOptions()
-"""What suits the study."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +43,10 @@ class FigureKind:
 
     Attributes:
         name: for `--figure`, and of its module.
-        title: heads its section in the report.
-        says: a sentence on its content and how to read it.
-        read: studies -> Info; raises NothingToDrawError if it does not apply to them. A study
-            without data so far gives an empty Info.
-        draw: Info, Sheet -> plotly Figure, in the light theme.
+        title, says: head its section in the report; a sentence on how to read it.
+        read: raises NothingToDrawError if it does not apply to these studies. A study without data
+            so far gives an empty Info.
+        draw: in the light theme.
         width: of an image whose size is not given, in pixels (`Sheet`).
         several: whether it takes more than one study.
         takes: names of the `FigureOptions` that it uses.
@@ -78,8 +66,7 @@ class FigureKind:
 
         Raises:
             NothingToDrawError: if the figure does not apply to them.
-            ParameterError: if the figure takes one study and got several, or got an option that it
-                does not use, or that matches nothing.
+            ParameterError: of too many studies, an option that it does not use or a wrong one.
         """
         if not sources:
             raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
@@ -116,12 +103,8 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
     """
     (source,) = sources
     if not source.is_search:
-        raise NothingToDrawError(
-            source.record.name,
-            figure,
-            "needs a search, got an ablation",
-            "Draw effects.",
-        )
+        rule = "needs a search, got an ablation"
+        raise NothingToDrawError(source.record.name, figure, rule, "Draw effects.")
     return source
 
 
@@ -134,12 +117,9 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
     """
     for source in sources:
         if source.ablation is None:
-            raise NothingToDrawError(
-                source.record.name,
-                figure,
-                "needs an ablation, got a search",
-                f"Draw {usual_figure(source)}, or run ablate confirm and draw runs/NAME/confirm.",
-            )
+            rule, usual = "needs an ablation, got a search", usual_figure(source)
+            fix = f"Draw {usual}, or run ablate confirm and draw runs/NAME/confirm."
+            raise NothingToDrawError(source.record.name, figure, rule, fix)
     if len(sources) == 1 and sources[0].ablation is not None:
         return sources[0].ablation
     from ablate.ablation.pooled import pooled_info

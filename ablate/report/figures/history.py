@@ -152,7 +152,7 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     objective = ObjectiveSettings(metric=metric)
     references = dict(zip(("baseline",), known, strict=False))
     facts = (*canvas.ablation_facts(ablation), *notes, *ablation.marks)
-    meta = canvas.ablation_meta("History", ablation)
+    meta = canvas.basis_meta("History", ablation)
     return HistoryInfo(tuple(courses), objective, "expected_best", 1.0, references, facts, meta)
 
 

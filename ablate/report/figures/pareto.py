@@ -313,12 +313,13 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
 
 @dataclass(frozen=True)
 class _Panel:
-    """The plane of two objectives."""
+    """The plane of two objectives; where it is roomy, names in the legend have counts."""
 
     info: FrontsInfo
     x: int
     y: int
     ranges: Sequence[Range]
+    roomy: bool
 
     @property
     def first(self) -> bool:
@@ -365,11 +366,11 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     across = min(len(pairs), _ACROSS) if sheet.is_wide else 1
     rows = canvas.rows_that_fit(sheet, math.ceil(len(pairs) / across), 0.6 * _PANEL_PIXELS)
     height = 170 + rows * (_PANEL_PIXELS if len(pairs) > 1 or not sheet.is_wide else 380)
-    gaps = {"horizontal_spacing": 0.12 / across, "vertical_spacing": 70 / (sheet.height or height)}
+    gaps = {"horizontal_spacing": 0.25 / across, "vertical_spacing": 70 / (sheet.height or height)}
     figure = make_subplots(rows, across, **gaps if len(pairs) > 1 else {})
     ranges = _ranges(info)
     for place, (x, y) in enumerate(pairs[: rows * across]):
-        panel = _Panel(info, x, y, ranges)
+        panel = _Panel(info, x, y, ranges, sheet.height is None)
         cell = {"row": place // across + 1, "col": place % across + 1}
         traces = [*_lines(panel), *_trials(panel), *_over(panel)]
         figure.add_traces(traces, rows=cell["row"], cols=cell["col"])
@@ -473,7 +474,7 @@ def _trials(panel: _Panel) -> list[Any]:
         values, stopped = [one.values for one in info.stopped.values()], [*info.stopped.values()]
         told = {"hovertext": [*info.stopped], "customdata": [one.number for one in stopped]}
         told["marker"] = {"symbol": "circle-open", "size": 5, "color": FAINT_INK}
-        traces.append(panel.trace(panel.at(values), f"Stopped early ({len(stopped)})", **told))
+        traces.append(panel.trace(panel.at(values), "Stopped early", **told))
     for state in range(3):
         for study, own in zip(info.studies, several, strict=True):
             is_shown = np.isfinite(study.values).all(axis=1)
@@ -487,7 +488,7 @@ def _trials(panel: _Panel) -> list[Any]:
                 look = _SEARCH if info.is_confirmed else look
                 if (chosen := alike & (states == state)).any():
                     trace = _trial_trace(panel, study, look, chosen, state)
-                    trace.name = f"{plain_text(look.label)} ({alike.sum()})"
+                    trace.name = plain_text(look.label) + f" ({alike.sum()})" * panel.roomy
                     trace.update(legendgroup=look.label, showlegend=False)
                     traces.append(trace)
     for trace in {trace.name: trace for trace in traces}.values():
@@ -536,7 +537,9 @@ def _over(panel: _Panel) -> list[Any]:
             told[way] = bar | {"color": look.color, "thickness": 1, "width": 0}
         told["hovertext"] = [_hover(info, one.name, one.values, one.low, one.high) for one in means]
         told |= panel.numbered(means)
-        name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * is_trial
+        name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * (
+            is_trial and panel.roomy
+        )
         at = panel.at([mean.values for mean in means])
         traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
     for name, (symbol, size) in _REFERENCES.items():

@@ -202,7 +202,7 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
     over = "networks without it" if is_part else ablation.reference
     families = next((one.families for one in scored.values()), {})
     facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
-    meta, left_out = canvas.ablation_meta("Profile", ablation), len(order[_MOST:])
+    meta, left_out = canvas.basis_meta("Profile", ablation), len(order[_MOST:])
     return ProfileInfo(facts, meta, over, families, tuple(profiles), left_out)
 
 

@@ -128,7 +128,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
         lines.append(Line(replace(looks[arm.name], label=arm.name), None, tuple(values)))
     intervals = "lines: means over seeds, 95 % intervals over seeds; the baseline's over images"
     facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
-    meta = canvas.ablation_meta("Severity", ablation)
+    meta = canvas.basis_meta("Severity", ablation)
     return SeverityInfo(facts, meta, severities, tuple(lines), len(arms[_MOST_ARMS:]))
 
 
