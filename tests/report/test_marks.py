@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
@@ -11,9 +12,10 @@ from example_sources import draw_front, usual_record
 from rich.console import Console, RenderableType
 
 from ablate.ablation.study_source import StudySource
+from ablate.analysis.caveats import OVERLAP
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.figure import USUAL
@@ -23,9 +25,6 @@ from ablate.report.terminal.status import status_rows, status_table
 from ablate.report.terminal.trials import trials_table
 from ablate.robustness.corruption import APPROXIMATE_FROST
 
-OVERLAPPING = (
-    "types trained on are among the scored: not comparable with methods that hold them out"
-)
 NOW = BEGAN.timestamp()
 MARK = "validation seen by the baseline"
 
@@ -58,66 +57,65 @@ def test_the_mark_is_in_every_result(saw_validation: bool) -> None:
     assert [MARK in one for one in shown] == [saw_validation] * 8
 
 
-@pytest.mark.parametrize(("trained_on", "marked"), [(("gaussian_noise",), True), ((), False)])
-def test_scores_over_types_that_were_trained_on_are_marked(
-    trained_on: tuple[str, ...], marked: bool
-) -> None:
-    scores = replace(example_scores(0.94, 0.7), seen_types=trained_on)
-    row = example_row(0, (0.94, 0.7), scores=scores)
-    info = pareto_info(example_record([row]))
-    assert (OVERLAPPING in info.marks) is marked
-    assert (OVERLAPPING in text(TerminalTable(front_table(info)))) is marked
+def rows(*teacher_images: int, **scored: object) -> list[RowRecord]:
+    scores = replace(example_scores(0.94, 0.7), student_images=1000, **scored)
+    return [
+        example_row(number, (0.94, 0.7), scores=replace(scores, teacher_images=images))
+        for number, images in enumerate(teacher_images)
+    ]
+
+
+TAUGHT = "{} a teacher, whose forward passes budget.images does not count: budget.flops does"
+IMAGES = {"finetune": {"budget": {"images": 1000}}}
 
 
 @pytest.mark.parametrize(
-    ("budget", "taught", "mark"),
+    ("mark", "said", "silent"),
     [
-        ({"images": 1000}, [0, 0], None),
-        ({"images": 1000}, [0, 500], "1 of 2 runs has a teacher"),
-        ({"images": 1000}, [500, 500], "2 of 2 runs have a teacher"),
-        ({"flops": 1e9}, [0, 500], None),
-        ({"epochs": 2}, [0, 500], None),
+        (OVERLAP, (rows(0), {}), (rows(0, seen_types=()), {})),
+        (TAUGHT.format("1 of 2 runs has"), (rows(0, 500), IMAGES), (rows(0, 0), IMAGES)),
+        (
+            TAUGHT.format("2 of 2 runs have"),
+            (rows(500, 500), IMAGES),
+            (rows(500, 500), {"finetune": {"budget": {"flops": 1e9}}}),
+        ),
+        (
+            APPROXIMATE_FROST,
+            (rows(0), {"robustness": {"suite": "cifar10c"}}),
+            (rows(0), {"robustness": {"suite": "cifar10c", "frost_images": "photographs"}}),
+        ),
     ],
 )
-def test_a_teacher_that_a_budget_does_not_count_is_marked(
-    budget: dict[str, float], taught: list[int], mark: str | None
+def test_what_a_number_is_to_be_read_with_is_marked(
+    mark: str, said: tuple[Any, dict[str, Any]], silent: tuple[Any, dict[str, Any]]
 ) -> None:
-    rows = [
-        example_row(
-            number,
-            (0.94, 0.7),
-            scores=replace(example_scores(0.94, 0.7), student_images=1000, teacher_images=images),
-        )
-        for number, images in enumerate(taught)
-    ]
-    marks = pareto_info(example_record(rows, finetune={"budget": budget})).marks
-    rest = ", whose forward passes budget.images does not count: budget.flops does"
-    assert [one for one in marks if "teacher" in one] == ([] if mark is None else [mark + rest])
+    marked, unmarked = (pareto_info(example_record(of, **more)) for of, more in (said, silent))
+    assert mark in marked.marks
+    assert mark in text(TerminalTable(front_table(marked)))
+    assert mark not in unmarked.marks
 
 
-@pytest.mark.parametrize(("photographs", "marked"), [(None, True), ("photographs", False)])
-def test_frost_without_photographs_is_marked(photographs: str | None, marked: bool) -> None:
-    robustness = {"suite": "cifar10c", "frost_images": photographs}
-    info = pareto_info(example_record([example_row(0, (0.94, 0.7))], robustness=robustness))
-    assert (APPROXIMATE_FROST in info.marks) is marked
+@pytest.mark.parametrize(
+    ("scored", "said"),
+    [
+        ({}, "n = 359 images, robust = mean over families"),
+        (
+            {"mean_over": "types", "n_corrupted": 100},
+            "n = 359 images, 100 of them corrupted, robust = mean over types",
+        ),
+    ],
+)
+def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images(
+    scored: dict[str, Any], said: str
+) -> None:
+    info = pareto_info(example_record(rows(0, **scored), references={}))
+    assert said in text(TerminalTable(front_table(info)))
 
 
-def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images() -> None:
-    scores = example_scores(0.94, 0.7)
-    record = example_record([example_row(0, (0.94, 0.7), scores=scores)], references={})
-    shown = text(TerminalTable(front_table(pareto_info(record))))
-    assert "n = 359 images, robust = mean over families" in shown
-    of_types = replace(scores, mean_over="types", n_corrupted=100)
-    record = example_record([example_row(0, (0.94, 0.7), scores=of_types)], references={})
-    shown = text(TerminalTable(front_table(pareto_info(record))))
-    assert "n = 359 images, 100 of them corrupted, robust = mean over types" in shown
-
-
-@pytest.mark.parametrize("name", ["parameters"])
-def test_figures_of_all_complete_trials_have_those_that_violate_a_constraint(name: str) -> None:
+def test_a_figure_of_all_complete_trials_has_those_that_violate_a_constraint() -> None:
     def facts(least: float) -> list[str]:
         limits = [{"metric": "val_clean_accuracy", "min": least}]
-        kind, source = find_figure(name), StudySource(usual_record(30, constraints=limits))
+        kind, source = find_figure("parameters"), StudySource(usual_record(30, constraints=limits))
         found: list[str] = kind.draw(kind.info([source], USUAL), COLUMN).layout.meta["facts"]
         return found
 

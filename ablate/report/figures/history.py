@@ -287,7 +287,8 @@ def _title(info: HistoryInfo) -> str:
 def _gain(info: HistoryInfo, one: Course) -> str:
     """Of the last quarter of its trials, in words; empty where none shows."""
     before = one.table["reached"][one.table["ended_trials"] <= one.last - max(1, one.last // 4)]
-    gain = abs(one.table["reached"].iloc[-1] - before.iloc[-1]) if len(before) else math.nan
+    ends = [before.iloc[-1], one.table["reached"].iloc[-1]] if len(before) else [math.nan]
+    gain = abs(ends[-1] - ends[0]) if all(map(math.isfinite, ends)) else math.nan
     text = f"{100 * gain:.1f} points" if is_accuracy(info.objective.metric) else f"{gain:.3g}"
     text = f"{gain / info.unit:.1f} %" if info.reached == "hypervolume" else text
     return text if float(text.split()[0]) > 0 else ""

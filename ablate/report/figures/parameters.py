@@ -548,6 +548,9 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
         f"not drawn, at random, none {front_words(pareto.objectives)}": numbers - drawn,
     }
     said += [f"{number:,} {what}" for what, number in counts.items() if number]
+    said += ["trials that violate a constraint are among those shown"] * bool(pareto.violating)
+    if len(pareto.objectives) > MOST_OBJECTIVES:
+        said.append(f"the first {MOST_OBJECTIVES} of {len(pareto.objectives)} objectives")
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
         said.append(f"no room for {few(left)}" + ": --params draws them" * (not info.named))
     if has_shares:
