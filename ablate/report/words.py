@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ablate.ablation.design import COMBINED_DA
@@ -62,40 +61,34 @@ def sides(effect: Effect, ablation: AblationInfo) -> tuple[str, str]:
 
 
 def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
-    """What a part adds, of a contrast that leaves it out: the reference less the arm without it.
+    """What a part adds, of a contrast that leaves it out: the effect with sides and sign exchanged.
 
-    Returns:
-        The effect with its sides and its sign exchanged, for which `contrast_words` has
-        "contribution of FMA".  Any other effect as it is, and all where a loss that may be
-        tolerated is declared: what is kept is then said of the network without the part.
+    Any other effect as it is, and all where a loss that may be tolerated is declared: what is kept
+    is then said of the network without the part.
     """
     arm, to = sides(effect, ablation)
     is_margin = any(one.kept is not None for one in ablation.effects)
     if is_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
         return effect
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
+
+    def less(one: Estimate) -> Estimate:
+        return replace(one, mean=-one.mean, low=-one.high, high=-one.low)
+
     return replace(
         effect,
         contrast=f"{to} - {arm}",
-        estimate=_turned(effect.estimate),
-        at_level=effect.at_level and _turned(effect.at_level),
-        worst=effect.worst and _turned(effect.worst),
+        estimate=less(effect.estimate),
+        at_level=effect.at_level and less(effect.at_level),
+        worst=effect.worst and less(effect.worst),
         by_baseline=tuple(-value for value in effect.by_baseline),
         verdict=turned.get(effect.verdict, effect.verdict),
     )
 
 
-def _turned(one: Estimate) -> Estimate:
-    return replace(one, mean=-one.mean, low=-one.high, high=-one.low)
-
-
 def contrast_words(effect: Effect, ablation: AblationInfo) -> str:
-    """A contrast as a person reads it, with the sign that it has.
-
-    "leaving out FMA" for `without fma - reference`, "contribution of FMA" for a Shapley value, a
-    main effect and what `as_contribution` gives, "adding FMA to DA+CA" for `DA+FMA+CA - DA+CA`,
-    "FMA and ST beyond their sum" for an interaction, else "ST+CA against DA+CA".
-    """
+    """A contrast as a person reads it, with the sign that it has: "leaving out FMA", "contribution
+    of FMA", "adding FMA to DA+CA", "FMA and ST beyond their sum", else "ST+CA against DA+CA"."""
     name = effect.contrast
     arms = [arm.name for arm in ablation.arms]
     if effect.kind == "interaction":
@@ -130,11 +123,8 @@ def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) ->
 
 
 def verdict_words(effect: Effect, ablation: AblationInfo) -> str:
-    """What a primary contrast allows to be said, both parts of it; empty of an exploratory one.
-
-    "more robust; a clean loss is not excluded", "not shown to differ", "too few seeds for a claim
-    (3 needed)".
-    """
+    """What a primary contrast allows to be said, as "more robust; a clean loss is not excluded";
+    empty of an exploratory one."""
     if not effect.primary:
         return ""
     if effect.tuned:

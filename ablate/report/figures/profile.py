@@ -36,11 +36,9 @@ from ablate.study.scores import Scores
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST, _MOST_TRIALS = 4, 3
-"""Contrasts of an ablation; trials of a search."""
+_MOST = 4  # contrasts of an ablation
 _MOST_PIXELS, _AROUND, _ROW, _MARK = 1700, 170, 10, 9
-"""Of all rows where the height is free; of a sheet's height that is not for rows; of a row, and of
-each of its marks."""
+"""Of all rows where the height is free; around them; of a row, and of each of its marks."""
 OVER_IMAGES = "95 % intervals over images: each network was trained once"
 REFERENCES = {
     "baseline": Look(network_label("baseline"), INK, "star"),
@@ -50,13 +48,8 @@ REFERENCES = {
 
 
 class Profile(NamedTuple):
-    """A network and what it gains.
-
-    Attributes:
-        look: its name, colour and mark; number: of a trial.
-        gains: fractions, by type and by family; seen: by type, whether it was trained on; empty
-            where it is not known.
-    """
+    """A network, its gains by type and family (fractions), and by type whether it was trained on
+    it, where that is known."""
 
     look: Look
     number: int | None
@@ -66,13 +59,8 @@ class Profile(NamedTuple):
 
 @dataclass(frozen=True)
 class ProfileInfo:
-    """Gains by type and family.
-
-    Attributes:
-        facts: what the numbers stand on, and what intervals are of; meta: for `layout.meta`.
-        over: what gains are over; empty where there is nothing: they are accuracies.
-        families: family -> its types; profiles: in order; left_out: networks that could be shown.
-    """
+    """Gains by family and its types; `over` what, empty where they are accuracies; `left_out`
+    networks could be shown too."""
 
     facts: tuple[str, ...]
     meta: Mapping[str, Any]
@@ -82,12 +70,7 @@ class ProfileInfo:
     left_out: int
 
     def frame(self) -> pd.DataFrame:
-        """One row per network, family and type.
-
-        Columns: network, family, type (missing of a family's mean), over (missing of accuracies),
-        method of the interval: text; trial: Int64; trained_on: boolean, missing where it is not
-        known; gain, low, high: float64, fractions.
-        """
+        """One row a network, family and type (missing of a family's mean); gains are fractions."""
         types = {"network": "string", "trial": "Int64", "family": "string", "type": "string"}
         types |= {"trained_on": "boolean", "over": "string", "method": "string"}
         types |= dict.fromkeys(("gain", "low", "high"), "float64")
@@ -188,9 +171,10 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
         look = replace(looks.get(arm, Look("", INK, SYMBOLS[len(profiles) % 8])), label=name)
         if of := transfers.get(arm):
             for label, those in (("that type", of.own), ("others", of.others)):
-                look = replace(look, label=f"{arm}, trained on {label}")
                 own = dict.fromkeys(of.tested_on, label == "that type")
-                profiles.append(Profile(look, None, dict(zip(own, those, strict=True)), own))
+                gains = dict(zip(own, those, strict=True))
+                named = replace(look, label=f"{arm}, trained on {label}")
+                profiles.append(Profile(named, None, gains, own))
             continue
         cells = arms[arm].cells if arm else ()
         seen = next((_seen(scored[cell]) for cell in cells if cell in scored), {})
@@ -202,22 +186,16 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
     over = "networks without it" if is_part else ablation.reference
     families = next((one.families for one in scored.values()), {})
     facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
-    meta, left_out = canvas.basis_meta("Profile", ablation), len(order[_MOST:])
-    return ProfileInfo(facts, meta, over, families, tuple(profiles), left_out)
+    meta = canvas.basis_meta("Profile", ablation)
+    return ProfileInfo(facts, meta, over, families, tuple(profiles), len(order[_MOST:]))
 
 
 # -- Drawing -------------------------------------------------------------------------------
 
 
 def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
-    """Draw a row a family and a row a type, with a mark for each network.
-
-    Args:
-        info: without any network the figure says so.
-
-    Returns:
-        As high as its rows need; without room for types, families alone, then fewer networks.
-    """
+    """Draw a row a family and a row a type, with a mark for each network; without room for types
+    families alone, then fewer networks."""
     facts = list(info.facts)
     room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
     # A family of one type is that type.
@@ -245,9 +223,7 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
     ticks |= {"tickvals": [(at + 0.5) * height for at in range(len(rows))]}
     names = [shortened((kind or family).replace("_", " "), 24) for family, kind in rows]
     ticks["ticktext"] = [
-        f"{plain_text(name)}{', trained on' * all(one.seen.get(kind) for one in profiles)}"
-        if kind
-        else f"<b>{plain_text(name)}</b>"
+        plain_text(name) if kind else f"<b>{plain_text(name)}</b>"
         for name, (_, kind) in zip(names, rows, strict=True)
     ]
     figure.update_layout(
@@ -269,13 +245,10 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
 
 def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Scatter:
     """Some types and families of a network, each at its place."""
-    gains, name = (
-        [one.gains[part] for part in places],
-        plain_text(shortened(network_label(one.look.label), 40)),
-    )
-    seen = {True: ", trained on", False: ", held out", None: ", mean over types"}
+    gains = [one.gains[part] for part in places]
+    name = plain_text(shortened(network_label(one.look.label), 40))
     hover = [
-        f"<b>{name}</b><br>{plain_text(part + seen[one.seen.get(part)])}<br>{printed(gain)}"
+        f"<b>{name}</b><br>{plain_text(part)}<br>{printed(gain)}"
         for part, gain in zip(places, gains, strict=True)
     ]
     return Scatter(

@@ -46,13 +46,12 @@ class Line(NamedTuple):
 @dataclass(frozen=True)
 class SeverityInfo:
     """Lines of references, then of trials or arms, at severity 0 (clean) and the scored ones; what
-    their intervals are of is among the facts; left_out: networks."""
+    their intervals are of is among the facts."""
 
     facts: tuple[str, ...]
     meta: Mapping[str, Any]
     severities: tuple[int, ...]
     lines: tuple[Line, ...]
-    left_out: int
 
     def frame(self) -> pd.DataFrame:
         """One row a network and severity; accuracies are fractions."""
@@ -103,9 +102,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
             for one, look in zip(networks, network_looks(source, networks), strict=True)
         ]
         basis = study_basis(record)
-        facts = (*canvas.several_facts([basis]), OVER_IMAGES, *basis.marks)
-        meta = canvas.basis_meta("Severity", basis)
-        return SeverityInfo(facts, meta, severities, tuple(lines), left_out)
+        facts = (*canvas.several_facts([basis]), *_left_out(left_out), OVER_IMAGES, *basis.marks)
+        return SeverityInfo(facts, canvas.basis_meta("Severity", basis), severities, tuple(lines))
     runs = ablation_runs(source, ablation)
     references = record.test_references if ablation.split == "test" else record.references
     fixed = [one for one in (references.get(BASELINE),) if isinstance(one, Scores)]
@@ -121,15 +119,19 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
         pairs = sorted({pair for cell, pair in runs if cell in arm.cells})
         whole = [[runs.get((cell, pair)) for cell in arm.cells] for pair in pairs]
         seeds = [[one for one in seed if one] for seed in whole if all(seed)]
-        values = []
-        for at in severities:
-            means = [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds]
-            values.append(t_interval(np.array(means)))
+        means = [
+            [np.mean([accuracy_at(one, at) for one in seed]) for seed in seeds] for at in severities
+        ]
+        values = [t_interval(np.array(of_seeds)) for of_seeds in means]
         lines.append(Line(replace(looks[arm.name], label=arm.name), None, tuple(values)))
     intervals = "lines: means over seeds, 95 % intervals over seeds; the baseline's over images"
-    facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
+    facts = (*canvas.ablation_facts(ablation), *_left_out(len(arms[_MOST_ARMS:])), intervals)
     meta = canvas.basis_meta("Severity", ablation)
-    return SeverityInfo(facts, meta, severities, tuple(lines), len(arms[_MOST_ARMS:]))
+    return SeverityInfo((*facts, *ablation.marks), meta, severities, tuple(lines))
+
+
+def _left_out(networks: int) -> list[str]:
+    return [f"{count_text(networks, 'network')} not shown"] * (networks > 0)
 
 
 def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
@@ -159,13 +161,11 @@ def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
         xaxis=canvas.axis("Severity of corruption", tickvals=info.severities, ticktext=texts),
         yaxis=canvas.axis("Accuracy, %") | {"showgrid": True},
     )
-    first, *others = info.facts
-    left_out = [f"{count_text(info.left_out, 'network')} not shown"] * bool(info.left_out)
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
-        facts=[first, *left_out, *others],
+        facts=info.facts,
         meta=dict(info.meta),
         height=420,
         nothing="" if figure.data else canvas.NO_TRIAL,
@@ -179,9 +179,9 @@ def _title(info: SeverityInfo) -> str:
     if baseline and others and len(info.severities) > 1:
         one, before = others[0].accuracies[-1], baseline[0].accuracies[-1]
         if one.low > before.high or one.high < before.low:
-            number, label = others[0].number, shortened(others[0].look.label, 32)
-            name = label if number is None else f"trial {number}"
-            right = f"{name} is right on {100 * one.mean:.0f} of 100 images"
+            name = shortened(others[0].look.label.partition(", ")[0], 32)
+            right = f"{name[0].lower() if others[0].number is not None else name[0]}{name[1:]}"
+            right += f" is right on {100 * one.mean:.0f} of 100 images"
             others_right = f"the baseline on {100 * before.mean:.0f}"
             return f"At severity {info.severities[-1]}, {right}, {others_right}"
     return "How fast does accuracy fall?"
