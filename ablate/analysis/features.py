@@ -81,11 +81,11 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
     present = [value for value in values if value is not _ABSENT]
     is_choice = "choice" in domain
     if all(map(_are_ratios, present)) and not is_choice:
-        for part in _parts(present):
+        for part in dict.fromkeys(part for value in present for part in value):
             ratios = [one if one is _ABSENT else one.get(part, 0.0) for one in values]
             yield Feature(key, str(part), "number", _column(ratios, float))
     elif all(isinstance(value, (list, tuple)) for value in present) and not is_choice:
-        for part in _parts(present):
+        for part in dict.fromkeys(part for value in present for part in value):
             is_in = [one if one is _ABSENT else part in one for one in values]
             yield Feature(key, str(part), "flag", _column(is_in, float))
     elif all(isinstance(value, bool) for value in present) and len(domain.get("choice", ())) < 3:
@@ -121,10 +121,6 @@ def _range(
     return (low, high), None if step is None else round((high - low) / step) + 1
 
 
-def _parts(present: list[Any]) -> list[Any]:
-    return list(dict.fromkeys(part for value in present for part in value))
-
-
 def _column(values: list[Any], number: Callable[[Any], float]) -> NDArray[np.float64]:
     column = np.array(
         [math.nan if value is _ABSENT else number(value) for value in values], dtype=float
@@ -147,12 +143,8 @@ def _choice_text(value: Any) -> str:
 
 
 def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Find the parameters that a user means, each once.
-
-    Args:
-        names: each a key, or its last parts if unique; or a common prefix of several keys, for all
-            of them: `augment.mix`, `fma`.
-        keys: existing keys.
+    """The keys that a user means, each once: a key, or its last parts if unique; or a common prefix
+    of several keys, for all of them, as `augment.mix`.
 
     Raises:
         ParameterError: if a name is unknown, or matches several.

@@ -66,14 +66,11 @@ class Importance:
 
 
 def importances(features: Sequence[Feature], losses: Table) -> tuple[Importance, ...]:
-    """The importance of each parameter for one objective, in the order of the features.
+    """The importance of each parameter that varies for one objective, in the order of the features,
+    of which those of one parameter are together; none for fewer than `LEAST_TRIALS` trials.
 
     Args:
-        features: of these trials, those of one parameter together; constant ones are left out.
         losses: `[trials]`, less is better, finite.
-
-    Returns:
-        Nothing for fewer than `LEAST_TRIALS` trials.
     """
     features = [feature for feature in features if feature.varies]
     n = len(losses)
@@ -140,18 +137,12 @@ _LEAST_TRIALS = 2
 
 
 def ped_anova(features: Sequence[Feature], losses: Table, weights: Table, quantile: float) -> Table:
-    """The importance of each feature for being among the best trials.
+    """The importance of each feature for being among the best trials, `[resamples, features]`.
 
     Args:
-        features: at least one, each with one value per trial.
         losses: `[trials]`, less is better, finite.
-        weights: `[resamples, trials]`, multiplicity of each trial in a resample: whole numbers >=
-            0, with sum at least 1.
+        weights: `[resamples, trials]`, multiplicity of each trial in a resample.
         quantile: the fraction treated as "the best", in (0, 1]; equal losses are all in or all out.
-
-    Returns:
-        `[resamples, features]`, >= 0; 0 for equal distributions, for example if all trials are the
-        best.
     """
     return _of_best(features, weights * _are_best(losses, weights, quantile), weights)
 
@@ -194,9 +185,8 @@ def _importance(feature: Feature, best: Counts, weights: Counts) -> Table:
 def _grid(feature: Feature, values: Table) -> tuple[NDArray[np.int64], int, bool]:
     """The index of each value, the number of grid points, and whether they are ordered.
 
-    The scale is the space's.  If it is unknown, a number with few values (a batch size) is treated
-    as a choice: a kernel between them would be arbitrarily narrow, and importance would depend on
-    the resample.
+    Without a scale of the space, a number with few values (a batch size) is treated as a choice: a
+    kernel between them would be arbitrarily narrow.
     """
     if feature.kind in ("flag", "choice"):
         return values.astype(np.int64), max(len(feature.choices), 2), False

@@ -57,13 +57,7 @@ class TapEffects:
 def tap_effects(
     rows: Sequence[Mapping[str, Any]], key: str, scores: Table, space: Any
 ) -> TapEffects:
-    """The effect of each item of a subset.
-
-    Args:
-        rows: parameters of the trials that have the subset; key: its.
-        scores: `[trials]`, finite.
-        space: as in the study file.
-    """
+    """The effect of each item of the subset `key`, which all rows have, on finite scores."""
     taps = sorted({str(tap) for row in rows for tap in row[key]}, key=network_order)
     if not rows:
         return TapEffects((), ())
@@ -95,18 +89,11 @@ def network_order(tap: str) -> tuple[Any, ...]:
 
 
 def least_squares(columns: Table, scores: Table, level: float) -> list[tuple[float, float, float]]:
-    """The slope of each column in a regression on all columns, with its t interval.
+    """The slope of each column `[trials, columns]` in an ordinary least-squares regression on all
+    columns and a constant, and the ends of its t interval.
 
-    Source: ordinary least squares, errors normal and of equal size.
-
-    Args:
-        columns: `[trials, columns]`; a constant is added.
-        scores: `[trials]`.
-        level: of the interval, between 0 and 1.
-
-    Returns:
-        Slope, low, high, one per column. The slope is NaN for a constant column, or a combination
-        of others; the interval also without remaining degrees of freedom.
+    NaN for a constant column, or a combination of others; the interval also without remaining
+    degrees of freedom.
     """
     from scipy.special import stdtrit
 

@@ -36,13 +36,7 @@ it would be many times larger."""
 
 
 class Tile(NamedTuple):
-    """An image.
-
-    Attributes:
-        pixels: uint8 `[height, width, 3]`.
-        lines: below it: text and colour.
-        hover: lines that a pointer on it shows.
-    """
+    """An image (uint8 `[height, width, 3]`), lines below it (text, colour), and for a pointer."""
 
     pixels: np.ndarray
     lines: Sequence[tuple[str, str]]
@@ -60,15 +54,8 @@ class TileRow(NamedTuple):
 def draw_tiles(
     sheet: Sheet, heads: Sequence[str], rows: Sequence[TileRow]
 ) -> tuple[Figure, float, int]:
-    """Rows of images in a figure without axes, as many rows and columns as the sheet has room for.
-
-    Args:
-        heads: of the columns; like all texts plain, and cut where they are too long.
-
-    Returns:
-        The figure, to be finished; the height of an image of it, in pixels; and how many rows it
-        shows.
-    """
+    """Rows of images in a figure without axes, as many rows and columns as the sheet has room for,
+    under heads; the height of the figure, and how many rows it shows."""
     room = sheet.width - _BESIDE - _NAMES
     heads = heads[: max(2, room // (_LEAST + _GAP))]
     side = min(_LARGEST, room / len(heads) - _GAP)
@@ -146,11 +133,9 @@ def write_contact_sheet(
     """Draw one image under every type at every severity.
 
     Args:
-        image: a file.
         file: as for `write_figures`.
-        recipe: the distortions.
-        image_size: side of the centre crop; None: no crop, except for images with a side over 256
-            pixels, which are cropped to 224 as in the benchmark.
+        image_size: side of the centre crop; None: none, except that images with a side over 256
+            pixels are cropped to 224 as in the benchmark.
         resize: shorter side in pixels before that.
 
     Raises:
@@ -171,40 +156,20 @@ def write_contact_sheet(
 
 
 def contact_sheet(title: str, pixels: np.ndarray, recipe: Recipe) -> Figure:
-    """The contact sheet of an image.
-
-    Args:
-        title: what the image is.
-        pixels: uint8 `[height, width, 3]`.
-        recipe: what is done to it.
-    """
+    """The contact sheet of an image (uint8 `[height, width, 3]`)."""
     from ablate.robustness.corrupt.source import corrupt_tiles
     from ablate.robustness.suites import caveats
 
     suite, severities = recipe.suite, recipe.severities
     heads = ["original", *(f"severity {severity}" for severity in severities)]
-    rows = [
-        TileRow(
-            kind.replace("_", " "),
-            (),
-            [
-                Tile(copy, (), [f"{kind}, {head}"])
-                for copy, head in zip((pixels, *copies), heads, strict=True)
-            ],
-        )
-        for kind, copies in corrupt_tiles(pixels, recipe).items()
-    ]
+    rows = []
+    for kind, copies in corrupt_tiles(pixels, recipe).items():
+        named = zip((pixels, *copies), heads, strict=True)
+        tiles = [Tile(copy, (), [f"{kind}, {head}"]) for copy, head in named]
+        rows.append(TileRow(kind.replace("_", " "), (), tiles))
     sheet = Sheet(width=_BESIDE + _NAMES + len(heads) * 118)
     figure, height, _ = draw_tiles(sheet, heads, rows)
     size = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
-    return finish(
-        figure,
-        sheet,
-        title=title,
-        facts=[
-            f"suite {suite.name}, seed {recipe.seed}, {size}",
-            *caveats(suite, recipe.frost),
-        ],
-        meta={"title": f"{title}: contact sheet"},
-        height=height,
-    )
+    facts = [f"suite {suite.name}, seed {recipe.seed}, {size}", *caveats(suite, recipe.frost)]
+    meta = {"title": f"{title}: contact sheet"}
+    return finish(figure, sheet, title=title, facts=facts, meta=meta, height=height)

@@ -45,14 +45,8 @@ _WHEN = ("before", "after")
 
 
 class Copy(NamedTuple):
-    """An image under a distortion, and the classes that the networks see in it.
-
-    Attributes:
-        image: its place in the sample.
-        kind: of the distortion, "clean" of none; severity: of it, 0 of none.
-        before, after: what the baseline and the trial see.
-        pixels: uint8 `[height, width, 3]`.
-    """
+    """An image of the sample under a distortion ("clean" of severity 0: none), and the classes that
+    the baseline and the trial see in it; pixels are uint8 `[height, width, 3]`."""
 
     image: int
     kind: str
@@ -68,9 +62,8 @@ class ExamplesInfo(Basis):
     """Images of a study, and what the baseline and a trial see in them.
 
     Attributes:
-        trial: its number.
-        sample: number of validation images that were looked at.
-        differ: of them, those of which one network alone is right in a copy.
+        sample: number of validation images that were looked at; differ: of them, those of which
+            one network alone is right in a copy.
         right_before, right_after: of all distorted copies of the sample, the share that the
             baseline and the trial classify correctly.
         copies: of the first images that differ, of each class one before the second of any; if
@@ -85,10 +78,7 @@ class ExamplesInfo(Basis):
     copies: tuple[Copy, ...]
 
     def frame(self) -> pd.DataFrame:
-        """One row per image and copy.
-
-        Columns: as `Copy` without the pixels; right_before, right_after (bool).
-        """
+        """One row an image and copy, as `Copy` without the pixels, and who is right."""
         types = {"image": "int64", "kind": "string", "severity": "int64"}
         types |= dict.fromkeys(("label", "before", "after"), "string")
         types |= dict.fromkeys(("right_before", "right_after"), "bool")
@@ -171,22 +161,15 @@ def _chosen(compared: Compared) -> dict[str, Any]:
     for place in differ or range(len(labels)):
         turns.append((seen[labels[place]], place))
         seen[labels[place]] += 1
-    names = compared.classes
-    copies = tuple(
-        Copy(
-            place,
-            kind,
-            compared.severity * (kind != next(iter(images))),
-            names[labels[place]],
-            names[compared.before[kind][place]],
-            names[compared.after[kind][place]],
-            compared.picture(kind, place),
-        )
-        for _, place in sorted(turns)[:_MOST_IMAGES]
-        for kind in images
-    )
+    copies = []
+    for _, place in sorted(turns)[:_MOST_IMAGES]:
+        for severity, kind in zip([0, *[compared.severity] * len(images)], images, strict=False):
+            classes = labels[place], compared.before[kind][place], compared.after[kind][place]
+            label, first, then = (compared.classes[one] for one in classes)
+            picture = compared.picture(kind, place)
+            copies.append(Copy(place, kind, severity, label, first, then, picture))
     right = {"right_before": float(before[1:].mean()), "right_after": float(after[1:].mean())}
-    return {"sample": len(labels), "differ": len(differ), **right, "copies": copies}
+    return {"sample": len(labels), "differ": len(differ), **right, "copies": tuple(copies)}
 
 
 # -- The drawing
@@ -195,10 +178,7 @@ def _chosen(compared: Compared) -> dict[str, Any]:
 def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
     """Draw a row of copies for each image, the clean one first, as many of both as fit."""
     images = [list(copies) for _, copies in groupby(info.copies, lambda one: one.image)]
-    rows = [
-        TileRow(_name(copies[0].label), _WHEN, [_tile(info.trial, one) for one in copies])
-        for copies in images
-    ]
+    rows = [TileRow(_name(one[0].label), _WHEN, [*map(_tile, one)]) for one in images]
     heads = [copy.kind.replace("_", " ") for copy in images[0]]
     figure, height, shown = draw_tiles(sheet, heads, rows)
     which = "that only one of the two gets right" if info.differ else "images"
@@ -219,14 +199,16 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
     )
 
 
-def _tile(trial: int, copy: Copy) -> Tile:
-    lines, said = [], list[str]()
-    for who, answer in (("the baseline", copy.before), (f"trial {trial}", copy.after)):
+def _tile(copy: Copy) -> Tile:
+    lines, said = (
+        [],
+        [f"{copy.label}: {copy.kind}" + f", severity {copy.severity}" * (copy.severity > 0)],
+    )
+    for when, answer in zip(_WHEN, (copy.before, copy.after), strict=True):
         is_right = answer == copy.label
         lines.append(("right", _RIGHT) if is_right else (_name(answer), _WRONG))
-        said.append(f"{who}: {answer}, {'right' if is_right else 'wrong'}")
-    where = f"{copy.kind}, severity {copy.severity}" if copy.severity else copy.kind
-    return Tile(copy.pixels, lines, [f"{copy.label}: {where}", *said])
+        said.append(f"{when}: {answer}")
+    return Tile(copy.pixels, lines, said)
 
 
 def _name(label: str) -> str:
