@@ -179,9 +179,9 @@ def _title(info: SeverityInfo) -> str:
     if baseline and others and len(info.severities) > 1:
         one, before = others[0].accuracies[-1], baseline[0].accuracies[-1]
         if one.low > before.high or one.high < before.low:
-            name = shortened(others[0].look.label.partition(", ")[0], 32)
-            right = f"{name[0].lower() if others[0].number is not None else name[0]}{name[1:]}"
-            right += f" is right on {100 * one.mean:.0f} of 100 images"
+            number, label = others[0].number, shortened(others[0].look.label, 32)
+            name = label if number is None else f"trial {number}"
+            right = f"{name} is right on {100 * one.mean:.0f} of 100 images"
             others_right = f"the baseline on {100 * before.mean:.0f}"
             return f"At severity {info.severities[-1]}, {right}, {others_right}"
     return "How fast does accuracy fall?"
