@@ -47,11 +47,6 @@ def test_each_kind_of_value_has_its_columns() -> None:
     }
 
 
-def test_a_choice_of_lists_is_one_parameter_and_a_block_is_opened() -> None:
-    found = columns({"types": ["a"], "wd": 1}, {"types": ["a", "b"], "wd": 10})
-    assert found == {"types": ("choice", [0, 1]), "wd": ("log", [0, 1])}
-
-
 def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
     space = {
         "lr": {"float": [0.001, 0.1], "log": True},
@@ -89,22 +84,6 @@ def test_what_a_condition_left_out_is_not_a_number() -> None:
     kind, values = found["w"]
     assert kind == "number"
     assert np.isnan(values).tolist() == [False, True, True, False]
-
-
-@pytest.mark.parametrize(
-    "params", [[], [{}], [{"a": 1}], [{"a": 1}, {"a": 1}, {}], [{"a": "x"}, {"a": "x"}]]
-)
-def test_what_does_not_vary_is_no_feature(params: list[dict[str, Any]]) -> None:
-    assert columns(*params) == {}
-
-
-def test_a_space_that_is_a_file_name_says_nothing() -> None:
-    assert columns({"lr": 0.01}, {"lr": 0.1}, space="joint.yaml")["lr"][0] == "number"
-
-
-def test_a_name_is_that_of_the_column_of_a_table() -> None:
-    found = trial_features([{"layers": ["x", "y"], "mix": {"p": 0.5, "q": 0.5}, "a": 1}], {})
-    assert [one.name for one in found] == ["a", "layers", "layers", "mix.p", "mix.q"]
 
 
 KEYS = ("loss.fma.weight", "loss.st.weight", "augment.mix.noise", "augment.mix.blur", "rate")

@@ -118,14 +118,6 @@ def test_the_cause_leads_where_its_interval_is_above_all_others() -> None:
     assert first.low > max(one.high for one in found if one is not first)
 
 
-def test_without_a_cause_no_order_is_shown_and_more_trials_are_asked_for() -> None:
-    features, losses = caused(40)
-    shuffled = np.random.default_rng(1).permutation(losses)
-    found = importances(features, shuffled)
-    assert leading(found) is None
-    assert trials_needed(found, 40) > 40
-
-
 def test_the_trials_needed_follow_from_the_widths_of_the_intervals() -> None:
     first, second = Importance("a", 0.6, 0.4, 0.8, 0), Importance("b", 0.4, 0.2, 0.6, 0)
     assert leading([first, second]) is None
@@ -137,18 +129,13 @@ def test_the_trials_needed_follow_from_the_widths_of_the_intervals() -> None:
     assert leading([]) is None
 
 
-def test_equal_scores_make_nothing_important() -> None:
+def test_equal_scores_few_trials_and_constant_parameters_have_none() -> None:
     features, losses = caused(10)
     found = importances(features, np.ones_like(losses))
     assert [(one.share, one.low, one.high) for one in found] == [(0, 0, 0)] * len(found)
     assert leading(found) is None
-
-
-def test_too_few_trials_and_constant_parameters_have_none() -> None:
-    features, losses = caused(LEAST_TRIALS - 1)
-    assert importances(features, losses) == ()
-    constant = trial_features([{"a": 1}] * 9, {})
-    assert importances(constant, np.arange(9.0)) == ()
+    assert importances(*caused(LEAST_TRIALS - 1)) == ()
+    assert importances(trial_features([{"a": 1}] * 9, {}), np.arange(9.0)) == ()
 
 
 def test_a_subset_is_as_important_as_its_most_important_part() -> None:

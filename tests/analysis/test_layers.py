@@ -42,12 +42,6 @@ def test_the_interval_is_students() -> None:
     assert (b.low, b.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_taps_that_always_go_together_are_not_told_apart() -> None:
-    _, b, c = effects(*[("a", 0.6), ("abc", 0.7)] * 3).taps
-    assert math.isnan(b.difference)
-    assert math.isnan(c.difference)
-
-
 def test_weight_strength_and_terms_are_adjusted_for() -> None:
     random = np.random.default_rng(0)
     weights, strengths = 10 ** random.uniform(-2, 1, 24), random.uniform(0.2, 1, 24)

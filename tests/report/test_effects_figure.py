@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -12,7 +11,6 @@ from example_ablations import (
     CLEAN,
     NOISE,
     ROBUST,
-    estimate,
     example_ablation,
     example_effect,
     factorial_ablation,
@@ -113,18 +111,6 @@ def test_claims_are_filled_and_stand_first_with_their_numbers_in_the_row() -> No
     wide = draw(example_ablation(), sheet=WIDE).layout
     assert wide.xaxis.domain[1] < wide.xaxis2.domain[0]
     assert (wide.yaxis.tickvals, wide.yaxis3.showticklabels) == (wide.yaxis3.tickvals, False)
-
-
-def test_of_one_seed_there_is_no_interval() -> None:
-    effect = example_effect("FMA - plain", 0.1, None, n=1, p=1.0)
-    nothing = replace(effect, contrast="DA - plain", estimate=replace(estimate(math.nan), n=0))
-    figure = draw(example_ablation(seeds=1, effects=(effect, nothing)))
-    (drawn,) = marks(figure)
-    assert (list(drawn.x), list(drawn.error_x.array)) == ([10.0], [None])
-    assert figure.layout.yaxis2.ticktext[1:] == (
-        "+10.0<br>1 seed: no interval",
-        "-<br>0 of 1 seeds",
-    )
 
 
 def test_the_title_says_what_is_shown_or_that_nothing_is() -> None:

@@ -83,17 +83,6 @@ def test_right_and_wrong_are_told_by_words_and_colour(info: ExamplesInfo) -> Non
     assert "<b>dog" not in draw(info, WIDE).to_json()
 
 
-def test_the_table_has_a_row_an_image_and_copy(info: ExamplesInfo) -> None:
-    frame = info.frame()
-    assert len(frame) == 3 * 7
-    first = frame.iloc[1].to_dict()
-    assert first == {
-        **{"image": 0, "kind": "gaussian_noise", "severity": 3, "label": "cat"},
-        **{"before": "cat", "after": "a <b>dog</b>", "right_before": True, "right_after": False},
-    }
-    assert frame["severity"][0] == 0
-
-
 # -- Of a study that ran ---------------------------------------------------------------------
 
 

@@ -93,12 +93,6 @@ def test_a_panel_has_the_trials_with_its_parameter_for_both_objectives() -> None
     assert dominated.marker.color == marker(look, on_front=False)["color"]
 
 
-def test_the_legend_has_every_set_of_terms_once_with_its_trials() -> None:
-    assert [one.name for one in draw(small()).data if one.showlegend] == [
-        "FMA (2)", "ST (1)", "Not on the front", "Before finetuning",
-    ]  # fmt: skip
-
-
 def test_one_objective_is_drawn_alone() -> None:
     figure = draw(small(), "terms", objective="robust")
     assert "yaxis2" not in figure.layout
@@ -220,17 +214,6 @@ def test_collapsed_trials_are_outside_the_axes_and_odd_values_are_counted() -> N
     figure = draw(example_record(rows, references={}), "a")
     assert figure.layout.yaxis2.range[0] > 0.5
     assert "1 trials with a value that is not a number" in facts(figure)
-
-
-def test_names_are_shown_as_they_are_written() -> None:
-    rows = [
-        example_row(at, (0.9, 0.7), params={"<b>a": f"<i>{at}", "m": {"<u>": at, "{x}": 1, "y": 0}})
-        for at in range(2)
-    ]
-    figure = draw(example_record(rows, trainable="loops:train"))
-    text = figure.to_json()
-    assert "&lt;b&gt;a" in text
-    assert not any(tag in text for tag in ("<i>", "<u>", '"<b>a'))
 
 
 @pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 1), (Sheet(900, 320), 4)])

@@ -33,7 +33,6 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN, Sheet
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.severity import accuracy_at
 from ablate.robustness.bits import image_shares, unpack_bits
 from ablate.robustness.measures import wilson_interval
 
@@ -150,16 +149,10 @@ def test_gains_of_a_search_are_paired_by_images() -> None:
     assert figure.layout.yaxis.ticktext[-2:] == ("impulse noise", "gaussian blur")
 
 
-def test_without_a_baseline_or_a_type_of_it() -> None:
-    study = record(row(0, 0.93, 0.70))
-    alone = read("profile", replace(study, references={}))
+def test_without_a_baseline_there_are_accuracies() -> None:
+    alone = read("profile", replace(record(row(0, 0.93, 0.70)), references={}))
     assert alone.profiles[0].gains["gaussian_noise"].mean == pytest.approx(0.60)
     assert draw(alone).layout.xaxis.title.text == "Accuracy (%)"
-    own = {"accuracies": {"brightness": {"3": 0.5}}, "families": {"photometric": ("brightness",)}}
-    fewer = replace(study, references={"baseline": replace(study.references["baseline"], **own)})
-    (trial,) = read("profile", fewer).profiles
-    assert trial.gains["brightness"].mean == pytest.approx(0.80 - 0.5)
-    assert math.isnan(trial.gains["gaussian_noise"].mean)
     nothing = read("profile", replace(record(), references={}))
     assert (nothing.profiles, len(nothing.frame())) == ((), 0)
     assert draw(nothing).layout.annotations[0].text == "no complete trial"
@@ -206,16 +199,6 @@ def test_models_of_one_type_each_are_told_by_whether_it_was_that_type() -> None:
 
 
 # -- severity --------------------------------------------------------------------------------
-
-
-def test_accuracy_at_a_severity_is_weighted_as_robust_accuracy() -> None:
-    types = {"gaussian_noise": {"1": 0.8, "5": 0.4}, "impulse_noise": {"1": 0.6, "5": 0.2}}
-    families = {"noise": ("gaussian_noise", "impulse_noise"), "light": ("contrast",)}
-    own = {"accuracies": {**types, "contrast": {"1": 0.9}}, "families": families}
-    scores = replace(sloped_scores(0.9, 0.7), **own)
-    found = [accuracy_at(scores, severity) for severity in (0, 1, 5)]
-    assert found == pytest.approx([0.9, (0.7 + 0.9) / 2, 0.3])
-    assert math.isnan(accuracy_at(scores, 3))
 
 
 def test_a_line_of_a_search_begins_at_the_clean_images() -> None:
