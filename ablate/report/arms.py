@@ -193,12 +193,10 @@ def arms_notes(info: AblationInfo) -> list[str]:
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
     if curve_metrics(info):
-        alphas = [(arm.name, " / ".join(f"{one:g}" for one in arm.alphas)) for arm in info.arms]
-        named = ", ".join(f"{name} {text}" for name, text in alphas if text)
         notes.append(
             "interpolated: the network between baseline and finetuned weights, at an alpha picked "
             "on the other seeds and the other half of the images: the most robust within "
-            f"answer.clean_margin{'; alphas: ' * bool(named)}{named}"
+            "answer.clean_margin"
         )
     notes += [
         f"{arm.name}: at each seed the mean of the weights of {', '.join(arm.members)}; all of "

@@ -18,9 +18,9 @@ from ablate.report.answer import sentences
 from ablate.report.formats import html_table
 from ablate.report.tables import (
     Table,
-    confirmation_table,
     effects_table,
     front_table,
+    luck_table,
     result_table,
     shown_effects,
 )
@@ -52,7 +52,8 @@ def html(thing: Any) -> str:
     elif isinstance(thing, AblationInfo):
         tables = [result_table(thing), effects_table(thing)]
     elif isinstance(thing, ConfirmInfo):
-        tables = [confirmation_table(thing), effects_table(thing.test)]
+        luck = [luck_table(thing)] * bool(thing.points)
+        tables = [result_table(thing.test), *luck, effects_table(thing.test)]
     else:
         from ablate.report.terminal.evaluation import evaluation_report
 

@@ -206,18 +206,21 @@ def arms_table(info: AblationInfo) -> Table:
     curves = curve_metrics(info) if families else []
     metrics = [*leading[:1], *families, *leading[1:], *curves] if families else leading
     others = [(metric,) for metric in reversed(metrics) if metric != info.rank_metric]
-    runs = [f"{arm.name}: {text}" for arm in info.arms if (text := runs_text(info, arm))]
+    names = [arm.name for arm in info.arms]
+    runs = [runs_text(info, arm) for arm in info.arms]
+    shown = [name + f" ({text})" * bool(text) for name, text in zip(names, runs, strict=True)]
+    rank = heading_of(info.rank_metric, shown_name(info, info.rank_metric)).removesuffix(" (%)")
     spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
     return Table(
         columns=(
-            texts("arm", "Arm", [arm.name for arm in info.arms], folds=_NARROW),
+            texts("arm", "Arm", names, shown, folds=_NARROW),
             *(_metric(info, one, heading_of(one, shown_name(info, one))) for one in metrics),
-            *_to_reference(info, f"Difference to {info.reference}"),
+            *_to_reference(info, f"{rank} less {info.reference}"),
         ),
         name=info.study,
         title=title_of(info),
         caption=title_of(info, f"Accuracy{_on_images(info)}{spread * (info.seeds > 1)}."),
-        notes=(*arms_notes(info), *runs),
+        notes=(*arms_notes(info), *info.failures),
         narrow=(tuple(families), tuple(curves)) if info.families else tuple(others),
     )
 
@@ -417,51 +420,19 @@ def _margin_notes(info: AblationInfo) -> list[str]:
 
 
 def result_table(info: AblationInfo) -> Table:
-    """What an ablation ends with: its arms without the families; of a design without a reference
-    its effects on the metric by which arms are compared."""
-    seeds, rank = count_text(info.seeds, info.paired), info.rank_metric
+    """What an ablation ends with: its arms; of a design without a reference its effects on the
+    metric by which arms are compared."""
+    table = arms_table(info)
+    if not info.reference:
+        effects = tuple(one for one in info.effects if one.metric == info.rank_metric)
+        table = effects_table(replace(info, effects=effects))
+    seeds = count_text(info.seeds, info.paired)
     basis = f", {info.split} accuracy in %" * (info.n_images is not None)
     title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
-    if not info.reference:
-        notes = (*effects_table(info).notes, *info.failures)
-        effects = tuple(one for one in info.effects if one.metric == rank)
-        return replace(effects_table(replace(info, effects=effects)), title=title, notes=notes)
-    table = arms_table(info)
-    left_out = [*family_metrics(info), *curve_metrics(info)]
-    arm, *others, difference = (one for one in table.columns if one.key not in left_out)
-    counts = [one.estimates.get(rank, NOTHING).n for one in info.arms]
-    name = heading_of(rank, shown_name(info, rank)).removesuffix(" (%)")
-    less = replace(difference, heading=f"{name} less {info.reference}")
-    return replace(
-        table,
-        title=title,
-        columns=(arm, texts("seeds", "Seeds", counts), *others, less),
-        notes=(*table.notes, *info.failures),
-        narrow=tuple((one.key,) for one in reversed(others) if one.key != rank),
-    )
+    return replace(table, title=title)
 
 
 # -- A confirmation
-
-
-def confirmation_table(info: ConfirmInfo) -> Table:
-    """What a confirmation ends with: arms on the test images; of a front, what of the search's
-    score was luck on the validation images, and the chance to be still on the front."""
-    table = result_table(info.test)
-    if not info.points:
-        return table
-    metric = info.points[0].metrics[-1]
-    points = {point.name: point for point in info.points}
-    found = [points.get(arm.name) for arm in info.test.arms]
-    luck = [None if one is None else one.luck.get(metric, NOTHING) for one in found]
-    chance = ["" if one is None else share_text(one.front_probability) for one in found]
-    heading, unit = f"Luck on validation, {short_metric(metric)}", _unit(metric, [])
-    more = (
-        numbers("luck", heading, luck, unit, is_difference=True),
-        texts("front_probability", _still(info).capitalize(), chance),
-    )
-    narrow = (("luck",), ("front_probability",), *table.narrow)
-    return replace(table, columns=(*table.columns, *more), narrow=narrow)
 
 
 def _still(info: ConfirmInfo) -> str:
@@ -650,7 +621,7 @@ def end_table(info: Result) -> Table:
     """What the command that ran the study ends with."""
     if isinstance(info, ParetoInfo):
         return settings_table(info)
-    return result_table(info) if isinstance(info, AblationInfo) else confirmation_table(info)
+    return result_table(info if isinstance(info, AblationInfo) else info.test)
 
 
 def study_table(*studies: OpenStudy, effects: bool = False) -> Table:

@@ -188,7 +188,7 @@ def test_the_tables_show_them_beside_the_finetuned_networks() -> None:
         "Robust, interpolated (%)",
     ]
     (note,) = [note for note in arms_notes(info) if note.startswith("interpolated: ")]
-    assert note.endswith("within answer.clean_margin; alphas: plain 0.5, da 1")
+    assert note.endswith("within answer.clean_margin")
 
     bare = ablation_info(example.record, example.outcomes, example.references)
     assert not set(ON_CURVE) & set(bare.metrics)

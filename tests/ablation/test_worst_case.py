@@ -186,7 +186,7 @@ def test_a_run_far_below_the_others_of_its_arm_has_collapsed() -> None:
     assert said in info.marks
     for table in (arms_table(info), effects_table(info)):
         assert said in table.notes
-    assert "FMA: 1 collapsed" in arms_table(info).notes
+    assert "FMA (1 collapsed)" in [row[0].printed for row in arms_table(info).rows]
     (rows,) = result_rows(info)
     assert [arm["collapsed"] for arm in rows["arms"]] == [[], [], ["seed 3"]]
 

@@ -214,7 +214,6 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     done = ablate("confirm", searched, "--seeds", 2, "--executor", "inline")
     assert done.returncode == 0, done.stderr
     assert "DA combined" in done.stdout
-    assert "Luck on validation" in done.stdout
     assert f"figure: {Path('runs/searched/confirm/effects.html').absolute()}" in done.stdout
     assert len(done.stdout.splitlines()) <= 25
     noted = ablate("confirm", searched, "--seeds", 2, "--executor", "inline", "--notes")

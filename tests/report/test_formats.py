@@ -119,7 +119,7 @@ def test_markdown() -> None:
     assert markdown_text(TABLES["arms"]).split("\n")[:6] == [
         "**Which term earns its keep? (digits, resnet8)**",
         "",
-        "| Arm | Clean (%) | Noise (%) | Blur (%) | Robust (%) | Difference to plain |",
+        "| Arm | Clean (%) | Noise (%) | Blur (%) | Robust (%) | Robust less plain |",
         "| :--- | ---: | ---: | ---: | ---: | ---: |",
         r"| baseline | 95.0 | 50.0 | 70.0 | 60.0 | -1.0 \[-3.0, +1.0\] |",
         "| plain | **96.0 ± 0.4** | 51.0 ± 0.4 | 71.0 ± 0.4 | 61.0 ± 0.4 | reference |",
