@@ -110,12 +110,8 @@ def test_a_loop_of_ones_own_has_its_objectives_by_epoch_or_what_is_asked() -> No
         info_of(record, objective="speeed")
 
 
-def test_losses_are_drawn_only_of_trials_with_the_same_loss() -> None:
-    asked = info_of(example_record(ROWS), objective="train_loss", trials=(0, 2))
-    assert list(asked.frame()["value"]) == [1, 0.5, 3]
-    with pytest.raises(
-        ParameterError, match=r"needs trials with the same loss, got 4 of different"
-    ):
+def test_losses_are_not_drawn_and_a_trial_must_exist() -> None:
+    with pytest.raises(ParameterError, match=r"must be reported epoch by epoch in example, got tr"):
         info_of(example_record(ROWS), objective="train_loss")
     with pytest.raises(ParameterError, match=r"^--trials: must be trials of example, got 99\. "):
         info_of(example_record(ROWS), trials=(99,))

@@ -2,7 +2,7 @@
 
 A line is a trial: an objective of the baseline (epoch 0), after each epoch or rung where it was
 scored, and at the end.  The front (or the best trial) has full colour.  Of an ablation a line is an
-arm, the mean over its runs.  Training losses are drawn only of trials with the same loss.
+arm, the mean over its runs.  Training losses are not drawn: those of unlike terms do not compare.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
+from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
@@ -27,10 +28,9 @@ from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, metric_words, plain_text
-from ablate.report.style import INK, SMALL_SIZE, Look, faint, terms_look
+from ablate.report.style import INK, Look, faint, terms_look
 from ablate.study.metrics import larger_is_better
 
-TRAIN_LOSS = "train_loss"
 MOST_DRAWN, _MOST_POINTS, _MOST_PANELS = 500, 40_000, 3
 """Lines in one figure; their points, where beyond each is drawn through fewer epochs; metrics."""
 _TYPES = {"number": "Int64", "state": "string", "group": "string", "on_front": "bool"}
@@ -73,8 +73,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
 
     Raises:
         NothingToDrawError: for a study of another tool, whose trials have no epochs.
-        ParameterError: if a trial does not exist, no trial has the metric, or training losses are
-            asked for that are not of the same terms and weights.
+        ParameterError: if a trial does not exist, or no trial has the metric.
     """
     (source,) = sources
     record, numbers = source.record, {row.number for row in source.record.rows}
@@ -88,7 +87,17 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
     metrics = tuple(objective.metric for objective in record.study.objectives)
     if options.objective:
-        metrics = (_asked_metric(record, begun, options.objective),)
+        known = dict.fromkeys(metrics)
+        for row in begun:
+            scored = [one.get("scores") or () for one in row.curve] + [
+                at.scores for at in row.rungs
+            ]
+            known |= dict.fromkeys(name for names in scored for name in names)
+        if options.objective not in known:
+            rule = f"must be reported epoch by epoch in {record.name}, got {options.objective}"
+            near = did_you_mean(options.objective, list(known))
+            raise ParameterError(f"--objective: {rule}. {near}")
+        metrics = (options.objective,)
     is_search = record.design is None
     front = {point.number for point in pareto_info(record).front} if is_search else set()
     chosen = _evenly([row for row in begun if row.number in front], MOST_DRAWN)
@@ -125,28 +134,6 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     )
 
 
-def _asked_metric(record: StudyRecord, begun: Sequence[RowRecord], asked: str) -> str:
-    """The metric that was asked for, if a trial has it, and the trials compare in it."""
-    known = dict.fromkeys(objective.metric for objective in record.study.objectives)
-    for row in begun:
-        scored = [*(one.get("scores") or () for one in row.curve), *(at.scores for at in row.rungs)]
-        known |= dict.fromkeys(name for names in scored for name in names)
-        known |= dict.fromkeys(TRAIN_LOSS for one in row.curve if TRAIN_LOSS in one)
-    if asked not in known:
-        rule = f"must be reported epoch by epoch in {record.name}, got {asked}"
-        raise ParameterError(f"--objective: {rule}. {did_you_mean(asked, list(known))}")
-    losses = [
-        {key: value for key, value in row.params.items() if key.startswith("loss.")}
-        for row in begun
-    ]
-    if asked == TRAIN_LOSS and any(one != losses[0] for one in losses):
-        raise ParameterError(
-            f"--objective: {asked} needs trials with the same loss, got {len(losses)} of different "
-            "terms or weights. Name one with --trials."
-        )
-    return asked
-
-
 def _points(
     record: StudyRecord, row: RowRecord, metric: str, most: int
 ) -> list[tuple[int, float, bool]]:
@@ -155,9 +142,8 @@ def _points(
     at_rungs = (rung for rung in row.rungs if rung.scores.keys() & {metric, ""})
     values = {rung.epoch: rung.value(metric) for rung in at_rungs}
     for entry in row.curve:
-        scores = entry if metric == TRAIN_LOSS else entry.get("scores") or {}
-        if scores.get(metric) is not None:
-            values[int(entry["epoch"])] = float(scores[metric])
+        if (score := (entry.get("scores") or {}).get(metric)) is not None:
+            values[int(entry["epoch"])] = float(score)
     objectives = (objective.metric for objective in record.study.objectives)
     ended = dict(zip(objectives, row.values, strict=False)) if row.values is not None else {}
     if row.curve and metric in ended:
@@ -188,26 +174,16 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     count = min(len(info.metrics), _MOST_PANELS)
     if not sheet.is_wide:
         count = canvas.rows_that_fit(sheet, count, 110)
-    figure, part = Figure(), 1 / count
+    across = count if sheet.is_wide else 1
+    figure = make_subplots(count // across, across, vertical_spacing=0.1 if count > 1 else 0)
     for place, metric in enumerate(info.metrics[:_MOST_PANELS][-count:]):
-        name, is_last = str(place + 1) if place else "", place + 1 == count
+        row, column = (1, place + 1) if sheet.is_wide else (place + 1, 1)
         table = info.table[info.table["metric"] == metric]
-        figure.add_traces(_traces(info, table, metric, name))
-        x = axis("Epoch" * (is_last or sheet.is_wide), tickformat="d", anchor=f"y{name}")
+        figure.add_traces(_traces(info, table, metric), rows=row, cols=column)
+        x = axis("Epoch" * (sheet.is_wide or place + 1 == count), tickformat="d")
         x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
-        y = metric_axis(metric) | {"anchor": f"x{name}"}
-        ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
-        maximize = larger_is_better(metric, info.objectives)
-        inside = ends.index[ends == fenced(ends, maximize=maximize)]
-        if len(inside) < len(ends):  # collapsed trials do not stretch the axis
-            kept = table["value"][table["number"].isin(inside)]
-            limit = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
-            y["autorangeoptions"] = limit
-        if sheet.is_wide:
-            x["domain"] = [place * part, (place + 1) * part - 0.09 * (not is_last)]
-        else:
-            y["domain"] = [1 - (place + 1) * part + 0.1 * (not is_last), 1 - place * part]
-        figure.update_layout({f"xaxis{name}": x, f"yaxis{name}": y})
+        figure.update_xaxes(x, row=row, col=column)
+        figure.update_yaxes(_height(info, table, metric), row=row, col=column)
     facts = canvas.several_facts([info])
     if info.runs is not None:
         facts.insert(0, f"mean over the runs of an arm, at most {info.runs}")
@@ -219,13 +195,8 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     if info.begun > MOST_DRAWN and info.runs is None:
         facts.append(f"{MOST_DRAWN} of {info.begun} trials drawn, others evenly left out")
     facts += [f"{count} of {len(info.metrics)} objectives"] * (count < len(info.metrics))
-    entries = list({trace.legendgroup: trace for trace in figure.data}.values())
-    widest = max((canvas.text_pixels(one.name, SMALL_SIZE) for one in entries), default=1.0)
-    columns = max(1, int(sheet.width / (widest + 60)))
-    fitting = len(entries) if sheet.height is None else 3 * columns
-    for one in entries[-fitting:]:
+    for one in {trace.legendgroup: trace for trace in figure.data}.values():
         one.showlegend = True
-    facts += [f"the legend has {fitting} of {len(entries)} names"] * (fitting < len(entries))
     title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
     if info.stopped:
         title = f"{info.stopped} of {count_text(info.begun, 'trial')} were stopped early"
@@ -235,16 +206,26 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
         title=title,
         facts=[*facts, *canvas.several_marks([info])],
         meta=canvas.basis_meta("Curves", info),
-        height=(400 if sheet.is_wide else 150 + 210 * count)
-        + 22 * math.ceil(len(entries) / columns),
+        height=420 if sheet.is_wide else 200 + 210 * count,
         nothing="" if len(info.table) else "no trial has been scored yet",
     )
 
 
-def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str, name: str) -> list[Any]:
+def _height(info: CurvesInfo, table: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """The axis of values, which collapsed trials do not stretch."""
+    ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
+    maximize = larger_is_better(metric, info.objectives)
+    inside = ends.index[ends == fenced(ends, maximize=maximize)]
+    if len(inside) == len(ends):
+        return metric_axis(metric)
+    kept = table["value"][table["number"].isin(inside)]
+    limit = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
+    return metric_axis(metric) | {"autorangeoptions": limit}
+
+
+def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
     """Trials of one look in one trace, told apart by gaps; over them which were stopped or
     failed."""
-    on: dict[str, Any] = {"xaxis": f"x{name}", "yaxis": f"y{name}"}
     value = "%{y:.2%}" if is_accuracy(metric) else "%{y:.4g}"
     value = f"{plain_text(metric_words(metric))} {value} at epoch %{{x}}<extra></extra>"
     counts, traces = table.groupby("group")["number"].nunique().to_dict(), []
@@ -258,7 +239,7 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str, name: str) -> li
         label = plain_text(look.label)
         trial = f"<b>Trial %{{customdata}}</b>, {label}" if info.runs is None else f"<b>{label}</b>"
         trace = trace_type(len(table))(
-            style | on,
+            style,
             x=lines["epoch"].to_numpy(np.int32),
             y=lines["value"].to_numpy(np.float32),
             mode="lines+markers" if len(table) <= 1000 else "lines",
@@ -275,7 +256,6 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str, name: str) -> li
     line = {"color": INK, "width": 1.5}
     for label, rows, symbol in ends:
         trace = trace_type(len(rows))(
-            on,
             x=rows["epoch"].to_numpy(),
             y=rows["value"].to_numpy(np.float32),
             mode="markers",

@@ -368,7 +368,7 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     height = 170 + rows * (_PANEL_PIXELS if len(pairs) > 1 or not sheet.is_wide else 380)
     gaps = {"horizontal_spacing": 0.25 / across, "vertical_spacing": 70 / (sheet.height or height)}
     figure = make_subplots(rows, across, **gaps if len(pairs) > 1 else {})
-    ranges = _ranges(info)
+    ranges = _ranges(info, 0.08 if sheet.height is None else 0.14)
     for place, (x, y) in enumerate(pairs[: rows * across]):
         panel = _Panel(info, x, y, ranges, sheet.height is None)
         cell = {"row": place // across + 1, "col": place % across + 1}
@@ -393,7 +393,7 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
     )
 
 
-def _ranges(info: FrontsInfo) -> list[Range]:
+def _ranges(info: FrontsInfo, pad: float) -> list[Range]:
     """Axes with every front, mean and reference inside, and limits that a trial violates.
 
     A value that is worse than all of these by more than their spread is left outside: one collapsed
@@ -419,7 +419,7 @@ def _ranges(info: FrontsInfo) -> list[Range]:
         low, high, room = shown.min(), shown.max(), max(np.ptp(shown), least)
         near = np.isfinite(values) & (values >= low - room if is_up else values <= high + room)
         low, high = values[near].min(initial=low), values[near].max(initial=high)
-        wider = 0.08 * max(high - low, least) + max(0.0, least - (high - low)) / 2
+        wider = pad * max(high - low, least) + max(0.0, least - (high - low)) / 2
         low, high = float(low - wider), float(high + wider)
         ranges.append((low, high, low if is_up else high))
     return ranges
