@@ -164,7 +164,7 @@ def _run(place: Place, run: RunOptions, work: Callable[[], StudyRecord]) -> Stud
         run.progress.note(text)
 
     run.callbacks.study_ended(record, note)
-    for line in hand_over(OpenStudy(place, record)):
+    for line in filter(None, hand_over(OpenStudy(place, record))):
         note("tracker", line)
     return record
 

@@ -43,7 +43,7 @@ def run_and_show(
     folder = place.folder
     record = run_with_display(run, study, folder, as_json=as_json, options=options)
     show_end(OpenStudy(place, record), notes=notes, as_json=as_json)
-    for line in hand_over(OpenStudy(place, record)):
+    for line in filter(None, hand_over(OpenStudy(place, record))):
         click.echo(f"ablate: {line}", err=True)
     if not is_good(record, folder):
         raise click.exceptions.Exit(1)

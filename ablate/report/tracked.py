@@ -56,7 +56,7 @@ def track(
         settings = _chosen(trackers, (place.study or ledger.head.study).run.trackers)
         done = track_rows(ledger, place, settings)
     good = [one for one, now in zip(settings, done, strict=True) if not now.failed]
-    lines = iter(_hand_over(open_place(place), good))
+    lines = iter(hand_over(open_place(place), good))
     return [now if now.failed else replace(now, failed=next(lines)) for now in done]
 
 
@@ -79,24 +79,20 @@ def _chosen(named: Sequence[Any], of_study: Sequence[TrackerSettings]) -> list[T
     return found
 
 
-def hand_over(study: OpenStudy) -> list[str]:
-    """Draw the pages of a study into its run folder, and hand them to its trackers.
+def hand_over(study: OpenStudy, settings: Sequence[TrackerSettings] | None = None) -> list[str]:
+    """Draw the pages of a study into its run folder, and hand them to these trackers, or its own.
 
     Returns:
-        A line for each tracker that failed.
+        A line for each tracker: why it failed; empty if it has the pages.
     """
-    settings = (study.place.study or study.record.study).run.trackers
-    return [line for line in _hand_over(study, settings) if line]
-
-
-def _hand_over(study: OpenStudy, settings: Sequence[TrackerSettings]) -> list[str]:
-    """The same for these trackers; a line for each, empty if it has the pages."""
     from ablate.report.draw import draw_usual
     from ablate.report.formats import markdown_text
     from ablate.report.page.publish import publish
     from ablate.report.tables import study_table
     from ablate.report.write import write_text
 
+    if settings is None:
+        settings = (study.place.study or study.record.study).run.trackers
     if not settings:
         return []
     folder = study.place.folder

@@ -110,23 +110,16 @@ def test_a_spent_budget_leaves_the_running_trials() -> None:
     rows = [example_row(number, (0.9, 0.7), attempts=[attempt]) for number in range(2)]
     rows.append(example_row(2, None, state="RUNNING"))
     record = replace(example_record(rows, trials=50), spent="search.budget.seconds: 60 spent")
-    assert (record.rows_at_end, record.is_over) == (3, False)
-    assert status_info(record, START + 60).seconds_left == 30
+    assert (record.is_over, status_info(record, START + 60).seconds_left) == (False, 30)
     ended = replace(record, rows=record.rows[:2])
     assert (ended.is_over, status_info(ended, START + 60).seconds_left) == (True, 0)
 
 
 def test_the_best_values_seeds_and_reasons() -> None:
-    rows = [
-        example_row(0, (math.nan, math.nan)),
-        example_row(1, (0.9, math.nan)),
-        example_row(2, (0.9, math.nan)),
-        *(
-            example_row(number, None, state="FAIL", failure=failure)
-            for number, failure in ((3, BOOM), (4, Failure("not_finite", "NaN")), (5, None))
-        ),
-        example_row(6, None, state="FAIL", failure=Failure("not_finite", "NaN")),
-    ]
+    reasons = {3: BOOM, 4: Failure("not_finite", "NaN"), 5: None, 6: Failure("not_finite", "NaN")}
+    nan = math.nan
+    rows = [example_row(at, (one, nan)) for at, one in enumerate((nan, 0.9, 0.9))]
+    rows += [example_row(at, None, state="FAIL", failure=why) for at, why in reasons.items()]
     info = status_info(example_record(rows), START)
     assert info.best == (Best("val_clean_accuracy", 0.9, 1),), "the first of equals, never NaN"
     assert info.failures == (
@@ -134,11 +127,9 @@ def test_the_best_values_seeds_and_reasons() -> None:
         FailureGroup("raised", "boom", (3,)),
         FailureGroup("unknown", "no reason is recorded", (5,)),
     )
-    less = example_record(
-        [example_row(0, (30.0, 0.7)), example_row(1, (20.0, 0.6))],
-        objectives=[("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")],
-        trials=2,
-    )
+    objectives = [("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")]
+    rows = [example_row(0, (30.0, 0.7)), example_row(1, (20.0, 0.6))]
+    less = example_record(rows, objectives=objectives, trials=2)
     assert status_info(less, START).best[0] == Best("train_seconds", 20.0, 1)
     without = replace(less, references={"baseline": less.references["baseline"]})
     assert continuation(without) == "continue with ablate resume", "its plain finetune is missing"

@@ -15,7 +15,7 @@ import pytest
 from example_records import example_record, example_row, example_scores
 from example_sources import draw_front
 
-from ablate.errors import AblateError, MissingDependencyError, UsageError
+from ablate.errors import AblateError, MissingDependencyError
 from ablate.report.style import INCHES_PER_PIXEL
 from ablate.report.write import write_figure
 
@@ -52,9 +52,6 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     # Three trials, two references.
     points = page.locator(".scatterlayer .points path.point")
     assert points.count() == 5
-    steps = page.locator(".scatterlayer .lines path.js-line").first.get_attribute("d")
-    assert steps is not None
-    assert steps.count("L") + steps.count("H") + steps.count("V") == 4
     assert page.title() == "example: Pareto front"
     assert page.locator("figcaption").inner_text() == NASTY
     sides = "[svg.bottom, caption.top, caption.bottom]"
@@ -72,14 +69,13 @@ def test_a_page_draws_and_asks_no_network(browser: Browser, tmp_path: Path) -> N
     assert "Zoom" in tools
     assert not any("share" in tool.lower() or "plotly" in tool.lower() for tool in tools)
 
-    # Dominated traces are drawn first: the nasty trial's point leads.
-    for place, text in ((0, "a.b: " + NASTY), (1, "loss.terms: clean+fma")):
-        box = points.nth(place).bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.wait_for_function(
-            "text => document.querySelector('.hoverlayer').textContent.includes(text)", arg=text
-        )
+    box = points.nth(0).bounding_box()  # dominated traces are drawn first
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_function(
+        "text => document.querySelector('.hoverlayer').textContent.includes(text)",
+        arg="a.b: " + NASTY,
+    )
     assert said == []
     assert asked == [path.as_uri()]
     page.close()
@@ -146,6 +142,7 @@ def test_a_plot_loads_nothing_heavy() -> None:
         ("front", "a figure's file must end with .html, .png, .svg, .pdf, got no ending. Write"),
         ("nowhere/front.html", "the folder must exist, got {folder}. Create it with: mkdir -p '"),
         ("", "must be a file, got a folder. Name a file in it."),
+        ("/proc/front.html", "must be in a writable folder, got "),
     ],
 )
 def test_a_file_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
@@ -154,14 +151,6 @@ def test_a_file_that_cannot_be(tmp_path: Path, name: str, said: str) -> None:
         write_figure(figure(), path)
     assert str(caught.value).startswith(f"{path}: {said.format(folder=path.parent)}")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, where nobody may write")
-def test_folder_that_cannot_be_written() -> None:
-    with pytest.raises(UsageError) as caught:
-        write_figure(figure(), Path("/proc/front.html"))
-    assert str(caught.value).startswith("/proc/front.html: must be in a writable folder, got ")
-    assert str(caught.value).endswith(". Choose another folder or change its owner.")
 
 
 def test_without_kaleido(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
