@@ -22,7 +22,6 @@ _INTERVALS = {
 """By what is paired."""
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 """Of what no seed has."""
-_SEEDS_FOR_BOLD = 5
 _DIGITS, _MORE_DECIMALS = 4, 6
 
 
@@ -185,8 +184,6 @@ def arms_notes(info: AblationInfo) -> list[str]:
         bold += ", and all whose paired difference to it has a 95 % interval that contains 0"
     else:
         notes.append("one seed: no standard deviation")
-    if 1 < info.seeds < _SEEDS_FOR_BOLD:
-        bold += f" (of {info.seeds} {info.paired}s the interval is wide, so many are bold)"
     if info.reference:
         unit = ", in points" if is_accuracy(info.rank_metric) else ""
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")

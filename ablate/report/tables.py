@@ -388,7 +388,8 @@ def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
 def _sign_flip_notes(info: AblationInfo) -> list[str]:
     flipped = [effect for effect in info.primary if effect.p_seeds is not None]
     found = "; ".join(f"{_claim(info, one)} {p_text(one.p_seeds)}" for one in flipped)
-    return [f"sign flips over {info.paired}s, on these images: p {found}"] if flipped else []
+    where = "" if info.n_images is None else ", on these images"
+    return [f"sign flips over {info.paired}s{where}: p {found}"] if flipped else []
 
 
 def _claim(info: AblationInfo, effect: Effect) -> str:
@@ -415,7 +416,7 @@ def _margin_notes(info: AblationInfo) -> list[str]:
     for metric, kept in declared[:1]:
         lost = f"{100 * kept.margin:g} points" if is_accuracy(metric) else f"{kept.margin:g}"
         bound = f"{shown_name(info, metric)} is worse by less than {lost}, at its interval's bound"
-        return [f"kept: {bound}; p: one-sided, from the same model, not adjusted"]
+        return [f"kept: {bound}"]
     return []
 
 

@@ -262,8 +262,8 @@ def _cells(text: str) -> list[list[str]]:
 
 
 def _is_close(one: str, other: str) -> bool:
-    """Whether two numbers differ by rounding alone: other processors, or another number of threads,
-    add up in another order."""
+    """Whether two numbers differ by rounding alone: other processors add up in
+    another order."""
     try:
         return math.isclose(float(one), float(other), rel_tol=ROUNDING, abs_tol=ROUNDING / 1000)
     except ValueError:

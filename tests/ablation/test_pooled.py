@@ -129,7 +129,7 @@ def test_its_tables_say_what_is_paired() -> None:
     assert "| By baseline |" in text
     assert "t over baselines and images (of new baselines on new images)" in text
     assert "over 3 baselines of 4 seeds each and 60 images" in text
-    assert "exact sign flips over baselines, under exchangeability within a baseline" in text
+    assert "sign flips over baselines, on these images: p " in text
     assert "mean ± standard deviation over 3 baselines" in arms_table(info).notes
     two = pooled_info(sources([replication(0), replication(1)]))
     assert "too few baselines for a claim (3 needed)" in markdown_text(effects_table(two)).replace(

@@ -76,9 +76,6 @@ def test_the_notes_of_the_arms() -> None:
         "conditional on the one baseline that all runs start from",
         "study example, fingerprint abc123def456",
     )
-    for seeds, is_few in ((2, True), (4, True), (5, False)):
-        few = f"contains 0 (of {seeds} seeds the interval is wide, so many are bold)"
-        assert (few in said(arms_table(example_ablation(seeds=seeds)))) is is_few
 
 
 def test_the_best_are_bold() -> None:
@@ -171,8 +168,7 @@ def test_the_notes_of_the_effects() -> None:
         "p: two-sided, from the model of the interval",
         "sign flips over seeds, on these images: p DA",
         "adjusted: Holm over 2 primary contrasts; a claim needs less than .05",
-        "kept: clean is worse by less than 2 points, at its interval's bound; p: one-sided, from "
-        "the same model, not adjusted",
+        "kept: clean is worse by less than 2 points, at its interval's bound",
     ):
         assert note in text
     only = (example_effect("DA - plain", 0.1, kept=kept()),)
