@@ -490,7 +490,7 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
         mode="lines+text",
         line={"color": INK, "width": 1},
         text=[names[1], names[0], names[2], ""],
-        textposition=["bottom left", "top center", "bottom right", "top center"],
+        textposition=["bottom left", "top center", "bottom center", "top center"],
         cliponaxis=False,
         textfont=_SMALL,
         hoverinfo="skip",
@@ -511,7 +511,7 @@ def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) ->
     traces = [outline, *_points(info, place, groups, at, said, texts=texts, colors=colors)]
     bare: dict[str, Any] = {"showline": False, "showgrid": False, "ticks": ""}
     bare |= {"tickvals": [], "ticktext": []}
-    return traces, axis(range=[-0.7, 2.2], **bare), axis(range=[-0.22, 1.25], **bare)
+    return traces, axis(range=[-0.6, 2.5], **bare), axis(range=[-0.22, 1.25], **bare)
 
 
 def _title(info: ParametersInfo) -> str:
