@@ -412,12 +412,12 @@ def _power_notes(info: AblationInfo) -> list[str]:
 
 
 def _margin_notes(info: AblationInfo) -> list[str]:
-    declared = [(one.metric, one.kept) for one in info.effects if one.kept is not None]
-    for metric, kept in declared[:1]:
-        lost = f"{100 * kept.margin:g} points" if is_accuracy(metric) else f"{kept.margin:g}"
-        bound = f"{shown_name(info, metric)} is worse by less than {lost}, at its interval's bound"
-        return [f"kept: {bound}"]
-    return []
+    declared = {one.metric: one.kept.margin for one in info.effects if one.kept is not None}
+    return [
+        f"kept: {shown_name(info, metric)} is worse by less than {scale(metric) * margin:g}"
+        f"{' points' * is_accuracy(metric)}, at its interval's bound"
+        for metric, margin in declared.items()
+    ]
 
 
 def result_table(info: AblationInfo) -> Table:

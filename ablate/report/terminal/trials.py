@@ -31,7 +31,6 @@ from ablate.report.tables import Table, texts
 from ablate.search.asha import deciding_bounds
 from ablate.study.json_data import json_value
 
-_COSTS = ("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes")
 _NOTE = "parameters, or reason of failure"
 
 
@@ -43,9 +42,8 @@ def trials_table(
     Args:
         whole_study: that the rows were selected from, of which the notes speak; None: `record`.
         columns: which to show, as `find_column` takes them; none: number, of an ablation cell and
-            pair, state and objectives, then attempts and costs as far as a row has any to tell of,
-            then all parameters.  A narrow terminal leaves out costs first, then all but the
-            objectives.
+            pair, state and objectives, then attempts, violation, alpha and copies as far as a row
+            has any to tell of, then all parameters.  A narrow terminal leaves out the last first.
 
     Raises:
         ParameterError: if a column is unknown.
@@ -97,13 +95,13 @@ def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[s
 
 
 def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Attempts where a row has several, alphas where one is not 1, the row whose scores one has,
-    each cost where there is any."""
-    telling = ["attempt"] if any(row["attempt"] > 1 for row in flat) else []
-    telling += [VIOLATION] if any(row.get(VIOLATION) for row in flat) else []
-    telling += ["alpha"] if any(row.get("alpha", 1.0) < 1 for row in flat) else []
-    telling += ["copy_of"] if any("copy_of" in row for row in flat) else []
-    return telling + [name for name in _COSTS if any(row.get(name) for row in flat)]
+    """The columns in which a row has another value than the usual one."""
+    usual = {"attempt": (0, 1), VIOLATION: (0,), "alpha": (1,), "copy_of": ()}
+    return [
+        name
+        for name, values in usual.items()
+        if any(name in row and row[name] not in values for row in flat)
+    ]
 
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
