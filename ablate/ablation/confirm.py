@@ -4,7 +4,7 @@ selection bias, and which points are still on it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -82,7 +82,6 @@ class ConfirmInfo(Displayed):
         test: all arms on the test images; validation: on the validation images.
         points: of the front, in order; none of a confirmed ablation.
         objectives: test metrics for the front probability.
-        compare: the name of an arm, of another, a test metric and a level: the one less the other.
         constraints: test metrics of the search's constraints, which the probabilities count;
             unknown: of constraints that they do not, as the test images were not scored for them.
     """
@@ -91,7 +90,6 @@ class ConfirmInfo(Displayed):
     validation: AblationInfo
     points: tuple[ConfirmedPoint, ...]
     objectives: tuple[str, ...]
-    compare: Callable[[str, str, str, float], Estimate]
     constraints: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
 
@@ -181,7 +179,6 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         objectives=tuple(objectives),
         constraints=tuple(one for one in constraints if one not in unknown),
         unknown=tuple(unknown),
-        compare=partial(_less, on_test),
     )
 
 

@@ -42,50 +42,20 @@ from ablate.study.scores import Scores
 RANKED_SEEDS = 5
 """Fewer do not rank arms."""
 _MOST_METHODS = 2
-_MOST_NAMED = 8
-
-# -- The sentences
-
-_TAKE = "Take {who}: {scored}."
-_NO_ORDER = "{why}: {scored}."
-_FEW_SEEDS = "Too few seeds ({seeds}) to say which is best"
-_CHOSEN_BEFORE = "The search, not these images, chose among these trials"
-_OUTSIDE = "No trial loses at most {margin} on undistorted images; {who} loses least: {scored}."
-_REPLACED = "{who} (the search prefers {first}, which was not trained again)"
-_TIED = "{who}, not shown to be more robust than {others}"
-_COUNTS = "of 100 distorted {split} images {got} {after} right, {before} before finetuning"
-_CLEAN = "; of undistorted ones {after}, {before} before{chance}"
-_METRIC = "its {metric} is {after}, {before} before finetuning"
-_CHANCE = " (the {change} may be chance)"
-_LUCK = "; trained again with new seeds, it shows {said} (validation images)"
-_LUCKY = "that {points} points of the search's score were luck"
-_NOT_LUCKY = "no sign that the search was lucky"
+_SEVERAL = " of several types"
 _ONCE = (
     "It was trained once and is the best of {trials} on these images, so part of the gain may be "
     "luck: `ablate confirm` trains it again, and measures that on the test images."
 )
-_CHOSEN = "{who} was chosen by these numbers, so other images may give it a little less."
 _ON_TEST = (
     "Do not pick another one by these numbers: the test images would no longer be a fair test."
 )
-_CHANGES = "{claim}{over} the {split} images, {metric} changes by{intervals}: {parts}."
-_OVER = "Over {reference}, on"
-_MOST = "Most of the gain comes from training on {reference}. Over that, on"
+_CHOSEN = "{who} was chosen by these numbers, so other images may give it a little less."
 _UNDECLARED = "the comparisons were not declared before the runs"
-_LEVEL = " (95 % intervals)"
-_COPIES = "distorted copies{kinds}, without FMA or ST ({name})"
-_KINDS = " of several types"
-_START = "the network before finetuning"
-_NO_CLAIM = "No claim is supported{why}. "
-_RUNNING = "{ended} of {runs} have ended: this will change."
-_INTERVALS = "intervals of the answer: 95 %, of new images for these networks, t over images{pairs}"
-_PAIRS = "; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
 _ALL_POINTS = (
     "intervals of the answer: 95 % for all confirmed points over one reference together, t over "
     "seeds and images"
 )
-_COLLAPSED = "{trials} collapsed: far below the others and the baseline."
-_FAILED = "{trials} failed ({kinds})."
 
 
 @dataclass(frozen=True)
@@ -144,6 +114,15 @@ class _Over(NamedTuple):
     kinds: str | None = None
 
 
+class _Change(NamedTuple):
+    """A difference in words, why it supports no claim (empty: it does), and its verdict."""
+
+    words: str
+    estimate: Estimate
+    reason: str
+    verdict: str
+
+
 @dataclass(frozen=True)
 class _Networks:
     """Networks by name, on the images of one split.
@@ -151,8 +130,8 @@ class _Networks:
     Attributes:
         clean, robust: metrics.
         value: of a network in a metric; less: one less another.
-        claim: what supports a claim of one less another: empty, or why none is; and its verdict
-            where it was tested.
+        claim: of one less another, why it supports no claim (empty: it does), and its verdict where
+            it was tested.
         margin: of clean accuracy that may be lost.
     """
 
@@ -166,23 +145,28 @@ class _Networks:
     margin: float
 
     def scored(self, *names: str) -> str:
-        """How many of 100 images are right before and after; of several networks as a range."""
-        before = self.value("baseline", self.robust)
-        after = [self.value(one, self.robust) for one in names]
+        """How many of 100 images are right before and after, with a decimal where that would be
+        the same; of several networks as a range."""
+        before, *after = (self.value(one, self.robust) for one in ("baseline", *names))
+        ends = (min(after), max(after))
         if "_robust_accuracy" not in self.robust or math.isnan(before):
-            shown = (metric_text(self.robust, one) for one in (before, min(after), max(after)))
-            start, *ends = (f"{one}{metric_unit(self.robust)}" for one in shown)
-            metric, range_ = metric_words(self.robust), " to ".join(dict.fromkeys(ends))
-            return _METRIC.format(metric=metric, after=range_, before=start)
-        got = "it gets" if len(names) == 1 else "they get"
-        text = _COUNTS.format(got=got, split=self.split, **_of_100(before, after, 0))
-        clean = [self.value(one, self.clean) for one in ("baseline", names[0])]
-        if len(names) > 1 or any(map(math.isnan, clean)):
+            unit = metric_unit(self.robust)
+            start, *texts = (f"{metric_text(self.robust, one)}{unit}" for one in (before, *ends))
+            range_ = " to ".join(dict.fromkeys(texts))
+            return f"its {metric_words(self.robust)} is {range_}, {start} before finetuning"
+        digits = int(round(100 * before) in [round(100 * one) for one in ends])
+        start, *texts = (f"{100 * one:.{digits}f}" for one in (before, *ends))
+        text = (
+            f"of 100 distorted {self.split} images {'it gets' if len(names) == 1 else 'they get'} "
+            f"{' to '.join(dict.fromkeys(texts))} right, {start} before finetuning"
+        )
+        start_clean, clean = (self.value(one, self.clean) for one in ("baseline", names[0]))
+        if len(names) > 1 or math.isnan(start_clean) or math.isnan(clean):
             return text
+        text += f"; of undistorted ones {100 * clean:.1f}, {100 * start_clean:.1f} before"
         change = self.less(names[0], "baseline", self.clean)
         is_open = change.low <= 0 <= change.high and change.mean != 0
-        chance = _CHANCE.format(change="loss" if change.mean < 0 else "gain") * is_open
-        return text + _CLEAN.format(chance=chance, **_of_100(clean[0], clean[1:], 1))
+        return text + f" (the {'loss' if change.mean < 0 else 'gain'} may be chance)" * is_open
 
     def part(self, methods: Mapping[str, str], over: _Over, taken: str) -> str:
         """What each method adds to a reference, and whether that earns most of the gain.
@@ -190,48 +174,45 @@ class _Networks:
         Args:
             methods: their words by name; taken: whose gain it is.
         """
-        reference, called, kinds = over
-        found = {name: self.less(name, reference, self.robust) for name in methods}
-        found = {name: one for name, one in found.items() if not math.isnan(one.mean)}
-        if not found:
+        changes = {}
+        for name, words in methods.items():
+            change = self.less(name, over.name, self.robust)
+            if name != over.name and not math.isnan(change.mean):
+                reason, verdict = self.claim(name, over.name)
+                verdict = verdict or self._verdict(name, over.name, change)
+                verdict = verdict.replace(" is kept", f" is kept beside {over.called}")
+                changes[name] = _Change(words, change, reason, verdict)
+        if not changes:
             return ""
-        best = taken or next(iter(found))
-        start, base, end = (self.value(one, self.robust) for one in ("baseline", reference, best))
-        lost = self.value(best, self.clean) - self.value(reference, self.clean)
-        is_half = base - start > (end - start) / 2 > 0
-        is_most = is_half and kinds is not None and not lost > self.margin
-        items = []
-        for name, one in found.items():
-            reason, verdict = self.claim(name, reference)
-            said = verdict or self._verdict(name, reference, one)
-            said = said.replace(" is kept", f" is kept beside {called}")
-            items.append((methods[name], one, reason, said))
-        words = called if kinds is None else _COPIES.format(kinds=kinds, name=called)
-        said = (_MOST if is_most else _OVER).format(reference=words)
-        return self.changes(said, items, "method")
+        if over.kinds is None:
+            return self.changes(f"Over {over.called}, on", [*changes.values()], "method")
+        copies = f"distorted copies{over.kinds}, without FMA or ST ({over.called})"
+        best = taken or next(iter(changes))
+        start, base, end = (self.value(one, self.robust) for one in ("baseline", over.name, best))
+        lost = self.value(best, self.clean) - self.value(over.name, self.clean)
+        is_most = base - start > (end - start) / 2 > 0 and not lost > self.margin
+        most = f"Most of the gain comes from training on {copies}. Over that, on"
+        said = most if is_most else f"Over {copies}, on"
+        return self.changes(said, [*changes.values()], "method")
 
-    def changes(self, over: str, items: Sequence[tuple[str, Estimate, str, str]], of: str) -> str:
-        """Args: items: of each difference its words, why it supports no claim, and its verdict; of:
-        what one is called."""
-        shown = items[:_MOST_METHODS]
+    def changes(self, over: str, changes: Sequence[_Change], called: str) -> str:
+        """The sentence of differences; called: what one is of."""
+        shown, left = changes[:_MOST_METHODS], len(changes) - _MOST_METHODS
         parts = [
-            f"{words} {told(one, self.robust)}"
-            + f", {verdict.replace('; ', ' and ')}" * bool(verdict)
-            for words, one, _, verdict in shown
+            f"{one.words} {_told(one.estimate, self.robust)}"
+            + f", {one.verdict.replace('; ', ' and ')}" * bool(one.verdict)
+            for one in shown
         ]
-        parts += [f"{count_text(len(items) - len(shown), f'more {of}')} below"] * (
-            len(items) > len(shown)
-        )
-        reasons = dict.fromkeys(reason for _, _, reason, _ in shown)
-        are_ties = all(is_tie(one, self.n_images) for _, one, _, _ in shown)
+        parts += [f"{count_text(left, f'more {called}')} below"] * (left > 0)
+        reasons = dict.fromkeys(one.reason for one in shown)
         why = f": {', '.join(reasons)}" * ("" not in reasons)
-        return _CHANGES.format(
-            claim=_NO_CLAIM.format(why=why) * (bool(why) or are_ties),
-            over=over,
-            metric=_metric(self.robust),
-            intervals=_LEVEL * any(not math.isnan(one.low) for _, one, _, _ in shown),
-            split=self.split,
-            parts="; ".join(parts),
+        is_none = why or all(is_tie(one.estimate, self.n_images) for one in shown)
+        metric, _, of = metric_words(self.robust).partition(", ")
+        level = " (95 % intervals)" * any(not math.isnan(one.estimate.low) for one in shown)
+        return (
+            f"No claim is supported{why}. " * bool(is_none)
+            + f"{over} the {self.split} images, {metric}{f' ({of})' * bool(of)} changes by{level}: "
+            + f"{'; '.join(parts)}."
         )
 
     def _verdict(self, name: str, reference: str, robust: Estimate) -> str:
@@ -248,7 +229,7 @@ class _Networks:
         return more + " and a clean loss is not excluded" * loses
 
 
-def told(estimate: Estimate, metric: str) -> str:
+def _told(estimate: Estimate, metric: str) -> str:
     """ "+16.3 points (+15.0 to +17.6)"."""
     mean, low, high = estimate.mean, estimate.low, estimate.high
     if not is_accuracy(metric):
@@ -258,28 +239,10 @@ def told(estimate: Estimate, metric: str) -> str:
     return f"{shown} points ({between.replace('<0', 'below 0') or 'no interval'})"
 
 
-def _of_100(before: float, after: Sequence[float], digits: int) -> dict[str, str]:
-    """Counts of 100 images; with a decimal where before and after would be equal without."""
-    ends = sorted({100 * min(after), 100 * max(after)})
-    digits = digits or int(round(100 * before) in map(round, ends))
-    texts = dict.fromkeys(f"{one:.{digits}f}" for one in ends)
-    return {"before": f"{100 * before:.{digits}f}", "after": " to ".join(texts)}
-
-
 def _running(ended: int, runs: int, what: str) -> list[str]:
     """That some have not ended, if any has."""
-    return [_RUNNING.format(ended=ended, runs=count_text(runs, what))] * (0 < ended < runs)
-
-
-def _trials(numbers: Sequence[int]) -> str:
-    """ "Trial 3", "Trials 3, 9 and 2 more"."""
-    return f"Trial{'s' * (len(numbers) > 1)} {few(numbers, _MOST_NAMED)}"
-
-
-def _metric(metric: str) -> str:
-    """ "robust accuracy (types not trained on)"."""
-    name, _, of = metric_words(metric).partition(", ")
-    return f"{name} ({of})" if of else name
+    said = f"{ended} of {count_text(runs, what)} have ended: this will change."
+    return [said] * (0 < ended < runs)
 
 
 def _sentence(text: str) -> str:
@@ -292,15 +255,18 @@ def _sentence(text: str) -> str:
 def _of_search(source: StudySource) -> Answer:
     record, info, answer = source.record, source.front, source.answer
     failed = {row.number: row.failure.kind for row in record.rows if row.failure is not None}
-    kinds = ", ".join(dict.fromkeys(failed.values()))
     caveats = _running(record.ended, record.rows_at_end, "trial")
-    caveats += [_FAILED.format(trials=_trials([*failed]), kinds=kinds)] * bool(failed)
+    if failed:
+        caveats.append(
+            f"{_trials([*failed])} failed ({', '.join(dict.fromkeys(failed.values()))})."
+        )
     if all(point.violation for point in info.points):
         return Answer(_nothing_counts(record), tuple(caveats))
     if answer is None:
         return _answer(_best_of_each(info), "", caveats)
     if answer.collapsed:
-        caveats.append(_COLLAPSED.format(trials=_trials(answer.collapsed)))
+        which = _trials(answer.collapsed)
+        caveats.append(f"{which} collapsed: far below the others and the baseline.")
     if source.confirmation is not None:
         confirmed = _confirmed(answer, source.confirmation, caveats)
         if confirmed is not None:
@@ -314,33 +280,34 @@ def _of_search(source: StudySource) -> Answer:
 
     networks = _Networks(
         *("validation", answer.clean, answer.robust, value),
-        less=lambda one, other, metric: answer.compare(
-            points[one], points.get(other, other), metric
-        ),
+        less=lambda one, other, metric: answer.less(points[one], points.get(other, other), metric),
         claim=lambda *_: ("each was trained once", ""),
         n_images=info.n_corrupted or 1,
         margin=answer.margin,
     )
-    first, da = answer.sets[0], answer.da
-    stopped = record.count("PRUNED")
-    once = _ONCE.format(trials=count_text(len(answer.ranked) + stopped, "trial"))
-    caveats.insert(int(record.ended < record.rows_at_end), once)
-    bests = [one.best for one in answer.sets]
-    methods = _by_term(bests) or [one for one in bests if one.loss_terms not in ("clean", "")]
-    over = _Over("plain", PLAIN) if "plain" in record.references else _Over("baseline", _START)
+    best = answer.bests[0]
+    trials = count_text(len(answer.ranked) + record.count("PRUNED"), "trial")
+    caveats.insert(int(record.ended < record.rows_at_end), _ONCE.format(trials=trials))
+    methods = _by_term(answer.bests)
+    methods = methods or [one for one in answer.bests if one.loss_terms not in ("clean", "")]
+    over = _Over("baseline", "the network before finetuning")
+    if "plain" in record.references:
+        over = _Over("plain", PLAIN)
+    da = next((one for one in answer.bests if one.loss_terms in ("clean+da", "da")), None)
     if da is not None:
-        over = _Over(da.best.name, "DA", "")
-    part = networks.part(
-        {one.name: terms_words(one.loss_terms) for one in methods if one.name != over.name},
-        *(over, first.best.name),
-    )
-    take = _TAKE if first.keeps else _OUTSIDE
-    margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
-    scored = networks.scored(first.best.name)
-    said = take.format(who=_who(first.best), margin=margin, scored=scored)
-    pairs = math.comb(len(answer.sets), 2)
-    notes = [_INTERVALS.format(pairs=_PAIRS.format(pairs=pairs) * (pairs > 1))]
-    return _answer(said, part, caveats, notes, first.best.number)
+        over = _Over(da.name, "DA", "")
+    words = {one.name: terms_words(one.loss_terms) for one in methods}
+    scored = networks.scored(best.name)
+    first = f"Take {_who(best)}: {scored}."
+    if not answer.keeps(best):
+        margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
+        lost = f"No trial loses at most {margin} on undistorted images"
+        first = f"{lost}; {_who(best)} loses least: {scored}."
+    pairs = math.comb(len(answer.bests), 2)
+    note = "intervals of the answer: 95 %, of new images for these networks, t over images"
+    several = f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
+    notes = [note + several * (pairs > 1)]
+    return _answer(first, networks.part(words, over, best.name), caveats, notes, best.number)
 
 
 def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) -> Answer | None:
@@ -351,26 +318,28 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     ranked = [point for point in answer.ranked if point.name in there]
     if not ranked:
         return None
-    few = "too few seeds" * (test.seeds < LEAST_SEEDS)
-    networks = _networks(test, robust, answer.margin, lambda *_: (few, ""), test.level)
-    chosen, first = ranked[0], answer.sets[0].best
+    few_seeds = "too few seeds" * (test.seeds < LEAST_SEEDS)
+    networks = _networks(test, robust, answer.margin, lambda *_: (few_seeds, ""), test.level)
+    chosen, first = ranked[0], answer.bests[0].name
     who = _who(chosen)
-    if first.name != chosen.name:
-        who = _REPLACED.format(who=who, first=first.name)
+    if first != chosen.name:
+        who += f" (the search prefers {first}, which was not trained again)"
+    said = f"Take {who}: {networks.scored(chosen.name)}"
     luck = there[chosen.name].luck.get(answer.robust, NOTHING)
-    lucky = _LUCKY.format(points=f"{100 * luck.mean:.1f}") if luck.low > 0 else _NOT_LUCKY
-    scored = networks.scored(chosen.name)
-    scored += _LUCK.format(said=lucky) * (not math.isnan(luck.low))
-    methods = {one.name: terms_words(one.loss_terms) for one in _by_term(ranked)}
-    has_da = not math.isnan(networks.value(COMBINED_DA, robust))
+    if not math.isnan(luck.low):
+        shown = "no sign that the search was lucky"
+        if luck.low > 0:
+            shown = f"that {100 * luck.mean:.1f} points of the search's score were luck"
+        said += f"; trained again with new seeds, it shows {shown} (validation images)"
     over = _Over("plain", PLAIN)
-    if has_da:
-        over = _Over(COMBINED_DA, network_label(COMBINED_DA), _KINDS)
-    part = networks.part(methods, over, chosen.name)
-    said = [*_running(test.ended, test.runs, "run"), *map(_sentence, test.cautions), _ON_TEST]
-    said += [*map(_sentence, test.failures), *caveats]
+    if not math.isnan(networks.value(COMBINED_DA, robust)):
+        over = _Over(COMBINED_DA, network_label(COMBINED_DA), _SEVERAL)
+    methods = {one.name: terms_words(one.loss_terms) for one in _by_term(ranked)}
+    limits = [*_running(test.ended, test.runs, "run"), *map(_sentence, test.cautions), _ON_TEST]
+    limits += [*map(_sentence, test.failures), *caveats]
     notes = [*interval_notes(test, test.primary), _ALL_POINTS]
-    return _answer(_TAKE.format(who=who, scored=scored), part, said, notes, chosen.number)
+    part = networks.part(methods, over, chosen.name)
+    return _answer(f"{said}.", part, limits, notes, chosen.number)
 
 
 def _by_term(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
@@ -388,24 +357,24 @@ def _nothing_counts(record: StudyRecord) -> tuple[str, ...]:
     if not record.complete:
         yet = "" if record.is_over else " yet"
         return (f"None of {record.rows_at_end} trials is complete{yet}.",)
-    nearest = f"The nearest is {nearest_text(record)}."
-    return "No complete trial keeps all constraints.", nearest
+    return "No complete trial keeps all constraints.", f"The nearest is {nearest_text(record)}."
 
 
 def _best_of_each(info: ParetoInfo) -> str:
     """Of other objectives the best trial of each; of equal ones the first on the front."""
+    counted = [one for one in info.points if not one.violation]
     found = []
     for place, objective in enumerate(info.objectives):
-        sign = 1 if objective.direction == "maximize" else -1
-        values = {
-            (sign * one.values[place], one.on_front, -one.number): one.values[place]
-            for one in info.points
-            if not one.violation and math.isfinite(one.values[place])
-        }
+        metric, sign = objective.metric, 1 if objective.direction == "maximize" else -1
+        values = [
+            (sign * one.values[place], one.on_front, -one.number)
+            for one in counted
+            if math.isfinite(one.values[place])
+        ]
         if values:
-            best, metric = max(values), objective.metric
-            value = f"{metric_text(metric, values[best])}{metric_unit(metric)}"
-            found.append(f"the best {metric_words(metric)} is {value} (trial {-best[2]})")
+            value, _, number = max(values)
+            shown = f"{metric_text(metric, sign * value)}{metric_unit(metric)}"
+            found.append(f"the best {metric_words(metric)} is {shown} (trial {-number})")
     if not found:
         return "No complete trial has numbers for its objectives."
     if len(info.objectives) > 1:
@@ -413,11 +382,18 @@ def _best_of_each(info: ParetoInfo) -> str:
     return _sentence("; ".join(found))
 
 
+def _trials(numbers: Sequence[int]) -> str:
+    """ "Trial 3", "Trials 3, 9 and 2 more"."""
+    return f"Trial{'s' * (len(numbers) > 1)} {few(numbers, 8)}"
+
+
 def _who(point: ParetoPoint) -> str:
     """ "trial 7 (FMA with DA, on stage3)"."""
+    if not point.loss_terms:
+        return point.name
     layers = point.params.get("loss.fma.layers") if "fma" in point.loss_terms.split("+") else None
     on = f", on {param_text(layers)}" if layers else ""
-    return f"{point.name} ({terms_words(point.loss_terms)}{on})" if point.loss_terms else point.name
+    return f"{point.name} ({terms_words(point.loss_terms)}{on})"
 
 
 # -- An ablation
@@ -484,15 +460,16 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."
         return _answer(nothing, "", caveats)
     taken = ""
-    is_of_front = bool((shown.record.design or {}).get("selected"))
-    if max(own.seeds, info.seeds) >= RANKED_SEEDS and not is_of_front:
-        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
-        first = _TAKE.format(who=who, scored=networks.scored(taken))
-        caveats += [_CHOSEN.format(who=taken)] * (own.seeds < RANKED_SEEDS or info is own)
+    if (shown.record.design or {}).get("selected"):
+        why = "The search, not these images, chose among these trials"
+        first = f"{why}: {networks.scored(*arms)}."
+    elif max(own.seeds, info.seeds) < RANKED_SEEDS:
+        why = f"Too few seeds ({info.seeds}) to say which is best"
+        first = f"{why}: {networks.scored(*arms)}."
     else:
-        few = _FEW_SEEDS.format(seeds=info.seeds)
-        why = _CHOSEN_BEFORE if is_of_front else few
-        first = _NO_ORDER.format(why=why, scored=networks.scored(*arms))
+        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
+        first = f"Take {who}: {networks.scored(taken)}."
+        caveats += [_CHOSEN.format(who=taken)] * (own.seeds < RANKED_SEEDS or info is own)
     notes = interval_notes(info, info.primary or info.effects)
     rows = [row.number for row in source.record.complete if row.cell == taken]
     part = _part(shown, info, arms, networks, taken)
@@ -514,8 +491,7 @@ def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str,
     best = max((one for one in arms if one in means), key=standing)
     tied = info.best.get(info.rank_metric, ())
     others = [one for one in arms if one in tied and one != best] if best in tied else []
-    named = [*others[:2], *[f"{len(others) - 2} more"] * (len(others) > 2)]
-    return best, _TIED.format(who=best, others=" and ".join(named)) if others else best
+    return best, best + f", not shown to be more robust than {few(others)}" * bool(others)
 
 
 def _part(
@@ -527,18 +503,14 @@ def _part(
 ) -> str:
     """What each method adds to distorted copies alone, else to the reference; of a design in
     factors, what each part adds."""
-    factors = [one for one in info.effects if one.kind in FACTOR_EFFECTS and one.estimate.n]
-    factors = [one for one in factors if one.metric == info.rank_metric]
+    factors = [
+        _Change(contrast_words(one, info), one.estimate, "" if verdict else _UNDECLARED, verdict)
+        for one in info.effects
+        if one.kind in FACTOR_EFFECTS and one.estimate.n and one.metric == info.rank_metric
+        for verdict in [verdict_words(one, info)]
+    ]
     if factors:
-        verdicts = [verdict_words(one, info) for one in factors]
-        return networks.changes(
-            "On",
-            [
-                (contrast_words(one, info), one.estimate, _UNDECLARED * (not verdict), verdict)
-                for one, verdict in zip(factors, verdicts, strict=True)
-            ],
-            "part",
-        )
+        return networks.changes("On", factors, "part")
     terms = arm_terms(source)
     alone = [one for one in arms if terms.get(one) in ("clean+da", "da")]
     combined = [one for one in alone if one == COMBINED_DA or "CA" in re.split(r"\W+", one)]
@@ -546,15 +518,12 @@ def _part(
     reference = next(iter(combined or usual), info.reference)
     methods = [one for one in arms if {*terms.get(one, "").split("+")} & {*METHODS}]
     methods = methods or [one for one in arms if one not in (reference, "plain")]
-    primary = [
-        one for one in info.primary if one.contrast in {f"{m} - {reference}" for m in methods}
-    ]
+    contrasts = {f"{one} - {reference}" for one in methods}
+    primary = [one for one in info.primary if one.contrast in contrasts]
     declared = {one.contrast.partition(" - ")[0] for one in primary}
     methods.sort(key=lambda one: (one != taken, one not in declared))
     called = PLAIN if reference == "plain" else network_label(reference)
-    kinds = _KINDS * (reference in combined) if reference in alone else None
-    metric = primary[0].metric if primary else info.rank_metric
-    return replace(networks, robust=metric).part(
-        {one: network_label(one) for one in methods if one != reference},
-        *(_Over(reference, called, kinds), taken),
-    )
+    kinds = _SEVERAL * (reference in combined) if reference in alone else None
+    networks = replace(networks, robust=primary[0].metric if primary else info.rank_metric)
+    words = {one: network_label(one) for one in methods}
+    return networks.part(words, _Over(reference, called, kinds), taken)

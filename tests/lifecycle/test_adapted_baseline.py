@@ -88,7 +88,7 @@ def test_it_stands_beside_the_baseline_wherever_that_is(searched: Path, tmp_path
         )
         for name in ("pareto", "severity", "profile"):
             drawn = ablate.plot(name, "runs/searched").to_json()
-            assert "Adapted baseline" in drawn, name
+            assert "Before finetuning, adapted" in drawn, name
         assert run_here("report", "runs/searched", "--no-images").returncode == 0
         page = (searched / "runs" / "searched" / "report.html").read_text()
         assert "adapted baseline" in page

@@ -119,7 +119,8 @@ def test_bits_are_of_the_networks_that_are_scored(searched: Path) -> None:
     assert right == pytest.approx(finetuned.robust_accuracy)
     assert right != pytest.approx(scored["row"].robust_accuracy)
     assert source.answer is not None
-    assert not math.isnan(source.answer.sets[0].robust.low)
+    best, robust = source.answer.bests[0], source.answer.robust
+    assert not math.isnan(source.answer.less(best, "baseline", robust).low)
 
 
 def test_a_study_without_the_key_has_no_curve(searched: Path) -> None:

@@ -107,21 +107,11 @@ def test_what_is_not_the_first_caveat_is_a_note() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("clean", "robust", "terms"),
-    [
-        pytest.param(0.90, 0.705, "st", id="far below the others, and near the baseline"),
-        pytest.param(0.40, 0.75, "st", id="on the front"),
-        pytest.param(0.95, 0.55, "st", id="ten points below the others, five below the baseline"),
-        pytest.param(0.30, 0.10, "fma", id="the best of its set"),
-    ],
-)
-def test_no_trial_of_the_answer_or_near_the_baseline_collapsed(
-    clean: float, robust: float, terms: str
-) -> None:
-    rows = [trial(at, 0.95 + 0.001 * at, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
-    rows.append(trial(9, clean, robust, f"clean+{terms}"))
-    assert "collapsed" not in str(study_answer(StudySource(example_record(rows))))
+def test_a_trial_near_the_baseline_or_on_the_front_did_not_collapse() -> None:
+    for clean, robust in ((0.90, 0.705), (0.40, 0.75), (0.95, 0.55)):
+        rows = [trial(at, 0.95 + 0.001 * at, 0.70 + 0.001 * at, "clean+st") for at in range(9)]
+        rows.append(trial(9, clean, robust, "clean+st"))
+        assert "collapsed" not in str(study_answer(StudySource(example_record(rows))))
 
 
 def test_other_objectives_and_nothing_yet() -> None:
@@ -200,7 +190,7 @@ def confirmation(luck: float = 0.01, **arms: tuple[float, float]) -> ConfirmInfo
         for name, pair in scores.items()
         if name.startswith("trial")
     ]
-    return ConfirmInfo(test, test, tuple(points), (names[ROBUST],), compare)
+    return ConfirmInfo(test, test, tuple(points), (names[ROBUST],))
 
 
 def confirmed(info: ConfirmInfo) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every number of an answer, recomputed: of studies that are drawn here, and of recorded ones.
+"""Every number of an answer, recomputed from the ledgers of recorded studies.
 
 `ledgers/*.sql.xz` are dumps of the ledgers of real runs, without their leases and with other names
 of folders and machines. On two CPU cores with Python 3.11, torch 2.13, torchvision 0.28, optuna
@@ -17,36 +17,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pytest
-from example_records import example_record, example_row
-from example_results import make_design, make_example, make_scored
 from explicit_statistics import ADDED, confirmed_level, images_right
 from recomputed_arms import CLEAN, INTERPOLATED, ROBUST, Arms, Name, Triple, counts, told
 from scipy import stats
 
-from ablate.ablation.cell import Arm, Claim, difference
 from ablate.ablation.design import COMBINED_DA
-from ablate.ablation.info import ablation_info
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, read_bits, read_outcomes
 from ablate.report.answer import sentences
 from ablate.robustness.bits import Scored
 
-TYPES = ("gaussian_noise", "impulse_noise", "gaussian_blur")
-N, CORRUPTED = 61, 47  # so that no number lies halfway between two that are printed
 MOST = (
     "Most of the gain comes from training on distorted copies{}, without FMA or ST ({}). Over that"
 )
 BY = "changes by (95 % intervals)"
-
-
-def drawn(random: np.random.Generator, robust: float, clean: float, **fields: Any) -> Scored:
-    rates = dict(zip(TYPES, (robust - 0.1, robust, robust + 0.1), strict=True))
-    return make_scored(random, rates, clean=clean, n=N, n_corrupted=CORRUPTED, **fields)
 
 
 def verdict(of: Triple, n: int, *, loses: bool) -> str:
@@ -123,38 +111,6 @@ class Search:
         return "; ".join(parts)
 
 
-DRAWN = {
-    0: ("clean+da", 0.70, 0.95),
-    1: ("clean+st", 0.78, 0.95),
-    2: ("clean+st", 0.77, 0.95),
-    3: ("clean+fma", 0.55, 0.95),
-    4: ("clean+fma", 0.90, 0.90),
-    6: ("clean+st+fma", 0.60, 0.92),
-}
-
-
-def drawn_search() -> Search:
-    """Six trials with bits."""
-    random = np.random.default_rng(3)
-    base = drawn(random, 0.5, 0.95)
-    scored: dict[Name, Scored] = {
-        number: drawn(random, robust, clean) for number, (_, robust, clean) in DRAWN.items()
-    }
-    rows = [
-        example_row(
-            number,
-            (scored[number].scores.clean_accuracy, scored[number].scores.robust_accuracy),
-            params={"loss.terms": terms},
-            scores=scored[number].scores,
-        )
-        for number, (terms, *_) in DRAWN.items()
-    ]
-    scored |= {"baseline": base, "plain": drawn(random, 0.52, 0.96)}
-    references = {name: scored[name].scores for name in ("baseline", "plain")}
-    answer = {"clean_margin": 0.2}
-    return Search(example_record(rows, references=references, answer=answer, trials=6), scored)
-
-
 def recorded_search(study: OpenStudy) -> Search:
     bits, of_references = read_bits(study.place)
     scored: dict[Name, Scored] = {
@@ -166,8 +122,10 @@ def recorded_search(study: OpenStudy) -> Search:
     return Search(study.record, scored)
 
 
-def check_search(search: Search, source: StudySource) -> None:
-    first, part, once = sentences(source)
+def test_every_number_of_the_quickstart(recorded: Callable[[str], OpenStudy]) -> None:
+    study = recorded("quickstart")
+    search = recorded_search(study)
+    first, part, once = sentences(replace(study.source, confirmation=None, confirming=None))
     best = next(iter(search.bests().values()))
     assert first.startswith(f"Take trial {best} (")
     assert first.endswith(f": {search.first()}.")
@@ -175,25 +133,7 @@ def check_search(search: Search, source: StudySource) -> None:
     assert f"the best of {len(search.record.complete)} trials" in once
 
 
-def test_every_number_of_a_drawn_search() -> None:
-    search = drawn_search()
-    texts = {name: {"val": one.bits} for name, one in search.scored.items()}
-    references = {name: text for name, text in texts.items() if isinstance(name, str)}
-    read = lambda some: ({n: texts[n] for n in some}, references)  # noqa: E731
-    check_search(search, StudySource(search.record, read_bits=read))
-
-
-def test_every_number_of_the_quickstart(recorded: Callable[[str], OpenStudy]) -> None:
-    study = recorded("quickstart")
-    check_search(recorded_search(study), replace(study.source, confirmation=None, confirming=None))
-
-
 # -- an ablation
-
-
-ARMS = {"plain": 0.5, "DA": 0.55, "DA+CA": 0.7, "ST+CA": 0.72, "FMA+CA": 0.64}
-TERMS = {"plain": "clean", "ST+CA": "clean+st", "FMA+CA": "clean+fma"}
-PRIMARY = [("FMA+CA", "plain"), ("ST+CA", "plain"), ("FMA+CA", "DA+CA"), ("ST+CA", "DA+CA")]
 
 
 def check_ablation(arms: Arms, source: StudySource, methods: list[str], to: str) -> None:
@@ -223,31 +163,6 @@ def check_ablation(arms: Arms, source: StudySource, methods: list[str], to: str)
     assert f"{BY}: {'; '.join(texts)}" in part
     is_any = any(p < 0.05 for arm, (_, p, _) in ((arm, claims[arm, to]) for arm in methods))
     assert part.startswith("No claim is supported. ") is not is_any
-
-
-def test_every_number_of_a_drawn_ablation() -> None:
-    random = np.random.default_rng(5)
-    runs = {name: [drawn(random, rate, 0.9) for _ in range(5)] for name, rate in ARMS.items()}
-    design = make_design(list(ARMS))
-    arms = {name: Arm(name, (name,)) for name in ARMS}
-    contrasts = {one.name: one for one in design.contrasts}
-    contrasts |= {f"{one} - {to}": difference(arms[one], arms[to]) for one, to in PRIMARY}
-    claims = tuple(Claim(f"{one} - {to}", ROBUST) for one, to in PRIMARY)
-    cells = [
-        replace(one, values={"loss.terms": TERMS.get(one.name, "clean+da")}) for one in design.cells
-    ]
-    example = make_example(
-        runs,
-        design=replace(
-            design, cells=tuple(cells), contrasts=tuple(contrasts.values()), claims=claims
-        ),
-        baseline=drawn(random, 0.45, 0.95),
-        settings={"primary": [{"compare": one, "to": to} for one, to in PRIMARY]},
-    )
-    info = ablation_info(example.record, example.outcomes, example.references)
-    recomputed = Arms(example.record, {**example.outcomes, **example.references})
-    source = StudySource(example.record, info)
-    check_ablation(recomputed, source, ["ST+CA", "FMA+CA"], "DA+CA")
 
 
 @pytest.mark.parametrize(

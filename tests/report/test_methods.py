@@ -14,7 +14,7 @@ from example_sources import ablation_source, usual_record
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Attempt, Drive, Rung, StudyRecord, TestOpened
+from ablate.ledger.record import Drive, Rung, StudyRecord, TestOpened
 from ablate.report.page.methods import methods
 from ablate.report.page.origin import origin_facts
 from ablate.study.sections.data import ValidationSettings
@@ -65,12 +65,6 @@ def test_a_search_is_described_by_its_settings() -> None:
         "asynchronous successive halving"
     ) in said
     assert "scored on 500 validation images); only trials at the full budget" in said
-    others = ["val_clean_accuracy", "val_accuracy.blur", "train_seconds"]
-    said = text(example_record([], search={"pruner": {"metrics": others}}))
-    assert (
-        "fell behind in clean accuracy and accuracy, blur (larger is better) and training time "
-        "(s) (less is better) were stopped"
-    ) in said
 
 
 def test_what_differs_from_the_defaults_is_said() -> None:
@@ -105,28 +99,9 @@ def test_how_trials_were_stopped_is_said_as_it_was() -> None:
         "Trials that violated the constraints on training time (s) more than others, or that fell "
         "behind in clean accuracy and robust accuracy, were stopped early"
     ) in said
-    assert "reduction factor 3; with earlier settings also at epoch 1)" in said
     removed = text(example_record(rows))
     assert "at epoch 1, by a pruner that was removed later." in removed
     assert "halving" not in text(example_record([]))
-
-
-def test_curves_are_described_where_they_were_scored() -> None:
-    curve = {"finetune": {"interpolation": {"alphas": [0.5, 1]}}, "answer": {"clean_margin": 0.02}}
-    record = example_record([example_row(0, (0.9, 0.7))], **curve)
-    said = text(record)
-    assert (
-        " Networks between the baseline and the finetuned weights, batch-norm statistics included, "
-        "were scored at the weights 0.5, 1 of the latter [2]. A trial is represented by the most "
-        "robust of them that loses at most 2 points of clean accuracy to the baseline, chosen on "
-        "the same images that it is scored on. Where none of them does, the one that loses least "
-        "is taken; where clean accuracy between the two falls below both by more than that, the "
-        "finetuned network." in said
-    )
-    settings = {"design": "arms", "arms": {"a": {}}, "seeds": 3}
-    said = text(example_record([example_row(0, (0.9, 0.7))], ablation=settings, **curve))
-    assert "Results are of weight 1; those called interpolated are at a weight chosen, by " in said
-    assert "Networks between" not in text(example_record([example_row(0, (0.9, 0.7))]))
 
 
 PAPER = {"types": ["gaussian_noise", "brightness"], "method": "per_sample"}
@@ -185,13 +160,6 @@ def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
     }
 
 
-def test_only_what_ran_on_ray_is_said_to_have() -> None:
-    assert "trials ran on Ray Tune" in text(usual_record(4))
-    drive = Drive(BEGAN.timestamp(), "node0", 7)
-    row = example_row(0, (0.9, 0.7), attempts=[Attempt(1, 0.0, 1.0, "complete", pid=7)])
-    assert "Ray" not in text(example_record([row], drives=[drive]))
-
-
 def test_every_reference_is_cited_and_in_order() -> None:
     record = usual_record(4)
     found = methods(StudySource(record), pareto_info(record))
@@ -219,17 +187,6 @@ def test_other_budgets_checkpoints_and_loops() -> None:
     assert "A pretrained resnet8 was finetuned on digits" in of(
         baseline={"checkpoint": "w.pt", "saw_validation": False}
     )
-    searched = of(
-        space={
-            "finetune.batch_size": {"choice": [32, 64]},
-            "finetune.budget.epochs": {"int": [1, 4]},
-            "baseline.epochs": {"int": [5, 10]},
-        }
-    )
-    assert "trained on digits (the baseline) and finetuned from there for a searched budget " in (
-        searched
-    )
-    assert "(SGD, rate 0.01, cosine schedule)" in searched
     own = of(
         trainable="loops:train",
         objectives=[("loss", "minimize"), ("speed", "maximize")],
@@ -284,12 +241,12 @@ def test_arms_baseline_and_split_are_defined() -> None:
         "cross-entropy on augmented copies (DA), stability training (ST) [1] and a feature-map "
         "augmentation loss (FMA) [2]; each run uses the terms given for it. Distance, anchor and "
         "layers of the FMA loss are our interpretation, because only the abstract of the method "
-        "was available. Augmented copies: one distortion type drawn for each image."
+        "was available. Augmented copies: one distortion type drawn for each image, from the "
+        "families noise+blur+photometric unless its arm has others."
     )
     assert found[-1] == (
-        "Arms, at learning rate 0.02 unless another is given: plain (clean); DA (clean+da, da "
-        "weight 1, types gaussian_noise); FMA+CA (clean+fma, fma weight 0.83, types of "
-        "noise+blur+photometric); slow (clean+st, st weight 1, types of noise+blur+photometric, "
+        "Arms, at learning rate 0.02 unless another is given: plain (clean); DA (clean+da, "
+        "augment.types gaussian_noise); FMA+CA (clean+fma, loss.fma.weight 0.83); slow (clean+st, "
         "finetune.learning_rate 0.001). All runs start from one baseline (seed 0), and are scored "
         "on one validation split, 0.25 of the training images (seed 4)."
     )

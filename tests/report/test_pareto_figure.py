@@ -375,8 +375,7 @@ def confirmed(*arms: ArmInfo) -> ConfirmInfo:
         if arm.name.startswith("trial")
     ]
     info = example_ablation(arms=arms, split="test")
-    less: Any = lambda *_: NOTHING  # noqa: E731
-    return ConfirmInfo(info, info, tuple(points), (), less)
+    return ConfirmInfo(info, info, tuple(points), ())
 
 
 def on_test(name: str, clean: Any, robust: Any, **more: Any) -> ArmInfo:

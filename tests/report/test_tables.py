@@ -315,7 +315,7 @@ def test_a_confirmation_ends_with_its_arms_and_luck_has_a_table() -> None:
         front_probability=0.875,
     )
     metrics = ("test_clean_accuracy", "test_robust_accuracy")
-    info = ConfirmInfo(test, test, (point,), metrics, lambda *_: estimate(0.0))
+    info = ConfirmInfo(test, test, (point,), metrics)
     assert "test accuracy in %" in end_table(info).title
     assert row(luck_table(info), "FMA robust") == (
         "FMA robust accuracy 79.0 +1.2 [+0.8, +1.6] +1.2 [+0.8, +1.6] +1.0"

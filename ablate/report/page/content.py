@@ -71,7 +71,7 @@ class DrawnFigure:
 
     @property
     def is_wide(self) -> bool:
-        return self.width > _SHEETS[False].width
+        return self.width > 600
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ class ReportContent:
 
     @property
     def figures(self) -> tuple[DrawnFigure, ...]:
-        below = (figure for section in self.sections for figure in section.figures)
-        return (*below,) if self.first is None else (self.first, *below)
+        below = [figure for section in self.sections for figure in section.figures]
+        return (*filter(None, [self.first]), *below)
 
     @property
     def command(self) -> str:

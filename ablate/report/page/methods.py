@@ -22,10 +22,14 @@ from ablate.search.asha import judged_at_rungs
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
 from ablate.study.checks import candidates
 from ablate.study.keys import written_domains
-from ablate.study.metrics import larger_is_better
-from ablate.study.sections.training import UNITS
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
+_BUDGETS = {
+    "epochs": "{} epochs",
+    "images": "{:,} images through the network",
+    "flops": "{:.3g} floating point operations",
+    "seconds": "{:g} seconds",
+}
 _TOLD_APART = ("budget", "seed", "interpolation")
 """Keys of `finetune` that other sentences tell."""
 _FOLDER = files(__package__)
@@ -70,7 +74,6 @@ def methods(source: StudySource, info: StudyFacts) -> Methods:
         soups=confirmation is not None and any(arm.members for arm in confirmation.test.arms),
         end=_END,
         words=metric_words,
-        is_larger_better=lambda metric: larger_is_better(metric, record.study.objectives),
         cite=lambda key: f" [{cited.setdefault(key, len(cited) + 1)}]",
     )
     paragraphs = (_SPACED.sub(r"\1", " ".join(block.split())) for block in text.split(_END))
@@ -127,48 +130,32 @@ def _arms(record: StudyRecord) -> str:
     study = record.study
     if record.design is None or study.ablation is None:
         return ""
-    design = Design.from_json(record.design)
-    of_cell = {cell.name: cell.values for cell in design.cells}
-    values = {arm.name: dict(of_cell.get(arm.cells[0], {})) for arm in design.arms}
-    if study.trainable is not None:
-        own = (f"{name} ({_written(one) or 'as the study'})" for name, one in values.items())
-        return f"Arms: {'; '.join(own)}."
-    arms = []
+    design, arms = Design.from_json(record.design), []
     for arm in design.arms:
-        if arm.name in NOT_FINETUNED:
+        if arm.name in NOT_FINETUNED and study.trainable is None:
             continue
-        own_values = values[arm.name]
-        terms = str(own_values.pop("loss.terms", study.loss.terms)).split("+")
-        said = ["+".join(terms)]
-        for one in (one for one in terms if one != "clean"):
-            default = getattr(getattr(study.loss, one, None), "weight", 1)
-            said.append(f"{one} weight {own_values.pop(f'loss.{one}.weight', default):g}")
-        if terms != ["clean"]:
-            types = own_values.pop("augment.types", study.augment.types)
-            families = own_values.pop("augment.families", study.augment.families)
-            of = f"types {param_text(types)}" if types else f"types of {param_text(families)}"
-            models = len(arm.cells)
-            said.append(f"{models} models of one type each" if models > 1 else of)
-        arms.append(f"{arm.name} ({', '.join([*said, *filter(None, [_written(own_values)])])})")
-    which = f" (seed {study.baseline.seed})"
+        values = next((cell.values for cell in design.cells if cell.name == arm.cells[0]), {})
+        said = [f"{key} {param_text(value)}" for key, value in values.items()]
+        if study.trainable is None:
+            terms = values.get("loss.terms", study.loss.terms)
+            said = [str(terms), *(one for one in said if not one.startswith("loss.terms "))]
+        said += [f"mean of {len(arm.cells)} models"] * (len(arm.cells) > 1)
+        arms.append(f"{arm.name} ({', '.join(said) or 'as the study'})")
+    if study.trainable is not None:
+        return f"Arms: {'; '.join(arms)}."
+    which = f"seed {study.baseline.seed}"
     if study.baseline.checkpoint:
-        which = f", the checkpoint {study.baseline.checkpoint}"
-    begun = f"All runs start from one baseline{which}"
+        which = f"the checkpoint {study.baseline.checkpoint}"
+    begun = f"All runs start from one baseline ({which})"
     if study.ablation.baseline_seeds == "each":
         begun = "Each seed has its own baseline"
     split = study.dataset.validation
-    size = (
-        f"the folder {split.path}" if split.path else f"{split.fraction:.3g} of the training images"
-    )
+    size = f"{split.fraction:.3g} of the training images"
     return (
         f"Arms, at learning rate {study.finetune.learning_rate:g} unless another is given: "
-        f"{'; '.join(arms)}. {begun}, and are scored on one validation split, {size} "
-        f"(seed {split.seed})."
+        f"{'; '.join(arms)}. {begun}, and are scored on one validation split, "
+        f"{f'the folder {split.path}' if split.path else size} (seed {split.seed})."
     )
-
-
-def _written(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {param_text(value)}" for key, value in values.items())
 
 
 # -- What runs use
@@ -197,19 +184,16 @@ def _used_terms(record: StudyRecord) -> list[str]:
 
 
 def _copies_of(record: StudyRecord) -> str:
-    """Which distortions copies are of; empty for AugMix, and where arms, which name theirs, differ
-    in them."""
-    study, keys = record.study, ("augment.types", "augment.families")
-    is_by_arm = any(key in values for values in _arm_values(record) for key in keys)
-    if study.augment.method == "augmix" or is_by_arm:
+    """Which distortions copies are of, unless an arm names others; empty for AugMix."""
+    augment, space = record.study.augment, record.study.space
+    if augment.method == "augmix":
         return ""
-    types, families = (
-        [*dict.fromkeys(candidates(study.space, key, own))]
-        for key, own in zip(keys, (study.augment.types or (), study.augment.families), strict=True)
-    )
-    if types:
-        return f", of the types {param_text(types)}"
-    return f", from the families {param_text(families)}"
+    keys = {"augment.types", "augment.families"}
+    own = " unless its arm has others" * any(keys & {*values} for values in _arm_values(record))
+    if types := [*dict.fromkeys(candidates(space, "augment.types", augment.types or ()))]:
+        return f", of the types {param_text(types)}{own}"
+    families = dict.fromkeys(candidates(space, "augment.families", augment.families))
+    return f", from the families {param_text([*families])}{own}"
 
 
 def _training(record: StudyRecord) -> str:
@@ -225,15 +209,14 @@ def _training(record: StudyRecord) -> str:
         if key not in _TOLD_APART:
             settings.setdefault(key, f"{key.replace('_', ' ')} {param_text(value)}")
     fixed = [text for key, text in settings.items() if f"finetune.{key}" not in varied]
-    budget, said = tune.budget, f"{tune.budget.in_epochs} epochs"
-    if any(f"finetune.budget.{unit}" in varied for unit in UNITS):
+    (said,) = (
+        text.format(value)
+        for unit, text in _BUDGETS.items()
+        for value in [getattr(tune.budget, "in_epochs" if unit == "epochs" else unit)]
+        if value is not None
+    )
+    if any(f"finetune.budget.{unit}" in varied for unit in _BUDGETS):
         said = "a searched budget" if record.design is None else "the budget of its arm"
-    elif budget.images is not None:
-        said = f"{budget.images:,} images through the network"
-    elif budget.flops is not None:
-        said = f"{budget.flops:.3g} floating point operations"
-    elif budget.seconds is not None:
-        said = f"{budget.seconds:g} seconds"
     return said + f" ({', '.join(fixed)})" * bool(fixed)
 
 

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from ablate.analysis.accounting import StudyAccount
 from ablate.errors.masking import masked
-from ablate.files.shown import bytes_text
+from ablate.files.shown import bytes_text, few
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import run_time_rows
 from ablate.report.page.methods import training_images
 
 _STATES = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-_MOST_SEEDS = 20
 _SAW = {
     None: "",
     True: "; it saw the validation images",
@@ -40,24 +39,19 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
     made = record.drives[-1].provenance if record.drives else {}
     git, versions = made.get("git") or {}, {"python": made.get("python", "")}
     versions |= made.get("packages", {})
-    dirty = ", with uncommitted changes" * bool(git.get("dirty"))
+    commit, dirty = git.get("commit"), ", with uncommitted changes" * bool(git.get("dirty"))
+    times = run_time_rows(account, record.study.search.budget)
     lines = [
         ("Study", record.name),
         ("Fingerprint", record.fingerprint),
         ("Part of", record.parent or ""),
         ("Storage", record.storage),
-        (
-            "Code",
-            f"commit {git['commit']}{dirty}" if git.get("commit") else "not in a Git repository",
-        ),
+        ("Code", f"commit {commit}{dirty}" if commit else "not in a Git repository"),
         ("Versions", ", ".join(f"{name} {one}" for name, one in versions.items() if one)),
         ("Hardware", _hardware(record, account, str(made.get("platform", "")))),
         ("Seeds", _seeds(record)),
         *_drives(record),
-        *(
-            (f"{name[:1].upper()}{name[1:]}", text)
-            for name, text in run_time_rows(account, record.study.search.budget)
-        ),
+        *((name[:1].upper() + name[1:], text) for name, text in times),
         rows,
         *_data(record),
         *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
@@ -66,28 +60,25 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
 
 
 def _hardware(record: StudyRecord, account: StudyAccount, platform: str) -> str:
-    known = record.environment
-    memory = account.peak_memory_bytes
-    parts = (
-        str(known.get("device_name") or known.get("device") or ""),
-        f"precision {known['precision']}" if known.get("precision") else "",
-        f"threads per trial: {known['threads']}" if known.get("threads") else "",
-        f"hosts {', '.join(account.hosts)}" if account.hosts else "",
-        f"peak memory {bytes_text(memory)}" if memory else "",
-        platform,
-    )
-    return "; ".join(filter(None, parts))
+    known, memory = record.environment, account.peak_memory_bytes
+    parts = {
+        "": known.get("device_name") or known.get("device"),
+        "precision ": known.get("precision"),
+        "threads per trial: ": known.get("threads"),
+        "hosts ": ", ".join(account.hosts),
+        "peak memory ": memory and bytes_text(memory),
+    }
+    return "; ".join([*(f"{name}{one}" for name, one in parts.items() if one), platform])
 
 
 def _seeds(record: StudyRecord) -> str:
     study = record.study
     trained = sorted({row.seeds.train for row in record.rows if row.seeds is not None})
-    named = ", ".join(map(str, trained[:_MOST_SEEDS])) or str(study.finetune.seed)
-    parts = [f"search {study.search.seed}"] if record.design is None else []
+    parts = [f"search {study.search.seed}"] * (record.design is None)
     if study.trainable is None:
         parts.append(f"split {study.dataset.validation.seed}")
         parts.append(f"corrupted sets {study.robustness.seed}")
-    return "; ".join([*parts, f"training {named}{' and more' * (len(trained) > _MOST_SEEDS)}"])
+    return "; ".join([*parts, f"training {few(trained or [study.finetune.seed], 20)}"])
 
 
 def _drives(record: StudyRecord) -> list[tuple[str, str]]:

@@ -101,8 +101,18 @@ def watch_report(
 
     Raises: as `publish`.
     """
+    is_waiting = False
     while True:
-        study = _open_once_there(place, every_seconds, written)
+        try:
+            study = open_place(place)
+        except StudyNotFoundError:
+            if place.file is None:
+                raise
+            if not is_waiting:
+                written("waiting for the study to be launched")
+            is_waiting = True
+            time.sleep(every_seconds)
+            continue
         ended = is_ended(study.record)
         pause = 0.0 if ended else every_seconds
         content, _ = _content(study, pause, with_images=ended and with_images, trust=trust)
@@ -137,23 +147,6 @@ def check_page_file(path: Path) -> None:
             f"Write {path.with_suffix(PAGE).name}."
         )
     check_file(path)
-
-
-def _open_once_there(
-    place: Place, every_seconds: float, written: Callable[[str], None]
-) -> OpenStudy:
-    """Open the study; for a study file that is not launched yet, wait until it is."""
-    is_told = False
-    while True:
-        try:
-            return open_place(place)
-        except StudyNotFoundError:
-            if place.file is None:
-                raise
-            if not is_told:
-                written("waiting for the study to be launched")
-            is_told = True
-            time.sleep(every_seconds)
 
 
 def is_ended(record: StudyRecord) -> bool:

@@ -24,7 +24,6 @@ _MANY = 2_000
 """Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
-_MIX = ("mix", "layer_weights")
 _HEADINGS = {
     "number": "Trial",
     "state": "State",
@@ -115,7 +114,7 @@ def _heading(name: str, short: Mapping[str, str]) -> str:
     if name.startswith(PARAM):
         key = name.removeprefix(PARAM)
         # A part of a mix by itself reads like the accuracy under it.
-        is_part = key.rpartition(".")[0].endswith(_MIX)
+        is_part = key.rpartition(".")[0].endswith(("mix", "layer_weights"))
         return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
     if name.startswith(RUNG):
         return f"{metric_label(name.removeprefix(RUNG))}, last rung"
