@@ -153,7 +153,7 @@ def _points(
         values.setdefault(0, baseline.metrics().get(metric, math.nan))
     stops = {rung.epoch for rung in row.rungs if rung.stop}
     points = [
-        (epoch, value if abs(value) <= LARGEST else math.nan, epoch in stops)
+        (epoch, value if math.isfinite(value) else math.nan, epoch in stops)
         for epoch, value in sorted(values.items())
     ]
     kept = np.linspace(0, len(points) - 1, min(most, len(points))).round().astype(int)
