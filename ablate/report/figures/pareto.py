@@ -61,7 +61,6 @@ _REFERENCES = {
     "plain": ("x-open", 9),
 }
 """Mark and size."""
-_SEARCH = Look("Search", FAINT_INK, "circle")
 _LABELLED = 8
 """Up to so many trials on a front, each has its number beside it."""
 _ACROSS, _PANEL_PIXELS = 3, 300
@@ -468,7 +467,11 @@ def _lines(panel: _Panel) -> list[Any]:
 
 def _trials(panel: _Panel) -> list[Any]:
     """Stopped trials, then those off the front, those that violate a constraint, the front."""
-    info, traces, is_plain = panel.info, list[Any](), panel.info.coloring or panel.info.is_confirmed
+    info, traces = panel.info, list[Any]()
+    if (
+        info.is_confirmed
+    ):  # the search's own scores are of validation images, the axes of test images
+        return traces
     several = canvas.study_looks([study.study for study in info.studies])
     if info.stopped:
         values, stopped = [one.values for one in info.stopped.values()], [*info.stopped.values()]
@@ -480,12 +483,11 @@ def _trials(panel: _Panel) -> list[Any]:
             is_shown = np.isfinite(study.values).all(axis=1)
             if info.coloring is not None:
                 is_shown &= np.isfinite(info.coloring.values)
-            terms = np.array([point.loss_terms if not is_plain else "" for point in study.points])
+            terms = np.array(["" if info.coloring else point.loss_terms for point in study.points])
             states = 2 * study.is_on_front + [point.violation > 0 for point in study.points]
             for one in sorted({*terms}) if len(several) == 1 else [None]:
                 alike = is_shown if one is None else is_shown & (terms == one)
                 look = own if one is None else terms_look(one)
-                look = _SEARCH if info.is_confirmed else look
                 if (chosen := alike & (states == state)).any():
                     trace = _trial_trace(panel, study, look, chosen, state)
                     trace.name = plain_text(look.label) + f" ({alike.sum()})" * panel.roomy
@@ -500,9 +502,9 @@ def _trial_trace(
     panel: _Panel, study: ParetoInfo, look: Look, chosen: NDArray[np.bool_], state: int
 ) -> Any:
     """Args: chosen: by trial; state: 0 off the front, 1 violating a constraint, 2 on the front."""
-    info, on_front = panel.info, state == 2 and not panel.info.is_confirmed
+    info, on_front = panel.info, state == 2
     count = sum(len(of.points) for of in info.studies)
-    size = 5 if info.is_confirmed else 11 if count <= canvas.MANY else 8 if on_front else 6
+    size = 11 if count <= canvas.MANY else 8 if on_front else 6
     mark = marker(look, size, on_front=on_front, hollow=state == 1)
     if info.coloring is not None:
         mark |= {"color": info.coloring.values[chosen], "coloraxis": "coloraxis"}
@@ -602,7 +604,7 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     facts += [f"hypervolume {volume}"] * (len(studies) == 1 and bool(volume))
     facts += canvas.several_marks(studies)
     if info.is_confirmed:
-        facts.append("axes: test images; grey: the search, on validation images")
+        facts.append("axes: test images")
     if info.means:
         seeds = sorted({mean.seeds for mean in info.means})
         over = f"{seeds[0]}" + f" to {seeds[-1]}" * (len(seeds) > 1)
@@ -612,7 +614,8 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
         facts.append("faint: dominated" + "; hollow: violates a constraint" * violating)
     if info.surfaces:
         facts.append(f"band: between what the best and what all of {len(studies)} searches reach")
-    values = np.concatenate([study.values for study in studies])
+    shown = [] if info.is_confirmed else [study.values for study in studies]
+    values = np.concatenate([np.empty((0, len(info.objectives))), *shown])
     stopped = [of.values for of in info.stopped.values()]
     counts = {
         "pairs of objectives not shown": left_out,
