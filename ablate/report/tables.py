@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
@@ -67,6 +68,7 @@ MOST_ROWS = 12
 _NARROW = 12
 WORST = ", failed runs as the worst"
 """Behind the name of a contrast, in the row of `Effect.worst`."""
+_WORST_CASE = "worst case"
 _LEAST_P, _TWO_DIGITS_BELOW = 0.0001, 0.1
 
 
@@ -250,64 +252,44 @@ def effects_table(info: AblationInfo) -> Table:
     """A row a contrast, the primary ones first, in words; of the frame by the names of the design,
     and with the signs that they have there."""
     primary, others = shown_effects(info)
-    rows: list[tuple[Effect, bool]] = []  # and whether it is the row of `Effect.worst`
-    for effect in (*primary, *others):
-        rows += [(effect, False), *[(effect, True)] * (effect.worst is not None)]
-    told = [as_contribution(effect, info) for effect, _ in rows]
-    ends = [WORST * is_worst for _, is_worst in rows]
-    found, shown = (
-        [
-            one.worst if is_worst else one.estimate
-            for one, (_, is_worst) in zip(of, rows, strict=True)
-        ]
-        for of in ([effect for effect, _ in rows], told)
-    )
+    effects, told, found, shown, ends = [], [], [], [], []
+    for one in (*primary, *others):
+        as_told = as_contribution(one, info)
+        for end in ("", *[WORST] * (one.worst is not None)):
+            effects.append(one)
+            told.append(as_told)
+            found.append(one.worst if end else one.estimate)
+            shown.append(as_told.worst if end else as_told.estimate)
+            ends.append(end)
+
+    def values(of: Callable[[Effect], Any], among: Sequence[Effect], of_worst: Any) -> list[Any]:
+        return [of_worst if end else of(one) for one, end in zip(among, ends, strict=True)]
+
+    contrasts = [one.contrast + end for one, end in zip(effects, ends, strict=True)]
     names = [contrast_words(one, info) + end for one, end in zip(told, ends, strict=True)]
-    units = [unit_of(info, one.metric) for one in told]
-
-    def column(key: str, heading: str, of: Callable[[Effect], Any]) -> Column:
-        values = [None if is_worst else of(effect) for effect, is_worst in rows]
-        return texts(key, heading, values, [p_text(one) for one in values])
-
-    verdicts = [
-        "worst case" if end else verdict_words(one, info) or "exploratory"
-        for one, end in zip(told, ends, strict=True)
-    ]
-    parts = [
-        texts(
-            "contrast",
-            "Contrast",
-            [effect.contrast + end for (effect, _), end in zip(rows, ends, strict=True)],
-            names,
-            folds=_NARROW,
-        ),
-        texts("metric", "On", [shown_name(info, one.metric) for one in told], folds=8),
-        numbers("difference", "Difference", found, units, shown=shown, is_difference=True),
-        column("p", "p", lambda one: one.p),
-        column("p_adjusted", "Adjusted p", lambda one: one.p_adjusted),
-        Column(
-            "verdict",
-            "Verdict",
-            tuple(map(Cell, verdicts)),
-            {
-                "verdict": ["worst case" if worst else one.verdict for one, worst in rows],
-                "kept": [MISSING if worst else _kept(info, one) for one, worst in rows],
-            },
-            folds=_NARROW,
-        ),
-    ]
+    units = [unit_of(info, one.metric) for one in effects]
     counts = [str(one.n) if one and one.n < info.seeds else "" for one in found]
-    if any(counts):
-        parts.insert(3, texts("n", "n", counts))
+    parts = [
+        texts("contrast", "Contrast", contrasts, names, folds=_NARROW),
+        texts("metric", "On", [shown_name(info, one.metric) for one in effects], folds=8),
+        numbers("difference", "Difference", found, units, shown=shown, is_difference=True),
+        *([texts("n", "n", counts)] if any(counts) else []),
+    ]
+    for key, heading in (("p", "p"), ("p_adjusted", "Adjusted p")):
+        tests = values(attrgetter(key), effects, None)
+        parts.append(texts(key, heading, tests, [p_text(one) for one in tests]))
+    verdicts = values(lambda one: verdict_words(one, info) or "exploratory", told, _WORST_CASE)
+    data = {
+        "verdict": values(attrgetter("verdict"), effects, _WORST_CASE),
+        "kept": values(partial(_kept, info), effects, MISSING),
+    }
+    parts.append(Column("verdict", "Verdict", tuple(map(Cell, verdicts)), data, folds=_NARROW))
     if info.replications:
-        singles = [() if worst else one.by_baseline for one, worst in rows]
         said = [
-            ", ".join(
-                Cell("", single_value(value), *unit, is_difference=True).printed
-                for value in (() if worst else one.by_baseline)
-            )
-            for one, (_, worst), unit in zip(told, rows, units, strict=True)
+            ", ".join(Cell("", single_value(one), *unit, is_difference=True).printed for one in of)
+            for of, unit in zip(values(attrgetter("by_baseline"), told, ()), units, strict=True)
         ]
+        singles = values(attrgetter("by_baseline"), effects, ())
         parts.append(texts("by_baseline", "By baseline", singles, said))
     intervals = ", with 95 % intervals" * any(one and math.isfinite(one.low) for one in found)
     return Table(
