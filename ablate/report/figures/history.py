@@ -2,8 +2,9 @@
 
 A line is what a search had reached after each trial that ended: of one objective the best value, of
 several the hypervolume of the front, in percent of the end.  Values are those of one seed each, so
-a line also rises by luck; a diamond is a mean over fresh seeds.  Of an ablation
-whose arms were tuned, a line is the expected best score of an arm by number of trials.
+a line also rises by luck; a diamond is a mean over fresh seeds.  Several searches have a second
+panel: the share of their trials that reach a value.  Of an ablation whose arms were tuned, a line
+is the expected best score of an arm by number of trials.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ablate.analysis.objectives import is_accuracy, objective_place, shared_obje
 from ablate.analysis.pareto import pareto_info, shared_references
 from ablate.errors import NothingToDrawError
 from ablate.files.shown import few
-from ablate.ledger.record import TERMINAL, counted_values
+from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
@@ -58,9 +59,10 @@ class HistoryInfo:
     """Searches with the same objectives, or the tuned arms of an ablation.
 
     Attributes:
-        reached: "hypervolume", "best" or "expected_best", in units of `unit`: of hypervolumes one
-            percent of the largest end, else 1.
+        objective: of the values.  reached: "hypervolume", "best" or "expected_best".
+        unit: of the axis: of hypervolumes one percent of the largest end, else 1.
         references: of one objective, baseline and plain finetune where studies agree on them.
+        facts, meta: what the numbers stand on.
     """
 
     courses: tuple[Course, ...]
@@ -101,13 +103,7 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
         return _tuning_info(sources[0], ablation)
     records = [the_search([source], "history").record for source in sources]
     bases, objectives = [study_basis(record) for record in records], shared_objectives(records)
-    points = [one.reference_point for one in records if one.reference_point is not None]
-    point = points[0] if points and 1 < len(objectives) <= MOST_OBJECTIVES else None
-    if point is None and len(objectives) > 1:
-        rule = f"needs a reference point and at most {MOST_OBJECTIVES} objectives"
-        got = f"{'one' if points else 'none'} and {len(objectives)}"
-        fix = "Where no baseline is scored, set search.reference_point first; or draw pareto."
-        raise NothingToDrawError(records[0].name, "history", f"{rule}, got {got}", fix)
+    point = _reference_point(records) if len(objectives) > 1 else None
     looks = canvas.study_looks([record.name for record in records])
     if len(records) == 1:
         looks = [Look("Best so far" if point is None else "Front so far", INK, "circle")]
@@ -119,10 +115,10 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
     else:
         end = max((one.table["reached"].max() for one in courses if len(one.table)), default=0.0)
         unit = end / 100 or 1.0
-        others = ", also for studies that have another" * (len({*points}) > 1)
+        others = any(one.reference_point not in (None, point) for one in records)
         text = reference_text([one.metric for one in objectives], point)
         facts.insert(1, f"100 % is a hypervolume of {end:.4g}")
-        facts.append(f"reference point {text}{others}")
+        facts += [f"reference point {text}{', also for studies that have another' * others}"]
     return HistoryInfo(
         courses,
         objectives[objective_place("", objectives)],
@@ -149,11 +145,23 @@ def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
     if not all(curve.is_random for curve in curves):
         notes.append("an approximation: the sampler was not random, so trials are not independent")
-    objective = ObjectiveSettings(metric=metric)
+    direction: Any = "minimize" if metric in ablation.minimized else "maximize"
+    objective = ObjectiveSettings(metric=metric, direction=direction)
     references = dict(zip(("baseline",), known, strict=False))
     facts = (*canvas.ablation_facts(ablation), *notes, *ablation.marks)
     meta = canvas.basis_meta("History", ablation)
     return HistoryInfo(tuple(courses), objective, "expected_best", 1.0, references, facts, meta)
+
+
+def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
+    count, points = len(records[0].study.objectives), [one.reference_point for one in records]
+    found = next((one for one in points if one is not None), None)
+    if found is None or count > MOST_OBJECTIVES:
+        rule = f"needs a reference point and at most {MOST_OBJECTIVES} objectives"
+        got = f"{'none' if found is None else 'one'} and {count}"
+        fix = "Where no baseline is scored, set search.reference_point first; or draw pareto."
+        raise NothingToDrawError(records[0].name, "history", f"{rule}, got {got}", fix)
+    return found
 
 
 def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) -> Course:
@@ -190,23 +198,32 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
 
 
 def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
-    """What searches or arms had reached, trial by trial."""
-    courses, metric, facts = info.courses, info.objective.metric, [*info.facts]
-    x, y = axis("Trials that ended", rangemode="tozero"), metric_axis(metric)
-    if info.reached == "hypervolume":
-        y = axis("Hypervolume, % of the end")
-    elif info.reached == "expected_best":
-        x["title"]["text"] = "Trials of an arm's search"
-        y["title"]["text"] = f"Expected best {plain_text(metric_words(metric))}"
-    else:  # a collapsed trial does not stretch the axis
-        maximize = info.objective.direction == "maximize"
-        values = np.concatenate([one.table["value"].dropna() for one in courses])
-        inside = values[values == fenced(values, maximize=maximize)]
-        if len(inside) < len(values):
-            clip, end = ("clipmin", min) if maximize else ("clipmax", max)
-            y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
-            facts.append(f"far worse, not shown: {len(values) - len(inside)}")
+    """What searches or arms had reached and, beside or below it, the shares of several searches."""
+    courses, metric = info.courses, info.objective.metric
+    maximize = info.objective.direction == "maximize"
+    values = np.concatenate([one.table["value"].dropna() for one in courses])
+    inside = values[values == fenced(values, maximize=maximize)]
+    two = len(courses) > 1 and len(values) and canvas.rows_that_fit(sheet, 2, 140) == 2
+    x, y, facts = axis("Trials that ended", rangemode="tozero"), metric_axis(metric), [*info.facts]
+    if len(inside) < len(values):  # a collapsed trial does not stretch the axis
+        clip, end = ("clipmin", min) if maximize else ("clipmax", max)
+        y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
+        facts += [f"far worse, not shown: {len(values) - len(inside)}"] * (info.reached == "best")
     figure = Figure(layout={"xaxis": x, "yaxis": y})
+    if info.reached == "hypervolume":
+        figure.layout.yaxis = axis("Hypervolume, % of the end")
+    elif info.reached == "expected_best":
+        figure.layout.xaxis = axis("Trials of an arm's search", rangemode="tozero")
+        figure.layout.yaxis.title.text = f"Expected best {metric_words(metric)}"
+    if two:
+        side = "at or above" if maximize else "at or below"
+        y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
+        figure.update_layout(xaxis2=y | {"anchor": "y2"}, yaxis2=y2)
+        ends = {"xaxis": [0, 0.56], "xaxis2": [0.68, 1]}
+        if not sheet.is_wide:
+            ends = {"yaxis": [0.6, 1], "yaxis2": [0, 0.34]}
+        figure.update_layout({name: {"domain": domain} for name, domain in ends.items()})
+        figure.add_traces([_shares(one, maximize=maximize) for one in courses])
     for one in courses:
         figure.add_traces(_traces(info, one))
     for name, value in info.references.items():
@@ -221,6 +238,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
         title=_title(info),
         facts=facts,
         meta=dict(info.meta),
+        height=620 if two and not sheet.is_wide else 400,
         nothing=canvas.NO_TRIAL if is_empty else "",
     )
 
@@ -273,14 +291,31 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     return found
 
 
+def _shares(one: Course, *, maximize: bool) -> Any:
+    """Which share of the trials has a value or a better one."""
+    x, look = np.sort(one.table["value"].dropna().to_numpy(np.float32)), one.look
+    ends = np.append(x, x[-1:]) if maximize else np.append(x[:1], x)
+    shares = np.linspace(maximize, not maximize, len(ends))
+    line = {"color": look.color, "width": 2, "dash": look.dash, "shape": "vh" if maximize else "hv"}
+    style = {"mode": "lines", "line": line, "legendgroup": look.label, "showlegend": False}
+    style["hovertemplate"] = f"%{{y:.0%}} reach %{{x}}<extra>{plain_text(look.label)}</extra>"
+    return trace_type(len(x))(style, x=ends, y=shares, xaxis="x2", yaxis="y2")
+
+
 def _title(info: HistoryInfo) -> str:
     """What the last quarter of the trials gained, where that can be said."""
-    one, gains = info.courses[0], {of.look.label: _gain(info, of) for of in info.courses}
-    if len(gains) > 1:
-        return f"Still gaining: {few([label for label, gain in gains.items() if gain]) or 'none'}"
-    if gain := gains[one.look.label]:
-        return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
+    gains = {one.look.label: _gain(info, one) for one in info.courses}
+    if info.reached == "expected_best":
+        gaining = [label for label, gain in gains.items() if gain]
+        return f"Still gaining: {few(gaining)}" if gaining else "No arm still gains"
+    if len(info.courses) > 1:
+        what = f"Best {metric_words(info.objective.metric)}"
+        what = "Hypervolume" if info.reached == "hypervolume" else what
+        return canvas.several_title(what, list(gains))
+    (one,), (gain,) = info.courses, gains.values()
     raised = one.table["ended_trials"][one.table["raised"]]
+    if gain:
+        return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
     return f"Last gain after {max(raised)} of {one.last} trials" if len(raised) else "No gain yet"
 
 
