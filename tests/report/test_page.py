@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from example_ablations import example_ablation
 from example_records import BEGAN, example_record, example_row, example_scores
-from example_sources import ablation_source, searches, usual_record
+from example_sources import searches, usual_record
 
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Rung
@@ -183,19 +182,6 @@ def test_stopped_trials_have_the_scores_of_their_last_rung() -> None:
     assert values["rung_epoch"] == (3, None)
     assert columns["rung.val_robust_accuracy"]["percent"]
     assert values["rung.val_robust_accuracy"] == (61.5, None)
-
-
-def test_an_ablation_has_runs_and_no_front() -> None:
-    content = content_of(ablation_source(example_ablation()))
-    assert content.trials.front == ()
-    assert content.trials.title == "All runs"
-    assert content.first is not None
-    assert content.first.anchor == "pareto"
-    (part,) = [section for section in content.sections if section.anchor == "part"]
-    assert [table.title for table in part.tables] == [
-        "Means, validation images",
-        "Differences, validation images",
-    ]
 
 
 @pytest.mark.slow
@@ -448,12 +434,6 @@ def test_both_themes(looked: Looked) -> None:
     assert tuple(papers()) == ("rgb(255, 255, 255)", "#FFFFFF"), "a choice goes before the system's"
     page.emulate_media(color_scheme="light")
     assert looked.said == []
-
-
-def test_words_of_a_study_stay_as_they_are_in_the_dark(looked: Looked) -> None:
-    """Also those that any object of JavaScript's has as a property."""
-    words = ["constructor", "toString", "__proto__"]
-    assert looked.page.evaluate("(words) => exchanged(words)", words) == words
 
 
 def test_a_phone_shows_all_of_it_without_moving_sideways(browser: Browser, file: Path) -> None:

@@ -100,7 +100,7 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "training": _training(record),
         "varied": varied_keys(record),
-        "terms": [(texts["terms"][one][0], texts["terms"][one][1:]) for one in used],
+        "terms": [texts["terms"][one] for one in used],
         "used": used,
         "sets": len(sets),
         "copies_of": _copies_of(record),
@@ -109,10 +109,7 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
         "is_benchmark": not isinstance(suite, str) or named in _BENCHMARK,
         "alphas": ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas),
         "margin": f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline",
-        "samplers": [
-            (words, keys)
-            for words, *keys in (texts["samplers"].get(one, (one,)) for one in dict.fromkeys(ends))
-        ],
+        "samplers": [texts["samplers"].get(one, (one,)) for one in dict.fromkeys(ends)],
         "auto_rows": AUTO_ROWS,
         "is_fitted": ends[0] in FITTED,
         "startup": STARTUP,

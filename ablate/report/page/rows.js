@@ -186,25 +186,6 @@ function counted(texts, of) {
   return of.map((value) => `${value}: ${texts.filter((one) => one === value).length}`).join(", ") || "-";
 }
 
-function strip(others, mine) {
-  // A line per row: pale for the others, long and dark for the selected ones.
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [440, 44];
-  canvas.setAttribute("aria-hidden", "true");
-  const all = [...others, ...mine].sort((a, b) => a - b);
-  const scale = all[0] > 0 && all.at(-1) / all[0] > 30 ? Math.log : (number) => number;
-  const [from, to] = [scale(all[0]), scale(all.at(-1))];
-  const pen = canvas.getContext("2d");
-  for (const [numbers, colour, top, width] of [[others, "--faint", 22, 1], [mine, "--accent", 0, 3]]) {
-    pen.fillStyle = getComputedStyle(document.body).getPropertyValue(colour);
-    for (const number of numbers) {
-      const share = to > from ? (scale(number) - from) / (to - from) : 0.5;
-      pen.fillRect(4 + share * (canvas.width - 8) - width / 2, top, width, canvas.height - top);
-    }
-  }
-  return canvas;
-}
-
 function compared(at, numbers) {
   const [mine, others] = [[], []];
   trials.values[at].forEach((value, row) => {
@@ -214,11 +195,10 @@ function compared(at, numbers) {
   const name = document.createElement("th");
   name.scope = "row";
   name.textContent = heading(at);
-  const cells = [1, 2, 3].map(() => document.createElement("td"));
+  const cells = [1, 2].map(() => document.createElement("td"));
   const all = [...mine, ...others];
   if (all.some((one) => typeof one === "number") && all.every((one) => typeof one === "number")) {
     [cells[0].textContent, cells[1].textContent] = [spread(mine), spread(others)];
-    cells[2].append(strip(others, mine));
   } else {
     const counts = new Map();
     for (const one of all.map(String)) counts.set(one, (counts.get(one) ?? 0) + 1);
