@@ -266,6 +266,7 @@ def table(
     confirmations, of the same arms from different baselines are read as one: their seeds are
     averaged, and intervals are for new baselines and new images.  --json: all of an ablation.
     """
+    from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study, read_ablations
     from ablate.report.formats import ENDINGS, WRITERS, TerminalTable, notes_text, result_rows
     from ablate.report.tables import study_table
@@ -275,8 +276,14 @@ def table(
     if as_json:
         print_result(result_rows(read_ablations(opened)), output)
         return
-    if style is None and output is not None:
-        style = ENDINGS.get(output.suffix, "md")
+    if output is not None:
+        of_name = ENDINGS.get(output.suffix.lower())
+        if of_name is None and style is None:
+            raise ParameterError(
+                f"{output}: a table's file must end with {', '.join(ENDINGS)}, got "
+                f"{output.suffix or 'no ending'}. Rename it, or give --format."
+            )
+        style = style or of_name
     found = study_table(*opened, effects=effects)
     if style is None and sys.stdout.isatty():
         print_result(TerminalTable(found, notes))

@@ -48,7 +48,7 @@ _ONCE = (
     "luck: `ablate confirm` trains it again, and measures that on the test images."
 )
 _ON_TEST = (
-    "Do not pick another one by these numbers: the test images would no longer be a fair test."
+    "Do not pick another trial by these numbers: the test images would no longer be a fair test."
 )
 _CHOSEN = "{who} was chosen by these numbers, so other images may give it a little less."
 _UNDECLARED = "the comparisons were not declared before the runs"
@@ -180,7 +180,7 @@ class _Networks:
             if name != over.name and not math.isnan(change.mean):
                 reason, verdict = self.claim(name, over.name)
                 verdict = verdict or self._verdict(name, over.name, change)
-                verdict = verdict.replace(" is kept", f" is kept beside {over.called}")
+                verdict = verdict.replace(" is kept", f" is kept compared with {over.called}")
                 changes[name] = _Change(words, change, reason, verdict)
         if not changes:
             return ""
@@ -191,7 +191,7 @@ class _Networks:
         start, base, end = (self.value(one, self.robust) for one in ("baseline", over.name, best))
         lost = self.value(best, self.clean) - self.value(over.name, self.clean)
         is_most = base - start > (end - start) / 2 > 0 and not lost > self.margin
-        most = f"Most of the gain comes from training on {copies}. Over that, on"
+        most = f"Most of the gain comes from training on {copies}. Beside that, on"
         said = most if is_most else f"Over {copies}, on"
         return self.changes(said, [*changes.values()], "method")
 

@@ -25,7 +25,7 @@ ONCE = (
     "`ablate confirm` trains it again, and measures that on the test images."
 )
 ON_TEST = (
-    "Do not pick another one by these numbers: the test images would no longer be a fair test."
+    "Do not pick another trial by these numbers: the test images would no longer be a fair test."
 )
 
 
@@ -204,7 +204,7 @@ def test_a_confirmation_is_of_the_trial_that_the_search_chose() -> None:
         "of undistorted ones 95.5, 95.0 before (the gain may be chance); trained again with "
         "new seeds, it shows that 1.0 points of the search's score were luck (validation images).",
         "Most of the gain comes from training on distorted copies of several types, without FMA or "
-        "ST (DA+CA). Over that, on the test images, robust accuracy changes by (95 % "
+        "ST (DA+CA). Beside that, on the test images, robust accuracy changes by (95 % "
         "intervals): ST -4.0 points (-5.5 to -2.5), less robust.",
         ON_TEST,
     ]
@@ -245,7 +245,7 @@ def test_an_ablation_in_words() -> None:
         "undistorted ones 95.5, 95.0 before.",
         "Over plain finetuning, on the validation images, robust accuracy changes by (95 % "
         "intervals): FMA +16.3 points (+14.3 to +18.3), more robust and clean accuracy is kept "
-        "beside plain finetuning; DA +14.5 points (+12.5 "
+        "compared with plain finetuning; DA +14.5 points (+12.5 "
         "to +16.5), not shown to differ and a clean loss is not excluded.",
         "FMA was chosen by these numbers, so other images may give it a little less.",
     ]

@@ -32,7 +32,8 @@ from ablate.report.answer import sentences
 from ablate.robustness.bits import Scored
 
 MOST = (
-    "Most of the gain comes from training on distorted copies{}, without FMA or ST ({}). Over that"
+    "Most of the gain comes from training on distorted copies{}, without FMA or ST ({}). "
+    "Beside that"
 )
 BY = "changes by (95 % intervals)"
 
@@ -157,7 +158,7 @@ def check_ablation(arms: Arms, source: StudySource, methods: list[str], to: str)
             lost = -arms.less(arm, to, declared.metric).bounds()[0]
             is_kept = lost < declared.margin
             said += " and clean " + (
-                f"accuracy is kept beside {to}" if is_kept else "loss is not excluded"
+                f"accuracy is kept compared with {to}" if is_kept else "loss is not excluded"
             )
         texts.append(f"{arm} {told(of)}, {said}")
     assert f"{BY}: {'; '.join(texts)}" in part

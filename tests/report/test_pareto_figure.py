@@ -397,7 +397,7 @@ def test_confirmed_means_have_the_axes_of_the_test_images() -> None:
     assert isinstance(info, FrontsInfo)
     figure = FIGURE.draw(info, COLUMN)
     assert figure.layout.xaxis.title.text == "Clean accuracy (test)"
-    (fma,), (st,) = traces(figure, "FMA (1)"), traces(figure, "ST (1)")
+    (fma,), (st,) = traces(figure, "FMA"), traces(figure, "ST")
     assert (line(fma), list(fma.customdata), fma.text) == ([(0.93, 0.65)], [0], ("0",))
     assert fma.error_x.array == pytest.approx((0.01,))
     assert fma.error_y.arrayminus == pytest.approx((0.02,))

@@ -368,7 +368,8 @@ def _facts(info: EffectsInfo) -> list[str]:
         facts.append(f"intervals: {100 * ablation.level:.3g} %{together}, {how}")
     if primary:
         facts.append("filled: declared before the first run; hollow: exploratory, no claim")
-        facts.append(f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}")
+        holm = f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}"
+        facts += [holm] * any(math.isfinite(one.p) for one in primary)
     else:
         facts.append("no contrast was declared before the first run: none supports a claim")
     facts += [f"aliases: {'; '.join(ablation.aliases)}"] * bool(ablation.aliases)

@@ -387,7 +387,8 @@ def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
     ]
     x_axis = axis(nticks=4, tickformat="+.3~g", rangemode="tozero")
     x_axis |= {"zeroline": True, "zerolinecolor": FAINT_INK}
-    return traces, x_axis, _row_axis([row[0] for row in rows])
+    # plotly.js would draw bars of NaN for a trace without points.
+    return traces if known else [], x_axis, _row_axis([row[0] for row in rows])
 
 
 def _row_axis(names: Sequence[str]) -> dict[str, Any]:

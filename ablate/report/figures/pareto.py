@@ -468,9 +468,7 @@ def _lines(panel: _Panel) -> list[Any]:
 def _trials(panel: _Panel) -> list[Any]:
     """Stopped trials, then those off the front, those that violate a constraint, the front."""
     info, traces = panel.info, list[Any]()
-    if (
-        info.is_confirmed
-    ):  # the search's own scores are of validation images, the axes of test images
+    if info.is_confirmed:  # the axes are of test images, the search's own scores are not
         return traces
     several = canvas.study_looks([study.study for study in info.studies])
     if info.stopped:
@@ -539,9 +537,7 @@ def _over(panel: _Panel) -> list[Any]:
             told[way] = bar | {"color": look.color, "thickness": 1, "width": 0}
         told["hovertext"] = [_hover(info, one.name, one.values, one.low, one.high) for one in means]
         told |= panel.numbered(means)
-        name = plain_text(shortened(look.label, 24)) + f" ({len(means)})" * (
-            is_trial and panel.roomy
-        )
+        name = plain_text(shortened(look.label, 24))
         at = panel.at([mean.values for mean in means])
         traces.append(panel.trace(at, name, marker=marker(look, 11), **told))
     for name, (symbol, size) in _REFERENCES.items():
