@@ -162,12 +162,6 @@ def test_latex_has_a_short_caption_and_its_notes_elsewhere() -> None:
     assert "FMA against plain & robust" in latex_text(TABLES["effects"])
 
 
-def test_a_warning_stands_in_the_caption() -> None:
-    warning = "plain gains 5.0 points: the baseline may be fed wrongly, or not have converged"
-    text = latex_text(arms_table(example_ablation(marks=(warning,))))
-    assert rf"\caption{{Warning: {warning}. Accuracy on" in text
-
-
 def test_nothing_in_a_name_is_latex_or_a_control_character() -> None:
     text = latex_text(TABLES["odd"])
     assert (
@@ -289,13 +283,16 @@ PAPER = Path(__file__).parents[2] / "studies" / "paper" / "results"
 
 def test_the_ending_of_a_file_says_its_format(tmp_path: Path) -> None:
     study = str(PAPER / "paper_kept_0.tar")
-    begin = {".md": "**", ".tex": "% Needs", ".csv": "arm,", ".html": "<!doctype", ".txt": "**"}
+    begin = {".md": "**", ".tex": "% Needs", ".csv": "arm,", ".html": "<!doctype"}
     for ending, start in begin.items():
         file = tmp_path / f"table{ending}"
         main(["table", study, "-o", str(file)], standalone_mode=False)
         assert file.read_text().startswith(start)
     notes = (tmp_path / "table.notes.txt").read_text().splitlines()
     assert notes[0].startswith("validation accuracy in %, n = 5000 images")
+    refused = CliRunner().invoke(main, ["table", study, "-o", str(tmp_path / "x.pdf")])
+    assert refused.exit_code == 2
+    assert "x.pdf: a table's file must end with .md, .tex, .csv, .html, got .pdf." in refused.output
     piped = CliRunner().invoke(main, ["table", study]).output
     assert piped.startswith("**image")
     commented = CliRunner().invoke(main, ["table", study, "--format", "latex"]).output

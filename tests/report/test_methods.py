@@ -14,7 +14,7 @@ from example_sources import ablation_source, usual_record
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.accounting import study_account
 from ablate.analysis.pareto import pareto_info
-from ablate.ledger.record import Drive, Rung, StudyRecord, TestOpened
+from ablate.ledger.record import Drive, StudyRecord, TestOpened
 from ablate.report.page.methods import methods
 from ablate.report.page.origin import origin_facts
 from ablate.study.sections.data import ValidationSettings
@@ -65,43 +65,6 @@ def test_a_search_is_described_by_its_settings() -> None:
         "asynchronous successive halving"
     ) in said
     assert "scored on 500 validation images); only trials at the full budget" in said
-
-
-def test_what_differs_from_the_defaults_is_said() -> None:
-    record = example_record(
-        [],
-        finetune={"frozen": ["stem"], "ema_decay": 0.99, "momentum": 0.8, "seed": 3},
-        dataset={"name": "digits", "train_fraction": 0.1, "unlabeled": "more"},
-        space={"finetune.momentum": {"float": [0.5, 0.9]}},
-    )
-    assert "cosine schedule, ema decay 0.99, frozen stem)" in text(record)
-    assert facts(record)["Finetuned on"] == (
-        "10 % of each class of the training images without the validation split; where no term "
-        "needs a label, on images of more instead"
-    )
-    record = example_record([], space={"dataset.train_fraction": {"float": [0.1, 1]}})
-    assert facts(record)["Finetuned on"].startswith("a share of each class of the training images")
-
-
-def test_how_trials_were_stopped_is_said_as_it_was() -> None:
-    rungs = [Rung(1, {"val_clean_accuracy": 0.8, "train_seconds": 9.0}, True, 1)]
-    rows = [example_row(0, None, state="PRUNED", rungs=rungs)]
-    limits = [
-        {"metric": "train_seconds", "max": 30},
-        {"metric": "val_accuracy.blur", "min": 0.5, "max": 0.6},
-    ]
-    said = text(example_record(rows, constraints=limits, search={"pruner": {"min_epochs": 2}}))
-    assert (
-        "jointly, of trials with training time (s) of at most 30 and accuracy, blur of at least "
-        "0.5 and accuracy, blur of at most 0.6"
-    ) in said
-    assert (
-        "Trials that violated the constraints on training time (s) more than others, or that fell "
-        "behind in clean accuracy and robust accuracy, were stopped early"
-    ) in said
-    removed = text(example_record(rows))
-    assert "at epoch 1, by a pruner that was removed later." in removed
-    assert "halving" not in text(example_record([]))
 
 
 PAPER = {"types": ["gaussian_noise", "brightness"], "method": "per_sample"}
@@ -272,14 +235,3 @@ def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
     assert "hosts node0, node1" in found["Hardware"]
     assert found["Selected on"] == "the validation images"
     assert found["Test images used"] == "2026-03-01 12:01 UTC: confirm 2 trials"
-
-
-def test_provenance_of_a_study_that_was_hardly_begun() -> None:
-    found = facts(example_record(baseline={"checkpoint": "w.pt", "saw_validation": True}))
-    assert found["Rows"] == "none, of 16"
-    assert found["Code"] == "not in a Git repository"
-    assert found["Test images used"] == "never"
-    assert "Last run" not in found
-    assert found["Baseline trained on"].endswith("; it saw the validation images")
-    own = example_record(trainable="loops:train", objectives=[("a", "minimize"), ("b", "minimize")])
-    assert "splits are unknown" in facts(own)["Data"]

@@ -17,7 +17,6 @@ from example_ablations import (
     example_arm,
     example_effect,
     factorial_ablation,
-    kept,
     own_loop_ablation,
     scored_arm,
 )
@@ -26,7 +25,6 @@ from example_sources import searches
 from printed_tables import RECORD, lines, row, said, strict
 
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
-from ablate.ablation.intervals import OVER_SEEDS, Components
 from ablate.analysis.pareto import pareto_info
 from ablate.lifecycle.dry_run import DryRun
 from ablate.model.build import describe_layers
@@ -62,20 +60,6 @@ def test_a_row_an_arm() -> None:
     assert row(table, "FMA").endswith("67.3 ± 0.4 87.3 ± 0.4 77.3 ± 0.4 +16.3 [+14.3, +18.3]")
     assert arms_table(example_ablation(question="")).title == "digits, resnet8"
     assert "less" not in said(arms_table(factorial_ablation()))
-
-
-def test_the_notes_of_the_arms() -> None:
-    assert arms_table(example_ablation()).notes == (
-        "validation accuracy in %, n = 359 images, 100 of them corrupted, robust = mean over "
-        "families",
-        "mean ± standard deviation over 8 seeds",
-        "difference to plain: robust accuracy, in points",
-        "brackets: 95 % interval, t over seeds and images (of new seeds on new images); "
-        "those of the 2 primary contrasts are simultaneous (Bonferroni)",
-        "bold: the best, and all whose paired difference to it has a 95 % interval that contains 0",
-        "conditional on the one baseline that all runs start from",
-        "study example, fingerprint abc123def456",
-    )
 
 
 def test_the_best_are_bold() -> None:
@@ -158,55 +142,6 @@ def test_the_frame_has_the_names_and_signs_of_the_design() -> None:
     assert "p contribution of FMA .0078" in said(effects_table(info))
     (stored,) = effects_table(info).frame.to_dict("records")
     assert (stored["contrast"], stored["difference.mean"]) == ("without fma - reference", -0.1)
-
-
-def test_the_notes_of_the_effects() -> None:
-    text = said(effects_table(example_ablation()))
-    for note in (
-        "differences of accuracies in points",
-        "those of the 2 primary contrasts are simultaneous (Bonferroni)",
-        "p: two-sided, from the model of the interval",
-        "sign flips over seeds, on these images: p DA",
-        "adjusted: Holm over 2 primary contrasts; a claim needs less than .05",
-        "kept: clean is worse by less than 2 points, at its interval's bound",
-    ):
-        assert note in text
-    only = (example_effect("DA - plain", 0.1, kept=kept()),)
-    text = said(effects_table(example_ablation(effects=only)))
-    assert "no contrast was declared primary: all are exploratory and support no claim" in text
-    assert "Holm" not in text
-    aliases = factorial_ablation(aliases=("resolution 3, 4 of 8 runs", "fma = st * layers"))
-    assert "aliases: resolution 3, 4 of 8 runs; fma = st * layers" in said(effects_table(aliases))
-
-
-def test_claims_on_several_metrics_are_told_apart_in_the_notes() -> None:
-    claim = {
-        "p_adjusted": 0.01,
-        "verdict": "better",
-        "components": Components(0.004, 0.07, 0.04, 8),
-        "n_images": 359,
-    }
-    effects = (
-        example_effect("DA - plain", 0.1, **claim),
-        example_effect("DA - plain", 0.1, metric=CLEAN, p_seeds=0.125, **claim),
-    )
-    text = said(effects_table(example_ablation(effects=effects)))
-    assert "p DA against plain on robust .0078; DA against plain on clean .125" in text
-    assert "80 % power, DA against plain on clean: 0.5 points: no number" in text
-
-
-def test_too_few_seeds_and_no_interval_say_why() -> None:
-    claim = {"p": 0.125, "n": 2, "p_adjusted": 0.25, "verdict": "too few seeds"}
-    few = example_effect("DA - plain", 0.1, **claim)
-    table = effects_table(example_ablation(effects=(few,), seeds=2))
-    assert row(table, "DA against").endswith(".125 .25 too few seeds for a claim (3 needed)")
-    other = example_effect("FMA - plain", 0.1, n=5, p=0.0625, p_adjusted=0.06, verdict="not shown")
-    table = effects_table(example_ablation(effects=(other,)))
-    assert "[+8.0, +12.0] 5 .062 .06 not shown to differ" in row(table, "FMA against")
-    equal = replace(NOTHING, mean=-0.3, sd=0.0, n=8)
-    no_spread = example_effect("b - a", 0.1, p=math.nan, metric="loss", method=OVER_SEEDS)
-    info = own_loop_ablation(effects=(replace(no_spread, estimate=equal),))
-    assert "8 equal seeds: no interval (how seeds vary is not known)" in said(effects_table(info))
 
 
 def test_effects_of_factors_come_first_and_others_by_their_own_metric() -> None:

@@ -9,7 +9,6 @@ from example_records import BEGAN, example_record, example_row, example_scores
 from printed_tables import RECORD, lines, strict
 
 from ablate.analysis.frame import trials_frame
-from ablate.analysis.select import select_trials
 from ablate.errors import ParameterError
 from ablate.ledger.record import Attempt, Drive, Rung
 from ablate.report.terminal.trials import trials_rows, trials_table
@@ -43,20 +42,6 @@ def test_several_attempts_are_shown_and_costs_if_they_are_asked_for() -> None:
     assert "0 complete 90.0 70.0" in " ".join(narrow)
 
 
-def test_the_caption_of_some_rows_is_of_the_whole_study() -> None:
-    rows = [
-        example_row(number, (clean, 0.7), scores=example_scores(clean, 0.7))
-        for number, clean in enumerate((0.95, 0.85))
-    ]
-    whole = example_record(rows, constraints=[{"metric": "val_clean_accuracy", "min": 0.9}])
-    said = "1 of 2 complete trials violates a constraint and does not count"
-    for kept in ("violation=0", "violation>0", "trial=7"):
-        some = select_trials(whole, where=[kept])
-        for columns in ((), ("trial", "violation")):
-            printed = " ".join(lines(trials_table(some, columns, whole_study=whole)))
-            assert said in printed
-
-
 @pytest.mark.parametrize(
     ("metric", "value", "said"), [("val_robust_accuracy", 0.615, "61.5"), ("seconds", 7.5, "7.5")]
 )
@@ -69,25 +54,6 @@ def test_a_pruned_trial_says_where_it_was_stopped(metric: str, value: float, sai
     assert any(
         line.startswith("0 pruned - -") and stopped in line for line in lines(trials_table(record))
     )
-
-
-def test_a_trial_that_was_pruned_by_all_objectives_says_their_values_and_images() -> None:
-    scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
-    row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4, images=500)])
-    record = example_record([row, example_row(1, (0.9, 0.7))], search={"pruner": {}})
-    printed = " ".join(lines(trials_table(record)))
-    assert "stopped after epoch 3 at clean accuracy 90.0, robust accuracy 61.5 on 500" in printed
-
-    columns = ["trial", "rung_epoch", "rung_images", "rung.robust", "rung.clean"]
-    assert "0 3 500 61.5 90.0" in lines(trials_table(record, columns))
-    assert "1 - - - -" in lines(trials_table(record, columns))
-    assert trials_rows(record)[0]["rung.val_robust_accuracy"] == 0.615
-    assert "rung_epoch" not in trials_rows(record)[1]
-    frame = trials_frame(record)
-    assert frame["rung_epoch"].dtype == frame["rung_images"].dtype == "Int64"
-    assert frame["rung_images"][0] == 500
-    assert "rung_violation" not in frame
-    assert frame["rung.val_clean_accuracy"].tolist()[0] == 0.9
 
 
 def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None:
