@@ -15,6 +15,7 @@ import numpy as np
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
+from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.interpolated import ON_CURVE
@@ -350,6 +351,11 @@ def _title(info: EffectsInfo) -> str:
         finding = f"{part[:1].upper()}{part[1:]} {verb} {amount.lstrip('+-')} points of "
         finding += metric_words(metric).removesuffix(", interpolated")
     finding += f" over {to}" * bool(to)
+    copies = f"{COMBINED_DA} - {best.contrast.partition(' - ')[2]}"
+    for one in info.effects:  # what training on distorted copies alone gains is no part's credit
+        if (one.contrast, one.metric) == (copies, metric) and not is_worse:
+            cell = difference_cell(ablation, metric, one.estimate)
+            finding += f", distorted copies alone {cell.parts.mean.lstrip('+')}"
     _, _, kept = verdict_words(best, ablation).partition("; ")
     return finding + f" ({kept})" * kept.endswith("not excluded") + how
 

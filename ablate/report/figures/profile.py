@@ -266,15 +266,22 @@ def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Sca
 
 
 def _title(info: ProfileInfo) -> str:
-    """On how many types the first network gains whose intervals are known; else the question."""
+    """On how many types a network gains whose intervals are known, the recommended trial or the arm
+    that gains most in the mean; else the question."""
+    found = []
     for one in info.profiles:
-        found = [gain for part, gain in one.gains.items() if part not in info.families]
-        known = [gain for gain in found if math.isfinite(gain.low)]
+        gains = [gain for part, gain in one.gains.items() if part not in info.families]
+        known = [gain for gain in gains if math.isfinite(gain.low)]
         more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
         if more and one.look != REFERENCES["plain"]:
             short = shortened(one.look.label.partition(", ")[0], 32)
             said = f"{short}: more accurate than {info.over} on {more} of {len(known)} types"
-            return said + f", less on {less}" * bool(less)
+            mean = sum(gain.mean for gain in known) / len(known)
+            found.append((one.number is None, mean, said + f", less on {less}" * bool(less)))
+    if found and all(is_arm for is_arm, *_ in found):
+        return max(found)[2]
+    if found:
+        return found[0][2]
     return "Robust to what?"
 
 

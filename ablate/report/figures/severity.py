@@ -173,13 +173,17 @@ def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:
 
 
 def _title(info: SeverityInfo) -> str:
-    """The first trial or arm and the baseline at the highest severity, if intervals are apart."""
+    """The recommended trial or the most accurate arm, and the baseline, at the highest severity, if
+    their intervals are apart."""
     baseline = [line for line in info.lines if line.look == REFERENCES[BASELINE]]
     others = [line for line in info.lines if line.look not in REFERENCES.values()]
     if baseline and others and len(info.severities) > 1:
-        one, before = others[0].accuracies[-1], baseline[0].accuracies[-1]
+        first = others[0]
+        if all(line.number is None for line in others):
+            first = max(others, key=lambda line: line.accuracies[-1].mean)
+        one, before = first.accuracies[-1], baseline[0].accuracies[-1]
         if one.low > before.high or one.high < before.low:
-            number, label = others[0].number, shortened(others[0].look.label, 32)
+            number, label = first.number, shortened(first.look.label, 32)
             name = label if number is None else f"trial {number}"
             right = f"{name} is right on {100 * one.mean:.0f} of 100 images"
             others_right = f"the baseline on {100 * before.mean:.0f}"
