@@ -117,10 +117,10 @@ def test_a_gain_is_over_the_baseline_and_without_bits_has_no_interval() -> None:
     figure = draw(info)
     assert figure.layout.meta["heading"] == "Robust to what?"
     filled, hollow = traces(figure, "Trial 0, FMA")
-    assert (len(filled.x), len(hollow.x)) == (1, 8)
+    assert (len(filled.x), len(hollow.x)) == (2, 7)
     assert "open" in hollow.marker.symbol
     assert set(hollow.customdata) == {0}
-    assert [filled.showlegend, hollow.showlegend] == [False, True]
+    assert [filled.showlegend, hollow.showlegend] == [True, False]
     assert figure.layout.yaxis.ticktext[:2] == ("<b>noise</b>", "gaussian noise")
     small = draw(info, Sheet(435, 321))
     assert small.layout.yaxis.ticktext == ("<b>noise</b>", "<b>blur</b>", "<b>photometric</b>")

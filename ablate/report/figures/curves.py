@@ -176,6 +176,7 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
         count = canvas.rows_that_fit(sheet, count, 110)
     across = count if sheet.is_wide else 1
     figure = make_subplots(count // across, across, vertical_spacing=0.1 if count > 1 else 0)
+    outside = set[int]()
     for place, metric in enumerate(info.metrics[:_MOST_PANELS][-count:]):
         row, column = (1, place + 1) if sheet.is_wide else (place + 1, 1)
         table = info.table[info.table["metric"] == metric]
@@ -183,7 +184,9 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
         x = axis("Epoch" * (sheet.is_wide or place + 1 == count), tickformat="d")
         x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
         figure.update_xaxes(x, row=row, col=column)
-        figure.update_yaxes(_height(info, table, metric), row=row, col=column)
+        collapsed = _collapsed(info, table, metric)
+        outside |= collapsed
+        figure.update_yaxes(_height(info, table, metric, collapsed), row=row, col=column)
     facts = canvas.several_facts([info])
     if info.runs is not None:
         facts.insert(0, f"mean over the runs of an arm, at most {info.runs}")
@@ -195,6 +198,7 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     if info.begun > MOST_DRAWN and info.runs is None:
         facts.append(f"{MOST_DRAWN} of {info.begun} trials drawn, others evenly left out")
     facts += [f"{count} of {len(info.metrics)} objectives"] * (count < len(info.metrics))
+    facts += [f"{count_text(len(outside), 'trial')} far worse, outside the axes"] * bool(outside)
     for one in {trace.legendgroup: trace for trace in figure.data}.values():
         one.showlegend = True
     title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
@@ -211,14 +215,19 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     )
 
 
-def _height(info: CurvesInfo, table: pd.DataFrame, metric: str) -> dict[str, Any]:
-    """The axis of values, which collapsed trials do not stretch."""
+def _collapsed(info: CurvesInfo, table: pd.DataFrame, metric: str) -> set[int]:
+    """Numbers of the trials whose last value is far worse than the others': axes leave them out."""
     ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
-    maximize = larger_is_better(metric, info.objectives)
-    inside = ends.index[ends == fenced(ends, maximize=maximize)]
-    if len(inside) == len(ends):
+    inside = ends == fenced(ends, maximize=larger_is_better(metric, info.objectives))
+    return set(ends.index[~inside])
+
+
+def _height(info: CurvesInfo, table: pd.DataFrame, metric: str, collapsed: set[int]) -> Any:
+    """The axis of values, which collapsed trials do not stretch."""
+    if not collapsed:
         return metric_axis(metric)
-    kept = table["value"][table["number"].isin(inside)]
+    kept = table["value"][table["number"].notna() & ~table["number"].isin(collapsed)]
+    maximize = larger_is_better(metric, info.objectives)
     limit = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
     return metric_axis(metric) | {"autorangeoptions": limit}
 

@@ -213,7 +213,11 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
         places = {kind or family: at * height + shift for at, (family, kind) in enumerate(rows)}
         known = [part for part in places if part in one.gains and one.gains[part].n]
         for is_seen in (True, False):
-            some = {part: places[part] for part in known if one.seen.get(part, False) == is_seen}
+            some = {
+                part: places[part]
+                for part in known
+                if any(one.seen.get(kind) for kind in info.families.get(part, (part,))) == is_seen
+            }
             if some:
                 figure.add_trace(_marks(one, some, is_filled=is_seen))
                 figure.data[-1].showlegend = known[0] in some
@@ -231,7 +235,7 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
         yaxis=canvas.axis() | ticks | {"range": [height * len(rows), 0]},
     )
     if any(any(one.seen.values()) for one in profiles):
-        facts.insert(0, "filled: trained on that type; hollow: held out")
+        facts.insert(0, "filled: trained on that type, or one of that family; hollow: held out")
     return canvas.finish(
         figure,
         sheet,
