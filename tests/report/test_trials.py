@@ -42,20 +42,6 @@ def test_several_attempts_are_shown_and_costs_if_they_are_asked_for() -> None:
     assert "0 complete 90.0 70.0" in " ".join(narrow)
 
 
-@pytest.mark.parametrize(
-    ("metric", "value", "said"), [("val_robust_accuracy", 0.615, "61.5"), ("seconds", 7.5, "7.5")]
-)
-def test_a_pruned_trial_says_where_it_was_stopped(metric: str, value: float, said: str) -> None:
-    """Also by a pruner that compared another metric."""
-    rungs = [Rung(1, {metric: 0.55}, False, 1), Rung(3, {metric: value}, True, 4)]
-    row = example_row(0, None, state="PRUNED", rungs=rungs)
-    record = example_record([row], search={"pruner": {"metric": "val_robust_accuracy"}})
-    stopped = f"stopped after epoch 3 at {said}"
-    assert any(
-        line.startswith("0 pruned - -") and stopped in line for line in lines(trials_table(record))
-    )
-
-
 def test_a_trial_that_was_stopped_beyond_a_constraint_says_by_how_much() -> None:
     scores = {"val_clean_accuracy": 0.8, "val_robust_accuracy": 0.6}
     row = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4)])
