@@ -246,5 +246,7 @@ def caption_text(kind: FigureKind, figure: Figure) -> str:
     """What a figure shows, how to read it, and what its numbers stand on, as sentences."""
     meta = figure.layout.meta
     facts = "; ".join(meta["facts"])
-    said = (meta["heading"], meta.get("question"), kind.says, facts[:1].upper() + facts[1:])
+    question = meta.get("question") or ""
+    asked = question if isinstance(question, str) else ""  # of several studies a list
+    said = (meta["heading"], asked, kind.says, facts[:1].upper() + facts[1:])
     return " ".join(one if one[-1] in ".?!" else f"{one}." for one in said if one)

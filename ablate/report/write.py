@@ -175,13 +175,14 @@ def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
             f"a .{ending} needs kaleido, which is not installed. "
             f"Install it with: {pip_install('images')}, or write a .html."
         )
+    from choreographer.channels import ChannelClosedError
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
     try:
         # In a thread of its own: a notebook has a loop that runs already.
         with without_secrets(), ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, _drawn_by_chromium(figures)).result()
-    except (ChromeNotFoundError, BrowserFailedError) as error:
+    except (ChromeNotFoundError, BrowserFailedError, ChannelClosedError) as error:
         chosen = os.environ.get("BROWSER_PATH")
         got = f"BROWSER_PATH={chosen}" if chosen else "the one on the PATH, if any"
         raise MissingDependencyError(

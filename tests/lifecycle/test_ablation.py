@@ -181,8 +181,7 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(done: StudyReco
     assert images == {96.0}
     assert set(record.references) == {"baseline"}  # plain is an arm, and not run twice
     assert list(ablate.load_trials("runs/abl")["train_seed"]) == [1] * 5 + [2] * 5
-    with pytest.raises(UsageError, match=r"figure pareto needs a search, got an ablation"):
-        ablate.plot_pareto("runs/abl")
+    assert len(ablate.plot_pareto("runs/abl").data) > 4
     info = ablate.read_ablation("runs/abl")
     assert info.effect("FMA - plain", "val_robust_accuracy").estimate.method == (
         "t over seeds and images"
@@ -602,8 +601,7 @@ def test_it_is_confirmed_with_other_seeds_on_the_test_images(
         ablate.confirm("runs/abl", seeds=3, executor="inline")
     assert run_here("report", "runs/abl", "--no-images").returncode == 0
     page = Path("runs/abl/report.html").read_text()
-    assert "Confirmed with 3 new seeds on the test images." in page
-    assert "Contrasts, test images" in page
+    assert "Means, test images" in page
     ablate.archive("runs/abl", "abl.tar", brief=True)
     verified = ablate.verify("abl.tar")
     assert verified.holds, [check.text for check in verified.checks if not check.holds]

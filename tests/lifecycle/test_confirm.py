@@ -157,7 +157,7 @@ def test_in_a_notebook_it_is_as_in_a_terminal(searched: Path) -> None:
     info = ablate.read_confirmation("runs/searched/confirm")
     whole = html(info)
     assert "luck" in whole
-    assert whole.count("<table>") == 2, "the arms, and their effects"
+    assert whole.count("<table>") == 3, "the arms, their effects, and luck"
     assert "luck" not in html(replace(info, points=())), "of a confirmed ablation"
 
 

@@ -63,7 +63,7 @@ def test_only_trials_that_keep_the_constraints_count(tmp_path: Path, sampler: st
     assert {best.number for best in status.best} <= set(keeping)
     assert status.hypervolume == info.hypervolume
     note = f"{14 - len(keeping)} of 14 complete trials"
-    assert any(mark.startswith(note) for mark in status.marks)
+    assert any(mark.startswith(note) for mark in info.marks)
     listed = run_alone("trials", tmp_path / "runs" / "own", "--json", "--where", "violation=0")
     assert [row["number"] for row in json.loads(listed.stdout)] == keeping
 
