@@ -118,7 +118,7 @@ def finish(
     height = round(height) if sheet.height is None else sheet.height
     top, heading = 16, {}
     if sheet.titled:
-        text = wrapped(f"{plain_text(title)}", sheet.width - 20, 1.1 * TITLE_SIZE, _TITLE_LINES)
+        text = wrapped(plain_text(title), sheet.width - 20, 1.1 * TITLE_SIZE, _TITLE_LINES)
         lines = text.count("<br>") + 1
         top = _OVER + _LINE * lines + _SUBTITLE_LINE + 12
         heading = {
@@ -275,26 +275,29 @@ def interval_bars(estimates: Sequence[Any], factor: float = 1.0, **style: Any) -
 
 def looks(source: StudySource) -> Mapping[str, Look]:
     """Colour, mark and dash of each arm of an ablation by its name, or of each set of loss terms of
-    a search as it is stored (empty: a custom training loop): the same in all figures of a study."""
-    record = source.record
+    a search (`StudyRecord.loss_terms`): the same in all figures of a study."""
     if source.ablation is None:
-        usual = record.study.loss.terms if record.study.trainable is None else ""
-        stored = {str(row.params.get("loss.terms", usual)) for row in record.rows} | {usual}
-        return {terms: terms_look(terms) for terms in stored}
+        sets = {source.record.loss_terms(row) for row in source.record.rows}
+        return {terms: terms_look(terms) for terms in sets}
     found: dict[str, Look] = {}
     terms_of = arm_terms(source)
     used = list(terms_of.values())
     for at, (name, terms) in enumerate(terms_of.items()):
         place = used[:at].count(terms)  # among the arms with these terms
-        look = _nth_look(network_label(name), place)
         if terms:
-            first = terms_look(terms)
-            symbols = [first.symbol, *(one for one in SYMBOLS if one != first.symbol)]
-            look = replace(look, color=first.color, symbol=symbols[place % len(symbols)])
-        elif any(used):
-            look = replace(look, color=FAINT_INK)
-        found[name] = look
+            look = like(terms_look(terms), place)
+        else:
+            look = _nth_look("", place)
+            look = replace(look, color=FAINT_INK) if any(used) else look
+        found[name] = replace(look, label=network_label(name))
     return found
+
+
+def like(look: Look, place: int) -> Look:
+    """That of a further network with the same loss terms: another mark and dash."""
+    symbols = [look.symbol, *(one for one in SYMBOLS if one != look.symbol)]
+    dash = DASHES[place % len(DASHES)]
+    return replace(look, symbol=symbols[place % len(symbols)], dash=dash)
 
 
 # -- Facts: what the numbers of one study, or of several, stand on ---------------------------

@@ -29,7 +29,6 @@ from ablate.analysis.objectives import front_words, is_accuracy, objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
 from ablate.files.shown import few
-from ablate.finetune.loss import in_order
 from ablate.report.figures.canvas import (
     NO_TRIAL,
     Sheet,
@@ -193,7 +192,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
         named=bool(options.params),
         compared=int(compared.sum()),
         importances=tuple(importances(some, losses[at]) for at in places),
-        looks={in_order(terms): look for terms, look in looks(source).items()},
+        looks=looks(source),
     )
     panels = list(_panels(features, pareto, places, space))
     if options.params:

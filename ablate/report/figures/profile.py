@@ -28,7 +28,7 @@ from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import count_text, plain_text, shortened
-from ablate.report.style import DASHES, FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
+from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
 from ablate.report.words import as_contribution, contrast_words, network_label, sides
 from ablate.robustness.bits import image_shares
 from ablate.study.scores import Scores
@@ -100,10 +100,9 @@ def network_looks(source: StudySource, networks: Sequence[Network]) -> list[Look
         if one.number is None:
             found.append(REFERENCES[one.name])
             continue
-        look, place = looks[one.terms], used.count(one.terms)
-        symbol = [look.symbol, *(mark for mark in SYMBOLS if mark != look.symbol)][place % 8]
+        look = canvas.like(looks[one.terms], used.count(one.terms))
         label = f"Trial {one.number}" + f", {look.label}" * bool(one.terms)
-        found.append(Look(label, look.color, symbol, DASHES[place % len(DASHES)]))
+        found.append(replace(look, label=label))
         used.append(one.terms)
     return found
 
@@ -279,7 +278,8 @@ def _title(info: ProfileInfo) -> str:
         more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
         if more and one.look != REFERENCES["plain"]:
             short = shortened(one.look.label.partition(", ")[0], 32)
-            said = f"{short}: more accurate than {info.over} on {more} of {len(known)} types"
+            said = f"{short[:1].upper()}{short[1:]}: more accurate than {info.over} "
+            said += f"on {more} of {len(known)} types"
             mean = sum(gain.mean for gain in known) / len(known)
             found.append((one.number is None, mean, said + f", less on {less}" * bool(less)))
     if found and all(is_arm for is_arm, *_ in found):
