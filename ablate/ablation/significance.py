@@ -20,6 +20,9 @@ from ablate.errors import ParameterError
 LEAST_SEEDS = 3
 """Seeds below which nothing is claimed: of two, one degree of freedom says how seeds vary."""
 
+RANKED_SEEDS = 5
+"""Seeds below which arms are not ranked."""
+
 MOST_EXACT = 16
 """Seeds up to which all 2^K sign vectors are evaluated."""
 

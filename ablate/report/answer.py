@@ -19,7 +19,7 @@ from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
-from ablate.ablation.significance import LEAST_SEEDS
+from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import baseline_warning, nearest_text
 from ablate.analysis.objectives import is_accuracy, on_split
@@ -39,8 +39,6 @@ from ablate.report.words import (
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import Scores
 
-RANKED_SEEDS = 5
-"""Fewer do not rank arms."""
 _MOST_METHODS = 2
 _SEVERAL = " of several types"
 _ONCE = (
@@ -191,7 +189,7 @@ class _Networks:
         start, base, end = (self.value(one, self.robust) for one in ("baseline", over.name, best))
         lost = self.value(best, self.clean) - self.value(over.name, self.clean)
         is_most = base - start > (end - start) / 2 > 0 and not lost > self.margin
-        most = f"Most of the gain comes from training on {copies}. Beside that, on"
+        most = f"Most of the gain comes from training on {copies}. Compared with that, on"
         said = most if is_most else f"Over {copies}, on"
         return self.changes(said, [*changes.values()], "method")
 

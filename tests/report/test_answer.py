@@ -204,7 +204,7 @@ def test_a_confirmation_is_of_the_trial_that_the_search_chose() -> None:
         "of undistorted ones 95.5, 95.0 before (the gain may be chance); trained again with "
         "new seeds, it shows that 1.0 points of the search's score were luck (validation images).",
         "Most of the gain comes from training on distorted copies of several types, without FMA or "
-        "ST (DA+CA). Beside that, on the test images, robust accuracy changes by (95 % "
+        "ST (DA+CA). Compared with that, on the test images, robust accuracy changes by (95 % "
         "intervals): ST -4.0 points (-5.5 to -2.5), less robust.",
         ON_TEST,
     ]

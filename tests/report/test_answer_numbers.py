@@ -33,7 +33,7 @@ from ablate.robustness.bits import Scored
 
 MOST = (
     "Most of the gain comes from training on distorted copies{}, without FMA or ST ({}). "
-    "Beside that"
+    "Compared with that"
 )
 BY = "changes by (95 % intervals)"
 

@@ -20,7 +20,7 @@ from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate
-from ablate.ablation.significance import LEAST_SEEDS
+from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError, did_you_mean
@@ -36,8 +36,6 @@ from ablate.report.words import as_contribution, contrast_words, sides, verdict_
 if TYPE_CHECKING:
     import pandas as pd
 
-_LEAST_RANKED = 5
-"""Seeds from which on rows are ordered by what they gain."""
 _MOST_METRICS, _MOST_INTERACTIONS = 3, 6
 _MOST_PIXELS, _AROUND, _LEAST_PANEL = 2000, 150, 70
 """Of all rows where the height is free; around them; of a panel."""
@@ -102,7 +100,7 @@ def effects_info(
     gains = {
         one.contrast: sign * as_contribution(one, ablation).estimate.mean
         for one in ablation.effects
-        if one.metric == ranked and one.estimate.n and ablation.seeds >= _LEAST_RANKED
+        if one.metric == ranked and one.estimate.n and ablation.seeds >= RANKED_SEEDS
     }
 
     def place(effect: Effect) -> tuple[Any, ...]:
