@@ -313,7 +313,7 @@ def confirm(
 
     if seeds < 2:
         raise UsageError(
-            f"--seeds: a confirmation needs at least two, got {seeds}. With 8 the smallest "
+            f"`seeds`: a confirmation needs at least two, got {seeds}. With 8 the smallest "
             "two-sided p is .0078."
         )
     place = locate(study)

@@ -12,6 +12,7 @@ import click
 
 from ablate.cli.completion import complete_figure, complete_study, complete_trial
 from ablate.cli.options import (
+    in_options,
     json_option,
     listed,
     notes_option,
@@ -137,7 +138,7 @@ def plot(
     for file in written:
         click.echo(file)
     for line in (*remarks, *missing):
-        click.echo(f"ablate: {line}", err=True)
+        click.echo(f"ablate: {in_options(line)}", err=True)
     if missing:
         raise click.exceptions.Exit(ParameterError.exit_code)
 

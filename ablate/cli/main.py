@@ -19,6 +19,7 @@ from ablate.cli import init as cli_init
 from ablate.cli import study as cli_study
 from ablate.cli.completion import complete_model, completion
 from ablate.cli.options import (
+    in_options,
     json_option,
     notes_option,
     run_options,
@@ -87,7 +88,7 @@ class _Commands(click.Group):
         except AblateError as error:
             if context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {error}", err=True)
+            click.echo(f"ablate: {in_options(str(error))}", err=True)
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(error.exit_code)

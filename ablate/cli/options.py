@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -176,6 +177,36 @@ resize_option = click.option(
 skip_option = click.option(
     "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
 )
+
+
+_PARAMETER = re.compile(r"`(\w+)(?:=([^`]*))?`")
+
+
+def in_options(text: str) -> str:
+    """A message of the Python interface in words of the command line.
+
+    Outside of `cli/` a message names a parameter as `image_size`, or as `image_size=8` with a
+    value.  Here these are --image-size and --image-size 8: of the command that runs, else of
+    another one.
+    """
+    root = click.get_current_context().find_root()
+    assert isinstance(root.command, click.Group)
+    commands = list(root.command.commands.values())
+    commands.sort(key=lambda command: command.name != root.invoked_subcommand)
+    parameters = {p.name: p for command in reversed(commands) for p in command.params}
+
+    def spelled(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        parameter = parameters.get(name)
+        if not isinstance(parameter, click.Option):
+            return match[0] if parameter is None else parameter.human_readable_name
+        option = parameter.opts[-1]
+        if value is None or parameter.is_flag:
+            return option
+        plain = value.strip("[()]").replace("', '", ",").replace(", ", ",")
+        return f"{option} {plain if ' ' in plain else plain.strip(chr(39))}"
+
+    return _PARAMETER.sub(spelled, text)
 
 
 @contextmanager

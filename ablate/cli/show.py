@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ablate.cli.options import in_options
 from ablate.errors import AblateError, UsageError
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: boo
     try:
         written = write()
     except Exception as error:
-        why = str(error) if isinstance(error, AblateError) else error_text(error)
+        why = in_options(str(error)) if isinstance(error, AblateError) else error_text(error)
         click.echo(f"ablate: the {what} could not be drawn: {why}", err=True)
         return
     if not as_json:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from ablate.cli.main import main
+from ablate.cli.options import in_options
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,17 @@ def test_an_empty_list_is_refused(command: str, option: str, wanted: str, value:
 def test_a_network_may_have_seen_nothing() -> None:
     result = CliRunner().invoke(main, ["evaluate", "no_such_file.safetensors", "--seen", ""])
     assert "--seen" not in result.stderr
+
+
+def test_messages_name_parameters_as_options() -> None:
+    command = main.commands["export"]
+    with click.Context(main) as root, click.Context(command, parent=root):
+        root.invoked_subcommand = "export"
+        assert in_options("`kind`: must be one, got 2.") == "--format: must be one, got 2."
+        assert in_options("Give `alpha=0.5` or `takeover=True`, `unknown`.") == (
+            "Give --alpha 0.5 or --takeover, `unknown`."
+        )
+        assert in_options("`mean=(0.5, 0.4)` `pick='trial 3'` `pick='knee'` `study`") == (
+            "--mean 0.5,0.4 --pick 'trial 3' --pick knee STUDY"
+        )
+        assert in_options("run `ablate resume`") == "run `ablate resume`"

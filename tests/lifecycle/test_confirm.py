@@ -191,7 +191,7 @@ def test_a_study_of_its_own_with_the_name_of_a_confirmation_stays_as_it_is(searc
 
 
 def test_what_cannot_be_confirmed(searched: Path) -> None:
-    with pytest.raises(UsageError, match=r"--seeds: a confirmation needs at least two, got 1"):
+    with pytest.raises(UsageError, match=r"`seeds`: a confirmation needs at least two, got 1"):
         ablate.confirm(searched, seeds=1)
     with pytest.raises(ParameterError, match=r"--trials: must name at least one, got none"):
         ablate.confirm(searched, trials=[], executor="inline")
