@@ -349,16 +349,13 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
     metavar="FILE.cff",
     help="A CITATION.cff with your names.  Default: one that names ablate and the paper.",
 )
-@click.option(
-    "--brief", is_flag=True, help="Only the first screen of the report, which is 5 MB smaller."
-)
 @json_option
-def archive(study: str, output: Path, *, citation: Path | None, brief: bool, as_json: bool) -> None:
+def archive(study: str, output: Path, *, citation: Path | None, as_json: bool) -> None:
     """Write a study as one file to publish, which others can verify.
 
-    Study file, rows, tables, report, provenance, citation; also of its confirmation, and of the
-    searches that tuned its arms.  A plain tar of JSON, CSV, YAML, Markdown and HTML; the same study
-    gives the same bytes.  Neither weights nor data are in it.
+    Study file, rows, tables, provenance, citation; also of its confirmation, and of the searches
+    that tuned its arms.  A plain tar of JSON, CSV, YAML and Markdown; the same study gives the same
+    bytes.  Neither weights nor data are in it.
     """
     from dataclasses import asdict
 
@@ -366,7 +363,7 @@ def archive(study: str, output: Path, *, citation: Path | None, brief: bool, as_
 
     with said_when_slow() as begin:
         begin(f"archiving {study}")
-        made = write_archive(study, output, citation=citation, brief=brief)
+        made = write_archive(study, output, citation=citation)
     if as_json:
         print_result([{**asdict(made), "file": str(made.file)}])
         return

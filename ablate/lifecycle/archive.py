@@ -1,12 +1,8 @@
-"""The archive of a study: which files it has, and its rows in a storage that can be read.
+"""Reads an archive of `ablate archive`: its files, and its studies in a storage of their own.
 
-`ablate.report.archive` writes one.  Everything in it is JSON, CSV, YAML, Markdown, HTML or plain
-text; the studies that belong to the first (its confirmation, the searches of its arms) have their
-files in a folder each.
-
-Every reader of an archive comes through `read_archive` and `stored_archive`, `ablate verify` too:
-members and digests, then names, then types and ranges of all that is read
-(`ablate.ledger.portable`), then that rows, scores and bits fit each other.  What fails is one line.
+Whoever made the file is unknown.  What is not as ablate writes it is refused in one line: first
+members and digests, then types and ranges of all that is read (`ablate.ledger.portable`), then
+scores and bits that do not fit each other.
 """
 
 from __future__ import annotations
@@ -17,11 +13,12 @@ import json
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.ablation.cell import Design
 from ablate.errors import StudyNotFoundError, UsageError, cut, error_text
@@ -31,7 +28,7 @@ from ablate.ledger.portable import ROWS, STUDY, store_portable
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.url import sqlite_url
 from ablate.robustness.bits import unpack_bits
-from ablate.study.scores import AnyScores, Scores
+from ablate.study.scores import Scores
 
 MANIFEST = "manifest.json"
 VERSION = 1
@@ -41,77 +38,58 @@ UNREADABLE = (
     *(AssertionError, RecursionError),
 )
 """What reading rows raises that are not as ablate wrote them."""
+Bits = Mapping[str, str]
+"""Which images a network classified correctly, by split, packed as text."""
 
 
-def manifest_of(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The first file of an archive: what it is, and the sha256 of each other file.
+@dataclass(frozen=True)
+class ArchiveFiles:
+    """What an archive holds: its manifest, and the other files by name."""
 
-    Args:
-        about: what else it says.
-    """
-    listed = {name: {"sha256": sha256(content)} for name, content in files.items()}
-    data = {"archive": VERSION, **about, "files": listed}
-    return f"{json.dumps(data, ensure_ascii=False, indent=1)}\n".encode()
+    path: Path
+    manifest: Mapping[str, Any]
+    files: Mapping[str, bytes]
+
+    @property
+    def folders(self) -> list[str]:
+        """Where its studies lie, the first one at "": "", "confirm/"."""
+        return sorted(
+            name.removesuffix(STUDY) for name in self.files if name.split("/")[-1] == STUDY
+        )
+
+    @property
+    def changed(self) -> list[str]:
+        """Files with another sha256 than the manifest's."""
+        listed = self.manifest["files"]
+        return [name for name in listed if sha256(self.files[name]) != listed[name]["sha256"]]
 
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_archive(path: Path, *, checked: bool = True) -> dict[str, bytes]:
-    """The files of an archive by name, the manifest too.
+def manifest_text(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
+    """The first file of an archive: what it is, and the sha256 of each other file."""
+    listed = {name: {"sha256": sha256(content)} for name, content in files.items()}
+    data = {"archive": VERSION, **about, "files": listed}
+    return f"{json.dumps(data, ensure_ascii=False, indent=1)}\n".encode()
 
-    Args:
-        checked: refuse a file whose sha256 is not that of the manifest.
+
+def read_archive(path: Path, *, must_be_unchanged: bool = True) -> ArchiveFiles:
+    """The files of an archive; nothing is written to the disk.
 
     Raises:
         UsageError: if it is no archive, of a later version, cut off or changed.
     """
     files = read_tar(path)
-    manifest = read_manifest(path, files)
-    listed = manifest["files"]
-    if missing := sorted(set(listed) - set(files)):
-        raise UsageError(
-            f"{path}: must hold every file of its manifest, got none named {cut(missing[0])}: it "
-            "is cut off, or was changed. Get the file again."
-        )
-    if unknown := sorted(set(files) - set(listed) - {MANIFEST}):
-        raise UsageError(
-            f"{path}: must hold the files of its manifest alone, got {cut(unknown[0])} too: it was "
-            "changed. Get the file again."
-        )
-    changed = [name for name in listed if sha256(files[name]) != listed[name]["sha256"]]
-    if checked and changed:
-        raise UsageError(
-            f"{path}: each file must have the sha256 of the manifest, got another of {changed[0]}: "
-            "it was changed. Get the file again; "
-            f"`ablate verify {shlex.quote(str(path))}` says what differs."
-        )
-    with suppress(*UNREADABLE):  # of which `stored_archive` says what it is
-        named, name = manifest.get("study"), json.loads(files[STUDY])["name"]
-        if named != name:
-            raise UsageError(
-                f"{path}: {STUDY} must be of the study of its {MANIFEST}, {cut(str(named))}, got "
-                f"{cut(str(name))}: it was changed. Get the file again."
-            )
-    return files
-
-
-def read_manifest(path: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """The manifest of an archive.
-
-    Raises:
-        UsageError: if there is none, or it is of a later version.
-    """
     try:
-        data = json.loads(files.get(MANIFEST, b""))
-        version, listed = data["archive"], data["files"]
-        is_one = isinstance(version, int) and all(
-            isinstance(entry["sha256"], str) for entry in listed.values()
-        )
+        manifest = json.loads(files.pop(MANIFEST, b""))
+        version, listed = manifest["archive"], set(manifest["files"])
+        is_archive = isinstance(version, int) and {STUDY, ROWS} <= listed
+        is_archive &= all(isinstance(file["sha256"], str) for file in manifest["files"].values())
     except UNREADABLE:
-        is_one = False
-    if not is_one or not {STUDY, ROWS} <= set(listed):
+        is_archive = False
+    if not is_archive:
         raise UsageError(
             f"{path}: must be an archive of `ablate archive`, got a tar without its {MANIFEST}. "
             "Check the path."
@@ -119,22 +97,26 @@ def read_manifest(path: Path, files: Mapping[str, bytes]) -> dict[str, Any]:
     if version > VERSION:
         raise UsageError(
             f"{path}: must be an archive of version {VERSION} or earlier, got version {version}, "
-            f"of ablate {cut(str(data.get('ablate')))}. Install that version of ablate."
+            f"of ablate {cut(str(manifest.get('ablate')))}. Install that version of ablate."
         )
-    return dict(data)
+    if other := sorted(listed ^ set(files)):
+        there = "no" if other[0] in listed else "also"
+        raise UsageError(
+            f"{path}: must hold the files of its manifest, got {there} {cut(other[0])}: it is cut "
+            "off, or was changed. Get the file again."
+        )
+    archive = ArchiveFiles(path, manifest, files)
+    if must_be_unchanged and archive.changed:
+        raise UsageError(
+            f"{path}: each file must have the sha256 of the manifest, got another of "
+            f"{archive.changed[0]}: it was changed. Get the file again; "
+            f"`ablate verify {shlex.quote(str(path))}` says what differs."
+        )
+    return archive
 
 
-def folders_of(files: Mapping[str, bytes]) -> list[str]:
-    """Where the studies of an archive lie in it, the first one at "": "", "confirm/"."""
-    found = [name.removesuffix(STUDY) for name in files if f"/{name}".endswith(f"/{STUDY}")]
-    return sorted(found)
-
-
-def stored_archive(path: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
+def stored_archive(archive: ArchiveFiles) -> tuple[str, str]:
     """The studies of an archive in a storage of their own, which goes with this process.
-
-    Args:
-        path: for messages.
 
     Returns:
         The storage's URL, and the name of the first study.
@@ -142,25 +124,24 @@ def stored_archive(path: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
     Raises:
         UsageError: if the rows are not those of a study.
     """
-    texts = tuple(
-        (folder, files[folder + STUDY], files.get(folder + ROWS, b""))
-        for folder in folders_of(files)
-    )
-    return _stored(str(path), texts)
+    files, name = archive.files, cut(str(archive.manifest.get("study")))
+    texts = ((at, files[at + STUDY], files.get(at + ROWS, b"")) for at in archive.folders)
+    return _stored(str(archive.path), name, tuple(texts)), name
 
 
 @cache
-def _stored(path: str, texts: tuple[tuple[str, bytes, bytes], ...]) -> tuple[str, str]:
+def _stored(path: str, first: str, texts: tuple[tuple[str, bytes, bytes], ...]) -> str:
     made = Path(tempfile.mkdtemp(prefix="ablate-"))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
-    url, names = sqlite_url(made / "study.db"), []
+    url = sqlite_url(made / "study.db")
     for folder, study, rows in texts:
         try:
-            names.append(store_portable(url, study, rows))
-            if names[-1] != names[0] + f"~{folder[:-1]}" * bool(folder):
-                raise ValueError(f"study {names[-1]}")
-            with closing(Ledger.open(url, names[-1])) as ledger:
-                _check_fit(ledger.read(), names[0], *ledger.outcomes())
+            name = store_portable(url, study, rows)
+            expected = f"{first}~{folder[:-1]}" if folder else first
+            if name != expected:
+                raise ValueError(f"study {cut(name)}, and the manifest says {expected}")
+            with closing(Ledger.open(url, name)) as ledger:
+                _check_fit(ledger.read(), first, *ledger.outcomes())
         except StudyNotFoundError as error:
             raise UsageError(f"{path}: {error}") from error
         except UNREADABLE as error:
@@ -168,60 +149,61 @@ def _stored(path: str, texts: tuple[tuple[str, bytes, bytes], ...]) -> tuple[str
                 f"{path}: {folder}{STUDY} and {folder}{ROWS} must be a study of ablate, got "
                 f"something else ({error_text(error)}). Get the file again."
             ) from error
-    return url, names[0]
+    return url
+
+
+class ScoredNetwork(NamedTuple):
+    """A network that ablate scored; without bits: they are not kept."""
+
+    name: str
+    split: str
+    scores: Scores
+    bits: str | None
+
+
+def scored_networks(
+    record: StudyRecord, outcomes: Mapping[int, Bits], references: Mapping[str, Bits]
+) -> Iterator[ScoredNetwork]:
+    """Each network of a study that ablate scored, on each split.
+
+    Args:
+        outcomes, references: the bits of rows and references.
+    """
+    for row in record.complete:
+        name, bits = f"trial {row.number}", outcomes.get(row.origin, {})
+        for split, scores in (("val", row.scores), ("test", row.test_scores)):
+            if isinstance(scores, Scores):
+                yield ScoredNetwork(name, split, scores, bits.get(split))
+        for key in bits:
+            if row.path is not None and "@" in key and isinstance(row.scores, Scores):
+                alpha = float(key.partition("@")[2])
+                scores = row.path.scores(row.scores, alpha)
+                yield ScoredNetwork(f"{name} at alpha {alpha:g}", "val", scores, bits[key])
+    for split, by_name in (("val", record.references), ("test", record.test_references)):
+        for name, scores in by_name.items():
+            yield ScoredNetwork(name, split, scores, references.get(name, {}).get(split))
 
 
 def _check_fit(
-    record: StudyRecord,
-    first: str,
-    outcomes: Mapping[int, Mapping[str, str]],
-    references: Mapping[str, Mapping[str, str]],
+    record: StudyRecord, first: str, outcomes: Mapping[int, Bits], references: Mapping[str, Bits]
 ) -> None:
-    """Raise a ValueError if parts of a study do not fit each other.
-
-    Args:
-        first: name of the first study of the archive.
-        outcomes, references: the bits of rows and references.
-    """
+    """Raise a ValueError if parts of a study do not fit each other, or the archive's first one."""
     if first not in {record.name, record.parent}:
         raise ValueError(f"{record.name} belongs to {record.parent}")
     if record.design is not None:
         cells = {cell.name: dict(cell.values) for cell in Design.from_json(record.design).cells}
         for row in record.rows:
             if row.pair is None or dict(row.params) != cells.get(row.cell or ""):
-                raise ValueError(f"row {row.number}: is of no cell of the design")
-    scored: dict[str, list[tuple[str, AnyScores, Mapping[str, str]]]] = {"val": [], "test": []}
-    for row in record.complete:
-        name, bits = f"row {row.number}", outcomes.get(row.origin, {})
-        scored["val"] += [(name, one, bits) for one in [row.scores] if one]
-        scored["test"] += [(name, one, bits) for one in [row.test_scores] if one]
-    for split, named in (("val", record.references), ("test", record.test_references)):
-        scored[split] += [(name, one, references.get(name, {})) for name, one in named.items()]
-    for split, all_scores in scored.items():
-        _check_scores(split, all_scores)
-
-
-def _check_scores(
-    split: str, all_scores: Sequence[tuple[str, AnyScores, Mapping[str, str]]]
-) -> None:
-    """Scores of one split have the same cells, and the bits that there are, as many as images."""
-    first: Scores | None = None
-    has_bits = any(split in bits for _, _, bits in all_scores)
-    for name, scores, bits in all_scores:
-        if not isinstance(scores, Scores):
-            continue
+                raise ValueError(f"trial {row.number}: is of no cell of the design")
+    layouts: dict[str, object] = {}
+    for name, split, scores, bits in scored_networks(record, outcomes, references):
         if scores.exposure and scores.exposure.keys() != scores.accuracies.keys():
             raise ValueError(f"{name}: must have the exposure of each type, got that of others")
-        first = first or scores
-        if (scores.split, _layout(scores)) != (split, _layout(first)):
-            raise ValueError(f"{name}: its {split} scores are of other images than the others'")
+        severities = {kind: sorted(by_severity) for kind, by_severity in scores.accuracies.items()}
+        images = scores.split, scores.n_images, scores.n_corrupted
+        layout = images, severities, scores.families, bits is None
+        if layouts.setdefault(split, layout) != layout or scores.split != split:
+            raise ValueError(f"{name}: must have {split} scores and bits as the others have")
         scores.metrics()  # which fails where a type of a family is missing
-        if split in bits:
-            unpack_bits([bits[split]], scores)
-        elif has_bits:
-            raise ValueError(f"{name}: must have bits as the others have, got none")
-
-
-def _layout(scores: Scores) -> tuple[Any, ...]:
-    cells = {kind: sorted(by_severity) for kind, by_severity in scores.accuracies.items()}
-    return scores.n_images, scores.n_corrupted, cells, scores.families
+        if bits is not None:
+            unpack_bits([bits], scores)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import (
     LONGEST,
@@ -34,6 +34,9 @@ from ablate.lifecycle.study_file import kept_data, kept_text, read_study
 from ablate.space.reach import nothing_searched
 from ablate.space.space import Space
 from ablate.study.settings import Study
+
+if TYPE_CHECKING:
+    from ablate.lifecycle.archive import ArchiveFiles
 
 _FOLDER_FILE = "run.json"
 _STORAGE_VARIABLE = "${ABLATE_STORAGE}"
@@ -247,7 +250,9 @@ def locate(study: StudyReference) -> Place:
     archives = () if is_url else (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
     archive = next((one for one in archives if _is(Path.is_file, one)), None)
     if archive is not None:
-        kept = place_of_archive(archive)
+        from ablate.lifecycle.archive import read_archive  # which loads optuna
+
+        kept = place_of_archive(read_archive(archive))
         return kept if archive == path else kept.part(path.relative_to(archive).as_posix())
     if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
         return place_of_file(path)
@@ -279,20 +284,16 @@ def locate(study: StudyReference) -> Place:
     )
 
 
-def place_of_archive(path: Path, files: Mapping[str, bytes] | None = None) -> Place:
-    """The place of an archive's study: a storage of its own, which goes with this process.
-
-    Args:
-        files: of the archive, if they were read before.
+def place_of_archive(archive: ArchiveFiles) -> Place:
+    """The place of an archive's first study: a storage of its own, which goes with this process.
 
     Raises:
-        UsageError: if it is no archive, or a damaged one.
+        UsageError: if its rows are not those of a study.
     """
-    from ablate.lifecycle.archive import read_archive, stored_archive  # which load optuna
+    from ablate.lifecycle.archive import stored_archive
 
-    url, name = stored_archive(path, read_archive(path) if files is None else files)
-    folder = path.absolute().with_suffix("")
-    return Place(name, url, folder, archive=path)
+    url, name = stored_archive(archive)
+    return Place(name, url, archive.path.absolute().with_suffix(""), archive=archive.path)
 
 
 def _is(kind: Callable[[Path], bool], path: Path) -> bool:

@@ -12,23 +12,23 @@ from __future__ import annotations
 import math
 import random
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from ablate.errors import DataError, InfrastructureError, ParameterError
 from ablate.files.cache import cache_folder
 from ablate.ledger.head import Head
-from ablate.ledger.record import Row, RowRecord, StudyRecord
+from ablate.ledger.record import Row, RowRecord
 from ablate.ledger.row import SCORES, TEST, ended_as
 from ablate.ledger.tables import OUTCOMES
 from ablate.lifecycle.changes import changes_since
 from ablate.lifecycle.known_names import named_callables
-from ablate.lifecycle.open_study import open_ledger, open_place
-from ablate.lifecycle.place import Place
+from ablate.lifecycle.open_study import OpenStudy, open_ledger
 from ablate.search.drive import InlineExecutor
 from ablate.study.by_value import given_functions
 from ablate.study.fingerprint import changed_keys
@@ -42,66 +42,79 @@ STANDARD_ERRORS = 3
 
 
 @dataclass(frozen=True)
-class Rerun:
-    """A row that was trained again.
+class Check:
+    """One thing of an archive that was checked.
 
     Attributes:
-        study, number: of the row.
-        changes: of the environment, in words; none: its scores must be equal bit by bit.
-        compared: what was compared, and by which rule.
-        differences: what differs by more than the rule allows; none: it holds.
+        what: a file of the archive, or a row that was trained again.
+        compared: what was compared with what.
+        differences: where it differs, with the archived and the recomputed value; none: it holds.
+        rounded: numbers that differ by rounding alone.
     """
 
-    study: str
-    number: int
-    changes: tuple[str, ...]
+    what: str
     compared: str
-    differences: tuple[str, ...]
+    differences: tuple[str, ...] = ()
+    rounded: int = 0
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
+
+    @property
+    def text(self) -> str:
+        """One line, whatever the archive says: nothing in it moves a terminal's cursor."""
+        text = self.compared
+        if self.rounded:
+            text += f"; {self.rounded} numbers but for rounding"
+        if not self.holds:
+            more = len(self.differences) - _SHOWN
+            text = "; ".join(self.differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        line = f"{self.what}: {text}"
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
-def rows_to_rerun(record: StudyRecord) -> list[int]:
-    """Numbers of the rows that were trained: complete, no copy of another's scores, no soup."""
-    return [row.number for row in record.complete if row.copy_of is None and not row.members]
+_SHOWN = 3
+"""Differences of one check that are printed; the others are counted."""
 
 
-def draw_rows(places: Sequence[Place], count: int, seed: int) -> dict[Place, list[int]]:
-    """Rows of these studies at random, each equally likely.
+def draw_rows(
+    studies: Sequence[OpenStudy], count: int, seed: int
+) -> list[tuple[OpenStudy, list[RowRecord]]]:
+    """Rows of these studies at random, each equally likely, of those that were trained: complete,
+    no copy of another's scores, no soup.
 
     Args:
         count: how many; all if there are fewer.
     """
-    all_rows = [
-        (place, number) for place in places for number in rows_to_rerun(open_place(place).record)
+    trained = [
+        (place, row.number)
+        for place, study in enumerate(studies)
+        for row in study.record.complete
+        if row.copy_of is None and not row.members
     ]
-    drawn: dict[Place, list[int]] = defaultdict(list)
-    for place, number in sorted(
-        random.Random(seed).sample(all_rows, min(count, len(all_rows))),
-        key=lambda one: (places.index(one[0]), one[1]),
-    ):
-        drawn[place].append(number)
-    return drawn
+    drawn = sorted(random.Random(seed).sample(trained, min(count, len(trained))))
+    return [
+        (studies[place], [studies[place].record.rows[number] for _, number in of_study])
+        for place, of_study in groupby(drawn, key=itemgetter(0))
+    ]
 
 
-def callables_of(drawn: Mapping[Place, Sequence[int]]) -> list[str]:
+def callables_of(study: Study, rows: Sequence[RowRecord]) -> list[str]:
     """The callables that training these rows imports."""
-    found: dict[str, None] = {}
-    for place, numbers in drawn.items():
-        record = open_place(place).record
-        for number in numbers:
-            study = record.study
-            if study.trainable is None:
-                study = study.with_values(dict(record.rows[number].params))
-            found |= dict.fromkeys(named_callables(study).values())
-    return list(found)
+    if study.trainable is not None:
+        return list(named_callables(study).values())
+    varied = (named_callables(study.with_values(dict(row.params))) for row in rows)
+    return list(dict.fromkeys(name for names in varied for name in names.values()))
 
 
 def rerun_rows(
-    place: Place,
-    numbers: Sequence[int],
+    opened: OpenStudy,
+    rows: Sequence[RowRecord],
     base: Path,
     values: Mapping[str, Any],
     begin: Callable[[str], None],
-) -> Iterator[Rerun]:
+) -> Iterator[Check]:
     """Train rows of a study again, one after the other in this process; nothing is kept of them.
 
     Args:
@@ -115,46 +128,70 @@ def rerun_rows(
         DataError: if data or weights are others than those of the study.
         InfrastructureError: if a row cannot be trained here, for reasons outside of it.
     """
-    with closing(open_ledger(place)) as ledger:
-        ledger_head, record = ledger.head, ledger.read()
-        outcomes, _ = ledger.outcomes(numbers)
-    study = _here(ledger_head, values)
+    name = opened.record.name
+    with closing(open_ledger(opened.place)) as ledger:
+        head, (outcomes, _) = ledger.head, ledger.outcomes([row.number for row in rows])
+    study = _study_here(head, values)
     given_functions(study.model_dump(mode="json"))
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
-        job = _job(ledger_head, study, base, Path(folder))
-        worker = Worker(job)
+        executor = InlineExecutor(study.run, loads_torch=study.trainable is None)
+        run = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
+        worker = Worker(
+            Job(
+                study=study.model_copy(update={"run": run}),
+                base=str(base.absolute()),
+                cache=str(cache_folder()),
+                folder=folder,
+                checkpoints=f"{folder}/checkpoints",
+                test=head.test,
+                baseline_threads=head.environment.get("baseline_threads", run.cpus_per_trial),
+                free_cores=executor.free_cores,
+            )
+        )
         try:
-            begin(f"{record.name}: preparing data and baseline")
-            prepared = worker.prepare(lambda _step: None, cores=job.free_cores)
-            changes = _changes(ledger_head, prepared, place)
-            for number in numbers:
-                begin(f"{record.name}: training trial {number} again")
-                row = record.rows[number]
-                report = _run(worker, row)
-                yield _compared(ledger_head, row, outcomes.get(number), report, changes)
+            begin(f"{name}: preparing data and baseline")
+            prepared = worker.prepare(lambda _step: None, cores=executor.free_cores)
+            changes = _changes(head, prepared, opened.place.shown)
+            how = "trained again in the same environment"
+            if changes:
+                how = f"trained again in another environment ({'; '.join(changes)})"
+            for row in rows:
+                begin(f"{name}: training trial {row.number} again")
+                assert row.seeds is not None
+                worker.begin(Row(row.number, 1, row.params, row.seeds))
+                while not (report := worker.step()).done:
+                    pass
+                if report.lost is not None:
+                    raise InfrastructureError(
+                        f"trial {row.number} could not be trained here: {report.lost}"
+                    )
+                bits = outcomes.get(row.number)
+                rule, differences = _compared(head.study, row, bits, report, exact=not changes)
+                if differences:
+                    differences[0] = f"{how}: {differences[0]}"
+                yield Check(f"{name} trial {row.number}", f"{how}, {rule}", tuple(differences))
         finally:
             worker.close()
 
 
-def _here(head: Head, values: Mapping[str, Any]) -> Study:
+def _study_here(head: Head, values: Mapping[str, Any]) -> Study:
     """The study as it is run here: on the kind of device that it was run on, if there is one."""
     study = head.study
     try:
         moved = study.with_values(dict(values)) if values else study
     except (ValueError, KeyError) as error:
         raise ParameterError(
-            f"--set {', '.join(values)}: must be keys of the study, such as dataset.path, with "
-            "values that they take, got others. Correct the key or the value."
+            f"values: must be of keys of the study, such as dataset.path, as these take them, got "
+            f"{', '.join(values)}. Correct the key or the value."
         ) from error
     before, after = (one.model_dump(mode="json") for one in (study, moved))
     if changed := changed_keys(before, after):
         raise ParameterError(
-            f"--set: must only say where data and weights lie, got {'; '.join(changed)}, which "
+            f"values: must only say where data and weights lie, got {'; '.join(changed)}, which "
             "changes scores. Leave it out."
         )
-    is_cpu = head.environment.get("device", "cpu") == "cpu"
     run = {
-        "gpus_per_trial": 0.0 if is_cpu else "auto",
+        "gpus_per_trial": 0.0 if head.environment.get("device", "cpu") == "cpu" else "auto",
         "epoch_timeout_seconds": None,
         "trackers": (),
         "checkpoints": None,
@@ -162,119 +199,84 @@ def _here(head: Head, values: Mapping[str, Any]) -> Study:
     return moved.model_copy(update={"run": moved.run.model_copy(update=run)})
 
 
-def _job(head: Head, study: Study, base: Path, folder: Path) -> Job:
-    executor = InlineExecutor(study.run, loads_torch=study.trainable is None)
-    run = study.run.model_copy(update={"gpus_per_trial": executor.gpus_per_trial})
-    return Job(
-        study=study.model_copy(update={"run": run}),
-        base=str(base.absolute()),
-        cache=str(cache_folder()),
-        folder=str(folder),
-        checkpoints=str(folder / "checkpoints"),
-        test=head.test,
-        baseline_threads=head.environment.get("baseline_threads", study.run.cpus_per_trial),
-        free_cores=executor.free_cores,
-    )
-
-
-def _changes(head: Head, prepared: Prepared, place: Place) -> tuple[str, ...]:
+def _changes(head: Head, prepared: Prepared, shown: str) -> list[str]:
     """What of the environment is another one; refuses other data."""
     different, changes = changes_since(head, prepared)
     if different:
         raise DataError(
-            f"{place.shown}: the inputs here must be those of study {head.study.name}, got other "
+            f"{shown}: the inputs here must be those of study {head.study.name}, got other "
             f"{', '.join(different)}. Get the data and weights that it was run on, and name them: "
             "--set dataset.path=FOLDER."
         )
-    named, here = (one.get("device_name") for one in (head.environment, prepared.environment))
-    if named != here:
-        changes.append(f"device_name: {named} -> {here}")
-    if head.study.trainable is not None:
-        before, now = (one.get("python") for one in (head.environment, prepared.environment))
-        changes += [f"python: {before} -> {now}"] * (before != now)
-    elif prepared.environment.get("device") != "cpu":
+    begun, now = head.environment, prepared.environment
+    for key in ("device_name", "python") if head.study.trainable is not None else ("device_name",):
+        if begun.get(key) != now.get(key):
+            changes.append(f"{key}: {begun.get(key)} -> {now.get(key)}")
+    if head.study.trainable is None and now.get("device") != "cpu":
         changes.append("a GPU, whose sums are not the same each time")
-    return tuple(changes)
-
-
-def _run(worker: Worker, row: RowRecord) -> Report:
-    assert row.seeds is not None
-    worker.begin(Row(row.number, 1, row.params, row.seeds))
-    report = worker.step()
-    while not report.done:
-        report = worker.step()
-    if report.lost is not None:
-        raise InfrastructureError(f"trial {row.number} could not be trained here: {report.lost}")
-    return report
+    return changes
 
 
 def _compared(
-    head: Head, row: RowRecord, outcomes: Any, report: Report, changes: tuple[str, ...]
-) -> Rerun:
-    name = head.study.name
+    study: Study, row: RowRecord, bits: Mapping[str, str] | None, report: Report, *, exact: bool
+) -> tuple[str, list[str]]:
+    """What was compared by which rule, and what differs by more than that allows.
+
+    Args:
+        exact: scores of ablate's own finetuning must be equal bit by bit, else within a tolerance;
+            those of a training loop must be equal in any case.
+    """
     if report.failure is not None:
         why = f"it was complete, and failed here: {report.failure['reason']}"
-        return Rerun(name, row.number, changes, "the end of its training", (why,))
+        return "the end of its training", [why]
     assert report.scores is not None
     assert row.scores is not None
-    new, attributes = ended_as(head.study, scores_from_json(report.scores), report.kept or {})
+    _, attributes = ended_as(study, scores_from_json(report.scores), report.kept or {})
     pairs = [(row.scores, scores_from_json(attributes[SCORES]))]
     if row.test_scores is not None:
         pairs.append((row.test_scores, scores_from_json(attributes[TEST])))
-    if changes and isinstance(new, Scores):
-        found: list[str] = []
-        rules: list[str] = []
-        for old, again in pairs:
-            assert isinstance(old, Scores)
-            assert isinstance(again, Scores)
-            found += list(_too_far(old, again, rules))
-        return Rerun(name, row.number, changes, "; ".join(rules), tuple(found))
-    differences = [
-        f"{metric}: archived {before!r}, trained again {now!r}"
-        for old, again in pairs
-        for metric, before, now in _different(old.metrics(), again.metrics())
-    ]
-    compared = [f"{sum(len(_counted(old.metrics())) for old, _ in pairs)} scores"]
-    if outcomes is not None:
+    rules, differences, count = list[str](), list[str](), 0
+    for old, new in pairs:
+        if not exact and isinstance(old, Scores) and isinstance(new, Scores):
+            for text, is_close in _within_tolerance(old, new):
+                rules.append(text)
+                differences += [] if is_close else [text]
+            continue
+        before, now = (
+            {name: value for name, value in scores.metrics().items() if name not in COSTS}
+            for scores in (old, new)
+        )
+        count += len(before)
+        differences += [
+            f"{metric}: archived {before.get(metric)!r}, trained again {now.get(metric)!r}"
+            for metric in dict.fromkeys((*before, *now))
+            if repr(before.get(metric)) != repr(now.get(metric))  # NaN equals NaN
+        ]
+    if rules:
+        return f"within {STANDARD_ERRORS} standard errors: {'; '.join(rules)}", differences
+    rule = f"{count} scores"
+    if bits is not None:
         there = attributes.get(OUTCOMES) or {}
-        compared.append(f"which images were right, {', '.join(outcomes)}")
+        rule += f" and which images were right, {', '.join(bits)}"
         differences += [
             f"which images were right, {split}: not the same bits"
-            for split in dict.fromkeys((*outcomes, *there))
-            if outcomes.get(split) != there.get(split)
+            for split in dict.fromkeys((*bits, *there))
+            if bits.get(split) != there.get(split)
         ]
-    return Rerun(name, row.number, changes, " and ".join(compared), tuple(differences))
+    return f"{rule} are equal bit by bit", differences
 
 
-def _counted(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Without what a training costs, which is another time each time."""
-    return {name: value for name, value in metrics.items() if name not in COSTS}
-
-
-def _different(
-    old: Mapping[str, float], new: Mapping[str, float]
-) -> Iterator[tuple[str, float | None, float | None]]:
-    before, now = _counted(old), _counted(new)
-    for metric in dict.fromkeys((*before, *now)):
-        pair = before.get(metric), now.get(metric)
-        if repr(pair[0]) != repr(pair[1]):  # NaN equals NaN
-            yield metric, *pair
-
-
-def _too_far(old: Scores, new: Scores, rules: list[str]) -> Iterator[str]:
-    """Accuracies that differ by more than the tolerance; adds a text for each that was compared."""
+def _within_tolerance(old: Scores, new: Scores) -> Iterator[tuple[str, bool]]:
+    """Both accuracies with the tolerance, and whether they are within it."""
     corrupted = old.n_corrupted or old.n_images
     for metric, n in (("clean_accuracy", old.n_images), ("robust_accuracy", corrupted)):
-        name = f"{old.split}_{metric}"
-        before, now = (getattr(one, metric) for one in (old, new))
+        before, now = getattr(old, metric), getattr(new, metric)
         allowed = tolerance(before, now, n)
-        text = f"{name}: {100 * before:.2f} %, trained again {100 * now:.2f} %"
-        rules.append(f"{text}, tolerance {100 * allowed:.2f} points on {n} images")
-        if abs(now - before) > allowed:
-            yield (
-                f"{text}: a difference of {100 * (now - before):+.2f} points, tolerance "
-                f"{100 * allowed:.2f}"
-            )
+        yield (
+            f"{old.split}_{metric}: {100 * before:.2f} %, trained again {100 * now:.2f} %, "
+            f"tolerance {100 * allowed:.2f} points on {n} images",
+            abs(now - before) <= allowed,
+        )
 
 
 def tolerance(before: float, now: float, n: int) -> float:

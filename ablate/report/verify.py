@@ -9,7 +9,6 @@ these the tables.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -23,66 +22,28 @@ import ablate
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
 from ablate.ledger.head import Head
+from ablate.ledger.portable import ROWS, STUDY
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import (
     MANIFEST,
     UNREADABLE,
-    folders_of,
+    ArchiveFiles,
+    ScoredNetwork,
     read_archive,
-    read_manifest,
+    scored_networks,
     sha256,
 )
-from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
-from ablate.lifecycle.place import place_of_archive
-from ablate.lifecycle.rerun import STANDARD_ERRORS, Rerun, callables_of, draw_rows, rerun_rows
-from ablate.report.archive import AS_GIVEN, TRIALS, derived_files, facts_of, place_in
+from ablate.lifecycle.open_study import OpenStudy, open_ledger
+from ablate.lifecycle.rerun import Check, callables_of, draw_rows, rerun_rows
+from ablate.report.archive import TRIALS, derived_files, facts_of, studies_in
 from ablate.robustness.bits import unpack_bits
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.callables import imports_limited
 from ablate.study.fingerprint import study_fingerprint
-from ablate.study.scores import Scores
 
 ROUNDING = 1e-9
 """By how much a number of a table may differ, as a share of it."""
-_OTHER_BYTES = "other bytes for the same text"
-_SHOWN = 3
-"""Differences of one check that are printed; the others are counted."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing of an archive that was checked.
-
-    Attributes:
-        what: a file of the archive, or a row that was trained again.
-        compared: what was compared with what.
-        differences: where it differs, with the archived and the recomputed value; none: it holds.
-        rounded: numbers that differ by rounding alone.
-    """
-
-    what: str
-    compared: str
-    differences: tuple[str, ...] = ()
-    rounded: int = 0
-
-    @property
-    def holds(self) -> bool:
-        return not self.differences
-
-    @property
-    def text(self) -> str:
-        """One line, whatever the archive says: nothing in it moves a terminal's cursor."""
-        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in self._text)
-
-    @property
-    def _text(self) -> str:
-        if self.holds:
-            rounding = f"; {self.rounded} numbers but for rounding" if self.rounded else ""
-            return f"{self.what}: {self.compared}{rounding}"
-        shown = "; ".join(self.differences[:_SHOWN])
-        more = len(self.differences) - _SHOWN
-        return f"{self.what}: {shown}{f'; and {more} more' if more > 0 else ''}"
 
 
 @dataclass(frozen=True)
@@ -152,265 +113,168 @@ def verify(
     """
     file = Path(archive)
     if rerun < 0:
-        raise ParameterError(f"--rerun: must be at least 0, got {rerun}. Write 3.")
+        raise ParameterError(f"rerun: must be at least 0, got {rerun}. Write 3.")
     begin(f"reading {file}")
-    files = read_archive(file, checked=False)
-    manifest = read_manifest(file, files)
-    kept = place_of_archive(file, files)
-    record = open_place(kept).record
-    checks = [_manifest(files, manifest, record)]
+    files = read_archive(file, must_be_unchanged=False)
+    studies = studies_in(files)
+    first = studies[""].record
+    checks = [_check_manifest(files, first)]
     begin("recomputing the tables")
-    places = [place_in(kept, folder) for folder in folders_of(files)]
-    for folder, place in zip(folders_of(files), places, strict=True):
+    for folder, opened in studies.items():
         try:
-            opened = open_place(place)
-            checks += _of_study(opened, folder, files, str(manifest.get("ablate")))
+            checks += _check_study(opened, folder, files)
         except UsageError:
             raise
         except UNREADABLE as error:
             raise UsageError(
-                f"{file}: the rows of {place.name} must give its tables, got an error "
+                f"{file}: the rows of {opened.record.name} must give its tables, got an error "
                 f"({error_text(error)}): they were changed. Get the file again."
             ) from error
-    drawn = {}
     if rerun:
         seed = secrets.randbelow(2**31) if seed is None else seed
-        drawn = draw_rows(places, rerun, seed)
-    named = callables_of(drawn)
-    if named:
-        if not trust:
+        draws = draw_rows(list(studies.values()), rerun, seed)
+        if not draws:
             raise UsageError(
-                f"--rerun: would import {', '.join(named)} and run that code, got no --trust. Read "
-                "the code, then add --trust."
+                f"rerun: needs a complete row that was trained, got none in {file}. Leave it out."
             )
-        begin(f"importing {', '.join(named)}")
-    with imports_limited(lambda name, _base: name in named):
-        for place, numbers in drawn.items():
-            again = rerun_rows(place, numbers, Path.cwd(), values or {}, begin)
-            checks += [_of_rerun(one) for one in again]
-    if rerun and not drawn:
-        raise UsageError(
-            f"--rerun: needs a complete row that was trained, got none in {file}. Leave it out."
-        )
+        named = [name for one, rows in draws for name in callables_of(one.record.study, rows)]
+        shown = ", ".join(dict.fromkeys(named))
+        if named and not trust:
+            raise UsageError(
+                f"rerun: would import {shown} and run that code, got no --trust. Read the code, "
+                "then add --trust."
+            )
+        if named:
+            begin(f"importing {shown}")
+        with imports_limited(lambda name, _base: name in named):
+            for opened, rows in draws:
+                checks += rerun_rows(opened, rows, Path.cwd(), values or {}, begin)
     return Verification(
         file,
         sha256(file.read_bytes()),
-        record.name,
-        record.is_over,
+        first.name,
+        first.is_over,
         tuple(checks),
         seed if rerun else None,
-        baseline_warning(record),
+        baseline_warning(first),
     )
 
 
-def _manifest(
-    files: Mapping[str, bytes], manifest: Mapping[str, Any], record: StudyRecord
-) -> Check:
-    listed = manifest["files"]
+def _check_manifest(files: ArchiveFiles, record: StudyRecord) -> Check:
+    manifest, listed = files.manifest, files.manifest["files"]
     differences = [
-        f"{name} has sha256 {found[:12]}..., the manifest says {cut(listed[name]['sha256'], 15)}"
-        for name in listed
-        if (found := sha256(files[name])) != listed[name]["sha256"]
+        f"{name} has sha256 {sha256(files.files[name])[:12]}..., the manifest says "
+        f"{cut(listed[name]['sha256'], 15)}"
+        for name in files.changed
     ]
     differences += [
         f"{name}: archived {cut(str(manifest.get(name)), 60)}, recomputed {value}"
         for name, value in facts_of(record).items()
         if manifest.get(name) != value
     ]
-    alone = f"{', '.join(AS_GIVEN)} and Markdown by it alone"
-    compared = f"{len(listed)} files have their sha256 ({alone})"
+    versions = f"archived by ablate {manifest.get('ablate')}, recomputed by {ablate.__version__}"
+    compared = f"{len(listed)} files have their sha256; {versions}"
     return Check(MANIFEST, compared, tuple(differences))
 
 
-def _of_study(
-    opened: OpenStudy, folder: str, files: Mapping[str, bytes], version: str
-) -> Iterator[Check]:
+def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterator[Check]:
     with closing(open_ledger(opened.place)) as ledger:
-        head = ledger.head
-        outcomes, references = ledger.outcomes()
-    other = f" (archived by ablate {version}, recomputed by {ablate.__version__})"
-    note = other if version != ablate.__version__ else ""
-    yield _fingerprint(head, folder, note)
-    yield _scores(opened, outcomes, references, folder)
+        head, (outcomes, references) = ledger.head, ledger.outcomes()
+    yield Check(f"{folder}{STUDY}", *_compare_fingerprint(head))
+    networks = list(scored_networks(opened.record, outcomes, references))
+    yield Check(f"{folder}{ROWS}", *_compare_scores(opened.record, networks))
     for name, made in derived_files(opened).items():
-        there = files.get(folder + name)
-        if there is None:
-            yield Check(folder + name, "", (f"must be in the archive, got no such file{note}",))
-        elif not name.endswith(".md"):
-            old, new = there.decode(errors="replace"), made.decode()
-            differences: list[str] = []
-            rounded = 0
-            if there != made and name.endswith(".csv"):
-                differences, rounded = _table_differences(old, new, exact=name == TRIALS)
-            elif there != made:
-                differences = _line_difference(old, new)
-            if differences and note:
-                differences[-1] += note
-            yield Check(folder + name, _what(name, new), tuple(differences), rounded)
+        if not name.endswith(".md"):
+            archived = files.files.get(folder + name, b"")
+            yield Check(folder + name, *_compare_file(name, archived, made))
 
 
-def _what(name: str, text: str) -> str:
-    """What was compared, of a file that is equal."""
-    if name.endswith(".csv"):
-        heads, *rows = _cells(text)
-        return f"{len(rows)} rows of {len(heads)} columns are those recomputed from the rows"
-    return f"{len(text.splitlines())} lines are those recomputed from the rows"
-
-
-def _cells(text: str) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(text)))
-
-
-def _is_close(one: str, other: str) -> bool:
-    """Whether two numbers differ by rounding alone: other processors add up in
-    another order."""
-    try:
-        return math.isclose(float(one), float(other), rel_tol=ROUNDING, abs_tol=ROUNDING / 1000)
-    except ValueError:
-        return False
-
-
-def _is_in_short(archived: str, column: str, made: str) -> bool:
-    """Whether the cell is an earlier version's, which went on: "too few seeds: a claim needs 3"."""
-    return column in ("verdict", "kept") and archived.removeprefix("no claim: ").startswith(made)
-
-
-def _table_differences(old: str, new: str, *, exact: bool = False) -> tuple[list[str], int]:
-    """Cells of two CSV tables that differ by more than rounding, and how many differ by it.
-
-    Args:
-        exact: its numbers are those that are stored, and not computed: they must be equal.
-    """
-    before, now = _cells(old), _cells(new)
-    if before == now:
-        return [_OTHER_BYTES], 0
-    if before[:1] != now[:1]:
-        heads = (cut(f"{of[:1]}", 60) for of in (before, now))
-        return ["columns: archived {}, recomputed {}".format(*heads)], 0
-    differences, rounded = [], 0
-    for place, (one, other) in enumerate(zip_longest(before[1:], now[1:]), start=1):
-        if one is None or other is None:
-            there = "archived" if other is None else "recomputed"
-            differences.append(
-                f"row {place} is only {there}: {cut(','.join(one or other or []), 60)}"
-            )
-            continue
-        named = f"row {place} ({cut(other[0], 40)})" if other else f"row {place}"
-        for column, left, right in zip_longest(now[0], one, other, fillvalue=""):
-            if left == right or (not exact and _is_in_short(left, column, right)):
-                continue
-            if not exact and _is_close(left, right):
-                rounded += 1
-            else:
-                shown = f"archived {cut(left, 60)}, recomputed {cut(right, 60)}"
-                differences.append(f"{named}, {column}: {shown}")
-    return differences, rounded
-
-
-def _line_difference(old: str, new: str) -> list[str]:
-    """The first line that differs, from shortly before it does."""
-    lines = zip_longest(old.splitlines(), new.splitlines(), fillvalue="")
-    for place, (one, other) in enumerate(lines, start=1):
-        if one != other:
-            unlike = (
-                at for at, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1
-            )
-            start = max(0, next(unlike, 0) - 20)
-            texts = ("..." * bool(start) + cut(text[start:], 60) for text in (one, other))
-            return ["line {}: archived {!r}, recomputed {!r}".format(place, *texts)]
-    return [_OTHER_BYTES]
-
-
-def _fingerprint(head: Head, folder: str, note: str) -> Check:
+def _compare_fingerprint(head: Head) -> tuple[str, tuple[str, ...]]:
     """The fingerprint of the settings, but the data's, which are not here, and the design's."""
     added = added_types(find_suite(head.study.robustness.suite))
     made = study_fingerprint(head.study, Space.from_json(head.space), "", added)
-    known = {name: made[name] for name in made if name not in ("data", "method")}
-    differences = [
+    known = {name: value for name, value in made.items() if name not in ("data", "method")}
+    differences = tuple(
         f"{name}: archived {cut(str(head.fingerprint.get(name)), 15)}, recomputed {value[:12]}..."
         for name, value in known.items()
         if head.fingerprint and head.fingerprint.get(name) != value
-    ]
-    if differences:
-        differences[-1] += note
-    return Check(
-        f"{folder}study.json",
-        f"{len(known)} sections of the fingerprint are those of the settings",
-        tuple(differences),
     )
+    return f"{len(known)} sections of the fingerprint are those of the settings", differences
 
 
-def _scores(
-    opened: OpenStudy, outcomes: Mapping[int, Any], references: Mapping[str, Any], folder: str
-) -> Check:
+def _compare_scores(
+    record: StudyRecord, networks: list[ScoredNetwork]
+) -> tuple[str, tuple[str, ...]]:
     """Accuracies from the bits of the images, and values from the accuracies."""
-    record, count = opened.record, 0
-    differences: list[str] = []
-    objectives = [objective.metric for objective in record.study.objectives]
-    for name, scores, text in _networks(record, outcomes, references):
-        count += 1
-        differences += [f"{name}, {one}" for one in _not_of_bits(scores, text)]
+    differences = [
+        f"{network.name}, {difference}"
+        for network in networks
+        if network.bits is not None
+        for difference in _differing_accuracies(network, network.bits)
+    ]
     for row in record.rows:
         metrics = {} if row.scores is None else row.scores.metrics()
-        for metric, value in zip(objectives, row.values or (), strict=False):
-            if metrics.get(metric) != value:
+        for objective, value in zip(record.study.objectives, row.values or (), strict=False):
+            if metrics.get(objective.metric) != value:
                 differences.append(
-                    f"trial {row.number}, value of {metric}: archived {value!r}, recomputed "
-                    f"{metrics.get(metric)!r}"
+                    f"trial {row.number}, value of {objective.metric}: archived {value!r}, "
+                    f"recomputed {metrics.get(objective.metric)!r}"
                 )
     compared = f"values of {len(record.complete)} complete rows are those of their scores"
-    if count:
+    if count := sum(network.bits is not None for network in networks):
         compared += f", scores of {count} networks those of the images' bits"
-    return Check(f"{folder}rows.jsonl", compared, tuple(differences))
+    return compared, tuple(differences)
 
 
-def _networks(
-    record: StudyRecord, outcomes: Mapping[int, Any], references: Mapping[str, Any]
-) -> Iterator[tuple[str, Scores, str]]:
-    """Each network whose bits are there: its name, scores and bits."""
-    for row in record.rows:
-        for split, text in outcomes.get(row.number, {}).items():
-            scores = row.test_scores if split == "test" else row.scores
-            named = f"trial {row.number}"
-            if "@" in split and row.path is not None and isinstance(scores, Scores):
-                alpha = float(split.partition("@")[2])
-                scores = row.path.scores(scores, alpha)
-                named += f" at alpha {alpha:g}"
-            if isinstance(scores, Scores):
-                yield named, scores, text
-    for all_scores in (record.references, record.test_references):
-        for name, scores in all_scores.items():
-            if scores.split in references.get(name, {}):
-                yield name, scores, references[name][scores.split]
-
-
-def _not_of_bits(scores: Scores, text: str) -> Iterator[str]:
+def _differing_accuracies(network: ScoredNetwork, text: str) -> Iterator[str]:
     """Accuracies that are not the share of images that were right."""
-    try:
-        bits = unpack_bits([text], scores)
-    except ValueError:
-        yield f"{scores.split}: as many bits as images and copies, got another number"
-        return
-    pairs = [("clean_accuracy", scores.clean_accuracy, bits.clean[0])]
+    scores = network.scores
+    bits = unpack_bits([text], scores)
+    shares = {"clean_accuracy": (scores.clean_accuracy, bits.clean[0])}
     for kind, by_severity in scores.accuracies.items():
         for place, (severity, accuracy) in enumerate(by_severity.items()):
-            pairs.append((f"accuracy.{kind}.{severity}", accuracy, bits.types[kind][0, place]))
-    for name, accuracy, right in pairs:
-        if float(right.mean()) != accuracy:
-            yield (
-                f"{scores.split}_{name}: archived {accuracy!r}, the bits give "
-                f"{float(right.mean())!r}"
-            )
+            shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.types[kind][0, place]
+    for name, (accuracy, right) in shares.items():
+        if (share := float(right.mean())) != accuracy:
+            yield f"{scores.split}_{name}: archived {accuracy!r}, the bits give {share!r}"
 
 
-def _of_rerun(one: Rerun) -> Check:
-    if one.changes:
-        how = f"trained again in another environment ({'; '.join(one.changes)})"
-        compared = f"{how}, within {STANDARD_ERRORS} standard errors: {one.compared}"
-    else:
-        how = "trained again in the same environment"
-        compared = f"{how}, {one.compared} are equal bit by bit"
-    differences = tuple(
-        f"{how}: {text}" if not i else text for i, text in enumerate(one.differences)
+def _compare_file(name: str, archived: bytes, made: bytes) -> tuple[str, tuple[str, ...], int]:
+    """A file that was made again, cell by cell; and how many numbers differ by rounding."""
+    old, new = (
+        list(csv.reader(text.decode(errors="replace").splitlines())) for text in (archived, made)
     )
-    return Check(f"{one.study} trial {one.number}", compared, differences)
+    heads = new[0] if name.endswith(".csv") else []
+    differences, rounded, blank = list[str](), 0, list[str]()
+    for number, (left, right) in enumerate(zip_longest(old, new, fillvalue=blank)):
+        for before, now, column in zip_longest(left, right, heads, fillvalue=""):
+            if before == now or (column in _WORDS and _is_start(now, before)):
+                continue
+            if name != TRIALS and _is_close(before, now):  # rows are stored, and not computed
+                rounded += 1
+                continue
+            where = f"line {number + 1}"
+            if heads:
+                where = f"row {number} ({cut((right or left)[0], 40)}), {column}"
+            differences.append(f"{where}: archived {cut(before, 60)}, recomputed {cut(now, 60)}")
+    compared = f"{len(new)} lines are those recomputed from the rows"
+    if heads:
+        compared = f"{len(new) - 1} rows of {len(heads)} columns are those recomputed from the rows"
+    return compared, tuple(differences), rounded
+
+
+_WORDS = ("verdict", "kept")
+"""Columns of which an earlier version said more: "no claim: too few seeds: a claim needs 3"."""
+
+
+def _is_start(made: str, archived: str) -> bool:
+    return archived.removeprefix("no claim: ").startswith(made)
+
+
+def _is_close(archived: str, made: str) -> bool:
+    """Whether two numbers differ by rounding alone: other processors add up in another order."""
+    try:
+        pair = float(archived), float(made)
+    except ValueError:
+        return False
+    return math.isclose(*pair, rel_tol=ROUNDING, abs_tol=ROUNDING / 1000)

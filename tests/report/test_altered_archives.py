@@ -100,7 +100,7 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
             ROWS,
             (*SCORES, "accuracies", "brightness"),
             DELETED,
-            "row 0: must have the exposure of each",
+            "trial 0: must have the exposure of each",
         ),
         ("quickstart", ROWS, SCORES, DELETED, "row 0: must have ablate:scores, got none"),
         (
@@ -108,12 +108,12 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
             ROWS,
             ("attributes", "ablate:outcomes"),
             DELETED,
-            "row 0: must have bits as",
+            "must have val scores and bits as",
         ),
         ("quickstart", ROWS, ("values", 0), math.nan, "line 1.values[0]: must be finite, got nan"),
         ("quickstart", ROWS, ("values",), [0.5], "row 0: must have 2 values, got"),
         ("quickstart", ROWS, ("started",), "soon", "line 1.started: Input should be a valid date"),
-        ("quickstart", STUDY, ("name",), "other", "be of the study of its manifest.json, quicksta"),
+        ("quickstart", STUDY, ("name",), "other", "study 'quickstart' under the name other"),
         (
             "quickstart",
             STUDY,
@@ -134,7 +134,7 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
             STUDY,
             (*REFERENCES, "baseline", "families"),
             {},
-            "baseline: its val scores",
+            "must have val scores and bits as",
         ),
         ("quickstart", "confirm/study.json", (*HEAD, "parent"), "other", "belongs to other"),
         (
@@ -186,8 +186,9 @@ def test_the_study_of_another_archive_is_refused_by_every_command(
     file = written(files, work)
     said = {run_here(*command.format(file).split()).stderr for command in READERS}
     assert said == {
-        f"ablate: {file}: study.json must be of the study of its manifest.json, quickstart, got "
-        "ablation_quickstart: it was changed. Get the file again.\n"
+        f"ablate: {file}: study.json and rows.jsonl must be a study of ablate, got something else "
+        "(ValueError: study ablation_quickstart, and the manifest says quickstart). Get the file "
+        "again.\n"
     }
 
 

@@ -21,16 +21,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 import ablate
 from ablate.errors import ParameterError, UsageError
 from ablate.files.tar import read_tar, write_tar
 from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
-from ablate.lifecycle.rerun import tolerance
+from ablate.lifecycle.rerun import Check, tolerance
 from ablate.report.archive import OWN_CITATION, facts_of
-from ablate.report.verify import Check, _table_differences
 from ablate.robustness.bits import pack_row
 from ablate.study import by_value
 from ablate.study.scores import Scores
@@ -127,7 +125,7 @@ def test_the_same_study_gives_the_same_bytes_with_no_path_of_this_machine(
     files = read_tar(packed)
     assert {name.rpartition(".")[2] for name in files} == {
         *("json", "jsonl", "yaml", "csv"),
-        *("md", "html", "txt", "cff"),
+        *("md", "txt", "cff"),
     }
     for text in files.values():
         assert b"study.db" not in text
@@ -175,26 +173,15 @@ def test_every_check_of_an_archive_holds(
 
 def test_it_cites_ablate_and_the_paper_as_the_repository_does(packed: Path) -> None:
     own = Path(ablate.__file__).parents[1] / "CITATION.cff"
-    assert OWN_CITATION.read_bytes() == own.read_bytes()
-    cited = yaml.safe_load(read_tar(packed)["CITATION.cff"])
-    assert [one["type"] for one in cited["references"]] == ["software", "article"]
-    assert cited["references"][1]["url"] == "https://arxiv.org/abs/2012.01386"
+    assert read_tar(packed)["CITATION.cff"] == own.read_bytes() == OWN_CITATION.read_bytes()
+
+
+def test_an_archive_of_an_earlier_version_which_held_a_page_still_verifies() -> None:
+    found = ablate.verify(PAPER / "results" / "paper_kept_0.tar")
+    assert found.holds, [check.text for check in found.checks if not check.holds]
 
 
 # -- What is changed is found
-
-
-def test_numbers_of_a_table_may_differ_by_rounding_alone() -> None:
-    """Of sums in another order, as other processors and numbers of threads make them."""
-
-    def differences(old: str, new: str) -> list[str]:
-        return _table_differences(f"arm,mean\nDA,{old}\n", f"arm,mean\nDA,{new}\n")[0]
-
-    assert differences("-0.0009369884112624", "-0.0009369884112625") == []
-    assert differences("1e-17", "0.0") == []
-    for old, new in (("0.12345678", "0.12345679"), ("0.0", "1e-9"), ("nan", "0.0"), ("a", "b")):
-        said = f"row 1 (DA), mean: archived {old}, recomputed {new}"
-        assert differences(old, new) == [said]
 
 
 @pytest.mark.parametrize(
@@ -246,10 +233,10 @@ def test_a_file_without_its_digest_is_named_and_not_read_as_a_study(
     packed: Path, work: Path
 ) -> None:
     changed = rewritten(
-        packed, work, replaced("report.html", "<title>", "<title>x"), resigned=False
+        packed, work, replaced("README.txt", "a study", "one study"), resigned=False
     )
     (line,) = differing(changed)
-    assert line.startswith("manifest.json: report.html has sha256 ")
+    assert line.startswith("manifest.json: README.txt has sha256 ")
     with pytest.raises(
         UsageError, match=r"each file must have the sha256 of the manifest, got anot"
     ):
@@ -294,8 +281,11 @@ PLAIN = tarfile.TarInfo
         ([PLAIN("/a/x")], "got '/a/x'. It was not made by"),
         ([links("a/x")], "got 'a/x', which is no plain file. It was not made by"),
         ([PLAIN("a/x"), PLAIN("a/x")], "got 'x' twice. It was not made by"),
-        (without_rows, "got none named rows.jsonl: it is cut off, or was changed."),
-        (with_another, "must hold the files of its manifest alone, got x too: it was changed."),
+        (
+            without_rows,
+            "got no rows.jsonl: it is cut off, or was changed.",
+        ),
+        (with_another, "got also x: it is cut off"),
         (LATER, "must be an archive of version 1 or earlier, got version 9, of ablate 0."),
         (OTHER_ROWS, "study.json and rows.jsonl must be a study of ablate, got something else"),
         (OTHER_FORMAT, "study quickstart: must be of ledger format 2, got 3. Use the version"),
@@ -336,7 +326,7 @@ def test_a_script_without_ablate_recomputes_every_table(packed_arms: Path) -> No
     ran = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
-        "manifest.json: 12 values equal",
+        "manifest.json: 11 values equal",
         "rows.jsonl: 784 values equal",
         "tables/trials.csv: 1,392 values equal",
         "tables/arms.csv: 211 values equal",
@@ -347,7 +337,9 @@ def test_a_script_without_ablate_recomputes_every_table(packed_arms: Path) -> No
 def test_the_script_recomputes_a_confirmed_search_and_what_this_repository_publishes(
     packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for file in (packed, *sorted((PAPER / "results").glob("*.tar"))):
+    kinds = ("beside", "curves", "curves_on_test", "kept", "tier2")
+    published = [PAPER / "results" / f"paper_{kind}_0.tar" for kind in kinds]
+    for file in (packed, *published):
         assert recompute.check(recompute.read(file)), f"{file}: {capsys.readouterr().out}"
         assert "trials.csv: " in capsys.readouterr().out
 
@@ -373,12 +365,6 @@ IN_EFFECTS = "tables/effects.csv: row ('ST+CA - plain', 'robust'), "
             "0.193419220",
             "0.193419221",
             f"{IN_EFFECTS}difference.mean: archived 0.1934192",
-        ),
-        (
-            "effects",
-            "0.2122600149",
-            "0.2122600159",
-            f"{IN_EFFECTS}difference.high: archived 0.2122",
         ),
         (
             "effects",
@@ -556,7 +542,10 @@ def test_the_tolerance_is_three_standard_errors_of_two_proportions() -> None:
     [
         ("--seed 1", "--seed: is for rows that are trained again, got no --rerun. Add it."),
         ("--rerun 1 --set finetune.seed=1", "where data and weights lie, got finetune.seed: 0 ->"),
-        ("--rerun 1 --set dataset.pat=x", "--set dataset.pat: must be keys of the study"),
+        (
+            "--rerun 1 --set dataset.pat=x",
+            "must be of keys of the study",
+        ),
         ("--rerun 1 --set dataset.path=none", "none: must have train/CLASS/"),
         ("--rerun 1 --set dataset.path=other", "must be those of study done, got other data. Get"),
     ],
@@ -623,7 +612,7 @@ def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     result = run_here("archive", done, "-o", "done.zip", cwd=work)
     assert result.returncode == 2
     assert result.stderr == "ablate: done.zip: must end in .tar, got '.zip'. Write done.tar.\n"
-    with pytest.raises(UsageError, match=r"--citation: none.cff must be a file that can be read"):
+    with pytest.raises(UsageError, match=r"citation: none.cff must be a file that can be read"):
         ablate.archive(done, work / "done.tar", citation="none.cff")
     (work / "picture.cff").write_bytes(b"title: \xff\xd8")
     with pytest.raises(UsageError, match=r"picture.cff must be UTF-8 text, got 0xff at byte 7. Sa"):
@@ -636,12 +625,3 @@ def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     result = run_here("verify", made.file)
     assert result.returncode == 0, result.stdout
     assert "all holds; the study was not finished when archived; sha256 " in result.stdout
-
-
-def test_an_archive_with_a_brief_report_is_small(
-    launched: Path, work: Path, chromium_path: str
-) -> None:
-    with contextlib.chdir(launched):
-        made = ablate.archive("runs/done", work / "done.tar", brief=True)
-    assert b"<img" in read_tar(made.file)["report.html"]
-    assert made.file.stat().st_size < 500_000
