@@ -109,8 +109,8 @@ def test_a_difference_from_a_collapse_makes_no_training_better_than_any(
 ) -> None:
     """Added to what is expected, as other differences are, it made one better by 0.06."""
     draw = partial(draw_at_random, np.random.default_rng(1))
-    points = [table.space.draw(draw).values for _ in range(500)]
-    ends = np.array([[surrogate.curve(one, seed)[-1] for seed in range(4)] for one in points])
+    points = [table.space.draw(draw).values for _ in range(100)]
+    ends = np.array([[surrogate.curve(one, seed)[-1] for seed in range(2)] for one in points])
     assert (ends - table.curves[:, :, -1].max(axis=(0, 1))).max() < 0.03
 
 
