@@ -55,9 +55,9 @@ from image_source import read_images
 
 from ablate.distortion.random import make_generator
 from ablate.model.environment import resolve_environment
-from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES
+from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES, load
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
-from ablate.robustness.corruption.kind import load, scale_of
+from ablate.robustness.corruption.kind import scale_of
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "robustness"))
 import reference

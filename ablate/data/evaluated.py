@@ -16,7 +16,7 @@ from ablate.data.dataset import Source, Split, Statistics, channel_statistics, d
 from ablate.data.decode import Listing, list_classes, open_rgb
 from ablate.data.scan import leave_out_unreadable
 from ablate.data.stored import decoded_split
-from ablate.distortion.saturation import LUMA
+from ablate.distortion.photometric import LUMA
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.files.shown import few, show_name
 from ablate.study.callables import is_callable_name

@@ -5,8 +5,9 @@ This module is plain data: importing it loads no torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.errors import ParameterError, did_you_mean
 
@@ -25,7 +26,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "photometric": ("brightness", "contrast", "saturation", "hue", "gamma"),
     "digital": ("jpeg", "pixelate"),
 }
-"""Family -> its types, in the order of every table and of the mix of CA."""
+"""Family, and the file that has them -> its types, in the order of every table and of CA's mix."""
 
 CORE: dict[str, tuple[str, ...]] = {
     "noise": ("gaussian_noise", "impulse_noise"),
@@ -49,10 +50,21 @@ def load(name: str) -> Distortion:
     Raises:
         ParameterError: if no family has it.
     """
-    types = [kind for family in FAMILIES.values() for kind in family]
-    if name not in types:
-        raise ParameterError(
-            f"distortion: must be a registered type, got {name!r}. {did_you_mean(name, types)}"
-        )
-    distortion: Distortion = import_module(f"ablate.distortion.{name}").DISTORTION
-    return distortion
+    files = {kind: f"{__name__}.{family}" for family, kinds in FAMILIES.items() for kind in kinds}
+    found: Distortion = find_kind(name, files, "distortion: must be a registered type")
+    return found
+
+
+def find_kind(name: str, files: Mapping[str, str], rule: str) -> Any:
+    """The `Kind` of that name, in the module of that name.
+
+    Args:
+        files: name -> the module that has it.
+        rule: for the message.
+
+    Raises:
+        ParameterError: if none has it.
+    """
+    if name not in files:
+        raise ParameterError(f"{rule}, got {name!r}. {did_you_mean(name, tuple(files))}")
+    return getattr(import_module(files[name]), name)

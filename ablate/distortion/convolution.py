@@ -1,4 +1,4 @@
-"""Convolution of each image with its own kernel, with mirrored borders (edge repeated).
+"""Linear filters of each image by its own weights: a matrix for each axis, or a kernel.
 
 An image with mirrored borders is a sum of cosines.  A kernel that is symmetric under a half-turn
 only scales them: by its even part if both axes remain cosines, and by its odd part if both become
@@ -10,6 +10,7 @@ sine and cosine transforms" [S].  On a CPU small kernels are faster tap by tap.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -23,8 +24,25 @@ Kernels = Float[Tensor, "batch taps_down taps_across"]
 """Weights of the pixels around each pixel, one kernel per image; the middle is the pixel itself."""
 
 
+def mix_axes(images: Images, matrix_of: Callable[[int], Tensor]) -> Images:
+    """The images with their rows and their columns mixed, regardless of autocast.
+
+    Args:
+        matrix_of: a side in pixels -> `[image, to, from]`, so that images with different filters
+            need one batched product per axis.
+    """
+    _, channels, height, width = images.shape
+    rows = matrix_of(height).repeat_interleave(channels, dim=0)
+    columns = rows
+    if width != height:
+        columns = matrix_of(width).repeat_interleave(channels, dim=0)
+    with torch.autocast(images.device.type, enabled=False):
+        planes = rows @ images.reshape(-1, height, width) @ columns.mT
+    return planes.view(images.shape)
+
+
 def convolve(images: Images, kernels: Kernels, *, diagonal: bool = True) -> Images:
-    """Convolve the images, in the kernels' dtype, regardless of autocast.
+    """Convolve the images with mirrored borders (edge repeated), in the kernels' dtype.
 
     Args:
         images: in [0, 1].

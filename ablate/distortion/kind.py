@@ -1,8 +1,4 @@
-"""The class of distortion types: random draws for a batch, and their application.
-
-They are separate so that image i of a batch gets the same draw regardless of other types: the draw
-is made for the complete batch, and the images of the type use their rows.
-"""
+"""What distortions and corruptions have in common, and what a distortion is."""
 
 from __future__ import annotations
 
@@ -12,29 +8,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ablate.distortion.random import draw_nothing
 from ablate.distortion.shapes import Images, Strengths
 from ablate.errors import ParameterError
 
-Draw = Callable[[torch.Size, torch.Generator], Tensor]
-Apply = Callable[[Images, Strengths, Tensor], Images]
-
 
 @dataclass(frozen=True)
-class Distortion:
-    """One distortion type.
+class Kind:
+    """One way to change images: a `Distortion`, to train on, or a `Corruption`, to score on.
 
     Attributes:
-        name: as in `FAMILIES`.
-        draw: (shape of the images, generator) -> random draws for the complete batch on the
-            generator's device; the first axis is the image. The other axes are empty if the type is
-            not random.
-        apply: (images, strength, rows of the draw) -> the distorted images, in [0, 1], of the same
-            shape, dtype and device.  No checks.
+        name: as its package lists it in `FAMILIES`.
+        apply: the pure function, which checks nothing and does not modify its input.
     """
 
     name: str
-    draw: Draw
-    apply: Apply
+    apply: Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Distortion(Kind):
+    """A kind with a strength from 0, which changes no bit, to 1, by image.
+
+    Draw and apply are separate so that image i of a batch gets the same draw regardless of other
+    types: the draw is made for the complete batch, and the images of the type use their rows.
+
+    Attributes:
+        apply: (images, strength, rows of the draw) -> the distorted images, in [0, 1], of the same
+            shape, dtype and device.
+        draw: (shape of the images, generator) -> random draws for the complete batch on the
+            generator's device; the first axis is the image.  `draw_nothing` for a type that is not
+            random.
+    """
+
+    apply: Callable[[Images, Strengths, Tensor], Images]
+    draw: Callable[[torch.Size, torch.Generator], Tensor]
 
     def __call__(self, images: Tensor, strength: Tensor, generator: torch.Generator) -> Images:
         """Distort a batch, each image by its own strength.
@@ -52,8 +60,26 @@ class Distortion:
                 Strengths on a GPU are not checked, because that would make it wait.
         """
         check_images(self.name, images)
-        check_strength(self.name, strength, batch=len(images))
+        if strength.shape != images.shape[:1] or not strength.is_floating_point():
+            raise ParameterError(
+                f"{self.name}: strength must be one float per image, shape [{len(images)}], "
+                f"got {strength.dtype} of shape {list(strength.shape)}. "
+                "For one strength use torch.full((batch,), strength)."
+            )
+        if len(images) and strength.device.type == "cpu":
+            low, high = (bound.item() for bound in strength.aminmax())
+            if not (low >= 0 and high <= 1):
+                raise ParameterError(
+                    f"{self.name}: strength must be in [0, 1], got {low:g} to {high:g}. Clamp it."
+                )
         return self.apply(images, strength, self.draw(images.shape, generator))
+
+
+def distortion(
+    draw: Callable[[torch.Size, torch.Generator], Tensor] = draw_nothing,
+) -> Callable[[Callable[[Images, Strengths, Tensor], Images]], Distortion]:
+    """Make a function the `Distortion` of its name."""
+    return lambda apply: Distortion(apply.__name__, apply, draw)
 
 
 def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Images:
@@ -63,8 +89,6 @@ def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Imag
 
     Args:
         distorted: in [0, 1], in fp32 or wider; written over.
-        images: the originals.
-        strength: in [0, 1], one per image.
 
     Returns:
         `distorted` in the dtype of the images.
@@ -77,8 +101,11 @@ def keep_at_zero(distorted: Images, images: Images, strength: Strengths) -> Imag
     return distorted.lerp_(images.to(distorted.dtype), kept).to(images.dtype)
 
 
-def check_images(where: str, images: Tensor) -> None:
-    """Refuse input that is not a batch of float images; checks only shape and dtype.
+def check_images(where: str, images: Tensor, *, bytes_too: bool = False) -> None:
+    """Refuse input that is not a batch of images; only shape and dtype are checked.
+
+    Args:
+        bytes_too: whether they may be uint8.
 
     Raises:
         ParameterError: naming `where`.
@@ -88,28 +115,7 @@ def check_images(where: str, images: Tensor) -> None:
             f"{where}: images must be [batch, channel, height, width] with 1 or 3 channels, "
             f"got {list(images.shape)}. Add or move the missing axis."
         )
-    if not images.is_floating_point():
-        raise ParameterError(
-            f"{where}: images must be floating point in [0, 1], got {images.dtype}. "
-            "Divide bytes by 255 first."
-        )
-
-
-def check_strength(where: str, strength: Tensor, *, batch: int) -> None:
-    """Refuse input that is not one strength per image.
-
-    Raises:
-        ParameterError: naming `where`.
-    """
-    if strength.shape != (batch,) or not strength.is_floating_point():
-        raise ParameterError(
-            f"{where}: strength must be one float per image, shape [{batch}], "
-            f"got {strength.dtype} of shape {list(strength.shape)}. "
-            "For one strength use torch.full((batch,), strength)."
-        )
-    if batch and strength.device.type == "cpu":
-        low, high = (bound.item() for bound in strength.aminmax())
-        if not (low >= 0 and high <= 1):
-            raise ParameterError(
-                f"{where}: strength must be in [0, 1], got {low:g} to {high:g}. Clamp it."
-            )
+    if not (images.is_floating_point() or (bytes_too and images.dtype == torch.uint8)):
+        rule = "uint8, or floating point in [0, 1]" if bytes_too else "floating point in [0, 1]"
+        fix = "Convert them." if bytes_too else "Divide bytes by 255 first."
+        raise ParameterError(f"{where}: images must be {rule}, got {images.dtype}. {fix}")

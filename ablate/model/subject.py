@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ablate.data.dataset import Statistics
-from ablate.distortion.saturation import LUMA
+from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import DataError, ParameterError, UsageError, error_text
 from ablate.files.shown import show_name

@@ -28,9 +28,9 @@ from ablate.files.damage import say_made_again
 from ablate.files.inventory import ABOUT, bound_evaluation_sets, evaluation_bound, mark_used
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
+from ablate.robustness.corruption import load as load_corruption
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version, scale_of
-from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.suites import Suite, caveats
 from ablate.study.seeds import derive_seed
 

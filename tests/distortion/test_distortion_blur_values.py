@@ -10,11 +10,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from ablate.distortion import load
 from ablate.distortion.convolution import convolve_by_tap, convolve_by_wave
-from ablate.distortion.defocus_blur import defocus_blur
-from ablate.distortion.motion_blur import motion_blur
-from ablate.distortion.zoom_blur import zoom_blur
 
+defocus_blur = load("defocus_blur").apply
+motion_blur = load("motion_blur").apply
+zoom_blur = load("zoom_blur").apply
 NOTHING = torch.empty(1, 0)
 
 

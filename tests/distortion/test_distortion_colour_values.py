@@ -12,11 +12,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.distortion.gamma import gamma
-from ablate.distortion.hue import TO_YIQ, hue
-from ablate.distortion.jpeg import jpeg
-from ablate.distortion.pixelate import pixelate
+from ablate.distortion import load
+from ablate.distortion.photometric import TO_YIQ
 
+gamma = load("gamma").apply
+hue = load("hue").apply
+jpeg = load("jpeg").apply
+pixelate = load("pixelate").apply
 NOTHING = torch.empty(1, 0)
 
 

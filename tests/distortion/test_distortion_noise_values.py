@@ -8,10 +8,11 @@ import torch
 from scipy import stats
 
 from ablate.distortion import load
+from ablate.distortion.noise import poisson_quantile
 from ablate.distortion.random import make_generator
-from ablate.distortion.shot_noise import poisson_quantile, shot_noise
-from ablate.distortion.speckle_noise import speckle_noise
 
+shot_noise = load("shot_noise").apply
+speckle_noise = load("speckle_noise").apply
 EVERY_BITS = torch.arange(-32768, 32768).to(torch.int16).view(1, 1, 256, 256)
 QUANTILES = (np.arange(65536) + 0.5) / 65536
 

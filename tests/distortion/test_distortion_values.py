@@ -7,12 +7,12 @@ import torch
 from scipy import ndimage
 
 from ablate.distortion import load
-from ablate.distortion.brightness import brightness
-from ablate.distortion.contrast import contrast
-from ablate.distortion.gaussian_blur import gaussian_blur
 from ablate.distortion.random import as_normal, as_uniform, draw_bits, draw_sign, make_generator
-from ablate.distortion.saturation import saturation
 
+brightness = load("brightness").apply
+contrast = load("contrast").apply
+gaussian_blur = load("gaussian_blur").apply
+saturation = load("saturation").apply
 NOTHING = torch.empty(1, 0)
 
 

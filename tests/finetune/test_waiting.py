@@ -12,7 +12,7 @@ from claimed_device import DEVICE, Claimed, Watch
 from torch import nn
 
 from ablate.data.dataset import Split
-from ablate.distortion import FAMILIES, hue, jpeg, random
+from ablate.distortion import FAMILIES, digital, photometric, random
 from ablate.finetune import loop
 from ablate.finetune.augment import METHODS
 from ablate.finetune.augment.augmentation import build_augmentation
@@ -43,8 +43,8 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(loop, "seed_generators", lambda _seed, _device: None)
     yield
     for kept in (
-        *(jpeg._ycc_matrices, jpeg._tables, jpeg._dct_matrix),
-        *(hue._chroma_planes, random._normal_quantiles, apply._luma),
+        digital._jpeg_constants,
+        *(photometric._chroma_planes, random._normal_quantiles, apply._luma),
     ):
         kept.cache_clear()
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ablate.distortion.random import make_generator
-from ablate.robustness.corruption.kind import load
+from ablate.robustness.corruption import load
 
 
 @pytest.mark.parametrize(("severity", "loss"), [(1, 0.2), (2, 0.35), (3, 0.5), (4, 0.7), (5, 0.9)])

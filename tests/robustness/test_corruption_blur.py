@@ -11,15 +11,14 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ablate.distortion.random import make_generator
-from ablate.robustness.corruption import blur as glass
+from ablate.distortion.random import draw_bits, make_generator
+from ablate.robustness.corruption import load
 from ablate.robustness.corruption.blur import draw_sources
 from ablate.robustness.corruption.directional_blur import (
     LARGEST_OPERATOR,
     clipped_zoom,
-    motion_blur,
+    smear,
 )
-from ablate.robustness.corruption.kind import load
 
 SIZES = [(32, 32), (20, 28), (8, 9)]
 SETTINGS = [
@@ -89,46 +88,21 @@ def test_defocus_blurs_cifar_by_three_by_three_at_first(severity: int) -> None:
     ("size", "reach", "iterations"),
     [((32, 32), 1, 1), ((16, 24), 1, 2), ((20, 28), 2, 3), ((40, 33), 3, 2), ((30, 25), 4, 2)],
 )
-def test_glass_visits_pixels_one_by_one(
-    size: tuple[int, int], reach: int, iterations: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[np.ndarray] = []
-
-    def record(*arguments: object) -> Tensor:
-        offsets = draw(*arguments)
-        drawn.append(offsets.view(3, *size).numpy())
-        return offsets
-
-    draw = glass._draw_offsets
-    monkeypatch.setattr(glass, "_draw_offsets", record)
-    height, width = size
-    sources = draw_sources(
-        torch.Size((3, 1, *size)), reach, iterations, make_generator(0, "cpu")
-    ).numpy()
-    assert len(drawn) == iterations
+def test_glass_visits_pixels_one_by_one(size: tuple[int, int], reach: int, iterations: int) -> None:
+    shape = torch.Size((3, 1, *size))
+    sources = draw_sources(shape, reach, iterations, make_generator(0, "cpu")).numpy()
+    (height, width), generator = size, make_generator(0, "cpu")
+    visited = torch.Size((3, 1, height - 2 * reach, width - 2 * reach))
+    draws = [draw_bits(visited, generator)[:, 0].numpy() for _ in range(iterations)]
     for image in range(3):
         literal = np.arange(height * width).reshape(size)
-        for offsets in drawn:
+        for bits in draws:
             for y in range(height - reach, reach, -1):
                 for x in range(width - reach, reach, -1):
-                    place = y * width + x + offsets[image, y, x]
-                    literal[y, x] = literal[place // width, place % width]
+                    share = (int(bits[image, y - reach - 1, x - reach - 1]) + 2**15) / 2**16
+                    down, across = divmod(int(share * (2 * reach) ** 2), 2 * reach)
+                    literal[y, x] = literal[y + down - reach, x + across - reach]
         np.testing.assert_array_equal(sources[image].reshape(size), literal)
-
-
-@pytest.mark.parametrize("reach", [1, 2, 3, 4])
-def test_glass_draws_every_offset_equally(reach: int) -> None:
-    shape = torch.Size((8, 3, 64, 64))
-    offsets = glass._draw_offsets(shape, reach, make_generator(0, "cpu")).view(8, 64, 64)
-    inside = offsets[:, reach + 1 : 65 - reach, reach + 1 : 65 - reach]
-    pairs = {y * 64 + x for y in range(-reach, reach) for x in range(-reach, reach)}
-    values, counts = inside.unique(return_counts=True)
-    assert set(values.tolist()) == pairs
-    n, share = inside.numel(), 1 / len(pairs)
-    bound = 5 * math.sqrt(share * (1 - share) / n) + share / 1000
-    assert (counts / n - share).abs().max() < bound
-    assert not offsets[:, : reach + 1].any()
-    assert not offsets[:, :, 65 - reach :].any()
 
 
 def test_glass_at_no_sigma_only_moves_bytes() -> None:
@@ -171,7 +145,7 @@ def test_motion_blur_is_a_sum_of_moved_images(
             rows = np.clip(np.arange(height) + down, 0, height - 1)
             columns = np.clip(np.arange(width) + across, 0, width - 1)
             expected[image] += weight / sum(weights) * plane[:, rows][:, :, columns]
-    blurred = motion_blur(images, radius, sigma, angles).numpy() * 255
+    blurred = smear(images, radius, sigma, angles).numpy() * 255
     np.testing.assert_allclose(blurred, blurred.round(), 0, 1e-4)
     np.testing.assert_allclose(blurred, expected * 255, 0, 0.501)
 

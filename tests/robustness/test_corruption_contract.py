@@ -21,8 +21,9 @@ from ablate.robustness.corruption import (
     EXTRA,
     FAMILIES,
     SELECTABLE,
+    load,
 )
-from ablate.robustness.corruption.kind import Corruption, load, scale_of
+from ablate.robustness.corruption.kind import Corruption, scale_of
 
 WITHOUT_DRAWS = {
     "defocus_blur",
@@ -85,12 +86,11 @@ def corrupt(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_is_what_its_file_has(family: str) -> None:
+def test_a_family_lists_what_its_file_has(family: str) -> None:
     module = import_module(f"ablate.robustness.corruption.{family}")
-    assert tuple(module.CORRUPTIONS) == FAMILIES[family]
-    for name, corruption in module.CORRUPTIONS.items():
-        assert corruption.name == name
-        assert load(name) is corruption
+    made = [kind for kind in vars(module).values() if isinstance(kind, Corruption)]
+    assert sorted(kind.name for kind in made) == sorted(FAMILIES[family])
+    assert all(load(kind.name) is kind for kind in made)
 
 
 def test_every_file_of_added_is_listed_and_has_its_row() -> None:
@@ -101,7 +101,7 @@ def test_every_file_of_added_is_listed_and_has_its_row() -> None:
         f"{sorted(files ^ set(ADDED))}"
     )
     for name in ADDED:
-        assert load(name).name == name, f"{name}.py: its CORRUPTION must have the file's name"
+        assert load(name).name == name, f"{name}.py: its corruption must have the file's name"
     taken = {*CORRUPTIONS, *SELECTABLE}
     assert not taken & set(ADDED), f"choose another name, as a metric has it: {taken & set(ADDED)}"
     page = Path(__file__).parents[2] / "docs/reference/distortions.md"
@@ -280,12 +280,12 @@ def test_refuses_another_severity(corruption: Corruption) -> None:
         (
             torch.zeros(3, 32, 32),
             "contrast: images must be [batch, channel, height, width] with 1 or 3 channels, got "
-            "shape [3, 32, 32]. Add or move the missing axis.",
+            "[3, 32, 32]. Add or move the missing axis.",
         ),
         (
             torch.zeros(2, 4, 32, 32),
             "contrast: images must be [batch, channel, height, width] with 1 or 3 channels, got "
-            "shape [2, 4, 32, 32]. Add or move the missing axis.",
+            "[2, 4, 32, 32]. Add or move the missing axis.",
         ),
         (
             torch.zeros(2, 3, 32, 7),

@@ -13,8 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ablate.distortion.random import as_uniform, draw_bits, make_generator
-from ablate.robustness.corruption import GREY_KEPT
-from ablate.robustness.corruption.kind import load
+from ablate.robustness.corruption import GREY_KEPT, load
 
 CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
 SIZES = [(32, 32), (27, 40)]

@@ -10,10 +10,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from ablate.distortion.noise import poisson_quantile
 from ablate.distortion.random import draw_bits, make_generator
-from ablate.distortion.shot_noise import poisson_quantile
-from ablate.robustness.corruption import Scale
-from ablate.robustness.corruption.kind import load
+from ablate.robustness.corruption import Scale, load
 
 CELLS = [(scale, severity) for scale in ("cifar", "imagenet") for severity in range(1, 6)]
 

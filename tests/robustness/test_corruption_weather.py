@@ -12,17 +12,19 @@ from reference.filters import chamfer_distance
 from scipy import ndimage
 
 from ablate.distortion.random import as_uniform, draw_bits
+from ablate.robustness.corruption import FAMILIES, load
 from ablate.robustness.corruption.frost import frost_plates
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
 from ablate.robustness.corruption.spatter import (
     canny,
-    draw_plasma,
     mud,
     smooth_layer,
     squared_distance,
     water,
 )
-from ablate.robustness.corruption.weather import CORRUPTIONS
+from ablate.robustness.corruption.weather import draw_plasma
+
+CORRUPTIONS = {name: load(name) for name in FAMILIES["weather"]}
 
 
 def generator(seed: int = 0) -> torch.Generator:

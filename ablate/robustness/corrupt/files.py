@@ -27,8 +27,8 @@ from ablate.files.shown import show_name
 from ablate.robustness import corruption
 from ablate.robustness.corrupt.source import Size, SourceImages
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
+from ablate.robustness.corruption import load as load_corruption
 from ablate.robustness.corruption.kind import code_version
-from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import Recipe, block_size
 
 Layout = Literal["npy", "images"]

@@ -30,9 +30,9 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages
 from ablate.errors import DataError, ParameterError
 from ablate.files.shown import few, show_name
+from ablate.robustness.corruption import load as load_corruption
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch
-from ablate.robustness.corruption.kind import load as load_corruption
 from ablate.robustness.evaluation_set import Recipe, block_size
 from ablate.study.seeds import derive_seed
 

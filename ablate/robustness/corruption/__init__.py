@@ -6,9 +6,13 @@ Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from ablate.distortion import find_kind
 from ablate.robustness.corruption.added import ADDED as ADDED
+
+if TYPE_CHECKING:
+    from ablate.robustness.corruption.kind import Corruption
 
 Scale = Literal["cifar", "imagenet"]
 """Table of parameters: of CIFAR-10-C (32 x 32) or of ImageNet-C (224 x 224)."""
@@ -50,3 +54,15 @@ APPROXIMATE_FROST = "frost: procedural texture, approximate"
 def scale_for(shorter_side: int) -> Scale:
     """The table for images of this shorter side, in pixels."""
     return "cifar" if shorter_side <= LARGEST_OF_CIFAR else "imagenet"
+
+
+def load(name: str) -> Corruption:
+    """The corruption of that name.
+
+    Raises:
+        ParameterError: if there is none.
+    """
+    files = {kind: f"{__name__}.{family}" for family, kinds in FAMILIES.items() for kind in kinds}
+    files |= {kind: f"{__name__}.added.{kind}" for kind in ADDED}
+    found: Corruption = find_kind(name, files, "corruption: must be a known corruption")
+    return found

@@ -17,173 +17,19 @@ from torch.nn import functional
 
 from ablate.distortion.random import as_uniform, draw_bits
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.kind import Corruption, Parameters, Setting
+from ablate.robustness.corruption.kind import Setting, corruption
 from ablate.robustness.corruption.separable import AxisMatrix, gaussian_filter
 
 _FINEST = 1e-12  # stands for a chroma or value of 0
 
 
-def contrast(
-    images: Images, parameters: Parameters, _generator: torch.Generator, _: Setting
-) -> Images:
-    """The images pulled towards their means, channel by channel.
-
-    Args:
-        images: in [0, 1].
-        parameters: what is left of the distance from the mean.
-    """
-    (kept,) = parameters
+@corruption(
+    cifar=(0.75, 0.5, 0.4, 0.3, 0.15), imagenet=(0.4, 0.3, 0.2, 0.1, 0.05), channelwise=True
+)
+def contrast(images: Images, _: Setting, kept: float) -> Images:
+    """The images pulled towards their means, channel by channel, from which a share is kept."""
     means = images.mean((2, 3), keepdim=True)
     return (images * kept).add_(means.mul_(1 - kept))
-
-
-CONTRAST = Corruption(
-    "contrast",
-    {
-        "cifar": ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,)),
-        "imagenet": ((0.4,), (0.3,), (0.2,), (0.1,), (0.05,)),
-    },
-    contrast,
-    channelwise=True,
-)
-
-
-def elastic_transform(
-    images: Images, parameters: Parameters, generator: torch.Generator, setting: Setting
-) -> Images:
-    """The images warped by an affine map and, but for the weakest, smooth displacements.
-
-    Args:
-        images: in [0, 1].
-        parameters: alpha, sigma and reach of the affine map's points, as shares of the shorter
-            side; for ImageNet-C of 244 pixels where the image has 224, as its code has it.
-    """
-    side = min(images.shape[2:])
-    unit = side * 244 / 224 if setting.scale == "imagenet" else side
-    alpha, sigma, affine = (unit * share for share in parameters)
-    return elastic(images, alpha, sigma, affine, generator)
-
-
-ELASTIC_TRANSFORM = Corruption(
-    "elastic_transform",
-    {
-        "cifar": (
-            (0.0, 0.0, 0.08),
-            (0.05, 0.2, 0.07),
-            (0.08, 0.06, 0.06),
-            (0.1, 0.04, 0.05),
-            (0.1, 0.03, 0.03),
-        ),
-        "imagenet": (
-            (2.0, 0.7, 0.1),
-            (2.0, 0.08, 0.2),
-            (0.05, 0.01, 0.02),
-            (0.07, 0.01, 0.02),
-            (0.12, 0.01, 0.02),
-        ),
-    },
-    elastic_transform,
-    channelwise=True,
-)
-
-
-def pixelate(
-    images: Images, parameters: Parameters, _generator: torch.Generator, _: Setting
-) -> Images:
-    """The images made smaller and large again, in whole bytes.
-
-    Args:
-        images: in [0, 1].
-        parameters: the share of their sides.
-    """
-    (share,) = parameters
-    return shrink_and_enlarge(images, share)
-
-
-PIXELATE = Corruption(
-    "pixelate",
-    {
-        "cifar": ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,)),
-        "imagenet": ((0.6,), (0.5,), (0.4,), (0.3,), (0.25,)),
-    },
-    pixelate,
-    channelwise=True,
-)
-
-
-def jpeg_compression(
-    images: Images, parameters: Parameters, _generator: torch.Generator, _: Setting
-) -> Images:
-    """The images written to JPEG and read again, one by one on the CPU, in whole bytes.
-
-    Args:
-        images: in [0, 1], RGB.
-        parameters: quality, as libjpeg counts it.
-    """
-    from torchvision.io import decode_jpeg, encode_jpeg  # takes longer to load than torch does
-
-    (quality,) = parameters
-    levels = (images * 255).round_().to(torch.int16).to("cpu", torch.uint8)
-    # The codec wants a pixel's channels side by side; all at once that is quicker than in each.
-    pixels = levels.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    decoded = decode_jpeg(encode_jpeg(list(pixels), int(quality)))
-    return torch.stack(decoded).to(images.device).float().div_(255)
-
-
-JPEG_COMPRESSION = Corruption(
-    "jpeg_compression",
-    {
-        "cifar": ((80.0,), (65.0,), (58.0,), (50.0,), (40.0,)),
-        "imagenet": ((25.0,), (18.0,), (15.0,), (10.0,), (7.0,)),
-    },
-    jpeg_compression,
-)
-
-
-def saturate(
-    images: Images, parameters: Parameters, _generator: torch.Generator, _: Setting
-) -> Images:
-    """The saturation of HSV scaled and raised; grey pixels turn red where it is raised.
-
-    Args:
-        images: in [0, 1], RGB.
-        parameters: factor and summand of the saturation.
-    """
-    factor, summand = parameters
-    red, green, blue = images.unbind(1)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    least = torch.minimum(torch.minimum(red, green), blue)
-    chroma = value - least
-    saturation = (chroma / value.clamp_min(_FINEST)).mul_(factor).add_(summand).clamp_(0, 1)
-    # In HSV a colour lies between the value and the value without its saturation.
-    depth = saturation.mul_(value)
-    saturated = torch.sub(value[:, None], images)
-    saturated.mul_((depth / chroma.clamp_min(_FINEST))[:, None])
-    if summand > 0:  # grey has hue 0, that of red
-        grey = 1 - chroma.sign()
-        saturated[:, 1:] += depth.mul_(grey)[:, None]
-    return torch.sub(value[:, None], saturated)
-
-
-SATURATE = Corruption(
-    "saturate",
-    {
-        "cifar": ((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
-        "imagenet": ((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
-    },
-    saturate,
-)
-
-
-CORRUPTIONS = {
-    made.name: made for made in (CONTRAST, ELASTIC_TRANSFORM, PIXELATE, JPEG_COMPRESSION, SATURATE)
-}
-
-
-# -- The benchmark's elastic transform: a random affine map, then random smooth displacements
-#
-# Source: hendrycks/robustness, after Simard et al. 2003.  Differs: OpenCV's affine warp rounds
-# places to 1/32 pixel, this one does not.
 
 
 Places = Float[Tensor, "batch 2 pixel"]
@@ -192,26 +38,45 @@ Places = Float[Tensor, "batch 2 pixel"]
 TRUNCATE_SIGMAS = 3.0
 
 
-def elastic(
-    images: Images,
-    alpha_pixels: float,
-    sigma_pixels: float,
-    affine_pixels: float,
-    generator: torch.Generator,
+@corruption(
+    cifar=(
+        (0.0, 0.0, 0.08),
+        (0.05, 0.2, 0.07),
+        (0.08, 0.06, 0.06),
+        (0.1, 0.04, 0.05),
+        (0.1, 0.03, 0.03),
+    ),
+    imagenet=(
+        (2.0, 0.7, 0.1),
+        (2.0, 0.08, 0.2),
+        (0.05, 0.01, 0.02),
+        (0.07, 0.01, 0.02),
+        (0.12, 0.01, 0.02),
+    ),
+    channelwise=True,
+)
+def elastic_transform(
+    images: Images, setting: Setting, alpha: float, sigma: float, affine: float
 ) -> Images:
-    """The images warped, each by a map and a field of its own.
+    """The images warped by an affine map and, but for the weakest, smooth displacements.
+
+    Source: hendrycks/robustness, after Simard et al. 2003.  Differs: OpenCV's affine warp rounds
+    places to 1/32 pixel, this one does not.  Lengths are shares of the shorter side; for ImageNet-C
+    of 244 pixels where the image has 224, as its code has it.
 
     Args:
-        images: any values.
-        alpha_pixels: what the smoothed field of uniform noise in (-1, 1) is multiplied by; 0: no
+        alpha: what the smoothed field of uniform noise in (-1, 1) is multiplied by; 0: no
             displacements.
-        sigma_pixels: of the Gaussian that smooths it.
-        affine_pixels: how far each of the affine map's three points moves at most, in both axes.
+        sigma: of the Gaussian that smooths it.
+        affine: how far each of the affine map's three points moves at most, in both axes.
     """
     height, width = images.shape[2:]
+    side = min(height, width)
+    unit = side * 244 / 224 if setting.scale == "imagenet" else side
+    alpha_pixels = unit * alpha
     sides = torch.tensor((width, height), device=images.device, dtype=images.dtype)
     places = _places(height, width, images.device)
-    linear, shift = _draw_affine(images, affine_pixels, generator)
+    linear, shift = _draw_affine(images, unit * affine, setting.generator)
     # From pixels to -1 at the middle of the first and 1 at that of the last.
     to_ends = 2 / (sides - 1)
     linear, shift = linear * to_ends[:, None], shift * to_ends - 1
@@ -219,8 +84,10 @@ def elastic(
     warped = _read(images, mapped, edge_repeated=False)
     if alpha_pixels == 0:
         return warped
-    drawn = as_uniform(draw_bits(torch.Size((len(images), 2, height, width)), generator))
-    field = gaussian_filter(drawn, sigma_pixels, border="reflect", truncate=TRUNCATE_SIGMAS)
+    bits = draw_bits(torch.Size((len(images), 2, height, width)), setting.generator)
+    field = gaussian_filter(
+        as_uniform(bits), unit * sigma, border="reflect", truncate=TRUNCATE_SIGMAS
+    )
     # From pixels to -1 at the outer edge of the first and 1 at that of the last; and the noise,
     # which is in (0, 1), to be in (-1, 1).
     to_edges = (2 / sides)[:, None]
@@ -276,18 +143,15 @@ def _read(images: Images, places: Places, *, edge_repeated: bool) -> Images:
     )
 
 
-# -- Pillow's resize by its box filter, to fewer pixels and back to as many as before ------
-#
-# Source: Pillow's `Image.resize(..., BOX)`.  Its box covers whole pixels, whose centres it holds,
-# so that a pixel of the small image is the plain mean of one to a few; back up, a pixel is a copy.
+@corruption(
+    cifar=(0.95, 0.9, 0.85, 0.75, 0.65), imagenet=(0.6, 0.5, 0.4, 0.3, 0.25), channelwise=True
+)
+def pixelate(images: Images, _: Setting, share: float) -> Images:
+    """The images at a share of their sides, and back, in whole bytes, by Pillow's box filter.
 
-
-def shrink_and_enlarge(images: Images, share: float) -> Images:
-    """The images at a share of their sides, and back, in whole bytes.
-
-    Args:
-        images: in [0, 1], rounded to bytes here.
-        share: of both sides, in (0, 1]; pixels are cut to a whole number.
+    Source: Pillow's `Image.resize(..., BOX)`.  Its box covers whole pixels, whose centres it holds,
+    so that a pixel of the small image is the plain mean of one to a few; back up, a pixel is a
+    copy.  Sides are cut to whole pixels.
     """
     rows, columns = (_axis(side, int(side * share)).to(images) for side in images.shape[2:])
     # As Pillow does it: the width first, and bytes in between, half of one rounded up.
@@ -313,3 +177,40 @@ def _resize(from_pixels: int, to_pixels: int) -> AxisMatrix:
     resized = unit.resize((to_pixels, from_pixels), Image.Resampling.BOX)
     covered = np.asarray(resized).T > 0
     return torch.from_numpy(covered / covered.sum(1, keepdims=True))
+
+
+@corruption(cifar=(80.0, 65.0, 58.0, 50.0, 40.0), imagenet=(25.0, 18.0, 15.0, 10.0, 7.0))
+def jpeg_compression(images: Images, _: Setting, quality: float) -> Images:
+    """The images written to JPEG and read again, one by one on the CPU, in whole bytes.
+
+    Args:
+        quality: as libjpeg counts it.
+    """
+    from torchvision.io import decode_jpeg, encode_jpeg  # takes longer to load than torch does
+
+    levels = (images * 255).round_().to(torch.int16).to("cpu", torch.uint8)
+    # The codec wants a pixel's channels side by side; all at once that is quicker than in each.
+    pixels = levels.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    decoded = decode_jpeg(encode_jpeg(list(pixels), int(quality)))
+    return torch.stack(decoded).to(images.device).float().div_(255)
+
+
+@corruption(
+    cifar=((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2)),
+    imagenet=((0.3, 0.0), (0.1, 0.0), (2.0, 0.0), (5.0, 0.1), (20.0, 0.2)),
+)
+def saturate(images: Images, _: Setting, factor: float, summand: float) -> Images:
+    """The saturation of HSV scaled and raised; grey pixels turn red where it is raised."""
+    red, green, blue = images.unbind(1)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = value - least
+    saturation = (chroma / value.clamp_min(_FINEST)).mul_(factor).add_(summand).clamp_(0, 1)
+    # In HSV a colour lies between the value and the value without its saturation.
+    depth = saturation.mul_(value)
+    saturated = torch.sub(value[:, None], images)
+    saturated.mul_((depth / chroma.clamp_min(_FINEST))[:, None])
+    if summand > 0:  # grey has hue 0, that of red
+        grey = 1 - chroma.sign()
+        saturated[:, 1:] += depth.mul_(grey)[:, None]
+    return torch.sub(value[:, None], saturated)

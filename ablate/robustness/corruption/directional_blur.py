@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Int64
 from scipy import ndimage, sparse
 from torch import Tensor
 from torch.nn import functional
@@ -28,10 +28,8 @@ STRETCH_VALUES = 2**18  # of all taps, so that they are in a CPU's cache when th
 Offsets = Int64[Tensor, "batch tap 2"]
 """How far down and across each tap lies, in pixels."""
 
-Weights = Float[Tensor, " tap"]
 
-
-def motion_blur(images: Images, radius: float, sigma: float, angle_degrees: PerImage) -> Images:
+def smear(images: Images, radius: float, sigma: float, angle_degrees: PerImage) -> Images:
     """The images drawn out to one side, each in a direction of its own, in whole bytes.
 
     Args:
@@ -43,8 +41,13 @@ def motion_blur(images: Images, radius: float, sigma: float, angle_degrees: PerI
     Returns:
         New images, rounded to multiples of 1 / 255 as ImageMagick writes them.
     """
-    weights = images.new_tensor(_weights(radius, sigma))
-    offsets = _offsets(len(weights), angle_degrees.double())
+    taps = [math.exp(-(tap**2) / (2 * sigma**2)) for tap in range(2 * math.ceil(radius) + 1)]
+    kept = [tap for tap in taps if tap > NEGLIGIBLE_WEIGHT * sum(taps)]
+    weights = images.new_tensor([tap / sum(kept) for tap in kept])
+    radians = torch.deg2rad(angle_degrees.double())
+    directions = torch.stack([radians.sin(), radians.cos()], dim=1)
+    along = torch.arange(len(kept), device=images.device)[:, None] * directions[:, None]
+    offsets = (along - 0.5).ceil_().long()
     blurred = torch.empty_like(images, memory_format=torch.contiguous_format)
     for start in range(0, len(images), TOGETHER):
         some = slice(start, start + TOGETHER)
@@ -53,7 +56,7 @@ def motion_blur(images: Images, radius: float, sigma: float, angle_degrees: PerI
     return blurred
 
 
-def _sum_taps(images: Images, weights: Weights, offsets: Offsets) -> Tensor:
+def _sum_taps(images: Images, weights: Tensor, offsets: Offsets) -> Tensor:
     """The images moved by each tap, weighted and summed.
 
     Rows that are moved down and across are one stretch of the memory that the extended plane lies
@@ -83,22 +86,6 @@ def _sum_taps(images: Images, weights: Weights, offsets: Offsets) -> Tensor:
     return summed.view(batch, channels, height, row)[..., :width]
 
 
-def _weights(radius: float, sigma: float) -> list[float]:
-    """Of each tap, nearest first; those too light to count are left out."""
-    taps = 2 * math.ceil(radius) + 1
-    weights = [math.exp(-(tap**2) / (2 * sigma**2)) for tap in range(taps)]
-    kept = [weight for weight in weights if weight > NEGLIGIBLE_WEIGHT * sum(weights)]
-    return [weight / sum(kept) for weight in kept]
-
-
-def _offsets(taps: int, angle_degrees: Float64[Tensor, " batch"]) -> Offsets:
-    radians = torch.deg2rad(angle_degrees)
-    directions = torch.stack([radians.sin(), radians.cos()], dim=1)
-    tap = torch.arange(taps, device=directions.device)
-    along = tap[:, None] * directions[:, None]
-    return (along - 0.5).ceil_().long()
-
-
 def _extend(images: Images, above: int, below: int, left: int, right: int) -> Tensor:
     """The images with so many copies of their border pixels on each side."""
     batch, channels, height, width = images.shape
@@ -124,12 +111,7 @@ LARGEST_OPERATOR = 2**16
 
 
 def clipped_zoom(planes: Images, factor: float) -> Images:
-    """The planes' centre enlarged, of the same size as before.
-
-    Args:
-        planes: any values.
-        factor: 1 or more; 1 is the identity.
-    """
+    """The planes' centre enlarged by a factor of 1 or more, of the same size as before."""
     height, width = planes.shape[2:]
     return filter_axes(planes, zoom_matrix(height, factor), zoom_matrix(width, factor))
 
@@ -142,36 +124,30 @@ def mean_of_zooms(images: Images, end: float, step: float) -> Images:
     would take gigabytes, through one zoom after another.
     """
     height, width = images.shape[2:]
+    factors = tuple(np.arange(1, end, step).tolist())
     if height * width > LARGEST_OPERATOR:
         total = images.clone()
-        for factor in np.arange(1, end, step).tolist():
-            total += _zoom_alone(images, factor)
-        return total.div_(1 + len(np.arange(1, end, step)))
-    operator = _zoom_operator(height, width, end, step, images.device)
+        for factor in factors:
+            kept = [math.ceil(side / factor) for side in (height, width)]
+            top, left = (height - kept[0]) // 2, (width - kept[1]) // 2
+            crop = images[:, :, top : top + kept[0], left : left + kept[1]]
+            size = [round(side * factor) for side in kept]
+            enlarged = functional.interpolate(crop, size, mode="bilinear", align_corners=True)
+            top, left = (size[0] - height) // 2, (size[1] - width) // 2
+            total += enlarged[:, :, top : top + height, left : left + width]
+        return total.div_(1 + len(factors))
+    operator = _zoom_operator(height, width, factors, images.device)
     pixels_first = images.reshape(-1, height * width).mT.contiguous()
     return (operator @ pixels_first).mT.reshape(images.shape)
 
 
-def _zoom_alone(images: Images, factor: float) -> Images:
-    """`clipped_zoom` without matrices."""
-    height, width = images.shape[2:]
-    kept = [math.ceil(side / factor) for side in (height, width)]
-    top, left = (height - kept[0]) // 2, (width - kept[1]) // 2
-    crop = images[:, :, top : top + kept[0], left : left + kept[1]]
-    size = [round(side * factor) for side in kept]
-    enlarged = functional.interpolate(crop, size=size, mode="bilinear", align_corners=True)
-    top, left = (size[0] - height) // 2, (size[1] - width) // 2
-    return enlarged[:, :, top : top + height, left : left + width]
-
-
 @lru_cache(maxsize=16)
 def _zoom_operator(
-    height: int, width: int, end: float, step: float, device: torch.device
+    height: int, width: int, factors: tuple[float, ...], device: torch.device
 ) -> Tensor:
     """`[to, from]` over the pixels of an image in reading order, in sparse rows."""
-    factors = [1.0, *np.arange(1, end, step).tolist()]  # first the image itself
     total = sparse.csr_array((height * width, height * width))
-    for factor in factors:
+    for factor in (1.0, *factors):  # first the image itself
         rows, columns = (
             sparse.csr_array(zoom_matrix(side, factor).numpy()) for side in (height, width)
         )
@@ -181,7 +157,7 @@ def _zoom_operator(
         operator = torch.sparse_csr_tensor(
             torch.from_numpy(total.indptr.astype(np.int32)),
             torch.from_numpy(total.indices.astype(np.int32)),
-            torch.from_numpy((total.data / len(factors)).astype(np.float32)),
+            torch.from_numpy((total.data / (1 + len(factors))).astype(np.float32)),
             size=total.shape,
         )
         return operator.to(device)

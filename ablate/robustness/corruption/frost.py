@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 from scipy import ndimage
 from torch import Tensor
@@ -19,8 +18,6 @@ from ablate.robustness.corruption import Scale
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
 
 _SHRUNK = 5  # the code for CIFAR-10-C brings photographs to a fifth of their size
-
-Photograph = UInt8[Tensor, "3 height width"]
 
 
 def draw_frost(
@@ -67,37 +64,26 @@ def draw_frost(
 def _fit(
     photographs: FrostPhotographs, height: int, width: int, scale: Scale, device: torch.device
 ) -> tuple[Tensor, ...]:
+    """The photographs at their size of the scale, but at least as large as the images."""
     fitted = []
     for photograph in photographs.photographs:
-        sized = _shrink(photograph) if scale == "cifar" else photograph
-        sized = _enlarge(sized, height, width)
+        sized = photograph
+        if scale == "cifar":
+            # A fifth, bilinear without antialiasing: that is the middle of each 5 x 5 pixels.
+            rows, columns = (round(side / _SHRUNK) for side in photograph.shape[1:])
+            middle = slice(_SHRUNK // 2, None, _SHRUNK)
+            sized = photograph[:, middle, middle][:, :rows, :columns]
+        rows, columns = sized.shape[1:]
+        factor = max(height / max(rows, 1), width / max(columns, 1))
+        if factor > 1:
+            size = (max(height, math.ceil(rows * factor)), max(width, math.ceil(columns * factor)))
+            enlarged = functional.interpolate(sized[None].float(), size, mode="bilinear")
+            sized = enlarged[0].round_().clamp_(0, 255).to(torch.uint8)
         fitted.append(sized.contiguous().to(device))
     return tuple(fitted)
 
 
-def _shrink(photograph: Photograph) -> Tensor:
-    """A fifth of it, bilinear without antialiasing: that is the middle of each 5 x 5 pixels."""
-    _, height, width = photograph.shape
-    middles = photograph[:, _SHRUNK // 2 :: _SHRUNK, _SHRUNK // 2 :: _SHRUNK]
-    return middles[:, : round(height / _SHRUNK), : round(width / _SHRUNK)]
-
-
-def _enlarge(photograph: Photograph, height: int, width: int) -> Tensor:
-    """At least this size, its proportions kept."""
-    rows, columns = photograph.shape[1:]
-    factor = max(height / max(rows, 1), width / max(columns, 1))
-    if factor <= 1:
-        return photograph
-    size = (max(height, math.ceil(rows * factor)), max(width, math.ceil(columns * factor)))
-    floats = photograph[None].float()
-    enlarged = functional.interpolate(floats, size, mode="bilinear", align_corners=False)
-    return enlarged[0].round_().clamp_(0, 255).to(torch.uint8)
-
-
 # -- Painted plates of frost, which stand for photographs where the user names none --------
-#
-# They are approximate: their colours, contrasts and the share of large and small structure are near
-# those of the photographs that the benchmark was made with, but not their pictures.
 
 
 _HEIGHT, _WIDTH = 480, 640
@@ -108,25 +94,16 @@ _SOFTNESS = 0.8  # sigma in pixels
 _MIDDLE, _SPREAD = 128, 40  # grey levels of what is painted, before it gets its colours
 
 
-@dataclass(frozen=True)
-class _Plate:
-    """How one plate looks.
-
-    Attributes:
-        mean, std: of red, green and blue, as fractions of 255.
-        crystals: how many fans of needles.
-        length, width: of a needle at the most, in pixels.
-        cloudy: share of the variance that is of large patches.
-        grainy: share that is of single pixels.
-    """
+class _Plate(NamedTuple):
+    """How one plate looks; mean and deviation are fractions of 255, of red, green and blue."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    crystals: int
-    length: float
+    crystals: int  # how many fans of needles
+    length: float  # of a needle at the most, in pixels
     width: float
-    cloudy: float
-    grainy: float
+    cloudy: float  # share of the variance that is of large patches
+    grainy: float  # share that is of single pixels
 
 
 _ICE = _Plate((0.30, 0.58, 0.65), (0.11, 0.07, 0.06), 500, 80.0, 10.0, 0.5, 0.02)
@@ -138,7 +115,11 @@ _PLATES = (_ICE, _WHITE, _WHITE, _GREY, _DARK)
 
 @cache
 def frost_plates() -> FrostPhotographs:
-    """Five plates, always the same: two of them white, as of the photographs."""
+    """Five plates, always the same: two of them white, as of the photographs.
+
+    They are approximate: their colours, contrasts and the share of large and small structure are
+    near those of the photographs that the benchmark was made with, but not their pictures.
+    """
     random = np.random.RandomState(_SEED)  # whose stream is frozen for good
     return of_photographs([_paint(plate, random) for plate in _PLATES])
 

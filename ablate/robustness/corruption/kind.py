@@ -1,4 +1,4 @@
-"""The class of all corruptions: parameter tables, and application to a batch."""
+"""What a corruption is: parameters by severity, and a function that is applied to a batch."""
 
 from __future__ import annotations
 
@@ -6,24 +6,16 @@ import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ablate.distortion.saturation import LUMA
-from ablate.distortion.shapes import Images
-from ablate.errors import ParameterError, did_you_mean
-from ablate.robustness.corruption import (
-    ADDED,
-    CORRUPTIONS,
-    FAMILIES,
-    SEVERITIES,
-    Scale,
-    scale_for,
-)
+from ablate.distortion.kind import Kind, check_images
+from ablate.distortion.photometric import LUMA
+from ablate.errors import ParameterError
+from ablate.robustness.corruption import ADDED, SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 
 Parameters = tuple[float, ...]
@@ -48,36 +40,32 @@ class Setting:
     """What a corruption depends on in addition to its parameters.
 
     Attributes:
+        generator: of the random draws, on the images' device.
         scale: whether sizes are those of CIFAR-10-C or of ImageNet-C.
         frost: photographs of frost; None: a generated texture is used.
     """
 
+    generator: torch.Generator
     scale: Scale
     frost: FrostPhotographs | None = None
 
 
-Apply = Callable[[Images, Parameters, torch.Generator, Setting], Tensor]
-
-
 @dataclass(frozen=True)
-class Corruption:
-    """One corruption.
+class Corruption(Kind):
+    """A kind with severities from 1 to 5.
 
     Attributes:
-        name: as in `FAMILIES` or `ADDED`.
+        apply: (fp32 images in [0, 1], setting, *parameters) -> the corrupted images, fp32 of the
+            same shape, not rounded to bytes; the caller clamps values to [0, 1].
         tables: parameters by severity, 1 first, for both scales.
-        apply: (fp32 images in [0, 1], parameters, generator on their device, setting) -> the
-            corrupted images, fp32 of the same shape, not rounded to bytes; the caller clamps values
-            to [0, 1].  It checks nothing and does not modify its input.
         channelwise: whether it treats each channel separately and so accepts one channel; otherwise
             grey images are expanded to three equal channels, and the luma of the result is
             returned.
         part_pixels: size of the parts that a batch is corrupted in; it affects the random draws.
     """
 
-    name: str
+    apply: Callable[..., Tensor]
     tables: Mapping[Scale, tuple[Parameters, ...]]
-    apply: Apply
     channelwise: bool = False
     part_pixels: int = PART_PIXELS
 
@@ -114,25 +102,22 @@ class Corruption:
             raise ParameterError(
                 f"{self.name}: severity must be a whole number from 1 to 5, got {severity!r}."
             )
-        setting = Setting(scale or scale_of(images), frost)
+        setting = Setting(generator, scale or scale_of(images), frost)
         corrupted = torch.empty_like(images, memory_format=torch.contiguous_format)
         size = max(1, self.part_pixels // (images.shape[2] * images.shape[3]))
         for start in range(0, len(images), size):
             part = images[start : start + size].contiguous()
-            corrupted[start : start + size] = self._corrupt(part, severity, generator, setting)
+            corrupted[start : start + size] = self._corrupt(part, severity, setting)
         return corrupted
 
-    def _corrupt(
-        self, images: Tensor, severity: int, generator: torch.Generator, setting: Setting
-    ) -> Tensor:
+    def _corrupt(self, images: Tensor, severity: int, setting: Setting) -> Tensor:
         is_bytes = images.dtype == torch.uint8
         floats = images.float().div_(255) if is_bytes else images.float()
         expanded = floats
         if images.shape[1] == 1 and not self.channelwise:
             expanded = floats.expand(-1, 3, -1, -1).contiguous()
-        parameters = self.tables[setting.scale][severity - 1]
         with torch.autocast(images.device.type, enabled=False):
-            corrupted = self.apply(expanded, parameters, generator, setting)
+            corrupted = self.apply(expanded, setting, *self.tables[setting.scale][severity - 1])
         corrupted = corrupted.clamp_(0, 1) if is_bytes else corrupted.clamp(0, 1)
         if expanded is not floats:
             luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
@@ -140,6 +125,27 @@ class Corruption:
         # Through int16, which CPUs vectorise; a direct conversion to bytes takes five times as
         # long.
         return corrupted.mul_(255).add_(ROUNDING).to(torch.int16) if is_bytes else corrupted
+
+
+def corruption(
+    *,
+    cifar: tuple[float | Parameters, ...],
+    imagenet: tuple[float | Parameters, ...],
+    channelwise: bool = False,
+    part_pixels: int = PART_PIXELS,
+) -> Callable[[Callable[..., Tensor]], Corruption]:
+    """Make a function the `Corruption` of its name.
+
+    Args:
+        cifar, imagenet: parameters by severity; a number where there is but one.
+        channelwise, part_pixels: as in `Corruption`.
+    """
+
+    def rows(table: tuple[float | Parameters, ...]) -> tuple[Parameters, ...]:
+        return tuple(row if isinstance(row, tuple) else (row,) for row in table)
+
+    tables: dict[Scale, tuple[Parameters, ...]] = {"cifar": rows(cifar), "imagenet": rows(imagenet)}
+    return lambda apply: Corruption(apply.__name__, apply, tables, channelwise, part_pixels)
 
 
 def scale_of(images: Tensor) -> Scale:
@@ -153,20 +159,11 @@ def check_batch(where: str, images: Tensor) -> None:
     Raises:
         ParameterError: naming `where`.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ParameterError(
-            f"{where}: images must be [batch, channel, height, width] with 1 or 3 channels, got "
-            f"shape {list(images.shape)}. Add or move the missing axis."
-        )
+    check_images(where, images, bytes_too=True)
     if min(images.shape[2:]) < SMALLEST_SIDE:
         raise ParameterError(
             f"{where}: images must have sides of {SMALLEST_SIDE} pixels or more, got "
             f"{images.shape[2]} x {images.shape[3]}. Enlarge them first."
-        )
-    if images.dtype != torch.uint8 and not images.is_floating_point():
-        raise ParameterError(
-            f"{where}: images must be uint8, or floating point in [0, 1], got {images.dtype}. "
-            "Convert them."
         )
     if images.is_floating_point() and images.numel():
         low, high = (bound.item() for bound in images.aminmax())
@@ -175,26 +172,6 @@ def check_batch(where: str, images: Tensor) -> None:
                 f"{where}: floating point images must be in [0, 1], got {low:g} to {high:g}. "
                 "Divide bytes by 255, and corrupt before normalising."
             )
-
-
-def load(name: str) -> Corruption:
-    """The corruption of that name.
-
-    Raises:
-        ParameterError: if there is none.
-    """
-    for family, names in FAMILIES.items():
-        if name in names:
-            module = import_module(f"ablate.robustness.corruption.{family}")
-            found: Corruption = module.CORRUPTIONS[name]
-            return found
-    if name in ADDED:
-        own: Corruption = import_module(f"ablate.robustness.corruption.added.{name}").CORRUPTION
-        return own
-    raise ParameterError(
-        f"corruption: must be a known corruption, got {name!r}. "
-        f"{did_you_mean(name, (*CORRUPTIONS, *ADDED))}"
-    )
 
 
 # -- A digest of the code that makes corrupted images, for the keys of stored copies -------

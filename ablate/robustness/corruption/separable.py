@@ -22,8 +22,6 @@ from ablate.distortion.shapes import Images
 AxisMatrix = Float64[Tensor, "_to _from"]
 """What a filter makes of an axis, in fp64 on the CPU."""
 
-Taps = Float64[np.ndarray, " tap"]
-
 NEGLIGIBLE_WEIGHT = 1e-5
 """Of a tap: both of a kernel's ends move no value by more than 0.005 grey levels."""
 
@@ -58,26 +56,29 @@ def gaussian_filter(
     if len(taps) == 3:  # and both borders are the edge repeated
         return correlate(images, (taps[None], taps[:, None]), "replicate")
     rows, columns = (
-        _gaussian_matrix(side, sigma_pixels, border, truncate) for side in images.shape[2:]
+        gaussian_matrix(side, sigma_pixels, border, truncate) for side in images.shape[2:]
     )
     return filter_axes(images, rows, columns)
 
 
 @lru_cache(maxsize=64)
-def _gaussian_taps(sigma_pixels: float, truncate: float) -> Taps:
+def _gaussian_taps(sigma_pixels: float, truncate: float) -> Float64[np.ndarray, " tap"]:
     """The kernel, without its ends where they weigh nothing."""
     reach = int(truncate * sigma_pixels + 0.5)
     point = np.eye(2 * reach + 1)[reach]
     taps = ndimage.gaussian_filter1d(point, sigma_pixels, truncate=truncate, mode="constant")
-    kept: Taps = taps[taps > NEGLIGIBLE_WEIGHT]
-    kept /= kept.sum()
-    return kept
+    kept = taps[taps > NEGLIGIBLE_WEIGHT]
+    return np.asarray(kept / kept.sum())
 
 
 @lru_cache(maxsize=64)
-def _gaussian_matrix(
-    side_pixels: int, sigma_pixels: float, border: Literal["nearest", "reflect"], truncate: float
+def gaussian_matrix(
+    side_pixels: int,
+    sigma_pixels: float,
+    border: Literal["nearest", "reflect"] = "nearest",
+    truncate: float = 4.0,
 ) -> AxisMatrix:
+    """What `gaussian_filter` makes of an axis."""
     unit = np.eye(side_pixels)
     matrix = ndimage.gaussian_filter1d(unit, sigma_pixels, 0, mode=border, truncate=truncate)
     return torch.from_numpy(matrix)

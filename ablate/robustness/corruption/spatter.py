@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, Int16, UInt8
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.distortion.random import as_uniform, draw_bits
+from ablate.robustness.corruption.separable import gaussian_matrix
 
 _LOW, _HIGH = 50, 150
 _FURTHEST = 20
@@ -27,7 +25,7 @@ def smooth_layer(layer: Layer, sigma: float) -> Layer:
     """Each plane under a Gaussian that is cut at 4 sigma; beyond the border is its own pixel."""
     for _ in range(2):  # one product an axis, with the axes changed about after it
         side, other, batch = layer.shape
-        smoothed = _gaussian(side, sigma).to(layer) @ layer.reshape(side, -1)
+        smoothed = gaussian_matrix(side, sigma).to(layer) @ layer.reshape(side, -1)
         layer = smoothed.view(side, other, batch).transpose(0, 1).contiguous()
     return layer
 
@@ -63,12 +61,6 @@ def mud(layer: Layer, threshold: float, sigma: float) -> Layer:
     """
     stain = smooth_layer((layer > threshold).float(), sigma)
     return functional.threshold(stain, _DEEPEST_CLEAR, 0.0)
-
-
-@lru_cache(maxsize=64)
-def _gaussian(side: int, sigma: float) -> Tensor:
-    matrix = ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0, mode="nearest", truncate=4.0)
-    return torch.from_numpy(matrix).float()
 
 
 @lru_cache(maxsize=8)
@@ -107,7 +99,7 @@ def _equalize(levels: Planes) -> Planes:
 
 def _emboss(planes: Planes) -> Planes:
     height, width = planes.shape[:2]
-    around = _reflect(planes)
+    around = _border(planes, 1)
     lit = torch.zeros_like(planes)
     for row, column, weight in _EMBOSS:
         lit.add_(around[row : row + height, column : column + width], alpha=weight)
@@ -115,71 +107,18 @@ def _emboss(planes: Planes) -> Planes:
 
 
 def _sum_of_nine(planes: Tensor) -> Tensor:
-    around = _reflect(planes)
+    around = _border(planes, 1)
     rows = around[:-2] + around[1:-1] + around[2:]
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]
 
 
-def _reflect(planes: Tensor) -> Tensor:
-    """With a border of one pixel, mirrored at the outermost pixels, which are not repeated."""
-    taller = torch.cat([planes[1:2], planes, planes[-2:-1]])
-    return torch.cat([taller[:, 1:2], taller, taller[:, -2:-1]], dim=1)
-
-
-# -- Plasma: the fractal clouds of the benchmark's fog, by diamond and square on a torus ---
-#
-# Source: Fournier, Fussell and Carpenter 1982, "Computer rendering of stochastic models"; the
-# amplitudes are those of hendrycks/robustness, where noise is `wibble * U(-wibble, wibble)`, so
-# that it falls by the decay's square from one level to the next.
-
-
-_FIRST_WIBBLE = 100.0
-
-Plasma = Float[Tensor, "side side batch"]
-
-
-def draw_plasma(
-    batch: int, side_pixels: int, decay: float, generator: torch.Generator
-) -> Float[Tensor, "batch 1 side side"]:
-    """A plasma for each image, from 0 at its lowest to 1 at its highest point.
-
-    Args:
-        batch: how many.
-        side_pixels: a power of two; the benchmark's is 32 for 32 x 32 and 256 for 224 x 224.
-        decay: what the amplitude's root is divided by at each level; the more, the smoother.
-    """
-    # The batch is the last axis: neighbours are slices of long runs then.
-    bits = draw_bits(torch.Size((side_pixels, side_pixels, batch, 1)), generator)
-    noise = as_uniform(bits)[..., 0].mul_(2).sub_(1)
-    plasma = torch.zeros_like(noise)
-    step, wibble = side_pixels, _FIRST_WIBBLE
-    while step >= 2:
-        _refine(plasma, noise, step, wibble**2)
-        step //= 2
-        wibble /= decay
-    if not batch:
-        return plasma.permute(2, 0, 1)[:, None]
-    lowest, highest = plasma.amin((0, 1)), plasma.amax((0, 1))
-    scaled = (plasma - lowest) / (highest - lowest)
-    return scaled.permute(2, 0, 1)[:, None].contiguous()
-
-
-def _refine(plasma: Plasma, noise: Plasma, step: int, amplitude: float) -> None:
-    """Fill the points midway between those that are `step` apart."""
-    half = step // 2
-    corners = plasma[::step, ::step]
-    middles = plasma[half::step, half::step]
-    across = corners + corners.roll(-1, 1)
-    down = corners + corners.roll(-1, 0)
-    _set(middles, across + across.roll(-1, 0), noise[half::step, half::step], amplitude)
-    rows = plasma[::step, half::step]
-    _set(rows, across + middles + middles.roll(1, 0), noise[::step, half::step], amplitude)
-    columns = plasma[half::step, ::step]
-    _set(columns, down + middles + middles.roll(1, 1), noise[half::step, ::step], amplitude)
-
-
-def _set(points: Tensor, sum_of_four: Tensor, noise: Tensor, amplitude: float) -> None:
-    torch.add(sum_of_four / 4, noise, alpha=amplitude, out=points)
+def _border(planes: Tensor, first: int) -> Tensor:
+    """With a border of one pixel, a copy of the row and column that is `first` from each end."""
+    for axis in (0, 1):
+        last = planes.shape[axis] - 1 - first
+        ends = planes.narrow(axis, first, 1), planes.narrow(axis, last, 1)
+        planes = torch.cat([ends[0], planes, ends[1]], dim=axis)
+    return planes
 
 
 # -- Canny's edges and the distance to them, of planes of bytes, many at once --------------
@@ -243,7 +182,7 @@ def squared_distance(edges: Edges, furthest: int) -> Planes:
 
 def _thin(planes: Planes) -> tuple[Planes, Planes]:
     """1 where the gradient is the largest across its own direction, else 0; and the gradient."""
-    extended = _repeat_edges(planes)
+    extended = _border(planes, 0)
     smooth = extended[:-2] + 2 * extended[1:-1] + extended[2:]
     across = smooth[:, 2:] - smooth[:, :-2]
     steep = extended[2:] - extended[:-2]
@@ -284,8 +223,3 @@ def _dilate(planes: Tensor) -> Tensor:
 def _surround(planes: Tensor) -> Tensor:
     """With a border of nothing, one pixel wide."""
     return functional.pad(planes, (0, 0, 1, 1, 1, 1))
-
-
-def _repeat_edges(planes: Tensor) -> Tensor:
-    taller = torch.cat([planes[:1], planes, planes[-1:]])
-    return torch.cat([taller[:, :1], taller, taller[:, -1:]], dim=1)

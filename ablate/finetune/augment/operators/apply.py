@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.distortion.saturation import LUMA
+from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images, PerImage
 from ablate.finetune.augment.mixture import rows_by_number
 from ablate.finetune.augment.operators import GEOMETRY, OPERATORS

@@ -6,29 +6,22 @@ Source: [O], this project's own; it is in no published benchmark.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.kind import Corruption, Parameters, Setting
+from ablate.robustness.corruption.kind import Setting, corruption
+
+_LOSSES = (0.2, 0.35, 0.5, 0.7, 0.9)
+"""Fractions, so both scales have the same."""
 
 
-def vignette(images: Images, parameters: Parameters, _: torch.Generator, __: Setting) -> Tensor:
+@corruption(cifar=_LOSSES, imagenet=_LOSSES, channelwise=True)
+def vignette(images: Images, _: Setting, loss: float) -> Images:
     """The images times 1 - loss * r**2, r the distance to the centre, 1 at the corners.
 
     Args:
-        images: in [0, 1].
-        parameters: the fraction of light that the corners lose; the mean loss is a third of it.
+        loss: the fraction of light that the corners lose; the mean loss is a third of it.
     """
-    (loss,) = parameters
     down, across = (
         torch.linspace(-1, 1, side, device=images.device).square() for side in images.shape[2:]
     )
     return images * (1 - loss * (down[:, None] + across) / 2)
-
-
-_LOSSES = ((0.2,), (0.35,), (0.5,), (0.7,), (0.9,))
-"""Fractions, so both scales have the same."""
-
-CORRUPTION = Corruption(
-    "vignette", {"cifar": _LOSSES, "imagenet": _LOSSES}, vignette, channelwise=True
-)
