@@ -154,12 +154,9 @@ def test_commands_amid_a_sentence_exist() -> None:
         assert {word for word in rest if word.startswith("--")} <= known, (page, words)
 
 
-def test_every_command_and_every_figure_is_in_the_docs() -> None:
+def test_every_command_is_in_the_docs_and_every_figure_in_help() -> None:
     text = "\n".join(PAGES.values())
     assert [name for name in main.commands if f"ablate {name}" not in text] == []
-    _, _, table = PAGES["docs/howto/figures.md"].partition("| figures | contents |\n")
-    named = re.findall(r"`(\w+)`", table.partition("\n\n")[0])
-    assert sorted(set(FIGURES) - set(named)) == [], "docs/howto/figures.md, table of figures"
     help_text = " ".join(CliRunner().invoke(main, ["plot", "--help"]).output.split())
     assert f"{', '.join(FIGURES)}; or all" in help_text
 

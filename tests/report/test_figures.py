@@ -18,9 +18,9 @@ from ablate.report.draw import print_sheet
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
+from ablate.report.page.content import SECTIONS
 from ablate.report.style import DARK, INK, PAPER, SERIES, SMALL_SIZE, dark, faint
 
-OF_ABLATIONS = ("effects",)
 OF_IMAGES = ("examples",)
 """Of data and weights: tests/report/test_examples.py."""
 DRAWN = [name for name in FIGURES if name not in OF_IMAGES]
@@ -133,12 +133,14 @@ def luminance(color: str) -> float:
     return float(sum(a * b for a, b in zip((0.2126, 0.7152, 0.0722), linear, strict=True)))
 
 
-@pytest.mark.parametrize("name", [name for name in DRAWN if name not in OF_ABLATIONS])
-def test_a_usual_search_is_drawn(name: str) -> None:
-    info, figure = drawn(name, "usual")
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_usual_study_is_drawn(name: str) -> None:
+    case = first_case(name)
+    assert case in ("usual", "ablation")
+    info, figure = drawn(name, case)
     assert len(figure.data) > 0
     assert len(info.frame()) > 0
-    again, same = draw(name, "usual")
+    again, same = draw(name, case)
     assert same.to_json() == figure.to_json(), "the same study gives the same figure"
     pd.testing.assert_frame_equal(again.frame(), info.frame())
 
@@ -172,6 +174,7 @@ def _draws(name: str, case: str) -> bool:
 def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
     kind = find_figure(name)
     assert kind.name == name
+    assert kind.section in SECTIONS
     assert kind.title[0].isupper()
     assert kind.says[0].isupper()
     assert kind.says.endswith(".")
@@ -181,13 +184,14 @@ def test_a_figure_has_a_heading_and_a_sentence(name: str) -> None:
 def test_several_studies_or_a_clear_no(name: str) -> None:
     kind = find_figure(name)
     two = [StudySource(usual_record()), StudySource(usual_record(20, seed=1, name="second"))]
-    if name in OF_ABLATIONS:
+    is_of_ablations = name in DRAWN and first_case(name) == "ablation"
+    if is_of_ablations:
         two = [cases()["ablation"]] * 2
     if not kind.several:
         with pytest.raises(ParameterError, match=rf"^--figure {name}: takes one study, got 2\. "):
             kind.info(two)
         return
-    if name not in OF_ABLATIONS:  # of several: tests/ablation/test_pooled.py
+    if not is_of_ablations:  # of several: tests/ablation/test_pooled.py
         assert "second" in kind.draw(kind.info(two), COLUMN).to_json()
 
 

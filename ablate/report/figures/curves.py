@@ -282,6 +282,7 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
 
 FIGURE = FigureKind(
     name="curves",
+    section="measured",
     title="How did trials learn?",
     says="Each line is a trial, or an arm of an ablation, from the baseline on, at the epochs "
     "where it was scored; circles are trials that were stopped.",

@@ -406,6 +406,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> EffectsIn
 
 FIGURE = FigureKind(
     name="effects",
+    section="part",
     title="Which part earns the gain?",
     says="Each row is a comparison with its interval. Only those declared before the first run "
     "(filled) support claims.",

@@ -218,6 +218,7 @@ def _name(label: str) -> str:
 
 FIGURE = FigureKind(
     name="examples",
+    section="examples",
     title="Example images",
     says="Validation images under distortions. Below each: what the baseline (before) and a trial "
     "(after) see in it, right or the wrong class. The first images that one of the two alone gets "

@@ -331,6 +331,7 @@ def _gain(info: HistoryInfo, one: Course) -> str:
 
 FIGURE = FigureKind(
     name="history",
+    section="measured",
     title="Is the search still gaining?",
     says="A line is the best value, or the hypervolume of the front, after each trial; where it is "
     "flat, more trials gained nothing.",

@@ -567,6 +567,7 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
 
 FIGURE = FigureKind(
     name="parameters",
+    section="settings",
     title="Which settings matter, and where",
     says="First the importance of each setting with its interval, then each setting with the "
     "scores of all trials, the most important first.",

@@ -660,6 +660,7 @@ def _hover(
 
 FIGURE = FigureKind(
     name="pareto",
+    section="cost",
     title="What does robustness cost?",
     says="Each mark is a trial, or the mean of an arm; no trial lies beyond the step line.",
     read=info_of,

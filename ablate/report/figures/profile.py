@@ -299,6 +299,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ProfileIn
 
 FIGURE = FigureKind(
     name="profile",
+    section="types",
     title="Robust to what?",
     says="Each mark is how many points of accuracy a network gains on a type of corruption, or in "
     "the mean over a family (bold), with its interval.",

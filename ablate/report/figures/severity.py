@@ -193,6 +193,7 @@ def _title(info: SeverityInfo) -> str:
 
 FIGURE = FigureKind(
     name="severity",
+    section="types",
     title="How fast does it fall?",
     says="Each line is a network, or the mean of an arm: accuracy on clean images, then at each "
     "severity in the mean over corruption types, with intervals.",

@@ -13,7 +13,7 @@ from ablate.analysis.summary import continuation
 from ablate.errors import NothingToDrawError
 from ablate.ledger.record import StudyRecord
 from ablate.report.answer import Answer, study_answer
-from ablate.report.figures import find_figure
+from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import usual_figure, why_not_drawn
 from ablate.report.page.methods import Methods, methods
@@ -24,17 +24,17 @@ from ablate.report.tables import Table, arms_table, effects_table, front_table, 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SECTIONS = (
-    ("cost", "The front in numbers", ("pareto",)),
-    ("part", "Which part earns it?", ("effects",)),
-    ("types", "Robust to what?", ("profile", "severity")),
-    ("settings", "Which settings matter?", ("parameters",)),
-    ("examples", "What does it look like?", ("examples",)),
-    ("trials", "All trials", ()),
-    ("measured", "How was it measured?", ("history", "curves")),
-)
-"""Anchor, heading and figures of what is folded below the first screen; a section without content
-is left out."""
+SECTIONS = {
+    "cost": "The front in numbers",
+    "part": "Which part earns it?",
+    "types": "Robust to what?",
+    "settings": "Which settings matter?",
+    "examples": "What does it look like?",
+    "trials": "All trials",
+    "measured": "How was it measured?",
+}
+"""Anchor and heading of what is folded below the first screen; a section without content is left
+out."""
 _OF_TEST = ("part", "types")
 """Sections whose figures are of the confirmation once there is one."""
 _QUESTIONS = {
@@ -158,7 +158,8 @@ def report_content(
         if first or missing:
             break
     sections = []
-    for anchor, title, names in SECTIONS:
+    for anchor, title in SECTIONS.items():
+        names = [name for name in FIGURES if find_figure(name).section == anchor]
         shown = source.confirmed or source if anchor in _OF_TEST else source
         figures, lacking = _figures(shown, [name for name in names if name != top], notes)
         lacking = " ".join(filter(None, (missing * (top in names), lacking)))
