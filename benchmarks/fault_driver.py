@@ -27,7 +27,7 @@ POINTS = {
     "end_row": ("ablate.ledger.tables", None, "end_row"),
     "create": ("ablate.ledger.tables", None, "insert_study"),
     "rename": ("ablate.files.cache", None, "_sync"),
-    "tensorboard": ("ablate.trackers.tensorboard", "TensorBoard", "_publish"),
+    "tensorboard": ("ablate.trackers.tensorboard", "TensorBoard", "write"),
     "wandb": ("ablate.trackers.wandb", "Wandb", "_publish"),
     "mlflow_run": ("ablate.trackers.mlflow", "MLflow", "_create"),
     "mlflow_log": ("ablate.trackers.mlflow", "MLflow", "_log"),
@@ -44,7 +44,7 @@ def arm(point: str, call: int) -> None:
     if EAGER in os.environ:
         from ablate.trackers import feed
 
-        feed._SHARE, feed._AGAIN_SECONDS = 100.0, 0.5
+        feed._SHARE, feed._FIRST_SECONDS, feed._AGAIN_SECONDS = 100.0, 0.0, 0.5
     sys.modules.pop("fault_trial", None)  # of a benchmark that this process was forked from
     if point == NOWHERE:
         return

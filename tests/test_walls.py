@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "optuna": ("space/sampling.py", "ledger/"),
     "torch": (
         *("distortion/", "files/durable.py", "data/", "model/", "finetune/", "robustness/"),
-        *("trial/", "search/drive.py", "doctor/"),
+        *("trial/", "search/drive.py", "doctor/", "trackers/tensorboard.py"),
     ),
     "plotly": ("report/", "doctor/", "api.py", "__init__.py"),
     "tensorboard": ("trackers/tensorboard.py",),

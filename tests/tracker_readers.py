@@ -64,7 +64,6 @@ def read_tensorboard(folder: Path) -> Shown:
                 name: getattr(value, value.WhichOneof("kind"))
                 for name, value in session.hparams.items()
             },
-            "started": session.start_time_secs,
         }
         for name in found.Tags()["scalars"]:
             for event in found.Scalars(name):

@@ -229,10 +229,6 @@ class Driving:
         self._write(row, {CURVE: row.curve_attribute()})
         return outdated
 
-    def running(self, number: int) -> RowRecord:
-        """A running row, as it was recorded last."""
-        return self._open[number].record(TrialState.RUNNING, planned=self._rows.planned.get(number))
-
     def leave(self, number: int, *, waited: bool = False) -> None:
         """Leave the row in state running when the driver stops; the next driver continues it.
 

@@ -47,7 +47,7 @@ from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study, TrackerSettings, path_from
-from ablate.trackers import Tracker, check_installed, make_trackers
+from ablate.trackers import Tracker, make_trackers
 from ablate.trackers.feed import CaughtUp, Feed, catch_up
 from ablate.trial.task import Job, Prepared
 
@@ -146,7 +146,6 @@ def running_on(
     """
     given_functions(study.model_dump(mode="json"))  # of this process, or it says so
     stops = Stops()
-    check_installed(study.run.trackers)
     trackers = make_trackers(study.run.trackers, base, place.folder)
     with stops.heard():
         checkpoints = checkpoint_root(study, base, place.folder, identity)
@@ -313,7 +312,6 @@ def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]
         LeaseError: if a driver runs the study: it does so at its end.
         UsageError: if none has, so that there is nothing to write.
     """
-    check_installed(settings)
     trackers = make_trackers(settings, Path(ledger.head.base), place.folder)
     with leased(ledger, RunOptions()):
         record = ledger.read()

@@ -17,7 +17,7 @@ from ablate.lifecycle.place import StudyReference, locate
 from ablate.study.settings import TrackerSettings
 from ablate.study.translate import findings
 from ablate.trackers import make_trackers
-from ablate.trackers.feed import CaughtUp, attach
+from ablate.trackers.feed import CaughtUp, finish
 
 
 def track(
@@ -109,4 +109,4 @@ def hand_over(study: OpenStudy, settings: Sequence[TrackerSettings] | None = Non
         made.append(table)
     with closing(open_ledger(study.place)) as ledger:
         trackers = make_trackers(settings, Path(ledger.head.base), folder)
-        return attach(trackers, study.record, ledger.head, made)
+        return finish(trackers, study.record, ledger.head, made)

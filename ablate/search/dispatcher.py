@@ -385,8 +385,6 @@ class Dispatcher:
             return
         else:
             outdated = self._driving.record_epoch(row.number, entry, checkpoint, rung, place)
-            if self._around.feed is not None and self._around.feed.takes_running:
-                self._around.feed.changed(self._driving.running(row.number))
         for old in outdated:
             self._around.janitor.remove_state(old.uri)
 

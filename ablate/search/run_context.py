@@ -156,15 +156,9 @@ class Keep(Protocol):
 
 
 class Feed(Protocol):
-    """Passes committed rows on to trackers (`ablate.trackers.feed.Feed`).
+    """Passes ended rows on to trackers (`ablate.trackers.feed.Feed`)."""
 
-    Attributes:
-        takes_running: whether it takes rows after each epoch too.
-    """
-
-    takes_running: bool
-
-    def changed(self, row: RowRecord) -> None:
+    def ended(self, row: RowRecord) -> None:
         """Take a row; returns at once."""
 
 
@@ -173,7 +167,7 @@ class RunContext:
     """What a dispatcher works with.
 
     Attributes:
-        feed: gets each row after a commit; None: the study has no trackers.
+        feed: gets each row after its end was committed; None: the study has no trackers.
         grace_seconds: seconds for running epochs to finish once a drain has started.
         accept_baseline: go on although plain finetuning makes the baseline much better.
         rung_bounds: of the study's constraints, from the baseline's score on the images of rungs.
@@ -245,7 +239,7 @@ class RunContext:
         self.progress.finished(record)
         self.callbacks.trial_ended(record, self.note)
         if self.feed is not None:
-            self.feed.changed(record)
+            self.feed.ended(record)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
             self.janitor.remove_weights(self.keep.completed(record))

@@ -10,7 +10,10 @@ from typing import Protocol
 from ablate.errors import MissingDependencyError
 from ablate.errors.installation import pip_install
 from ablate.study.settings import TrackerSettings, path_from
+from ablate.trackers.mlflow import MLflow
+from ablate.trackers.tensorboard import TensorBoard
 from ablate.trackers.tracked import TrackedRow, TrackedStudy
+from ablate.trackers.wandb import Wandb
 
 
 class Tracker(Protocol):
@@ -18,13 +21,9 @@ class Tracker(Protocol):
 
     Attributes:
         name: of its setting; place: where its files or runs are.
-        takes_running: whether it takes a row after each epoch, else only one that has ended.
-        load_seconds: processor time that loading its package takes, in seconds, as measured.
     """
 
     name: str
-    takes_running: bool
-    load_seconds: float
 
     @property
     def place(self) -> str: ...
@@ -37,34 +36,18 @@ class Tracker(Protocol):
         """
 
     def write(self, row: TrackedRow) -> None:
-        """Write a row; one that it has is replaced."""
+        """Write an ended row that it does not have whole."""
 
-    def finish(self, study: TrackedStudy) -> None:
-        """Write what is known of the study itself."""
-
-    def attach(self, study: TrackedStudy, files: Sequence[Path]) -> None:
-        """Add finished pages and tables to the study, which it has; `begin` is not needed."""
+    def finish(self, study: TrackedStudy, files: Sequence[Path]) -> None:
+        """Write what is known of the study itself, with finished pages and tables."""
 
 
 def missing_packages(trackers: Sequence[TrackerSettings]) -> Iterator[tuple[int, str]]:
-    """The trackers whose package is not installed: their place in the list, and the rule."""
-    for place, tracker in enumerate(trackers):
+    """The trackers whose package is not installed: their index in the list, and the rule."""
+    for index, tracker in enumerate(trackers):
         if find_spec(tracker.name) is None:
-            yield (
-                place,
-                f"{tracker.name} must be installed, got no such package. Run "
-                f"{pip_install(tracker.name)}.",
-            )
-
-
-def check_installed(trackers: Sequence[TrackerSettings]) -> None:
-    """Refuse a study whose trackers are not installed, before it starts.
-
-    Raises:
-        MissingDependencyError: naming what to install.
-    """
-    for place, rule in missing_packages(trackers):
-        raise MissingDependencyError(f"run.trackers[{place}]: {rule}")
+            fix = f"Run {pip_install(tracker.name)}."
+            yield index, f"{tracker.name} must be installed, got no such package. {fix}"
 
 
 def make_trackers(
@@ -76,26 +59,21 @@ def make_trackers(
         base: folder of the study file; folder: of the run.
 
     Raises:
+        MissingDependencyError: naming what to install.
         UsageError: if one lacks a setting.
     """
+    for index, rule in missing_packages(settings):
+        raise MissingDependencyError(f"run.trackers[{index}]: {rule}")
 
-    def made() -> Iterator[Tracker]:
-        for one in settings:
-            if one.tensorboard is not None:
-                from ablate.trackers.tensorboard import TensorBoard
+    def folder_of(name: str, written: str | None) -> Path:
+        return folder / name if written is None else path_from(base, written)
 
-                yield TensorBoard(_folder(one.tensorboard.folder, base, folder / one.name))
-            if one.mlflow is not None:
-                from ablate.trackers.mlflow import MLflow
-
-                yield MLflow(one.mlflow)
-            if one.wandb is not None:
-                from ablate.trackers.wandb import Wandb
-
-                yield Wandb(one.wandb, _folder(one.wandb.folder, base, folder / one.name))
-
-    return tuple(made())
-
-
-def _folder(written: str | None, base: Path, usual: Path) -> Path:
-    return usual if written is None else path_from(base, written)
+    made: list[Tracker] = []
+    for one in settings:
+        if one.tensorboard is not None:
+            made.append(TensorBoard(folder_of(one.name, one.tensorboard.folder)))
+        elif one.mlflow is not None:
+            made.append(MLflow(one.mlflow))
+        elif one.wandb is not None:
+            made.append(Wandb(one.wandb, folder_of(one.name, one.wandb.folder)))
+    return tuple(made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import threading
@@ -11,15 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from commands import run_here
-from example_records import example_record, example_row, example_scores
+from commands import run_alone, run_here
 from own_study import write_own_study
 from tracker_readers import differences, read_tensorboard, read_wandb
 
 import ablate
-from ablate.files import cache
-from ablate.ledger.record import Attempt
-from ablate.trackers.tracked import tracked_row
 
 LOOP = """
 def train(context):
@@ -72,7 +69,6 @@ def test_each_row_and_epoch_is_there_once(tracked: Path) -> None:
     for row in record.rows:
         params = {**row.params, "parts": "+".join(row.params["parts"])}
         assert board.rows[row.number]["params"] == params
-        assert board.rows[row.number]["started"] == row.attempts[0].started
         shown = wandb.rows[row.number]
         assert shown["params"] == params
         assert (shown["state"], shown["train_seed"]) == (row.state, 0)
@@ -84,30 +80,26 @@ def test_each_row_and_epoch_is_there_once(tracked: Path) -> None:
 
 def test_the_hparams_page_has_columns(tracked: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import api_pb2, metadata
+    from tensorboard.plugins.hparams import metadata
 
     (folder,) = (tracked / "runs/own/tensorboard").iterdir()
     found = EventAccumulator(str(folder / "study"))
     found.Reload()
     content = found.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
     experiment = metadata.parse_experiment_plugin_data(content)
-    kinds = {one.name: api_pb2.DataType.Name(one.type) for one in experiment.hparam_infos}
-    assert kinds == {
-        "x": "DATA_TYPE_FLOAT64",
-        "parts": "DATA_TYPE_STRING",
-        "is_on": "DATA_TYPE_BOOL",
-    }
+    assert {one.name for one in experiment.hparam_infos} == {"x", "parts", "is_on"}
     assert [one.name.tag for one in experiment.metric_infos] == ["a", "b"]
+    assert (
+        str(tracked / "runs/own/report.html").encode() in next(folder.glob("study/*")).read_bytes()
+    )
 
 
 def test_the_pages_are_handed_over(tracked: Path) -> None:
     (study,) = (tracked / "runs/own/wandb").glob("*-study")
-    files = {str(path.relative_to(study / "files")) for path in study.rglob("files/**/*.*")}
-    pages = {"media/html/pareto.html", "media/html/report.html"}
-    assert files == {"study.yaml", "table.md", *pages}
-    (board,) = (tracked / "runs/own/tensorboard").iterdir()
-    text = (board / "results/events.out.tfevents.ablate").read_bytes()
-    assert str(tracked / "runs/own/report.html").encode() in text
+    files = {path.relative_to(study / "files") for path in study.rglob("files/**/*.*")}
+    pages = {file.name.partition("_")[0] for file in files if file.parent.name == "html"}
+    assert pages == {"pareto", "report"}
+    assert {str(file) for file in files if file.suffix != ".html"} == {"study.yaml", "table.md"}
 
 
 def test_a_tracker_that_is_away_costs_a_line(tracked: Path) -> None:
@@ -129,55 +121,31 @@ def test_no_secret_is_stored_or_printed(tracked: Path) -> None:
 
 
 def test_what_is_missing_is_written_again_and_once(tracked: Path, work: Path) -> None:
+    """Also after a driver that died before it renamed a row."""
     shutil.copytree(tracked, work, dirs_exist_ok=True)
     (board,) = (work / "runs/own/tensorboard").iterdir()
     shutil.rmtree(board / "trial-00002")
     shutil.rmtree(next((work / "runs/own/wandb").glob("*-00003")))
-    event_file = board / "trial-00004/events.out.tfevents.ablate"
-    before = event_file.read_bytes()
     trackers = ("--tracker", "tensorboard", "--tracker", "wandb")
+    driver = os.fork()
+    if driver == 0:
+        Path.replace = lambda _from, _to: os._exit(9)  # type: ignore[assignment,method-assign]
+        run_here("track", "runs/own", *trackers)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 9
+    assert set(read_tensorboard(board.parent).rows) == {0, 1, 3, 4, 5}
     result = run_here("track", "runs/own", *trackers)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
         f"tensorboard: 6 trials, 1 of them new, in {work}/runs/own/tensorboard",
         f"wandb: 6 trials, 1 of them new, in {work}/runs/own/wandb",
     ]
-    shutil.rmtree(board / "trial-00004")
-    assert run_here("track", "runs/own", *trackers).returncode == 0
-    assert event_file.read_bytes() == before  # a row is always written the same
     shown = {
         "tensorboard": read_tensorboard(board.parent),
         "wandb": read_wandb(work / "runs/own/wandb"),
     }
     assert differences(ablate.read("runs/own"), shown) == []
-
-
-def test_a_file_that_was_not_finished_is_not_read(tracked: Path, work: Path) -> None:
-    """A driver dies before it renames the file of a row; another one writes the row."""
-    shutil.copytree(tracked, work, dirs_exist_ok=True)
-    (board,) = (work / "runs/own/tensorboard").iterdir()
-    shutil.rmtree(board / "trial-00002")
-    driver = os.fork()
-    if driver == 0:
-        cache._sync = lambda _path: os._exit(9)  # type: ignore[assignment]
-        run_here("track", "runs/own", "--tracker", "tensorboard")
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 9
-    assert len(list((board / "trial-00002").iterdir())) == 1  # what it left
-    assert 2 not in read_rows(board)
-    assert run_here("track", "runs/own", "--tracker", "tensorboard").returncode == 0
-    shown = {"tensorboard": read_tensorboard(board.parent)}
-    assert differences(ablate.read("runs/own"), shown) == []
-    assert len(list((board / "trial-00002").iterdir())) == 1
-
-
-def read_rows(board: Path) -> set[int]:
-    """The rows that TensorBoard finds below a folder."""
-    from tensorboard.backend.event_processing.io_wrapper import IsSummaryEventsFile
-
-    files = [file for file in board.rglob("*") if IsSummaryEventsFile(str(file))]
-    names = [file.parent.name for file in files]
-    return {int(name.removeprefix("trial-")) for name in names if name.startswith("trial-")}
+    assert not list((work / "runs/own").glob(".*")) + list((work / "runs/own/wandb").glob(".*"))
 
 
 def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
@@ -202,38 +170,14 @@ def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
     assert "run `ablate track runs/done` once it works" in result.stdout
 
 
-def test_an_epoch_has_the_time_of_its_last_attempt() -> None:
-    """The second attempt went on from epoch 1, and trained epoch 2 again."""
-    attempts = (
-        Attempt(1, 100.0, 150.0, "left", host="a", first_epoch=0, epochs=2),
-        Attempt(2, 200.0, 240.0, "complete", host="b", first_epoch=1, epochs=3),
-    )
-    curve = [{"epoch": epoch, "seconds": 10.0, "train_loss": 1.0} for epoch in (1, 2, 3)]
-    row = example_row(
-        0, (0.9, 0.8), scores=example_scores(0.9, 0.8), attempts=attempts, curve=curve
-    )
-    told = tracked_row(example_record([row]), row)
-    assert [(one.epoch, one.time) for one in told.epochs] == [(1, 110.0), (2, 210.0), (3, 220.0)]
-    assert (told.started, told.ended) == (100.0, 240.0)
-    assert "val_clean_accuracy" in told.epochs[-1].values
-    assert "val_clean_accuracy" not in told.epochs[0].values
-
-
 @pytest.mark.parametrize(
     ("written", "rule"),
     [
         ("tensorboad", "run.trackers[0]: must be one of tensorboard, mlflow, wandb, got "
                        "'tensorboad'. Did you mean tensorboard?"),
-        ({"wandb": {}, "mlflow": {}}, "run.trackers[0]: must be one tracker, got mlflow and wandb. "
-                                      "Write an item for each."),
-        ({"tensorboard": None, "wandb": None}, "run.trackers[0]: must be one tracker, got "
-                                               "tensorboard and wandb. Write an item for each."),
         ({"tensorboard": None, "mlflow": {"uri": "http://h"}},
          "run.trackers[0]: must be one tracker, got tensorboard and mlflow. Write an item for "
          "each."),
-        ({"tensorboard": None, "mlflow": None, "wandb": None},
-         "run.trackers[0]: must be one tracker, got tensorboard and mlflow and wandb. Write an "
-         "item for each."),
         ({}, "run.trackers[0]: must name a tracker, got nothing. Known: tensorboard, mlflow, "
              "wandb."),
         ({"wandb": {"projet": "p"}}, "run.trackers[0].wandb.projet: unknown key. Did you mean "
@@ -322,17 +266,15 @@ class Refusing(BaseHTTPRequestHandler):
 def test_a_key_that_is_refused_is_not_printed(
     tracked: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`wandb sync` reads the files, and asks the server."""
+    """Online, each run asks the server."""
     shutil.copytree(tracked, work, dirs_exist_ok=True)
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("WANDB_API_KEY", SECRETS["WANDB_API_KEY"])
         online = "{wandb: {project: p, mode: online}}"
-        result = run_here("track", "runs/own", "--tracker", online)
+        result = run_alone("track", "runs/own", "--tracker", online)
         server.shutdown()
     assert result.returncode == 3
-    assert (
-        "wandb sync left 7 of 7 runs, the last line is: wandb: ERROR invalid key" in result.stdout
-    )
+    assert re.search(r"wandb \(.*\) fails: .*run `ablate track", result.stdout)
     assert SECRETS["WANDB_API_KEY"] not in result.stdout + result.stderr
