@@ -132,17 +132,12 @@ def obtain_baseline(
             "mean": dataset.mean if exported is None else exported.mean,
             "std": dataset.std if exported is None else exported.std,
         }
-    earlier, changed = None, 0
     if checkpoint is None and dataset.contents is not None:
-        earlier, changed = _entry(cache, made_from), dataset.contents.changed
         made_from["contents"] = dataset.contents.digest
     entry = _entry(cache, made_from)
     key = entry.name
     with locked(entry):
         found = _find(entry, key)
-        if found is None and earlier is not None and _is_newer(earlier / WEIGHTS, changed):
-            # Of a version that did not look into streamed files; none has changed since.
-            found = _find(earlier, earlier.name)
         if found is not None:
             return found
         if entry.is_dir():
@@ -382,13 +377,6 @@ def read_weights(baseline: Baseline) -> bytes:
 def _entry(cache: Path, made_from: Mapping[str, Any]) -> Path:
     text = json.dumps(made_from, sort_keys=True)
     return cache / "baselines" / hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _is_newer(file: Path, changed: int) -> bool:
-    try:
-        return file.stat().st_mtime_ns > changed
-    except OSError:
-        return False
 
 
 def _find(entry: Path, key: str) -> Baseline | None:

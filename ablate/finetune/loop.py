@@ -285,14 +285,13 @@ class Finetuning:
         for name, module in self._followers().items():
             module.load_state_dict(state["averages"][name])
         self.epoch = int(state["epoch"])
-        # States of version 0.1 have neither: they were written between two epochs.
-        self._losses = list(state.get("losses", ()))
-        self.epoch_seconds = float(state.get("epoch_seconds", 0.0))
+        self._losses = list(state["losses"])
+        self.epoch_seconds = float(state["epoch_seconds"])
         self._under_way = None
         self.train_seconds = float(state["train_seconds"])
         self._steps = int(state["steps"])
         self._factors = dict(state["factors"])
-        self._probe_steps = int(state.get("probe_steps", 0))
+        self._probe_steps = int(state["probe_steps"])
 
     @property
     def _epoch_steps(self) -> int:

@@ -139,8 +139,7 @@ def set_learning_rate(
     """Give each group of parameters its learning rate at a point of the budget."""
     rate = learning_rate(settings, progress)
     for group in optimizer.param_groups:
-        # States of earlier versions have no factors.
-        group["lr"] = rate * group.get("rate_factor", 1.0)
+        group["lr"] = rate * group["rate_factor"]
 
 
 def learning_rate(settings: TrainingSettings, progress: float) -> float:

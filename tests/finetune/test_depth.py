@@ -18,7 +18,7 @@ from ablate.finetune.optimizer import build_optimizer, set_learning_rate
 from ablate.model.build import build_model
 from ablate.model.inspect import count_flops
 from ablate.study.settings import ModelSettings, TrainingSettings
-from tests.finetune.test_training_options import bits, finish, make_run, through_a_file
+from tests.finetune.test_training_options import bits, finish, make_run
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "classifier")
 
@@ -88,19 +88,6 @@ def test_steps_are_torchs_with_a_rate_for_each_group(name: str) -> None:
             one.step()
     for ours, theirs in zip(*(model.parameters() for model in models), strict=True):
         torch.testing.assert_close(ours, theirs)
-
-
-def test_without_decay_the_groups_are_those_of_earlier_states() -> None:
-    """So that a state of an earlier version, whose groups have no factors, can be loaded."""
-    run, later = make_run(), make_run()
-    assert len(run._optimizer.param_groups) == 2
-    run.run_epoch()
-    state = through_a_file(run.state())
-    for group in state["optimizer"]["param_groups"]:
-        del group["rate_factor"]
-    later.load_state(state)
-    expected, found = finish(run), finish(later)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def changed(run: Finetuning, before: dict[str, torch.Tensor]) -> set[str]:
