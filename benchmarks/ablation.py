@@ -46,8 +46,8 @@ def write_study(url: str, cells: int) -> None:
     from ablate.ablation.cell import Arm, Cell, Claim, Design, difference
     from ablate.ablation.design import planned_rows
     from ablate.ledger.driving import Driving
-    from ablate.ledger.head import Head
     from ablate.ledger.ledger import Ledger
+    from ablate.ledger.record import Head
     from ablate.study.settings import Study
 
     values: dict[str, dict[str, Any]] = {

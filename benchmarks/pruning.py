@@ -21,7 +21,7 @@ import moocore
 import numpy as np
 from optuna.trial import TrialState
 
-from ablate.ledger.loaded import Mirror
+from ablate.ledger.mirror import Mirror
 from ablate.search import asha
 from ablate.space.parse import parse_space
 from ablate.study.scores import violation

@@ -96,7 +96,7 @@ def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
         excesses = [one.excess(last.scores) for one in bounds_at(record, last)]
         if record.bounds and len(excesses) == len(record.bounds) and not any(map(isnan, excesses)):
             flat[RUNG_VIOLATION] = violation(record.bounds, last.scores)
-        flat |= {f"{RUNG}{metric or 'score'}": score for metric, score in last.scores.items()}
+        flat |= {RUNG + metric: score for metric, score in last.scores.items()}
     if row.path is not None:
         flat |= {"alpha": row.path.alpha, "barrier": row.path.barrier}
     return flat

@@ -19,7 +19,6 @@ from ablate.ledger.record import (
     StudyRecord,
     counted_values,
 )
-from ablate.study.fingerprint import METHOD
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
@@ -112,8 +111,6 @@ def continuation(record: StudyRecord) -> str:
     is_whole = record.is_over and record.spent is None
     if is_whole or record.driver is not None:
         return ""
-    if record.method != METHOD:
-        return f"method {record.method} cannot be continued; use ablate 0.1"
     if record.is_over:
         return "to continue, raise search.budget in the study file, then ablate resume FILE"
     return "continue with ablate resume"

@@ -154,8 +154,7 @@ def _cache() -> Finding:
 
 
 def _sqlite() -> Finding:
-    from ablate.ledger.storage import open_storage
-    from ablate.ledger.url import sqlite_url
+    from ablate.ledger.storage import open_storage, sqlite_url
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         open_storage(sqlite_url(Path(folder) / "study.db"), create=True)
@@ -163,8 +162,7 @@ def _sqlite() -> Finding:
 
 
 def _storage() -> Finding:
-    from ablate.ledger.storage import open_storage
-    from ablate.ledger.url import fill_variables
+    from ablate.ledger.storage import fill_variables, open_storage
 
     if "ABLATE_STORAGE" not in os.environ:
         return Finding(

@@ -36,8 +36,7 @@ from ablate.errors.masking import masked
 from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.ledger.storage import open_storage
-from ablate.ledger.url import fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.storage import fill_variables, open_storage, parse_url, sqlite_file, sqlite_url
 from ablate.study.provenance import usable_cores
 
 _MOST_TRIALS = 8

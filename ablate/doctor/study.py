@@ -217,7 +217,7 @@ def _tensors(run: Path, number: int) -> str:
 def removed_afterwards(url: str, name: str) -> Iterator[None]:
     """A study of this name in the user's storage; it is removed in the end."""
     from ablate.ledger.ledger import Ledger
-    from ablate.ledger.url import sqlite_file
+    from ablate.ledger.storage import sqlite_file
 
     file = sqlite_file(url)
     was_there = file is None or file.exists()

@@ -1,6 +1,6 @@
 """The rows of a running study: sampled, started, recorded and ended.
 
-The driver keeps a copy of each running row and writes from it.  Each step of a row is one
+The driver keeps each running row in memory and writes from it.  Each step of a row is one
 transaction (docs/reference/storage_format.md shows the states).
 """
 
@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from optuna.trial import TrialState
@@ -18,22 +19,30 @@ from sqlalchemy.engine import Connection
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.loaded import load_rows
-from ablate.ledger.record import Attempt, Failure, Row, RowRecord, Rung
+from ablate.ledger.mirror import Mirror
+from ablate.ledger.record import Attempt, Failure, Planned, Row, RowRecord, Rung
 from ablate.ledger.row import (
-    CURVE,
+    CELL,
     FAILURE,
     PATH,
     ROW,
     SCORES,
-    OpenRow,
+    Twins,
     ended_as,
     row_record,
+    rungs_of,
     soup_of,
+    stored_curve,
+    stored_row,
     with_checkpoint,
 )
-from ablate.study.scores import AnyScores
+from ablate.ledger.tables import Draws, Stored
+from ablate.space.sampling import distributions
+from ablate.space.space import FIXED
+from ablate.study.scores import AnyScores, scores_from_json
 from ablate.study.seeds import PLAIN, Seeds, is_plain
+
+_NO_DRAWS = Draws()
 
 
 class Driving:
@@ -47,12 +56,62 @@ class Driving:
         self.ledger = ledger
         drives = ledger.drives
         self._left_at = drives[-1].ended if drives else None
-        self._open: dict[int, OpenRow] = {}
+        self._open: dict[int, RowRecord] = {}
         self._plain: Row | None = None
-        self._waiting: list[int] = []
         self._trials = ledger.trials
         self.bounds = ledger.bounds
         self._load()
+
+    def _load(self) -> None:
+        """Load the rows of the database: running and waiting ones, and what a sampler sees."""
+        ledger, head = self.ledger, self.ledger.head
+
+        def everything(connection: Connection) -> tuple[Any, ...]:
+            return (
+                tables.read_rows(connection, ledger.study_id),
+                tables.read_draws(connection, ledger.study_id),
+                tables.study_attributes(connection, ledger.study_id, system=True),
+            )
+
+        rows, draws, attributes = ledger.store.read(everything)
+        # A domain with a step is cut to it whenever Optuna makes it, also from what was cut before.
+        domains = distributions(ledger.space)
+        for trial_id, drawn in draws.items():
+            own = {name: domains.get(name, one) for name, one in drawn.distributions.items()}
+            draws[trial_id] = replace(drawn, distributions=own)
+
+        def values(stored: Stored) -> list[float]:
+            if not self.bounds or stored.state != TrialState.COMPLETE:
+                return stored.values
+            metrics = scores_from_json(stored.attributes[SCORES]).metrics()
+            return [*stored.values, *(bound.excess(metrics) for bound in self.bounds)]
+
+        of_sampler = tables.without(tables.STUDY, attributes)
+        point = head.reference_point
+        self._mirror = Mirror(head.study, ledger.space, of_sampler, self.bounds, point)
+        self._rungs = [(stored.number, rung) for stored in rows for rung in rungs_of(stored)]
+        self._mirror.fill(
+            ((one.state, values(one), draws.get(one.trial_id, _NO_DRAWS)) for one in rows),
+            self._rungs,
+        )
+        self._trial_ids = {stored.number: stored.trial_id for stored in rows}
+        self._given = {
+            one.number for one in rows if FIXED in draws.get(one.trial_id, _NO_DRAWS).system
+        }
+        self._planned: dict[int, Planned] = {}
+        self._waiting: list[int] = []
+        self._twins = Twins(head.study)
+        for stored in rows:
+            row = stored.attributes.get(ROW, {})
+            if CELL in stored.attributes:
+                self._planned[stored.number] = Planned.from_json(stored.attributes[CELL])
+            elif row and "copy_of" not in row:
+                self._twins.add(stored.number, row["params"], stored.state)
+            if stored.state == TrialState.RUNNING:
+                self._open.setdefault(stored.number, row_record(stored))
+            elif stored.state == TrialState.WAITING:
+                self._waiting.append(stored.number)
+        self._trials = max(self._trials, len(rows))
 
     @property
     def asked(self) -> int:
@@ -67,7 +126,7 @@ class Driving:
     @property
     def begun(self) -> set[int]:
         """Numbers of the rows that run or have ended."""
-        return {*self._rows.trial_ids}.difference(self._waiting)
+        return self._trial_ids.keys() - self._waiting
 
     def is_waiting(self, number: int | None) -> bool:
         """Whether there is such a row, and it has not begun."""
@@ -79,7 +138,7 @@ class Driving:
 
     def plain_number(self) -> int | None:
         """The first row of a design that is a plain finetune of the study's baseline, if any."""
-        study, planned = self.ledger.head.study, self._rows.planned
+        study, planned = self.ledger.head.study, self._planned
         plain = (number for number in sorted(planned) if is_plain(study, planned[number].params))
         return next(plain, None)
 
@@ -100,14 +159,15 @@ class Driving:
         return self._begin_plain(Row(None, attempt, PLAIN, self.seeds(), checkpoints))
 
     def record_plain(self, checkpoint: Checkpoint) -> tuple[Checkpoint, ...]:
-        """Record its checkpoints.
+        """Record its checkpoint.
 
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
         """
         assert self._plain is not None
-        self._plain, outdated = with_checkpoint(self._plain, checkpoint)
-        self.ledger.set_plain(self._plain.attempt, self._plain.checkpoints)
+        kept, outdated = with_checkpoint(self._plain.checkpoints, checkpoint)
+        self._plain = replace(self._plain, checkpoints=kept)
+        self.ledger.set_plain(self._plain.attempt, kept)
         return outdated
 
     def _begin_plain(self, row: Row) -> Row:
@@ -135,14 +195,15 @@ class Driving:
         rows: list[Row] = []
         ended: list[RowRecord] = []
         for number, left in sorted(self._open.items()):
-            self._close_attempt(left, "left", at=max(left.started, self._left_at or 0.0))
-            if left.is_stopped:
+            started = left.attempts[-1].started if left.attempts else 0.0
+            self._close_attempt(number, "left", at=max(started, self._left_at or 0.0))
+            if any(rung.stop for rung in left.rungs):  # a recorded decision is final
                 ended.append(self._end(number, TrialState.PRUNED))
-            elif not left.row.attempt:  # half-drawn
-                begun = self._begin(number, left.trial_id)
+            elif left.attempt:
+                rows.append(self._again(number))
+            else:  # half-drawn
+                begun = self._begin(number, self._trial_ids[number])
                 (rows if isinstance(begun, Row) else ended).append(begun)  # type: ignore[arg-type]
-            else:
-                rows.append(self._again(left))
         return rows, ended
 
     def ask(self, first: int | None = None) -> Row | RowRecord | None:
@@ -158,11 +219,11 @@ class Driving:
         if not self.has_more():
             return None
         unended = {*self._waiting, *self._open}  # a soup waits for its members
-        ready = (one for one in self._waiting if unended.isdisjoint(self._rows.members(one)))
+        ready = (number for number in self._waiting if unended.isdisjoint(self._members(number)))
         number = first if self.is_waiting(first) else next(ready, None)
         if number is not None:
             self._waiting.remove(number)
-            return self._begin(number, self._rows.trial_ids[number])
+            return self._begin(number, self._trial_ids[number])
         if self.asked >= self._trials or self.ledger.head.design is not None:
             return None  # the rows of a design are not sampled
         return self._begin(self.asked, None)
@@ -181,52 +242,159 @@ class Driving:
 
         Args:
             end: how the attempt ended: "raised" or "lost"; reason: why.
-            place: where, if its worker has said it.
+            place: where, if its worker has reported it.
             failures, lost: added to those of the row.
         """
-        counted = replace(row, failures=row.failures + failures, lost=row.lost + lost)
+        failures, lost = row.failures + failures, row.lost + lost
         if row.number is None:
             assert self._plain is not None
-            return self._begin_plain(replace(counted, checkpoints=self._plain.checkpoints))
-        again = self._open[row.number]
-        again.row = replace(counted, checkpoints=again.row.checkpoints)
-        again.place(place)
-        self._close_attempt(again, end, reason)
-        return self._again(again)
+            return self._begin_plain(replace(self._plain, failures=failures, lost=lost))
+        self._take_over(row.number, place)
+        self._open[row.number] = replace(self._open[row.number], failures=failures, lost=lost)
+        self._close_attempt(row.number, end, reason)
+        return self._again(row.number)
+
+    def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
+        """Sample a row and write it, unless it exists; it runs or copies another's scores."""
+        ledger = self.ledger
+        row, draws = self._new_row(number)
+        twin = row.copy_of
+        attributes, values = stored_row(row), list[float]()
+        if twin is not None:
+            origin = self._trial_ids[twin]
+            kept = ledger.store.read(lambda c: tables.row_attributes(c, origin))
+            attributes |= {key: kept[key] for key in (SCORES, PATH) if key in kept}
+            attributes |= stored_curve(row)
+            values = self._mirror.values(twin)[: len(ledger.head.study.objectives)]
+        of_sampler = self._mirror.changed_attributes()
+
+        def write(connection: Connection) -> int | None:
+            there = tables.lock_rows(connection, ledger.study_id)
+            if trial_id is not None:
+                tables.start_row(connection, trial_id)
+                tables.set_draws(connection, trial_id, draws)
+                tables.set_attributes(connection, trial_id, attributes)
+                written = trial_id
+            elif there == number:
+                written = tables.insert_row(
+                    connection,
+                    ledger.study_id,
+                    number,
+                    state=TrialState.RUNNING,
+                    draws=draws,
+                    attributes=attributes,
+                )
+            else:  # it was written before an outage, or another process has enqueued a row
+                same = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
+                if same is None:
+                    return None
+                written = same
+            if twin is not None:
+                tables.end_row(connection, written, TrialState.COMPLETE, values)
+            tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)
+            return written
+
+        written = ledger.store.write(write)
+        if written is None:
+            self._load()
+            again = self.ask()
+            assert again is not None
+            return again
+        self._trial_ids[number] = written
+        if twin is not None:
+            self._open.pop(number, None)
+            self._mirror.end(number, TrialState.COMPLETE, self._mirror.values(twin))
+            now, state = datetime.now(UTC), TrialState.COMPLETE
+            return row_record(Stored(written, number, state, now, now, values, attributes))
+        self._open[number] = row
+        if number not in self._planned:
+            self._twins.add(number, row.params, TrialState.RUNNING)
+        return self._run(number)
+
+    def _new_row(self, number: int) -> tuple[RowRecord, Draws]:
+        """A row that begins: as it is planned, else sampled; a copy of another row's scores has no
+        attempt."""
+        now = time.time()
+        planned, given = self._planned.get(number), number in self._given
+        row = RowRecord(
+            number,
+            "RUNNING",
+            1,
+            {},
+            seeds=self.seeds(),
+            attempts=(Attempt(1, now),),
+            started=datetime.fromtimestamp(now, UTC),
+        )
+        if planned is None:
+            params, draws, twin = self._mirror.draw_new(number, self._twins, given=given)
+            row = replace(row, params=params, enqueued=given)
+            if twin is not None:
+                row = replace(row, attempt=0, attempts=(), copy_of=twin)
+            return row, draws
+        self._mirror.start(number)
+        soup = None
+        if planned.members:
+            rows = self.ledger.read().rows
+            soup = soup_of([rows[member] for member in self._members(number)])
+        return replace(row, **vars(planned), soup=soup), _NO_DRAWS
+
+    def _members(self, number: int) -> list[int]:
+        """The rows whose networks a row averages; none of a row that is trained."""
+        row = self._planned.get(number)
+        if row is None or not row.members:
+            return []
+        numbers = {(other.cell, other.pair): place for place, other in self._planned.items()}
+        return [numbers[cell, row.pair] for cell in row.members]
+
+    def _again(self, number: int) -> Row:
+        left = self._open[number]
+        attempt = Attempt(left.attempt + 1, time.time())
+        attempts = (*left.attempts, attempt)
+        self._open[number] = replace(left, attempt=attempt.attempt, attempts=attempts)
+        self._write(number, with_row=True)
+        return self._run(number)
+
+    def _run(self, number: int) -> Row:
+        """What a worker gets of a running row."""
+        row = self._open[number]
+        assert row.seeds is not None
+        return Row(
+            number,
+            row.attempt,
+            row.params,
+            row.seeds,
+            row.checkpoints,
+            row.failures,
+            row.lost,
+            row.soup,
+        )
 
     # -- rows go on ------------------------------------------------------------------------
 
     def record_epoch(
         self,
         number: int,
-        entry: Mapping[str, Any],
+        entry: Mapping[str, Any] | None,
         checkpoint: Checkpoint | None = None,
         rung: Rung | None = None,
         place: Mapping[str, Any] | None = None,
     ) -> tuple[Checkpoint, ...]:
         """Record one epoch of a row's curve, the checkpoint after it, and a pruner's decision.
 
-        Returns:
-            Checkpoints that are needed no more: newer ones are recorded.
-        """
-        row = self._open[number]
-        self._add_report(number, entry, place, rung)
-        outdated = () if checkpoint is None else row.add_checkpoint(checkpoint)
-        self._write(row, {CURVE: row.curve_attribute()})
-        return outdated
-
-    def record_checkpoint(
-        self, number: int, checkpoint: Checkpoint, place: Mapping[str, Any] | None = None
-    ) -> tuple[Checkpoint, ...]:
-        """Record a checkpoint within an epoch.
+        Args:
+            entry: of the curve; None: the checkpoint is within an epoch.
 
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
         """
-        row = self._open[number]
-        row.place(place)
-        outdated = row.add_checkpoint(checkpoint)
-        self._write(row, {CURVE: row.curve_attribute()})
+        self._take_over(number, place, entry, rung)
+        outdated: tuple[Checkpoint, ...] = ()
+        if checkpoint is not None:
+            self._update_attempt(number, epochs=checkpoint.epoch, seconds=checkpoint.seconds)
+            row = self._open[number]
+            kept, outdated = with_checkpoint(row.checkpoints, checkpoint)
+            self._open[number] = replace(row, checkpoints=kept)
+        self._write(number)
         return outdated
 
     def leave(self, number: int, *, waited: bool = False) -> None:
@@ -235,9 +403,9 @@ class Driving:
         Args:
             waited: no worker has taken it in this attempt, which took no time.
         """
-        row = self._open[number]
-        self._close_attempt(row, "left", at=row.started if waited else None)
-        self._write(row, {CURVE: row.curve_attribute()})
+        started = self._open[number].attempts[-1].started
+        self._close_attempt(number, "left", at=started if waited else None)
+        self._write(number)
 
     # -- rows end --------------------------------------------------------------------------
 
@@ -255,15 +423,16 @@ class Driving:
         Args:
             kept: of its last report (`ended_as`).
         """
-        scores, attributes = ended_as(self.ledger.head.study, scores, kept or {})
-        metrics, study = scores.metrics(), self.ledger.head.study
+        study = self.ledger.head.study
+        scores, attributes = ended_as(study, scores, kept or {})
+        metrics = scores.metrics()
         judged = {metric: float(metrics[metric]) for metric in study.judged_metrics}
         if not all(map(math.isfinite, judged.values())):
             named = ", ".join(f"{metric} = {value}" for metric, value in judged.items())
             what = "an objective or constraint" if study.constraints else "an objective"
             failure = Failure("not_finite", f"{what} is not finite: {named}")
             return self.fail(number, failure, entry, place)
-        self._add_report(number, entry, place)
+        self._take_over(number, place, entry)
         values = [judged[objective.metric] for objective in study.objectives]
         return self._end(number, TrialState.COMPLETE, values, attributes, metrics=judged)
 
@@ -275,7 +444,7 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row that a pruner has stopped: entry, decision and state in one transaction."""
-        self._add_report(number, entry, place, rung)
+        self._take_over(number, place, entry, rung)
         return self._end(number, TrialState.PRUNED)
 
     def fail(
@@ -286,119 +455,40 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row without scores, with its reason."""
-        self._add_report(number, entry, place)
+        self._take_over(number, place, entry)
         return self._end(number, TrialState.FAIL, (), {FAILURE: asdict(failure)}, failure.reason)
 
     def rungs(self) -> list[tuple[int, Rung]]:
         """All decisions of the study's pruner with their rows, in order."""
-        return sorted(self._rows.rungs, key=lambda one: one[1].sequence)
+        return sorted(self._rungs, key=lambda decision: decision[1].sequence)
 
     # -- within ----------------------------------------------------------------------------
 
-    def _load(self) -> None:
-        """Load the rows of the database: running and waiting ones, and what a sampler sees."""
-        self._rows = load_rows(self.ledger)
-        self._mirror = self._rows.mirror
-        for number, left in self._rows.running.items():
-            self._open.setdefault(number, left)
-        self._waiting = list(self._rows.waiting)
-        self._trials = max(self._trials, len(self._rows.trial_ids))
-
-    def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
-        """Sample a row and write it, unless it exists; it runs or copies another's scores."""
-        ledger = self.ledger
-        row, draws, twin = self._new_row(number)
-        begun = OpenRow(trial_id or 0, row, enqueued=number in self._rows.given)
-        if twin is None:
-            begun.attempts = [Attempt(1, time.time())]
-            attributes = {ROW: begun.row_attribute()}
-        else:
-            origin = self._rows.trial_ids[twin]
-            kept = ledger.store.read(lambda c: tables.row_attributes(c, origin))
-            attributes = {
-                **{key: kept[key] for key in (SCORES, PATH) if key in kept},
-                ROW: begun.row_attribute() | {"copy_of": twin},
-                CURVE: begun.curve_attribute(),
-            }
-        seen = [] if twin is None else self._mirror.values(twin)
-        values = seen[: len(ledger.head.study.objectives)]
-        of_sampler = self._mirror.changed_attributes()
-
-        def write(connection: Connection) -> int | None:
-            there = tables.lock_rows(connection, ledger.study_id)
-            if trial_id is not None:
-                tables.start_row(connection, trial_id)
-                tables.set_draws(connection, trial_id, draws)
-                tables.set_attributes(connection, trial_id, attributes)
-                found: int | None = trial_id
-            elif there == number:
-                found = tables.insert_row(
-                    connection,
-                    ledger.study_id,
-                    number,
-                    state=TrialState.RUNNING,
-                    draws=draws,
-                    attributes=attributes,
-                )
-            else:
-                found = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
-                if found is None:
-                    return None  # another process has enqueued a row with this number
-            if twin is not None and found is not None:
-                tables.end_row(connection, found, TrialState.COMPLETE, values)
-            tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)
-            return found
-
-        written = ledger.store.write(write)
-        if written is None:
-            self._load()
-            again = self.ask()
-            assert again is not None
-            return again
-        begun.trial_id = self._rows.trial_ids[number] = written
-        if twin is not None:
-            self._open.pop(number, None)
-            self._mirror.end(number, TrialState.COMPLETE, seen)
-            now, state = tables.moment(time.time()), TrialState.COMPLETE
-            return row_record(tables.Stored(written, number, state, now, now, values, attributes))
-        self._open[number] = begun
-        if number not in self._rows.planned:
-            self._rows.twins.add(number, row.params, TrialState.RUNNING)
-        return row
-
-    def _new_row(self, number: int) -> tuple[Row, tables.Draws, int | None]:
-        """What a row is run with, its draws, and the row whose scores it copies instead."""
-        planned = self._rows.planned.get(number)
-        if planned is None:
-            given = number in self._rows.given
-            params, draws, twin = self._mirror.draw_new(number, self._rows.twins, given=given)
-            return Row(number, int(twin is None), params, self.seeds()), draws, twin
-        self._mirror.start(number)
-        members, soup = self._rows.members(number), None
-        if members:
-            rows = self.ledger.read().rows
-            soup = soup_of([rows[member] for member in members])
-        return Row(number, 1, planned.params, planned.seeds, soup=soup), tables.Draws(), None
-
-    def _again(self, left: OpenRow) -> Row:
-        left.row = replace(left.row, attempt=left.row.attempt + 1)
-        left.attempts.append(Attempt(left.row.attempt, time.time()))
-        self._write(left, {ROW: left.row_attribute(), CURVE: left.curve_attribute()})
-        return left.row
-
-    def _add_report(
+    def _take_over(
         self,
         number: int,
-        entry: Mapping[str, Any] | None,
         place: Mapping[str, Any] | None,
+        entry: Mapping[str, Any] | None = None,
         rung: Rung | None = None,
     ) -> None:
         """Take over where a row runs, its epoch, and its scores at a rung, before it is written."""
-        row = self._open[number]
-        row.place(place)
-        if entry is not None:
-            row.add_epoch(entry, rung)
+        if place:
+            known = {key: place[key] for key in _PLACE if key in place}
+            # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
+            asked = self._open[number].attempts[-1].started
+            known["started"] = min(max(asked, place.get("started", asked)), time.time())
+            self._update_attempt(number, **known, gpus=tuple(place.get("gpus", ())))
+        if entry is not None:  # it replaces the same and later epochs
+            epoch = entry["epoch"]
+            self._update_attempt(number, epochs=epoch, seconds=0.0)
+            row = self._open[number]
+            earlier = (point for point in row.curve if point["epoch"] < epoch)
+            self._open[number] = replace(row, curve=(*earlier, entry))
         if rung is not None:
+            row = self._open[number]
+            others = (other for other in row.rungs if other.epoch != rung.epoch)
+            rungs = sorted((*others, rung), key=lambda decision: decision.epoch)
+            self._open[number] = replace(row, rungs=tuple(rungs))
             self._mirror.reach(number, rung)
 
     def _end(
@@ -411,26 +501,46 @@ class Driving:
         *,
         metrics: Mapping[str, float] | None = None,
     ) -> RowRecord:
-        row = self._open[number]
-        self._close_attempt(row, state.name.lower(), reason)
-        written = {CURVE: row.curve_attribute(), **(attributes or {})}
+        self._close_attempt(number, state.name.lower(), reason)
+        row, trial_id = self._open[number], self._trial_ids[number]
+        written = {**stored_curve(row), **(attributes or {})}
 
         def write(connection: Connection) -> None:
-            tables.set_attributes(connection, row.trial_id, written)
-            tables.end_row(connection, row.trial_id, state, values)
+            tables.set_attributes(connection, trial_id, written)
+            tables.end_row(connection, trial_id, state, values)
 
         self.ledger.store.write(write)
         excess = [bound.excess(metrics or {}) for bound in self.bounds]
         self._mirror.end(number, state, [*values, *excess])
-        self._rows.twins.end(number, state)
+        self._twins.end(number, state)
         del self._open[number]
-        return row.record(state, values, attributes, self._rows.planned.get(number))
+        if number in self._planned:
+            written[CELL] = self._planned[number].to_json()
+        finished = datetime.fromtimestamp(row.attempts[-1].ended or 0.0, UTC)
+        written |= stored_row(row)
+        return row_record(
+            Stored(trial_id, number, state, row.started, finished, list(values), written)
+        )
 
     def _close_attempt(
-        self, row: OpenRow, end: str, reason: str = "", at: float | None = None
+        self, number: int, end: str, reason: str = "", at: float | None = None
     ) -> None:
-        if row.attempts and row.attempts[-1].ended is None:
-            row.update_attempt(ended=at or time.time(), end=end, reason=reason)
+        attempts = self._open[number].attempts
+        if attempts and attempts[-1].ended is None:
+            self._update_attempt(number, ended=at or time.time(), end=end, reason=reason)
 
-    def _write(self, row: OpenRow, attributes: Mapping[str, Any]) -> None:
-        self.ledger.store.write(lambda c: tables.set_attributes(c, row.trial_id, attributes))
+    def _update_attempt(self, number: int, **fields: Any) -> None:
+        *earlier, last = self._open[number].attempts
+        attempts = (*earlier, replace(last, **fields))
+        self._open[number] = replace(self._open[number], attempts=attempts)
+
+    def _write(self, number: int, *, with_row: bool = False) -> None:
+        row, trial_id = self._open[number], self._trial_ids[number]
+        attributes = stored_curve(row) | (stored_row(row) if with_row else {})
+        self.ledger.store.write(lambda c: tables.set_attributes(c, trial_id, attributes))
+
+
+_PLACE = (
+    *("host", "pid", "first_epoch", "first_step", "first_seconds"),
+    *("peak_memory_bytes", "peak_gpu_bytes"),
+)

@@ -1,40 +1,163 @@
-"""One driver a study: a lease in the study's own database.
+"""One driver a study: its lease, in the study's own database, and transactions under it.
 
 Optuna's attributes have no compare-and-set, so the lease is a small separate table, taken by an
-UPDATE that names the token it read.  Times are those of the database's clock.  For a local SQLite
-file there is also a lock file next to it, and the file itself is watched.  A driver that is proven
-dead (`holder.py`) is replaced at once, any other one after the term, or with `--takeover`.
+UPDATE that names the token it read.  Times are those of the database's clock.  A driver that is
+proven dead is replaced at once, any other one after the term, or with `--takeover`.
+
+Every transaction of a driver begins by renewing its lease, and may be run twice: if the storage
+fails during a commit, it is unknown whether it was committed.  So each write sets values and never
+increments them.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import math
+import os
+import shlex
+import socket
+import sqlite3
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
-from filelock import FileLock, Timeout
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import NoResultFound, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    NoResultFound,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from ablate.errors import AblateError, LeaseError, StorageError
-from ablate.ledger.holder import Holder, is_proven_dead, this_process
-from ablate.ledger.rescue import DatabaseFile
-from ablate.ledger.storage import retried, storage_errors
-from ablate.ledger.url import sqlite_file
+from ablate.errors.masking import masked
+from ablate.ledger.storage import error_reason, retried, sqlite_file, sqlite_url, storage_errors
+
+T = TypeVar("T")
 
 TERM_SECONDS = 180
 """Longer than an outage of the database that a driver survives."""
 
+_RETRY_SECONDS = 0.5
 _NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())",
 }
+
+
+class Store:
+    """The database of one study.
+
+    Args:
+        url: of the storage, for messages.
+        engine: of the database.
+    """
+
+    def __init__(self, url: str, engine: Engine) -> None:
+        self._url = url
+        self._engine = engine
+        self._lease: Lease | None = None
+        self._note: Callable[[str, str], None] = lambda *_: None
+        self._at_once = threading.Event()
+
+    def hold(
+        self, lease: Lease, note: Callable[[str, str], None], at_once: threading.Event
+    ) -> None:
+        """See `ablate.ledger.ledger.Ledger.hold`."""
+        self._lease, self._note, self._at_once = lease, note, at_once
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a function that only reads, on one snapshot; outages are handled as for `write`.
+
+        Raises:
+            StorageError: if the storage cannot be reached.
+        """
+        engine = self._engine
+        if engine.dialect.name == "postgresql":
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+
+        def attempt() -> T:
+            with engine.begin() as connection:
+                if engine.dialect.name == "sqlite":  # its driver begins none for a SELECT
+                    connection.exec_driver_sql("BEGIN")
+                return work(connection)
+
+        return self._patiently(attempt)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run a function as one transaction.
+
+        If the lease is held and the storage is unreachable, it is retried until the lease expires.
+
+        Raises:
+            StorageError: if the storage cannot be reached, or its file was deleted or replaced.
+            LeaseError: if another driver holds the study.
+        """
+
+        def attempt() -> T:
+            begun = time.monotonic()
+            with self._engine.begin() as connection:
+                if self._lease is not None:
+                    self._lease.fence(connection)
+                result = work(connection)
+            if self._lease is not None:
+                self._lease.renewed(begun)
+            return result
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], T]) -> T:
+        away: float | None = None
+        with storage_errors(self._url):
+            while True:
+                try:
+                    result = attempt()
+                except (DBAPIError, sqlite3.Error) as error:
+                    if self._lease is None:
+                        raise
+                    self._lease.check_file()
+                    is_first, away = away is None, away or time.monotonic()
+                    self._wait(self._lease, error, away, is_first=is_first)
+                    continue
+                if self._lease is not None:
+                    self._lease.check_file()
+                if away is not None:
+                    gone = time.monotonic() - away
+                    self._note("storage_back", f"the database answers again after {gone:.0f} s")
+                return result
+
+    def _wait(self, lease: Lease, error: Exception, away: float, *, is_first: bool) -> None:
+        """Wait before another attempt, if one may succeed before the lease expires."""
+        is_outage = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
+        is_outage |= isinstance(error, DBAPIError) and error.connection_invalidated
+        if not is_outage or self._at_once.is_set():
+            raise error
+        left, reason = lease.seconds_left(), error_reason(error)
+        if left <= 0:
+            raise StorageError(
+                f"storage {masked(self._url)}: must answer before the lease expires, got no answer "
+                f"for {time.monotonic() - away:.0f} s ({reason}). Restore it, then "
+                "run `ablate resume`: it continues from the last recorded epochs."
+            ) from error
+        if is_first:
+            self._note(
+                "storage_away",
+                f"the database does not answer ({reason}): running trials continue, no "
+                f"new trial starts; the study stops in {left:.0f} s",
+            )
+        self._at_once.wait(min(_RETRY_SECONDS, left))
+
+
+# -- The lease -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,10 +166,9 @@ class _Entry:
 
     Attributes:
         token: token of the holder; None if the lease is free.
-        holder: None if it cannot be parsed.
-        since: when it was taken, in seconds since 1970; 0 if unknown.
-        age: seconds since the last heartbeat, by the database's clock; negative if that clock was
-            set back, None if there was no heartbeat.
+        holder: None if there was none, or it is of another version.
+        since: when it was taken, in seconds since 1970.
+        age: seconds since the last heartbeat, by the database's clock; None if there was none.
     """
 
     token: str | None
@@ -56,18 +178,19 @@ class _Entry:
 
     @property
     def may_be_taken(self) -> bool:
-        """Whether the lease is free, or its holder is past the term or proven dead."""
-        if self.token is None or (self.age is not None and self.age >= TERM_SECONDS):
+        """Whether the lease is free, or its holder is past the term or proven dead.
+
+        A heartbeat that is a term ahead is of a clock that was set back since: it proves nothing.
+        """
+        if self.token is None or self.age is None or abs(self.age) >= TERM_SECONDS:
             return True
         return self.holder is not None and is_proven_dead(self.holder)
 
-
-def delete_free_lease(connection: Connection, study_id: int) -> bool:
-    """Delete the lease of a study that is deleted; False if a driver holds it."""
-    deleted = connection.execute(
-        text("DELETE FROM ablate_lease WHERE study_id = :id AND token IS NULL"), {"id": study_id}
-    )
-    return deleted.rowcount == 1
+    @property
+    def in_words(self) -> str:
+        if self.holder is None:
+            return "an unknown process"
+        return f"process {self.holder.pid} on {self.holder.host}"
 
 
 class Lease:
@@ -85,10 +208,8 @@ class Lease:
         self._thread: threading.Thread | None = None
         self._on_lost: Callable[[AblateError], None] = lambda _error: None
         self._lost: AblateError | None = None
-        self.last_sign: float | None = None
-        file = sqlite_file(url)
-        self._lock = FileLock(f"{file}.{study_id}.lock") if file is not None else None
         self._file: DatabaseFile | None = None
+        self.last_sign: float | None = None
 
     def _make_row(self) -> None:
         with self._engine.begin() as connection:
@@ -121,13 +242,6 @@ class Lease:
         seen = self._read()
         if not takeover and not seen.may_be_taken:
             raise self._held(seen)
-        try:
-            if self._lock is not None:
-                self._lock.acquire(timeout=0)
-        except Timeout:
-            # A holder that is suspended keeps its lock; what it writes later the fence refuses.
-            if not takeover and (seen.age is None or seen.age < TERM_SECONDS):
-                raise self._held(seen) from None
         with storage_errors(self._url), self._engine.begin() as connection:
             taken = connection.execute(
                 text(
@@ -143,7 +257,6 @@ class Lease:
                 },
             )
         if taken.rowcount != 1:
-            self._unlock()
             raise self._held(self._read())
         self._renewed = time.monotonic()
         self.last_sign = None if seen.age is None else time.time() - max(0.0, seen.age)
@@ -196,7 +309,7 @@ class Lease:
             seen = self._read()
         except (StorageError, NoResultFound):
             return None  # there has never been a driver
-        return None if seen.may_be_taken else _in_words(seen.holder)
+        return None if seen.may_be_taken else seen.in_words
 
     def keep(self, on_lost: Callable[[AblateError], None]) -> None:
         """Renew in the background; `on_lost` is called once, with the reason, if the lease is lost.
@@ -212,10 +325,6 @@ class Lease:
             )
             self._thread.start()
 
-    def _lose(self, error: AblateError) -> None:
-        self._lost = error
-        self._on_lost(error)
-
     def release(self) -> None:
         """Release the lease; a second call does nothing."""
         self._released.set()
@@ -229,7 +338,6 @@ class Lease:
                 )
         except (SQLAlchemyError, StorageError):
             pass  # the storage is away: the lease ends with its term or with this process
-        self._unlock()
 
     def _renew_until_released(self) -> None:
         while not self._released.wait(TERM_SECONDS / 6):
@@ -239,20 +347,19 @@ class Lease:
                     self.fence(connection)
                 self.renewed(begun)
                 self.check_file()
+                continue
             except (LeaseError, StorageError) as error:
-                self._lose(error)
-                return
+                self._lost = error
             except SQLAlchemyError as error:
-                if self.seconds_left() <= 0:
-                    self._lose(self._away(error))
-                    return
-
-    def _away(self, error: SQLAlchemyError) -> StorageError:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        return StorageError(
-            f"study {self._name}: its lease must be renewed within {TERM_SECONDS} s, got no answer "
-            f"from the database ({reason}). Restore it, then run `ablate resume`."
-        )
+                if self.seconds_left() > 0:
+                    continue
+                self._lost = StorageError(
+                    f"study {self._name}: its lease must be renewed within {TERM_SECONDS} s, got "
+                    f"no answer from the database ({error_reason(error)}). Restore it, then run "
+                    "`ablate resume`."
+                )
+            self._on_lost(self._lost)
+            return
 
     def _read(self) -> _Entry:
         with storage_errors(self._url), self._engine.connect() as connection:
@@ -263,73 +370,234 @@ class Lease:
                 ),
                 {"id": self._study_id},
             ).one()
-        return _Entry(
-            None if token is None else str(token),
-            Holder.read(holder),
-            _number(since) or 0.0,
-            _number(age),
-        )
+        try:
+            known = Holder(**json.loads(holder))
+        except (TypeError, ValueError):
+            known = None
+        return _Entry(token, known, float(since or 0.0), None if age is None else float(age))
 
     def _held(self, seen: _Entry) -> LeaseError:
-        begun = _moment(seen.since)
-        if seen.age is None or seen.age < 0:
-            self._begin_term()
-            sign = "no heartbeat"
-            if seen.age is not None:
-                sign = f"last heartbeat {-seen.age:.0f} s ahead of the storage's clock"
-            sign += f", so its lease expires {TERM_SECONDS:g} s from now"
-        else:
-            left = max(0.0, TERM_SECONDS - seen.age)
-            sign = f"last heartbeat {seen.age:.0f} s ago; without another, its lease expires in "
-            sign += f"{left:.0f} s"
+        age = max(0.0, seen.age or 0.0)
         return LeaseError(
-            f"study {self._name}: one driver at a time, got a second: "
-            f"{_in_words(seen.holder)} has run it since {begun} ({sign}). Wait, stop that "
-            "process, or add --takeover."
+            f"study {self._name}: one driver at a time, got a second: {seen.in_words} has run it "
+            f"since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(seen.since))} (last "
+            f"heartbeat {age:.0f} s ago; without another, its lease expires in "
+            f"{max(0.0, TERM_SECONDS - age):.0f} s). Wait, stop that process, or add --takeover."
         )
 
-    def _begin_term(self) -> None:
-        """Start the term now if the last heartbeat is unusable (for example in the future).
 
-        A living holder renews it; the lease of a dead one expires a term later.
-        """
-        with storage_errors(self._url), self._engine.begin() as connection:
-            connection.execute(
-                text(f"UPDATE ablate_lease SET renewed = {self._now} WHERE study_id = :id"),
-                {"id": self._study_id},
-            )
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
+def delete_free_lease(connection: Connection, study_id: int) -> bool:
+    """Delete the lease of a study that is deleted; False if a driver holds it."""
+    deleted = connection.execute(
+        text("DELETE FROM ablate_lease WHERE study_id = :id AND token IS NULL"), {"id": study_id}
+    )
+    return deleted.rowcount == 1
 
 
-def remove_lease(connection: Connection, url: str, study_id: int) -> None:
-    """Remove the lease of a study: its row, and the lock file of an SQLite file."""
+def remove_lease(connection: Connection, study_id: int) -> None:
+    """Remove the lease of a study, whoever holds it."""
     if inspect(connection).has_table("ablate_lease"):
         connection.execute(text("DELETE FROM ablate_lease WHERE study_id = :id"), {"id": study_id})
-    file = sqlite_file(url)
-    if file is not None:
-        Path(f"{file}.{study_id}.lock").unlink(missing_ok=True)
 
 
-def _in_words(holder: Holder | None) -> str:
-    return "an unknown process" if holder is None else f"process {holder.pid} on {holder.host}"
+# -- The process that holds it, and whether it is proven dead --------------------------------
+#
+# Death can only be proven on the machine that the process ran on.  What cannot be read (`/proc`
+# with `hidepid`, another user's process, another namespace) proves nothing.
 
 
-def _number(value: object) -> float | None:
-    """A finite number; None for anything else in the table."""
+@dataclass(frozen=True)
+class Holder:
+    """A uniquely identified process; fields that could not be read are empty.
+
+    Attributes:
+        host: its name, for messages: two machines may have the same one.
+        machine: `/etc/machine-id`.
+        boot: drawn at random by the kernel each time it starts.
+        namespace: of process ids, and of time, which a start time is counted in.
+        pid: in that namespace.
+        start: clock ticks from boot to the start of the process.
+    """
+
+    host: str
+    machine: str
+    boot: str
+    namespace: str
+    pid: int
+    start: str
+
+
+def this_process() -> Holder:
+    """The current process."""
+    return Holder(
+        host=socket.gethostname(),
+        machine=_text("/etc/machine-id"),
+        boot=_text("/proc/sys/kernel/random/boot_id"),
+        namespace=f"{_link('/proc/self/ns/pid')} {_link('/proc/self/ns/time')}".strip(),
+        pid=os.getpid(),
+        start=process_start(os.getpid())[0],
+    )
+
+
+def process_start(pid: int) -> tuple[str, bool]:
+    """Clock ticks from boot to the start of a process, and whether it has ended: is a zombie, with
+    no thread that still runs.  Empty if there is none, or `/proc` shows another namespace."""
+    if _link("/proc/self") != str(os.getpid()):
+        return "", False  # of another namespace: its numbers are not ours
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if len(fields) < 20:  # proc(5): the state is its third field, the start its 22nd
+        return "", False
+    return fields[19], fields[0] in "ZX" and int(fields[17]) <= 1
+
+
+def is_proven_dead(holder: Holder) -> bool:
+    """True only if the process ran on this machine since its last boot, and no longer exists.
+
+    Containers often have no machine id.  The boot id, which is random, is required.
+    """
+    here = this_process()
+    if not (here.boot and here.namespace and here.start and holder.start):
+        return False
+    if (here.machine, here.boot, here.namespace) != (holder.machine, holder.boot, holder.namespace):
+        return False
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        os.kill(holder.pid, 0)  # the kernel is asked, because `/proc` may hide it
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return True
+    start, is_ended = process_start(holder.pid)
+    return start != "" and (is_ended or start != holder.start)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
+
+
+# -- An SQLite database that is deleted, moved or replaced while its study runs ---------------
+#
+# SQLite continues to write to a deleted file without an error: a run would end successfully and
+# leave no results.  So the open file is compared with its path after each commit, and if they
+# differ, the study is copied through the open connection.
+
+
+class DatabaseFile:
+    """The file of a driver's open database.
+
+    Args:
+        engine: engine of the database; from now on it does not open a new file at the path.
+        file: of the database.
+        name: of the study, for messages.
+    """
+
+    def __init__(self, engine: Engine, file: Path, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._lock = threading.Lock()
+        self._message = ""
+        # Kept for the copy.  It must read once, because SQLite opens the log and its index only
+        # then: committed data may be only in the log, the index has the locks of all users.
+        self._open = engine.raw_connection()
+        self._open.cursor().execute("SELECT count(*) FROM sqlite_master").fetchall()
+        paths = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")))
+        self._known = {path: _stat(path) for path in paths if path == file or path.exists()}
+        # A new connection to a path without a file would create an empty one.
+        event.listen(engine, "do_connect", lambda *_: self.check())
+
+    def check(self) -> None:
+        """Compare the open file with the file at its path.
+
+        Raises:
+            StorageError: if it is not the same; the message says where the copy is, and how to
+                resume.
+        """
+        with self._lock:
+            for path, known in self._known.items():
+                if not self._message and (changed := _change(path, known)):
+                    self._message = f"study {self._name}: {changed}. {self._rescued()}"
+        if self._message:
+            raise StorageError(self._message)
+
+    def _rescued(self) -> str:
+        """Copy the rows beside the database, else into the temporary folder; what to do then."""
+        reasons = []
+        for folder in (self._file.absolute().parent, Path(tempfile.gettempdir())):
+            try:
+                copy = self._copy_into(folder)
+            except (OSError, sqlite3.Error) as error:
+                reasons.append(f"{folder}: {getattr(error, 'strerror', None) or error}")
+                continue
+            named = shlex.quote(f"{sqlite_url(copy)}#{self._name}")
+            return f"All of its rows were copied to {copy}. Resume with: ablate resume {named}"
+        lost = "; ".join(reasons)
+        return f"Its rows are lost; they could not be copied ({lost}). Launch it again."
+
+    def _copy_into(self, folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f".{self._file.stem}.", suffix=".part")
+        os.close(handle)
+        part = Path(name)
+        source = self._open.dbapi_connection
+        assert source is not None
+        try:
+            with closing(sqlite3.connect(part)) as copy:
+                source.backup(copy)
+                if copy.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                    raise sqlite3.DatabaseError("the data read is damaged")
+                # The copy has no driver; its last heartbeat is kept: running rows ended then.
+                copy.execute("UPDATE ablate_lease SET token = NULL")
+                copy.commit()
+            known = self._known[self._file]
+            if known is not None:
+                part.chmod(known.st_mode & 0o777)
+            names = (folder / name for name in rescued_names(self._file))
+            return part.rename(next(path for path in names if not path.exists()))
+        finally:
+            for left in folder.glob(f"{part.name}*"):
+                left.unlink()
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """The status of a file; None if it does not exist."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return number if math.isfinite(number) else None
 
 
-def _moment(seconds: float) -> str:
+def _change(path: Path, known: os.stat_result | None) -> str:
+    """What happened to a file of an open database; empty if it is still at its path."""
     try:
-        return (
-            time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "just now"
-        )
-    except (OverflowError, OSError, ValueError):
-        return "an unknown time"
+        now = _stat(path)
+    except OSError:
+        return ""  # its state is unknown
+    if now is None:
+        return f"{path} must not be moved or deleted while the study runs, got no file there"
+    if known is not None and os.path.samestat(now, known):
+        return ""
+    return f"{path} must not be replaced while the study runs, got another file there"
+
+
+def rescued_names(file: Path) -> Iterator[str]:
+    """Names for copies of a database, in order; earlier copies are kept."""
+    yield f"{file.stem}.rescued{file.suffix}"
+    for number in count(2):
+        yield f"{file.stem}.rescued-{number}{file.suffix}"
+
+
+def rescued_copy(url: str) -> Path | None:
+    """The copy next to a database that no longer exists; None if there is no copy."""
+    file = sqlite_file(url)
+    if file is None or file.exists():
+        return None
+    copy = file.with_name(next(rescued_names(file)))
+    return copy if copy.is_file() else None

@@ -11,55 +11,83 @@ one thread, while it holds the lease; workers have no access to the storage.  Th
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, NamedTuple
 
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError, UsageError
-from ablate.errors.masking import masked
-from ablate.ledger import tables
-from ablate.ledger.attributes import (
-    DRIVES,
-    HEAD,
-    LOG,
-    LOOKED,
-    OPENED,
-    PREPARING,
-    REFERENCES,
-    SPENT,
-    TEST,
-    TRIALS,
-    StudyAttributes,
+from ablate.errors import (
+    ParameterError,
+    StorageError,
+    StudyExistsError,
+    StudyNotFoundError,
+    UsageError,
 )
-from ablate.ledger.head import FORMAT, Head
-from ablate.ledger.lease import Lease, delete_free_lease, remove_lease
-from ablate.ledger.record import TERMINAL, Drive, Planned, StudyRecord, TestOpened
-from ablate.ledger.row import CELL, STATES, Preview, Twins, row_record
-from ablate.ledger.storage import open_storage, storage_errors
-from ablate.ledger.store import Patience, Store
-from ablate.ledger.url import sqlite_file
+from ablate.errors.masking import masked
+from ablate.files.durable import Checkpoint
+from ablate.ledger import tables
+from ablate.ledger.lease import Lease, Store, delete_free_lease, remove_lease
+from ablate.ledger.record import (
+    FORMAT,
+    TERMINAL,
+    Drive,
+    Head,
+    Planned,
+    StudyRecord,
+    TestOpened,
+    bounds_of,
+)
+from ablate.ledger.row import CELL, STATES, Twins, row_record
+from ablate.ledger.storage import open_storage, sqlite_file, storage_errors
+from ablate.ledger.tables import OUTCOMES
 from ablate.space.space import FIXED, Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
 from ablate.study.preparation import PreparationStep
-from ablate.study.scores import Scores, scores_from_json
+from ablate.study.scores import AnyScores, Bound, Scores, scores_from_json
 from ablate.study.settings import Study
 
+HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
+LOOKED = "looked"
+"""Event of the log: seeds were added after the results of all others were there."""
+REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
+PLAIN = "ablate:plain"
+TEST, OPENED = "ablate:test_references", "ablate:test_opened"
+PREPARING = "ablate:preparing"
+ARCHIVED = "ablate:archived"
+"""Of a study that was read from an archive: it can only be read."""
 
-class Ledger(StudyAttributes):
+
+class Preview(NamedTuple):
+    """What will happen to a row that was enqueued.
+
+    Attributes:
+        drawn: parameters that were left out; active ones will be sampled.
+        copy_of: the complete row with the same point, whose scores it will copy; None: it will be
+            run.
+    """
+
+    drawn: tuple[str, ...]
+    copy_of: int | None = None
+
+
+class Ledger:
     """A study in its storage; `ablate.ledger.driving.Driving` writes its rows."""
 
     def __init__(self, url: str, storage: RDBStorage, study_id: int, head: Head) -> None:
-        super().__init__(Store(url, storage.engine), study_id, head)
+        self.store = Store(url, storage.engine)
+        self.study_id = study_id
+        self.head = head
+        self.space = Space.from_json(head.space)
         self._url = url
         self._engine = storage.engine
-        self.space = Space.from_json(head.space)
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -78,27 +106,27 @@ class Ledger(StudyAttributes):
         study, space = head.study, Space.from_json(head.space)
         waiting = [(values, space.encode_partial(values)) for values in study.search.enqueue]
 
-        def begin(connection: Connection) -> int:
-            study_id = tables.insert_study(
-                connection,
-                study.name,
-                [objective.direction for objective in study.objectives],
-                [objective.metric for objective in study.objectives],
-                {HEAD: head.to_json(), TRIALS: trials},
-            )
-            for number, (values, raw) in enumerate(waiting[:trials]):
-                _insert_waiting(connection, study_id, number, values, raw)
-            for number, row in enumerate(planned):
-                attributes = {CELL: row.to_json()}
-                tables.insert_row(connection, study_id, number, attributes=attributes)
-            return study_id
-
-        with storage_errors(url):
-            try:
-                with storage.engine.begin() as connection:
-                    study_id = begin(connection)
-            except IntegrityError:
-                raise _exists(study.name, url) from None
+        try:
+            with storage_errors(url), storage.engine.begin() as connection:
+                study_id = tables.insert_study(
+                    connection,
+                    study.name,
+                    [objective.direction for objective in study.objectives],
+                    [objective.metric for objective in study.objectives],
+                    {HEAD: head.to_json(), TRIALS: trials},
+                )
+                for number, (values, raw) in enumerate(waiting[:trials]):
+                    _insert_waiting(connection, study_id, number, values, raw)
+                for number, row in enumerate(planned):
+                    attributes = {CELL: row.to_json()}
+                    tables.insert_row(connection, study_id, number, attributes=attributes)
+        except StorageError as error:
+            if not isinstance(error.__cause__, IntegrityError):
+                raise
+            raise StudyExistsError(
+                f"study {study.name}: a new study needs a new name, got one that exists in "
+                f"{masked(url)}. Use ablate resume, or another `name:`."
+            ) from None
         return cls(url, storage, study_id, head)
 
     @classmethod
@@ -142,7 +170,7 @@ class Ledger(StudyAttributes):
         file = sqlite_file(url)
         if file is not None and not file.exists():
             return False
-        with _opened(url) as connection:
+        with opened(url) as connection:
             return tables.find_study(connection, name) is not None
 
     @staticmethod
@@ -156,10 +184,10 @@ class Ledger(StudyAttributes):
         """
         if not Ledger.exists(url, name):
             return
-        with _opened(url) as connection:
+        with opened(url) as connection:
             study_id = tables.find_study(connection, name)
             if study_id is not None:
-                remove_lease(connection, url, study_id)
+                remove_lease(connection, study_id)
                 tables.delete_study(connection, study_id)
 
     def close(self) -> None:
@@ -170,11 +198,46 @@ class Ledger(StudyAttributes):
         """The lease of this study, not yet taken."""
         return Lease(self._engine, self._url, self.study_id, self.head.study.name)
 
-    def hold(self, lease: Lease, patience: Patience) -> None:
-        """From now on write under this lease, and wait during outages of the storage."""
-        self.store.hold(lease.fence, lease.check_file, patience)
+    def hold(
+        self, lease: Lease, note: Callable[[str, str], None], at_once: threading.Event
+    ) -> None:
+        """From now on write under this lease, and wait during outages of the storage.
+
+        Args:
+            note: receives a line when the storage becomes unreachable, and when it answers again.
+            at_once: ends the waiting when set.
+        """
+        self.store.hold(lease, note, at_once)
 
     # -- the study -------------------------------------------------------------------------
+
+    def check_writable(self, purpose: str) -> None:
+        """Refuse a study that was read from an archive: it can only be read.
+
+        Args:
+            purpose: completes "must be in a storage ...".
+
+        Raises:
+            UsageError: if it is one.
+        """
+        if self._get(ARCHIVED):
+            raise UsageError(
+                f"study {self.head.study.name}: must be in a storage {purpose}, got an archive, "
+                "which can only be read. Launch its study.yaml under another `name:`."
+            )
+
+    def set_preparing(self, step: PreparationStep) -> None:
+        """Store what is being prepared before the first row."""
+        self._set({PREPARING: step.to_json()})
+
+    def complete_head(self, head: Head) -> None:
+        """Store what the study depends on, once data and baseline are ready."""
+        self.head = head
+        self._set({HEAD: head.to_json()})
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Record a change that does not affect scores, such as another sampler on resume."""
+        self._append(LOG, dict(event))
 
     def discard(self) -> bool:
         """Remove the study if it was never prepared, has no driver, and no row was enqueued.
@@ -244,8 +307,7 @@ class Ledger(StudyAttributes):
         Args:
             gain: in words (`ablate.study.baseline_checks.gain_rule`).
         """
-        self.head = replace(self.head, accepted_baseline=gain)
-        self._set({HEAD: self.head.to_json()})
+        self.complete_head(replace(self.head, accepted_baseline=gain))
 
     def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
         """Continue with a changed study file, or one in another folder; the changes must not affect
@@ -255,10 +317,103 @@ class Ledger(StudyAttributes):
             base: absolute folder of the file.
             notes: describe the changes.
         """
-        self.head = replace(self.head, study=study, base=base)
-        self._set({HEAD: self.head.to_json()})
+        self.complete_head(replace(self.head, study=study, base=base))
         if notes:
             self.log({"changed": list(notes)})
+
+    @property
+    def references(self) -> dict[str, AnyScores]:
+        kept = self._get(REFERENCES, {})
+        return {name: scores_from_json(data) for name, data in kept.items()}
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """See `bounds_of`."""
+        if not self.head.study.constraints:
+            return ()
+        return bounds_of(self.head.study, self.head.design, self.references)
+
+    def set_reference(self, name: str, scores: AnyScores) -> None:
+        """Store the scores of a network without a row, by its name in `StudyRecord.references`."""
+        self._set({REFERENCES: self._get(REFERENCES, {}) | {name: scores.to_json()}})
+
+    @property
+    def plain(self) -> tuple[int, tuple[Checkpoint, ...]]:
+        """The plain finetune's number of attempts and its latest checkpoints."""
+        kept = self._get(PLAIN, {"attempt": 0, "checkpoints": []})
+        return kept["attempt"], tuple(Checkpoint(**data) for data in kept["checkpoints"])
+
+    def set_plain(self, attempt: int, checkpoints: Sequence[Checkpoint]) -> None:
+        """Store the progress of the plain finetune, which has no row."""
+        kept = [asdict(checkpoint) for checkpoint in checkpoints]
+        self._set({PLAIN: {"attempt": attempt, "checkpoints": kept}})
+
+    def set_outcomes(self, name: str, outcomes: Mapping[str, str]) -> None:
+        """Store which images a reference classified correctly, by split, as bits."""
+        self._set({f"{OUTCOMES}:{name}": dict(outcomes)})
+
+    def set_test_reference(self, name: str, scores: Scores) -> None:
+        """Store the scores on the test images of a network without a row."""
+        self._set({TEST: self._get(TEST, {}) | {name: scores.to_json()}})
+
+    def open_test(self, what: str, study: str) -> None:
+        """Record that the test images are used for this study, now."""
+        self._append(OPENED, {"time": time.time(), "what": what, "study": study})
+
+    def outcomes(
+        self, numbers: Collection[int] | None = None
+    ) -> tuple[dict[int, Any], dict[str, Any]]:
+        """Which images were classified correctly, as bits by split: for rows by number, for
+        references by name.
+
+        Args:
+            numbers: of the rows; None: all.
+        """
+
+        def read(connection: Connection) -> tuple[dict[int, Any], dict[str, Any]]:
+            rows = tables.read_attribute(connection, self.study_id, OUTCOMES, numbers)
+            return rows, tables.study_attributes(connection, self.study_id)
+
+        rows, attributes = self.store.read(read)
+        named = (key.partition(f"{OUTCOMES}:") for key in attributes)
+        return rows, {name: attributes[prefix + name] for _, prefix, name in named if prefix}
+
+    @property
+    def spent(self) -> str | None:
+        """The budget that ended the search; None if none did, or it has been raised."""
+        return self._spent_in(self._get(SPENT))
+
+    def _spent_in(self, kept: Mapping[str, Any] | None) -> str | None:
+        budget = self.head.study.search.budget.model_dump()
+        return str(kept["reason"]) if kept and kept["budget"] == budget else None
+
+    def set_spent(self, reason: str) -> None:
+        """Record that a budget of the search is spent, so that no further row is started."""
+        budget = self.head.study.search.budget.model_dump()
+        self._set({SPENT: {"reason": reason, "budget": budget}})
+
+    def begin_drive(self, drive: Drive) -> None:
+        """Record that a driver has started."""
+        self._append(DRIVES, drive.to_json())
+
+    def end_left_drive(self, last_sign: float | None) -> None:
+        """Record the end of a drive whose driver was killed: its last heartbeat.  By who takes the
+        lease next, whatever for, since a lease has one heartbeat."""
+        drives = self._get(DRIVES, [])
+        if drives and drives[-1]["ended"] is None:
+            self.update_drive(ended=last_sign or drives[-1]["started"])
+
+    def update_drive(self, **fields: Any) -> None:
+        """Update the current drive."""
+        drives = self._get(DRIVES, [])
+        if drives:
+            self._set({DRIVES: [*drives[:-1], {**drives[-1], **fields}]})
+
+    @property
+    def drives(self) -> tuple[Drive, ...]:
+        return tuple(map(Drive.from_json, self._get(DRIVES, [])))
+
+    # -- rows ------------------------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
         """Rows by state."""
@@ -272,8 +427,8 @@ class Ledger(StudyAttributes):
             values: by dotted key, or its last parts; parameters left out are sampled.
 
         Raises:
-            UsageError: if the study is an ablation, whose rows are those of its design, or of
-                another method, so that it cannot be resumed.
+            UsageError: if the study is an ablation, whose rows are those of its design, or is read
+                from an archive.
             ParameterError: if a key is not searched, or a value is outside its range.
         """
         if self.head.design is not None:
@@ -281,7 +436,7 @@ class Ledger(StudyAttributes):
                 f"study {self.head.study.name}: an ablation's rows are those of its design, got "
                 "parameters for another row. Add an arm to a new study file."
             )
-        self.check_method("to get more trials")
+        self.check_writable("to get more trials")
         values = _whole_keys(values, self.space.keys)
         raw = self.space.encode_partial(values)
 
@@ -315,75 +470,78 @@ class Ledger(StudyAttributes):
             attributes = tables.study_attributes(connection, self.study_id)
             return attributes, tables.read_rows(connection, self.study_id)
 
-        with _no_collection():
+        was_collecting = gc.isenabled()
+        gc.disable()  # it would walk all rows repeatedly: half of the time for 10,000 rows
+        try:
             attributes, stored = self.store.read(snapshot)
             rows = tuple(map(row_record, stored))
-        trials = max(int(attributes[TRIALS]), len(rows))
+        finally:
+            if was_collecting:
+                gc.enable()
+        head, trials = self.head, max(int(attributes[TRIALS]), len(rows))
         is_whole = len(rows) == trials and all(row.state in TERMINAL for row in rows)
-        references = attributes.get(REFERENCES) or {}
-        events = attributes.get(LOG) or []
+        references = {
+            name: scores_from_json(data) for name, data in attributes.get(REFERENCES, {}).items()
+        }
+        preparing = None
+        if not head.is_prepared:
+            preparing = PreparationStep(**attributes.get(PREPARING, {"what": "starting"}))
+        events = attributes.get(LOG, [])
         return StudyRecord(
-            name=self.head.study.name,
+            name=head.study.name,
             storage=masked(self._url),
-            study=self.head.study,
-            fingerprint=fingerprint(self.head.fingerprint) if self.head.is_prepared else "",
-            environment=self.head.environment,
+            study=head.study,
+            fingerprint=fingerprint(head.fingerprint) if head.is_prepared else "",
+            environment=head.environment,
             trials=trials,
-            reference_point=self.head.reference_point,
+            reference_point=head.reference_point,
             dimensions=len(self.space.dimensions),
             references={
-                name: scores
-                for name, data in references.items()
-                if isinstance(scores := scores_from_json(data), Scores)
+                name: scores for name, scores in references.items() if isinstance(scores, Scores)
             },
             rows=rows,
             driver=self.lease().holder(),
-            drives=tuple(map(Drive.from_json, attributes.get(DRIVES) or [])),
-            design=self.head.design,
-            sections=self.head.fingerprint,
-            parent=self.head.parent,
-            test=self.head.test,
-            baseline_sha256=self.head.baseline_sha256,
-            accepted_baseline=self.head.accepted_baseline,
-            preprocessing=self.head.preprocessing,
+            drives=tuple(map(Drive.from_json, attributes.get(DRIVES, []))),
+            design=head.design,
+            sections=head.fingerprint,
+            parent=head.parent,
+            test=head.test,
+            baseline_sha256=head.baseline_sha256,
+            accepted_baseline=head.accepted_baseline,
+            preprocessing=head.preprocessing,
             test_references={
-                name: Scores.from_json(data) for name, data in (attributes.get(TEST) or {}).items()
+                name: Scores.from_json(data) for name, data in attributes.get(TEST, {}).items()
             },
-            test_opened=tuple(map(TestOpened.from_json, attributes.get(OPENED) or [])),
+            test_opened=tuple(map(TestOpened.from_json, attributes.get(OPENED, []))),
             notes=tuple(
                 change for event in events for changes in event.values() for change in changes
             ),
-            preparing=None
-            if self.head.is_prepared
-            else PreparationStep(**attributes.get(PREPARING, {"what": "starting"})),
-            method=self.head.method,
+            preparing=preparing,
             looks=sum(LOOKED in event for event in events),
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 
+    def _get(self, key: str, default: Any = None) -> Any:
+        return self.store.read(lambda c: tables.study_attributes(c, self.study_id)).get(
+            key, default
+        )
+
+    def _set(self, values: Mapping[str, Any]) -> None:
+        self.store.write(lambda c: tables.set_study_attributes(c, self.study_id, values))
+
+    def _append(self, key: str, value: Any) -> None:
+        self._set({key: [*self._get(key, []), value]})
+
 
 @contextmanager
-def _opened(url: str) -> Iterator[Connection]:
-    """One transaction of an existing storage."""
-    storage = open_storage(url, create=False)
+def opened(url: str, *, create: bool = False) -> Iterator[Connection]:
+    """One transaction of a storage, which is closed then."""
+    storage = open_storage(url, create=create)
     try:
         with storage_errors(url), storage.engine.begin() as connection:
             yield connection
     finally:
         storage.engine.dispose()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Turn off Python's garbage collector: it would walk all rows repeatedly while they are
-    created, which takes half of the time for 10,000 rows."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _insert_waiting(
@@ -411,10 +569,3 @@ def _whole_keys(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any
             raise ParameterError(f"enqueue: {key} must be given once, got it twice. Keep one.")
         found[key] = value
     return found
-
-
-def _exists(name: str, url: str) -> StudyExistsError:
-    return StudyExistsError(
-        f"study {name}: a new study needs a new name, got one that exists in {masked(url)}. Use "
-        "ablate resume, or another `name:`."
-    )

@@ -5,8 +5,8 @@ docs/reference/storage_format.md describes them.  Left out is what is worth some
 machine alone: the base folder, the places of training states, the sampler's own attributes, the
 lease.
 
-Whoever made the texts is unknown: they are checked by the types of what the ledger writes, each
-number by its range, before anything is made of them (`check_portable`).
+Whoever made the texts is unknown: before they are stored, all that is read of them must have the
+types that the ledger writes, nothing converted but settings, and each number its range.
 """
 
 from __future__ import annotations
@@ -17,23 +17,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.engine import Connection
 
 from ablate.errors import StudyNotFoundError
 from ablate.errors.masking import masked_data
 from ablate.files.durable import Checkpoint
-from ablate.ledger import attributes as of_study
+from ablate.ledger import ledger as of_study
 from ablate.ledger import row as of_row
 from ablate.ledger import tables
-from ablate.ledger.attributes import ARCHIVED, DRIVES, HEAD, PLAIN
-from ablate.ledger.head import FORMAT, Head
-from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Attempt, Drive, Failure, Planned, Rung, Soup, State, TestOpened
-from ablate.ledger.row import CURVE, STATES
-from ablate.ledger.storage import open_storage, storage_errors
+from ablate.ledger.ledger import HEAD, Ledger, opened
+from ablate.ledger.record import (
+    FORMAT,
+    Attempt,
+    Drive,
+    Failure,
+    Head,
+    Planned,
+    Rung,
+    Soup,
+    State,
+    TestOpened,
+)
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.study.document import dotted, show
 from ablate.study.interpolation import Curve
@@ -42,7 +49,7 @@ from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 
 STUDY, ROWS = "study.json", "rows.jsonl"
-_STATES = {name: state for state, name in STATES.items()}
+_STATES = {name: state for state, name in of_row.STATES.items()}
 
 
 def portable_study(ledger: Ledger) -> dict[str, bytes]:
@@ -59,22 +66,22 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
         )
 
     attributes, rows, outcomes = ledger.store.read(snapshot)
-    kept = {key: _portable(key, attributes[key]) for key in sorted(attributes) if key != ARCHIVED}
+    attributes.pop(of_study.ARCHIVED, None)
     lines = []
     for row in rows:
+        given = row.attributes
         if row.number in outcomes:
-            row.attributes[OUTCOMES] = outcomes[row.number]
+            given[OUTCOMES] = outcomes[row.number]
         data = {
             "number": row.number,
-            "state": STATES[row.state],
+            "state": of_row.STATES[row.state],
             "started": None if row.started is None else row.started.isoformat(),
             "finished": None if row.finished is None else row.finished.isoformat(),
             "values": row.values,
-            "attributes": {
-                key: _portable(key, row.attributes[key]) for key in sorted(row.attributes)
-            },
+            "attributes": {key: _portable(key, given[key]) for key in sorted(given)},
         }
         lines.append(f"{json.dumps(data, ensure_ascii=False)}\n")
+    kept = {key: _portable(key, attributes[key]) for key in sorted(attributes)}
     study = {"name": ledger.head.study.name, "attributes": kept}
     text = json.dumps(study, ensure_ascii=False, indent=1)
     return {STUDY: f"{text}\n".encode(), ROWS: "".join(lines).encode()}
@@ -85,9 +92,9 @@ def _portable(key: str, value: Any) -> Any:
         return value
     if key == HEAD:
         value = {**value, "base": "."}
-    elif key in (CURVE, PLAIN):
+    elif key in (of_row.CURVE, of_study.PLAIN):
         value = {**value, "checkpoints": []}
-    elif key == DRIVES:
+    elif key == of_study.DRIVES:
         value = [{**drive, "checkpoints": ""} for drive in value]
     return masked_data(value)
 
@@ -103,65 +110,71 @@ def store_portable(url: str, study: bytes, rows: bytes) -> str:
 
     Raises:
         StudyNotFoundError: if it is of another format of the ledger.
-        ValueError: if the texts are not those of a study.
+        ValueError: if the texts are not those of a study; a one-line message.
     """
-    data, lines = check_portable(study, rows)
-    name, attributes = str(data["name"]), data["attributes"]
-    objectives = Head.from_json(attributes[HEAD]).study.objectives
-    stored = []
-    for place, row in enumerate(lines):
-        started, finished = _moment(row["started"]), _moment(row["finished"])
-        values = [float(value) for value in row["values"]]
-        state, given = _STATES[row["state"]], dict(row["attributes"])
-        stored.append(Stored(0, place, state, started, finished, values, given))
-    storage = open_storage(url, create=True)
-    try:
-        with storage_errors(url), storage.engine.begin() as connection:
-            study_id = tables.insert_study(
-                connection,
-                name,
-                [one.direction for one in objectives],
-                [one.metric for one in objectives],
-                {**attributes, ARCHIVED: True},
-            )
-            tables.insert_stored(connection, study_id, stored)
-    finally:
-        storage.engine.dispose()
-    return name
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    data = _typed(_Study, study.decode())
+    name, attributes = data["name"], data["attributes"]
+    kept = attributes.get(HEAD)
+    if not isinstance(kept, dict) or of_study.TRIALS not in attributes:
+        raise ValueError(f"{STUDY}: must have {HEAD} and {of_study.TRIALS}")
+    if kept.get("format") != FORMAT:
+        raise StudyNotFoundError(
+            f"study {name}: must be of ledger format {FORMAT}, got {show(kept.get('format'))}. "
+            "Use the version of ablate that wrote it."
+        )
+    _check_attributes(attributes, _OF_STUDY)
+    objectives = Head.from_json(kept).study.objectives
+    if kept["study"]["name"] != name:
+        raise ValueError(f"{STUDY}: study {show(kept['study']['name'])} under the name {name}")
+    # Not `splitlines`: it splits at other characters too, which may stand in a text.
+    lines = rows.decode().removesuffix("\n").split("\n") if rows else []
+    stored = [_stored(number, line, len(objectives)) for number, line in enumerate(lines)]
+    with opened(url, create=True) as connection:
+        study_id = tables.insert_study(
+            connection,
+            name,
+            [objective.direction for objective in objectives],
+            [objective.metric for objective in objectives],
+            {**attributes, of_study.ARCHIVED: True},
+        )
+        for row in stored:
+            tables.insert_stored(connection, study_id, row)
+    return str(name)
 
 
 def portable_names(url: str, name: str) -> list[str]:
     """The studies of a storage that belong to one: its confirmation, and the searches that tune
     its arms; sorted."""
-    storage = open_storage(url, create=False)
-    try:
-        with storage_errors(url), storage.engine.begin() as connection:
-            found = []
-            for other in tables.study_names(connection):
-                study_id = tables.find_study(connection, other)
-                if other.startswith(f"{name}~") and study_id is not None:
-                    head: Mapping[str, Any] = (
-                        tables.study_attributes(connection, study_id).get(HEAD) or {}
-                    )
-                    if head.get("parent") == name:
-                        found.append(other)
-            return sorted(found)
-    finally:
-        storage.engine.dispose()
+
+    def belongs(connection: Connection, other: str) -> bool:
+        study_id = tables.find_study(connection, other)
+        if not other.startswith(f"{name}~") or study_id is None:
+            return False
+        head = tables.study_attributes(connection, study_id).get(HEAD, {})
+        return bool(head.get("parent") == name)
+
+    with opened(url) as connection:
+        names = tables.study_names(connection)
+        return sorted(other for other in names if belongs(connection, other))
 
 
 # -- What the texts may say ----------------------------------------------------------------------
 
 
-def _named(rung: Any) -> Any:
-    """A rung of ablate 0.1, with one score and not its name, as one of today."""
-    if isinstance(rung, Mapping) and "value" in rung:
-        return {key: one for key, one in rung.items() if key != "value"} | {"scores": {}}
-    return rung
+@dataclass
+class _Study:
+    name: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass
+class _Line:
+    number: int
+    state: State
+    started: datetime | None
+    finished: datetime | None
+    values: list[float]
+    attributes: Mapping[str, Any]
 
 
 @dataclass
@@ -178,8 +191,8 @@ class _Entry:
 class _Curve:
     curve: list[_Entry]
     checkpoints: list[Checkpoint]
-    rungs: list[Annotated[Rung, BeforeValidator(_named)]]
-    attempts: list[Attempt] | None = None
+    rungs: list[Rung]
+    attempts: list[Attempt]
 
 
 @dataclass
@@ -211,24 +224,9 @@ class _Spent:
     budget: Mapping[str, Any]
 
 
-@dataclass
-class _Line:
-    number: int
-    state: State
-    started: datetime | None
-    finished: datetime | None
-    values: list[float]
-    attributes: Mapping[str, Any]
-
-
-@dataclass
-class _Study:
-    name: str
-    attributes: Mapping[str, Any]
-
-
 _Scores = Scores | _Reported
-_STUDY: Mapping[str, Any] = {
+_OF_STUDY: Mapping[str, Any] = {
+    HEAD: Mapping[str, Any],
     of_study.TRIALS: int,
     of_study.LOG: list[Mapping[str, list[str]]],
     of_study.REFERENCES: Mapping[str, _Scores],
@@ -239,7 +237,7 @@ _STUDY: Mapping[str, Any] = {
     of_study.OPENED: list[TestOpened],
     of_study.PREPARING: PreparationStep,
 }
-_ROW: Mapping[str, Any] = {
+_OF_ROW: Mapping[str, Any] = {
     of_row.ROW: _Row,
     of_row.CURVE: _Curve,
     of_row.SCORES: _Scores,
@@ -249,8 +247,6 @@ _ROW: Mapping[str, Any] = {
     of_row.PATH: Curve,
     ENQUEUED: Mapping[str, Any],
 }
-
-
 _MAY_BE_NAN = ("train_loss", "scores", "by_alpha", "reported")
 """Numbers of a training that has diverged, and of custom training loops."""
 _MOST: Mapping[str, float] = {
@@ -263,97 +259,41 @@ _MOST: Mapping[str, float] = {
 """The largest value of a number of this name, or below it, which is then at least 0."""
 
 
-def check_portable(study: bytes, rows: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Read the texts of a portable study, of which everything that is read has the type and range
-    of what the ledger writes.
-
-    Args: as `store_portable`.
-
-    Returns:
-        What `study.json` and each line of `rows.jsonl` say.
-
-    Raises:
-        StudyNotFoundError: if it is of another format of the ledger.
-        ValueError: if it is not; a one-line message.
-    """
-    data = _typed(_Study, study.decode(), ())
-    name, attributes = data["name"], data["attributes"]
-    head = attributes.get(HEAD)
-    if not isinstance(head, dict) or of_study.TRIALS not in attributes:
-        raise ValueError(f"{STUDY}: must have {HEAD} and {of_study.TRIALS}")
-    if head.get("format") != FORMAT:
-        raise StudyNotFoundError(
-            f"study {name}: must be of ledger format {FORMAT}, got {show(head.get('format'))}. "
-            "Use the version of ablate that wrote it."
-        )
-    _check_head(head)
-    if head["study"]["name"] != name:
-        raise ValueError(f"{STUDY}: study {show(head['study']['name'])} under the name {name}")
-    _check_attributes(attributes, _STUDY, ())
-    lines = []
-    # Not `splitlines`: it splits at other characters too, which may stand in a text.
-    for place, line in enumerate(rows.decode().removesuffix("\n").split("\n") if rows else []):
-        row = _typed(_Line, line, (f"line {place + 1}",))
-        if row["number"] != place:
-            raise ValueError(f"row {row['number']!r} in line {place + 1}")
-        _check_attributes(row["attributes"], _ROW, (f"line {place + 1}",))
-        _check_row(row, len(head["study"]["objectives"]))
-        lines.append(row)
-    return data, lines
+def _stored(number: int, text: str, objectives: int) -> Stored:
+    """A line of `rows.jsonl`; a complete row has scores and a value for each objective, one of a
+    design is run as that says."""
+    where = f"line {number + 1}"
+    line = _typed(_Line, text, where)
+    if line["number"] != number:
+        raise ValueError(f"row {line['number']!r} in {where}")
+    values, attributes = [float(value) for value in line["values"]], line["attributes"]
+    _check_attributes(attributes, _OF_ROW, where)
+    run, cell = attributes.get(of_row.ROW), attributes.get(of_row.CELL)
+    for key in ("params", "seeds") if run and cell else ():
+        if run[key] != cell[key]:
+            raise ValueError(f"row {number}: must have the {key} of its cell, got others")
+    if line["state"] == "COMPLETE":
+        if len(values) != objectives:
+            raise ValueError(f"row {number}: must have {objectives} values, got {show(values)}")
+        for key in (of_row.ROW, of_row.SCORES):
+            if key not in attributes:
+                raise ValueError(f"row {number}: must have {key}, got none")
+    started, finished = (
+        None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
+        for moment in (line["started"], line["finished"])
+    )
+    return Stored(0, number, _STATES[line["state"]], started, finished, values, attributes)
 
 
-def _check_head(head: Mapping[str, Any]) -> None:
-    """Settings are read as from a study file, which takes "8" for 8: here nothing is converted."""
-    for path, rule in _out_of_range(head, ()):
-        raise ValueError(f"{dotted((HEAD, *path))}: {rule}")
-    made = Head.from_json(head).to_json()
-    for key, value in head.items():
-        if not _is_same(value, made[key]):
-            raise ValueError(f"{HEAD}.{key}: must be as it is read, got another {key}")
-
-
-def _is_same(given: Any, made: Any) -> bool:
-    """Whether data have the types and values of what was made of them, which may have more keys."""
-    if isinstance(given, Mapping) and isinstance(made, Mapping):
-        return all(key in made and _is_same(one, made[key]) for key, one in given.items())
-    if isinstance(given, list) and isinstance(made, list):
-        return len(given) == len(made) and all(map(_is_same, given, made))
-    if isinstance(given, bool) or isinstance(made, bool):
-        return given is made
-    is_number = isinstance(given, int | float) and isinstance(made, int | float)
-    return given == made and (is_number or type(given) is type(made))
-
-
-def _check_attributes(
-    attributes: Mapping[str, Any], types: Mapping[str, Any], where: tuple[str, ...]
-) -> None:
+def _check_attributes(attributes: Mapping[str, Any], types: Mapping[str, Any], *where: str) -> None:
     """Those that are read; others are of later versions."""
     for key, value in attributes.items():
-        if key.startswith(OUTCOMES):
-            _typed(Mapping[str, str], json.dumps(value), (*where, key))
-        elif key in types:
-            _typed(types[key], json.dumps(value), (*where, key))
+        kind = Mapping[str, str] if key.startswith(OUTCOMES) else types.get(key)
+        if kind is not None:
+            _typed(kind, json.dumps(value), *where, key)
 
 
-def _check_row(row: Mapping[str, Any], objectives: int) -> None:
-    """A complete row has scores and a value for each objective; one of a design is run as that
-    says."""
-    number, values = row["number"], row["values"]
-    run, cell = (row["attributes"].get(key) for key in (of_row.ROW, of_row.CELL))
-    if run and cell:
-        for key in ("params", "seeds"):
-            if not _is_same(run[key], cell[key]):
-                raise ValueError(f"row {number}: must have the {key} of its cell, got others")
-    if row["state"] != "COMPLETE":
-        return
-    if len(values) != objectives or not all(map(math.isfinite, values)):
-        raise ValueError(f"row {number}: must have {objectives} values, got {show(values)}")
-    needed = (of_row.ROW, of_row.SCORES)
-    if missing := [key for key in needed if key not in row["attributes"]]:
-        raise ValueError(f"row {number}: must have {missing[0]}, got none")
-
-
-def _typed(kind: Any, text: str, where: tuple[str, ...]) -> Any:
+def _typed(kind: Any, text: str, *where: str) -> Any:
     """What a JSON text says, which must be of a type, nothing converted."""
     try:
         _adapter(kind).validate_json(text, strict=True)

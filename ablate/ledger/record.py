@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
 from ablate.files.durable import Checkpoint
 from ablate.finetune.loss import in_order
 from ablate.study.displayed import Displayed
-from ablate.study.fingerprint import METHOD
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep, Preprocessing
@@ -52,7 +51,7 @@ class Rung:
 
     Attributes:
         scores: by metric, those that were compared first, then the other objectives; a metric that
-            is not known is missing.  Of ablate 0.1: one, without its name.
+            is not known is missing.
         stop: whether the trial was stopped.
         sequence: number of the decision in the study, from 1.
         images: validation images that it was scored on; 0: all.
@@ -69,22 +68,13 @@ class Rung:
 
     def value(self, metric: str) -> float:
         """The score; NaN if it is not known."""
-        return self.scores.get(metric, self.scores.get(_UNNAMED, math.nan))
+        return self.scores.get(metric, math.nan)
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self)
         return {key: value for key, value in data.items() if value or key not in _OPTIONAL}
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rung:
-        known = dict(data)
-        if "value" in known:
-            known["scores"] = {_UNNAMED: known.pop("value")}
-        return cls(**known)
 
-
-_UNNAMED = ""
-"""The metric of a rung of ablate 0.1."""
 _OPTIONAL = ("images", "by_alpha")
 
 
@@ -125,6 +115,11 @@ class Attempt:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", storable_text(self.reason))
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is unknown."""
+        data = vars(self)
+        return {name: data[name] for name in data if data[name] != getattr(Attempt, name, None)}
 
     @property
     def has_reported(self) -> bool:
@@ -237,6 +232,7 @@ class RowRecord:
         values: one per objective, only if state is COMPLETE.
         curve: one entry per epoch, each with `epoch`, `train_loss`, `seconds`.
         attempts, rungs: all attempts; all comparisons by a pruner; in order.
+        failures, lost, soup: as in `Row`.
         enqueued: whether (some of) its parameters were given, not sampled.
         cell, pair, members: of a row of an ablation (`Planned`).
         copy_of: number of the row whose scores it copies, because its trial would read the same
@@ -264,6 +260,9 @@ class RowRecord:
     pair: int | None = None
     members: tuple[str, ...] = ()
     copy_of: int | None = None
+    failures: int = 0
+    lost: int = 0
+    soup: Soup | None = None
     test_scores: Scores | None = None
     path: Curve | None = None
     started: datetime | None = None
@@ -301,6 +300,65 @@ def counted_values(row: RowRecord, bounds: Sequence[Bound]) -> tuple[float, ...]
     """The values of a complete row; NaN if it violates a constraint: such a row is on no front."""
     assert row.values is not None
     return (math.nan,) * len(row.values) if row_violation(row, bounds) else row.values
+
+
+FORMAT = 2
+"""Version of the ledger's attributes; other versions are refused."""
+
+
+@dataclass(frozen=True)
+class Head(JsonData):
+    """What a study was started with: written at its start, and completed when data and baseline are
+    ready.
+
+    Attributes:
+        identity: random and unique; the folder of its training states has this name.
+        study: the study, with its space inline and `--set` applied.
+        text: text of the study file, as stored (`ablate.lifecycle.study_file.kept_text`).
+        space: the resolved space (`Space.to_json`).
+        base: absolute folder for relative paths of the study.
+        fingerprint: digest by section of everything that scores depend on.
+        baseline_sha256: of the baseline's weights; empty without a baseline.
+        environment: what else affects bits (device, precision, threads, torch), and
+            `baseline_threads`, the number of threads for training the baseline.
+        accepted_baseline: what plain finetuning gains, where that is suspiciously much and a person
+            has accepted it; empty otherwise.
+        preprocessing: of the baseline's images; None: without a baseline, or not recorded.
+        reference_point: of the hypervolume; None if there is none.
+        design: of an ablation, as plain data; none: a search.
+        test: what a confirmation scores on the test images (`Confirmation`); None: they are not
+            used.
+        parent: name of the study whose arm this one tunes, or which it confirms.
+    """
+
+    identity: str
+    study: Study
+    text: str
+    space: Mapping[str, Any]
+    base: str
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    baseline_sha256: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    reference_point: tuple[float, ...] | None = None
+    design: Mapping[str, Any] | None = None
+    test: Mapping[str, Any] | None = None
+    parent: str | None = None
+    preprocessing: Preprocessing | None = None
+    accepted_baseline: str = ""
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether data and baseline are ready; a study has rows only after that."""
+        return bool(self.fingerprint)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **super().to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        # The method of earlier versions is in the fingerprint too.
+        read = {key: value for key, value in data.items() if key not in ("format", "method")}
+        return super().from_json(read)
 
 
 @dataclass(frozen=True)
@@ -342,10 +400,10 @@ class StudyRecord(Displayed):
         notes: changes since it was started.
         preparing: what is, or was when its driver ended, prepared; None once that is done.
         foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
-        method: as in `Head`; one of another method is not continued. dimensions: of its space.
+        dimensions: of its space.
         spent: the limit of `search.budget` that ended the search; None if none did.
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
-            results could be seen; of ledgers of earlier versions 0.
+            results could be seen.
     """
 
     name: str
@@ -371,7 +429,6 @@ class StudyRecord(Displayed):
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
     foreign: bool = False
-    method: int = METHOD
     dimensions: int = 0
     spent: str | None = None
     looks: int = 0

@@ -1,13 +1,14 @@
-"""The Optuna storage of a ledger, and one type of error for all its failures.
+"""The Optuna storage of a ledger: its URL, opening it, and one type of error for its failures.
 
 SQLite runs in WAL mode with a timeout: several processes can read while the driver writes, and a
-row costs half as much as in the default journal mode.
+row costs half as much as in the default journal mode.  `ablate.errors.masking` masks URLs.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from urllib.parse import quote
 import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
+    ArgumentError,
     IntegrityError,
     OperationalError,
     ProgrammingError,
@@ -28,21 +31,120 @@ from sqlalchemy.exc import (
 
 from ablate.errors import MissingDependencyError, StorageError, UsageError
 from ablate.errors.installation import pip_install
-from ablate.errors.masking import masked
-from ablate.ledger.url import parse_url, sqlite_file
+from ablate.errors.masking import keep_secret, keep_variable, masked
 
 T = TypeVar("T")
 
 _SQLITE_TIMEOUT_SECONDS = 60
 
-_TRIES = 50
 _PAUSE_SECONDS = 0.1
-_MADE_MEANWHILE = ("already exists", "unique", "duplicate key")
+_LOCKED = "database is locked"
+"""SQLite's message about a lock that it does not wait for, or has waited for long enough."""
+_MADE_MEANWHILE = ("already exists", "unique", "duplicate key", _LOCKED)
 """Messages of SQLite and PostgreSQL about a table, type or row that another process has just
 created."""
 
-_LOCKED = "database is locked"
-"""SQLite's message about a lock that it does not wait for, or has waited for long enough."""
+
+# -- The URL -------------------------------------------------------------------------------
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_FORM = (
+    "Write postgresql+psycopg://USER:PASSWORD@HOST:PORT/DATABASE; in a password @ is %40, "
+    "/ is %2F, : is %3A, # is %23."
+)
+_OF_STORAGE = ("ABLATE_", "PG")
+"""How the variables begin that a run folder may name."""
+
+
+def fill_variables(url: str, *, in_folder: Path | None = None) -> str:
+    """`url` with every `${NAME}` replaced from the environment.
+
+    From then on, the variables and the secrets of the URL are masked.
+
+    Args:
+        in_folder: the run folder that names the URL: whoever made it could have any variable sent
+            to a host of theirs, so only those of ablate and PostgreSQL are filled in.
+
+    Raises:
+        UsageError: if a variable is not set, or a run folder may not name it.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if in_folder is not None and not name.startswith(_OF_STORAGE):
+            raise UsageError(
+                f"{in_folder}: a run folder's storage may name variables ABLATE_... and PG... "
+                f"alone, got ${{{name}}}. Name the study file, or URL#NAME."
+            )
+        if name not in os.environ:
+            raise UsageError(
+                f"storage: ${{{name}}} must be set in the environment, got nothing. Run export "
+                f"{name}=..."
+            )
+        keep_variable(name)
+        return os.environ[name]
+
+    filled = _VARIABLE.sub(value, url)
+    keep_secret(filled)
+    return filled
+
+
+def parse_url(url: str) -> URL:
+    """Parse a URL.
+
+    Raises:
+        UsageError: if it is not an SQLAlchemy URL; the message does not repeat it, because it may
+            contain a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UsageError(
+            "storage: must be an SQLAlchemy URL, got something else. "
+            "Write sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
+        ) from None
+    except ValueError:  # it is the port that is made a number
+        raise UsageError(
+            f"storage: the port after HOST: must be a number, got something else. {_FORM}"
+        ) from None
+    if parsed.port is not None and not 0 < parsed.port < 2**16:
+        raise UsageError(
+            f"storage: the port after HOST: must be from 1 to 65535, got {parsed.port}. {_FORM}"
+        )
+    if "@" in (parsed.host or ""):
+        raise UsageError(f"storage: must have one @, got a second one, unescaped. {_FORM}")
+    return parsed
+
+
+def check_backend(url: str) -> None:
+    """Refuse a database that holds no study of ablate.
+
+    Raises:
+        UsageError: if it is neither SQLite nor PostgreSQL.
+    """
+    name = parse_url(url).get_backend_name()
+    if name not in ("sqlite", "postgresql"):
+        raise UsageError(
+            f"storage: must be SQLite or PostgreSQL, got {name}. Write sqlite:///FILE or "
+            "postgresql+psycopg://USER@HOST/DATABASE."
+        )
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for other databases and for one in memory."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite file."""
+    return URL.create("sqlite", database=str(file)).render_as_string()
+
+
+# -- Opening -------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -51,9 +153,7 @@ def storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
-        cause = getattr(error, "orig", None) or error.__cause__ or error
-        cause = getattr(cause, "orig", None) or cause
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        reason = error_reason(error)
         if isinstance(error, ProgrammingError) and "invalid connection option" in reason:
             raise UsageError(
                 f"storage {masked(url)}: the part after ? must be options of the database, got: "
@@ -65,6 +165,14 @@ def storage_errors(url: str) -> Iterator[None]:
         raise StorageError(
             f"storage {masked(url)}: must be reachable and writable, got: {reason}. {fix}"
         ) from error
+
+
+def error_reason(error: BaseException) -> str:
+    """The first line of what the database says."""
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    text = str(cause).strip()
+    return text.splitlines()[0] if text else type(cause).__name__
 
 
 def open_storage(url: str, *, create: bool) -> RDBStorage:
@@ -127,16 +235,14 @@ def retried(make: Callable[[], T]) -> T:
     could wait for each other, as when both go over to WAL.
     """
     until = time.monotonic() + _SQLITE_TIMEOUT_SECONDS
-    for _ in range(_TRIES):
+    while True:
         try:
             return make()
         except (OperationalError, ProgrammingError, IntegrityError) as error:
-            said = str(error).lower()
-            is_locked = _LOCKED in said and time.monotonic() < until
-            if not is_locked and not any(word in said for word in _MADE_MEANWHILE):
+            message = str(error).lower()
+            if time.monotonic() > until or not any(one in message for one in _MADE_MEANWHILE):
                 raise
         time.sleep(_PAUSE_SECONDS)
-    return make()
 
 
 def opened_url(url: str) -> str:
@@ -149,7 +255,11 @@ def opened_url(url: str) -> str:
         StorageError: if a database cannot be read so, because one of the two is missing.
     """
     file = sqlite_file(url)
-    if file is None or not file.exists() or _is_writable(file):
+    if (
+        file is None
+        or not file.exists()
+        or all(os.access(path, os.W_OK) for path in (file, file.parent))
+    ):
         return url
     query = {"mode": "ro", "uri": "true"}
     log, index = (file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))
@@ -163,10 +273,6 @@ def opened_url(url: str) -> str:
         query["immutable"] = "1"
     path = f"file:{quote(str(file.absolute()))}"
     return sqlalchemy.URL.create("sqlite", database=path, query=query).render_as_string()
-
-
-def _is_writable(file: Path) -> bool:
-    return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
 
 
 def engine_arguments(url: str) -> dict[str, Any]:

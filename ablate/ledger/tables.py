@@ -82,8 +82,7 @@ def insert_study(
     Raises:
         sqlalchemy.exc.IntegrityError: if there is one of that name.
     """
-    inserted = connection.execute(_STUDIES.insert().values(study_name=name))
-    study_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
+    study_id = _insert(connection, _STUDIES, study_name=name)
     rows = [
         {"study_id": study_id, "objective": place, "direction": StudyDirection[way.upper()]}
         for place, way in enumerate(directions)
@@ -116,13 +115,6 @@ def find_objectives(connection: Connection, study_id: int) -> tuple[list[StudyDi
     query = select(column.direction).where(column.study_id == study_id).order_by(column.objective)
     names = study_attributes(connection, study_id, system=True).get(_SYSTEM_ATTR_METRIC_NAMES)
     return list(connection.execute(query).scalars()), names
-
-
-def has_attribute(connection: Connection, study_id: int, key: str) -> bool:
-    """Whether a study has an attribute of this name."""
-    column = _STUDY_USER.c
-    query = select(column.key).where(column.study_id == study_id, column.key == key)
-    return connection.execute(query).first() is not None
 
 
 def optuna_version(connection: Connection) -> str:
@@ -182,33 +174,28 @@ def insert_row(
 ) -> int:
     """Insert a row with everything that belongs to it; returns its id."""
     started = _now() if state == TrialState.RUNNING else None
-    inserted = connection.execute(
-        _TRIALS.insert().values(
-            study_id=study_id, number=number, state=state, datetime_start=started
-        )
+    trial_id = _insert(
+        connection, _TRIALS, study_id=study_id, number=number, state=state, datetime_start=started
     )
-    trial_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
     if draws is not None:
         set_draws(connection, trial_id, draws)
     set_attributes(connection, trial_id, attributes)
     return trial_id
 
 
-def insert_stored(connection: Connection, study_id: int, rows: Sequence[Stored]) -> None:
-    """Insert rows as they were read, whatever their states; their ids are new."""
-    for row in rows:
-        inserted = connection.execute(
-            _TRIALS.insert().values(
-                study_id=study_id,
-                number=row.number,
-                state=row.state,
-                datetime_start=_naive(row.started),
-                datetime_complete=_naive(row.finished),
-            )
-        )
-        trial_id = int(inserted.inserted_primary_key[0])  # type: ignore[index]
-        _insert_values(connection, trial_id, row.values)
-        set_attributes(connection, trial_id, row.attributes)
+def insert_stored(connection: Connection, study_id: int, row: Stored) -> None:
+    """Insert a row as it was read, whatever its state; its id is new."""
+    trial_id = _insert(
+        connection,
+        _TRIALS,
+        study_id=study_id,
+        number=row.number,
+        state=row.state,
+        datetime_start=_naive(row.started),
+        datetime_complete=_naive(row.finished),
+    )
+    _insert_values(connection, trial_id, row.values)
+    set_attributes(connection, trial_id, row.attributes)
 
 
 def find_row(
@@ -274,17 +261,13 @@ def end_row(
 
 def read_rows(connection: Connection, study_id: int) -> list[Stored]:
     """Every row, in order of number."""
-    columns = _TRIALS.c
+    trial = _TRIALS.c
     query = select(
-        columns.trial_id,
-        columns.number,
-        columns.state,
-        columns.datetime_start,
-        columns.datetime_complete,
-    ).where(columns.study_id == study_id)
+        trial.trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete
+    ).where(trial.study_id == study_id)
     rows = {
         row[0]: Stored(row[0], row[1], row[2], _aware(row[3]), _aware(row[4]))
-        for row in connection.execute(query.order_by(columns.number))
+        for row in connection.execute(query.order_by(trial.number))
     }
     value = _VALUES.c
     restore = models.TrialValueModel.stored_repr_to_value
@@ -370,6 +353,12 @@ def without(prefixes: tuple[str, ...], attributes: Mapping[str, Any]) -> dict[st
 # -- within --------------------------------------------------------------------------------
 
 
+def _insert(connection: Connection, table: Table, **values: Any) -> int:
+    """Insert a line; returns its id."""
+    inserted = connection.execute(table.insert().values(**values))
+    return int(inserted.inserted_primary_key[0])  # type: ignore[index]
+
+
 def _insert_values(connection: Connection, trial_id: int, values: Sequence[float]) -> None:
     stored = map(models.TrialValueModel.value_to_stored_repr, values)
     rows = [
@@ -401,11 +390,6 @@ def _upsert(
         ),
         rows,
     )
-
-
-def moment(seconds: float) -> datetime:
-    """Seconds since 1970 as a moment, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _now() -> datetime:

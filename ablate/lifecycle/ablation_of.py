@@ -62,7 +62,7 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
     _check_search(record)
     ledger = open_ledger(place)
     try:
-        ledger.check_method("to be the reference of an ablation")
+        ledger.check_writable("to be the reference of an ablation")
         base = Path(ledger.head.base)
     finally:
         ledger.close()

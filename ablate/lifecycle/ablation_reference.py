@@ -74,7 +74,7 @@ def find_reference(study: Study, base: Path) -> FoundReference:
             f"{place.shown}. Launch it first."
         )
     with closing(Ledger.open(place.url, place.name)) as ledger:
-        ledger.check_method("to be the reference of an ablation")
+        ledger.check_writable("to be the reference of an ablation")
         record = ledger.read()
     check_same_sections(study, record)
     point = pick_trial(record, pick)

@@ -26,7 +26,7 @@ from ablate.files.tar import read_tar
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.portable import ROWS, STUDY, store_portable
 from ablate.ledger.record import StudyRecord
-from ablate.ledger.url import sqlite_url
+from ablate.ledger.storage import sqlite_url
 from ablate.robustness.bits import unpack_bits
 from ablate.study.scores import Scores
 

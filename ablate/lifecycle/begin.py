@@ -16,9 +16,8 @@ from ablate.ablation.cell import Design
 from ablate.ablation.design import planned_rows
 from ablate.ablation.searches import check_reference
 from ablate.errors import InfrastructureError, ParameterError
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
@@ -226,7 +225,7 @@ def go_on(
         LeaseError: if another driver holds it; then nothing is changed.
         FingerprintError: if a change of data, environment or method would affect scores.
     """
-    ledger.check_method("to be resumed")
+    ledger.check_writable("to be resumed")
     if not ledger.head.is_prepared:
         with leased(ledger, run):
             store_changes(ledger, changed_study(ledger, place, None), run)
@@ -247,7 +246,6 @@ def go_on(
     with leased(ledger, run) as lease:
         changed, head = changed_study(ledger, place, seeds), ledger.head
         study, base = changed.study, Path(changed.base)
-        # A study of version 0.1 trained its baseline with the threads of a trial.
         threads = head.environment.get("baseline_threads", study.run.cpus_per_trial)
         with running_on(
             place, study, base, head.identity, run, test=head.test, baseline_threads=threads

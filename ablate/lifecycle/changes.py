@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from ablate.ablation.design import more_seeds, train_seeds
 from ablate.errors import FingerprintError, UsageError
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import Head
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
@@ -25,7 +25,7 @@ from ablate.trial.task import Prepared
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
     """Refuse a study of another method, and a study file with changes that affect scores; report
     other changes."""
-    ledger.check_method("to be resumed")
+    ledger.check_writable("to be resumed")
     if place.study is None:
         return
     before, after = _dumps(ledger, place.study)

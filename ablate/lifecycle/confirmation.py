@@ -68,7 +68,7 @@ def confirm_study(
         raise ParameterError(f"--seeds: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
     if trials is not None and not list(trials):
         raise ParameterError("--trials: must name at least one, got none. Leave it out.")
-    ledger.check_method("to be confirmed")
+    ledger.check_writable("to be confirmed")
     record = ledger.read()
     _check_confirmable(record)
     where = place.confirmation

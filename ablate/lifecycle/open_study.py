@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ablate.ablation.study_source import StudySource
 from ablate.errors import AblateError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
+from ablate.ledger.lease import rescued_copy
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.ledger.rescue import rescued_copy
-from ablate.ledger.url import sqlite_url
+from ablate.ledger.storage import sqlite_url
 from ablate.lifecycle.place import (
     Place,
     StudyReference,

@@ -26,7 +26,7 @@ from ablate.errors import (
 from ablate.errors.masking import MASK, has_secret, keep_secret, masked
 from ablate.files.regular import MOST_TEXT_BYTES, read_regular
 from ablate.files.tar import ARCHIVE
-from ablate.ledger.url import check_backend, fill_variables, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.storage import check_backend, fill_variables, parse_url, sqlite_file, sqlite_url
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file

@@ -22,8 +22,7 @@ from typing import Any
 
 from ablate.errors import DataError, InfrastructureError, ParameterError
 from ablate.files.cache import cache_folder
-from ablate.ledger.head import Head
-from ablate.ledger.record import Row, RowRecord
+from ablate.ledger.record import Head, Row, RowRecord
 from ablate.ledger.row import SCORES, TEST, ended_as
 from ablate.ledger.tables import OUTCOMES
 from ablate.lifecycle.changes import changes_since

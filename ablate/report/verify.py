@@ -21,9 +21,8 @@ from typing import Any
 import ablate
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
-from ablate.ledger.head import Head
 from ablate.ledger.portable import ROWS, STUDY
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import Head, StudyRecord
 from ablate.lifecycle.archive import (
     MANIFEST,
     UNREADABLE,

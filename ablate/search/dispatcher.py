@@ -379,7 +379,7 @@ class Dispatcher:
             outdated = () if checkpoint is None else self._driving.record_plain(checkpoint)
         elif entry is None:
             assert checkpoint is not None
-            outdated = self._driving.record_checkpoint(row.number, checkpoint, place)
+            outdated = self._driving.record_epoch(row.number, None, checkpoint, place=place)
         elif rung is not None and rung.stop:
             self._end_row(self._driving.prune(row.number, entry, rung, place))
             return

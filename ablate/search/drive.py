@@ -13,7 +13,6 @@ from typing import Protocol
 from ablate.errors import InfrastructureError, ResourceError, UsageError
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
-from ablate.ledger.store import Patience
 from ablate.model.environment import preparation_cores
 from ablate.search.callbacks import Callbacks
 from ablate.search.dispatcher import FINISHED, Dispatcher
@@ -262,7 +261,7 @@ def drive(
         CallbackStop: if a callback has stopped the study.
     """
     at_once = threading.Event()
-    driving.ledger.hold(lease, Patience(lease.seconds_left, lease.renewed, around.note, at_once))
+    driving.ledger.hold(lease, around.note, at_once)
     dispatcher = Dispatcher(driving, around)
     lease.keep(dispatcher.fail)
     try:

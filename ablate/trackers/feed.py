@@ -15,8 +15,7 @@ from pathlib import Path
 
 from ablate.errors import AblateError, error_text
 from ablate.errors.masking import masked
-from ablate.ledger.head import Head
-from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
+from ablate.ledger.record import TERMINAL, Head, RowRecord, StudyRecord
 from ablate.trackers import Tracker
 from ablate.trackers.tracked import tracked_row, tracked_study
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from ablate.analysis.accounting import attempt_end
 from ablate.analysis.columns import PARAM, RUNG, flat_rows
-from ablate.ledger.head import Head
-from ablate.ledger.record import TERMINAL, RowRecord, State, StudyRecord
+from ablate.ledger.record import TERMINAL, Head, RowRecord, State, StudyRecord
 
 _NO_FACTS = ("number", "started", "finished", "enqueued")
 Values = Mapping[str, str | float | bool]

@@ -39,7 +39,7 @@ def test_a_storage_is_tried_and_its_study_removed(
 
     # The judge itself: what does not hold is found.
     monkeypatch.setattr(storage_module, "_Undo", ZeroDivisionError)
-    monkeypatch.setattr("ablate.ledger.store.Store.write", _keep_what_failed)
+    monkeypatch.setattr("ablate.ledger.lease.Store.write", _keep_what_failed)
     assert "a failed transaction left data" in try_storage(finished, "tried")
     monkeypatch.undo()
 

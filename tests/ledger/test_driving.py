@@ -17,7 +17,6 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.portable import ROWS, STUDY, portable_study, store_portable
 from ablate.ledger.record import Drive, Failure, Rung
-from ablate.ledger.store import Patience
 from ablate.lifecycle.drive import RunOptions, leased
 from ablate.search.run_context import Spending
 
@@ -214,12 +213,9 @@ def test_nothing_is_written_by_a_driver_that_lost_its_lease(storage_url: str) ->
     ledger = Ledger.create(storage_url, make_head(), trials=3)
     lease = ledger.lease()
     lease.acquire()
-    ledger.hold(
-        lease, Patience(lease.seconds_left, lease.renewed, lambda *_: None, threading.Event())
-    )
+    ledger.hold(lease, lambda *_: None, threading.Event())
     driving = Driving(ledger)
     driving.ask()
-    lease._unlock()  # as on another host
     other = Ledger.open(storage_url, "rows").lease()
     other.acquire(takeover=True)
     with pytest.raises(LeaseError, match=r"study rows: its lease was taken over"):

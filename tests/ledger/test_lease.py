@@ -18,8 +18,7 @@ from waiting import wait_until
 
 from ablate.errors import LeaseError
 from ablate.ledger import lease as lease_module
-from ablate.ledger.holder import Holder, is_proven_dead, process_start, this_process
-from ablate.ledger.lease import Lease
+from ablate.ledger.lease import Holder, Lease, is_proven_dead, process_start, this_process
 
 
 def change(storage_url: str, what: str, **values: object) -> None:
@@ -63,7 +62,6 @@ def test_a_driver_elsewhere_keeps_it_for_its_term(
 ) -> None:
     holder = make_lease()
     holder.acquire()
-    holder._unlock()  # a driver on another host holds no lock on this one
     elsewhere = replace(this_process(), host="elsewhere", machine="another", start="1")
     change(storage_url, "holder = :holder", holder=json.dumps(vars(elsewhere)))
     with pytest.raises(LeaseError, match=r"on elsewhere .*add --takeover"):
@@ -78,7 +76,6 @@ def test_a_takeover_ends_the_first_drivers_hold(
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.6)
     first, second, lost = make_lease(), make_lease(), threading.Event()
     first.acquire()
-    first._unlock()
     first.keep(lambda error: lost.set())
     second.acquire(takeover=True)
     assert lost.wait(120)
@@ -132,7 +129,7 @@ def test_only_what_is_proven_is_dead() -> None:
 
 def test_a_zombie_is_dead() -> None:
     process = subprocess.Popen(["sleep", "60"])
-    holder = replace(this_process(), pid=process.pid, start=process_start(process.pid))
+    holder = replace(this_process(), pid=process.pid, start=process_start(process.pid)[0])
     assert not is_proven_dead(holder)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -143,7 +140,7 @@ def test_a_zombie_is_dead() -> None:
 
 IN_ITS_OWN = """
 import json, os, sys
-from ablate.ledger.holder import Holder, is_proven_dead, this_process
+from ablate.ledger.lease import Holder, is_proven_dead, this_process
 holders = [Holder(**data) for data in json.loads(sys.argv[1])]
 if sys.argv[2:]:
     os.setgroups([])
@@ -172,7 +169,7 @@ def test_a_driver_whose_process_is_hidden_is_not_proven_dead(hidden: str) -> Non
     mount = f'mount -t proc -o hidepid={hidden} proc /proc && exec "$@"'
     alive = this_process()
     ended = subprocess.Popen(["sleep", "60"])
-    gone = replace(alive, pid=ended.pid, start=process_start(ended.pid))
+    gone = replace(alive, pid=ended.pid, start=process_start(ended.pid)[0])
     ended.kill()
     ended.wait()
     namespaces = ["--mount", "sh", "-c", mount, "sh"]
@@ -188,19 +185,14 @@ def test_proc_of_another_namespace_proves_nothing() -> None:
     assert not is_proven_dead(Holder(**me))
 
 
-UNREADABLE = ("nonsense", "", "{}", "[]", "null", '{"pid": "x"}', '{"pid": -1}', "[" * 9999)
-
-
-@pytest.mark.parametrize("holder", [*UNREADABLE, None])
+@pytest.mark.parametrize("holder", ["{}", None])
 def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
     make_lease: Callable[[], Lease],
     storage_url: str,
     monkeypatch: pytest.MonkeyPatch,
     holder: str | None,
 ) -> None:
-    first = make_lease()
-    first.acquire()
-    first._unlock()
+    make_lease().acquire()
     change(storage_url, "holder = :holder", holder=holder)
     assert make_lease().holder() == "an unknown process"
     with pytest.raises(LeaseError, match="got a second: an unknown process has run it since 20"):
@@ -209,35 +201,12 @@ def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
     make_lease().acquire()
 
 
-@pytest.mark.parametrize(
-    ("renewed", "said"),
-    [
-        ("renewed + 86400", r"last heartbeat 86[34]\d\d s ahead of the storage's clock"),
-        ("NULL", r"no heartbeat"),
-    ],
-)
-def test_a_clock_that_was_set_back_begins_the_term_anew(
-    make_lease: Callable[[], Lease],
-    storage_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    renewed: str,
-    said: str,
+def test_a_heartbeat_far_ahead_of_the_clock_proves_nothing(
+    make_lease: Callable[[], Lease], storage_url: str
 ) -> None:
-    first = make_lease()
-    first.acquire()
-    first._unlock()
-    change(storage_url, f"renewed = {renewed}, since = 1e300")
-    with pytest.raises(
-        LeaseError, match=rf"since an unknown time \({said}, so its lease expires 180 s "
-    ):
-        make_lease().acquire()
-    with pytest.raises(
-        LeaseError,
-        match=r"\(last heartbeat \d+ s ago; without another, its lease expires in 1\d\d s\)",
-    ):
-        make_lease().acquire()
-    monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.2)
-    time.sleep(0.3)
+    """A clock was set back; a driver that lives renews it by the clock as it is now."""
+    make_lease().acquire()
+    change(storage_url, "renewed = renewed + 86400")
     later = make_lease()
     later.acquire()
     assert later.last_sign == pytest.approx(time.time(), abs=60)

@@ -12,10 +12,8 @@ import pytest
 from ablate.errors import ParameterError, StudyExistsError, StudyNotFoundError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure
-from ablate.ledger.row import CURVE
+from ablate.ledger.record import Failure, Head
 from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
@@ -130,8 +128,8 @@ def test_checkpoints_amid_epochs(driving: Driving, storage_url: str) -> None:
     assert driving.ask() is not None
     first, second = (Checkpoint(0, f"/x/{step}", "a" * 64, step, step / 2) for step in (10, 20))
     after = Checkpoint(1, "/x/1", "b" * 64)
-    assert driving.record_checkpoint(0, first, {"host": "here"}) == ()
-    assert driving.record_checkpoint(0, second) == ()
+    assert driving.record_epoch(0, None, first, place={"host": "here"}) == ()
+    assert driving.record_epoch(0, None, second) == ()
     (row,) = Ledger.open(storage_url, "rows").read().rows
     assert (row.checkpoints, row.curve) == ((first, second), ())
     assert (row.attempts[0].epochs, row.attempts[0].seconds) == (0, 10.0)
@@ -144,25 +142,12 @@ def test_checkpoints_amid_epochs(driving: Driving, storage_url: str) -> None:
     later = driven_again(storage_url)  # which finds that `after` is torn
     later.adopt()
     again = Checkpoint(0, "/x/attempt-2/30", "c" * 64, 30, 15.0)
-    assert later.record_checkpoint(0, again) == (after,)
+    assert later.record_epoch(0, None, again) == (after,)
     place = {"first_epoch": 0, "first_step": 20, "first_seconds": 10.0}
     assert later.record_epoch(0, {"epoch": 1}, None, place=place) == ()
     (row,) = later.ledger.read().rows
     assert row.checkpoints == (second, again)
     assert (row.attempts[1].first_step, row.attempts[1].first_seconds) == (20, 10.0)
-
-
-def test_checkpoints_without_a_step_are_read(driving: Driving, storage_url: str) -> None:
-    """As version 0.1 wrote them, after epochs alone."""
-    assert driving.ask() is not None
-    driving.record_epoch(0, {"epoch": 1}, Checkpoint(1, "/x/1", "a" * 64))
-    old = {"epoch": 1, "uri": "/x/1", "sha256": "a" * 64}
-    attempt = {"attempt": 1, "started": 1.0, "first_epoch": 0, "epochs": 1}
-    kept = {"curve": [{"epoch": 1}], "checkpoints": [old], "rungs": [], "attempts": [attempt]}
-    row = driving._open[0]
-    driving._write(row, {CURVE: kept})
-    (adopted,), _ = driven_again(storage_url).adopt()
-    assert adopted.checkpoints == (Checkpoint(1, "/x/1", "a" * 64, 0, 0.0),)
 
 
 def test_the_plain_finetune_goes_on_where_it_was_stopped(

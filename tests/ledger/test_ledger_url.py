@@ -8,8 +8,13 @@ import pytest
 
 from ablate.errors import StorageError, UsageError
 from ablate.errors.masking import masked
-from ablate.ledger.storage import open_storage
-from ablate.ledger.url import check_backend, fill_variables, parse_url, sqlite_file
+from ablate.ledger.storage import (
+    check_backend,
+    fill_variables,
+    open_storage,
+    parse_url,
+    sqlite_file,
+)
 
 
 def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:

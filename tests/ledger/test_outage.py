@@ -15,7 +15,6 @@ from ablate.ledger import lease as lease_module
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.store import Patience
 
 
 @pytest.fixture
@@ -34,13 +33,7 @@ class Driver:
         self.ledger = Ledger.create(url, make_head(), trials=3)
         self.lease: Lease = self.ledger.lease()
         self.lease.acquire()
-        patience = Patience(
-            self.lease.seconds_left,
-            self.lease.renewed,
-            lambda event, text: self.told.append((event, text)),
-            self.stop,
-        )
-        self.ledger.hold(self.lease, patience)
+        self.ledger.hold(self.lease, lambda *told: self.told.append(told), self.stop)
         self.driving = Driving(self.ledger)
 
 

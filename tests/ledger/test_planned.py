@@ -18,9 +18,8 @@ from ablate.errors import UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import FORMAT, Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Planned, Row, Soup, TestOpened
+from ablate.ledger.record import FORMAT, Head, Planned, Row, Soup, TestOpened
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 

@@ -20,7 +20,7 @@ from test_ledger_rows import make_head
 import ablate
 from ablate.errors import StorageError
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.url import sqlite_url
+from ablate.ledger.storage import sqlite_url
 
 NOBODY = 65534
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from ablate.ledger.extrapolation import Extrapolation
-from ablate.ledger.loaded import Mirror
+from ablate.ledger.mirror import Extrapolation, Mirror
 from ablate.ledger.record import Rung
 from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws

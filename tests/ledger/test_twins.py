@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Row, RowRecord
+from ablate.ledger.record import Failure, Head, Row, RowRecord
 from ablate.ledger.row import ended_as
 from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space

@@ -13,9 +13,9 @@ from commands import run_here
 
 from ablate.errors import ParameterError, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.url import sqlite_url
+from ablate.ledger.record import Head
+from ablate.ledger.storage import sqlite_url
 from ablate.lifecycle.ablation_of import moved_study
 from ablate.lifecycle.ablation_reference import FoundReference, design_of, find_reference
 from ablate.lifecycle.known_names import names_for

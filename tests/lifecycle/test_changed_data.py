@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ablate.finetune.baseline_record import WEIGHTS
-from ablate.ledger.head import Head
+from ablate.ledger.record import Head
 from ablate.lifecycle.changes import changes_since
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint

@@ -29,9 +29,8 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference
 from ablate.lifecycle.changes import of_parent
 from ablate.lifecycle.place import place_of_file, shown_folder

@@ -121,13 +121,6 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
             "other",
             "study 'other' under the name qui",
         ),
-        (
-            "quickstart",
-            STUDY,
-            (*HEAD, "study", "search", "trials"),
-            "8",
-            "trials: Input should be a valid int",
-        ),
         ("quickstart", STUDY, ("attributes", "ablate:trials"), 10**12, "must be from 0 to 1e+07"),
         (
             "quickstart",

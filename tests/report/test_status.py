@@ -35,8 +35,6 @@ def test_a_study_in_motion() -> None:
     assert not [line for line in shown if " -" in line], "what is unknown has no line"
     running = printed(replace(RECORD, driver="process 7 on here"))
     assert "trials 1 running, 3 complete, 1 fail, 9.6 a minute, 1 min 15 s left" in running
-    old = printed(replace(RECORD, method=1))
-    assert "driver none; method 1 cannot be continued; use ablate 0.1" in old
     (row,) = strict(status_rows(status_info(RECORD, START)))
     assert row["counts"] == {"WAITING": 0, "RUNNING": 1, "COMPLETE": 3, "PRUNED": 0, "FAIL": 1}
     assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}

@@ -14,9 +14,8 @@ from waiting import SECONDS, wait_until
 from ablate.errors import InfrastructureError, LeaseError, UsageError
 from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Failure, Planned, Row, RowRecord
+from ablate.ledger.record import Failure, Head, Planned, Row, RowRecord
 from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
 from ablate.search.dispatcher import FINISHED, Dispatcher

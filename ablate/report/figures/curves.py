@@ -138,9 +138,7 @@ def _points(
     record: StudyRecord, row: RowRecord, metric: str, most: int
 ) -> list[tuple[int, float, bool]]:
     """Epoch, value, and whether the trial was stopped there; at most so many, evenly."""
-    # Of ablate 0.1 the score at a rung has no name.
-    at_rungs = (rung for rung in row.rungs if rung.scores.keys() & {metric, ""})
-    values = {rung.epoch: rung.value(metric) for rung in at_rungs}
+    values = {rung.epoch: rung.value(metric) for rung in row.rungs if metric in rung.scores}
     for entry in row.curve:
         if (score := (entry.get("scores") or {}).get(metric)) is not None:
             values[int(entry["epoch"])] = float(score)

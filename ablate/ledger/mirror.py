@@ -1,4 +1,9 @@
-"""Loads the rows of a study from the database for a driver."""
+"""A study in memory, for its sampler, and the values that it expects of rows that were stopped.
+
+Samplers read every row for each ask, and write a row parameter by parameter; from and to a database
+that is slow, and leaves half-drawn rows behind.  The mirror is filled from the database when
+driving begins, and follows what the driver writes.  It can be discarded at any time.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +11,28 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from heapq import nsmallest
+from operator import add
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
+import numpy as np
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import Connection
 
 from ablate.errors import ParameterError, error_text
 from ablate.ledger import tables
-from ablate.ledger.extrapolation import Extrapolation
-from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Planned, Rung
-from ablate.ledger.row import CELL, ROW, SCORES, OpenRow, Twins
+from ablate.ledger.record import Rung
+from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws
-from ablate.space.sampling import (
-    DEVIATIONS,
-    HAS_FAILED,
-    IS_RUNNING,
-    distributions,
-    make_sampler,
-    sample,
-)
-from ablate.space.space import FIXED, Space
-from ablate.study.scores import Bound, scores_from_json
+from ablate.space.sampling import DEVIATIONS, HAS_FAILED, IS_RUNNING, make_sampler, sample
+from ablate.space.space import Space
+from ablate.study.scores import Bound
 from ablate.study.settings import Study
-
-# -- The study in memory, for the sampler --------------------------
-#
-# Samplers read every row for each ask, and write a row parameter by parameter; from and to a
-# database that is slow, and leaves half-drawn rows behind.  The mirror is filled from the database
-# when driving begins, and follows what the driver writes.  It can be discarded at any time.
-
 
 REDRAWS = 10
 """How often a row is sampled again if it equals another point; then it copies that row's scores."""
-
-
 _LARGEST = 1e100
 """Larger values are clipped to it for samplers, whose sums and squares would overflow."""
 
@@ -104,12 +93,12 @@ class Mirror:
             self._storage.set_study_system_attr(self._study_id, key, value)
         self._objectives = [objective.metric for objective in study.objectives]
         self._bounds = bounds
+        self._reference_point = reference_point
         self._ids: list[int] = []
         self._states: list[TrialState] = []
         self._final: dict[int, list[float]] = {}
         self._at_rungs = Extrapolation()
         self._remaining: Mapping[int, Any] = {}
-        self._reference_point = reference_point
         self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
@@ -141,7 +130,10 @@ class Mirror:
             ParameterError: if the sampler raises, as it would again for this row.
         """
         search = self._search
-        self._show_expected()
+        if self._at_rungs.remaining != self._remaining:  # other values are expected of them
+            self._remaining = self._at_rungs.remaining
+            for unfinished in self._at_rungs.unfinished:
+                self._show(unfinished)
         self._study.sampler = make_sampler(
             search.sampler,
             search.seed,
@@ -181,18 +173,15 @@ class Mirror:
                 made.append(self.draw(number, len(made)))
             if not twins.is_begun(made[-1][0]):
                 return Drawn(*made[-1])
-        found = [twins.complete(params) for params, _ in made]
-        chosen = next((at for at, twin in enumerate(found) if twin is not None), 0)
-        if len(made) > 1:
-            self._keep(number, made[chosen][1])
-        return Drawn(*made[chosen], found[chosen])
-
-    def _keep(self, number: int, draws: Draws) -> None:
-        """Go back to an earlier sample of the last row."""
-        trial = copy.deepcopy(self._undrawn)
-        trial.params, trial.distributions = dict(draws.params), dict(draws.distributions)
-        trial.system_attrs = {**trial.system_attrs, **draws.system}
-        tables.overwrite_trial(self._storage, self._ids[number], trial)
+        copied = [twins.complete(params) for params, _ in made]
+        chosen = next((at for at, twin in enumerate(copied) if twin is not None), 0)
+        params, draws = made[chosen]
+        if len(made) > 1:  # the sampler's trial is the last one that was drawn
+            trial = copy.deepcopy(self._undrawn)
+            trial.params, trial.distributions = dict(draws.params), dict(draws.distributions)
+            trial.system_attrs = {**trial.system_attrs, **draws.system}
+            tables.overwrite_trial(self._storage, self._ids[number], trial)
+        return Drawn(params, draws, copied[chosen])
 
     def values(self, number: int) -> list[float]:
         """Values of a complete row."""
@@ -233,38 +222,27 @@ class Mirror:
             self._final[number] = list(values)
             self._at_rungs.end(number, _clipped(values))
 
-    def _show_expected(self) -> None:
-        """Show rows that were stopped or are running again if other values are expected of them."""
-        remaining = self._at_rungs.remaining
-        if remaining != self._remaining:
-            self._remaining = remaining
-            for number in self._at_rungs.unfinished:
-                self._show(number)
-
     def _show(self, number: int) -> None:
         """Bring a row in memory up to date."""
         trial = copy.copy(self._storage.get_trial(self._ids[number]))
-        trial.state, values = self._seen(number)
-        seen, count = _clipped(values or ()), len(self._objectives)
+        state, expected = self._states[number], self._at_rungs.expected(number)
+        if expected is None or state == TrialState.FAIL:
+            trial.state = TrialState.FAIL if state == TrialState.PRUNED else state
+            seen = []
+        else:
+            trial.state, seen = TrialState.COMPLETE, _clipped(expected)
+        count = len(self._objectives)
         trial.values = seen[:count] if seen else None
         if self._bounds:
             trial.system_attrs = tables.without(tables.CONSTRAINTS, trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
-        state, deviations = self._states[number], self._at_rungs.deviations(number)
+        deviations = self._at_rungs.deviations(number)
         trial.user_attrs = {
             IS_RUNNING: state == TrialState.RUNNING,
             HAS_FAILED: state == TrialState.FAIL,
         } | ({} if deviations is None else {DEVIATIONS: deviations})
         tables.overwrite_trial(self._storage, self._ids[number], trial)
-
-    def _seen(self, number: int) -> tuple[TrialState, Sequence[float] | None]:
-        """State and values of a row as samplers see them."""
-        state = self._states[number]
-        expected = self._at_rungs.expected(number)
-        if expected is not None and state != TrialState.FAIL:
-            return TrialState.COMPLETE, expected
-        return (TrialState.FAIL if state == TrialState.PRUNED else state), None
 
     def _append(self, state: TrialState, draws: Draws, values: Sequence[float] = ()) -> None:
         number = len(self._ids)
@@ -291,98 +269,119 @@ def _clipped(values: Sequence[float]) -> list[float]:
     return [max(-_LARGEST, min(_LARGEST, value)) for value in values]
 
 
-@dataclass(frozen=True)
-class LoadedRows:
-    """The existing rows.
+# -- What is expected of rows that were stopped, or are not finished ------------------------
+#
+# At each rung the median change up to the next one is added, of trials that reached both; up to a
+# later one if too few reached the next.  So trials of one rung keep their order, and those of
+# several can be compared.  How much these changes differ says how far an expected value may be off.
+
+
+Values = tuple[float, ...]
+
+_FEWEST = 3
+"""Trials that reached both rungs; with fewer no change is added."""
+_MOST = 100
+"""Of these trials, the first that are used, so that what is expected settles."""
+_MIDDLE_HALF = 2 * NormalDist().inv_cdf(0.75)
+"""Width of the middle half of a standard normal distribution."""
+_LEAST = 1e-300
+"""Variance of an expected value: only what is known has none."""
+
+
+class Change(NamedTuple):
+    """What trials gain from a rung to their end, per objective.
 
     Attributes:
-        mirror: all rows, as a sampler sees them.
-        trial_ids: by number, of every row.
-        running: by number, in their last state; waiting: numbers, in order.
-        given: rows of which (some) parameters were given by `enqueue`.
-        planned: by number, rows whose parameters are all given.
-        twins: the points that were started; none for a design.
-        rungs: decisions of a pruner, with the row of each.
+        expected: the median, which is added to the scores at the rung.
+        deviations: standard deviation of what it was.
     """
 
-    mirror: Mirror
-    trial_ids: dict[int, int]
-    running: Mapping[int, OpenRow]
-    waiting: tuple[int, ...]
-    given: frozenset[int]
-    planned: Mapping[int, Planned]
-    twins: Twins
-    rungs: tuple[tuple[int, Rung], ...]
-
-    def members(self, number: int) -> list[int]:
-        """The rows whose networks a row averages; none of a row that is trained."""
-        planned = self.planned.get(number)
-        if planned is None or not planned.members:
-            return []
-        numbers = {(one.cell, one.pair): place for place, one in self.planned.items()}
-        return [numbers[cell, planned.pair] for cell in planned.members]
+    expected: Values
+    deviations: Values
 
 
-def _values(stored: tables.Stored, bounds: Sequence[Bound]) -> list[float]:
-    """The values of a row, as in `Mirror`."""
-    if not bounds or stored.state != TrialState.COMPLETE:
-        return stored.values
-    metrics = scores_from_json(stored.attributes[SCORES]).metrics()
-    return [*stored.values, *(bound.excess(metrics) for bound in bounds)]
+class Extrapolation:
+    """The scores of a study's trials at rungs and at their ends."""
+
+    def __init__(self) -> None:
+        self._rungs: dict[int, dict[int, Values]] = {}
+        self._last: dict[int, int] = {}
+        self._ends: dict[int, Values] = {}
+        self._remaining: dict[int, Change] | None = None
+
+    def reach(self, number: int, epoch: int, values: Sequence[float]) -> None:
+        """Note the scores of a trial at a rung, all finite."""
+        self._rungs.setdefault(epoch, {})[number] = tuple(values)
+        self._last[number] = max(epoch, self._last.get(number, 0))
+        self._remaining = None
+
+    def end(self, number: int, values: Sequence[float]) -> None:
+        """Note the scores of a trial after its whole budget."""
+        self._ends[number] = tuple(values)
+        if number in self._last:
+            self._remaining = None
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials that reached a rung and have no end."""
+        return [number for number in self._last if number not in self._ends]
+
+    def expected(self, number: int) -> Values | None:
+        """The values of a trial after its whole budget, known or expected, one per objective; None
+        if it has reached no rung."""
+        if number in self._ends:
+            return self._ends[number]
+        epoch = self._last.get(number)
+        if epoch is None:
+            return None
+        return tuple(map(add, self._rungs[epoch][number], self.remaining[epoch].expected))
+
+    def deviations(self, number: int) -> Values | None:
+        """How far each expected value of a trial may be off, as a standard deviation; None if its
+        values are known, or it has reached no rung."""
+        if number in self._ends or number not in self._last:
+            return None
+        return self.remaining[self._last[number]].deviations
+
+    @property
+    def remaining(self) -> dict[int, Change]:
+        """By epoch of the rung, the change from there to the end."""
+        if self._remaining is None:
+            self._remaining = {}
+            scores = (values for rung in self._rungs.values() for values in rung.values())
+            none = np.zeros(len(next(scores, ())))
+            # From there to the end: values, expected change and variance; the next level first.
+            later = [(self._ends, none, none)]
+            for epoch in sorted(self._rungs, reverse=True):
+                here = self._rungs[epoch]
+                expected, variance = self._change(here, later)
+                deviations = np.sqrt(np.maximum(variance, _LEAST))
+                self._remaining[epoch] = Change(_floats(expected), _floats(deviations))
+                later.insert(0, (here, expected, variance))
+        return self._remaining
+
+    @staticmethod
+    def _change(
+        here: Mapping[int, Values],
+        later: Sequence[tuple[Mapping[int, Values], np.ndarray, np.ndarray]],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """From a rung to the end, by way of the first later level that enough of its trials
+        reached; after a change of `min_epochs` that is not always the next one."""
+        for there, expected, variance in later:
+            both = nsmallest(_MOST, here.keys() & there.keys())
+            if len(both) >= _FEWEST:
+                steps = [np.subtract(there[number], here[number]) for number in both]
+                return expected + np.median(steps, axis=0), variance + _variance(steps)
+        # Nothing is known of the change: the scores may end anywhere among those of the rung.
+        _, expected, variance = later[0]
+        return expected, variance + _variance([here[number] for number in sorted(here)])
 
 
-def load_rows(ledger: Ledger) -> LoadedRows:
-    """Read every row on one snapshot."""
+def _variance(values: Sequence[Values | np.ndarray]) -> np.ndarray:
+    """Of normal values with the same middle half: one that collapsed changes nothing."""
+    low, high = np.quantile(np.array(values), [0.25, 0.75], axis=0)
+    return np.asarray(((high - low) / _MIDDLE_HALF) ** 2)
 
-    def everything(connection: Connection) -> tuple[Any, ...]:
-        return (
-            tables.read_rows(connection, ledger.study_id),
-            tables.read_draws(connection, ledger.study_id),
-            tables.study_attributes(connection, ledger.study_id, system=True),
-        )
 
-    rows, stored_draws, attributes = ledger.store.read(everything)
-    # A domain with a step is cut to it whenever Optuna makes it, also from what was cut before.
-    domains = distributions(ledger.space)
-    draws = {
-        trial_id: replace(
-            one,
-            distributions={name: domains.get(name, own) for name, own in one.distributions.items()},
-        )
-        for trial_id, one in stored_draws.items()
-    }
-    of_sampler = tables.without(tables.STUDY, attributes)
-    bounds = ledger.bounds
-    head = ledger.head
-    mirror = Mirror(head.study, ledger.space, of_sampler, bounds, head.reference_point)
-    none = tables.Draws()
-    rungs = tuple((stored.number, rung) for stored in rows for rung in OpenRow.of(stored).rungs)
-    filled = (
-        (stored.state, _values(stored, bounds), draws.get(stored.trial_id, none)) for stored in rows
-    )
-    mirror.fill(filled, rungs)
-    twins = Twins(ledger.head.study)
-    for stored in rows:
-        row = stored.attributes.get(ROW, {})
-        if CELL not in stored.attributes and "params" in row and "copy_of" not in row:
-            twins.add(stored.number, row["params"], stored.state)
-    return LoadedRows(
-        mirror=mirror,
-        trial_ids={stored.number: stored.trial_id for stored in rows},
-        running={
-            stored.number: OpenRow.of(stored)
-            for stored in rows
-            if stored.state == TrialState.RUNNING
-        },
-        waiting=tuple(stored.number for stored in rows if stored.state == TrialState.WAITING),
-        given=frozenset(
-            stored.number for stored in rows if FIXED in draws.get(stored.trial_id, none).system
-        ),
-        planned={
-            stored.number: Planned.from_json(stored.attributes[CELL])
-            for stored in rows
-            if CELL in stored.attributes
-        },
-        twins=twins,
-        rungs=rungs,
-    )
+def _floats(values: np.ndarray) -> Values:
+    return tuple(map(float, values))
