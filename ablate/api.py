@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.errors import UsageError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.launch import launch_study, resume_study
 from ablate.lifecycle.open_study import (
     OpenStudy,
     open_ledger,
@@ -26,7 +27,6 @@ from ablate.lifecycle.open_study import (
     read_outcomes,
 )
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of
-from ablate.lifecycle.resume import launch_study, resume_study
 from ablate.report.terminal.live import watching
 from ablate.report.tracked import hand_over
 from ablate.search.callbacks import Callbacks, EpochEnd

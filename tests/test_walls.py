@@ -152,7 +152,7 @@ def test_everything_public_is_there() -> None:
 
 @pytest.mark.slow
 def test_a_driver_and_a_worker_load_torch_only_where_they_train() -> None:
-    modules = "ablate.search.ray_tune, ablate.lifecycle.resume, ablate.trial.worker"
+    modules = "ablate.search.ray_tune, ablate.lifecycle.launch, ablate.trial.worker"
     assert "torch" not in loaded_by(f"import {modules}")
     assert loaded_by("import ablate.lifecycle.place, ablate.lifecycle.study_file") == set()
 

@@ -264,8 +264,8 @@ def launch(
         print_result([info.to_json()]) if as_json else click.echo(estimate_text(info))
         return
     from ablate.lifecycle.drive import RunOptions
+    from ablate.lifecycle.launch import launch_study
     from ablate.lifecycle.place import place_of_file
-    from ablate.lifecycle.resume import launch_study
 
     place = place_of_file(file, overrides)
     run_and_show(
@@ -300,8 +300,8 @@ def resume(
 ) -> None:
     """Finish an interrupted study, or add trials to it.  Interrupted trials run first."""
     from ablate.lifecycle.drive import RunOptions
+    from ablate.lifecycle.launch import resume_study
     from ablate.lifecycle.place import locate
-    from ablate.lifecycle.resume import resume_study
 
     place = locate(study)
     run_and_show(

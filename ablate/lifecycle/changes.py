@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from ablate.ablation.design import more_seeds, train_seeds
-from ablate.errors import FingerprintError, UsageError
+from ablate.errors import FingerprintError
+from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.document import show
 from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
-from ablate.study.keys import value_at
-from ablate.study.metrics import reserved_name
 from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
 
+# -- The study file ------------------------------------------------------------------------------
+
+_READ_ONCE = ("search.enqueue", "search.reference_point")
+"""Keys that are read when a study starts, and not again."""
+_OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
+"""Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
+
+
+def for_workers(study: Study) -> Study:
+    """The study without its storage, which only the driver may know."""
+    return study.model_copy(update={"storage": None})
+
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
     """Refuse a study of another method, and a study file with changes that affect scores; report
-    other changes."""
-    ledger.check_writable("to be resumed")
+    another number of trials."""
+    ledger.check_method("to be resumed")
     if place.study is None:
         return
-    before, after = _dumps(ledger, place.study)
-    if changed := changed_keys(before, after):
+    if changed := changed_keys(*_before_and_now(ledger, place.study)):
         raise FingerprintError(
             f"study {place.name}: a study that has started must not change, got "
             f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
@@ -42,132 +52,96 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
         )
 
 
-_READ_ONCE = ("search.enqueue", "search.reference_point")
-"""Keys that are read when a study starts, and not again."""
+def _before_and_now(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
+    begun = ledger.head.study.model_dump(mode="json")
+    return begun, for_workers(now).model_dump(mode="json")
 
 
-class Changed(NamedTuple):
-    """A study as its file is now, in the file's folder, with the seeds that are asked for.
+def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Study, Path, list[str]]:
+    """A study as its file is now, in the file's folder, with the seeds that are asked for; nothing
+    is stored before the study can go on with that.
 
-    Attributes:
-        noted: what differs in the file; more_seeds: empty without more.
+    Returns:
+        The study, the folder, and what differs, none of which affects scores.
+
+    Raises:
+        FingerprintError: if seeds of the file are others than those that were run.
     """
-
-    study: Study
-    base: str
-    noted: list[str]
-    more_seeds: list[str]
-
-
-def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> Changed:
-    """Changes that do not affect scores; nothing is stored before the study can go on with them."""
-    study, base = ledger.head.study, ledger.head.base
-    noted, more = list[str](), list[str]()
+    study, base, notes = ledger.head.study, Path(ledger.head.base), list[str]()
     if place.study is not None:
-        _check_seeds(ledger, place.study)
-        noted, base = noted_keys(*_dumps(ledger, place.study)), str(place.base)
-        study = for_workers(place.study) if noted else study
-    there = 0 if seeds is None else study.ablation_section.seed_count
-    if seeds is not None and seeds > there:
+        if place.study.ablation is not None and study.ablation is not None:
+            begun, now = train_seeds(study), train_seeds(place.study)
+            if now[: len(begun)] != begun:
+                raise FingerprintError(
+                    f"study {place.name}: seeds may only be added to ablation.seeds, got "
+                    f"{show(list(now))} after {show(list(begun))}. Put the old ones first, or give "
+                    "the file another `name:`."
+                )
+        notes, base = noted_keys(*_before_and_now(ledger, place.study)), place.base
+        study = for_workers(place.study) if notes else study
+    if seeds is not None and seeds > (there := study.ablation_section.seed_count):
         settings = study.ablation_section
         count = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
         ablation = settings.model_copy(update={"seeds": count})
         study = study.model_copy(update={"ablation": ablation})
         check_room_for_seeds(study)
-        more = [f"ablation.seeds: {there} -> {seeds}"]
-    return Changed(study, base, noted, more)
+        notes.append(f"ablation.seeds: {there} -> {seeds}")
+    return study, base, notes
 
 
-def store_changes(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
-    """Record the changes of a study that goes on, and say what they are."""
-    _record_look(ledger, changed, run)
-    notes = [*changed.noted, *changed.more_seeds]
-    if notes or changed.base != ledger.head.base:
-        ledger.change_study(changed.study, changed.base, notes)
-    if changed.noted:
-        run.progress.note(f"changed since the study started: {'; '.join(changed.noted)}")
-    _note_read_once(ledger, changed.noted, run)
+def store_changes(
+    ledger: Ledger, study: Study, base: Path, notes: Sequence[str], run: RunOptions
+) -> None:
+    """Record the changes of a study that goes on, and say what they are.
 
-
-def _record_look(ledger: Ledger, changed: Changed, run: RunOptions) -> None:
-    """Record seeds that are added when all runs of the others have ended: whoever adds them may
-    have seen the results, and stops when they please. Reading is no look."""
+    Seeds that are added when all runs of the others have ended are recorded as a look: whoever adds
+    them may have seen the results, and stops when they please.  Reading is no look.
+    """
     before, now = (
-        0 if study.ablation is None else study.ablation.seed_count
-        for study in (ledger.head.study, changed.study)
+        0 if one.ablation is None else one.ablation.seed_count for one in (ledger.head.study, study)
     )
     counts = ledger.counts()
-    if now <= before or not counts["COMPLETE"] or counts["WAITING"] or counts["RUNNING"]:
-        return
-    ledger.look(f"seeds {before} -> {now}, when all results of {before} were there")
-    run.progress.note(
-        f"seeds are added when the results of {before} are there: the tables count it as a look, "
-        "which intervals and p values do not allow for"
-    )
-
-
-def _note_read_once(ledger: Ledger, noted: Sequence[str], run: RunOptions) -> None:
+    if now > before and counts["COMPLETE"] and not counts["WAITING"] + counts["RUNNING"]:
+        ledger.look(f"seeds {before} -> {now}, when all results of {before} were there")
+        run.progress.note(
+            f"seeds are added when the results of {before} are there: the tables count it as a "
+            "look, which intervals and p values do not allow for"
+        )
+    if notes or str(base) != ledger.head.base:
+        ledger.change_study(study, str(base), notes)
+    if notes:
+        run.progress.note(f"changed since the study started: {'; '.join(notes)}")
     # The reference point is stored with the baseline's scores.
     for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:1]:
-        if any(one.startswith(key) for one in noted):
+        if any(note.startswith(key) for note in notes):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
 
-_OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
-"""Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
-
-
-def note_files_not_read(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Say which of the user's own files a finished study was run with, where its study file names
-    others now."""
+def note_unread_changes(ledger: Ledger, place: Place, run: RunOptions) -> None:
+    """Say what of the file of a finished study differs, and would count if it went on."""
     if place.study is None:
         return
-    before, now = _dumps(ledger, place.study)
-    for key in _OWN_FILES:
-        used, named = value_at(before, key), value_at(now, key)
-        if used != named:
-            run.progress.note(
-                f"the study is finished: it was run with {key} {show(used)}; the file now says "
-                f"{show(named)}, which was not read. To run a study of that, give the file another "
-                "`name:`"
-            )
+    keys = ("search.", *_OWN_FILES)
+    noted = noted_keys(*_before_and_now(ledger, place.study))
+    unread = [note for note in noted if note.startswith(keys) and "search.trials:" not in note]
+    if unread:
+        text = f"the study is finished, and this of its file was not read: {'; '.join(unread)}"
+        fix = "to run a study of that, give the file another `name:`"
+        if ledger.head.design is None:
+            file = "FILE" if place.file is None else shown_folder(place.file)
+            fix = f"to add trials with it: `ablate resume {file} --add N`; {fix}"
+        run.progress.note(f"{text}; {fix}")
 
 
-def note_changes_for_added_trials(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Say which keys of the file of a finished search differ, and count once trials are added."""
-    if place.study is None or ledger.head.design is not None:
-        return
-    noted = noted_keys(*_dumps(ledger, place.study))
-    _note_read_once(ledger, noted, run)
-    others = (*_READ_ONCE, "search.trials")
-    waiting = [one for one in noted if one.startswith("search.") and not one.startswith(others)]
-    if waiting:
-        file = "FILE" if place.file is None else shown_folder(place.file)
-        run.progress.note(
-            f"the study is finished; changed for trials that are added (`ablate resume {file} "
-            f"--add N`): {'; '.join(waiting)}"
-        )
-
-
-def _check_seeds(ledger: Ledger, study: Study) -> None:
-    """Check the seeds: new ones may be added after the existing ones."""
-    if study.ablation is None or ledger.head.study.ablation is None:
-        return
-    begun, now = train_seeds(ledger.head.study), train_seeds(study)
-    if now[: len(begun)] != begun:
-        raise FingerprintError(
-            f"study {study.name}: seeds may only be added to ablation.seeds, got "
-            f"{show(list(now))} after {show(list(begun))}. Put the old ones first, or give the "
-            "file another `name:`."
-        )
-
-
-def _dumps(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
-    begun = ledger.head.study.model_dump(mode="json")
-    return begun, for_workers(now).model_dump(mode="json")
+# -- Inputs and environment ----------------------------------------------------------------------
 
 
 def check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) -> None:
+    """Refuse other inputs, and without `accept` another environment; an accepted one is recorded.
+
+    Raises:
+        FingerprintError: naming what is another one.
+    """
     name = ledger.head.study.name
     different, changes = changes_since(ledger.head, prepared)
     if different:
@@ -179,7 +153,7 @@ def check_same_environment(ledger: Ledger, prepared: Prepared, *, accept: bool) 
         raise FingerprintError(
             f"study {name}: the environment must be unchanged since it started, got "
             f"{'; '.join(changes)}. New scores may differ from earlier ones: restore the "
-            "environment, or add --accept-environment."
+            "environment, or add `accept_environment=True`."
         )
     if changes:
         ledger.log({"accepted_environment": changes})
@@ -219,30 +193,6 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     return different, changes
 
 
-def check_reported(ledger: Ledger, *, accept: bool) -> None:
-    """Refuse to go on with a loop, of an earlier version, whose scores have names that are refused
-    now: each further trial would fail.
-
-    Args:
-        accept: the loop has been changed.
-
-    Raises:
-        UsageError: naming the first of them.
-    """
-    study = ledger.head.study
-    if study.trainable is None or accept:
-        return
-    for row in ledger.read().complete[:1]:
-        for name in row.scores.metrics() if row.scores is not None else ():
-            problem = reserved_name(name)
-            if problem is None:
-                continue
-            fix = "Then run `ablate resume` with --accept-environment."
-            if name in study.judged_metrics:  # the study itself names it
-                fix = "A study that has started keeps its objectives: launch it as a new one."
-            raise UsageError(f"study {study.name}: a score of its loop {problem} {fix}")
-
-
 def of_parent(parent: Head, study: Study) -> dict[str, Any]:
     """What a study takes from the one that it belongs to, for its `Head`.
 
@@ -251,11 +201,10 @@ def of_parent(parent: Head, study: Study) -> dict[str, Any]:
     """
     threads = parent.environment.get("baseline_threads", parent.study.run.cpus_per_trial)
     begun, now = ((one.dataset, one.model, one.baseline) for one in (parent.study, study))
-    is_same = begun == now
     return {
         "parent": parent.study.name,
         "environment": {"baseline_threads": threads},
-        "baseline_sha256": parent.baseline_sha256 if is_same else "",
+        "baseline_sha256": parent.baseline_sha256 if begun == now else "",
         "accepted_baseline": parent.accepted_baseline,
     }
 
@@ -271,10 +220,5 @@ def check_same_baseline(head: Head, prepared: Prepared, *, accept: bool) -> None
     raise FingerprintError(
         f"study {head.study.name}: must begin from the baseline of {head.parent}, got one with "
         "other weights: it was trained again, elsewhere or with another version of torch. Restore "
-        "the cache of that study, or add --accept-environment."
+        "the cache of that study, or add `accept_environment=True`."
     )
-
-
-def for_workers(study: Study) -> Study:
-    """The study without its storage, which only the driver may know."""
-    return study.model_copy(update={"storage": None})

@@ -16,8 +16,8 @@ from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.begin import begin_again, begin_study, go_on
 from ablate.lifecycle.drive import RunOptions, leased
+from ablate.lifecycle.launch import begin_again, begin_study, go_on
 from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.evaluation.argument_checks import read_severities
@@ -107,7 +107,7 @@ def confirm_study(
         begun = open_part(where, place.name)
         if begun is not None:
             stack.enter_context(closing(begun))
-            if begin_again(begun, where, run):
+            if begin_again(begun, run):
                 begun = None
             else:
                 _check_same(begun, design, test, place)
@@ -115,7 +115,7 @@ def confirm_study(
             ledger.open_test(f"confirm {what}", where.name)
         where.make_folder()
         if begun is not None:
-            return go_on(begun, where, run, None, seeds=seeds)
+            return go_on(begun, where, run, seeds=seeds)
     parent = ledger.head
     base, text = Path(parent.base), parent.text
     return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)

@@ -1,6 +1,6 @@
 """One run of a study: its executor, its lease, and all rows.
 
-`begin.py` decides whether a study may be started or resumed.
+`launch.py` decides whether a study may be started or resumed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ablate.errors import InfrastructureError, StorageError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.durable import check_writable, is_uri
 from ablate.ledger.driving import Driving
+from ablate.ledger.head import Head
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import (
@@ -129,18 +130,17 @@ class Running:
 @contextmanager
 def running_on(
     place: Place,
+    head: Head,
     study: Study,
     base: Path,
-    identity: str,
     run: RunOptions,
     *,
-    test: Mapping[str, Any] | None = None,
     baseline_threads: int | None = None,
 ) -> Iterator[Running]:
     """Start an executor, and close it in the end; signals are handled from now on.
 
     Args:
-        test: what the test images are scored under, in a confirmation.
+        study, base: as the file is now.
         baseline_threads: number of threads that trained the baseline before; None: all cores of the
             node.
     """
@@ -148,7 +148,7 @@ def running_on(
     stops = Stops()
     trackers = make_trackers(study.run.trackers, base, place.folder)
     with stops.heard():
-        checkpoints = checkpoint_root(study, base, place.folder, identity)
+        checkpoints = checkpoint_root(study, base, place.folder, head.identity)
         check_writable(checkpoints)
         run.progress.preparing(PreparationStep("starting the workers"))
         executor = make_executor(run, study)
@@ -160,7 +160,7 @@ def running_on(
                 cache=str(cache_folder()),
                 folder=str(place.folder),
                 checkpoints=checkpoints,
-                test=test,
+                test=head.test,
                 baseline_threads=baseline_threads or executor.free_cores,
                 free_cores=executor.free_cores,
             )
@@ -201,11 +201,11 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
                 ledger.set_preparing(step)
             kept_at = time.monotonic()
 
-    own = running.job.study.trainable
-    for name in named_callables(running.job.study).values():
+    study = running.job.study
+    for name in named_callables(study).values():
         remember_import(name, Path(running.job.base))
-    if own is not None:
-        on_step(PreparationStep(f"importing {own}"))
+    if study.trainable is not None:
+        on_step(PreparationStep(f"importing {study.trainable}"))
     prepared = running.executor.prepare(running.job, on_step)
     notes, scores = list(prepared.notes), prepared.baseline_scores
     if scores is not None:
@@ -220,6 +220,7 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
 def drive_to_end(
     ledger: Ledger, lease: Lease, running: Running, prepared: Prepared, run: RunOptions
 ) -> StudyRecord:
+    """Run all rows of a prepared study, as far as they have not ended."""
     _keep_references(ledger, prepared)
     executor, job = running.executor, running.job
     record = ledger.read()
@@ -231,7 +232,10 @@ def drive_to_end(
         record.bounds,
     )
     janitor.remove_weights(keeper.resume(record.rows))
-    janitor.remove_states_except(_unended(record))  # what a killed driver may have left
+    unended: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
+    if needs_plain(record.study) and "plain" not in record.references:
+        unended.add(None)
+    janitor.remove_states_except(unended)  # what a killed driver may have left
     drive_now = Drive(
         started=time.time(),
         host=socket.gethostname(),
@@ -250,7 +254,7 @@ def drive_to_end(
     if running.trackers:
         begun = replace(record, drives=(*record.drives, drive_now))
         feed = Feed(running.trackers, begun, ledger.head, note_tracker)
-    around = RunContext(
+    context = RunContext(
         progress=run.progress,
         events=events,
         feed=feed,
@@ -269,7 +273,7 @@ def drive_to_end(
     run.progress.totals(record)
     end = "failed"
     try:
-        drive(driving, lease, executor, job, around, stops=running.stops)
+        drive(driving, lease, executor, job, context, stops=running.stops)
         end = "finished"
     except (KeyboardInterrupt, Terminated, CallbackStop):
         end = "stopped"
@@ -279,7 +283,8 @@ def drive_to_end(
             feed.close()
         janitor.close()
         events.driver("drive_ended", end=end)
-        _end_drive(ledger, end)
+        with suppress(InfrastructureError):  # the next driver records it by the last heartbeat
+            ledger.update_drive(ended=time.time(), end=end)
         lease.check_file()  # a deleted database is reported, whatever else ended the drive
     if feed is not None and feed.wait():
         command = f"`ablate track {shown_folder(running.folder)}`"
@@ -304,6 +309,13 @@ def _keep_references(ledger: Ledger, prepared: Prepared) -> None:
             ledger.set_reference(name, scores)
 
 
+def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:
+    """The constraints in numbers on the images of a rung."""
+    if prepared.rung_scores is None or not record.bounds:
+        return record.bounds
+    return record.study.bounds(prepared.rung_scores.metrics())
+
+
 def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]) -> list[CaughtUp]:
     """Bring trackers up to date with a study that no driver runs.
 
@@ -321,26 +333,6 @@ def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]
                 "preparation. Start it again: ablate launch FILE."
             )
         return catch_up(trackers, record, ledger.head)
-
-
-def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:
-    """The constraints in numbers on the images of a rung."""
-    if prepared.rung_scores is None or not record.bounds:
-        return record.bounds
-    return record.study.bounds(prepared.rung_scores.metrics())
-
-
-def _end_drive(ledger: Ledger, end: str) -> None:
-    """Record how the drive ended, if the storage can be written."""
-    with suppress(InfrastructureError):  # the next driver records it by the lease's last heartbeat
-        ledger.update_drive(ended=time.time(), end=end)
-
-
-def _unended(record: StudyRecord) -> set[int | None]:
-    """Rows whose training states may still be needed; None is the plain finetune."""
-    rows: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
-    is_there = "plain" in record.references or not needs_plain(record.study)
-    return rows if is_there else rows | {None}
 
 
 # -- Which finetuned weights are kept: `run.keep_checkpoints` --------------------------
@@ -369,10 +361,11 @@ class Keeper:
         self._bounds = bounds
         self._signs = np.array([1.0 if way == "maximize" else -1.0 for way in directions])
         self._keep = keep
-        self._front: NDArray[np.float64] = np.empty((0, len(self._signs)))
-        self._on_front: list[int] = []
-        self._kept: dict[int, bool] = {}
-        """Whether each point is on the front, oldest first."""
+        self._points: NDArray[np.float64] = np.empty((0, len(self._signs)))
+        self._front: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Numbers of the trials of these points, with weights or without."""
+        self._kept: list[int] = []
+        """Trials with weights, oldest first."""
 
     def completed(self, row: RowRecord) -> list[int]:
         """Add a complete trial that is no copy; one with a value that is not finite, or that
@@ -384,12 +377,20 @@ class Keeper:
         if self._keep == "all":
             return []
         point = np.asarray(counted_values(row, self._bounds), dtype=float) * self._signs
-        self._kept[row.number] = self._reaches_front(row.number, point)
+        at_least, at_most = (
+            np.all(compare(self._points, point), axis=1)
+            for compare in (np.greater_equal, np.less_equal)
+        )
+        if np.isfinite(point).all() and not np.any(at_least & ~at_most):
+            stays = at_least | ~at_most
+            self._points = np.vstack([self._points[stays], point])
+            self._front = np.append(self._front[stays], row.number)
+        self._kept.append(row.number)
         if len(self._kept) <= self._keep:
             return []
-        oldest = next(iter(self._kept))
-        going = next((kept for kept, on_front in self._kept.items() if not on_front), oldest)
-        del self._kept[going]
+        front = set(self._front.tolist())
+        going = next((number for number in self._kept if number not in front), self._kept[0])
+        self._kept.remove(going)
         return [going]
 
     def resume(self, rows: Iterable[RowRecord]) -> list[int]:
@@ -401,21 +402,3 @@ class Keeper:
         complete = [row for row in rows if row.values is not None and row.copy_of is None]
         complete.sort(key=attrgetter("end_order"))
         return [gone for row in complete for gone in self.completed(row)]
-
-    def _reaches_front(self, number: int, point: NDArray[np.float64]) -> bool:
-        """Add a point to the front unless it is dominated, and remove points that it dominates."""
-        if not np.isfinite(point).all():
-            return False
-        at_least = np.all(self._front >= point, axis=1)
-        if np.any(at_least & np.any(self._front > point, axis=1)):
-            return False
-        stays = at_least | ~np.all(self._front <= point, axis=1)
-        if not stays.all():
-            for index in np.flatnonzero(~stays):
-                if self._on_front[index] in self._kept:
-                    self._kept[self._on_front[index]] = False
-            self._front = self._front[stays]
-            self._on_front = [self._on_front[index] for index in np.flatnonzero(stays)]
-        self._front = np.vstack([self._front, point])
-        self._on_front.append(number)
-        return True

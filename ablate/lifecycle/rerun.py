@@ -180,14 +180,14 @@ def _study_here(head: Head, values: Mapping[str, Any]) -> Study:
         moved = study.with_values(dict(values)) if values else study
     except (ValueError, KeyError) as error:
         raise ParameterError(
-            f"values: must be of keys of the study, such as dataset.path, as these take them, got "
-            f"{', '.join(values)}. Correct the key or the value."
+            f"{', '.join(values)}: must be keys of the study, such as dataset.path, with values that "
+            "they take, got others. Correct the key or the value."
         ) from error
     before, after = (one.model_dump(mode="json") for one in (study, moved))
     if changed := changed_keys(before, after):
         raise ParameterError(
-            f"values: must only say where data and weights lie, got {'; '.join(changed)}, which "
-            "changes scores. Leave it out."
+            "a rerun may only be told where data and weights lie, got "
+            f"{'; '.join(changed)}, which changes scores. Leave it out."
         )
     run = {
         "gpus_per_trial": 0.0 if head.environment.get("device", "cpu") == "cpu" else "auto",

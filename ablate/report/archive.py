@@ -167,12 +167,12 @@ def _citation(file: Path) -> bytes:
         content.decode()
     except OSError as error:
         raise UsageError(
-            f"citation: {file} must be a file that can be read, got: {error.strerror}. Check the "
+            f"`citation`: {file} must be a file that can be read, got: {error.strerror}. Check the "
             "path, or leave it out."
         ) from None
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"citation: {file} must be UTF-8 text, got 0x{content[error.start]:02x} at byte "
+            f"`citation`: {file} must be UTF-8 text, got 0x{content[error.start]:02x} at byte "
             f"{error.start}. Save it as UTF-8."
         ) from None
     return content

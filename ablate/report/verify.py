@@ -112,7 +112,7 @@ def verify(
     """
     file = Path(archive)
     if rerun < 0:
-        raise ParameterError(f"rerun: must be at least 0, got {rerun}. Write 3.")
+        raise ParameterError(f"`rerun`: must be at least 0, got {rerun}. Write 3.")
     begin(f"reading {file}")
     files = read_archive(file, must_be_unchanged=False)
     studies = studies_in(files)
@@ -134,14 +134,14 @@ def verify(
         draws = draw_rows(list(studies.values()), rerun, seed)
         if not draws:
             raise UsageError(
-                f"rerun: needs a complete row that was trained, got none in {file}. Leave it out."
+                f"`rerun`: needs a complete row that was trained, got none in {file}. Leave it out."
             )
         named = [name for one, rows in draws for name in callables_of(one.record.study, rows)]
         shown = ", ".join(dict.fromkeys(named))
         if named and not trust:
             raise UsageError(
-                f"rerun: would import {shown} and run that code, got no --trust. Read the code, "
-                "then add --trust."
+                f"`rerun`: would import {shown} and run that code, got no `trust=True`. Read the "
+                "code, then add it."
             )
         if named:
             begin(f"importing {shown}")

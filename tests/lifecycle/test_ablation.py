@@ -210,9 +210,9 @@ def test_more_seeds_are_added_to_those_that_are_there(
     done: StudyRecord, write_ablation: Write
 ) -> None:
     first = done
-    with pytest.raises(UsageError, match=r"runs of an ablation follow from its design.*--seeds 3"):
+    with pytest.raises(UsageError, match=r"runs of an ablation follow from its design.*`seeds=3`"):
         ablate.resume("runs/abl", trials=12)
-    with pytest.raises(UsageError, match=r"--seeds: must be at least the 2 .* got 1"):
+    with pytest.raises(UsageError, match=r"`seeds`: must be at least the 2 .* got 1"):
         ablate.resume("runs/abl", seeds=1)
     more = ablate.resume("runs/abl", seeds=3, executor="inline")
     assert more.rows[:10] == first.rows
@@ -602,7 +602,7 @@ def test_it_is_confirmed_with_other_seeds_on_the_test_images(
     assert run_here("report", "runs/abl", "--no-images").returncode == 0
     page = Path("runs/abl/report.html").read_text()
     assert "Means, test images" in page
-    ablate.archive("runs/abl", "abl.tar", brief=True)
+    ablate.archive("runs/abl", "abl.tar")
     verified = ablate.verify("abl.tar")
     assert verified.holds, [check.text for check in verified.checks if not check.holds]
     assert "confirm/tables/effects.csv" in {check.what for check in verified.checks}

@@ -47,11 +47,11 @@ def test_launch_on_a_finished_study_gives_it_as_it_is(done: Path) -> None:
 def test_more_rows_are_added_on_resume(done: Path) -> None:
     assert len(ablate.resume(done, add=1, executor="inline").rows) == 3
     assert len(ablate.resume(done, trials=4, executor="inline").rows) == 4
-    with pytest.raises(UsageError, match=r"--trials: must be at least the 4 trials .* got 1"):
+    with pytest.raises(UsageError, match=r"`trials`: must be at least the 4 trials .* got 1"):
         ablate.resume(done, trials=1)
-    with pytest.raises(UsageError, match=r"--trials and --add: give one"):
+    with pytest.raises(UsageError, match=r"`trials` and `add`: give one"):
         ablate.resume(done, trials=9, add=1)
-    with pytest.raises(UsageError, match=r"--add: must be at least 1, got 0"):
+    with pytest.raises(UsageError, match=r"`add`: must be at least 1, got 0"):
         ablate.resume(done, add=0)
 
 
@@ -125,7 +125,7 @@ def test_what_changes_no_score_may_change(done: Path) -> None:
 @pytest.mark.slow
 def test_another_environment_must_be_accepted(done: Path) -> None:
     edit(done, run={"cpus_per_trial": 2})
-    with pytest.raises(FingerprintError, match=r"threads: 1 -> 2.*--accept-environment"):
+    with pytest.raises(FingerprintError, match=r"threads: 1 -> 2.*`accept_environment=True`"):
         ablate.resume(done, add=1, executor="inline")
     record = ablate.resume(done, trials=3, accept_environment=True, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
@@ -288,9 +288,10 @@ def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
         assert len(go_on(done, executor="inline", progress=listener).rows) == 2
         (said,) = (note for note in listener.notes if "search.sampler" in note)
         assert said.startswith(
-            "the study is finished; changed for trials that are added (`ablate resume done.yaml "
-            "--add N`): search.sampler: 'random' -> 'tpe'; search.pruner: nothing -> "
+            "the study is finished, and this of its file was not read: search.sampler: 'random' -> "
+            "'tpe'; search.pruner: nothing -> "
         )
+        assert "to add trials with it: `ablate resume done.yaml --add N`; to run a" in said
         assert ledger_of(done).head.study.search.sampler == "random"
 
 

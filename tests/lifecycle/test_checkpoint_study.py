@@ -12,14 +12,12 @@ from kept_notes import KeptNotes
 
 import ablate
 from ablate.errors import DataError, FingerprintError, ParameterError, StudyFileError
-from ablate.lifecycle import begin
 from ablate.lifecycle.dry_run import dry_run
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.model.weights.preprocessing import normalization_rule
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.settings import ModelSettings
-from ablate.trial import workbench
 from tests.commands import run_here
 
 Write = Callable[..., Path]
@@ -42,9 +40,9 @@ def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path
         listener = KeptNotes()
         assert len(go_on(file, executor="inline", progress=listener).rows) == 1
         assert listener.notes == [
-            "the study is finished: it was run with baseline.checkpoint 'weights.safetensors'; the "
-            "file now says 'moved.safetensors', which was not read. To run a study of that, give "
-            "the file another `name:`"
+            "the study is finished, and this of its file was not read: baseline.checkpoint: "
+            f"'weights.safetensors' -> 'moved.safetensors'; to add trials with it: `ablate resume "
+            f"{file.name} --add N`; to run a study of that, give the file another `name:`"
         ]
     listener = KeptNotes()
     assert len(ablate.resume(file, add=1, executor="inline", progress=listener).rows) == 2
@@ -170,19 +168,6 @@ def test_what_brings_its_preprocessing_needs_none_stated(work: Path) -> None:
     assert normalization_rule(published, "torchvision:IMAGENET1K_V1") is None
     stated = ModelSettings.model_validate({"name": other.name, "normalization": STATED})
     assert normalization_rule(stated, "plain.pt", work) is None
-
-
-def test_a_study_that_was_begun_before_goes_on(
-    write_fed: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the normalisation that versions before this rule guessed."""
-    file = write_fed(image_size=12)
-    with monkeypatch.context() as before:
-        before.setattr(begin, "check_normalization", lambda *_: None)
-        before.setattr(workbench, "unstated_sizes", lambda *_: "")
-        ablate.launch(file, executor="inline")
-    assert len(ablate.resume(file, add=1, executor="inline").rows) == 2
-    assert ablate.confirm(file, seeds=2, executor="inline").test.seeds == 2
 
 
 def test_a_baseline_is_shown_with_how_it_is_fed(write_fed: Write) -> None:

@@ -121,7 +121,7 @@ def test_a_rerun_says_what_it_would_import(foreign: Path, work: Path) -> None:
     assert result.returncode == 2
     assert result.stderr == (
         "ablate: --rerun: would import code_of_others:train and run that code, got no --trust. "
-        "Read the code, then add --trust.\n"
+        "Read the code, then add it.\n"
     )
     with pytest.raises(UsageError, match="would import code_of_others:train"):
         ablate.verify(packed, rerun=1)

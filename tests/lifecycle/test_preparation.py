@@ -28,7 +28,6 @@ from ablate.errors import (
     StudyNotFoundError,
     UsageError,
 )
-from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference
@@ -36,7 +35,6 @@ from ablate.lifecycle.changes import of_parent
 from ablate.lifecycle.place import place_of_file, shown_folder
 from ablate.space.parse import parse_space
 from ablate.study.preparation import PreparationStep
-from ablate.study.scores import ReportedScores
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
 
@@ -118,7 +116,6 @@ def test_what_cannot_be_prepared_is_not_begun(write_study: Write, work: Path) ->
             ablate.launch(file, executor="inline")
         with pytest.raises(StudyNotFoundError):
             ablate.read("runs/wrong")
-        assert not (work / "runs/wrong/checkpoints").exists(), "nothing is in it"
 
 
 @pytest.mark.slow
@@ -150,24 +147,6 @@ def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
         torch.set_num_threads(there)
     assert trained_on == [1, 2]  # other threads give other bits, so each has its own
     assert len(keys) == 2
-
-
-@pytest.mark.slow
-def test_a_study_of_0_1_keeps_its_baseline(write_study: Write, work: Path) -> None:
-    """Its head does not say with how many threads the baseline was trained: those of a trial."""
-    file = write_study("old", search={"trials": 1})
-    begun = ablate.launch(file, executor="inline")
-    place = place_of_file(file)
-    ledger = Ledger.open(place.url, place.name)
-    study, base = ledger.head.study, Path(ledger.head.base)
-    bench = Workbench.get(study, base, Path(os.environ["ABLATE_CACHE"]))
-    environment = {
-        key: value for key, value in begun.environment.items() if key != "baseline_threads"
-    }
-    sha256 = bench.baseline.sha256
-    ledger.complete_head(replace(ledger.head, environment=environment, baseline_sha256=sha256))
-    record = ablate.resume(file, add=1, executor="inline")
-    assert [row.state for row in record.rows] == ["COMPLETE"] * 2
 
 
 @pytest.mark.slow
@@ -237,24 +216,6 @@ def test_seeds_are_added_to_an_ablation_that_was_never_prepared(
         file.write_text(file.read_text().replace("seeds: 2", "seeds: 3"))
     record = ablate.resume(file, seeds=None if in_file else 3, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 6
-
-
-def test_a_loop_that_reported_what_is_refused_now_is_refused_once(write_own: Write) -> None:
-    """Else each of its further trials would fail."""
-    file = write_own("earlier")
-    place = place_of_file(file)
-    assert place.study is not None
-    space = parse_space(place.study, {}).to_json()
-    place.make_folder()
-    head = Head("0a1b2c3d", place.study, "", space, str(place.base), {"data": "d"})
-    driving = Driving(Ledger.create(place.url, head, trials=3))
-    driving.ask()
-    driving.complete(0, ReportedScores({"a": 0.5, "b": 1.0, "state": 2.0}))
-    with pytest.raises(UsageError, match="a score of its loop must not be the name of a column"):
-        ablate.resume(file, executor="inline")
-    assert [row.state for row in ablate.read(file).rows] == ["COMPLETE"]
-    with pytest.raises(FingerprintError, match="its inputs must be unchanged"):  # the next check
-        ablate.resume(file, executor="inline", accept_environment=True)
 
 
 def test_an_arm_with_another_network_has_another_baseline() -> None:

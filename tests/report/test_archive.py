@@ -544,7 +544,7 @@ def test_the_tolerance_is_three_standard_errors_of_two_proportions() -> None:
         ("--rerun 1 --set finetune.seed=1", "where data and weights lie, got finetune.seed: 0 ->"),
         (
             "--rerun 1 --set dataset.pat=x",
-            "must be of keys of the study",
+            "must be keys of the study",
         ),
         ("--rerun 1 --set dataset.path=none", "none: must have train/CLASS/"),
         ("--rerun 1 --set dataset.path=other", "must be those of study done, got other data. Get"),
@@ -612,7 +612,7 @@ def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     result = run_here("archive", done, "-o", "done.zip", cwd=work)
     assert result.returncode == 2
     assert result.stderr == "ablate: done.zip: must end in .tar, got '.zip'. Write done.tar.\n"
-    with pytest.raises(UsageError, match=r"citation: none.cff must be a file that can be read"):
+    with pytest.raises(UsageError, match=r"`citation`: none.cff must be a file that can be read"):
         ablate.archive(done, work / "done.tar", citation="none.cff")
     (work / "picture.cff").write_bytes(b"title: \xff\xd8")
     with pytest.raises(UsageError, match=r"picture.cff must be UTF-8 text, got 0xff at byte 7. Sa"):

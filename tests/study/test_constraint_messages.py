@@ -11,8 +11,8 @@ import pytest
 from example_records import example_scores
 
 from ablate.errors import ParameterError, StudyFileError
-from ablate.lifecycle.begin import check_prepared
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.launch import check_prepared
 from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import changed_keys, study_fingerprint

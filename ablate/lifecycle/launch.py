@@ -1,0 +1,432 @@
+"""Starts, resumes and extends studies: checks, preparation, and the run until all rows have ended.
+
+Nothing is written to a study before its lease is held, so a second driver is refused first.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ablate.ablation.cell import Design
+from ablate.ablation.design import planned_rows
+from ablate.ablation.searches import check_reference
+from ablate.errors import InfrastructureError, ParameterError, StudyExistsError, UsageError
+from ablate.ledger.head import Head
+from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
+from ablate.lifecycle.changes import (
+    changed_study,
+    check_same_baseline,
+    check_same_environment,
+    check_same_study,
+    for_workers,
+    note_unread_changes,
+    of_parent,
+    store_changes,
+)
+from ablate.lifecycle.drive import (
+    RunOptions,
+    drive_to_end,
+    leased,
+    prepare,
+    running_on,
+    track_rows,
+)
+from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.open_study import (
+    open_ledger,
+    open_part,
+    refuse_if_rescued,
+    refuse_other_study,
+)
+from ablate.lifecycle.place import (
+    Place,
+    check_normalization,
+    check_something_searched,
+    shown_folder,
+)
+from ablate.robustness.suites import added_types, find_suite
+from ablate.space.parse import parse_space
+from ablate.study.baseline_checks import expected_rule
+from ablate.study.checks import study_notes
+from ablate.study.fingerprint import digest_of, study_fingerprint
+from ablate.study.metrics import unreachable
+from ablate.study.seeds import needs_plain
+from ablate.study.settings import Study
+from ablate.trial.task import Prepared
+
+
+def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
+    """Run the study of a file to its end; a finished study is returned unchanged.
+
+    Args:
+        place: of the study file.
+        resume: resume the study if it exists and is unfinished.
+
+    Raises: as `ablate.launch`.
+    """
+    is_there = Ledger.exists(place.url, place.name)
+    if not is_there:
+        refuse_if_rescued(place)
+    refuse_other_study(place)
+    place.make_folder()
+    if not is_there:
+        try:
+            return _begin(place, run)
+        except StudyExistsError:
+            if not resume:
+                raise  # another driver has started it meanwhile
+    with closing(Ledger.open(place.url, place.name)) as ledger:
+        if begin_again(ledger, run):
+            return _begin(place, run)
+        check_same_study(ledger, place, run)
+        if _is_finished(ledger, place):
+            return _finished(ledger, place, run)
+        if not resume:
+            raise StudyExistsError(
+                f"study {place.name}: launch starts a new study, got one that already exists and "
+                f"is unfinished in {place.shown}. Use `ablate resume {shown_folder(place.folder)}`,"
+                " or launch it with `resume=True`."
+            )
+        return go_on(ledger, place, run)
+
+
+def resume_study(
+    place: Place, run: RunOptions, trials: int | None, add: int | None, seeds: int | None
+) -> StudyRecord:
+    """Finish an interrupted study, or extend it.
+
+    Args:
+        trials: new total number of rows; add: additional rows; seeds: of an ablation.
+
+    Raises: as `ablate.resume`.
+    """
+    with closing(open_ledger(place)) as ledger:
+        check_same_study(ledger, place, run)
+        total = None
+        if ledger.head.design is None and seeds is None:
+            total = _new_total(ledger, place, trials, add)
+            asks_more = total not in (None, ledger.trials)
+        else:
+            asks_more = _asks_seeds(ledger, seeds, asks_rows=(trials, add) != (None, None))
+        if not asks_more and _is_finished(ledger, place):
+            return _finished(ledger, place, run)
+        refuse_other_study(place)
+        place.make_folder()
+        return go_on(ledger, place, run, total, seeds=seeds)
+
+
+def _new_total(ledger: Ledger, place: Place, trials: int | None, add: int | None) -> int | None:
+    """The number of rows that a search is to have; None: as it is."""
+    there = sum(ledger.counts().values())
+    if trials is not None and add is not None:
+        raise UsageError("`trials` and `add`: give one, got both. `trials` is the new total.")
+    if trials is not None and trials < there:
+        raise UsageError(
+            f"`trials`: must be at least the {there} trials that exist, got {trials}. Trials are "
+            "never removed."
+        )
+    if add is not None and add < 1:
+        raise UsageError(f"`add`: must be at least 1, got {add}.")
+    total = ledger.trials + add if add is not None else trials
+    if total is not None and total > there and _is_spent(ledger, place):
+        raise UsageError(
+            f"study {place.name}: a spent budget must be raised before trials are added, got "
+            f"{ledger.spent}. Raise it in the study file, then run `ablate resume FILE`."
+        )
+    return total
+
+
+def _asks_seeds(ledger: Ledger, seeds: int | None, *, asks_rows: bool) -> bool:
+    """Whether more seeds are asked for than an ablation has."""
+    settings, name = ledger.head.study.ablation, ledger.head.study.name
+    if settings is None:
+        raise UsageError("`seeds`: needs an ablation, got a search. Use `trials` or `add`.")
+    if asks_rows:
+        raise UsageError(
+            f"study {name}: the runs of an ablation follow from its design, got `trials` or `add`. "
+            f"Add seeds instead: `seeds={settings.seed_count + 1}`."
+        )
+    if seeds is not None and seeds < settings.seed_count:
+        raise UsageError(
+            f"`seeds`: must be at least the {settings.seed_count} that exist, got {seeds}. Runs "
+            "are never removed."
+        )
+    return seeds is not None and seeds > settings.seed_count
+
+
+def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
+    """A finished study, whose trackers are brought up to date: its driver may have died before."""
+    settings = (place.study or ledger.head.study).run.trackers
+    command = f"`ablate track {shown_folder(place.folder)}`"
+    for done in track_rows(ledger, place, settings) if settings else ():
+        run.progress.note(done.text(command))
+    record = ledger.read()
+    if record.spent is not None and _is_spent(ledger, place):
+        fix = "raise it in the study file, then `ablate resume FILE`"
+        run.progress.note(f"{record.spent}: no further trial is started; {fix}")
+    note_unread_changes(ledger, place, run)
+    return record
+
+
+def _is_finished(ledger: Ledger, place: Place) -> bool:
+    if place.study is not None and place.study.ablation and ledger.head.study.ablation:
+        asked, begun = place.study.ablation.seed_count, ledger.head.study.ablation.seed_count
+        if asked > begun:
+            return False
+    counts = ledger.counts()
+    there = sum(counts.values())
+    terminal = sum(counts[state] for state in TERMINAL)
+    if _is_spent(ledger, place):
+        there -= counts["WAITING"]
+    elif there < ledger.trials:
+        return False
+    has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
+    return terminal == there and has_plain
+
+
+def _is_spent(ledger: Ledger, place: Place) -> bool:
+    """Whether a budget has ended the search, and the user's file, if there is one, has it too."""
+    begun = ledger.head.study.search.budget
+    return ledger.spent is not None and (place.study is None or place.study.search.budget == begun)
+
+
+# -- A new study ---------------------------------------------------------------------------------
+
+
+def _begin(place: Place, run: RunOptions) -> StudyRecord:
+    """Start the study that a file or Python gives, and run it to its end."""
+    assert place.study is not None
+    study, base = for_workers(place.study), place.base
+    design, studies = None, [study]
+    if study.ablation is None:
+        space = parse_space(study, names_for(study.model.name, base))
+        check_something_searched(study, place.file, space)
+    else:
+        design = design_of(study, base, str(place.file or ""), find_reference(study, base))
+        studies += [
+            study.with_values(dict(cell.values))
+            for cell in design.cells
+            if any(key.startswith(("model.", "baseline.")) for key in cell.values)
+        ]
+    for one in studies:
+        check_normalization(one, place.file, base)
+    return begin_study(place, study, base, place.text, run, design=design)
+
+
+def begin_study(
+    place: Place,
+    study: Study,
+    base: Path,
+    text: str,
+    run: RunOptions,
+    *,
+    design: Design | None = None,
+    test: Mapping[str, Any] | None = None,
+    parent: Head | None = None,
+) -> StudyRecord:
+    """Start a study and run it to its end.
+
+    Args:
+        study: without its storage.
+        base: absolute folder for its relative paths.
+        text: text of the study file, as stored.
+        design: of an ablation; None: a search.
+        test: suite and severities for the test images, in a confirmation.
+        parent: of the study that this one belongs to, from whose baseline it begins.
+
+    Raises:
+        StudyExistsError: if another driver has begun it meanwhile.
+        FingerprintError: if the reference of an ablation is a trial with other data or training.
+    """
+    planned = [] if design is None else planned_rows(study, design)
+    head = Head(
+        identity=secrets.token_hex(4),
+        study=study,
+        text=text,
+        space=parse_space(study, names_for(study.model.name, base)).to_json(),
+        base=str(base),
+        reference_point=study.search.reference_point,
+        design=None if design is None else design.to_json(),
+        test=test,
+        **({} if parent is None else of_parent(parent, study)),
+    )
+    for note in study_notes(study):
+        run.progress.note(note)
+    trials = study.search.trials if design is None else len(planned)
+    # Rows of arms are planned after the arms are tuned.
+    ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)
+    with closing(ledger):
+        try:
+            return go_on(ledger, place, run)
+        except BaseException:
+            with suppress(InfrastructureError):  # else a later launch does it
+                ledger.discard()  # unless data and baseline are ready
+            raise
+
+
+def _complete_head(
+    ledger: Ledger, prepared: Prepared, baseline_threads: int | None, run: RunOptions
+) -> None:
+    """Store what a new study depends on, now that data and baseline are ready."""
+    head = ledger.head
+    study = head.study
+    check_same_baseline(head, prepared, accept=run.accept_environment)
+    added = added_types(find_suite(study.robustness.suite))
+    sections = study_fingerprint(
+        study, ledger.space, prepared.data_digest, added, prepared.of_files
+    )
+    if head.design is not None:
+        sections["design"] = digest_of(head.design)
+    if study.ablation is not None:
+        reference = find_reference(study, Path(head.base))
+        if reference.sections is not None:
+            check_reference(study, sections, reference.study, reference.sections)
+    if prepared.unstated and not head.parent:
+        raise ParameterError(prepared.unstated)
+    check_prepared(study, prepared)
+    environment = {**prepared.environment, "baseline_threads": baseline_threads}
+    if prepared.left_out:
+        environment["left_out"] = dict(prepared.left_out)
+    ledger.complete_head(
+        replace(
+            head,
+            fingerprint=sections,
+            baseline_sha256=prepared.baseline_sha256,
+            environment=environment,
+            preprocessing=prepared.preprocessing,
+            reference_point=_reference_point(study, prepared),
+        )
+    )
+
+
+def check_prepared(study: Study, prepared: Prepared) -> None:
+    """Refuse a baseline that is not as expected, and a constraint on it that no trial can keep, now
+    that it is scored.
+
+    Raises:
+        ParameterError: naming its key.
+    """
+    scores = prepared.baseline_scores
+    if scores is None:
+        return
+    fed = scores.clean_accuracy, scores.n_images, prepared.preprocessing
+    if rule := expected_rule(study.baseline.expected_accuracy, *fed):
+        raise ParameterError(f"baseline.expected_accuracy: {rule}")
+    baseline = scores.metrics()
+    for number, constraint in enumerate(study.constraints):
+        where = f"constraints[{number}]"
+        value = f"{100 * baseline[constraint.metric]:.2f} %"
+        bounds = {bound.is_least: bound for bound in constraint.bounds(baseline)}
+        for is_least, bound in bounds.items():
+            side = "min" if is_least else "max"
+            if constraint.reads_baseline and (rule := unreachable(bound)) is not None:
+                raise ParameterError(
+                    f"{where}.{side}: {rule}, got {getattr(constraint, side)} with a baseline of "
+                    f"{value}. No trial would keep it: change it."
+                )
+        if len(bounds) == 2 and bounds[True].limit > bounds[False].limit:
+            raise ParameterError(
+                f"{where}: min must be at most max, got {constraint.min} and {constraint.max} with "
+                f"a baseline of {value}. No trial would keep both: change one."
+            )
+
+
+def _reference_point(study: Study, prepared: Prepared) -> tuple[float, ...] | None:
+    """The file's, else the baseline's values, minus 10 points of clean accuracy; none for one
+    objective."""
+    if len(study.objectives) == 1:
+        return None
+    if study.search.reference_point is not None or prepared.baseline_scores is None:
+        return study.search.reference_point
+    baseline = prepared.baseline_scores.metrics()
+    given_up = {"val_clean_accuracy": 0.10}
+    metrics = [objective.metric for objective in study.objectives]
+    return tuple(baseline[metric] - given_up.get(metric, 0.0) for metric in metrics)
+
+
+# -- A study that is there, prepared or not ------------------------------------------------------
+
+
+def begin_again(ledger: Ledger, run: RunOptions) -> bool:
+    """Remove a study whose driver died before data and baseline were ready.
+
+    Returns:
+        Whether it was removed; then it can be started again, with a changed file.  It is kept if a
+        row was enqueued.
+
+    Raises:
+        LeaseError: if a driver is preparing it now.
+    """
+    if ledger.head.is_prepared:
+        return False
+    with leased(ledger, run):
+        pass
+    return ledger.discard()
+
+
+def go_on(
+    ledger: Ledger,
+    place: Place,
+    run: RunOptions,
+    total: int | None = None,
+    *,
+    seeds: int | None = None,
+) -> StudyRecord:
+    """Run an existing study to its end.
+
+    Args:
+        total: new number of rows; None: unchanged.
+        seeds: per cell of an ablation; None: as in the file, or unchanged.
+
+    Raises:
+        LeaseError: if another driver holds it; then nothing is changed.
+        FingerprintError: if a change of data, environment or method would affect scores.
+    """
+    ledger.check_method("to be resumed")
+    head, is_prepared = ledger.head, ledger.head.is_prepared
+    design = None if head.design is None else Design.from_json(head.design)
+    if design is not None and is_prepared and _needs_tuning(head.study) and not design.tuning:
+        design = _tuned(design, head, place, run)
+    with leased(ledger, run) as lease:
+        study, base, notes = changed_study(ledger, place, seeds)
+        threads = head.environment.get("baseline_threads")
+        with running_on(place, head, study, base, run, baseline_threads=threads) as running:
+            prepared = prepare(ledger, running, run)
+            if is_prepared:
+                check_same_environment(ledger, prepared, accept=run.accept_environment)
+            store_changes(ledger, study, base, notes, run)
+            if not is_prepared:
+                _complete_head(ledger, prepared, running.job.baseline_threads, run)
+            if design is None and total is not None:
+                ledger.set_trials(total)
+            if design is None or design.tuning or not _needs_tuning(study):
+                if design is not None:
+                    ledger.plan(planned_rows(study, design), design.to_json())
+                return drive_to_end(ledger, lease, running, prepared, run)
+    return go_on(ledger, place, run, seeds=seeds)  # its arms are tuned first
+
+
+def _needs_tuning(study: Study) -> bool:
+    return study.ablation is not None and study.ablation.tune is not None
+
+
+def _tuned(design: Design, head: Head, place: Place, run: RunOptions) -> Design:
+    """The design with the values that the search of each arm has picked."""
+
+    def run_search(where: Place, study: Study) -> StudyRecord:
+        begun = open_part(where, head.study.name)
+        where.make_folder()
+        if begun is None:
+            return begin_study(where, study, Path(head.base), head.text, run, parent=head)
+        with closing(begun):
+            record = begun.read()
+            return record if record.is_over else go_on(begun, where, run)
+
+    return tune_design(design, head.study, place, run_search, run.progress)
