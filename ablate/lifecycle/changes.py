@@ -8,8 +8,8 @@ from typing import Any
 
 from ablate.ablation.design import more_seeds, train_seeds
 from ablate.errors import FingerprintError
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import Head
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
@@ -36,7 +36,7 @@ def for_workers(study: Study) -> Study:
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
     """Refuse a study of another method, and a study file with changes that affect scores; report
     another number of trials."""
-    ledger.check_method("to be resumed")
+    ledger.check_writable("to be resumed")
     if place.study is None:
         return
     if changed := changed_keys(*_before_and_now(ledger, place.study)):

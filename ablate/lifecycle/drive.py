@@ -23,13 +23,13 @@ from ablate.errors import InfrastructureError, StorageError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.durable import check_writable, is_uri
 from ablate.ledger.driving import Driving
-from ablate.ledger.head import Head
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import (
     ADAPTED,
     TERMINAL,
     Drive,
+    Head,
     RowRecord,
     StudyRecord,
     counted_values,

@@ -16,9 +16,8 @@ from ablate.ablation.cell import Design
 from ablate.ablation.design import planned_rows
 from ablate.ablation.searches import check_reference
 from ablate.errors import InfrastructureError, ParameterError, StudyExistsError, UsageError
-from ablate.ledger.head import Head
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import TERMINAL, StudyRecord
+from ablate.ledger.record import TERMINAL, Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
@@ -389,7 +388,7 @@ def go_on(
         LeaseError: if another driver holds it; then nothing is changed.
         FingerprintError: if a change of data, environment or method would affect scores.
     """
-    ledger.check_method("to be resumed")
+    ledger.check_writable("to be resumed")
     head, is_prepared = ledger.head, ledger.head.is_prepared
     design = None if head.design is None else Design.from_json(head.design)
     if design is not None and is_prepared and _needs_tuning(head.study) and not design.tuning:

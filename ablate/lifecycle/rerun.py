@@ -180,8 +180,8 @@ def _study_here(head: Head, values: Mapping[str, Any]) -> Study:
         moved = study.with_values(dict(values)) if values else study
     except (ValueError, KeyError) as error:
         raise ParameterError(
-            f"{', '.join(values)}: must be keys of the study, such as dataset.path, with values that "
-            "they take, got others. Correct the key or the value."
+            f"{', '.join(values)}: must be keys of the study, such as dataset.path, with values "
+            "that they take, got others. Correct the key or the value."
         ) from error
     before, after = (one.model_dump(mode="json") for one in (study, moved))
     if changed := changed_keys(before, after):
