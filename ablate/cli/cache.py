@@ -1,95 +1,98 @@
-"""`ablate cache`: what the cache holds, and its removal."""
+"""`ablate cache`: what the cache holds, how large it is, and its removal."""
 
 from __future__ import annotations
 
-import sys
 import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from ablate.cli.options import json_option
 from ablate.cli.show import print_result
 
+if TYPE_CHECKING:
+    from ablate.files.inventory import Entry
+    from ablate.report.tables import Table
 
-@click.group()
-def cache() -> None:
-    """List or clear the cache of data, scans, baselines and evaluation sets.
+_UNUSED_DAYS = 30
+
+
+@click.command()
+@click.option(
+    "--remove",
+    "which",
+    type=click.Choice(["unused", "all"]),
+    help=f"Remove what was not used for {_UNUSED_DAYS} days, or all, and list it.",
+)
+@json_option
+def cache(which: str | None, as_json: bool) -> None:
+    """List what the cache holds: evaluation sets, data, scans of folders, baselines.
 
     Its folder is $ABLATE_CACHE, else $XDG_CACHE_HOME/ablate, else ~/.cache/ablate.
     ABLATE_CACHE_GB limits the size of the evaluation sets (default: 50); the least recently used
-    are deleted first.
+    are removed first.  All of it is made again when it is needed.  What a process is making is not
+    removed, nor are downloaded data sets (torchvision/).  A running study needs its baseline: use
+    --remove all only when none is running.
     """
-
-
-@cache.command("list")
-@json_option
-def list_cache(as_json: bool) -> None:
-    """List the contents of the cache, with size and time of last use."""
     from ablate.files.cache import cache_folder
-    from ablate.files.cache_contents import cache_info
-    from ablate.report.terminal.cached import cache_rows, cache_table
+    from ablate.files.inventory import KINDS, list_cache, remove
 
-    info = cache_info(cache_folder(), time.time())
-    print_result(cache_rows(info) if as_json else cache_table(info))
-
-
-@cache.command("clear")
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    type=click.Choice(["evaluation", "data", "scan", "baseline", "all"]),
-    help="Only this kind.  May be repeated.  Default: all.",
-)
-@click.option(
-    "--older-than",
-    "days",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    metavar="DAYS",
-    help="Only entries that were not used in the last DAYS days.",
-)
-@click.option("--dry-run", is_flag=True, help="List what would be deleted, without deleting.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@json_option
-def clear_cache(
-    kinds: tuple[str, ...], days: float, *, dry_run: bool, yes: bool, as_json: bool
-) -> None:
-    """Delete cached files that can be recomputed.
-
-    Also deletes files left by killed processes.
-    Not deleted: entries that another process is writing, entries that contain other files, and
-    downloaded data sets. A running study needs its baseline: clear baselines only when no study
-    is running.
-    """
-    from ablate.errors import UsageError
-    from ablate.files import cache_contents as cached
-    from ablate.files.cache import cache_folder
-    from ablate.files.inventory import KINDS
-    from ablate.report.terminal.cached import clearing_lines, clearing_rows
-
-    def show(clearing: cached.Clearing, *, done: bool) -> None:
-        if as_json:
-            print_result(clearing_rows(clearing, done=done))
-        else:
-            click.echo("\n".join([str(folder), *clearing_lines(clearing, done=done)]))
-
-    folder = cache_folder()
-    chosen = [kind for kind in KINDS if not kinds or "all" in kinds or kind in kinds]
-    plan = cached.plan_clearing(folder, chosen, time.time(), days)
-    if dry_run or not plan.things:
-        show(plan, done=False)
+    entries = [entry for kind in KINDS for entry in list_cache(cache_folder(), kind)]
+    before = time.time() - _UNUSED_DAYS * 86400 * (which == "unused")
+    if which is not None:
+        entries = [one for one in entries if one.is_left or one.used <= before]
+        entries = [entry for entry in entries if remove(entry)]
+    if not as_json:
+        print_result(_table(entries, "removed from " if which else ""))
         return
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "ablate cache clear: must be confirmed, got no terminal to ask on. "
-                "Add --yes, or --dry-run to list only."
+    print_result(
+        [
+            {
+                "kind": entry.kind,
+                "path": str(entry.path),
+                "bytes": entry.size,
+                "last_used": datetime.fromtimestamp(entry.used, UTC).isoformat(timespec="seconds"),
+                "left": entry.is_left,
+                "removed": which is not None,
+            }
+            for entry in entries
+        ]
+    )
+
+
+def _table(entries: list[Entry], verb: str) -> Table:
+    """A line a kind."""
+    from ablate.files.cache import cache_folder
+    from ablate.files.inventory import KINDS, evaluation_bound, size_of
+    from ablate.files.shown import bytes_text
+    from ablate.report.tables import Table, texts
+
+    lines = []
+    for kind in (*KINDS, "left by killed processes"):
+        own = [
+            one
+            for one in entries
+            if kind == ("left by killed processes" if one.is_left else one.kind)
+        ]
+        if own:
+            size, used = bytes_text(sum(one.size for one in own)), max(one.used for one in own)
+            lines.append(
+                (kind, str(len(own)), size, f"{datetime.fromtimestamp(used):%Y-%m-%d %H:%M}")
             )
-        # On standard error, as with --json standard output is for the JSON alone.
-        said = "\n".join([str(folder), *clearing_lines(plan, done=False)])
-        click.confirm(f"{said}\nDelete them?", abort=True, err=True)
-    show(cached.clear(plan), done=True)
+    downloads = cache_folder() / "torchvision"
+    if not verb and downloads.is_dir():
+        lines.append(("downloaded data sets", "", bytes_text(size_of(downloads)), ""))
+    names = ("kind", "entries", "size", "last used")
+    columns = list(zip(*lines, strict=True)) or [()] * len(names)
+    return Table(
+        columns=tuple(texts(*pair) for pair in zip(names, names, columns, strict=True)),
+        name="cache",
+        title=f"{verb}{cache_folder()}: {bytes_text(sum(entry.size for entry in entries))}",
+        notes=(
+            f"evaluation sets: at most {bytes_text(round(evaluation_bound()))} (ABLATE_CACHE_GB)",
+        ),
+    )
 
 
 COMMANDS = (cache,)

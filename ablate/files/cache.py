@@ -87,19 +87,11 @@ def publish_file(path: Path, write: Callable[[Path], object]) -> None:
         raise UsageError(
             f"{path}: must be a file, got a device, a pipe or a socket. Choose another name."
         )
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            temporary.touch(exist_ok=False)
-            rights = temporary.stat().st_mode & 0o777  # of any new file: others may read it
-            write(temporary)
-            temporary.chmod(rights)  # a writer may have replaced the file by one of its own
-            _sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync(path.parent)
+    with writing(path), _aside(path) as temporary:
+        temporary.touch(exist_ok=False)
+        rights = temporary.stat().st_mode & 0o777  # of any new file: others may read it
+        write(temporary)
+        temporary.chmod(rights)  # a writer may have replaced the file by one of its own
 
 
 @contextmanager
@@ -113,23 +105,32 @@ def publish_folder(path: Path) -> Iterator[Path]:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with writing(path), _aside(path) as temporary:
         temporary.mkdir()  # with the rights of any new folder: others may share the cache
-        try:
-            yield temporary
-            for file in temporary.iterdir():
-                _sync(file)
-            _sync(temporary)
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-            elif path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
-        finally:
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A name beside a path; what the block makes there is renamed to it, and flushed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        _sync(path.parent)
+        else:
+            temporary.unlink(missing_ok=True)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

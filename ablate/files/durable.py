@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -83,16 +82,7 @@ def save_blob(
         InfrastructureError: if the disk is full or broken, or the file system does not answer.
     """
     amid = f"-step-{step:08d}" if step else ""
-    name = f"epoch-{epoch:06d}{amid}.state"
-    path = _local(folder)
-    if path is not None:
-        _publish(path / name, content)
-        uri = str(path / name)
-    else:
-        uri = f"{folder.rstrip('/')}/{name}"
-        with reaching(uri):
-            files, root = open_uri(folder)
-            put_file(files, f"{root}/{name}", content, uri)
+    uri = _write(folder, f"epoch-{epoch:06d}{amid}.state", content)
     return Checkpoint(epoch, uri, hashlib.sha256(content).hexdigest(), step, seconds)
 
 
@@ -128,34 +118,23 @@ def load_blob(saved: Checkpoint) -> bytes:
 
 def remove_state(uri: str) -> None:
     """Remove a state; missing or unreachable ones are ignored."""
-    path = _local(uri)
     with suppress(Exception):
-        if path is not None:
-            path.unlink(missing_ok=True)
-        else:
-            files, name = open_uri(uri)
-            files.rm_file(name)
+        files, name = _open(uri)
+        files.rm_file(name)
 
 
 def remove_folder(folder: str) -> None:
     """Remove a folder with its content; a missing folder and failures are ignored."""
-    path = _local(folder)
-    if path is not None:
-        shutil.rmtree(path, ignore_errors=True)
-        return
     with suppress(Exception):
-        files, root = open_uri(folder)
+        files, root = _open(folder)
         files.invalidate_cache(root)
         files.rm(root, recursive=True)
 
 
 def list_folder(folder: str) -> list[str]:
     """Names of a folder's entries; empty if it is missing or unreadable."""
-    path = _local(folder)
     with suppress(Exception):
-        if path is not None:
-            return [entry.name for entry in path.iterdir()]
-        files, root = open_uri(folder)
+        files, root = _open(folder)
         files.invalidate_cache(root)
         return [entry.rstrip("/").rpartition("/")[2] for entry in files.ls(root, detail=False)]
     return []
@@ -176,8 +155,8 @@ def folder_bytes(folder: str) -> int:
                 status = file.lstat()
                 total += status.st_size * file.is_file()
         return total
-    with reaching(folder):
-        files, root = open_uri(folder)
+    with _reaching(folder):
+        files, root = _open(folder)
         files.invalidate_cache(root)
         return int(files.du(root)) if files.exists(root) else 0
 
@@ -186,22 +165,9 @@ def check_writable(folder: str) -> None:
     """Write and remove a small file, so that an unusable folder is reported before any work.
 
     Raises:
-        UsageError: if the folder cannot be written, the protocol is unknown, or the URI holds a
-            password.
-        MissingDependencyError: if the protocol's package is not installed.
-        InfrastructureError: if the disk is full or broken, or the file system does not answer.
+        UsageError, MissingDependencyError, InfrastructureError: as `save_blob`.
     """
-    name = f"probe-{secrets.token_hex(8)}"
-    path = _local(folder)
-    if path is not None:
-        _publish(path / name, name.encode())
-        with suppress(OSError):
-            (path / name).unlink()
-        return
-    with reaching(folder):
-        files, root = open_uri(folder)
-        put_file(files, f"{root}/{name}", name.encode(), folder)
-        files.rm_file(f"{root}/{name}")
+    remove_state(_write(folder, f"probe-{secrets.token_hex(8)}", b"probe"))
 
 
 def _local(folder: str) -> Path | None:
@@ -210,13 +176,6 @@ def _local(folder: str) -> Path | None:
         return Path(folder).absolute()
     protocol, _, rest = folder.partition("://")
     return Path(rest).absolute() if protocol in _LOCAL else None
-
-
-def _publish(path: Path, content: bytes) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    publish_file(path, write)
 
 
 def _read(uri: str) -> bytes:
@@ -229,28 +188,56 @@ def _read(uri: str) -> bytes:
     if path is not None:
         check_regular(path)
         return path.read_bytes()
-    gone: FileNotFoundError | None = None
-    with reaching(uri):
-        files, name = open_uri(uri)
-        try:
-            return bytes(files.cat_file(name))
-        except FileNotFoundError as error:
-            gone = error
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from gone
+    with _reaching(uri), suppress(FileNotFoundError):
+        files, name = _open(uri)
+        return bytes(files.cat_file(name))
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
 
 
-# -- File systems behind a URI, through fsspec: `s3://`, `gs://`, `sftp://`, `memory://`,  -
+def _write(folder: str, name: str, content: bytes) -> str:
+    """Write a whole file; returns its path or URI.
+
+    A file system with its own `mv` has renames and folders.  Others are object stores, which
+    publish complete objects, and whose `makedirs` would create a bucket for a misspelt name.
+    """
+    path = _local(folder)
+    if path is not None:
+        publish_file(path / name, lambda temporary: temporary.write_bytes(content))
+        return str(path / name)
+    from fsspec import AbstractFileSystem
+
+    uri = f"{folder.rstrip('/')}/{name}"
+    with _reaching(folder):
+        files, root = _open(folder)
+        if type(files).mv is AbstractFileSystem.mv:
+            files.pipe_file(f"{root}/{name}", content)
+        else:
+            aside = f"{root}/.{name}.{secrets.token_hex(4)}"
+            files.makedirs(root, exist_ok=True)
+            files.pipe_file(aside, content)
+            files.mv(aside, f"{root}/{name}")
+        files.invalidate_cache(root)
+        size = int(files.info(f"{root}/{name}")["size"])
+    if size != len(content):
+        raise InfrastructureError(
+            f"{uri}: must be {len(content)} bytes after writing, "
+            f"got {size}. Check the storage and resume."
+        )
+    return uri
 
 
-def open_uri(folder: str) -> tuple[Any, str]:
-    """The fsspec file system of a URI, and the path in it.
+def _open(folder: str) -> tuple[Any, str]:
+    """The fsspec file system of a path or URI, and the path in it.
 
     Raises:
         UsageError: if the protocol is unknown or chained, or the URI holds a password.
         MissingDependencyError: if the protocol's package is not installed.
     """
-    protocol = folder.partition("://")[0]
-    if urlsplit(folder).password is not None:
+    import fsspec
+    from fsspec.registry import known_implementations
+
+    protocol = folder.partition("://")[0] if is_uri(folder) else "file"
+    if is_uri(folder) and urlsplit(folder).password is not None:
         raise UsageError(
             f"{protocol}://...: must not contain a password, got one. Set it in the environment or "
             "configuration file of the protocol's package."
@@ -260,9 +247,6 @@ def open_uri(folder: str) -> tuple[Any, str]:
             f"{folder}: must use one protocol, got {protocol}. Write "
             f"{protocol.rpartition('::')[2]}://..."
         )
-    import fsspec
-    from fsspec.registry import known_implementations
-
     try:
         fsspec.get_filesystem_class(protocol)
     except ValueError as error:
@@ -280,39 +264,8 @@ def open_uri(folder: str) -> tuple[Any, str]:
     return files, str(root).rstrip("/")
 
 
-def put_file(files: Any, path: str, content: bytes, uri: str) -> None:
-    """Publish a complete file; call it within `reaching`.
-
-    A file system with its own `mv` has renames and folders.  Others are object stores, which
-    publish complete objects, and whose `makedirs` would create a bucket for a misspelt name.
-
-    Args:
-        files: of fsspec; path: in it; uri: the same, as messages name it.
-
-    Raises:
-        InfrastructureError: if the written file has another size.
-    """
-    from fsspec import AbstractFileSystem
-
-    folder, _, name = path.rpartition("/")
-    if type(files).mv is AbstractFileSystem.mv:
-        files.pipe_file(path, content)
-    else:
-        written = f"{folder}/.{name}.{secrets.token_hex(4)}"
-        files.makedirs(folder, exist_ok=True)
-        files.pipe_file(written, content)
-        files.mv(written, path)
-    files.invalidate_cache(folder)
-    size = int(files.info(path)["size"])
-    if size != len(content):
-        raise InfrastructureError(
-            f"{uri}: must be {len(content)} bytes after writing, "
-            f"got {size}. Check the storage and resume."
-        )
-
-
 @contextmanager
-def reaching(uri: str) -> Iterator[None]:
+def _reaching(uri: str) -> Iterator[None]:
     """Turn what a file system's package raises about `uri` into one line."""
     try:
         yield

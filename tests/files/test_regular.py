@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from own_study import write_own_study
 
 import ablate
 from ablate.cli.main import main
@@ -49,15 +48,6 @@ def test_a_study_file(tmp_path: Path) -> None:
         assert shown(odd).startswith(f"ablate: {odd}: {rule} {got}")
         odd.unlink()
     assert shown(Path("/proc/self/mem")).startswith("ablate: /proc/self/mem: cannot be read, got")
-
-
-def test_a_space_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "odd")
-    write_own_study(tmp_path, "s", space="odd")
-    assert (
-        f"space: {tmp_path / 'odd'}: must be a regular file of at most 1 MB, got a FIFO"
-        in shown(tmp_path / "s.yaml")
-    )
 
 
 def test_a_file_of_the_system_is_not_waited_for(

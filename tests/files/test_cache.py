@@ -26,22 +26,6 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert cache_folder() == Path("/home/somebody/.cache/ablate")
 
 
-def test_a_relative_cache_stays_where_it_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ABLATE_CACHE", "here")
-    assert cache_folder() == tmp_path / "here"
-
-
-def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file"
-    publish_file(path, lambda temporary: temporary.write_text("one") and None)
-    publish_file(path, lambda temporary: temporary.write_text("two") and None)
-    assert path.read_text() == "two"
-    assert list(path.parent.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("kind", ["pipe", "link to a device"])
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "output"
@@ -84,16 +68,6 @@ def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "entry"
-    for name in ("one", "two"):
-        with publish_folder(path) as temporary:
-            (temporary / name).write_text(name)
-            assert not (path / name).exists()
-    assert [file.name for file in path.iterdir()] == ["two"]
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_that_fails_is_not_there(tmp_path: Path) -> None:
     def fill() -> None:
         with publish_folder(tmp_path / "entry") as temporary:
@@ -116,16 +90,6 @@ def test_a_folder_takes_the_place_of_whatever_is_there(tmp_path: Path) -> None:
         assert (path / "one").read_text() == "one"
         assert not path.is_symlink()
     assert not list(elsewhere.iterdir())
-
-
-def test_a_shared_cache_can_be_read_by_others(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        with publish_folder(tmp_path / "entry"):
-            pass
-    finally:
-        os.umask(before)
-    assert (tmp_path / "entry").stat().st_mode & 0o777 == 0o750
 
 
 def _count_up(path: Path) -> None:
