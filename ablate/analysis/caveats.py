@@ -185,7 +185,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
     if study.trainable is not None:
         return (*study.marks, *_trial_marks(record))
     warning = baseline_warning(record)
-    marks = [warning] * bool(warning)
+    marks = [warning] if warning else []
     marks += [
         *study.marks,
         *caveats(find_suite(study.robustness.suite), study.robustness.frost_images),
@@ -207,7 +207,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
             "forward passes budget.images does not count: budget.flops does"
         )
     overlaps = (isinstance(row.scores, Scores) and row.scores.overlaps for row in record.rows)
-    return (*marks, *[OVERLAP] * any(overlaps))
+    return (*marks, *([OVERLAP] if any(overlaps) else []))
 
 
 def _trial_marks(record: StudyRecord) -> Iterator[str]:

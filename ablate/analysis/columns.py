@@ -135,12 +135,15 @@ def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     rung."""
     objectives, pruner = record.study.objectives, record.study.search.pruner
     there = column_order(rows, objectives)
-    later = [*CURVE] * bool(record.study.finetune.curve_alphas)
-    later += [VIOLATION] * bool(record.bounds)
+    later = [*CURVE] if record.study.finetune.curve_alphas else []
+    later += [VIOLATION] if record.bounds else []
     if pruner is not None:
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
-        later += [RUNG_EPOCH, *[RUNG_IMAGES] * (pruner.images is not None)]
-        later += [*[RUNG_VIOLATION] * bool(record.bounds), *(RUNG + metric for metric in metrics)]
+        later += [RUNG_EPOCH, *([RUNG_IMAGES] if pruner.images is not None else [])]
+        later += [
+            *([RUNG_VIOLATION] if record.bounds else []),
+            *(RUNG + metric for metric in metrics),
+        ]
     there += [name for name in dict.fromkeys(later) if name not in there]
     searched = [PARAM + key for key in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}

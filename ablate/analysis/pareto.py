@@ -17,6 +17,7 @@ from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.summary import complete_values
+from ablate.files.shown import shown_if
 from ablate.ledger.record import (
     NOT_FINETUNED,
     RowRecord,
@@ -42,7 +43,7 @@ class Point(NamedTuple):
     @property
     def name(self) -> str:
         """ "trial 12", or "trial 12 at alpha 0.5"."""
-        return f"trial {self.trial}" + f" at alpha {self.alpha:g}" * (self.alpha != 1)
+        return f"trial {self.trial}" + shown_if(self.alpha != 1, f" at alpha {self.alpha:g}")
 
     @classmethod
     def of_name(cls, name: str) -> Point:

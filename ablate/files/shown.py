@@ -35,6 +35,11 @@ def few(names: Sequence[str | int], most: int = 3) -> str:
     return ", ".join(map(show_name, names[:most])) + more
 
 
+def shown_if(condition: object, text: str) -> str:
+    """The text where the condition holds, else none: for a part of a sentence."""
+    return text if condition else ""
+
+
 def bytes_text(count: int) -> str:
     """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
     size = float(count)

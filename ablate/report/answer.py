@@ -24,7 +24,7 @@ from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import baseline_warning, nearest_text
 from ablate.analysis.objectives import is_accuracy, on_split
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.files.shown import few
+from ablate.files.shown import few, shown_if
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import NOTHING, interval_notes, printed
 from ablate.report.numbers import count_text, metric_text, metric_unit, metric_words, param_text
@@ -164,7 +164,9 @@ class _Networks:
         text += f"; of undistorted ones {100 * clean:.1f}, {100 * start_clean:.1f} before"
         change = self.less(names[0], "baseline", self.clean)
         is_open = change.low <= 0 <= change.high and change.mean != 0
-        return text + f" (the {'loss' if change.mean < 0 else 'gain'} may be chance)" * is_open
+        return text + shown_if(
+            is_open, f" (the {'loss' if change.mean < 0 else 'gain'} may be chance)"
+        )
 
     def part(self, methods: Mapping[str, str], over: _Over, taken: str) -> str:
         """What each method adds to a reference, and whether that earns most of the gain.
@@ -198,17 +200,19 @@ class _Networks:
         shown, left = changes[:_MOST_METHODS], len(changes) - _MOST_METHODS
         parts = [
             f"{one.words} {_told(one.estimate, self.robust)}"
-            + f", {one.verdict.replace('; ', ' and ')}" * bool(one.verdict)
+            + shown_if(one.verdict, f", {one.verdict.replace('; ', ' and ')}")
             for one in shown
         ]
-        parts += [f"{count_text(left, f'more {called}')} below"] * (left > 0)
+        parts += [f"{count_text(left, f'more {called}')} below"] if left > 0 else []
         reasons = dict.fromkeys(one.reason for one in shown)
-        why = f": {', '.join(reasons)}" * ("" not in reasons)
+        why = shown_if("" not in reasons, f": {', '.join(reasons)}")
         is_none = why or all(is_tie(one.estimate, self.n_images) for one in shown)
         metric, _, of = metric_words(self.robust).partition(", ")
-        level = " (95 % intervals)" * any(not math.isnan(one.estimate.low) for one in shown)
+        level = shown_if(
+            any(not math.isnan(one.estimate.low) for one in shown), " (95 % intervals)"
+        )
         return (
-            f"No claim is supported{why}. " * bool(is_none)
+            shown_if(is_none, f"No claim is supported{why}. ")
             + f"{over} the {self.split} images, {metric}{f' ({of})' * bool(of)} changes by{level}: "
             + f"{'; '.join(parts)}."
         )
@@ -224,7 +228,7 @@ class _Networks:
         clean = self.less(name, reference, self.clean)
         loses = robust.mean > 0 and not math.isnan(clean.mean) and not clean.low > -self.margin
         more = "more robust" if robust.mean > 0 else "less robust"
-        return more + " and a clean loss is not excluded" * loses
+        return more + shown_if(loses, " and a clean loss is not excluded")
 
 
 def _told(estimate: Estimate, metric: str) -> str:
@@ -240,7 +244,7 @@ def _told(estimate: Estimate, metric: str) -> str:
 def _running(ended: int, runs: int, what: str) -> list[str]:
     """That some have not ended, if any has."""
     said = f"{ended} of {count_text(runs, what)} have ended: this will change."
-    return [said] * (0 < ended < runs)
+    return [said] if 0 < ended < runs else []
 
 
 def _sentence(text: str) -> str:
@@ -316,7 +320,7 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     ranked = [point for point in answer.ranked if point.name in there]
     if not ranked:
         return None
-    few_seeds = "too few seeds" * (test.seeds < LEAST_SEEDS)
+    few_seeds = shown_if(test.seeds < LEAST_SEEDS, "too few seeds")
     networks = _networks(test, robust, answer.margin, lambda *_: (few_seeds, ""), test.level)
     chosen, first = ranked[0], answer.bests[0].name
     who = _who(chosen)
@@ -467,7 +471,7 @@ def _of_ablation(source: StudySource, own: AblationInfo) -> Answer:
     else:
         taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
         first = f"Take {who}: {networks.scored(taken)}."
-        caveats += [_CHOSEN.format(who=taken)] * (own.seeds < RANKED_SEEDS or info is own)
+        caveats += [_CHOSEN.format(who=taken)] if own.seeds < RANKED_SEEDS or info is own else []
     notes = interval_notes(info, info.primary or info.effects)
     rows = [row.number for row in source.record.complete if row.cell == taken]
     part = _part(shown, info, arms, networks, taken)
@@ -489,7 +493,7 @@ def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str,
     best = max((one for one in arms if one in means), key=standing)
     tied = info.best.get(info.rank_metric, ())
     others = [one for one in arms if one in tied and one != best] if best in tied else []
-    return best, best + f", not shown to be more robust than {few(others)}" * bool(others)
+    return best, best + shown_if(others, f", not shown to be more robust than {few(others)}")
 
 
 def _part(

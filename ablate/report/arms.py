@@ -13,6 +13,7 @@ from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
+from ablate.files.shown import shown_if
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
 
 _INTERVALS = {
@@ -69,7 +70,7 @@ class Cell:
         if self.estimate is None:
             return self.text
         mean, sd, low, high = self.parts
-        return (mean or MISSING) + f" ± {sd}" * bool(sd) + f" [{low}, {high}]" * bool(low)
+        return (mean or MISSING) + shown_if(sd, f" ± {sd}") + shown_if(low, f" [{low}, {high}]")
 
     def _end(self, end: float) -> str:
         """An end of the interval, which does not read as 0 where the interval excludes 0: it has
@@ -231,7 +232,7 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
         is_holm = any(0 in (one.low, one.high) for one in claims)
         count = f"the {len(info.primary)} primary contrasts"
         notes[0] += f"; those of {count} are simultaneous (Bonferroni)"
-        notes[0] += "; an end >0 or <0 is by Holm's test, which excludes 0" * is_holm
+        notes[0] += shown_if(is_holm, "; an end >0 or <0 is by Holm's test, which excludes 0")
     return notes + no_interval_notes((effect.estimate for effect in effects), info.paired)
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from ablate.ablation.info import AblationInfo
 from ablate.analysis.pareto import ParetoInfo
-from ablate.files.shown import without_controls
+from ablate.files.shown import shown_if, without_controls
 from ablate.report.arms import Cell
 from ablate.report.numbers import MISSING
 from ablate.report.tables import Column, Result, Table
@@ -63,7 +63,7 @@ class TerminalTable:
                 min_width=_least(column),
             )
         for row in zip(*(column.cells for column in shown), strict=True):
-            drawn.add_row(*(Text(one.printed, style="bold" * one.is_bold) for one in row))
+            drawn.add_row(*(Text(one.printed, style=shown_if(one.is_bold, "bold")) for one in row))
         if self.table.title:
             yield Text(self.table.title)
         yield drawn
@@ -183,7 +183,10 @@ def markdown_text(table: Table) -> str:
     """Title, table and a list of notes; ends with a newline."""
     rule = [":---" if column.is_text else "---:" for column in table.columns]
     cells = [
-        ["**" * one.is_bold + _markdown(one.printed) + "**" * one.is_bold for one in row]
+        [
+            shown_if(one.is_bold, "**") + _markdown(one.printed) + shown_if(one.is_bold, "**")
+            for one in row
+        ]
         for row in table.rows
     ]
     rows = [[_markdown(heading) for heading in table.headings], rule, *cells]
@@ -252,7 +255,7 @@ def _latex_cell(cell: Cell) -> str:
     mean, sd, low, high = cell.parts
     if not mean:
         return "--" if cell.printed == MISSING else _latex(cell.printed)
-    number = mean + rf" \pm {sd}" * bool(sd) + rf"\ [{low}, {high}]" * bool(low)
+    number = mean + shown_if(sd, rf" \pm {sd}") + shown_if(low, rf"\ [{low}, {high}]")
     return rf"$\mathbf{{{number}}}$" if cell.is_bold else f"${number}$"
 
 

@@ -52,7 +52,7 @@ def html(thing: Any) -> str:
     elif isinstance(thing, AblationInfo):
         tables = [result_table(thing), effects_table(thing)]
     elif isinstance(thing, ConfirmInfo):
-        luck = [luck_table(thing)] * bool(thing.points)
+        luck = [luck_table(thing)] if thing.points else []
         tables = [result_table(thing.test), *luck, effects_table(thing.test)]
     else:
         from ablate.report.terminal.evaluation import evaluation_report

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.objectives import is_accuracy
-from ablate.files.shown import without_controls
+from ablate.files.shown import shown_if, without_controls
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
@@ -118,7 +118,7 @@ def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
     if n_images is None:
         return []
     fewer = n_corrupted is not None and n_corrupted != n_images
-    return [f"n = {n_images} images" + f", {n_corrupted} of them corrupted" * fewer]
+    return [f"n = {n_images} images" + shown_if(fewer, f", {n_corrupted} of them corrupted")]
 
 
 def seed_texts(seed: int | None) -> list[str]:

@@ -23,6 +23,7 @@ from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.errors import UsageError
+from ablate.files.shown import shown_if
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import (
     NOTHING,
@@ -210,7 +211,7 @@ def arms_table(info: AblationInfo) -> Table:
     others = [(metric,) for metric in reversed(metrics) if metric != info.rank_metric]
     names = [arm.name for arm in info.arms]
     runs = [runs_text(info, arm) for arm in info.arms]
-    shown = [name + f" ({text})" * bool(text) for name, text in zip(names, runs, strict=True)]
+    shown = [name + shown_if(text, f" ({text})") for name, text in zip(names, runs, strict=True)]
     rank = heading_of(info.rank_metric, shown_name(info, info.rank_metric)).removesuffix(" (%)")
     spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
     return Table(
@@ -255,7 +256,7 @@ def effects_table(info: AblationInfo) -> Table:
     effects, told, found, shown, ends = [], [], [], [], []
     for one in (*primary, *others):
         as_told = as_contribution(one, info)
-        for end in ("", *[WORST] * (one.worst is not None)):
+        for end in ("", *([WORST] if one.worst is not None else [])):
             effects.append(one)
             told.append(as_told)
             found.append(one.worst if end else one.estimate)
@@ -291,7 +292,9 @@ def effects_table(info: AblationInfo) -> Table:
         ]
         singles = values(attrgetter("by_baseline"), effects, ())
         parts.append(texts("by_baseline", "By baseline", singles, said))
-    intervals = ", with 95 % intervals" * any(one and math.isfinite(one.low) for one in found)
+    intervals = shown_if(
+        any(one and math.isfinite(one.low) for one in found), ", with 95 % intervals"
+    )
     return Table(
         columns=tuple(parts),
         name=f"{info.study}-effects",
@@ -378,7 +381,7 @@ def _claim(info: AblationInfo, effect: Effect) -> str:
     """ "FMA against plain"; with its metric where the claims are on several."""
     is_alone = len({one.metric for one in info.primary}) == 1
     name = contrast_words(as_contribution(effect, info), info)
-    return name + f" on {shown_name(info, effect.metric)}" * (not is_alone)
+    return name + shown_if(not is_alone, f" on {shown_name(info, effect.metric)}")
 
 
 def _power_notes(info: AblationInfo) -> list[str]:
@@ -410,7 +413,7 @@ def result_table(info: AblationInfo) -> Table:
         effects = tuple(one for one in info.effects if one.metric == info.rank_metric)
         table = effects_table(replace(info, effects=effects))
     seeds = count_text(info.seeds, info.paired)
-    basis = f", {info.split} accuracy in %" * (info.n_images is not None)
+    basis = shown_if(info.n_images is not None, f", {info.split} accuracy in %")
     title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
     return replace(table, title=title)
 
@@ -428,7 +431,7 @@ def luck_table(info: ConfirmInfo) -> Table:
     where = _still(info)
     objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
     constraints = " and ".join(map(metric_words, info.constraints))
-    keeping = f" and keeps the constraints on {constraints}" * bool(constraints)
+    keeping = shown_if(constraints, f" and keeps the constraints on {constraints}")
     selected = [point.selected.get(metric, math.nan) for point, metric in rows]
     units = [_unit(metric, [value]) for (_, metric), value in zip(rows, selected, strict=True)]
     found = {
@@ -547,8 +550,8 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
     kept = [one.at(places) for one in table.columns if one.key not in left_out]
     first = sum(one.is_text for one in kept)
     title = f"{info.study}: {leading_text(info)} ({info.trials} in all)"
-    title += f", {len(points)} of them shown" * (len(points) < len(info.leading))
-    title += f"; {info.split} accuracy in %" * (info.n_images is not None)
+    title += shown_if(len(points) < len(info.leading), f", {len(points)} of them shown")
+    title += shown_if(info.n_images is not None, f"; {info.split} accuracy in %")
     return replace(
         table,
         title=title,

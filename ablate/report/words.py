@@ -11,6 +11,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, NonInferiority
 from ablate.analysis.objectives import is_accuracy
+from ablate.files.shown import shown_if
 from ablate.finetune.loss import TERMS, in_order
 from ablate.ledger.record import ADAPTED
 from ablate.report.numbers import metric_words
@@ -36,7 +37,7 @@ def terms_words(loss_terms: str) -> str:
     if not {*terms} <= {*TERMS}:
         return "+".join(terms)
     methods = " and ".join(one.upper() for one in terms if one in METHODS)
-    da = "DA" * ("da" in terms)
+    da = shown_if("da" in terms, "DA")
     words = " with ".join(filter(None, (methods, da))) or PLAIN
     return words if "clean" in terms else f"{words}, no clean loss"
 

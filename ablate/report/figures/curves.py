@@ -23,6 +23,7 @@ from ablate.analysis.drawn import LARGEST, fenced
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.files.shown import shown_if
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, metric_axis, trace_type
@@ -179,7 +180,7 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
         row, column = (1, place + 1) if sheet.is_wide else (place + 1, 1)
         table = info.table[info.table["metric"] == metric]
         figure.add_traces(_traces(info, table, metric), rows=row, cols=column)
-        x = axis("Epoch" * (sheet.is_wide or place + 1 == count), tickformat="d")
+        x = axis(shown_if(sheet.is_wide or place + 1 == count, "Epoch"), tickformat="d")
         x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
         figure.update_xaxes(x, row=row, col=column)
         collapsed = _collapsed(info, table, metric)
@@ -191,12 +192,12 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     elif info.table["on_front"].any():
         facts.insert(1, f"full colour: {front_words(info.objectives)}")
     facts.append("marks are scores, lines join them")
-    facts += ["epoch 0: the baseline"] * bool((info.table["epoch"] == 0).any())
+    facts += ["epoch 0: the baseline"] if (info.table["epoch"] == 0).any() else []
     facts += [f"at rungs n = {images} images" for images in info.rung_images]
     if info.begun > MOST_DRAWN and info.runs is None:
         facts.append(f"{MOST_DRAWN} of {info.begun} trials drawn, others evenly left out")
-    facts += [f"{count} of {len(info.metrics)} objectives"] * (count < len(info.metrics))
-    facts += [f"{count_text(len(outside), 'trial')} far worse, outside the axes"] * bool(outside)
+    facts += [f"{count} of {len(info.metrics)} objectives"] if count < len(info.metrics) else []
+    facts += [f"{count_text(len(outside), 'trial')} far worse, outside the axes"] if outside else []
     for one in {trace.legendgroup: trace for trace in figure.data}.values():
         one.showlegend = True
     title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
@@ -274,7 +275,7 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
             customdata=rows["number"].tolist(),
             hovertemplate=f"<b>Trial %{{customdata}}</b>, {label.lower()}<br>{value}",
         )
-        traces += [trace] * bool(len(rows))
+        traces += [trace] if len(rows) else []
     return traces
 
 

@@ -24,6 +24,7 @@ from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError, did_you_mean
+from ablate.files.shown import shown_if
 from ablate.report.arms import difference_cell, no_interval_text, scale, shown_name
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, wrapped
@@ -92,7 +93,7 @@ def effects_info(
     """Some of an ablation's effects in display order."""
     effects, ranked = list(effects), ablation.rank_metric
     primary = [effect.metric for effect in effects if effect.primary]
-    order = [*[ranked] * (ranked in primary), *primary, ranked, *ablation.metrics]
+    order = [*([ranked] if ranked in primary else []), *primary, ranked, *ablation.metrics]
     metrics = list(dict.fromkeys([*order, *(effect.metric for effect in effects)]))
     claimed = {effect.contrast for effect in ablation.primary}
     fixed = {arm.name for arm in ablation.arms if arm.is_one_network}
@@ -151,7 +152,7 @@ def _rows(info: EffectsInfo, metrics: Sequence[str]) -> list[_Row]:
         for one in own:
             if (one.contrast in is_claim) == is_group and one.contrast not in small:
                 group.setdefault(one.contrast, []).append(one)
-        rows += [_Row(f"<b>{heading}</b>")] * bool(group)
+        rows += [_Row(f"<b>{heading}</b>")] if group else []
         rows += [_row(info, effects) for effects in group.values()]
     return rows
 
@@ -168,7 +169,7 @@ def _row(info: EffectsInfo, stored: Sequence[Effect]) -> _Row:
         numbers = difference_cell(ablation, effect.metric, shown).printed
         is_claim = effect.primary and not effect.tuned
         said_of = f"{verdict_words(effect, ablation)}; p {p_text(effect.p_adjusted)}"
-        lines = [said_of] * (is_claim and effect.verdict != "too few seeds")
+        lines = [said_of] if is_claim and effect.verdict != "too few seeds" else []
         if is_claim and effect.worst is not None:
             worst = difference_cell(ablation, effect.metric, effect.worst).printed
             lines.append(f"failed runs as the worst: {worst}")
@@ -225,7 +226,7 @@ def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
     facts = _facts(info)
     count = sum(bool(row.marks) for rows in every for row in rows)
     left_out = count - sum(bool(row.marks) for rows in shown for row in rows)
-    facts[1:1] = [f"{count_text(left_out, 'row')} not shown, for want of room"] * bool(left_out)
+    facts[1:1] = [f"{count_text(left_out, 'row')} not shown, for want of room"] if left_out else []
     return canvas.finish(
         figure,
         sheet,
@@ -333,11 +334,11 @@ def _title(info: EffectsInfo) -> str:
     metrics = {one.metric for one in claims} or {ablation.rank_metric}
     how = ", at equal clean accuracy" if metrics <= {*ON_CURVE} else ", as trained"
     how *= any(map(is_accuracy, metrics))
-    how += f", over {ablation.seeds} baselines" * bool(ablation.replications)
+    how += shown_if(ablation.replications, f", over {ablation.seeds} baselines")
     shown = [one for one in claims if one.verdict in ("better", "worse")]
     if not shown:
         is_few = any(one.verdict == "too few seeds" for one in claims)
-        few = f": too few {ablation.paired}s, a claim needs {LEAST_SEEDS}" * is_few
+        few = shown_if(is_few, f": too few {ablation.paired}s, a claim needs {LEAST_SEEDS}")
         return f"No claim is supported{how}{few}"
     best = max(shown, key=lambda one: (one.verdict == "better", abs(one.estimate.mean)))
     metric, amount = best.metric, difference_cell(ablation, best.metric, best.estimate).parts.mean
@@ -348,35 +349,35 @@ def _title(info: EffectsInfo) -> str:
         verb = (("gains", "loses") if part == words else ("adds", "costs"))[is_worse]
         finding = f"{part[:1].upper()}{part[1:]} {verb} {amount.lstrip('+-')} points of "
         finding += metric_words(metric).removesuffix(", interpolated")
-    finding += f" over {to}" * bool(to)
+    finding += shown_if(to, f" over {to}")
     copies = f"{COMBINED_DA} - {best.contrast.partition(' - ')[2]}"
     for one in info.effects:  # what training on distorted copies alone gains is no part's credit
         if (one.contrast, one.metric) == (copies, metric) and not is_worse:
             cell = difference_cell(ablation, metric, one.estimate)
             finding += f", distorted copies alone {cell.parts.mean.lstrip('+')}"
     _, _, kept = verdict_words(best, ablation).partition("; ")
-    return finding + f" ({kept})" * kept.endswith("not excluded") + how
+    return finding + shown_if(kept.endswith("not excluded"), f" ({kept})") + how
 
 
 def _facts(info: EffectsInfo) -> list[str]:
     """How much has run, what intervals are, what may be claimed, and what limits it."""
     ablation, primary = info.ablation, info.ablation.primary
     facts = canvas.ablation_facts(ablation)
-    facts += [f"studies {ablation.study}"] * bool(ablation.replications)
+    facts += [f"studies {ablation.study}"] if ablation.replications else []
     methods = {one.estimate.method: None for one in info.effects if math.isfinite(one.estimate.low)}
     if methods:
-        together = f" (95 % for all {len(primary)} declared contrasts together)" * (
-            len(primary) > 1
+        together = shown_if(
+            len(primary) > 1, f" (95 % for all {len(primary)} declared contrasts together)"
         )
         how = " or ".join(methods).replace("seed", ablation.paired)
         facts.append(f"intervals: {100 * ablation.level:.3g} %{together}, {how}")
     if primary:
         facts.append("filled: declared before the first run; hollow: exploratory, no claim")
         holm = f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}"
-        facts += [holm] * any(math.isfinite(one.p) for one in primary)
+        facts += [holm] if any(math.isfinite(one.p) for one in primary) else []
     else:
         facts.append("no contrast was declared before the first run: none supports a claim")
-    facts += [f"aliases: {'; '.join(ablation.aliases)}"] * bool(ablation.aliases)
+    facts += [f"aliases: {'; '.join(ablation.aliases)}"] if ablation.aliases else []
     return [*facts, *ablation.marks]
 
 

@@ -23,6 +23,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.errors import AblateError, NothingToDrawError
 from ablate.files.cache import cache_folder
+from ablate.files.shown import shown_if
 from ablate.lifecycle.open_study import open_ledger
 from ablate.report.contact_sheet import Tile, TileRow, draw_tiles
 from ablate.report.figures.canvas import Sheet, basis_meta, finish
@@ -202,7 +203,7 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
 def _tile(copy: Copy) -> Tile:
     lines, said = (
         [],
-        [f"{copy.label}: {copy.kind}" + f", severity {copy.severity}" * (copy.severity > 0)],
+        [f"{copy.label}: {copy.kind}" + shown_if(copy.severity > 0, f", severity {copy.severity}")],
     )
     for when, answer in zip(_WHEN, (copy.before, copy.after), strict=True):
         is_right = answer == copy.label

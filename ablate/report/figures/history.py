@@ -27,7 +27,7 @@ from ablate.analysis.hypervolume import as_table, hypervolume, hypervolume_steps
 from ablate.analysis.objectives import is_accuracy, objective_place, shared_objectives
 from ablate.analysis.pareto import pareto_info, shared_references
 from ablate.errors import NothingToDrawError
-from ablate.files.shown import few
+from ablate.files.shown import few, shown_if
 from ablate.ledger.record import TERMINAL, StudyRecord, counted_values
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, marker, metric_axis, trace_type
@@ -208,7 +208,9 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     if len(inside) < len(values):  # a collapsed trial does not stretch the axis
         clip, end = ("clipmin", min) if maximize else ("clipmax", max)
         y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
-        facts += [f"far worse, not shown: {len(values) - len(inside)}"] * (info.reached == "best")
+        facts += (
+            [f"far worse, not shown: {len(values) - len(inside)}"] if info.reached == "best" else []
+        )
     figure = Figure(layout={"xaxis": x, "yaxis": y})
     if info.reached == "hypervolume":
         figure.layout.yaxis = axis("Hypervolume, % of the end")
@@ -251,7 +253,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
     steps = table[table["raised"]]
     y = (steps["reached"] / info.unit).to_numpy(np.float32)
-    x, y = np.append(steps["ended_trials"], [one.last] * bool(len(y))), np.append(y, y[-1:])
+    x, y = np.append(steps["ended_trials"], ([one.last] if len(y) else [])), np.append(y, y[-1:])
     line = {"color": own.color, "dash": own.dash, "width": 2, "shape": "hv"}
     style: dict[str, Any] = {"legendgroup": own.label, "showlegend": True}
     style |= {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
@@ -285,7 +287,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
             "mode": "markers",
             "marker": marker(replace(own, symbol="diamond"), 12, hollow=True),
         }
-        style |= {"name": f"{plain_text(own.label)}, " * (not is_single) + "fresh seeds"}
+        style |= {"name": shown_if(not is_single, f"{plain_text(own.label)}, ") + "fresh seeds"}
         at: Any = {"x": [one.last], "y": [one.confirmed / info.unit], "cliponaxis": False}
         found.append(Scatter(style, **at))
     return found

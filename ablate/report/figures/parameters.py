@@ -28,7 +28,7 @@ from ablate.analysis.layers import TapEffects, tap_effects
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place, short_metric
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
-from ablate.files.shown import few
+from ablate.files.shown import few, shown_if
 from ablate.report.figures.canvas import (
     NO_TRIAL,
     Sheet,
@@ -71,7 +71,7 @@ class Panel:
     effects: tuple[TapEffects, ...] = ()
 
     def title(self, names: Mapping[str, str]) -> str:
-        return "gain by " * bool(self.effects) + names.get(self.key, self.key)
+        return shown_if(self.effects, "gain by ") + names.get(self.key, self.key)
 
     @property
     def rows(self) -> int:
@@ -260,7 +260,7 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
             panels[-1] = panel  # it has a panel always
     groups = _groups(info, _MOST_MARKS // max(count * len(panels), 1))
     of_order = tuple(one for panel in info.panels for one in panel.features[:1])
-    cells = [*[Panel("importance", "importance", of_order)] * bool(order), *panels]
+    cells = [*([Panel("importance", "importance", of_order)] if order else []), *panels]
     rows = [cells[at : at + aside] for at in range(0, len(cells), aside)]
     most = [max(cell.rows for cell in row) for row in rows]
     strips = [float(max(_STRIP, _ROW * min(one, _MOST_ROWS))) for one in most]
@@ -304,7 +304,7 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
                 figure.update_traces(marker_colorbar=bar, row=row, col=column)
     facts = _facts(info, panels, groups)
     for fits, needed in zip(strips, most, strict=True):
-        facts += [f"room for {fits // _ROW:.0f} of {needed} rows"] * (fits // _ROW < needed)
+        facts += [f"room for {fits // _ROW:.0f} of {needed} rows"] if fits // _ROW < needed else []
     finish(
         figure,
         sheet,
@@ -446,7 +446,7 @@ def _score_axes(
         texts = [names.get(value, "") for value in at.tolist()]
         said = "%{{text}}: %{{x:{}}}"
         traces = _points(info, place, groups, (scores, spread), said, texts=texts)
-        same = "clean+" * all(choice.startswith("clean+") for choice in choices)
+        same = shown_if(all(choice.startswith("clean+") for choice in choices), "clean+")
         every = slice(None, None, math.ceil(len(choices) / max(most, 1)))
         rows = _row_axis([choice.removeprefix(same) for choice in choices])
         rows |= {key: rows[key][every] for key in ("tickvals", "ticktext")}
@@ -548,11 +548,11 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
         f"not drawn, at random, none {front_words(pareto.objectives)}": numbers - drawn,
     }
     said += [f"{number:,} {what}" for what, number in counts.items() if number]
-    said += ["trials that violate a constraint are among those shown"] * bool(pareto.violating)
+    said += ["trials that violate a constraint are among those shown"] if pareto.violating else []
     if len(pareto.objectives) > MOST_OBJECTIVES:
         said.append(f"the first {MOST_OBJECTIVES} of {len(pareto.objectives)} objectives")
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
-        said.append(f"no room for {few(left)}" + ": --params draws them" * (not info.named))
+        said.append(f"no room for {few(left)}" + shown_if(not info.named, ": --params draws them"))
     if has_shares:
         interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
         said.append(f"importance: PED-ANOVA of {count} trials, {interval}")
@@ -561,7 +561,7 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
             f"layers: with minus without, least squares with {LEVEL:.0%} intervals, the others "
             "fixed, not a tested effect; no mark: in all trials, or too few"
         )
-        said += [f"adjusted for {', '.join(effects.adjusted)}"] * bool(effects.adjusted)
+        said += [f"adjusted for {', '.join(effects.adjusted)}"] if effects.adjusted else []
     return list(dict.fromkeys(said))
 
 

@@ -40,6 +40,7 @@ from ablate.analysis.pareto import (
     shared_references,
 )
 from ablate.errors import NothingToDrawError, ParameterError
+from ablate.files.shown import shown_if
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
 from ablate.report import numbers, style
 from ablate.report.figures import canvas
@@ -385,7 +386,7 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
         sheet,
         title=_title(info),
         facts=_facts(info, ranges, left_out),
-        meta=canvas.basis_meta("Pareto front" + "s" * (len(info.studies) > 1), *info.studies)
+        meta=canvas.basis_meta("Pareto front" + shown_if(len(info.studies) > 1, "s"), *info.studies)
         | {"key": _key(info)},
         height=height,
         nothing=("no successful run yet" if info.runs else canvas.NO_TRIAL) * is_empty,
@@ -488,7 +489,7 @@ def _trials(panel: _Panel) -> list[Any]:
                 look = own if one is None else terms_look(one)
                 if (chosen := alike & (states == state)).any():
                     trace = _trial_trace(panel, study, look, chosen, state)
-                    trace.name = plain_text(look.label) + f" ({alike.sum()})" * panel.roomy
+                    trace.name = plain_text(look.label) + shown_if(panel.roomy, f" ({alike.sum()})")
                     trace.update(legendgroup=look.label, showlegend=False)
                     traces.append(trace)
     for trace in {trace.name: trace for trace in traces}.values():
@@ -588,7 +589,7 @@ def _title(info: FrontsInfo) -> str:
     robust = next(name for name in names if name.startswith("robust"))
     gained, lost = (numbers.signed_text(gains[name], 1) for name in (robust, "clean"))
     joined = "for" if gains[robust] > 0 > gains["clean"] else "and"
-    images = " (test)" * info.is_confirmed
+    images = shown_if(info.is_confirmed, " (test)")
     return f"Trial {info.taken}: {gained} {robust} {joined} {lost} clean{images}"
 
 
@@ -597,17 +598,17 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     studies, first, facts = info.studies, info.studies[0], canvas.several_facts(info.studies)
     facts[0] = info.runs or facts[0]
     volume = numbers.hypervolume_text(first.hypervolume, first.objectives, first.reference_point)
-    facts += [f"hypervolume {volume}"] * (len(studies) == 1 and bool(volume))
+    facts += [f"hypervolume {volume}"] if len(studies) == 1 and bool(volume) else []
     facts += canvas.several_marks(studies)
     if info.is_confirmed:
         facts.append("axes: test images")
     if info.means:
         seeds = sorted({mean.seeds for mean in info.means})
-        over = f"{seeds[0]}" + f" to {seeds[-1]}" * (len(seeds) > 1)
+        over = f"{seeds[0]}" + shown_if(len(seeds) > 1, f" to {seeds[-1]}")
         facts.append(f"means over {over} seeds, bars: 95 % interval")
     elif not all(study.is_on_front.all() for study in studies):
         violating = any(study.violating for study in studies)
-        facts.append("faint: dominated" + "; hollow: violates a constraint" * violating)
+        facts.append("faint: dominated" + shown_if(violating, "; hollow: violates a constraint"))
     if info.surfaces:
         facts.append(f"band: between what the best and what all of {len(studies)} searches reach")
     shown = [] if info.is_confirmed else [study.values for study in studies]
@@ -628,9 +629,9 @@ def _key(info: FrontsInfo) -> str:
     """What bars and lines are, in short sentences."""
     is_line = len(info.studies) == 1 and len(info.objectives) == 2 and not info.runs
     shown = (
-        "Bars: 95 % intervals." * bool(info.means),
-        "Black line: no other is better in both." * is_line,
-        "Dotted: before finetuning." * ("baseline" in info.references),
+        shown_if(info.means, "Bars: 95 % intervals."),
+        shown_if(is_line, "Black line: no other is better in both."),
+        shown_if("baseline" in info.references, "Dotted: before finetuning."),
     )
     return " ".join(filter(None, shown))
 

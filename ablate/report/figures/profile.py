@@ -22,6 +22,7 @@ from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
+from ablate.files.shown import shown_if
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import printed
 from ablate.report.figures import canvas
@@ -101,7 +102,7 @@ def network_looks(source: StudySource, networks: Sequence[Network]) -> list[Look
             found.append(REFERENCES[one.name])
             continue
         look = canvas.like(looks[one.terms], used.count(one.terms))
-        label = f"Trial {one.number}" + f", {look.label}" * bool(one.terms)
+        label = f"Trial {one.number}" + shown_if(one.terms, f", {look.label}")
         found.append(replace(look, label=label))
         used.append(one.terms)
     return found
@@ -121,7 +122,7 @@ def _of_search(source: StudySource, trials: Sequence[int]) -> ProfileInfo:
         for one, look in zip(networks, network_looks(source, networks), strict=True)
         if one is not baseline
     )
-    basis, over = study_basis(source.record), "the baseline" * bool(baseline)
+    basis, over = study_basis(source.record), shown_if(baseline, "the baseline")
     facts = (*canvas.several_facts([basis]), OVER_IMAGES, *basis.marks)
     meta = canvas.basis_meta("Profile", basis)
     return ProfileInfo(facts, meta, over, families, profiles, left_out)
@@ -205,7 +206,7 @@ def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
     most = max(1, int(room / max(1, len(rows)) - _ROW) // _MARK)
     profiles = info.profiles[:most]
     left_out = info.left_out + len(info.profiles[most:])
-    facts[1:1] = [f"{count_text(left_out, 'network')} not shown"] * bool(left_out)
+    facts[1:1] = [f"{count_text(left_out, 'network')} not shown"] if left_out else []
     height, figure = _ROW + _MARK * len(profiles), Figure()
     for order, one in enumerate(profiles):
         shift = _ROW / 2 + _MARK * (order + 0.5)
@@ -281,7 +282,7 @@ def _title(info: ProfileInfo) -> str:
             said = f"{short[:1].upper()}{short[1:]}: more accurate than {info.over} "
             said += f"on {more} of {len(known)} types"
             mean = sum(gain.mean for gain in known) / len(known)
-            found.append((one.number is None, mean, said + f", less on {less}" * bool(less)))
+            found.append((one.number is None, mean, said + shown_if(less, f", less on {less}")))
     if found and all(is_arm for is_arm, *_ in found):
         return max(found)[2]
     if found:

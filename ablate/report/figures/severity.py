@@ -131,7 +131,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> SeverityI
 
 
 def _left_out(networks: int) -> list[str]:
-    return [f"{count_text(networks, 'network')} not shown"] * (networks > 0)
+    return [f"{count_text(networks, 'network')} not shown"] if networks > 0 else []
 
 
 def plot_severity(info: SeverityInfo, sheet: Sheet) -> Figure:

@@ -15,6 +15,7 @@ import yaml
 from ablate.ablation.cell import Design
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import StudyFacts
+from ablate.files.shown import shown_if
 from ablate.finetune.loss import in_order
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import metric_words, param_text, reference_text
@@ -136,7 +137,7 @@ def _arms(record: StudyRecord) -> str:
         if study.trainable is None:
             terms = values.get("loss.terms", study.loss.terms)
             said = [str(terms), *(one for one in said if not one.startswith("loss.terms "))]
-        said += [f"mean of {len(arm.cells)} models"] * (len(arm.cells) > 1)
+        said += [f"mean of {len(arm.cells)} models"] if len(arm.cells) > 1 else []
         arms.append(f"{arm.name} ({', '.join(said) or 'as the study'})")
     if study.trainable is not None:
         return f"Arms: {'; '.join(arms)}."
@@ -186,7 +187,9 @@ def _copies_of(record: StudyRecord) -> str:
     if augment.method == "augmix":
         return ""
     keys = {"augment.types", "augment.families"}
-    own = " unless its arm has others" * any(keys & {*values} for values in _arm_values(record))
+    own = shown_if(
+        any(keys & {*values} for values in _arm_values(record)), " unless its arm has others"
+    )
     if types := [*dict.fromkeys(candidates(space, "augment.types", augment.types or ()))]:
         return f", of the types {param_text(types)}{own}"
     families = dict.fromkeys(candidates(space, "augment.families", augment.families))
@@ -214,7 +217,7 @@ def _training(record: StudyRecord) -> str:
     )
     if any(f"finetune.budget.{unit}" in varied for unit in _BUDGETS):
         said = "a searched budget" if record.design is None else "the budget of its arm"
-    return said + f" ({', '.join(fixed)})" * bool(fixed)
+    return said + shown_if(fixed, f" ({', '.join(fixed)})")
 
 
 def training_images(record: StudyRecord) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ablate.analysis.accounting import StudyAccount
 from ablate.errors.masking import masked
-from ablate.files.shown import bytes_text, few
+from ablate.files.shown import bytes_text, few, shown_if
 from ablate.ledger.record import StudyRecord
 from ablate.report.numbers import run_time_rows
 from ablate.report.page.methods import training_images
@@ -39,7 +39,7 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> tuple[Fact, ...]
     made = record.drives[-1].provenance if record.drives else {}
     git, versions = made.get("git") or {}, {"python": made.get("python", "")}
     versions |= made.get("packages", {})
-    commit, dirty = git.get("commit"), ", with uncommitted changes" * bool(git.get("dirty"))
+    commit, dirty = git.get("commit"), shown_if(git.get("dirty"), ", with uncommitted changes")
     times = run_time_rows(account, record.study.search.budget)
     lines = [
         ("Study", record.name),
@@ -74,7 +74,7 @@ def _hardware(record: StudyRecord, account: StudyAccount, platform: str) -> str:
 def _seeds(record: StudyRecord) -> str:
     study = record.study
     trained = sorted({row.seeds.train for row in record.rows if row.seeds is not None})
-    parts = [f"search {study.search.seed}"] * (record.design is None)
+    parts = [f"search {study.search.seed}"] if record.design is None else []
     if study.trainable is None:
         parts.append(f"split {study.dataset.validation.seed}")
         parts.append(f"corrupted sets {study.robustness.seed}")
@@ -88,7 +88,7 @@ def _drives(record: StudyRecord) -> list[tuple[str, str]]:
     first, last, runs = record.drives[0], record.drives[-1], len(record.drives)
     said = f"since {_moment(last.started)}{', running' if record.driver else ''}"
     if last.ended is not None:
-        times = f"{runs} runs, " * (runs > 1)
+        times = shown_if(runs > 1, f"{runs} runs, ")
         said = f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
     return [("Started", _moment(first.started)), ("Last run", said)]
 
@@ -101,7 +101,7 @@ def _data(record: StudyRecord) -> list[tuple[str, str]]:
     baseline = "the training images without the validation split"
     if start.checkpoint:
         baseline = f"unknown data (external checkpoint){_SAW[start.saw_validation]}"
-    parts = [dataset.name, f", {dataset.path}" * bool(dataset.path)]
+    parts = [dataset.name, shown_if(dataset.path, f", {dataset.path}")]
     if digest := record.sections.get("data", ""):
         parts.append(f"; digest {digest[:12]}")
     opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)

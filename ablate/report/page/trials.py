@@ -100,7 +100,7 @@ def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     params.sort(key=lambda name: name != _TERMS)  # what tells trials apart comes first
     shown = ["number", "state", *(name for name in CELL if name in there), *objectives, *params]
     if len(rows) > _MANY:
-        return shown + ["failure_reason"] * ("failure_reason" in used)
+        return shown + (["failure_reason"] if "failure_reason" in used else [])
     # Totals, families and types, but no single severities.
     coarse = [name for name in there if is_accuracy(name) and name.count(".") < 2]
     shown += [name for name in coarse if name not in shown]

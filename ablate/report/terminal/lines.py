@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ablate.files.shown import shown_if
 from ablate.report.numbers import duration_text, param_text, short_names
 from ablate.study.json_data import json_value
 from ablate.study.preparation import fed_text
@@ -25,7 +26,9 @@ def event_text(event: Mapping[str, Any]) -> str:
             present; other fields follow in order.
     """
     trial = event.get("trial")
-    subject = f"trial {trial}" if trial is not None else "plain finetune" * bool(event.get("plain"))
+    subject = (
+        f"trial {trial}" if trial is not None else shown_if(event.get("plain"), "plain finetune")
+    )
     if subject and event.get("attempt"):
         subject += f", attempt {event['attempt']}"
     details = ", ".join(

@@ -199,7 +199,7 @@ class PlainDisplay(Display):
         wanted = {one.metric for one in record.study.objectives if is_accuracy(one.metric)}
         for name, scores in record.references.items():
             values = {key: of for key, of in scores.metrics().items() if key in wanted}
-            texts += [f"{name}: {_values_text(values)}"] * bool(values)
+            texts += [f"{name}: {_values_text(values)}"] if values else []
         self.note("; ".join(texts))
 
     def started(self, number: int | None) -> None:
