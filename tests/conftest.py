@@ -289,7 +289,7 @@ def ray_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Ray cluster of this session's own, of one node with two CPUs, as Ray is told."""
     from ray.cluster_utils import Cluster
 
-    from ablate.search.cluster.connect import few_daemons
+    from ablate.search.ray_private import few_daemons
 
     # Else Ray takes 15 s to find a killed node dead.
     soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}

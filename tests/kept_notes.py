@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ablate.search.progress import Silent
+from ablate.search.progress import Progress
 
 
-class KeptNotes(Silent):
+class KeptNotes(Progress):
     """Shows nothing, and keeps what it is told to say."""
 
     def __init__(self) -> None:

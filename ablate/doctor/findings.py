@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,27 +44,18 @@ def examine(begin: Callable[[str], None] = lambda _: None) -> Iterator[Finding]:
     Args:
         begin: called with the name of each check before it starts.
     """
-    yield versions_finding()
-    if another := another_ablate():
-        yield Finding("package", "broken", another)
-    for look, what in (
-        (torch_finding, "torch"),
-        (_ray, "ray"),
-        (cluster_token, "cluster token"),
-        (_cache, "cache"),
-        (_sqlite, "SQLite"),
-        (_storage, "ABLATE_STORAGE"),
-        (_postgres, "PostgreSQL"),
-        (_images, "images"),
-        (_dashboard, "dashboard"),
-    ):
+    for what in CHECKS:
         begin(f"checking: {what}")
-        yield _guarded(what, look)
+        finding = check(what)
+        if (what, finding.state) != ("package", "ok"):
+            yield finding
 
 
-def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
+def check(what: str) -> Finding:
+    """Run one of `CHECKS`."""
     try:
-        return look()
+        found = CHECKS[what]()
+        return Finding(what, "ok", found) if isinstance(found, str) else Finding(what, *found)
     except MissingDependencyError as error:
         return Finding(what, "absent", str(error))
     except AblateError as error:
@@ -72,19 +64,26 @@ def _guarded(what: str, look: Callable[[], Finding]) -> Finding:
         return Finding(what, "broken", masked(error_text(error)))
 
 
-def versions_finding() -> Finding:
-    """Versions of Python and the main packages."""
-    packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
-    found = ", ".join(f"{name} {_version(name)}" for name in packages)
-    return Finding("versions", "ok", f"Python {platform.python_version()}, {found}")
+# Each check returns what it has found; or state, what it has found, and the fix.
+_Found = str | tuple[str, ...]
 
 
 def _version(package: str) -> str:
     return versions([package]).get(package, "absent")
 
 
-def torch_finding() -> Finding:
-    """The devices that torch sees here."""
+def _versions() -> str:
+    packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
+    found = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return f"Python {platform.python_version()}, {found}"
+
+
+def _package() -> _Found:
+    another = another_ablate()
+    return "no other package of this name" if another is None else ("broken", another)
+
+
+def _torch() -> str:
     import torch
 
     from ablate.model.environment import resolve_environment
@@ -93,12 +92,10 @@ def torch_finding() -> Finding:
     here = resolve_environment("auto", threads=cores)
     gpus = torch.cuda.device_count()
     names = ", ".join(torch.cuda.get_device_name(index) for index in range(gpus)) or "no GPU"
-    return Finding(
-        "torch", "ok", f"{here.device_name}, {cores} CPUs, {names}; auto: {here.precision}"
-    )
+    return f"{here.device_name}, {cores} CPUs, {names}; auto: {here.precision}"
 
 
-def _ray() -> Finding:
+def _ray() -> str:
     import ray
 
     from ablate.search.ray_tune import RayExecutor
@@ -107,41 +104,32 @@ def _ray() -> Finding:
     executor = RayExecutor(RunSettings())
     try:
         there = ray.cluster_resources()
-        return Finding(
-            "ray",
-            "ok",
+        return (
             f"starts here: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs; "
-            f"parallel: auto is {executor.parallel}",
+            f"parallel: auto is {executor.parallel}"
         )
     finally:
         executor.close()
 
 
-def cluster_token() -> Finding:
-    """The token that `ray start` and --ray-address would use."""
-    what, mode = "cluster token", os.environ.get("RAY_AUTH_MODE")
-    if mode == "disabled":
-        return Finding(
-            what,
+def _cluster_token() -> _Found:
+    if os.environ.get("RAY_AUTH_MODE") == "disabled":
+        return (
             "absent",
             "RAY_AUTH_MODE=disabled: anyone who can reach the cluster's ports can run code on it",
             "export RAY_AUTH_MODE=token",
         )
     if os.environ.get("RAY_AUTH_TOKEN"):
-        return Finding(what, "ok", "RAY_AUTH_TOKEN")
+        return "RAY_AUTH_TOKEN"
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    if file.is_file():
-        return Finding(what, "ok", str(file))
-    return Finding(
-        what,
-        "broken" if named else "absent",
-        f"no {file}; only a cluster needs one",
-        "ray get-auth-token --generate, and the same file on every node",
-    )
+    if not file.is_file():
+        fix = "ray get-auth-token --generate, and the same file on every node"
+        return "broken" if named else "absent", f"no {file}; only a cluster needs one", fix
+    return str(file)
 
 
-def _cache() -> Finding:
+def _cache() -> str:
     from ablate.files.cache import cache_folder
 
     folder = cache_folder()
@@ -150,46 +138,53 @@ def _cache() -> Finding:
         pass
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     free = shutil.disk_usage(folder).free
-    return Finding("cache", "ok", f"{folder}: {size / 1e6:.0f} MB used, {free / 1e9:.0f} GB free")
+    return f"{folder}: {size / 1e6:.0f} MB used, {free / 1e9:.0f} GB free"
 
 
-def _sqlite() -> Finding:
+def _sqlite() -> str:
     from ablate.ledger.storage import open_storage, sqlite_url
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         open_storage(sqlite_url(Path(folder) / "study.db"), create=True)
-    return Finding("SQLite", "ok", "works in this folder, in WAL mode")
+    return "works in this folder, in WAL mode"
 
 
-def _storage() -> Finding:
+def _storage() -> _Found:
     from ablate.ledger.storage import fill_variables, open_storage
 
     if "ABLATE_STORAGE" not in os.environ:
-        return Finding(
-            "ABLATE_STORAGE", "absent", "not set: studies are stored in runs/NAME/study.db"
-        )
+        return "absent", "not set: studies are stored in runs/NAME/study.db"
     url = fill_variables(os.environ["ABLATE_STORAGE"])
     open_storage(url, create=True)
-    return Finding("ABLATE_STORAGE", "ok", f"{masked(url)} answers")
+    return f"{masked(url)} answers"
 
 
-def _postgres() -> Finding:
-    if importlib.util.find_spec("psycopg") is None:
-        return Finding("PostgreSQL", "absent", "no driver", pip_install("postgres"))
-    return Finding("PostgreSQL", "ok", f"driver psycopg {_version('psycopg')}")
-
-
-def _images() -> Finding:
+def _images() -> str:
     from plotly.graph_objects import Figure
 
     from ablate.report.write import write_figure
 
     with tempfile.TemporaryDirectory() as folder:
         write_figure(Figure(), Path(folder) / "figure.png")
-    return Finding("images", "ok", f"PNG, SVG and PDF by kaleido {_version('kaleido')}")
+    return f"PNG, SVG and PDF by kaleido {_version('kaleido')}"
 
 
-def _dashboard() -> Finding:
-    if importlib.util.find_spec("optuna_dashboard") is None:
-        return Finding("dashboard", "absent", "no package", pip_install("dashboard"))
-    return Finding("dashboard", "ok", f"optuna-dashboard {_version('optuna-dashboard')}")
+def _extra(name: str, package: str) -> _Found:
+    if importlib.util.find_spec(package.replace("-", "_")) is None:
+        return "absent", "not installed", pip_install(name)
+    return f"{package} {_version(package)}"
+
+
+CHECKS: dict[str, Callable[[], _Found]] = {
+    "versions": _versions,
+    "package": _package,
+    "torch": _torch,
+    "ray": _ray,
+    "cluster token": _cluster_token,
+    "cache": _cache,
+    "SQLite": _sqlite,
+    "ABLATE_STORAGE": _storage,
+    "PostgreSQL": partial(_extra, "postgres", "psycopg"),
+    "images": _images,
+    "dashboard": partial(_extra, "dashboard", "optuna-dashboard"),
+}

@@ -1,60 +1,60 @@
-"""The self-test: runs, interrupts and resumes a small study, and returns findings."""
+"""The self-test: a small study is broken, resumed, and compared with one that nothing broke.
+
+`python -m ablate.doctor.selftest ARGS...` is a driver that dies; ARGS are `ablate`'s.
+"""
 
 from __future__ import annotations
 
+import os
+import runpy
 import secrets
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
+from string import Template
 
-from sqlalchemy.engine import Connection
+import ray
 
-from ablate.doctor.findings import (
-    Finding,
-    cluster_token,
-    torch_finding,
-    versions_finding,
-)
-from ablate.doctor.study import (
-    EPOCHS,
-    GPU_TOLERANCE,
-    Drivers,
-    images_a_second,
-    largest_difference,
-    removed_afterwards,
-    same_weights,
-    whole,
-    write_study,
-)
-from ablate.errors import AblateError, InfrastructureError, LeaseError
+import ablate
+from ablate.doctor.findings import Finding, check
+from ablate.errors import AblateError, InfrastructureError
 from ablate.errors.masking import masked
-from ablate.ledger import tables
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
-from ablate.ledger.storage import fill_variables, open_storage, parse_url, sqlite_file, sqlite_url
+from ablate.ledger.record import Row, StudyRecord
+from ablate.ledger.storage import fill_variables, open_storage, sqlite_file, sqlite_url
+from ablate.search.cluster.connect import check_answer, connect
+from ablate.search.cluster.tasks import answer, fitting_nodes, submit
+from ablate.search.dispatcher import Dispatcher
 from ablate.study.provenance import usable_cores
+from ablate.study.scores import Scores
+from ablate.study.settings import RunSettings
+from ablate.trial.task import Report
 
-_MOST_TRIALS = 8
+STUDY = Template("""\
+version: 1
+name: $name
+dataset: {name: digits, train_fraction: $share, validation: {fraction: 0.1}}
+model: {name: resnet8}
+baseline: {epochs: 1}
+finetune: {budget: {epochs: 4}, batch_size: 64}
+loss: {terms: clean+da}
+space: {finetune.learning_rate: {float: [0.001, 0.01], log: true}}
+objectives: [{metric: val_clean_accuracy}, {metric: val_robust_accuracy}]
+search: {trials: $trials, sampler: random}
+robustness: {suite: families, severities: [3]}
+run: {parallel: $trials, cpus_per_trial: 1, gpus_per_trial: $gpus}
+""")
+_TIMEOUT_SECONDS = 300
+"""For one driver: about ten seconds of work, on a machine that may be busy."""
 
-
-@dataclass(frozen=True)
-class Device:
-    """A kind of device that trials run on.
-
-    Attributes:
-        name: "CPU" or "GPU".
-        gpus: per trial.
-        trials: in parallel: two, or one per node.
-    """
-
-    name: str
-    gpus: float
-    trials: int
+_GPU_TOLERANCE = 0.02
+"""Tolerance of an accuracy, from 0 to 1: a GPU sums in varying order."""
 
 
 class SelfTest:
@@ -73,7 +73,6 @@ class SelfTest:
         self._address = address
         self._storage = None if storage is None else fill_variables(storage)
         self._say = say
-        self._identity = secrets.token_hex(4)
         self.exit_code = 0
 
     def findings(self) -> Iterator[Finding]:
@@ -88,229 +87,216 @@ class SelfTest:
             if sqlite_file(self._storage) is None:  # a file is made, and removed, with its study
                 open_storage(self._storage, create=True).engine.dispose()
         if self._address is not None:
-            from ablate.search.cluster.connect import check_answer
-
             self._say("cluster: connecting")
-            check_answer(self._address)
-        yield versions_finding()
-        yield torch_finding()
-        devices = yield from self._devices()
+            connect(self._address, RunSettings())
+            room = {"nodes": len(fitting_nodes(0, 0)), **ray.cluster_resources()}
+            ray.shutdown()
+        yield check("versions")
+        yield check("torch")
+        if self._address is not None:
+            kinds = {name.removeprefix("accelerator_type:"): room[name] for name in sorted(room)}
+            counts = [f"{kinds[name]:g} {name}" for name in kinds if ":" not in name]
+            yield Finding("cluster", "ok", ", ".join(counts))
+            self._say("cluster: trying a wrong token")
+            yield _wrong_token(self._address)
+        else:
+            import torch
+
+            yield check("cluster token")
+            room = {"nodes": 1, "CPU": usable_cores(), "GPU": torch.cuda.device_count()}
         # The current folder, because a study's files will be there, on every node.
         folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
-        before = signal.signal(signal.SIGTERM, _leave)
+        # SIGTERM too ends by an exception, so that all created files are removed.
+        before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
         try:
-            for device in devices:
-                yield from self._guarded(device.name, lambda one=device: self._try(one, folder))  # type: ignore[misc]
+            for device in [kind for kind in ("CPU", "GPU") if room.get(kind)]:
+                trials = int(min(8, room[device], max(2, room["nodes"])))  # one per node
+                try:
+                    for finding in self._try(device, trials, folder):
+                        self.exit_code = self.exit_code or int(finding.state == "broken")
+                        yield finding
+                except AblateError as error:
+                    self.exit_code = 3 if isinstance(error, InfrastructureError) else 1
+                    yield Finding(device, "broken", str(error).splitlines()[0])
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             signal.signal(signal.SIGTERM, before)
 
-    def _devices(self) -> Generator[Finding, None, list[Device]]:
-        """Check the machines and return the kinds of device."""
-        if self._address is None:
-            import torch
-
-            yield cluster_token()
-            gpus = torch.cuda.device_count()
-            kinds = [Device("CPU", 0, min(2, usable_cores()))]
-            return [*kinds, Device("GPU", 1, min(2, gpus))] if gpus else kinds
-        from ablate.search.cluster.node_watch import look_at_cluster, refuses_wrong_token
-
-        self._say("cluster: checking its nodes")
-        there = look_at_cluster(self._address)
-        named = f" ({there.accelerators})" if there.accelerators else ""
-        nodes = "1 node" if there.nodes == 1 else f"{there.nodes} nodes"
-        yield Finding("cluster", "ok", f"{nodes}, {there.cpus} CPUs, {there.gpus} GPUs{named}")
-        self._say("cluster: trying a wrong token")
-        yield (
-            Finding("cluster token", "ok", "the right token is accepted, a wrong one is refused")
-            if refuses_wrong_token(self._address)
-            else Finding(
-                "cluster token",
-                "absent",
-                "a wrong token is accepted: anyone who can reach the cluster's ports can run code "
-                "on it",
-                "RAY_AUTH_MODE=token at every `ray start`",
-            )
-        )
-        found = [Device("CPU", 0, max(1, min(_MOST_TRIALS, there.cpus, max(2, there.nodes))))]
-        if there.gpus:
-            trials = min(_MOST_TRIALS, there.gpus, max(2, there.gpu_nodes))
-            found.append(Device("GPU", 1, trials))
-        return found
-
-    def _guarded(self, what: str, attempt: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    def _try(self, device: str, trials: int, folder: Path) -> Iterator[Finding]:
+        name = f"selftest-{secrets.token_hex(4)}-{device.lower()}"
+        whole, broken = folder / f"{device}-whole", folder / f"{device}-broken"
+        for run in (whole, broken):
+            run.mkdir()
+            gpus = int(device == "GPU")
+            share = 1.0 if gpus else 0.25
+            text = STUDY.substitute(name=name, trials=trials, gpus=gpus, share=share)
+            (run / "study.yaml").write_text(text)
+        storage = self._storage or sqlite_url(broken / "study.db")
+        file = sqlite_file(storage)
+        is_new = file is not None and not file.exists()
+        good = f"{trials} of {trials} trials complete, each of the 4 epochs once"
+        self._say(f"{device}: {trials} trials of 4 epochs without interruption")
+        self._drive(whole, sqlite_url(whole / "study.db"))
+        first = ablate.read(whole / "runs" / name)
+        yield _finding(f"{device} trials", wrong_rows(first, trials), good)
         try:
-            for finding in attempt():
-                if finding.state == "broken":
-                    self.exit_code = self.exit_code or 1
-                yield finding
-        except AblateError as error:
-            self.exit_code = 3 if isinstance(error, InfrastructureError) else 1
-            yield Finding(what, "broken", str(error).splitlines()[0])
+            self._say(f"{device}: the same, killing a worker and then the driver")
+            self._drive(broken, storage, kill=True)
+            rows = [row for row in ablate.read(f"{storage}#{name}").rows if row.attempt > 1]
+            again = f"trial {rows[0].number} resumed in another process" if rows else ""
+            yield _finding(f"{device} worker killed", not again and "no trial was resumed", again)
+            self._say(f"{device}: resuming")
+            self._drive(broken, storage)
+            second = ablate.read(f"{storage}#{name}")
+            wrong = wrong_rows(second, trials)
+            yield _finding(f"{device} driver killed", wrong, f"resumed: {good}")
+            difference = _difference(first, second)
+            differs = f"accuracies differ by at most {difference:.4f}"
+            if difference == 0 and _weights(whole / "runs" / name) == _weights(
+                broken / "runs" / name
+            ):
+                same = "scores and weights are bit-identical to those of the uninterrupted run"
+            elif device == "GPU" and difference <= _GPU_TOLERANCE:
+                same = f"{differs}; tolerance: {_GPU_TOLERANCE}"
+            else:
+                same = ""
+            yield _finding(f"{device} result", not same and f"bits and {differs}", same)
+        finally:
+            Ledger.remove(storage, name)
+            for ending in ("", "-wal", "-shm") if is_new else ():
+                Path(f"{file}{ending}").unlink(missing_ok=True)
+        if self._storage is not None:
+            yield Finding("storage", "ok", f"{masked(storage)}: its test study is deleted")
 
-    def _try(self, device: Device, folder: Path) -> Iterator[Finding]:
-        name, trials = device.name, device.trials
-        plain = f"selftest-{self._identity}-{name.lower()}"
-        broken = f"{plain}-killed"
-        drivers = Drivers(folder, self._address)
-        kept = self._storage
-        files = [
-            write_study(folder, one, gpus=device.gpus, trials=trials) for one in (plain, broken)
-        ]
-        own = sqlite_url(folder / "runs" / plain / "study.db")
-        other = kept or sqlite_url(folder / "runs" / broken / "study.db")
-        self._say(f"{name}: {trials} trials of {EPOCHS} epochs without interruption")
-        drivers.run(files[0], None)
-        first = _read(own, plain)
-        yield _speed(name, first)
-        with removed_afterwards(kept, broken) if kept else nullcontext():
-            self._say(f"{name}: the same, killing a worker and then the driver")
-            drivers.run(files[1], kept, kill=True)
-            yield _worker(name, _read(other, broken))
-            self._say(f"{name}: resuming")
-            drivers.run(files[1], kept)
-            second = _read(other, broken)
-            yield _resumed(name, second, trials)
-            weights = same_weights(folder, plain, broken, trials)
-            yield _compared(device, first, second, same_bits=weights)
-            self._say("storage: testing lease and transactions")
-            yield _storage("SQLite", own, plain)
-            if kept is not None:
-                yield _storage("storage", kept, broken)
+    def _drive(self, folder: Path, storage: str, *, kill: bool = False) -> None:
+        """Start or resume a study in a new process, and wait until it ends.
 
+        Args:
+            kill: kill a worker and then the driver.
 
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """End by an exception, so that all created files are removed."""
-    raise SystemExit(128 + number)
-
-
-def _read(url: str, name: str) -> StudyRecord:
-    with closing(Ledger.open(url, name)) as ledger:
-        return ledger.read()
-
-
-def _finding(what: str, wrong: str, good: str) -> Finding:
-    return Finding(what, "broken" if wrong else "ok", wrong or good)
-
-
-def _speed(name: str, record: StudyRecord) -> Finding:
-    wrong = whole(record, record.trials)
-    if wrong:
-        return Finding(f"{name} trials", "broken", wrong)
-    hosts = {attempt.host for row in record.rows for attempt in row.attempts if attempt.host}
-    environment = record.environment
-    where = f"{len(hosts)} hosts" if len(hosts) > 1 else "1 host"
-    return Finding(
-        f"{name} trials",
-        "ok",
-        f"{record.trials} in parallel on {where} ({environment['device_name']}, "
-        f"{environment['precision']}): {images_a_second(record):,.0f} images a second in each",
-    )
-
-
-def _worker(name: str, record: StudyRecord) -> Finding:
-    lost = [row for row in record.rows if any(one.end == "lost" for one in row.attempts)]
-    if not lost:
-        return Finding(f"{name} worker killed", "broken", "its trial was not restarted")
-    row = lost[0]
-    return Finding(
-        f"{name} worker killed",
-        "ok",
-        f"trial {row.number} resumed from epoch {row.attempts[-1].first_epoch} in another process",
-    )
+        Raises:
+            InfrastructureError: if the infrastructure failed, or it takes too long.
+            AblateError: if it ended in an unexpected way; with the driver's message.
+        """
+        own = {"ABLATE_CACHE": str(folder.parent / "cache"), "ABLATE_STORAGE": storage}
+        command = [sys.executable, "-m", "ablate.doctor.selftest" if kill else "ablate", "launch"]
+        command += ["study.yaml", "--resume", "--accept-baseline"]
+        if self._address is not None:
+            command += ["--ray-address", self._address]
+        # Into a file, because a pipe would stay open as long as any child process of the driver.
+        log = folder / "driver.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**os.environ, **own},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_TIMEOUT_SECONDS)
+            code = process.returncode
+        finally:
+            process.kill()
+            process.wait()
+        lines = log.read_text(errors="replace").strip().splitlines()
+        last = lines[-1][:400] if lines else "no output"
+        if code is None:
+            raise InfrastructureError(
+                f"a study of about ten seconds must end, got no end in {_TIMEOUT_SECONDS} s "
+                f"({last}). Check the load of the machine, or of the cluster."
+            )
+        if code != (-signal.SIGKILL if kill else 0):
+            text = f"a driver ended with {code}: {last.removeprefix('ablate: ')}"
+            raise (InfrastructureError if code == 3 else AblateError)(text)
 
 
-def _resumed(name: str, record: StudyRecord, trials: int) -> Finding:
-    good = f"resumed: {trials} of {trials} trials complete, each of the {EPOCHS} epochs once"
-    return _finding(f"{name} driver killed", whole(record, trials), good)
+def _finding(what: str, wrong: str | bool, good: str) -> Finding:
+    return Finding(what, "broken" if wrong else "ok", str(wrong or good))
 
 
-def _compared(
-    device: Device, first: StudyRecord, second: StudyRecord, *, same_bits: bool
-) -> Finding:
-    difference = largest_difference(first, second)
-    if difference == 0 and same_bits:
-        return Finding(
-            f"{device.name} result",
-            "ok",
-            "scores and weights are bit-identical to those of the uninterrupted run",
-        )
-    if device.gpus:
-        wrong = difference > GPU_TOLERANCE
-        found = f"accuracies differ by at most {difference:.4f}; tolerance: {GPU_TOLERANCE}"
-        return Finding(f"{device.name} result", "broken" if wrong else "ok", found)
-    return Finding(
-        f"{device.name} result",
-        "broken",
-        f"bits differ from those of the uninterrupted run, accuracies by at most {difference:.4f}",
-    )
-
-
-def _storage(what: str, url: str, name: str) -> Finding:
-    good = "a second driver is refused, a failed transaction writes nothing"
-    if what == "storage":
-        good = f"{parse_url(url).get_backend_name()}: {good}; its test study is deleted"
-    return _finding(what, try_storage(url, name), good)
-
-
-# -- Testing a storage: the lease of a study in it, and a transaction that fails
-
-
-_KEY = "ablate:selftest"
-
-
-class _Undo(Exception):  # noqa: N818 (no error: what a transaction is undone by)
-    pass
-
-
-def try_storage(url: str, name: str) -> str:
-    """Test what a study needs of its storage, on a study without a driver.
-
-    Returns:
-        The failure; "" if all tests passed.
-
-    Raises:
-        StorageError: if the storage fails.
-    """
-    with closing(Ledger.open(url, name)) as first, closing(Ledger.open(url, name)) as second:
-        return _lease(first, second) or _transaction(first, second)
-
-
-def _lease(first: Ledger, second: Ledger) -> str:
-    held, other = first.lease(), second.lease()
-    held.acquire()
+def _wrong_token(address: str) -> Finding:
+    """Whether the cluster rejects a wrong token."""
+    before = dict(os.environ)
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(16))
     try:
-        other.acquire()
-    except LeaseError:
-        pass
-    else:
-        other.release()
-        return "two drivers hold the lease of one study at once"
+        check_answer(address)
+    except InfrastructureError:
+        found = "the right token is accepted, a wrong one is refused"
+        return Finding("cluster token", "ok", found)
     finally:
-        held.release()
-    other.acquire()
-    other.release()
+        os.environ.clear()
+        os.environ.update(before)
+    found = "a wrong token is accepted: anyone who can reach the cluster's ports can run code on it"
+    return Finding("cluster token", "absent", found, "RAY_AUTH_MODE=token at every `ray start`")
+
+
+def wrong_rows(record: StudyRecord, trials: int) -> str:
+    """What is wrong with a finished study's rows; "" if all are complete, with each epoch once."""
+    if [row.number for row in record.rows] != list(range(trials)):
+        return f"rows {[row.number for row in record.rows]} instead of {trials}"
+    for row in record.rows:
+        epochs = [entry["epoch"] for entry in row.curve]
+        if row.state != "COMPLETE" or epochs != [1, 2, 3, 4]:
+            why = f" ({row.failure.reason})" if row.failure else ""
+            return f"trial {row.number} is {row.state}{why} with epochs {epochs}"
     return ""
 
 
-def _transaction(first: Ledger, second: Ledger) -> str:
-    def write(connection: Connection) -> None:
-        tables.set_study_attributes(connection, first.study_id, {_KEY: 1})
+def _difference(first: StudyRecord, second: StudyRecord) -> float:
+    """Largest difference of an accuracy, from 0 to 1; infinite if parameters differ."""
+    largest = 0.0
+    for one, other in zip(first.rows, second.rows, strict=True):
+        if one.params != other.params:
+            return float("inf")
+        assert isinstance(one.scores, Scores)
+        assert isinstance(other.scores, Scores)
+        of_other = other.scores.metrics()
+        for name, value in one.scores.metrics().items():
+            if "accuracy" in name:
+                largest = max(largest, abs(value - of_other[name]))
+    return largest
 
-    def write_and_fail(connection: Connection) -> None:
-        write(connection)
-        raise _Undo
 
-    with suppress(_Undo):
-        first.store.write(write_and_fail)
-    if _KEY in _attributes(second):
-        return "a failed transaction left data"
-    first.store.write(write)
-    return "" if _KEY in _attributes(second) else "another connection does not see the written data"
+def _weights(run: Path) -> dict[str, bytes]:
+    """The files of finetuned weights, by name."""
+    return {file.name: file.read_bytes() for file in (run / "weights").iterdir()}
 
 
-def _attributes(ledger: Ledger) -> set[str]:
-    return set(
-        ledger.store.read(lambda connection: tables.study_attributes(connection, ledger.study_id))
-    )
+# -- A driver that kills a worker, and then itself ----------------------------------------
+
+
+def _drive_and_die(arguments: list[str]) -> None:
+    """After the first epoch that is recorded, that row's worker gets SIGKILL, on whatever node it
+    runs; after the next epoch of the same row, which another process has run, the driver does.
+
+    Both in the thread that lets a worker go on, so that its trial cannot end meanwhile.
+    """
+    take_report = Dispatcher.report
+    killed: list[tuple[int, int]] = []
+
+    def report(self: Dispatcher, row: Row, what: Report) -> None:
+        take_report(self, row, what)
+        if row.number is None or what.entry is None or what.place is None or what.done:
+            return
+        recorded = threading.Event()
+        self.after_reports(recorded.set)
+        recorded.wait(_TIMEOUT_SECONDS)
+        host, pid = what.place["host"], what.place["pid"]
+        if not killed:
+            killed.append((row.number, pid))
+            node = next(one for one in fitting_nodes(0, 0) if one.name.startswith(f"{host} "))
+            answer(node, submit(node, lambda: os.kill(pid, signal.SIGKILL)))
+        elif row.number == killed[0][0] and pid != killed[0][1]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Dispatcher.report = report  # type: ignore[assignment, method-assign]
+    sys.argv = ["ablate", *arguments]
+    runpy.run_module("ablate", run_name="__main__")
+
+
+if __name__ == "__main__":
+    _drive_and_die(sys.argv[1:])

@@ -39,7 +39,7 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.search.callbacks import Callbacks
 from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive, held
 from ablate.search.failures import Failing
-from ablate.search.progress import EventLog, Guarded, Progress, Silent
+from ablate.search.progress import EventLog, Guarded, Progress
 from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.study.by_value import given_functions
 from ablate.study.callables import remember_import
@@ -78,7 +78,7 @@ class RunOptions:
     takeover: bool = False
     accept_environment: bool = False
     accept_baseline: bool = False
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=Progress)
     callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
@@ -257,9 +257,9 @@ def drive_to_end(
     context = RunContext(
         progress=run.progress,
         events=events,
-        feed=feed,
+        feed=None if feed is None else feed.ended,
         janitor=janitor,
-        keep=keeper,
+        weights_to_remove=keeper.completed,
         spending=Spending(record, executor.gpus_per_trial),
         failing=Failing(record.rows, executor.parallel, record.study.run.max_failed_fraction),
         grace_seconds=record.study.run.grace_seconds,

@@ -115,13 +115,13 @@ def _scaled(points: np.ndarray, table: np.ndarray) -> np.ndarray:
 def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bound]:
     """The constraints by which trials are ordered at a rung: with one side, on a metric that is not
     compared."""
-    sides = Counter(one.metric for one in bounds)
+    sides = Counter(bound.metric for bound in bounds)
     return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
 
 
 def largest_costs(bounds: Sequence[Bound], growing: Sequence[str]) -> list[Bound]:
     """The largest values of metrics that only grow: at a rung, a trial above one is stopped."""
-    return [one for one in bounds if one.metric in growing and not one.is_least]
+    return [bound for bound in bounds if bound.metric in growing and not bound.is_least]
 
 
 def deciding_bounds(study: Study, bounds: Sequence[Bound]) -> list[Bound]:
@@ -162,38 +162,25 @@ class Asha:
         growing: Sequence[str] = (),
     ) -> None:
         self._settings = settings
-        ways = {
-            metric: larger_is_better(metric, objectives) for metric in settings.compared(objectives)
+        self._signs = {
+            metric: 1.0 if larger_is_better(metric, objectives) else -1.0
+            for metric in settings.compared(objectives)
         }
-        self._bounds = judged_at_rungs(bounds, list(ways))
+        self._bounds = judged_at_rungs(bounds, list(self._signs))
         self._final = largest_costs(bounds, growing)
-        self._signs = {metric: 1.0 if larger else -1.0 for metric, larger in ways.items()}
         self._lock = threading.Lock()
-        self._gains: dict[tuple[int, int], list[tuple[float, ...]]] = {}
-        self._violations: dict[tuple[int, int], list[float]] = {}
+        self._compared: dict[tuple[int, int], list[tuple[tuple[float, ...], float]]] = {}
+        """By epoch and images, of each trial: its metrics, larger is better, and violations."""
         self._sequence = 0
         self._decided: dict[tuple[int, int], Rung] = {}
-        self._unscored = {metric: set[int]() for metric in ways}
-        self.has_scored = False
-        """Whether any recorded trial had all compared metrics at a rung."""
         for number, rung in recorded:
             self._decided[number, rung.epoch] = rung
             self._add(rung)
-            lacking = [metric for metric in ways if math.isnan(rung.value(metric))]
-            for metric in lacking:
-                self._unscored[metric].add(number)
-            self.has_scored |= not lacking
             self._sequence = max(self._sequence, rung.sequence)
-
-    @property
-    def unscored(self) -> dict[str, int]:
-        """Compared metrics that recorded trials lack at a rung, and the number of these trials:
-        they count as the worst there."""
-        return {metric: len(numbers) for metric, numbers in self._unscored.items() if numbers}
 
     def exceeded(self, rung: Rung) -> list[Bound]:
         """The largest values of growing metrics that a trial is above."""
-        return [one for one in self._final if one.excess(rung.scores) > 0]
+        return [bound for bound in self._final if bound.excess(rung.scores) > 0]
 
     def decide(self, number: int, epoch: int, found: Mapping[str, Any]) -> Rung | None:
         """Compare a trial with the others at its rung; None if the epoch is not a rung.
@@ -208,34 +195,29 @@ class Asha:
                 return self._decided[number, epoch]
             self._sequence += 1
             rung = Rung(epoch=epoch, stop=False, sequence=self._sequence, **found)
-            gains, violations = self._add(rung)
+            gains, violations = zip(*self._add(rung), strict=True)
             factor = self._settings.reduction_factor
             is_good = goes_on(gains, len(gains) - 1, factor, violations)
             stop = bool(self.exceeded(rung)) or not is_good
             self._decided[number, epoch] = replace(rung, stop=stop)
             return self._decided[number, epoch]
 
-    def _add(self, rung: Rung) -> tuple[list[tuple[float, ...]], list[float]]:
-        """Add a trial to those that it is compared with; their metrics, larger is better, and their
-        violations of constraints."""
+    def _add(self, rung: Rung) -> list[tuple[tuple[float, ...], float]]:
+        """Add a trial to those that it is compared with."""
         values = {metric: rung.value(metric) for metric in self._signs}
-        gain = tuple(
+        gains = tuple(
             -math.inf if math.isnan(value) else self._signs[metric] * value
             for metric, value in values.items()
         )
-        place = rung.epoch, rung.images
-        gains = self._gains.setdefault(place, [])
-        violations = self._violations.setdefault(place, [])
-        gains.append(gain)
-        violations.append(violation(self._bounds, rung.scores))
-        return gains, violations
-
-
-# -- The pruner of a study that is driven: decisions, and what is wrong with reports --
+        trials = self._compared.setdefault((rung.epoch, rung.images), [])
+        trials.append((gains, violation(self._bounds, rung.scores)))
+        return trials
 
 
 class Pruner:
-    """Judges the trials of a study at its rungs.
+    """Judges the trials of a study at its rungs; a custom training loop must report its metrics.
+
+    A finetuning always does; its metrics are checked with the study file.
 
     Args:
         study: with a pruner.
@@ -245,21 +227,16 @@ class Pruner:
     def __init__(
         self, study: Study, recorded: Iterable[tuple[int, Rung]], bounds: Sequence[Bound] = ()
     ) -> None:
-        settings, objectives = study.search.pruner, study.objectives
+        settings, recorded = study.search.pruner, list(recorded)
         assert settings is not None
-        self._asha = Asha(settings, objectives, recorded, bounds, _growing(study))
-        self._metrics: PrunerMetrics | None = None
-        if study.trainable is not None:
-            reported = self._asha.has_scored
-            self._metrics = PrunerMetrics(settings, objectives, reported=reported)
-
-    @property
-    def notes(self) -> list[str]:
-        """What to say of the recorded trials."""
-        return [
-            f"{count} earlier trial{'s' * (count > 1)} without {metric} at a rung: the worst there"
-            for metric, count in self._asha.unscored.items()
-        ]
+        self._asha = Asha(settings, study.objectives, recorded, bounds, _growing(study))
+        self._is_custom = study.trainable is not None
+        self._key = f"search.pruner.metric{'s' if settings.metric is None else ''}"
+        self._metrics = settings.compared(study.objectives)
+        self._reported = any(
+            not any(math.isnan(rung.value(metric)) for metric in self._metrics)
+            for _number, rung in recorded
+        )
 
     def judge(
         self, number: int, entry: Mapping[str, Any], found: Mapping[str, Any]
@@ -273,81 +250,18 @@ class Pruner:
             The decision; None if the epoch is not a rung; a failure of a trial without a metric
             that others have; an error if none has it, so that the study file is wrong.
         """
-        without = self._metrics.missing(entry) if self._metrics else None
-        if without is None:
+        scores = entry.get("scores", {})
+        missing = [metric for metric in self._metrics if metric not in scores]
+        if not self._is_custom or not missing:
+            self._reported = True
             return self._asha.decide(number, int(entry["epoch"]), found)
-        if self._metrics and not self._metrics.reported:
-            return without
-        return Failure("raised", f"ParameterError: {without}")
+        error = ParameterError(
+            f"{self._key}: must be reported after epoch {entry['epoch']}, got "
+            f"{', '.join(scores) or 'none'} without {missing[0]}. Report it at each rung, or name "
+            "another metric in the study file; then run `ablate resume FILE`."
+        )
+        return Failure("raised", f"ParameterError: {error}") if self._reported else error
 
     def exceeded(self, rung: Rung | None) -> list[Bound]:
         """As of `Asha`; none without a rung."""
         return [] if rung is None else self._asha.exceeded(rung)
-
-    def first_look(self, entry: Mapping[str, Any]) -> str | None:
-        """As of `PrunerMetrics`."""
-        return None if self._metrics is None else self._metrics.first_look(entry)
-
-
-# -- Check that a custom training loop reports the pruner's metrics --
-#
-# A finetuning always does; its metrics are checked with the study file.
-
-
-class PrunerMetrics:
-    """Checks the reports of a loop.
-
-    Args:
-        settings: of the study's pruner.
-        objectives: of the study.
-        reported: whether any trial had the metrics at a rung.
-    """
-
-    def __init__(
-        self,
-        settings: PrunerSettings,
-        objectives: Sequence[ObjectiveSettings],
-        *,
-        reported: bool,
-    ) -> None:
-        self._first_epoch = settings.min_epochs
-        self._compared = settings.compared(objectives)
-        self._key = _key(settings)
-        self._looked = self.reported = reported
-
-    def first_look(self, entry: Mapping[str, Any]) -> str | None:
-        """The message if the first report of a study lacks a metric."""
-        if self._looked:
-            return None
-        self._looked = True
-        missing = self._missing(entry)
-        if missing is None:
-            return None
-        return (
-            f"{self._key}: the first report has {_names(entry)} without {missing}; it must be "
-            f"reported from epoch {self._first_epoch} on"
-        )
-
-    def missing(self, entry: Mapping[str, Any]) -> ParameterError | None:
-        """The message if a report at a rung lacks a metric."""
-        missing = self._missing(entry)
-        if missing is None:
-            self.reported = True
-            return None
-        return ParameterError(
-            f"{self._key}: must be reported after epoch {entry['epoch']}, got {_names(entry)} "
-            f"without {missing}. Report it at each rung, or name another metric in the study file; "
-            "then run `ablate resume FILE`."
-        )
-
-    def _missing(self, entry: Mapping[str, Any]) -> str | None:
-        scores = entry.get("scores", {})
-        return next((metric for metric in self._compared if metric not in scores), None)
-
-
-def _key(settings: PrunerSettings) -> str:
-    return "search.pruner.metrics" if settings.metric is None else "search.pruner.metric"
-
-
-def _names(entry: Mapping[str, Any]) -> str:
-    return ", ".join(entry.get("scores", {})) or "none"

@@ -59,6 +59,7 @@ class Callbacks:
             on_study_end: with the record that the run returns.
 
     Attributes:
+        drain: called with why a callback has stopped the study; of the drive that runs.
         stopped: why a callback has stopped the study; None: none has.
     """
 
@@ -68,28 +69,20 @@ class Callbacks:
         on_trial_end: Callable[[RowRecord], object] | None = None,
         on_study_end: Callable[[StudyRecord], object] | None = None,
     ) -> None:
-        given = {
+        self._on: dict[str, Callable[[Any], object] | None] = {
             "on_epoch": on_epoch,
             "on_trial_end": on_trial_end,
             "on_study_end": on_study_end,
         }
-        self._on: dict[str, Callable[[Any], object]] = {
-            name: one for name, one in given.items() if one is not None
-        }
-        self._drain: Callable[[str], None] = lambda _reason: None
+        self.drain: Callable[[str], None] = lambda _reason: None
         self.stopped: str | None = None
 
-    def bind(self, drain: Callable[[str], None]) -> None:
-        """From now on, stopping calls this."""
-        self._drain = drain
-
     def epoch(self, row: Row, entry: Mapping[str, Any], note: Note) -> None:
-        if "on_epoch" in self._on:
-            loss = {name: entry[name] for name in ("train_loss",) if name in entry}
-            scores = {**loss, **entry.get("scores", {})}
-            number, seconds = row.number, float(entry.get("seconds") or 0.0)
-            end = EpochEnd(number, entry["epoch"], entry.get("epochs"), seconds, scores)
-            self._call("on_epoch", end, note)
+        loss = {name: entry[name] for name in ("train_loss",) if name in entry}
+        scores = {**loss, **entry.get("scores", {})}
+        seconds = float(entry.get("seconds") or 0.0)
+        end = EpochEnd(row.number, entry["epoch"], entry.get("epochs"), seconds, scores)
+        self._call("on_epoch", end, note)
 
     def trial_ended(self, record: RowRecord, note: Note) -> None:
         self._call("on_trial_end", record, note)
@@ -98,7 +91,7 @@ class Callbacks:
         self._call("on_study_end", record, note)
 
     def _call(self, name: str, what: Any, note: Note) -> None:
-        callback = self._on.get(name)
+        callback = self._on[name]
         if callback is None:
             return
         try:
@@ -106,7 +99,7 @@ class Callbacks:
         except StopStudy as stop:
             if self.stopped is None:
                 self.stopped = f"{name}: {stop}" if str(stop) else name
-                self._drain(self.stopped)
+                self.drain(self.stopped)
         except (Exception, SystemExit) as error:
-            del self._on[name]
+            self._on[name] = None
             note("callback", f"{name} raised {error_text(error)}; it is not called again")

@@ -46,14 +46,15 @@ class _Out:
     """A row that an executor has.
 
     Attributes:
-        offered: when it was given to the executor, by the monotonic clock; begun: to a worker.
+        began: when it was given to a worker, or else to the executor, by the monotonic clock.
+        begun: a worker has it.
         heard: progress at its last report: epochs done, and steps of the next one.
         ended: its last report was received; its worker must stop.
     """
 
     row: Row
-    offered: float = field(default_factory=time.monotonic)
-    begun: float | None = None
+    began: float = field(default_factory=time.monotonic)
+    begun: bool = False
     heard: tuple[int, int] = (0, 0)
     ended: bool = False
 
@@ -63,34 +64,37 @@ class Dispatcher:
 
     Args:
         driving: the study's rows; nothing else may write to them.
+
+    Attributes:
+        error: why everything must stop; None: nothing has failed.
+        drained: the study was stopped; its running rows have ended or were left.
     """
 
     def __init__(self, driving: Driving, around: RunContext) -> None:
-        self._driving = driving
+        self._driving, self._around = driving, around
         self._study = driving.ledger.head.study
-        self._around = around
         self._spent = driving.ledger.spent
         self._pruner: Pruner | None = None
         if self._study.search.pruner is not None:
             self._pruner = Pruner(self._study, driving.rungs(), around.rung_bounds)
-            for text in self._pruner.notes:
-                around.note("pruner", text)
-        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._again: deque[Row] = deque()
+        self._inbox: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
         self._out: dict[int | None, _Out] = {}
         self._ready: deque[Row] = deque()
-        self._changed = threading.Condition()
         self._question: object | None = None
-        self._finished = False
-        self._closed = False
-        self._plain: int | None = None
+        """Of an executor that waits for a row."""
+        self._again: deque[Row] = deque()
+        """Rows to begin before new ones."""
+        self._plain = driving.plain_number()
+        """Number of the plain finetune; None: it is none of the rows."""
         self._judges = self._awaits_plain = False
-        self._draining: set[int | None] | None = None
-        self._grace: threading.Timer | None = None
         self._losses = Losses()
-        self.drained = False
+        self._draining: set[int | None] | None = None
+        """Rows that a drain still waits for."""
+        self._grace: threading.Timer | None = None
+        self._finished = self._closed = self.drained = False
         self.error: AblateError | None = None
-        around.callbacks.bind(self.drain)
+        around.callbacks.drain = self.drain
         self._thread = threading.Thread(target=self._serve, name="ablate-ledger", daemon=True)
         self._inbox.put(self._begin)
         self._thread.start()
@@ -101,6 +105,10 @@ class Dispatcher:
     def stopping(self) -> bool:
         """True once all workers must end: after an error, or when the study is drained."""
         return self.error is not None or self.drained
+
+    @property
+    def _ending(self) -> bool:
+        return self._finished or self.stopping or self._draining is not None
 
     def take(self, timeout: float | None) -> Row | Literal["finished"] | None:
         """The next row to run.
@@ -121,29 +129,30 @@ class Dispatcher:
                 return FINISHED
             return self._ready.popleft() if self._ready else None
 
-    @property
-    def _ending(self) -> bool:
-        return self._finished or self.stopping or self._draining is not None
+    def _attempt(self, row: Row) -> _Out | None:
+        """The row as it is out; None of an attempt that was given up."""
+        out = self._out.get(row.number)
+        return out if out is not None and out.row.attempt == row.attempt else None
 
     def begun(self, row: Row) -> None:
         """Note that a worker has taken the row: it is at work from now on."""
-        out = self._out.get(row.number)
-        if out is not None and out.row.attempt == row.attempt:
-            moment = out.begun = time.monotonic()
+        if (out := self._attempt(row)) is not None:
+            moment = out.began = time.monotonic()
+            out.begun = True
             self._inbox.put(lambda: self._around.spending.begin(row.number, moment))
 
     def report(self, row: Row, report: Report) -> None:
         """Take a report of the worker of `row`; a repeated report counts once."""
         report = report.masked()
         with self._changed:
-            out = self._out.get(row.number)
-            if out is None or out.row.attempt != row.attempt or out.ended:
-                return  # a report from an abandoned attempt
-            rung, heard = None, report.progress
-            if heard is not None:
-                if heard <= out.heard and not report.done:
+            out = self._attempt(row)
+            if out is None or out.ended:
+                return
+            if report.progress is not None:
+                if report.progress <= out.heard and not report.done:
                     return
-                out.heard = heard
+                out.heard = report.progress
+            rung = None
             if self._pruner and report.rung is not None and row.number is not None:
                 assert report.entry is not None
                 judged = self._pruner.judge(row.number, report.entry, report.rung)
@@ -154,23 +163,26 @@ class Dispatcher:
                     report = replace(report, rung=None, failure=asdict(judged))
                 else:
                     rung = judged
-            out.ended = report.done or (rung is not None and rung.stop)
-            leave = self._draining is not None and not out.ended
-            out.ended |= leave
+            ends = report.done or (rung is not None and rung.stop)
+            leave = self._draining is not None and not ends
+            out.ended = ends or leave
         self._inbox.put(lambda: self._apply(out, report, rung, leave=leave))
 
     def is_stopped(self, row: Row) -> bool:
         """Whether the worker of `row` must end its attempt now."""
-        out = self._out.get(row.number)
-        return self.stopping or out is None or out.row.attempt != row.attempt or out.ended
+        out = self._attempt(row)
+        return self.stopping or out is None or out.ended
 
     def lose(self, row: Row, reason: str) -> None:
         """Note that the attempt was lost: a worker or node died."""
-        reason = masked(reason)
-        out = self._out.get(row.number)
-        if out is not None and out.row.attempt == row.attempt and not out.ended:
+        out, reason = self._attempt(row), masked(reason)
+        if out is not None and not out.ended:
             out.ended = True
             self._inbox.put(lambda: self._lose(out, reason, None))
+
+    def after_reports(self, call: Callable[[], object]) -> None:
+        """Call this once all reports that were taken until now are in the ledger."""
+        self._inbox.put(call)
 
     def note(self, event: str, text: str) -> None:
         """Pass on a note of the executor about the run."""
@@ -192,22 +204,24 @@ class Dispatcher:
 
     def drain(self, reason: str) -> None:
         """Start no more rows, and let running epochs finish within the grace period."""
-        around = self._around
+        seconds = self._around.grace_seconds
         with self._changed:
-            if self._draining is not None or self._finished or self.stopping:
+            if self._ending:
                 return
             # Rows that wait, for an executor or for a worker, will not run.
-            self._draining = {number for number, out in self._out.items() if out.begun is not None}
+            self._draining = {number for number, out in self._out.items() if out.begun}
             self.drained = not self._draining
             self._changed.notify_all()
-        self._grace = threading.Timer(around.grace_seconds, self._end_drain)
+        self._grace = threading.Timer(seconds, self._end_drain)
         self._grace.daemon = True
         self._grace.start()
-        around.note(
-            "drain",
-            f"{reason}: running epochs get {around.grace_seconds:g} s to finish; "
-            "a second signal stops them at once",
-        )
+        text = f"{reason}: running epochs get {seconds:g} s to finish; a second signal stops them "
+        self._around.note("drain", text + "at once")
+
+    def _end_drain(self) -> None:
+        with self._changed:
+            self.drained = not self._finished
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Write all queued reports and end; a second call does nothing."""
@@ -223,17 +237,16 @@ class Dispatcher:
     def _serve(self) -> None:
         """Runs until `close`, even after errors, because other threads wait for it."""
         while (apply := self._inbox.get()) is not None:
-            if not self._may_write:
-                continue
-            self._guarded(apply)
-        self._leave_running()
+            self._write(apply)
+        waited = {row.number: True for row in self._again}
+        waited |= {number: not out.begun for number, out in self._out.items()}
+        for number, has_waited in waited.items():
+            if number is not None:
+                self._write(partial(self._driving.leave, number, waited=has_waited))
 
-    @property
-    def _may_write(self) -> bool:
-        """Whether the ledger can be written: not after the lease or the storage is lost."""
-        return not isinstance(self.error, LeaseError | StorageError)
-
-    def _guarded(self, apply: Callable[[], object]) -> None:
+    def _write(self, apply: Callable[[], object]) -> None:
+        if isinstance(self.error, LeaseError | StorageError):
+            return  # the ledger cannot be written any more
         try:
             apply()
         except AblateError as error:
@@ -243,49 +256,42 @@ class Dispatcher:
 
     def _begin(self) -> None:
         driving = self._driving
-        is_search, self._plain = needs_plain(self._study), driving.plain_number()
-        is_there = "plain" in driving.ledger.references
+        is_search, is_there = needs_plain(self._study), "plain" in driving.ledger.references
         has_ended = is_there if is_search else driving.has_ended(self._plain)
-        self._judges = (is_search or self._plain is not None) and self._may_judge()
+        # The baseline is judged before the first trial of a study of its own, but for the plain
+        # finetune.
+        head, others = driving.ledger.head, driving.begun - {self._plain}
+        is_new = not (others or head.parent or head.accepted_baseline)
+        is_scored = "baseline" in driving.ledger.references
+        self._judges = is_scored and is_new and (is_search or self._plain is not None)
         if self._judges and has_ended:
             self._judge_baseline()
         self._awaits_plain = self._judges and not has_ended and not self._around.accept_baseline
         if is_search and not is_there:
             self._again.append(driving.begin_plain())
-        rows, ended = self._driving.adopt()
+        rows, ended = driving.adopt()
         self._again.extend(rows)
         self._losses.adopt(rows)
         for record in ended:
             self._note_end(record)
-
-    def _may_judge(self) -> bool:
-        """Whether the baseline is still to be judged: before the first trial of a study of its
-        own, but for the plain finetune."""
-        head, begun = self._driving.ledger.head, self._driving.begun - {self._plain}
-        is_scored = "baseline" in self._driving.ledger.references
-        return is_scored and not (begun or head.parent or head.accepted_baseline)
 
     def _judge_baseline(self) -> None:
         """Stop before the first trial where plain finetuning makes the baseline much better, unless
         that is accepted; nothing is lost, the study can be resumed."""
         self._judges = self._awaits_plain = False
         ledger, number = self._driving.ledger, self._plain
-        references = ledger.references
-        baseline, plain = references["baseline"], references.get("plain")
+        baseline, plain = ledger.references["baseline"], ledger.references.get("plain")
+        of_rows, kept = ledger.outcomes(() if number is None else (number,))
+        outcomes = [kept.get("baseline"), kept.get("plain")]
         if number is not None:
-            plain = ledger.read().rows[number].scores
+            plain, outcomes[1] = ledger.read().rows[number].scores, of_rows.get(number)
         if not (isinstance(baseline, Scores) and isinstance(plain, Scores)):
             return  # a plain row has failed
-        of_rows, kept = ledger.outcomes(() if number is None else (number,))
-        both = kept.get("baseline"), kept.get("plain") if number is None else of_rows.get(number)
-        bits = [one["val"] for one in both if one is not None]
-        clean = unpack_bits(bits, plain).clean if len(bits) == 2 else None
-        gain = gain_rule(
-            baseline.clean_accuracy,
-            plain.clean_accuracy,
-            plain.n_images,
-            None if clean is None else (clean[0], clean[1]),
-        )
+        correct = None
+        if outcomes[0] is not None and outcomes[1] is not None:
+            clean = unpack_bits([outcomes[0]["val"], outcomes[1]["val"]], plain).clean
+            correct = clean[0], clean[1]
+        gain = gain_rule(baseline.clean_accuracy, plain.clean_accuracy, plain.n_images, correct)
         if gain is None:
             return
         if self._around.accept_baseline:
@@ -307,7 +313,8 @@ class Dispatcher:
     def _offer(self) -> None:
         if self.error or self._question is None:
             return
-        row, asked = self._next()
+        is_new = not self._again
+        row = self._again.popleft() if self._again else self._ask()
         if isinstance(row, RowRecord):  # it has copied another row's scores: nothing to run
             self._note_end(row)
             if self._draining is None:
@@ -323,42 +330,38 @@ class Dispatcher:
             # If rows are running, the request stays open until one of them ends.
             self._changed.notify_all()
         if row is not None:
-            self._around.log("asked" if asked else "begun", row)
+            self._around.log("asked" if is_new else "begun", row)
             self._around.progress.started(row.number)
 
-    def _next(self) -> tuple[Row | RowRecord | None, bool]:
-        """The next row, which may have ended already, and whether it is new."""
-        if self._again:
-            return self._again.popleft(), False
-        if self._awaits_plain and not self._driving.is_waiting(self._plain):
-            return None, False
+    def _ask(self) -> Row | RowRecord | None:
+        """A new row, which may have ended already; None if there is none now."""
+        driving = self._driving
+        if self._awaits_plain and not driving.is_waiting(self._plain):
+            return None
         spent = self._around.spending.spent()
-        if self._spent is None and spent is not None and self._driving.has_more():
+        if self._spent is None and spent is not None and driving.has_more():
             self._spent = spent
-            self._driving.ledger.set_spent(spent)
+            driving.ledger.set_spent(spent)
             self._around.note("spent", f"{spent}: no further trial is started")
-        first = self._plain if self._judges else None
-        return (self._driving.ask(first) if self._spent is None else None), True
+        return driving.ask(self._plain if self._judges else None) if self._spent is None else None
 
     def _apply(self, out: _Out, report: Report, rung: Rung | None, *, leave: bool) -> None:
-        row = out.row
+        row, around = out.row, self._around
         if self._out.get(row.number) is not out:
             return
         if report.place and report.place.get("note"):
-            self._around.row_note(row, report.place["note"])
+            around.row_note(row, report.place["note"])
         if report.lost is not None:
             self._lose(out, report.lost, report.place)
             return
         self._losses.progress(row.number, trained=report.progress is not None)
         if report.entry is not None:
-            exceeded = self._pruner.exceeded(rung) if self._pruner else ()
-            self._around.epoch(row, report.entry, rung, exceeded)
-            said = self._pruner.first_look(report.entry) if self._pruner else None
-            if said:
-                self._around.note("pruner", said)
+            around.epoch(
+                row, report.entry, rung, self._pruner.exceeded(rung) if self._pruner else ()
+            )
         elif report.checkpoint is not None:
             kept = report.checkpoint
-            self._around.log("checkpoint", row, epoch=kept["epoch"], step=kept["step"])
+            around.log("checkpoint", row, epoch=kept["epoch"], step=kept["step"])
         if report.failure is not None:
             self._fail_attempt(row, Failure(**report.failure), report)
         elif report.scores is not None:
@@ -368,51 +371,51 @@ class Dispatcher:
         if leave:  # a drain: it stays running in the ledger
             if row.number is not None:
                 self._driving.leave(row.number)
-            self._around.log("left", row)
+            around.log("left", row)
             self._release(row.number)
 
     def _record(self, row: Row, report: Report, rung: Rung | None) -> None:
-        entry, place = report.entry, report.place
+        driving, entry, place = self._driving, report.entry, report.place
         checkpoint = Checkpoint(**report.checkpoint) if report.checkpoint else None
         outdated: tuple[Checkpoint, ...]
         if row.number is None:
-            outdated = () if checkpoint is None else self._driving.record_plain(checkpoint)
+            outdated = () if checkpoint is None else driving.record_plain(checkpoint)
         elif entry is None:
             assert checkpoint is not None
-            outdated = self._driving.record_epoch(row.number, None, checkpoint, place=place)
+            outdated = driving.record_epoch(row.number, None, checkpoint, place=place)
         elif rung is not None and rung.stop:
-            self._end_row(self._driving.prune(row.number, entry, rung, place))
+            self._end_row(driving.prune(row.number, entry, rung, place))
             return
         else:
-            outdated = self._driving.record_epoch(row.number, entry, checkpoint, rung, place)
+            outdated = driving.record_epoch(row.number, entry, checkpoint, rung, place)
         for old in outdated:
             self._around.janitor.remove_state(old.uri)
 
     def _complete(self, row: Row, scores: AnyScores, report: Report) -> None:
-        if row.number is None:
-            self._driving.ledger.set_reference("plain", scores)
-            if report.kept is not None:
-                self._driving.ledger.set_outcomes("plain", report.kept["outcomes"])
-            self._around.log("complete", row)
-            self._around.progress.totals(self._driving.ledger.read())
-            self._around.janitor.remove_states(None)
-            if self._judges:
-                self._judge_baseline()
-            self._release(None)
+        if row.number is not None:
+            ended = self._driving.complete(
+                row.number, scores, report.entry, report.place, report.kept
+            )
+            if ended.path is not None and ended.path.note:
+                self._around.row_note(row, ended.path.note)
+            self._end_row(ended)
             return
-        ended = self._driving.complete(row.number, scores, report.entry, report.place, report.kept)
-        if ended.path is not None and ended.path.note:
-            self._around.row_note(row, ended.path.note)
-        self._end_row(ended)
+        ledger = self._driving.ledger
+        ledger.set_reference("plain", scores)
+        if report.kept is not None:
+            ledger.set_outcomes("plain", report.kept["outcomes"])
+        self._around.log("complete", row)
+        self._around.progress.totals(ledger.read())
+        self._around.janitor.remove_states(None)
+        if self._judges:
+            self._judge_baseline()
+        self._release(None)
 
     def _fail_attempt(self, row: Row, failure: Failure, report: Report) -> None:
-        retries = self._study.run.max_failures
-        if failure.kind != "not_finite" and row.failures < retries:
+        if failure.kind != "not_finite" and row.failures < self._study.run.max_failures:
             self._around.log("raised", row, reason=failure.reason)
-            again = self._driving.begin_again(
-                row, "raised", failure.reason, report.place, failures=1
-            )
-            self._retry(again)
+            reason, place = failure.reason, report.place
+            self._retry(self._driving.begin_again(row, "raised", reason, place, failures=1))
         elif row.number is None:
             raise StoppedError(
                 f"the plain finetune must end with scores, got: {failure.reason}. "
@@ -421,25 +424,12 @@ class Dispatcher:
         else:
             self._end_row(self._driving.fail(row.number, failure, report.entry, report.place))
 
-    def _end_row(self, record: RowRecord) -> None:
-        self._note_end(record)
-        if self._judges and record.number == self._plain:
-            self._judge_baseline()
-        self._release(record.number)
-
-    def _note_end(self, record: RowRecord) -> None:
-        self._around.ended(record)
-        stopped = self._around.failing.add(record, self._driving.trials)
-        if stopped is not None:
-            self.fail(stopped)
-
     def _lose(self, out: _Out, reason: str, place: Any) -> None:
         row = out.row
         if self._out.get(row.number) is not out:
             return
         self._around.log("lost", row, reason=reason, host=(place or {}).get("host", ""))
-        began = out.offered if out.begun is None else out.begun
-        verdict, lost = self._losses.add(row, began, died=place is None), row.lost + 1
+        verdict, lost = self._losses.add(row, out.began, died=place is None), row.lost + 1
         if verdict == "stop":
             raise InfrastructureError(
                 f"trial {row.number}: its worker was lost {lost} times, {self._losses.in_a_row} "
@@ -456,6 +446,18 @@ class Dispatcher:
         self._again.append(row)
         self._release(row.number)
 
+    def _end_row(self, record: RowRecord) -> None:
+        self._note_end(record)
+        if self._judges and record.number == self._plain:
+            self._judge_baseline()
+        self._release(record.number)
+
+    def _note_end(self, record: RowRecord) -> None:
+        self._around.ended(record)
+        stopped = self._around.failing.add(record, self._driving.trials)
+        if stopped is not None:
+            self.fail(stopped)
+
     def _release(self, number: int | None) -> None:
         self._around.spending.end(number)
         with self._changed:
@@ -466,15 +468,3 @@ class Dispatcher:
         self._draining.discard(number)
         if not self._draining:
             self._end_drain()
-
-    def _end_drain(self) -> None:
-        with self._changed:
-            self.drained = not self._finished
-            self._changed.notify_all()
-
-    def _leave_running(self) -> None:
-        waited = {row.number: True for row in self._again}
-        waited |= {number: out.begun is None for number, out in self._out.items()}
-        for number, has_waited in waited.items():
-            if number is not None and self._may_write:
-                self._guarded(partial(self._driving.leave, number, waited=has_waited))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
@@ -28,33 +28,40 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle `SIGNALS` by this within the block; only in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
 def held() -> Iterator[None]:
     """Delay the first signal until the block has ended; a second one acts at once.
 
     For the start and end of Ray: an exception during these is sometimes swallowed, and sometimes
     ends the process with a segmentation fault.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
-
-    def put_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = {int(number): signal.getsignal(number) for number in SIGNALS}
 
     def wait(number: int, _frame: FrameType | None) -> None:
         came.append(number)
         if len(came) > 1:
             came.clear()
-            put_back()
+            signal.signal(number, before[number])
             signal.raise_signal(number)
 
-    before = {number: signal.signal(number, wait) for number in SIGNALS}
     try:
-        yield
+        with _handled_by(wait):
+            yield
     finally:
-        put_back()
         if came:
             signal.raise_signal(came[0])
 
@@ -97,20 +104,14 @@ class Stops:
     @contextmanager
     def heard(self) -> Iterator[None]:
         """Install the handlers; only in the main thread.  Can be nested."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._on) for number in SIGNALS}
         try:
-            self._raise_missed()
-            yield
+            with _handled_by(self._on):
+                self._raise_missed()
+                yield
         except KeyboardInterrupt as stop:
             if self._last in (None, signal.SIGINT):
                 raise
             raise Terminated(self._last) from stop
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     @contextmanager
     def draining(
@@ -142,16 +143,15 @@ class Stops:
             raise KeyboardInterrupt
 
     def _on(self, number: int, _frame: FrameType | None) -> None:
-        dispatcher = self._dispatcher
         if self._first is not None:
             self._at_once.set()
-        if dispatcher is None or self._first is not None:
+        if self._dispatcher is None or self._first is not None:
             self._last = number
             raise KeyboardInterrupt  # the only one that passes through Ray's waiting
         self._first = number
         # A handler may interrupt any code, so work that takes locks is done in another thread.
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        threading.Thread(target=dispatcher.drain, args=(name,), daemon=True).start()
+        threading.Thread(target=self._dispatcher.drain, args=(name,), daemon=True).start()
         late = threading.Timer(self._grace_seconds + _LATE_SECONDS, self._again, [number])
         late.daemon = True
         late.start()

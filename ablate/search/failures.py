@@ -55,59 +55,45 @@ class Failing:
         failure = row.failure
         if failure is None or self._ended >= trials:  # after the last row there is nothing to stop
             return None
+        place = _raised(failure)
+        last = f"the last, trial {row.number}: {cut(failure.reason.rstrip('.'))}"
+        last += f" ({place[1]})" if place else ""
         if self._same > self._parallel:
-            return _stopped(
-                f"{self._same} trials failed with the same error and none succeeded; the last, "
-                f"trial {row.number}: {_said(failure)}. Fix it, then run `ablate resume`; if you "
-                "change your own training loop, add --accept-environment.",
-                failure,
+            error = StoppedError(
+                f"{self._same} trials failed with the same error and none succeeded; {last}. Fix "
+                "it, then run `ablate resume`; if you change your own training loop, add "
+                "--accept-environment."
             )
-        if self._failed > self._fraction * trials:
-            return _stopped(
+        elif self._failed > self._fraction * trials:
+            error = StoppedError(
                 f"{self._failed} of {trials} trials have failed, more than "
-                f"run.max_failed_fraction ({self._fraction:g}) allows; the last, trial "
-                f"{row.number}: {_said(failure)}. Fix it, or raise the fraction, then run "
-                "`ablate resume`.",
-                failure,
+                f"run.max_failed_fraction ({self._fraction:g}) allows; {last}. Fix it, or raise "
+                "the fraction, then run `ablate resume`."
             )
-        return None
+        else:
+            return None
+        if failure.traceback:
+            error.add_note(failure.traceback.rstrip())
+        return error
 
     def _count(self, row: RowRecord) -> None:
         self._ended += 1
-        failure = row.failure
         self._failed += row.state == "FAIL"
         if row.state == "PRUNED":
             return
-        if failure is None or failure.kind != "raised":
+        if row.failure is None or row.failure.kind != "raised":
             self._works = True
-        if self._works:
             self._same = 0
-            return
-        assert failure is not None
-        raised = _raised(failure)
-        if raised is None or raised != self._raised:
-            self._same = 0
-        self._raised = raised
-        self._same += 1
+        elif not self._works:
+            raised = _raised(row.failure)
+            self._same = self._same + 1 if raised is not None and raised == self._raised else 1
+            self._raised = raised
 
 
 def _raised(failure: Failure) -> tuple[str, str] | None:
     """Exception and line; None if the line is unknown."""
     places = _PLACE.findall(failure.traceback)
     return (failure.reason.partition(":")[0], ":".join(places[-1])) if places else None
-
-
-def _said(failure: Failure) -> str:
-    raised = _raised(failure)
-    reason = cut(failure.reason.rstrip("."))
-    return f"{reason} ({raised[1]})" if raised else reason
-
-
-def _stopped(text: str, failure: Failure) -> StoppedError:
-    error = StoppedError(text)
-    if failure.traceback:
-        error.add_note(failure.traceback.rstrip())
-    return error
 
 
 # -- Attempts lost by the infrastructure, and the limit -------------

@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ablate.errors.masking import masked_data
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.study.preparation import PreparationStep
 
 
-class Progress(Protocol):
-    """Receives the progress of a running study.
+class Progress:
+    """Receives the progress of a running study, and ignores it: the base of displays.
 
     Every method returns at once, may be called from any thread, and does not raise.
     """
@@ -45,20 +45,7 @@ class Progress(Protocol):
         """A trial ended, in any state."""
 
 
-class Silent:
-    """Ignores all progress."""
-
-    def preparing(self, step: PreparationStep) -> None: ...
-    def note(self, text: str) -> None: ...
-    def totals(self, record: StudyRecord) -> None: ...
-    def started(self, number: int | None) -> None: ...
-    def epoch(
-        self, number: int | None, epoch: int, epochs: int | None, train_loss: float
-    ) -> None: ...
-    def finished(self, row: RowRecord) -> None: ...
-
-
-class Guarded:
+class Guarded(Progress):
     """Wraps a progress object so that its exceptions are ignored.
 
     Args:
@@ -116,10 +103,9 @@ class EventLog:
     def write(self, event: str, **fields: Any) -> None:
         """Append a line: `time` (seconds since 1970), `event`, and these fields."""
         with suppress(OSError, ValueError, TypeError):
-            said = masked_data(fields)
-            line = json.dumps({"time": round(time.time(), 3), "event": event, **said})
+            data = {"time": round(time.time(), 3), "event": event, **masked_data(fields)}
             with self._lock, self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+                file.write(json.dumps(data) + "\n")
 
     def driver(self, event: str, **fields: Any) -> None:
         """Append a line about the driver: its process and host."""
@@ -133,14 +119,11 @@ def read_events(folder: Path, trial: int | None = None) -> list[dict[str, Any]]:
         trial: only lines of this trial; None: all.
     """
     path = folder / LOG_FILE
-    if not path.is_file():
-        return []
     events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        with suppress(ValueError):
             event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and (trial is None or event.get("trial") == trial):
-            events.append(event)
+            if isinstance(event, dict) and (trial is None or event.get("trial") == trial):
+                events.append(event)
     return events

@@ -1,42 +1,49 @@
-"""Ray Tune as the executor of one run.
+"""Ray Tune as the executor of one run, and its hooks on the dispatcher.
 
 Tune stores nothing: its searcher has no state, its checkpoints and retries are off, its folder is
 temporary.  It only gets the text of a row; the ledger and its URL are in nothing that Ray pickles.
+
+The hooks never raise, and wait only for the next row.  An exception in a hook would make Tune
+report a finished trial as failed; it goes to the dispatcher instead, which ends the drive.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import re
+import signal
 import tempfile
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.execution import class_cache
+from ray.exceptions import RayError
+from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
 
-from ablate.errors import InfrastructureError, error_text
+from ablate.errors import AblateError, InfrastructureError, error_text, unexpected
+from ablate.ledger.record import Row
 from ablate.model.environment import preparation_cores
-from ablate.search.cluster.connect import RayOutput, connect
-from ablate.search.cluster.node_watch import HeadWatch, LostNodes
-from ablate.search.cluster.nodes import Agreed, agree, forget, prepare_alone
-from ablate.search.cluster.tasks import (
-    Capacity,
-    fitting_nodes,
-    is_idle,
-    remaining_nodes,
-    resolve_gpus,
-    resolve_parallel,
-)
-from ablate.search.dispatcher import Dispatcher
+from ablate.search.cluster.connect import connect
+from ablate.search.cluster.node_watch import NodeWatch, watched_head
+from ablate.search.cluster.nodes import Agreed, SentJob, agree, forget, prepare_here
+from ablate.search.cluster.tasks import fitting_nodes, resolve_gpus, resolve_parallel, run_told
+from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.drive import held
-from ablate.search.ray_worker import RowTrainable, Shared
-from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
+from ablate.search.ray_private import RayOutput, actor_of, has_all_cpus, shrink
+from ablate.search.ray_worker import RowTrainable
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.settings import RunSettings
-from ablate.trial.task import Job, Prepared
+from ablate.trial.task import Job, Prepared, Report
 
 # Tune reads these when it runs; each turns off other stored state.
 os.environ.update(
@@ -46,20 +53,6 @@ os.environ.update(
     TUNE_PRINT_ALL_TRIAL_ERRORS="0",
     RAY_AIR_NEW_OUTPUT="0",
 )
-
-# Without variables of their own, Tune's actors are processes that Ray has started ahead; what
-# these would set, `ray_worker` sets in its process.
-class_cache.DEFAULT_ENV_VARS.clear()
-class_cache.ENV_VARS_TO_PROPAGATE.discard("RAY_CHDIR_TO_TRIAL_DIR")
-
-
-class _NoReporter(tune.ProgressReporter):  # type: ignore[misc]
-    """Reports nothing: Tune's own for notebooks clears the cell that shows the study's progress."""
-
-    def should_report(self, *_given: Any, **_named: Any) -> bool:
-        return False
-
-    def report(self, *_given: Any) -> None: ...
 
 
 class RayExecutor:
@@ -89,11 +82,11 @@ class RayExecutor:
         except BaseException:
             self.close()
             raise
-        self._resources = {"cpu": settings.cpus_per_trial, "gpu": self.gpus_per_trial}
+        self._cpus = settings.cpus_per_trial
         # A cluster may have other work; then the preparation uses the resources of a trial.
-        first = fitting_nodes(settings.cpus_per_trial, self.gpus_per_trial)[0]
-        has_all = self._alone or is_idle(first)
-        self._first_cpus = first.cpus if has_all else settings.cpus_per_trial
+        first = fitting_nodes(self._cpus, self.gpus_per_trial)[0]
+        has_all = self._alone or has_all_cpus(first.id, first.cpus)
+        self._first_cpus = first.cpus if has_all else self._cpus
         self.free_cores = preparation_cores() if self._alone else self._first_cpus
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
@@ -103,27 +96,20 @@ class RayExecutor:
             UsageError, DataError, FingerprintError: if a node differs; the message names it.
             InfrastructureError: if a node is lost meanwhile.
         """
+        self._job = job
         self._output.keep_in(Path(job.folder))
-        prepared = self._prepare(job, on_step)
+        nodes = fitting_nodes(self._cpus, self.gpus_per_trial)
+        cpus, gpus = self._first_cpus, self.gpus_per_trial
+        if self._alone and len(nodes) == 1:
+            node, sent = replace(nodes[0], name=""), SentJob.of(job)
+            prepared: Prepared = run_told(
+                node, prepare_here, sent, on_step=on_step, cpus=cpus, gpus=gpus
+            )
+        else:
+            self._agreed = agree(job, nodes, self._cpus, gpus, first_cpus=cpus, on_step=on_step)
+            prepared = self._agreed.prepared
         self._environment = prepared.environment
         return prepared
-
-    def _prepare(self, job: Job, on_step: OnStep) -> Prepared:
-        cpus, gpus = self._resources["cpu"], self._resources["gpu"]
-        nodes = fitting_nodes(cpus, gpus)
-        if self._alone and len(nodes) == 1:
-            return prepare_alone(job, nodes[0], self._first_cpus, gpus, on_step=on_step)
-        while self._agreed is None:
-            try:
-                first_cpus = max(cpus, min(self._first_cpus, nodes[0].cpus))
-                self._agreed = agree(job, nodes, cpus, gpus, first_cpus=first_cpus, on_step=on_step)
-            except InfrastructureError:
-                left = remaining_nodes(nodes)
-                if not left or left == nodes:
-                    raise
-                nodes = left  # one of them has died, and Ray has noticed
-        self._job = job
-        return self._agreed.prepared
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         # A row asked ahead is there when a worker comes free, and keeps that worker alive; a
@@ -131,20 +117,23 @@ class RayExecutor:
         ahead = 0 if self.parallel == 1 else max(1, self.parallel // 8)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.parallel + ahead)
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        lost = LostNodes(lambda text: dispatcher.note("node_lost", text + self._output.said))
-        cpus, gpus = job.study.run.cpus_per_trial, self.gpus_per_trial
-        capacity = Capacity(cpus, gpus, self.parallel, lost.look)
-        limit = job.study.run.epoch_timeout_seconds
-        searcher = LedgerSearcher(dispatcher, capacity, ahead, lost, limit)
+
+        def say(text: str) -> None:
+            dispatcher.note("node_lost", text + self._output.reference)
+
+        nodes = NodeWatch(self._cpus, self.gpus_per_trial, self.parallel, say)
+        searcher = LedgerSearcher(dispatcher, nodes, ahead, job.study.run.epoch_timeout_seconds)
+        resources = {"cpu": self._cpus, "gpu": self.gpus_per_trial}
+        trainable = tune.with_parameters(  # sent once to each worker, and copied into no trial
+            RowTrainable, job=SentJob.of(job), environment=self._environment, agreed=self._agreed
+        )
         with tempfile.TemporaryDirectory(prefix="ablate-tune-") as folder:
             try:
-                with HeadWatch(dispatcher):
+                with watched_head(dispatcher):
                     tune.run(
-                        tune.with_resources(RowTrainable, self._resources),
-                        config={"shared": Shared(job, self._environment, self._agreed)},
+                        tune.with_resources(trainable, resources),
                         search_alg=searcher,
-                        scheduler=FirstComeScheduler(searcher),
-                        stop=ReportStopper(searcher),
+                        scheduler=LedgerScheduler(searcher),
                         callbacks=[Watch(searcher)],
                         num_samples=-1,
                         reuse_actors=True,
@@ -160,12 +149,12 @@ class RayExecutor:
                     )
             except Over:
                 pass
-            except (tune.TuneError, ray.exceptions.RayError, ConnectionError) as error:
-                dispatcher.fail(InfrastructureError(f"Ray: {error_text(error)[:300]}"))
+            except (tune.TuneError, RayError, ConnectionError) as error:
+                dispatcher.fail(_ray_error(error))
         if dispatcher.error is None:
-            lost.end(ray.nodes())
-        elif type(dispatcher.error) is InfrastructureError and self._output.said:
-            dispatcher.note("ray_said", self._output.said.strip())
+            nodes.look(at_once=True)
+        elif type(dispatcher.error) is InfrastructureError and self._output.reference:
+            dispatcher.note("ray_said", self._output.reference.strip())
 
     def close(self) -> None:
         if self._agreed is not None:
@@ -174,3 +163,272 @@ class RayExecutor:
             with held():
                 ray.shutdown()
         self._output.close()
+
+
+def _ray_error(error: Exception) -> AblateError:
+    return InfrastructureError(f"Ray: {error_text(error)[:300]}")
+
+
+class _NoReporter(tune.ProgressReporter):  # type: ignore[misc]
+    """Reports nothing: Tune's own for notebooks clears the cell that shows the study's progress."""
+
+    def should_report(self, *_given: Any, **_named: Any) -> bool:
+        return False
+
+    def report(self, *_given: Any) -> None: ...
+
+
+# -- Tune's hooks on the dispatcher --------------------------------------------------------
+
+_WAIT_SECONDS = 0.05
+"""Seconds that Tune waits for a row before it does other work."""
+
+_IDLE_WAIT_SECONDS = 1.0
+"""The same if no row is running; Tune itself would then sleep for a second."""
+
+
+class Over(Exception):  # noqa: N818 (no error: the way out of Tune)
+    """All of Tune's rows have ended.
+
+    Raised to leave `tune.run`, which would otherwise write and read the states of all trials for a
+    resume that never happens: about 15 seconds for 10,000 rows.
+    """
+
+
+def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a hook return None instead of raising, and end the drive."""
+
+    @functools.wraps(hook)
+    def guarded(self: Any, *given: Any, **named: Any) -> Any:
+        try:
+            return hook(self, *given, **named)
+        except RayError as error:
+            self.dispatcher.fail(_ray_error(error))
+        except Exception as error:
+            self.dispatcher.fail(unexpected(f"Ray Tune's hook {hook.__name__}", error))
+
+    return guarded
+
+
+class _Stateless:
+    """Pickled by Tune without anything of the ledger."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
+    """Passes the dispatcher's rows to Tune and Tune's results to the dispatcher.
+
+    A Tune trial gets its row when its worker is ready, not when it is created: Tune gives a reused
+    worker the newest waiting trial, so a row assigned early would be started last.  This way, rows
+    start in order.
+
+    Args:
+        dispatcher: of the drive.
+        nodes: says how many rows can run at once.
+        ahead: number of further rows, waiting for a worker.
+        epoch_seconds: limit for an epoch; None: no limit.
+
+    Attributes:
+        over: no row is running, and no more will come.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, nodes: NodeWatch, ahead: int, epoch_seconds: float | None
+    ) -> None:
+        super().__init__()
+        self.dispatcher = dispatcher
+        self._nodes = nodes
+        self._ahead = ahead
+        self._epoch_seconds = epoch_seconds
+        self._limit = EpochLimit(epoch_seconds)
+        self._waiting: deque[Row] = deque()
+        self._rows: dict[str, Row | None] = {}
+        self._losses: dict[str, str] = {}
+        self._finished = False
+
+    @property
+    def over(self) -> bool:
+        return self.dispatcher.stopping or (self._finished and not self._rows)
+
+    @_guarded
+    def suggest(self, trial_id: str) -> Any:
+        if len(self._rows) >= self._nodes.room + self._ahead:
+            return None
+        row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
+        if row == FINISHED:
+            self._finished = True
+            return Searcher.FINISHED
+        if row is None:
+            return None
+        self._waiting.append(row)
+        self._rows[trial_id] = None
+        return {}
+
+    def begin(self, trial_id: str) -> Row:
+        """The row for a trial whose worker is ready."""
+        row = self._rows[trial_id] = self._waiting.popleft()
+        self._limit.begin(trial_id)
+        self.dispatcher.begun(row)
+        return row
+
+    @_guarded
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Pass a result to the dispatcher; returns whether the trial must stop."""
+        row, report = self._rows[trial_id], Report.from_text(result["report"])
+        assert row is not None
+        if report.entry is not None:
+            self._limit.begin(trial_id)
+        self.dispatcher.report(row, report)
+        return self.dispatcher.is_stopped(row)
+
+    def look(self) -> list[str]:
+        """Look at the nodes, and fail the rows whose epoch takes too long; returns their trials,
+        whose workers must end."""
+        self._nodes.look()
+        late = self._limit.overdue()
+        for trial_id in late:
+            self._limit.end(trial_id)
+            row = self._rows.get(trial_id)
+            if row is not None and self._epoch_seconds is not None:
+                self.dispatcher.time_out(row, self._epoch_seconds)
+        return late
+
+    def note_loss(self, trial_id: str, reason: str) -> None:
+        """Keep why a trial was lost; Tune reports the loss to its searcher afterwards."""
+        self._losses[trial_id] = reason
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Does nothing: the scheduler has handled the result."""
+
+    @_guarded
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        self._limit.end(trial_id)
+        reason = self._losses.pop(trial_id, "its process ended without a message")
+        if trial_id in self._rows:
+            # A worker that never came up loses the row that it would have taken.
+            row = self._rows.pop(trial_id) or self._waiting.popleft()
+            # Of a trial that was stopped, the scheduler has heard the result.
+            if error or not result or "report" not in result:
+                self.dispatcher.lose(row, reason)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Saves nothing: all state is in the ledger."""
+
+
+class LedgerScheduler(_Stateless, FIFOScheduler):  # type: ignore[misc]
+    """Passes every result on, stops trials for the dispatcher, and notes why a trial was lost.
+
+    It decides with the result included.  No trial ends by itself, which Tune would not ask about.
+    """
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        super().__init__()
+        self.dispatcher = searcher.dispatcher
+        self._searcher = searcher
+
+    def choose_trial_to_run(self, _controller: Any) -> None:
+        """Returns None: Tune's own scheduler would search all past trials at each step."""
+
+    def on_trial_result(self, _controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        is_stopped = self._searcher.hear(trial.trial_id, result)
+        return str(FIFOScheduler.STOP if is_stopped else FIFOScheduler.CONTINUE)
+
+    @_guarded
+    def on_trial_error(self, _controller: Any, trial: Any) -> None:
+        """Keep one line of Tune's message: the last of a traceback, else the message."""
+        text = Path(trial.error_file).read_text()
+        lines = [line for line in text.splitlines()[1:] if line.strip()]
+        if any("Traceback" in line or "ray::" in line for line in lines):
+            reason = re.sub(r"^ablate\.[\w.]+: ", "", lines[-1].strip())
+        else:
+            reason = " ".join(line.strip() for line in lines if not line.startswith("\t"))
+        self._searcher.note_loss(trial.trial_id, reason[:300])
+
+
+class Watch(_Stateless, Callback):  # type: ignore[misc]
+    """Gives rows to workers, limits Tune's memory, and ends it.
+
+    Create it while the process's signal handlers are the ones to keep.
+    """
+
+    def __init__(self, searcher: LedgerSearcher) -> None:
+        self.dispatcher = searcher.dispatcher
+        self._searcher = searcher
+        self._drain = signal.getsignal(signal.SIGUSR1)
+        self._trials: dict[str, Any] = {}
+
+    @_guarded
+    def setup(self, **_info: Any) -> None:
+        # Tune has installed its own handler, which would end the run at once.
+        if self._drain is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._drain)
+
+    @_guarded
+    def on_trial_start(self, trial: Any, **_info: Any) -> None:
+        row = self._searcher.begin(trial.trial_id)
+        self._trials[trial.trial_id] = trial
+        # A worker processes calls in order: this one, then Tune's next step.
+        actor_of(trial).take_up.remote(row.to_text())
+
+    def on_step_end(self, **_info: Any) -> None:
+        if self._searcher.over:
+            raise Over
+        self._look()
+
+    @_guarded
+    def _look(self) -> None:
+        for trial_id in self._searcher.look():
+            actor = actor_of(self._trials[trial_id]) if trial_id in self._trials else None
+            if actor is not None:
+                ray.kill(actor)
+
+    @_guarded
+    def on_trial_complete(self, trial: Any, **_info: Any) -> None:
+        self._trials.pop(trial.trial_id, None)
+        shrink(trial)
+
+    on_trial_error = on_trial_complete
+
+
+# -- Time of each running epoch, and its limit ---------------------------
+
+
+_AWAY_SECONDS = 5.0
+"""Largest gap between two checks; if it is longer, the driver itself was stopped or busy."""
+
+
+class EpochLimit:
+    """Finds trials whose epoch takes too long.
+
+    Time in which the driver was stopped does not count, because reports waited for it.
+
+    Args:
+        seconds: limit for an epoch; None: no limit.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._began: dict[str, float] = {}
+        self._looked = time.monotonic()
+
+    def begin(self, trial_id: str) -> None:
+        """Note the start of an epoch; the previous one has ended."""
+        self._began[trial_id] = time.monotonic()
+
+    def end(self, trial_id: str) -> None:
+        """Note the end of the trial."""
+        self._began.pop(trial_id, None)
+
+    def overdue(self) -> list[str]:
+        """Trials whose epoch has taken longer; call it a few times a second."""
+        now = time.monotonic()
+        away, self._looked = now - self._looked, now
+        if self._seconds is None:
+            return []
+        if away > _AWAY_SECONDS:
+            self._began = {trial_id: began + away for trial_id, began in self._began.items()}
+        return [trial_id for trial_id, at in self._began.items() if now - at > self._seconds]

@@ -16,47 +16,38 @@ from ray.tune import Trainable
 from ablate.errors import AblateError
 from ablate.ledger.record import Row
 from ablate.search.cluster.nodes import Agreed, SentJob, check_worker, join, keep_weights
-from ablate.trial.task import Job, Report, weights_file
+from ablate.trial.task import Report, weights_file
 from ablate.trial.worker import Worker, current_place
 
 os.environ.update(RAY_CHDIR_TO_TRIAL_DIR="0", PL_DISABLE_FORK="1")
 
 
-class Shared:
-    """Data for all workers of a run, sent once; Tune copies it into each trial's config.
-
-    Args:
-        environment: that the trials were prepared in.
-        agreed: None if there is one node, which is this one.
-    """
-
-    def __init__(self, job: Job, environment: Mapping[str, Any], agreed: Agreed | None) -> None:
-        self._reference = ray.put((SentJob.of(job), environment, agreed))
-
-    def get(self) -> tuple[Job, Mapping[str, Any], Agreed | None]:
-        sent, environment, agreed = ray.get(self._reference)
-        return sent.take(), environment, agreed
-
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Shared:
-        return self
-
-    def __repr__(self) -> str:
-        return "shared"
-
-
 class RowTrainable(Trainable):  # type: ignore[misc]
     """One step is one epoch; the actor is reused for several rows, with its data and caches."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        show_devices()
-        self._job, environment, self._agreed = config["shared"].get()
+    def setup(
+        self,
+        _config: dict[str, Any],
+        job: SentJob,
+        environment: Mapping[str, Any],
+        agreed: Agreed | None,
+    ) -> None:
+        """Begin to work for a run.
+
+        Args:
+            environment: that the trials were prepared in.
+            agreed: None if there is one node, which is this one.
+        """
+        if not ray.get_gpu_ids():  # Ray itself leaves all devices visible to a worker without one
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._job, self._agreed = job.take(), agreed
         self._worker = Worker(self._job)
         self._apart = False
         self._refused = ""
         try:
-            if self._agreed is not None:
-                self._apart, told = join(self._job, self._agreed)
-                self._worker.note(told)
+            if agreed is not None:
+                self._apart, notes = join(self._job, agreed)
+                self._worker.note(notes)
             check_worker(self._job, environment)
         except AblateError as error:
             self._refused = str(error)
@@ -75,32 +66,16 @@ class RowTrainable(Trainable):  # type: ignore[misc]
             report = Report(lost=self._refused, place=place)
         else:
             report = self._worker.step()
-        if self._apart and report.scores is not None:
-            report = self._hand_over(report)
-        return {"report": report.to_text(), "done": report.done}
-
-    def _hand_over(self, report: Report) -> Report:
-        """The weights are in the run's folder before the row is reported as complete."""
-        assert self._agreed is not None
         file = weights_file(Path(self._job.folder), self._row.number)
-        if file.exists():
-            try:
+        if self._agreed is not None and self._apart and report.scores is not None and file.exists():
+            try:  # in the run's folder before the row is reported as complete
                 keep_weights(self._agreed, file)
             except AblateError as error:
-                return Report(lost=str(error), place=report.place or {})  # it has not died
-        return report
+                report = Report(lost=str(error), place=report.place or {})  # it has not died
+        return {"report": report.to_text()}
 
     def cleanup(self) -> None:
         self._worker.close()
 
     def get_auto_filled_metrics(self, *_given: Any, **_named: Any) -> dict[str, Any]:
         return {}  # Tune's own would send the config back with each epoch
-
-
-def show_devices() -> None:
-    """Make only the devices that Ray assigned visible to this worker, or none.
-
-    Ray itself leaves all devices visible to a worker without one.
-    """
-    if not ray.get_gpu_ids():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""

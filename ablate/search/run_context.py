@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ablate.files.durable import list_folder, remove_folder, remove_state
 from ablate.ledger.record import GpusAt, Row, RowRecord, Rung, StudyRecord
@@ -25,9 +25,6 @@ from ablate.trial.task import checkpoint_folder, weights_file
 #
 # A network file system may take seconds for each removal: neither the thread that writes the ledger
 # nor Ray's hooks wait for it.
-
-
-_CLOSE_SECONDS = 30.0
 
 
 class Janitor:
@@ -57,14 +54,29 @@ class Janitor:
 
     def remove_states_except(self, numbers: Collection[int | None]) -> None:
         """Remove the training states of all other rows, which a killed driver may have left."""
-        self._work.put(partial(self._sweep, frozenset(numbers)))
+        living = {checkpoint_folder("", number).strip("/") for number in numbers}
+
+        def sweep() -> None:
+            for name in list_folder(self._checkpoints):
+                if name not in living and (name == "plain" or name.isdecimal()):
+                    remove_folder(f"{self._checkpoints}/{name}")
+
+        self._work.put(sweep)
 
     def remove_weights(self, numbers: Collection[int]) -> None:
         """Remove the finetuned weights of rows; rows without weights are skipped."""
-        if numbers:
-            self._work.put(partial(self._unlink, tuple(numbers)))
+        files = [weights_file(self._folder, number) for number in numbers]
 
-    def close(self, timeout_seconds: float = _CLOSE_SECONDS) -> None:
+        def unlink() -> None:
+            with suppress(OSError):  # one listing instead of a check for each
+                for file in set(files[0].parent.iterdir()).intersection(files):
+                    with suppress(OSError):
+                        file.unlink()
+
+        if files:
+            self._work.put(unlink)
+
+    def close(self, timeout_seconds: float = 30.0) -> None:
         """Finish the remaining work within this time; later requests are ignored."""
         self._work.put(None)
         self._thread.join(timeout_seconds)
@@ -72,21 +84,6 @@ class Janitor:
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
             work()
-
-    def _sweep(self, numbers: frozenset[int | None]) -> None:
-        living = {checkpoint_folder("", number).strip("/") for number in numbers}
-        for name in list_folder(self._checkpoints):
-            if name not in living and (name == "plain" or name.isdecimal()):
-                remove_folder(f"{self._checkpoints}/{name}")
-
-    def _unlink(self, numbers: tuple[int, ...]) -> None:
-        files = [weights_file(self._folder, number) for number in numbers]
-        there: set[Path] = set()
-        with suppress(OSError):  # one listing instead of a check for each
-            there.update(files[0].parent.iterdir())
-        for file in there.intersection(files):
-            with suppress(OSError):
-                file.unlink()
 
 
 # -- Cost of a study so far, and its limits --------------------------------------
@@ -123,21 +120,17 @@ class Spending:
 
     def end(self, number: int | None) -> None:
         """Note its end."""
-        if number is None:
-            return
-        began = self._running.pop(number, None)
+        began = None if number is None else self._running.pop(number, None)
         if began is not None:
             self._gpu_seconds += (time.monotonic() - began) * self._gpus
 
     def spent(self) -> str | None:
         """The limit that is reached, with the amount spent; None if there is none."""
         now = time.monotonic()
-        seconds = self._seconds + now - self._began
         running = sum(now - began for began in self._running.values()) * self._gpus
-        gpu_hours = (self._gpu_seconds + running) / 3600
         for name, limit, value in (
-            ("gpu_hours", self._budget.gpu_hours, gpu_hours),
-            ("seconds", self._budget.seconds, seconds),
+            ("gpu_hours", self._budget.gpu_hours, (self._gpu_seconds + running) / 3600),
+            ("seconds", self._budget.seconds, self._seconds + now - self._began),
         ):
             if limit is not None and value >= limit:
                 return f"search.budget.{name}: {limit:g} spent"
@@ -148,25 +141,12 @@ def _between(started: float, ended: float | None) -> float:
     return max(0.0, (ended or started) - started)
 
 
-class Keep(Protocol):
-    """Decides which finetuned weights are deleted (`ablate.lifecycle.drive.Keeper`)."""
-
-    def completed(self, row: RowRecord) -> list[int]:
-        """Rows whose weights are deleted after this one is complete."""
-
-
-class Feed(Protocol):
-    """Passes ended rows on to trackers (`ablate.trackers.feed.Feed`)."""
-
-    def ended(self, row: RowRecord) -> None:
-        """Take a row; returns at once."""
-
-
 @dataclass(frozen=True)
 class RunContext:
     """What a dispatcher works with.
 
     Attributes:
+        weights_to_remove: gives the rows whose weights are deleted once a row is complete.
         feed: gets each row after its end was committed; None: the study has no trackers.
         grace_seconds: seconds for running epochs to finish once a drain has started.
         accept_baseline: go on although plain finetuning makes the baseline much better.
@@ -176,14 +156,14 @@ class RunContext:
     progress: Progress
     events: EventLog
     janitor: Janitor
-    keep: Keep
+    weights_to_remove: Callable[[RowRecord], Collection[int]]
     spending: Spending
     failing: Failing
     grace_seconds: float
     accept_baseline: bool = False
     rung_bounds: tuple[Bound, ...] = ()
     callbacks: Callbacks = field(default_factory=Callbacks)
-    feed: Feed | None = None
+    feed: Callable[[RowRecord], object] | None = None
 
     def log(self, event: str, row: Row, **fields: Any) -> None:
         """Write a line about an attempt to the run's log."""
@@ -202,11 +182,7 @@ class RunContext:
         self.progress.note(f"{who}: {text}")
 
     def epoch(
-        self,
-        row: Row,
-        entry: Mapping[str, Any],
-        rung: Rung | None,
-        exceeded: Sequence[Bound] = (),
+        self, row: Row, entry: Mapping[str, Any], rung: Rung | None, exceeded: Sequence[Bound]
     ) -> None:
         """Note the end of an epoch, and a pruner's decision, if any.
 
@@ -239,7 +215,7 @@ class RunContext:
         self.progress.finished(record)
         self.callbacks.trial_ended(record, self.note)
         if self.feed is not None:
-            self.feed.ended(record)
+            self.feed(record)
         self.janitor.remove_states(record.number)
         if record.values is not None and record.copy_of is None:
-            self.janitor.remove_weights(self.keep.completed(record))
+            self.janitor.remove_weights(self.weights_to_remove(record))

@@ -20,7 +20,7 @@ from ablate.cli.show import print_result
 from ablate.errors import error_text, storable_text
 from ablate.errors.masking import keep_secret
 from ablate.report.terminal.streams import shown_output, take_every_text
-from ablate.search.progress import Silent
+from ablate.search.progress import Progress
 
 Write = Callable[..., Path]
 
@@ -83,7 +83,7 @@ def test_a_message_about_a_file_has_no_control_characters(work: Path) -> None:
 
 
 def test_a_progress_that_raises_stops_no_study(write_own: Write) -> None:
-    class Broken(Silent):
+    class Broken(Progress):
         def finished(self, row: object) -> None:
             raise SystemExit(1)
 

@@ -300,7 +300,7 @@ def test_doctor_says_what_it_looks_at() -> None:
     looks = examine(told.append)
     assert next(looks).what == "versions"
     assert next(looks).what == "torch"
-    assert told == ["checking: torch"]
+    assert told == ["checking: versions", "checking: package", "checking: torch"]
 
 
 @pytest.mark.parametrize("command", ["check", "launch", "status", "trials", "plot", "report"])

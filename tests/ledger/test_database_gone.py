@@ -22,7 +22,7 @@ from ablate.ledger import lease as lease_module
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import RowRecord
-from ablate.search.progress import Silent
+from ablate.search.progress import Progress
 
 
 class Driver:
@@ -171,7 +171,7 @@ def study(write_own: Callable[..., Path]) -> Path:
     return write_own("gone")
 
 
-class At(Silent):
+class At(Progress):
     """Does something as a row has ended."""
 
     def __init__(self, number: int, then: Callable[[], object]) -> None:

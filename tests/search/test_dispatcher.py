@@ -20,7 +20,7 @@ from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.failures import Failing
-from ablate.search.progress import EventLog, Silent, read_events
+from ablate.search.progress import EventLog, Progress, read_events
 from ablate.search.run_context import Janitor, RunContext, Spending
 from ablate.space.interval import FloatDomain
 from ablate.space.parse import parse_space
@@ -41,7 +41,7 @@ def epoch(number: int, **more: object) -> Report:
     return Report(entry={"epoch": number, "train_loss": 0.1, "seconds": 1.0}, **more)  # type: ignore[arg-type]
 
 
-class Watcher(Silent):
+class Watcher(Progress):
     def __init__(self) -> None:
         self.ended: list[RowRecord] = []
 
@@ -92,7 +92,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
             progress=watcher or Watcher(),
             events=EventLog(tmp_path),
             janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),
-            keep=Keeper(["maximize", "maximize"], "all", ()),
+            weights_to_remove=Keeper(["maximize", "maximize"], "all", ()).completed,
             spending=Spending(record, 1.0),
             failing=Failing(record.rows, 1, record.study.run.max_failed_fraction),
             grace_seconds=grace_seconds,

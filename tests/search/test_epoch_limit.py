@@ -8,7 +8,7 @@ import pytest
 
 from ablate.errors import UsageError
 from ablate.search.drive import InlineExecutor
-from ablate.search.tune_hooks import EpochLimit
+from ablate.search.ray_tune import EpochLimit
 from ablate.study.settings import RunSettings
 
 

@@ -139,13 +139,12 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
 
     from ray import cloudpickle
 
-    from ablate.search.cluster.node_watch import LostNodes
-    from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, ReportStopper, Watch
+    from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, Watch
 
     # A lock cannot be pickled: whatever reached for the dispatcher would raise.
     ledger = SimpleNamespace(url="postgresql://u:s3cret@h/d", lock=threading.Lock())
-    searcher = LedgerSearcher(ledger, lambda: 1, 0, LostNodes(print))  # type: ignore[arg-type]
-    for hook in (searcher, ReportStopper(searcher), FirstComeScheduler(searcher), Watch(searcher)):
+    searcher = LedgerSearcher(ledger, SimpleNamespace(room=1), 0, None)  # type: ignore[arg-type]
+    for hook in (searcher, LedgerScheduler(searcher), Watch(searcher)):
         assert b"s3cret" not in cloudpickle.dumps(hook)
 
 
@@ -156,9 +155,9 @@ def train(context):
 
 
 def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
-    from ablate.search.progress import Silent
+    from ablate.search.progress import Progress
 
-    class Counter(Silent):
+    class Counter(Progress):
         out = 0
         most = 0
 

@@ -126,19 +126,6 @@ def test_more_failures_than_may_be_stop_a_study(write: Write) -> None:
     assert len(states(file)) == 10
 
 
-def test_earlier_trials_without_a_new_metric_of_the_pruner_are_counted(write: Write) -> None:
-    pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
-    file = write("", 3, pruner=pruner, epochs=3)
-    ablate.launch(file, executor="inline", progress=KeptNotes())
-    write("", 3, pruner={**pruner, "metric": "speed"}, epochs=3)
-    report = LOOP.format(code="").replace('"b": 0.5', '"b": 0.5, "speed": 1.0')
-    (file.parent / "failing.py").write_text(report)
-    notes = KeptNotes()
-    go_on(file, progress=notes, add=1)
-    said = "3 earlier trials without speed at a rung: the worst there"
-    assert [note for note in notes.notes if "earlier" in note] == [said]
-
-
 def test_a_wrong_metric_on_resume_stops_the_study(write: Write) -> None:
     pruner = {"metric": "a", "min_epochs": 1, "reduction_factor": 2}
     file = write("", 3, pruner=pruner, epochs=3)
@@ -160,13 +147,3 @@ def test_a_metric_that_no_report_has_is_said_once(write: Write) -> None:
         "at each rung, or name another metric in the study file; then run `ablate resume FILE`."
     )
     assert states(file) == ["RUNNING"]
-    write("", 4, pruner={**pruner, "min_epochs": 2}, epochs=3)
-    later = '"b": 0.5, **({"speed": 1.0} if epoch > 1 else {})'
-    (file.parent / "failing.py").write_text(LOOP.format(code="").replace('"b": 0.5', later))
-    notes = KeptNotes()
-    go_on(file, progress=notes)
-    assert [note for note in notes.notes if "pruner.metric" in note] == [
-        "search.pruner.metric: the first report has a, b without speed; it must be reported "
-        "from epoch 2 on"
-    ]
-    assert states(file) == ["COMPLETE"] * 4

@@ -14,8 +14,8 @@ import ray
 
 from ablate.errors import AblateError, ResourceError
 from ablate.ledger.record import Row
-from ablate.search.cluster.connect import few_daemons
 from ablate.search.dispatcher import FINISHED
+from ablate.search.ray_private import few_daemons
 from ablate.search.ray_tune import RayExecutor
 from ablate.study.seeds import Seeds
 from ablate.study.settings import RunSettings, Study

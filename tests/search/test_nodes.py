@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,16 @@ from ablate.errors import (
 )
 from ablate.files.damage import heard_damage
 from ablate.model.environment import environment_of
-from ablate.search.cluster import node_checks, nodes
-from ablate.search.cluster.node_checks import read_baseline, receive_baseline
-from ablate.search.cluster.nodes import agree, check_worker, join, keep_weights
+from ablate.search.cluster import nodes
+from ablate.search.cluster.nodes import (
+    agree,
+    check_worker,
+    join,
+    keep_weights,
+    put_token,
+    read_baseline,
+    receive_baseline,
+)
 from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
 from ablate.study.settings import Study
 from ablate.trial.task import Job
@@ -137,7 +145,7 @@ def make_job(places: dict[str, Path], image_folder: Path) -> Callable[..., Job]:
 
 
 def on(node: Node, function: Callable[..., Any], *arguments: Any) -> Any:
-    return answer(node, submit(node, function, *arguments), by_name=False)
+    return answer(replace(node, name=""), submit(node, function, *arguments))
 
 
 def own() -> Node:
@@ -298,9 +306,9 @@ def test_a_baseline_of_other_bits_is_not_overwritten(tmp_path: Path) -> None:
     handed = read_baseline(entry)
     _write_baseline(entry, b"another")
     with pytest.raises(FingerprintError, match=r"key: the baseline must be identical to the first"):
-        receive_baseline(tmp_path / "there", handed)
+        receive_baseline(tmp_path / "there", *handed)
     assert (entry / "weights.safetensors").read_bytes() == b"another"
-    receive_baseline(tmp_path / "here", handed)
+    receive_baseline(tmp_path / "here", *handed)
     assert read_baseline(tmp_path / "here" / "baselines" / "key") == handed
 
 
@@ -310,7 +318,7 @@ def test_a_damaged_baseline_is_replaced_by_the_one_that_is_handed_on(tmp_path: P
     handed = read_baseline(entry)
     (entry / "weights.safetensors").write_bytes(b"0ne")
     with heard_damage() as said:
-        receive_baseline(tmp_path, handed)
+        receive_baseline(tmp_path, *handed)
     assert said == ["cache: the baseline was damaged; regenerated"]
     assert read_baseline(entry) == handed
 
@@ -323,10 +331,10 @@ def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., 
 
 def test_a_protocol_that_is_unknown_or_not_installed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"run\.checkpoints: must be a folder or an fsspec URI"):
-        node_checks.put_token("nonsense://states", "token")
+        put_token("nonsense://states", "token")
     with pytest.raises(MissingDependencyError, match=r"gs://states needs a package for fsspec"):
-        node_checks.put_token("gs://states", "token")
+        put_token("gs://states", "token")
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(InfrastructureError, match=r"must be a writable folder"):
-        node_checks.put_token(str(file), secrets.token_hex(4))
+        put_token(str(file), secrets.token_hex(4))

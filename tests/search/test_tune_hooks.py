@@ -14,14 +14,14 @@ import ray
 
 from ablate.errors import AblateError, UnexpectedError
 from ablate.ledger.record import Row
-from ablate.search.cluster.node_watch import LostNodes
 from ablate.search.dispatcher import FINISHED
-from ablate.search.tune_hooks import FirstComeScheduler, LedgerSearcher, Over, ReportStopper, Watch
+from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, Over, Watch
 from ablate.study.seeds import Seeds
 from ablate.trial.task import Report
 
 ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
 DONE = {"report": Report(scores={"reported": {"x": 1.0}}).to_text(), "done": True}
+NODES = SimpleNamespace(room=2, look=lambda: None)
 EPOCH = {"report": Report(entry={"epoch": 1}).to_text(), "done": False}
 
 
@@ -58,18 +58,18 @@ class Told:
 
 def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
     told = Told(*rows)
-    return told, LedgerSearcher(told, lambda: 2, 0, LostNodes(print))  # type: ignore[arg-type]
+    return told, LedgerSearcher(told, NODES, 0, None)  # type: ignore[arg-type]
 
 
 def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:
     told, searcher = hooks(ROW)
-    stopper = ReportStopper(searcher)
+    scheduler, trial = LedgerScheduler(searcher), SimpleNamespace(trial_id="a")
     assert searcher.suggest("a") == {}
     assert searcher.begin("a") == ROW
     told.said.clear()
-    assert stopper("a", EPOCH) is False
+    assert scheduler.on_trial_result(None, trial, EPOCH) == "CONTINUE"
     told.stop = True
-    assert stopper("a", EPOCH) is True
+    assert scheduler.on_trial_result(None, trial, EPOCH) == "STOP"
     searcher.on_trial_complete("a", result=EPOCH)
     assert told.said == [("report", 3, False), ("is_stopped", 3)] * 2
 
@@ -88,7 +88,7 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
         "task.\n\tclass_name: RowTrainable\n\tpid: 7\nThe actor is dead because its node has died."
     )
     trial = SimpleNamespace(trial_id="b", error_file=str(error_file))
-    FirstComeScheduler(searcher).on_trial_error(None, trial)
+    LedgerScheduler(searcher).on_trial_error(None, trial)
     searcher.on_trial_complete("b", error=True)
     searcher.suggest("c")
     searcher.on_trial_complete("c", error=True)
@@ -152,7 +152,6 @@ def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
     told, searcher = hooks(ROW)
     searcher.suggest("a")
     told.stopping = True
-    assert ReportStopper(searcher).stop_all() is True
     with pytest.raises(Over):
         Watch(searcher).on_step_end()
 
@@ -161,7 +160,8 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     told, searcher = hooks(ROW)
     searcher.suggest("a")
     searcher.begin("a")
-    assert ReportStopper(searcher)("a", {"report": "no JSON"}) is True
+    trial = SimpleNamespace(trial_id="a")
+    LedgerScheduler(searcher).on_trial_result(None, trial, {"report": "no JSON"})
     assert isinstance(told.failed, UnexpectedError)
     assert str(told.failed).startswith("Ray Tune's hook hear: JSONDecodeError: ")
     told, searcher = hooks()
@@ -171,7 +171,7 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
         "no result is lost. `ablate --debug` shows the traceback."
     )
     told, searcher = hooks()
-    FirstComeScheduler(searcher).on_trial_error(None, SimpleNamespace(trial_id="a"))
+    LedgerScheduler(searcher).on_trial_error(None, SimpleNamespace(trial_id="a"))
     assert told.failed is not None
 
 
@@ -181,8 +181,7 @@ def test_a_worker_whose_epoch_takes_too_long_is_ended(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ray, "kill", killed.append)
     told = Told(ROW)
     told.time_out = lambda row, seconds: told.said.append(("time out", row.number, seconds))  # type: ignore[attr-defined]
-    capacity = SimpleNamespace(look=lambda: None)
-    searcher = LedgerSearcher(told, capacity, 1, LostNodes(print), 3.0)  # type: ignore[arg-type]
+    searcher = LedgerSearcher(told, NODES, 1, 3.0)  # type: ignore[arg-type]
     searcher._waiting.append(ROW)
     actor = SimpleNamespace(take_up=SimpleNamespace(remote=lambda _row: None))
     trial = SimpleNamespace(trial_id="t", temporary_state=SimpleNamespace(ray_actor=actor))

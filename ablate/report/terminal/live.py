@@ -35,7 +35,7 @@ from ablate.report.numbers import (
     step_text,
 )
 from ablate.report.terminal.streams import TextConsole, html_of, take_every_text
-from ablate.search.progress import Progress, Silent
+from ablate.search.progress import Progress
 from ablate.study.preparation import PreparationStep
 
 
@@ -69,7 +69,7 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
     if not isinstance(progress, bool):
         yield progress
     elif not progress:
-        yield Silent()
+        yield Progress()
     else:
         display = make_display(console, study)
         try:
@@ -78,7 +78,7 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
             display.close()
 
 
-class Display(Silent):
+class Display(Progress):
     """The state of a run, updated by its events, from any thread.
 
     What an event costs does not grow with the trials before it.

@@ -1,4 +1,4 @@
-"""The nodes of a cluster, compared before the first trial: versions, data, baseline, folders.
+"""The nodes of a cluster, compared before the first trial: versions, folders, data, baseline.
 
 A row's score must not depend on the node that ran it.  So a node that differs is refused by name,
 the baseline is trained on one node and copied to the others, and a node that joins later is
@@ -7,8 +7,10 @@ compared by the first worker that starts on it.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,34 +21,24 @@ from ablate.errors import (
     AblateError,
     DataError,
     FingerprintError,
+    InfrastructureError,
+    MissingDependencyError,
     UsageError,
+    error_text,
 )
-from ablate.files.damage import heard_damage
-from ablate.search.cluster import node_checks as paths
-from ablate.search.cluster.node_checks import (
-    BaselineFiles,
-    compare_versions,
-    look_at_packages,
-    read_baseline,
-    receive_baseline,
-    refuse_other_environment,
-    refuse_other_versions,
-)
-from ablate.search.cluster.tasks import (
-    LOOK_SECONDS,
-    Node,
-    answer,
-    is_idle,
-    named,
-    run_told,
-    submit,
-    this_node,
-)
+from ablate.files.cache import locked, publish_file, publish_folder
+from ablate.files.damage import heard_damage, say_made_again
+from ablate.finetune.baseline_record import WEIGHTS, read_record
+from ablate.search.cluster.tasks import Node, answer, named, run_told, submit, this_node
+from ablate.search.ray_private import has_all_cpus
 from ablate.study.by_value import given_functions, keep_functions
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.settings import path_from
 from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
+
+LOOK_SECONDS = 120
+"""A node that takes longer to read a file or a version counts as lost."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,11 @@ class Agreed:
     Attributes:
         versions: of python and packages, by name.
         prepared: what the first node prepared.
-        baseline: a reference to its `BaselineFiles`; None if the study has no baseline.
+        baseline: a reference to its files (`read_baseline`); None if the study has no baseline.
         nodes: ids of the nodes that were compared.
         apart: ids of those that do not see the run's folder; their weights are sent through Ray.
         driver: id of the driver's node.
-        token: of the probe in the folder of the checkpoints.
+        token: name of a file that the driver has put into its folders.
     """
 
     versions: Mapping[str, str]
@@ -113,9 +105,24 @@ def agree(
         DataError: if a node has other data or no data.
         InfrastructureError: if a node is lost meanwhile.
     """
-    versions = compare_versions(nodes, torch=job.study.trainable is None)
-    token = secrets.token_hex(8)
-    apart = _check_folders(job, nodes, token)
+    token = f".ablate-probe-{secrets.token_hex(8)}"
+    look = look_at_node()
+    packages = ["python", *(["torch"] if job.study.trainable is None else []), "ray", "ablate"]
+    versions, _ = look(packages, [], token)
+    folders = _folders(job)
+    apart: set[str] = set()
+    for folder in folders:
+        put_token(folder, token)
+    try:
+        waiting = [(node, submit(node, look, packages, folders, token)) for node in nodes]
+        for node, reference in waiting:
+            there, unseen = answer(node, reference, LOOK_SECONDS)
+            _refuse(node, job, versions, there, unseen)
+            if job.folder in unseen:
+                apart.add(node.id)
+    except BaseException:
+        _remove_token(job, token)
+        raise
     first, *others = nodes
     prepared, files = run_told(
         first, _prepare_first, SentJob.of(job), on_step=on_step, cpus=first_cpus or cpus, gpus=gpus
@@ -123,23 +130,17 @@ def agree(
     if others:
         on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
     baseline = None if files is None else ray.put(files)
-    waiting = []
+    preparing = []
     for node in others:
-        cores = node.cpus if is_idle(node) else cpus
+        cores = node.cpus if has_all_cpus(node.id, node.cpus) else cpus
         given = (SentJob.of(job), prepared, [baseline], int(cores))
-        waiting.append((node, submit(node, prepare_like, *given, cpus=cores, gpus=gpus)))
-    for done, (node, reference) in enumerate(waiting, start=1):
-        told = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
-        prepared = replace(prepared, notes=prepared.notes + told)
+        preparing.append((node, submit(node, prepare_like, *given, cpus=cores, gpus=gpus)))
+    for done, (node, reference) in enumerate(preparing, start=1):
+        notes = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
+        prepared = replace(prepared, notes=prepared.notes + notes)
         on_step(PreparationStep("preparing the other nodes", done, len(others), "nodes"))
     ids = frozenset(node.id for node in nodes)
-    return Agreed(versions, prepared, baseline, ids, apart, this_node().id, token)
-
-
-def forget(job: Job, agreed: Agreed) -> None:
-    """Remove the probes of a run."""
-    for folder in {job.folder, job.checkpoints}:
-        paths.take_token(folder, agreed.token)
+    return Agreed(versions, prepared, baseline, ids, frozenset(apart), this_node().id, token)
 
 
 def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
@@ -154,32 +155,168 @@ def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
     node = this_node()
     if node.id in agreed.nodes:
         return node.id in agreed.apart, ()
-    refuse_other_versions(node, agreed.versions, look_at_packages()(list(agreed.versions)))
-    if wrong := paths.see_token(job.checkpoints, agreed.token, node.id, write=False):
-        raise _unseen(node, job.checkpoints, wrong)
+    there, unseen = look_at_node()(list(agreed.versions), _folders(job), agreed.token)
+    _refuse(node, job, agreed.versions, there, unseen)
     try:
-        told = prepare_like(SentJob.of(job), agreed.prepared, [agreed.baseline], None)
+        notes = prepare_like(SentJob.of(job), agreed.prepared, [agreed.baseline], None)
     except AblateError as error:
         raise named(node, error) from error
-    return bool(paths.see_token(job.folder, agreed.token, node.id, write=False)), told
+    return job.folder in unseen, notes
 
 
-def prepare_alone(job: Job, node: Node, cpus: float, gpus: float, *, on_step: OnStep) -> Prepared:
-    """Prepare on the only node.
+def forget(job: Job, agreed: Agreed) -> None:
+    """Remove what `agree` has put into the folders of a run."""
+    _remove_token(job, agreed.token)
+
+
+# -- Versions and folders ------------------------------------------------------------------
+
+
+def look_at_node() -> Callable[[Sequence[str], Sequence[str], str], Any]:
+    """Make a function that looks at a node: it gives its versions of packages, and what is wrong
+    with each folder that is not the driver's, or cannot be written.
+
+    Ray sends it by value, so that it also runs where ablate cannot be imported.
+    """
+
+    def look(
+        packages: Sequence[str], folders: Sequence[str], token: str
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        import hashlib
+        import importlib
+        import os
+        import platform
+        from importlib import metadata
+        from pathlib import Path
+
+        versions, unseen = {}, {}
+        for name in packages:
+            try:
+                versions[name] = (
+                    platform.python_version() if name == "python" else metadata.version(name)
+                )
+            except metadata.PackageNotFoundError:
+                versions[name] = "none"
+        try:
+            package = importlib.import_module("ablate")
+            root = Path(str(package.__file__)).parent
+            code = hashlib.sha256()
+            for file in sorted(root.rglob("*.py")):
+                code.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes())
+            versions["ablate"] = f"{package.__version__} with code {code.hexdigest()[:10]}"
+        except Exception as error:
+            text = f"one that cannot be imported ({type(error).__name__}: {error})"
+            versions["ablate"] = text
+        for folder in folders:
+            try:
+                from fsspec.core import url_to_fs
+
+                system, path = url_to_fs(folder)
+                system.cat_file(f"{path.rstrip('/')}/{token}")
+                own = f"{path.rstrip('/')}/{token}-{os.getpid()}"
+                system.pipe_file(own, b"")
+                system.rm_file(own)
+            except FileNotFoundError:
+                unseen[folder] = "the driver's files are missing there"
+            except Exception as error:
+                unseen[folder] = f"{type(error).__name__}: {error}"
+        return versions, unseen
+
+    return look
+
+
+def _refuse(
+    node: Node,
+    job: Job,
+    versions: Mapping[str, str],
+    there: Mapping[str, str],
+    unseen: Mapping[str, str],
+) -> None:
+    """Refuse a node whose packages differ from the driver's, or that does not see checkpoints.
 
     Raises:
-        AblateError: as preparing does.
-        InfrastructureError: if its process is lost.
+        UsageError: naming the node and what differs there.
     """
-    prepared: Prepared = run_told(
-        node, _prepare, SentJob.of(job), on_step=on_step, cpus=cpus, gpus=gpus, by_name=False
-    )
-    return prepared
+    different = [name for name in versions if versions[name] != there[name]]
+    if different:
+        listed = "; ".join(f"{name} {there[name]} (here {versions[name]})" for name in different)
+        raise UsageError(
+            f"node {node.name}: packages must match the driver's, got {listed}. "
+            "Install the same versions there, or remove the node from the cluster."
+        )
+    if job.checkpoints in unseen:
+        raise UsageError(
+            f"run.checkpoints: every node must see {job.checkpoints}, got node {node.name}: "
+            f"{unseen[job.checkpoints]}. Run the command in a folder that all nodes share, or set "
+            "run.checkpoints: s3://BUCKET/FOLDER."
+        )
 
 
-def _prepare(sent: SentJob, *, on_step: OnStep) -> Prepared:
+def put_token(folder: str, token: str) -> None:
+    """Write the driver's token into a folder, which is created if it is missing.
+
+    Args:
+        folder: absolute path or fsspec URI.
+        token: a unique name.
+
+    Raises:
+        MissingDependencyError: if the URI's protocol needs a package.
+        UsageError: if the protocol is unknown.
+        InfrastructureError: if the folder cannot be written.
+    """
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(folder)
+        with suppress(FileExistsError, NotImplementedError):
+            system.makedirs(path, exist_ok=True)
+        system.pipe_file(f"{path.rstrip('/')}/{token}", token.encode())
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"run.checkpoints: {folder} needs a package for fsspec, got {error_text(error)}. "
+            "Install it on every node."
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"run.checkpoints: must be a folder or an fsspec URI, got {folder} "
+            f"({error_text(error)}). Write an absolute path or PROTOCOL://...."
+        ) from error
+    except Exception as error:  # each file system of fsspec has its own errors
+        raise InfrastructureError(
+            f"{folder}: must be a writable folder, got {error_text(error)}. Change its "
+            "permissions, or run.checkpoints."
+        ) from error
+
+
+def _remove_token(job: Job, token: str) -> None:
+    from fsspec.core import url_to_fs
+
+    for folder in _folders(job):
+        with suppress(Exception):
+            system, path = url_to_fs(folder)
+            system.rm_file(f"{path.rstrip('/')}/{token}")
+
+
+def _folders(job: Job) -> list[str]:
+    return list(dict.fromkeys((job.checkpoints, job.folder)))
+
+
+# -- What a node prepares ------------------------------------------------------------------
+
+
+def prepare_here(sent: SentJob, *, on_step: OnStep) -> Prepared:
+    """Prepare a job in this process, as `Worker.prepare` does."""
     job = sent.take()
     return Worker(job).prepare(on_step, cores=job.free_cores)
+
+
+def _prepare_first(
+    sent: SentJob, *, on_step: OnStep
+) -> tuple[Prepared, tuple[str, Mapping[str, bytes]] | None]:
+    prepared, job = prepare_here(sent, on_step=on_step), sent.take()
+    if job.study.trainable is not None:
+        return prepared, None
+    return prepared, read_baseline(_workbench(job).baseline.path.parent)
 
 
 def prepare_like(
@@ -204,15 +341,17 @@ def prepare_like(
     job = sent.take()
     damage: Sequence[str] = ()
     if baseline[0] is not None:
-        refuse_other_environment(prepared.environment, _workbench(job).environment.to_json())
-        files: BaselineFiles = ray.get(baseline[0])
+        check_worker(job, prepared.environment)
+        name, files = ray.get(baseline[0])
         with heard_damage() as damage:
-            receive_baseline(Path(job.cache), files)
+            receive_baseline(Path(job.cache), name, files)
     here = Worker(job).prepare(cores=cores)
-    refuse_other_environment(prepared.environment, here.environment)
+    _refuse_other_environment(prepared.environment, here.environment)
     if (here.data_digest, here.of_files) != (prepared.data_digest, prepared.of_files):
+        dataset = job.study.dataset
+        data = dataset.name if dataset.path is None else path_from(Path(job.base), dataset.path)
         raise DataError(
-            f"dataset: the data must match the other nodes, got different data ({_data(job)}). "
+            f"dataset: the data must match the other nodes, got different data ({data}). "
             "Copy the same data there, or use a path that all nodes share."
         )
     if here.baseline_sha256 != prepared.baseline_sha256:
@@ -221,6 +360,74 @@ def prepare_like(
             "Copy the same checkpoint there."
         )
     return (*damage, *here.notes)
+
+
+def check_worker(job: Job, environment: Mapping[str, Any]) -> None:
+    """Compare this process with what the trials were prepared in: it may have got another GPU, or
+    one that torch does not see.
+
+    Raises:
+        FingerprintError, ResourceError: if its scores would be others.
+    """
+    if job.study.trainable is None:
+        _refuse_other_environment(environment, _workbench(job).environment.to_json())
+
+
+def _refuse_other_environment(first: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    different = [
+        f"{key} {here.get(key)} (elsewhere {first[key]})"
+        for key in first
+        if key != "device_name" and here.get(key) != first[key]
+    ]
+    if different:
+        raise FingerprintError(
+            f"environment: must match that of the preparation, got {'; '.join(different)}. Scores "
+            "would differ: set run.precision, or remove the node or GPU that differs."
+        )
+
+
+def _workbench(job: Job) -> Any:
+    from ablate.trial.workbench import Workbench
+
+    return Workbench.get(
+        job.study, Path(job.base), Path(job.cache), baseline_threads=job.baseline_threads
+    )
+
+
+# -- Weights that are copied: a baseline to the other nodes, a trial's to the driver -------
+
+
+def read_baseline(entry: Path) -> tuple[str, dict[str, bytes]]:
+    """Name and files of a baseline in this node's cache."""
+    files = {file.name: file.read_bytes() for file in sorted(entry.iterdir()) if file.is_file()}
+    return entry.name, files
+
+
+def receive_baseline(cache: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Put a baseline into this node's cache; an existing intact one is kept.
+
+    Args:
+        cache: folder that holds `baselines/`.
+
+    Raises:
+        FingerprintError: if the cache has one with the same settings and other bits, which another
+            study may be using.
+        UsageError: if the cache cannot be written.
+    """
+    entry = cache / "baselines" / name
+    with locked(entry):
+        there = read_record(entry)
+        if there is None:
+            if entry.is_dir():
+                say_made_again("the baseline was")
+            with publish_folder(entry) as temporary:
+                for file, content in files.items():
+                    (temporary / file).write_bytes(content)
+        elif there.sha256 != hashlib.sha256(files[WEIGHTS]).hexdigest():
+            raise FingerprintError(
+                f"{entry}: the baseline must be identical to the first node's, got different "
+                "weights for the same settings. Delete the folder if no study uses it."
+            )
 
 
 def keep_weights(agreed: Agreed, file: Path) -> None:
@@ -235,70 +442,4 @@ def keep_weights(agreed: Agreed, file: Path) -> None:
 
 
 def _write(file: str, content: bytes) -> None:
-    from ablate.files.cache import publish_file
-
     publish_file(Path(file), lambda temporary: temporary.write_bytes(content))
-
-
-def _prepare_first(sent: SentJob, *, on_step: OnStep) -> tuple[Prepared, BaselineFiles | None]:
-    job = sent.take()
-    prepared = _prepare(sent, on_step=on_step)
-    if job.study.trainable is not None:
-        return prepared, None
-    return prepared, read_baseline(_workbench(job).baseline.path.parent)
-
-
-def check_worker(job: Job, environment: Mapping[str, Any]) -> None:
-    """Compare this process with what the trials were prepared in: it may have got another GPU, or
-    one that torch does not see.
-
-    Raises:
-        FingerprintError, ResourceError: if its scores would be others.
-    """
-    if job.study.trainable is None:
-        refuse_other_environment(environment, _workbench(job).environment.to_json())
-
-
-def _workbench(job: Job) -> Any:
-    from ablate.trial.workbench import Workbench
-
-    return Workbench.get(
-        job.study, Path(job.base), Path(job.cache), baseline_threads=job.baseline_threads
-    )
-
-
-def _check_folders(job: Job, nodes: Sequence[Node], token: str) -> frozenset[str]:
-    """Ids of the nodes that do not see the run's folder.
-
-    Raises:
-        UsageError: if a node does not see the folder of the checkpoints.
-    """
-    apart = set()
-    folders = dict.fromkeys((job.checkpoints, job.folder))
-    for folder in folders:
-        paths.put_token(folder, token)
-    for folder in folders:
-        waiting = [(node, submit(node, paths.see_token, folder, token, node.id)) for node in nodes]
-        for node, reference in waiting:
-            wrong = answer(node, reference, LOOK_SECONDS)
-            if not wrong and not paths.answered(folder, token, node.id):
-                wrong = "the driver cannot see the node's files"
-            if wrong and folder == job.checkpoints:
-                for one in folders:
-                    paths.take_token(one, token)
-                raise _unseen(node, folder, wrong)
-            if wrong:
-                apart.add(node.id)
-    return frozenset(apart)
-
-
-def _unseen(node: Node, folder: str, wrong: str) -> UsageError:
-    return UsageError(
-        f"run.checkpoints: every node must see {folder}, got node {node.name}: {wrong}. Run the "
-        "command in a folder that all nodes share, or set run.checkpoints: s3://BUCKET/FOLDER."
-    )
-
-
-def _data(job: Job) -> str:
-    dataset = job.study.dataset
-    return dataset.name if dataset.path is None else str(path_from(Path(job.base), dataset.path))
