@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Statistics are recomputed by the script that checks archives without ablate.
+sys.path.append(str(Path(__file__).parents[1] / "studies" / "paper"))
+
 # A suite in the background of a shell has SIGINT ignored, and so would every process it starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

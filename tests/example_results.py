@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import recompute
 
 from ablate.ablation.cell import Arm, Cell, Claim, Contrast, Design, difference
-from ablate.ablation.effects import Effect, Margin, all_effects
+from ablate.ablation.effects import Effect, all_effects
 from ablate.ablation.results import Results, SplitName
 from ablate.ledger.record import Failure, RowRecord, StudyRecord
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_bits
 from ablate.study.scores import AnyScores, ReportedScores, Scores
-from ablate.study.settings import Study
+from ablate.study.settings import NonInferiorSettings, Study
 
 NOISE, IMPULSE, BLUR = "gaussian_noise", "impulse_noise", "gaussian_blur"
 FAMILIES = {"noise": (NOISE, IMPULSE), "blur": (BLUR,)}
@@ -98,7 +99,7 @@ class Example:
         metrics: Sequence[str] = (ROBUST,),
         claims: Sequence[Claim] = (),
         *,
-        margin: Margin | None = None,
+        margin: NonInferiorSettings | None = None,
         minimized: Sequence[str] = (),
     ) -> tuple[Effect, ...]:
         return all_effects(
@@ -108,6 +109,13 @@ class Example:
     def effect(self, contrast: Contrast, metric: str = ROBUST) -> Effect:
         (found,) = self.effects([contrast], [metric])
         return found
+
+
+def images_right(text: str, scores: Scores, metric: str) -> np.ndarray:
+    """`[n]`, what a network got of each image, in a metric."""
+    network = recompute.Network(scores.to_json(), text)
+    here = f"{scores.split}_{metric.partition('_')[2]}"
+    return np.asarray(network.metrics(lambda bits: bits)[here])
 
 
 def minus(arm: str, reference: str = "plain") -> Contrast:

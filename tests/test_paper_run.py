@@ -15,9 +15,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_results import DIED, Example, make_design, make_example, make_scored, minus
+from example_results import (
+    DIED,
+    Example,
+    images_right,
+    make_design,
+    make_example,
+    make_scored,
+    minus,
+)
 from example_sources import curved_row
-from explicit_statistics import Explicit, holm, images_right
+from recompute import Model, holm
 
 import ablate
 from ablate.ablation.cell import Claim
@@ -172,19 +180,17 @@ def test_a_claim_needs_all_its_parts() -> None:
     found = claims.claims_of(arms)
     larger = []
     for one, (arm, to, needs_clean) in zip(found, claims.CLAIMS, strict=True):
-        model = Explicit(seed_means(examples, arm, untrained) - seed_means(examples, to, untrained))
+        model = Model(seed_means(examples, arm, untrained) - seed_means(examples, to, untrained))
         assert (one.effect.estimate.mean, one.effect.p) == pytest.approx((model.mean, model.p()))
         assert arms.model(arm, to, arms.names()).p() == pytest.approx(model.p())
         larger.append(model.p())
         if needs_clean:
             metric = ["val_clean_accuracy"]
-            lost = Explicit(
-                seed_means(examples, arm, metric) - seed_means(examples, "plain", metric)
-            )
+            lost = Model(seed_means(examples, arm, metric) - seed_means(examples, "plain", metric))
             p = lost.p(-0.005)
             larger[-1] = max(model.p(), p if lost.mean > -0.005 else min(1.0, 2 - p))
             assert one.clean is not None
-            assert one.clean.low == pytest.approx(lost.bounds(1 - 0.05 / 3)[0])
+            assert one.clean.low == pytest.approx(lost.bounds(0.05 / 3)[0])
     assert [one.p for one in found] == pytest.approx(larger, rel=1e-5)
     assert [one.adjusted for one in found] == pytest.approx(holm(larger), rel=1e-5)
     assert [one.said for one in found] == [
@@ -261,7 +267,7 @@ def test_these_baselines_alone_are_averaged_seed_by_seed() -> None:
             axis=0,
         )
 
-    model = Explicit(by_seed("DA+ST+CA") - by_seed("plain"))
+    model = Model(by_seed("DA+ST+CA") - by_seed("plain"))
     estimate = arms.within("DA+ST+CA", "plain", [claims.CLEAN])
     assert (estimate.mean, estimate.n) == (pytest.approx(model.mean), 4)
     assert (estimate.low, estimate.high) == pytest.approx(model.bounds())

@@ -11,17 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Contrast, ContrastKind, difference
-from ablate.ablation.differences import NO_DIFFERENCES, Differences, MetricTables
-from ablate.ablation.intervals import Components, Estimate, MeanModel
-from ablate.ablation.results import Results
+from ablate.ablation.intervals import (
+    Components,
+    Estimate,
+    MeanModel,
+    over_seeds,
+    over_seeds_and_images,
+)
+from ablate.ablation.results import Column, Results
 from ablate.ablation.significance import (
     LEAST_SEEDS,
+    MOST_EXACT,
     NonInferiority,
     holm,
     noninferiority,
     sign_flip_test,
 )
+from ablate.robustness.bits import Shares
 from ablate.robustness.measures import LEVEL
+from ablate.study.scores import EXPOSURES
+from ablate.study.settings import NonInferiorSettings
 
 ALPHA = 0.05
 """Two-sided, of all claims of a study together."""
@@ -88,11 +97,15 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Margin:
-    """What counts as kept: `metric` may fall by less than `margin`."""
+class _Tested:
+    """An effect before it is known what else the study claims; the models and differences that it
+    is of, but not their images."""
 
-    metric: str
-    margin: float
+    effect: Effect
+    is_claim: bool
+    model: MeanModel
+    worst: MeanModel | None
+    by_pair: NDArray[np.float64]
 
 
 def all_effects(
@@ -101,7 +114,7 @@ def all_effects(
     metrics: Sequence[str],
     claims: Sequence[Claim],
     *,
-    margin: Margin | None = None,
+    margin: NonInferiorSettings | None = None,
     minimized: Sequence[str] = (),
     tuned: Collection[str] = (),
 ) -> tuple[Effect, ...]:
@@ -114,147 +127,96 @@ def all_effects(
         tuned: cells that were tuned on these images.
     """
     primary = {(claim.contrast, claim.metric) for claim in claims}
+    level = 1 - ALPHA / max(1, len(primary))
     by_name = {contrast.name: contrast for contrast in contrasts}
-    order = {name: place for place, name in enumerate(by_name)}
     shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
+    worst_results = results.with_failures_as_worst(minimized) if results.failures() else None
+    tested: list[_Tested] = []
     # A claim may use a metric that is in no table, such as that of one severity.
-    asked = dict.fromkeys([*shown, *(claim.metric for claim in claims)])
-    found: list[_Tested] = []
-    worst = results.with_failures_as_worst(minimized) if results.failures() else None
-    for metric in asked:
-        tables = MetricTables(results, metric)
-        worst_tables = None if worst is None else MetricTables(worst, metric)
+    for metric in dict.fromkeys([*shown, *(claim.metric for claim in claims)]):
+        table = MetricTable(results, metric)
+        worst_table = None if worst_results is None else MetricTable(worst_results, metric)
         for contrast in by_name.values():
             is_claim = (contrast.name, metric) in primary
-            if not is_claim and (
-                metric not in shown or metric not in (contrast.metrics or (metric,))
-            ):
+            is_shown = metric in shown and metric in (contrast.metrics or (metric,))
+            differences = table.differences(contrast) if is_claim or is_shown else None
+            if differences is None and not is_claim:
                 continue
-            differences = tables.differences(contrast)
-            if differences is not None or is_claim:
-                found.append(
-                    _Tested.of(
-                        contrast,
-                        metric,
-                        differences,
-                        is_claim=is_claim,
-                        is_minimized=metric in minimized,
-                        are_baselines=bool(results.replications),
-                        worst=None if worst_tables is None else worst_tables.differences(contrast),
-                        is_tuned=any(
-                            cell in tuned for cell, one in contrast.weights.items() if one
-                        ),
-                    )
-                )
-    found.sort(key=lambda one: order[one.contrast.name])
-    adjusted = iter(holm([one.p if math.isfinite(one.p) else 1.0 for one in found if one.is_claim]))
-    level = 1 - ALPHA / max(1, len(primary))
+            differences = differences or NO_DIFFERENCES
+            worst = None if worst_table is None else worst_table.differences(contrast)
+            if worst is not None and worst.same_values(differences):
+                worst = None  # no run of these cells has failed
+            model, worst_model = differences.model(), None if worst is None else worst.model()
+            by_pair = differences.by_pair
+            effect = Effect(
+                contrast=contrast.name,
+                kind=contrast.kind,
+                metric=metric,
+                estimate=model.estimate(),
+                p=model.p(),
+                components=model.components,
+                n_images=differences.n_images,
+                missing=differences.missing,
+                by_baseline=tuple(by_pair.tolist()) if results.replications else (),
+                tuned=any(cell in tuned for cell, weight in contrast.weights.items() if weight),
+                worst=None if worst_model is None else worst_model.estimate(),
+                at_level=model.estimate(level),
+            )
+            effect = _with_kept(effect, model, margin, metric in minimized)
+            tested.append(_Tested(effect, is_claim, model, worst_model, by_pair))
+    places = {name: place for place, name in enumerate(by_name)}
+    tested.sort(key=lambda one: places[one.effect.contrast])
+    p_values = [one.effect.p for one in tested if one.is_claim]
+    adjusted = iter(holm([p if math.isfinite(p) else 1.0 for p in p_values]))
     return tuple(
-        one.effect(next(adjusted) if one.is_claim else None, level, margin) for one in found
+        _claimed(one, next(adjusted), level, margin, one.effect.metric in minimized)
+        if one.is_claim
+        else one.effect
+        for one in tested
     )
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A contrast on a metric before it is known what the other claims of the study are.
+def _claimed(
+    tested: _Tested,
+    p_adjusted: float,
+    level: float,
+    margin: NonInferiorSettings | None,
+    is_minimized: bool,
+) -> Effect:
+    """A primary effect: adjusted, with simultaneous intervals at this level, and a verdict."""
+    effect, model = tested.effect, tested.model
+    verdict: Verdict = "better" if (model.mean > 0) != is_minimized else "worse"
+    if effect.tuned:
+        verdict = "exploratory"
+    elif model.n < LEAST_SEEDS:
+        verdict = "too few seeds"
+    elif not p_adjusted < ALPHA:
+        verdict = "not shown"
+    elif effect.n_images is not None and abs(model.mean) * effect.n_images <= 1 + _ROUNDING:
+        verdict = "at most one image"
+    complete = tested.by_pair[np.isfinite(tested.by_pair)]
+    p_seeds = sign_flip_test(complete)
+    effect = replace(
+        effect,
+        estimate=simultaneous(model.estimate(level), is_rejected=p_adjusted < ALPHA),
+        p_adjusted=p_adjusted if math.isfinite(effect.p) else math.nan,
+        verdict=verdict,
+        p_seeds=p_seeds if math.isfinite(p_seeds) else None,
+        is_exact=len(complete) <= MOST_EXACT,
+        worst=None if tested.worst is None else tested.worst.estimate(level),
+        at_level=None,
+    )
+    return _with_kept(effect, model, margin, is_minimized)
 
-    Attributes:
-        by_pair, n_images, missing: as of `Differences`, whose images are not kept; model, p: of
-            them.
-        are_baselines: whether the pairs are ablations from a baseline each.
-        is_tuned: as of `Effect`; worst: the model of its `worst`.
-    """
 
-    contrast: Contrast
-    metric: str
-    by_pair: NDArray[np.float64]
-    n_images: int | None
-    missing: tuple[str, ...]
-    model: MeanModel
-    p: float
-    is_claim: bool
-    is_minimized: bool
-    are_baselines: bool
-    is_tuned: bool
-    worst: MeanModel | None
-
-    @classmethod
-    def of(
-        cls,
-        contrast: Contrast,
-        metric: str,
-        differences: Differences | None,
-        *,
-        is_claim: bool,
-        is_minimized: bool,
-        are_baselines: bool,
-        is_tuned: bool,
-        worst: Differences | None,
-    ) -> _Tested:
-        """Args: differences: None where nothing can be said of a claim, which is still a claim."""
-        found = differences or NO_DIFFERENCES
-        if worst is not None and np.array_equal(worst.by_pair, found.by_pair, equal_nan=True):
-            worst = None  # no run of these cells has failed
-        model = found.model()
-        return cls(
-            *(contrast, metric, found.by_pair, found.n_images, found.missing, model, model.p()),
-            is_claim=is_claim,
-            is_minimized=is_minimized,
-            are_baselines=are_baselines,
-            is_tuned=is_tuned,
-            worst=None if worst is None else worst.model(),
-        )
-
-    def effect(self, p_adjusted: float | None, level: float, margin: Margin | None) -> Effect:
-        """Args: level: of a primary contrast's interval; p_adjusted: None of another."""
-        estimate = self.model.estimate()
-        worst = None if self.worst is None else self.worst.estimate()
-        if p_adjusted is not None:
-            worst = None if self.worst is None else self.worst.estimate(level)
-            wider = self.model.estimate(level)
-            estimate = simultaneous(wider, is_rejected=p_adjusted < ALPHA)
-        kept = None
-        if margin is not None and margin.metric == self.metric:
-            kept = noninferiority(
-                self.model, margin.margin, is_minimized=self.is_minimized, estimate=estimate
-            )
-            kept = replace(kept, kept=None) if self.is_tuned else kept
-        effect = Effect(
-            contrast=self.contrast.name,
-            kind=self.contrast.kind,
-            metric=self.metric,
-            estimate=estimate,
-            p=self.p,
-            components=self.model.components,
-            n_images=self.n_images,
-            kept=kept,
-            missing=self.missing,
-            by_baseline=tuple(map(float, self.by_pair)) if self.are_baselines else (),
-            tuned=self.is_tuned,
-            worst=worst,
-        )
-        if p_adjusted is None:
-            return replace(effect, at_level=self.model.estimate(level))
-        flips = sign_flip_test(self.by_pair[np.isfinite(self.by_pair)])
-        return replace(
-            effect,
-            p_adjusted=p_adjusted if math.isfinite(self.p) else math.nan,
-            verdict=self._verdict(p_adjusted),
-            p_seeds=flips.p if math.isfinite(flips.p) else None,
-            is_exact=flips.exact,
-        )
-
-    def _verdict(self, p_adjusted: float) -> Verdict:
-        mean = self.model.mean
-        if self.is_tuned:
-            return "exploratory"
-        if self.model.n < LEAST_SEEDS:
-            return "too few seeds"
-        if not p_adjusted < ALPHA:
-            return "not shown"
-        if self.n_images is not None and abs(mean) * self.n_images <= 1 + _ROUNDING:
-            return "at most one image"
-        return "better" if (mean > 0) != self.is_minimized else "worse"
+def _with_kept(
+    effect: Effect, model: MeanModel, margin: NonInferiorSettings | None, is_minimized: bool
+) -> Effect:
+    """With whether it is kept, by the interval that is shown; as it is on another metric."""
+    if margin is None or margin.metric != effect.metric:
+        return effect
+    kept = noninferiority(model, margin.margin, is_minimized=is_minimized, estimate=effect.estimate)
+    return replace(effect, kept=replace(kept, kept=None) if effect.tuned else kept)
 
 
 def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
@@ -277,30 +239,135 @@ def tied_with_best(
 ) -> tuple[str, ...]:
     """The arm with the best mean, and all whose paired difference to it has an interval that
     holds 0, in their order; empty where no arm has the metric."""
-    tables = MetricTables(results, metric)
-    means: dict[str, float] = {}
+    table, means = MetricTable(results, metric), dict[str, float]()
     for arm in arms:
-        mean = results.mean_values(arm.cells, metric)
-        mean = mean[np.isfinite(mean)]
-        if len(mean):
-            means[arm.name] = -float(mean.mean()) if is_minimized else float(mean.mean())
+        values = results.mean_values(arm.cells, metric)
+        values = values[np.isfinite(values)]
+        if len(values):
+            means[arm.name] = float(values.mean()) * (-1 if is_minimized else 1)
     if not means:
         return ()
-    best = max(means, key=lambda name: means[name])
-    by_name = {arm.name: arm for arm in arms}
-    tied = {name for name in means if math.isclose(means[name], means[best], rel_tol=_ROUNDING)}
-    for name in means:
-        contrast = difference(by_name[name], by_name[best])
-        found = tables.differences(contrast) if name not in tied else None
+    highest = max(means.values())
+    best = next(arm for arm in arms if means.get(arm.name) == highest)
+
+    def is_tied(arm: Arm) -> bool:
+        if math.isclose(means[arm.name], highest, rel_tol=_ROUNDING):
+            return True
+        found = table.differences(difference(arm, best))
         if found is None:
-            continue
+            return False
         estimate = found.model().estimate(LEVEL)
-        if estimate.low <= 0 <= estimate.high:
-            tied.add(name)
-    return tuple(arm.name for arm in arms if arm.name in tied)
+        return estimate.low <= 0 <= estimate.high
+
+    return tuple(arm.name for arm in arms if arm.name in means and is_tied(arm))
 
 
 def arm_difference(results: Results, arm: Arm, to: Arm, metric: str, level: float) -> Estimate:
     """One arm less another on a metric, with its interval at a level."""
-    found = MetricTables(results, metric).differences(difference(arm, to))
+    found = MetricTable(results, metric).differences(difference(arm, to))
     return (found or NO_DIFFERENCES).model().estimate(level)
+
+
+# -- The differences that a contrast is, within each pair and image by image
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A contrast on a metric, within each pair.
+
+    Attributes:
+        by_pair: `[pairs]`, NaN where a run was not successful.
+        by_image: `[K, n]`, over the complete pairs; None where a cell has kept no bits.
+        missing: what is not complete, as "seed 3 of ST".
+    """
+
+    by_pair: NDArray[np.float64]
+    by_image: Shares | None
+    missing: tuple[str, ...]
+
+    @property
+    def n_images(self) -> int | None:
+        """Behind each difference; None where they are not known."""
+        return None if self.by_image is None else self.by_image.shape[1]
+
+    def same_values(self, other: Differences) -> bool:
+        return np.array_equal(self.by_pair, other.by_pair, equal_nan=True)
+
+    def model(self) -> MeanModel:
+        """Of their mean: over pairs and images, or over pairs alone."""
+        if self.by_image is None:
+            return over_seeds(self.by_pair[np.isfinite(self.by_pair)])
+        return over_seeds_and_images(self.by_image)
+
+
+NO_DIFFERENCES = Differences(np.empty(0), None, ())
+
+
+class MetricTable:
+    """The values for contrasts on one metric, each cell read once.
+
+    The exposure of a type differs between cells, so two means by exposure would be over different
+    types.  Therefore both are computed over the types of the cell in question.
+    """
+
+    def __init__(self, results: Results, metric: str) -> None:
+        self._results = results
+        self._metric = metric
+        self._columns: dict[tuple[str, tuple[str, ...]], Column] = {}
+
+    def differences(self, contrast: Contrast) -> Differences | None:
+        """A contrast on the metric; None of a mean by exposure where there are no types that all of
+        the contrast is about."""
+        parts = self._parts(contrast)
+        if not parts:
+            return None
+        cells = [cell for cell, weight in contrast.weights.items() if weight]
+        weights = np.array([contrast.weights[cell] for cell in cells])
+        for cell in cells:
+            if (cell, parts) not in self._columns:
+                self._columns[cell, parts] = self._results.column(cell, parts)
+        columns = [self._columns[cell, parts] for cell in cells]
+        values = np.stack([column.values for column in columns])
+        is_there = np.isfinite(values)
+        places = np.flatnonzero(is_there.all(axis=0))
+        by_pair = np.full(values.shape[1], math.nan)
+        # Rounding errors are set to zero, or they would have a sign.
+        complete = weights @ values[:, places]
+        sizes = np.abs(weights) @ np.abs(values[:, places])
+        by_pair[places] = np.where(np.abs(complete) <= _ROUNDING * sizes, 0.0, complete)
+        missing = [
+            f"{self._results.pair_name(place)} of {cells[at]}"
+            for place, at in np.argwhere(~is_there.T).tolist()
+        ]
+        return Differences(by_pair, _by_image(weights, columns, places), tuple(missing))
+
+    def _parts(self, contrast: Contrast) -> tuple[str, ...]:
+        """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its
+        types, none where there are none in common."""
+        split, _, name = self._metric.partition("_")
+        exposed = next((one for one in EXPOSURES if name == f"robust_accuracy_{one}"), None)
+        if exposed is None:
+            return (self._metric,)
+        asked = {
+            self._results.exposed_types(cell, exposed)
+            for cell, weight in contrast.weights.items()
+            if weight > 0
+        }
+        if contrast.kind not in ("difference", "step") or len(asked) != 1:
+            return ()
+        return tuple(f"{split}_accuracy.{kind}" for kind in asked.pop())
+
+
+def _by_image(
+    weights: NDArray[np.float64], columns: Sequence[Column], places: NDArray[np.intp]
+) -> Shares | None:
+    """The weighted sum image by image, `[K, n]`; None where a cell has kept no bits."""
+    total: Shares | None = None
+    for weight, column in zip(weights, columns, strict=True):
+        own = column.shares_at(places) if len(places) else None
+        if own is None:
+            return None
+        total = weight * own if total is None else total + weight * own
+    if total is not None:
+        total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
+    return total

@@ -14,7 +14,6 @@ from ablate.ablation.designs.shapley import sampling_notes
 from ablate.ablation.effects import (
     ALPHA,
     Effect,
-    Margin,
     all_effects,
     arm_difference,
     tied_with_best,
@@ -223,9 +222,9 @@ def info_of_results(
     if isinstance(first, Scores):
         found = [name for name in (*compared_metrics(first), *ON_CURVE) if name in found]
     minimized = _minimized(record, split)
-    margin = None
-    if settings.noninferior is not None:
-        margin = Margin(on_split(settings.noninferior.metric, split), settings.noninferior.margin)
+    margin = settings.noninferior
+    if margin is not None:
+        margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
     claims = _claims(record, design, results, split)
     arms = [
         replace(_arm(results, arm, found), members=design.soups.get(arm.name, ()))

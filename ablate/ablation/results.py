@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,13 +45,30 @@ class Replication:
     planned: int
 
 
-@dataclass(frozen=True)
-class _CellBits:
-    """Bits of the runs of a cell that have them.
+class Column(NamedTuple):
+    """Values of one cell.
 
     Attributes:
-        bits: of each run; scores: of one of them; lines: index of a pair -> its line in the bits.
+        values: `[K]`, NaN if a run was not successful, or lacks the metric.
+        places: indices of the pairs that have it, ascending.
+        shares: `[places, n]`; None if a run has no bits, or the metric is not a mean over images.
     """
+
+    values: NDArray[np.float64]
+    places: NDArray[np.intp]
+    shares: Shares | None
+
+    def shares_at(self, places: NDArray[np.intp]) -> Shares | None:
+        """At some of the pairs that have it."""
+        if self.shares is None or len(places) == len(self.places):
+            return self.shares
+        some: Shares = self.shares[np.searchsorted(self.places, places)]
+        return some
+
+
+class _CellBits(NamedTuple):
+    """Bits of the runs of a cell that have them, the scores of one of them, and the line of the
+    bits by the index of the pair."""
 
     bits: ImageBits
     scores: Scores
@@ -72,6 +89,7 @@ class Results:
     Attributes:
         pairs: indices of the seeds, ascending.
         replications: of `PooledResults`; empty of one ablation.
+        first: the scores of one run; None before one has ended well.
     """
 
     replications: tuple[Replication, ...] = ()
@@ -95,19 +113,19 @@ class Results:
         }
         self.pairs = sorted({pair for _, pair in self._rows})
         self._cells = {cell for cell, _ in self._rows}
-        self._metrics: dict[int, dict[str, float]] = {}
+        self._metrics: dict[int, Mapping[str, float]] = {}
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._bits: dict[str, _CellBits | None] = {}
         self._picked: dict[str, PickedNetworks | None] = {}
         self._minimized: Collection[str] | None = None  # where failed runs count as the worst
         self._clean_margin = record.study.answer.clean_margin
-        first = next((scores for _, scores in self._scored()), None)
+        scores = (self.scores_of(row) for row in self._rows.values())
+        self.first = first = next((one for one in scores if one is not None), None)
         images = 0
         if isinstance(first, Scores):
             copies = sum(map(len, first.accuracies.values()))
             images = first.n_images + (first.n_corrupted or first.n_images) * copies
         self._keeps_bits = images * len(self._rows) <= _KEPT_BITS
-        self.first = first
 
     def scores_of(self, row: RowRecord) -> AnyScores | None:
         """Of a complete row, on the split."""
@@ -115,135 +133,66 @@ class Results:
             return None
         return row.scores if self._split == "val" else row.test_scores
 
-    def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
-        """The same with failed runs that count, in each metric, as the worst run of their cell.
-
-        Args:
-            minimized: metrics for which less is better.
-        """
-        other = copy(self)
-        other._minimized, other._values = minimized, {}
-        return other
-
-    def _stand_ins(self, cell: str, metric: str) -> dict[int, int]:
-        """Places of the runs that count as those at other places; mostly none."""
-        if self._minimized is None or self.is_fixed(cell) or metric in ON_CURVE:
-            return {}
-        found = self._scored_values(cell, metric)
-        if not np.isfinite(found).any():
-            return {}
-        worst = np.nanargmax(found) if metric in self._minimized else np.nanargmin(found)
-        return {
-            place: int(worst)
-            for place, pair in enumerate(self.pairs)
-            if (row := self._rows.get((cell, pair))) is not None and row.failure is not None
-        }
-
-    def collapsed(self, cells: Sequence[str]) -> list[str]:
-        """The runs of these cells that collapsed, as "seed 3": in clean or robust accuracy more
-        than `COLLAPSE` below the median of the others of their cell and beyond their outer fence
-        (Tukey 1977); or with less than half of the baseline's clean accuracy, which is near
-        chance. Of fewer than three runs only the latter."""
-        clean, robust = (f"{self._split}_{one}_accuracy" for one in ("clean", "robust"))
-        of_baseline = self._scored_values(BASELINE, clean)
-        of_baseline = of_baseline[np.isfinite(of_baseline)]
-        least = float(of_baseline.mean()) / 2 if len(of_baseline) else -math.inf
-        places: set[int] = set()
-        for cell in cells:
-            if self.is_fixed(cell) or cell == BASELINE:
-                continue
-            for metric in (clean, robust):
-                places |= _far_below(self._scored_values(cell, metric))
-            places |= {*np.flatnonzero(self._scored_values(cell, clean) < least).tolist()}
-        return [self.pair_name(place) for place in sorted(places)]
+    def is_fixed(self, cell: str) -> bool:
+        """Whether a cell is a network without runs: the common baseline, or the same adapted."""
+        return cell in self._fixed and cell not in self._cells
 
     def pair_name(self, place: int) -> str:
         """What is paired, for a person: "seed 3"."""
         return f"seed {self.pairs[place] + 1}"
 
-    def whole_pairs(self) -> list[int]:
-        """Places of the pairs at which every cell has ended well."""
-        return [
-            place
-            for place, pair in enumerate(self.pairs)
-            if all(
-                (row := self._rows.get((cell, pair))) is not None
-                and (self.scores_of(row) is not None or self._counts_as_worst(row))
-                for cell in self._cells
-            )
-        ]
+    def _runs(self, cell: str) -> Iterator[tuple[int, RowRecord]]:
+        """Of a cell, each with the place of its pair, in order."""
+        for place, pair in enumerate(self.pairs):
+            if (row := self._rows.get((cell, pair))) is not None:
+                yield place, row
 
-    def _counts_as_worst(self, row: RowRecord) -> bool:
-        return self._minimized is not None and row.failure is not None
-
-    def failed(self, cells: Sequence[str]) -> list[str]:
-        """The unsuccessful runs of these cells, as "seed 3 (not_finite)"."""
-        return [
-            f"seed {(row.pair or 0) + 1} ({row.failure.kind})"
-            for cell in cells
-            for row in self.rows(cell)
-            if row.failure is not None
-        ]
-
-    def failures(self) -> list[str]:
-        """All unsuccessful runs in order, as "seed 3 of FMA: raised: ValueError: no"."""
-        return [
-            f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
-            for row in sorted(self._rows.values(), key=lambda row: row.number)
-            if row.failure is not None
-        ]
-
-    def rows(self, cell: str) -> list[RowRecord]:
-        """Of a cell, in order of its pairs."""
-        found = (self._rows.get((cell, pair)) for pair in self.pairs)
-        return [row for row in found if row is not None]
+    # What can be compared
 
     def metrics(self) -> list[str]:
-        """What can be compared: accuracies but those of one severity; or what a loop reported."""
+        """Accuracies but those of one severity; or what a loop reported; none without a value."""
         names: dict[str, None] = {}
-        for row, scores in self._scored():
-            for name, value in self._of(row, scores).items():
-                if name in names or not math.isfinite(value):
-                    continue
-                if not isinstance(scores, Scores) or _is_compared(name):
+        for row in self._rows.values():
+            for name, value in self._metrics_of(row).items():
+                is_one_severity = name.rpartition(".")[2].isdigit()
+                is_compared = name not in COSTS and not is_one_severity
+                is_own_loop = not isinstance(self.scores_of(row), Scores)
+                if math.isfinite(value) and (is_compared or is_own_loop):
                     names[name] = None
         has_curve = any(self.picked(cell) is not None for cell in self._cells)
         return [*names, *(ON_CURVE if has_curve else ())]
 
-    def is_fixed(self, cell: str) -> bool:
-        """Whether a cell is a network without runs: the common baseline, or the same adapted."""
-        return cell in self._fixed and cell not in self._cells
-
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
         if (cell, metric) not in self._values:
-            found = self._scored_values(cell, metric)
+            values = self._scored_values(cell, metric)
             for place, of in self._stand_ins(cell, metric).items():
-                found[place] = found[of]
-            self._values[cell, metric] = found
+                values[place] = values[of]
+            self._values[cell, metric] = values
         return self._values[cell, metric]
 
     def _scored_values(self, cell: str, metric: str) -> NDArray[np.float64]:
-        found = np.full(len(self.pairs), math.nan)
+        values = np.full(len(self.pairs), math.nan)
         if self.is_fixed(cell):
-            found[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
+            values[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
         elif metric in ON_CURVE:
             picked = self.picked(cell)
             if picked is not None:
-                found[list(picked.places)] = picked.shares[metric].mean(axis=1)
+                values[list(picked.places)] = picked.shares[metric].mean(axis=1)
         else:
-            for place, pair in enumerate(self.pairs):
-                row = self._rows.get((cell, pair))
-                scores = None if row is None else self.scores_of(row)
-                if row is not None and scores is not None:
-                    found[place] = self._of(row, scores).get(metric, math.nan)
-        return found
+            for place, row in self._runs(cell):
+                values[place] = self._metrics_of(row).get(metric, math.nan)
+        return values
+
+    def _metrics_of(self, row: RowRecord) -> Mapping[str, float]:
+        if row.number not in self._metrics:
+            scores = self.scores_of(row)
+            self._metrics[row.number] = {} if scores is None else scores.metrics()
+        return self._metrics[row.number]
 
     def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
         """The mean over cells at each pair, `[K]`; NaN if one is missing."""
-        found = [self.values(cell, metric) for cell in cells]
-        mean: NDArray[np.float64] = sum(found[1:], start=found[0]) / len(found)
-        return mean
+        return _mean([self.values(cell, metric) for cell in cells])
 
     def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
         """Contribution of each image to a metric of a cell: `[places, n]`.
@@ -270,50 +219,13 @@ class Results:
         lines = [kept.lines[place] for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
 
-    def picked(self, cell: str) -> PickedNetworks | None:
-        """The networks of a cell between baseline and finetuned weights; None without curves."""
-        if cell not in self._picked:
-            rows = {
-                place: row
-                for place, pair in enumerate(self.pairs)
-                if (row := self._rows.get((cell, pair))) is not None
-            }
-            is_scored = self._split == "val" and not self.is_fixed(cell)
-            self._picked[cell] = (
-                pick_networks(rows, self._outcomes, self._clean_margin) if is_scored else None
-            )
-        return self._picked[cell]
-
-    def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
-        """Of the interpolated networks of these cells, each once, ascending."""
-        picked = [networks for cell in cells if (networks := self.picked(cell)) is not None]
-        return tuple(sorted({alpha for one in picked for alpha in one.alphas.flat}))
-
-    def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
-        """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
-        none."""
-        scored = [self.scores_of(row) for row in self.rows(cell)]
-        first = next((one for one in scored if isinstance(one, Scores)), None)
-        if self.is_fixed(cell):
-            first = self._fixed[cell]
-        return () if first is None else first.exposed_types(exposed)
-
-    def cost(self, cells: Sequence[str], cost: str) -> float:
-        """Mean of what a run took, over the complete runs of these cells; NaN of none."""
-        rows = [row for cell in cells for row in self.rows(cell)]
-        scored = [scores for row in rows if isinstance(scores := self.scores_of(row), Scores)]
-        return float(np.mean([getattr(one, cost) for one in scored])) if scored else math.nan
-
-    def _scored(self) -> Iterator[tuple[RowRecord, AnyScores]]:
-        for row in self._rows.values():
-            scores = self.scores_of(row)
-            if scores is not None:
-                yield row, scores
-
-    def _of(self, row: RowRecord, scores: AnyScores) -> dict[str, float]:
-        if row.number not in self._metrics:
-            self._metrics[row.number] = scores.metrics()
-        return self._metrics[row.number]
+    def column(self, cell: str, metrics: Sequence[str]) -> Column:
+        """The mean of some metrics of a cell."""
+        values = _mean([self.values(cell, metric) for metric in metrics])
+        places = np.flatnonzero(np.isfinite(values))
+        shares = [self.shares(cell, metric, places.tolist()) for metric in metrics]
+        known = [one for one in shares if one is not None]
+        return Column(values, places, _mean(known) if len(known) == len(shares) else None)
 
     def _bits_of(self, cell: str) -> _CellBits | None:
         if cell in self._bits:
@@ -325,23 +237,115 @@ class Results:
 
     def _unpack(self, cell: str) -> _CellBits | None:
         if self.is_fixed(cell):
-            fixed, kept = self._fixed[cell], self._fixed_bits[cell]
-            if kept is None:
+            fixed, text = self._fixed[cell], self._fixed_bits[cell]
+            if text is None:
                 return None
-            bits = unpack_bits([kept], fixed)
-            return _CellBits(bits, fixed, dict.fromkeys(range(len(self.pairs)), 0))
-        texts: list[str] = []
-        lines: dict[int, int] = {}
-        first = None
-        for place, pair in enumerate(self.pairs):
-            row = self._rows.get((cell, pair))
-            scores = None if row is None else self.scores_of(row)
-            text = None if row is None else self._outcomes.get(row.number, {}).get(self._split)
-            if isinstance(scores, Scores) and text is not None:
-                first = first or scores
-                lines[place] = len(texts)
-                texts.append(text)
-        return None if first is None else _CellBits(unpack_bits(texts, first), first, lines)
+            lines = dict.fromkeys(range(len(self.pairs)), 0)
+            return _CellBits(unpack_bits([text], fixed), fixed, lines)
+        kept = [
+            (place, scores, text)
+            for place, row in self._runs(cell)
+            if isinstance(scores := self.scores_of(row), Scores)
+            and (text := self._outcomes.get(row.number, {}).get(self._split)) is not None
+        ]
+        if not kept:
+            return None
+        bits = unpack_bits([text for *_, text in kept], kept[0][1])
+        return _CellBits(bits, kept[0][1], {one[0]: line for line, one in enumerate(kept)})
+
+    def picked(self, cell: str) -> PickedNetworks | None:
+        """The networks of a cell between baseline and finetuned weights; None without curves."""
+        if cell not in self._picked:
+            is_scored = self._split == "val" and not self.is_fixed(cell)
+            rows = dict(self._runs(cell)) if is_scored else {}
+            self._picked[cell] = pick_networks(rows, self._outcomes, self._clean_margin)
+        return self._picked[cell]
+
+    def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
+        """Of the interpolated networks of these cells, each once, ascending."""
+        picked = [networks for cell in cells if (networks := self.picked(cell)) is not None]
+        return tuple(sorted({alpha for one in picked for alpha in one.alphas.flat}))
+
+    def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
+        """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
+        none."""
+        scores = [self.scores_of(row) for _, row in self._runs(cell)]
+        if self.is_fixed(cell):
+            scores = [self._fixed[cell]]
+        first = next((one for one in scores if isinstance(one, Scores)), None)
+        return () if first is None else first.exposed_types(exposed)
+
+    def cost(self, cells: Sequence[str], cost: str) -> float:
+        """Mean of what a run took, over the complete runs of these cells; NaN of none."""
+        rows = [row for cell in cells for _, row in self._runs(cell)]
+        scored = [scores for row in rows if isinstance(scores := self.scores_of(row), Scores)]
+        return float(np.mean([getattr(one, cost) for one in scored])) if scored else math.nan
+
+    # Runs that failed or collapsed
+
+    def failed(self, cells: Sequence[str]) -> list[str]:
+        """The unsuccessful runs of these cells, as "seed 3 (not_finite)"."""
+        return [
+            f"{self.pair_name(place)} ({row.failure.kind})"
+            for cell in cells
+            for place, row in self._runs(cell)
+            if row.failure is not None
+        ]
+
+    def failures(self) -> list[str]:
+        """All unsuccessful runs in order, as "seed 3 of FMA: raised: ValueError: no"."""
+        return [
+            f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
+            for row in sorted(self._rows.values(), key=lambda row: row.number)
+            if row.failure is not None
+        ]
+
+    def collapsed(self, cells: Sequence[str]) -> list[str]:
+        """The runs of these cells that collapsed, as "seed 3": in clean or robust accuracy more
+        than `COLLAPSE` below the median of the others of their cell and beyond their outer fence
+        (Tukey 1977); or with less than half of the baseline's clean accuracy, which is near
+        chance. Of fewer than three runs only the latter."""
+        clean, robust = (f"{self._split}_{one}_accuracy" for one in ("clean", "robust"))
+        of_baseline = self._scored_values(BASELINE, clean)
+        of_baseline = of_baseline[np.isfinite(of_baseline)]
+        least = float(of_baseline.mean()) / 2 if len(of_baseline) else -math.inf
+        places: set[int] = set()
+        for cell in cells:
+            if self.is_fixed(cell) or cell == BASELINE:
+                continue
+            for metric in (clean, robust):
+                places |= _far_below(self._scored_values(cell, metric))
+            places |= {*np.flatnonzero(self._scored_values(cell, clean) < least).tolist()}
+        return [self.pair_name(place) for place in sorted(places)]
+
+    def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
+        """The same with failed runs that count, in each metric, as the worst run of their cell.
+
+        Args:
+            minimized: metrics for which less is better.
+        """
+        other = copy(self)
+        other._minimized, other._values = minimized, {}
+        return other
+
+    def _stand_ins(self, cell: str, metric: str) -> dict[int, int]:
+        """Places of the runs that count as those at other places; mostly none."""
+        if self._minimized is None or self.is_fixed(cell) or metric in ON_CURVE:
+            return {}
+        values = self._scored_values(cell, metric)
+        if not np.isfinite(values).any():
+            return {}
+        worst = np.nanargmax(values) if metric in self._minimized else np.nanargmin(values)
+        return {place: int(worst) for place, row in self._runs(cell) if row.failure is not None}
+
+    def whole_pairs(self) -> list[int]:
+        """Places of the pairs at which every cell has ended well, or counts as its worst run."""
+        counts: dict[int, int] = dict.fromkeys(range(len(self.pairs)), 0)
+        for cell in self._cells:
+            for place, row in self._runs(cell):
+                is_worst = self._minimized is not None and row.failure is not None
+                counts[place] += is_worst or self.scores_of(row) is not None
+        return [place for place, count in counts.items() if count == len(self._cells)]
 
 
 class PooledResults(Results):
@@ -363,40 +367,29 @@ class PooledResults(Results):
         self._places = [one.whole_pairs() for one in parts]
         self.pairs = list(range(len(parts)))
         self.first = parts[0].first
-        counts = map(len, self._places)
-        self.replications = tuple(map(Replication, names, counts, planned))
+        self.replications = tuple(map(Replication, names, map(len, self._places), planned))
 
     def pair_name(self, place: int) -> str:
         return self.replications[place].study
 
     def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
         parts = [one.with_failures_as_worst(minimized) for one in self._parts]
-        both = [(one.study, one.planned) for one in self.replications]
-        return PooledResults(parts, [name for name, _ in both], [planned for _, planned in both])
+        names = [one.study for one in self.replications]
+        return PooledResults(parts, names, [one.planned for one in self.replications])
+
+    def _texts(self, read: Callable[[Results], list[str]]) -> list[tuple[str, str]]:
+        """What is said of each run, and of which study."""
+        both = zip(self.replications, self._parts, strict=True)
+        return [(text, replication.study) for replication, one in both for text in read(one)]
 
     def collapsed(self, cells: Sequence[str]) -> list[str]:
-        return [
-            f"{text} of {replication.study}"
-            for replication, one in zip(self.replications, self._parts, strict=True)
-            for text in one.collapsed(cells)
-        ]
+        return [f"{text} of {study}" for text, study in self._texts(lambda of: of.collapsed(cells))]
 
     def failed(self, cells: Sequence[str]) -> list[str]:
-        return [
-            f"{text} of {replication.study}"
-            for replication, one in zip(self.replications, self._parts, strict=True)
-            for text in one.failed(cells)
-        ]
+        return [f"{text} of {study}" for text, study in self._texts(lambda of: of.failed(cells))]
 
     def failures(self) -> list[str]:
-        return [
-            f"{replication.study}: {text}"
-            for replication, one in zip(self.replications, self._parts, strict=True)
-            for text in one.failures()
-        ]
-
-    def rows(self, cell: str) -> list[RowRecord]:
-        return [row for one in self._parts for row in one.rows(cell)]
+        return [f"{study}: {text}" for text, study in self._texts(lambda of: of.failures())]
 
     def metrics(self) -> list[str]:
         others = [set(one.metrics()) for one in self._parts[1:]]
@@ -407,12 +400,11 @@ class PooledResults(Results):
         return len(self._parts) == 1 and self._parts[0].is_fixed(cell)
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
-        return np.array(
-            [
-                one.values(cell, metric)[places].mean() if places else math.nan
-                for one, places in zip(self._parts, self._places, strict=True)
-            ]
-        )
+        both = zip(self._parts, self._places, strict=True)
+        means = [
+            one.values(cell, metric)[places].mean() if places else math.nan for one, places in both
+        ]
+        return np.array(means)
 
     def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
         found = [self._parts[at].shares(cell, metric, self._places[at]) for at in places]
@@ -431,6 +423,14 @@ class PooledResults(Results):
         return float(np.mean([one.cost(cells, cost) for one in self._parts]))
 
 
+def _mean(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of tables of one shape; one alone is not copied."""
+    if len(tables) == 1:
+        return tables[0]
+    mean: NDArray[np.float64] = sum(tables[1:], start=tables[0]) / len(tables)
+    return mean
+
+
 def _far_below(values: NDArray[np.float64]) -> set[int]:
     """Places of values far below the others, as of `Results.collapsed`."""
     found = set()
@@ -443,12 +443,6 @@ def _far_below(values: NDArray[np.float64]) -> set[int]:
         if values[place] < quarter - FAR_SPREADS * (three - quarter):
             found.add(place)
     return found
-
-
-def _is_compared(name: str) -> bool:
-    if name in COSTS:
-        return False
-    return not name.rpartition(".")[2].isdigit()
 
 
 def compared_metrics(scores: Scores) -> list[str]:

@@ -1,4 +1,4 @@
-"""Tests over paired seeds: sign flips on these images, Holm's adjustment, non-inferiority.
+"""Tests over paired seeds: sign flips on these images, Holm's adjustment, non-inferiority; ranks.
 
 Sign flips: where the two networks of a pair do not differ, and differences are exchangeable within
 a seed, a difference is as likely with either sign.  Source: Fisher 1935, The Design of
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.intervals import Estimate, MeanModel, as_differences
-from ablate.errors import ParameterError
+from ablate.ablation.intervals import Estimate, MeanModel
 
 LEAST_SEEDS = 3
 """Seeds below which nothing is claimed: of two, one degree of freedom says how seeds vary."""
@@ -29,96 +28,64 @@ MOST_EXACT = 16
 FLIPS = 100_000
 
 
-@dataclass(frozen=True)
-class PermutationTest:
-    """What a sign-flip test over paired seeds says.
+def sign_flip_test(differences: np.ndarray) -> float:
+    """p of the sign-flip test: the fraction of sign vectors with a mean at least as extreme as the
+    observed one.
 
-    Attributes:
-        p: NaN of no seed.
-        exact: whether all sign vectors were evaluated.
-    """
-
-    p: float
-    exact: bool
-
-
-def sign_flip_test(differences: np.ndarray) -> PermutationTest:
-    """Sign-flip test: the fraction of sign vectors with a mean at least as extreme as the observed
-    one.
-
-    Exact up to 16 seeds; above, of 100,000 vectors drawn at random, the observed one counted with
-    them (`scipy.stats.permutation_test`). The smallest p that K seeds allow is 2 / 2^K two-sided.
+    Exact up to `MOST_EXACT` seeds; above, of 100,000 vectors drawn at random, the observed one
+    counted with them (`scipy.stats.permutation_test`). The smallest p that K seeds allow is
+    2 / 2^K two-sided.
 
     Args:
         differences: `[K]`, one a seed, of two networks with the same seed, on the same images.
 
     Returns:
         K = 0: NaN. K = 1, and all differences zero: 1.
-
-    Raises:
-        ParameterError: if the shape is wrong, or a difference is not finite.
     """
     from scipy.stats import permutation_test
 
-    values = as_differences(differences, "K")
-    n = len(values)
-    is_exact = n <= MOST_EXACT
-    if n == 0:
-        return PermutationTest(math.nan, True)
-    if n == 1 or not values.any():
-        return PermutationTest(1.0, is_exact)
+    n = len(differences)
+    if n < 2 or not differences.any():
+        return 1.0 if n else math.nan
     # The unit of a difference changes nothing; a largest of 1 leaves SciPy's ties room.
     found = permutation_test(
-        (values / np.abs(values).max(),),
+        (differences / np.abs(differences).max(),),
         np.sum,
         permutation_type="samples",
         vectorized=True,
-        n_resamples=2**n if is_exact else FLIPS,
+        n_resamples=2**n if n <= MOST_EXACT else FLIPS,
         rng=np.random.default_rng(0),
     )
-    return PermutationTest(float(found.pvalue), is_exact)
-
-
-# -- Holm's adjustment of the p values of several tests ------------------------------------
-#
-# Source: Holm 1979, Scandinavian Journal of Statistics 6, 65.
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p values: those below alpha may be claimed together at alpha, however they depend.
 
     Args:
-        p_values: from 0 to 1; NaN where there was no test, which is not counted as one.
+        p_values: from 0 to 1; 1 where there is no interval.
 
     Returns:
         In the order given: each at least as large as it was, at most 1, and in the order of size
-        that they had; NaN stays NaN; empty of none.
+        that they had.
 
-    Raises:
-        ParameterError: if a value is not from 0 to 1.
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65.
     """
-    odd = [p for p in p_values if not (math.isnan(p) or 0 <= p <= 1)]
-    if odd:
-        raise ParameterError(f"p_values: must be from 0 to 1, got {odd[0]}. Give unadjusted ones.")
-    tested = [place for place, p in enumerate(p_values) if not math.isnan(p)]
-    tested.sort(key=lambda place: p_values[place])
-    adjusted = [math.nan] * len(p_values)
-    most = 0.0
-    for rank, place in enumerate(tested):
-        most = max(most, min(1.0, (len(tested) - rank) * p_values[place]))
-        adjusted[place] = most
-    return adjusted
-
-
-# -- Non-inferiority: is what must not be lost kept, up to a margin that was declared before?
-#
-# Source: Piaggio et al. 2012, JAMA 308, 2594 (CONSORT for non-inferiority).
-# Not to be confused with a difference that is not significant, which few seeds always give.
+    order = np.argsort(p_values, kind="stable")
+    steps = np.arange(len(order), 0, -1) * np.array(p_values, dtype=np.float64)[order]
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(np.minimum(steps, 1.0))
+    return adjusted.tolist()
 
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """Whether a loss of the margin or more is excluded.
+    """Whether a loss of the margin or more is excluded: of what must not be lost, up to a margin
+    that was declared before.
+
+    Not to be confused with a difference that is not significant, which few seeds always give.
+
+    Source: Piaggio et al. 2012, JAMA 308, 2594 (CONSORT for non-inferiority).
 
     Attributes:
         margin: in the metric's own unit.
@@ -152,14 +119,7 @@ def noninferiority(
         margin: above 0, the most that may be lost.
         is_minimized: whether less is better, so that positive differences are losses.
         estimate: with the interval that is shown; without one, the model's at 95 %.
-
-    Raises:
-        ParameterError: if the margin is not positive and finite.
     """
-    if not 0 < margin < math.inf:
-        raise ParameterError(
-            f"margin: must be above 0 and finite, got {margin}. Give the largest loss allowed."
-        )
     estimate, sign = estimate or model.estimate(), -1 if is_minimized else 1
     low = -estimate.high if is_minimized else estimate.low
     half = model.p(-sign * margin) / 2
@@ -168,10 +128,7 @@ def noninferiority(
     return NonInferiority(margin, kept, p, low)
 
 
-# -- How far an order of cells is the seeds' doing: ranks by seed, and of resampled means ---
-#
-# Source: Kendall and Babington Smith 1939, Annals of Mathematical Statistics 10, 275 (W); Goldstein
-# and Spiegelhalter 1996, J. R. Stat. Soc. A 159, 385 (ranks need intervals as means do).
+# -- How far an order of cells is the seeds' doing: ranks by seed, and of resampled means
 
 
 RESAMPLES = 2000
@@ -208,7 +165,7 @@ class RankStability:
 
 
 def rank_stability(
-    values: np.ndarray, *, names: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
+    values: NDArray[np.float64], *, names: Sequence[str], resamples: int = RESAMPLES, seed: int = 0
 ) -> RankStability:
     """Rank cells at every seed, and by their means over resampled seeds.
 
@@ -216,39 +173,29 @@ def rank_stability(
         values: `[cells, K]`, higher is better; the caller negates minimised metrics. NaN for a
             failed seed, which is left out for all cells.
         names: one per cell.
-        resamples: number of resamples, the same for all cells.
-        seed: of the resamples.
+        resamples: number of resamples, the same for all cells; seed: of them.
 
-    Raises:
-        ParameterError: if the shape is wrong, or there is not one name per cell.
+    Source: Kendall and Babington Smith 1939, Annals of Mathematical Statistics 10, 275 (W);
+    Goldstein and Spiegelhalter 1996, J. R. Stat. Soc. A 159, 385 (ranks need intervals as means
+    do).
     """
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or len(table) != len(names):
-        raise ParameterError(
-            f"values: must be [cells, K] with {len(names)} cells as in names, got shape "
-            f"{table.shape}. Give one name per row."
-        )
-    table = table[:, np.isfinite(table).all(axis=0)]
+    table = values[:, np.isfinite(values).all(axis=0)]
     cells, n = table.shape
     of_seeds = _ranks(_settled(table).T).T
     unknown = (math.nan,) * cells
-    low, high, first = unknown, unknown, unknown
+    low, high, first, kendall_w = unknown, unknown, unknown, math.nan
     if cells and n > 1:
         means = resampled_means(list(table[:, :, None]), resamples=resamples, seed=seed)
-        ranks = _ranks(means)
-        low = _floats(np.quantile(ranks, _RANGE[0], axis=0, method="lower"))
-        high = _floats(np.quantile(ranks, _RANGE[1], axis=0, method="higher"))
-        is_first = means == means.max(axis=1, keepdims=True)
-        first = _floats((is_first / is_first.sum(axis=1, keepdims=True)).mean(axis=0))
-    return RankStability(
-        names=tuple(names),
-        mean_rank=_floats(of_seeds.mean(axis=1)) if n else unknown,
-        rank_low=low,
-        rank_high=high,
-        first_probability=first,
-        kendall_w=_kendall_w(of_seeds),
-        n=n,
-    )
+        ranks, is_first = _ranks(means), means == means.max(axis=1, keepdims=True)
+        low = tuple(np.quantile(ranks, _RANGE[0], axis=0, method="lower").tolist())
+        high = tuple(np.quantile(ranks, _RANGE[1], axis=0, method="higher").tolist())
+        first = tuple((is_first / is_first.sum(axis=1, keepdims=True)).mean(axis=0).tolist())
+        # Spread of the mean ranks, as a share of the spread of ranks at a seed: ties corrected.
+        within = float(of_seeds.var(axis=0).mean())
+        if cells > 1 and within:
+            kendall_w = float(of_seeds.mean(axis=1).var()) / within
+    mean_rank = tuple(of_seeds.mean(axis=1).tolist()) if n else unknown
+    return RankStability(tuple(names), mean_rank, low, high, first, kendall_w, n)
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -299,16 +246,3 @@ def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     mantissa, exponent = np.frexp(values)
     settled: NDArray[np.float64] = np.ldexp(np.round(mantissa, _DIGITS), exponent)
     return settled
-
-
-def _kendall_w(ranks: NDArray[np.float64]) -> float:
-    """Spread of the mean ranks, as a share of the spread of ranks at a seed: ties corrected."""
-    cells, n = ranks.shape
-    if cells < 2 or n < 2:
-        return math.nan
-    within = float(ranks.var(axis=0).mean())
-    return float(ranks.mean(axis=1).var()) / within if within else math.nan
-
-
-def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(map(float, values))

@@ -122,7 +122,7 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
         StudyNotFoundError: if there is no such pilot.
         UsageError: if it is no ablation, or has no contrast that could be used.
     """
-    from ablate.ablation.power import planned_contrasts
+    from ablate.ablation.power import power_lines
     from ablate.lifecycle.open_study import open_place
 
     settings = study.ablation
@@ -147,20 +147,20 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
             f"{pilot.record.study.dataset.name} in {pilot.record.name}. Name an ablation on the "
             "same data."
         )
-    found = planned_contrasts(
+    lines = power_lines(
         design.claims,
         pilot.ablation.effects,
         settings.seed_count,
         settings.plan.difference,
         lambda metric: _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric),
     )
-    if not found:
+    if not lines:
         raise UsageError(
             f"{where}: must have a contrast on the metric of a primary contrast, with 2 seeds or "
             f"more, got none in {pilot.record.name}. Declare primary contrasts, or name another "
             "pilot."
         )
-    return tuple(f"power: {one.text}" for one in found)
+    return tuple(f"power: {line}" for line in lines)
 
 
 def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str) -> int | None:

@@ -17,7 +17,7 @@ from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
-from ablate.ablation.power import DIFFERENCES, plan_text, seed_plan
+from ablate.ablation.power import needed_text
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
@@ -390,8 +390,7 @@ def _power_notes(info: AblationInfo) -> list[str]:
     for effect in info.primary:
         parts, images = effect.components, effect.n_images
         if parts is not None and is_accuracy(effect.metric):
-            plans = [seed_plan(parts, images, one, alpha=alpha) for one in DIFFERENCES]
-            needed = plan_text(plans, info.paired)
+            needed = needed_text(parts, images, alpha=alpha, paired=info.paired)
             notes.append(f"{info.paired}s for 80 % power, {_claim(info, effect)}: {needed}")
     return notes
 

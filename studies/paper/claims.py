@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate.ablation.differences import Table
 from ablate.ablation.effects import ALPHA, Effect, simultaneous
 from ablate.ablation.info import ablation_info
 from ablate.ablation.intervals import Estimate, MeanModel, over_seeds_and_images, t_interval
@@ -116,7 +115,7 @@ class Ablations:
 
     def value(self, arm: str, metrics: Sequence[str]) -> Estimate:
         """The mean of metrics, over pairs."""
-        return over(Table(self.whole, self._named(metrics)).column(arm).values)
+        return over(self.whole.column(arm, self._named(metrics)).values)
 
     def less(self, arm: str, to: str, metrics: Sequence[str], of: Results | None = None) -> Any:
         """One arm less another in the mean of metrics, `[pairs, images]`.
@@ -124,8 +123,7 @@ class Ablations:
         Args:
             of: one of the parts, of which the seeds are those that go into the whole.
         """
-        table = Table(of or self.whole, self._named(metrics))
-        one, other = table.column(arm), table.column(to)
+        one, other = ((of or self.whole).column(name, self._named(metrics)) for name in (arm, to))
         places = np.intersect1d(one.places, other.places)
         if of is not None:
             places = np.intersect1d(places, of.whole_pairs())

@@ -224,7 +224,7 @@ class Model:
         self.forms = []  # each some parts of the variance, with their degrees of freedom
         over_seeds = [(self.sd**2 / max(k, 1), k - 1)]
         if k > 1 and n > 1:
-            self.forms = [*_crossed(table, seeds), *([over_seeds] if k == 2 else [])]
+            self.forms = [*_crossed(table), *([over_seeds] if k == 2 else [])]
         elif k > 1 and np.ptp(seeds) > 1e-12 * abs(seeds).max():
             self.forms = [over_seeds]
 
@@ -254,14 +254,20 @@ class Model:
         return math.exp(optimize.brentq(lambda x: self.half(math.exp(x)) - distance, *ends))
 
 
-def _crossed(table, seeds):
-    """Two forms of the variance of the mean of D_ki = mu + S_k + I_i + E_ki."""
-    (k, n), images, grand = table.shape, table.mean(axis=0), table.mean()
-    of_k, of_i, of_e = k - 1, n - 1, (k - 1) * (n - 1)
+def mean_squares(table):
+    """Of seeds, of images with those that are added, and of the rest."""
+    (k, n), seeds, images, grand = table.shape, table.mean(axis=1), table.mean(axis=0), table.mean()
     added = (table**4).sum() / (table**2).sum() if table.any() else 1.0
-    ms_k = n * ((seeds - grand) ** 2).sum() / of_k
-    ms_i = k * (((images - grand) ** 2).sum() + ADDED_IMAGES * added) / (of_i + ADDED_IMAGES)
-    ms_e = ((table - seeds[:, None] - images + grand) ** 2).sum() / of_e
+    ms_k = n * ((seeds - grand) ** 2).sum() / (k - 1)
+    ms_i = k * (((images - grand) ** 2).sum() + ADDED_IMAGES * added) / (n - 1 + ADDED_IMAGES)
+    ms_e = ((table - seeds[:, None] - images + grand) ** 2).sum() / ((k - 1) * (n - 1))
+    return ms_k, ms_i, ms_e
+
+
+def _crossed(table):
+    """Two forms of the variance of the mean of D_ki = mu + S_k + I_i + E_ki."""
+    (k, n), (ms_k, ms_i, ms_e) = table.shape, mean_squares(table)
+    of_k, of_i, of_e = k - 1, n - 1, (k - 1) * (n - 1)
     total, size = max(ms_k + ms_i - ms_e, 0.0), k * n
     freedom = total**2 / (ms_k**2 / of_k + ms_i**2 / of_i + ms_e**2 / of_e)
     parts = [(max(ms_k - ms_e, 0.0) / size, of_k), (max(ms_i, ms_e) / size, of_i)]
@@ -269,12 +275,21 @@ def _crossed(table, seeds):
 
 
 def holm(p_values):
-    """Adjusted p by what they are of; where there is no test, p is 1."""
-    adjusted, most = {}, 0.0
-    of_p = sorted((1.0 if math.isnan(p) else p, of) for of, p in p_values.items())
-    for rank, (p, of) in enumerate(of_p):
-        adjusted[of] = most = max(most, min(1.0, (len(of_p) - rank) * p))
+    """Adjusted p in their order; where there is no test, p is 1."""
+    p_values = [1.0 if math.isnan(p) else p for p in p_values]
+    adjusted, most = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        most = max(most, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = most
     return adjusted
+
+
+def simultaneous(model, claims, p_adjusted):
+    """The interval of one of so many claims, which ends at 0 where Holm alone excludes 0."""
+    low, high = model.bounds(ALPHA / claims)
+    if p_adjusted < ALPHA and low <= 0 <= high:
+        return (0.0, high) if model.mean > 0 else (low, 0.0)
+    return low, high
 
 
 class Effects:
@@ -283,15 +298,14 @@ class Effects:
     def __init__(self, claims, margin, model, tuned=frozenset(), looks=0):
         self.looked = f", {looks + 1} looks" if looks else ""
         self.claims, self.margin, self.model, self.tuned = claims, margin, cache(model), tuned
-        self.adjusted = holm({of: self.model(*of).p() for of in claims})
+        adjusted = holm([self.model(*of).p() for of in claims])
+        self.adjusted = dict(zip(claims, adjusted, strict=True))
 
     def bounds(self, *of):
-        """Of a primary contrast simultaneous, ending at 0 where Holm alone excludes 0."""
         model = self.model(*of)
-        low, high = model.bounds(ALPHA / len(self.claims) if of in self.claims else ALPHA)
-        if self.adjusted.get(of, 1.0) < ALPHA and low <= 0 <= high:
-            return (0.0, high) if model.mean > 0 else (low, 0.0)
-        return low, high
+        if of in self.adjusted:
+            return simultaneous(model, len(self.claims), self.adjusted[of])
+        return model.bounds()
 
     def verdict(self, *of):
         model = self.model(*of)
@@ -496,7 +510,7 @@ def claims(effects):
             p = model.p(least)
             parts.append(p if model.mean > least else 2 - p)
         larger[of] = min(1.0, max(1.0 if math.isnan(p) else p for p in parts))
-    adjusted = holm(larger)
+    adjusted = dict(zip(larger, holm([*larger.values()]), strict=True))
     return {of[0]: (larger[of], adjusted[of]) for of in effects.claims}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_results import DIED, ROBUST, Run, make_example, make_scored, make_scores
-from explicit_statistics import Explicit
+from recompute import Model
 
 from ablate.ablation.cell import Arm
 from ablate.ablation.effects import arm_difference, tied_with_best
@@ -64,7 +64,7 @@ def test_it_is_the_interval_of_the_model() -> None:
         first, second = random.normal(0.5, 0.02, (2, 5))
         second -= 0.02
         names = ("a", "b") if first.mean() > second.mean() else ("b", "a")
-        low, high = Explicit(first - second).bounds()
+        low, high = Model(first - second).bounds()
         expected = set(names) if low <= 0 <= high else {names[0]}
         assert best({"a": first.tolist(), "b": second.tolist()}) == expected
         tied += len(expected) == 2
@@ -84,7 +84,7 @@ def test_with_bits_the_images_are_a_part_of_it() -> None:
     for name in cells:
         if name == top:
             continue
-        low, high = Explicit(shares[name] - shares[top]).bounds()
+        low, high = Model(shares[name] - shares[top]).bounds()
         found = arm_difference(results, arms[name], arms[top], ROBUST, 0.95)
         assert (found.low, found.high) == pytest.approx((low, high))
         assert found.method == "t over seeds and images"

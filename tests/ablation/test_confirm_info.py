@@ -19,7 +19,7 @@ from example_results import (
     make_scored,
     make_scores,
 )
-from explicit_statistics import Explicit, confirmed_level, holm, simultaneous
+from recompute import Model, holm, simultaneous
 
 from ablate.ablation.cell import Cell, Claim, Design
 from ablate.ablation.confirm import (
@@ -282,11 +282,11 @@ def test_gains_are_over_the_baseline_on_new_seeds_and_images(name: str) -> None:
         assert set(point.gains) == {"test_clean_accuracy", "test_robust_accuracy"}
         found = point.gains[metric]
         table = right(example, point.name, "test", metric)
-        expected = Explicit(table - right(example, "baseline", "test", metric))
+        expected = Model(table - right(example, "baseline", "test", metric))
         assert found.method == "t over seeds and images"
         assert (found.mean, found.n) == (pytest.approx(expected.mean), 3)
         # Two points in two accuracies.
-        assert (found.low, found.high) == pytest.approx(expected.bounds(confirmed_level(2, 2)))
+        assert (found.low, found.high) == pytest.approx(expected.bounds(0.05 / 4))
 
 
 def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
@@ -295,7 +295,7 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
     metrics = ("test_clean_accuracy", "test_robust_accuracy")
     asked = [(name, metric) for metric in metrics for name in ("trial 7", "trial 2")]
     models = [
-        Explicit(right(example, name, "test", metric) - right(example, "plain", "test", metric))
+        Model(right(example, name, "test", metric) - right(example, "plain", "test", metric))
         for name, metric in asked
     ]
     adjusted = holm([one.p() for one in models])
@@ -308,7 +308,7 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
         assert found.verdict == ("better" if p < 0.05 else "not shown")
         assert (found.verdict == "better") == (ends[0] >= 0)
     assert len(info.test.primary) == 4
-    assert info.test.level == pytest.approx(confirmed_level(2, 2))
+    assert info.test.level == pytest.approx(1 - 0.05 / 4)
     (rows,) = result_rows(info)
     assert rows["level"] == pytest.approx(0.9875)
     assert not info.validation.primary  # which the search has chosen by
@@ -316,9 +316,9 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
 
 def test_gains_without_bits_are_over_seeds() -> None:
     gain = point_of(info_of(two_points()), 7).gains["test_robust_accuracy"]
-    expected = Explicit(np.array([0.53, 0.54, 0.55]) - 0.37)
+    expected = Model(np.array([0.53, 0.54, 0.55]) - 0.37)
     assert (gain.n, gain.method) == (3, "t over seeds")
-    assert (gain.low, gain.high) == pytest.approx(expected.bounds(confirmed_level(2, 2)))
+    assert (gain.low, gain.high) == pytest.approx(expected.bounds(0.05 / 4))
     assert gain.low == pytest.approx(0.17 - 8.86025 * 0.01 / math.sqrt(3), abs=1e-6)
 
 
@@ -340,7 +340,7 @@ def test_gaps_are_over_the_images_of_both_sets(name: str, failed: tuple[int, ...
     differences = tables[0].mean(axis=1) - tables[1].mean(axis=1)
     assert found.mean == pytest.approx(differences.mean())
     # The images of both sets are a part of what is not known.
-    over_seeds = Explicit(differences)
+    over_seeds = Model(differences)
     images = math.hypot(*(table.mean(axis=0).std() / len(table.T) ** 0.5 for table in tables))
     assert found.high - found.low > 2 * images
     assert (found.low, found.high) != pytest.approx(over_seeds.bounds())
@@ -350,7 +350,7 @@ def test_luck_is_over_the_seeds_on_these_images() -> None:
     example = with_bits()
     luck = point_of(info_of(example), 7).luck[ROBUST]
     values = right(example, "trial 7", "val", ROBUST).mean(axis=1)
-    expected = Explicit(0.60 - values)
+    expected = Model(0.60 - values)
     assert luck.method == "t over seeds"
     assert (luck.low, luck.high) == pytest.approx(expected.bounds())
 

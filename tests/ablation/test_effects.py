@@ -18,21 +18,22 @@ from example_results import (
     ROBUST,
     Example,
     Run,
+    images_right,
     make_example,
     make_scored,
     make_scores,
     minus,
     score_bits,
 )
-from explicit_statistics import Explicit, holm, simultaneous
+from recompute import Model, holm, simultaneous
 from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
-from ablate.ablation.effects import Margin
-from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES, over_seeds_and_images
-from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, image_shares, unpack_bits
+from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
+from ablate.robustness.bits import Outcomes, Scored, SetOutcomes
 from ablate.study.scores import ReportedScores, Scores
+from ablate.study.settings import NonInferiorSettings
 
 FIRST, SECOND = minus("FMA"), minus("ST")
 LOOP: dict[str, Any] = {
@@ -40,6 +41,10 @@ LOOP: dict[str, Any] = {
     "objectives": [{"metric": "loss", "direction": "minimize"}, {"metric": "accuracy"}],
 }
 CLAIMS = (Claim("FMA - plain", ROBUST), Claim("ST - plain", ROBUST))
+
+
+def kept_by(metric: str, margin: float) -> NonInferiorSettings:
+    return NonInferiorSettings(metric=metric, margin=margin)
 
 
 def of_robust(**cells: Sequence[float]) -> Example:
@@ -174,7 +179,7 @@ def test_equal_differences_of_different_accuracies_say_nothing_of_seeds() -> Non
     example = of_robust(plain=[0.8, 0.7, 0.3, 0.5], FMA=[0.9, 0.8, 0.4, 0.6])
     results = example.results()
     assert np.ptp(results.values("FMA", ROBUST) - results.values("plain", ROBUST)) > 0
-    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=Margin(ROBUST, 0.01))
+    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=kept_by(ROBUST, 0.01))
     assert found.estimate.mean == pytest.approx(0.1)
     assert (found.estimate.sd, found.estimate.method) == (0.0, "none")
     assert (math.isnan(found.p), found.verdict) == (True, "not shown")
@@ -197,15 +202,18 @@ def with_bits(names: Sequence[str], count: int = 4, seed: int = 0) -> dict[str, 
 def test_with_bits_the_interval_is_over_seeds_and_images(metric: str) -> None:
     example = make_example(with_bits(["plain", "FMA"]))
     found = example.effect(FIRST, metric)
-    shares = {}
-    for cell in ("plain", "FMA"):
-        rows = example.results().rows(cell)
-        scores = rows[0].scores
-        bits = unpack_bits([example.outcomes[row.number]["val"] for row in rows], scores)  # type: ignore[arg-type]
-        shares[cell] = image_shares(bits, scores, metric)  # type: ignore[arg-type]
-    expected = over_seeds_and_images(shares["FMA"] - shares["plain"]).estimate()  # type: ignore[operator]
+    fma, plain = (
+        np.array(
+            [
+                images_right(example.outcomes[row.number]["val"], row.scores, metric)  # type: ignore[arg-type]
+                for row in example.record.rows
+                if row.cell == cell
+            ]
+        )
+        for cell in ("FMA", "plain")
+    )
     assert found.estimate.method == OVER_SEEDS_AND_IMAGES
-    assert found.estimate == expected
+    assert (found.estimate.low, found.estimate.high) == pytest.approx(Model(fma - plain).bounds())
     # The same mean as that of the scores.
     results = example.results()
     differences = results.values("FMA", metric) - results.values("plain", metric)
@@ -290,7 +298,7 @@ def test_one_seed_gives_a_difference_and_no_interval() -> None:
 @pytest.mark.parametrize("run", [None, DIED])
 def test_no_run_has_ended_well(run: Run) -> None:
     example = make_example({"plain": [run] * 2, "FMA": [run] * 2})
-    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=Margin(ROBUST, 0.01))
+    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=kept_by(ROBUST, 0.01))
     assert (found.estimate.n, found.estimate.method) == (0, "none")
     assert math.isnan(found.estimate.mean)
     assert math.isnan(found.p)
@@ -357,13 +365,12 @@ def test_intervals_of_claims_hold_all_true_values_together() -> None:
     example = of_gains(FMA=EIGHT, ST=MIXED, DA=EIGHT)
     contrasts = [FIRST, SECOND, minus("DA")]
     alone = example.effect(SECOND).estimate
-    assert (alone.low, alone.high) == pytest.approx(Explicit(np.array(MIXED)).bounds(0.95))
+    assert (alone.low, alone.high) == pytest.approx(Model(np.array(MIXED)).bounds(0.05))
     for claims in (CLAIMS[:1], CLAIMS, [*CLAIMS, Claim("DA - plain", ROBUST)]):
         first, second, *_ = example.effects(contrasts, claims=claims)
         for effect, gains in ((first, EIGHT), (second, MIXED)):
             of_claims = len(claims) if effect.primary else 1
-            level = 1 - 0.05 / of_claims
-            expected = Explicit(np.array(gains)).bounds(level)
+            expected = Model(np.array(gains)).bounds(0.05 / of_claims)
             assert (effect.estimate.low, effect.estimate.high) == pytest.approx(expected)
 
 
@@ -377,7 +384,7 @@ def test_an_interval_ends_at_0_where_holm_rejects_what_bonferroni_does_not() -> 
         example = of_gains(FMA=EIGHT, ST=(sign * close).tolist())
         _, second = example.effects([FIRST, SECOND], claims=CLAIMS)
         assert (second.p_adjusted, second.verdict) == (pytest.approx(p), verdict)
-        low, high = Explicit(sign * close).bounds(0.975)
+        low, high = Model(sign * close).bounds(0.025)
         assert low < 0 < high
         expected = (0.0, high) if sign > 0 else (low, 0.0)
         assert (second.estimate.low, second.estimate.high) == pytest.approx(expected)
@@ -488,8 +495,8 @@ def test_one_image_is_no_claim(images: int, verdict: str) -> None:
     assert (found.estimate.sd, found.verdict) == (pytest.approx(0, abs=1e-12), verdict)
     differences = np.zeros((5, 400))
     differences[:, :images] = 1.0
-    assert found.p == pytest.approx(Explicit(differences).p(), rel=1e-6)
-    bounds = Explicit(differences).bounds()
+    assert found.p == pytest.approx(Model(differences).p(), rel=1e-6)
+    bounds = Model(differences).bounds()
     assert (found.estimate.low, found.estimate.high) == pytest.approx(bounds)
 
 
@@ -500,7 +507,7 @@ def test_a_difference_of_at_most_one_image_is_none_however_sure(copies: int, ver
     assert found.estimate.mean * 400 == pytest.approx(copies / 20)
     differences = np.zeros((5, 400))
     differences[:, :copies] = 1 / 20
-    assert found.p == pytest.approx(Explicit(differences).p(), rel=1e-6)
+    assert found.p == pytest.approx(Model(differences).p(), rel=1e-6)
     assert found.p < 0.001
     assert found.estimate.low > 0
     assert found.verdict == verdict
@@ -524,7 +531,7 @@ def test_a_claim_of_fewer_pairs_than_another(gain: float) -> None:
     sums = np.abs([np.dot(signs, gains[:6]) for signs in product((-1, 1), repeat=6)])
     assert second.p_seeds == np.mean(sums >= abs(sum(gains[:6])) - 1e-12)
     assert second.verdict == ("better" if gain > 0 else "not shown")
-    bounds = simultaneous(Explicit(np.array(gains[:6])), 2, holm(ps)[1])
+    bounds = simultaneous(Model(np.array(gains[:6])), 2, holm(ps)[1])
     assert (second.estimate.low, second.estimate.high) == pytest.approx(bounds)
 
 
@@ -581,7 +588,7 @@ def test_what_is_kept() -> None:
         cells[name] = [make_scores(clean=0.9 + loss) for loss in row]
     clean = "val_clean_accuracy"
     effects = make_example(cells).effects(
-        [FIRST, SECOND], [clean, ROBUST], margin=Margin(clean, 0.005)
+        [FIRST, SECOND], [clean, ROBUST], margin=kept_by(clean, 0.005)
     )
     first, _, second, other = effects
     for found, name, is_kept in ((first, "FMA", True), (second, "ST", False)):
@@ -597,14 +604,14 @@ def test_the_bound_of_a_claim_that_is_kept_is_that_of_its_interval() -> None:
     # It is simultaneous with that of the other claim, so it is wider than at 95 %.
     losses = [gain - 0.03 for gain in MIXED]
     example = of_gains(FMA=losses, ST=losses)
-    at_95 = Explicit(np.array(losses)).bounds(0.95)[0]
-    low = Explicit(np.array(losses)).bounds(0.975)[0]
+    at_95 = Model(np.array(losses)).bounds(0.05)[0]
+    low = Model(np.array(losses)).bounds(0.025)[0]
     margin = -(at_95 + low) / 2
-    found, _ = example.effects([FIRST, SECOND], claims=CLAIMS, margin=Margin(ROBUST, margin))
+    found, _ = example.effects([FIRST, SECOND], claims=CLAIMS, margin=kept_by(ROBUST, margin))
     assert found.kept is not None
     assert found.kept.low == found.estimate.low == pytest.approx(low)
     assert found.kept.kept is False
-    alone, _ = example.effects([FIRST, SECOND], claims=CLAIMS[:1], margin=Margin(ROBUST, margin))
+    alone, _ = example.effects([FIRST, SECOND], claims=CLAIMS[:1], margin=kept_by(ROBUST, margin))
     assert alone.kept is not None
     assert alone.kept.low == alone.estimate.low == pytest.approx(at_95)
     assert alone.kept.kept is True
@@ -625,7 +632,10 @@ def test_what_is_kept_of_a_metric_that_is_minimised() -> None:
     for gain, kept in ((0.0, True), (0.2, False), (-0.2, True)):
         example = make_example(cells(gain), **LOOP)
         (found,) = example.effects(
-            [FIRST], ["loss"], margin=Margin("loss", 0.05), minimized=["loss"]
+            [FIRST],
+            ["loss"],
+            margin=kept_by("loss", 0.05),
+            minimized=["loss"],
         )
         assert found.estimate.mean == pytest.approx(gain + 0.001)
         assert found.kept is not None
@@ -639,7 +649,7 @@ def test_what_is_kept_of_a_metric_that_is_minimised() -> None:
 def test_what_is_kept_of_one_severity() -> None:
     example = of_gains(FMA=[0.02, 0.03, 0.02, 0.04, 0.02])
     metric = f"val_accuracy.{BLUR}.5"
-    effects = example.effects([FIRST], [ROBUST], margin=Margin(metric, 0.05))
+    effects = example.effects([FIRST], [ROBUST], margin=kept_by(metric, 0.05))
     assert [(one.metric, one.kept is None) for one in effects] == [(ROBUST, True), (metric, False)]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_results import DIED, Example, make_design, make_example, make_scored
-from explicit_statistics import Explicit, holm, images_right, simultaneous
+from example_results import DIED, Example, images_right, make_design, make_example, make_scored
+from recompute import Model, holm, simultaneous
 
 from ablate.ablation.cell import Claim
 from ablate.ablation.info import ablation_info
@@ -99,9 +99,9 @@ def test_a_pair_is_an_ablation_whose_seeds_are_averaged(died: bool) -> None:
         for metric in (CLEAN, ROBUST, "val_accuracy.noise")
     }
     claims = [("FMA", ROBUST), ("ST", CLEAN)]
-    adjusted = holm([Explicit(tables[claim]).p() for claim in claims])
+    adjusted = holm([Model(tables[claim]).p() for claim in claims])
     for (arm, metric), table in tables.items():
-        effect, model = info.effect(f"{arm} - plain", metric), Explicit(table)
+        effect, model = info.effect(f"{arm} - plain", metric), Model(table)
         assert effect.by_baseline == pytest.approx(table.mean(axis=1))
         assert (effect.estimate.mean, effect.estimate.sd) == pytest.approx((model.mean, model.sd))
         assert (effect.estimate.n, effect.n_images) == (3, table.shape[1])

@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_results import DIED, ROBUST, Example, make_example, make_scored, make_scores
-from explicit_statistics import Explicit, holm, images_right, simultaneous
+from example_results import (
+    DIED,
+    ROBUST,
+    Example,
+    images_right,
+    make_example,
+    make_scored,
+    make_scores,
+)
 from plans import cells_of, design_of, weights_of
+from recompute import Model, holm, simultaneous
 
 from ablate.ablation.cell import Claim, Design
 from ablate.ablation.designs.shapley import (
@@ -294,9 +302,9 @@ def test_every_number_follows_from_the_bits_and_the_orders() -> None:
         ]
         return np.mean(gains, axis=0)
 
-    models = {name: Explicit(value(name)) for name in PARTS}
-    models |= {f"{a} * {b}": Explicit(interaction(a, b)) for a, b in combinations(PARTS, 2)}
-    models["all - nothing"] = Explicit(table(frozenset(PARTS)) - table(frozenset()))
+    models = {name: Model(value(name)) for name in PARTS}
+    models |= {f"{a} * {b}": Model(interaction(a, b)) for a, b in combinations(PARTS, 2)}
+    models["all - nothing"] = Model(table(frozenset(PARTS)) - table(frozenset()))
     adjusted = dict(zip(names, holm([models[name].p() for name in names]), strict=True))
     effects = runs.effects(design.contrasts, claims=design.claims)
     assert {one.contrast for one in effects} == set(models)

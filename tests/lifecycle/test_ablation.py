@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import run_here
-from explicit_statistics import Explicit, holm, images_right, simultaneous
+from example_results import images_right
+from recompute import Model, holm, simultaneous
 from scipy import stats
 
 import ablate
@@ -289,7 +290,7 @@ def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
         return np.mean([difference(arm, other, part) for part in parts], axis=0)
 
     models = {
-        (one.contrast, one.metric): Explicit(difference(*one.contrast.split(" - "), one.metric))
+        (one.contrast, one.metric): Model(difference(*one.contrast.split(" - "), one.metric))
         for one in info.effects
     }
     robust = "val_robust_accuracy"
@@ -335,11 +336,11 @@ def check_arms(info: AblationInfo, table: Any, difference: Any) -> None:
         top = max(names, key=lambda name: means[name])
         expected = {name for name in names if means[name] == pytest.approx(means[top])}
         for name in set(names) - expected:
-            low, high = Explicit(difference(name, top, metric)).bounds()
+            low, high = Model(difference(name, top, metric)).bounds()
             expected |= {name} if low <= 0 <= high else set()
         assert list(best) == [name for name in names if name in expected]
         for arm in info.arms[1:]:
-            own = Explicit(table(arm.name, metric).mean(axis=1))
+            own = Model(table(arm.name, metric).mean(axis=1))
             found = arm.estimates[metric]
             assert (found.mean, found.sd) == pytest.approx((own.mean, own.sd), abs=1e-12)
             if own.sd > 1e-12:
@@ -540,7 +541,7 @@ def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
     effect = info.effect("width: 8 - reference", "error")
     seeds = [row.seeds.train for row in ablate.read(file).rows if row.seeds]
     gains = [-0.375 + 0.001 * (8 * one % 5 - 2 * one % 5) for one in dict.fromkeys(seeds)]
-    expected = Explicit(np.array(gains))
+    expected = Model(np.array(gains))
     assert len(gains) == 8
     estimate = effect.estimate
     assert (estimate.mean, estimate.sd) == pytest.approx((expected.mean, expected.sd))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from explicit_statistics import images_right
+from example_results import images_right
 from safetensors.torch import load_file
 
 import ablate

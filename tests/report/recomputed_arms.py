@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from explicit_statistics import Explicit, holm, images_right, simultaneous
+from example_results import images_right
+from recompute import Model, holm, simultaneous
 
 from ablate.ledger.record import StudyRecord
 
@@ -70,14 +71,14 @@ class Arms:
             ]
         )
 
-    def less(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Explicit:
-        return Explicit(weight * (self.table(arm, metric) - self.table(to, metric)))
+    def less(self, arm: str, to: str, metric: str = ROBUST, weight: float = 1) -> Model:
+        return Model(weight * (self.table(arm, metric) - self.table(to, metric)))
 
     def triple(
         self, arm: str, to: str, metric: str = ROBUST, weight: float = 1, level: float = 0.95
     ) -> Triple:
         of = self.less(arm, to, metric, weight)
-        return of.mean, *of.bounds(level)
+        return of.mean, *of.bounds(1 - level)
 
     def mean(self, arm: str, metric: str) -> float:
         """Over seeds and images, on its split."""

@@ -20,7 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from explicit_statistics import ADDED, confirmed_level, images_right
+from example_results import images_right
+from recompute import ADDED_IMAGES
 from recomputed_arms import CLEAN, INTERPOLATED, ROBUST, Arms, Name, Triple, counts, told
 from scipy import stats
 
@@ -64,11 +65,11 @@ class Search:
         return float(self.right(name, metric).mean())
 
     def less(self, one: Name, other: Name, metric: str = ROBUST, pairs: int = 1) -> Triple:
-        """Mean and interval over images, with the added images of `ADDED`."""
+        """Mean and interval over images, with the added images of `ADDED_IMAGES`."""
         bits = self.right(one, metric) - self.right(other, metric)
         n, mean, squares = len(bits), bits.mean(), (bits**2).sum()
         size = (bits**4).sum() / squares if squares else 1.0
-        variance = (squares - n * mean**2 + ADDED * size) / (n + ADDED - 1)
+        variance = (squares - n * mean**2 + ADDED_IMAGES * size) / (n + ADDED_IMAGES - 1)
         half = stats.t.isf(0.025 / pairs, n - 1) * math.sqrt(variance / n)
         return mean, mean - half, mean + half
 
@@ -207,7 +208,7 @@ def test_every_number_of_the_confirmed_quickstart(recorded: Callable[[str], Open
     first, part, _ = sentences(study.source)
     both = [(arms.mean("baseline", one), arms.mean("trial 3", one)) for one in (ROBUST, CLEAN)]
     assert first.startswith(f"Take trial 3 (FMA with DA, on stage3): {counts('test', *both)}")
-    loss = arms.triple("trial 3", "baseline", CLEAN, level=confirmed_level(2, 2))
+    loss = arms.triple("trial 3", "baseline", CLEAN, level=1 - 0.05 / 4)
     assert ("may be chance" in first) is bool(loss[1] <= 0 <= loss[2])
     validation = Arms(record, {**bits, **of_references})
     search = recorded_search(study)
@@ -217,7 +218,7 @@ def test_every_number_of_the_confirmed_quickstart(recorded: Callable[[str], Open
     n = arms.table("plain", ROBUST).shape[1]
     texts = []
     for name, words in (("trial 3", "FMA with DA"), ("trial 6", "ST")):
-        of = arms.triple(name, COMBINED_DA, level=confirmed_level(2, 2))
+        of = arms.triple(name, COMBINED_DA, level=1 - 0.05 / 4)
         texts.append(f"{words} {told(of)}{verdict(of, n, loses=False)}")
     assert part == (
         f"{MOST.format(' of several types', 'DA+CA')}, on the test images, robust accuracy {BY}: "

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ablate.ablation.confirm import front_probability
-from ablate.errors import ParameterError
 
 UP = ("maximize", "maximize")
 
@@ -132,23 +131,3 @@ def test_the_seed_decides_the_draws() -> None:
     found = front_probability(tables, UP, seed=1)
     assert (found == front_probability(tables, UP, seed=1)).all()
     assert (found != front_probability(tables, UP, seed=2)).any()
-
-
-def test_what_is_refused() -> None:
-    table, other = np.zeros((2, 3)), np.zeros((2, 4))
-    for tables, shapes in (
-        ([[table]], "[(2, 3)]"),
-        ([[table, other], [table, table]], "[(2, 3), (2, 3)]"),
-        ([[table[0], table[0]]], "[(3,), (3,)]"),
-    ):
-        with pytest.raises(ParameterError) as error:
-            front_probability(tables, UP)
-        assert str(error.value) == (
-            "tables: must hold one [K, n_images] for each of 2 objectives, the same for all "
-            f"points, got shapes {shapes}. Give one table per objective."
-        )
-    with pytest.raises(ParameterError) as error:
-        front_probability(columns(np.zeros((2, 3, 2))), ("maximize", "minimise"))
-    assert str(error.value) == (
-        "directions: unknown direction, got 'minimise'. Did you mean minimize?"
-    )

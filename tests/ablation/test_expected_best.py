@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ablate.ablation.searches import expected_best
-from ablate.errors import ParameterError
 
 NAN = math.nan
 
@@ -57,9 +56,3 @@ def test_a_failed_trial_is_as_bad_as_the_worst() -> None:
 def test_all_failed_and_no_trial() -> None:
     assert np.isnan(expected_best(np.array([NAN, NAN]))).tolist() == [True, True]
     assert expected_best(np.array([])).tolist() == []
-
-
-def test_another_shape_is_refused() -> None:
-    with pytest.raises(ParameterError) as error:
-        expected_best(np.zeros((2, 3)))
-    assert str(error.value) == "values: must be [T], got shape (2, 3). Give one score per trial."
