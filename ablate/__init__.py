@@ -46,37 +46,28 @@ if TYPE_CHECKING:
     from ablate.search.callbacks import StopStudy
     from ablate.trial.context import TrialContext
 
-_HOMES = {
-    "AblateError": "ablate.errors",
-    "CombinedAugmentations": "ablate.finetune.augment.per_sample",
-    "FMALoss": "ablate.finetune.loss.fma",
-    "FeatureTaps": "ablate.model.taps",
-    "StabilityLoss": "ablate.finetune.loss.st",
-    "StopStudy": "ablate.search.callbacks",
-    "Study": "ablate.lifecycle.python_study",
-    "TrialContext": "ablate.trial.context",
-    "archive": "ablate.report.archive",
-    "check": "ablate.api",
-    "confirm": "ablate.api",
-    "corrupt": "ablate.robustness.corrupt.source",
-    "dry_run": "ablate.api",
-    "enqueue": "ablate.api",
-    "evaluate": "ablate.robustness.evaluation.evaluate",
-    "launch": "ablate.api",
-    "load_evaluation": "ablate.robustness.evaluation.evaluation_file",
-    "load_model": "ablate.lifecycle.export",
-    "load_trials": "ablate.api",
-    "plot": "ablate.report.draw",
-    "plot_pareto": "ablate.api",
-    "read": "ablate.api",
-    "read_ablation": "ablate.api",
-    "read_confirmation": "ablate.api",
-    "resume": "ablate.api",
-    "track": "ablate.report.tracked",
-    "verify": "ablate.report.verify",
-    "write_evaluation": "ablate.robustness.evaluation.evaluation_file",
-    "write_report": "ablate.report.page.publish",
+_NAMES = {
+    "api": "check confirm dry_run enqueue launch load_trials plot_pareto read read_ablation "
+    "read_confirmation resume",
+    "errors": "AblateError",
+    "finetune.augment.per_sample": "CombinedAugmentations",
+    "finetune.loss.fma": "FMALoss",
+    "finetune.loss.st": "StabilityLoss",
+    "lifecycle.export": "load_model",
+    "lifecycle.python_study": "Study",
+    "model.taps": "FeatureTaps",
+    "report.archive": "archive",
+    "report.draw": "plot",
+    "report.page.publish": "write_report",
+    "report.tracked": "track",
+    "report.verify": "verify",
+    "robustness.corrupt.source": "corrupt",
+    "robustness.evaluation.evaluate": "evaluate",
+    "robustness.evaluation.evaluation_file": "load_evaluation write_evaluation",
+    "search.callbacks": "StopStudy",
+    "trial.context": "TrialContext",
 }
+_HOMES = {name: f"ablate.{home}" for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
     "AblateError",

@@ -7,8 +7,8 @@ know that its rows have changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,6 @@ from ablate.errors.masking import masked
 from ablate.ledger.storage import open_storage, storage_errors
 from ablate.lifecycle.place import locate
 
-_READS = ("GET", "HEAD", "OPTIONS")
 _Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -33,27 +32,8 @@ class _Quiet(WSGIRequestHandler):
         """Suppress the log line per request."""
 
 
-class Dashboard:
-    """A dashboard that has its port and is not served yet; closes it at the end of a `with`."""
-
-    def __init__(self, server: WSGIServer, url: str) -> None:
-        self._server = server
-        self.url = url
-
-    def serve(self) -> None:
-        """Answer until Ctrl-C."""
-        with suppress(KeyboardInterrupt):
-            self._server.serve_forever()
-
-    def __enter__(self) -> Dashboard:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.server_close()
-
-
-def open_dashboard(study: str, host: str, port: int) -> Dashboard:
-    """A dashboard on the storage of a study; its page of this study is `url`.
+def open_dashboard(study: str, host: str, port: int) -> tuple[WSGIServer, str]:
+    """A dashboard on the storage of a study, not served yet, and the URL of this study's page.
 
     Args:
         study: a study file, a run folder, or `URL#NAME`.
@@ -83,7 +63,7 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
                 f"{place.shown}. Launch it first, or check name and storage."
             ) from None
     try:
-        application = _named_as_asked(host, _looked_at_only(wsgi(storage)))
+        application = _guarded(wsgi(storage), host)
         server = make_server(host, port, application, _Server, _Quiet)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -91,45 +71,35 @@ def open_dashboard(study: str, host: str, port: int) -> Dashboard:
             f"ablate dashboard: needs a free address, got {host}:{port}: {reason}. "
             "Choose another --port (0: any free one), or a --host of this machine."
         ) from error
-    return Dashboard(server, f"http://{host}:{server.server_port}/dashboard/studies/{study_id}")
+    return server, f"http://{host}:{server.server_port}/dashboard/studies/{study_id}"
 
 
-def _named_as_asked(host: str, application: _Application) -> _Application:
-    """Answers only to the names of this machine's own address, where no other machine reaches it: a
-    page of another host could otherwise read it under a name of its own (DNS rebinding)."""
+def _guarded(application: _Application, host: str) -> _Application:
+    """Answers reading requests alone, with no secret in what it says, and refuses others with 403.
+
+    Where no other machine reaches it, it answers only to the names of this machine's own address: a
+    page of another host could otherwise read it under a name of its own (DNS rebinding).
+    """
     own = {"localhost", "127.0.0.1", "::1"}
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         asked = urlsplit(f"//{environ.get('HTTP_HOST', '')}").hostname
-        if host not in own or asked in own:
+        why = ""
+        if host in own and asked not in own:
+            why = "the dashboard answers to localhost; give --host for another name"
+        elif environ["REQUEST_METHOD"] not in ("GET", "HEAD", "OPTIONS"):
+            why = "the dashboard is read-only; change the study with ablate"
+        if why:
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [json.dumps({"reason": why}).encode()]
+        if not environ["PATH_INFO"].startswith("/api/"):
             return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "the dashboard answers to localhost; give --host for another name"}']
+        # JSON that has what other tools wrote.
+        head: list[Any] = []
+        given = b"".join(application(environ, lambda *found: head.extend(found)))
+        content = masked(given.decode()).encode()
+        headers = [one for one in head[1] if one[0].lower() != "content-length"]
+        start_response(head[0], [*headers, ("Content-Length", str(len(content)))])
+        return [content]
 
     return answer
-
-
-def _looked_at_only(application: _Application) -> _Application:
-    """Answers reading requests, with no secret in what it says; refuses any other with 403."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in _READS:
-            if environ["PATH_INFO"].startswith("/api/"):
-                return [_masked_answer(application, environ, start_response)]
-            return application(environ, start_response)
-        start_response("403 Forbidden", [("Content-Type", "application/json")])
-        return [b'{"reason": "the dashboard is read-only; change the study with ablate"}']
-
-    return answer
-
-
-def _masked_answer(
-    application: _Application, environ: dict[str, Any], start_response: Callable[..., Any]
-) -> bytes:
-    """An answer in JSON: it has what other tools wrote, and an older `ablate`."""
-    begun: list[Any] = []
-    given = b"".join(application(environ, lambda *head: begun.extend(head)))
-    content = masked(given.decode()).encode()
-    status, headers = begun[0], [one for one in begun[1] if one[0].lower() != "content-length"]
-    start_response(status, [*headers, ("Content-Length", str(len(content)))])
-    return content

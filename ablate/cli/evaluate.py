@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from ablate.cli.completion import complete_model
 from ablate.cli.options import (
     OutputFile,
     image_size_option,
@@ -19,6 +17,7 @@ from ablate.cli.options import (
     mean_option,
     output_option,
     progress_bar,
+    refuse_given,
     resize_option,
     skip_option,
     std_option,
@@ -80,7 +79,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 
 
 @click.command()
-@click.argument("model", shell_complete=complete_model)
+@click.argument("model")
 @click.option(
     "--checkpoint",
     metavar="FILE",
@@ -290,7 +289,7 @@ def corrupt(
             f"OUTPUT: must be given, or --sheet FILE for a contact sheet, got {got}. Give one."
         )
     if sheet is not None:
-        _check_sheet_options()
+        refuse_given(_OF_COPIES, "cannot be combined with --sheet, got both. Leave it out.")
     check_whole({"--image-size": options["image_size"]}, 8, LARGEST_IMAGE)
     check_whole({"--resize": options["resize"]}, 8, LARGEST_RESIZE)
     recipe = make_recipe(suite, types, severities, seed, frost_images)
@@ -317,24 +316,6 @@ def corrupt(
     if isinstance(frost, str):
         _say(frost)
     click.echo(output)
-
-
-def _check_sheet_options() -> None:
-    """Refuse options that apply to copies and do not change a sheet."""
-    from ablate.errors import UsageError
-
-    context = click.get_current_context()
-    given = [
-        option.opts[-1]
-        for option in context.command.params
-        if option.name in _OF_COPIES
-        and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
-    ]
-    if given:
-        them = "it" if len(given) == 1 else "them"
-        raise UsageError(
-            f"{', '.join(given)}: cannot be combined with --sheet, got both. Leave {them} out."
-        )
 
 
 def _say(line: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from ablate.cli.completion import complete_figure, complete_study, complete_trial
 from ablate.cli.options import (
+    complete_study,
     in_options,
     json_option,
     listed,
@@ -34,7 +34,6 @@ from ablate.report.figures import FIGURES
     "names",
     callback=listed(),
     metavar="NAME,...",
-    shell_complete=complete_figure,
     help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
     "applies.  Default: pareto; for one objective, history; for an ablation, effects.",
 )
@@ -77,7 +76,6 @@ from ablate.report.figures import FIGURES
     "--trials",
     callback=listed(int),
     metavar="N,...",
-    shell_complete=complete_trial,
     help="Only these trials.",
 )
 @click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")

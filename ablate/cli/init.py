@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from ablate.cli.completion import complete_model, complete_shipped, complete_study
 from ablate.cli.options import (
+    complete_study,
     image_size_option,
     json_option,
     mean_option,
+    refuse_given,
     resize_option,
     said_when_slow,
     skip_option,
@@ -44,7 +44,7 @@ _YES_OR_NO = click.Choice(["yes", "no"])
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=complete_shipped)
+@click.argument("name", required=False, shell_complete=complete_study)
 @click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
 @click.option(
     "--data",
@@ -56,7 +56,6 @@ _YES_OR_NO = click.Choice(["yes", "no"])
 @click.option(
     "--model",
     metavar="NAME",
-    shell_complete=complete_model,
     help="The network: resnet20, torchvision:NAME, timm:NAME or package.module:callable.",
 )
 @click.option(
@@ -136,7 +135,12 @@ def init(
 
     With --ablation-of, NAME is the new study's (default: STUDY's with _ablation).
     """
-    _check_options(data, search)
+    if data is not None and search is not None:
+        raise UsageError("--data: cannot be combined with --ablation-of, got both. Leave one out.")
+    if data is None:
+        refuse_given(options, "needs --data, got none. Add it.")
+    if search is None:
+        refuse_given(["pick"], "needs --ablation-of, got none. Add it.")
     if data is not None:
         _show_written(
             _init_of_data(data, name, folder, as_json=as_json, **options), as_json=as_json
@@ -160,20 +164,6 @@ def init(
     for known, text in questions.items():
         click.echo(f"{known:{width}}  {text}")
     click.echo("ablate init NAME writes one to edit; ablate launch NAME runs it")
-
-
-def _check_options(data: Path | None, search: str | None) -> None:
-    """Refuse options that belong to another form of the command."""
-    if data is not None and search is not None:
-        raise UsageError("--data: cannot be combined with --ablation-of, got both. Leave one out.")
-    context = click.get_current_context()
-    common = {"name", "folder", "as_json", "data", "search"}
-    for parameter in context.command.params:
-        needed = "--ablation-of" if parameter.name == "pick" else "--data"
-        is_given = context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
-        is_there = (search if parameter.name == "pick" else data) is not None
-        if parameter.name not in common and is_given and not is_there:
-            raise UsageError(f"{parameter.opts[-1]}: needs {needed}, got none. Add it.")
 
 
 def _init_of_data(

@@ -17,7 +17,6 @@ from ablate.cli import evaluate as cli_evaluate
 from ablate.cli import figures as cli_figures
 from ablate.cli import init as cli_init
 from ablate.cli import study as cli_study
-from ablate.cli.completion import complete_model, completion
 from ablate.cli.options import (
     in_options,
     json_option,
@@ -54,7 +53,12 @@ class _Commands(click.Group):
                 sys.stdout.flush()
                 if output.error is None:
                     raise
-                click.echo(f"ablate: {_unwritten(output.error)}", err=True)
+                why = output.error.strerror
+                click.echo(
+                    f"ablate: standard output: must be writable, got: {why}. Part of the output is "
+                    "lost, nothing else: free disk space, then run the command again.",
+                    err=True,
+                )
                 raise SystemExit(end.code if self._runs_study else end.code or 3) from None
 
     def resolve_command(
@@ -67,7 +71,13 @@ class _Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
-            _check_working_folder()
+            try:
+                Path.cwd()
+            except OSError as error:
+                raise UsageError(
+                    f"working folder: must exist, got: {error.strerror}. It was deleted or moved: "
+                    "change to another one."
+                ) from None
             return super().invoke(context)
         except click.NoSuchOption as error:
             raise _with_key(error) from None
@@ -108,23 +118,6 @@ def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
         return error
     message = f"No such option '{error.option_name}'. Did you mean --set {keys[0]}=VALUE?"
     return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
-
-
-def _unwritten(error: OSError) -> str:
-    return (
-        f"standard output: must be writable, got: {error.strerror}. Part of the output is lost, "
-        "nothing else: free disk space, then run the command again."
-    )
-
-
-def _check_working_folder() -> None:
-    try:
-        Path.cwd()
-    except OSError as error:
-        raise UsageError(
-            f"working folder: must exist, got: {error.strerror}. It was deleted or moved: change "
-            "to another one."
-        ) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
@@ -317,7 +310,7 @@ def resume(
 
 
 @main.command()
-@click.argument("model", shell_complete=complete_model)
+@click.argument("model")
 @click.option(
     "--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Input size in pixels."
 )
@@ -390,7 +383,6 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
         raise click.exceptions.Exit(code)
 
 
-main.add_command(completion)
 for _module in (cli_init, cli_study, cli_figures, cli_evaluate, cli_cache):
     for _command in _module.COMMANDS:
         main.add_command(_command)

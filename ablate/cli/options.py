@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
-from ablate.cli.completion import complete_override, complete_study, complete_study_file
 from ablate.errors import LONGEST_NAME, UsageError
 
 SLOW_SECONDS = 1.0
 """What takes longer says what it does."""
+
+
+def complete_study(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: files, run folders also by the start of a study's name, shipped studies."""
+    from ablate.lifecycle.shipped import shipped_studies
+
+    runs = [note.parent for note in sorted(Path().glob("runs/*/run.json"))]
+    names = {run.name: str(run) for run in runs} | {name: name for name in shipped_studies()}
+    names |= {folder: folder for folder in map(str, runs)}
+    found = {item for name, item in names.items() if name.startswith(incomplete)}
+    # First the files: bash forgets what stands before them.
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(found))]
 
 
 def study_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,7 +43,7 @@ def study_file_argument(function: Callable[..., Any]) -> Callable[..., Any]:
         "file",
         type=click.Path(path_type=Path),
         metavar="STUDY.yaml",
-        shell_complete=complete_study_file,
+        shell_complete=complete_study,
     )(function)
 
 
@@ -44,7 +59,6 @@ def set_option(example: str = "") -> Callable[..., Any]:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
-        shell_complete=complete_override,
         help=f"Override a key{example}.  May be repeated.",
     )
 
@@ -177,6 +191,19 @@ resize_option = click.option(
 skip_option = click.option(
     "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
 )
+
+
+def refuse_given(names: Collection[str], rule: str) -> None:
+    """Refuse the options of these names that are on the command line.
+
+    Args:
+        rule: the end of the message, such as "needs --data, got none. Add it."
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        is_given = context.get_parameter_source(str(parameter.name)) is not ParameterSource.DEFAULT
+        if parameter.name in names and is_given:
+            raise UsageError(f"{parameter.opts[-1]}: {rule}")
 
 
 _PARAMETER = re.compile(r"`(\w+)(?:=([^`]*))?`")

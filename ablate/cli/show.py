@@ -83,22 +83,16 @@ def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
     named = shown_folder(folder)
     try:
         place = locate(str(folder) if folder.is_dir() else study)
-        begun = Ledger.exists(place.url, place.name)
+        if not Ledger.exists(place.url, place.name):
+            return "no trial has started; run the same command again (the cache is kept)"
     except UsageError:  # a password is in the study file alone
-        begun, named = True, shlex.quote(study)
+        named = shlex.quote(study)
     except AblateError:  # the stop keeps its own exit code, whatever the storage says now
-        begun = True
-    if begun:
-        where = "".join(
-            f" {name} {shlex.quote(str(options[key]))}"
-            for name, key, usual in (
-                ("--executor", "executor", "ray"),
-                ("--ray-address", "ray_address", None),
-            )
-            if options[key] != usual
-        )
-        return f"resume with: ablate resume {named}{where}"
-    return "no trial has started; run the same command again (the cache is kept)"
+        pass
+    executor = "" if options["executor"] == "ray" else f" --executor {options['executor']}"
+    address = options["ray_address"]
+    where = f" --ray-address {shlex.quote(address)}" if address is not None else ""
+    return f"resume with: ablate resume {named}{executor}{where}"
 
 
 def is_good(record: StudyRecord, folder: Path) -> bool:
@@ -116,48 +110,23 @@ def is_good(record: StudyRecord, folder: Path) -> bool:
     return False
 
 
-def show_figure(write: Callable[[], Path], what: str = "figure", *, as_json: bool = False) -> None:
-    """Write a picture of the result, and say where it is.
+def show_usual_figure(study: OpenStudy, *, as_json: bool = False) -> None:
+    """Draw the figure that `ablate plot STUDY` draws, and say where it is.
 
     The result is there already: whatever goes wrong in drawing is one line, and no failure of the
     command.
-
-    Args:
-        write: draws it, and gives its file.
-        what: it is, in the line.
     """
     from ablate.errors import error_text
+    from ablate.report.draw import draw_usual
 
     try:
-        written = write()
+        written = draw_usual(study)
     except Exception as error:
         why = in_options(str(error)) if isinstance(error, AblateError) else error_text(error)
-        click.echo(f"ablate: the {what} could not be drawn: {why}", err=True)
-        return
-    if not as_json:
-        click.echo(f"{what}: {written}")
-
-
-def show_usual_figure(study: OpenStudy, *, as_json: bool = False) -> None:
-    """The figure that `ablate plot STUDY` draws."""
-
-    def draw() -> Path:
-        from ablate.report.draw import draw_usual
-
-        return draw_usual(study)
-
-    show_figure(draw, as_json=as_json)
-
-
-def bytes_on_disk(record: StudyRecord, folder: Path) -> tuple[int, int] | None:
-    """Bytes of training states and of weights; None where they cannot be reached from here.
-
-    Args:
-        folder: of the run.
-    """
-    from ablate.lifecycle.export import checkpoint_bytes
-
-    return checkpoint_bytes(folder, record.drives[-1].checkpoints) if record.drives else None
+        click.echo(f"ablate: the figure could not be drawn: {why}", err=True)
+    else:
+        if not as_json:
+            click.echo(f"figure: {written}")
 
 
 def print_result(what: Any, output: Path | None = None, *, width: int = 200) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from ablate.cli.completion import complete_override, complete_trial
 from ablate.cli.options import (
     json_option,
     listed,
@@ -21,7 +20,7 @@ from ablate.cli.options import (
     run_options,
     study_argument,
 )
-from ablate.cli.show import bytes_on_disk, print_result
+from ablate.cli.show import print_result
 from ablate.errors import ParameterError, Problem, StudyFileError
 
 _FOLLOW_SECONDS = 1.0
@@ -36,11 +35,13 @@ def status(study: str, as_json: bool) -> None:
     Prints trial counts, best values, hypervolume, rate, time left, cost, disk use and driver.
     """
     from ablate.analysis.summary import status_info
+    from ablate.lifecycle.export import checkpoint_bytes
     from ablate.lifecycle.open_study import open_study
     from ablate.report.terminal.status import status_rows, status_table
 
     opened = open_study(study)
-    disk = bytes_on_disk(opened.record, opened.place.folder)
+    drives, folder = opened.record.drives, opened.place.folder
+    disk = checkpoint_bytes(folder, drives[-1].checkpoints) if drives else None
     info = status_info(opened.record, time.time(), disk)
     print_result(status_rows(info) if as_json else status_table(info))
 
@@ -88,9 +89,7 @@ def trials(
 
 @click.command()
 @study_argument
-@click.argument(
-    "values", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=complete_override
-)
+@click.argument("values", nargs=-1, required=True, metavar="KEY=VALUE...")
 @json_option
 def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     """Queue a trial with these parameters.
@@ -129,7 +128,6 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     "--trial",
     required=True,
     metavar="N|WORD",
-    shell_complete=complete_trial,
     help="Trial number; plain: the plain finetune; knee, or best METRIC, of the front.",
 )
 @click.option(
@@ -178,7 +176,6 @@ def export(
     "--trial",
     type=int,
     metavar="N",
-    shell_complete=complete_trial,
     help="Only this trial, with its output.",
 )
 @click.option("--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
@@ -239,12 +236,10 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     """Open a study in optuna-dashboard, read-only, until Ctrl-C."""
     from ablate.cli.dashboard import open_dashboard
 
-    with open_dashboard(study, host, port) as server:
-        if as_json:
-            print_result([{"url": server.url}])
-        else:
-            click.echo(f"{server.url}  (Ctrl-C to stop)")
-        server.serve()
+    server, url = open_dashboard(study, host, port)
+    print_result([{"url": url}]) if as_json else click.echo(f"{url}  (Ctrl-C to stop)")
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 @click.command()
@@ -261,11 +256,11 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     "--trials",
     callback=listed(int),
     metavar="N,...",
-    shell_complete=complete_trial,
     help="Of a search only these trials: of the front, or for one objective any.",
 )
 @click.option(
     "--suite",
+    callback=lambda _context, _option, given: given.split(",") if given and "," in given else given,
     metavar="NAME",
     help="Suite, or corruptions A,B,..., to score on the test images.  Default: the study's.",
 )
@@ -283,18 +278,7 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
 @run_options
 @notes_option
 @json_option
-def confirm(
-    study: str,
-    *,
-    seeds: int,
-    trials: tuple[int, ...] | None,
-    suite: str | None,
-    severities: tuple[int, ...] | None,
-    soup: bool,
-    notes: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
     """Retrain a search's front, or an ablation, and score it on the test images.
 
     An ablation is run again as it is, with new seeds and the values that its tuning picked; its
@@ -312,16 +296,7 @@ def confirm(
 
     confirmation = locate(study).confirmation
     run_with_display(
-        lambda display: api.confirm(
-            study,
-            seeds=seeds,
-            trials=trials,
-            suite=suite.split(",") if suite and "," in suite else suite,
-            severities=severities,
-            soup=soup,
-            progress=display,
-            **options,
-        ),
+        lambda display: api.confirm(study, progress=display, **options),
         study,
         confirmation.folder,
         as_json=as_json,
