@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,19 +30,15 @@ from ablate.ledger.row import (
     Twins,
     ended_as,
     row_record,
-    rungs_of,
     soup_of,
     stored_curve,
     stored_row,
     with_checkpoint,
 )
 from ablate.ledger.tables import Draws, Stored
-from ablate.space.sampling import distributions
 from ablate.space.space import FIXED
-from ablate.study.scores import AnyScores, scores_from_json
+from ablate.study.scores import AnyScores
 from ablate.study.seeds import PLAIN, Seeds, is_plain
-
-_NO_DRAWS = Draws()
 
 
 class Driving:
@@ -73,45 +69,41 @@ class Driving:
                 tables.study_attributes(connection, ledger.study_id, system=True),
             )
 
-        rows, draws, attributes = ledger.store.read(everything)
-        # A domain with a step is cut to it whenever Optuna makes it, also from what was cut before.
-        domains = distributions(ledger.space)
-        for trial_id, drawn in draws.items():
-            own = {name: domains.get(name, one) for name, one in drawn.distributions.items()}
-            draws[trial_id] = replace(drawn, distributions=own)
-
-        def values(stored: Stored) -> list[float]:
-            if not self.bounds or stored.state != TrialState.COMPLETE:
-                return stored.values
-            metrics = scores_from_json(stored.attributes[SCORES]).metrics()
-            return [*stored.values, *(bound.excess(metrics) for bound in self.bounds)]
-
+        stored, draws, attributes = ledger.store.read(everything)
+        rows = [row_record(each) for each in stored]
         of_sampler = tables.without(tables.STUDY, attributes)
         point = head.reference_point
         self._mirror = Mirror(head.study, ledger.space, of_sampler, self.bounds, point)
-        self._rungs = [(stored.number, rung) for stored in rows for rung in rungs_of(stored)]
-        self._mirror.fill(
-            ((one.state, values(one), draws.get(one.trial_id, _NO_DRAWS)) for one in rows),
-            self._rungs,
+        self._rungs = [(row.number, rung) for row in rows for rung in row.rungs]
+        self._trial_ids = {each.number: each.trial_id for each in stored}
+        drawn = [draws.get(trial_id, Draws()) for trial_id in self._trial_ids.values()]
+        states = [each.state for each in stored]
+        values = (
+            [*row.values, *self._excess(row.scores)] if row.values is not None else ()
+            for row in rows
         )
-        self._trial_ids = {stored.number: stored.trial_id for stored in rows}
+        self._mirror.fill(zip(states, values, drawn, strict=True), self._rungs)
         self._given = {
-            one.number for one in rows if FIXED in draws.get(one.trial_id, _NO_DRAWS).system
+            row.number for row, of in zip(rows, drawn, strict=True) if FIXED in of.system
         }
-        self._planned: dict[int, Planned] = {}
-        self._waiting: list[int] = []
+        self._planned = {
+            each.number: Planned.from_json(each.attributes[CELL])
+            for each in stored
+            if CELL in each.attributes
+        }
+        self._waiting = [row.number for row in rows if row.state == "WAITING"]
         self._twins = Twins(head.study)
-        for stored in rows:
-            row = stored.attributes.get(ROW, {})
-            if CELL in stored.attributes:
-                self._planned[stored.number] = Planned.from_json(stored.attributes[CELL])
-            elif row and "copy_of" not in row:
-                self._twins.add(stored.number, row["params"], stored.state)
-            if stored.state == TrialState.RUNNING:
-                self._open.setdefault(stored.number, row_record(stored))
-            elif stored.state == TrialState.WAITING:
-                self._waiting.append(stored.number)
+        for row, state in zip(rows, states, strict=True):
+            if row.number not in self._planned and row.attempt and row.copy_of is None:
+                self._twins.add(row.number, row.params, state)
+            if row.state == "RUNNING":
+                self._open.setdefault(row.number, row)
         self._trials = max(self._trials, len(rows))
+
+    def _excess(self, scores: AnyScores | None) -> list[float]:
+        """By how much scores are beyond each bound, which a sampler sees after the values."""
+        metrics = scores.metrics() if self.bounds and scores is not None else {}
+        return [bound.excess(metrics) for bound in self.bounds]
 
     @property
     def asked(self) -> int:
@@ -196,7 +188,7 @@ class Driving:
         ended: list[RowRecord] = []
         for number, left in sorted(self._open.items()):
             started = left.attempts[-1].started if left.attempts else 0.0
-            self._close_attempt(number, "left", at=max(started, self._left_at or 0.0))
+            self._close(number, "left", at=max(started, self._left_at or 0.0))
             if any(rung.stop for rung in left.rungs):  # a recorded decision is final
                 ended.append(self._end(number, TrialState.PRUNED))
             elif left.attempt:
@@ -249,9 +241,9 @@ class Driving:
         if row.number is None:
             assert self._plain is not None
             return self._begin_plain(replace(self._plain, failures=failures, lost=lost))
-        self._take_over(row.number, place)
+        self._report(row.number, place)
+        self._close(row.number, end, reason)
         self._open[row.number] = replace(self._open[row.number], failures=failures, lost=lost)
-        self._close_attempt(row.number, end, reason)
         return self._again(row.number)
 
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
@@ -309,7 +301,7 @@ class Driving:
         self._open[number] = row
         if number not in self._planned:
             self._twins.add(number, row.params, TrialState.RUNNING)
-        return self._run(number)
+        return self._run(row)
 
     def _new_row(self, number: int) -> tuple[RowRecord, Draws]:
         """A row that begins: as it is planned, else sampled; a copy of another row's scores has no
@@ -336,7 +328,7 @@ class Driving:
         if planned.members:
             rows = self.ledger.read().rows
             soup = soup_of([rows[member] for member in self._members(number)])
-        return replace(row, **vars(planned), soup=soup), _NO_DRAWS
+        return replace(row, **vars(planned), soup=soup), Draws()
 
     def _members(self, number: int) -> list[int]:
         """The rows whose networks a row averages; none of a row that is trained."""
@@ -348,26 +340,14 @@ class Driving:
 
     def _again(self, number: int) -> Row:
         left = self._open[number]
-        attempt = Attempt(left.attempt + 1, time.time())
-        attempts = (*left.attempts, attempt)
-        self._open[number] = replace(left, attempt=attempt.attempt, attempts=attempts)
-        self._write(number, with_row=True)
-        return self._run(number)
+        attempts = (*left.attempts, Attempt(left.attempt + 1, time.time()))
+        row = self._open[number] = replace(left, attempt=left.attempt + 1, attempts=attempts)
+        self._write(number, stored_row(row))
+        return self._run(row)
 
-    def _run(self, number: int) -> Row:
+    def _run(self, row: RowRecord) -> Row:
         """What a worker gets of a running row."""
-        row = self._open[number]
-        assert row.seeds is not None
-        return Row(
-            number,
-            row.attempt,
-            row.params,
-            row.seeds,
-            row.checkpoints,
-            row.failures,
-            row.lost,
-            row.soup,
-        )
+        return Row(**{field.name: getattr(row, field.name) for field in fields(Row)})
 
     # -- rows go on ------------------------------------------------------------------------
 
@@ -387,13 +367,7 @@ class Driving:
         Returns:
             Checkpoints that are needed no more: newer ones are recorded.
         """
-        self._take_over(number, place, entry, rung)
-        outdated: tuple[Checkpoint, ...] = ()
-        if checkpoint is not None:
-            self._update_attempt(number, epochs=checkpoint.epoch, seconds=checkpoint.seconds)
-            row = self._open[number]
-            kept, outdated = with_checkpoint(row.checkpoints, checkpoint)
-            self._open[number] = replace(row, checkpoints=kept)
+        outdated = self._report(number, place, entry, rung, checkpoint)
         self._write(number)
         return outdated
 
@@ -403,8 +377,7 @@ class Driving:
         Args:
             waited: no worker has taken it in this attempt, which took no time.
         """
-        started = self._open[number].attempts[-1].started
-        self._close_attempt(number, "left", at=started if waited else None)
+        self._close(number, "left", at=self._open[number].attempts[-1].started if waited else None)
         self._write(number)
 
     # -- rows end --------------------------------------------------------------------------
@@ -432,9 +405,9 @@ class Driving:
             what = "an objective or constraint" if study.constraints else "an objective"
             failure = Failure("not_finite", f"{what} is not finite: {named}")
             return self.fail(number, failure, entry, place)
-        self._take_over(number, place, entry)
+        self._report(number, place, entry)
         values = [judged[objective.metric] for objective in study.objectives]
-        return self._end(number, TrialState.COMPLETE, values, attributes, metrics=judged)
+        return self._end(number, TrialState.COMPLETE, values, attributes)
 
     def prune(
         self,
@@ -444,7 +417,7 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row that a pruner has stopped: entry, decision and state in one transaction."""
-        self._take_over(number, place, entry, rung)
+        self._report(number, place, entry, rung)
         return self._end(number, TrialState.PRUNED)
 
     def fail(
@@ -455,7 +428,7 @@ class Driving:
         place: Mapping[str, Any] | None = None,
     ) -> RowRecord:
         """End a row without scores, with its reason."""
-        self._take_over(number, place, entry)
+        self._report(number, place, entry)
         return self._end(number, TrialState.FAIL, (), {FAILURE: asdict(failure)}, failure.reason)
 
     def rungs(self) -> list[tuple[int, Rung]]:
@@ -464,32 +437,44 @@ class Driving:
 
     # -- within ----------------------------------------------------------------------------
 
-    def _take_over(
+    def _report(
         self,
         number: int,
         place: Mapping[str, Any] | None,
         entry: Mapping[str, Any] | None = None,
         rung: Rung | None = None,
-    ) -> None:
-        """Take over where a row runs, its epoch, and its scores at a rung, before it is written."""
+        checkpoint: Checkpoint | None = None,
+    ) -> tuple[Checkpoint, ...]:
+        """Take over where a row runs, its epoch, its scores at a rung and its checkpoint, before it
+        is written.
+
+        Returns:
+            Checkpoints that are needed no more.
+        """
+        row, outdated = self._open[number], tuple[Checkpoint, ...]()
+        attempt = row.attempts[-1]
         if place:
             known = {key: place[key] for key in _PLACE if key in place}
             # A row that was sampled ahead has waited for a worker; clocks of hosts may differ.
-            asked = self._open[number].attempts[-1].started
+            asked = attempt.started
             known["started"] = min(max(asked, place.get("started", asked)), time.time())
-            self._update_attempt(number, **known, gpus=tuple(place.get("gpus", ())))
+            attempt = replace(attempt, **known, gpus=tuple(place.get("gpus", ())))
         if entry is not None:  # it replaces the same and later epochs
             epoch = entry["epoch"]
-            self._update_attempt(number, epochs=epoch, seconds=0.0)
-            row = self._open[number]
-            earlier = (point for point in row.curve if point["epoch"] < epoch)
-            self._open[number] = replace(row, curve=(*earlier, entry))
+            attempt = replace(attempt, epochs=epoch, seconds=0.0)
+            curve = (*(point for point in row.curve if point["epoch"] < epoch), entry)
+            row = replace(row, curve=curve)
         if rung is not None:
-            row = self._open[number]
             others = (other for other in row.rungs if other.epoch != rung.epoch)
             rungs = sorted((*others, rung), key=lambda decision: decision.epoch)
-            self._open[number] = replace(row, rungs=tuple(rungs))
+            row = replace(row, rungs=tuple(rungs))
             self._mirror.reach(number, rung)
+        if checkpoint is not None:
+            attempt = replace(attempt, epochs=checkpoint.epoch, seconds=checkpoint.seconds)
+            kept, outdated = with_checkpoint(row.checkpoints, checkpoint)
+            row = replace(row, checkpoints=kept)
+        self._open[number] = replace(row, attempts=(*row.attempts[:-1], attempt))
+        return outdated
 
     def _end(
         self,
@@ -498,10 +483,8 @@ class Driving:
         values: Sequence[float] = (),
         attributes: Mapping[str, Any] | None = None,
         reason: str = "",
-        *,
-        metrics: Mapping[str, float] | None = None,
     ) -> RowRecord:
-        self._close_attempt(number, state.name.lower(), reason)
+        self._close(number, state.name.lower(), reason)
         row, trial_id = self._open[number], self._trial_ids[number]
         written = {**stored_curve(row), **(attributes or {})}
 
@@ -510,34 +493,29 @@ class Driving:
             tables.end_row(connection, trial_id, state, values)
 
         self.ledger.store.write(write)
-        excess = [bound.excess(metrics or {}) for bound in self.bounds]
-        self._mirror.end(number, state, [*values, *excess])
-        self._twins.end(number, state)
         del self._open[number]
         if number in self._planned:
             written[CELL] = self._planned[number].to_json()
         finished = datetime.fromtimestamp(row.attempts[-1].ended or 0.0, UTC)
         written |= stored_row(row)
-        return row_record(
+        ended = row_record(
             Stored(trial_id, number, state, row.started, finished, list(values), written)
         )
+        self._mirror.end(number, state, [*values, *self._excess(ended.scores)])
+        self._twins.end(number, state)
+        return ended
 
-    def _close_attempt(
-        self, number: int, end: str, reason: str = "", at: float | None = None
-    ) -> None:
-        attempts = self._open[number].attempts
-        if attempts and attempts[-1].ended is None:
-            self._update_attempt(number, ended=at or time.time(), end=end, reason=reason)
+    def _close(self, number: int, end: str, reason: str = "", at: float | None = None) -> None:
+        """Note how the current attempt has ended, unless it is known."""
+        row = self._open[number]
+        if row.attempts and row.attempts[-1].ended is None:
+            last = replace(row.attempts[-1], ended=at or time.time(), end=end, reason=reason)
+            self._open[number] = replace(row, attempts=(*row.attempts[:-1], last))
 
-    def _update_attempt(self, number: int, **fields: Any) -> None:
-        *earlier, last = self._open[number].attempts
-        attempts = (*earlier, replace(last, **fields))
-        self._open[number] = replace(self._open[number], attempts=attempts)
-
-    def _write(self, number: int, *, with_row: bool = False) -> None:
-        row, trial_id = self._open[number], self._trial_ids[number]
-        attributes = stored_curve(row) | (stored_row(row) if with_row else {})
-        self.ledger.store.write(lambda c: tables.set_attributes(c, trial_id, attributes))
+    def _write(self, number: int, attributes: Mapping[str, Any] | None = None) -> None:
+        trial_id, written = self._trial_ids[number], stored_curve(self._open[number])
+        written |= attributes or {}
+        self.ledger.store.write(lambda c: tables.set_attributes(c, trial_id, written))
 
 
 _PLACE = (

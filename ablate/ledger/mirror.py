@@ -26,7 +26,14 @@ from ablate.ledger import tables
 from ablate.ledger.record import Rung
 from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws
-from ablate.space.sampling import DEVIATIONS, HAS_FAILED, IS_RUNNING, make_sampler, sample
+from ablate.space.sampling import (
+    DEVIATIONS,
+    HAS_FAILED,
+    IS_RUNNING,
+    distributions,
+    make_sampler,
+    sample,
+)
 from ablate.space.space import Space
 from ablate.study.scores import Bound
 from ablate.study.settings import Study
@@ -79,6 +86,7 @@ class Mirror:
     ) -> None:
         self._search = study.search
         self._space = space
+        self._domains = distributions(space)
         self._storage = InMemoryStorage()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -255,7 +263,10 @@ class Mirror:
             datetime_start=None,
             datetime_complete=None,
             params=dict(draws.params),
-            distributions=dict(draws.distributions),
+            # A domain with a step is cut whenever Optuna makes it, also from what was cut before.
+            distributions={
+                name: self._domains.get(name, own) for name, own in draws.distributions.items()
+            },
             user_attrs={},
             system_attrs=dict(draws.system),
             intermediate_values={},

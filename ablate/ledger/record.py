@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, Self
@@ -70,13 +70,6 @@ class Rung:
         """The score; NaN if it is not known."""
         return self.scores.get(metric, math.nan)
 
-    def to_json(self) -> dict[str, Any]:
-        data = asdict(self)
-        return {key: value for key, value in data.items() if value or key not in _OPTIONAL}
-
-
-_OPTIONAL = ("images", "by_alpha")
-
 
 @dataclass(frozen=True)
 class Attempt:
@@ -115,11 +108,6 @@ class Attempt:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", storable_text(self.reason))
-
-    def to_json(self) -> dict[str, Any]:
-        """Without what is unknown."""
-        data = vars(self)
-        return {name: data[name] for name in data if data[name] != getattr(Attempt, name, None)}
 
     @property
     def has_reported(self) -> bool:

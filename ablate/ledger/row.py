@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
+from pydantic import TypeAdapter
 
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
-from ablate.ledger.record import Attempt, Failure, RowRecord, Rung, Soup, State
+from ablate.ledger.record import RowRecord, Soup, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
 from ablate.study.interpolation import FINETUNED_BITS, Curve, bits_name
 from ablate.study.keys import plain_values
 from ablate.study.scores import COSTS, AnyScores, Scores, scores_from_json
-from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
 
 STATES: Mapping[TrialState, State] = {
@@ -40,79 +40,58 @@ KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and one to fall back to."""
 
 
+_ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "soup", "enqueued", "copy_of")
+_CURVE_FIELDS = ("curve", "checkpoints", "rungs", "attempts")
+_RECORDS = TypeAdapter(RowRecord)
+
+
 def row_record(stored: Stored) -> RowRecord:
-    """A row as it is in the database."""
+    """A row as it is in the database.
+
+    Raises:
+        pydantic.ValidationError: if something has another type than `RowRecord` has.
+    """
     given = stored.attributes
     row, curve, cell = (given.get(key, {}) for key in (ROW, CURVE, CELL))
-    scores, test, path, failure = (given.get(key) for key in (SCORES, TEST, PATH, FAILURE))
-    is_complete = stored.state == TrialState.COMPLETE
-    return RowRecord(
-        number=stored.number,
-        state=STATES[stored.state],
-        attempt=row.get("attempt", 0),
-        params=row.get("params") or cell.get("params") or given.get(ENQUEUED, {}),
-        values=tuple(stored.values) if is_complete else None,
-        scores=scores_from_json(scores) if is_complete and scores else None,
-        failure=Failure(**failure) if stored.state == TrialState.FAIL and failure else None,
-        seeds=Seeds.from_json(row["seeds"]) if row else None,
-        curve=tuple(curve.get("curve", ())),
-        checkpoints=tuple(Checkpoint(**data) for data in curve.get("checkpoints", ())),
-        attempts=_attempts(stored),
-        rungs=rungs_of(stored),
-        enqueued=bool(row.get("enqueued", False)) or ENQUEUED in given,
-        cell=cell.get("cell"),
-        pair=cell.get("pair"),
-        members=tuple(cell.get("members", ())),
-        copy_of=row.get("copy_of"),
-        failures=row.get("failures", 0),
-        lost=row.get("lost", 0),
-        soup=Soup.from_json(row["soup"]) if "soup" in row else None,
-        test_scores=Scores.from_json(test) if is_complete and test else None,
-        path=Curve.from_json(path) if is_complete and path else None,
-        started=stored.started,
-        finished=stored.finished,
+    fields: dict[str, Any] = {
+        "params": cell.get("params", given.get(ENQUEUED, {})),
+        "enqueued": ENQUEUED in given,
+        **{name: cell[name] for name in ("cell", "pair", "members") if name in cell},
+    }
+    if row and stored.started is not None:  # all that is known before its first report
+        fields["attempts"] = [{"attempt": row["attempt"], "started": stored.started.timestamp()}]
+    if stored.state == TrialState.COMPLETE:
+        fields |= {"values": stored.values, "test_scores": given.get(TEST), "path": given.get(PATH)}
+        if SCORES in given:
+            fields["scores"] = scores_from_json(given[SCORES])
+    elif stored.state == TrialState.FAIL:
+        fields["failure"] = given.get(FAILURE)
+    return _RECORDS.validate_python(
+        {
+            **{"number": stored.number, "state": STATES[stored.state], "attempt": 0},
+            **{"started": stored.started, "finished": stored.finished},
+            **fields,
+            **row,
+            **curve,
+        }
     )
-
-
-def rungs_of(stored: Stored) -> tuple[Rung, ...]:
-    return tuple(Rung(**data) for data in stored.attributes.get(CURVE, {}).get("rungs", ()))
-
-
-def _attempts(stored: Stored) -> tuple[Attempt, ...]:
-    """The attempts of a row; before the first report only the start of the first is known."""
-    kept = stored.attributes.get(CURVE, {}).get("attempts")
-    if kept is not None:
-        return tuple(Attempt(**{**data, "gpus": tuple(data.get("gpus", ()))}) for data in kept)
-    if ROW not in stored.attributes or stored.started is None:
-        return ()
-    return (Attempt(stored.attributes[ROW]["attempt"], stored.started.timestamp()),)
 
 
 def stored_row(row: RowRecord) -> dict[str, Any]:
     """What is written of a row when an attempt starts, as `row_record` reads it."""
-    assert row.seeds is not None
-    data = {
-        "attempt": row.attempt,
-        "failures": row.failures,
-        "lost": row.lost,
-        "params": dict(row.params),
-        "seeds": row.seeds.to_json(),
-    }
-    data |= {} if row.soup is None else {"soup": row.soup.to_json()}
-    data |= {"enqueued": True} if row.enqueued else {}
-    return {ROW: data if row.copy_of is None else {**data, "copy_of": row.copy_of}}
+    return {ROW: _stored(row, _ROW_FIELDS)}
 
 
 def stored_curve(row: RowRecord) -> dict[str, Any]:
     """What is written of a row after an epoch, as `row_record` reads it."""
-    return {
-        CURVE: {
-            "curve": list(row.curve),
-            "checkpoints": [asdict(checkpoint) for checkpoint in row.checkpoints],
-            "rungs": [rung.to_json() for rung in row.rungs],
-            "attempts": [attempt.to_json() for attempt in row.attempts],
-        }
-    }
+    return {CURVE: {name: [] for name in _CURVE_FIELDS} | _stored(row, _CURVE_FIELDS)}
+
+
+def _stored(row: RowRecord, fields: Sequence[str]) -> dict[str, Any]:
+    data: dict[str, Any] = _RECORDS.dump_python(
+        row, mode="json", include=set(fields), exclude_defaults=True
+    )
+    return data
 
 
 def with_checkpoint(
