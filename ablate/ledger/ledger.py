@@ -485,7 +485,7 @@ class Ledger:
         }
         preparing = None
         if not head.is_prepared:
-            preparing = PreparationStep(**attributes.get(PREPARING, {"what": "starting"}))
+            preparing = PreparationStep.from_json(attributes.get(PREPARING, {"what": "starting"}))
         events = attributes.get(LOG, [])
         return StudyRecord(
             name=head.study.name,
@@ -514,7 +514,7 @@ class Ledger:
             },
             test_opened=tuple(map(TestOpened.from_json, attributes.get(OPENED, []))),
             notes=tuple(
-                change for event in events for changes in event.values() for change in changes
+                str(change) for event in events for changes in event.values() for change in changes
             ),
             preparing=preparing,
             looks=sum(LOOKED in event for event in events),

@@ -5,8 +5,8 @@ docs/reference/storage_format.md describes them.  Left out is what is worth some
 machine alone: the base folder, the places of training states, the sampler's own attributes, the
 lease.
 
-Whoever made the texts is unknown: before they are stored, all that is read of them must have the
-types that the ledger writes, nothing converted but settings, and each number its range.
+Whoever made the texts is unknown.  What is read of them is read by its types, as from a database,
+and each number must be in its range.
 """
 
 from __future__ import annotations
@@ -14,42 +14,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlalchemy.engine import Connection
 
 from ablate.errors import StudyNotFoundError
 from ablate.errors.masking import masked_data
-from ablate.files.durable import Checkpoint
-from ablate.ledger import ledger as of_study
-from ablate.ledger import row as of_row
 from ablate.ledger import tables
-from ablate.ledger.ledger import HEAD, Ledger, opened
-from ablate.ledger.record import (
-    FORMAT,
-    Attempt,
-    Drive,
-    Failure,
-    Head,
-    Planned,
-    Rung,
-    Soup,
-    State,
-    TestOpened,
-)
-from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
+from ablate.ledger.ledger import ARCHIVED, DRIVES, HEAD, PLAIN, TRIALS, Ledger, opened
+from ablate.ledger.record import FORMAT, Head
+from ablate.ledger.row import CELL, CURVE, ROW, STATES, row_record
+from ablate.ledger.tables import OUTCOMES, Stored
 from ablate.study.document import dotted, show
-from ablate.study.interpolation import Curve
-from ablate.study.preparation import PreparationStep
-from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds
 
 STUDY, ROWS = "study.json", "rows.jsonl"
-_STATES = {name: state for state, name in of_row.STATES.items()}
+_STATES = {name: state for state, name in STATES.items()}
+_ENTRY: TypeAdapter[Mapping[str, float | Mapping[str, float]]] = TypeAdapter(
+    Mapping[str, float | Mapping[str, float]]
+)
+"""Of the curve."""
 
 
 def portable_study(ledger: Ledger) -> dict[str, bytes]:
@@ -66,7 +51,7 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
         )
 
     attributes, rows, outcomes = ledger.store.read(snapshot)
-    attributes.pop(of_study.ARCHIVED, None)
+    attributes.pop(ARCHIVED, None)
     lines = []
     for row in rows:
         given = row.attributes
@@ -74,7 +59,7 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
             given[OUTCOMES] = outcomes[row.number]
         data = {
             "number": row.number,
-            "state": of_row.STATES[row.state],
+            "state": STATES[row.state],
             "started": None if row.started is None else row.started.isoformat(),
             "finished": None if row.finished is None else row.finished.isoformat(),
             "values": row.values,
@@ -92,9 +77,9 @@ def _portable(key: str, value: Any) -> Any:
         return value
     if key == HEAD:
         value = {**value, "base": "."}
-    elif key in (of_row.CURVE, of_study.PLAIN):
+    elif key in (CURVE, PLAIN):
         value = {**value, "checkpoints": []}
-    elif key == of_study.DRIVES:
+    elif key == DRIVES:
         value = [{**drive, "checkpoints": ""} for drive in value]
     return masked_data(value)
 
@@ -110,24 +95,22 @@ def store_portable(url: str, study: bytes, rows: bytes) -> str:
 
     Raises:
         StudyNotFoundError: if it is of another format of the ledger.
-        ValueError: if the texts are not those of a study; a one-line message.
+        ValueError, LookupError, TypeError: if the texts are not those of a study.
     """
-    data = _typed(_Study, study.decode())
-    name, attributes = data["name"], data["attributes"]
-    kept = attributes.get(HEAD)
-    if not isinstance(kept, dict) or of_study.TRIALS not in attributes:
-        raise ValueError(f"{STUDY}: must have {HEAD} and {of_study.TRIALS}")
-    if kept.get("format") != FORMAT:
+    data = _read(study.decode())
+    name, attributes = str(data["name"]), dict(data["attributes"])
+    kept = attributes[HEAD]
+    if kept["format"] != FORMAT:
         raise StudyNotFoundError(
-            f"study {name}: must be of ledger format {FORMAT}, got {show(kept.get('format'))}. "
+            f"study {name}: must be of ledger format {FORMAT}, got {show(kept['format'])}. "
             "Use the version of ablate that wrote it."
         )
-    _check_attributes(attributes, _OF_STUDY)
-    objectives = Head.from_json(kept).study.objectives
-    if kept["study"]["name"] != name:
-        raise ValueError(f"{STUDY}: study {show(kept['study']['name'])} under the name {name}")
+    settings = Head.from_json(kept).study
+    if settings.name != name:
+        raise ValueError(f"{STUDY}: study {show(settings.name)} under the name {name}")
     # Not `splitlines`: it splits at other characters too, which may stand in a text.
     lines = rows.decode().removesuffix("\n").split("\n") if rows else []
+    objectives = settings.objectives
     stored = [_stored(number, line, len(objectives)) for number, line in enumerate(lines)]
     with opened(url, create=True) as connection:
         study_id = tables.insert_study(
@@ -135,11 +118,38 @@ def store_portable(url: str, study: bytes, rows: bytes) -> str:
             name,
             [objective.direction for objective in objectives],
             [objective.metric for objective in objectives],
-            {**attributes, of_study.ARCHIVED: True},
+            {**attributes, ARCHIVED: True},
         )
         for row in stored:
             tables.insert_stored(connection, study_id, row)
-    return str(name)
+    return name
+
+
+def _stored(number: int, text: str, objectives: int) -> Stored:
+    """A line of `rows.jsonl`; a complete row has scores and a value for each objective, one of a
+    design is run as that says."""
+    line = _read(text, f"line {number + 1}")
+    attributes = dict(line["attributes"])
+    started, finished = (
+        None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
+        for moment in (line["started"], line["finished"])
+    )
+    values = [float(value) for value in line["values"]]
+    state = _STATES[line["state"]]
+    stored = Stored(0, line["number"], state, started, finished, values, attributes)
+    row = row_record(stored)
+    for entry in row.curve:
+        _ENTRY.validate_python(entry)
+    run, cell = attributes.get(ROW, {}), attributes.get(CELL, {})
+    for key in run.keys() & cell.keys() & {"params", "seeds"}:
+        if run[key] != cell[key]:
+            raise ValueError(f"row {number}: must have the {key} of its cell, got others")
+    if row.number != number:
+        raise ValueError(f"row {row.number} in line {number + 1}")
+    if row.state == "COMPLETE" and (len(values) != objectives or row.scores is None):
+        has = "no scores" if row.scores is None else show(values)
+        raise ValueError(f"row {number}: must have scores and {objectives} values, got {has}")
+    return stored
 
 
 def portable_names(url: str, name: str) -> list[str]:
@@ -158,158 +168,24 @@ def portable_names(url: str, name: str) -> list[str]:
         return sorted(other for other in names if belongs(connection, other))
 
 
-# -- What the texts may say ----------------------------------------------------------------------
-
-
-@dataclass
-class _Study:
-    name: str
-    attributes: Mapping[str, Any]
-
-
-@dataclass
-class _Line:
-    number: int
-    state: State
-    started: datetime | None
-    finished: datetime | None
-    values: list[float]
-    attributes: Mapping[str, Any]
-
-
-@dataclass
-class _Entry:
-    epoch: int
-    epochs: int = 0
-    seconds: float = 0.0
-    train_loss: float = 0.0
-    images: int = 0
-    scores: Mapping[str, float] | None = None
-
-
-@dataclass
-class _Curve:
-    curve: list[_Entry]
-    checkpoints: list[Checkpoint]
-    rungs: list[Rung]
-    attempts: list[Attempt]
-
-
-@dataclass
-class _Row:
-    attempt: int
-    params: Mapping[str, Any]
-    seeds: Seeds
-    failures: int = 0
-    lost: int = 0
-    soup: Soup | None = None
-    enqueued: bool = False
-    copy_of: int | None = None
-
-
-@dataclass
-class _Reported:
-    reported: Mapping[str, float]
-
-
-@dataclass
-class _Plain:
-    attempt: int
-    checkpoints: list[Checkpoint]
-
-
-@dataclass
-class _Spent:
-    reason: str
-    budget: Mapping[str, Any]
-
-
-_Scores = Scores | _Reported
-_OF_STUDY: Mapping[str, Any] = {
-    HEAD: Mapping[str, Any],
-    of_study.TRIALS: int,
-    of_study.LOG: list[Mapping[str, list[str]]],
-    of_study.REFERENCES: Mapping[str, _Scores],
-    of_study.DRIVES: list[Drive],
-    of_study.SPENT: _Spent,
-    of_study.PLAIN: _Plain,
-    of_study.TEST: Mapping[str, Scores],
-    of_study.OPENED: list[TestOpened],
-    of_study.PREPARING: PreparationStep,
-}
-_OF_ROW: Mapping[str, Any] = {
-    of_row.ROW: _Row,
-    of_row.CURVE: _Curve,
-    of_row.SCORES: _Scores,
-    of_row.FAILURE: Failure,
-    of_row.CELL: Planned,
-    of_row.TEST: Scores,
-    of_row.PATH: Curve,
-    ENQUEUED: Mapping[str, Any],
-}
 _MAY_BE_NAN = ("train_loss", "scores", "by_alpha", "reported")
 """Numbers of a training that has diverged, and of custom training loops."""
 _MOST: Mapping[str, float] = {
     **dict.fromkeys(("started", "ended", "time"), 2.0**33),  # seconds since 1970: until 2242
     **dict.fromkeys(("epoch", "epochs", "attempt", "pair", "failures", "lost"), 1e7),
-    of_study.TRIALS: 1e7,
+    TRIALS: 1e7,
     **dict.fromkeys(("n_images", "n_corrupted"), 1e9),
     **dict.fromkeys(("clean_accuracy", "accuracies"), 1.0),
 }
 """The largest value of a number of this name, or below it, which is then at least 0."""
 
 
-def _stored(number: int, text: str, objectives: int) -> Stored:
-    """A line of `rows.jsonl`; a complete row has scores and a value for each objective, one of a
-    design is run as that says."""
-    where = f"line {number + 1}"
-    line = _typed(_Line, text, where)
-    if line["number"] != number:
-        raise ValueError(f"row {line['number']!r} in {where}")
-    values, attributes = [float(value) for value in line["values"]], line["attributes"]
-    _check_attributes(attributes, _OF_ROW, where)
-    run, cell = attributes.get(of_row.ROW), attributes.get(of_row.CELL)
-    for key in ("params", "seeds") if run and cell else ():
-        if run[key] != cell[key]:
-            raise ValueError(f"row {number}: must have the {key} of its cell, got others")
-    if line["state"] == "COMPLETE":
-        if len(values) != objectives:
-            raise ValueError(f"row {number}: must have {objectives} values, got {show(values)}")
-        for key in (of_row.ROW, of_row.SCORES):
-            if key not in attributes:
-                raise ValueError(f"row {number}: must have {key}, got none")
-    started, finished = (
-        None if moment is None else datetime.fromisoformat(moment).astimezone(UTC)
-        for moment in (line["started"], line["finished"])
-    )
-    return Stored(0, number, _STATES[line["state"]], started, finished, values, attributes)
-
-
-def _check_attributes(attributes: Mapping[str, Any], types: Mapping[str, Any], *where: str) -> None:
-    """Those that are read; others are of later versions."""
-    for key, value in attributes.items():
-        kind = Mapping[str, str] if key.startswith(OUTCOMES) else types.get(key)
-        if kind is not None:
-            _typed(kind, json.dumps(value), *where, key)
-
-
-def _typed(kind: Any, text: str, *where: str) -> Any:
-    """What a JSON text says, which must be of a type, nothing converted."""
-    try:
-        _adapter(kind).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        named = dotted((*where, *first["loc"]))
-        raise ValueError(f"{named}: {first['msg']}, got {show(first['input'])}") from error
+def _read(text: str, *where: str) -> Any:
+    """What a JSON text says, each number in its range."""
     data = json.loads(text)
     for path, rule in _out_of_range(data, ()):
         raise ValueError(f"{dotted((*where, *path))}: {rule}")
     return data
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
 
 
 def _out_of_range(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[Any, str]]:
