@@ -4,7 +4,7 @@ confirmation."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -20,7 +20,7 @@ from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
-from ablate.study.document import Document, show
+from ablate.study.document import Finding, show
 from ablate.study.names import KnownNames
 from ablate.study.scores import EXPOSURES, metric_names
 from ablate.study.seeds import PLAIN, Seeds
@@ -86,38 +86,38 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
     return design, problems
 
 
-def check_ablation(document: Document, study: Study, names: KnownNames) -> None:
-    """Report problems of a study's ablation; a reference from another study is checked when the
-    study is started."""
+def ablation_rules(study: Study, names: KnownNames, written: Collection[str]) -> Iterator[Finding]:
+    """Problems of a study's ablation; a reference from another study is checked when the study is
+    started.
+
+    Args:
+        written: the keys that the study file writes with a value.
+    """
     settings = study.ablation
     if settings is None:
-        is_empty = ("ablation",) in document.keys and document.get(("ablation",)) is None
-        if is_empty and document.get(("search",)) is None:
-            rule = "must be a mapping, got nothing. Write design: below it, or remove the key."
-            document.refuse(("ablation",), rule)
         return
-    if document.get(("search",)) is not None:
+    if "search" in written:
         rule = "a study has a search or an ablation, got both. Remove one."
-        document.refuse(("search",), rule, key=True)
-    if document.get(("space",)) is not None and settings.tune is None:
+        yield Finding(("search",), rule, at_key=True)
+    if "space" in written and settings.tune is None:
         rule = "is searched only with ablation.tune, got a space without it"
-        document.refuse(("space",), f"{rule}. Remove it, or add tune: {{trials: N}}.", key=True)
+        rule += ". Remove it, or add tune: {trials: N}."
+        yield Finding(("space",), rule, at_key=True)
     if study.constraints and settings.tune is None:
-        rule = "apply to a search, got an ablation without tune"
-        document.refuse(("constraints",), f"{rule}. Remove them, or add tune.", key=True)
+        rule = "apply to a search, got an ablation without tune. Remove them, or add tune."
+        yield Finding(("constraints",), rule, at_key=True)
+    path = ("ablation", "reference")
     if settings.tune is not None and not study.space:
-        document.refuse(("ablation", "tune"), "needs a space to search, got none. Add space.")
-        return
-    if is_from_study(settings):
-        _check_pick(document, settings)
-        return
-    if "pick" in settings.reference:
+        rule = "needs a space to search, got none. Add space."
+        yield Finding(("ablation", "tune"), rule)
+    elif is_from_study(settings):
+        yield from _reference_rules(settings.reference)
+    elif "pick" in settings.reference:
         rule = "applies only to a trial of a study, got it without one. Add study: STUDY."
-        document.refuse(("ablation", "reference", "pick"), rule)
-        return
-    _, problems = make_design(study, names, settings.reference)
-    for path, rule in problems:
-        document.refuse(path, rule)
+        yield Finding((*path, "pick"), rule)
+    else:
+        _, problems = make_design(study, names, settings.reference)
+        yield from (Finding(*problem) for problem in problems)
 
 
 def planned_rows(study: Study, design: Design) -> list[Planned]:
@@ -158,18 +158,18 @@ def more_seeds(study: Study, count: int) -> tuple[int, ...]:
     return (*there, *(max(there) + 1 + place for place in range(count - len(there))))
 
 
-def _check_pick(document: Document, settings: AblationSettings) -> None:
-    for key in settings.reference:
+def _reference_rules(reference: Values) -> Iterator[Finding]:
+    path = ("ablation", "reference")
+    for key in reference:
         if key not in ("study", "pick"):
             rule = f"a reference from a study has only study and pick, got also {show(key)}"
-            document.refuse(("ablation", "reference", key), f"{rule}. Remove it.", key=True)
-    wrong = pick_rule(settings.reference.get("pick", "knee"))
-    if wrong is not None:
-        document.refuse(("ablation", "reference", "pick"), wrong)
-    if not isinstance(settings.reference["study"], str):
-        got = show(settings.reference["study"])
-        rule = f"must name a study, got {got}. Write its file, its run folder or URL#NAME."
-        document.refuse(("ablation", "reference", "study"), rule)
+            yield Finding((*path, key), f"{rule}. Remove it.", at_key=True)
+    if (wrong := pick_rule(reference.get("pick", "knee"))) is not None:
+        yield Finding((*path, "pick"), wrong)
+    if not isinstance(reference["study"], str):
+        rule = f"must name a study, got {show(reference['study'])}"
+        fix = "Write its file, its run folder or URL#NAME."
+        yield Finding((*path, "study"), f"{rule}. {fix}")
 
 
 def _each_rule(study: Study) -> str | None:

@@ -19,10 +19,10 @@ from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
 from ablate.space.choices import SubsetDomain
 from ablate.space.domain import Domain
-from ablate.space.parse import check_space
+from ablate.space.parse import read_space
 from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter, Space
-from ablate.study.document import Document, show
+from ablate.study.document import name_of, show
 from ablate.study.fingerprint import changed_keys
 from ablate.study.keys import FIXED_KEYS
 from ablate.study.settings import SearchSettings, Study, TuneSettings
@@ -70,9 +70,8 @@ def check_searches(ground: Ground, design: Design, refuse: Refuse) -> None:
     said: set[tuple[str, str]] = set()
     for cell in tuned_cells(ground.study, design.cells):
         study = arm_study(ground.study, cell, ground.study.name)
-        document = Document("space", study.space)
-        space = check_space(document, (), study, ground.names)
-        rules = [problem.message for problem in document.problems]
+        space, findings = read_space(study, ground.names)
+        rules = [f"{name_of(path)}: {rule}" for path, rule, _ in findings]
         if not rules and not _can_vary(ground, cell, space):
             fix = "Add one to the space, such as finetune.learning_rate."
             rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]

@@ -281,7 +281,7 @@ def corrupt(
     from ablate.report.contact_sheet import write_contact_sheet
     from ablate.robustness.corrupt.command import corrupt_files, make_recipe
     from ablate.robustness.evaluation.argument_checks import check_whole
-    from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE
+    from ablate.study.settings import LARGEST_IMAGE, LARGEST_RESIZE
 
     if (output is None) == (sheet is None):
         got = "neither" if output is None else "both"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ablate.errors import ParameterError
-from ablate.study.sections.training import DEFAULT_EPOCHS
-from ablate.study.settings import BudgetSettings
+from ablate.study.settings import DEFAULT_EPOCHS, BudgetSettings
 
 
 class Work(NamedTuple):

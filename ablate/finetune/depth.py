@@ -23,7 +23,7 @@ from ablate.model import chosen_layers
 from ablate.model.build import build_skeleton
 from ablate.model.modes import batch_norms
 from ablate.model.taps import LayerNames, layer_names
-from ablate.study.checks import searched
+from ablate.study.keys import searched
 from ablate.study.settings import LossSettings, Study
 
 

@@ -20,13 +20,12 @@ from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
 from ablate.model import chosen_layers, taps_of
 from ablate.space.choices import ChoiceDomain
-from ablate.space.parse import parameter_paths
-from ablate.space.reach import MOST_POINTS, Doubts, points, telling_values
+from ablate.space.domain import Domain
+from ablate.space.reach import MOST_POINTS, points, telling_values
 from ablate.space.space import Parameter, Space
-from ablate.study.document import Document, Path, show
-from ablate.study.keys import OPEN, leaves, plain_values
-from ablate.study.sections.training import DEFAULT_EPOCHS, UNITS
-from ablate.study.settings import Study
+from ablate.study.document import Finding, show
+from ablate.study.keys import OPEN, leaves, plain_values, searched_paths
+from ablate.study.settings import DEFAULT_EPOCHS, UNITS, Study
 
 Values = Mapping[str, Any]
 """A complete configuration: plain JSON by dotted key of the study, including defaults."""
@@ -314,33 +313,18 @@ def _shares(weights: dict[str, float]) -> dict[str, float]:
 # -- Searched parameters that no trial reads: all of their points would score the same -----
 
 
-def check_inert(
-    document: Document,
-    path: Path,
-    study: Study,
-    space: Space,
-    *,
-    passed_over: set[str],
-    doubts: Doubts,
-) -> None:
-    """Report every searched parameter that no reachable setting reads.
+def inert_rules(study: Study, space: Space) -> Iterator[Finding]:
+    """Searched parameters that no reachable setting reads.
 
     Args:
-        path: of the space in the document.
         study: of a search, whose trials are robustness finetunings.
-        passed_over: parameters with reported problems.
-        doubts: parameters that depend on one of these are skipped.
     """
-    places = parameter_paths(document.get(path, {}), path)
     # Of other networks they are only known once they are built, which a check need not do.
     fixed, taps = plain_values(study), taps_of(study.model.name) or ()
+    paths = searched_paths(study.space)
     for parameter in space.parameters:
-        key = parameter.key
-        if key in passed_over or doubts.about([key, *deciders_of(key)]):
-            continue
-        rule = inert_rule(space, parameter, fixed, taps)
-        if rule is not None:
-            document.refuse(places[parameter.key], rule, name=parameter.key, key=True)
+        if rule := inert_rule(space, parameter, fixed, taps):
+            yield Finding(paths[parameter.key], rule, at_key=True)
 
 
 def inert_rule(
@@ -353,68 +337,43 @@ def inert_rule(
     """
     key, values = parameter.key, telling_values(parameter.domain)
     readings = readings_of(key)
+    deciders = {decider for reading in readings for decider in reading.deciders}
+    # Of batch norm, `separate` is `joint` where there are no copies.
+    deciders |= {"loss.terms"} if key == "finetune.batch_norm" else set()
     met: set[str] = set()
     reached = 0
-    for point in islice(points(space, {key, *deciders_of(key)}), MOST_POINTS):
+    for point in islice(points(space, {key, *deciders}), MOST_POINTS):
         reached += 1
         if key not in point:
             continue
         configuration = with_params(fixed, point)
         try:
-            met |= {reading.where for reading in readings if reading.holds(configuration)}
-            is_inert = not is_read(key, configuration)
+            holding = [reading for reading in readings if reading.holds(configuration)]
         except ParameterError:  # invalid augmentation; the trial will report it
             return None
-        if not is_inert and _differs(configuration, key, values, taps):
-            return None
+        met |= {reading.where for reading in holding}
+        if len(holding) == len(readings):
+            changed = (with_params(configuration, {key: value}) for value in values)
+            identities = (trained_identity(each, taps) for each in changed)
+            first = next(identities)  # a single value counts as read
+            if len(values) == 1 or any(other != first for other in identities):
+                return None
     if reached == MOST_POINTS:
         return None
-    never = [reading for reading in readings if reading.where not in met]
-    return _rule(parameter, never or readings, fixed, space)
-
-
-def deciders_of(key: str) -> set[str]:
-    """Keys that decide on whether a key is read."""
-    deciders = {decider for reading in readings_of(key) for decider in reading.deciders}
-    # Of batch norm, `separate` is `joint` where there are no copies.
-    return deciders | ({"loss.terms"} if key == "finetune.batch_norm" else set())
-
-
-def _differs(
-    configuration: Mapping[str, Any], key: str, values: Sequence[Any], taps: Sequence[str]
-) -> bool:
-    """Whether different values of a parameter give different trainings; a single value counts as
-    read."""
-    if len(values) == 1:
-        return True
-    found = (trained_identity(with_params(configuration, {key: one}), taps) for one in values)
-    first = next(found)
-    return any(other != first for other in found)
-
-
-def _rule(
-    parameter: Parameter, never: Sequence[Reading], fixed: Mapping[str, Any], space: Space
-) -> str:
-    """The message for a parameter whose conditions never hold (or never together)."""
+    never = [reading for reading in readings if reading.where not in met] or readings
     if not never:
-        shown = show(list(telling_values(parameter.domain)))
-        return f"has no effect on any trial, got {shown}. Remove it."
+        return f"has no effect on any trial, got {show(values)}. Remove it."
     where = " and ".join(reading.where for reading in never)
-    deciders = dict.fromkeys(decider for reading in never for decider in reading.deciders)
-    got = ", ".join(f"{decider}: {text}" for decider, text in _got(deciders, fixed, space))
-    first = next(iter(deciders))
-    return f"has no effect, used only where {where}, got {got}. Change {first}, or remove this."
+    keys = dict.fromkeys(decider for reading in never for decider in reading.deciders)
+    domains = {one.key: one.domain for one in space.parameters}
+    got = ", ".join(f"{one}: {_possible(domains.get(one), fixed[one])}" for one in keys)
+    first_key = next(iter(keys))
+    return f"has no effect, used only where {where}, got {got}. Change {first_key}, or remove this."
 
 
-def _got(
-    keys: Mapping[str, None], fixed: Mapping[str, Any], space: Space
-) -> Iterator[tuple[str, str]]:
-    domains = {parameter.key: parameter.domain for parameter in space.parameters}
-    for key in keys:
-        domain = domains.get(key)
-        if domain is None:
-            yield key, show(fixed[key])
-        elif isinstance(domain, ChoiceDomain):
-            yield key, f"one of {show(list(domain.choices))}"
-        else:
-            yield key, "searched"
+def _possible(domain: Domain | None, fixed: Any) -> str:
+    if domain is None:
+        return show(fixed)
+    return (
+        f"one of {show(list(domain.choices))}" if isinstance(domain, ChoiceDomain) else "searched"
+    )

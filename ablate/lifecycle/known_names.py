@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ablate.data import DATASETS
 from ablate.distortion import FAMILIES
@@ -28,12 +27,9 @@ from ablate.study.callables import (
     may_import,
 )
 from ablate.study.metrics import METRIC_KEYS
-from ablate.study.names import ImportedNames, OpenNames
+from ablate.study.names import OpenNames
 from ablate.study.scores import metric_names
 from ablate.study.settings import Study
-
-if TYPE_CHECKING:
-    from ablate.model.taps import LayerNames
 
 
 def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Sequence[str]]:
@@ -50,15 +46,17 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         for metric in metric_names(suite.families, SEVERITIES)
     ]
     layers = _layers(model, base)
+
+    def own(key: str, name: str) -> str | None:
+        """Why the callable that a name may be cannot be imported."""
+        return _import_refusal(key, base, name) if _is_own(name) else None
+
     return {
         "dataset.name": OpenNames(
-            lambda: DATASETS, is_callable_name, refusal=partial(_refusal, "dataset.name", base)
+            lambda: DATASETS, is_callable_name, refusal=partial(own, "dataset.name")
         ),
         "model.name": OpenNames(
-            lambda: MODELS,
-            _is_model,
-            _torchvision_like,
-            refusal=partial(_refusal, "model.name", base),
+            lambda: MODELS, _is_model, _torchvision_like, partial(own, "model.name")
         ),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
@@ -68,11 +66,20 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
-        "trainable": ImportedNames(partial(_import_refusal, "trainable", base)),
+        "trainable": OpenNames(refusal=partial(_import_refusal, "trainable", base)),
         "robustness.suite": SUITES,
         "robustness.corruptions": ANY.types,
         "search.sampler": SAMPLERS,
     }
+
+
+def named_callables(study: Study) -> dict[str, str]:
+    """The callables that a study names and running it imports, by key."""
+    if study.trainable is not None:
+        names = {"trainable": study.trainable}
+    else:
+        names = {"dataset.name": study.dataset.name, "model.name": study.model.name}
+    return {key: name for key, name in names.items() if _is_own(name) and not is_given(name)}
 
 
 def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
@@ -86,48 +93,31 @@ def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
     return None
 
 
-def _refusal(key: str, base: Path | None, name: str) -> str | None:
-    """The same for a key that also accepts built-in names."""
-    return _import_refusal(key, base, name) if _is_own(name) else None
-
-
 def _is_own(name: str) -> bool:
     """Whether a name of a data set, network or training loop is a callable of a module."""
     return is_callable_name(name) and name.partition(":")[0] not in SOURCES
-
-
-def named_callables(study: Study) -> dict[str, str]:
-    """The callables that a study names and running it imports, by key."""
-    if study.trainable is not None:
-        names = {"trainable": study.trainable}
-    else:
-        names = {"dataset.name": study.dataset.name, "model.name": study.model.name}
-    return {key: name for key, name in names.items() if _is_own(name) and not is_given(name)}
 
 
 def _layers(model: str | None, base: Path | None) -> Sequence[str]:
     if model is None or not (model in MODELS or _is_model(model)):
         return ()
     if _is_own(model) and not may_import(model, base):
-        return OpenNames(tuple, lambda _name: True)
+        return OpenNames()
 
-    def layers() -> LayerNames:
-        from ablate.model.inspect import inspect_layers
-
-        return inspect_layers(model, base)
-
-    def listed() -> Sequence[str]:
-        taps = taps_of(model)
-        if taps is not None:
-            return taps
+    def taps() -> Sequence[str]:
+        known = taps_of(model)
+        if known is not None:
+            return known
         from ablate.model.inspect import usable_taps
 
         return usable_taps(model, base)
 
     def modules(_name: str = "") -> Sequence[str]:
-        return layers().modules
+        from ablate.model.inspect import inspect_layers
 
-    return OpenNames(listed, lambda name: name in modules(), modules)
+        return inspect_layers(model, base).modules
+
+    return OpenNames(taps, lambda name: name in modules(), modules)
 
 
 def _is_model(name: str) -> bool:

@@ -10,11 +10,10 @@ from typing import Any, Literal
 from ablate.errors.masking import keep_secrets_in
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import study_of
-from ablate.study import settings, typed
+from ablate.study import settings
 from ablate.study.python_source import read_python
 
-_NOT_GIVEN: Any = None
-"""A type checker names the wrong key of a section; of `section | None` it would name only that."""
+Keys = Mapping[str, Any]
 
 
 def parse_data(
@@ -40,7 +39,8 @@ class Study(settings.Study):
     """A study with the keys of a study file; `ablate schema` lists those of all sections.
 
     It is checked when it is made, and goes wherever a study file goes, as a plain dict of the same
-    keys does.  Relative paths start from the current folder.
+    keys does.  Relative paths start from the current folder.  A section is a dict of its keys, or
+    an object of `ablate.study.settings`, whose keys an editor completes.
 
     A function (a training loop, a data set, a network) is given as it is.  One that no module
     holds, such as a notebook's, is sent to the workers, and a digest of its source is part of the
@@ -94,22 +94,23 @@ class Study(settings.Study):
         version: Literal[1] = 1,
         question: str = "",
         trainable: Callable[..., object] | str | None = None,
-        dataset: typed.DatasetKeys = _NOT_GIVEN,
-        model: typed.ModelKeys = _NOT_GIVEN,
-        baseline: typed.BaselineKeys = _NOT_GIVEN,
-        finetune: typed.FinetuneKeys = _NOT_GIVEN,
-        loss: typed.LossKeys = _NOT_GIVEN,
-        augment: typed.AugmentKeys = _NOT_GIVEN,
+        dataset: Keys | settings.DatasetSettings | None = None,
+        model: Keys | settings.ModelSettings | None = None,
+        baseline: Keys | settings.BaselineSettings | None = None,
+        finetune: Keys | settings.FinetuneSettings | None = None,
+        loss: Keys | settings.LossSettings | None = None,
+        augment: Keys | settings.AugmentSettings | None = None,
         space: Mapping[str, Any] | str | None = None,
-        objectives: Sequence[typed.ObjectiveKeys] = _NOT_GIVEN,
-        constraints: Sequence[typed.ConstraintKeys] = _NOT_GIVEN,
-        answer: typed.AnswerKeys = _NOT_GIVEN,
-        search: typed.SearchKeys = _NOT_GIVEN,
-        ablation: typed.AblationKeys = _NOT_GIVEN,
-        robustness: typed.RobustnessKeys = _NOT_GIVEN,
-        run: typed.RunKeys = _NOT_GIVEN,
+        objectives: Sequence[Keys | settings.ObjectiveSettings] | None = None,
+        constraints: Sequence[Keys | settings.ConstraintSettings] | None = None,
+        answer: Keys | settings.AnswerSettings | None = None,
+        search: Keys | settings.SearchSettings | None = None,
+        ablation: Keys | settings.AblationSettings | None = None,
+        robustness: Keys | settings.RobustnessSettings | None = None,
+        run: Keys | settings.RunSettings | None = None,
         storage: str | None = None,
     ) -> None:
-        said = {key: value for key, value in locals().items() if value is not None}
-        given = {key: said[key] for key in settings.Study.model_fields if key in said}
-        super().__init__(**parse_data(given).model_dump(mode="json"))
+        arguments = locals()
+        given = {key: arguments[key] for key in settings.Study.model_fields}
+        data = {key: value for key, value in given.items() if value is not None}
+        super().__init__(**parse_data(data).model_dump(mode="json"))

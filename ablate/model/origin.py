@@ -27,8 +27,7 @@ from ablate.model.normalization import IMAGENET, Choice, explain_choices
 from ablate.model.trained import TrainedNetwork
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
-from ablate.study.sections.data import statistic_rule
-from ablate.study.settings import ModelSettings
+from ablate.study.settings import ModelSettings, statistic_rule
 
 EXPORT_ENDING = ".safetensors"
 PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")

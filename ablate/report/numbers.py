@@ -15,7 +15,7 @@ from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
     from ablate.analysis.accounting import DriveAccount, EpochAccount, StudyAccount
-    from ablate.study.sections.search import SearchBudgetSettings
+    from ablate.study.settings import SearchBudgetSettings
 
 MISSING = "-"
 _COUNTS = {

@@ -11,7 +11,7 @@ from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
-from ablate.study.document import Path
+from ablate.study.document import Finding
 from ablate.study.metrics import metric_paths
 from ablate.study.scores import COSTS, Exposure, metric_names
 from ablate.study.settings import Study
@@ -221,41 +221,33 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
     return found
 
 
-def objective_rules(study: Study, refused: Collection[Path] = ()) -> Iterator[tuple[Path, str]]:
-    """Problems of a study's metrics with its suite: path, `rule, got X. Fix.`
+def objective_rules(study: Study) -> Iterator[Finding]:
+    """Problems of a study's metrics with its suite.
 
     A metric must belong to the suite; a cost must be minimized, and needs a reference point because
     a baseline has no cost.
-
-    Args:
-        refused: rules that read one of these paths are skipped.
     """
     if study.trainable is not None:
         return  # a trainable has its own metrics
-    if _has(refused, "objectives") or _has(refused, "robustness"):
-        return
     suite = find_suite(study.robustness.suite)
     scored = metric_names(suite.families, study.robustness.severities)
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     for path, metric in metric_paths(study).items():
-        if metric not in scored and not _has(refused, str(path[0])):
-            yield path, f"{rule}, got {metric}. {fix}"
+        if metric not in scored:
+            yield Finding(path, f"{rule}, got {metric}. {fix}")
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric
         if metric in COSTS:
             if objective.direction == "maximize":
-                yield path, f"{metric} must be minimized, got maximize. Add direction: minimize."
-            lacks_point = len(study.objectives) > 1 and study.search.reference_point is None
-            if lacks_point and not _has(refused, "search"):
-                yield (
-                    ("search", "reference_point"),
+                rule = f"{metric} must be minimized, got maximize. Add direction: minimize."
+                yield Finding(path, rule)
+            if len(study.objectives) > 1 and study.search.reference_point is None:
+                rule = (
                     f"must be set if {metric} is an objective, got none. Write one value for each "
-                    "objective: the worst that you would accept, such as [0.8, 0.5, 60].",
+                    "objective: the worst that you would accept, such as [0.8, 0.5, 60]."
                 )
+                yield Finding(("search", "reference_point"), rule)
         elif objective.direction == "minimize":
-            yield path, f"{metric} must be maximized, got minimize. Leave direction out."
-
-
-def _has(paths: Collection[Path], section: str) -> bool:
-    return any(path[:1] == (section,) for path in paths)
+            rule = f"{metric} must be maximized, got minimize. Leave direction out."
+            yield Finding(path, rule)

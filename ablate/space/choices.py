@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.condition import same
 from ablate.space.domain import CategoricalDimension, Dimension, Domain
-from ablate.space.spec import Spec
+from ablate.space.spec import DomainError, Spec
 from ablate.study.document import show
 
 Scalar = str | int | float | bool | None
@@ -29,19 +29,15 @@ class ChoiceDomain(Domain):
     choices: tuple[Any, ...]
 
     @classmethod
-    def parse(cls, spec: Spec) -> ChoiceDomain | None:
-        """Read one; None where a problem was noted."""
-        spec.refuse_unknown_options(cls.word)
-        choices = spec.item_list(cls.word)
-        if choices is None:
-            return None
+    def parse(cls, spec: Spec) -> ChoiceDomain:
+        """Read one; raises `DomainError`."""
+        spec.check_options(cls.word)
+        choices = spec.items(cls.word)
         texts = [stored(choice) for choice in choices]
         for i, text in enumerate(texts):
             if text in texts[:i]:
-                spec.refuse(
-                    f"stored as the same text, got {show(text)} twice. Remove one.", cls.word, i
-                )
-                return None
+                rule = f"stored as the same text, got {show(text)} twice. Remove one."
+                raise DomainError(rule, cls.word, i)
         return cls(choices)
 
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
@@ -96,12 +92,10 @@ class SubsetDomain(Domain):
     names: tuple[str, ...]
 
     @classmethod
-    def parse(cls, spec: Spec) -> SubsetDomain | None:
-        """Read one; None if there was a problem.  `taps` means the model's taps."""
-        spec.refuse_unknown_options(cls.word)
-        all_taps = spec.data[cls.word] == "taps"
-        names = spec.taps(cls.word) if all_taps else spec.name_list(cls.word)
-        return None if names is None else cls(names)
+    def parse(cls, spec: Spec) -> SubsetDomain:
+        """Read one; raises `DomainError`."""
+        spec.check_options(cls.word)
+        return cls(spec.names(cls.word))
 
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
         return tuple(CategoricalDimension(f"{key}[{name}]", (False, True)) for name in self.names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Finding, Path, show
 from ablate.study.json_data import JsonData
 
 OPERATORS = ("in", "contains")
@@ -27,16 +27,19 @@ class Condition(JsonData):
     operator: str
     operand: Any
 
+    @property
+    def wanted(self) -> Sequence[Any]:
+        """The values that satisfy it, unless it is `contains`."""
+        return self.operand if self.operator == "in" else [self.operand]
+
     def holds(self, value: Any) -> bool:
         """Whether a value of the key satisfies it.
 
         A text joined by + contains its parts (`fma` in `clean+fma`), a list its items; other values
         contain nothing.
         """
-        if self.operator == "is":
-            return same(value, self.operand)
-        if self.operator == "in":
-            return any(same(value, item) for item in self.operand)
+        if self.operator != "contains":
+            return any(same(value, item) for item in self.wanted)
         if isinstance(value, str):
             return self.operand in value.split("+")
         return isinstance(value, list | tuple) and any(same(v, self.operand) for v in value)
@@ -54,43 +57,33 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def parse_when(document: Document, path: Path, owner: str) -> tuple[Condition, ...]:
-    """Read the mapping after `when`; problems are added to the document.
+def parse_when(written: Any, path: Path) -> tuple[list[Condition], list[Finding]]:
+    """Read the mapping after `when`.
 
     Args:
         path: of the mapping.
-        owner: the parameter's or the block's name, for messages.
     """
-    written = document.get(path)
+    conditions: list[Condition] = []
+    findings: list[Finding] = []
     if not isinstance(written, dict) or not written:
         rule = f"when must be a mapping of keys to values, got {show(written)}."
-        document.refuse(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}.", name=owner)
-        return ()
-    return tuple(_conditions(document, path, owner, written))
-
-
-def _conditions(
-    document: Document, path: Path, owner: str, written: Mapping[str, Any]
-) -> Iterator[Condition]:
+        findings.append(Finding(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}."))
+        return conditions, findings
     for key, value in written.items():
-        at = (*path, key)
         if not isinstance(value, dict):
-            yield Condition(key, "is", value)
+            conditions.append(Condition(key, "is", value))
             continue
-        for operator in value:
-            if operator not in OPERATORS:
-                rule = f"unknown condition, got {show(operator)}. "
-                fix = did_you_mean(operator, OPERATORS)
-                document.refuse((*at, operator), rule + fix, name=owner, key=True)
-                break
+        unknown = next((name for name in value if name not in OPERATORS), None)
+        operator, operand = next(iter(value.items()), ("", None))
+        if unknown is not None:
+            rule = f"unknown condition, got {show(unknown)}. {did_you_mean(unknown, OPERATORS)}"
+            findings.append(Finding((*path, key, unknown), rule, at_key=True))
+        elif len(value) != 1:
+            rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
+            findings.append(Finding((*path, key), rule))
+        elif operator == "in" and not (isinstance(operand, list) and operand):
+            rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
+            findings.append(Finding((*path, key, operator), rule))
         else:
-            if len(value) != 1:
-                rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
-                document.refuse(at, rule, name=owner)
-                continue
-            (operator, operand), *_ = value.items()
-            if operator == "in" and (not isinstance(operand, list) or not operand):
-                rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
-                document.refuse((*at, operator), rule, name=owner)
-                continue
-            yield Condition(key, operator, operand)
+            conditions.append(Condition(key, operator, operand))
+    return conditions, findings

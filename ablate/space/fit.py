@@ -1,9 +1,9 @@
-"""Checks that a space fits the study: its values are allowed, its conditions can hold."""
+"""Whether a space fits the study: its values are allowed, its conditions can hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,157 +12,119 @@ from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
 from ablate.space.domain import Domain
 from ablate.space.ratios import SimplexDomain
-from ablate.space.space import Parameter
 from ablate.study.checks import rules_of
-from ablate.study.document import Document, Path, show
-from ablate.study.keys import (
-    BY_NAME,
-    OPEN,
-    plain_values,
-    value_at,
-)
+from ablate.study.document import Finding, Path, show
+from ablate.study.keys import BY_NAME, OPEN, plain_values, value_at
 from ablate.study.names import KnownNames, name_rules
 from ablate.study.settings import Study
 from ablate.study.translate import findings
 
 
-class Conditional(Protocol):
-    """A key, with conditions and the place of each."""
+def value_rules(
+    domains: Mapping[str, Domain], paths: Mapping[str, Path], study: Study, names: KnownNames
+) -> Iterator[Finding]:
+    """Domains with values that their key refuses.
 
-    @property
-    def key(self) -> str: ...
-    @property
-    def when(self) -> tuple[Condition, ...]: ...
-    @property
-    def when_paths(self) -> tuple[Path, ...]: ...
-
-
-def check_values(
-    document: Document,
-    parameters: Sequence[Parameter],
-    places: Mapping[str, Path],
-    study: Study,
-    names: KnownNames,
-) -> None:
-    """Report domains with values that their key refuses."""
-    for parameter in parameters:
-        key, domain = parameter.key, parameter.domain
+    Args:
+        paths: of what is written for each domain, such as `("space", KEY, "choice")`.
+    """
+    for key, domain in domains.items():
         listed = not isinstance(domain, SubsetDomain | SimplexDomain)
         for i, value in enumerate(domain.examples()):
-            at = (*places[key], domain.word, *((i,) if listed else ()))
-            for below, rule in value_rules(study, key, value, names):
-                document.refuse((*at, *below), rule, name=key)
+            at = (*paths[key], i) if listed else paths[key]
+            for below, rule, _ in _rules_of_value(study, key, value, names):
+                yield Finding((*at, *below), rule)
 
 
-def value_rules(
-    study: Study, key: str, value: Any, names: KnownNames
-) -> Iterator[tuple[Path, str]]:
-    """Why a key of the study may not have a value: path below it, and `rule, got X. Fix.`"""
+def _rules_of_value(study: Study, key: str, value: Any, names: KnownNames) -> Iterator[Finding]:
+    """Why a key of the study may not have a value; paths are below the value."""
     path = tuple(key.split("."))
     try:
         changed = study.with_values({key: value})
     except ValidationError as error:
         data = study.model_dump(mode="json")
-        node = value_at(data, ".".join(path[:-1])) if path[:-1] else data
-        node[path[-1]] = value
-        for finding in findings(error, data):
-            yield finding.path[len(path) :], finding.rule
-    else:
-        yield from ((at[len(path) :], rule) for at, rule in rules_of(key, changed))
-        mapping, _, name = key.rpartition(".")
-        if mapping in OPEN:
-            yield from (((), rule) for _, rule in name_rules(mapping, {name: value}, names))
-        yield from name_rules(key, value, names)
+        value_at(data, ".".join(path[:-1]))[path[-1]] = value
+        for at, rule, _ in findings(error, data):
+            yield Finding(at[len(path) :], rule)
+        return
+    for at, rule, _ in rules_of(key, changed):
+        yield Finding(at[len(path) :], rule)
+    mapping, _, name = key.rpartition(".")
+    if mapping in OPEN:
+        yield from (Finding((), one.rule) for one in name_rules(mapping, {name: value}, names))
+    yield from name_rules(key, value, names)
 
 
-def check_conditions(
-    document: Document,
-    found: Sequence[Conditional],
+def condition_rules(
+    conditions: Mapping[Path, Condition],
+    searched: Collection[str],
     domains: Mapping[str, Domain],
     study: Study,
     names: KnownNames,
-) -> None:
-    """Note conditions on keys that do not exist, or that no value can satisfy."""
-    searched = [entry.key for entry in found]
+) -> Iterator[Finding]:
+    """Conditions on keys that do not exist, or that no value can satisfy."""
     known = [*searched, *plain_values(study)]
-    said: set[Path] = set()
-    for entry in found:
-        for condition, path in zip(entry.when, entry.when_paths, strict=True):
-            # A block's condition belongs to each parameter in it; it is checked once.
-            if path in said:
-                continue
-            said.add(path)
-            if condition.key in domains:
-                rule = _never(condition, domains[condition.key])
-            elif condition.key in searched:
-                continue
-            elif condition.key in known:
-                rule = _unknown_operand(condition, study, names)
-            else:
-                fix = did_you_mean(condition.key, known)
-                rule = f"when names an unknown parameter, got {show(condition.key)}. {fix}"
-            if rule:
-                document.refuse(path, rule, name=entry.key, key=condition.key not in known)
+    for path, condition in conditions.items():
+        key, rule = condition.key, None
+        if key in domains:
+            rule = _never(condition, domains[key])
+        elif key not in known:
+            rule = f"when names an unknown parameter, got {show(key)}. {did_you_mean(key, known)}"
+        elif key not in searched:
+            rule = _unknown_operand(condition, study, names)
+        if rule:
+            yield Finding(path, rule, at_key=key not in known)
 
 
 def _never(condition: Condition, domain: Domain) -> str | None:
     """Why no value of a domain satisfies a condition."""
-    operand = condition.operand
+    fix = f"Use a value that {condition.key} can have."
     if condition.operator == "contains":
-        if operand in domain.items():
-            return None
-        fix = did_you_mean(str(operand), [str(item) for item in domain.items()])
-        return f"when can never hold, got {condition}. {fix}"
-    wanted = operand if condition.operator == "in" else [operand]
-    impossible = [value for value in wanted if not domain.holds(value)]
-    if not impossible:
-        return None
-    if isinstance(domain, ChoiceDomain):
-        fix = did_you_mean(str(impossible[0]), [str(choice) for choice in domain.choices])
+        impossible = [] if condition.operand in domain.items() else [condition.operand]
+        fix = did_you_mean(str(condition.operand), list(map(str, domain.items())))
     else:
-        fix = f"Use a value that {condition.key} can have."
-    return f"when can never hold, got {condition}. {fix}"
+        impossible = [value for value in condition.wanted if not domain.holds(value)]
+        if impossible and isinstance(domain, ChoiceDomain):
+            fix = did_you_mean(str(impossible[0]), list(map(str, domain.choices)))
+    return f"when can never hold, got {condition}. {fix}" if impossible else None
 
 
 def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> str | None:
     """Why a fixed key of the study can never satisfy a condition."""
-    operand, key = condition.operand, condition.key
+    key = condition.key
     if condition.operator == "contains":
-        rules = name_rules(key, operand, names)
+        rules = name_rules(key, condition.operand, names)
     else:
-        wanted = operand if condition.operator == "in" else [operand]
-        rules = (rule for value in wanted for rule in value_rules(study, key, value, names))
+        rules = (
+            one for value in condition.wanted for one in _rules_of_value(study, key, value, names)
+        )
     first = next(rules, None)
-    return None if first is None else f"when on {key}: {first[1]}"
+    return None if first is None else f"when on {key}: {first.rule}"
 
 
-def check_related(
-    document: Document,
-    parameters: Sequence[Parameter],
-    places: Mapping[str, Path],
-    study: Study,
-    names: KnownNames,
-) -> None:
-    """Note ratios whose items are not those that they are ratios of."""
-    domains = {parameter.key: parameter.domain for parameter in parameters}
+def related_rules(
+    domains: Mapping[str, Domain], paths: Mapping[str, Path], study: Study, names: KnownNames
+) -> Iterator[Finding]:
+    """Ratios whose items are not those that they are ratios of; arguments as for `value_rules`."""
     fixed = plain_values(study)
-    for key, items_key in _related(domains, fixed):
+    by_type = "augment.types" in domains or fixed["augment.types"] is not None
+    for key, items_key in (
+        ("augment.mix", "augment.types" if by_type else "augment.families"),
+        ("loss.fma.layer_weights", "loss.fma.layers"),
+    ):
         ratios, items = domains.get(key), domains.get(items_key)
         if items is not None and ratios is None and isinstance(fixed[key], dict):
-            rule = f"must not be fixed while {items_key} is searched, got {show(fixed[key])}"
+            rule = f"{key} must not be fixed while {items_key} is searched, got {show(fixed[key])}"
             fix = f"Search {key}: {{simplex: {items_key}}} or remove it from the study."
-            document.refuse(places[items_key], f"{rule}. {fix}", name=key, key=True)
+            yield Finding(paths[items_key][:-1], f"{rule}. {fix}", at_key=True)
         if ratios is None or (isinstance(ratios, SimplexDomain) and ratios.of == items_key):
             continue
-        at = (*places[key], ratios.word)
         mappings = [example for example in ratios.examples() if isinstance(example, dict)]
         if items is not None and mappings:
-            rule = (
-                f"must use the items of {items_key}, which is searched too, got {show(mappings[0])}"
-            )
+            rule = f"must use the items of {items_key}, which is searched too, got"
             fix = f"Write {{simplex: {items_key}}}"
             fix += "." if isinstance(items, SubsetDomain) else f" and make {items_key} a subset."
-            document.refuse(at, f"{rule}. {fix}", name=key)
+            yield Finding(paths[key], f"{rule} {show(mappings[0])}. {fix}")
         elif items is None and isinstance(fixed[items_key], list):
             for name in dict.fromkeys(name for mapping in mappings for name in mapping):
                 # An unknown one has already been reported.
@@ -170,11 +132,4 @@ def check_related(
                 if name not in fixed[items_key] and exists:
                     rule = f"must be one of {items_key} {show(fixed[items_key])}, got {show(name)}"
                     fix = did_you_mean(name, fixed[items_key])
-                    document.refuse(at, f"{rule}. {fix}", name=key)
-
-
-def _related(domains: Mapping[str, Domain], fixed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Keys with ratios, and the key of their items."""
-    by_type = "augment.types" in domains or fixed["augment.types"] is not None
-    yield "augment.mix", "augment.types" if by_type else "augment.families"
-    yield "loss.fma.layer_weights", "loss.fma.layers"
+                    yield Finding(paths[key], f"{rule}. {fix}")

@@ -1,98 +1,69 @@
-"""Reads `[low, high]`, `log` and `step` of float and int domains."""
+"""`{float: [low, high]}` and `{int: [low, high]}`: numbers, with `log` or a `step`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from ablate.errors import ParameterError
 from ablate.space.domain import Dimension, Domain, IntegerDimension, RealDimension, is_on_step
-from ablate.space.spec import LARGEST, Spec
+from ablate.space.spec import LARGEST, DomainError, Spec
 from ablate.study.document import show
 
 _LEAST_WIDTH = 1e-12
 """Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
 
 
-class Interval(NamedTuple):
-    low: Any
-    high: Any
-    log: bool
-    step: Any
-
-
-def parse_interval(spec: Spec, word: str, *, whole: bool) -> Interval | None:
-    """Read an interval; None where a problem was noted."""
-    spec.refuse_unknown_options(word, "log", "step")
-    log = spec.flag("log")
-    step = spec.data.get("step")
+def _interval(spec: Spec, word: str, *, whole: bool) -> tuple[Any, Any, bool, Any]:
+    """Low, high, whether it is logarithmic, and the step, or None; raises `DomainError`."""
+    spec.check_options(word, "log", "step")
+    log, step, ends = spec.flag("log"), spec.data.get("step"), spec.data[word]
     if step is not None:
         step = spec.number(step, "step", "step", whole=whole)
-    ends = spec.data[word]
     if not isinstance(ends, list) or len(ends) != 2:
-        spec.refuse(f"{word} needs [low, high], got {show(ends)}. Write two numbers.", word)
-        return None
-    low, high = (
-        spec.number(end, name, word, i, whole=whole)
-        for i, (name, end) in enumerate(zip(("low", "high"), ends, strict=True))
-    )
-    if low is None or high is None or (step is None and spec.data.get("step") is not None):
-        return None
-    rule = _range_rule(low, high, ends, log=log, whole=whole)
-    rule = rule or _step_rule(low, high, step, log=log, whole=whole)
-    if rule:
-        spec.refuse(rule, *(("step",) if rule.startswith("step") else (word,)))
-        return None
-    return Interval(low, high, log, step)
+        raise DomainError(f"{word} needs [low, high], got {show(ends)}. Write two numbers.", word)
+    low = spec.number(ends[0], "low", word, 0, whole=whole)
+    high = spec.number(ends[1], "high", word, 1, whole=whole)
+    if rule := _range_rule(low, high, show(ends), log=log, whole=whole):
+        raise DomainError(rule, word)
+    if step is not None and (rule := _step_rule(low, high, step, log=log, whole=whole)):
+        raise DomainError(rule, "step")
+    return low, high, log, step
 
 
-def _range_rule(low: float, high: float, ends: list[Any], *, log: bool, whole: bool) -> str | None:
-    if low > high:
-        return f"low must be below high, got {show(ends)}. Swap them."
-    if low == high:
-        return f"low must be below high, got {show(ends)}. Widen it, or fix the value in the study."
+def _range_rule(low: float, high: float, ends: str, *, log: bool, whole: bool) -> str | None:
+    widen = "Widen it, or fix the value in the study."
+    if low >= high:
+        return f"low must be below high, got {ends}. {'Swap them.' if low > high else widen}"
     if log and low <= 0:
-        return f"log needs a low above 0, got {show(ends)}. Raise low or drop log."
-    return _width_rule(low, high, ends, whole=whole)
-
-
-def _width_rule(low: float, high: float, ends: list[Any], *, whole: bool) -> str | None:
-    """Why no sampler can draw from a range: they compute in floats."""
+        return f"log needs a low above 0, got {ends}. Raise low or drop log."
+    # Samplers compute in floats.
     if whole and high - low >= LARGEST:
-        return f"high - low must be below 2**53, got {show(ends)}. Narrow it, or search a float."
+        return f"high - low must be below 2**53, got {ends}. Narrow it, or search a float."
     if not whole and not math.isfinite(high - low):
-        return f"high - low must be finite, got {show(ends)}. Narrow it."
+        return f"high - low must be finite, got {ends}. Narrow it."
     if not whole and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
-        rule = (
-            f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}, got "
-            f"{show(ends)}"
-        )
-        return f"{rule}. Widen it, or fix the value in the study."
+        rule = f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}"
+        return f"{rule}, got {ends}. {widen}"
     return None
 
 
 def _step_rule(low: Any, high: Any, step: Any, *, log: bool, whole: bool) -> str | None:
-    if step is None:
-        return None
+    got = f"got {show(step)}"
     if log:
         return f"step and log exclude each other, got step {show(step)}. Drop one."
     if step <= 0:
-        return f"step must be above 0, got {show(step)}. Raise it."
+        return f"step must be above 0, {got}. Raise it."
     if step > high - low:
-        return f"step must fit into [{low:.12g}, {high:.12g}], got {show(step)}. Lower it."
-    return _steps_rule(low, high, step, whole=whole)
-
-
-def _steps_rule(low: Any, high: Any, step: Any, *, whole: bool) -> str | None:
+        return f"step must fit into [{low:.12g}, {high:.12g}], {got}. Lower it."
     largest = max(high - low, abs(low), abs(high))
     if largest / step >= LARGEST / 2:
-        return f"step must be larger than {largest:g} / 2**52, got {show(step)}. Raise it."
-    ends = (high - low) % step == 0 if whole else _ends_on_step(low, high, step)
-    if not ends:
+        return f"step must be larger than {largest:g} / 2**52, {got}. Raise it."
+    if not ((high - low) % step == 0 if whole else _ends_on_step(low, high, step)):
         last = low + step * math.floor((high - low) / step)
-        rule = f"step must lead from {low:.12g} to {high:.12g}, got {show(step)}"
+        rule = f"step must lead from {low:.12g} to {high:.12g}, {got}"
         return f"{rule}. End the range at {last:.12g} or change the step."
     return None
 
@@ -103,12 +74,10 @@ def _ends_on_step(low: float, high: float, step: float) -> bool:
     return off <= min(1e-9 * max(abs(high), step), 0.01 * step) or is_on_step(high, low, step)
 
 
-# -- `{float: [low, high]}`: a number, uniform or (`log: true`) uniform in its logarithm ---
-
-
 @dataclass(frozen=True)
 class FloatDomain(Domain):
-    """Floats in [low, high], both included; with a step, only low + k * step.
+    """Floats in [low, high], both included, uniform or (`log`) uniform in their logarithm; with a
+    step, only low + k * step.
 
     Stored as itself, by the parameter's key.
     """
@@ -121,10 +90,9 @@ class FloatDomain(Domain):
     step: float | None = None
 
     @classmethod
-    def parse(cls, spec: Spec) -> FloatDomain | None:
-        """Read one; None where a problem was noted."""
-        interval = parse_interval(spec, cls.word, whole=False)
-        return None if interval is None else cls(*interval)
+    def parse(cls, spec: Spec) -> FloatDomain:
+        """Read one; raises `DomainError`."""
+        return cls(*_interval(spec, cls.word, whole=False))
 
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
         return (self._dimension(key),)
@@ -151,12 +119,9 @@ class FloatDomain(Domain):
         return RealDimension(key, self.low, self.high, self.log, self.step)
 
 
-# -- `{int: [low, high]}`: a whole number, uniform or (`log: true`) uniform in its logarithm
-
-
 @dataclass(frozen=True)
 class IntDomain(Domain):
-    """Ints in [low, high], both included; with a step, only low + k * step.
+    """Ints in [low, high], as `FloatDomain`.
 
     Stored as itself, by the parameter's key.
     """
@@ -169,13 +134,10 @@ class IntDomain(Domain):
     step: int = 1
 
     @classmethod
-    def parse(cls, spec: Spec) -> IntDomain | None:
-        """Read one; None where a problem was noted."""
-        interval = parse_interval(spec, cls.word, whole=True)
-        if interval is None:
-            return None
-        step = 1 if interval.step is None else interval.step
-        return cls(interval.low, interval.high, interval.log, step)
+    def parse(cls, spec: Spec) -> IntDomain:
+        """Read one; raises `DomainError`."""
+        low, high, log, step = _interval(spec, cls.word, whole=True)
+        return cls(low, high, log, 1 if step is None else step)
 
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
         return (self._dimension(key),)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.domain import Dimension, Domain, RealDimension
-from ablate.space.spec import Spec
+from ablate.space.spec import DomainError, Spec
 from ablate.study.document import show
-from ablate.study.sections import total_of
+from ablate.study.settings import total_of
 
 
 def break_stick(draws: Sequence[float]) -> list[float]:
@@ -60,21 +60,19 @@ class SimplexDomain(Domain):
     of: str | None = None
 
     @classmethod
-    def parse(cls, spec: Spec) -> SimplexDomain | None:
-        """Read one; None if there was a problem.
+    def parse(cls, spec: Spec) -> SimplexDomain:
+        """Read one; raises `DomainError`.
 
         Instead of a list it may have `taps`, the key of a subset in the space, or the key of a list
         in the study.
         """
-        spec.refuse_unknown_options(cls.word)
+        spec.check_options(cls.word)
         source = spec.data[cls.word]
-        of = source if isinstance(source, str) and source in spec.subsets else None
-        names = _referred(spec, source) if isinstance(source, str) else spec.name_list(cls.word)
-        if names is not None and len(names) < 2:
+        names = _referred(spec, source) if isinstance(source, str) else spec.names(cls.word)
+        if len(names) < 2:
             rule = f"simplex needs two items or more, got {show(list(names))}"
-            spec.refuse(f"{rule}. Add one, or do not search it.", cls.word)
-            return None
-        return None if names is None else cls(names, of)
+            raise DomainError(f"{rule}. Add one, or do not search it.", cls.word)
+        return cls(names, source if isinstance(source, str) and source in spec.subsets else None)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -132,16 +130,15 @@ class SimplexDomain(Domain):
         return {name: ratio / total for name, ratio in value.items()}
 
 
-def _referred(spec: Spec, source: str) -> tuple[str, ...] | None:
+def _referred(spec: Spec, source: str) -> tuple[str, ...]:
     """The items of `{simplex: KEY}`."""
     if source in spec.subsets:
         return spec.subsets[source]
     value = spec.fixed.get(source)
     if source == "taps" or (source == "loss.fma.layers" and value == "taps"):
-        return spec.taps(SimplexDomain.word)
+        return replace(spec, data={"simplex": "taps"}).names("simplex")
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     known = [*spec.subsets, *(key for key in spec.fixed if isinstance(spec.fixed[key], list))]
     rule = "simplex must name a subset of the space or a list of the study"
-    spec.refuse(f"{rule}, got {show(source)}. {did_you_mean(source, known)}", SimplexDomain.word)
-    return None
+    raise DomainError(f"{rule}, got {show(source)}. {did_you_mean(source, known)}", "simplex")

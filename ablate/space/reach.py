@@ -1,4 +1,4 @@
-"""Determines which points of a space are reachable.
+"""Which points of a space are reachable.
 
 A domain has few values that conditions can distinguish: each choice, the ends of a range, the items
 of a subset.  So all of them are enumerated to decide whether a condition can hold, without
@@ -12,15 +12,12 @@ from itertools import combinations, islice
 from typing import Any
 
 from ablate.space.choices import ChoiceDomain, SubsetDomain
-from ablate.space.condition import Condition
 from ablate.space.domain import Domain
-from ablate.space.parse import parameter_paths
 from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter, Space
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Finding, show
+from ablate.study.keys import searched_paths
 from ablate.study.settings import Study
-
-Values = Mapping[str, Any]
 
 MOST_POINTS = 20_000
 """If there are more combinations, a condition is assumed to be satisfiable."""
@@ -62,68 +59,38 @@ def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
     Yields:
         Values by dotted key, of those that are active in it.
     """
-    wanted = _with_required(space, keys)
-    parameters = [parameter for parameter in space.parameters if parameter.key in wanted]
-    asked = {key: list(_operands(space, key)) for key in wanted}
+    by_key = {parameter.key: parameter for parameter in space.parameters}
+    wanted, waiting = set[str](), [key for key in keys if key in by_key]
+    while waiting:
+        key = waiting.pop()
+        if key not in wanted:
+            wanted.add(key)
+            waiting += [other for other in by_key[key].requires if other in by_key]
+    operands: dict[str, list[Any]] = {key: [] for key in wanted}
+    for condition in (one for parameter in space.parameters for one in parameter.when):
+        operands.setdefault(condition.key, []).extend(condition.wanted)
 
-    def go_on(place: int, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        if place == len(parameters):
-            yield values
+    def go_on(parameters: list[Parameter], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        if not parameters:
+            yield dict(values)
             return
-        parameter = parameters[place]
+        parameter, *others = parameters
         if not space.is_active(parameter, values):
-            yield from go_on(place + 1, values)
+            yield from go_on(others, values)
             return
         domain = parameter.domain
         of = domain.of if isinstance(domain, SimplexDomain) else None
         chosen = None if of is None else values[of]
-        for value in telling_values(domain, asked[parameter.key], chosen):
-            yield from go_on(place + 1, {**values, parameter.key: value})
+        for value in telling_values(domain, operands[parameter.key], chosen):
+            yield from go_on(others, {**values, parameter.key: value})
 
-    yield from go_on(0, {})
-
-
-class Doubts:
-    """Refused keys; problems that depend on them are not reported.
-
-    Args:
-        path: of the space in the document.
-    """
-
-    def __init__(self, document: Document, path: Path, space: Space) -> None:
-        self._space = space
-        self._refused = tuple(document.refused)
-        self._places = parameter_paths(document.get(path, {}), path)
-
-    def about(self, keys: Iterable[str]) -> bool:
-        """Whether one of these keys, or what decides on whether it is active, is in doubt."""
-        wanted = set(keys)
-        for key in _with_required(self._space, wanted):
-            parameter = next(one for one in self._space.parameters if one.key == key)
-            wanted |= {key, *parameter.requires}
-        return any(map(self._is_doubtful, wanted))
-
-    def about_all(self) -> bool:
-        """Whether anything in the space is."""
-        return any(map(self._is_doubtful, self._places))
-
-    def _is_doubtful(self, key: str) -> bool:
-        path = self._places.get(key, tuple(key.split(".")))
-        return any(_concerns(refused, path) for refused in self._refused)
-
-
-def _concerns(refused: Path, path: Path) -> bool:
-    """Whether the refused path is a parameter, a part of it, or contains it, such as its block's
-    condition."""
-    pairs = zip(refused, path, strict=False)
-    common = next((at for at, (one, other) in enumerate(pairs) if one != other), None)
-    return common is None or path[common] == "parameters"
+    yield from go_on([one for one in space.parameters if one.key in wanted], {})
 
 
 def nothing_searched(study: Study, space: Space) -> str | None:
-    """Why a search would have only one point, as `rule, got X.
+    """Why a search would have only one point, as `rule, got X. Fix.`, or None.
 
-    Fix.`, or None.  Ablations are not checked, because their arms are explicit.
+    Ablations are not checked, because their arms are explicit.
     """
     if study.ablation is not None or study.search.trials == 1:
         return None
@@ -135,29 +102,16 @@ def nothing_searched(study: Study, space: Space) -> str | None:
     return f"{rule}, got {got}. {fix} search: {{trials: 1}}."
 
 
-def check_reach(document: Document, path: Path, space: Space, doubts: Doubts) -> set[str]:
-    """Report conditions of a search that no sample can satisfy.
-
-    Args:
-        path: of the space in the document.
-        doubts: parameters that depend on one of them are skipped.
-
-    Returns:
-        The parameters that can never be active.
-    """
+def reach_rules(study: Study, space: Space) -> Iterator[Finding]:
+    """Conditions of a search that no sample can satisfy."""
     never: set[str] = set()
-    places = parameter_paths(document.get(path, {}), path)
+    paths = searched_paths(study.space)
     for parameter in space.parameters:
-        if not parameter.requires or doubts.about([parameter.key]):
-            continue
-        if _can_be_active(space, parameter):
-            continue
-        never.add(parameter.key)
-        if any(key in never for key in parameter.requires):
-            continue  # reported for the other one
-        rule = _never_rule(space, parameter)
-        document.refuse(places[parameter.key], rule, name=parameter.key, key=True)
-    return never
+        if parameter.requires and not _can_be_active(space, parameter):
+            if not never & {*parameter.requires}:  # else it is reported for the other one
+                rule = _never_rule(space, parameter)
+                yield Finding(paths[parameter.key], rule, at_key=True)
+            never.add(parameter.key)
 
 
 def _can_be_active(space: Space, parameter: Parameter) -> bool:
@@ -175,22 +129,3 @@ def _never_rule(space: Space, parameter: Parameter) -> str:
         return f"when can never hold: {wrong}, {got}. Change {wrong.key}, or remove the parameter."
     when = " and ".join(map(str, parameter.when))
     return f"when can never hold: {when} exclude each other, got no sample with both. Change one."
-
-
-def _with_required(space: Space, keys: Collection[str]) -> set[str]:
-    """The searched ones of these keys, and what decides whether they are active."""
-    by_key = {parameter.key: parameter for parameter in space.parameters}
-    found, waiting = set[str](), [key for key in keys if key in by_key]
-    while waiting:
-        key = waiting.pop()
-        if key not in found:
-            found.add(key)
-            waiting += [other for other in by_key[key].requires if other in by_key]
-    return found
-
-
-def _operands(space: Space, key: str) -> Iterator[Any]:
-    conditions: Iterator[Condition] = (one for each in space.parameters for one in each.when)
-    for condition in conditions:
-        if condition.key == key:
-            yield from condition.operand if condition.operator == "in" else [condition.operand]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from ablate.space.condition import Condition
 from ablate.space.domain import Dimension, Domain
 from ablate.space.interval import FloatDomain, IntDomain
 from ablate.space.ratios import SimplexDomain
-from ablate.study.document import Document, dotted, show
+from ablate.study.document import Finding, show
 from ablate.study.seeds import Params
 
 DomainType = (
@@ -266,27 +266,21 @@ class Space:
 # -- Whether parameter sets that are tried first lie in the space --------------------------
 
 
-def check_enqueued(document: Document, space: Space, sets: Sequence[Mapping[str, Any]]) -> None:
-    """Report every invalid value of `search.enqueue`.
+def enqueue_rules(space: Space, sets: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Every invalid value of `search.enqueue`.
 
     Args:
-        document: of the study, with the sets.
-        space: of the study.
         sets: parameters by dotted key; some may be left out.
     """
     for i, values in enumerate(sets):
-        path, left = ("search", "enqueue", i), dict(values)
+        left = dict(values)
         while (problem := _first_problem(space, left)) is not None:
             key, rule = problem
-            at = (*path, key)
-            document.refuse(at, rule, name=f"{dotted(path)}.{key}", key=key not in space.keys)
+            yield Finding(("search", "enqueue", i, key), rule, at_key=key not in space.keys)
             del left[key]
 
 
 def _first_problem(space: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    unknown = next((key for key in values if key not in space.keys), None)
-    if unknown is not None:
-        return unknown, f"not in the space. {did_you_mean(unknown, space.keys)}"
     try:
         space.encode_partial(values)
     except ParameterError as error:

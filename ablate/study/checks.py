@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.study.document import Document, Path, Rules, show
+from ablate.study.document import Finding, Path, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
-from ablate.study.keys import WrittenParameter, written_domains, written_parameters
-from ablate.study.metrics import (
-    constraint_limits,
-    distinct_objectives,
-    evaluated_severities,
-    reserved_names,
-)
+from ablate.study.keys import candidates, searched, searched_paths, written_parameters
+from ablate.study.metrics import metric_paths, reserved_name, unreachable
 from ablate.study.scores import COSTS
-from ablate.study.sections.training import UNITS
 from ablate.study.seeds import seed_rules
-from ablate.study.settings import AnswerSettings, Study
+from ablate.study.settings import UNITS, AnswerSettings, Study
+
+Findings = Iterator[Finding]
 
 _BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
 _SEEDS = {"finetune.seed", "baseline.seed"}
 
 
-def check_study(document: Document, study: Study, refused: set[Path]) -> None:
-    """Report inconsistent settings of a study.
-
-    Args:
-        document: the study file.
-        study: the same, checked key by key, with defaults for refused keys.
-        refused: paths that were refused before; rules that read one of them are skipped.
-    """
-    if "~" in study.name and ("name",) not in refused:
-        rule = (
-            f"must have no ~, which names the parts of a study (NAME~confirm), got {study.name!r}"
-        )
-        document.refuse(("name",), f"{rule}. Write another name.")
-    if study.trainable is not None:
-        check_trainable(document)
-    interpolation = study.trainable is None and document.get(("finetune", "interpolation"))
-    if isinstance(interpolation, dict) and {"alphas", "alpha"} <= interpolation.keys():
-        rule = "takes alphas, the networks of a curve, or alpha, one of them alone, got both"
-        document.refuse(("finetune", "interpolation"), f"{rule}. Remove one.")
-    for path, text in study_rules(study, refused):
-        document.refuse(path, text)
-
-
-def study_rules(study: Study, refused: Collection[Path] = ()) -> Rules:
-    """Inconsistent settings of a study: the path, and `rule, got X. Fix.`
+def study_rules(study: Study, refused: Collection[Path] = ()) -> Findings:
+    """Inconsistent settings of a study.
 
     Args:
         refused: rules that read one of these paths are skipped.
     """
     for keys, rule in _RULES:
         read = [tuple(key.split(".")) for key in keys]
-        if any(path[: len(key)] == key[: len(path)] for key in read for path in refused):
-            continue
-        yield from rule(study)
+        if not any(starts_with(path, key) for key in read for path in refused):
+            yield from rule(study)
 
 
-def rules_of(key: str, study: Study) -> Rules:
-    """Rules about this key alone: the path, and `rule, got X. Fix.`"""
+def rules_of(key: str, study: Study) -> Findings:
+    """Rules about this key alone."""
     path = tuple(key.split("."))
     for keys, rule in _RULES:
         if len(keys) == 1 and f"{key}.".startswith(f"{keys[0]}."):
-            yield from ((at, text) for at, text in rule(study) if at[: len(path)] == path)
+            yield from (one for one in rule(study) if starts_with(one.path, path))
 
 
 def study_notes(study: Study) -> Iterator[str]:
@@ -87,185 +59,249 @@ def study_notes(study: Study) -> Iterator[str]:
         )
 
 
-def _pruner(study: Study) -> Rules:
+# -- Objectives and constraints ------------------------------------------------------------
+
+
+def _objectives(study: Study) -> Findings:
+    metrics = [objective.metric for objective in study.objectives]
+    for i, metric in enumerate(metrics):
+        if metric in metrics[:i]:
+            yield Finding(("objectives", i), f"given twice, got {show(metric)}. Remove one.")
+
+
+def _severities(study: Study) -> Findings:
+    have = study.robustness.severities
+    for path, metric in metric_paths(study).items() if study.trainable is None else ():
+        severity = metric.rpartition(".")[2]
+        if severity.isdigit() and int(severity) not in have:
+            rule = f"its severity must be in robustness.severities {show(list(have))}"
+            fix = f"Add {severity} there or choose another metric."
+            yield Finding(path, f"{rule}, got {show(metric)}. {fix}")
+
+
+def _reserved(study: Study) -> Findings:
+    for path, metric in metric_paths(study).items() if study.trainable is not None else ():
+        if rule := reserved_name(metric):
+            yield Finding(path, rule)
+
+
+def _constraints(study: Study) -> Findings:
+    metrics = [constraint.metric for constraint in study.constraints]
+    for i, constraint in enumerate(study.constraints):
+        path, metric = ("constraints", i), constraint.metric
+        if metric in metrics[:i]:
+            rule = f"given twice, got {show(metric)}. Write min and max in one of them"
+            yield Finding(path, f"{rule}, and remove the other.")
+        sides = {True: constraint.min, False: constraint.max}
+        relative = [side for side in sides.values() if isinstance(side, str)]
+        bounds = constraint.bounds({metric: 0.0})
+        far = [sides[one.is_least] for one in bounds if abs(one.limit) >= 1]
+        whole = [side for side in far if isinstance(side, str)]
+        rule = f"must be a number, got {' and '.join(relative)}"
+        if relative and study.trainable is not None:
+            why = "with trainable, which has no baseline. Write it, such as 0.9."
+            yield Finding(path, f"{rule} {why}")
+        elif relative and metric in COSTS:
+            yield Finding(path, f"{rule}: a baseline has no {metric}. Write it, such as max: 300.")
+        elif whole:
+            rule = "must be baseline plus or less a fraction below 1, because accuracies are"
+            got = f"fractions, got {' and '.join(whole)}"
+            yield Finding(path, f"{rule} {got}. Write baseline - 0.01 for one point.")
+        for bound in constraint.bounds(None) if study.trainable is None else ():
+            if limit := unreachable(bound):
+                side, got = "min" if bound.is_least else "max", show(sides[bound.is_least])
+                fix = "No trial would keep it: change it."
+                yield Finding((*path, side), f"{limit}, got {got}. {fix}")
+
+
+def _reference_point(study: Study) -> Findings:
+    path, count = ("search", "reference_point"), len(study.objectives)
+    point = study.search.reference_point
+    if point is not None and count == 1:
+        rule = f"needs two objectives, got one, {study.objectives[0].metric}"
+        yield Finding(path, f"{rule}. Remove it: one objective has no hypervolume.")
+    elif point is not None and len(point) != count:
+        rule = f"needs one value per objective ({count}), got {show(list(point))}"
+        yield Finding(path, f"{rule}. Give each objective its value, in their order.")
+
+
+def _pruner(study: Study) -> Findings:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
         return
-    found = written_parameters(study.space) if study.trainable is None else ()
-    space = {one.key: one for one in found}
-    units = (one for one in UNITS[1:] if getattr(budget, one) or f"finetune.budget.{one}" in space)
-    unit = next(units, None)
+    path = ("search", "pruner")
+    space = written_parameters(study.space if study.trainable is None else {})
+    parameters = {one.key: one for one in space}
+    unit = next(
+        (u for u in UNITS[1:] if getattr(budget, u) or f"finetune.budget.{u}" in parameters), None
+    )
     if unit is not None:
         rule = f"compares trials after whole epochs, got finetune.budget in {unit}"
-        yield ("search", "pruner"), f"{rule}. Remove it, or write budget: {{epochs: 4}}."
-    epochs = _most(space.get("finetune.budget.epochs"), budget.in_epochs)
-    if unit is None and epochs is not None and pruner.min_epochs >= epochs:
-        rule = f"must be below finetune.budget.epochs ({epochs}), got {pruner.min_epochs}"
-        fix = "Lower it, or raise" if epochs > 1 else "Raise"
+        yield Finding(path, f"{rule}. Remove it, or write budget: {{epochs: 4}}.")
+    fixed, epochs = budget.in_epochs, parameters.get("finetune.budget.epochs")
+    domain = epochs.entry if epochs is not None and isinstance(epochs.entry, Mapping) else {}
+    values = domain.get("int") or domain.get("choice")
+    possible = [one for one in values if isinstance(one, int)] if isinstance(values, list) else []
+    if fixed is not None and (epochs is None or epochs.when):
+        possible.append(fixed)
+    most = max(possible, default=None)
+    if unit is None and most is not None and pruner.min_epochs >= most:
+        rule = f"must be below finetune.budget.epochs ({most}), got {pruner.min_epochs}"
+        fix = "Lower it, or raise" if most > 1 else "Raise"
         fix += " the budget: after the last epoch there is nothing left to stop."
-        yield ("search", "pruner", "min_epochs"), f"{rule}. {fix}"
+        yield Finding((*path, "min_epochs"), f"{rule}. {fix}")
     for i, metric in enumerate(pruner.metrics):
         if metric in pruner.metrics[:i]:
-            rule = f"given twice, got {show(metric)}. Remove one."
-            yield ("search", "pruner", "metrics", i), rule
+            yield Finding((*path, "metrics", i), f"given twice, got {show(metric)}. Remove one.")
     if study.trainable is not None and pruner.images is not None:
-        rule = f"has no effect with trainable, got {pruner.images}. Remove it"
-        yield ("search", "pruner", "images"), f"{rule}: a trainable scores itself."
+        rule = f"has no effect with trainable, got {pruner.images}"
+        yield Finding((*path, "images"), f"{rule}. Remove it: a trainable scores itself.")
 
 
-def _most(searched: WrittenParameter | None, fixed: int | None) -> int | None:
-    """The largest whole number that a key may have, None if there is none.
-
-    Args:
-        fixed: its value in the study, which a trial has if the key is not searched, or only under a
-            condition.
-    """
-    domain = {} if searched is None or not isinstance(searched.entry, Mapping) else searched.entry
-    values = domain.get("int") or domain.get("choice")
-    found = [one for one in values if isinstance(one, int)] if isinstance(values, list) else []
-    if fixed is not None and (searched is None or searched.when):
-        found.append(fixed)
-    return max(found, default=None)
+# -- Training and augmentation -------------------------------------------------------------
 
 
-def _budget(study: Study) -> Rules:
+def _budget(study: Study) -> Findings:
     if study.finetune.budget.epochs == 0 and study.ablation is None:
-        yield ("finetune", "budget", "epochs"), "must be at least 1, got 0. Raise it."
+        path = ("finetune", "budget", "epochs")
+        yield Finding(path, "must be at least 1, got 0. Raise it.")
 
 
-def _tuned(study: Study) -> Rules:
+def _tuned(study: Study) -> Findings:
     if study.trainable is None and study.ablation is not None and study.ablation.tune is not None:
-        for key in sorted((_BUDGET | _SEEDS) & searched(study.space)):
+        paths = searched_paths(study.space)
+        for key in sorted((_BUDGET | _SEEDS) & paths.keys()):
             why = "arms are compared at equal compute" if key in _BUDGET else "seeds are paired"
-            yield ("space", key), f"{why}, got {key} in the space of ablation.tune. Remove it."
+            rule = f"{why}, got {key} in the space of ablation.tune"
+            yield Finding(paths[key], f"{rule}. Remove it.")
 
 
-def _loop_keys(study: Study) -> Rules:
-    read = _BUDGET | {"finetune.seed"}
-    for key in sorted(read & searched(study.space)) if study.trainable is not None else ():
+def _loop_keys(study: Study) -> Findings:
+    paths = searched_paths(study.space if study.trainable is not None else {})
+    for key in sorted((_BUDGET | {"finetune.seed"}) & paths.keys()):
         rule = f"is set by the study with trainable, got {key} in the space"
-        name = key.rpartition(".")[2]
-        yield ("space", key), f"{rule}. Name it otherwise, such as loop.{name}."
+        fix = f"Name it otherwise, such as loop.{key.rpartition('.')[2]}."
+        yield Finding(paths[key], f"{rule}. {fix}")
 
 
-def _reference_point(study: Study) -> Rules:
-    point, count = study.search.reference_point, len(study.objectives)
-    if point is not None and count == 1:
-        rule = f"needs two objectives, got one, {study.objectives[0].metric}"
-        yield ("search", "reference_point"), f"{rule}. Remove it: one objective has no hypervolume."
-    elif point is not None and len(point) != count:
-        rule = f"needs one value per objective ({count})"
-        fix = "Give each objective its value, in their order."
-        yield ("search", "reference_point"), f"{rule}, got {show(list(point))}. {fix}"
+def _gpus(study: Study) -> Findings:
+    gpus = study.run.gpus_per_trial
+    if study.trainable is None and gpus != "auto" and gpus > 1:
+        rule = f"must be at most 1, because a finetuning trains on one GPU, got {gpus:g}"
+        path = ("run", "gpus_per_trial")
+        yield Finding(path, f"{rule}. Write 1; other trials use the other GPUs.")
 
 
-def _mix(study: Study) -> Rules:
+def _graphs(study: Study) -> Findings:
+    for section in ("baseline", "finetune") if study.run.compile == "reduce-overhead" else ():
+        key, parts = f"{section}.accumulation_steps", getattr(study, section).accumulation_steps
+        if parts > 1 or key in searched(study.space):
+            rule = f"must not be reduce-overhead with {key}, got both: the parts of a batch would"
+            fix = "Write compile: default, or accumulation_steps: 1."
+            rule = f"{rule} overwrite each other's gradients. {fix}"
+            yield Finding(("run", "compile"), rule)
+
+
+def _warmup(study: Study) -> Findings:
+    for section in ("baseline", "finetune"):
+        settings = getattr(study, section)
+        keys = {f"{section}.schedule", f"{section}.warmup_fraction"} & searched(study.space)
+        if settings.schedule == "one_cycle" and settings.warmup_fraction and not keys:
+            rule = f"one_cycle has its own warm-up, got {settings.warmup_fraction:g}. Remove it."
+            yield Finding((section, "warmup_fraction"), rule)
+
+
+def _copies(study: Study) -> Findings:
+    augment = study.augment
+    is_searched = {"augment.method", "augment.copies"} & searched(study.space)
+    if augment.method == "all" and augment.copies > 1 and not is_searched:
+        rule = f"must be 1 with method all, which makes a copy per type, got {augment.copies}"
+        yield Finding(("augment", "copies"), f"{rule}. Remove it.")
+
+
+def _crops(study: Study) -> Findings:
+    dataset = study.dataset
+    if dataset.crop_scale is not None and dataset.loading != "streamed":
+        rule = f"needs images that are decoded in each epoch, got {dataset.crop_scale:g}"
+        rule += " with resident ones. Write loading: streamed."
+        yield Finding(("dataset", "crop_scale"), rule)
+
+
+def _labels(study: Study) -> Findings:
+    labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
+    if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
+        rule = "must not contain terms that need labels, because dataset.unlabeled has none, got "
+        rule += f"{show(study.loss.terms)}. Leave out {labelled[0]}."
+        yield Finding(("loss", "terms"), rule)
+
+
+def _probe(study: Study) -> Findings:
+    key, fraction = "finetune.probe_fraction", study.finetune.probe_fraction
+    paths, terms = searched_paths(study.space), study.loss.terms
+    if {key, "loss.terms"} <= paths.keys() or not (fraction or key in paths):
+        return
+    if "fma" in candidates(study.space, "loss.terms", [terms]):
+        rule = "needs a term that reaches the last layer, and fma alone does not, got"
+        got = show(terms) if key in paths else f"{fraction:g}"
+        fix = "Remove it, or write loss.terms: clean+fma."
+        yield Finding(paths.get(key, tuple(key.split("."))), f"{rule} {got}. {fix}")
+
+
+def _interpolation(study: Study) -> Findings:
+    if study.trainable is not None:
+        return
+    metrics = [objective.metric for objective in study.objectives]
+    _, robust = CURVE_METRICS
+    is_asked = study.finetune.interpolation is not None
+    if is_asked and robust not in metrics:
+        rule = f"chooses the most robust network, so {robust} must be an objective, got"
+        rule += f" {show(metrics)}. Add it, or remove this."
+        yield Finding(("finetune", "interpolation"), rule)
+    margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
+    has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
+    is_read = is_asked or (study.ablation is None and has_clean and len(accuracies) > 1)
+    if not is_read and margin != AnswerSettings().clean_margin:
+        rule = "has no effect without finetune.interpolation, or a search for clean and robust"
+        rule += f" accuracy, got {margin:g}. Remove it."
+        yield Finding(("answer", "clean_margin"), rule)
+
+
+def _adapted(study: Study) -> Findings:
+    pseudo_images, ablation = study.robustness.adapt_batch_norm, study.ablation
+    if pseudo_images is not None and ablation and ablation.baseline_seeds == "each":
+        rule = f"adapts the one baseline of a study, got {pseudo_images} with one a seed"
+        path = ("robustness", "adapt_batch_norm")
+        yield Finding(path, f"{rule}. Remove it, or ablation.baseline_seeds.")
+
+
+def no_batch_norm(model: str, pseudo_images: int) -> str:
+    """What is wrong with `robustness.adapt_batch_norm`, as `rule, got X. Fix.`"""
+    rule = f"needs a network with batch norm, got {pseudo_images} for {model}"
+    return f"{rule}, which has none with statistics. Remove it."
+
+
+# -- Ratios and lists by name --------------------------------------------------------------
+
+
+def _mix(study: Study) -> Findings:
     augment, space = study.augment, searched(study.space)
     key = "augment.families" if augment.types is None else "augment.types"
     if augment.mix is not None and not space & {"augment.families", "augment.types"}:
         yield from _ratios(("augment", "mix"), augment.mix, key, augment.types or augment.families)
 
 
-def _gpus(study: Study) -> Rules:
-    gpus = study.run.gpus_per_trial
-    if study.trainable is None and gpus != "auto" and gpus > 1:
-        rule = f"must be at most 1, because a finetuning trains on one GPU, got {gpus:g}"
-        yield ("run", "gpus_per_trial"), f"{rule}. Write 1; other trials use the other GPUs."
-
-
-def _graphs(study: Study) -> Rules:
-    if study.run.compile != "reduce-overhead":
-        return
-    for section in ("baseline", "finetune"):
-        key, parts = f"{section}.accumulation_steps", getattr(study, section).accumulation_steps
-        if parts > 1 or key in searched(study.space):
-            rule = f"must not be reduce-overhead with {key}, got both: the parts of a batch would"
-            fix = "Write compile: default, or accumulation_steps: 1."
-            yield ("run", "compile"), f"{rule} overwrite each other's gradients. {fix}"
-
-
-def _copies(study: Study) -> Rules:
-    augment = study.augment
-    is_searched = {"augment.method", "augment.copies"} & searched(study.space)
-    if augment.method == "all" and augment.copies > 1 and not is_searched:
-        rule = f"must be 1 with method all, which makes a copy per type, got {augment.copies}"
-        yield ("augment", "copies"), f"{rule}. Remove it."
-
-
-def _warmup(study: Study) -> Rules:
-    for section in ("baseline", "finetune"):
-        settings = getattr(study, section)
-        keys = {f"{section}.schedule", f"{section}.warmup_fraction"} & searched(study.space)
-        if settings.schedule == "one_cycle" and settings.warmup_fraction and not keys:
-            rule = f"one_cycle has its own warm-up, got {settings.warmup_fraction:g}"
-            yield (section, "warmup_fraction"), f"{rule}. Remove it."
-
-
-def _interpolation(study: Study) -> Rules:
-    path = ("finetune", "interpolation")
-    metrics = [objective.metric for objective in study.objectives]
-    _, robust = CURVE_METRICS
-    is_asked = study.finetune.interpolation is not None
-    if study.trainable is not None:
-        return
-    if is_asked and robust not in metrics:
-        rule = f"chooses the most robust network, so {robust} must be an objective, got"
-        yield path, f"{rule} {show(metrics)}. Add it, or remove this."
-    margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
-    has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
-    is_read = is_asked or (study.ablation is None and has_clean and len(accuracies) > 1)
-    if not is_read and margin != AnswerSettings().clean_margin:
-        rule = "has no effect without finetune.interpolation, or a search for clean and robust"
-        yield ("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it."
-
-
-def _crops(study: Study) -> Rules:
-    dataset = study.dataset
-    if dataset.crop_scale is not None and dataset.loading != "streamed":
-        rule = f"needs images that are decoded in each epoch, got {dataset.crop_scale:g}"
-        yield ("dataset", "crop_scale"), f"{rule} with resident ones. Write loading: streamed."
-
-
-def _labels(study: Study) -> Rules:
-    labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
-    if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
-        rule = "must not contain terms that need labels, because dataset.unlabeled has none, got "
-        yield ("loss", "terms"), f"{rule}{show(study.loss.terms)}. Leave out {labelled[0]}."
-
-
-def _probe(study: Study) -> Rules:
-    key, space = "finetune.probe_fraction", searched(study.space)
-    fraction = study.finetune.probe_fraction
-    if {key, "loss.terms"} <= space or not (fraction or key in space):
-        return
-    if "fma" in candidates(study.space, "loss.terms", [study.loss.terms]):
-        rule = "needs a term that reaches the last layer, and fma alone does not, got"
-        path = ("space", key) if key in space else tuple(key.split("."))
-        got = show(study.loss.terms) if key in space else f"{fraction:g}"
-        yield path, f"{rule} {got}. Remove it, or write loss.terms: clean+fma."
-
-
-def _adapted(study: Study) -> Rules:
-    pseudo_images, ablation = study.robustness.adapt_batch_norm, study.ablation
-    if pseudo_images is not None and ablation and ablation.baseline_seeds == "each":
-        rule = f"adapts the one baseline of a study, got {pseudo_images}"
-        fix = "Remove it, or ablation.baseline_seeds."
-        yield ("robustness", "adapt_batch_norm"), f"{rule} with one a seed. {fix}"
-
-
-def _layer_weights(study: Study) -> Rules:
+def _layer_weights(study: Study) -> Findings:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
-    if isinstance(weights, str) or "loss.fma.layers" in searched(study.space):
-        return
-    names = tuple(weights) if isinstance(layers, str) else layers
-    yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
+    if not isinstance(weights, str) and "loss.fma.layers" not in searched(study.space):
+        names = tuple(weights) if isinstance(layers, str) else layers
+        yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
 
 
-def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str, ...]) -> Rules:
+def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str, ...]) -> Findings:
     for name, ratio in ratios.items():
         if name not in names and ratio > 0:
             rule = f"must be one of {key} {show(list(names))}, got {show(name)}"
-            yield (*path, name), f"{rule}. {did_you_mean(name, names)}"
+            yield Finding((*path, name), f"{rule}. {did_you_mean(name, names)}")
 
 
 _DISTINCT = (
@@ -275,52 +311,18 @@ _DISTINCT = (
 """Lists that name each thing once; where there is one word or nothing in its place, none."""
 
 
-def _distinct(key: str, study: Study) -> Rules:
+def _distinct(key: str, study: Study) -> Findings:
     items = attrgetter(key)(study)
     for i, item in enumerate(items if isinstance(items, tuple) else ()):
         if item in items[:i]:
-            yield (*key.split("."), i), f"given twice, got {show(item)}. Remove one."
+            yield Finding((*key.split("."), i), f"given twice, got {show(item)}. Remove one.")
 
 
-def no_batch_norm(model: str, pseudo_images: int) -> str:
-    """What is wrong with `robustness.adapt_batch_norm`, as `rule, got X. Fix.`"""
-    rule = f"needs a network with batch norm, got {pseudo_images} for {model}"
-    return f"{rule}, which has none with statistics. Remove it."
-
-
-def searched(space: Any) -> set[str]:
-    """The keys in a space as written, including those in blocks."""
-    return {one.key for one in written_parameters(space)}
-
-
-def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
-    """The possible names of a key: of its choice or subset in a space, else its value.
-
-    Args:
-        space: as written, inline.
-        key: whose values are names, or lists of names.
-        fixed: its value in the study.
-    """
-    domain = written_domains(space).get(key, {})
-    return list(_names_in(domain.get("subset", domain.get("choice", list(fixed)))))
-
-
-def _names_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _names_in(item)
-
-
-_RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
-    (("objectives",), distinct_objectives),
-    (("constraints",), constraint_limits),
-    (
-        ("objectives", "constraints", "robustness.severities", "search.pruner"),
-        evaluated_severities,
-    ),
-    (("objectives", "constraints", "search.pruner"), reserved_names),
+_RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Findings]], ...] = (
+    (("objectives",), _objectives),
+    (("constraints",), _constraints),
+    (("objectives", "constraints", "robustness.severities", "search.pruner"), _severities),
+    (("objectives", "constraints", "search.pruner"), _reserved),
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
     (("space", "ablation", "trainable"), _tuned),
@@ -342,40 +344,49 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Rules]], ...] = (
 )
 
 
-# -- Rules of a study with a custom training loop -------------------
+# -- What is written, although it changes nothing ------------------------------------------
 
 
-_OTHERS = ("dataset", "model", "baseline", "loss", "augment", "robustness", "answer")
-_FINETUNE = ("budget", "seed")
+_NOT_OF_A_LOOP = ("dataset", "model", "baseline", "loss", "augment", "robustness", "answer")
 
 
-def check_trainable(document: Document) -> None:
-    """Report keys that have no effect with `trainable`, and missing ones.
+def written_rules(data: Mapping[str, Any]) -> Findings:
+    """What a study file must not write, or must, whatever it means.
 
     Args:
-        document: of a study with a trainable.
+        data: as written.
     """
-    for section in _OTHERS:
-        _refuse_section(document, section)
-    written = document.get(("finetune",))
-    for key in written if isinstance(written, dict) else ():
-        if key not in _FINETUNE:
-            rule = f"has no effect with trainable, got {show(written[key])}. Remove it: a trainable"
-            document.refuse(("finetune", key), f"{rule} reads budget.epochs and seed.", key=True)
-    for unit in UNITS[1:]:
-        amount = document.get(("finetune", "budget", unit))
-        if amount is not None:
-            rule = f"must be epochs with trainable, got {unit}: {show(amount)}"
-            path = ("finetune", "budget", unit)
-            document.refuse(path, f"{rule}. Write budget: {{epochs: 4}}.", key=True)
-    if document.get(("objectives",)) is None:
+    name, finetune = data.get("name"), data.get("finetune")
+    finetune = finetune if isinstance(finetune, dict) else {}
+    if isinstance(name, str) and "~" in name:
+        rule = f"must have no ~, which names the parts of a study (NAME~confirm), got {name!r}"
+        yield Finding(("name",), f"{rule}. Write another name.")
+    if data.get("trainable") is not None:
+        yield from _written_with_a_trainable(data, finetune)
+        return
+    interpolation = finetune.get("interpolation")
+    if isinstance(interpolation, dict) and {"alphas", "alpha"} <= interpolation.keys():
+        rule = "takes alphas, the networks of a curve, or alpha, one of them alone, got both"
+        yield Finding(("finetune", "interpolation"), f"{rule}. Remove one.")
+
+
+def _written_with_a_trainable(data: Mapping[str, Any], finetune: Mapping[str, Any]) -> Findings:
+    for section in _NOT_OF_A_LOOP:
+        if (written := data.get(section)) is not None:
+            rule = f"has no effect with trainable, got {show(written)}"
+            yield Finding((section,), f"{rule}. Remove it, or trainable.", at_key=True)
+    for key, written in finetune.items():
+        if key not in ("budget", "seed"):
+            rule = f"has no effect with trainable, got {show(written)}. Remove it: a trainable"
+            rule += " reads budget.epochs and seed."
+            yield Finding(("finetune", key), rule, at_key=True)
+    budget = finetune.get("budget")
+    budget = budget if isinstance(budget, dict) else {}
+    for unit in [unit for unit in UNITS[1:] if budget.get(unit) is not None]:
+        rule = f"must be epochs with trainable, got {unit}: {show(budget[unit])}"
+        rule += ". Write budget: {epochs: 4}."
+        yield Finding(("finetune", "budget", unit), rule, at_key=True)
+    if data.get("objectives") is None:
         rule = "are required with trainable, got none"
         fix = "List the metrics that its function reports: [{metric: accuracy}, {metric: seconds}]."
-        document.refuse(("objectives",), f"{rule}. {fix}")
-
-
-def _refuse_section(document: Document, section: str) -> None:
-    written = document.get((section,))
-    if written is not None:
-        rule = f"has no effect with trainable, got {show(written)}"
-        document.refuse((section,), f"{rule}. Remove it, or trainable.", key=True)
+        yield Finding(("objectives",), f"{rule}. {fix}")

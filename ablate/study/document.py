@@ -1,110 +1,34 @@
-"""A file's content as plain data, with the position of each key and value."""
+"""How a study's values are named and shown, what a rule finds, and where a file has each value.
+
+A rule is a function of plain values and gives findings.  Only the border, which reads a file,
+`--set` or Python, knows a `Document`, and turns findings into messages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from ablate.errors import Problem, storable_text
 
+V = TypeVar("V")
 Path = tuple[str | int, ...]
-Rules = Iterator[tuple[Path, str]]
-"""What is wrong: the path of a key, and `rule, got X. Fix.`"""
+"""Of a value in a study's data, such as `("loss", "fma", "layers", 0)`."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """A position in a file or option.
+class Finding(NamedTuple):
+    """What is wrong.
 
     Attributes:
-        file: as the user named it, or `--set KEY`.
-        line, column: from 1; 0 if unknown.
+        path: of the value.
+        rule: `rule, got X. Fix.`
+        at_key: the key itself is wrong, so its position is shown.
     """
 
-    file: str
-    line: int = 0
-    column: int = 0
-
-
-@dataclass
-class Document:
-    """Plain data, the position of each part, and the problems found.
-
-    Attributes:
-        file: of the complete data; empty for data from Python, whose parts are named by their path.
-        data: dicts, lists, text, numbers, true, false and None; text keys only.
-        keys, values: positions by path, such as `("loss", "fma", "layers", 0)`; a list has no keys.
-        written: text of each number, by path.
-        problems: found so far; reading continues, so that all are shown at once.
-        refused: paths of the problems.
-    """
-
-    file: str
-    data: Any = None
-    keys: dict[Path, Place] = field(default_factory=dict)
-    values: dict[Path, Place] = field(default_factory=dict)
-    written: dict[Path, str] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    refused: list[Path] = field(default_factory=list)
-
-    def get(self, path: Path, default: Any = None) -> Any:
-        """The value at a path, or the default where the path leads nowhere."""
-        node = self.data
-        for part in path:
-            if not has(node, part):
-                return default
-            node = node[part]
-        return node
-
-    def place(self, path: Path, *, key: bool = False) -> Place:
-        """Position of the value (or its key); the nearest one above if it is not written."""
-        if key and path in self.keys:
-            return self.keys[path]
-        for end in range(len(path), -1, -1):
-            if path[:end] in self.values:
-                return self.values[path[:end]]
-        return Place(self.file)
-
-    def replace(self, path: Path, other: Document, *, key: Place | None = None) -> None:
-        """Put another document at a path whose parent is a mapping, with its places."""
-        parent = self.get(path[:-1])
-        parent[path[-1]] = other.data
-        for places in (self.keys, self.values, self.written):
-            for old in [old for old in places if old[: len(path)] == path and old != path]:
-                del places[old]
-        self.values.pop(path, None)
-        self.written.pop(path, None)
-        self.keys.update({path + inner: place for inner, place in other.keys.items()})
-        self.values.update({path + inner: place for inner, place in other.values.items()})
-        self.written.update({path + inner: text for inner, text in other.written.items()})
-        if key is not None:
-            self.keys[path] = key
-        self.problems += other.problems
-
-    def refuse(self, path: Path, rule: str, *, name: str | None = None, key: bool = False) -> None:
-        """Add a problem.
-
-        Args:
-            path: path of the problem.
-            rule: `rule, got X. Fix.`
-            name: name in the message; default: the dotted path.
-            key: the key itself is wrong, so its position is shown.
-        """
-        if path in self.written and not key:  # 1e3, where it was read as 1000.0
-            rule = rule.replace(f"got {show(self.get(path))}", f"got {self.written[path]}", 1)
-        self.refused.append(path)
-        place = self.place(path, key=key)
-        name = dotted(path) if name is None or not place.file else name
-        prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "
-        self.problems.append(Problem(place.file, place.line, place.column, prefix + rule))
-
-
-def has(node: Any, part: str | int) -> bool:
-    """Whether a mapping has this key, or a list this index."""
-    if isinstance(part, int):
-        return isinstance(node, list) and 0 <= part < len(node)
-    return isinstance(node, dict) and part in node
+    path: Path
+    rule: str
+    at_key: bool = False
 
 
 def dotted(path: Path) -> str:
@@ -113,6 +37,18 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
+
+
+def starts_with(path: Path, above: Path) -> bool:
+    """Whether a path is this one, or below it."""
+    return path[: len(above)] == above
+
+
+def has(node: Any, part: str | int) -> bool:
+    """Whether a mapping has this key, or a list this index."""
+    if isinstance(part, int):
+        return isinstance(node, list) and 0 <= part < len(node)
+    return isinstance(node, dict) and part in node
 
 
 def unstorable(text: str) -> str | None:
@@ -134,8 +70,100 @@ def _flow(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if isinstance(value, dict):
-        inner = ", ".join(f"{key}: {_flow(item)}" for key, item in value.items())
-        return "{" + inner + "}"
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(map(_flow, value)) + "]"
     return repr(value)
+
+
+# -- Where a file has each value -----------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A position: the file as the user named it, or `--set KEY`; line and column from 1, 0 if
+    unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+
+@dataclass
+class Document:
+    """Plain data, the position of each part, and the problems in it.
+
+    Attributes:
+        file: of the complete data; empty for data from Python, whose parts are named by their path.
+        data: dicts, lists, text, numbers, true, false and None; text keys only.
+        keys, values: positions by path; a list has no keys.
+        written: text of each number, by path.
+        problems: so far; reading continues, so that all are shown at once.
+        refused: paths of the problems, and of values that are not known because of them.
+    """
+
+    file: str
+    data: Any = None
+    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, Place] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    refused: set[Path] = field(default_factory=set)
+
+    def get(self, path: Path, default: Any = None) -> Any:
+        """The value at a path, or the default where the path leads nowhere."""
+        node = self.data
+        for part in path:
+            if not has(node, part):
+                return default
+            node = node[part]
+        return node
+
+    def report(self, findings: Iterable[Finding]) -> None:
+        """Add a problem for each finding that is not about a value that was refused before."""
+        before = tuple(self.refused)
+        for path, broken, at_key in findings:
+            if any(starts_with(path, refused) for refused in before):
+                continue
+            self.refused.add(path)
+            rule = broken
+            if path in self.written and not at_key:  # 1e3, which was read as 1000.0
+                got = f"got {show(self.get(path))}"
+                rule = broken.replace(got, f"got {self.written[path]}", 1)
+            place = self.place(path, at_key=at_key)
+            name = name_of(path) if place.file else dotted(path)
+            prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "
+            self.problems.append(Problem(*place, prefix + rule))
+
+    def place(self, path: Path, *, at_key: bool = False) -> Place:
+        """Position of the value (or its key); the nearest one above if it is not written."""
+        if at_key and path in self.keys:
+            return self.keys[path]
+        above = (path[:end] for end in range(len(path), -1, -1))
+        return next((self.values[one] for one in above if one in self.values), Place(self.file))
+
+    def put(self, path: Path, other: Document, *, key: Place | None = None) -> None:
+        """Put another document at a path whose parent is a mapping, with its places."""
+        self.get(path[:-1])[path[-1]] = other.data
+        own_key = self.keys.get(path)
+        self.keys = _grafted(self.keys, path, other.keys)
+        self.values = _grafted(self.values, path, other.values)
+        self.written = _grafted(self.written, path, other.written)
+        if place := key or own_key:
+            self.keys[path] = place
+        self.problems += other.problems
+        self.refused |= {path + inner for inner in other.refused}
+
+
+def _grafted(own: Mapping[Path, V], path: Path, others: Mapping[Path, V]) -> dict[Path, V]:
+    kept = {at: value for at, value in own.items() if not starts_with(at, path)}
+    return kept | {path + inner: value for inner, value in others.items()}
+
+
+def name_of(path: Path) -> str:
+    """What a message calls a value: in a space its parameter, or its block, alone."""
+    if path[:1] != ("space",) or len(path) == 1:
+        return dotted(path)
+    path = path[1:]
+    while len(path) > 2 and path[1] == "parameters":
+        path = path[2:]
+    return str(path[0])

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ablate.study.json_data import JsonData
 from ablate.study.scores import Scores, violation
-from ablate.study.sections.search import ConstraintSettings
+from ablate.study.settings import ConstraintSettings
 
 FINETUNED_BITS = "val@1"
 """Under which a row of a search has the validation bits of its finetuned network, where another

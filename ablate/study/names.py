@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ablate.errors import UsageError, did_you_mean
-from ablate.study.document import Document, Path, show
+from ablate.study.document import Finding, Path, has, show
 from ablate.study.keys import BY_NAME, all_keys
 
 # By dotted key, the names that exist; a key without any is not checked.
@@ -35,24 +35,25 @@ class OpenNames(Sequence[str]):
 
     Args:
         listed: computed on first use; the value of `taps` or of an enumeration.
-        accepts: whether a name that is not listed exists.
+        accepts: whether a name that is not listed exists; None: each of which `refusal` says
+            nothing.
         others: names similar to an unknown one, for the message.
         refusal: why an existing name cannot be used, as `rule, got X. Fix.`, or None.
 
     Attributes:
         failure: why the names could not be determined, as `KEY: rule, got X. Fix.`, or empty.  Then
-            every name is accepted, and the failure is reported once (`refuse_failures`).
+            every name is accepted, and the failure is reported once (`failures`).
     """
 
     def __init__(
         self,
-        listed: Callable[[], Sequence[str]],
-        accepts: Callable[[str], bool],
+        listed: Callable[[], Sequence[str]] = tuple,
+        accepts: Callable[[str], bool] | None = None,
         others: Callable[[str], Sequence[str]] = lambda _: (),
         refusal: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._list = listed
-        self._accepts = accepts
+        self._accepts = accepts or (lambda _: True)
         self.others = others
         self.refusal = refusal
         self.failure = ""
@@ -81,37 +82,16 @@ class OpenNames(Sequence[str]):
             return ()
 
 
-class ImportedNames(OpenNames):
-    """Names that are imported.
-
-    Args:
-        refusal: why a name cannot be imported, as `rule, got X. Fix.`, or None.
-    """
-
-    def __init__(self, refusal: Callable[[str], str | None]) -> None:
-        super().__init__(lambda: (), lambda name: refusal(name) is None, refusal=refusal)
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The fix for an unknown name, from all that there are."""
-    others = known.others(name) if isinstance(known, OpenNames) else ()
-    outer_first = sorted(others, key=lambda one: one.count("."))  # the modules before their parts
-    return did_you_mean(name, [*dict.fromkeys([*known, *outer_first])])
-
-
-def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, str]]:
-    """The unknown names in a value.
+def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[Finding]:
+    """The unknown names in a value; paths are below the value.
 
     Args:
         key: dotted key of the study.
         value: of that key; values of another type are skipped.
         names: known names by dotted key.
-
-    Yields:
-        The path below the value, and `rule, got X. Fix.`
     """
     if key == "loss.terms" and isinstance(value, str):
-        yield from (((), rule) for rule in _term_rules(value, names.get(key)))
+        yield from (Finding((), rule) for rule in _term_rules(value, names.get(key)))
         return
     if key in LISTED and isinstance(value, list | tuple):
         key = LISTED[key]
@@ -119,65 +99,55 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[tuple[Path, 
     if isinstance(known, OpenNames) and isinstance(value, str):
         rule = known.refusal(value)
         if rule is not None:
-            yield (), rule
+            yield Finding((), rule)
             return
-    if isinstance(known, ImportedNames):
-        return
     if value in _WORDS.get(key, ()):
         return
-    if key in BY_NAME:
-        entries = value if isinstance(value, dict) else {}
-        found: Iterable[tuple[Path, str]] = (((name,), name) for name in entries)
-    else:
-        found = _named(value)
     kinds = [kind for kind in BY_NAME.get(key, (key,)) if _has_names(names.get(kind))]
-    if not kinds:
-        return
-    for path, name in found:
+    for path, name in _named(key, value) if kinds else ():
         if not any(name in names[kind] for kind in kinds):
-            every = [other for kind in kinds for other in names[kind]]
-            noun = " or ".join(_noun(kind) for kind in kinds)
-            fix = nearest(name, names[kinds[0]] if len(kinds) == 1 else every)
-            yield path, f"unknown {noun}, got {show(name)}. {fix}"
+            listed = [one for kind in kinds for one in names[kind]]
+            open_names = names[kinds[0]]
+            others = open_names.others(name) if isinstance(open_names, OpenNames) else ()
+            # The modules before their parts.
+            others = sorted(others, key=lambda module: module.count("."))
+            fix = did_you_mean(name, [*dict.fromkeys([*listed, *others])])
+            noun = " or ".join(map(_noun, kinds))
+            yield Finding(path, f"unknown {noun}, got {show(name)}. {fix}")
 
 
-def check_names(document: Document, names: KnownNames, refused: set[Path]) -> set[Path]:
-    """Report every unknown name in a study's data.
-
-    Args:
-        refused: paths that the schema refused, which are skipped.
-
-    Returns:
-        The paths of the unknown names.
-    """
-    unknown: set[Path] = set()
+def unknown_names(data: Any, names: KnownNames) -> Iterator[Finding]:
+    """Every unknown name in a study's data, as written."""
     for key in dict.fromkeys([*names, *BY_NAME, "loss.terms"]):
-        path = tuple(key.split("."))
+        path: Path = tuple(key.split("."))
+        paths = [path]
         if key in _OF_ITEMS:
-            items = document.get(path[:-1])
+            items = _get(data, path[:-1])
             count = len(items) if isinstance(items, list) else 0
-            paths: list[Path] = [(*path[:-1], i, *path[-1:]) for i in range(count)]
-        else:
-            paths = [path]
+            paths = [(*path[:-1], i, path[-1]) for i in range(count)]
         for at in paths:
-            for below, rule in name_rules(key, document.get(at), names):
-                where = at + below
-                if not any(where[: len(path)] == path for path in refused):
-                    document.refuse(where, rule)
-                    unknown.add(where)
-    return unknown
+            for below, rule, _ in name_rules(key, _get(data, at), names):
+                yield Finding(at + below, rule)
 
 
-def refuse_failures(document: Document, names: KnownNames) -> None:
-    """Report once why names could not be determined, for example because a network cannot be
-    built."""
-    seen: set[str] = set()  # keys may share their names
+def failures(names: KnownNames) -> Iterator[Finding]:
+    """Why names could not be determined, for example because a network cannot be built; once."""
+    texts: dict[str, str] = {}  # keys may share their names
     for key, known in names.items():
-        if isinstance(known, OpenNames) and known.failure and known.failure not in seen:
-            seen.add(known.failure)
-            where, _, rule = known.failure.partition(": ")
-            at, rule = (where, rule) if where in all_keys() else (key, known.failure)
-            document.refuse(tuple(at.split(".")), rule)
+        if isinstance(known, OpenNames) and known.failure:
+            texts.setdefault(known.failure, key)
+    for text, key in texts.items():
+        where, _, rule = text.partition(": ")
+        at, rule = (where, rule) if where in all_keys() else (key, text)
+        yield Finding(tuple(at.split(".")), rule)
+
+
+def _get(data: Any, path: Path) -> Any:
+    for part in path:
+        if not has(data, part):
+            return None
+        data = data[part]
+    return data
 
 
 def _has_names(known: Sequence[str] | None) -> bool:
@@ -195,11 +165,14 @@ def _term_rules(terms: str, known: Sequence[str] | None) -> Iterator[str]:
             yield f"term given twice, got {show(terms)}. Name {term} once."
 
 
-def _named(value: Any) -> Iterator[tuple[Path, str]]:
+def _named(key: str, value: Any) -> Iterable[tuple[Path, str]]:
+    """The names in a value: its keys, its items or itself."""
+    if key in BY_NAME:
+        return [((name,), name) for name in value] if isinstance(value, dict) else []
     if isinstance(value, str):
-        yield (), value
-    elif isinstance(value, list | tuple):
-        yield from (((i,), item) for i, item in enumerate(value) if isinstance(item, str))
+        return [((), value)]
+    items = enumerate(value if isinstance(value, list | tuple) else ())
+    return [((i,), item) for i, item in items if isinstance(item, str)]
 
 
 def _noun(key: str) -> str:

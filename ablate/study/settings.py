@@ -1,133 +1,984 @@
 """The study file as frozen data: its keys, units, ranges and defaults.
 
 Plain data only.  Names of data sets, models, losses and so on are strings here; the packages that
-define them list the known names (`ablate.lifecycle.known_names`).
+define them list the known names (`ablate.lifecycle.known_names`).  The text below a key is its
+description in the JSON Schema (`ablate schema`).
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from ablate.errors import LONGEST_NAME
+from ablate.errors import LONGEST_NAME, ParameterError, did_you_mean
+from ablate.errors.masking import has_secret
 from ablate.study.displayed import Displayed
+from ablate.study.document import show
 from ablate.study.scores import Bound
-from ablate.study.sections import Seed, Settings
-from ablate.study.sections.ablation import (
-    AblationSettings,
-    ClaimSettings,
-    ContrastSettings,
-    NonInferiorSettings,
-    TuneSettings,
-)
-from ablate.study.sections.data import (
-    DatasetSettings,
-    ModelSettings,
-    NormalizationSettings,
-    ValidationSettings,
-)
-from ablate.study.sections.method import (
-    AugmentSettings,
-    AugMixSettings,
-    CleanSettings,
-    DASettings,
-    FMASettings,
-    LossSettings,
-    STSettings,
-)
-from ablate.study.sections.search import (
-    AnswerSettings,
-    ConstraintSettings,
-    ObjectiveSettings,
-    PrunerSettings,
-    RunSettings,
-    SearchBudgetSettings,
-    SearchSettings,
-    TrackerSettings,
-)
-from ablate.study.sections.training import (
-    BaselineSettings,
-    BudgetSettings,
-    FinetuneSettings,
-    InterpolationSettings,
-    TrainingSettings,
-)
 from ablate.study.yaml_source import write_yaml
 
-__all__ = [
-    "AblationSettings",
-    "AnswerSettings",
-    "AugMixSettings",
-    "AugmentSettings",
-    "BaselineSettings",
-    "BudgetSettings",
-    "ClaimSettings",
-    "CleanSettings",
-    "ConstraintSettings",
-    "ContrastSettings",
-    "DASettings",
-    "DatasetSettings",
-    "FMASettings",
-    "FinetuneSettings",
-    "InterpolationSettings",
-    "LossSettings",
-    "ModelSettings",
-    "NonInferiorSettings",
-    "NormalizationSettings",
-    "ObjectiveSettings",
-    "PrunerSettings",
-    "RobustnessSettings",
-    "RunSettings",
-    "STSettings",
-    "SearchBudgetSettings",
-    "SearchSettings",
-    "Settings",
-    "Study",
-    "TrackerSettings",
-    "TrainingSettings",
-    "TuneSettings",
-    "ValidationSettings",
+T = TypeVar("T")
+Listed = Annotated[tuple[T, ...], Field(strict=False)]
+Filled = Annotated[tuple[T, ...], Field(min_length=1, strict=False)]
+
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[int, Field(ge=0, lt=LARGEST_SEED + 1)]
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
+ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def total_of(ratios: Mapping[str, float]) -> float:
+    """Sum of ratios; infinity if it is beyond the largest float."""
+    try:
+        return math.fsum(ratios.values())
+    except OverflowError:
+        return math.inf
+
+
+def _with_a_sum(ratios: dict[str, float]) -> dict[str, float]:
+    if not any(ratios.values()):
+        raise ValueError(f"needs a ratio above 0, got {show(ratios)}. Raise one.")
+    if total_of(ratios) == math.inf:
+        raise ValueError(f"ratios must have a finite sum, got {show(ratios)}. Lower them.")
+    return ratios
+
+
+Ratios = Annotated[dict[str, Weight], AfterValidator(_with_a_sum)]
+
+
+class Settings(BaseModel):
+    """Base of every section: frozen, no unknown keys, no silent conversion, no NaN."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        use_attribute_docstrings=True,
+    )
+
+
+# -- Sections `dataset` and `model` --------------------------------------------------------
+
+
+LARGEST_IMAGE = 1024
+"""Side of an image that a network takes, in pixels."""
+LARGEST_RESIZE = 2048
+"""Shorter side of an image before the crop, in pixels."""
+
+
+class ValidationSettings(Settings):
+    """Which images the search is scored on; the baseline never sees them."""
+
+    fraction: Fraction = 0.1
+    """Share of each class of the training images."""
+    seed: Seed = 0
+    """Seed of the stratified split."""
+    path: str | None = None
+    """Folder with CLASS/* that holds the validation split, relative to the study file; `fraction`
+    is not used then."""
+
+
+class DatasetSettings(Settings):
+    name: str
+    """`digits`, `cifar10`, `cifar100`, `svhn`, `fashion_mnist`, `image_folder`, or
+    `package.module:callable`."""
+    path: str | None = None
+    """Folder of the data, relative to the study file.  `image_folder`: train/CLASS/* and
+    test/CLASS/* or val/CLASS/*."""
+    download: bool = False
+    """Download published data if they are not in `path`."""
+    image_size: Annotated[int, Field(ge=8, le=LARGEST_IMAGE)] | None = None
+    """Input size in pixels; none: the network's own, else 32."""
+    resize: Annotated[int, Field(ge=8, le=LARGEST_RESIZE)] | None = None
+    """Shorter side in pixels before the centre crop to `image_size`; required for images of mixed
+    sizes."""
+    skip_unreadable: bool = False
+    """Leave out image files that cannot be read, and say how many; otherwise they are refused."""
+    loading: Literal["resident", "streamed"] = "resident"
+    """`resident`: decoded once, kept as bytes; `streamed`: training images are decoded and cropped
+    in each epoch, by worker processes."""
+    loading_workers: Natural = 2
+    """Processes that decode streamed images, at most one per core; 0: only the trial's own."""
+    crop_scale: PositiveShare | None = None
+    """Streamed training images are random crops of at least this share of the area, resized; none:
+    the centre, as in validation."""
+    crop_padding: Annotated[int, Field(ge=0, le=16)] = 0
+    """Training images are shifted by up to this many pixels; 0 turns it off."""
+    horizontal_flip: bool = False
+    """Mirror training images at random."""
+    train_fraction: PositiveShare = 1.0
+    """Share of each class of the training images that finetuning uses; the baseline uses all."""
+    unlabeled: str | None = None
+    """Folder of images without labels, at any depth: finetuned on instead of the training images,
+    where no term needs a label."""
+    validation: ValidationSettings = ValidationSettings()
+
+
+def statistic_rule(name: str, value: float) -> str | None:
+    """What is wrong with a channel's `mean` or `std`, as `rule, got X. Fix.`; None if nothing."""
+    if 0 <= value <= 1 and (name == "mean" or value > 0):
+        return None
+    rule = "must be from 0 to 1" if name == "mean" else "must be above 0, up to 1"
+    fix = "Divide it by 255." if 1 < value < math.inf else "Correct it."
+    return f"{rule}, since images are in [0, 1], got {value:g}. {fix}"
+
+
+class NormalizationSettings(Settings):
+    """Mean and deviation of each channel of images in [0, 1]."""
+
+    mean: Listed[float]
+    """Of each channel, in [0, 1]."""
+    std: Listed[float]
+    """Of each channel, in [0, 1]."""
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _in_range(cls, values: Listed[float], info: ValidationInfo) -> Listed[float]:
+        for value in values:
+            if rule := statistic_rule(str(info.field_name), value):
+                raise ValueError(rule)
+        return values
+
+    @model_validator(mode="after")
+    def _of_each_channel(self) -> NormalizationSettings:
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ValueError(
+                "must have a mean and a std for each channel, 3 or 1, got "
+                f"{len(self.mean)} and {len(self.std)}. Write {{mean: [0.5, 0.5, 0.5], std: [0.5, "
+                "0.5, 0.5]}."
+            )
+        return self
+
+
+class ModelSettings(Settings):
+    name: str
+    """`resnet8`, `resnet20`, `resnet32`, `resnet56`, `wrn-16-2`, `wrn-28-10`, `wrn-40-2`,
+    `torchvision:NAME`, `timm:NAME`, or `package.module:callable`."""
+    normalization: Literal["auto", "dataset", "imagenet", "none"] | NormalizationSettings = "auto"
+    """Mean and deviation that images are normalised by: of the training images, ImageNet's, none,
+    or `{mean: [...], std: [...]}`; `auto`: the network's own, else the training images'.  Required
+    with a checkpoint that does not bring its own."""
+
+
+# -- Sections `baseline` and `finetune`: how networks are trained ---------------------------
+
+
+DEFAULT_EPOCHS = 4
+"""Of a budget that names no unit."""
+
+UNITS = ("epochs", "images", "flops", "seconds")
+"""Of a finetuning's budget."""
+
+
+class TrainingSettings(Settings):
+    """An optimiser, a schedule of its learning rate, and what steadies them."""
+
+    batch_size: Count = 64
+    """Clean images per step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd`: with Nesterov momentum; `adamw`: betas 0.9 and 0.999."""
+    learning_rate: Positive = 0.01
+    """Highest learning rate of the schedule."""
+    momentum: ShareBelow1 = 0.9
+    """Of `sgd`."""
+    weight_decay: Weight = 5e-4
+    """For matrices and filters, not norms, biases, position embeddings and tokens."""
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    """`cosine`: falls to 0; `one_cycle`: rises over 30 % of the budget from a 25th, then falls to
+    0; `constant`."""
+    warmup_fraction: ShareBelow1 = 0.0
+    """Share of the budget over which the learning rate first rises from a 25th; `one_cycle` has its
+    own."""
+    gradient_clipping: Positive | None = None
+    """Highest norm of the whole gradient; none: not clipped."""
+    accumulation_steps: Count = 1
+    """Number of parts that a batch is split into, to save memory."""
+    ema_decay: Fraction | None = None
+    """Decay per step of an average of the weights, which is then scored; none: the weights are
+    scored."""
+    seed: Seed = 0
+    """Seed of new weights, image order and distortions."""
+
+
+class BaselineSettings(TrainingSettings):
+    """The network to finetune: trained by ablate, or loaded from a checkpoint."""
+
+    epochs: Count = 10
+    learning_rate: Positive = 0.1
+    """Highest learning rate of the schedule."""
+    checkpoint: str | None = None
+    """Weights to start from instead of training: a .safetensors file or a state dict, relative to
+    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`."""
+    saw_validation: bool | None = None
+    """Whether the checkpoint was trained on the validation images; required with a checkpoint."""
+    expected_accuracy: PositiveShare | None = None
+    """Clean validation accuracy that the baseline is known to have; the study is refused where it
+    is more than 4 standard errors below it."""
+
+    @model_validator(mode="after")
+    def _saw_validation_with_a_checkpoint(self) -> Self:
+        if self.checkpoint is not None and self.saw_validation is None:
+            raise ValueError(
+                f"a checkpoint needs saw_validation, got none with {self.checkpoint}. Write "
+                "saw_validation: false if it was not trained on the validation images, else true."
+            )
+        if self.checkpoint is None and self.saw_validation is not None:
+            raise ValueError(
+                "saw_validation applies only to a checkpoint, got it without one. Remove it; a "
+                "baseline trained by ablate never sees the validation images."
+            )
+        return self
+
+
+class BudgetSettings(Settings):
+    """How long a finetuning is: one of four."""
+
+    epochs: Natural | None = None
+    """Passes over the training images in full batches; 4 by default.  0 (in ablations only): the
+    baseline, not finetuned."""
+    images: Count | None = None
+    """Images through the student, copies included: equal for every loss.  A teacher's forward
+    passes are not counted; `flops` counts them."""
+    flops: Positive | None = None
+    """Floating point operations of student and teachers, as torch counts them: equal for every
+    loss, teacher and network."""
+    seconds: Positive | None = None
+    """Training time in seconds; results depend on the machine."""
+
+    @property
+    def in_epochs(self) -> int | None:
+        """Epochs; None for a budget in another unit."""
+        if any(getattr(self, unit) is not None for unit in ("images", "flops", "seconds")):
+            return None
+        return DEFAULT_EPOCHS if self.epochs is None else self.epochs
+
+    @model_validator(mode="after")
+    def _one(self) -> BudgetSettings:
+        given = [name for name in UNITS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"takes one unit, got {' and '.join(given)}. Keep one, such as budget: "
+                f"{{images: 9000}}."
+            )
+        return self
+
+
+class InterpolationSettings(Settings):
+    """Networks between the baseline and the finetuned one.
+
+    Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT).  Differs: batch-norm statistics are
+    interpolated too.
+    """
+
+    alphas: Filled[PositiveShare] = (
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    )
+    """Weights of the finetuned network that are scored after the last epoch: between 0, the
+    baseline, and 1, which must be among them."""
+    alpha: PositiveShare | None = None
+    """Score each trial at this weight alone, as `ablate confirm` does with the points of a front;
+    none: the whole curve."""
+
+    @field_validator("alphas")
+    @classmethod
+    def _ascending(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
+        if 1 not in alphas:
+            raise ValueError(f"must contain 1, the finetuned network, got {list(alphas)}. Add 1.")
+        if len(set(alphas)) < len(alphas):
+            raise ValueError(f"must differ from each other, got {list(alphas)}. Remove one.")
+        return tuple(sorted(alphas))
+
+
+class FinetuneSettings(TrainingSettings):
+    budget: BudgetSettings = BudgetSettings()
+    batch_norm: Literal["joint", "separate", "frozen"] = "joint"
+    """`joint`: clean images and copies in one batch; `separate`: one batch each; `frozen`: use the
+    baseline's statistics."""
+    layer_decay: PositiveShare = 1.0
+    """Factor of the learning rate for each tap below the head: the head has the rate itself, the
+    last tap `layer_decay` times it, the one before that its square; 1: one rate for all."""
+    frozen: Listed[str] = ()
+    """Taps (each with what lies between it and the tap before) or module paths that do not learn;
+    their batch norm keeps its statistics."""
+    probe_fraction: ShareBelow1 = 0.0
+    """Share of the budget in which only the last, linear layer learns; then everything does.  Each
+    part has the whole schedule, and starts without momentum."""
+    interpolation: InterpolationSettings | None = None
+    """Score networks between baseline and finetuned weights too, and let a trial be the best of
+    them (see `answer`); none: the finetuned network alone."""
+
+    @property
+    def curve_alphas(self) -> tuple[float, ...]:
+        """Ascending, to 1: of the networks that are scored; empty where only one is."""
+        settings = self.interpolation
+        return () if settings is None or settings.alpha is not None else settings.alphas
+
+    @property
+    def result_alpha(self) -> float:
+        """Of the network that the training ends with."""
+        settings = self.interpolation
+        return 1.0 if settings is None or settings.alpha is None else settings.alpha
+
+
+# -- Section `loss`: the terms of the objective and their variants ---------------------------
+
+
+Anchor = Literal["both", "clean", "pretrained", "ema"]
+
+
+class CleanSettings(Settings):
+    weight: Weight = 1.0
+    """Weight of cross-entropy on the clean images."""
+
+
+class DASettings(Settings):
+    weight: Weight = 1.0
+    """Weight of cross-entropy on the augmented images."""
+
+
+class STSettings(Settings):
+    weight: Weight = 1.0
+    """Weight of the stability term."""
+    form: str = "cross_entropy"
+    """Distance of the predictions."""
+    anchor: Anchor = "both"
+    """What the copies are compared with: `both`, the clean branch, with gradient; `clean`, without
+    gradient; `pretrained`, the network before finetuning; `ema`, an average of its weights."""
+    temperature: Positive = 1.0
+    """The logits are divided by it; the term is multiplied by its square."""
+
+
+class FMASettings(Settings):
+    weight: Weight = 1.0
+    """Weight of the feature-map term.  At 1 its gradient is about as large as that of the
+    cross-entropy on the augmented images, for each distance."""
+    scale: Literal["value", "gradient"] = "value"
+    """`value`: the weight multiplies the distance and its constant; `gradient`: it is the ratio of
+    the term's gradient norm to that of the cross-entropy on the augmented images in the first
+    step."""
+    layers: Filled[str] | Literal["taps", "last"] = "taps"
+    """Taps of the model (`ablate layers MODEL`) or module paths; `taps` is all taps, `last` the
+    last one."""
+    layer_weights: Ratios | Literal["uniform", "linear", "geometric"] = "uniform"
+    """Weight by layer, scaled to sum 1; `linear` and `geometric` grow with depth, by 1 and by a
+    factor of 2 per layer."""
+    distance: str = "relative"
+    """Distance of two feature maps."""
+    anchor: Anchor = "pretrained"
+    """What the copies are compared with: `both`, the clean branch, with gradient; `clean`, without
+    gradient; `pretrained`, the network before finetuning; `ema`, an average of its weights."""
+    activation: Literal["after", "before"] = "after"
+    """Whether maps are read after or before a layer's last activation."""
+
+
+class LossSettings(Settings):
+    terms: str = "clean+fma"
+    """Terms joined by +: clean, da, st, fma."""
+    teacher_decay: Fraction = 0.99
+    """Decay per step of the weight average used by the anchor `ema`."""
+    clean: CleanSettings = CleanSettings()
+    da: DASettings = DASettings()
+    st: STSettings = STSettings()
+    fma: FMASettings = FMASettings()
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        return tuple(self.terms.split("+"))
+
+
+# -- Section `augment`: how the augmented copies are made ----------------------------------
+
+
+Range = PositiveShare | Annotated[tuple[Share, Share], Field(strict=False)]
+"""Strengths of a type: the highest, or the lowest and the highest."""
+
+
+class AugMixSettings(Settings):
+    """Mixing of chains of operators.  Source: Hendrycks et al. 2020, arXiv:1912.02781."""
+
+    chains: Count = 3
+    """Number of chains that are mixed."""
+    depth: Annotated[int, Field(ge=0, le=10)] = 0
+    """Operators per chain; 0: 1 to 3, drawn for each chain."""
+    severity: Annotated[float, Field(gt=0, le=10)] = 3.0
+    """Strength of the operators, out of 10."""
+    dirichlet: Positive = 1.0
+    """Concentration of the chains' weights (Dirichlet)."""
+    beta: Positive = 1.0
+    """Both parameters of the clean image's weight (Beta)."""
+    operators: Literal["disjoint", "all"] = "disjoint"
+    """`disjoint`: operators that overlap no test corruption; `all`: also colour, contrast,
+    brightness and sharpness."""
+
+
+class AugmentSettings(Settings):
+    """Combined augmentations: which distortions make the augmented copies."""
+
+    method: Literal["per_sample", "per_batch", "all", "composed", "augmix"] = "per_sample"
+    """`per_sample`: one type drawn for each image; `per_batch`: one for a batch; `all`: a copy per
+    type; `composed`: several types in turn on one image; `augmix`."""
+    families: Filled[str] = ("noise", "blur", "photometric")
+    """Families of distortion to draw from, each by its core types."""
+    types: Filled[str] | None = None
+    """Single types to draw from instead of families."""
+    mix: Ratios | None = None
+    """Ratio by family, or by type if `types` is given, scaled to sum 1; none: uniform."""
+    strength: PositiveShare = 1.0
+    """Strengths are drawn uniformly from 0 to this; 1 is the strongest."""
+    strengths: dict[str, Range] = Field(default_factory=dict)
+    """By type, the highest strength, or the lowest and the highest, in place of `strength`."""
+    clean_fraction: ShareBelow1 = 0.0
+    """Share of the copies that are left undistorted."""
+    copies: Annotated[int, Field(ge=1, le=8)] = 1
+    """Copies of each image, each drawn independently; not with `all`."""
+    depth: Annotated[int, Field(ge=1, le=8)] = 3
+    """`composed`: largest number of types per image; 1 to this many are drawn."""
+    augmix: AugMixSettings = AugMixSettings()
+
+    @field_validator("strengths")
+    @classmethod
+    def _ascending(cls, strengths: dict[str, Any]) -> dict[str, Any]:
+        for kind, limits in strengths.items():
+            if isinstance(limits, tuple) and not (limits[0] <= limits[1] and limits[1] > 0):
+                raise ValueError(
+                    f"the lowest strength must not be above the highest, which must be above 0, "
+                    f"got {kind}: {list(limits)}. Correct them."
+                )
+        return strengths
+
+
+# -- Sections `objectives`, `constraints`, `answer` and `search` -----------------------------
+
+
+class ObjectiveSettings(Settings):
+    metric: str
+    direction: Literal["maximize", "minimize"] = "maximize"
+
+
+_OF_BASELINE = re.compile(r"baseline(?: *([+-]) *(\d+\.?\d*(?:e-?\d+)?))?", re.IGNORECASE)
+
+
+class ConstraintSettings(Settings):
+    """The values of a metric with which a trial counts; others are not on the front."""
+
+    metric: str
+    min: float | str | None = None
+    """The least value: a number, or `baseline - 0.01`, of the same metric."""
+    max: float | str | None = None
+    """The largest value: a number, or `baseline + 0.01`, of the same metric."""
+
+    @field_validator("min", "max")
+    @classmethod
+    def _number_or_baseline(cls, limit: float | str | None) -> float | str | None:
+        if isinstance(limit, str) and _OF_BASELINE.fullmatch(limit) is None:
+            raise ValueError(
+                f"must be a number, or baseline plus or less one, got {limit!r}. Write 0.9, or "
+                "baseline - 0.01."
+            )
+        return limit
+
+    @model_validator(mode="after")
+    def _has_a_side(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("needs min or max, got neither. Add one, such as max: 300.")
+        (of_min, low), (of_max, high) = _parts(self.min), _parts(self.max)
+        if None not in (self.min, self.max) and of_min == of_max and low > high:
+            raise ValueError(
+                f"min must be at most max, got {self.min} and {self.max}: no value keeps both. "
+                "Swap them."
+            )
+        return self
+
+    @property
+    def reads_baseline(self) -> bool:
+        """Whether a side is relative to the baseline."""
+        return isinstance(self.min, str) or isinstance(self.max, str)
+
+    def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
+        """Its one or two sides in numbers.
+
+        Args:
+            baseline: its metrics; None: not scored, and sides relative to it are left out.
+        """
+        found = []
+        for limit, is_least in ((self.min, True), (self.max, False)):
+            relative, value = _parts(limit)
+            if limit is None or (relative and baseline is None):
+                continue
+            of_baseline = baseline[self.metric] if relative and baseline is not None else 0.0
+            found.append(Bound(self.metric, of_baseline + value, is_least))
+        return tuple(found)
+
+
+def _parts(limit: float | str | None) -> tuple[bool, float]:
+    """Whether a limit is relative to the baseline, and its number."""
+    if not isinstance(limit, str):
+        return False, limit or 0.0
+    found = _OF_BASELINE.fullmatch(limit)
+    assert found is not None
+    return True, float(f"{found[1]}{found[2]}") if found[1] else 0.0
+
+
+class AnswerSettings(Settings):
+    """What counts as an answer to the study's question."""
+
+    clean_margin: Share = 0.01
+    """Clean accuracy, as a fraction, that may be lost to the baseline by the points that the report
+    of a search names, and, with `finetune.interpolation`, by the network of each trial."""
+
+
+class SearchBudgetSettings(Settings):
+    """Limits of a search: when one is reached, no further trial starts."""
+
+    trials: Count | None = None
+    """Same as `search.trials`."""
+    gpu_hours: Positive | None = None
+    """GPU hours of all attempts, including lost ones."""
+    seconds: Positive | None = None
+    """Run time in seconds, without pauses."""
+
+
+class PrunerSettings(Settings):
+    """Stops trials that are behind.  Source: Li et al. 2020, arXiv:1810.05934 (ASHA); on several
+    metrics by Pareto rank, Schmucker et al. 2021, arXiv:2106.12639."""
+
+    kind: Literal["pareto_asha", "asha"] = "pareto_asha"
+    """pareto_asha: compares all of `metrics` by Pareto rank; asha: compares `metric`.  Without it:
+    asha if `metric` is given."""
+    metric: str | None = None
+    """Of asha: compared at each rung, in the direction of its objective."""
+    metrics: Listed[str] = ()
+    """Of pareto_asha: compared at each rung; none: all objectives."""
+    min_epochs: Count = 1
+    """Epochs of the first rung."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """At each rung, one of this many trials continues; ratio of successive rungs."""
+    images: Count | None = None
+    """Validation images that a trial is scored on at a rung; none: all, as after the last epoch."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_metric(cls, data: Any) -> Any:
+        """Read a metric without a kind as asha; refuse keys of the other kind."""
+        if not isinstance(data, dict):
+            return data
+        metric, metrics = data.get("metric"), data.get("metrics")
+        kind = data.get("kind", "pareto_asha" if metric is None else "asha")
+        rule = None
+        if metric is not None and metrics and "kind" not in data:
+            rule = "give metric or metrics, got both. Leave one of them out."
+        elif kind == "pareto_asha" and metric is not None:
+            rule = f"pareto_asha compares metrics, got metric: {metric}. Write kind: asha, or "
+            rule += f"metrics: [{metric}]."
+        elif kind == "asha" and metrics:
+            rule = "asha compares one metric, got a list in metrics. Write kind: pareto_asha, or "
+            rule += "metric."
+        elif kind == "asha" and metric is None:
+            rule = "asha needs a metric, got none. Add metric, or use kind: pareto_asha."
+        if rule:
+            raise ValueError(rule)
+        return {**data, "kind": kind}
+
+    def compared(self, objectives: Iterable[ObjectiveSettings]) -> tuple[str, ...]:
+        """The metrics that trials are compared by, in a study with these objectives."""
+        if self.metric is not None:
+            return (self.metric,)
+        return self.metrics or tuple(objective.metric for objective in objectives)
+
+    def is_rung(self, epoch: int) -> bool:
+        """Whether trials are compared after this epoch: min_epochs times a power of the factor."""
+        rung = self.min_epochs
+        while rung < epoch:
+            rung *= self.reduction_factor
+        return rung == epoch
+
+    def check_images(self, n_validation: int) -> None:
+        """Refuse more images at a rung than there are validation images.
+
+        Raises:
+            ParameterError: if they are more.
+        """
+        if self.images is not None and self.images > n_validation:
+            raise ParameterError(
+                f"search.pruner.images: must be at most the {n_validation:,} validation images, "
+                f"got {self.images}. Lower it, or remove it to score all of them."
+            )
+
+
+class SearchSettings(Settings):
+    trials: Count = 16
+    """Number of trials."""
+    budget: SearchBudgetSettings = SearchBudgetSettings()
+    sampler: str = "auto"
+    """auto: gp for the first 256 trials, then tpe."""
+    seed: Seed = 0
+    """Seed of the sampler; each trial also uses its number."""
+    enqueue: Listed[dict[str, Any]] = ()
+    """Parameter sets to run first; parameters you leave out are sampled."""
+    pruner: PrunerSettings | None = None
+    """None: every trial runs to its full budget."""
+    reference_point: Listed[float] | None = None
+    """Reference point of the hypervolume, one value per objective; none: the baseline's clean
+    accuracy - 0.10 and its robust accuracy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _budget_of_trials(cls, data: Any) -> Any:
+        """Read `budget.trials` as `trials`; an invalid value is kept, and refused there."""
+        budget = data.get("budget") if isinstance(data, dict) else None
+        budget = dict(budget) if isinstance(budget, SearchBudgetSettings | dict) else {}
+        asked = budget.get("trials")
+        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+            return data
+        if data.get("trials", asked) != asked:
+            raise ValueError(
+                f"trials and budget.trials set the same number, got {data['trials']} and {asked}. "
+                "Keep one."
+            )
+        others = {name: value for name, value in budget.items() if name != "trials"}
+        return {**data, "trials": asked, "budget": others}
+
+
+# -- Section `run`: how a study is carried out ---------------------------------------------
+
+
+class TensorBoardSettings(Settings):
+    folder: str | None = None
+    """Relative to the study file; none: tensorboard/ in the run's folder."""
+
+
+class MLflowSettings(Settings):
+    uri: str | None = None
+    """Of the server; none: MLFLOW_TRACKING_URI."""
+    experiment: str | None = None
+    """None: the name of the study."""
+
+    @field_validator("uri")
+    @classmethod
+    def _without_password(cls, uri: str | None) -> str | None:
+        if uri is not None and has_secret(uri):
+            raise ValueError(
+                "must hold no password, got one. Put it in the environment: "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+            )
+        return uri
+
+
+class WandbSettings(Settings):
+    project: str = "ablate"
+    entity: str | None = None
+    """None: the default of the account."""
+    mode: Literal["offline", "online"] = "offline"
+    """offline: files for `wandb sync`; online: these are synced when the study ends, with the key
+    in WANDB_API_KEY."""
+    folder: str | None = None
+    """Relative to the study file; none: wandb/ in the run's folder."""
+
+
+class TrackerSettings(Settings):
+    """One tracker: its name, or its name with settings, `{mlflow: {uri: http://...}}`."""
+
+    tensorboard: TensorBoardSettings | None = None
+    mlflow: MLflowSettings | None = None
+    wandb: WandbSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, data: Any) -> Any:
+        names = list(cls.model_fields)
+        if isinstance(data, str):
+            if data in names:
+                return {data: {}}
+            rule = f"must be one of {', '.join(names)}, got {data!r}"
+            raise ValueError(f"{rule}. {did_you_mean(data, names)}")
+        if not isinstance(data, dict):
+            return data
+        if not data:
+            raise ValueError(f"must name a tracker, got nothing. Known: {', '.join(names)}.")
+        if len(data) == 1 and None in data.values():
+            return {key: {} for key in data}
+        given = [name for name in names if name in data]
+        if len(given) == len(names):  # a study that was read has the other trackers as None
+            given = [name for name in given if data[name] is not None] or given
+        if len(given) > 1:
+            rule = f"must be one tracker, got {' and '.join(given)}"
+            raise ValueError(f"{rule}. Write an item for each.")
+        return data
+
+    @property
+    def name(self) -> str:
+        """Of the tracker."""
+        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+def _allow_names(schema: dict[str, Any]) -> None:
+    """In the schema for editors, an item may be the name of a tracker alone."""
+    names = {"enum": list(TrackerSettings.model_fields)}
+    schema["items"] = {"anyOf": [names, schema["items"]]}
+
+
+class RunSettings(Settings):
+    """How it is run: only `precision`, `compile` and `cpus_per_trial` change a score's digits."""
+
+    parallel: Count | Literal["auto"] = "auto"
+    """Trials in parallel; `auto`: as many as CPUs and GPUs allow."""
+    cpus_per_trial: Count = 1
+    """Also torch's threads."""
+    gpus_per_trial: Weight | Literal["auto"] = "auto"
+    """1, or a fraction below 1; a trainable may use several GPUs; `auto`: 1 if Ray sees a GPU, else
+    0."""
+    gpu_memory_fraction: PositiveShare | None = None
+    """Share of a GPU's memory that a trial may use; none: no limit.  If gpus_per_trial is a
+    fraction, set the same fraction here to share the memory fairly."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """`auto`: bf16 if the hardware supports it, else fp32."""
+    compile: Literal[False, "default", "reduce-overhead"] = False
+    """Mode of torch.compile for training steps; `false`: not compiled."""
+    max_failures: Natural = 0
+    """Retries of a trial that raised an error (not if its loss is not finite)."""
+    max_failed_fraction: Share = 0.5
+    """If more trials fail, the study stops with exit code 1."""
+    checkpoints: str | None = None
+    """Folder or fsspec URI (s3://...) of the training states, relative to the study file; every
+    node must reach it.  None: checkpoints/ in the run's folder."""
+    checkpoint_seconds: Positive = 300.0
+    """A training state is saved after each epoch, and within an epoch this many seconds after the
+    last one (or 100 times the time to save it, if that is longer)."""
+    epoch_timeout_seconds: Positive | None = None
+    """An epoch that takes longer, including loading and scoring, is stopped with its worker, and
+    its trial fails (see max_failures).  Needs Ray.  None: no limit."""
+    keep_checkpoints: Count | Literal["all"] = 50
+    """Keep the finetuned weights of this many complete trials: those of the front first, then the
+    newest."""
+    grace_seconds: Positive = 60.0
+    """After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this many seconds to finish and be
+    saved."""
+
+    trackers: Listed[TrackerSettings] = Field((), json_schema_extra=_allow_names)
+    """Where the study is shown too: tensorboard, mlflow, wandb, each with its settings, as
+    [tensorboard, {mlflow: {uri: http://localhost:5000}}]."""
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _whole_or_fraction(cls, gpus: float | str) -> float | str:
+        if isinstance(gpus, float) and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"must be a whole number above 1, got {gpus:g}. Write {int(gpus)}.")
+        return gpus
+
+
+# -- Section `ablation`: what is left out or varied, over which seeds, with which claims -----
+
+
+DesignName = Literal[
+    "leave_one_out",
+    "one_at_a_time",
+    "factorial",
+    "fractional",
+    "shapley",
+    "add_one",
+    "arms",
+    "leave_family_out",
 ]
+
+READS: dict[str, tuple[str, ...]] = {
+    "leave_one_out": ("components",),
+    "add_one": ("components",),
+    "one_at_a_time": ("factors",),
+    "factorial": ("factors", "components"),
+    "fractional": ("factors", "components", "resolution", "interactions"),
+    "shapley": ("components", "permutations"),
+    "arms": ("arms", "tune", "compare_to"),
+    "leave_family_out": ("families",),
+}
+"""Keys that a design reads, in addition to the common ones."""
+
+_OWN = tuple(dict.fromkeys(key for keys in READS.values() for key in keys))
+_NEEDED = {
+    **dict.fromkeys(("leave_one_out", "add_one", "shapley"), "components"),
+    "one_at_a_time": "factors",
+    "arms": "arms",
+}
+
+
+class ContrastSettings(Settings):
+    """Two cells or arms, or an effect."""
+
+    compare: str
+    """A cell or arm, or an effect of a factorial or Shapley design: `fma`, `fma * st`."""
+    to: str | None = None
+    """The cell or arm that it is compared with; none: the reference."""
+
+
+class ClaimSettings(ContrastSettings):
+    """A contrast declared before the first run, which can support a claim."""
+
+    metric: str = "val_robust_accuracy"
+    """Metric to compare."""
+
+
+class NonInferiorSettings(Settings):
+    """The non-inferiority criterion."""
+
+    metric: str = "val_clean_accuracy"
+    """Metric that must be kept."""
+    margin: Positive
+    """Largest loss allowed, in the metric's unit."""
+
+
+class TuneSettings(Settings):
+    """A separate search for each arm, all with the same budget."""
+
+    trials: Count
+    """Number of trials of each arm's search."""
+    sampler: str = "random"
+    """`random` alone gives independent samples, which allow an estimate of the best score at
+    smaller budgets."""
+    seed: Seed = 0
+    """Seed of each arm's search."""
+    pick: str = "best val_robust_accuracy"
+    """The trial whose parameters the arm uses, as in `reference`."""
+
+
+class PlanSettings(Settings):
+    """Power of the primary contrasts before the study is run; affects no result."""
+
+    pilot: str
+    """An ablation on the same data that has run, as a study file, run folder or URL#NAME: the
+    variance of its contrasts is used."""
+    difference: Positive = 0.01
+    """True difference that should be shown, in the metric's unit."""
+
+
+class AblationSettings(Settings):
+    """An ablation: cells, each run with the same seeds."""
+
+    design: DesignName
+    """Which cells to run, and which to compare."""
+    reference: dict[str, Any] = Field(default_factory=dict)
+    """Values by dotted key on top of the study's own; or of a search: {study: STUDY, pick: knee |
+    best METRIC | trial N}."""
+    components: Listed[str] | dict[str, dict[str, Any] | None] | None = None
+    """Parts that can be left out: loss terms, families, types, `layer:NAME`,
+    `combined_augmentations`; or names of your own, each with the values that hold without it."""
+    factors: dict[str, list[Any] | dict[str, dict[str, Any]]] | None = None
+    """Dotted key -> levels; or a name of your own -> level -> values by dotted key."""
+    arms: dict[str, dict[str, Any]] | None = None
+    """Name -> values by dotted key; `augment.types: each` is a model for each type."""
+    compare_to: str | None = None
+    """The arm that the others are compared with; none: `plain` where there is one, else the
+    first."""
+    families: Filled[str] | None = None
+    """`leave_family_out`: families to leave out in turn; none: all."""
+    resolution: Annotated[int, Field(ge=3, le=5)] = 4
+    """`fractional`: 3, 4 or 5; higher means more runs and fewer aliases."""
+    interactions: Listed[str] = ()
+    """`fractional`: interactions of interest, such as `fma * st`; they must not be aliased."""
+    permutations: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """`shapley`: number of random orders of the components to average over, so that only the
+    subsets that they visit are run; none: all subsets."""
+    seeds: Count | Filled[Seed] = 8
+    """Number of runs of each cell, with the seeds after finetune.seed; or a list of seeds.  The
+    same for all cells."""
+    baseline_seeds: Literal["one", "each"] = "one"
+    """`one`: all runs start from the study's baseline; `each`: every seed trains its own baseline,
+    the same for all cells."""
+    primary: Listed[ClaimSettings] = ()
+    """Contrasts that support claims; p values are adjusted over them (Holm)."""
+    contrasts: Listed[ContrastSettings] = ()
+    """Further contrasts to show, on every metric; they support no claim."""
+    noninferior: NonInferiorSettings | None = None
+    """Defines when a metric counts as kept."""
+    tune: TuneSettings | None = None
+    """`arms`: each arm is tuned in the study's `space` before its seeds are run."""
+    plan: PlanSettings | None = None
+    """`check` and `--dry-run` report the power of the primary contrasts, and warn of one below 20
+    %."""
+    max_runs: Count = 500
+    """A design with more runs is rejected."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"must be distinct, got {twice} twice. Remove one.")
+        return seeds
+
+    @model_validator(mode="after")
+    def _fits(self) -> AblationSettings:
+        reads, design = READS[self.design], self.design
+        for key in _OWN:
+            default = type(self).model_fields[key].default
+            if key not in reads and getattr(self, key) != default:
+                others = " or ".join(name for name, keys in READS.items() if key in keys)
+                raise ValueError(
+                    f"{key} belongs to design {others}, got it with {design}. Remove it, or change "
+                    "the design."
+                )
+        needed = _NEEDED.get(design)
+        if needed is not None and not getattr(self, needed):
+            raise ValueError(f"design {design} needs {needed}, got none. Add {needed}.")
+        if design in ("factorial", "fractional") and not (self.factors or self.components):
+            raise ValueError(f"design {design} needs factors or components, got none. Add some.")
+        if self.seed_count == 1 and (self.primary or self.noninferior):
+            raise ValueError(
+                "a test needs at least two seeds, got seeds: 1 with primary or noninferior. Raise "
+                "seeds; with 8 the smallest two-sided p is .0078."
+            )
+        return self
+
+    @property
+    def seed_count(self) -> int:
+        """K: runs of each cell."""
+        return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
+
+
+# -- Section `robustness`, and the whole study -----------------------------------------------
 
 
 class RobustnessSettings(Settings):
-    suite: str | Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = Field(
-        "families", description="A suite, or a list of corruptions of the benchmark."
-    )
-    severities: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=5)], ...], Field(min_length=1, strict=False)
-    ] = (1, 3, 5)
-    images: Annotated[int, Field(ge=1)] | None = Field(
-        None,
-        description="Images in each corrupted copy, balanced over classes; None: the whole "
-        "validation split. Clean accuracy always uses the whole split.",
-    )
-    frost_images: str | None = Field(
-        None,
-        description="Folder with photographs of frost; None: a generated texture is used, and "
-        "every result notes it.",
-    )
-    stored_gb: Annotated[float, Field(ge=0)] = Field(
-        4.0,
-        description="A set of corrupted copies up to this size is kept in the cache; a larger one "
-        "is generated again for each trial, with the same bytes.",
-    )
-    seed: Seed = Field(0, description="Seed of the corrupted evaluation sets.")
-    adapt_batch_norm: Annotated[int, Field(ge=0)] | None = Field(
-        None,
-        description="Also score the baseline with batch norm adapted at test time, as a reference; "
-        "its own statistics count as this many images.",
-    )
-
-
-DEFAULT_OBJECTIVES = (
-    ObjectiveSettings(metric="val_clean_accuracy"),
-    ObjectiveSettings(metric="val_robust_accuracy"),
-)
+    suite: str | Filled[str] = "families"
+    """A suite, or a list of corruptions of the benchmark."""
+    severities: Filled[Annotated[int, Field(ge=1, le=5)]] = (1, 3, 5)
+    images: Count | None = None
+    """Images in each corrupted copy, balanced over classes; None: the whole validation split. Clean
+    accuracy always uses the whole split."""
+    frost_images: str | None = None
+    """Folder with photographs of frost; None: a generated texture is used, and every result notes
+    it."""
+    stored_gb: Weight = 4.0
+    """A set of corrupted copies up to this size is kept in the cache; a larger one is generated
+    again for each trial, with the same bytes."""
+    seed: Seed = 0
+    """Seed of the corrupted evaluation sets."""
+    adapt_batch_norm: Natural | None = None
+    """Also score the baseline with batch norm adapted at test time, as a reference; its own
+    statistics count as this many images."""
 
 
 class Study(Displayed, Settings):
@@ -139,41 +990,34 @@ class Study(Displayed, Settings):
 
     version: Literal[1]
     name: str = Field(
-        max_length=100,
-        pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#][^/\\\x00-\x1f\x7f-\x9f#]*$",
-        description="Also the name of its folder in runs/; without ~.",
+        max_length=100, pattern=r"^[^/\\\x00-\x1f\x7f-\x9f.#][^/\\\x00-\x1f\x7f-\x9f#]*$"
     )
+    """Also the name of its folder in runs/; without ~."""
     question: str = ""
-    trainable: str | None = Field(
-        None,
-        description="Your own training loop, `package.module:function`, or `module:function` in a "
-        "file next to the study file; instead of data set, model and robustness finetuning.",
-    )
+    trainable: str | None = None
+    """Your own training loop, `package.module:function`, or `module:function` in a file next to the
+    study file; instead of data set, model and robustness finetuning."""
     dataset: DatasetSettings
     model: ModelSettings
     baseline: BaselineSettings = BaselineSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     loss: LossSettings = LossSettings()
     augment: AugmentSettings = AugmentSettings()
-    space: dict[str, Any] | str = Field(
-        default_factory=dict, description="A search space, or the file that holds it."
+    space: dict[str, Any] | str = Field(default_factory=dict)
+    """A search space, or the file that holds it."""
+    objectives: Filled[ObjectiveSettings] = (
+        ObjectiveSettings(metric="val_clean_accuracy"),
+        ObjectiveSettings(metric="val_robust_accuracy"),
     )
-    objectives: Annotated[tuple[ObjectiveSettings, ...], Field(min_length=1, strict=False)] = (
-        DEFAULT_OBJECTIVES
-    )
-    constraints: Annotated[tuple[ConstraintSettings, ...], Field(strict=False)] = ()
+    constraints: Listed[ConstraintSettings] = ()
     answer: AnswerSettings = AnswerSettings()
     search: SearchSettings = SearchSettings()
-    ablation: AblationSettings | None = Field(
-        None, description="Instead of `search`: cells that are run over paired seeds."
-    )
+    ablation: AblationSettings | None = None
+    """Instead of `search`: cells that are run over paired seeds."""
     robustness: RobustnessSettings = RobustnessSettings()
     run: RunSettings = RunSettings()
-    storage: str | None = Field(
-        None,
-        repr=False,
-        description="Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db.",
-    )
+    storage: str | None = Field(None, repr=False)
+    """Optuna storage URL; ${VARIABLE} is filled in. None: runs/NAME/study.db."""
 
     @field_validator("name")
     @classmethod

@@ -14,7 +14,7 @@ from typing import Any
 
 from ablate.errors import UsageError
 from ablate.errors.masking import masked
-from ablate.study.sections.search import MLflowSettings
+from ablate.study.settings import MLflowSettings
 from ablate.trackers.tracked import Epoch, TrackedRow, TrackedStudy
 
 _STUDY, _ROW = "ablate.study", "ablate.row"

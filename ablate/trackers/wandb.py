@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ablate.errors.masking import without_secrets
-from ablate.study.sections.search import WandbSettings
+from ablate.study.settings import WandbSettings
 from ablate.trackers.tracked import TrackedRow, TrackedStudy
 
 _START_SECONDS = 30

@@ -40,7 +40,8 @@ from ablate.robustness.score import CorruptedImages, FewerImages, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.baseline_checks import guess_rule
 from ablate.study.callables import is_callable_name
-from ablate.study.checks import no_batch_norm, searched
+from ablate.study.checks import no_batch_norm
+from ablate.study.keys import searched
 from ablate.study.preparation import OnStep, PreparationStep, Preprocessing, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from

@@ -36,7 +36,7 @@ import ablate
 from ablate.ablation.intervals import t_interval
 from ablate.search import run_context
 from ablate.space.domain import CategoricalDimension, IntegerDimension
-from ablate.study.sections.search import PrunerSettings
+from ablate.study.settings import PrunerSettings
 from ablate.trial.context import TrialContext
 
 HERE = Path(__file__).parent

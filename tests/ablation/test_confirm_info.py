@@ -36,8 +36,8 @@ from ablate.errors import ParameterError, UsageError
 from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
-from ablate.study.sections.training import InterpolationSettings
 from ablate.study.seeds import PLAIN
+from ablate.study.settings import InterpolationSettings
 
 CLEAN = "val_clean_accuracy"
 POINTS = (7, 2)

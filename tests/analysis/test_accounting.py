@@ -12,7 +12,7 @@ from ablate.analysis.accounting import RungAccount, study_account, trial_account
 from ablate.files.durable import Checkpoint
 from ablate.ledger.record import Attempt, Drive, RowRecord, Rung
 from ablate.report.numbers import run_time_rows
-from ablate.study.sections.search import SearchBudgetSettings
+from ablate.study.settings import SearchBudgetSettings
 
 START = BEGAN.timestamp()
 NO_LIMIT = SearchBudgetSettings()

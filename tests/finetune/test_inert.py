@@ -251,23 +251,18 @@ def test_inert_is_what_changes_no_draw() -> None:
     assert seen > 45
 
 
-def test_what_is_searched_in_vain_is_said_beside_every_other_mistake() -> None:
+def test_what_is_searched_in_vain_is_said_beside_mistakes_elsewhere() -> None:
     study = "loss: {terms: clean+da}\nobjectives: [{metric: val_accuracy.jpeg}, {metric: x}]\n"
     space = (
         "loss.fma.weight: {float: [0.01, 30]}\n"
         "fma: {when: {loss.terms: {contains: fma}}, "
         "parameters: {loss.fma.layers: {subset: taps}}}\n"
-        "finetune.lerning_rate: {float: [0.01, 1]}\n"
-        "augment.strength: {float: [1, 0.1]}"
     )
     for one, other in zip(
         said(space, study),
         (
             "objectives[1].metric: unknown metric",
-            "loss.fma.weight: has no effect",
             "loss.fma.layers: when can never hold",
-            "finetune.lerning_rate: unknown key",
-            "augment.strength: low must be below high",
         ),
         strict=True,
     ):

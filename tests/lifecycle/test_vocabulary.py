@@ -148,8 +148,8 @@ def test_an_objective_must_be_scored_by_the_suite(write_study: Write) -> None:
     metrics = [{"metric": "val_accuracy.jpeg"}, {"metric": "val_clean_accuracy"}]
     file = write_study(objectives=metrics)
     assert refusal(file) == (
-        "objectives: must be scored by robustness.suite families, got val_accuracy.jpeg. Use a "
-        "suite that contains it, such as families_all or all, or choose another metric."
+        "objectives[0].metric: must be scored by robustness.suite families, got val_accuracy.jpeg. "
+        "Use a suite that contains it, such as families_all or all, or choose another metric."
     )
     file = write_study(objectives=metrics, robustness={"suite": "families_all"})
     assert place_of_file(file).study is not None

@@ -17,7 +17,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import Drive, StudyRecord, TestOpened
 from ablate.report.page.methods import methods
 from ablate.report.page.origin import origin_facts
-from ablate.study.sections.data import ValidationSettings
+from ablate.study.settings import ValidationSettings
 
 NOW = BEGAN.timestamp() + 600
 

@@ -874,17 +874,17 @@ RATE = "finetune.learning_rate: {float: [0.001, 0.1]}"
     [
         (
             f"{{{RATE}, finetune.budget.images: {{choice: [500, 1000]}}}}",
-            "7:80: space.finetune.budget.images: arms are compared at equal compute, got "
+            "7:80: finetune.budget.images: arms are compared at equal compute, got "
             "finetune.budget.images in the space of ablation.tune. Remove it.",
         ),
         (
             f"{{{RATE}, b: {{when: {{loss.terms: clean}}, parameters: {{finetune.budget.images: "
             "{int: [500, 1000]}}}}",
-            "7:8: space.finetune.budget.images: arms are compared at equal compute, got ",
+            "7:124: finetune.budget.images: arms are compared at equal compute, got ",
         ),
         (
             f"{{{RATE}, finetune.seed: {{int: [0, 5]}}}}",
-            "7:71: space.finetune.seed: seeds are paired, got finetune.seed in the space of "
+            "7:71: finetune.seed: seeds are paired, got finetune.seed in the space of "
             "ablation.tune. Remove it.",
         ),
     ],

@@ -428,7 +428,7 @@ _PROBED = "finetune: {probe_fraction: 0.5, budget: {images: 600}}\n"
         ),
         (
             "loss: {terms: fma}\nspace: {finetune.probe_fraction: {float: [0.1, 0.5]}}\n",
-            "6:34: space.finetune.probe_fraction: {}'fma'{}",
+            "6:34: finetune.probe_fraction: {}'fma'{}",
         ),
         (
             f"{_PROBED}ablation: {{design: arms, seeds: 2, arms: {{a: {{loss.terms: fma}}, "

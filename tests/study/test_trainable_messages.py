@@ -84,12 +84,12 @@ def refusal(text: str, names: NamesFor) -> str:
         ),
         (
             "space: {finetune.budget.epochs: {int: [1, 3]}}\n",
-            "5:33: space.finetune.budget.epochs: is set by the study with trainable, got "
+            "5:33: finetune.budget.epochs: is set by the study with trainable, got "
             "finetune.budget.epochs in the space. Name it otherwise, such as loop.epochs.",
         ),
         (
             "space: {finetune.seed: {int: [1, 3]}}\n",
-            "5:24: space.finetune.seed: is set by the study with trainable",
+            "5:24: finetune.seed: is set by the study with trainable",
         ),
         (
             "search: {pruner: {metric: anything, min_epochs: 5}}\n",

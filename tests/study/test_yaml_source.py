@@ -60,8 +60,8 @@ def test_nan() -> None:
 
 def test_every_part_has_its_place() -> None:
     document = parse_yaml("a:\n  b: [1,\n      two]\n", "f")
-    assert document.place(("a",), key=True) == Place("f", 1, 1)
-    assert document.place(("a", "b"), key=True) == Place("f", 2, 3)
+    assert document.place(("a",), at_key=True) == Place("f", 1, 1)
+    assert document.place(("a", "b"), at_key=True) == Place("f", 2, 3)
     assert document.place(("a", "b")) == Place("f", 2, 6)
     assert document.place(("a", "b", 1)) == Place("f", 3, 7)
     assert document.place(("a", "nowhere", "below")) == Place("f", 2, 3)

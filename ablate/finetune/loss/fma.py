@@ -36,7 +36,7 @@ from ablate.finetune.loss.term import (
 )
 from ablate.model import chosen_layers
 from ablate.model.taps import FeatureMaps, FeatureTaps, LayerNames, layer_names
-from ablate.study.checks import candidates
+from ablate.study.keys import candidates
 from ablate.study.settings import LossSettings, Study
 
 

@@ -21,8 +21,7 @@ from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.report.numbers import metric_words, param_text, reference_text
 from ablate.search.asha import judged_at_rungs
 from ablate.space.space import AUTO_ROWS, FITTED, STARTUP, sampler_of
-from ablate.study.checks import candidates
-from ablate.study.keys import written_domains
+from ablate.study.keys import candidates, written_domains
 
 _BENCHMARK = ("cifar10c", "cifar10c_extra", "imagenetc", "all")
 _BUDGETS = {

@@ -49,7 +49,7 @@ from ablate.robustness.score import Progress, score_set
 from ablate.robustness.suites import exposures
 from ablate.study.preparation import Preprocessing
 from ablate.study.provenance import usable_cores, versions
-from ablate.study.sections.data import LARGEST_IMAGE, LARGEST_RESIZE
+from ablate.study.settings import LARGEST_IMAGE, LARGEST_RESIZE
 
 if TYPE_CHECKING:
     from torch import nn
