@@ -399,8 +399,8 @@ def test_one_mistake_has_one_message(problems: Problems, space: str, message: st
             "augment: {mix: {noise: 1}}\n",
             "augment.families: {subset: [noise, blur]}",
             "1:1: augment.families: augment.mix must not be fixed while augment.families is "
-            "searched, got {noise: 1}. Search augment.mix: {simplex: augment.families} or remove it "
-            "from the study.",
+            "searched, got {noise: 1}. Search augment.mix: {simplex: augment.families} or remove "
+            "it from the study.",
         ),
         (
             "augment: {families: [noise]}\n",
