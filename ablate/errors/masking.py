@@ -45,24 +45,18 @@ _PORT = re.compile(r"\d{0,5}(?:[/?#]|\W*$)")
 _SECRET_NAME = re.compile(r"(?i)pass|pwd|secret|credential|token|key")
 _LEAST_CHARACTERS, _LEAST_DIGITS = 6, 8
 """Shortest secret that is searched everywhere; shorter ones occur in too many words and numbers."""
-
 _LONGEST_ESCAPED = 200
 """Longest secret that is searched in any escape; a longer one is a token of letters and digits."""
 
 _kept: dict[tuple[str, str, str], None] = {}
 """What is before a secret, the secret, and what is after it; searched everywhere if neither is."""
 _variables: set[str] = set()
-_environment: tuple[str | None, ...] = ()
 
 
 def masked(text: str) -> str:
     """Replace each known secret in a text by `***`."""
     _keep_environment()
-    kept = tuple(_kept)
-    for _, secret, _ in kept:
-        if len(secret) > _LONGEST_ESCAPED:
-            text = text.replace(secret, MASK)
-    return _search(kept).sub(MASK, text)
+    return _search(tuple(_kept)).sub(MASK, text)
 
 
 def masked_data(value: Any) -> Any:
@@ -137,17 +131,13 @@ def _secret_variables() -> set[str]:
 
 
 def _keep_environment() -> None:
-    """Register the passwords in the environment, if it has changed."""
-    global _environment  # noqa: PLW0603 (what was seen last)
-    now = tuple(map(os.environ.get, (*_URLS, *_SECRETS)))
-    if now == _environment:
-        return
-    _environment = now
-    for name, value in zip((*_URLS, *_SECRETS), now, strict=True):
-        if name in _URLS:
-            keep_secret(_VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value or ""))
-        elif value and _is_long(value):
-            _kept["", value, ""] = None
+    """Register the passwords in the environment."""
+    for name in _URLS:
+        if url := os.environ.get(name):
+            keep_secret(_VARIABLE.sub(lambda found: os.environ.get(found[1], ""), url))
+    for name in _SECRETS:
+        if (secret := os.environ.get(name)) and _is_long(secret):
+            _kept["", secret, ""] = None
 
 
 def _secrets_of(text: str) -> Iterator[tuple[str, str, str]]:
@@ -194,17 +184,15 @@ def _search(kept: Collection[tuple[str, str, str]]) -> re.Pattern[str]:
     is tried at characters that begin a spelling alone, of backslashes at the first of a run.
     """
     first, ways = set("%&'+"), []
-    short = [one for one in kept if len(one[1]) <= _LONGEST_ESCAPED]
-    for before, secret, after in sorted(short, key=lambda one: -len(one[1])):  # may hold another
+    for before, secret, after in sorted(kept, key=lambda one: -len(one[1])):  # may hold another
         first.add(secret[0])
-        if before or after:
+        if before or after or len(secret) > _LONGEST_ESCAPED:
             ways.append(f"(?<={re.escape(before)}){re.escape(secret)}(?={re.escape(after)})")
             continue
         encoded = _in_other_bases(secret.encode("utf-8", "surrogatepass"))
-        first |= {one[0] for one in encoded}
-        runs = ((one, len(list(run))) for one, run in groupby(secret))
-        ways.append("".join(starmap(_repeated, runs)))
-        ways += map(re.escape, encoded)
+        first |= {text[0] for text in encoded}
+        runs = ((character, len(list(run))) for character, run in groupby(secret))
+        ways += ["".join(starmap(_repeated, runs)), *map(re.escape, encoded)]
     begins = re.escape("".join(sorted(first - {"\\"})))
     return re.compile(rf"(?=[{begins}]|(?<!\\)\\)(?:{'|'.join(ways) or '(?!)'})")
 
@@ -220,26 +208,26 @@ def _in_other_bases(data: bytes) -> list[str]:
     return found
 
 
-def _repeated(one: str, count: int) -> str:
+def _repeated(character: str, count: int) -> str:
     """A pattern of a character that stands `count` times, plain or in any escape."""
-    code, data = ord(one), one.encode("utf-8", "surrogatepass")
-    units = one.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
-    slashes, amp = r"\\{1,8}", "&(?:amp;)?"
-    numbers = [f"U{code:08x}", slashes.join(f"u{unit}" for unit in units)]
-    numbers.append(slashes.join(f"x{byte:02x}" for byte in data))
-    numbers += [f"x{code:02x}"] * (code < 0x100)
+    code, data = ord(character), character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    slashes, amp, plain = r"\\{1,8}", "&(?:amp;)?", re.escape(character)
     escapes = [
         "".join(f"%(?:25)?{byte:02x}" for byte in data),
-        f"{slashes}(?:{'|'.join(numbers)})",
+        f"{slashes}U{code:08x}",
+        "".join(f"{slashes}u{unit}" for unit in units),
+        "".join(f"{slashes}x{byte:02x}" for byte in data),
+        f"{slashes}x{code:02x}",
         f"{amp}#(?:0{{0,7}}{code}|x0{{0,7}}{code:x});",
     ]
-    plain = [re.escape(one)] if one.isalnum() else [rf"\\{{0,8}}{re.escape(one)}"]
-    plain += [f"{amp}{name};" for number, name in _HTML if number == code]
-    plain += {"'": [r"'\\''", "'\"'\"'"], " ": [r"\+"]}.get(one, [])
-    ways = [f"(?:{way}){{{count}}}" for way in (f"(?i:{'|'.join(escapes)})", *plain)]
-    if one in "\\'":  # doubled, by each level of escaping
-        ways.append(rf"{re.escape(one)}{{{count},{8 * count}}}")
+    ways = [f"(?i:{'|'.join(escapes)})", *(f"{amp}{name};" for name in _HTML.get(code, ()))]
+    ways.append(plain if character.isalnum() else rf"\\{{0,8}}{plain}")
+    ways += {"'": [r"'\\''", "'\"'\"'"], " ": [r"\+"]}.get(character, [])
+    ways = [f"(?:{way}){{{count}}}" for way in ways]
+    if character in "\\'":  # doubled, by each level of escaping
+        ways.append(rf"{plain}{{{count},{8 * count}}}")
     return f"(?:{'|'.join(ways)})"
 
 
-_HTML = (*codepoint2name.items(), (ord("'"), "apos"))
+_HTML = {code: [name] for code, name in codepoint2name.items()} | {ord("'"): ["apos"]}
