@@ -60,17 +60,6 @@ def test_what_only_prints_says_that_it_could_not(folder: Path, command: str) -> 
     assert run(folder, name, "full.yaml", *options) == (3, [FULL])
 
 
-def test_what_is_not_buffered_is_lost_alike(folder: Path) -> None:
-    assert run(folder, "--help", unbuffered="1") == (3, [FULL])
-
-
-def test_a_wrong_use_keeps_its_code(folder: Path) -> None:
-    code, said = run(folder, "status", "nonsense")
-    assert code == 2
-    assert len(said) == 1
-    assert "must be a study file" in said[0]
-
-
 WRITES_TO_ANY = """
 import os
 

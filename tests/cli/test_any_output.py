@@ -19,7 +19,7 @@ from ablate.cli.main import main
 from ablate.cli.show import print_result
 from ablate.errors import error_text, storable_text
 from ablate.errors.masking import keep_secret
-from ablate.report.terminal.streams import shown_output, take_every_text
+from ablate.report.terminal.streams import shown_output
 from ablate.search.progress import Progress
 
 Write = Callable[..., Path]
@@ -102,13 +102,6 @@ def test_what_cannot_be_stored_is_escaped() -> None:
             raise ValueError
 
     assert error_text(MuteError()) == "MuteError:"
-
-
-def test_a_stream_keeps_the_way_that_its_owner_gave_it(tmp_path: Path) -> None:
-    with (tmp_path / "out").open("w", encoding="ascii", errors="ignore") as file:
-        take_every_text(file, None)
-        file.write("a\N{CHECK MARK}b")
-    assert (tmp_path / "out").read_bytes() == b"ab"
 
 
 def test_the_name_of_a_training_loop_is_printed_as_it_is(

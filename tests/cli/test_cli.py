@@ -18,7 +18,6 @@ from example_records import example_record, example_row
 
 from ablate.cli.main import main
 from ablate.cli.show import is_good
-from ablate.doctor.findings import examine
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]
@@ -32,12 +31,6 @@ def test_every_command_has_help(command: str) -> None:
     said = main.commands[command].help if command else main.help
     first_words = " ".join(str(said).split()[:5])
     assert first_words in " ".join(result.output.split())
-
-
-def test_help_in_a_process_of_its_own(ablate_alone: Run) -> None:
-    result = ablate_alone("launch", "--help")
-    assert result.returncode == 0
-    assert "Usage: ablate launch" in result.stdout
 
 
 def test_launch_ends_with_the_front_and_its_picture(
@@ -84,15 +77,6 @@ def test_points_beyond_the_trials_are_named(write_own: Write, ablate: Run) -> No
     assert "note:" not in ablate("check", file, "--set", "search.trials=3").stdout
 
 
-def test_a_pruner_of_a_metric_without_a_direction_is_named(write_own: Write, ablate: Run) -> None:
-    budget = {"budget": {"epochs": 2}}
-    file = write_own("lossy", finetune=budget, search={"trials": 1, "pruner": {"metric": "loss"}})
-    said = "search.pruner compares loss, which is no objective: larger is taken for better. "
-    assert f"{file}: note: {said}" in ablate("check", file).stdout
-    for known in ("a", "train_seconds"):
-        assert "note:" not in ablate("check", file, "--set", f"search.pruner.metric={known}").stdout
-
-
 @pytest.mark.parametrize(
     ("suite", "named"),
     [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],
@@ -104,34 +88,6 @@ def test_check_names_types_that_change_nothing(
     said = ablate("check", file).stdout
     assert (f"scores {named}, which " in said) == bool(named)
     assert ("Use families_grey." in said) == bool(named)
-
-
-@pytest.mark.parametrize(
-    ("suite", "severities", "named"),
-    [
-        (["saturate", "fog"], [2, 4], "saturate at severity 2"),
-        ("cifar10c_extra", [1, 2, 3, 4, 5], "saturate at severity 1, 2, 3"),
-        (["saturate", "fog"], [4, 5], ""),
-        ("cifar10c", [1], ""),
-    ],
-)
-def test_check_names_corruptions_that_change_nothing(
-    write_study: Write, ablate: Run, suite: str | list[str], severities: list[int], named: str
-) -> None:
-    robustness = {"suite": suite, "severities": severities}
-    said = ablate("check", write_study(dataset={"name": "digits"}, robustness=robustness)).stdout
-    assert ": ok: study" in said
-    note = f"scores {named}, which changes nothing on digits, whose images are grey. Write a list "
-    assert (note in said) == bool(named)
-    assert ("whose images are grey" in said) == bool(named)
-
-
-def test_set_overrides_a_key(write_study: Write, ablate: Run) -> None:
-    file = write_study()
-    assert "9 trials" in ablate("check", file, "--set", "search.trials=9").stdout
-    result = ablate("check", file, "--set", "search.trails=9")
-    assert result.returncode == 2
-    assert "Did you mean search.trials?" in result.stderr
 
 
 def test_schema_is_json(ablate: Run) -> None:
@@ -163,18 +119,6 @@ def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
         )
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (work / "front.html").stat().st_size > 1_000_000
-
-
-def test_plot_refuses_what_it_cannot_draw(done: Path, ablate: Run) -> None:
-    result = ablate("plot", done, "--figure", "paretto")
-    assert result.returncode == 2
-    assert "got paretto. Did you mean pareto?" in result.stderr
-    result = ablate("plot", done, "-o", "front.jpg")
-    assert result.returncode == 2
-    assert "must end with .html, .png, .svg, .pdf, got .jpg" in result.stderr
-    result = ablate("plot", done, "-o", "nowhere/front.html")
-    assert result.returncode == 2
-    assert "the folder must exist, got nowhere" in result.stderr
 
 
 def test_trials_by_conditions_and_columns(done: Path, ablate: Run) -> None:
@@ -242,13 +186,6 @@ def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(
     assert "obtaining the baseline" in result.stdout
 
 
-@pytest.mark.slow
-def test_json_alone_on_standard_output(write_study: Write, ablate: Run) -> None:
-    file = write_study("json", search={"trials": 1})
-    rows = json.loads(ablate("launch", file, "--executor", "inline", "--json").stdout)
-    assert [row["name"] for row in rows][:2] == ["baseline", "plain"]
-
-
 def test_resume_by_run_folder(done: Path, ablate: Run) -> None:
     result = ablate("resume", "runs/done", "--add", "1", "--executor", "inline")
     assert result.returncode == 0
@@ -293,14 +230,6 @@ def test_doctor_tries_what_it_names_and_says_what_is_broken(
     )
     assert "s3cret" not in result.stdout
     assert "; export RAY_AUTH_MODE=token" in result.stdout
-
-
-def test_doctor_says_what_it_looks_at() -> None:
-    told: list[str] = []
-    looks = examine(told.append)
-    assert next(looks).what == "versions"
-    assert next(looks).what == "torch"
-    assert told == ["checking: versions", "checking: package", "checking: torch"]
 
 
 @pytest.mark.parametrize("command", ["check", "launch", "status", "trials", "plot", "report"])

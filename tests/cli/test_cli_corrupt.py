@@ -78,12 +78,6 @@ def test_a_contact_sheet(folder: Path, work: Path) -> None:
     assert "seed 0, 64 x 64 pixels" in (work / "large.html").read_text()
 
 
-def test_large_images_are_cut_for_a_sheet(work: Path) -> None:
-    Image.new("RGB", (700, 400), (90, 120, 30)).save("photo.jpg")
-    assert run("photo.jpg", "--sheet", "s.html", "--types", "contrast").exit_code == 0
-    assert "224 x 224 pixels" in (work / "s.html").read_text()
-
-
 def test_wrong_use(folder: Path, work: Path) -> None:
     assert "OUTPUT: must be given, or --sheet FILE for a contact sheet, got neither." in raised(
         folder

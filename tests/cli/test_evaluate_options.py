@@ -208,22 +208,6 @@ def test_copies_say_at_what_size_they_were_corrupted(
     assert cut.notes[-1].startswith("the network was fed images of 128 x 128, resize 140, mean ")
 
 
-def test_labels_without_the_highest_class(arrays: Path) -> None:
-    network = Columns(parts=5)
-    found = evaluate(network, official=arrays, normalization="none", **QUICK, **CPU)
-    assert found.data.classes == ("0", "1", "2", "3", "4")
-    assert found.notes[1] == "labels are up to 2; the network has 5 classes"
-    text = refusal(
-        lambda: evaluate(Columns(2), official=arrays, normalization="none", **QUICK, **CPU)
-    )
-    assert "each of the data set's 3 classes, got 2." in text
-
-
-def test_more_outputs_than_classes_that_have_names(image_folder: Path, copies: Path) -> None:
-    text = refusal(lambda: of_images(image_folder, Columns(5), official=copies, dataset=None))
-    assert "each of the data set's 3 classes, got 5." in text
-
-
 def test_grey_copies_are_said(image_folder: Path, copies: Path) -> None:
     file = copies / "contrast/1/left/0.JPEG"
     Image.open(file).convert("L").save(file)

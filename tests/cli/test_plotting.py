@@ -147,17 +147,6 @@ def test_a_size_that_cannot_be_printed(
     assert said(run("plot", "runs/drawn", *options)).startswith(f"ablate: {line}")
 
 
-def test_a_figure_without_title_and_caption(run: Callable[..., Result], folder: Path) -> None:
-    run("plot", "runs/drawn", "-o", "with.html")
-    run("plot", "runs/drawn", "-o", "bare.html", "--no-title", "--no-caption")
-    with_both, bare = ((folder / name).read_text() for name in ("with.html", "bare.html"))
-    assert "<figcaption>Trial 0: " in with_both
-    title = r"\u003cb\u003eTrial 0: "
-    assert title in with_both
-    assert "<figcaption>" not in bare
-    assert title not in bare
-
-
 def test_several_studies_in_one_figure(run: Callable[..., Result], folder: Path) -> None:
     result = run("plot", "runs/drawn", "runs/again", "-o", "both.html", "--data")
     assert result.exit_code == 0, result.output
@@ -213,18 +202,6 @@ def test_a_report_of_no_study_leaves_no_folder(
     assert sorted(one.name for one in (folder / "runs").iterdir()) == ["again", "drawn"]
 
 
-def test_a_report_is_written_into_a_run_folder_that_is_made(
-    folder: Path, run: Callable[..., Result]
-) -> None:
-    (folder / "elsewhere").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder / "elsewhere")
-        storage = f"sqlite:///{folder / 'runs' / 'drawn' / 'study.db'}#drawn"
-        made = CliRunner().invoke(main, ["report", storage, "--no-images"])
-    assert made.stdout.split() == [str(folder / "elsewhere" / "runs" / "drawn" / "report.html")]
-    assert (folder / "elsewhere" / "runs" / "drawn" / "report.html").is_file()
-
-
 def test_a_report_without_images_loads_no_torch(folder: Path, run: Callable[..., Result]) -> None:
     arguments = ["report", "runs/drawn", "-o", "plain.html", "--no-images"]
     code = (
@@ -249,18 +226,6 @@ def test_a_report_that_takes_long_says_what_it_does(
     assert result.stdout == "slow.html\n"
     lines = result.stderr.splitlines()
     assert lines[:2] == ["ablate: reading runs/drawn", "ablate: drawing the figures"]
-
-
-def test_a_report_has_images_where_data_and_weights_are(
-    folder: Path, run: Callable[..., Result]
-) -> None:
-    result = run("report", "runs/drawn")
-    assert result.stdout.split() == [str(folder / "runs" / "drawn" / "report.html")]
-    page = (folder / "runs" / "drawn" / "report.html").read_text()
-    image = '"source":"data:image'
-    assert image in page
-    ablate.write_report("runs/drawn", folder / "two.html", with_images=False)
-    assert image not in (folder / "two.html").read_text()
 
 
 def test_ctrl_c_ends_a_watch_with_its_code(

@@ -3,35 +3,10 @@
 from __future__ import annotations
 
 import errno
-import shlex
-import subprocess
-from pathlib import Path
 
 import pytest
-from commands import COMMAND, run_here
-from own_study import write_own_study
 
 from ablate.errors.device import fault_of_machine
-
-
-@pytest.mark.slow
-def test_too_few_open_files_are_one_line(tmp_path: Path) -> None:
-    file = write_own_study(tmp_path, "own")
-    assert run_here("launch", file, "--executor", "inline", cwd=tmp_path).returncode == 0
-    result = subprocess.run(
-        ["sh", "-c", f"ulimit -n 6; exec {shlex.join(COMMAND)} status runs/own"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 3
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("ablate: ")
-    assert result.stderr.endswith(
-        ": must be usable, got: Too many open files. Allow more open files (ulimit -n), then run "
-        "the command again.\n"
-    )
 
 
 @pytest.mark.parametrize(

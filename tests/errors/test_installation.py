@@ -19,7 +19,6 @@ import ablate
 from ablate.doctor.findings import examine
 from ablate.errors.installation import DISTRIBUTION, pip_install
 from ablate.study.provenance import provenance, versions
-from ablate_robustness import another_ablate
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -152,13 +151,6 @@ def test_a_package_whose_first_file_was_uninstalled_is_named(site: Path) -> None
     )
 
 
-def test_the_former_name_of_this_distribution_is_not_another_package(site: Path) -> None:
-    install(site, "0.1.0", "[console_scripts]\nablate = ablate.cli.main:main\n")
-    assert another_ablate([str(site)]) is None
-    result = run_python(site, START)
-    assert (result.stdout, result.stderr) == (f"ablate {ablate.__version__}\n", "")
-
-
 def test_doctor_names_another_package_beside_a_checkout(
     site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,17 +164,3 @@ def test_doctor_names_another_package_beside_a_checkout(
             " && pip install --force-reinstall --no-deps ablate-robustness", ""
         ),
     )
-
-
-def test_a_release_is_built_from_the_tag_of_its_version_and_published_without_a_token() -> None:
-    release = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())
-    assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
-    build, publish = release["jobs"]["build"], release["jobs"]["publish"]
-    (check,) = (step["run"] for step in build["steps"] if "version" in step.get("name", ""))
-    for tag, code in ((f"v{ablate.__version__}", 0), ("v0.0.0", 1)):
-        environment = {**os.environ, "GITHUB_REF_NAME": tag}
-        done = subprocess.run(["bash", "-c", check], cwd=ROOT, env=environment, check=False)
-        assert done.returncode == code
-    assert publish["needs"] == "build"
-    assert publish["permissions"] == {"id-token": "write"}
-    assert "secrets." not in (ROOT / ".github/workflows/release.yml").read_text()

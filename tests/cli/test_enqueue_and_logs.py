@@ -16,9 +16,6 @@ from click.testing import CliRunner
 from commands import COMMAND
 
 from ablate.cli.main import main
-from ablate.cli.study import parse_values
-from ablate.errors import StudyFileError
-from ablate.report.terminal.lines import event_text
 from ablate.search.progress import EventLog
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -234,49 +231,3 @@ def test_what_cannot_be_exported_is_said(there: Path, ablate: Run) -> None:
     assert (
         "--trial: must be a trial's number, plain, knee or best METRIC, got best." in result.stderr
     )
-
-
-def test_status_counts_what_it_has_cost(there: Path, ablate: Run) -> None:
-    (status,) = json.loads(ablate("status", "runs/own", "--json").stdout)
-    assert status["counts"]["FAIL"] == 1
-    assert status["drives"] >= 1
-    assert 0 < status["lost_seconds"] < status["worked_seconds"] < status["driving_seconds"] + 1
-    assert status["peak_memory_bytes"] > 1e6
-    assert status["hypervolume"] is None
-    printed = ablate("status", "runs/own").stdout
-    assert len(printed.splitlines()) <= 25
-    assert "best latency" in printed
-
-
-def test_values_are_yaml() -> None:
-    given = parse_values(["augment.mix={noise: 1, blur: 3}", "loss.terms = clean+fma", "a=1e-3"])
-    assert given == {
-        "augment.mix": {"noise": 1, "blur": 3},
-        "loss.terms": "clean+fma",
-        "a": 0.001,
-    }
-    with pytest.raises(StudyFileError) as caught:
-        parse_values(["a={", "=3"])
-    assert len(caught.value.problems) == 2
-
-
-def test_an_event_in_a_line() -> None:
-    event = {
-        "time": 1772366405.25,
-        "event": "epoch",
-        "trial": 17,
-        "attempt": 2,
-        "host": "node7",
-        "epoch": 3,
-        "train_loss": 0.4125,
-        "note": None,
-    }
-    text = event_text(event)
-    assert text.endswith("  trial 17, attempt 2  epoch: epoch 3, train_loss 0.412  (node7)")
-    assert len(text.split("  ")[0]) == len("2026-03-01 12:00:05")
-    plain = {"time": 0, "event": "storage_back", "trial": None, "plain": True, "attempt": 1}
-    assert event_text(plain).endswith("  plain finetune, attempt 1  storage back")
-    ended = {"time": 0, "event": "trial_end", "trial": 2, "values": (0.5, 0.501)}
-    assert event_text(ended).endswith("  trial 2  trial end: values 0.5, 0.501")
-    of_driver = {"time": 0, "event": "note", "trial": None, "text": "two\nlines"}
-    assert event_text(of_driver).endswith("  note: text two lines")
