@@ -36,7 +36,7 @@ from ablate.finetune.optimizer import (
     set_learning_rate,
 )
 from ablate.model.environment import Environment
-from ablate.model.inspect import ImageFlops, count_flops
+from ablate.model.flops import ImageFlops, count_flops
 from ablate.model.modes import kept_mode, own_generators, seed_generators
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 _STAGES_OF_3 = ("stem", "stage1", "stage2", "stage3")
 
@@ -77,3 +78,23 @@ def taps_of(name: str) -> tuple[str, ...] | None:
             if re.fullmatch(pattern, network):
                 return ("stem", *(f"stage{i}" for i in range(1, stages + 1)))
     return None
+
+
+@dataclass(frozen=True)
+class LayerNames:
+    """What the layers of a network can be called.
+
+    Attributes:
+        taps: alias -> module path, in order of depth; empty where the network has no aliases.
+        modules: every module path, in the order in which the network lists them.
+    """
+
+    taps: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+
+    def ready(self, layer: str) -> int:
+        """When the output of a tap or module is ready: the place in `modules` of the last module
+        inside it."""
+        path = self.taps.get(layer, layer)
+        inside = (place for place, one in enumerate(self.modules) if one.startswith(f"{path}."))
+        return max(inside, default=self.modules.index(path))

@@ -18,7 +18,7 @@ from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.model import MODELS, SOURCES, callable, is_external
 from ablate.model.channels import channel_axis
 from ablate.model.modes import kept_mode
-from ablate.model.normalization import choose_statistics
+from ablate.model.normalization import Published, choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
 from ablate.model.taps import layer_names, map_in
 from ablate.study.settings import ModelSettings
@@ -33,27 +33,6 @@ _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module
     "wrn-40-2": partial(WideResNet, 40, 2),
 }
 _OWN_IMAGE_SIZE = 32
-_ANY_CLASSES = 10
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """A layer whose feature map can be tapped.
-
-    Attributes:
-        name: as in `loss.fma.layers`.
-        module: path of the module in the network.
-        shape: of one image's feature map, as the network has it: (channel, height, width),
-            (token, channel), ...
-        channel_axis: of the batch's map, where axis 0 is the image; None if it is not known.
-        is_tap: whether the network names it; else it is a module that can be tapped.
-    """
-
-    name: str
-    module: str
-    shape: tuple[int, ...]
-    channel_axis: int | None
-    is_tap: bool = True
 
 
 def build_model(
@@ -85,23 +64,25 @@ def build_model(
         raise ParameterError(
             f"model.name: must be a known network, got {name!r}. {did_you_mean(name, MODELS)}"
         )
-    dataset = Statistics(tuple(mean), tuple(std))
     own = own_statistics(settings)
-    statistics = choose_statistics(settings.normalization, dataset, own)
-    channels = len(dataset.mean)
-    if len(statistics.mean) != channels or (own is not None and channels != 3):
+    statistics = choose_statistics(settings.normalization, Statistics(tuple(mean), tuple(std)), own)
+    if len(statistics.mean) != len(mean) or (own is not None and len(mean) != 3):
         given = settings.normalization
         needed = 3 if own is not None else len(statistics.mean)
         raise ParameterError(
             f"model: {name} with normalization {given if isinstance(given, str) else 'of its own'} "
-            f"needs images of {needed} channel{'s' * (needed > 1)}, got {channels}. Use "
-            "normalization: dataset and a network with that many channels."
+            f"needs images of {'1 channel' if needed == 1 else f'{needed} channels'}, got "
+            f"{len(mean)}. Use normalization: dataset and a network with that many channels."
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         if is_external(name):
-            model = adapt(_build_external(name, classes, base), name, classes, statistics)
+            source, network = _source(name)
+            built = (
+                source.build(network, classes) if source else callable.build(name, classes, base)
+            )
+            model = adapt(built, name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
     for tensor in (*model.parameters(), *model.buffers()):
@@ -120,36 +101,81 @@ def build_skeleton(settings: ModelSettings, *, base: Path | None = None) -> nn.M
     """
     try:
         with torch.device("meta"):
-            return _build_any(settings, _ANY_CLASSES, base)
+            return _build_any(settings, base)
     except Exception:
         # Some networks compute with numbers while they are built (torchvision's RegNet).
-        return _build_any(settings, _ANY_CLASSES, base)
+        return _build_any(settings, base)
+
+
+def _build_any(settings: ModelSettings, base: Path | None) -> nn.Module:
+    """A network for images of any statistics, since only its layers matter."""
+    return build_model(settings, 10, (0.5,) * 3, (0.5,) * 3, 0, base=base)
+
+
+def published(settings: ModelSettings, weights: str = "") -> Published | None:
+    """How a network's published weights were fed; None if it has none.
+
+    Args:
+        weights: which of torchvision's.
+
+    Raises:
+        ParameterError: if torchvision or timm has no such network.
+        MissingDependencyError: if it needs a package that is not installed.
+    """
+    source, name = _source(settings.name)
+    found: Published | None = source.published(name, weights) if source else None
+    return found
 
 
 def own_statistics(settings: ModelSettings) -> Statistics | None:
-    """Mean and deviation that a network was trained with; None if unknown.
-
-    Raises:
-        ParameterError: if torchvision or timm has no such network.
-        MissingDependencyError: if it needs a package that is not installed.
-    """
-    source, name = _source(settings.name)
-    found: Statistics | None = source.own_statistics(name) if source else None
-    return found
+    """Mean and deviation that a network was trained with; None if unknown.  Raises as
+    `published`."""
+    found = published(settings)
+    return found.statistics if found else None
 
 
 def own_image_size(settings: ModelSettings) -> int | None:
-    """Input size in pixels that a network was trained with; None if unknown.
-
-    Raises:
-        ParameterError: if torchvision or timm has no such network.
-        MissingDependencyError: if it needs a package that is not installed.
-    """
+    """Input size in pixels that a network was trained with; None if unknown.  Raises as
+    `published`."""
     if not is_external(settings.name):
         return _OWN_IMAGE_SIZE
-    source, name = _source(settings.name)
-    found: int | None = source.own_image_size(name) if source else None
-    return found
+    found = published(settings)
+    return found.image_size if found else None
+
+
+def _source(name: str) -> tuple[Any, str]:
+    """The module that knows the networks of this name's source, if one does, and the rest."""
+    source, _, network = name.partition(":")
+    if source not in SOURCES:
+        return None, network
+    if source == "torchvision":
+        from ablate.model import torchvision as networks
+    else:
+        from ablate.model import timm as networks  # type: ignore[no-redef]
+    return networks, network
+
+
+# -- The layers of a network, and whether it takes images of a size ------------------------
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """A layer whose feature map can be tapped.
+
+    Attributes:
+        name: as in `loss.fma.layers`.
+        module: path of the module in the network.
+        shape: of one image's feature map, as the network has it: (channel, height, width),
+            (token, channel), ...
+        channel_axis: of the batch's map, where axis 0 is the image; None if it is not known.
+        is_tap: whether the network names it; else it is a module that can be tapped.
+    """
+
+    name: str
+    module: str
+    shape: tuple[int, ...]
+    channel_axis: int | None
+    is_tap: bool = True
 
 
 def describe_layers(
@@ -176,7 +202,38 @@ def describe_layers(
         return _read_layers(skeleton, settings.name, side)
     except ParameterError:
         # A network that creates tensors in its forward pass does not run without memory.
-        return _read_layers(_build_any(settings, 10, base), settings.name, side)
+        return _read_layers(_build_any(settings, base), settings.name, side)
+
+
+def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
+    """The usable taps, else the outermost modules that are usable; found with one image."""
+    taps = layer_names(model).taps
+    paths = {path: path for path, _ in model.named_modules() if path} | dict(taps)
+    shapes: dict[str, torch.Size] = {}
+
+    def note(layer: str, _module: nn.Module, _arguments: Any, output: Any) -> None:
+        features = map_in(output)
+        if isinstance(features, torch.Tensor) and features.ndim and len(features) == 1:
+            shapes[layer] = features.shape
+
+    for layer, path in paths.items():
+        model.get_submodule(path).register_forward_hook(partial(note, layer))
+    _show_image(model, name, side, 3)
+    usable = [layer for layer in taps if layer in shapes] or [
+        layer
+        for layer in shapes
+        if layer not in taps and not any(layer.startswith(f"{outer}.") for outer in shapes)
+    ]
+    return [
+        LayerInfo(
+            layer,
+            paths[layer],
+            tuple(shapes[layer][1:]),
+            channel_axis(model, layer, paths[layer], shapes[layer]),
+            is_tap=layer in taps,
+        )
+        for layer in usable
+    ]
 
 
 def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
@@ -192,7 +249,7 @@ def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) 
             has no weights to train, or fails in training mode.
     """
     _show_image(model, name, side, channels)
-    weight = next((one for one in model.parameters() if one.requires_grad), None)
+    weight = next((weight for weight in model.parameters() if weight.requires_grad), None)
     if weight is None:
         raise ParameterError(
             f"model.name: {name} must have trainable weights, got {type(model).__name__} without a "
@@ -210,7 +267,7 @@ def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) 
     except (Exception, SystemExit) as error:
         raise ParameterError(
             f"model.name: {name} must run in training mode on 2 images of {side} x {side}, got "
-            f"{_text(error)}. Fix it, or name another network."
+            f"{error_text(error).rstrip('!.')}. Fix it, or name another network."
         ) from error
     if not logits.requires_grad:
         raise ParameterError(
@@ -230,70 +287,9 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise ParameterError(
-            f"dataset.image_size: {name} must take images of {side} x {side}, got {_text(error)}. "
-            "Leave it out to use the network's own size."
+            f"dataset.image_size: {name} must take images of {side} x {side}, got "
+            f"{error_text(error).rstrip('!.')}. Leave it out to use the network's own size."
         ) from error
-
-
-def _text(error: BaseException) -> str:
-    return error_text(error).rstrip("!.")
-
-
-def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
-    """The usable taps, else the outermost modules that are usable; found with one image."""
-    taps = layer_names(model).taps
-    modules = {path: path for path, _ in model.named_modules() if path}
-    shapes: dict[str, torch.Size] = {}
-
-    def note(layer: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            features = map_in(output)
-            if isinstance(features, torch.Tensor) and features.ndim and len(features) == 1:
-                shapes[layer] = features.shape
-
-        return hook
-
-    paths = modules | dict(taps)
-    for layer, path in paths.items():
-        model.get_submodule(path).register_forward_hook(note(layer))
-    _show_image(model, name, side, 3)
-    found = [layer for layer in taps if layer in shapes] or [
-        layer
-        for layer in shapes
-        if layer not in taps and not any(layer.startswith(f"{outer}.") for outer in shapes)
-    ]
-    return [
-        LayerInfo(
-            *(layer, path, tuple(shape[1:]), channel_axis(model, layer, path, shape)),
-            is_tap=layer in taps,
-        )
-        for layer, path, shape in ((layer, paths[layer], shapes[layer]) for layer in found)
-    ]
-
-
-def _build_any(settings: ModelSettings, classes: int, base: Path | None) -> nn.Module:
-    """A network for images of any statistics, since only its layers matter."""
-    return build_model(settings, classes, (0.5,) * 3, (0.5,) * 3, 0, base=base)
-
-
-def _build_external(name: str, classes: int, base: Path | None) -> nn.Module:
-    source, network = _source(name)
-    built: nn.Module = (
-        source.build(network, classes) if source else callable.build(name, classes, base)
-    )
-    return built
-
-
-def _source(name: str) -> tuple[Any, str]:
-    """The module that knows the networks of this name's source, if one does, and the rest."""
-    source, _, network = name.partition(":")
-    if source not in SOURCES:
-        return None, network
-    if source == "torchvision":
-        from ablate.model import torchvision as found
-    else:
-        from ablate.model import timm as found  # type: ignore[no-redef]
-    return found, network
 
 
 # -- Make any network take images in [0, 1], without changing its module paths and keys
@@ -322,7 +318,7 @@ def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> 
             tensor = torch.tensor(values).view(1, -1, 1, 1)
             model.register_buffer(buffer, tensor, persistent=False)
         model.register_forward_pre_hook(_normalize)
-    model.register_forward_hook(_OutputCheck(name, classes))
+    model.register_forward_hook(partial(_check_output, name, classes))
     return model
 
 
@@ -330,28 +326,22 @@ def _normalize(model: Any, arguments: tuple[Images]) -> tuple[Images]:
     return ((arguments[0] - model.image_mean) / model.image_std,)
 
 
-@dataclass(frozen=True)
-class _OutputCheck:
-    name: str
-    classes: int
-
-    def __call__(self, model: nn.Module, arguments: tuple[Images], output: Any) -> torch.Tensor:
-        logits = logits_of(output)
-        # Not `len`, which would fix the batch of an exported network.
-        expected = (arguments[0].shape[0], self.classes)
-        if isinstance(logits, torch.Tensor) and logits.shape == expected:
+def _check_output(
+    name: str, classes: int, model: nn.Module, arguments: tuple[Images], output: Any
+) -> torch.Tensor:
+    logits = logits_of(output)
+    # Not `len`, which would fix the batch of an exported network.
+    expected = (arguments[0].shape[0], classes)
+    got = type(logits).__name__
+    if isinstance(logits, torch.Tensor):
+        if logits.shape == expected:
             return logits
-        got = (
-            f"shape {tuple(logits.shape)}"
-            if isinstance(logits, torch.Tensor)
-            else type(logits).__name__
-        )
-        mode = "training" if model.training else "eval"
-        raise ParameterError(
-            f"model.name: {self.name} must return logits of shape (images, classes) = {expected} "
-            f"as one tensor, got {got} in {mode} mode. Return only logits, or choose another "
-            "network."
-        )
+        got = f"shape {tuple(logits.shape)}"
+    raise ParameterError(
+        f"model.name: {name} must return logits of shape (images, classes) = {expected} as one "
+        f"tensor, got {got} in {'training' if model.training else 'eval'} mode. Return only "
+        "logits, or choose another network."
+    )
 
 
 def logits_of(output: Any) -> Any:

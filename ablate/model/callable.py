@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -46,14 +48,34 @@ def build(spec: str, classes: int, base: Path | None) -> nn.Module:
             f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. Return a "
             "new network in each call."
         )
-    lazy = [name for name, one in model.named_parameters() if is_lazy(one)]
+    lazy = [name for name, weight in model.named_parameters() if is_lazy(weight)]
     if lazy:
         raise ParameterError(
             f"{_WHERE}: {spec} must return a network whose weights have shapes, got {lazy[0]} of a "
             "lazy layer. Give that layer its input size."
         )
-    _check_taps(spec, model)
+    modules = {path for path, _ in model.named_modules() if path}
+    taps, axes = getattr(model, "taps", {}), getattr(model, "channel_axes", {})
+    if wrong := _wrong_item(taps, lambda _name, path: path in modules):
+        raise ParameterError(
+            f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
+            f"network, got {wrong}. Use paths from named_modules()."
+        )
+    known = {*taps, *modules}
+    if wrong := _wrong_item(axes, lambda name, axis: name in known and type(axis) is int):
+        raise ParameterError(
+            f"{_WHERE}: the attribute channel_axes of {spec} must be a dict of tap or module path "
+            f"-> axis of the channels, a whole number, got {wrong}. Count the batch as axis 0."
+        )
     return model
+
+
+def _wrong_item(items: object, is_right: Callable[[Any, Any], bool]) -> str:
+    """The first wrong item of a dict, or what is there in place of one; empty if all are right."""
+    if not isinstance(items, dict):
+        return type(items).__name__
+    wrong = (f"{key!r}: {value!r}" for key, value in items.items() if not is_right(key, value))
+    return next(wrong, "")
 
 
 def code_digest(spec: str, base: Path | None) -> str:
@@ -71,34 +93,3 @@ def code_digest(spec: str, base: Path | None) -> str:
     except TypeError:
         return ""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
-
-
-def _check_taps(spec: str, model: nn.Module) -> None:
-    taps = getattr(model, "taps", {})
-    modules = {path for path, _ in model.named_modules() if path}
-    if not isinstance(taps, dict):
-        wrong = type(taps).__name__
-    else:
-        bad = [f"{name!r}: {path!r}" for name, path in taps.items() if path not in modules]
-        wrong = bad[0] if bad else ""
-    if wrong:
-        raise ParameterError(
-            f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
-            f"network, got {wrong}. Use paths from named_modules()."
-        )
-    axes = getattr(model, "channel_axes", {})
-    if not isinstance(axes, dict):
-        wrong = type(axes).__name__
-    else:
-        known = {*taps, *modules}
-        bad = [
-            f"{name!r}: {axis!r}"
-            for name, axis in axes.items()
-            if name not in known or type(axis) is not int
-        ]
-        wrong = bad[0] if bad else ""
-    if wrong:
-        raise ParameterError(
-            f"{_WHERE}: the attribute channel_axes of {spec} must be a dict of tap or module path "
-            f"-> axis of the channels, a whole number, got {wrong}. Count the batch as axis 0."
-        )

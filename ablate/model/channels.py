@@ -45,8 +45,8 @@ def channel_axis(model: nn.Module, layer: str, path: str, shape: Sequence[int]) 
     Raises:
         ParameterError: if `channel_axes` names an axis that the map does not have.
     """
-    said = getattr(model, "channel_axes", {})
-    axis = said.get(layer, said.get(path))
+    stated = getattr(model, "channel_axes", {})
+    axis = stated.get(layer, stated.get(path))
     if axis is not None:
         if axis not in range(-len(shape) + 1, len(shape)) or axis == 0:
             raise ParameterError(

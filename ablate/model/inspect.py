@@ -1,26 +1,26 @@
-"""What a network is made of, and what an image costs it: its layers, its operations."""
+"""What the layers of a network are called, and what it is made of; importing this loads no torch.
+
+What is found of a network of torchvision or timm is kept in the cache, by the versions that it was
+found with: loading these packages takes seconds.
+"""
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
-from inspect import unwrap
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-
-from ablate.errors import ParameterError
-from ablate.model.build import build_skeleton, describe_layers
-from ablate.model.modes import adaptable_norms, kept_mode
-from ablate.model.taps import LayerNames, layer_names
+from ablate.errors import InfrastructureError, ParameterError, UsageError
+from ablate.files.cache import cache_folder, publish_file
+from ablate.model import SOURCES, LayerNames
 from ablate.study.settings import ModelSettings
 
 
-@cache
 def inspect_layers(model: str, base: Path | None = None) -> LayerNames:
     """The taps and module paths of a network.
 
@@ -32,94 +32,71 @@ def inspect_layers(model: str, base: Path | None = None) -> LayerNames:
         ParameterError: if it cannot be built.
         MissingDependencyError: if it needs a package that is not installed.
     """
-    return layer_names(build_skeleton(ModelSettings(name=model), base=base))
+    facts = _inspect(model, base)
+    return LayerNames(facts["taps"], tuple(facts["modules"]))
 
 
-@cache
 def usable_taps(model: str, base: Path | None = None) -> tuple[str, ...]:
     """The taps of a network that give a feature map, first to last; all, where it does not run on
     an image of its own size; arguments, errors as `inspect_layers`."""
-    taps = inspect_layers(model, base).taps
-    with suppress(ParameterError):
-        described = {layer.name for layer in describe_layers(ModelSettings(name=model), base=base)}
-        return tuple(tap for tap in taps if tap in described)
-    return tuple(taps)
+    return tuple(_inspect(model, base)["usable"])
 
 
-@cache
 def has_adaptable_norm(model: str, base: Path | None = None) -> bool:
     """Whether a network has batch norm with statistics; arguments, errors as `inspect_layers`."""
-    return bool(adaptable_norms(build_skeleton(ModelSettings(name=model), base=base)))
+    return bool(_inspect(model, base)["has_adaptable_norm"])
 
 
 @cache
 def torchvision_names() -> tuple[str, ...]:
     """`torchvision:NAME` for every network that torchvision can build for a classification."""
-    from torchvision import models  # takes as long to load as torch does
 
-    return tuple(f"torchvision:{name}" for name in models.list_models(module=models))
+    def list_names() -> list[str]:
+        from torchvision import models  # takes as long to load as torch does
 
+        return [f"torchvision:{name}" for name in models.list_models(module=models)]
 
-@dataclass(frozen=True)
-class ImageFlops:
-    """Operations that one image costs; a multiplication and an addition are two.
-
-    Attributes:
-        forward: of a forward pass.
-        training: of a forward and a backward pass.
-    """
-
-    forward: int
-    training: int
+    return tuple(_remembered("torchvision's names", list_names))
 
 
-def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> ImageFlops:
-    """Operations of a network for one image, as `FlopCounterMode` counts them.
+@cache
+def _inspect(model: str, base: Path | None) -> dict[str, Any]:
+    def inspect() -> dict[str, Any]:
+        from ablate.model.build import build_skeleton, describe_layers
+        from ablate.model.modes import adaptable_norms
+        from ablate.model.taps import layer_names
 
-    Convolutions and matrix products are counted; norms, activations, distortions and losses are
-    not, nor the update of the weights.  The network is run once, in eval mode, without a change
-    to its statistics or gradients.
+        settings = ModelSettings(name=model)
+        skeleton = build_skeleton(settings, base=base)
+        names = layer_names(skeleton)
+        usable = list(names.taps)
+        if usable:
+            with suppress(ParameterError):
+                described = {layer.name for layer in describe_layers(settings, base=base)}
+                usable = [tap for tap in usable if tap in described]
+        return {
+            "taps": dict(names.taps),
+            "modules": names.modules,
+            "usable": usable,
+            "has_adaptable_norm": bool(adaptable_norms(skeleton)),
+        }
 
-    Args:
-        image_shape: (channel, height, width) of what goes in.
-
-    Returns:
-        Zeros if torch cannot count them.
-    """
-    device = next(model.parameters()).device
-    images = torch.zeros(1, *image_shape, device=device)
-    # Counts by module are not read, and torch's tracker of modules cannot follow parametrizations.
-    counter: Any = FlopCounterMode(display=False)
-    counter.mod_tracker = _AllInOne()
-    with kept_mode(model):
-        model.eval()
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        try:
-            with counter:
-                _leave_compiler_unloaded(counter)
-                output = model(images)
-                forward = counter.get_total_flops()
-                torch.autograd.grad(output.sum(), parameters, allow_unused=True)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a network that cannot be counted can be trained all the same
-            return ImageFlops(0, 0)
-        return ImageFlops(forward, counter.get_total_flops())
+    return _remembered(model, inspect) if model.partition(":")[0] in SOURCES else inspect()
 
 
-class _AllInOne(nullcontext[None]):
-    """A tracker of modules that knows none: all operations are the network's."""
-
-    parents = frozenset({"Global"})
-
-
-def _leave_compiler_unloaded(counter: FlopCounterMode) -> None:
-    """Count without torch's compiler, which takes as long to load as torch.
-
-    torch wraps the method that sees each operation to keep its compiler out, and loads it for that
-    unless the method says that it has been done.
-    """
-    method = getattr(type(counter.mode), "__torch_dispatch__", None)
-    if method is not None:
-        plain = unwrap(method)
-        plain.__dict__.setdefault("__dynamo_disable", plain)
+def _remembered(what: str, find: Callable[[], Any]) -> Any:
+    """What is found with these versions of the packages and of this code, as JSON."""
+    try:
+        packages = [(name, version(name)) for name in ("torch", "torchvision", "timm")]
+    except PackageNotFoundError:
+        return find()
+    digest = hashlib.sha256(json.dumps([what, packages]).encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    entry = cache_folder() / "networks" / f"{digest.hexdigest()[:32]}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(entry.read_bytes())
+    found = find()
+    with suppress(UsageError, InfrastructureError):  # the cache only spares time
+        publish_file(entry, lambda path: path.write_text(json.dumps(found)))
+    return found

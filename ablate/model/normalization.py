@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +17,16 @@ Choice = Literal["auto", "dataset", "imagenet", "none"]
 
 IMAGENET = Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Of ImageNet's training images, as torchvision's weights were trained with [S]."""
+
+
+class Published(NamedTuple):
+    """How a network's published weights were fed: mean and deviation of the images, their size in
+    pixels, the shorter side before the centre crop, and how it was reached."""
+
+    statistics: Statistics
+    image_size: int
+    resize: int
+    interpolation: str
 
 
 def choose_statistics(
@@ -73,12 +83,11 @@ def carried_statistics(model: nn.Module) -> Statistics | None:
     """The normalisation of a network built by ablate; None if it has none."""
     for module in model.modules():
         if isinstance(module, Normalize):
-            return _statistics(module.mean, module.std)
-    mean, std = (getattr(model, name, None) for name in ("image_mean", "image_std"))
-    if isinstance(mean, torch.Tensor) and isinstance(std, torch.Tensor):
-        return _statistics(mean, std)
-    return None
-
-
-def _statistics(mean: torch.Tensor, std: torch.Tensor) -> Statistics:
-    return Statistics(tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()))
+            carried: list[object] = [module.mean, module.std]
+            break
+    else:
+        carried = [getattr(model, name, None) for name in ("image_mean", "image_std")]
+    numbers = [
+        tuple(values.flatten().tolist()) for values in carried if isinstance(values, torch.Tensor)
+    ]
+    return Statistics(*numbers) if len(numbers) == 2 else None

@@ -6,10 +6,10 @@ import hashlib
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,7 @@ from ablate.files.shown import show_name
 from ablate.model.build import build_model, logits_of
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import carried_statistics
-from ablate.model.origin import (
-    EXPORT_ENDING,
-    Normalization,
-    Origin,
-    are_close,
-    said_twice,
-    unsaid,
-)
+from ablate.model.origin import EXPORT_ENDING, Normalization, Origin, unknown_normalization
 from ablate.model.weights.external_checkpoint import load_external
 
 _PROBED = 3
@@ -40,17 +33,17 @@ _LONGEST = 300
 _IN_FP32 = "Write it in fp32."
 _FIXES = {
     "when training": "Write it after .eval().",
-    "channel": "Give --mean and --std a number for each channel that it takes, 3 or 1.",
+    "channel": "Give `mean` and `std` a number for each channel that it takes, 3 or 1.",
     "scalar type": _IN_FP32,
     "Input type": _IN_FP32,
     "dtype": _IN_FP32,
 }
+_OTHER_FIX = "Give `image_size`, or write the file for a batch of any size."
 _DAMAGED = (
     *(RuntimeError, ValueError, OSError, KeyError, TypeError),
     *(AssertionError, AttributeError, pickle.PickleError, zipfile.BadZipFile),
 )
 """What torch raises of a file that is damaged, or was made by somebody else."""
-_OTHER_FIX = "Give --image-size, or write the file for a batch of any size."
 
 
 @dataclass(frozen=True)
@@ -103,37 +96,79 @@ def build_subject(
         DataError: if weights or file are missing, damaged or of another network.
     """
     normalization.check()
-    side = image_size or origin.image_size
     if by_order and (origin.kind != "network" or (origin.checkpoint or "").endswith(EXPORT_ENDING)):
         raise UsageError(
-            "--checkpoint-order: needs a --checkpoint written by torch.save, got "
+            "`checkpoint_order`: needs a `checkpoint` written by torch.save, got "
             f"{origin.checkpoint or origin.name}, which keeps no order. Leave it out."
         )
+    network: nn.Module
+    statistics: Statistics | None
+    identity, applied = origin.identity, None
     if origin.kind == "network":
-        return _build_network(origin, classes, normalization, side, by_order=by_order)
-    if origin.kind == "program":
-        statistics = normalization.resolve(origin)
-        program = load_program(Path(origin.name), device)
-        model = ShownNetwork(
-            *(program.module, origin.name, classes, statistics, side),
-            fixed_mode=program.fixed_mode,
-            may_have_more=may_have_more,
-        )
-        return Subject(model, origin.name, origin.identity, program.parameters, side, statistics)
-    assert module is not None
-    inside = carried_statistics(module)
-    said = (normalization.choice or "auto", normalization.mean) != ("auto", None)
-    if inside is not None and said:
-        raise said_twice(origin.name, inside)
-    outside = None if inside is not None else normalization.resolve(origin)
-    return Subject(
-        ShownNetwork(module, origin.name, classes, outside, side, may_have_more=may_have_more),
-        origin.name,
-        _state_identity(module),
-        sum(one.numel() for one in module.parameters()),
-        side,
-        inside or outside,
+        network, statistics = _build_network(origin, classes, normalization, by_order=by_order)
+        may_have_more = False
+    elif origin.kind == "program":
+        statistics = applied = normalization.resolve(origin)
+        network, _ = load_program(Path(origin.name), device)
+    else:
+        assert module is not None
+        network, identity = module, _state_identity(module)
+        statistics = carried_statistics(module)
+        if statistics is None:
+            statistics = applied = normalization.resolve(origin)
+        elif normalization.is_given:
+            raise _given_twice(origin.name, statistics)
+    side = image_size or origin.image_size
+    shown = ShownNetwork(network, origin.name, classes, applied, side, may_have_more=may_have_more)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Subject(shown, origin.name, identity, parameters, side, statistics)
+
+
+def _build_network(
+    origin: Origin, classes: int, normalization: Normalization, *, by_order: bool
+) -> tuple[nn.Module, Statistics]:
+    statistics = normalization.resolve(origin)
+    given = statistics or Statistics((float("nan"),) * 3, (1.0,) * 3)
+    # "dataset" uses the given statistics.
+    settings = origin.settings.model_copy(update={"normalization": "dataset"})
+    network = build_model(settings, classes, given.mean, given.std, 0, base=Path())
+    assert origin.checkpoint is not None
+    load_external(network, origin.settings, origin.checkpoint, Path(), by_order=by_order)
+    inside = carried_statistics(network)
+    if inside is not None and inside.mean[0] != inside.mean[0]:  # NaN: the weights have none
+        raise unknown_normalization(origin.name)
+    # Statistics in the weights, or recorded in an export, are not overridden silently.
+    own = inside if origin.metadata is None else origin.statistics
+    if normalization.is_given and own is not None and not _are_close(own, given):
+        raise _given_twice(origin.name, own)
+    return network, inside or given
+
+
+def _are_close(one: Statistics, other: Statistics) -> bool:
+    """Whether two differ by no more than rounding."""
+    return len(one.mean) == len(other.mean) and all(
+        abs(a - b) < 1e-4
+        for mine, yours in zip(one, other, strict=True)
+        for a, b in zip(mine, yours, strict=True)
     )
+
+
+def _given_twice(name: str, inside: Statistics) -> ParameterError:
+    mean, std = (", ".join(f"{value:.4g}" for value in part) for part in inside)
+    return ParameterError(
+        f"`normalization`: {name} has its own, mean ({mean}) and std ({std}), got a different one. "
+        "Leave the option out."
+    )
+
+
+def _state_identity(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        if isinstance(tensor, Tensor):
+            values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(values.numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
 
 
 @dataclass(frozen=True)
@@ -176,8 +211,8 @@ def probe(subject: Subject, shape: Sequence[int], device: str = "cpu") -> Probed
     differs = bool(((logits - again).abs() > _SAME * spread).any())
     if differs or bool(((logits[:1] - alone).abs() > _ALIKE * spread).any()):
         raise ParameterError(
-            f"MODEL: {subject.name} must give an image the same logits each time and in any batch, "
-            "got different ones. Write it after .eval()."
+            f"`model`: {subject.name} must give an image the same logits each time and in any "
+            "batch, got different ones. Write it after .eval()."
         )
     sums = logits.sum(dim=1)
     probabilities = bool((logits >= 0).all()) and bool(((sums - 1).abs() < 1e-3).all())
@@ -190,69 +225,17 @@ def _show(subject: Subject, images: Tensor) -> Tensor:
     except ParameterError:
         raise
     except (Exception, SystemExit) as error:
-        text = _cause(error)
+        text = error_text(error)
+        if "TorchScript interpreter" in str(error):  # which puts its own stack before the cause
+            text = str(error).strip().splitlines()[-1].strip()
         fix = next((fix for word, fix in _FIXES.items() if word in text), _OTHER_FIX)
-        side, count = subject.image_size or images.shape[-1], len(images)
+        side = subject.image_size or images.shape[-1]
+        count = "1 image" if len(images) == 1 else f"{len(images)} images"
         raise ParameterError(
-            f"MODEL: {subject.name} must take {count} image{'s' if count > 1 else ''} of {side} x "
-            f"{side} at once, got {text}. {fix}"
+            f"`model`: {subject.name} must take {count} of {side} x {side} at once, got "
+            f"{text.rstrip('!.')[:_LONGEST]}. {fix}"
         ) from error
     return logits.float()
-
-
-def _cause(error: BaseException) -> str:
-    """On one line; TorchScript puts its own stack before it."""
-    text = str(error)
-    if "TorchScript interpreter" in text:
-        return text.strip().splitlines()[-1].strip().rstrip("!.")[:_LONGEST]
-    return error_text(error).rstrip("!.")[:_LONGEST]
-
-
-def _build_network(
-    origin: Origin,
-    classes: int,
-    normalization: Normalization,
-    side: int | None,
-    *,
-    by_order: bool,
-) -> Subject:
-    statistics = normalization.resolve(origin)
-    unknown = Statistics((float("nan"),) * 3, (1.0,) * 3)
-    # "dataset" uses the given statistics.
-    settings = origin.settings.model_copy(update={"normalization": "dataset"})
-    given = statistics or unknown
-    network = build_model(settings, classes, given.mean, given.std, 0, base=Path())
-    assert origin.checkpoint is not None
-    load_external(network, origin.settings, origin.checkpoint, Path(), by_order=by_order)
-    inside = carried_statistics(network)
-    if inside is not None and inside.mean[0] != inside.mean[0]:
-        raise unsaid(origin.name)
-    # Statistics in the weights, or recorded in an export, are not overridden silently.
-    own = inside if origin.metadata is None else origin.statistics
-    is_said = normalization.mean is not None or normalization.choice not in (None, "auto")
-    if is_said and own is not None and not are_close(own, given):
-        raise said_twice(origin.name, own)
-    return Subject(
-        ShownNetwork(network, origin.name, classes, None, side),
-        origin.name,
-        origin.identity,
-        sum(one.numel() for one in network.parameters()),
-        side,
-        inside or given,
-    )
-
-
-def _state_identity(module: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for key, tensor in module.state_dict().items():
-        if isinstance(tensor, Tensor):
-            values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(values.numpy().tobytes())
-    return f"sha256:{digest.hexdigest()}"
-
-
-# -- Steps before and after a network: resizing, normalising, checking the output
 
 
 class ShownNetwork(nn.Module):
@@ -264,7 +247,6 @@ class ShownNetwork(nn.Module):
         classes: required of the output.
         statistics: for normalising images; None: not normalised.
         side: input size in pixels for resizing; None: no resizing.
-        fixed_mode: whether its mode cannot be changed.
         may_have_more: whether it may have more outputs than needed, because only labels define the
             number.
     """
@@ -274,30 +256,28 @@ class ShownNetwork(nn.Module):
 
     def __init__(
         self,
-        network: Callable[[Tensor], Any],
+        network: nn.Module,
         name: str,
         classes: int,
         statistics: Statistics | None,
         side: int | None,
         *,
-        fixed_mode: bool = False,
         may_have_more: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.name, self.classes, self.side = name, classes, side
         self.normalized = statistics is not None
-        self.fixed_mode, self.may_have_more = fixed_mode, may_have_more
-        for buffer, values in zip(
-            ("image_mean", "image_std"), statistics or ((0.0,), (1.0,)), strict=True
-        ):
-            self.register_buffer(buffer, torch.tensor(values).view(1, -1, 1, 1), persistent=False)
+        self.may_have_more = may_have_more
+        mean, std = statistics or ((0.0,), (1.0,))
+        self.register_buffer("image_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> ShownNetwork:
-        if self.fixed_mode:
+        try:
+            super().train(mode)
+        except NotImplementedError:  # torch.export: the mode that it was written in
             self.training = mode
-            return self
-        super().train(mode)
         return self
 
     def forward(self, images: Images) -> Tensor:
@@ -313,64 +293,67 @@ class ShownNetwork(nn.Module):
             shown = (shown - self.image_mean) / self.image_std
         logits = logits_of(self.network(shown.contiguous(memory_format=torch.channels_last)))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else _shape(logits)
             raise ParameterError(
-                f"MODEL: {self.name} must return the logits (images, classes) as one tensor, got "
-                f"{got}. Return only logits, without features or auxiliary outputs."
+                f"`model`: {self.name} must return the logits (images, classes) as one tensor, got "
+                f"{_describe(logits)}. Return only logits, without features or auxiliary outputs."
             )
         more = logits.shape[1] - self.classes
         if more < 0 or (more > 0 and not self.may_have_more):
             raise ParameterError(
-                f"MODEL: {self.name} must have an output for each of the data set's {self.classes} "
-                f"classes, got {logits.shape[1]}. Choose the data set that it was trained on, or "
-                "another network."
+                f"`model`: {self.name} must have an output for each of the data set's "
+                f"{self.classes} classes, got {logits.shape[1]}. Choose the data set that it was "
+                "trained on, or another network."
             )
         return logits
 
 
-def _shape(output: object) -> str:
+def _describe(output: object) -> str:
+    if isinstance(output, Tensor):
+        return f"shape {tuple(output.shape)}"
     if isinstance(output, Mapping):
-        keys = ", ".join(map(str, output))
-        return f"a dict of {keys or 'nothing'}"
+        return f"a dict of {', '.join(map(str, output)) or 'nothing'}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"
     return type(output).__name__
 
 
 # -- Networks that come as a file with their code: TorchScript, and torch.export's .pt2
-#
-# Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
-# people that one trusts.  TorchScript runs in torch's own interpreter.
 
 
-@dataclass(frozen=True)
-class Program:
-    """A network from a file.
+def load_program(
+    path: Path, device: str = "cpu"
+) -> tuple[nn.Module, Literal["TorchScript", "torch.export"]]:
+    """Load a network from a file, to be called with normalised images.
 
-    Attributes:
-        module: to be called with normalised images; it may refuse `train()` and `eval()`.
-        kind: "TorchScript" or "torch.export".
-        parameters: how many numbers are trained.
-        fixed_mode: whether it cannot be put into another mode than it was written in.
-    """
-
-    module: nn.Module | Callable[[Tensor], Any]
-    kind: str
-    parameters: int
-    fixed_mode: bool
-
-
-def load_program(path: Path, device: str = "cpu") -> Program:
-    """Load a network from a file.
+    Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
+    people that one trusts.  TorchScript runs in torch's own interpreter.
 
     Args:
         device: "cpu" or "cuda": where it will run, required for a .pt2 file.
+
+    Returns:
+        The network, and which of the two wrote the file.
 
     Raises:
         DataError: if the file is missing, damaged, or contains weights without a network.
     """
     shown = show_name(path)
-    kind = _kind(path, shown)
+    if not path.is_file():
+        raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        names = []
+    kind: Literal["TorchScript", "torch.export"] = "TorchScript"
+    if "archive_format" in names and any(name.startswith("models/") for name in names):
+        kind = "torch.export"
+    elif not any(name.startswith("code/") for name in names):
+        raise DataError(
+            f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
+            "without code. If it is a state dict, name its network: ablate evaluate NAME "
+            f"--checkpoint {shown}."
+        )
     try:
         # Torch does not compare the checksums that it writes, and would score other weights.
         with zipfile.ZipFile(path) as archive:
@@ -382,35 +365,15 @@ def load_program(path: Path, device: str = "cpu") -> Program:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 warnings.simplefilter("ignore", FutureWarning)
                 module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
-        else:
-            exported = torch.export.load(path)
-            if device != "cpu":
-                from torch.export.passes import move_to_device_pass
+            return module, kind
+        exported = torch.export.load(path)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
 
-                exported = move_to_device_pass(exported, device)
-            module = exported.module()
+            exported = move_to_device_pass(exported, device)
+        return exported.module(), kind
     except _DAMAGED as error:
-        text = error_text(error)
         raise DataError(
-            f"{shown}: must be a complete {kind} file, got {text}. Write it again with this torch."
+            f"{shown}: must be a complete {kind} file, got {error_text(error)}. Write it again "
+            "with this torch."
         ) from error
-    parameters = sum(one.numel() for one in module.parameters())
-    return Program(module, kind, parameters, fixed_mode=kind == "torch.export")
-
-
-def _kind(path: Path, shown: str) -> str:
-    if not path.is_file():
-        raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        names = []
-    if any(name.startswith("models/") for name in names) and "archive_format" in names:
-        return "torch.export"
-    if any(name.startswith("code/") for name in names):
-        return "TorchScript"
-    raise DataError(
-        f"{shown}: must be a network with its code (TorchScript, torch.export), got a file without "
-        f"code. If it is a state dict, name its network: ablate evaluate NAME --checkpoint {shown}."
-    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -15,29 +15,10 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.hooks import RemovableHandle
 
 from ablate.errors import ParameterError, did_you_mean
+from ablate.model import LayerNames
 from ablate.model.channels import channel_axis, move_channels
 
 __all__ = ["FeatureMaps", "FeatureTaps", "LayerNames", "layer_names", "map_in", "split_copies"]
-
-
-@dataclass(frozen=True)
-class LayerNames:
-    """What the layers of a network can be called.
-
-    Attributes:
-        taps: alias -> module path, in order of depth; empty where the network has no aliases.
-        modules: every module path, in the order in which the network lists them.
-    """
-
-    taps: Mapping[str, str] = field(default_factory=dict)
-    modules: tuple[str, ...] = ()
-
-    def ready(self, layer: str) -> int:
-        """When the output of a tap or module is ready: the place in `modules` of the last module
-        inside it."""
-        path = self.taps.get(layer, layer)
-        inside = (place for place, one in enumerate(self.modules) if one.startswith(f"{path}."))
-        return max(inside, default=self.modules.index(path))
 
 
 def layer_names(model: nn.Module) -> LayerNames:
@@ -48,6 +29,10 @@ def layer_names(model: nn.Module) -> LayerNames:
     inner = _inner(model)
     paths = tuple(path for path, _ in inner.named_modules() if path)
     return LayerNames(dict(getattr(inner, "taps", {})), paths)
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    return model.module if isinstance(model, AveragedModel) else model
 
 
 def map_in(output: Any) -> Any:
@@ -71,8 +56,8 @@ class FeatureTaps:
     """Keeps the outputs of some layers, with their gradient, while the context is open.
 
     Of a layer that returns a tuple it is element 0.  The last outputs remain available after the
-    context closes.  While it is open, activations do
-    not work in place (`ReLU(inplace=True)`), because they would overwrite the feature map.
+    context closes.  While it is open, activations do not work in place (`ReLU(inplace=True)`),
+    because they would overwrite the feature map.
 
     Maps come as (batch, channel, positions...), also those of a transformer, which has its channels
     last: `channel_axis` finds the axis.  Where it cannot, give the network a dict `channel_axes`,
@@ -106,7 +91,19 @@ class FeatureTaps:
             )
         self._model = _inner(model)
         self._activation = activation
-        self._paths = _find_paths(self._model, layers)
+        self._paths: dict[str, str] = {}
+        names = layer_names(model) if layers else LayerNames()
+        for layer in layers:
+            self._paths[layer] = names.taps.get(layer, layer)
+            if self._paths[layer] not in names.modules:
+                nearest = get_close_matches(layer, [*names.taps, *names.modules], n=1)
+                shown = (
+                    nearest or [*names.taps] or [name for name, _ in self._model.named_children()]
+                )
+                raise ParameterError(
+                    f"layers: must be taps or module paths of {type(self._model).__name__}, got "
+                    f"{layer!r}. {did_you_mean(layer, shown)}"
+                )
         self._kept: dict[str, tuple[Tensor, int | None]] = {}
         # Layer -> (input, output) of the activation that ran last inside it.
         self._activated: dict[str, tuple[Tensor, Tensor]] = {}
@@ -145,9 +142,11 @@ class FeatureTaps:
         _set_in_place(self._in_place, False)
         for layer, path in self._paths.items():
             if self._activation == "before":
+                note = partial(self._note, layer)
                 for inner in filter(is_activation, modules[path].modules()):
-                    self._handles.append(inner.register_forward_hook(self._note(layer)))
-            self._handles.append(modules[path].register_forward_hook(self._keep(layer)))
+                    self._handles.append(inner.register_forward_hook(note))
+            keep = partial(self._keep, layer)
+            self._handles.append(modules[path].register_forward_hook(keep))
         return self
 
     def __exit__(
@@ -189,32 +188,27 @@ class FeatureTaps:
                 part[layer] = rows
         return parts
 
-    def _note(self, layer: str) -> Any:
-        def hook(_module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            self._activated[layer] = (arguments[0], output)
+    def _note(
+        self, layer: str, _module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        self._activated[layer] = (arguments[0], output)
 
-        return hook
-
-    def _keep(self, layer: str) -> Any:
-        def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
-            found = map_in(output)
-            if not isinstance(found, Tensor):
+    def _keep(self, layer: str, module: nn.Module, _arguments: Any, output: Any) -> None:
+        kept = features = map_in(output)
+        if not isinstance(features, Tensor):
+            raise ParameterError(
+                f"layers: {layer} must return a tensor to be tapped, or a tuple that begins with "
+                f"one, got {type(output).__name__}. Tap a layer inside it."
+            )
+        if self._activation == "before":
+            kept, active = self._activated.pop(layer, (features, None))
+            if active is not features:
                 raise ParameterError(
-                    f"layers: {layer} must return a tensor to be tapped, or a tuple that begins "
-                    f"with one, got {type(output).__name__}. Tap a layer inside it."
+                    f"layers: {layer} must end in an activation to be tapped before it, got "
+                    f"{type(module).__name__}, which does not. Tap it after, or tap the module "
+                    "before it."
                 )
-            kept = found
-            if self._activation == "before":
-                kept, active = self._activated.pop(layer, (found, None))
-                if active is not found:
-                    raise ParameterError(
-                        f"layers: {layer} must end in an activation to be tapped before it, got "
-                        f"{type(module).__name__}, which does not. Tap it after, or tap the module "
-                        "before it."
-                    )
-            self._kept[layer] = (kept, _version(kept))
-
-        return hook
+        self._kept[layer] = (kept, _version(kept))
 
 
 def _version(tensor: Tensor) -> int | None:
@@ -229,48 +223,13 @@ def _set_in_place(modules: Sequence[nn.Module], value: bool) -> None:
         module.inplace = value  # type: ignore[assignment]
 
 
-def _inner(model: nn.Module) -> nn.Module:
-    return model.module if isinstance(model, AveragedModel) else model
-
-
-def _find_paths(model: nn.Module, layers: Sequence[str]) -> dict[str, str]:
-    """Layer -> module path."""
-    if not layers:
-        return {}
-    names = layer_names(model)
-    paths = {layer: names.taps.get(layer, layer) for layer in layers}
-    known = set(names.modules)
-    for layer, path in paths.items():
-        if path not in known:
-            nearest = get_close_matches(layer, [*names.taps, *names.modules], n=1)
-            shown = nearest or [*names.taps] or [name for name, _ in model.named_children()]
-            raise ParameterError(
-                f"layers: must be taps or module paths of {type(model).__name__}, got {layer!r}. "
-                f"{did_you_mean(layer, shown)}"
-            )
-    return paths
-
-
 # -- Which modules are activations: what `activation: before` reads a feature map in front of
 
 
 _ACTIVATIONS = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardsigmoid,
-    nn.Hardswish,
+    *(nn.CELU, nn.ELU, nn.GELU, nn.SELU, nn.SiLU, nn.Mish, nn.Hardsigmoid, nn.Hardswish),
+    *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Sigmoid, nn.Softplus, nn.Tanh),
     nn.Hardtanh,  # and ReLU6, which is one
-    nn.LeakyReLU,
-    nn.Mish,
-    nn.PReLU,
-    nn.ReLU,
-    nn.RReLU,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Tanh,
 )
 
 

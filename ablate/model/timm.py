@@ -6,14 +6,18 @@ stages, then `stage1` and on.
 
 from __future__ import annotations
 
+import math
 import re
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from ablate.data.dataset import Statistics
-from ablate.errors import MissingDependencyError, ParameterError, did_you_mean
+from ablate.errors import DataError, MissingDependencyError, ParameterError, did_you_mean
 from ablate.errors.installation import pip_install
+from ablate.model.normalization import Published
+from ablate.model.weights.external_checkpoint import CheckpointSource
 
 _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 
@@ -29,48 +33,63 @@ def build(name: str, classes: int) -> nn.Module:
         MissingDependencyError: if timm is not installed.
         ParameterError: if timm has no such network.
     """
-    timm = import_timm(name)
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
-    taps = _find_taps(model)
+    model: nn.Module = _import_timm(name).create_model(name, pretrained=False, num_classes=classes)
+    modules = dict(model.named_modules())
+    taps: dict[str, str] = {}
+    for level in getattr(model, "feature_info", ()):
+        path = level.get("module")
+        if path not in modules:
+            continue
+        if not taps and level.get("reduction", 0) <= 2 and not _STAGE.search(path):
+            taps["stem"] = path
+        else:
+            taps[f"stage{len(taps) + ('stem' not in taps)}"] = path
     if taps:
         model.taps = taps  # type: ignore[assignment]
     return model
 
 
-def own_statistics(name: str) -> Statistics | None:
-    """Normalisation that timm's weights of this network were trained with, if known.
+def published(name: str, _weights: str = "") -> Published | None:
+    """How timm's weights of a network were fed, if known.
 
     Raises:
         MissingDependencyError: if timm is not installed.
         ParameterError: if timm has no such network.
     """
-    found = pretrained_config(name)
-    return None if found is None else Statistics(tuple(found.mean), tuple(found.std))
+    config = _import_timm(name).models.get_pretrained_cfg(name)
+    if config is None:
+        return None
+    statistics, size = Statistics(tuple(config.mean), tuple(config.std)), int(config.input_size[1])
+    # timm rounds down, and cuts the middle of it.
+    return Published(statistics, size, math.floor(size / config.crop_pct), config.interpolation)
 
 
-def own_image_size(name: str) -> int | None:
-    """Input size in pixels that this network was trained with, if known.
+def find_weights(name: str, _weights: str) -> CheckpointSource:
+    """The weights that timm loads for a network; nothing is fetched.
 
     Raises:
+        DataError: if it has none.
         MissingDependencyError: if timm is not installed.
         ParameterError: if timm has no such network.
     """
-    found = pretrained_config(name)
-    return None if found is None else int(found.input_size[1])
+    timm = _import_timm(name)
+    config = timm.models.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise DataError(
+            f"baseline.checkpoint: must be weights of timm, got 'timm:pretrained' for {name}, for "
+            "which it has none.",
+            "Set baseline.checkpoint: FILE, or leave it out.",
+            option_fix="Give --checkpoint FILE.",
+        )
+    url = config.url or f"https://huggingface.co/{config.hf_hub_id}"
+    # With the classes of the weights, so that a mismatch is reported instead of filled with new
+    # weights.
+    fetch = partial(timm.create_model, name, pretrained=True)
+    return CheckpointSource(f"timm:{config.architecture}.{config.tag}", url=url, fetch=fetch)
 
 
-def pretrained_config(name: str) -> Any:
-    """What timm knows of a network's weights (`PretrainedCfg`), or None."""
-    return import_timm(name).models.get_pretrained_cfg(name)
-
-
-def import_timm(name: str) -> Any:
-    """Import timm, and check that it has a network of this name.
-
-    Raises:
-        MissingDependencyError: if it is not installed.
-        ParameterError: if it has no such network.
-    """
+def _import_timm(name: str) -> Any:
+    """Import timm, and check that it has a network of this name."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -81,10 +100,9 @@ def import_timm(name: str) -> Any:
     known = timm.list_models()
     network, _, tag = name.partition(".")
     if network not in known:
-        full = [f"timm:{one}" for one in known]
         raise ParameterError(
             f"model.name: must be a network of timm, got 'timm:{name}'. "
-            f"{did_you_mean(f'timm:{network}', full)}"
+            f"{did_you_mean(f'timm:{network}', [f'timm:{other}' for other in known])}"
         )
     tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{network}.*")]
     if tag and tag not in tags:
@@ -93,18 +111,3 @@ def import_timm(name: str) -> Any:
             f"{did_you_mean(tag, tags)}"
         )
     return timm
-
-
-def _find_taps(model: nn.Module) -> dict[str, str]:
-    modules = dict(model.named_modules())
-    levels = [
-        level for level in getattr(model, "feature_info", ()) if level.get("module") in modules
-    ]
-    taps: dict[str, str] = {}
-    for level in levels:
-        path = level["module"]
-        if not taps and level.get("reduction", 0) <= 2 and not _STAGE.search(path):
-            taps["stem"] = path
-        else:
-            taps[f"stage{len(taps) + ('stem' not in taps)}"] = path
-    return taps

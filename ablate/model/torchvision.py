@@ -10,13 +10,15 @@ alias.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torchvision
 from torch import nn
 from torchvision.models import get_model, get_model_weights, list_models
 
-from ablate.data.dataset import Statistics
-from ablate.errors import ParameterError, did_you_mean
-from ablate.model.normalization import IMAGENET
+from ablate.errors import DataError, ParameterError, did_you_mean
+from ablate.model.normalization import IMAGENET, Published
+from ablate.model.weights.external_checkpoint import CheckpointSource
 
 
 def build(name: str, classes: int) -> nn.Module:
@@ -44,33 +46,53 @@ def build(name: str, classes: int) -> nn.Module:
     return model
 
 
-def own_statistics(name: str) -> Statistics:
-    """Normalisation that torchvision's weights of this network were trained with.
+def published(name: str, weights: str = "") -> Published:
+    """How torchvision's weights of a network were fed.
+
+    Args:
+        weights: which, such as `IMAGENET1K_V2`; others than it has: those of the smallest size, as
+            a network that accepts only one size is built for it.
 
     Raises:
         ParameterError: if torchvision has no such network.
     """
     _check(name)
-    return IMAGENET
+    entries = get_model_weights(name).__members__
+    transforms = [entry.transforms() for entry in entries.values()]
+    smallest = min(int(transform.crop_size[0]) for transform in transforms)
+    chosen = next(one for one in transforms if one.crop_size[0] == smallest)
+    if weights in entries:
+        chosen = entries[weights].transforms()
+    resize, interpolation = int(chosen.resize_size[0]), chosen.interpolation.value
+    return Published(IMAGENET, int(chosen.crop_size[0]), resize, interpolation)
 
 
-def own_image_size(name: str) -> int:
-    """Input size in pixels that torchvision's weights of this network were trained with.
+def find_weights(name: str, weights: str) -> CheckpointSource:
+    """torchvision's weights of a network; nothing is downloaded.
 
-    The smallest if there are several: a network that accepts only one size is built for it.
+    Args:
+        weights: such as `IMAGENET1K_V2` or `DEFAULT`.
 
     Raises:
-        ParameterError: if torchvision has no such network.
+        DataError: if it has no such weights.
     """
-    _check(name)
-    sizes = [int(weights.transforms().crop_size[0]) for weights in get_model_weights(name)]
-    return min(sizes)
+    known = get_model_weights(name)
+    if weights not in known.__members__:
+        full = [f"torchvision:{entry}" for entry in known.__members__]
+        raise DataError(
+            f"baseline.checkpoint: must be weights that torchvision has for {name}, got "
+            f"'torchvision:{weights}'. {did_you_mean(f'torchvision:{weights}', full)}"
+        )
+    url = known[weights].url
+    # Not `get_state_dict`: some files have keys of an older time, which the network renames.
+    fetch = partial(get_model, name, weights=known[weights], progress=False)
+    return CheckpointSource(f"torchvision:{url}", url=url, fetch=fetch)
 
 
 def _check(name: str) -> None:
     known = list_models(module=torchvision.models)
     if name not in known:
-        full = [f"torchvision:{one}" for one in known]
+        full = [f"torchvision:{network}" for network in known]
         raise ParameterError(
             f"model.name: must be a classification network of torchvision, got "
             f"'torchvision:{name}'. {did_you_mean(f'torchvision:{name}', full)}"
@@ -91,15 +113,15 @@ def _find_taps(name: str, model: nn.Module) -> dict[str, str]:
         return {"stem": "conv_proj", **{f"stage{i + 1}": f"{prefix}{i}" for i in range(count)}}
     if not name.startswith(("efficientnet_", "convnext_", "mobilenet_", "swin_")):
         return {}
-    features = dict(model.named_children())["features"]
-    last = len(list(features.children())) - 1
+    features = list(model.get_submodule("features").children())
+    last = len(features) - 1
     if name.startswith(("convnext_", "swin_")):
         # Downsampling layers stand between the stages.
         stages = list(range(1, last + 1, 2))
     elif name.startswith("efficientnet_"):
         stages = list(range(1, last))
     else:
-        strided = [i for i, block in enumerate(features.children()) if i > 1 and _shrinks(block)]
+        strided = [i for i, block in enumerate(features) if i > 1 and _shrinks(block)]
         stages = [*(i - 1 for i in strided), last - 1]
     return {"stem": "features.0"} | {
         f"stage{stage}": f"features.{i}" for stage, i in enumerate(stages, start=1)

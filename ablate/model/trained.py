@@ -50,9 +50,9 @@ class TrainedNetwork(nn.Module):
         return logits
 
     def extra_repr(self) -> str:
-        said = self.provenance
-        which = "plain finetune" if said.trial is None else f"trial {said.trial}"
-        return f"{said.model}, {len(self.classes)} classes, {which} of study {said.study}"
+        origin = self.provenance
+        which = "plain finetune" if origin.trial is None else f"trial {origin.trial}"
+        return f"{origin.model}, {len(self.classes)} classes, {which} of study {origin.study}"
 
 
 def load_export(path: Path, base: Path | None = None) -> TrainedNetwork:
@@ -71,13 +71,14 @@ def load_export(path: Path, base: Path | None = None) -> TrainedNetwork:
             f"{show_name(path)}: must be an exported file, got no such file. Correct the path, or "
             "name a study and one of its trials."
         )
-    said = read_metadata(path)
-    if said is None:
+    metadata = read_metadata(path)
+    if metadata is None:
         raise DataError(
             f"{show_name(path)}: must have the metadata that `ablate export` writes, got weights "
             "alone. Export it again."
         )
-    settings = ModelSettings(name=said.model, normalization="dataset")
-    network = build_model(settings, len(said.classes), said.mean, said.std, 0, base=base)
+    settings = ModelSettings(name=metadata.model, normalization="dataset")
+    classes = len(metadata.classes)
+    network = build_model(settings, classes, metadata.mean, metadata.std, 0, base=base)
     load_external(network, settings, str(path.absolute()), Path())
-    return TrainedNetwork(network, said)
+    return TrainedNetwork(network, metadata)

@@ -93,7 +93,7 @@ def refusal(call: Callable[[], Any]) -> str:
         ),
         (
             {"model": lambda images: images},
-            "MODEL: must be a torch.nn.Module, a name or a file, got <lambda>. Put the function ",
+            "`model`: must be a torch.nn.Module, a name or a file, got <lambda>. Put the function ",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from ablate.finetune.depth import LearningParts, rate_factors
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.optimizer import build_optimizer, set_learning_rate
 from ablate.model.build import build_model
-from ablate.model.inspect import count_flops
+from ablate.model.flops import count_flops
 from ablate.study.settings import ModelSettings, TrainingSettings
 from tests.finetune.test_training_options import bits, finish, make_run
 

@@ -193,7 +193,7 @@ def test_a_training_loads_no_compiler() -> None:
     code = (
         "import sys, torch\n"
         "from ablate.finetune.optimizer import build_optimizer\n"
-        "from ablate.model.inspect import count_flops\n"
+        "from ablate.model.flops import count_flops\n"
         "from ablate.study.settings import TrainingSettings\n"
         "model = torch.nn.Conv2d(3, 2, 3)\n"
         "for name in ('sgd', 'adamw'):\n"

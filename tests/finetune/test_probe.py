@@ -8,7 +8,7 @@ from torch import nn
 
 from ablate.errors import ParameterError
 from ablate.finetune.loop import Finetuning
-from ablate.model.inspect import count_flops
+from ablate.model.flops import count_flops
 from tests.finetune.test_depth import changed, make_network
 from tests.finetune.test_training_options import BATCH, bits, finish, make_run, through_a_file
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save, save_file
+import torch
+from safetensors.numpy import save
 
 from ablate.analysis.pareto import Point
 from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_weights_of, exported_point
-from ablate.model.weights.export_metadata import ExportMetadata, seal_export
+from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
 from tests.example_records import example_record, example_row, example_scores
@@ -103,8 +104,7 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
         seen_types=(),
         alpha=0.75,
     )
-    save_file({"weight": np.ones(2)}, file, metadata=metadata.to_header())
-    seal_export(file)
+    export_tensors({"weight": torch.ones(2)}, file, metadata)
     for asked in (None, 0.75):
         point = exported_point(record, folder, 1, asked)
         assert point == Point(1, 0.75)

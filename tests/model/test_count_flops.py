@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from ablate.errors import ParameterError
-from ablate.model.inspect import ImageFlops, count_flops
+from ablate.model.flops import ImageFlops, count_flops
 from tests.finetune.test_training_options import finish, make_run
 
 

@@ -106,11 +106,8 @@ def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
             "FILE: must have the metadata that `ablate export` writes, got something else ("
         )
         assert refusal(file).endswith("Name its network: ablate evaluate NAME --checkpoint FILE.")
-    header = json.loads(METADATA.to_header()["ablate"])
-    del header["sha256"]
+    header = {**METADATA.to_json(), "version": 2}
     save_file(tensors, file, metadata={"ablate": json.dumps(header)})
-    assert read_metadata(file) == METADATA  # of a version that wrote no digest
-    save_file(tensors, file, metadata={"ablate": json.dumps({**header, "version": 2})})
     assert refusal(file) == (
         "FILE: must be an export of version 1, got version 2. Export it again with this version of "
         "ablate, or update ablate."
@@ -143,7 +140,7 @@ def test_what_does_not_fit_in_order_is_named() -> None:
     conv, flat = torch.zeros(4, 3, 3, 3), torch.zeros(4)
     own = {"conv.weight": conv, "bn.weight": flat, "bn.bias": flat}
     assert mismatch(own, {"a.weight": conv, "b.weight": flat}) == (
-        "--checkpoint-order: 'peer.pth' must have the 3 tensors of resnet8, got 2. Choose the "
+        "`checkpoint_order`: 'peer.pth' must have the 3 tensors of resnet8, got 2. Choose the "
         "network that it belongs to."
     )
     # Only a network that normalises by itself takes a file's normalisation.
@@ -151,7 +148,7 @@ def test_what_does_not_fit_in_order_is_named() -> None:
     assert "must have the 3 tensors of resnet8, got 4" in mismatch(own, inside)
     odd = {"a.weight": conv, "b.weight": torch.zeros(5), "b.bias": flat}
     assert mismatch(own, odd) == (
-        "--checkpoint-order: tensor 2 of 'peer.pth' must fit bn.weight (4,) of resnet8, got "
+        "`checkpoint_order`: tensor 2 of 'peer.pth' must fit bn.weight (4,) of resnet8, got "
         "b.weight (5,). Choose the network that it belongs to, or rename its keys."
     )
     # The same shapes, and yet bias and weight would change places.

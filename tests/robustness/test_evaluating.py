@@ -231,7 +231,7 @@ def test_an_added_corruption_is_outside_the_benchmarks_mean(image_folder: Path) 
 def test_a_network_of_another_width(image_folder: Path) -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
     assert refusal(lambda: of_images(network, image_folder)) == (
-        "MODEL: Sequential must have an output for each of the data set's 3 classes, got 1000. "
+        "`model`: Sequential must have an output for each of the data set's 3 classes, got 1000. "
         "Choose the data set that it was trained on, or another network."
     )
 
@@ -264,7 +264,7 @@ def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
         ),
         (
             {"checkpoint": "weights.pt"},
-            "--checkpoint: applies only to a named network, got it with one in memory. Load the "
+            "`checkpoint`: applies only to a named network, got it with one in memory. Load the "
             "weights into it first.",
         ),
         (
@@ -320,7 +320,7 @@ def test_weights_that_do_not_say_how_they_were_fed(tmp_path: Path, name: str) ->
         "saw."
     )
     text = refusal(lambda: evaluate(name, image_size=32, **options))
-    assert text.startswith("--mean and --std: must be given for ")
+    assert text.startswith("`mean` and `std`: must be given for ")
     assert evaluate(name, image_size=32, mean=MEAN, std=STD, **options).model.image_size == 32
 
 

@@ -18,7 +18,7 @@ from ablate.data import image_folder
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import DataError, ParameterError
 from ablate.files.durable import CheckpointError
-from ablate.model.inspect import ImageFlops, count_flops
+from ablate.model.flops import ImageFlops, count_flops
 from ablate.model.weights.export_metadata import export_weights
 from ablate.robustness.corruption import APPROXIMATE_FROST
 from ablate.study.scores import Scores

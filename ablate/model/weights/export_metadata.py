@@ -51,8 +51,7 @@ class ExportMetadata(JsonData):
         loss_terms: of the finetuning, as `loss.terms` has them.
         seen_types: training distortions that it was finetuned on.
         alpha: weight of the finetuned network between the baseline, 0, and itself, 1.
-        baseline_sha256: of the file with the weights that the finetuning started from; empty in
-            exports of earlier versions.
+        baseline_sha256: of the file with the weights that the finetuning started from.
     """
 
     model: str
@@ -69,25 +68,12 @@ class ExportMetadata(JsonData):
     alpha: float = 1.0
     baseline_sha256: str = ""
 
-    def to_header(self) -> dict[str, str]:
-        """The texts for the header; `seal_export` puts the digest in."""
-        said = {"version": VERSION, "sha256": _NO_DIGEST, **self.to_json()}
-        return {KEY: json.dumps(said, sort_keys=True)}
-
     @property
     def training(self) -> dict[str, Any]:
         """What was trained, without how it is used."""
         names = ("study", "trial", "dataset", "loss_terms", "seen_types")
         between = {} if self.alpha == 1 else {"alpha": self.alpha}
         return {name: getattr(self, name) for name in names} | between
-
-
-def seal_export(path: Path) -> None:
-    """Put the digest of a file that was just written with `to_header` into its header."""
-    with path.open("r+b") as file:
-        place, _, digest = _read_digest(file)
-        file.seek(place)
-        file.write(digest.encode())
 
 
 def is_as_exported(path: Path) -> bool:
@@ -97,8 +83,8 @@ def is_as_exported(path: Path) -> bool:
         OSError: if it cannot be read.
     """
     with path.open("rb") as file:
-        place, said, digest = _read_digest(file)
-    return place < 0 or said == digest
+        place, written, digest = _read_digest(file)
+    return place < 0 or written == digest
 
 
 def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
@@ -142,10 +128,10 @@ def read_metadata(path: Path) -> ExportMetadata | None:
     if text is None:
         return None
     try:
-        found = json.loads(text)
-        version = found.pop("version")
-        found.pop("sha256", None)  # version 0.1 wrote none
-        metadata = ExportMetadata.from_json(found)
+        header = json.loads(text)
+        version = header.pop("version")
+        header.pop("sha256", None)
+        metadata = ExportMetadata.from_json(header)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{shown}: must have the metadata that `ablate export` writes, got something else "
@@ -181,12 +167,18 @@ def export_tensors(
 
     # Copies, since safetensors stores no tensor under two names.
     tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state.items()}
+    header = None
+    if metadata is not None:
+        content = {"version": VERSION, "sha256": _NO_DIGEST, **metadata.to_json()}
+        header = {KEY: json.dumps(content, sort_keys=True)}
 
     def write(temporary: Path) -> None:
-        header = None if metadata is None else metadata.to_header()
         # Of a full disk, save_file raises an error that is no OSError.
         temporary.write_bytes(save(tensors, metadata=header))
         if metadata is not None:
-            seal_export(temporary)
+            with temporary.open("r+b") as file:
+                place, _, digest = _read_digest(file)
+                file.seek(place)
+                file.write(digest.encode())
 
     publish_file(path, write)

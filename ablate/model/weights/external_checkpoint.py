@@ -7,8 +7,9 @@ import pickle
 import pickletools
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ablate.errors import DataError, did_you_mean, error_text
+from ablate.errors import DataError, error_text
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import few, show_name
 from ablate.model.weights.export_metadata import is_as_exported
@@ -38,10 +39,14 @@ class CheckpointSource:
     Attributes:
         identity: of their content, part of the baseline's key.
         path: of the file, if any.
+        url: of published weights; fetch: gives their network, from its package's own cache or from
+            there.
     """
 
     identity: str
     path: Path | None = None
+    url: str = ""
+    fetch: Callable[[], nn.Module] | None = field(default=None, compare=False)
 
 
 def find_checkpoint(
@@ -58,13 +63,18 @@ def find_checkpoint(
         DataError: if the file is missing, or there are no such weights of this network.
         MissingDependencyError: if they are timm's, which is not installed.
     """
-    source, _, weights = checkpoint.partition(":")
-    if source == "torchvision":
-        url = torchvision_weights(model_settings, weights).url
-        return CheckpointSource(f"torchvision:{url}")
-    if checkpoint == "timm:pretrained":
-        config = timm_weights(model_settings)
-        return CheckpointSource(f"timm:{config.architecture}.{config.tag}")
+    package, _, weights = checkpoint.partition(":")
+    if package == "torchvision" or checkpoint == "timm:pretrained":
+        own, _, name = model_settings.name.partition(":")
+        if own != package:
+            raise DataError(
+                f"{_WHERE}: {checkpoint} needs model.name: {package}:NAME, got "
+                f"{model_settings.name!r}. Use that network, or give a file."
+            )
+        source: CheckpointSource = import_module(f"ablate.model.{package}").find_weights(
+            name, weights
+        )
+        return source
     path = (base or Path()) / Path(checkpoint).expanduser()
     try:
         check_regular(path, MOST_WEIGHTS_BYTES)
@@ -107,21 +117,32 @@ def load_external(
             point where the network's are, cannot be fetched, or would run code.
         MissingDependencyError: if they are timm's, which is not installed.
     """
-    path = find_checkpoint(model_settings, checkpoint, base).path
-    if path is not None:
-        found = read_state(path, checkpoint)
-    elif checkpoint.startswith("torchvision:"):
-        weights = checkpoint.partition(":")[2]
-        found = fetch_torchvision(model_settings, weights)
+    source = find_checkpoint(model_settings, checkpoint, base)
+    if source.path is not None:
+        state = read_state(source.path, checkpoint)
     else:
-        found = fetch_timm(model_settings)
+        assert source.fetch is not None
+        try:
+            state = source.fetch().state_dict()
+        except Exception as error:
+            raise DataError(
+                f"{_WHERE}: cannot fetch {checkpoint}, got {error_text(error)}. Download "
+                f"{source.url} elsewhere",
+                "and set baseline.checkpoint: FILE.",
+                option_fix="and give --checkpoint FILE.",
+            ) from error
     own = model.state_dict()
-    _check_storage(found, checkpoint)
+    for key, tensor in state.items():  # before shapes are compared: a nested tensor has none
+        if tensor.is_meta:
+            raise _wrong_values(checkpoint, key, "without values (device meta)")
+        if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
+            kind = "nested" if tensor.is_nested else f"{tensor.layout}, {tensor.dtype}"
+            raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
     if by_order:
-        found = match_by_order(own, found, model_settings.name, checkpoint)
-    _check_keys(own, found, model_settings.name, checkpoint)
-    _check_values(own, found, checkpoint)
-    model.load_state_dict(found, strict=False)
+        state = match_by_order(own, state, model_settings.name, checkpoint)
+    _check_keys(own, state, model_settings.name, checkpoint)
+    _check_values(own, state, checkpoint)
+    model.load_state_dict(state, strict=False)
 
 
 def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
@@ -137,20 +158,27 @@ def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
             return load_file(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # of who wrote it
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        told = re.search(r"GLOBAL (\S+)", str(error))
-        code = told[1] if told else _find_code(path)
-        if not code:
-            raise _unreadable(checkpoint, error) from error
-        raise DataError(
-            f"{_WHERE}: must contain only tensors, got {checkpoint!r}, a pickle that would run "
-            f"{show_name(code)}; it was not run. Save model.state_dict(), or a .safetensors file."
-        ) from error
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    # Damage can make torch fail anywhere: an IndexError, a RuntimeError, a TypeError.
     except Exception as error:
-        # Damage can make torch fail anywhere: an IndexError, a RuntimeError, a TypeError.
-        raise _unreadable(checkpoint, error) from error
-    return _unwrap(found, checkpoint)
+        code = ""
+        if isinstance(error, pickle.UnpicklingError):
+            named = re.search(r"GLOBAL (\S+)", str(error))
+            code = named[1] if named else _find_code(path)
+        if code:
+            raise DataError(
+                f"{_WHERE}: must contain only tensors, got {checkpoint!r}, a pickle that would run "
+                f"{show_name(code)}; it was not run. Save model.state_dict(), or a .safetensors "
+                "file."
+            ) from error
+        # Torch's preceding text suggests loading the file without this protection.
+        text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
+        first = show_name(" ".join(text.splitlines()[0].split()))
+        raise DataError(
+            f"{_WHERE}: must be a complete .safetensors file or state dict, got {checkpoint!r} "
+            f"({first}). Copy or save it again."
+        ) from error
+    return _unwrap(content, checkpoint)
 
 
 def _find_code(path: Path) -> str:
@@ -168,62 +196,39 @@ def _find_code(path: Path) -> str:
     return ""
 
 
-def _unreadable(checkpoint: str, error: Exception) -> DataError:
-    # Torch's preceding text suggests loading the file without this protection.
-    text = str(error).rpartition("WeightsUnpickler error: ")[2].strip() or type(error).__name__
-    first = show_name(" ".join(text.splitlines()[0].split()))
-    return DataError(
-        f"{_WHERE}: must be a complete .safetensors file or state dict, got {checkpoint!r} "
-        f"({first}). Copy or save it again."
-    )
-
-
-def _unwrap(found: Any, checkpoint: str) -> dict[str, Tensor]:
+def _unwrap(content: Any, checkpoint: str) -> dict[str, Tensor]:
     for key in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
             break
-    if not isinstance(found, Mapping):
-        kind = type(found).__name__
+    if not isinstance(content, Mapping):
+        wrong, content = type(content).__name__, {}
     else:
-        kind = next(
-            (
-                f"{key!r}: {type(value).__name__}"
-                if isinstance(key, str)
-                else f"a key that is not text: {type(key).__name__}"
-                for key, value in found.items()
-                if not isinstance(key, str) or not isinstance(value, Tensor)
-            ),
-            "" if found else "an empty dict",
-        )
-    if kind:
+        wrong = "" if content else "an empty dict"
+    for key, value in content.items():
+        if not isinstance(key, str):
+            wrong = f"a key that is not text: {type(key).__name__}"
+        elif not isinstance(value, Tensor):
+            wrong = f"{key!r}: {type(value).__name__}"
+        if wrong:
+            break
+    if wrong:
         raise DataError(
-            f"{_WHERE}: must be a state dict, key -> tensor, got {checkpoint!r} with {kind}. "
+            f"{_WHERE}: must be a state dict, key -> tensor, got {checkpoint!r} with {wrong}. "
             "Save model.state_dict()."
         )
-    state = dict(found)
+    state = dict(content)
     if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
 
 
-def _check_storage(found: Mapping[str, Tensor], checkpoint: str) -> None:
-    """Before shapes are compared, since a nested tensor has none."""
-    for key, tensor in found.items():
-        if tensor.is_meta:
-            raise _wrong_values(checkpoint, key, "without values (device meta)")
-        if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
-            kind = "nested" if tensor.is_nested else f"{tensor.layout}, {tensor.dtype}"
-            raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
-
-
-def _check_values(own: Mapping[str, Tensor], found: Mapping[str, Tensor], checkpoint: str) -> None:
-    for key, tensor in found.items():
+def _check_values(own: Mapping[str, Tensor], state: Mapping[str, Tensor], checkpoint: str) -> None:
+    for key, tensor in state.items():
         mine = own[key]
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        if mine.is_floating_point() and tensor.dtype not in _FLOATS:
-            raise _wrong_values(checkpoint, key, f"of {dtype}")
-        if tensor.is_complex() and not mine.is_complex():
+        is_float = mine.is_floating_point() and tensor.dtype not in _FLOATS
+        if is_float or (tensor.is_complex() and not mine.is_complex()):
+            dtype = str(tensor.dtype).removeprefix("torch.")
             raise _wrong_values(checkpoint, key, f"of {dtype}")
         # After conversion to the network's dtype: a float64 may exceed the range of float32.
         held = tensor.to(mine.dtype) if mine.is_floating_point() else tensor
@@ -241,21 +246,17 @@ def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
 
 
 def _check_keys(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, checkpoint: str
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str, checkpoint: str
 ) -> None:
-    missing = [key for key in own if key not in found and not _OPTIONAL.fullmatch(key)]
-    unexpected = [key for key in found if key not in own]
+    missing = [key for key in own if key not in state and not _OPTIONAL.fullmatch(key)]
+    unexpected = [show_name(key) for key in state if key not in own]
     reshaped = [
-        f"{show_name(key)} {tuple(found[key].shape)} for {tuple(tensor.shape)}"
+        f"{show_name(key)} {tuple(state[key].shape)} for {tuple(tensor.shape)}"
         for key, tensor in own.items()
-        if key in found and found[key].shape != tensor.shape
+        if key in state and state[key].shape != tensor.shape
     ]
-    listed = [
-        ("missing", missing),
-        ("unexpected", [*map(show_name, unexpected)]),
-        ("of another shape", reshaped),
-    ]
-    problems = [f"{len(keys)} {what} ({few(keys)})" for what, keys in listed if keys]
+    listed = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    problems = [f"{len(keys)} {what} ({few(keys)})" for what, keys in listed.items() if keys]
     if problems:
         raise DataError(
             f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
@@ -268,7 +269,6 @@ def _check_keys(
 # -- Weights whose tensors are those of a network in the same order, under other names -----
 
 
-_ORDERED = "--checkpoint-order"
 _ROLES = frozenset({"weight", "bias", "running_mean", "running_var"})
 # Buffers that some files omit and that are not trained.
 _UNORDERED = ("num_batches_tracked", "normalize.mean", "normalize.std")
@@ -277,7 +277,7 @@ _ROBUSTBENCH = {"mu": "normalize.mean", "sigma": "normalize.std"}
 
 
 def match_by_order(
-    own: Mapping[str, Tensor], found: Mapping[str, Tensor], name: str, checkpoint: str
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str, checkpoint: str
 ) -> dict[str, Tensor]:
     """Match the tensors of a file to the names of a network by order.
 
@@ -286,7 +286,7 @@ def match_by_order(
 
     Args:
         own: of the network.
-        found: of the file.
+        state: of the file.
         name: of the network; checkpoint: of the file; for the messages.
 
     Raises:
@@ -294,125 +294,21 @@ def match_by_order(
             mean, running variance) differs; the message names the first such pair.
     """
     mine = [key for key in own if not key.endswith(_UNORDERED)]
-    inside = {one: ours for one, ours in _ROBUSTBENCH.items() if one in found and ours in own}
-    theirs = [key for key in found if not key.endswith(_UNORDERED) and key not in inside]
+    inside = {ours: one for one, ours in _ROBUSTBENCH.items() if one in state and ours in own}
+    theirs = [key for key in state if not key.endswith(_UNORDERED) and key not in inside.values()]
     if len(mine) != len(theirs):
         raise DataError(
-            f"{_ORDERED}: {checkpoint!r} must have the {len(mine)} tensors of {name}, got "
+            f"`checkpoint_order`: {checkpoint!r} must have the {len(mine)} tensors of {name}, got "
             f"{len(theirs)}. Choose the network that it belongs to."
         )
-    for place, (key, other) in enumerate(zip(mine, theirs, strict=True), start=1):
-        shapes = tuple(own[key].shape), tuple(found[other].shape)
+    pairs = dict(zip(mine, theirs, strict=True))
+    for number, (key, other) in enumerate(pairs.items(), start=1):
+        shapes = tuple(own[key].shape), tuple(state[other].shape)
         roles = key.rpartition(".")[2], other.rpartition(".")[2]
         if shapes[0] != shapes[1] or (roles[0] != roles[1] and _ROLES.issuperset(roles)):
             raise DataError(
-                f"{_ORDERED}: tensor {place} of {checkpoint!r} must fit {key} {shapes[0]} of "
-                f"{name}, got {show_name(other)} {shapes[1]}. Choose the network that it belongs "
-                "to, or rename its keys."
+                f"`checkpoint_order`: tensor {number} of {checkpoint!r} must fit {key} {shapes[0]} "
+                f"of {name}, got {show_name(other)} {shapes[1]}. Choose the network that it "
+                "belongs to, or rename its keys."
             )
-    pairs = [*zip(mine, theirs, strict=True), *((ours, one) for one, ours in inside.items())]
-    return {key: found[other] for key, other in pairs}
-
-
-def torchvision_weights(model_settings: ModelSettings, weights: str) -> Any:
-    """torchvision's entry of weights for a network; nothing is downloaded.
-
-    Args:
-        model_settings: of the network that the weights are for.
-        weights: such as `IMAGENET1K_V2` or `DEFAULT`.
-
-    Raises:
-        DataError: if the network is not torchvision's, or has no such weights.
-    """
-    source, _, name = model_settings.name.partition(":")
-    if source != "torchvision":
-        raise _not_of(model_settings, f"torchvision:{weights}", "torchvision:NAME")
-    from torchvision.models import get_model_weights
-
-    known = get_model_weights(name)
-    if weights not in known.__members__:
-        full = [f"torchvision:{one}" for one in known.__members__]
-        raise DataError(
-            f"{_WHERE}: must be weights that torchvision has for {name}, got "
-            f"'torchvision:{weights}'. {did_you_mean(f'torchvision:{weights}', full)}"
-        )
-    return known[weights]
-
-
-def fetch_torchvision(model_settings: ModelSettings, weights: str) -> dict[str, Tensor]:
-    """The state dict of torchvision's weights, from torch's own cache or the network.
-
-    Raises:
-        DataError: if there are none of that name, or they cannot be fetched.
-    """
-    entry = torchvision_weights(model_settings, weights)
-    from torchvision.models import get_model
-
-    try:
-        # Not `get_state_dict`: some files have keys of an older time, which the network renames.
-        model = get_model(model_settings.name.partition(":")[2], weights=entry, progress=False)
-    except Exception as error:
-        raise _not_fetched(f"torchvision:{weights}", entry.url, error) from error
-    state: dict[str, Tensor] = model.state_dict()
-    return state
-
-
-def timm_weights(model_settings: ModelSettings) -> Any:
-    """timm's entry of the weights that it loads for a network; nothing is fetched.
-
-    Raises:
-        DataError: if the network is not timm's, or has no weights.
-        MissingDependencyError: if timm is not installed.
-    """
-    source, _, name = model_settings.name.partition(":")
-    if source != "timm":
-        raise _not_of(model_settings, "timm:pretrained", "timm:NAME")
-    from ablate.model.timm import pretrained_config
-
-    config = pretrained_config(name)
-    if config is None or not config.has_weights:
-        raise DataError(
-            f"{_WHERE}: must be weights of timm, got 'timm:pretrained' for {name}, for which it "
-            "has none.",
-            "Set baseline.checkpoint: FILE, or leave it out.",
-            option_fix="Give --checkpoint FILE.",
-        )
-    return config
-
-
-def fetch_timm(model_settings: ModelSettings) -> dict[str, Tensor]:
-    """The state dict of timm's weights, from its own cache or the network.
-
-    Raises:
-        DataError: if there are none, or they cannot be fetched.
-        MissingDependencyError: if timm is not installed.
-    """
-    config = timm_weights(model_settings)
-    from ablate.model.timm import import_timm
-
-    name = model_settings.name.partition(":")[2]
-    try:
-        # With the classes of the weights, so that a mismatch is reported instead of filled with new
-        # weights.
-        model = import_timm(name).create_model(name, pretrained=True)
-    except Exception as error:
-        url = config.url or f"https://huggingface.co/{config.hf_hub_id}"
-        raise _not_fetched("timm:pretrained", url, error) from error
-    state: dict[str, Tensor] = model.state_dict()
-    return state
-
-
-def _not_of(model_settings: ModelSettings, checkpoint: str, wanted: str) -> DataError:
-    return DataError(
-        f"{_WHERE}: {checkpoint} needs model.name: {wanted}, got {model_settings.name!r}. Use that "
-        "network, or give a file."
-    )
-
-
-def _not_fetched(checkpoint: str, url: str, error: Exception) -> DataError:
-    text = error_text(error)
-    return DataError(
-        f"{_WHERE}: cannot fetch {checkpoint}, got {text}. Download {url} elsewhere",
-        "and set baseline.checkpoint: FILE.",
-        option_fix="and give --checkpoint FILE.",
-    )
+    return {key: state[other] for key, other in (pairs | inside).items()}
