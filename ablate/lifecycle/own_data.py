@@ -11,24 +11,44 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
+from jinja2 import Environment, StrictUndefined
+
+from ablate.data.dataset import draw_stratified, split_stratified
+from ablate.data.decode import walk_classes
+from ablate.data.scan import FolderScan, scan_folder
 from ablate.errors import DataError, ParameterError, UsageError
+from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
+from ablate.finetune.baseline import new_network
 from ablate.lifecycle.ablation_of import relative_to
+from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.shipped import write_new
-
-if TYPE_CHECKING:
-    from ablate.data.dataset import Statistics
-    from ablate.data.scan import Counts, FolderScan
-    from ablate.model.origin import Origin
-    from ablate.study.settings import Study
-    from ablate.trial.workbench import Workbench
+from ablate.lifecycle.study_file import parse_study
+from ablate.model.build import own_image_size, own_statistics
+from ablate.model.environment import environment_of, gpu_count, preparation_cores
+from ablate.model.inspect import has_adaptable_norm, usable_taps
+from ablate.model.normalization import IMAGENET
+from ablate.model.origin import Normalization, Origin, find_name, find_origin
+from ablate.model.weights.external_checkpoint import load_external
+from ablate.model.weights.preprocessing import brings_statistics
+from ablate.robustness.evaluation_set import Recipe
+from ablate.robustness.score import score_images
+from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
+from ablate.study.preparation import fed_text
+from ablate.study.seeds import derive_seed
+from ablate.study.settings import ModelSettings
+from ablate.study.yaml_source import write_yaml
+from ablate.trial.estimate import estimate_trial
+from ablate.trial.workbench import Workbench
 
 TEST_FRACTION = 0.2
 VALIDATION_FRACTION = 0.25
@@ -43,6 +63,12 @@ _START_SECONDS = 20.0
 """Of Ray and its workers."""
 _LARGEST_RESIDENT = 4 * 2**30
 """Bytes of decoded training images that are kept in memory."""
+_HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
+_SUITES = {
+    "families_grey": "the images are grey",
+    "cifar10c": f"up to {_SMALL} pixels; imagenetc above",
+    "imagenetc": f"above {_SMALL} pixels; cifar10c up to that",
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +91,7 @@ class Answers:
     folder: Path
     model: str | None = None
     checkpoint: str | None = None
-    normalization: str | None = None
+    normalization: Literal["imagenet", "dataset", "none"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     image_size: int | None = None
@@ -85,8 +111,8 @@ class Question:
         option: that answers it without a terminal.
         text: the question, and why it is asked.
         choices: answer -> what it means.
-        default: on a terminal; None: there is none.
         read: the answer's value; raises ParameterError.
+        default: on a terminal; None: there is none.
     """
 
     option: str
@@ -94,253 +120,6 @@ class Question:
     choices: dict[str, str]
     read: Callable[[str], Any]
     default: str | None = None
-
-
-Ask = Callable[[Question], Any]
-Say = Callable[[str], None]
-Working = Callable[[str], AbstractContextManager[None]]
-
-
-def write_own_study(
-    answers: Answers, name: str | None, folder: Path, *, ask: Ask, say: Say, working: Working
-) -> tuple[Path, ...]:
-    """Write a study of one's own images into a folder, and the test split that they lack.
-
-    Args:
-        name: of the study and its file; None: of the folder of images.
-        folder: made if it does not exist.
-        ask: returns the value of an answer.
-        say: takes each line of what was found and chosen.
-        working: around what may take long; takes what is done.
-
-    Returns:
-        The study file; the folder of links, if one was made.
-
-    Raises:
-        UsageError: if an answer is missing, the baseline is not as expected, or a file exists.
-        DataError: if images or weights cannot be read.
-        ParameterError: if the network cannot be built, or an answer does not fit.
-    """
-    name = name or re.sub(r"[^\w+.-]+", "_", answers.folder.resolve().name).strip("._-") or "own"
-    file, links = folder / f"{name}.yaml", folder / f"{name}_data"
-    for path in (file, links):
-        if path.exists():
-            raise UsageError(
-                f"{path}: must not exist, got a {'folder' if path.is_dir() else 'file'}. Give "
-                "another NAME, or move it."
-            )
-    images = _look(answers, say, working)
-    model = answers.model or ask(_which_network(images))
-    with _removed_on_error(links):
-        if images.needs_split:
-            images = _split_test(images, links, say)
-        origin, model = _find_network(model, answers.checkpoint, say)
-        draft = _Draft(name, folder, images, model, answers.checkpoint, answers.skip_unreadable)
-        draft = _with_sizes(draft, answers, origin, ask)
-        draft = _with_seen(draft, answers, ask)
-        draft = _with_normalization(draft, answers, ask, working)
-        draft = _with_network(draft)
-        if answers.checkpoint is None:  # the time decides how long a baseline is trained
-            draft = _with_size(draft, answers.minutes, say, working)
-        draft = _with_accuracy(draft, answers, ask, say, working)
-        if answers.checkpoint is not None:
-            draft = _with_size(draft, answers.minutes, say, working)
-        write_new(folder, {file: draft.text()})
-    return (file, links) if links.exists() else (file,)
-
-
-# -- The images --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Images:
-    """What was found in a folder of images.
-
-    Attributes:
-        folder: that the study reads; given: that the user named.
-        counts: split -> class -> images, of the folder that the study reads.
-        about: how test and validation images come about, for the file.
-    """
-
-    scan: FolderScan
-    folder: Path
-    given: Path
-    counts: Counts
-    about: tuple[str, ...] = ()
-
-    @property
-    def needs_split(self) -> bool:
-        return not {"test", "val"} & set(self.counts)
-
-    @property
-    def training(self) -> dict[str, int]:
-        """Class -> number of training images."""
-        of_class = self.counts.get("train", self.counts.get("", {}))
-        return {name: count for name, count in of_class.items() if name}
-
-    @property
-    def has_validation(self) -> bool:
-        return {"test", "val"} <= set(self.counts)
-
-    @property
-    def validation_fraction(self) -> float:
-        count = sum(self.training.values())
-        return round(min(VALIDATION_FRACTION, _LARGEST_VALIDATION / count), 4)
-
-    @property
-    def is_grey(self) -> bool:
-        return self.scan.grey == sum(self.scan.sizes.values())
-
-    @property
-    def sizes_text(self) -> str:
-        """As "32x32 (1,000)"."""
-        return few([f"{wide}x{high} ({n:,})" for (wide, high), n in self.scan.sizes.items()])
-
-    def are_of(self, side: int) -> bool:
-        """Whether all have this size."""
-        return set(self.scan.sizes) == {(side, side)}
-
-
-def _look(answers: Answers, say: Say, working: Working) -> _Images:
-    """The images of the folder; what is odd about them is said.
-
-    Raises:
-        DataError: if there are no classes, too few images, or files that cannot be read.
-    """
-    from ablate.data.scan import scan_folder
-
-    with working("looking at the images"):
-        scan = scan_folder(answers.folder, most=_MOST_DECODED)
-    where = show_name(answers.folder)
-    for line in scan.summary():
-        say(f"{where}: {line}")
-    for line in scan.notes(skip_unreadable=answers.skip_unreadable):
-        say(f"note: {line}")
-    scan.refuse(skip_unreadable=answers.skip_unreadable, resize=_LARGEST_RESIZE, image_size=1)
-    images = _Images(scan, answers.folder, answers.folder, dict(scan.counts))
-    if len(images.training) < 2 or not sum(images.training.values()):
-        got = f"{len(images.training)} class{'es' * (len(images.training) != 1)} to train on"
-        raise DataError(
-            f"{where}: must have CLASS/*, or train/CLASS/* with or without test/CLASS/* and "
-            f"val/CLASS/*, of two classes or more, got {got}. Correct --data."
-        )
-    least, smallest = min((count, name) for name, count in images.training.items())
-    if least < (needed := 3 if images.needs_split else 2):
-        raise DataError(
-            f"{where}: must have at least {needed} images of a class, so that each split has one, "
-            f"got {least} of {show_name(smallest)}. Add some, or remove the class."
-        )
-    share = f"{100 * images.validation_fraction:.3g} % of each class of train/"
-    compared = f"trials are compared on {'val/' if images.has_validation else share}"
-    if images.needs_split:
-        return replace(images, about=(compared,))
-    held_out = "test/" if "test" in scan.counts else "val/, without a test/ beside it,"
-    about = (
-        f"{held_out} is the test split; of a study's commands `ablate confirm` alone scores it",
-        compared,
-    )
-    say("; ".join(about))
-    return replace(images, about=about)
-
-
-def _split_test(images: _Images, links: Path, say: Say) -> _Images:
-    """A folder of links to the images: train/CLASS/* and test/CLASS/*.
-
-    The user's folder is not changed.  The share of each class is drawn with one seed, so the same
-    files are drawn each time.
-    """
-    from ablate.data.dataset import split_stratified
-    from ablate.data.decode import walk_classes
-    from ablate.study.seeds import derive_seed
-
-    scan = images.scan
-    part = "train" if "train" in scan.counts else ""
-    root = images.given / part
-    unreadable = {one.name for one in scan.unreadable}
-    listing = walk_classes(root)
-    kept = tuple(
-        entry
-        for entry in listing.files
-        if os.path.relpath(root / entry[0], images.given) not in unreadable
-    )
-    listing = replace(listing, files=kept)
-    seed = derive_seed(_SPLIT_SEED, "test")
-    rows = split_stratified(listing.labels, TEST_FRACTION, seed)
-    try:
-        for split, chosen in zip(("train", "test"), rows, strict=True):
-            for name in listing.classes:
-                (links / split / name).mkdir(parents=True)
-            for row in chosen.tolist():
-                entry = listing.files[row][0]
-                link = links / split / entry
-                link.symlink_to((root / entry).absolute())
-    except OSError as error:
-        raise UsageError(
-            f"{links}: must be a folder of links to the images, got: {error.strerror}. Name "
-            "another FOLDER, or make test/CLASS/* beside train/CLASS/* yourself."
-        ) from error
-    counts = {
-        split: {
-            name: int((listing.labels[chosen] == label).sum())
-            for label, name in enumerate(listing.classes)
-        }
-        for split, chosen in zip(("train", "test"), rows, strict=True)
-    }
-    about = (
-        f"test/ is {100 * TEST_FRACTION:.0f} % of each class, drawn with seed {_SPLIT_SEED}; "
-        "of a study's commands `ablate confirm` alone scores it",
-        *images.about,
-    )
-    say(f"{links} has links to {show_name(images.given)}, which has no test/: {'; '.join(about)}")
-    say(
-        "note: where several images show one scene, or weights were trained on all images, test "
-        "scores would be too high: put whole unseen scenes into test/CLASS/* yourself"
-    )
-    return replace(images, folder=links, counts=counts, about=about)
-
-
-@contextmanager
-def _removed_on_error(links: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        if links.is_dir():
-            shutil.rmtree(links)
-        raise
-
-
-# -- The network, and how it was fed ----------------------------------------------------------
-
-
-def _which_network(images: _Images) -> Question:
-    """Only of a network that was not named."""
-    small = all(max(size) <= _SMALL for size in images.scan.sizes)
-    return Question(
-        "--model",
-        "Which network?",
-        {
-            "resnet20": "for small images, of ablate",
-            "torchvision:resnet18": "or any other classifier of torchvision",
-            "timm:resnet18": "or any other network of timm (extra timm)",
-            "nets:build": "your own: a function in nets.py that takes the number of classes",
-        },
-        str,
-        default="resnet20" if small else "torchvision:resnet18",
-    )
-
-
-def _find_network(model: str, checkpoint: str | None, say: Say) -> tuple[Origin | None, str]:
-    """Where the weights come from, if there are any, and the network's whole name."""
-    from ablate.model.origin import find_name, find_origin
-
-    if checkpoint is not None:
-        origin = find_origin(model, checkpoint)
-        return origin, origin.name
-    found, notes = find_name(model)
-    for note in notes:
-        say(f"note: {note}")
-    say("no --checkpoint: the baseline is trained on the training images")
-    return None, found
 
 
 @dataclass(frozen=True)
@@ -384,7 +163,7 @@ class SearchSize:
 
     @property
     def passes_text(self) -> str:
-        return f"{self.passes} pass{'es' * (self.passes > 1)}"
+        return f"{self.passes} {'pass' if self.passes == 1 else 'passes'}"
 
     @property
     def _epoch_seconds(self) -> float:
@@ -399,11 +178,11 @@ class SearchSize:
     def fitted(self) -> SearchSize:
         """The same, smaller until it fits: scored images are halved to 100 while they cost more
         than the training, passes to 1, trials lowered to 8, then scored images again."""
-        if self.seconds <= 60 * self.minutes:
-            return self
         scoring = self.score_seconds * self.images
         is_dear = scoring > self.passes * self.steps * self.step_seconds
         can_score_less = self.images >= 2 * _LEAST_IMAGES
+        if self.seconds <= 60 * self.minutes:
+            return self
         if can_score_less and is_dear:
             smaller = replace(self, images=self.images // 2)
         elif self.passes > 1:
@@ -417,24 +196,90 @@ class SearchSize:
         return smaller.fitted()
 
 
-@dataclass(frozen=True)
+def write_own_study(
+    answers: Answers,
+    name: str | None,
+    folder: Path,
+    *,
+    ask: Callable[[Question], Any],
+    say: Callable[[str], None],
+    working: Callable[[str], AbstractContextManager[None]],
+) -> tuple[Path, ...]:
+    """Write a study of one's own images into a folder, and the test split that they lack.
+
+    Args:
+        name: of the study and its file; None: of the folder of images.
+        folder: made if it does not exist.
+        ask: returns the value of an answer.
+        say: takes each line of what was found and chosen.
+        working: around what may take long; takes what is done.
+
+    Returns:
+        The study file; the folder of links, if one was made.
+
+    Raises:
+        UsageError: if an answer is missing, the baseline is not as expected, or a file exists.
+        DataError: if images or weights cannot be read.
+        ParameterError: if the network cannot be built, or an answer does not fit.
+    """
+    name = name or re.sub(r"[^\w+.-]+", "_", answers.folder.resolve().name).strip("._-") or "own"
+    file, links = folder / f"{name}.yaml", folder / f"{name}_data"
+    for path in (file, links):
+        if path.exists():
+            raise UsageError(
+                f"{path}: must not exist, got a {'folder' if path.is_dir() else 'file'}. Give "
+                "another NAME, or move it."
+            )
+    with working("looking at the images"):
+        scan = scan_folder(answers.folder, most=_MOST_DECODED)
+    draft = _Draft(answers, name, folder, ask, say, working, scan, answers.folder)
+    try:
+        draft.check_images()
+        draft.model = answers.model or draft.ask_for_network()
+        if draft.needs_split:
+            draft.split_test(links)
+        draft.find_network()
+        draft.find_normalization()
+        draft.has_taps = bool(usable_taps(draft.model, draft.base))
+        draft.has_batch_norm = has_adaptable_norm(draft.model, draft.base)
+        if answers.checkpoint is None:  # the time decides how long a baseline is trained
+            draft.choose_size()
+            draft.score_baseline()
+        else:
+            draft.score_baseline()
+            draft.choose_size()
+        write_new(folder, {file: draft.text()})
+    except BaseException:
+        shutil.rmtree(links, ignore_errors=True)
+        raise
+    return (file, links) if links.exists() else (file,)
+
+
+@dataclass
 class _Draft:
     """The study so far.
 
     Attributes:
+        images: the folder that the study reads; counts: split -> class -> images, of it.
+        about: how test and validation images come about, for the file.
         normalization: value of `model.normalization`.
         has_taps: whether the network names layers whose feature maps can be compared.
         has_batch_norm: decides optimiser and learning rates.
-        measured: clean accuracy of the baseline, and the number of images.
+        measured: clean accuracy of the baseline, and the number of images; expected: that it had.
         size: of the search.
     """
 
+    answers: Answers
     name: str
     folder: Path
-    images: _Images
-    model: str
-    checkpoint: str | None
-    skip_unreadable: bool
+    ask: Callable[[Question], Any]
+    say: Callable[[str], None]
+    working: Callable[[str], AbstractContextManager[None]]
+    scan: FolderScan
+    images: Path
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    about: tuple[str, ...] = ()
+    model: str = ""
     image_size: int = 32
     resize: int | None = None
     normalization: str | dict[str, list[float]] = "auto"
@@ -445,185 +290,402 @@ class _Draft:
     measured: tuple[float, int] | None = None
     size: SearchSize = SearchSize()
 
+    def __post_init__(self) -> None:
+        self.counts = {split: dict(of_class) for split, of_class in self.scan.counts.items()}
+
+    # -- The images
+
+    @property
+    def needs_split(self) -> bool:
+        return not {"test", "val"} & set(self.counts)
+
+    @property
+    def training(self) -> dict[str, int]:
+        """Class -> number of training images."""
+        of_class = self.counts.get("train", self.counts.get("", {}))
+        return {name: count for name, count in of_class.items() if name}
+
+    @property
+    def has_validation(self) -> bool:
+        return {"test", "val"} <= set(self.counts)
+
+    @property
+    def validation_fraction(self) -> float:
+        count = sum(self.training.values())
+        return round(min(VALIDATION_FRACTION, _LARGEST_VALIDATION / count), 4)
+
+    @property
+    def sizes_text(self) -> str:
+        """As "32x32 (1,000)"."""
+        return few([f"{wide}x{high} ({n:,})" for (wide, high), n in self.scan.sizes.items()])
+
+    def check_images(self) -> None:
+        """Say what is in the folder, and what is odd about it.
+
+        Raises:
+            DataError: if there are no classes, too few images, or files that cannot be read.
+        """
+        where, skips = show_name(self.images), self.answers.skip_unreadable
+        for line in self.scan.summary():
+            self.say(f"{where}: {line}")
+        for line in self.scan.notes(skip_unreadable=skips):
+            self.say(f"note: {line}")
+        self.scan.refuse(skip_unreadable=skips, resize=_LARGEST_RESIZE, image_size=1)
+        count, least = len(self.training), min(self.training.values(), default=0)
+        if count < 2 or least < (3 if self.needs_split else 2):
+            got = f"{least} images of a class" if count > 1 else f"{count} classes to train on"
+            raise DataError(
+                f"{where}: must have CLASS/*, or train/CLASS/* with or without test/CLASS/* and "
+                "val/CLASS/*, of two classes or more, and for each split an image of each, got "
+                f"{got}. Correct --data."
+            )
+        share = f"{100 * self.validation_fraction:.3g} % of each class of train/"
+        self.about = (f"trials are compared on {'val/' if self.has_validation else share}",)
+        if not self.needs_split:
+            held_out = "test/" if "test" in self.counts else "val/, without a test/ beside it,"
+            self.about = (f"{held_out} is the test split; {_SCORED_BY}", *self.about)
+            self.say("; ".join(self.about))
+
+    def split_test(self, links: Path) -> None:
+        """Make a folder of links to the images: train/CLASS/* and test/CLASS/*.
+
+        The user's folder is not changed.  The share of each class is drawn with one seed, so the
+        same files are drawn each time.
+        """
+        given = self.images
+        root = given / ("train" if "train" in self.counts else "")
+        unreadable = {file.name for file in self.scan.unreadable}
+        listing = walk_classes(root)
+        kept = (
+            file
+            for file in listing.files
+            if os.path.relpath(root / file[0], given) not in unreadable
+        )
+        listing = replace(listing, files=tuple(kept))
+        seed = derive_seed(_SPLIT_SEED, "test")
+        rows = split_stratified(listing.labels, TEST_FRACTION, seed)
+        self.counts = {}
+        try:
+            for split, chosen in zip(("train", "test"), rows, strict=True):
+                for name in listing.classes:
+                    (links / split / name).mkdir(parents=True)
+                for row in chosen.tolist():
+                    below = listing.files[row][0]
+                    (links / split / below).symlink_to((root / below).absolute())
+                labels = listing.labels[chosen]
+                self.counts[split] = {
+                    name: int((labels == label).sum()) for label, name in enumerate(listing.classes)
+                }
+        except OSError as error:
+            raise UsageError(
+                f"{links}: must be a folder of links to the images, got: {error.strerror}. Name "
+                "another FOLDER, or make test/CLASS/* beside train/CLASS/* yourself."
+            ) from error
+        drawn = f"test/ is {100 * TEST_FRACTION:.0f} % of each class, drawn with seed {_SPLIT_SEED}"
+        self.images, self.about = links, (f"{drawn}; {_SCORED_BY}", *self.about)
+        self.say(
+            f"{links} has links to {show_name(given)}, which has no test/: {'; '.join(self.about)}"
+        )
+        self.say(
+            "note: where several images show one scene, or weights were trained on all images, "
+            "test scores would be too high: put whole unseen scenes into test/CLASS/* yourself"
+        )
+
+    # -- The network, and how it was fed
+
+    def ask_for_network(self) -> str:
+        small = all(max(size) <= _SMALL for size in self.scan.sizes)
+        choices = {
+            "resnet20": "for small images, of ablate",
+            "torchvision:resnet18": "or any other classifier of torchvision",
+            "timm:resnet18": "or any other network of timm (extra timm)",
+            "nets:build": "your own: a function in nets.py that takes the number of classes",
+        }
+        default = "resnet20" if small else "torchvision:resnet18"
+        return str(self.ask(Question("--model", "Which network?", choices, str, default)))
+
+    def find_network(self) -> None:
+        """Its whole name, where its weights come from, and the sizes that it sees."""
+        checkpoint, origin = self.answers.checkpoint, None
+        if checkpoint is not None:
+            origin = find_origin(self.model, checkpoint)
+            self.model = origin.name
+        else:
+            self.model, notes = find_name(self.model)
+            for note in notes:
+                self.say(f"note: {note}")
+            self.say("no --checkpoint: the baseline is trained on the training images")
+        self._find_sizes(origin)
+        self.saw_validation = self.answers.saw_validation
+        if checkpoint is not None and self.saw_validation is None:
+            own = self.has_validation
+            where = "They are val/." if own else "They are drawn from the training images."
+            text = f"Were the weights trained on some of the validation images?  {where}"
+            choices = {"yes": "every result is marked so", "no": "they have seen none of them"}
+            default = None if own else "yes"
+            self.saw_validation = self.ask(
+                Question("--saw-validation", text, choices, _read_yes_or_no, default)
+            )
+
+    def _find_sizes(self, origin: Origin | None) -> None:
+        """The side that the network sees, and the shorter side before the crop."""
+        own = own_image_size(ModelSettings(name=self.model))
+        is_silent = origin is not None and origin.is_silent
+        side, resize = self.answers.image_size, self.answers.resize
+        if side is None and not is_silent:
+            side = origin.image_size if origin is not None else own
+        if side is None and own is not None and set(self.scan.sizes) == {(own, own)}:
+            side = own
+        if side is None:
+            side = self._ask_size(own)
+        if resize is None and origin is not None and not is_silent and side == origin.image_size:
+            resize = origin.resize
+        if resize is None and set(self.scan.sizes) != {(side, side)}:
+            resize = self._ask_resize(side) if is_silent else side
+        if resize is not None and resize < side:
+            raise ParameterError(
+                f"`resize`: must be at least the image size {side}, got {resize}. Raise it, or "
+                "lower `image_size`."
+            )
+        self.image_size, self.resize = side, resize
+
+    def _ask_size(self, own: int | None) -> int:
+        choices = {"N": "any other"}
+        if len(self.scan.sizes) == 1 and (size := next(iter(self.scan.sizes)))[0] == size[1]:
+            choices = {str(size[0]): "the images' own"} | choices
+        if own is not None:
+            choices = {str(own): "the network's own"} | choices
+        whose = "weights do" if self.answers.checkpoint else "network does"
+        text = (
+            f"Which side in pixels does the network see?  The {whose} not say it; the images are "
+            f"{self.sizes_text}."
+        )
+        return int(self.ask(Question("--image-size", text, choices, _read_pixels)))
+
+    def _ask_resize(self, side: int) -> int:
+        text = (
+            "To which shorter side in pixels were images resized before the centre crop?  The "
+            f"weights do not say it; the images are {self.sizes_text}, the network sees {side} x "
+            f"{side}."
+        )
+        choices = {
+            str(side): "only the longer side is cut",
+            str(round(side * 8 / 7)): "the usual crop of ImageNet's evaluation",
+            "N": "any other",
+        }
+        return int(self.ask(Question("--resize", text, choices, _read_pixels)))
+
+    def find_normalization(self) -> None:
+        """How images are normalised: as said, as the weights say, or as asked; it is never
+        guessed."""
+        said, checkpoint = self.answers, self.answers.checkpoint
+        Normalization(said.normalization, said.mean, said.std).check()
+        if said.mean is not None and said.std is not None:
+            self.normalization = {"mean": list(said.mean), "std": list(said.std)}
+        elif said.normalization is not None:
+            self.normalization = said.normalization
+        elif checkpoint is not None:
+            settings = ModelSettings(name=self.model)
+            if not brings_statistics(settings, checkpoint, Path()):
+                self.normalization = self._ask_normalization(own_statistics(settings))
+
+    def _ask_normalization(self, own: Any) -> str | dict[str, list[float]]:
+        """With the accuracy of each choice, from which a wrong one is seen at once."""
+        imagenet_mean, imagenet_std = (
+            ", ".join(f"{value:.4g}" for value in part) for part in IMAGENET
+        )
+        choices = {
+            "imagenet": f"mean {imagenet_mean}, std {imagenet_std}",
+            "dataset": "mean and std of the training images",
+            "none": "images in [0, 1], as where the network normalises itself",
+            _HALF: "images in [-1, 1], or any other numbers",
+        }
+        if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
+            mean, std = (",".join(f"{value:g}" for value in part) for part in own)
+            choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
+        with self.working("scoring the weights"):
+            tried = {choice: self._try_normalization(choice) for choice in choices}
+        n = next(iter(tried.values()))[1]
+        text = (
+            "How were images normalised?  The weights do not say it; in brackets: the share of "
+            f"{n:,} validation images that they are right on when fed so."
+        )
+        choices = {
+            choice: f"{meaning} ({100 * tried[choice][0]:.1f} %)"
+            for choice, meaning in choices.items()
+        }
+        chosen: str | dict[str, list[float]] = self.ask(
+            Question("--normalization", text, choices, _read_normalization)
+        )
+        return chosen
+
+    def _try_normalization(self, choice: str) -> tuple[float, int]:
+        """Accuracy of the weights as fed so, on at most 500 validation images; not cached."""
+        bench = replace(self, normalization=_read_normalization(choice)).bench()
+        written = bench.study.baseline.checkpoint
+        assert written is not None
+        bench.environment.apply()
+        split = bench.dataset.validation
+        split = split.take(draw_stratified(split.labels, 500, 0))
+        model = new_network(bench.dataset, bench.study.model, seed=0, base=self.base)
+        load_external(model, bench.study.model, written, self.base)
+        return score_images(model, split, bench.environment).accuracy, len(split)
+
+    # -- The baseline's accuracy, and the size of the search
+
     @property
     def base(self) -> Path:
         return self.folder.absolute()
 
+    def bench(self) -> Workbench:
+        """What trials of the study, as its text is now, share."""
+        file = str(self.folder / f"{self.name}.yaml")
+        names = partial(names_for, base=self.folder)
+        study = parse_study(self.text(), file, names=names, base=self.folder)
+        environment = environment_of(study.run)
+        return Workbench(study, self.base, cache_folder(), environment, preparation_cores())
+
+    def score_baseline(self) -> None:
+        """Score it as the study does, and have its accuracy confirmed.
+
+        Raises:
+            UsageError: if it is not as expected.
+        """
+        bench = self.bench()
+        bench.environment.apply()
+        trained = "training" if self.answers.checkpoint is None else "scoring"
+        with self.working(f"{trained} the baseline"):
+            model = bench.build_baseline()
+            split = bench.dataset.validation
+            accuracy, n = score_images(model, split, bench.environment).accuracy, len(split)
+        fed = accuracy, n, bench.preprocessing_of(model)
+        most = max(self.training, key=lambda name: self.training[name])
+        share = self.training[most] / sum(self.training.values())
+        self.say(
+            f"baseline: right on {fed_text(*fed)} (a network that always answers "
+            f"{show_name(most)}: {100 * share:.1f} %)"
+        )
+        expected, is_taken = self.answers.expected_accuracy, self.answers.is_as_expected
+        if rule := expected_rule(expected, *fed):
+            raise UsageError(f"`expected_accuracy`: {rule}")
+        if not is_taken:
+            if (doubt := guess_rule(accuracy, show_name(most), share)) is not None:
+                raise UsageError(f"baseline: {doubt}. Correct that, or give --yes to go on.")
+            if rule := expected_rule(expected, *fed, errors=WARNING_ERRORS):
+                raise UsageError(f"`expected_accuracy`: {rule} Or give --yes to go on.")
+        text = fed_text(accuracy, n, None)
+        wrong = "it is fed otherwise than it was trained, or not converged"
+        choices = {"yes": "go on", "no": wrong}
+        question = Question("--yes", f"{text}: is that what you expect?", choices, _read_yes_or_no)
+        if expected is None and not is_taken and not self.ask(question):
+            raise UsageError(
+                f"baseline: must be as good as it was, got {text} right. Either {CAUSES}: correct "
+                "that."
+            )
+        self.measured, self.expected = (accuracy, n), expected
+
+    def choose_size(self) -> None:
+        """The largest search that fits, by a batch and a scoring that are timed."""
+        bench, minutes = self.bench(), self.answers.minutes
+        with self.working("timing a batch"):
+            trial = estimate_trial(bench)
+            copy_seconds = _copy_seconds(bench)
+        cores = preparation_cores()
+        size = SearchSize(
+            images=trial.validation_images,
+            steps=max(1, trial.train_images // self.batch_size),
+            step_seconds=trial.step_seconds,
+            score_seconds=trial.score_seconds / trial.validation_images,
+            copy_seconds=copy_seconds / cores,
+            parallel=gpu_count() or cores,
+            minutes=minutes,
+        )
+        if self.answers.checkpoint is None:
+            size = replace(size, epochs=size.baseline_epochs)
+        self.size = size.fitted()
+        if self.size.seconds > 60 * minutes:
+            self.say(
+                f"note: the smallest search that makes sense takes longer than {minutes:g} min on "
+                "this machine; a GPU, smaller images or another network are faster"
+            )
+        self.say(
+            f"search: {self.size.trials} trials of {self.size.passes_text} over "
+            f"{trial.train_images:,} images: about {self.size.duration} on this machine "
+            f"({size.parallel} at once, {1000 * trial.step_seconds:.0f} ms a batch of "
+            f"{self.batch_size})"
+        )
+
+    # -- The file
+
     @property
     def suite(self) -> str:
-        if self.images.is_grey:
+        if self.scan.grey == sum(self.scan.sizes.values()):
             return "families_grey"
         return "cifar10c" if self.image_size <= _SMALL else "imagenetc"
 
     @property
     def training_count(self) -> int:
         """Images to train on, without the validation split."""
-        count = sum(self.images.training.values())
-        return count if self.images.has_validation else round(
-            count * (1 - self.images.validation_fraction)
-        )  # fmt: skip
+        held_out = 0.0 if self.has_validation else self.validation_fraction
+        return round(sum(self.training.values()) * (1 - held_out))
 
     @property
     def batch_size(self) -> int:
         return 64 if self.training_count >= 2000 else 32
 
-    @property
-    def written_checkpoint(self) -> str | None:
-        """As the file names it."""
-        given = self.checkpoint
-        if given is None or not Path(given).is_file():
-            return given
-        return _scalar(relative_to(Path(given).absolute(), self.base))
-
-    def study(self) -> Study:
-        """The study that the text is."""
-        from ablate.lifecycle.known_names import names_for
-        from ablate.lifecycle.study_file import parse_study
-
-        file = str(self.folder / f"{self.name}.yaml")
-        names = partial(names_for, base=self.folder)
-        return parse_study(self.text(), file, names=names, base=self.folder)
-
-    def bench(self) -> Workbench:
-        """What its trials share."""
-        from ablate.files.cache import cache_folder
-        from ablate.model.environment import environment_of, preparation_cores
-        from ablate.trial.workbench import Workbench
-
-        study = self.study()
-        environment, threads = environment_of(study.run), preparation_cores()
-        return Workbench(study, self.base, cache_folder(), environment, threads)
-
     def text(self) -> str:
-        """The study file."""
-        return _written(self)
-
-
-def _with_sizes(draft: _Draft, answers: Answers, origin: Origin | None, ask: Ask) -> _Draft:
-    """The side that the network sees, and the shorter side before the crop."""
-    from ablate.model.build import own_image_size
-    from ablate.study.settings import ModelSettings
-
-    images = draft.images
-    own = own_image_size(ModelSettings(name=draft.model))
-    is_silent = origin is not None and origin.is_silent
-    side = answers.image_size
-    if side is None and not is_silent:
-        side = origin.image_size if origin is not None else own
-    if side is None and images.are_of(own or 0):
-        side = own
-    if side is None:
-        side = ask(_which_size(draft, own))
-    resize = answers.resize
-    if resize is None and origin is not None and not is_silent and side == origin.image_size:
-        resize = origin.resize
-    if resize is None and not images.are_of(side):
-        resize = ask(_which_resize(draft, side)) if is_silent else side
-    if resize is not None and resize < side:
-        raise ParameterError(
-            f"--resize: must be at least the image size {side}, got {resize}. Raise it, or lower "
-            "--image-size."
+        """The study file, with a comment where a choice was made."""
+        size, n, checkpoint = self.size, self.training_count, self.answers.checkpoint
+        if checkpoint is not None and Path(checkpoint).is_file():
+            checkpoint = _as_yaml(relative_to(Path(checkpoint).absolute(), self.base))
+        more = ["clean+fma", "clean+da+fma"] if self.has_taps else ["clean+da+st"]
+        accuracy, count = self.measured or (0.0, 0)
+        # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
+        rate = 0.01 * self.batch_size / 128 if self.has_batch_norm else 1e-4
+        environment = Environment(
+            autoescape=False,
+            trim_blocks=True,
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
         )
-    return replace(draft, image_size=side, resize=resize)
+        environment.filters["yaml"] = _as_yaml
+        template = files(__package__) / "own_study.yaml.j2"
+        return environment.from_string(template.read_text(encoding="utf-8")).render(
+            draft=self,
+            size=size,
+            question=f"Which finetuning makes {self.model} more robust on my images?",
+            path=relative_to(self.images.absolute(), self.base),
+            streamed=3 * self.image_size**2 * n > _LARGEST_RESIDENT,
+            normalization=_in_one_line(self.normalization),
+            checkpoint=checkpoint,
+            accuracy=accuracy if self.expected is None else self.expected,
+            measured=f"measured: {100 * accuracy:.1f} % of {count:,} validation images",
+            budget_images=2 * size.passes * max(n, self.batch_size),
+            rate=f"{rate:g}",
+            rates=f"[{rate / 10:g}, {3 * rate:g}]",
+            terms=["clean+da", "clean+st", *more],
+            suite_reason=_SUITES[self.suite],
+            validation_count=count,
+        )
 
 
-def _which_size(draft: _Draft, own: int | None) -> Question:
-    sizes = draft.images.scan.sizes
-    choices = {"N": "any other"}
-    if len(sizes) == 1 and (found := next(iter(sizes)))[0] == found[1]:
-        choices = {str(found[0]): "the images' own"} | choices
-    if own is not None:
-        choices = {str(own): "the network's own"} | choices
-    whose = "weights do" if draft.checkpoint else "network does"
-    return Question(
-        "--image-size",
-        f"Which side in pixels does the network see?  The {whose} not say it; the images are "
-        f"{draft.images.sizes_text}.",
-        choices,
-        _whole,
-    )
+_SCORED_BY = "of a study's commands `ablate confirm` alone scores it"
 
 
-def _which_resize(draft: _Draft, side: int) -> Question:
-    usual = round(side * 8 / 7)
-    return Question(
-        "--resize",
-        "To which shorter side in pixels were images resized before the centre crop?  The weights "
-        f"do not say it; the images are {draft.images.sizes_text}, the network sees "
-        f"{side} x {side}.",
-        {
-            str(side): "only the longer side is cut",
-            str(usual): "the usual crop of ImageNet's evaluation",
-            "N": "any other",
-        },
-        _whole,
-    )
-
-
-def _whole(text: str) -> int:
+def _read_pixels(text: str) -> int:
     if not text.isdecimal() or not 8 <= int(text) <= 2048:
         raise ParameterError(f"must be a whole number of pixels from 8, got {text!r}. Correct it.")
     return int(text)
 
 
-def _with_normalization(draft: _Draft, answers: Answers, ask: Ask, working: Working) -> _Draft:
-    """How images are normalised: as said, as the weights say, or as asked; it is never guessed."""
-    from ablate.model.origin import Normalization
-    from ablate.model.weights.preprocessing import brings_statistics
-    from ablate.study.settings import ModelSettings
-
-    choice: Any = answers.normalization
-    Normalization(choice, answers.mean, answers.std).check()
-    if answers.mean is not None and answers.std is not None:
-        choice = {"mean": list(answers.mean), "std": list(answers.std)}
-    checkpoint = draft.checkpoint
-    if choice is None:
-        settings = ModelSettings(name=draft.model)
-        if checkpoint is None or brings_statistics(settings, checkpoint, Path()):
-            return draft
-        with working("scoring the weights"):
-            question = _which_normalization(draft)
-        choice = ask(question)
-    return replace(draft, normalization=choice)
+def _read_yes_or_no(text: str) -> bool:
+    if text.lower() not in ("yes", "y", "no", "n"):
+        raise ParameterError(f"must be yes or no, got {text!r}. Correct it.")
+    return text.lower() in ("yes", "y")
 
 
-_HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
-
-
-def _which_normalization(draft: _Draft) -> Question:
-    """With the accuracy of each choice, from which a wrong one is seen at once."""
-    from ablate.model.build import own_statistics
-    from ablate.model.normalization import IMAGENET
-    from ablate.study.settings import ModelSettings
-
-    choices = {
-        "imagenet": _numbers(IMAGENET),
-        "dataset": "mean and std of the training images",
-        "none": "images in [0, 1], as where the network normalises itself",
-        _HALF: "images in [-1, 1], or any other numbers",
-    }
-    own = own_statistics(ModelSettings(name=draft.model))
-    if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
-        mean, std = (",".join(f"{value:g}" for value in part) for part in own)
-        choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
-    tried = {
-        choice: _try_checkpoint(replace(draft, normalization=_statistics_of(choice)))
-        for choice in choices
-    }
-    n = next(iter(tried.values()))[1]
-    return Question(
-        "--normalization",
-        "How were images normalised?  The weights do not say it; in brackets: the share of "
-        f"{n:,} validation images that they are right on when fed so.",
-        {choice: f"{choices[choice]} ({100 * tried[choice][0]:.1f} %)" for choice in choices},
-        _statistics_of,
-    )
-
-
-def _statistics_of(text: str) -> str | dict[str, list[float]]:
+def _read_normalization(text: str) -> str | dict[str, list[float]]:
     """The value of `model.normalization` that an answer means."""
-    from ablate.model.origin import Normalization
-
     if text in ("imagenet", "dataset", "none"):
         return text
     numbers = text.replace("--mean", " ").replace("--std", " ").split()
@@ -637,251 +699,25 @@ def _statistics_of(text: str) -> str | dict[str, list[float]]:
     return {"mean": list(mean), "std": list(std)}
 
 
-def _try_checkpoint(draft: _Draft) -> tuple[float, int]:
-    """Accuracy of the weights as fed by this draft, on at most 500 validation images; not
-    cached."""
-    from ablate.data.dataset import draw_stratified
-    from ablate.finetune.baseline import new_network
-    from ablate.model.weights.external_checkpoint import load_external
-    from ablate.robustness.score import score_images
-
-    bench = draft.bench()
-    assert draft.checkpoint is not None
-    written = bench.study.baseline.checkpoint
-    assert written is not None
-    bench.environment.apply()
-    split = bench.dataset.validation
-    split = split.take(draw_stratified(split.labels, 500, 0))
-    model = new_network(bench.dataset, bench.study.model, seed=0, base=draft.base)
-    load_external(model, bench.study.model, written, draft.base)
-    return score_images(model, split, bench.environment).accuracy, len(split)
-
-
-def _with_seen(draft: _Draft, answers: Answers, ask: Ask) -> _Draft:
-    """Whether the weights have seen the validation images."""
-    seen = answers.saw_validation
-    if draft.checkpoint is None:
-        return draft
-    if seen is None:
-        images = draft.images
-        own = images.has_validation
-        seen = ask(
-            Question(
-                "--saw-validation",
-                "Were the weights trained on some of the validation images?  "
-                + ("They are val/." if own else "They are drawn from the training images."),
-                {"yes": "every result is marked so", "no": "they have seen none of them"},
-                _yes_or_no,
-                default=None if own else "yes",
-            )
-        )
-    return replace(draft, saw_validation=seen)
-
-
-def _yes_or_no(text: str) -> bool:
-    if text.lower() not in ("yes", "y", "no", "n"):
-        raise ParameterError(f"must be yes or no, got {text!r}. Correct it.")
-    return text.lower() in ("yes", "y")
-
-
-def _with_network(draft: _Draft) -> _Draft:
-    """Whether it has a tap that gives a feature map, and batch norm."""
-    from ablate.model.inspect import has_adaptable_norm, usable_taps
-
-    return replace(
-        draft,
-        has_taps=bool(usable_taps(draft.model, draft.base)),
-        has_batch_norm=has_adaptable_norm(draft.model, draft.base),
-    )
-
-
-# -- The baseline's accuracy -------------------------------------------------------------------
-
-
-def _with_accuracy(draft: _Draft, answers: Answers, ask: Ask, say: Say, working: Working) -> _Draft:
-    """The clean accuracy of the baseline, scored as the study scores it, and confirmed."""
-    from ablate.robustness.score import score_images
-    from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
-    from ablate.study.preparation import fed_text
-
-    bench = draft.bench()
-    bench.environment.apply()
-    trained = "training" if draft.checkpoint is None else "scoring"
-    with working(f"{trained} the baseline"):
-        model = bench.build_baseline()
-        validation = bench.dataset.validation
-        accuracy, n = score_images(model, validation, bench.environment).accuracy, len(validation)
-    preprocessing = bench.preprocessing_of(model)
-    counts = draft.images.training
-    most = max(counts, key=lambda name: counts[name])
-    share = counts[most] / sum(counts.values())
-    say(
-        f"baseline: right on {fed_text(accuracy, n, preprocessing)} (a network that always answers "
-        f"{show_name(most)}: {100 * share:.1f} %)"
-    )
-    text = fed_text(accuracy, n, None)
-    expected = answers.expected_accuracy
-    if rule := expected_rule(expected, accuracy, n, preprocessing):
-        raise UsageError(f"--expected-accuracy: {rule}")
-    if not answers.is_as_expected:
-        doubt = guess_rule(accuracy, show_name(most), share)
-        if doubt is not None:
-            raise UsageError(f"baseline: {doubt}. Correct that, or give --yes to go on.")
-        if rule := expected_rule(expected, accuracy, n, preprocessing, errors=WARNING_ERRORS):
-            raise UsageError(f"--expected-accuracy: {rule} Or give --yes to go on.")
-    if expected is None and not answers.is_as_expected:
-        is_expected = ask(
-            Question(
-                "--yes",
-                f"{text}: is that what you expect?",
-                {"yes": "go on", "no": "it is fed otherwise than it was trained, or not converged"},
-                _yes_or_no,
-            )
-        )
-        if not is_expected:
-            raise UsageError(
-                f"baseline: must be as good as it was, got {text} right. Either {CAUSES}: correct "
-                "that."
-            )
-    return replace(draft, measured=(accuracy, n), expected=expected)
-
-
-def _numbers(statistics: Statistics) -> str:
-    mean, std = (", ".join(f"{value:.4g}" for value in part) for part in statistics)
-    return f"mean {mean}, std {std}"
-
-
-# -- The size of the search --------------------------------------------------------------------
-
-
-def _with_size(draft: _Draft, minutes: float, say: Say, working: Working) -> _Draft:
-    """The largest search that fits, by a batch and a scoring that are timed."""
-    from ablate.model.environment import gpu_count, preparation_cores
-    from ablate.trial.estimate import estimate_trial
-
-    bench = draft.bench()
-    with working("timing a batch"):
-        trial = estimate_trial(bench)
-        copy_seconds = _copy_seconds(bench)
-    cores = preparation_cores()
-    steps = max(1, trial.train_images // draft.batch_size)
-    size = SearchSize(
-        images=trial.validation_images,
-        steps=steps,
-        step_seconds=trial.step_seconds,
-        score_seconds=trial.score_seconds / trial.validation_images,
-        copy_seconds=copy_seconds / cores,
-        parallel=gpu_count() or cores,
-        minutes=minutes,
-    )
-    if draft.checkpoint is None:
-        size = replace(size, epochs=size.baseline_epochs)
-    size = size.fitted()
-    if size.seconds > 60 * minutes:
-        say(
-            f"note: the smallest search that makes sense takes longer than {minutes:g} min on this "
-            "machine; a GPU, smaller images or another network are faster"
-        )
-    say(
-        f"search: {size.trials} trials of {size.passes_text} over {trial.train_images:,} images: "
-        f"about {size.duration} on this machine ({size.parallel} at once, "
-        f"{1000 * trial.step_seconds:.0f} ms a batch of {draft.batch_size})"
-    )
-    return replace(draft, size=size)
-
-
 def _copy_seconds(bench: Workbench) -> float:
     """Of making all corrupted copies of a validation image, on one core: from a few."""
-    import time
-
-    from ablate.robustness.evaluation_set import Recipe
-
-    validation, robustness = bench.dataset.validation, bench.study.robustness
+    robustness = bench.study.robustness
     recipe = Recipe(bench.suite, robustness.severities, robustness.seed)
-    sample = validation.images[:8]
-
-    def corrupt() -> float:
+    sample = bench.dataset.validation.images[:8]
+    seconds = 0.0
+    for _ in range(2):  # the first also imports what they need
         began = time.perf_counter()
         for kind in bench.suite.types:
             recipe.corrupt(sample, kind, robustness.severities[0], start=0)
-        return time.perf_counter() - began
-
-    corrupt()  # the first also imports what they need
-    return corrupt() * len(robustness.severities) / len(sample)
+        seconds = time.perf_counter() - began
+    return seconds * len(robustness.severities) / len(sample)
 
 
-# -- The file ----------------------------------------------------------------------------
-
-
-def _written(draft: _Draft) -> str:
-    """The study file, with a comment where a choice was made."""
-    from importlib.resources import files
-
-    from jinja2 import Environment, StrictUndefined
-
-    size, images, n = draft.size, draft.images, draft.training_count
-    more = ["clean+fma", "clean+da+fma"] if draft.has_taps else ["clean+da+st"]
-    accuracy, count = draft.measured or (0.0, 0)
-    expected = accuracy if draft.expected is None else draft.expected
-    environment = Environment(
-        autoescape=False, trim_blocks=True, undefined=StrictUndefined, keep_trailing_newline=True
-    )
-    template = files(__package__) / "own_study.yaml.j2"
-    # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
-    rate = 0.01 * draft.batch_size / 128 if draft.has_batch_norm else 1e-4
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
-        model=_scalar(draft.model),
-        name=_scalar(draft.name),
-        question=_scalar(f"Which finetuning makes {draft.model} more robust on my images?"),
-        path=_scalar(relative_to(images.folder.absolute(), draft.base)),
-        about=images.about,
-        validation=None if images.has_validation else f"{images.validation_fraction:g}",
-        image_size=draft.image_size,
-        resize=draft.resize,
-        skip_unreadable=draft.skip_unreadable,
-        streamed=3 * draft.image_size**2 * n > _LARGEST_RESIDENT,
-        normalization=_flow(draft.normalization),
-        checkpoint=draft.written_checkpoint,
-        saw_validation=str(draft.saw_validation).lower(),
-        epochs=max(size.epochs, 1),
-        accuracy=None if draft.measured is None else f"{expected:.3f}",
-        measured=f"measured: {100 * accuracy:.1f} % of {count:,} validation images",
-        passes=size.passes_text,
-        training_count=f"{n:,}",
-        minutes=f"{size.minutes:g}",
-        parallel=size.parallel,
-        step_milliseconds=f"{1000 * size.step_seconds:.0f}",
-        duration=size.duration,
-        budget_images=2 * size.passes * max(n, draft.batch_size),
-        batch_size=draft.batch_size,
-        has_batch_norm=draft.has_batch_norm,
-        learning_rate=f"{rate:g}",
-        learning_rates=f"[{rate / 10:g}, {3 * rate:g}]",
-        has_taps=draft.has_taps,
-        terms=["clean+da", "clean+st", *more],
-        trials=size.trials,
-        suite=draft.suite,
-        suite_reason=_SUITES[draft.suite],
-        images=size.images if size.images < count else None,
-        validation_count=f"{count:,}",
-    )
-
-
-_SUITES = {
-    "families_grey": "the images are grey",
-    "cifar10c": f"up to {_SMALL} pixels; imagenetc above",
-    "imagenetc": f"above {_SMALL} pixels; cifar10c up to that",
-}
-
-
-def _scalar(text: str) -> str:
-    """A text as YAML."""
-    from ablate.study.yaml_source import write_yaml
-
+def _as_yaml(text: str) -> str:
     return write_yaml({"": text}).partition(": ")[2].rstrip("\n")
 
 
-def _flow(value: str | dict[str, list[float]]) -> str | None:
+def _in_one_line(value: str | dict[str, list[float]]) -> str | None:
     """As YAML in one line; None of the default."""
     if isinstance(value, str):
         return None if value == "auto" else value

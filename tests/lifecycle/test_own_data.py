@@ -267,8 +267,8 @@ def test_splits_that_are_there_are_kept_and_a_baseline_is_trained(work: Path) ->
          "got both. Leave one out."),
         (("--data", "a"), "a: must be a folder of images, got no such folder. Correct the path."),
         (("--data", "empty"), "empty: must have CLASS/*, or train/CLASS/* with or without "
-         "test/CLASS/* and val/CLASS/*, of two classes or more, got 0 classes to train on. "
-         "Correct --data."),
+         "test/CLASS/* and val/CLASS/*, of two classes or more, and for each split an image of "
+         "each, got 0 classes to train on. Correct --data."),
     ],
 )  # fmt: skip
 def test_what_init_refuses(work: Path, options: tuple[str, ...], said: str) -> None:
