@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError
 from ablate.finetune.augment.ratios import type_ratios
@@ -37,24 +36,20 @@ _DIGITS = 12
 """To which ratios are compared: 0.2 of 0.6 is 1 of 3."""
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """Keys that affect a finetuning only under a condition.
 
     Attributes:
+        where: the condition in words, after "where".
         keys: dotted; a key that ends with a dot means all keys below it.
         deciders: all keys that the condition reads.
         holds: evaluates the condition for a complete configuration.
-        where: the condition in words, after "where".
     """
 
+    where: str
     keys: tuple[str, ...]
     deciders: tuple[str, ...]
     holds: Callable[[Values], bool]
-    where: str
-
-    def covers(self, key: str) -> bool:
-        return any(key == one or (one.endswith(".") and key.startswith(one)) for one in self.keys)
 
 
 def terms_of(values: Values) -> list[str]:
@@ -76,30 +71,23 @@ def type_shares(values: Values) -> dict[str, float]:
 
 
 def _only_where(keys: tuple[str, ...], decider: str, wanted: Any, text: str = "") -> Reading:
-    return Reading(
-        keys,
-        (decider,),
-        lambda values: bool(values[decider] == wanted),
-        text or f"{decider} is {wanted}",
-    )
+    where = text or f"{decider} is {wanted}"
+    return Reading(where, keys, (decider,), lambda values: bool(values[decider] == wanted))
 
 
 def _unless(keys: tuple[str, ...], decider: str, other: Any) -> Reading:
-    return Reading(
-        keys, (decider,), lambda values: bool(values[decider] != other), f"{decider} is not {other}"
-    )
+    where = f"{decider} is not {other}"
+    return Reading(where, keys, (decider,), lambda values: bool(values[decider] != other))
 
 
 def _with_term(term: str) -> Reading:
-    where = f"loss.terms has {term}"
-    return Reading(
-        (f"loss.{term}.",), ("loss.terms",), lambda values: term in terms_of(values), where
-    )
+    keys, where = (f"loss.{term}.",), f"loss.terms has {term}"
+    return Reading(where, keys, ("loss.terms",), lambda values: term in terms_of(values))
 
 
 def _weighed(term: str, keys: tuple[str, ...]) -> Reading:
     weight = f"loss.{term}.weight"
-    return Reading(keys, (weight,), lambda values: bool(values[weight] > 0), f"{weight} is above 0")
+    return Reading(f"{weight} is above 0", keys, (weight,), lambda values: bool(values[weight] > 0))
 
 
 def _has_ema(values: Values) -> bool:
@@ -121,63 +109,52 @@ def _needs_strength(values: Values) -> bool:
 
 
 _DRAWN = ("augment.families", "augment.types", "augment.mix", "augment.method")
-_WEIGHED = {
-    "st": ("loss.st.form", "loss.st.temperature"),
-    "fma": (
-        *("loss.fma.distance", "loss.fma.activation"),
-        *("loss.fma.layers", "loss.fma.layer_weights"),
-    ),
-}
-"""What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
-
-_OF_ANY_BASELINE = tuple(
-    f"baseline.{key}" for key in ("checkpoint", "saw_validation", "expected_accuracy")
-)
+_ANCHORS = tuple(key for key in leaves() if key.endswith(".anchor"))
 _OF_TRAINING = tuple(
-    key for key in leaves() if key.startswith("baseline.") and key not in _OF_ANY_BASELINE
+    key
+    for key in leaves()
+    if key.startswith("baseline.")
+    and key.partition(".")[2] not in ("checkpoint", "saw_validation", "expected_accuracy")
 )
-_SECTIONS = ("baseline", "finetune")
 
 READINGS: tuple[Reading, ...] = (
     *map(_with_term, TERMS),
-    *(_weighed(term, keys) for term, keys in _WEIGHED.items()),
+    # What a term makes nothing of at weight 0; its anchor still costs a teacher's pass.
+    _weighed("st", ("loss.st.form", "loss.st.temperature")),
+    _weighed(
+        "fma",
+        tuple(f"loss.fma.{key}" for key in ("distance", "activation", "layers", "layer_weights")),
+    ),
     Reading(
-        ("loss.fma.layer_weights",),
-        ("loss.fma.layers",),
-        _has_layers,
         "loss.fma.layers has more than one layer",
+        *(("loss.fma.layer_weights",), ("loss.fma.layers",), _has_layers),
     ),
     Reading(
-        ("loss.teacher_decay",),
-        ("loss.terms", *(key for key in leaves() if key.endswith(".anchor"))),
-        _has_ema,
         "a term in loss.terms has the anchor ema",
+        *(("loss.teacher_decay",), ("loss.terms", *_ANCHORS), _has_ema),
     ),
-    Reading(("augment.",), ("loss.terms",), has_copies, "loss.terms has more than clean"),
+    Reading("loss.terms has more than clean", ("augment.",), ("loss.terms",), has_copies),
     _only_where(("augment.families",), "augment.types", None, "augment.types is not given"),
     _unless(
         (*_DRAWN[:3], "augment.strength", "augment.strengths", "augment.strengths."),
-        "augment.method",
-        "augmix",
+        *("augment.method", "augmix"),
     ),
-    Reading(("augment.mix",), _DRAWN[:2], _is_mixed, "more than one family or type is drawn from"),
+    Reading("more than one family or type is drawn from", ("augment.mix",), _DRAWN[:2], _is_mixed),
     Reading(
-        ("augment.strength",),
-        (*_DRAWN, "augment.strengths"),
-        _needs_strength,
         "a type is drawn that augment.strengths leaves out",
+        *(("augment.strength",), (*_DRAWN, "augment.strengths"), _needs_strength),
     ),
     _only_where(("augment.depth",), "augment.method", "composed"),
     Reading(
-        ("augment.depth",),
-        _DRAWN,
-        lambda values: len(type_shares(values)) > 1,
         "more than one type is drawn",
+        *(("augment.depth",), _DRAWN, lambda values: len(type_shares(values)) > 1),
     ),
     _unless(("augment.copies",), "augment.method", "all"),
     _only_where(("augment.augmix.",), "augment.method", "augmix"),
-    *(_only_where((f"{name}.momentum",), f"{name}.optimizer", "sgd") for name in _SECTIONS),
-    *(_unless((f"{name}.warmup_fraction",), f"{name}.schedule", "one_cycle") for name in _SECTIONS),
+    _only_where(("baseline.momentum",), "baseline.optimizer", "sgd"),
+    _only_where(("finetune.momentum",), "finetune.optimizer", "sgd"),
+    _unless(("baseline.warmup_fraction",), "baseline.schedule", "one_cycle"),
+    _unless(("finetune.warmup_fraction",), "finetune.schedule", "one_cycle"),
     _only_where(_OF_TRAINING, "baseline.checkpoint", None, "no baseline.checkpoint is given"),
 )
 
@@ -186,12 +163,17 @@ READINGS: tuple[Reading, ...] = (
 def readings_of(key: str) -> tuple[Reading, ...]:
     """The conditions for a key to affect a finetuning, all of which must hold; empty for most
     keys."""
-    found = tuple(reading for reading in READINGS if reading.covers(key))
+    readings = tuple(
+        reading
+        for reading in READINGS
+        if any(key == one or (one.endswith(".") and key.startswith(one)) for one in reading.keys)
+    )
     above, _, kind = key.rpartition(".")
     if above == "augment.strengths":
         where = f"the type {kind} is drawn"
-        found = (*found, Reading((key,), _DRAWN, lambda values: kind in type_shares(values), where))
-    return found
+        is_drawn = Reading(where, (key,), _DRAWN, lambda values: kind in type_shares(values))
+        readings = (*readings, is_drawn)
+    return readings
 
 
 @cache
@@ -231,14 +213,16 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
     read = {
         key: values[key]
         for key, readings in _trained_keys()
-        if not readings or all(reading.holds(values) for reading in readings)
+        if all(reading.holds(values) for reading in readings)
     }
     read["loss.terms"] = terms_of(values)
     read["finetune.frozen"] = sorted(values["finetune.frozen"])
-    _write_budget(read)
+    amounts = {unit: read.pop(f"finetune.budget.{unit}") for unit in UNITS}
+    given = {unit: amount for unit, amount in amounts.items() if amount is not None}
+    read["finetune.budget"] = given or {"epochs": DEFAULT_EPOCHS}
     if "loss.fma.layers" in read:
         weights = read.pop("loss.fma.layer_weights", "uniform")
-        read["loss.fma.layers"] = _layers(read["loss.fma.layers"], weights, taps)
+        read["loss.fma.layers"] = _layer_shares(read["loss.fma.layers"], weights, taps)
     if not has_copies(values):
         if read["finetune.batch_norm"] == "separate":
             read["finetune.batch_norm"] = "joint"  # nothing stands beside the clean images
@@ -276,38 +260,28 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _write_budget(read: dict[str, Any]) -> None:
-    """Keep the one unit that the budget is in."""
-    amounts = {unit: read.pop(f"finetune.budget.{unit}") for unit in UNITS}
-    given = {unit: amount for unit, amount in amounts.items() if amount is not None}
-    read["finetune.budget"] = given or {"epochs": DEFAULT_EPOCHS}
-
-
-def _layers(named: Any, weights: Any, taps: Collection[str]) -> Any:
+def _layer_shares(named: Any, weights: Any, taps: Collection[str]) -> Any:
     """Share by layer; where the depth of a layer is not known, layers and scheme."""
     if isinstance(named, str) and not taps:
         return [named, weights]
     layers = chosen_layers(named, tuple(taps))
     if not isinstance(weights, str):
-        return _shares({layer: weights.get(layer, 0.0) for layer in layers})
-    if weights == "uniform" or len(layers) == 1:
-        return _shares(dict.fromkeys(layers, 1.0))
-    if not set(layers) <= set(taps):
+        by_layer = {layer: weights.get(layer, 0.0) for layer in layers}
+    elif weights == "uniform" or len(layers) == 1:
+        by_layer = dict.fromkeys(layers, 1.0)
+    elif not set(layers) <= set(taps):
         return [sorted(layers), weights]
-    ordered = enumerate(layer for layer in taps if layer in layers)
-    return _shares(
-        {layer: place + 1.0 if weights == "linear" else 2.0**place for place, layer in ordered}
-    )
+    else:
+        ordered = enumerate(layer for layer in taps if layer in layers)
+        linear = weights == "linear"
+        by_layer = {layer: at + 1.0 if linear else 2.0**at for at, layer in ordered}
+    total = math.fsum(by_layer.values()) or 1.0
+    return {layer: round(weight / total, _DIGITS) for layer, weight in by_layer.items() if weight}
 
 
 def _limits(values: Values, kind: str) -> tuple[float, float]:
     given = values["augment.strengths"].get(kind, values["augment.strength"])
     return (given[0], given[1]) if isinstance(given, list | tuple) else (0.0, given)
-
-
-def _shares(weights: dict[str, float]) -> dict[str, float]:
-    total = math.fsum(weights.values()) or 1.0
-    return {layer: round(weight / total, _DIGITS) for layer, weight in weights.items() if weight}
 
 
 # -- Searched parameters that no trial reads: all of their points would score the same -----

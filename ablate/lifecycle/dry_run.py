@@ -140,19 +140,16 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     if checkpoint is not None and not is_external(checkpoint):  # nothing is downloaded, or trained
         baseline = _score_baseline(bench)
     trial = estimate_trial(bench)
-    each = trial.train_seconds + trial.score_seconds
-    planned = None
-    if study.ablation is None:
-        rows, work = study.search.trials, each * (study.search.trials + 1)
-    else:
+    each, rows = trial.train_seconds + trial.score_seconds, study.search.trials
+    work, planned = each * (rows + 1), None
+    if study.ablation is not None:
         planned = _plan(place, study, bench, trial.score_seconds)
         rows = len(planned.cells) * planned.seeds
         work = planned.seeds * sum(cell.seconds for cell in planned.cells)
         work += planned.tuning_trials * each
-    weights = trial.state_bytes // 2
     keep = study.run.keep_checkpoints
-    networks = rows if keep == "all" else min(rows, keep)
-    kept = trial.evaluation_bytes + weights * (networks + needs_plain(study))
+    networks = (rows if keep == "all" else min(rows, keep)) + needs_plain(study)
+    states = 2 * trial.state_bytes * parallel
     return DryRun(
         study=study.name,
         trials=rows,
@@ -163,7 +160,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         trial=trial,
         seconds=work / min(parallel, rows + 1),
         gpu_hours=work * gpus / 3600,
-        disk_bytes=2 * trial.state_bytes * parallel + kept,
+        disk_bytes=states + trial.evaluation_bytes + trial.state_bytes // 2 * networks,
         baseline=baseline,
         ablation=planned,
         data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
@@ -189,34 +186,27 @@ def _score_baseline(bench: Workbench) -> ScoredBaseline:
 def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) -> PlannedAblation:
     """The design of an ablation with the time of a run of each cell; for an arm of several models,
     the first is timed."""
-    settings = study.ablation_section
-    base = place.base
+    settings, base, own = study.ablation_section, place.base, plain_values(study)
     design = design_of(study, base, str(place.file or ""), find_reference(study, base))
     seconds: dict[str, float] = {}
     for arm in design.arms:
         timed = [cell for cell in design.cells if cell.name in arm.cells]
-        if not timed:
-            continue
-        configured = study.with_values(dict(timed[0].values))
-        taken = estimate_training(bench.fitting(configured), configured).train_seconds
-        seconds |= {cell.name: taken + score_seconds for cell in timed}
-    own = plain_values(study)
+        if timed:
+            configured = study.with_values(dict(timed[0].values))
+            taken = estimate_training(bench.fitting(configured), configured).train_seconds
+            seconds |= {cell.name: taken + score_seconds for cell in timed}
+    cells = []
+    for cell in design.cells:
+        differs = {key: value for key, value in cell.values.items() if value != own.get(key)}
+        cells.append(PlannedCell(cell.name, differs, seconds[cell.name]))
+    tuned = tuned_cells(study, design.cells)
     return PlannedAblation(
         design=design.kind,
         seeds=settings.seed_count,
-        cells=tuple(
-            PlannedCell(
-                cell.name,
-                {key: value for key, value in cell.values.items() if value != own.get(key)},
-                seconds[cell.name],
-            )
-            for cell in design.cells
-        ),
+        cells=tuple(cells),
         aliases=design.aliases,
         claims=tuple(f"{claim.contrast} on {claim.metric}" for claim in design.claims),
         notes=design.notes,
         power=plan_of(study, design, base),
-        tuning_trials=settings.tune.trials * len(tuned_cells(study, design.cells))
-        if settings.tune
-        else 0,
+        tuning_trials=settings.tune.trials * len(tuned) if settings.tune else 0,
     )

@@ -30,7 +30,6 @@ class ChoiceDomain(Domain):
 
     @classmethod
     def parse(cls, spec: Spec) -> ChoiceDomain:
-        """Read one; raises `DomainError`."""
         spec.check_options(cls.word)
         choices = spec.items(cls.word)
         texts = [stored(choice) for choice in choices]
@@ -93,7 +92,6 @@ class SubsetDomain(Domain):
 
     @classmethod
     def parse(cls, spec: Spec) -> SubsetDomain:
-        """Read one; raises `DomainError`."""
         spec.check_options(cls.word)
         return cls(spec.names(cls.word))
 

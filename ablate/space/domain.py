@@ -6,8 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from ablate.space.spec import Spec
 from ablate.study.json_data import JsonData
 
 
@@ -26,6 +27,15 @@ class Domain(JsonData, ABC):
     def requires(self) -> tuple[str, ...]:
         """Keys of the space whose values this domain reads."""
         return ()
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, spec: Spec) -> Self:
+        """Read one as it is written.
+
+        Raises:
+            DomainError: if it is wrong.
+        """
 
     @abstractmethod
     def dimensions(self, key: str) -> tuple[Dimension, ...]:
@@ -76,9 +86,8 @@ class RealDimension:
     def holds(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
-        if not self.low <= value <= self.high:
-            return False
-        return self.step is None or is_on_step(value, self.low, self.step)
+        is_inside = self.low <= value <= self.high
+        return is_inside and (self.step is None or is_on_step(value, self.low, self.step))
 
 
 def is_on_step(value: float, low: float, step: float) -> bool:
@@ -100,9 +109,9 @@ class IntegerDimension:
     step: int = 1
 
     def holds(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int):
-            return False
-        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        is_inside = is_whole and self.low <= value <= self.high
+        return is_inside and (value - self.low) % self.step == 0
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,6 @@ class CategoricalDimension:
 
     name: str
     choices: tuple[str | int | float | bool | None, ...]
-
-    def holds(self, value: Any) -> bool:
-        return any(value == choice for choice in self.choices)
 
 
 Dimension = RealDimension | IntegerDimension | CategoricalDimension

@@ -16,8 +16,84 @@ _LEAST_WIDTH = 1e-12
 """Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
 
 
+class _IntervalDomain(Domain):
+    """Numbers in [low, high], both included, stored as they are by the parameter's key."""
+
+    def dimension(self, key: str) -> RealDimension | IntegerDimension:
+        """The one that is drawn."""
+        raise NotImplementedError
+
+    def dimensions(self, key: str) -> tuple[Dimension, ...]:
+        return (self.dimension(key),)
+
+    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
+        if self.holds(value):
+            return {key: self.resolve(key, {key: value}, {})}
+        raise ParameterError(f"{key}: must be {self}, got {show(value)}. Use one in this range.")
+
+    def examples(self) -> tuple[Any, ...]:
+        dimension = self.dimension("")
+        return (dimension.low, dimension.high)
+
+    def holds(self, value: Any, /) -> bool:
+        return self.dimension("").holds(value)
+
+
+@dataclass(frozen=True)
+class FloatDomain(_IntervalDomain):
+    """Floats, uniform or (`log`) uniform in their logarithm; with a step, only low + k * step."""
+
+    word: ClassVar[str] = "float"
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    @classmethod
+    def parse(cls, spec: Spec) -> FloatDomain:
+        return cls(*_interval(spec, cls.word, whole=False))
+
+    def dimension(self, key: str) -> RealDimension:
+        return RealDimension(key, self.low, self.high, self.log, self.step)
+
+    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> float:
+        return float(raw[key])
+
+    def __str__(self) -> str:
+        step = "" if self.step is None else f" in steps of {self.step:g}"
+        return f"a number in [{self.low:g}, {self.high:g}]{step}"
+
+
+@dataclass(frozen=True)
+class IntDomain(_IntervalDomain):
+    """Ints, as `FloatDomain`."""
+
+    word: ClassVar[str] = "int"
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    @classmethod
+    def parse(cls, spec: Spec) -> IntDomain:
+        low, high, log, step = _interval(spec, cls.word, whole=True)
+        return cls(low, high, log, 1 if step is None else step)
+
+    def dimension(self, key: str) -> IntegerDimension:
+        return IntegerDimension(key, self.low, self.high, self.log, self.step)
+
+    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> int:
+        return int(raw[key])
+
+    def __str__(self) -> str:
+        step = "" if self.step == 1 else f" in steps of {self.step}"
+        return f"a whole number in [{self.low}, {self.high}]{step}"
+
+
 def _interval(spec: Spec, word: str, *, whole: bool) -> tuple[Any, Any, bool, Any]:
-    """Low, high, whether it is logarithmic, and the step, or None; raises `DomainError`."""
+    """Low, high, whether it is logarithmic, and the step, or None."""
     spec.check_options(word, "log", "step")
     log, step, ends = spec.flag("log"), spec.data.get("step"), spec.data[word]
     if step is not None:
@@ -51,14 +127,13 @@ def _range_rule(low: float, high: float, ends: str, *, log: bool, whole: bool) -
 
 
 def _step_rule(low: Any, high: Any, step: Any, *, log: bool, whole: bool) -> str | None:
-    got = f"got {show(step)}"
+    got, largest = f"got {show(step)}", max(high - low, abs(low), abs(high))
     if log:
         return f"step and log exclude each other, got step {show(step)}. Drop one."
     if step <= 0:
         return f"step must be above 0, {got}. Raise it."
     if step > high - low:
         return f"step must fit into [{low:.12g}, {high:.12g}], {got}. Lower it."
-    largest = max(high - low, abs(low), abs(high))
     if largest / step >= LARGEST / 2:
         return f"step must be larger than {largest:g} / 2**52, {got}. Raise it."
     if not ((high - low) % step == 0 if whole else _ends_on_step(low, high, step)):
@@ -72,93 +147,3 @@ def _ends_on_step(low: float, high: float, step: float) -> bool:
     """Whether steps lead to the end, as far as steps with nine digits do."""
     off = abs(low + step * round((high - low) / step) - high)
     return off <= min(1e-9 * max(abs(high), step), 0.01 * step) or is_on_step(high, low, step)
-
-
-@dataclass(frozen=True)
-class FloatDomain(Domain):
-    """Floats in [low, high], both included, uniform or (`log`) uniform in their logarithm; with a
-    step, only low + k * step.
-
-    Stored as itself, by the parameter's key.
-    """
-
-    word: ClassVar[str] = "float"
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    @classmethod
-    def parse(cls, spec: Spec) -> FloatDomain:
-        """Read one; raises `DomainError`."""
-        return cls(*_interval(spec, cls.word, whole=False))
-
-    def dimensions(self, key: str) -> tuple[Dimension, ...]:
-        return (self._dimension(key),)
-
-    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> float:
-        return float(raw[key])
-
-    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
-        if not self.holds(value):
-            step = "" if self.step is None else f" in steps of {self.step:g}"
-            raise ParameterError(
-                f"{key}: must be a number in [{self.low:g}, {self.high:g}]{step}, got "
-                f"{show(value)}. Use one in this range."
-            )
-        return {key: float(value)}
-
-    def examples(self) -> tuple[float, ...]:
-        return (self.low, self.high)
-
-    def holds(self, value: Any, /) -> bool:
-        return self._dimension("").holds(value)
-
-    def _dimension(self, key: str) -> RealDimension:
-        return RealDimension(key, self.low, self.high, self.log, self.step)
-
-
-@dataclass(frozen=True)
-class IntDomain(Domain):
-    """Ints in [low, high], as `FloatDomain`.
-
-    Stored as itself, by the parameter's key.
-    """
-
-    word: ClassVar[str] = "int"
-
-    low: int
-    high: int
-    log: bool = False
-    step: int = 1
-
-    @classmethod
-    def parse(cls, spec: Spec) -> IntDomain:
-        """Read one; raises `DomainError`."""
-        low, high, log, step = _interval(spec, cls.word, whole=True)
-        return cls(low, high, log, 1 if step is None else step)
-
-    def dimensions(self, key: str) -> tuple[Dimension, ...]:
-        return (self._dimension(key),)
-
-    def resolve(self, key: str, raw: Mapping[str, Any], _values: Mapping[str, Any], /) -> int:
-        return int(raw[key])
-
-    def encode(self, key: str, value: Any, _values: Mapping[str, Any], /) -> dict[str, Any]:
-        if not self.holds(value):
-            step = "" if self.step == 1 else f" in steps of {self.step}"
-            raise ParameterError(
-                f"{key}: must be a whole number in [{self.low}, {self.high}]{step}, got "
-                f"{show(value)}. Use one in this range."
-            )
-        return {key: int(value)}
-
-    def examples(self) -> tuple[int, ...]:
-        return (self.low, self.high)
-
-    def holds(self, value: Any, /) -> bool:
-        return self._dimension("").holds(value)
-
-    def _dimension(self, key: str) -> IntegerDimension:
-        return IntegerDimension(key, self.low, self.high, self.log, self.step)

@@ -15,18 +15,10 @@ from ablate.space.ratios import SimplexDomain
 from ablate.study.document import Finding, show
 from ablate.study.seeds import Params
 
-DomainType = (
-    type[FloatDomain]
-    | type[IntDomain]
-    | type[ChoiceDomain]
-    | type[SubsetDomain]
-    | type[SimplexDomain]
-)
-DOMAINS: Mapping[str, DomainType] = {
+DOMAINS: Mapping[str, type[Domain]] = {
     domain.word: domain
     for domain in (FloatDomain, IntDomain, ChoiceDomain, SubsetDomain, SimplexDomain)
 }
-
 
 AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
 """Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""
@@ -123,32 +115,12 @@ class Space:
         return Params(values, raw)
 
     def resolve(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """What raw draws mean.
+        """What raw draws mean: plain JSON values by dotted key, of active parameters only.
 
         Args:
             raw: by the names of `dimensions`; those of parameters that are not active are ignored.
-
-        Returns:
-            Plain JSON values by dotted key, of active parameters only.
-
-        Raises:
-            ParameterError: if a name is unknown or missing, or a draw is out of range.
         """
-        known = [dimension.name for dimension in self.dimensions]
-        for name in raw:
-            if name not in known:
-                raise ParameterError(f"{name}: not in the space. {did_you_mean(name, known)}")
-
-        def ask(dimension: Dimension) -> Any:
-            if dimension.name not in raw:
-                raise ParameterError(f"{dimension.name}: is required, got nothing. Give its draw.")
-            value = raw[dimension.name]
-            if not dimension.holds(value):
-                rule = f"must be drawn from its dimension, got {show(value)}"
-                raise ParameterError(f"{dimension.name}: {rule}. Take one of {dimension}.")
-            return value
-
-        return dict(self.draw(ask).values)
+        return dict(self.draw(lambda dimension: raw[dimension.name]).values)
 
     def canonical(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """One set of draws for all that mean the same; ratios up to rounding.
@@ -157,7 +129,7 @@ class Space:
             raw: by the names of `dimensions`, each as drawn.  A parameter that is not drawn wholly,
                 in a trial that was interrupted, is left out, and what depends on it.
         """
-        found, values = dict[str, Any](), dict[str, Any]()
+        draws, values = dict[str, Any](), dict[str, Any]()
         for parameter in self.parameters:
             key, domain = parameter.key, parameter.domain
             names = [dimension.name for dimension in domain.dimensions(key)]
@@ -165,10 +137,10 @@ class Space:
                 continue
             values[key] = domain.resolve(key, raw, values)
             if domain.has_equal_draws:
-                found |= domain.encode(key, values[key], values)
+                draws |= domain.encode(key, values[key], values)
             else:
-                found |= {name: raw[name] for name in names}
-        return found
+                draws |= {name: raw[name] for name in names}
+        return draws
 
     def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Raw draws for these values, the inverse of `resolve` (a mix is scaled to sum 1).
@@ -180,7 +152,10 @@ class Space:
             ParameterError: if a key is unknown, missing, or inactive with the other values, or a
                 value is outside its domain.
         """
-        return self._encode(values, whole=True)
+        raw, drawn = self._encode(values)
+        if drawn:
+            raise ParameterError(f"{drawn[0]}: is required, got nothing. Give its value.")
+        return raw
 
     def encode_partial(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Raw draws for some values; a sampler draws the others.
@@ -193,7 +168,7 @@ class Space:
             ParameterError: as `encode`, if no sample of the others could make it valid; the message
                 starts with the invalid key.
         """
-        return self._encode(values, whole=False)
+        return self._encode(values)[0]
 
     def left_out(self, values: Mapping[str, Any]) -> tuple[str, ...]:
         """Keys that a sampler draws, or may draw, given these values of others.
@@ -201,39 +176,30 @@ class Space:
         Raises:
             ParameterError: as `encode_partial`.
         """
-        drawn: set[str] = set()
-        self._encode(values, whole=False, drawn=drawn)
-        return tuple(key for key in self.keys if key in drawn)
+        return tuple(self._encode(values)[1])
 
-    def _encode(
-        self, values: Mapping[str, Any], *, whole: bool, drawn: set[str] | None = None
-    ) -> dict[str, Any]:
-        """Raw draws; `drawn` takes the keys that are left out and may be active."""
-        drawn = set() if drawn is None else drawn
+    def _encode(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Raw draws, and the keys that are left out and may be active."""
         for key in values:
             if key not in self.keys:
                 raise ParameterError(f"{key}: not in the space. {did_you_mean(key, self.keys)}")
-        raw, known = dict[str, Any](), dict[str, Any]()
+        raw, known, drawn = dict[str, Any](), dict[str, Any](), list[str]()
         for parameter in self.parameters:
-            key = parameter.key
-            if not self._may_be_active(parameter, known, drawn):
-                if key in values:
-                    when = " and ".join(map(str, parameter.when)) or "what it reads is searched"
-                    rule = f"is searched only when {when}, got {show(values[key])}"
-                    raise ParameterError(f"{key}: {rule}. Leave it out.")
+            key, domain = parameter.key, parameter.domain
+            may_be_active = self._may_be_active(parameter, known, drawn)
+            if key not in values:
+                drawn += [key] if may_be_active else []
                 continue
-            if key in values:
-                missing = [one for one in parameter.domain.requires if one in drawn]
-                if missing:
-                    rule = f"is a ratio of the items in {missing[0]}, got none beside it"
-                    raise ParameterError(f"{key}: {rule}. Give {missing[0]} too.")
-                raw |= parameter.domain.encode(key, values[key], known)
-                known[key] = parameter.domain.resolve(key, raw, known)
-            elif whole:
-                raise ParameterError(f"{key}: is required, got nothing. Give its value.")
-            else:
-                drawn.add(key)
-        return raw
+            if not may_be_active:
+                when = " and ".join(map(str, parameter.when)) or "what it reads is searched"
+                rule = f"is searched only when {when}, got {show(values[key])}"
+                raise ParameterError(f"{key}: {rule}. Leave it out.")
+            for missing in [one for one in domain.requires if one in drawn]:
+                rule = f"is a ratio of the items in {missing}, got none beside it"
+                raise ParameterError(f"{key}: {rule}. Give {missing} too.")
+            raw |= domain.encode(key, values[key], known)
+            known[key] = domain.resolve(key, raw, known)
+        return raw, drawn
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as stored in the ledger; docs/reference/storage_format.md has the format."""

@@ -40,16 +40,14 @@ def expected_rule(
     Returns:
         None if it is at most so many standard errors below, or nothing is expected.
     """
-    if expected is None:
+    error = 0.0 if expected is None else math.sqrt(expected * (1 - expected) / images)
+    if expected is None or accuracy >= expected - errors * error:
         return None
-    error = math.sqrt(expected * (1 - expected) / images)
-    if accuracy >= expected - errors * error:
-        return None
-    return (
-        f"must be reached within {errors:g} standard errors of {100 * error:.1f} points, got "
-        f"{expected:g} and a baseline that is right on "
-        f"{fed_text(accuracy, images, preprocessing)}. Either {CAUSES}: correct that, or lower it."
+    rule = f"must be reached within {errors:g} standard errors of {100 * error:.1f} points"
+    got = (
+        f"{expected:g} and a baseline that is right on {fed_text(accuracy, images, preprocessing)}"
     )
+    return f"{rule}, got {got}. Either {CAUSES}: correct that, or lower it."
 
 
 WARNING_ERRORS = 2.0
@@ -99,9 +97,8 @@ def gain_rule(
         A sentence without its end; None up to 3 points or so many standard errors.
     """
     gain = plain - baseline
-    if correct is None:
-        variance = baseline * (1 - baseline) + plain * (1 - plain)
-    else:
+    variance = baseline * (1 - baseline) + plain * (1 - plain)
+    if correct is not None:
         variance = float(np.var(correct[1].astype(float) - correct[0].astype(float)))
     error = math.sqrt(variance / images)
     if 100 * gain <= GAIN_POINTS or gain <= errors * error:

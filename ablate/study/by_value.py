@@ -25,12 +25,6 @@ from ablate.errors import FingerprintError, ParameterError
 
 _DIGITS = 12
 _NAME = re.compile(rf"[\w.]+:[\w.<>]+#[0-9a-f]{{{_DIGITS}}}")
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice, PurePath, enum.Enum)
-# Described in full by their text.
-_DTYPES = "numpy.dtypes"
-_AS_TEXT = ("torch.device", "torch.dtype", "torch.Size", "torch.layout", "numpy.dtype")
-_OF_EVERY_CLASS = ("__dict__", "__weakref__", "__module__", "__doc__", "__qualname__")
-_MADE_FOR_CLASSES = ("_abc_", "__dataclass", "__match_args__", "__static", "__firstlineno__")
 
 _GIVEN: dict[str, Callable[..., Any]] = {}
 """The functions of this process, by name."""
@@ -49,10 +43,10 @@ def name_function(function: Callable[..., Any]) -> str:
         ParameterError: if it cannot be named; the message has no key: `rule, got X. Fix.`
     """
     if not isinstance(function, types.FunctionType | type):
+        kind = f"{type(function).__name__} {getattr(function, '__name__', '')}".rstrip()
         raise ParameterError(
-            f"must be a function or a class written in Python, got {type(function).__name__} "
-            f"{getattr(function, '__name__', '')}".rstrip()
-            + ". Write a function with def that calls it."
+            f"must be a function or a class written in Python, got {kind}. "
+            "Write a function with def that calls it."
         )
     if _is_in_a_module(function):
         return f"{function.__module__}:{function.__qualname__}"
@@ -72,53 +66,43 @@ def given_function(where: str, name: str) -> Callable[..., Any]:
         ParameterError: if it was not.
     """
     if name not in _GIVEN:
-        raise ParameterError(f"{where}: {_absent(name)}")
+        raise ParameterError(
+            f"{where}: must be a function that this process was given, got {name}, which is in no "
+            "module. Go on from Python with the same function, as by ablate.resume(study)."
+        )
     return _GIVEN[name]
 
 
-def given_functions(data: Any) -> dict[str, Callable[..., Any]]:
+def given_functions(data: Any, where: str = "") -> dict[str, Callable[..., Any]]:
     """The functions that a study's plain data name, as workers need them.
+
+    Args:
+        where: dotted key of the data, for messages.
 
     Raises:
         ParameterError: if one was not given in this process, so that the study must be resumed from
             Python.
         FingerprintError: if one, or something that it uses, has changed since it was given.
     """
-    found: dict[str, Callable[..., Any]] = {}
-    for where, name in _texts(data, ""):
-        if not is_given(name):
-            continue
-        function = given_function(where, name)
-        if source_digest(function) != name.rpartition("#")[2]:
+    parts: list[tuple[str, Any]] = []
+    if isinstance(data, Mapping):
+        parts = [(f"{where}.{key}" if where else str(key), value) for key, value in data.items()]
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        parts = [(f"{where}[{i}]", value) for i, value in enumerate(data)]
+    elif isinstance(data, str) and is_given(data):
+        function = given_function(where, data)
+        if source_digest(function) != data.rpartition("#")[2]:
             raise FingerprintError(
                 f"{where}: a function must be as it was when the study was made, got "
                 f"{function.__qualname__}, which uses other values now. Make the study again."
             )
-        found[name] = function
-    return found
+        return {data: function}
+    return {name: f for at, value in parts for name, f in given_functions(value, at).items()}
 
 
 def keep_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
     """Take the functions that came with a job."""
     _GIVEN.update(functions)
-
-
-def _absent(name: str) -> str:
-    return (
-        f"must be a function that this process was given, got {name}, which is in no module. "
-        "Go on from Python with the same function, as by ablate.resume(study)."
-    )
-
-
-def _texts(data: Any, where: str) -> Iterator[tuple[str, str]]:
-    if isinstance(data, str):
-        yield where, data
-    elif isinstance(data, Mapping):
-        for key, value in data.items():
-            yield from _texts(value, f"{where}.{key}" if where else str(key))
-    elif isinstance(data, Sequence):
-        for i, value in enumerate(data):
-            yield from _texts(value, f"{where}[{i}]")
 
 
 def _is_in_a_module(thing: Any) -> bool:
@@ -129,13 +113,19 @@ def _is_in_a_module(thing: Any) -> bool:
         return False
     if not all(part.isidentifier() for part in module.split(".")):
         return False  # of `runpy`, for one
-    found: Any = sys.modules[module]
+    held: Any = sys.modules[module]
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is thing
+        held = getattr(held, part, None)
+    return held is thing
 
 
 # -- What a function is: its source, and what it uses of what no module holds ------------------
+
+_AS_TEXT = (type(None), bool, int, float, complex, str, bytes, range, slice, PurePath, enum.Enum)
+# Described in full by their text too.
+_NAMES_AS_TEXT = ("torch.device", "torch.dtype", "torch.Size", "torch.layout", "numpy.dtype")
+_OF_EVERY_CLASS = ("__dict__", "__weakref__", "__module__", "__doc__", "__qualname__")
+_MADE_FOR_CLASSES = ("_abc_", "__dataclass", "__match_args__", "__static", "__firstlineno__")
 
 
 def source_digest(function: Callable[..., Any]) -> str:
@@ -149,83 +139,74 @@ def source_digest(function: Callable[..., Any]) -> str:
             (`rule, got X. Fix.`).
     """
     try:
-        found = _Describer().describe(function, function.__qualname__)
+        description = _describe(function, function.__qualname__, [])
     except RecursionError:
         what = "which uses a list or mapping that contains itself"
         raise _unknown(function.__qualname__, what, "Make it inside the function") from None
-    text = json.dumps(found, ensure_ascii=True)
+    text = json.dumps(description, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
-class _Describer:
-    """Describes things as JSON; a function or class that was seen before is a number."""
+def _describe(thing: Any, name: str, seen: list[Any]) -> Any:
+    """A thing as JSON; a function or class that was seen before is a number."""
+    if isinstance(thing, types.ModuleType):
+        return ["module", thing.__name__]
+    if _is_in_a_module(thing):
+        return ["in", thing.__module__, getattr(thing, "__qualname__", thing.__name__)]
+    if not isinstance(thing, types.FunctionType | type):
+        return _describe_value(thing, name, seen)
+    if thing in seen:
+        return ["seen", seen.index(thing)]
+    seen.append(thing)
+    if isinstance(thing, types.FunctionType):
+        return _describe_function(thing, name, seen)
+    bases = [_describe(base, base.__qualname__, seen) for base in thing.__bases__]
+    members = {
+        member: _describe(_member(member, value), f"{name}.{member}", seen)
+        for member, value in vars(thing).items()
+        if member not in _OF_EVERY_CLASS and not member.startswith(_MADE_FOR_CLASSES)
+    }
+    return ["class", bases, members]
 
-    def __init__(self) -> None:
-        self._seen: list[Any] = []
 
-    def describe(self, thing: Any, name: str) -> Any:
-        if isinstance(thing, types.ModuleType):
-            return ["module", thing.__name__]
-        if _is_in_a_module(thing):
-            return ["in", thing.__module__, getattr(thing, "__qualname__", thing.__name__)]
-        if not isinstance(thing, types.FunctionType | type):
-            return self._value(thing, name)
-        if thing in self._seen:
-            return ["seen", self._seen.index(thing)]
-        self._seen.append(thing)
-        return self._class(thing, name) if isinstance(thing, type) else self._function(thing, name)
+def _describe_function(function: types.FunctionType, name: str, seen: list[Any]) -> Any:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise _unknown(name, "without source", "Write it with def in a file or a cell") from error
+    values = function.__globals__
+    read = {one: values[one] for one in _global_names(function.__code__) if one in values}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    empty = types.CellType()  # one that is not set yet
+    read |= {one: cell.cell_contents for one, cell in cells if cell != empty}
+    used = {one: _describe(value, one, seen) for one, value in read.items()}
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    return ["function", source, used, _describe(defaults, name, seen)]
 
-    def _function(self, function: types.FunctionType, name: str) -> Any:
-        try:
-            source = textwrap.dedent(inspect.getsource(function))
-        except (OSError, TypeError) as error:
-            raise _unknown(name, "without source", "Write it with def in a file or a cell") from (
-                error
-            )
-        used = {
-            one: self.describe(function.__globals__[one], one)
-            for one in _global_names(function.__code__)
-            if one in function.__globals__
-        }
-        for one, cell in zip(
-            function.__code__.co_freevars, function.__closure__ or (), strict=True
-        ):
-            if cell != types.CellType():  # an empty one is not set yet
-                used[one] = self.describe(cell.cell_contents, one)
-        defaults = [function.__defaults__, function.__kwdefaults__]
-        return ["function", source, used, self.describe(defaults, name)]
 
-    def _class(self, kind: type, name: str) -> Any:
-        bases = [self.describe(base, base.__qualname__) for base in kind.__bases__]
-        members = {
-            member: self.describe(_member(member, value), f"{name}.{member}")
-            for member, value in vars(kind).items()
-            if member not in _OF_EVERY_CLASS and not member.startswith(_MADE_FOR_CLASSES)
-        }
-        return ["class", bases, members]
-
-    def _value(self, value: Any, name: str) -> Any:
-        kind = type(value)
-        is_text = f"{kind.__module__}.{kind.__qualname__}" in _AS_TEXT
-        if isinstance(value, _PLAIN) or is_text or kind.__module__ == _DTYPES:
-            return [kind.__qualname__, value if isinstance(value, str) else repr(value)]
-        if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
-            return ["map", [self.describe(list(pair), name) for pair in value.items()]]
-        if kind in (list, tuple):
-            return [kind.__qualname__, [self.describe(one, name) for one in value]]
-        if kind in (set, frozenset):
-            return ["set", sorted(json.dumps(self.describe(one, name)) for one in value)]
-        content = _array(value)
-        if is_dataclass(value):
-            parts = {one.name: getattr(value, one.name) for one in fields(value)}
-            content = [self.describe(kind, kind.__qualname__), self.describe(parts, name)]
-        if content is not None:
-            return content
-        raise _unknown(
-            name,
-            f"an object of {kind.__module__}.{kind.__qualname__}, whose content cannot be compared",
-            "Make it inside the function, or write it into a module",
-        )
+def _describe_value(value: Any, name: str, seen: list[Any]) -> Any:
+    kind = type(value)
+    is_text = f"{kind.__module__}.{kind.__qualname__}" in _NAMES_AS_TEXT
+    if isinstance(value, _AS_TEXT) or is_text or kind.__module__ == "numpy.dtypes":
+        return [kind.__qualname__, value if isinstance(value, str) else repr(value)]
+    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+        return ["map", [_describe(list(pair), name, seen) for pair in value.items()]]
+    if kind in (list, tuple):
+        return [kind.__qualname__, [_describe(item, name, seen) for item in value]]
+    if kind in (set, frozenset):
+        return ["set", sorted(json.dumps(_describe(item, name, seen)) for item in value)]
+    if is_dataclass(value):
+        parts = {one.name: getattr(value, one.name) for one in fields(value)}
+        return [_describe(kind, kind.__qualname__, seen), _describe(parts, name, seen)]
+    if kind.__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    is_array = type(value).__module__ == "numpy" and hasattr(value, "tobytes")
+    if is_array and not value.dtype.hasobject:
+        digest = hashlib.sha256(value.tobytes()).hexdigest()
+        return ["array", str(value.dtype), value.shape, digest]
+    what = f"an object of {kind.__module__}.{kind.__qualname__}, whose content cannot be compared"
+    raise _unknown(name, what, "Make it inside the function, or write it into a module")
 
 
 def _member(name: str, value: Any) -> Any:
@@ -242,26 +223,14 @@ def _member(name: str, value: Any) -> Any:
     return None if is_slot else value
 
 
-def _array(value: Any) -> Any:
-    """An array's or tensor's bytes; None for other things."""
-    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) == "torch.bfloat16":
-            value = value.float()
-        value = value.numpy()
-    if type(value).__module__ != "numpy" or not hasattr(value, "tobytes") or value.dtype.hasobject:
-        return None
-    return ["array", str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
-
-
-def _global_names(code: types.CodeType) -> list[str]:
+def _global_names(code: types.CodeType) -> Iterator[str]:
     """Names that a function, and the functions in it, read from its module, in their order."""
-    names = [str(one.argval) for one in dis.get_instructions(code) if one.opname in _READS_GLOBAL]
-    inner = [const for const in code.co_consts if isinstance(const, types.CodeType)]
-    return list(dict.fromkeys([*names, *(name for one in inner for name in _global_names(one))]))
-
-
-_READS_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _global_names(constant)
 
 
 def _unknown(name: str, what: str, fix: str) -> ParameterError:

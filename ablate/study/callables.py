@@ -103,64 +103,51 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
     """
     if is_given(spec):
         return given_function(where, spec)
-    if not may_import(spec, base):
-        limit = _LIMIT.get()
-        assert limit is not None
+    if (limit := _LIMIT.get()) is not None and not limit[0](spec, base):
         limit[1].append(f"{where} {spec}")
         raise NotImportedError(
             f"{where}: must be code of a study that you have run from its folder, got {spec}, "
             "which is not imported to read a study. Read that code, then add --trust."
         )
     name, colon, attribute = spec.partition(":")
-    parts = [*name.split("."), *attribute.split(".")]
-    if not colon or not all(part.isidentifier() for part in parts):
-        raise ParameterError(
-            f"{where}: must be package.module:callable, got {spec!r}. "
-            "Write the module, a colon and the callable's name."
-        )
+    parts = attribute.split(".")
+    if not colon or not all(part.isidentifier() for part in (*name.split("."), *parts)):
+        rule = f"must be package.module:callable, got {spec!r}"
+        fix = "Write the module, a colon and the callable's name."
+        raise ParameterError(f"{where}: {rule}. {fix}")
     module = _import(where, spec, name, base)
-    found: Any = module
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            names = [one for one in dir(found) if not one.startswith("_")]
-            file = getattr(module, "__file__", None) or name
-            raise ParameterError(
-                f"{where}: {name} must have {attribute}, got a module without it "
-                f"({show_name(file)}). {did_you_mean(part, names)}"
-            )
-        found = getattr(found, part)
-    if not callable(found):
-        raise ParameterError(
-            f"{where}: {spec} must be callable, got {type(found).__name__}. "
-            "Name a function or a class."
-        )
-    return found  # type: ignore[no-any-return]
+    held: Any = module
+    for part in parts:
+        if not hasattr(held, part):
+            names = [one for one in dir(held) if not one.startswith("_")]
+            file = show_name(getattr(module, "__file__", None) or name)
+            rule = f"{name} must have {attribute}, got a module without it ({file})"
+            raise ParameterError(f"{where}: {rule}. {did_you_mean(part, names)}")
+        held = getattr(held, part)
+    if not callable(held):
+        rule = f"{spec} must be callable, got {type(held).__name__}"
+        raise ParameterError(f"{where}: {rule}. Name a function or a class.")
+    return held  # type: ignore[no-any-return]
 
 
 def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
     with _searched(name.partition(".")[0], base):
         try:
             return importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if name == missing or name.startswith(f"{missing}."):
-                folder = "" if base is None else show_name(base)
-                folder = "this folder" if folder == "." else folder
-                place = f" or put {name.replace('.', '/')}.py into {folder}" if folder else ""
-                raise ParameterError(
-                    f"{where}: must name a module that can be imported, got {spec!r} and no "
-                    f"module {missing}. Install it{place}."
-                ) from error
-            raise _failed(where, name, error) from error
         except (Exception, SystemExit) as error:
-            raise _failed(where, name, error) from error
-
-
-def _failed(where: str, name: str, error: BaseException) -> ParameterError:
-    text = error_text(error)
-    return ParameterError(
-        f"{where}: {name} must be importable, got {text}. Fix it: python -c 'import {name}'."
-    )
+            missing = getattr(error, "name", None) or ""
+            is_absent = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(
+                f"{missing}."
+            )
+            if not is_absent:
+                rule = f"{name} must be importable, got {error_text(error)}"
+                fix = f"Fix it: python -c 'import {name}'."
+                raise ParameterError(f"{where}: {rule}. {fix}") from error
+            folder = "" if base is None else show_name(base)
+            folder = "this folder" if folder == "." else folder
+            place = f" or put {name.replace('.', '/')}.py into {folder}" if folder else ""
+            rule = f"must name a module that can be imported, got {spec!r} and no module {missing}"
+            raise ParameterError(f"{where}: {rule}. Install it{place}.") from error
 
 
 @contextmanager

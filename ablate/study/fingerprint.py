@@ -22,8 +22,6 @@ gradient of the other terms.  Studies without a version are of this one (ablate 
 with `scale: gradient` it is a ratio to the gradient of the cross-entropy on the copies.
 """
 
-# A study has either `trainable`, or the sections of a robustness finetuning. A key in neither tuple
-# is noted when it changes, and nothing more.
 SECTIONS = (
     "trainable",
     "dataset",
@@ -39,13 +37,14 @@ SECTIONS = (
     "space",
     "ablation",
 )
+"""A study has either `trainable`, or the sections of a robustness finetuning.  Another key is noted
+when it changes, and nothing more."""
+
 OF_FILES = {"classes": "names of classes", "contents": "contents of image files"}
 """Sections about the user's own data, with what they are in words.  A study that an earlier version
 started has none of them, and is compared without."""
 
 _OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "constraints", "space", "ablation")
-# Where data and weights lie, and how they get here: their content is compared instead; and what is
-# only checked.
 _NOT_IN_SECTIONS = (
     "dataset.path",
     "dataset.download",
@@ -60,14 +59,8 @@ _NOT_IN_SECTIONS = (
     "ablation.max_runs",
     "ablation.plan",
 )
-"""`ablation.seeds` may be extended; existing rows are kept."""
-
-
-class Resolved(Protocol):
-    """A resolved search space that can be converted to plain data (`ablate.space.space.Space`)."""
-
-    def to_json(self) -> dict[str, Any]: ...
-
+"""Where data and weights lie, and how they get here: their content is compared instead; what is
+only checked; and `ablation.seeds`, which may be extended."""
 
 _LATER: Mapping[str, Any] = {
     "dataset.skip_unreadable": False,
@@ -77,6 +70,12 @@ _LATER: Mapping[str, Any] = {
     "robustness.adapt_batch_norm": None,
 }
 """Keys that came later, with the value at which a study is what it was before them."""
+
+
+class Resolved(Protocol):
+    """A resolved search space that can be converted to plain data (`ablate.space.space.Space`)."""
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 def study_fingerprint(
@@ -102,38 +101,32 @@ def study_fingerprint(
         Section -> sha256 in hex; the sections of `SECTIONS` that the study has, `data`, those in
         `files`, and `method`, of `METHOD`.
     """
-    data = study.model_dump(mode="json")
-    sections = set(SECTIONS) - {"trainable"}
-    if study.trainable is not None:
-        sections = set(_OF_A_TRAINABLE)
-        finetune = study.finetune
-        data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
-    # Which network of a trial is scored is no part of its training.
-    interpolation = data["finetune"].pop("interpolation", None)
-    data["answer"] |= {"interpolation": interpolation}
-    if interpolation is None:  # as in studies started before these keys existed
-        sections -= {"answer"}
-    for later, off in _LATER.items() if study.trainable is None else ():
-        section, _, name = later.rpartition(".")
-        if value_at(data, later) == off:
-            del value_at(data, section)[name]
+    data, finetune = study.model_dump(mode="json"), study.finetune
+    left_out = {"trainable"} if study.trainable is None else {*SECTIONS} - {*_OF_A_TRAINABLE}
+    # Sections and keys that are absent are as in studies that were started before they existed.
+    if finetune.interpolation is None or study.trainable is not None:
+        left_out.add("answer")
     if not study.constraints:
-        sections -= {"constraints"}
+        left_out.add("constraints")
     if study.ablation is None:
-        sections -= {"ablation"}
-        data["ablation"] = {
-            key.partition(".")[2]: None for key in _NOT_IN_SECTIONS if key.startswith("ablation.")
-        }
-    elif study.ablation.permutations is None:  # as in studies started before this key existed
+        left_out.add("ablation")
+    elif study.ablation.permutations is None:
         del data["ablation"]["permutations"]
+    # Which network of a trial is scored is no part of its training.
+    data["answer"]["interpolation"] = data["finetune"].pop("interpolation")
+    for key, off in _LATER.items():
+        if value_at(data, key) == off:
+            _delete(data, key)
     for key in _NOT_IN_SECTIONS:
-        *above, name = key.split(".")
-        del value_at(data, ".".join(above))[name]
+        if key.partition(".")[0] not in left_out:
+            _delete(data, key)
+    if study.trainable is not None:
+        data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
     if added_types:
         data["robustness"]["added_types"] = sorted(added_types)
     resolved = space.to_json()
     resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
-    parts = {section: data[section] for section in SECTIONS if section in sections} | {
+    parts = {section: data[section] for section in SECTIONS if section not in left_out} | {
         "space": resolved,
         "data": data_digest,
         "method": METHOD,
@@ -142,9 +135,20 @@ def study_fingerprint(
     return {section: digest_of(part) for section, part in parts.items()}
 
 
+def _delete(data: Mapping[str, Any], key: str) -> None:
+    section, _, name = key.rpartition(".")
+    del value_at(data, section)[name]
+
+
 def fingerprint(sections: Mapping[str, str]) -> str:
     """One short name of all sections: 16 hex digits."""
     return digest_of(dict(sections))[:16]
+
+
+def digest_of(part: Any) -> str:
+    """sha256 in hex of plain data, whatever the order of its keys."""
+    text = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -172,8 +176,6 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
         was, now = before.get(key, _LATER.get(key)), after.get(key, _LATER.get(key))
-        if was == now:
-            continue
         parts: list[tuple[str, Any, Any]] = [("", was, now)]
         if key == "search.pruner" and was and now:  # whole settings: only what differs
             parts = [(f".{name}", was[name], now[name]) for name in was]
@@ -196,9 +198,3 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from _flatten(value, f"{key}.")
         else:
             yield key, value
-
-
-def digest_of(part: Any) -> str:
-    """sha256 in hex of plain data, whatever the order of its keys."""
-    text = json.dumps(part, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -37,11 +37,11 @@ class JsonData:
         """
         try:
             read: Self = cls._adapter().validate_python(data)
+            return read
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = dotted((cls.__name__, *first["loc"]))
             raise ValueError(f"{name}: {first['msg']}, got {show(first['input'])}") from error
-        return read
 
     def to_text(self) -> str:
         """`to_json` as one line of JSON."""

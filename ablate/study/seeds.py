@@ -69,7 +69,22 @@ def check_room_for_seeds(study: Study) -> None:
         raise UsageError(f"study {study.name}: {dotted(path)}: {rule}")
 
 
-# -- A point of the search space: raw samples and resolved values -------------------------
+# -- A point of the search space, and the plain finetune ------------------------------------
+
+
+@dataclass(frozen=True)
+class Params:
+    """A point of the search space.
+
+    Attributes:
+        values: resolved, by dotted key of the study, as `{"loss.fma.layers": ["stem"]}`; plain
+            JSON types.
+        raw: as the sampler drew them, by the encoding's names, as
+            `{"loss.fma.layers[stem]": True}`.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
 
 
 PLAIN: Mapping[str, Any] = {"loss.terms": "clean"}
@@ -91,18 +106,3 @@ def is_plain(study: Study, params: Mapping[str, Any]) -> bool:
     own = study.model_dump(mode="json", include={"model", "baseline"})
     changed = {key: params[key] for key in params if key.partition(".")[0] in own}
     return all(value == value_at(own, key) for key, value in changed.items())
-
-
-@dataclass(frozen=True)
-class Params:
-    """A point of the search space.
-
-    Attributes:
-        values: resolved, by dotted key of the study, as `{"loss.fma.layers": ["stem"]}`; plain
-            JSON types.
-        raw: as the sampler drew them, by the encoding's names, as
-            `{"loss.fma.layers[stem]": True}`.
-    """
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)

@@ -249,23 +249,3 @@ def test_values_must_be_those_of_the_active_parameters(
     with pytest.raises(ParameterError) as caught:
         whole.encode(values)
     assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        ({"a[noise]": 1}, "a[noise]: not in the space. "),
-        (
-            {"augment.families[noise]": True},
-            "augment.families[blur]: is required, got nothing. Give its draw.",
-        ),
-        (
-            {"augment.families[noise]": 2},
-            "augment.families[noise]: must be drawn from its dimension, got 2. Take one of ",
-        ),
-    ],
-)
-def test_wrong_draws_are_refused(raw: dict[str, Any], message: str) -> None:
-    with pytest.raises(ParameterError) as caught:
-        MIX.resolve(raw)
-    assert str(caught.value).startswith(message)
