@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.ablation.configuration import (
-    Ground,
-    Path,
-    Refuse,
-    Values,
-    check_values,
-    key_rule,
-    without_item,
-)
+from ablate.ablation.configuration import Draft, Ground, Path, Values, key_rule
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.augment.ratios import type_ratios
@@ -26,8 +18,6 @@ LAYER = "layer:"
 
 _TYPES = tuple(kind for kinds in FAMILIES.values() for kind in kinds)
 
-LeaveOut = Callable[[Ground, Values], Mapping[str, Any]]
-
 
 class LeftOutError(Exception):
     """A component cannot be left out: `rule, got X. Fix.`"""
@@ -38,12 +28,12 @@ class Component:
     """A component.
 
     Attributes:
-        leave_out: the values of a configuration -> the values without the component.
+        values: that hold without it; None of a built-in one, which has its name.
         path: in the file, below `ablation`.
     """
 
     name: str
-    leave_out: LeaveOut
+    values: Values | None
     path: Path
 
     def without(self, ground: Ground, values: Values) -> dict[str, Any]:
@@ -52,95 +42,106 @@ class Component:
         Raises:
             LeftOutError: if nothing would remain, for example no loss term.
         """
+        if self.values is not None:
+            return {**values, **self.values}
         try:
-            return {**values, **self.leave_out(ground, values)}
+            return {**values, **_left_out(ground, values, self.name)}
         except ParameterError as error:  # of a mix that does not match the families or types
             raise LeftOutError(str(error)) from error
 
 
-def read_components(ground: Ground, refuse: Refuse) -> list[Component]:
-    """Read the components of a file, in its order; problems are reported."""
-    settings = ground.study.ablation_section
-    written = settings.components or ()
+def read_components(draft: Draft) -> list[Component]:
+    """Read the components of a file, in its order; problems are noted."""
+    written = draft.settings.components or ()
     found: list[Component] = []
     for place, name in enumerate(written):
+        is_named = isinstance(written, Mapping)
         own = written[name] if isinstance(written, Mapping) else None
-        path: Path = ("components", name if isinstance(written, Mapping) else place)
+        path: Path = ("components", name if is_named else place)
         if any(one.name == name for one in found):
-            refuse(path, f"given twice, got {show(name)}. Remove one.")
-        elif own is None:
-            found += named_component(ground, name, path, refuse)
-        elif (values := check_values(ground, own, path, refuse)) is not None:
-            found.append(Component(name, _given(values), path))
+            draft.refuse(path, f"given twice, got {show(name)}. Remove one.")
+        elif own is not None:
+            if (values := draft.checked(own, path)) is not None:
+                found.append(Component(name, values, path))
+        elif draft.ground.study.trainable is not None:
+            rule = "a component of a custom training loop needs the values without it, got only"
+            fix = f"Write components: {{{name}: {{KEY: VALUE}}}}."
+            draft.refuse(path, f"{rule} {show(name)}. {fix}")
+        elif not _is_known(draft.ground, name):
+            layers = tuple(LAYER + tap for tap in draft.ground.taps)
+            fix = did_you_mean(name, (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES))
+            rule = f"unknown component, got {show(name)}. {fix}"
+            draft.refuse(path, f"{rule} Or write {{{name}: {{KEY: VALUE}}}}.")
+        else:
+            found.append(Component(name, None, path))
     return found
 
 
-def named_component(ground: Ground, name: str, path: Path, refuse: Refuse) -> list[Component]:
-    """The built-in component of this name; an unknown name is reported."""
-    known = None if ground.study.trainable is not None else _known(ground, name)
-    if known is None:
-        refuse(path, _unknown(ground, name))
-        return []
-    return [Component(name, known, path)]
+def left_out(draft: Draft, component: Component) -> dict[str, Any] | None:
+    """The reference without a component; None where that cannot be, or changes nothing, which is
+    noted."""
+    try:
+        values = component.without(draft.ground, draft.reference)
+    except LeftOutError as error:
+        draft.refuse(component.path, str(error))
+        return None
+    return values if is_part(draft, component, values) else None
 
 
-def _given(values: Values) -> LeaveOut:
-    return lambda _ground, _values: values
+def is_part(draft: Draft, component: Component, values: Values) -> bool:
+    """Whether the reference has a component, without which it is these values; else it is noted."""
+    if not draft.ground.same(values, draft.reference):
+        return True
+    terms = draft.ground.get(draft.reference, "loss.terms")
+    got = "" if terms is None else f", got loss.terms {show(terms)}"
+    rule = f"leaving out {component.name} must change the reference, but changes nothing{got}"
+    draft.refuse(component.path, f"{rule}. Remove it, or add it to the reference.")
+    return False
 
 
-def _unknown(ground: Ground, name: str) -> str:
-    if ground.study.trainable is not None:
-        rule = (
-            "a component of a custom training loop needs the values without it, got only "
-            f"{show(name)}"
-        )
-        return f"{rule}. Write components: {{{name}: {{KEY: VALUE}}}}."
-    layers = tuple(LAYER + tap for tap in ground.taps)
-    known = (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES)
-    fix = did_you_mean(name, known)
-    return f"unknown component, got {show(name)}. {fix} Or write {{{name}: {{KEY: VALUE}}}}."
+def _is_known(ground: Ground, name: str) -> bool:
+    layers = ground.names.get("loss.fma.layers", ())
+    is_layer = name.startswith(LAYER) and name.removeprefix(LAYER) in layers
+    return is_layer or name == COMBINED or name in TERMS or name in FAMILIES or name in _TYPES
 
 
-def _known(ground: Ground, name: str) -> LeaveOut | None:
-    if name == COMBINED:
-        return _single
+def _left_out(ground: Ground, values: Values, name: str) -> dict[str, Any]:
+    """What a built-in component changes."""
+    if name == COMBINED:  # the first type of the configuration in place of several
+        drawn = drawn_types(ground, values)
+        return single_type(next(iter(drawn))) if len(drawn) > 1 else {}
     if name in TERMS:
-        return lambda ground, values: _without_term(ground, values, name)
-    layer = name.removeprefix(LAYER)
-    if layer != name and layer in ground.names.get("loss.fma.layers", ()):
-        return lambda ground, values: _without_layer(ground, values, layer)
-    if name in FAMILIES or name in _TYPES:
-        return lambda ground, values: _without_distortion(ground, values, name)
-    return None
-
-
-def _without_term(ground: Ground, values: Values, term: str) -> dict[str, Any]:
-    terms = str(ground.get(values, "loss.terms")).split("+")
-    left = without_item(terms, term)
-    if not left:
-        raise LeftOutError(
-            f"an objective needs a term, got {show('+'.join(terms))} without {term}. "
-            "Add a term to the reference."
-        )
-    return {"loss.terms": "+".join(left)}
+        terms = str(ground.get(values, "loss.terms")).split("+")
+        left = _without(terms, name)
+        if not left:
+            rule = f"an objective needs a term, got {show('+'.join(terms))} without {name}"
+            raise LeftOutError(f"{rule}. Add a term to the reference.")
+        return {"loss.terms": "+".join(left)}
+    if name.startswith(LAYER):
+        return _without_layer(ground, values, name.removeprefix(LAYER))
+    return _without_distortion(ground, values, name)
 
 
 def _without_layer(ground: Ground, values: Values, layer: str) -> dict[str, Any]:
     layers = ground.get(values, "loss.fma.layers")
     if layer not in layers:
         return {}
-    changed: dict[str, Any] = {"loss.fma.layers": without_item(layers, layer)}
+    changed: dict[str, Any] = {"loss.fma.layers": _without(layers, layer)}
     weights = ground.get(values, "loss.fma.layer_weights")
     if isinstance(weights, Mapping):
         kept = {name: weight for name, weight in weights.items() if name != layer}
         changed["loss.fma.layer_weights"] = kept
         layers = [name for name, weight in weights.items() if weight]
-    if not without_item(layers, layer):
+    if not _without(layers, layer):
         raise LeftOutError(
             f"the feature-map term needs a layer, got {show(layers)} without {layer}. Leave out "
             "fma instead."
         )
     return changed
+
+
+def _without(items: Sequence[str], item: str) -> list[str]:
+    return [one for one in items if one != item]
 
 
 def drawn_types(ground: Ground, values: Values) -> dict[str, float]:
@@ -163,12 +164,6 @@ def single_type(kind: str) -> dict[str, Any]:
     return {"augment.types": [kind], "augment.mix": None}
 
 
-def _single(ground: Ground, values: Values) -> dict[str, Any]:
-    """One type instead of several: the first type of the configuration."""
-    drawn = drawn_types(ground, values)
-    return single_type(next(iter(drawn))) if len(drawn) > 1 else {}
-
-
 def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, Any]:
     """Without a family, or a type; the ratios of the others are kept."""
     gone = FAMILIES.get(name, (name,))
@@ -183,7 +178,7 @@ def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, 
     families, types = (ground.get(values, f"augment.{key}") for key in ("families", "types"))
     mix = ground.get(values, "augment.mix")
     if types is None and name in families:
-        chosen = without_item(families, name)
+        chosen = _without(families, name)
         changed: dict[str, Any] = {"augment.families": chosen}
     else:
         chosen = list(left)
@@ -195,7 +190,7 @@ def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, 
     return changed
 
 
-# -- Factors and their levels --------------------
+# -- Factors and their levels
 
 
 WITH, WITHOUT = "with", "without"
@@ -203,12 +198,7 @@ WITH, WITHOUT = "with", "without"
 
 @dataclass(frozen=True)
 class Level:
-    """A level of a factor.
-
-    Attributes:
-        changes: values by dotted key, or a component to leave out.
-        path: in the file, below `ablation`.
-    """
+    """A level of a factor: values by dotted key, or a component to leave out."""
 
     name: str
     changes: Values | Component
@@ -240,64 +230,61 @@ class Factor:
     path: Path
 
 
-def read_factors(ground: Ground, refuse: Refuse) -> list[Factor]:
+def read_factors(draft: Draft) -> list[Factor]:
     """Read the factors of a file, and its components as factors with two levels.
 
-    Invalid ones are reported and left out.
+    Invalid ones are noted and left out.
     """
-    settings = ground.study.ablation_section
+    written = draft.settings.factors or {}
     found = []
-    for name, written in (settings.factors or {}).items():
+    for name, values in written.items():
         path: Path = ("factors", name)
-        if not written:
-            refuse(path, "needs a level, got none. Write [A, B].")
+        if not values:
+            draft.refuse(path, "needs a level, got none. Write [A, B].")
             continue
-        levels = list(_levels(ground, name, written, path, refuse))
+        levels = list(_levels(draft, name, values))
         names = [level.name for level in levels]
         twice = next((level for level in names if names.count(level) > 1), None)
         if twice is not None:
             rule = f"a level may be given once, got {twice} twice"
-            refuse(path, f"{rule}. Remove one, or name them: {{NAME: {{KEY: VALUE}}}}.")
-        elif len(levels) == len(written):
+            draft.refuse(path, f"{rule}. Remove one, or name them: {{NAME: {{KEY: VALUE}}}}.")
+        elif len(levels) == len(values):
             found.append(Factor(name, tuple(levels), path))
-    for component in read_components(ground, refuse):
-        if component.name in (settings.factors or {}):
-            rule = f"given twice, got {component.name} as a factor and as a component"
-            refuse(component.path, f"{rule}. Rename the factor.")
-            continue
-        without = Level(WITHOUT, component, component.path)
-        levels = [without, Level(WITH, {}, component.path)]
-        found.append(Factor(component.name, tuple(levels), component.path))
+    for component in read_components(draft):
+        name, path = component.name, component.path
+        if name in written:
+            rule = f"given twice, got {name} as a factor and as a component"
+            draft.refuse(path, f"{rule}. Rename the factor.")
+        else:
+            both = Level(WITHOUT, component, path), Level(WITH, {}, path)
+            found.append(Factor(name, both, path))
     return found
 
 
 def _levels(
-    ground: Ground,
-    name: str,
-    written: Sequence[Any] | Mapping[str, Values],
-    path: Path,
-    refuse: Refuse,
+    draft: Draft, name: str, written: Sequence[Any] | Mapping[str, Values]
 ) -> Iterator[Level]:
+    path: Path = ("factors", name)
     if isinstance(written, Mapping):
         for level, values in written.items():
-            if check_values(ground, values, (*path, level), refuse) is not None:
+            if draft.checked(values, (*path, level)) is not None:
                 yield Level(level, values, (*path, level))
         return
-    rule = key_rule(ground, name, written)
+    rule = key_rule(draft.ground, name, written)
     if rule is not None:
         own = " Levels of your own factor: {LEVEL: {KEY: VALUE}}."
-        refuse(path, rule + (own if rule.startswith("unknown key") else ""))
+        draft.refuse(path, rule + (own if rule.startswith("unknown key") else ""))
         return
     for place, value in enumerate(written):
         at = (*path, place)
-        if check_values(ground, {name: value}, path, refuse, at=at) is not None:
-            yield Level(level_name(value), {name: value}, at)
+        if draft.checked({name: value}, path, at=at) is not None:
+            yield Level(_level_name(value), {name: value}, at)
 
 
-def level_name(value: Any) -> str:
-    """The name of a level for a value: text unchanged, a list joined by +."""
+def _level_name(value: Any) -> str:
+    """Text unchanged, a list joined by +."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):
-        return "+".join(level_name(item) for item in value)
+        return "+".join(map(_level_name, value))
     return show(value)

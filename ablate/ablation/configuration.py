@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from ablate.ablation.cell import Cell
+from ablate.ablation.cell import Arm, Cell, Contrast, Design, difference
 from ablate.errors import did_you_mean
 from ablate.finetune.reads import as_text, trained_identity
 from ablate.model import chosen_layers
@@ -27,13 +27,13 @@ from ablate.study.keys import (
     value_at,
 )
 from ablate.study.names import KnownNames, name_rules
-from ablate.study.settings import AblationSettings, Study
+from ablate.study.settings import Study
 from ablate.study.translate import findings
 
 Path = tuple[str | int, ...]
+Problems = list[tuple[Path, str]]
 Refuse = Callable[[Path, str], None]
 """Notes a problem: where below `ablation`, and `rule, got X. Fix.`"""
-
 Values = Mapping[str, Any]
 
 PAIRED = (
@@ -117,23 +117,49 @@ class Ground:
         return self.identity(one) == self.identity(other)
 
 
-class Cells:
-    """The cells of a design while it is made; problems are reported.
+class NotPlannedError(Exception):
+    """A design cannot be made; the problem has been noted."""
+
+
+class Draft:
+    """A design while it is made: its cells, and every problem of it.
 
     Args:
         may_repeat: whether two cells may be equivalent, such as arms that are tuned separately.
 
     Attributes:
-        made: cells that can be run, in order.
+        ground, reference: what its configurations are based on.
+        cells: those that can be run, in order.
+        problems: path in the study, and `rule, got X. Fix.`
     """
 
-    def __init__(self, ground: Ground, refuse: Refuse, *, may_repeat: bool = False) -> None:
-        self.made: list[Cell] = []
-        self._ground = ground
-        self._refuse = refuse
+    def __init__(self, ground: Ground, reference: Values, *, may_repeat: bool = False) -> None:
+        self.ground = ground
+        self.reference = reference
+        self.settings = ground.study.ablation_section
+        self.cells: list[Cell] = []
+        self.problems: Problems = []
         self._may_repeat = may_repeat
         self._names: dict[str, str] = {}
-        self._said: set[str] = set()
+        self._noted: set[str] = set()
+
+    def refuse(self, path: Path, rule: str) -> None:
+        """Note a problem; the path is below `ablation`."""
+        self.problems.append((("ablation", *path), rule))
+
+    def stop(self, path: Path, rule: str) -> NoReturn:
+        """Note a problem without which nothing more can be planned.
+
+        Raises:
+            NotPlannedError: always.
+        """
+        self.refuse(path, rule)
+        raise NotPlannedError
+
+    def stop_if_refused(self) -> None:
+        """Raises: NotPlannedError: if a problem was noted."""
+        if self.problems:
+            raise NotPlannedError
 
     def add(self, name: str, values: Values, path: Path, fix: str = "Remove one.") -> bool:
         """Add a cell; returns whether it was added.
@@ -141,51 +167,75 @@ class Cells:
         Args:
             path: position in the file; fix: suggested for an equivalent cell.
         """
-        identity = name if self._may_repeat else self._ground.identity(values)
+        identity = name if self._may_repeat else self.ground.identity(values)
         twin = self._names.get(identity)
-        if any(cell.name == name for cell in self.made):
-            self._refuse(path, f"every cell needs its own name, got {name} twice. Rename one.")
+        if any(cell.name == name for cell in self.cells):
+            self.refuse(path, f"every cell needs its own name, got {name} twice. Rename one.")
             return False
         if twin is not None:
             rule = f"cells must differ, got {name} with the same training as {twin}"
-            self._refuse(path, f"{rule}. {fix}")
+            self.refuse(path, f"{rule}. {fix}")
             return False
-        rules = [f"{dotted(at)}: {rule}" for at, rule in configuration_rules(self._ground, values)]
+        rules = [f"{dotted(at)}: {rule}" for at, rule in configuration_rules(self.ground, values)]
         for rule in rules:
-            if rule not in self._said:
-                self._said.add(rule)
-                self._refuse(path, f"cell {name}: {rule}")
+            if rule not in self._noted:  # once, whatever cells have it
+                self._noted.add(rule)
+                self.refuse(path, f"cell {name}: {rule}")
         if not rules:
             self._names[identity] = name
-            self.made.append(Cell(name, dict(values)))
+            self.cells.append(Cell(name, dict(values)))
         return not rules
 
+    def design(
+        self, contrasts: Sequence[Contrast] | None = None, reference: str = "", **fields: Any
+    ) -> Design:
+        """The design of these cells, each an arm.
 
-def check_values(
-    ground: Ground, values: Values, path: Path, refuse: Refuse, *, at: Path | None = None
-) -> dict[str, Any] | None:
-    """The values, if all of them may be set in a cell; otherwise problems are reported.
+        Args:
+            contrasts: None: every arm less the first, which is the reference.
+        """
+        arms = tuple(Arm(cell.name, (cell.name,)) for cell in self.cells)
+        if contrasts is None:
+            contrasts = [difference(arm, arms[0]) for arm in arms[1:]]
+            reference = arms[0].name
+        kind, cells = self.settings.design, tuple(self.cells)
+        return Design(kind, cells, arms, tuple(contrasts), reference, **fields)
 
-    Args:
-        path: of the mapping; at: of the value, if it has another name there.
-    """
-    good = {}
-    for key, value in values.items():
-        unsettable = key_rule(ground, key, value)
-        if unsettable is None:
-            good[key] = value
-        else:
-            refuse((*path, key), unsettable)
-    is_right = len(good) == len(values)
-    for where, rule in configuration_rules(ground, good):
-        is_right = False
-        written = next((key for key in good if _starts(where, key)), None)
-        if written is None:
-            refuse(at or path, f"{dotted(where)}: {rule}")
-        else:
-            below = where[len(written.split(".")) :]
-            refuse((*(at or (*path, written)), *below), rule)
-    return good if is_right else None
+    def checked(
+        self, values: Values, path: Path, *, at: Path | None = None
+    ) -> dict[str, Any] | None:
+        """The values, if all of them may be set in a cell; otherwise problems are noted.
+
+        Args:
+            path: of the mapping; at: of the value, if it has another name there.
+        """
+        good, before = {}, len(self.problems)
+        for key, value in values.items():
+            unsettable = key_rule(self.ground, key, value)
+            if unsettable is None:
+                good[key] = value
+            else:
+                self.refuse((*path, key), unsettable)
+        for where, rule in configuration_rules(self.ground, good):
+            written = next((key for key in good if _starts(where, key)), None)
+            if written is None:
+                self.refuse(at or path, f"{dotted(where)}: {rule}")
+            else:
+                below = where[len(written.split(".")) :]
+                self.refuse((*(at or (*path, written)), *below), rule)
+        return good if len(self.problems) == before else None
+
+    def check_runs(self, cells: int, fewer: str = "levels") -> None:
+        """Note too many cells.
+
+        Args:
+            fewer: what there could be less of.
+        """
+        seeds, most = self.settings.seed_count, self.settings.max_runs
+        if cells * seeds > most:
+            rule = f"must be at least {cells * seeds}: the design has {cells} cells x {seeds} seeds"
+            rule = f"{rule}, got {most}. Raise it, or use fewer seeds or {fewer}."
+            self.refuse(("max_runs",), rule)
 
 
 def _starts(path: Path, key: str) -> bool:
@@ -201,14 +251,13 @@ def key_rule(ground: Ground, key: str, value: Any) -> str | None:
     if ground.study.trainable is not None:
         rule = f"must be words joined by dots, such as net.width, got {show(key)}. Rename it."
         return None if is_own_key(key) else rule
-    may_be_set = is_searchable(key) or _fixes_alpha(key, value)
-    return None if may_be_set else _not_settable(key, value)
+    return None if _may_be_set(key, value) else _not_settable(key, value)
 
 
-def _fixes_alpha(key: str, value: Any) -> bool:
-    """Whether a cell says which network between baseline and finetuned weights it is scored as."""
-    is_alone = isinstance(value, Mapping) and set(value) == {"alpha"}
-    return key == "finetune.interpolation" and is_alone
+def _may_be_set(key: str, value: Any) -> bool:
+    # A cell may say which network between baseline and finetuned weights it is scored as.
+    is_alpha = isinstance(value, Mapping) and set(value) == {"alpha"}
+    return is_searchable(key) or (key == "finetune.interpolation" and is_alpha)
 
 
 def _not_settable(key: str, value: Any) -> str:
@@ -267,20 +316,3 @@ def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, 
             if (problem := learning_problem(fixed, fixed.finetune.frozen)) is not None:
                 key, rule = problem
                 yield tuple(key.split(".")), rule
-
-
-def runs_rule(cells: int, settings: AblationSettings, fewer: str = "levels") -> str | None:
-    """Why so many cells are too many, as `rule, got X. Fix.`; none where they are not.
-
-    Args:
-        fewer: what there could be less of.
-    """
-    runs = cells * settings.seed_count
-    if runs <= settings.max_runs:
-        return None
-    rule = f"must be at least {runs}: the design has {cells} cells x {settings.seed_count} seeds"
-    return f"{rule}, got {settings.max_runs}. Raise it, or use fewer seeds or {fewer}."
-
-
-def without_item(items: Sequence[str], item: str) -> list[str]:
-    return [one for one in items if one != item]

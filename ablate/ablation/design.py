@@ -10,7 +10,15 @@ from importlib import import_module
 from typing import Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Design, difference
-from ablate.ablation.configuration import Ground, Path, Refuse, Values, check_values, runs_rule
+from ablate.ablation.configuration import (
+    Draft,
+    Ground,
+    NotPlannedError,
+    Path,
+    Problems,
+    Refuse,
+    Values,
+)
 from ablate.ablation.designs.arms import NOT_ADAPTED, budget_rule
 from ablate.ablation.designs.factorial import factors_of
 from ablate.ablation.interpolated import ON_CURVE
@@ -33,8 +41,6 @@ UNTRAINED: Values = {
     "finetune.budget.seconds": None,
 }
 
-Problems = list[tuple[Path, str]]
-
 
 def is_from_study(settings: AblationSettings) -> bool:
     """Whether the reference is a trial of another study."""
@@ -53,37 +59,36 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
         The design, and problems: path in the study, and `rule, got X. Fix.`
     """
     settings = study.ablation_section
-    problems: Problems = []
-
-    def refuse(path: Path, rule: str) -> None:
-        problems.append((("ablation", *path), rule))
-
-    whole = check_values(Ground(study, names, study.model.name), reference, ("reference",), refuse)
+    empty = Design(settings.design, (), (), ())
+    draft = Draft(Ground(study, names, study.model.name), reference)
+    whole = draft.checked(reference, ("reference",))
     if whole is None:
-        return Design(settings.design, (), (), ()), problems
-    ground = Ground(study, names, study.model.name).with_reference(whole)
-    rule = budget_rule(ground) if settings.design == "arms" else None
-    if rule is not None:
-        problems.append((("finetune", "budget"), rule))
+        return empty, draft.problems
+    ground = draft.ground.with_reference(whole)
+    draft = Draft(ground, whole, may_repeat=settings.tune is not None)
+    others: Problems = []
+    if settings.design == "arms" and (rule := budget_rule(ground)) is not None:
+        others.append((("finetune", "budget"), rule))
     if settings.baseline_seeds == "each" and (rule := _each_rule(ground.study)) is not None:
-        refuse(("baseline_seeds",), rule)
-    plan = import_module(f"ablate.ablation.designs.{settings.design}").plan
-    design: Design = plan(ground, whole, refuse)
+        others.append((("ablation", "baseline_seeds"), rule))
+    try:
+        design: Design = import_module(f"ablate.ablation.designs.{settings.design}").plan(draft)
+    except NotPlannedError:
+        design = empty
     if study.trainable is None:
         design = _with_baseline(
             design,
             has_runs=settings.baseline_seeds == "each",
             adapted=study.robustness.adapt_batch_norm is not None,
         )
-    rule = runs_rule(len(design.cells), settings)
-    if rule is not None:
-        refuse(("max_runs",), rule)
+    draft.check_runs(len(design.cells))
     if settings.tune is not None:
-        problems += [(("ablation", "tune", key), rule) for key, rule in _tune_rules(study, names)]
-        check_searches(ground, design, refuse)
-    if not problems:
-        design = with_claims(study, design, refuse)
-    return design, problems
+        for key, rule in _tune_rules(study, names):
+            draft.refuse(("tune", key), rule)
+        check_searches(ground, design, draft.refuse)
+    if not others and not draft.problems:
+        design = with_claims(study, design, draft.refuse)
+    return design, [*others, *draft.problems]
 
 
 def ablation_rules(study: Study, names: KnownNames, written: Collection[str]) -> Iterator[Finding]:

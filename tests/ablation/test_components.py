@@ -13,10 +13,9 @@ from ablate.ablation.components import (
     Component,
     LeftOutError,
     drawn_types,
-    named_component,
     read_components,
 )
-from ablate.ablation.configuration import Ground
+from ablate.ablation.configuration import Draft
 from ablate.distortion import FAMILIES
 from ablate.finetune.loss import TERMS
 from ablate.study.names import OpenNames
@@ -24,17 +23,10 @@ from ablate.study.names import OpenNames
 SIXTH, NINTH = pytest.approx(1 / 6), pytest.approx(1 / 9)
 
 
-def component(ground: Ground, name: str) -> Component:
-    refused: list[str] = []
-    found = named_component(ground, name, ("components", 0), lambda _, rule: refused.append(rule))
-    assert refused == []
-    return found[0]
-
-
 def without(name: str, values: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """What holds without a part that does not hold with it."""
     ground = ground_of(**sections)
-    left = component(ground, name).without(ground, values)
+    left = Component(name, None, ()).without(ground, values)
     return {key: value for key, value in left.items() if values.get(key, left) != value}
 
 
@@ -97,7 +89,7 @@ def test_a_module_path_is_a_layer_too() -> None:
     layers = OpenNames(lambda: TAPS, lambda name: name == "stage3.0.conv1")
     ground = replace(ground_of(), names={**NAMES, "loss.fma.layers": layers})
     values = {"loss.fma.layers": ["stage3.0.conv1", "stem"]}
-    left = component(ground, "layer:stage3.0.conv1").without(ground, values)
+    left = Component("layer:stage3.0.conv1", None, ()).without(ground, values)
     assert left == {"loss.fma.layers": ["stem"]}
 
 
@@ -185,7 +177,7 @@ def test_without_a_type_what_is_left_keeps_its_shares(
 @pytest.mark.parametrize("method", ["per_sample", "per_batch", "all", "composed"])
 def test_the_shares_are_those_of_every_method_that_draws(method: str) -> None:
     ground = ground_of(augment={"method": method})
-    left = component(ground, "gaussian_noise").without(ground, {})
+    left = Component("gaussian_noise", None, ()).without(ground, {})
     drawn = drawn_types(ground, {**left, "augment.method": method})
     fifth = pytest.approx(0.2)
     assert drawn == {
@@ -281,9 +273,9 @@ def read(components: Any, **sections: Any) -> tuple[list[str], list[tuple[Any, s
     assert ground.study.ablation is not None
     ablation = ground.study.ablation.model_copy(update={"components": components})
     ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
-    refused: list[tuple[Any, str]] = []
-    found = read_components(ground, lambda path, rule: refused.append((path, rule)))
-    return [one.name for one in found], refused
+    draft = Draft(ground, {})
+    found = read_components(draft)
+    return [one.name for one in found], [(path[1:], rule) for path, rule in draft.problems]
 
 
 def test_names_in_a_list_and_in_a_mapping() -> None:
@@ -298,7 +290,7 @@ def test_a_name_of_one_s_own_may_be_a_known_one() -> None:
     written = {"fma": {"loss.fma.weight": 0.0}}
     ablation = ground.study.ablation.model_copy(update={"components": written})
     ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
-    (found,) = read_components(ground, lambda _path, _rule: None)
+    (found,) = read_components(Draft(ground, {}))
     assert found.without(ground, {"loss.terms": "clean+fma"}) == {
         "loss.terms": "clean+fma",
         "loss.fma.weight": 0.0,

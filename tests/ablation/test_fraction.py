@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
 from itertools import chain, combinations
 
 import numpy as np
 import pytest
+from plans import plan
 
 from ablate.ablation.designs.fractional import (
     NO_ALIASES,
     Effect,
     Fraction,
     alias_lines,
-    alias_structure,
     aliases_of,
     make_fraction,
 )
-from ablate.errors import ParameterError
 
 LETTERS = "ABCDEFGHIJK"
 PARTS = ("st", "fma", "layers", "noise")
@@ -38,6 +34,10 @@ def pattern_of(words: Iterable[Iterable[str]]) -> dict[int, int]:
     """How many words there are of each length."""
     lengths = [len(list(word)) for word in words]
     return {length: lengths.count(length) for length in sorted(set(lengths))}
+
+
+def aliases(design: Fraction) -> dict[Effect, tuple[Effect, ...]]:
+    return {one: aliases_of(design, one) for one in effects_up_to(design, 2)}
 
 
 def signs(design: Fraction) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_known_designs(
     k: int, asked: int, runs: int, resolution: int, pattern: dict[int, int]
 ) -> None:
     design = lettered(k, asked)
-    assert (design.n_runs, design.resolution) == (runs, resolution)
+    assert (len(design.runs), design.resolution) == (runs, resolution)
     assert pattern_of(design.words) == pattern
 
 
@@ -111,7 +111,7 @@ def test_generators_of_the_textbooks(k: int, asked: int, generators: list[str]) 
 @pytest.mark.parametrize(("k", "asked"), [(3, 4), (3, 5), (4, 5)])
 def test_a_full_factorial_where_no_fraction_will_do(k: int, asked: int) -> None:
     design = lettered(k, asked)
-    assert (design.n_runs, design.generators, design.words) == (2**k, (), ())
+    assert (len(design.runs), design.generators, design.words) == (2**k, (), ())
     assert design.resolution is None
     assert len(set(design.runs)) == 2**k
     assert alias_lines(design) == [NO_ALIASES]
@@ -166,7 +166,7 @@ def test_words_are_all_products_that_never_change(k: int, asked: int) -> None:
     ]
     # By length and then by the factors' order, as combinations come.
     assert list(design.words) == constant
-    assert len(constant) == 2**k / design.n_runs - 1
+    assert len(constant) == 2**k / len(design.runs) - 1
     assert design.resolution == (len(constant[0]) if constant else None)
     assert design.resolution is None or design.resolution >= asked
 
@@ -205,18 +205,18 @@ def test_contrasts_are_equal_where_effects_are_aliased_and_else_orthogonal(
     effects = effects_up_to(design, 2)
     columns = np.column_stack([contrast(design, effect) for effect in effects])
     products = columns.T @ columns
-    structure = alias_structure(design)
+    structure = aliases(design)
     assert list(structure) == effects
     for row, effect in enumerate(effects):
-        same = [effects[other] for other in np.flatnonzero(products[row] == design.n_runs)]
+        same = [effects[other] for other in np.flatnonzero(products[row] == len(design.runs))]
         assert list(structure[effect]) == [other for other in same if other != effect]
-    assert set(np.unique(products)) <= {0, design.n_runs}
+    assert set(np.unique(products)) <= {0, len(design.runs)}
 
 
 def test_what_a_resolution_promises() -> None:
     for k in range(3, 12):
         for asked in (3, 4, 5):
-            structure = alias_structure(lettered(k, asked))
+            structure = aliases(lettered(k, asked))
             orders = {
                 (len(effect), len(other)) for effect in structure for other in structure[effect]
             }
@@ -253,7 +253,7 @@ def test_lines_of_a_person() -> None:
 def test_lines_hold_each_aliased_effect_once(k: int, asked: int) -> None:
     design = lettered(k, asked)
     said = [one for line in alias_lines(design) for one in line.split(" = ")]
-    aliased = [" * ".join(one) for one, others in alias_structure(design).items() if others]
+    aliased = [" * ".join(one) for one, others in aliases(design).items() if others]
     assert sorted(said) == sorted(aliased or [NO_ALIASES])
 
 
@@ -264,36 +264,14 @@ def test_names_change_nothing_but_the_names() -> None:
     assert make_fraction(PARTS[::-1], 4).generators == ("st = noise layers fma",)
 
 
-@pytest.mark.slow
-def test_another_process_makes_the_same_design() -> None:
-    code = (
-        "from ablate.ablation.designs.fractional import alias_lines, make_fraction\n"
-        "for asked in (3, 4, 5):\n"
-        f"    design = make_fraction('{LETTERS}', asked)\n"
-        "    print(design, alias_lines(design))"
-    )
-    designs = [lettered(11, asked) for asked in (3, 4, 5)]
-    here = [f"{design} {alias_lines(design)}" for design in designs]
-    for seed in ("1", "2"):  # of the hashes, by which sets are ordered
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=os.environ | {"PYTHONHASHSEED": seed},
-        )
-        assert result.stdout.splitlines() == here
-
-
 @pytest.mark.parametrize(
-    ("factors", "resolution", "message"),
-    [
-        ("AB", 3, "factors: a fraction needs 3 to 11, got 2. Add some."),
-        ("", 3, "factors: a fraction needs 3 to 11, got 0. Add some."),
-        ("ABCDEFGHIJKL", 3, "factors: a fraction needs 3 to 11, got 12. Hold some fixed."),
-    ],
+    ("count", "rule"), [(2, "got 2. Add some."), (12, "got 12. Hold some fixed.")]
 )
-def test_messages_of_a_design(factors: str, resolution: int, message: str) -> None:
-    with pytest.raises(ParameterError) as error:
-        make_fraction(factors, resolution)
-    assert str(error.value) == message
+def test_too_few_and_too_many_factors(count: int, rule: str) -> None:
+    factors = {f"own{place}": [0, 1] for place in range(count)}
+    written = {
+        name: {level: {name: value} for level, value in zip("ab", levels, strict=True)}
+        for name, levels in factors.items()
+    }
+    _, problems = plan("fractional", {"factors": written}, trainable="own:train")
+    assert problems == [(("ablation",), f"factors: a fraction needs 3 to 11, {rule}")]

@@ -14,67 +14,66 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import prod
 
-from ablate.ablation.cell import Arm, Contrast, Design
-from ablate.ablation.configuration import Ground, Path, Refuse, Values
+from ablate.ablation.cell import Contrast, ContrastKind, Design
+from ablate.ablation.configuration import Draft, Path
 from ablate.ablation.designs.factorial import (
     NO_REFERENCE,
     TIMES,
-    check_factors,
+    checked_factors,
     effect,
     factors_of,
     make_cells,
 )
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import did_you_mean
 from ablate.study.document import show
-from ablate.study.settings import AblationSettings
 
 
-def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
+def plan(draft: Draft) -> Design:
     """One cell per run of the smallest fraction of the given resolution.
 
     Contrasts are all main effects, and the requested interactions, by name or as a primary
     contrast; an interaction that is aliased with another effect up to order two is refused.
     """
-    settings = ground.study.ablation_section
-    empty = Design("fractional", (), (), ())
-    factors = check_factors(ground, reference, refuse)
-    if factors is None:
-        return empty
+    factors = checked_factors(draft)
     for factor in factors:
         if len(factor.levels) != 2:
             rule = f"a fraction needs two levels per factor, got {len(factor.levels)}"
-            refuse(factor.path, f"{rule}. Remove some, or write design: factorial.")
-            return empty
-    try:
-        fraction = make_fraction([factor.name for factor in factors], settings.resolution)
-    except ParameterError as error:
-        refuse((), str(error))
-        return empty
-    picks = [[int(high) for high in run] for run in fraction.runs]
-    wanted = _asked(fraction, settings, refuse)
-    cells = make_cells(ground, reference, factors, picks, refuse)
-    if len(cells) < len(picks):
-        return empty
-    names = [cell.name for cell in cells]
+            draft.stop(factor.path, f"{rule}. Remove some, or write design: factorial.")
+    if not FEWEST_FACTORS <= len(factors) <= MOST_FACTORS:
+        fix = "Add some." if len(factors) < FEWEST_FACTORS else "Hold some fixed."
+        rule = f"a fraction needs {FEWEST_FACTORS} to {MOST_FACTORS}, got {len(factors)}. {fix}"
+        draft.stop((), f"factors: {rule}")
+    fraction = make_fraction([factor.name for factor in factors], draft.settings.resolution)
+    wanted = _asked(draft, fraction)
+    draft.stop_if_refused()
+    names = make_cells(draft, factors, [[int(high) for high in run] for run in fraction.runs])
     contrasts: list[Contrast] = []
-    for effect_of in [*((name,) for name in fraction.factors), *wanted]:
-        places = [fraction.factors.index(name) for name in effect_of]
-        signs = [_product([1 if run[at] else -1 for at in places]) for run in fraction.runs]
-        kind = "main effect" if len(effect_of) == 1 else "interaction"
-        contrasts.append(effect(TIMES.join(effect_of), kind, signs, names))
-    return Design(
-        "fractional",
-        tuple(cells),
-        tuple(Arm(name, (name,)) for name in names),
-        tuple(contrasts),
-        aliases=(*_defining(fraction), *alias_lines(fraction)),
-        notes=(NO_REFERENCE, *_warning(fraction)),
+    for of in [*((name,) for name in fraction.factors), *wanted]:
+        places = [fraction.factors.index(name) for name in of]
+        signs = [prod(1 if run[at] else -1 for at in places) for run in fraction.runs]
+        kind: ContrastKind = "main effect" if len(of) == 1 else "interaction"
+        contrasts.append(effect(TIMES.join(of), kind, signs, names))
+    mixed = ", ".join(name for name in fraction.factors if aliases_of(fraction, (name,)))
+    warning = (
+        f"main effects of {mixed} may be those of the interactions that they are aliased with",
+    )
+    size = f"{len(fraction.runs)} of {2 ** len(fraction.factors)} runs"
+    relation = f"the full factorial, {size}"
+    if fraction.generators:
+        generators = "; ".join(fraction.generators)
+        relation = f"resolution {fraction.resolution}, {size}; {generators}"
+    return draft.design(
+        contrasts,
+        aliases=(relation, *alias_lines(fraction)),
+        notes=(NO_REFERENCE, *(warning if mixed else ())),
     )
 
 
-def _asked(fraction: Fraction, settings: AblationSettings, refuse: Refuse) -> list[Effect]:
+def _asked(draft: Draft, fraction: Fraction) -> list[Effect]:
     """The interactions that are asked for; all that are free of aliases where none is named."""
+    settings = draft.settings
     asked: dict[Path, str] = {
         ("interactions", place): text for place, text in enumerate(settings.interactions)
     }
@@ -84,13 +83,13 @@ def _asked(fraction: Fraction, settings: AblationSettings, refuse: Refuse) -> li
     found: dict[Effect, None] = {}
     for path, text in asked.items():
         rule = _interaction_rule(fraction, text)
-        effect_of = tuple(name for name in fraction.factors if name in factors_of(text))
+        pair = tuple(name for name in fraction.factors if name in factors_of(text))
         if rule is not None:
-            refuse(path, rule)
-        elif effect_of in found and path[0] == "interactions":
-            refuse(path, f"given twice, got {show(text)}. Remove one.")
+            draft.refuse(path, rule)
+        elif pair in found and path[0] == "interactions":
+            draft.refuse(path, f"given twice, got {show(text)}. Remove one.")
         else:
-            found[effect_of] = None
+            found[pair] = None
     if settings.interactions:
         return list(found)
     pairs = combinations(fraction.factors, 2)
@@ -113,29 +112,7 @@ def _interaction_rule(fraction: Fraction, text: str) -> str | None:
     return f"{rule}. Write resolution: 5, or design: factorial."
 
 
-def _warning(fraction: Fraction) -> tuple[str, ...]:
-    """What a main effect may be mixed up with."""
-    mixed = [name for name in fraction.factors if aliases_of(fraction, (name,))]
-    if not mixed:
-        return ()
-    return (
-        f"main effects of {', '.join(mixed)} may be those of the interactions that they are "
-        "aliased with",
-    )
-
-
-def _defining(fraction: Fraction) -> tuple[str, ...]:
-    size = f"{fraction.n_runs} of {2 ** len(fraction.factors)} runs"
-    if not fraction.generators:
-        return (f"the full factorial, {size}",)
-    return (f"resolution {fraction.resolution}, {size}; {'; '.join(fraction.generators)}",)
-
-
-def _product(signs: list[int]) -> int:
-    product = 1
-    for sign in signs:
-        product *= sign
-    return product
+# -- The smallest fraction of a resolution, and its aliases
 
 
 FEWEST_FACTORS, MOST_FACTORS = 3, 11
@@ -165,10 +142,6 @@ class Fraction:
     resolution: int | None
     runs: tuple[tuple[bool, ...], ...]
 
-    @property
-    def n_runs(self) -> int:
-        return len(self.runs)
-
 
 def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
     """The smallest regular fraction of at least this resolution, of least aberration in its size.
@@ -185,12 +158,8 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
 
     Returns:
         The design; the full factorial, without words, if no smaller one is possible.
-
-    Raises:
-        ParameterError: if there are too few or too many factors.
     """
     names = tuple(factors)
-    _check(names)
     for n_basic in range(2, len(names)):
         columns = _least_aberration(n_basic, len(names), resolution)
         if columns is not None:
@@ -212,12 +181,6 @@ def aliases_of(fraction: Fraction, effect: Effect) -> tuple[Effect, ...]:
     return _ordered(fraction.factors, (one for one in products if 0 < len(one) <= 2))
 
 
-def alias_structure(fraction: Fraction) -> dict[Effect, tuple[Effect, ...]]:
-    """`aliases_of` each main effect and two-factor interaction; empty if it has none."""
-    effects = (one for order in (1, 2) for one in combinations(fraction.factors, order))
-    return {one: aliases_of(fraction, one) for one in effects}
-
-
 def alias_lines(fraction: Fraction) -> list[str]:
     """Aliased main effects and two-factor interactions, as text.
 
@@ -225,11 +188,13 @@ def alias_lines(fraction: Fraction) -> list[str]:
         One line per class, such as `fma = st * layers`; effects without aliases have none.  A
         single line says so if there are no aliases.
     """
-    lines, said = list[str](), set[Effect]()
-    for first, aliases in alias_structure(fraction).items():
-        if aliases and first not in said:
-            lines.append(" = ".join(" * ".join(one) for one in (first, *aliases)))
-            said.update(aliases)
+    lines, named = list[str](), set[Effect]()
+    for order in (1, 2):
+        for first in combinations(fraction.factors, order):
+            aliases = aliases_of(fraction, first)
+            if aliases and first not in named:
+                lines.append(" = ".join(TIMES.join(one) for one in (first, *aliases)))
+                named.update(aliases)
     return lines or [NO_ALIASES]
 
 
@@ -294,12 +259,3 @@ def _ordered(factors: Sequence[str], effects: Iterable[Iterable[str]]) -> tuple[
     places = [sorted(factors.index(name) for name in effect) for effect in effects]
     places.sort(key=lambda effect: (len(effect), effect))
     return tuple(tuple(factors[place] for place in effect) for effect in places)
-
-
-def _check(factors: tuple[str, ...]) -> None:
-    if not FEWEST_FACTORS <= len(factors) <= MOST_FACTORS:
-        fix = "Add some." if len(factors) < FEWEST_FACTORS else "Hold some fixed."
-        raise ParameterError(
-            f"factors: a fraction needs {FEWEST_FACTORS} to {MOST_FACTORS}, got {len(factors)}. "
-            f"{fix}"
-        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ablate.ablation.cell import Arm, Contrast, Design, difference
-from ablate.ablation.components import LeftOutError, drawn_types, named_component
-from ablate.ablation.configuration import Cells, Ground, Path, Refuse, Values
+from ablate.ablation.components import Component, LeftOutError, drawn_types
+from ablate.ablation.configuration import Draft, Path
 from ablate.distortion import FAMILIES
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
@@ -15,62 +15,58 @@ from ablate.study.seeds import PLAIN
 ALL = "all families"
 
 
-def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
+def plan(draft: Draft) -> Design:
     """The plain finetune, the reference with all families, and without each in turn.
 
     On the family that was left out, both gains over the plain finetune are compared: for unseen and
     for seen distortions.
     """
-    empty = Design("leave_family_out", (), (), ())
+    ground, reference = draft.ground, draft.reference
     if ground.study.trainable is not None:
-        refuse(("design",), "needs families of distortion, got a trainable. Use leave_one_out.")
-        return empty
-    cells = Cells(ground, refuse)
-    cells.add("plain", {**reference, **PLAIN}, ("reference",))
-    if not cells.add(ALL, reference, ("reference",), "Add a term that reads augmented copies."):
-        return empty
+        rule = "needs families of distortion, got a trainable. Use leave_one_out."
+        draft.stop(("design",), rule)
+    draft.add("plain", {**reference, **PLAIN}, ("reference",))
+    draft.add(ALL, reference, ("reference",), "Add a term that reads augmented copies.")
+    draft.stop_if_refused()
     plain, whole = Arm("plain", ("plain",)), Arm(ALL, (ALL,))
-    arms, contrasts = [plain, whole], [difference(plain, whole)]
-    for family, path in _families(ground, reference, refuse):
-        (component,) = named_component(ground, family, path, refuse)
+    contrasts = [difference(plain, whole)]
+    for family, path in _families(draft):
         try:
-            values = component.without(ground, reference)
+            values = Component(family, None, path).without(ground, reference)
         except LeftOutError as error:
-            refuse(path, str(error))
+            draft.refuse(path, str(error))
             continue
         name = f"without {family}"
-        if not cells.add(name, values, path):
-            continue
-        arms.append(Arm(name, (name,)))
-        metric = f"val_accuracy.{family}"
-        contrasts.append(difference(arms[-1], whole))
-        contrasts.append(_about(difference(arms[-1], plain), f"unseen {family}", metric))
-        contrasts.append(_about(difference(whole, plain), f"seen {family}", metric))
-    return Design("leave_family_out", tuple(cells.made), tuple(arms), tuple(contrasts), ALL)
+        if draft.add(name, values, path):
+            arm, metric = Arm(name, (name,)), f"val_accuracy.{family}"
+            contrasts.append(difference(arm, whole))
+            contrasts.append(_about(difference(arm, plain), f"unseen {family}", metric))
+            contrasts.append(_about(difference(whole, plain), f"seen {family}", metric))
+    return draft.design(contrasts, ALL)
 
 
-def _families(ground: Ground, reference: Values, refuse: Refuse) -> Iterator[tuple[str, Path]]:
+def _families(draft: Draft) -> Iterator[tuple[str, Path]]:
     """The families to leave out in turn, and their paths in the file."""
-    settings = ground.study.ablation_section
-    drawn = drawn_types(ground, reference)
+    drawn = drawn_types(draft.ground, draft.reference)
     used = [family for family, kinds in FAMILIES.items() if any(kind in drawn for kind in kinds)]
-    scored = find_suite(ground.study.robustness.suite).families
-    asked = settings.families or tuple(used)
-    both = [family for family in used if family in scored]
+    scored = find_suite(draft.ground.study.robustness.suite).families
+    asked = draft.settings.families or tuple(used)
     if not used:
         rule = "must draw from families of distortion, got augment.method augmix"
-        refuse(("reference",), f"{rule}, whose operators belong to none. Choose another method.")
+        fix = "Choose another method."
+        draft.refuse(("reference",), f"{rule}, whose operators belong to none. {fix}")
     for place, family in enumerate(asked):
-        path: Path = ("families", place) if settings.families else ("families",)
+        path: Path = ("families", place) if draft.settings.families else ("families",)
         if family in asked[:place]:
-            refuse(path, f"given twice, got {show(family)}. Remove one.")
+            draft.refuse(path, f"given twice, got {show(family)}. Remove one.")
         elif family not in used:
             rule = f"must be a family that the reference trains on {show(used)}, got {show(family)}"
-            refuse(path, f"{rule}. Remove it.")
+            draft.refuse(path, f"{rule}. Remove it.")
         elif family not in scored:
+            both = [one for one in used if one in scored]
             rule = f"must be scored by robustness.suite {show(list(scored))}, got {show(family)}"
-            left = f"Write families: {show(both)}" if both else "Remove it"
-            refuse(path, f"{rule}. {left}, or use a suite that contains it.")
+            fix = f"Write families: {show(both)}" if both else "Remove it"
+            draft.refuse(path, f"{rule}. {fix}, or use a suite that contains it.")
         else:
             yield family, path
 

@@ -20,11 +20,10 @@ from itertools import combinations
 
 import numpy as np
 
-from ablate.ablation.cell import Arm, Contrast, ContrastKind, Design, difference
-from ablate.ablation.components import Component, LeftOutError, read_components
-from ablate.ablation.configuration import Cells, Ground, Refuse, Values, runs_rule
+from ablate.ablation.cell import Contrast, ContrastKind, Design
+from ablate.ablation.components import Component, LeftOutError, left_out, read_components
+from ablate.ablation.configuration import Draft
 from ablate.ablation.designs.factorial import TIMES
-from ablate.ablation.designs.leave_one_out import unchanged
 from ablate.ablation.results import BASELINE, Results
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.study.document import show
@@ -39,142 +38,94 @@ Subset = frozenset[str]
 Order = tuple[str, ...]
 """The components in the order in which they are added."""
 
+_GAIN = "a component's effect is its Shapley value"
+_TOTAL = f"the values sum to {ALL} - {NOTHING} over the same seeds"
+EXACT = (
+    f"{_GAIN}: its gain averaged over all orders of adding the components; {_TOTAL}; an "
+    "interaction (Shapley interaction index) is the gain from both less the gains from each "
+    "alone, averaged over the subsets of the others"
+)
+ESTIMATED = (
+    f"{_GAIN}, estimated: its gain averaged over {{orders}} of adding the components, {{run}} of "
+    f"{{subsets}} subsets; {_TOTAL}; their intervals do not cover other orders; interactions need "
+    "all subsets"
+)
 
-def plan(ground: Ground, reference: Values, refuse: Refuse) -> Design:
+
+def plan(draft: Draft) -> Design:
     """A cell a subset of the components; the one with all of them is the reference.
 
     Contrasts are the Shapley values, the interactions of two components, and the total gain. With
     `permutations` only the subsets that the drawn orders visit are cells, and there are no
     interactions.
     """
-    settings = ground.study.ablation
-    assert settings is not None
-    empty = Design("shapley", (), (), ())
-    components = _components(ground, reference, refuse)
-    if components is None:
-        return empty
+    components = _components(draft)
     names = [component.name for component in components]
-    every = 2 ** len(names)
-    orders: tuple[Order, ...] = ()
-    if settings.permutations is not None:
-        orders = draw_orders(names, settings.permutations, ground.study.finetune.seed)
-    visited = _visited(names, orders)
-    if len(visited) == every:
-        rule = f"must leave subsets out, got {settings.permutations}, which visit all {every}"
-        refuse(("permutations",), f"{rule}. Remove it: exact values need no more runs.")
-        return empty
-    fewer = "permutations" if orders else "components, or add permutations: M"
-    too_many = runs_rule(len(visited) if orders else every, settings, fewer)
-    if too_many is not None:  # before they are made: there may be millions
-        refuse(("max_runs",), too_many)
-        return empty
-    subsets = visited if orders else _subsets(names)
-    cells = _make_cells(ground, reference, components, subsets, refuse)
-    if len(cells.made) < len(subsets):
-        return empty
-    arms = tuple(Arm(cell.name, (cell.name,)) for cell in cells.made)
+    every, count, orders = 2 ** len(names), draft.settings.permutations, tuple[Order, ...]()
+    if count is None:
+        draft.check_runs(every, "components, or add permutations: M")
+        draft.stop_if_refused()  # before subsets are made: there may be millions
+        subsets = _subsets(names)
+    else:
+        orders = draw_orders(names, count, draft.ground.study.finetune.seed)
+        subsets = _visited(names, orders)
+        if len(subsets) == every:
+            rule = f"must leave subsets out, got {count}, which visit all {every}"
+            draft.stop(("permutations",), f"{rule}. Remove it: exact values need no more runs.")
+        draft.check_runs(len(subsets), "permutations")
+        draft.stop_if_refused()
+    _make_cells(draft, components, subsets)
+
+    def contrast(name: str, kind: ContrastKind, weights: Mapping[Subset, float]) -> Contrast:
+        named = {subset_name(names, subset): weight for subset, weight in weights.items()}
+        return Contrast(name, named, kind)
+
     contrasts = []
     for name in names:
         weights = sampled_weights(orders, name) if orders else index_weights(names, [name])
-        contrasts.append(_contrast(names, name, _VALUE, weights))
-    if not orders:
-        for pair in combinations(names, 2):
-            weights = index_weights(names, pair)
-            contrasts.append(_contrast(names, TIMES.join(pair), "interaction", weights))
-    contrasts.append(difference(arms[-1], arms[0]))
-    note = _note(len(subsets), every, len(orders))
-    return Design(
-        "shapley", tuple(cells.made), arms, tuple(contrasts), notes=(note,), orders=orders
-    )
+        contrasts.append(contrast(name, _VALUE, weights))
+    for pair in combinations(names, 2) if not orders else ():
+        contrasts.append(contrast(TIMES.join(pair), "interaction", index_weights(names, pair)))
+    contrasts.append(Contrast(f"{ALL} - {NOTHING}", {ALL: 1.0, NOTHING: -1.0}))
+    note = EXACT
+    if orders:
+        drawn = "one random order" if len(orders) == 1 else f"{len(orders)} random orders"
+        note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
+    return draft.design(contrasts, notes=(note,), orders=orders)
 
 
-def _components(ground: Ground, reference: Values, refuse: Refuse) -> list[Component] | None:
-    """The components, if there are two at least and each changes the reference; else what is wrong
-    is noted."""
-    settings = ground.study.ablation
-    assert settings is not None
-    found = read_components(ground, refuse)
-    is_right = len(found) == len(settings.components or ())
-    for component in found:
-        rule = _component_rule(ground, reference, component)
-        if rule is not None:
-            refuse(component.path, rule)
-            is_right = False
-    if is_right and len(found) < 2:
-        rule = f"a Shapley value needs two components, got {found[0].name} alone"
-        refuse(("components",), f"{rule}. Add one, or write design: leave_one_out.")
-        is_right = False
-    return found if is_right else None
+def _components(draft: Draft) -> list[Component]:
+    """The components, two at least, each of which changes the reference; stops at any other."""
+    components = read_components(draft)
+    for component in components:
+        if component.name == BASELINE and draft.ground.study.trainable is None:
+            rule = "is always an arm, the network before finetuning, got a component of this name"
+            draft.refuse(component.path, f"{rule}. Rename it.")
+        elif TIMES.strip() in component.name:
+            rule = f"must not contain *, which joins two components, got {show(component.name)}"
+            draft.refuse(component.path, f"{rule}. Rename it.")
+        else:
+            left_out(draft, component)
+    draft.stop_if_refused()
+    if len(components) < 2:
+        rule = f"a Shapley value needs two components, got {components[0].name} alone"
+        draft.stop(("components",), f"{rule}. Add one, or write design: leave_one_out.")
+    return components
 
 
-def _component_rule(ground: Ground, reference: Values, component: Component) -> str | None:
-    """Why a component cannot be one of several, as `rule, got X. Fix.`; none where it can."""
-    if component.name == BASELINE and ground.study.trainable is None:
-        rule = "is always an arm, the network before finetuning, got a component of this name"
-        return f"{rule}. Rename it."
-    if TIMES.strip() in component.name:
-        rule = f"must not contain *, which joins two components, got {show(component.name)}"
-        return f"{rule}. Rename it."
-    try:
-        values = component.without(ground, reference)
-    except LeftOutError as error:
-        return str(error)
-    if ground.same(values, reference):
-        return unchanged(ground, component.name, reference)
-    return None
-
-
-def _make_cells(
-    ground: Ground,
-    reference: Values,
-    components: Sequence[Component],
-    subsets: Iterable[Subset],
-    refuse: Refuse,
-) -> Cells:
-    """A cell a subset; fewer where one cannot be made, which is noted."""
-    cells = Cells(ground, refuse)
+def _make_cells(draft: Draft, components: Sequence[Component], subsets: Iterable[Subset]) -> None:
+    """A cell a subset; stops at one that cannot be made."""
     names = [component.name for component in components]
     for subset in subsets:
-        name = subset_name(names, subset)
-        values = dict(reference)
+        name, values = subset_name(names, subset), dict(draft.reference)
         try:
             for component in components:
                 if component.name not in subset:
-                    values = component.without(ground, values)
+                    values = component.without(draft.ground, values)
         except LeftOutError as error:
-            refuse((), f"cell {name}: {error}")
-            break
-        if not cells.add(
-            name, values, (), "Remove a component that has no effect without another."
-        ):
-            break
-    return cells
-
-
-def _contrast(
-    names: Sequence[str], name: str, kind: ContrastKind, weights: Mapping[Subset, float]
-) -> Contrast:
-    return Contrast(
-        name, {subset_name(names, subset): weight for subset, weight in weights.items()}, kind
-    )
-
-
-def _note(run: int, subsets: int, orders: int) -> str:
-    """What a reader has to know of the effects."""
-    value = "a component's effect is its Shapley value"
-    total = f"the values sum to {ALL} - {NOTHING} over the same seeds"
-    if orders:
-        drawn = "one random order" if orders == 1 else f"{orders} random orders"
-        return (
-            f"{value}, estimated: its gain averaged over {drawn} of adding the components, "
-            f"{run} of {subsets} subsets; {total}; their intervals do not cover other orders; "
-            "interactions need all subsets"
-        )
-    return (
-        f"{value}: its gain averaged over all orders of adding the components; {total}; an "
-        "interaction (Shapley interaction index) is the gain from both less the gains from each "
-        "alone, averaged over the subsets of the others"
-    )
+            draft.stop((), f"cell {name}: {error}")
+        draft.add(name, values, (), "Remove a component that has no effect without another.")
+        draft.stop_if_refused()
 
 
 # -- Subsets and orders, and the weights that make effects of them -------------------------
@@ -266,25 +217,23 @@ def sampling_errors(design: Design, results: Results, metric: str) -> dict[str, 
         By component; NaN before all subsets have ended well at a seed. Empty of exact values, and
         of a single order, which says nothing of others.
     """
-    if len(design.orders) < 2:
+    orders = design.orders
+    if len(orders) < 2:
         return {}
     components = [one.name for one in design.contrasts if one.kind == _VALUE]
-    visited = _visited(components, design.orders)
+    visited = _visited(components, orders)
     table = np.stack([results.values(subset_name(components, one), metric) for one in visited])
     complete = table[:, np.isfinite(table).all(axis=0)]
     if not complete.size:
         return dict.fromkeys(components, math.nan)
     means = dict(zip(visited, complete.mean(axis=1), strict=True))
-    drawn = len(design.orders)
-    left = 1 - drawn / math.factorial(len(components))
+    left = 1 - len(orders) / math.factorial(len(components))
     errors = {}
     for name in components:
-        gains = []
-        for order in design.orders:
-            before = frozenset(order[: order.index(name)])
-            gains.append(means[before | {name}] - means[before])
+        before = [frozenset(order[: order.index(name)]) for order in orders]
+        gains = [means[some | {name}] - means[some] for some in before]
         spread = float(np.std(gains, ddof=1)) * (np.ptp(gains) > _ROUNDING * np.abs(gains).max())
-        errors[name] = spread * math.sqrt(left / drawn)
+        errors[name] = spread * math.sqrt(left / len(orders))
     return errors
 
 
@@ -295,8 +244,7 @@ def sampling_notes(design: Design, results: Results, metric: str) -> tuple[str, 
     errors = sampling_errors(design, results, metric)
     if not any(map(math.isfinite, errors.values())):
         return ()
-    unit = " points" if is_accuracy(metric) else ""
-    scale = 100 if is_accuracy(metric) else 1
-    said = ", ".join(f"{name} {scale * error:.2g}" for name, error in errors.items())
+    scale, unit = (100, " points") if is_accuracy(metric) else (1, "")
+    each = ", ".join(f"{name} {scale * error:.2g}" for name, error in errors.items())
     drawn = f"drawing {len(design.orders)} orders adds a standard error"
-    return (f"{drawn} to each Shapley value of {short_metric(metric)}: {said}{unit}",)
+    return (f"{drawn} to each Shapley value of {short_metric(metric)}: {each}{unit}",)
