@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ablate.report.page.publish import write_report
     from ablate.report.tracked import track
     from ablate.report.verify import verify
-    from ablate.robustness.corrupt.source import corrupt
+    from ablate.robustness.corrupt import corrupt
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
     from ablate.search.callbacks import StopStudy
@@ -61,7 +61,7 @@ _NAMES = {
     "report.page.publish": "write_report",
     "report.tracked": "track",
     "report.verify": "verify",
-    "robustness.corrupt.source": "corrupt",
+    "robustness.corrupt": "corrupt",
     "robustness.evaluation.evaluate": "evaluate",
     "robustness.evaluation.evaluation_file": "load_evaluation write_evaluation",
     "search.callbacks": "StopStudy",

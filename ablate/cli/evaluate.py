@@ -279,8 +279,8 @@ def corrupt(
     """
     from ablate.errors import UsageError
     from ablate.report.contact_sheet import write_contact_sheet
-    from ablate.robustness.corrupt.command import corrupt_files, make_recipe
-    from ablate.robustness.evaluation.argument_checks import check_whole
+    from ablate.robustness.arguments import check_whole
+    from ablate.robustness.corrupt import corrupt_files, make_recipe
     from ablate.study.settings import LARGEST_IMAGE, LARGEST_RESIZE
 
     if (output is None) == (sheet is None):
@@ -290,8 +290,8 @@ def corrupt(
         )
     if sheet is not None:
         refuse_given(_OF_COPIES, "cannot be combined with --sheet, got both. Leave it out.")
-    check_whole({"--image-size": options["image_size"]}, 8, LARGEST_IMAGE)
-    check_whole({"--resize": options["resize"]}, 8, LARGEST_RESIZE)
+    check_whole("image_size", options["image_size"], 8, LARGEST_IMAGE)
+    check_whole("resize", options["resize"], 8, LARGEST_RESIZE)
     recipe = make_recipe(suite, types, severities, seed, frost_images)
     if sheet is not None:
         size, resize = options["image_size"], options["resize"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-DATASETS = ("digits", "cifar10", "cifar100", "svhn", "fashion_mnist", "image_folder")
-"""Values of `dataset.name`, in addition to `package.module:callable`; each has a file of that
-name."""
+PUBLISHED = ("cifar10", "cifar100", "svhn", "fashion_mnist")
+"""Those that torchvision can fetch."""
 
-NAMED = tuple(name for name in DATASETS if name != "image_folder")
+NAMED = ("digits", *PUBLISHED)
 """Those whose images a name alone tells."""
+
+DATASETS = (*NAMED, "image_folder")
+"""Values of `dataset.name`, in addition to `package.module:callable`."""
 
 SIDES = {"digits": 8, "cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
 """Height and width in pixels of their images as published."""

@@ -1,4 +1,7 @@
-"""Image files: listed in their folders, and decoded, resized and cut into bytes."""
+"""Image files: listed in their folders, and decoded, resized and cut into bytes.
+
+Training, `ablate evaluate`, `ablate corrupt` and published corrupted copies all read files here.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import math
 import os
 import random
 import stat
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +37,12 @@ EPS."""
 UNLABELED = -1
 """The label of an image that has none."""
 
+THREADS = min(8, os.cpu_count() or 1)
+"""That decode: decoding releases the interpreter's lock."""
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
 
 class FileEntry(NamedTuple):
     """A file of a listing.
@@ -51,11 +60,6 @@ class FileEntry(NamedTuple):
     size: int
     modified: int
     changed: int
-
-
-def stem(name: str) -> str:
-    """A path without its extension."""
-    return os.path.splitext(name)[0]  # noqa: PTH122
 
 
 @dataclass(frozen=True)
@@ -87,40 +91,37 @@ class Listing:
     @property
     def stems(self) -> tuple[str, ...]:
         """Paths below the root without extension."""
-        return tuple(stem(file.name) for file in self.files)
+        return tuple(os.path.splitext(file.name)[0] for file in self.files)  # noqa: PTH122
+
+    def take(self, rows: Tensor) -> Listing:
+        """The files at these places, int64 `[n]`."""
+        return replace(self, files=tuple(self.files[row] for row in rows.tolist()))
+
+    def check_classes(self) -> Listing:
+        """Itself.
+
+        Raises:
+            DataError: if there are no classes, or a class has no image.
+        """
+        if not self.classes:
+            raise DataError(
+                f"{show_name(self.root)}: must have one folder for each class, got none. Add the "
+                "images."
+            )
+        empty = set(range(len(self.classes))) - {file.label for file in self.files}
+        if empty:
+            raise DataError(
+                f"{show_name(self.root / self.classes[min(empty)])}: must have at least one "
+                f"image ({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
+            )
+        return self
 
 
-def list_classes(root: Path) -> Listing:
-    """The images in `root/CLASS/*`.
-
-    Raises:
-        DataError: if there are no classes, or a class has no image.
-    """
-    listing = walk_classes(root)
-    if not listing.classes:
-        raise DataError(
-            f"{show_name(root)}: must have one folder for each class, got none. Add the images."
-        )
-    refuse_empty_class(listing)
-    return listing
-
-
-def refuse_empty_class(listing: Listing) -> None:
-    """Refuse a listing of which a class has no image.
-
-    Raises:
-        DataError: naming the first of them.
-    """
-    empty = set(range(len(listing.classes))) - {file.label for file in listing.files}
-    if empty:
-        raise DataError(
-            f"{show_name(listing.root / listing.classes[min(empty)])}: must have at least one "
-            f"image ({', '.join(sorted(ENDINGS))}), got none. Add some, or remove the folder."
-        )
+_FOLDER = "in folders of a class"
 
 
 def walk_classes(root: Path) -> Listing:
-    """As `list_classes`; there may be no class, and none of an image."""
+    """The images in `root/CLASS/*`; there may be no class, and none of an image."""
     skipped = Counter[str]()
     with os.scandir(root) as entries:
         visible = [entry for entry in entries if entry.name[0] != "."]
@@ -133,73 +134,63 @@ def walk_classes(root: Path) -> Listing:
     return Listing(root, classes, tuple(files), skipped)
 
 
-def list_flat(root: Path) -> Listing:
-    """The images in a folder itself, without labels; there may be none."""
-    skipped = Counter[str]()
-    return Listing(root, (), tuple(_list_images(root, ".", UNLABELED, skipped)), skipped)
-
-
-def list_tree(root: Path) -> Listing:
-    """List the images in a folder at any depth, without labels.
+def list_classes(root: Path) -> Listing:
+    """The images in `root/CLASS/*`.
 
     Raises:
-        DataError: if the folder is missing or holds no image.
+        DataError: if there are no classes, or a class has no image.
+    """
+    return walk_classes(root).check_classes()
+
+
+def list_unlabeled(root: Path, *, deep: bool = True) -> Listing:
+    """The images in a folder, without labels; there may be none.
+
+    Args:
+        deep: at any depth; otherwise those of the folder itself.
     """
     files: list[FileEntry] = []
     skipped = Counter[str]()
     for folder, below, _ in os.walk(root, followlinks=False):
-        below[:] = [name for name in below if name[0] != "."]
         files += _list_images(root, os.path.relpath(folder, root), UNLABELED, skipped)
-    del skipped[_FOLDER]  # which are read
-    if not files:
-        got = "none" if root.is_dir() else "no such folder"
-        raise DataError(
-            f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
-            "Correct dataset.unlabeled; relative paths start at the study file's folder."
-        )
+        below[:] = [name for name in below if deep and name[0] != "."]
+    del skipped[_FOLDER]
     return Listing(root, (), tuple(sorted(files)), skipped)
 
 
-_FOLDER = "in folders of a class"
-
-
-def _list_images(root: Path, name: str, label: int, skipped: Counter[str]) -> list[FileEntry]:
-    prefix = "" if name == "." else f"{name}/"
-    found: list[FileEntry] = []
-    with os.scandir(root / name) as entries:
+def _list_images(root: Path, folder: str, label: int, skipped: Counter[str]) -> list[FileEntry]:
+    prefix = "" if folder == "." else f"{folder}/"
+    files: list[FileEntry] = []
+    with os.scandir(root / folder) as entries:
         for entry in entries:
             if entry.name[0] == ".":
                 continue
             ending = Path(entry.name).suffix.lower()
             if ending in ENDINGS:
-                found.append(FileEntry(f"{prefix}{entry.name}", label, *_size_and_times(entry)))
+                try:
+                    status = entry.stat()
+                    times = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+                except OSError:  # a link that leads nowhere: unreadable, as it turns out
+                    times = 0, 0, 0
+                files.append(FileEntry(f"{prefix}{entry.name}", label, *times))
             elif entry.is_dir():
                 skipped[_FOLDER] += 1
             else:
                 skipped[ending or "without extension"] += 1
-    return sorted(found)
+    return sorted(files)
 
 
-def _size_and_times(entry: os.DirEntry[str]) -> tuple[int, int, int]:
-    try:
-        status = entry.stat()
-    except OSError:  # a link that leads nowhere: reported with what else cannot be read
-        return 0, 0, 0
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
+# -- From a file to bytes ------------------------------------------------------------------
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"})
-"""Of Pillow's images that have one channel."""
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-_ASPECTS = (3 / 4, 4 / 3)
-_TRIES = 10
+_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", *_DEEP})
+"""Of Pillow's images that have one channel."""
 _SMALL = 64
 """Side in pixels up to which decoding costs less than opening the file."""
-
-THREADS = min(8, os.cpu_count() or 1)
-
-Box = tuple[int, int, int, int]
+_BLOCK = 64
+_AHEAD = 6
+"""Largest number of blocks that are decoded ahead, because a network may be slower."""
 
 
 @dataclass(frozen=True)
@@ -208,25 +199,25 @@ class Decoder:
 
     Attributes:
         root: the split's folder.
-        names: paths below it, as bytes: an array is smaller than as many strings.
-        image_size: side in pixels of what comes out.
-        resize: shorter side in pixels before the middle is cut; none: all files have one size.
-        crop_scale: least share of the area in a random crop; none: the middle.
-        first: name and size of the file whose size all must have; none with `resize`.
+        names: paths below it, as bytes.
+        image_size: side in pixels of what comes out; None: as stored.
+        resize: shorter side in pixels before the middle is cut; None: fitted to `image_size`.
+        crop_scale: least share of the area in a random crop; None: the middle.
+        first: name and size of the file whose size all must have; None: any size.
     """
 
     root: str
     names: np.ndarray
-    image_size: int
-    resize: int | None
-    crop_scale: float | None
-    first: tuple[str, tuple[int, int]] | None
+    image_size: int | None
+    resize: int | None = None
+    crop_scale: float | None = None
+    first: tuple[str, Size] | None = None
 
     @classmethod
     def of(
         cls, listing: Listing, image_size: int, resize: int | None, crop_scale: float | None = None
     ) -> Decoder:
-        """A decoder of these files.
+        """A decoder of these files, which must have one size unless they are resized.
 
         Raises:
             DataError: if the first cannot be read.
@@ -245,7 +236,7 @@ class Decoder:
             seed: of the random crop; None: centre crop.
 
         Returns:
-            uint8 `[3, image_size, image_size]`.
+            uint8 `[3, height, width]`.
 
         Raises:
             DataError: if the file is not a complete image, or not of the first one's size.
@@ -253,26 +244,54 @@ class Decoder:
         name = os.fsdecode(self.names[row].item())
         image = open_rgb(Path(self.root, name))
         if self.first is not None and image.size != self.first[1]:
+            sizes = [
+                f"{size[0]}x{size[1]} ({show_name(file)})"
+                for file, size in (self.first, (name, image.size))
+            ]
             fix, option_fix = size_fixes(self.image_size)
             raise DataError(
-                f"{show_name(self.root)}: must have images of one size, got {_show(self.first[1])} "
-                f"({show_name(self.first[0])}) and {_show(image.size)} ({show_name(name)}).",
+                f"{show_name(self.root)}: must have images of one size, got {' and '.join(sizes)}.",
                 fix,
                 option_fix=option_fix,
             )
+        if self.image_size is None:
+            return _to_bytes(image)
         if seed is not None and self.crop_scale is not None:
             box = draw_crop(*image.size, self.crop_scale, seed)
-            return _to_bytes(_resize(image, self.image_size, box))
+            side = (self.image_size, self.image_size)
+            return _to_bytes(image.resize(side, Image.Resampling.BILINEAR, box=box))
         return fit_image(image, self.image_size, self.resize)
 
+    def blocks(self, rows: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Images of these rows, of one size, uint8 `[k, 3, height, width]`, in order; None: all.
 
-def size_fixes(image_size: int) -> tuple[str, str]:
-    """What to do about images of several sizes, by the study's key and by an option."""
+        They are decoded in threads, a few blocks ahead of the caller.
+        """
+        rows = range(len(self.names)) if rows is None else rows
+        waiting: deque[Future[np.ndarray]] = deque()
+        pool = ThreadPoolExecutor(max_workers=THREADS)
+        try:
+            for start in range(0, len(rows), _BLOCK):
+                block = rows[start : start + _BLOCK]
+                waiting.append(pool.submit(lambda rows: np.stack([*map(self, rows)]), block))
+                if len(waiting) > max(_AHEAD, THREADS):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def size_fixes(image_size: int | None) -> tuple[str, str]:
+    """What to do about images of several sizes, by the study's key and by a parameter."""
+    if image_size is None:
+        fix = "Make them one size, or give `image_size` and `resize`."
+        return fix, fix
     choices = (
         f"as the network was trained ({image_size}: only the longer side is cut; "
         f"{round(image_size * 8 / 7)}: the usual centre crop), or make them one size."
     )
-    return f"Set dataset.resize {choices}", f"Give --resize {choices}"
+    return f"Set dataset.resize {choices}", f"Give `resize` {choices}"
 
 
 def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.ndarray:
@@ -297,7 +316,7 @@ def fit_image(image: Image.Image, image_size: int, resize: int | None) -> np.nda
     return _to_bytes(image)
 
 
-def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
+def draw_crop(width: int, height: int, scale: float, seed: int) -> tuple[int, int, int, int]:
     """Draw a random crop of an image, to be resized to a square.
 
     Args:
@@ -314,8 +333,9 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
     """
     # Its `random()` is the one stream that Python promises never to change.
     draw = random.Random(seed).random
-    low, high = (math.log(aspect) for aspect in _ASPECTS)
-    for _ in range(_TRIES):
+    aspects = 3 / 4, 4 / 3
+    low, high = map(math.log, aspects)
+    for _ in range(10):
         area = width * height * (scale + (1 - scale) * draw())
         aspect = math.exp(low + (high - low) * draw())
         wide, tall = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -323,8 +343,7 @@ def draw_crop(width: int, height: int, scale: float, seed: int) -> Box:
             left = int((width - wide + 1) * draw())
             top = int((height - tall + 1) * draw())
             return left, top, left + wide, top + tall
-    wide = min(width, round(height * _ASPECTS[1]))
-    tall = min(height, round(width / _ASPECTS[0]))
+    wide, tall = min(width, round(height * aspects[1])), min(height, round(width / aspects[0]))
     left, top = (width - wide) // 2, (height - tall) // 2
     return left, top, left + wide, top + tall
 
@@ -342,6 +361,28 @@ def open_rgb(path: Path) -> Image.Image:
         raise _unreadable(path, error) from error
 
 
+def read_size(path: Path) -> Size:
+    """Width and height in pixels of an image file.
+
+    Raises:
+        DataError: if it is none.
+    """
+    try:
+        with _open(path) as file:
+            return file.size
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def is_grey(path: Path) -> bool:
+    """Whether an image file has one channel, by its header; False for a file that is no image."""
+    try:
+        with _open(path) as file:
+            return file.mode in _GREY_MODES
+    except _UNREADABLE:
+        return False
+
+
 def digest_file(path: Path) -> str:
     """sha256 of a file's bytes, in hexadecimal.
 
@@ -356,15 +397,10 @@ def digest_file(path: Path) -> str:
 
 
 class Examined(NamedTuple):
-    """An image file as it was found.
+    """An image file: its size, whether it has one channel, and why it cannot be read; empty if it
+    can."""
 
-    Attributes:
-        size: width and height in pixels.
-        is_grey: whether it has one channel.
-        unreadable: why it cannot be read; empty if it can.
-    """
-
-    size: tuple[int, int] = (0, 0)
+    size: Size = (0, 0)
     is_grey: bool = False
     unreadable: str = ""
 
@@ -376,7 +412,7 @@ def examine(path: Path) -> Examined:
     """
     try:
         with _open(path) as file:
-            size, is_grey = file.size, file.mode in GREY_MODES
+            size, is_grey = file.size, file.mode in _GREY_MODES
             if max(size) > _SMALL:
                 file.draft("L", (1, 1))
             file.load()
@@ -386,42 +422,14 @@ def examine(path: Path) -> Examined:
         return Examined(unreadable=_reason(error))
 
 
-def unreadable_rows(count: int, read: Callable[[int], object]) -> list[int]:
-    """Of so many images, those whose reading raises a `DataError`."""
-
-    def fails(row: int) -> bool:
-        try:
-            read(row)
-        except DataError:
-            return True
-        return False
-
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        found = list(pool.map(fails, range(count)))
-    return [row for row, failed in enumerate(found) if failed]
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels of an image file.
-
-    Raises:
-        DataError: if it is none.
-    """
-    try:
-        with _open(path) as file:
-            return file.size
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
 def _open(path: Path) -> Image.Image:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError as error:
         raise ValueError("a broken link" if path.is_symlink() else "no such file") from error
-    if stat.S_ISFIFO(found.st_mode):  # opening it would block
+    if stat.S_ISFIFO(status.st_mode):  # opening it would block
         raise ValueError("a FIFO")
-    if not found.st_size:
+    if not status.st_size:
         raise ValueError("an empty file")
     return Image.open(path, formats=FORMATS)
 
@@ -461,20 +469,11 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values.clip(0) + 128) // 257).astype(np.uint8))
 
 
-def _resize(image: Image.Image, side: int, box: Box) -> Image.Image:
-    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
-
-
 def _to_bytes(image: Image.Image) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
-def _show(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-_CHUNK = 1024
-"""Images at a time: as floats they take four times their bytes."""
+# -- Images in memory ----------------------------------------------------------------------
 
 
 def resize_images(
@@ -506,8 +505,9 @@ def resize_images(
 def resize_chunks(
     images: np.ndarray, image_size: int, resize: int | None = None
 ) -> Iterator[np.ndarray]:
-    """`resize_images` of an array, piece by piece."""
-    for start in range(0, len(images), _CHUNK):
+    """`resize_images` of an array, 1,024 images at a time: as floats they take four times their
+    bytes."""
+    for start in range(0, len(images), 1024):
         # A copy, since an array may be read-only, which torch warns of.
-        piece = torch.from_numpy(np.array(images[start : start + _CHUNK], order="C"))
+        piece = torch.from_numpy(np.array(images[start : start + 1024], order="C"))
         yield resize_images(piece, image_size, resize).numpy()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from ablate.data import NAMED, SIDES, from_callable
+from ablate.data import GREY, NAMED, SIDES, from_callable
 from ablate.data.dataset import Source, Split, Statistics, channel_statistics, draw_stratified
-from ablate.data.decode import Listing, list_classes, open_rgb
+from ablate.data.decode import Listing, list_classes, read_size
+from ablate.data.load import read_source
 from ablate.data.scan import leave_out_unreadable
 from ablate.data.stored import decoded_split
 from ablate.distortion.photometric import LUMA
@@ -24,11 +24,8 @@ from ablate.study.settings import DatasetSettings
 
 Part = Literal["test", "val"]
 
-_GREY = ("digits", "fashion_mnist")
 _WITHOUT_SIZE = 32
 _SMALL = 96
-_USUAL_CROP = 224 / 256
-_SAMPLE_SEED = 0
 _LOOKED_AT = 256
 
 
@@ -65,8 +62,8 @@ class EvaluatedImages:
         train = None if self.source is None else self.source.train
         if not isinstance(train, Split):
             raise ParameterError(
-                "--normalization: dataset needs a data set with known training images, got "
-                f"{show_name(self.name)}. Give --mean and --std."
+                "`normalization`: dataset needs a data set with known training images, got "
+                f"{show_name(self.name)}. Give `mean` and `std`."
             )
         return Statistics(*channel_statistics(train.images))
 
@@ -116,29 +113,27 @@ def load_evaluated(
     Raises:
         DataError: if it is unknown, missing or inconsistent, has no such split, or has unreadable
             images.
-        ParameterError: if a folder's images are requested without a size, or `count` is below 1.
+        ParameterError: if a folder's images are requested without a size.
         UsageError: if the cache cannot be written.
     """
-    if request.count is not None and request.count < 1:
-        raise ParameterError(f"--images: must be at least 1, got {request.count}. Correct it.")
     if dataset == "image_folder" and path is not None:
         dataset, path = str(path), None
     if dataset in NAMED or is_callable_name(dataset):
-        found = _load_named(dataset, path, request, cache)
+        images = _load_named(dataset, path, request, cache)
     elif Path(dataset).is_dir():
         if path is not None:
             raise DataError(
-                f"--data: applies only to a named data set, got it with the folder {dataset}. "
+                f"`data`: applies only to a named data set, got it with the folder {dataset}. "
                 "Leave it out."
             )
-        found = _load_folder(Path(dataset), request, cache)
+        images = _load_folder(Path(dataset), request, cache)
     else:
         raise DataError(
-            "--dataset: must be a known data set, package.module:callable or an existing folder, "
+            "`dataset`: must be a known data set, package.module:callable or an existing folder, "
             f"got {dataset!r}. "
             f"{'Correct the path.' if os.sep in dataset else did_you_mean(dataset, NAMED)}"
         )
-    return _as_grey(found) if request.channels == 1 else found
+    return _as_grey(images) if request.channels == 1 else images
 
 
 def check_size_is_stated(
@@ -151,27 +146,26 @@ def check_size_is_stated(
             default.
 
     Raises:
-        ParameterError: without the options that state it.
+        ParameterError: without the parameters that state it.
     """
     side = request.image_size
     is_known = side is None or stored == (side, side) or not request.is_silent
     if is_known or (request.size_is_asked and not is_cut):
         return
-    resize = " and --resize" if is_cut else ""
+    resize, cut = "", ""
+    if is_cut:
+        resize, cut = " and `resize`", ", and the shorter side before the centre crop"
     raise ParameterError(
-        f"--image-size{resize}: must be given, since the weights do not say at what size they were "
+        f"`image_size`{resize}: must be given, since the weights do not say at what size they were "
         f"trained, got images of {stored[0]} x {stored[1]} for a network of {side} x {side}. Give "
-        "the side in pixels that it saw"
-        f"{', and the shorter side before the centre crop' if is_cut else ''}."
+        f"the side in pixels that it saw{cut}."
     )
 
 
 def usual_resize(image_size: int) -> int:
-    """Default shorter side in pixels before the crop.
-
-    ImageNet's 256 for 224, and no crop for small images.
-    """
-    return image_size if image_size <= _SMALL else round(image_size / _USUAL_CROP)
+    """Default shorter side in pixels before the crop: ImageNet's 256 for 224, and no crop for small
+    images."""
+    return image_size if image_size <= _SMALL else round(image_size / (224 / 256))
 
 
 def _load_named(
@@ -179,66 +173,81 @@ def _load_named(
 ) -> EvaluatedImages:
     if request.part == "val":
         raise DataError(
-            f"--split: {name} has no validation images, got val. Leave it out, or choose a folder."
+            f"`split`: {name} has no validation images, got val. Leave it out, or choose a folder."
         )
     if request.resize is not None and not request.as_trained:
         raise ParameterError(
-            f"--resize: applies only to folders of image files, got it with {name}, whose images "
+            f"`resize`: applies only to folders of image files, got it with {name}, whose images "
             "are resized without cropping. Leave it out."
         )
     # Digits are scans, enlarged to any size before they are corrupted.
     own = None if request.as_trained or name == "digits" else SIDES.get(name)
     side = own or request.image_size or _WITHOUT_SIZE
-    place = None if path is None else str(path)
-    settings = DatasetSettings(name=name, path=place, resize=request.resize)
-    source: Source
+    files = None if path is None else str(path)
+    settings = DatasetSettings(name=name, path=files, resize=request.resize)
     if is_callable_name(name):
         # As for files, square images that are not larger than the network's input keep their size.
         kept = 0 if request.as_trained else request.image_size or sys.maxsize
         source = from_callable.read(settings, Path(), cache, side, keep_up_to=kept)
     else:
-        source = import_module(f"ablate.data.{name}").read(settings, Path(), cache, side)
+        source = read_source(settings, Path(), cache, side)
     check_size_is_stated(request, source.stored_size)
-    split = source.test()
-    notes = []
+    split, notes = source.test(), list[str]()
     if name == "digits" and side > SIDES[name]:
         whole = f"{SIDES[name]} x {SIDES[name]} to {side} x {side}"
         notes.append(f"digits: enlarged from {whole} before corruption")
-    if request.count is not None and request.count < len(split):
-        total = len(split)
-        split = split.take(draw_stratified(split.labels, request.count, _SAMPLE_SEED))
-        notes.append(_sampled(len(split), total))
-    if name in _GREY and request.channels == 3:
+    if (rows := _sample(split.labels, request, notes)) is not None:
+        split = split.take(rows)
+    if name in GREY and request.channels == 3:
         notes.append(f"{name} is grey; its channel is repeated three times")
-    classes, resize = source.classes, request.resize
-    return EvaluatedImages(split, classes, name, "test", tuple(notes), source, resize=resize)
+    return EvaluatedImages(
+        split, source.classes, name, "test", tuple(notes), source, resize=request.resize
+    )
 
 
 def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedImages:
     root, part = _find_part(folder, request.part)
-    listing = list_classes(root)
-    notes = []
-    if request.count is not None and request.count < len(listing.files):
-        total = len(listing.files)
-        listing = _sample(listing, request.count)
-        notes.append(_sampled(len(listing.files), total))
+    listing, notes = list_classes(root), list[str]()
+    if (rows := _sample(listing.labels, request, notes)) is not None:
+        listing = listing.take(rows)
     side, resize = _choose_size(folder, listing, request)
     if resize < side:
         raise ParameterError(
-            f"--resize: must be at least the image size {side}, got {resize}. Raise it."
+            f"`resize`: must be at least the image size {side}, got {resize}. Raise it."
         )
-    listing, split, skipped = _decode(listing, side, resize, cache, request)
-    notes += skipped
-    cut = f", centre crop {side} x {side}" if resize > side else ""
-    notes.append(f"files: shorter side {resize} pixels{cut}")
+    if request.skip_unreadable:
+        total = len(listing.files)
+        listing, unreadable = leave_out_unreadable(listing, cache)
+        if unreadable:
+            count = f"{len(unreadable)} of {total} images"
+            notes.append(f"left out as unreadable: {count} ({few(unreadable)})")
+    split = decoded_split(listing, side, resize, cache)
+    notes.append(files_note(side, resize))
     if request.channels == 3:
-        notes += _note_grey(split)
-    name = folder.name or str(folder)
+        checked = split.images[:: max(1, len(split) // _LOOKED_AT)]
+        if grey := int((checked == checked[:, :1]).flatten(1).all(dim=1).sum()):
+            of = f"{grey} of {len(checked)} checked images"
+            notes.append(f"{of} are grey; their channel is repeated three times")
     return EvaluatedImages(
-        *(split, listing.classes, name, part, tuple(notes)),
+        *(split, listing.classes, folder.name or str(folder), part, tuple(notes)),
         names=listing.stems,
         resize=resize if resize > side else None,
     )
+
+
+def files_note(side: int, resize: int) -> str:
+    """How files were brought to one size."""
+    return f"files: shorter side {resize} pixels" + (
+        f", centre crop {side} x {side}" if resize > side else ""
+    )
+
+
+def _sample(labels: torch.Tensor, request: ImageRequest, notes: list[str]) -> torch.Tensor | None:
+    """The rows of the requested number of images, which is noted; None: all."""
+    if request.count is None or request.count >= len(labels):
+        return None
+    notes.append(f"{request.count} of {len(labels)} images, balanced over classes")
+    return draw_stratified(labels, request.count, 0)
 
 
 def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple[int, int]:
@@ -250,18 +259,21 @@ def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple
     side = request.image_size
     if request.as_trained and side is not None:
         return side, request.resize or side
-    first = _first_size(listing)
+    try:
+        first = read_size(listing.root / listing.files[0].name)
+    except DataError:  # it is refused with all others that cannot be read
+        first = None
     square = first[0] if first is not None and first[0] == first[1] else None
-    if first is not None and side is not None:
-        is_cut = not request.resize_is_asked and (square is None or square > side)
-        check_size_is_stated(request, first[::-1], is_cut=is_cut)
     if side is None:
         if square is None or square > _SMALL:
             raise ParameterError(
-                f"--image-size: must be set for the images in {show_name(folder)}, got a network "
+                f"`image_size`: must be set for the images in {show_name(folder)}, got a network "
                 "with unknown input size. Give its input size in pixels."
             )
         return square, square
+    if first is not None:
+        is_cut = not request.resize_is_asked and (square is None or square > side)
+        check_size_is_stated(request, first[::-1], is_cut=is_cut)
     if request.resize is not None and request.resize_is_asked:
         return side, request.resize
     if square is not None and square <= side:
@@ -270,18 +282,16 @@ def _choose_size(folder: Path, listing: Listing, request: ImageRequest) -> tuple
 
 
 def _find_part(folder: Path, part: Part | None) -> tuple[Path, str]:
-    there = [name for name in ("test", "val", "train") if (folder / name).is_dir()]
-    if part is not None:
-        if part not in there:
-            raise DataError(
-                f"{show_name(folder)}: must have {part}/CLASS/*, got no {part}/. Correct --dataset "
-                "or --split."
-            )
-        return folder / part, part
-    for name in ("test", "val"):
-        if name in there:
-            return folder / name, name
-    if "train" in there:
+    there = [name for name in ("test", "val") if (folder / name).is_dir()]
+    if part is not None and part not in there:
+        raise DataError(
+            f"{show_name(folder)}: must have {part}/CLASS/*, got no {part}/. Correct `dataset` "
+            "or `split`."
+        )
+    if there:
+        chosen = part or there[0]
+        return folder / chosen, chosen
+    if (folder / "train").is_dir():
         raise DataError(
             f"{show_name(folder)}: must have test/ or val/ next to train/, got neither. Choose the "
             "folder with the images to evaluate on."
@@ -289,60 +299,17 @@ def _find_part(folder: Path, part: Part | None) -> tuple[Path, str]:
     return folder, ""
 
 
-def _sample(listing: Listing, count: int) -> Listing:
-    rows = draw_stratified(listing.labels, count, _SAMPLE_SEED).tolist()
-    return replace(listing, files=tuple(listing.files[row] for row in rows))
-
-
-def _first_size(listing: Listing) -> tuple[int, int] | None:
-    try:
-        return open_rgb(listing.root / listing.files[0][0]).size
-    except DataError:
-        return None  # said with all others that cannot be read
-
-
-def _decode(
-    listing: Listing, side: int, resize: int, cache: Path, request: ImageRequest
-) -> tuple[Listing, Split, list[str]]:
-    """The images, and what was left out."""
-    notes = []
-    if request.skip_unreadable:
-        total = len(listing.files)
-        listing, scan = leave_out_unreadable(listing, cache)
-        if scan.unreadable:
-            names = few([one.name for one in scan.unreadable])
-            count = f"{len(scan.unreadable)} of {total} images"
-            notes.append(f"left out as unreadable: {count} ({names})")
-    return listing, decoded_split(listing, side, resize, cache), notes
-
-
-def _note_grey(split: Split) -> list[str]:
-    """Whether some of the images were grey before they became RGB."""
-    images = split.images[:: max(1, len(split) // _LOOKED_AT)]
-    equal = (images == images[:, :1]).flatten(1).all(dim=1)
-    count = int(equal.sum())
-    if not count:
-        return []
-    return [
-        f"{count} of {len(images)} checked images are grey; their channel is repeated three times"
-    ]
-
-
-def _sampled(count: int, total: int) -> str:
-    return f"{count} of {total} images, balanced over classes"
-
-
-def _as_grey(found: EvaluatedImages) -> EvaluatedImages:
+def _as_grey(images: EvaluatedImages) -> EvaluatedImages:
     """Convert to one channel: the first of three equal ones, else the luma."""
-    images = found.split.images
-    if images.shape[1] == 1:
-        return found
-    first = images[:, :1]
-    if bool((images == first).all()):
+    pixels = images.split.images
+    if pixels.shape[1] == 1:
+        return images
+    first = pixels[:, :1]
+    if bool((pixels == first).all()):
         grey, note = first.contiguous(), "the network takes one channel"
     else:
         luma = torch.tensor(LUMA).view(1, 3, 1, 1)
-        grey = (images.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
+        grey = (pixels.float() * luma).sum(1, keepdim=True).round().to(torch.uint8)
         note = "the network takes one channel: the images are converted to luma"
-    split = Split(grey, found.split.labels, f"{found.split.digest}-grey")
-    return replace(found, split=split, notes=(*found.notes, note))
+    split = Split(grey, images.split.labels, f"{images.split.digest}-grey")
+    return replace(images, split=split, notes=(*images.notes, note))

@@ -6,7 +6,7 @@ mapping or NamedTuple; docs/tutorials/own_data.md describes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,9 @@ from ablate.data.decode import resize_chunks
 from ablate.errors import DataError, error_text
 from ablate.study.settings import DatasetSettings, path_from
 
-_NEEDED = ("train", "test", "classes")
-_IMAGES = "uint8 images [n, 3 or 1, height, width]"
-
 
 def read(
-    settings: DatasetSettings,
-    base: Path,
-    _cache: Path,
-    image_size: int,
-    *,
-    keep_up_to: int = 0,
+    settings: DatasetSettings, base: Path, _cache: Path, image_size: int, *, keep_up_to: int = 0
 ) -> Source:
     """What the callable gives, at `image_size`.
 
@@ -44,22 +36,21 @@ def read(
     name = settings.name
     make = import_callable("dataset.name", name, base)
     path = None if settings.path is None else path_from(base, settings.path)
-    try:
-        found = make(image_size=image_size, path=path)
-    except (Exception, SystemExit) as error:
-        rule = "a data set when called with image_size and path"
-        raise _wrong(name, rule, error_text(error)) from error
-    values = _as_mapping(name, found)
-    sizes = list[tuple[int, int]]()
+    rule = "a data set when called with image_size and path"
+    given = _call(name, rule, lambda: make(image_size=image_size, path=path))
+    values = given._asdict() if hasattr(given, "_asdict") else given
+    if not isinstance(values, Mapping):
+        raise _wrong(name, "a mapping or NamedTuple of train, test and classes", _kind(given))
+    missing = [key for key in ("train", "test", "classes") if values.get(key) is None]
+    if missing:
+        raise _wrong(name, "train, test and classes", f"no {missing[0]}")
     classes = _check_classes(name, values["classes"])
+    sizes = list[tuple[int, int]]()
 
     def part(key: str) -> Split:
         value = values[key]
         if callable(value):
-            try:
-                value = value()
-            except (Exception, SystemExit) as error:
-                raise _wrong(name, f"{key} when that is called", error_text(error)) from error
+            value = _call(name, f"{key} when that is called", value)
         images, labels = _check_pair(name, key, value, classes)
         height, width = images.shape[-2:]
         sizes.append((height, width))
@@ -71,8 +62,10 @@ def read(
 
     train = part("train")
     has_validation = values.get("validation") is not None
-    if not has_validation:  # a split takes some of each
-        _check_every_class(name, train, classes)
+    counts = torch.bincount(train.labels, minlength=len(classes))
+    if not has_validation and int(counts.min()) == 0:  # a split takes some of each
+        empty = classes[int(counts.argmin())]
+        raise _wrong(name, "train with images of every class", f"none of {empty!r}")
     return Source(
         classes=classes,
         train=train,
@@ -82,22 +75,16 @@ def read(
     )
 
 
-def _as_mapping(name: str, found: Any) -> Mapping[str, Any]:
-    values = found._asdict() if hasattr(found, "_asdict") else found
-    if not isinstance(values, Mapping):
-        raise _wrong(name, "a mapping or NamedTuple of train, test and classes", _kind(found))
-    missing = [key for key in _NEEDED if values.get(key) is None]
-    if missing:
-        raise _wrong(name, "train, test and classes", f"no {missing[0]}")
-    return values
+def _call(name: str, rule: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except (Exception, SystemExit) as error:
+        raise _wrong(name, rule, error_text(error)) from error
 
 
 def _check_classes(name: str, classes: Any) -> tuple[str, ...]:
-    if (
-        isinstance(classes, str)
-        or not isinstance(classes, Sequence)
-        or not all(isinstance(one, str) for one in classes)
-    ):
+    is_sequence = isinstance(classes, Sequence) and not isinstance(classes, str)
+    if not is_sequence or not all(isinstance(one, str) for one in classes):
         raise _wrong(name, "classes as a sequence of names", _kind(classes))
     if len(set(classes)) < len(classes):
         twice = next(one for one in classes if classes.count(one) > 1)
@@ -110,9 +97,13 @@ def _check_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise _wrong(name, f"{key} as a pair of images and labels", _kind(value))
-    images, labels = (_as_array(one) for one in value)
+    images, labels = (
+        part.detach().cpu().numpy() if isinstance(part, torch.Tensor) else np.asarray(part)
+        for part in value
+    )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise _wrong(name, f"{key} with {_IMAGES}", _kind(images))
+        rule = f"{key} with uint8 images [n, 3 or 1, height, width]"
+        raise _wrong(name, rule, _kind(images))
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise _wrong(name, f"{key} with integer labels [n]", _kind(labels))
     if len(images) != len(labels) or not len(labels):
@@ -122,19 +113,6 @@ def _check_pair(
     if len(wrong):
         raise _wrong(name, f"{key} with labels from 0 to {len(classes) - 1}", str(wrong[0]))
     return images, labels.astype(np.int64)
-
-
-def _check_every_class(name: str, train: Split, classes: Sequence[str]) -> None:
-    counts = torch.bincount(train.labels, minlength=len(classes))
-    if int(counts.min()) == 0:
-        empty = classes[int(counts.argmin())]
-        raise _wrong(name, "train with images of every class", f"none of {empty!r}")
-
-
-def _as_array(value: Any) -> np.ndarray:
-    if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
-    return np.asarray(value)
 
 
 def _kind(value: Any) -> str:

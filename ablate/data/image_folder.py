@@ -1,4 +1,9 @@
-"""A folder of images: train/CLASS/* with test/CLASS/*, val/CLASS/* or both."""
+"""A folder of images: train/CLASS/* with test/CLASS/*, val/CLASS/* or both.
+
+Training images are decoded once, or streamed: decoded and cropped in each epoch by worker
+processes.  The bytes of a streamed batch depend only on its rows and the epoch's seed, so that
+neither the number of workers nor their speed shows in a result.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from ablate.data.dataset import Contents, Source, Split, TrainingImages, send
 from ablate.data.decode import (
@@ -25,10 +30,10 @@ from ablate.data.decode import (
     Listing,
     digest_file,
     list_classes,
+    list_unlabeled,
     read_size,
-    refuse_empty_class,
 )
-from ablate.data.scan import leave_out
+from ablate.data.scan import leave_out_unreadable
 from ablate.data.stored import decoded_split
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, InfrastructureError
@@ -38,7 +43,10 @@ from ablate.study.provenance import usable_cores
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import DatasetSettings, path_from
 
-_TREES = "train/CLASS/* and test/CLASS/* or val/CLASS/*"
+UNLABELED_PART = "unlabeled"
+"""Name of the images below `dataset.unlabeled` among the splits."""
+
+_RELATIVE = "relative paths start at the study file's folder."
 
 
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
@@ -53,29 +61,21 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
         UsageError: if the cache cannot be written.
     """
     parts, left_out = list_parts(settings, base), dict[str, int]()
-    if settings.skip_unreadable:
-        parts, left_out = leave_out(parts, cache)
-        for listing in parts.values():
-            refuse_empty_class(listing)
+    for name, listing in parts.items():
+        parts[name], left_out[name] = readable(settings, listing, cache)
+        parts[name].check_classes()
     train, test, *others = parts.values()
-    validation = others[0] if others else None
 
-    def decode(listing: Listing) -> TrainingImages:
-        if settings.loading == "streamed":
-            return stream(settings, listing, image_size, cache)
+    def decode(listing: Listing) -> Split:
         return decoded_split(listing, image_size, settings.resize, cache)
 
     return Source(
         classes=train.classes,
-        train=decode(train),
-        test=lambda: decoded_split(test, image_size, settings.resize, cache),
+        train=training_images(settings, train, image_size, cache),
+        test=lambda: decode(test),
         stored_size=read_size(train.root / train.files[0].name)[::-1],
-        validation=(
-            None
-            if validation is None
-            else decoded_split(validation, image_size, settings.resize, cache)
-        ),
-        left_out=left_out,
+        validation=decode(others[0]) if others else None,
+        left_out={name: count for name, count in left_out.items() if count},
     )
 
 
@@ -93,22 +93,71 @@ def list_parts(settings: DatasetSettings, base: Path) -> dict[str, Listing]:
             "Add it."
         )
     folder = path_from(base, settings.path)
-    train = _list_part(folder, "train")
-    has_test = (folder / "test").is_dir()
-    held_out = "test" if has_test or not (folder / "val").is_dir() else "val"
-    test = _list_part(folder, held_out)
-    _check_classes(
-        f"{show_name(folder)}: train/ and {held_out}/ must have the same classes", train, test
-    )
-    validation = _list_validation(settings, base, folder, train, has_test=has_test)
-    found = [train, test, *([] if validation is None else [validation])]
-    return {os.path.relpath(one.root, folder): one for one in found}
+    has_test, has_val = (folder / "test").is_dir(), (folder / "val").is_dir()
+    held_out = "test" if has_test or not has_val else "val"
+    for part in ("train", held_out):
+        if not (folder / part).is_dir():
+            missing = f"no {part}/" if folder.is_dir() else "no such folder"
+            raise DataError(
+                f"{show_name(folder)}: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, "
+                f"got {missing}. Correct dataset.path; {_RELATIVE}"
+            )
+    train, *others = list_classes(folder / "train"), list_classes(folder / held_out)
+    rules = [f"{show_name(folder)}: train/ and {held_out}/ must have the same classes"]
+    validation = folder / "val" if has_test and has_val else None
+    if settings.validation.path is not None:
+        validation = path_from(base, settings.validation.path)
+        if not validation.is_dir():
+            raise DataError(
+                f"{show_name(validation)}: must have CLASS/*, got no such folder. "
+                f"Correct dataset.validation.path; {_RELATIVE}"
+            )
+    if validation is not None:
+        others.append(list_classes(validation))
+        rule = f"must have the classes of {show_name(folder / 'train')}"
+        rules.append(f"{show_name(validation)}: {rule}")
+    for rule, other in zip(rules, others, strict=True):
+        if odd := sorted(set(train.classes) ^ set(other.classes)):
+            raise DataError(
+                f"{rule}, got {', '.join(map(show_name, odd))} in only one of them. "
+                "Add or remove their folders."
+            )
+    return {os.path.relpath(part.root, folder): part for part in (train, *others)}
 
 
-def stream(
+def list_unlabeled_part(settings: DatasetSettings, base: Path) -> Listing | None:
+    """The files below `settings.unlabeled`, at any depth; None if it is not set.
+
+    Raises:
+        DataError: if the folder is missing or holds no image.
+    """
+    if settings.unlabeled is None:
+        return None
+    root = path_from(base, settings.unlabeled)
+    listing = list_unlabeled(root)
+    if not listing.files:
+        got = "none" if root.is_dir() else "no such folder"
+        raise DataError(
+            f"{show_name(root)}: must have images without labels, at any depth, got {got}. "
+            f"Correct dataset.unlabeled; {_RELATIVE}"
+        )
+    return listing
+
+
+def readable(settings: DatasetSettings, listing: Listing, cache: Path) -> tuple[Listing, int]:
+    """The files without those that the settings leave out, and their number."""
+    if not settings.skip_unreadable:
+        return listing, 0
+    kept, unreadable = leave_out_unreadable(listing, cache)
+    return kept, len(unreadable)
+
+
+def training_images(
     settings: DatasetSettings, listing: Listing, image_size: int, cache: Path
-) -> StreamedSplit:
-    """Files as the settings would have them streamed."""
+) -> TrainingImages:
+    """Files as the settings would have them: decoded once, or streamed."""
+    if settings.loading != "streamed":
+        return decoded_split(listing, image_size, settings.resize, cache)
     return StreamedSplit(
         listing=listing,
         image_size=image_size,
@@ -117,52 +166,6 @@ def stream(
         workers=settings.loading_workers,
         cache=cache,
     )
-
-
-def _list_part(folder: Path, part: str) -> Listing:
-    root = folder / part
-    if not root.is_dir():
-        missing = f"no {part}/" if folder.is_dir() else "no such folder"
-        raise DataError(
-            f"{show_name(folder)}: must have {_TREES}, got {missing}. "
-            "Correct dataset.path; relative paths start at the study file's folder."
-        )
-    return list_classes(root)
-
-
-def _list_validation(
-    settings: DatasetSettings, base: Path, folder: Path, train: Listing, *, has_test: bool
-) -> Listing | None:
-    if settings.validation.path is not None:
-        root = path_from(base, settings.validation.path)
-        if not root.is_dir():
-            raise DataError(
-                f"{show_name(root)}: must have CLASS/*, got no such folder. "
-                "Correct dataset.validation.path; relative paths start at the study file's folder."
-            )
-    elif has_test and (folder / "val").is_dir():
-        root = folder / "val"
-    else:
-        return None
-    found = list_classes(root)
-    rule = f"{show_name(root)}: must have the classes of {show_name(folder / 'train')}"
-    _check_classes(rule, train, found)
-    return found
-
-
-def _check_classes(rule: str, one: Listing, other: Listing) -> None:
-    if one.classes != other.classes:
-        odd = sorted(set(one.classes) ^ set(other.classes))
-        raise DataError(
-            f"{rule}, got {', '.join(map(show_name, odd))} in only one of them. "
-            "Add or remove their folders."
-        )
-
-
-# -- Streamed training images: decoded and cropped in each epoch, by worker processes
-#
-# The bytes of a batch depend only on its rows and the epoch's seed, so that neither the number of
-# workers nor their speed shows in a result.
 
 
 _VERSION = 1
@@ -233,8 +236,7 @@ class StreamedSplit:
 
     def take(self, indices: torch.Tensor) -> StreamedSplit:
         """The files at these places."""
-        files = tuple(self.listing.files[row] for row in indices.tolist())
-        return replace(self, listing=replace(self.listing, files=files))
+        return replace(self, listing=self.listing.take(indices))
 
     def resident(self) -> Split:
         """All of them decoded into the cache, the middle cut.
@@ -267,10 +269,8 @@ class PlacedStream:
     """
 
     def __init__(self, decoder: Decoder, labels: Labels, device: str, workers: int) -> None:
-        self._device = device
-        self._labels = labels
-        self._workers = workers
-        self._plan = _Plan()
+        self._device, self._labels, self._workers = device, labels, workers
+        self._plan: list[Batch] = []  # of the next pass; changed while the workers stay
         self._batches = _Batches(decoder)
         self._loader: DataLoader[Decoded] = DataLoader(
             self._batches,
@@ -302,7 +302,7 @@ class PlacedStream:
         count = _AHEAD * self._workers + 1
         if self._workers and self._batches.slots is None:  # its workers start in this pass
             self._batches.slots = _Slots.of(count, batch_size, self._batches.image_size)
-        self._plan.batches = [
+        self._plan[:] = [
             (rows[start : start + batch_size], seed, number % count)
             for number, start in enumerate(starts)
         ]
@@ -334,29 +334,14 @@ class PlacedStream:
             ) from error
 
 
-class _Plan(Sampler[Batch]):
-    """The batches of the next pass; it is changed between passes, while the workers stay."""
-
-    def __init__(self) -> None:
-        self.batches: list[Batch] = []
-
-    def __iter__(self) -> Iterator[Batch]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 class _Batches(Dataset[Decoded]):
     """Decodes a batch, in a worker; a message in its place where an image cannot be read."""
 
     def __init__(self, decoder: Decoder) -> None:
+        assert decoder.image_size is not None
         self._decoder = decoder
+        self.image_size = decoder.image_size
         self.slots: _Slots | None = None
-
-    @property
-    def image_size(self) -> int:
-        return self._decoder.image_size
 
     def __getitem__(self, batch: Batch) -> Decoded:
         rows, seed, slot = batch

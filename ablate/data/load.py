@@ -6,7 +6,7 @@ import hashlib
 from importlib import import_module
 from pathlib import Path
 
-from ablate.data import DATASETS
+from ablate.data import DATASETS, PUBLISHED
 from ablate.data.dataset import (
     Contents,
     Dataset,
@@ -18,17 +18,20 @@ from ablate.data.dataset import (
     sample_stratified,
     split_validation,
 )
-from ablate.data.decode import list_tree
-from ablate.data.image_folder import list_parts, stream
-from ablate.data.scan import FolderScan, OnFile, ignore_file, leave_out, scan_listings
-from ablate.data.stored import decoded_split
+from ablate.data.image_folder import (
+    UNLABELED_PART,
+    list_parts,
+    list_unlabeled_part,
+    readable,
+    training_images,
+)
+from ablate.data.scan import FolderScan, OnFile, scan_listings
 from ablate.errors import DataError, did_you_mean
 from ablate.files.shown import show_name
 from ablate.study.callables import is_callable_name
 from ablate.study.settings import DatasetSettings, path_from
 
 _STATISTICS_COUNT = 2000
-_STATISTICS_SEED = 0
 
 
 def load_dataset(
@@ -58,10 +61,16 @@ def load_dataset(
     else:
         train, validation = source.train, source.validation
         digests.append(validation.digest)
-    unlabeled, left_out = _read_unlabeled(settings, base, cache, image_size)
-    if unlabeled is not None:
+    streamed = [source.train.contents]
+    unlabeled, left_out = None, dict(source.left_out)
+    if (listing := list_unlabeled_part(settings, base)) is not None:
+        listing, count = readable(settings, listing, cache)
+        left_out |= {UNLABELED_PART: count} if count else {}
+        unlabeled = training_images(settings, listing, image_size, cache)
         digests.append(unlabeled.digest)
+        streamed.append(unlabeled.contents)
     mean, std = _statistics(train)
+    contents = [one for one in streamed if one is not None]
     return Dataset(
         train=train,
         validation=validation,
@@ -71,9 +80,13 @@ def load_dataset(
         std=std,
         digest=_join(digests),
         stored_size=source.stored_size,
-        contents=_contents(source.train, unlabeled),
+        contents=(
+            Contents(_join([one.digest for one in contents]), max(one.changed for one in contents))
+            if contents
+            else None
+        ),
         unlabeled=unlabeled,
-        left_out={**source.left_out, **left_out},
+        left_out=left_out,
     )
 
 
@@ -102,16 +115,47 @@ def load_validation(
     return source.classes, images.resident()
 
 
+def scan_files(
+    settings: DatasetSettings,
+    base: Path,
+    *,
+    most: int | None = None,
+    cache: Path | None = None,
+    on_file: OnFile | None = None,
+) -> FolderScan | None:
+    """Scan the image files of a data set; None if it has none.
+
+    Args:
+        settings, base: as for `load_dataset`; most, cache, on_file: as for `scan_listings`.
+
+    Raises:
+        DataError: if a folder is missing, or a class has no image.
+    """
+    listings = list_parts(settings, base) if settings.name == "image_folder" else {}
+    if (unlabeled := list_unlabeled_part(settings, base)) is not None:
+        listings[UNLABELED_PART] = unlabeled
+    if not listings:
+        return None
+    folder = path_from(base, settings.path or str(settings.unlabeled))
+    return scan_listings(folder, listings, most=most, cache=cache, on_file=on_file)
+
+
 def _read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
     _check_settings(settings, image_size)
-    reader = "from_callable" if is_callable_name(settings.name) else settings.name
-    read = import_module(f"ablate.data.{reader}").read
-    source: Source = read(settings, base, cache, image_size)
+    source = read_source(settings, base, cache, image_size)
     if len(source.classes) < 2:
         raise DataError(
             f"dataset.name: {settings.name} must have at least two classes, got only "
             f"{', '.join(map(show_name, source.classes)) or 'none'}. Add the images of another."
         )
+    return source
+
+
+def read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
+    """What the reader of the data set gives, at `image_size`."""
+    name = "published" if settings.name in PUBLISHED else settings.name
+    reader = "from_callable" if is_callable_name(name) else name
+    source: Source = import_module(f"ablate.data.{reader}").read(settings, base, cache, image_size)
     return source
 
 
@@ -132,16 +176,15 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
             f"{settings.validation.path!r} with {name}. Use dataset.validation.fraction."
         )
     has_files = name == "image_folder" or settings.unlabeled is not None
-    if settings.skip_unreadable and not has_files:
-        raise DataError(
-            f"dataset.skip_unreadable: requires image files, got {name}. Remove it, or set "
-            "dataset.name to image_folder."
-        )
-    if settings.loading == "streamed" and not has_files:
-        raise DataError(
-            f"dataset.loading: streamed requires image files, got {name}. Remove it, or set "
-            "dataset.name to image_folder."
-        )
+    for key, is_set in {
+        "skip_unreadable:": settings.skip_unreadable,
+        "loading: streamed": settings.loading == "streamed",
+    }.items():
+        if is_set and not has_files:
+            raise DataError(
+                f"dataset.{key} requires image files, got {name}. Remove it, or set "
+                "dataset.name to image_folder."
+            )
     if settings.crop_scale is not None and settings.loading != "streamed":
         raise DataError(
             "dataset.crop_scale: needs images that are decoded in each epoch, got "
@@ -150,78 +193,13 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
 
 
 def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if isinstance(train, Split):
-        return channel_statistics(train.images)
-    sample = sample_stratified(train.labels, _STATISTICS_COUNT, _STATISTICS_SEED)
-    return channel_statistics(train.take(sample).resident().images)
-
-
-def _contents(*images: TrainingImages | None) -> Contents | None:
-    """Of all files whose bytes are not in the digest."""
-    found = [one.contents for one in images if one is not None and one.contents is not None]
-    if not found:
-        return None
-    return Contents(_join([one.digest for one in found]), max(one.changed for one in found))
+    if not isinstance(train, Split):
+        train = train.take(sample_stratified(train.labels, _STATISTICS_COUNT, 0)).resident()
+    return channel_statistics(train.images)
 
 
 def _join(digests: list[str]) -> str:
-    """Combine digests; a single one is returned unchanged, for compatibility with old studies."""
+    """Combine digests; a single one is returned unchanged."""
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-# -- A folder of images without labels, to be finetuned on where no term needs one ---------
-
-
-def _read_unlabeled(
-    settings: DatasetSettings, base: Path, cache: Path, image_size: int
-) -> tuple[TrainingImages | None, dict[str, int]]:
-    """Load the images below `settings.unlabeled`, at any depth, all with label -1; None if it is
-    not set.  With the number of files that are left out.
-
-    Raises:
-        DataError: if the folder is missing or holds no image, an image cannot be read, or,
-            without `resize`, not all have one size.
-        UsageError: if the cache cannot be written.
-    """
-    if settings.unlabeled is None:
-        return None, {}
-    listing, left_out = list_tree(path_from(base, settings.unlabeled)), dict[str, int]()
-    if settings.skip_unreadable:
-        found, left_out = leave_out({_UNLABELED: listing}, cache)
-        listing = found[_UNLABELED]
-    if settings.loading == "streamed":
-        return stream(settings, listing, image_size, cache), left_out
-    return decoded_split(listing, image_size, settings.resize, cache), left_out
-
-
-_UNLABELED = "unlabeled"
-
-
-# -- All files of a study's data, decoded once to find what is wrong with them ------------------
-
-
-def scan_files(
-    settings: DatasetSettings,
-    base: Path,
-    *,
-    most: int | None = None,
-    cache: Path | None = None,
-    on_file: OnFile = ignore_file,
-) -> FolderScan | None:
-    """Scan the image files of a data set; None if it has none.
-
-    Args:
-        settings, base: as for `load_dataset`; most, cache, on_file: as for `scan_folder`.
-
-    Raises:
-        DataError: if a folder is missing, or a class has no image.
-    """
-    listings = list_parts(settings, base) if settings.name == "image_folder" else {}
-    if settings.unlabeled is not None:
-        listings[_UNLABELED] = list_tree(path_from(base, settings.unlabeled))
-    if not listings:
-        return None
-    folder = path_from(base, settings.path or str(settings.unlabeled))
-    return scan_listings(folder, listings, most=most, cache=cache, on_file=on_file)

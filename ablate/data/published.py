@@ -1,4 +1,15 @@
-"""Published data sets of torchvision: found in a folder, or downloaded to it.
+"""Published data sets, read by torchvision: found in a folder, or downloaded to it.
+
+    cifar10, cifar100   60,000 colour photographs of 32x32 pixels, 10,000 of them to test on.
+                        Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; the
+                        python version's files, the fine classes of CIFAR-100.
+    svhn                cropped house numbers of 32x32 pixels, 73,257 to train, 26,032 to test on.
+                        Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised
+                        Feature Learning; the .mat files, without the `extra` images.
+    fashion_mnist       70,000 grey pictures of clothes of 28x28 pixels, 10,000 of them to test on.
+                        Xiao et al. 2017, arXiv:1708.07747.  The files as torchvision lays them out,
+                        or straight in the folder, gzipped or not: Debian's package
+                        dataset-fashion-mnist has them so.
 
 Decoded images are cached at the requested size, so torchvision checks the files' md5 and reads them
 once.
@@ -6,17 +17,22 @@ once.
 
 from __future__ import annotations
 
+import gzip
 import http.client
+import pickle
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
+from torchvision.datasets.utils import check_integrity
 
 from ablate.data import SIDES
 from ablate.data.dataset import Source, Split
@@ -46,6 +62,7 @@ class Published:
         read_classes: names of the classes, from the files in the folder.
         read: `train` or `test` as arrays, from the files in the folder; a RuntimeError where they
             are not those that were published.
+        inner: folder that all files lie in; a user may name it instead of the one above.
     """
 
     name: str
@@ -53,19 +70,33 @@ class Published:
     fetch: Callable[[Path], object]
     read_classes: Callable[[Path], Sequence[str]]
     read: Callable[[Path, str], Arrays]
+    inner: str = ""
+
+
+def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
+    """The data set `settings.name` at `image_size`; see `read_published`."""
+    makers: dict[str, Callable[[], Published]] = {
+        "cifar10": lambda: published_cifar("cifar10", CIFAR10),
+        "cifar100": lambda: published_cifar("cifar100", CIFAR100),
+        "svhn": lambda: published_svhn(SVHN),
+        "fashion_mnist": lambda: published_fashion(FashionMNIST),
+    }
+    return read_published(makers[settings.name](), settings, base, cache, image_size)
 
 
 def read_published(
     published: Published, settings: DatasetSettings, base: Path, cache: Path, image_size: int
 ) -> Source:
-    """A published data set at `image_size`.
+    """A published data set at `image_size`, from `path` or else `torchvision/` in the cache.
 
     Raises:
         DataError: if its files are missing, cannot be fetched or are not those published.
         UsageError: if the cache, or the folder to fetch into, cannot be written.
     """
-    folder = published_folder(settings, base, cache)
-    files = obtain_files(published, folder, download=settings.download)
+    folder = cache / "torchvision" if settings.path is None else path_from(base, settings.path)
+    if published.inner and folder.name == published.inner:
+        folder = folder.parent
+    files = _obtain_files(published, folder, download=settings.download)
 
     def part(name: str) -> Split:
         def read() -> Pixels:
@@ -85,39 +116,25 @@ def read_published(
     )
 
 
-def published_folder(settings: DatasetSettings, base: Path, cache: Path) -> Path:
-    """`path` from the study file's folder, else `torchvision/` in the cache."""
-    if settings.path is None:
-        return cache / "torchvision"
-    return path_from(base, settings.path)
-
-
-def obtain_files(published: Published, folder: Path, *, download: bool) -> list[Path]:
-    """Find the data set's files in a folder, and download them if they are missing and that is
-    allowed.
-
-    Raises:
-        DataError: if they are missing or cannot be downloaded; then no partial files are left.
-        UsageError: if the folder cannot be written.
-    """
-    found = find_files(published.layouts, folder)
-    if found is None and download:
+def _obtain_files(published: Published, folder: Path, *, download: bool) -> list[Path]:
+    """Find the data set's files, and download them if they are missing and that is allowed."""
+    files = _find_files(published.layouts, folder)
+    if files is None and download:
         with locked(folder / published.name):
-            found = find_files(published.layouts, folder)
-            if found is None:
+            if _find_files(published.layouts, folder) is None:
                 _fetch(published, folder)
-        found = find_files(published.layouts, folder)
-    if found is None:
+        files = _find_files(published.layouts, folder)
+    if files is None:
         missing = next(file for file in published.layouts[0] if not (folder / file).is_file())
         raise DataError(
             f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}.",
             "Set dataset.download: true, or set dataset.path to its folder.",
-            option_fix="Set --data to its folder.",
+            option_fix="Set `data` to its folder.",
         )
-    return found
+    return files
 
 
-def find_files(layouts: Sequence[Sequence[str]], folder: Path) -> list[Path] | None:
+def _find_files(layouts: Sequence[Sequence[str]], folder: Path) -> list[Path] | None:
     """The files of the first complete layout."""
     for layout in layouts:
         files = [folder / name for name in layout]
@@ -152,3 +169,99 @@ def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> 
             "Remove them and set dataset.download: true.",
             option_fix="Download them again.",
         ) from error
+
+
+# -- The data sets; `dataset` is torchvision's class ---------------------------------------
+
+
+def published_cifar(name: str, dataset: Any) -> Published:
+    """What is published of a data set in CIFAR's format."""
+
+    def read_arrays(folder: Path, part: str) -> Arrays:
+        found = dataset(folder, train=part == "train")
+        return found.data.transpose(0, 3, 1, 2), np.array(found.targets, dtype=np.int64)
+
+    def read_classes(folder: Path) -> Sequence[str]:
+        file = folder / dataset.base_folder / dataset.meta["filename"]
+        # Before it is unpickled, since a pickle can run anything.
+        if not check_integrity(file, dataset.meta["md5"]):
+            raise RuntimeError(f"{file} has another md5")
+        with file.open("rb") as pickled:
+            names: list[str] = pickle.load(pickled, encoding="latin1")[dataset.meta["key"]]
+        return names
+
+    entries = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], "")]
+    layout = tuple(f"{dataset.base_folder}/{file}" for file, _ in entries)
+    fetch = partial(dataset, download=True)
+    return Published(name, (layout,), fetch, read_classes, read_arrays, dataset.base_folder)
+
+
+def published_svhn(dataset: Any) -> Published:
+    """What is published of SVHN."""
+    parts = ("train", "test")
+
+    def read_arrays(folder: Path, part: str) -> Arrays:
+        found = dataset(folder, part)
+        return found.data, found.labels.astype(np.int64)
+
+    return Published(
+        name="svhn",
+        layouts=(tuple(dataset.split_list[part][1] for part in parts),),
+        fetch=lambda folder: [dataset(folder, part, download=True) for part in parts],
+        read_classes=lambda _folder: [str(digit) for digit in range(10)],
+        read=read_arrays,
+    )
+
+
+_FASHION_FILES = (
+    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+)
+
+
+def published_fashion(dataset: Any) -> Published:
+    """What is published of Fashion-MNIST."""
+    layouts = tuple(
+        tuple(f"{below}{file}{ending}" for file in _FASHION_FILES)
+        for below in ("FashionMNIST/raw/", "")
+        for ending in ("", ".gz")
+    )
+
+    def read_arrays(folder: Path, part: str) -> Arrays:
+        files = _find_files(layouts, folder) or []
+        images, labels = files[:2] if part == "train" else files[2:]
+        return read_idx(images, 3)[:, None], read_idx(labels, 1).astype(np.int64)
+
+    fetch, classes = partial(dataset, download=True), dataset.classes
+    return Published("fashion_mnist", layouts, fetch, lambda _folder: classes, read_arrays)
+
+
+def read_idx(file: Path, dimensions: int) -> np.ndarray:
+    """Read an array of bytes from a file in the IDX format, gzipped or not.
+
+    Args:
+        dimensions: required number of dimensions.
+
+    Raises:
+        DataError: if it is not such a file, or incomplete.
+    """
+
+    def refusal(got: object) -> DataError:
+        return DataError(
+            f"{show_name(file)}: must be an IDX file of bytes in {dimensions} dimensions, got "
+            f"{got}. Download it again."
+        )
+
+    opened = gzip.open if file.suffix == ".gz" else Path.open
+    try:
+        with opened(file, "rb") as stream:
+            data = stream.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise refusal(error) from error
+    header = 4 * (1 + dimensions)
+    if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
+        raise refusal(f"one that begins with {data[:4].hex() or 'nothing'}")
+    shape = np.frombuffer(data[4:header], dtype=">u4").astype(np.int64)
+    if len(data) - header != shape.prod():
+        raise refusal(f"{len(data) - header} values for {shape.prod()}")
+    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 from collections import Counter
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +19,9 @@ from ablate.data.decode import (
     THREADS,
     UNLABELED,
     Examined,
+    FileEntry,
     Listing,
+    Size,
     examine,
     size_fixes,
     walk_classes,
@@ -31,19 +32,21 @@ from ablate.files.inventory import ABOUT, mark_used
 from ablate.files.shown import few, show_name
 from ablate.study.json_data import JsonData
 
-SPLITS = ("train", "val", "test")
+_SPLITS = ("train", "val", "test")
 _UNEVEN = 2.0
 """Largest class over smallest, from which a report says so."""
-_CHUNK = 256
 _NAMED = 5
 """Largest number of files, sizes or classes that a line names."""
-
-_VERSION = 1
+_CHUNK = 256
+"""Files that a thread examines at a time, since an image is small."""
+_VERSION = 2
 """Counts the ways in which files were examined; part of the key of a kept scan."""
 
 Counts = Mapping[str, Mapping[str, int]]
-Size = tuple[int, int]
 _Key = TypeVar("_Key")
+
+OnFile = Callable[[int, int], None]
+"""Called now and then with the number of files done, and in total."""
 
 
 class Unreadable(NamedTuple):
@@ -53,28 +56,35 @@ class Unreadable(NamedTuple):
     reason: str
 
 
+class SizeCount(NamedTuple):
+    """A size in pixels, how many images have it, and the first of them."""
+
+    width: int
+    height: int
+    images: int
+    example: str
+
+
 @dataclass(frozen=True)
-class SplitScan:
+class SplitScan(JsonData):
     """What is in one split.
 
     Attributes:
-        root: its folder.
+        what: its folder, as shown.
         counts: class -> image files that can be read; "" without classes.
         skipped: files that are not looked at: extension, or where they lie -> number.
         unreadable: all image files that cannot be read, truncated ones among them.
-        sizes: (width, height) in pixels -> number of images; the most frequent first.
-        examples: (width, height) -> the first file of that size.
+        sizes: the most frequent first.
         grey: number of images with one channel.
         decoded: number of files that were decoded; fewer than there are if a limit was set, and
             then `unreadable`, `sizes` and `grey` are of those alone.
     """
 
-    root: Path
+    what: str
     counts: Mapping[str, int]
     skipped: Mapping[str, int]
     unreadable: tuple[Unreadable, ...]
-    sizes: Mapping[Size, int]
-    examples: Mapping[Size, str]
+    sizes: tuple[SizeCount, ...]
     grey: int
     decoded: int
 
@@ -86,159 +96,128 @@ class FolderScan:
     Attributes:
         folder: that was scanned.
         splits: by name; one, "", of a folder with CLASS/* and no splits.
+        below: path of each below the folder.
     """
 
     folder: Path
     splits: Mapping[str, SplitScan]
+    below: Mapping[str, str]
 
     @property
     def counts(self) -> Counts:
         """Split -> class -> image files that can be read."""
         return {name: split.counts for name, split in self.splits.items()}
 
-    @property
-    def images(self) -> int:
-        """Number of images that can be read."""
-        return sum(sum(of_class.values()) for of_class in self.counts.values())
-
-    @property
+    @cached_property
     def unreadable(self) -> tuple[Unreadable, ...]:
         """All image files that cannot be read; their names begin at the folder."""
         return tuple(
-            Unreadable(self._below(split, one.name), one.reason)
-            for split in self.splits.values()
-            for one in split.unreadable
+            Unreadable(os.path.join(self.below[name], file.name), file.reason)  # noqa: PTH118
+            for name, split in self.splits.items()
+            for file in split.unreadable
         )
 
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """As of a split."""
-        return _sum(split.skipped for split in self.splits.values())
-
-    @property
+    @cached_property
     def sizes(self) -> Mapping[Size, int]:
-        """As of a split."""
-        return _sum(split.sizes for split in self.splits.values())
+        """Width and height -> number of images; the most frequent first."""
+        return _sizes(self.splits.values())
 
     @property
     def grey(self) -> int:
-        """As of a split."""
+        """Number of images with one channel."""
         return sum(split.grey for split in self.splits.values())
 
     @property
     def decoded(self) -> int:
-        """As of a split."""
+        """Number of files that were decoded."""
         return sum(split.decoded for split in self.splits.values())
-
-    def _below(self, split: SplitScan, name: str) -> str:
-        return os.path.relpath(split.root / name, self.folder)
 
     def summary(self) -> tuple[str, ...]:
         """A line per split: "train: 300 images of 3 classes (cat 150, dog 100, owl 50)"."""
         return tuple(_split_text(split, of_class) for split, of_class in self.counts.items())
 
-    def findings(self) -> tuple[str, ...]:
-        """What a user should know before training on it, one line each; none: nothing is odd."""
-        problems = [f"{problem}. {fix}" for problem, fix in self._problems()]
-        return (*problems, *self.notes())
-
     def notes(self, *, skip_unreadable: bool = False) -> tuple[str, ...]:
-        """The findings that keep nobody from training on it; with `skip_unreadable`, files that
-        cannot be read are among them."""
-        left_out = []
-        if skip_unreadable and self.unreadable:
-            names = _names_text(self.unreadable)
-            left_out.append(f"{self._unreadable_files} cannot be read and are left out: {names}")
-        return (*left_out, *self._notes())
+        """What a user should know before training on it, one line each; none: nothing is odd.
 
-    def _problems(self) -> Iterator[tuple[str, str]]:
-        """What is wrong, and how to mend it."""
-        if self.unreadable:
-            text = f"{self._unreadable_files} cannot be read: {_names_text(self.unreadable)}"
-            yield text, "Replace or remove them, or set dataset.skip_unreadable: true"
-        if len(self.sizes) > 1:
-            yield f"images of several sizes: {_sizes_text(self.sizes)}", "Set dataset.resize"
+        Args:
+            skip_unreadable: whether files that cannot be read are left out, and noted.
+        """
+        return tuple(self._notes(skip_unreadable=skip_unreadable))
+
+    def _notes(self, *, skip_unreadable: bool) -> Iterator[str]:
+        if skip_unreadable and self.unreadable:
+            yield f"{self._unreadable_files} cannot be read and are left out: {self._names}"
+        images = sum(sum(of_class.values()) for of_class in self.counts.values())
+        files = images + len(self.unreadable)
+        if self.decoded < files:
+            yield f"decoded {self.decoded:,} of {files:,} image files, evenly spread"
+        if skipped := _sum(split.skipped for split in self.splits.values()):
+            kinds = few([f"{count:,} {kind}" for kind, count in skipped.items()], _NAMED)
+            yield f"skipped files: {kinds}. Read are {', '.join(sorted(ENDINGS))}"
+        if self.grey:
+            count = "all" if self.grey == sum(self.sizes.values()) else f"{self.grey:,} of them"
+            yield f"grey images: {count}; their channel is repeated three times"
+        yield from _class_notes(self.counts)
 
     @property
     def _unreadable_files(self) -> str:
         return f"{len(self.unreadable):,} of {self.decoded:,} image files"
 
-    def _notes(self) -> Iterator[str]:
-        files = self.images + len(self.unreadable)
-        if self.decoded < files:
-            yield f"decoded {self.decoded:,} of {files:,} image files, evenly spread"
-        if self.skipped:
-            read = ", ".join(sorted(ENDINGS))
-            yield f"skipped files: {_skipped_text(self.skipped)}. Read are {read}"
-        if self.grey:
-            count = "all" if self.grey == sum(self.sizes.values()) else f"{self.grey:,} of them"
-            yield f"grey images: {count}; their channel is repeated three times"
-        yield from _class_findings(self.counts)
+    @property
+    def _names(self) -> str:
+        """ "train/cat/1.jpg (a truncated image), ...": the first of them."""
+        return few([f"{show_name(file.name)} ({file.reason})" for file in self.unreadable], _NAMED)
 
-    def refuse(self, *, skip_unreadable: bool, resize: int | None, image_size: int) -> None:
+    def refuse(self, *, skip_unreadable: bool | None, resize: int | None, image_size: int) -> None:
         """Refuse a folder that these settings cannot be used with.
 
         Args:
-            skip_unreadable: files that cannot be read are left out.
+            skip_unreadable: files that cannot be read are left out; None: they cannot be.
             resize: as `dataset.resize`; None: the images of a split must have one size.
             image_size: of the network, in pixels.
 
         Raises:
             DataError: naming all that is wrong.
         """
-        rules, found, fixes, options = list[str](), list[str](), list[str](), list[str]()
+        rules, got, fixes = list[str](), list[str](), list[tuple[str, str]]()
         if self.unreadable and not skip_unreadable:
             rules.append("readable images")
-            names = _names_text(self.unreadable)
-            found.append(f"{self._unreadable_files} that cannot be read: {names}")
-            fix = "Replace or remove them, or"
-            fixes.append(f"{fix} set dataset.skip_unreadable: true.")
-            options.append(f"{fix} give --skip-unreadable.")
-        mixed = [split for split in self.splits.values() if len(split.sizes) > 1]
+            got.append(f"{self._unreadable_files} that cannot be read: {self._names}")
+            ways = ("set dataset.skip_unreadable: true", "give `skip_unreadable=True`")
+            if skip_unreadable is None:
+                fixes.append(("Replace them.", "Replace them."))
+            else:
+                fix = "Replace or remove them, or"
+                fixes.append((f"{fix} {ways[0]}.", f"{fix} {ways[1]}."))
+        mixed = {name: split for name, split in self.splits.items() if len(split.sizes) > 1}
         if mixed and resize is None:
             rules.append("images of one size")
             examples = {
-                size: self._below(split, name)
-                for split in reversed(mixed)
-                for size, name in split.examples.items()
+                size[:2]: os.path.join(self.below[name], size.example)  # noqa: PTH118
+                for name, split in reversed(mixed.items())
+                for size in split.sizes
             }
-            found.append(_sizes_text(_sum(split.sizes for split in mixed), examples))
-            fix, option_fix = size_fixes(image_size)
-            fixes.append(fix)
-            options.append(option_fix)
-        if found:
+            sizes = [
+                f"{width}x{height} ({count:,}, {show_name(examples[width, height])})"
+                for (width, height), count in _sizes(mixed.values()).items()
+            ]
+            got.append(few(sizes, _NAMED))
+            fixes.append(size_fixes(image_size))
+        if got:
             raise DataError(
                 f"{show_name(self.folder)}: must have {' and '.join(rules)}, got "
-                f"{', and '.join(found)}.",
-                " ".join(fixes),
-                option_fix=" ".join(options),
+                f"{', and '.join(got)}.",
+                " ".join(fix for fix, _ in fixes),
+                option_fix=" ".join(fix for _, fix in fixes),
             )
 
 
-OnFile = Callable[[int, int], None]
-"""Called now and then with the number of files done, and in total."""
-
-
-def ignore_file(_done: int, _total: int) -> None:
-    """Nobody watches."""
-
-
-def scan_folder(
-    folder: Path,
-    *,
-    most: int | None = None,
-    cache: Path | None = None,
-    on_file: OnFile = ignore_file,
-) -> FolderScan:
+def scan_folder(folder: Path, *, most: int | None = None) -> FolderScan:
     """Look at every file of a folder of images.
 
     Args:
         folder: with train/CLASS/*, val/CLASS/*, test/CLASS/*, some of them, or CLASS/*.
-        most: decode about this many image files, spread evenly; None: all of them, which is what
-            finds every truncated one.
-        cache: folder that holds `scans/`, where a whole scan is kept until a file changes, if it
-            can be written; None: nothing is kept.
-        on_file: as `OnFile`.
+        most: as for `scan_listings`.
 
     Raises:
         DataError: if there is no such folder.
@@ -248,9 +227,9 @@ def scan_folder(
             f"{show_name(folder)}: must be a folder of images, got no such folder. "
             "Correct the path."
         )
-    there = [split for split in SPLITS if (folder / split).is_dir()]
+    there = [split for split in _SPLITS if (folder / split).is_dir()]
     listings = {split: walk_classes(folder / split) for split in there or [""]}
-    return scan_listings(folder, listings, most=most, cache=cache, on_file=on_file)
+    return scan_listings(folder, listings, most=most)
 
 
 def scan_listings(
@@ -259,185 +238,123 @@ def scan_listings(
     *,
     most: int | None = None,
     cache: Path | None = None,
-    on_file: OnFile = ignore_file,
+    on_file: OnFile | None = None,
 ) -> FolderScan:
-    """As `scan_folder`, of files that were listed, by the name of their split."""
+    """Look at the files of several splits.
+
+    Args:
+        listings: by the name of their split.
+        most: decode about this many image files, spread evenly; None: all of them, which is what
+            finds every truncated one.
+        cache: folder that holds `scans/`, where a whole scan is kept until a file changes, if it
+            can be written; None: nothing is kept.
+        on_file: as `OnFile`.
+    """
     counts = {name: len(listing.files) for name, listing in listings.items()}
     total = sum(counts.values())
     if most is not None and most < total:
         counts = {name: math.ceil(most * count / total) for name, count in counts.items()}
     splits, done = dict[str, SplitScan](), 0
     for name, listing in listings.items():
-        counted = partial(_count_on, on_file, done, sum(counts.values()))
-        splits[name] = scan_listing(listing, most=counts[name], cache=cache, on_file=counted)
+
+        def count_on(of_split: int, before: int = done) -> None:
+            if on_file is not None:
+                on_file(before + of_split, sum(counts.values()))
+
+        splits[name] = scan_listing(listing, counts[name], cache, count_on)
         done += counts[name]
-    return FolderScan(folder, splits)
-
-
-def _count_on(on_file: OnFile, before: int, total: int, done: int, _of_split: int) -> None:
-    on_file(before + done, total)
+    below = {name: os.path.relpath(listing.root, folder) for name, listing in listings.items()}
+    return FolderScan(
+        folder, splits, {name: "" if path == "." else path for name, path in below.items()}
+    )
 
 
 def scan_listing(
     listing: Listing,
-    *,
     most: int | None = None,
     cache: Path | None = None,
-    on_file: OnFile = ignore_file,
+    on_file: Callable[[int], None] = lambda _done: None,
 ) -> SplitScan:
-    """As `scan_folder`, of one split."""
-    kept = _Kept.read(listing, cache)
-    if kept is None:
-        total = len(listing.files)
-        count = total if most is None else min(most, total)
-        places = [at * total // count for at in range(count)]
-        kept = _Kept.of(listing, places, on_file)
-        if count == total:
-            kept.write(listing, cache)
-    bad = Counter(listing.files[row].label for row, _ in kept.unreadable)
+    """As `scan_listings`, of one split; `on_file` gets the number of files done."""
+    made_from = repr((_VERSION, str(listing.root), listing.classes, listing.files, listing.skipped))
+    key = hashlib.sha256(made_from.encode()).hexdigest()[:32]
+    entry = None if cache is None else cache / "scans" / key
+    if entry is not None:
+        with suppress(OSError, ValueError, TypeError, LookupError):  # none, or damaged: made again
+            kept = SplitScan.from_text((entry / ABOUT).read_text())
+            mark_used(entry)
+            return kept
+    total = len(listing.files)
+    count = total if most is None else min(most, total)
+    scan = _examine(listing, [at * total // count for at in range(count)], on_file)
+    if entry is not None and count == total:
+        # A name that is not UTF-8 cannot be kept.
+        with suppress(UsageError, ValueError):
+            text = scan.to_text()
+            with locked(entry), publish_folder(entry) as temporary:
+                (temporary / ABOUT).write_text(text)
+    return scan
+
+
+def _examine(listing: Listing, rows: Sequence[int], on_file: Callable[[int], None]) -> SplitScan:
+    files = [listing.files[row] for row in rows]
     labels = Counter(file.label for file in listing.files)
-    labels.subtract(bad)
+    unreadable, sizes = list[Unreadable](), Counter[Size]()
+    examples, grey = dict[Size, str](), 0
+
+    def examine_chunk(start: int) -> list[tuple[FileEntry, Examined]]:
+        chunk = files[start : start + _CHUNK]
+        return [(file, examine(listing.root / file.name)) for file in chunk]
+
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        starts = range(0, len(files), _CHUNK)
+        for start, chunk in zip(starts, pool.map(examine_chunk, starts), strict=True):
+            for file, image in chunk:
+                if image.unreadable:
+                    unreadable.append(Unreadable(file.name, image.unreadable))
+                    labels[file.label] -= 1
+                else:
+                    sizes[image.size] += 1
+                    examples.setdefault(image.size, file.name)
+                    grey += image.is_grey
+            on_file(start + len(chunk))
     names = dict(enumerate(listing.classes)) or {UNLABELED: ""}
     return SplitScan(
-        root=listing.root,
+        what=show_name(listing.root),
         counts={name: labels[label] for label, name in names.items()},
         skipped=dict(Counter(listing.skipped).most_common()),
-        unreadable=tuple(
-            Unreadable(listing.files[row].name, reason) for row, reason in kept.unreadable
-        ),
-        sizes={(width, height): count for width, height, count, _ in kept.sizes},
-        examples={(width, height): listing.files[row].name for width, height, _, row in kept.sizes},
-        grey=kept.grey,
-        decoded=kept.decoded,
+        unreadable=tuple(unreadable),
+        sizes=tuple(SizeCount(*size, n, examples[size]) for size, n in sizes.most_common()),
+        grey=grey,
+        decoded=len(files),
     )
 
 
-def leave_out_unreadable(listing: Listing, cache: Path) -> tuple[Listing, SplitScan]:
-    """The files of a split that can be read, and the scan that has told so.
+def leave_out_unreadable(listing: Listing, cache: Path) -> tuple[Listing, tuple[str, ...]]:
+    """The files of a split that can be read, and the names of those that cannot.
 
     Raises:
-        DataError: if there is none.
+        DataError: if none can be read.
     """
-    scan = scan_listing(listing, cache=cache)
-    bad = {one.name for one in scan.unreadable}
-    kept = tuple(file for file in listing.files if file.name not in bad)
+    unreadable = {file.name for file in scan_listing(listing, cache=cache).unreadable}
+    kept = tuple(file for file in listing.files if file.name not in unreadable)
     if not kept:
         raise DataError(
             f"{show_name(listing.root)}: must have readable images, got none among "
             f"{len(listing.files):,}. Replace them."
         )
-    return replace(listing, files=kept), scan
+    names = tuple(file.name for file in listing.files if file.name in unreadable)
+    return replace(listing, files=kept), names
 
 
-def leave_out(
-    listings: Mapping[str, Listing], cache: Path
-) -> tuple[dict[str, Listing], dict[str, int]]:
-    """As `leave_out_unreadable`, of several splits; with the number of files, where there are
-    any."""
-    kept, left_out = dict[str, Listing](), dict[str, int]()
-    for name, listing in listings.items():
-        kept[name], scan = leave_out_unreadable(listing, cache)
-        if scan.unreadable:
-            left_out[name] = len(scan.unreadable)
-    return kept, left_out
-
-
-@dataclass(frozen=True)
-class _Kept(JsonData):
-    """What was found by decoding the files of a listing; in the cache, if it was all of them.
-
-    Attributes:
-        what: the folder, for listing the cache.
-        unreadable: row of the listing, and why.
-        sizes: width, height, number of images, and row of the first, the most frequent first.
-    """
-
-    what: str
-    unreadable: tuple[tuple[int, str], ...]
-    sizes: tuple[tuple[int, int, int, int], ...]
-    grey: int
-    decoded: int
-
-    @classmethod
-    def of(cls, listing: Listing, rows: Sequence[int], on_file: OnFile) -> _Kept:
-        paths = [listing.root / listing.files[row].name for row in rows]
-        found = list(_examine_all(paths, on_file))
-        pairs = list(zip(rows, found, strict=True))
-        good = [(row, one) for row, one in pairs if not one.unreadable]
-        first = {one.size: row for row, one in reversed(good)}
-        sizes = Counter(one.size for _, one in good).most_common()
-        return cls(
-            what=show_name(listing.root),
-            unreadable=tuple((row, one.unreadable) for row, one in pairs if one.unreadable),
-            sizes=tuple((*size, count, first[size]) for size, count in sizes),
-            grey=sum(one.is_grey for _, one in good),
-            decoded=len(found),
-        )
-
-    @classmethod
-    def read(cls, listing: Listing, cache: Path | None) -> _Kept | None:
-        if cache is None:
-            return None
-        entry = _entry(listing, cache)
-        try:
-            kept = cls.from_json(json.loads((entry / ABOUT).read_text()))
-        except (OSError, ValueError, TypeError, LookupError):
-            return None  # none, or damaged: made again
-        mark_used(entry)
-        return kept
-
-    def write(self, listing: Listing, cache: Path | None) -> None:
-        if cache is None:
-            return
-        entry = _entry(listing, cache)
-        with suppress(UsageError), locked(entry), publish_folder(entry) as temporary:
-            (temporary / ABOUT).write_text(json.dumps(self.to_json()))
-
-
-def _entry(listing: Listing, cache: Path) -> Path:
-    made_from = repr((_VERSION, listing.classes, listing.files))
-    return cache / "scans" / hashlib.sha256(made_from.encode()).hexdigest()[:32]
-
-
-def _examine_all(files: Sequence[Path], on_file: OnFile) -> Iterator[Examined]:
-    def examine_chunk(start: int) -> list[Examined]:
-        return [examine(path) for path in files[start : start + _CHUNK]]
-
-    done = 0
-    # Threads, since decoding leaves the interpreter's lock; chunks, since an image is small.
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        for chunk in pool.map(examine_chunk, range(0, len(files), _CHUNK)):
-            yield from chunk
-            done += len(chunk)
-            on_file(done, len(files))
+def _sizes(splits: Iterable[SplitScan]) -> dict[Size, int]:
+    counts = ({size[:2]: size.images for size in split.sizes} for split in splits)
+    return _sum(counts)
 
 
 def _sum(counts: Iterable[Mapping[_Key, int]]) -> dict[_Key, int]:
     """The most frequent first."""
     return dict(sum(map(Counter, counts), Counter[_Key]()).most_common())
-
-
-# -- As text ----------------------------------------------------------------------------
-
-
-def _names_text(unreadable: Sequence[Unreadable]) -> str:
-    """ "train/cat/1.jpg (a truncated image), ...": the first of them."""
-    return few([f"{show_name(one.name)} ({one.reason})" for one in unreadable], _NAMED)
-
-
-def _sizes_text(sizes: Mapping[Size, int], examples: Mapping[Size, str] | None = None) -> str:
-    """ "500x375 (250), 375x500 (48) and 12 more"; with examples "500x375 (250, cat/1.jpg)"."""
-    after = {size: f", {show_name(name)}" for size, name in (examples or {}).items()}
-    texts = [
-        f"{width}x{height} ({count:,}{after.get((width, height), '')})"
-        for (width, height), count in sizes.items()
-    ]
-    return few(texts, _NAMED)
-
-
-def _skipped_text(skipped: Mapping[str, int]) -> str:
-    """ "3 .gif, 1 .txt"."""
-    return few([f"{count:,} {kind}" for kind, count in skipped.items()], _NAMED)
 
 
 def _split_text(split: str, of_class: Mapping[str, int]) -> str:
@@ -455,21 +372,21 @@ def _split_text(split: str, of_class: Mapping[str, int]) -> str:
     )
 
 
-def _class_findings(counts: Counts) -> Iterator[str]:
+def _class_notes(counts: Counts) -> Iterator[str]:
     labelled = {split: of_class for split, of_class in counts.items() if set(of_class) != {""}}
     known = set[str]().union(*labelled.values())
     for split, of_class in labelled.items():
-        place = f"{split}/" if split else "the folder"
+        where = f"{split}/" if split else "the folder"
         if missing := sorted(known - set(of_class)):
-            yield f"classes without a folder in {place}: {few(missing, _NAMED)}"
+            yield f"classes without a folder in {where}: {few(missing, _NAMED)}"
         if empty := [name for name, count in of_class.items() if not count]:
-            yield f"classes without an image in {place}: {few(empty, _NAMED)}"
+            yield f"classes without an image in {where}: {few(empty, _NAMED)}"
         there = sorted((count, name) for name, count in of_class.items() if count)
         if there and there[-1][0] >= _UNEVEN * there[0][0]:
             (least, smallest), (largest, frequent) = there[0], there[-1]
             share = largest / sum(count for count, _ in there)
             yield (
-                f"uneven classes in {place}: {show_name(smallest)} {least:,} to "
+                f"uneven classes in {where}: {show_name(smallest)} {least:,} to "
                 f"{show_name(frequent)} {largest:,} images; a network that always answers "
                 f"{show_name(frequent)} is right on {100 * share:.1f} %"
             )

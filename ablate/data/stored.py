@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,8 +23,6 @@ from ablate.files.shown import show_name
 
 _VERSION = 2
 """Counts the ways in which images were decoded and stored; part of the cache's key."""
-
-_CHUNK = 64
 
 
 class Pixels(NamedTuple):
@@ -57,23 +53,22 @@ def stored_split(cache: Path, made_from: object, read: Callable[[], Pixels], *, 
     """
     key = hashlib.sha256(repr((_VERSION, made_from)).encode()).hexdigest()[:32]
     entry = cache / "data" / key
-    split = _open(entry)
-    if split is None:
-        with locked(entry):
-            split = _open(entry)
-            if split is None:
-                if entry.is_dir():
-                    say_made_again(f"images of {what} were")
-                with publish_folder(entry) as temporary:
-                    _write(read(), temporary)
-                    (temporary / ABOUT).write_text(json.dumps({"what": what}))
-                split = _open(entry)
-    if split is None:  # an entry whose lock is held is not removed
-        raise InfrastructureError(
-            f"{entry}: must contain the bytes that were written, got other bytes directly after "
-            "writing. Check the disk and the memory, set ABLATE_CACHE to another disk, and resume."
-        )
-    return split
+    if (split := _open(entry)) is not None:
+        return split
+    with locked(entry):
+        if (split := _open(entry)) is not None:
+            return split
+        if entry.is_dir():
+            say_made_again(f"images of {what} were")
+        with publish_folder(entry) as temporary:
+            _write(read(), temporary)
+            (temporary / ABOUT).write_text(json.dumps({"what": what}))
+        if (split := _open(entry)) is not None:
+            return split
+    raise InfrastructureError(
+        f"{entry}: must contain the bytes that were written, got other bytes directly after "
+        "writing. Check the disk and the memory, set ABLATE_CACHE to another disk, and resume."
+    )
 
 
 def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: Path) -> Split:
@@ -85,7 +80,7 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
     """
 
     def read() -> Pixels:
-        return Pixels(listing.labels.numpy(), _decode(Decoder.of(listing, image_size, resize)))
+        return Pixels(listing.labels.numpy(), Decoder.of(listing, image_size, resize).blocks())
 
     made_from = (image_size, resize, listing.classes, listing.files)
     try:
@@ -114,16 +109,6 @@ def _open(entry: Path) -> Split | None:
     return Split(torch.from_numpy(images), torch.from_numpy(labels), digest)
 
 
-def _decode(decoder: Decoder) -> Iterable[np.ndarray]:
-    def decode(start: int) -> np.ndarray:
-        rows = range(start, min(start + _CHUNK, len(decoder.names)))
-        return np.stack([decoder(row) for row in rows])
-
-    # Threads, since decoding leaves the interpreter's lock; chunks, since an image is small.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        yield from pool.map(decode, range(0, len(decoder.names), _CHUNK))
-
-
 def _write(pixels: Pixels, folder: Path) -> None:
     images: np.memmap | None = None
     start = 0
@@ -134,7 +119,6 @@ def _write(pixels: Pixels, folder: Path) -> None:
         images[start : start + len(chunk)] = chunk
         start += len(chunk)
     assert images is not None
-    assert start == len(images)
     images.flush()
     np.save(folder / "labels.npy", pixels.labels)
     (folder / "digest").write_text(digest_images(images, pixels.labels))

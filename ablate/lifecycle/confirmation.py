@@ -20,7 +20,7 @@ from ablate.lifecycle.drive import RunOptions, leased
 from ablate.lifecycle.launch import begin_again, begin_study, go_on
 from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, shown_folder
-from ablate.robustness.evaluation.argument_checks import read_severities
+from ablate.robustness.arguments import read_severities
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
 from ablate.study.seeds import check_room_for_seeds

@@ -157,7 +157,7 @@ def write_contact_sheet(
 
 def contact_sheet(title: str, pixels: np.ndarray, recipe: Recipe) -> Figure:
     """The contact sheet of an image (uint8 `[height, width, 3]`)."""
-    from ablate.robustness.corrupt.source import corrupt_tiles
+    from ablate.robustness.corrupt import corrupt_tiles
     from ablate.robustness.suites import caveats
 
     suite, severities = recipe.suite, recipe.severities

@@ -21,8 +21,6 @@ from ablate.model.modes import adaptable_norms
 
 BATCH_SIZE = 256
 """Images that statistics are estimated from, on any device; the last batch of a copy has fewer."""
-LEAST_IMAGES = 2
-"""Of a batch: one image may have one value per channel, of which there is no variance."""
 
 
 @contextmanager
@@ -41,7 +39,7 @@ def adapted_batch_norm(model: nn.Module, pseudo_images: int) -> Iterator[None]:
     norms = adaptable_norms(model)
     if not norms:
         raise ParameterError(
-            "--adapt-batch-norm: needs a network with batch norm, got "
+            "`adapt_batch_norm`: needs a network with batch norm, got "
             f"{type(model).__name__}, in which none is found. Leave it out."
         )
     with ExitStack() as stack:
@@ -62,7 +60,7 @@ def _adapted(norm: _BatchNorm, pseudo_images: int) -> Iterator[None]:
         share = pseudo_images / (pseudo_images + len(batch))
         if batch.numel() == batch.shape[1]:
             raise ParameterError(
-                "--batch-size: adapted batch norm needs more than one value per channel, got a "
+                "`batch_size`: adapted batch norm needs more than one value per channel, got a "
                 "batch of one image. Choose another size."
             )
         others = [axis for axis in range(batch.ndim) if axis != 1]

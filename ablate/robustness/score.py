@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -14,13 +15,13 @@ import torch
 from torch import nn
 
 from ablate.data.dataset import Split, draw_stratified
-from ablate.distortion.shapes import ByteImages, Labels, Logits
+from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import NotFiniteError
 from ablate.errors.device import within_memory
 from ablate.model.environment import Environment
 from ablate.model.modes import kept_mode
-from ablate.robustness.adaptation import BATCH_SIZE, LEAST_IMAGES, adapted_batch_norm, shuffled
-from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
+from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm, shuffled
+from ablate.robustness.bits import Outcomes, SetOutcomes
 
 
 @runtime_checkable
@@ -120,6 +121,7 @@ _SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
 
 _TOP = 5
 _SHOWN = 3
+_CLEAN = "the images as they are"
 
 Progress = Callable[[str, int, int], None]
 """Called before each copy is read, with its name, the number of finished copies and the total."""
@@ -128,17 +130,12 @@ DIVERGED = "The training diverged; lower finetune.learning_rate."
 
 
 def score_images(
-    model: nn.Module,
-    split: Split,
-    environment: Environment,
-    *,
-    batch_size: int | None = None,
+    model: nn.Module, split: Split, environment: Environment, *, batch_size: int | None = None
 ) -> Outcomes:
     """The answers of a network on a split; arguments and errors as for `score_set`."""
-    reader = _Reader(model, environment, "score", DIVERGED, batch_size)
-    with kept_mode(model):
-        model.to(environment.device).eval()
-        return reader.read(iter([split.images]), split.labels, 1)[0]
+    with _scoring(model, environment, None):
+        blocks, answers = iter([split.images]), _Answers(model, environment, batch_size)
+        return answers.of([_CLEAN], split.labels, blocks)[0]
 
 
 def score_set(
@@ -173,160 +170,129 @@ def score_set(
         DataError: if an image cannot be read.
         ParameterError: if batch norm cannot be adapted.
     """
-    cells = [
-        (kind, severity)
-        for kinds in corrupted.families.values()
-        for kind in kinds
-        for severity in corrupted.severities
-    ]
-    if adapt_batch_norm is not None:
-        batch_size = batch_size or BATCH_SIZE
-    least = 1 if adapt_batch_norm is None else LEAST_IMAGES
-    reader = _Reader(model, environment, where, fix, batch_size, least=least)
-    with kept_mode(model):
-        model.to(environment.device).eval()
-        of_clean = None
-        if adapt_batch_norm is not None:
-            with adapted_batch_norm(model, adapt_batch_norm):
-                if clean is not None:
-                    of_clean = reader.read_shuffled(clean.images, clean.labels)
-                alone = {
-                    cell: reader.read_shuffled(
-                        torch.cat(list(_blocks(corrupted, cells, progress, cell))),
-                        corrupted.labels,
-                        cell,
-                    )
-                    for cell in cells
-                }
-            return SetOutcomes(of_clean, alone)
-        if clean is not None:
-            of_clean = reader.read(iter([clean.images]), clean.labels, 1)[0]
-        # One sequence of images: batches are full even if copies are small.
-        row = _blocks(corrupted, cells, progress)
-        found = reader.read(row, corrupted.labels, len(cells), cells)
+    kinds = [kind for kinds in corrupted.families.values() for kind in kinds]
+    cells = [(kind, severity) for kind in kinds for severity in corrupted.severities]
+    names = [f"{kind} {severity}" for kind, severity in cells]
+
+    def blocks(first: int, stop: int) -> Iterator[ByteImages]:
+        for done in range(first, stop):
+            if progress is not None:
+                progress(names[done], done, len(cells))
+            yield from corrupted.blocks(*cells[done])
+
+    of_clean: Outcomes | None = None
+    with _scoring(model, environment, adapt_batch_norm):
+        if adapt_batch_norm is None:
+            answers = _Answers(model, environment, batch_size, where, fix)
+            if clean is not None:
+                (of_clean,) = answers.of([_CLEAN], clean.labels, iter([clean.images]))
+            # One sequence of images: batches are full even if copies are small.
+            found = answers.of(names, corrupted.labels, blocks(0, len(cells)))
+        else:
+            answers = _Answers(model, environment, batch_size or BATCH_SIZE, where, fix, least=2)
+            # Of one image there may be one value per channel, which has no variance.
+            if clean is not None:
+                of_clean = answers.of_shuffled(_CLEAN, clean.labels, clean.images)
+            found = [
+                answers.of_shuffled(name, corrupted.labels, torch.cat([*blocks(at, at + 1)]))
+                for at, name in enumerate(names)
+            ]
     return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
 
 
-def _blocks(
-    corrupted: CorruptedImages,
-    cells: Sequence[Cell],
-    progress: Progress | None,
-    only: Cell | None = None,
-) -> Iterator[ByteImages]:
-    for done, (kind, severity) in enumerate(cells):
-        if only not in (None, (kind, severity)):
-            continue
-        if progress is not None:
-            progress(f"{kind} {severity}", done, len(cells))
-        yield from corrupted.blocks(kind, severity)
+def _scoring(model: nn.Module, environment: Environment, adapt: int | None) -> ExitStack:
+    """The network on its device in eval mode, its batch norm adapted if that is asked for."""
+    with ExitStack() as stack:
+        stack.enter_context(kept_mode(model))
+        model.to(environment.device).eval()
+        if adapt is not None:
+            stack.enter_context(adapted_batch_norm(model, adapt))
+        return stack.pop_all()
 
 
-class _Reader:
-    """Passes images through a network, batch by batch."""
+@dataclass(frozen=True)
+class _Answers:
+    """Passes images through a network, batch by batch.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        environment: Environment,
-        where: str,
-        fix: str,
-        batch_size: int | None,
-        *,
-        least: int = 1,
-    ) -> None:
-        self._model = model
-        self._environment = environment
-        self._where, self._fix = where, fix
-        self._batch_size, self._least = batch_size, least
+    Attributes:
+        least: a last batch of fewer images joins the one before it.
+    """
 
-    def read(
-        self,
-        blocks: Iterator[ByteImages],
-        labels: Labels,
-        copies: int,
-        cells: Sequence[Cell] = (),
+    model: nn.Module
+    environment: Environment
+    batch_size: int | None
+    where: str = "score"
+    fix: str = DIVERGED
+    least: int = 1
+
+    def of(
+        self, names: Sequence[str], labels: Labels, blocks: Iterator[ByteImages]
     ) -> list[Outcomes]:
-        """Its answers for `copies` rows of images, each with these labels.
-
-        Args:
-            cells: type and severity of the copies, if they are corrupted.
-        """
-        n, device = len(labels), self._environment.device
-        every = labels.to(device).repeat(copies)
+        """Its answers for the copies of these names, each with these labels."""
+        n, device = len(labels), self.environment.device
+        every = labels.to(device).repeat(len(names))
         right, among, sure, finite = [], [], [], []
         start = 0
         memory = within_memory(
-            f"{self._where}: a batch of images must fit into memory, ran out of memory. Give it "
+            f"{self.where}: a batch of images must fit into memory, ran out of memory. Give it "
             "more (run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller "
             "batches (`ablate evaluate --batch-size`)."
         )
-        batches = _batches(blocks, device, self._batch_size)
-        if self._least > 1:
-            batches = _with_rest(batches, self._least)
         # Not inference mode: a student that keeps something of this pass goes on learning.
-        with memory, torch.no_grad(), self._environment.autocast():
-            for batch in batches:
+        with memory, torch.no_grad(), self.environment.autocast():
+            for batch in _batches(blocks, device, self.batch_size, self.least):
                 floats = batch.to(device).float() / 255
-                logits = self._model(floats.contiguous(memory_format=torch.channels_last)).float()
-                said = every[start : start + len(batch)]
+                logits = self.model(floats.contiguous(memory_format=torch.channels_last)).float()
+                classes_of = every[start : start + len(batch)]
                 start += len(batch)
                 highest, classes = logits.max(dim=1)
-                right.append(classes == said)
+                right.append(classes == classes_of)
                 sure.append((highest - logits.logsumexp(dim=1)).exp())
                 finite.append(logits.isfinite().all(dim=1))
                 if logits.shape[1] > _TOP:
-                    among.append(_among_top(logits, said))
-        assert start == len(every)
-        self._check(_rows(finite, n), cells)
-        correct, top5, confidence = _rows(right, n), _rows(among, n), _rows(sure, n)
-        return [
-            Outcomes(correct[row], top5[row] if among else None, confidence[row])
-            for row in range(copies)
-        ]
+                    top = logits.topk(_TOP, dim=1).indices
+                    among.append((top == classes_of[:, None]).any(dim=1))
 
-    def read_shuffled(self, images: ByteImages, labels: Labels, *cell: Cell) -> Outcomes:
-        """Its answers for the images of one copy, in the copy's order."""
+        def rows(parts: list[torch.Tensor]) -> np.ndarray:
+            array: np.ndarray = torch.cat(parts).view(len(names), n).cpu().numpy()
+            return array
+
+        self._check(names, rows(finite))
+        correct, confidence = rows(right), rows(sure)
+        top5 = rows(among) if among else [None] * len(names)
+        return [Outcomes(*answers) for answers in zip(correct, top5, confidence, strict=True)]
+
+    def of_shuffled(self, name: str, labels: Labels, images: ByteImages) -> Outcomes:
+        """Its answers for the images of one copy, shown in another order."""
         order = shuffled(len(labels))
-        (found,) = self.read(iter([images[order]]), labels[order], 1, cell)
+        (answers,) = self.of([name], labels[order], iter([images[order]]))
         back = order.argsort().numpy()
-        top5 = found.correct_top5
+        top5 = answers.correct_top5
         return Outcomes(
-            found.correct[back], None if top5 is None else top5[back], found.confidence[back]
+            answers.correct[back], None if top5 is None else top5[back], answers.confidence[back]
         )
 
-    def _check(self, finite: np.ndarray, cells: Sequence[Cell]) -> None:
-        if finite.all():
-            return
-        names = [f"{kind} {severity}" for kind, severity in cells] or ["the images as they are"]
+    def _check(self, names: Sequence[str], finite: np.ndarray) -> None:
         bad = [name for name, row in zip(names, finite, strict=True) if not row.all()]
-        more = f" and {len(bad) - _SHOWN} more copies" if len(bad) > _SHOWN else ""
-        raise NotFiniteError(
-            f"{self._where}: every logit must be finite, got NaN or infinity on "
-            f"{', '.join(bad[:_SHOWN])}{more}. {self._fix}"
-        )
-
-
-def _among_top(logits: Logits, labels: Labels) -> torch.Tensor:
-    return (logits.topk(_TOP, dim=1).indices == labels[:, None]).any(dim=1)
-
-
-def _rows(parts: list[torch.Tensor], n: int) -> np.ndarray:
-    """Parts as `[copy, n]`; empty if there are none."""
-    joined = torch.cat(parts) if parts else torch.empty(0)
-    found: np.ndarray = joined.view(-1, n).cpu().numpy() if n else joined.cpu().numpy()
-    return found
+        if bad:
+            more = f" and {len(bad) - _SHOWN} more copies" if len(bad) > _SHOWN else ""
+            raise NotFiniteError(
+                f"{self.where}: every logit must be finite, got NaN or infinity on "
+                f"{', '.join(bad[:_SHOWN])}{more}. {self.fix}"
+            )
 
 
 def _batches(
-    blocks: Iterable[ByteImages], device: str, batch_size: int | None
+    blocks: Iterable[ByteImages], device: str, batch_size: int | None, least: int
 ) -> Iterator[ByteImages]:
-    """The same images in the same order, in full batches; the last batch has the rest."""
+    """The same images in the same order, in full batches; the last batch has the rest, which joins
+    the one before if it has fewer than `least` images."""
     waiting: list[ByteImages] = []
-    count = 0
+    count, after = 0, least if least > 1 else 0
     for block in blocks:
         size = batch_size or _size_for(block, device)
         start = 0
-        while count + len(block) - start >= size:
+        while count + len(block) - start >= size + after:
             stop = start + size - count
             part = block[start:stop]
             yield torch.cat([*waiting, part]) if waiting else part
@@ -336,20 +302,6 @@ def _batches(
             count += len(block) - start
     if waiting:
         yield torch.cat(waiting)
-
-
-def _with_rest(batches: Iterable[ByteImages], least: int) -> Iterator[ByteImages]:
-    """The same batches, but a last one of fewer than `least` images joins the one before it."""
-    before: ByteImages | None = None
-    for batch in batches:
-        if before is None or len(batch) >= least:
-            if before is not None:
-                yield before
-            before = batch
-        else:
-            before = torch.cat([before, batch])
-    if before is not None:
-        yield before
 
 
 def _size_for(images: ByteImages, device: str) -> int:

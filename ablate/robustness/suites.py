@@ -125,7 +125,7 @@ def find_suite(name: str | Sequence[str]) -> Suite:
         raise ParameterError(
             f"robustness.suite: must be a known suite, got {name!r}.",
             f"Write [{name}]." if is_type else did_you_mean(name, known),
-            option_fix=f"Give --types {name}." if is_type else "",
+            option_fix=f"Give `types={name}`." if is_type else "",
         )
     return _SUITES[name]
 
@@ -160,20 +160,32 @@ def types_without_effect(study: Study) -> tuple[str, ...]:
     )
 
 
-def restrict(suite: Suite, types: Sequence[str]) -> Suite:
-    """The suite with only these types, in its order.
+def select(suite: str | None, types: Sequence[str] | None, *, usual: str) -> Suite:
+    """The suite that the arguments of `evaluate` or `corrupt` name.
+
+    Args:
+        suite: a name of `SUITES`; None: `usual`, or any with the types.
+        types: some of its types; None: all.
 
     Raises:
-        ParameterError: if there are none, or one is not in the suite.
+        ParameterError: if there is no such suite, or a type is not in it.
     """
+    if suite is None and types is not None:
+        return find_suite(_restrict(ANY, types).types)
+    chosen = find_suite(usual if suite is None else suite)
+    return chosen if types is None else _restrict(chosen, types)
+
+
+def _restrict(suite: Suite, types: Sequence[str]) -> Suite:
+    """The suite with only these types, in its order."""
     if not types:
         raise ParameterError(
-            "--types: must name at least one type, got none. Leave it out to use all."
+            "`types`: must name at least one type, got none. Leave it out to use all."
         )
     for kind in types:
         if kind not in suite.types:
             raise ParameterError(
-                f"--types: must be of the suite {suite.name}, got {kind!r}. "
+                f"`types`: must be of the suite {suite.name}, got {kind!r}. "
                 f"{did_you_mean(kind, suite.types)}"
             )
     return replace(suite, families=only_types(suite.families, types))

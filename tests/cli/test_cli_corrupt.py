@@ -65,7 +65,7 @@ def test_a_corruption_of_our_own_is_named_without_a_suite(folder: Path, work: Pa
     made = np.asarray(Image.open(work / "out" / "vignette" / "1" / "dog" / "a.png"))
     assert np.allclose(made[0, 0], clean[0, 0] * 0.8, atol=1)
     text = raised(folder, "more", "--suite", "all", "--types", "vignette")
-    assert text.startswith("--types: must be of the suite all, got 'vignette'. ")
+    assert text.startswith("`types`: must be of the suite all, got 'vignette'. ")
 
 
 def test_a_contact_sheet(folder: Path, work: Path) -> None:
@@ -89,14 +89,14 @@ def test_wrong_use(folder: Path, work: Path) -> None:
     assert "must be a readable image" in raised(folder / "cat", "--sheet", "x.png")
     assert "got 6. Correct them." in raised(folder, "out", "--severities", "6")
     assert "Invalid value for '--seed'" in run(folder, "out", "--seed", "-1").output
-    assert "--suite: must be a known suite, got 'fog'. Give --types fog." in raised(
+    assert "`suite`: must be a known suite, got 'fog'. Give `types=fog`." in raised(
         folder, "out", "--suite", "fog"
     )
-    assert "--suite: must be a known suite, got ''. Known: " in raised(folder, "out", "--suite", "")
-    too_large = "--image-size: must be at most 1024, got 1025. Lower it."
+    assert "`suite`: must be a known suite, got ''. Known: " in raised(folder, "out", "--suite", "")
+    too_large = "`image_size`: must be at most 1024, got 1025. Lower it."
     assert raised(folder, "out", "--image-size", 1025) == too_large
     assert raised(folder / "cat" / "a.png", "--sheet", "x.png", "--image-size", 1025) == too_large
-    too_large = "--resize: must be at most 2048, got 2049. Lower it."
+    too_large = "`resize`: must be at most 2048, got 2049. Lower it."
     assert raised(folder, "out", "--image-size", 32, "--resize", 2049) == too_large
     result = run(folder, "out", "--severities", "one")
     assert result.exit_code == 2
@@ -120,7 +120,7 @@ def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.Mon
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate.robustness.corrupt.command.corrupt_files", interrupted)
+    monkeypatch.setattr("ablate.robustness.corrupt.corrupt_files", interrupted)
     result = run(folder, "out")
     assert result.exit_code == 130
     assert result.stderr == "ablate: stopped; out is incomplete: delete it\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from ablate.data.load import load_dataset
 from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings, ValidationSettings
 
+DIGEST = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+
 
 def load(folder: Path, seed: int = 0, image_size: int = 32, **settings: object) -> Dataset:
     validation = ValidationSettings(fraction=0.2, seed=seed)
@@ -23,8 +26,10 @@ def load(folder: Path, seed: int = 0, image_size: int = 32, **settings: object) 
     return load_dataset(chosen, folder, folder / "cache", image_size=image_size)
 
 
-def rows(images: torch.Tensor) -> set[bytes]:
-    return {image.numpy().tobytes() for image in images}
+def test_they_are_those_that_scikit_learn_has() -> None:
+    scans, labels = read_scans()
+    content = scans.astype(np.uint8).tobytes() + labels.numpy().astype(np.uint8).tobytes()
+    assert hashlib.sha256(content).hexdigest() == DIGEST
 
 
 def test_sizes_shapes_and_types(tmp_path: Path) -> None:
@@ -39,25 +44,8 @@ def test_sizes_shapes_and_types(tmp_path: Path) -> None:
         assert split.labels.dtype == torch.int64
         assert torch.bincount(split.labels, minlength=10).min() > 0
     assert data.classes == tuple("0123456789")
-
-
-def test_they_are_those_of_scikit_learn() -> None:
-    from sklearn.datasets import load_digits
-
-    scans, labels = read_scans()
-    expected = load_digits()
-    assert np.array_equal(scans, expected.images)
-    assert np.array_equal(labels.numpy(), expected.target)
-
-
-def test_no_image_is_in_two_splits(tmp_path: Path) -> None:
-    data = load(tmp_path)
-    train, validation, test = (
-        rows(images) for images in (data.train.images, data.validation.images, data.test().images)
-    )
-    assert not train & validation
-    assert not train & test
-    assert not validation & test
+    images = [split.images for split in (data.train, data.validation, test)]
+    assert len({image.numpy().tobytes() for image in torch.cat(images)}) == 1797, "in one split"
 
 
 def test_another_seed_selects_on_other_images_and_keeps_the_test(tmp_path: Path) -> None:
@@ -66,17 +54,6 @@ def test_another_seed_selects_on_other_images_and_keeps_the_test(tmp_path: Path)
     assert one.validation.digest != other.validation.digest
     assert one.digest == other.digest
     assert torch.equal(one.test().images, other.test().images)
-
-
-def test_statistics_are_those_of_the_training_split(tmp_path: Path) -> None:
-    data = load(tmp_path)
-    pixels = data.train.images.double() / 255
-    assert data.mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
-    assert data.std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist())
-
-
-def test_other_image_size(tmp_path: Path) -> None:
-    assert load(tmp_path, image_size=16).train.images.shape[1:] == (3, 16, 16)
 
 
 def test_a_resize_cuts_the_middle(tmp_path: Path) -> None:

@@ -76,12 +76,6 @@ def test_a_folder_in_each_layout(folder: Path, tmp_path: Path) -> None:
     assert load(folder, tmp_path, ImageRequest(image_size=16, part="val")).part == "val"
 
 
-def test_the_bytes_are_those_of_the_files(folder: Path, tmp_path: Path) -> None:
-    pixels = np.asarray(Image.open(folder / "val" / "owl" / "1.png"))
-    found = load(folder, tmp_path).split.images[-1]
-    assert np.array_equal(found.numpy(), pixels.transpose(2, 0, 1))
-
-
 def test_the_middle_is_cut_as_evaluations_do(tmp_path: Path) -> None:
     assert [usual_resize(side) for side in (32, 96, 224, 299)] == [32, 96, 256, 342]
     mixed = write(tmp_path / "mixed", {"crow": [(40, 30), (30, 40)], "owl": [(50, 50)]})
@@ -94,12 +88,6 @@ def test_the_middle_is_cut_as_evaluations_do(tmp_path: Path) -> None:
     assert trained.notes == ("files: shorter side 112 pixels",)
     whole = load(mixed, tmp_path)
     assert whole.notes == ("files: shorter side 16 pixels",)
-
-
-def test_files_of_the_right_size_are_not_enlarged_to_be_cut(tmp_path: Path) -> None:
-    root = write(tmp_path / "ready", {"crow": [(112, 112)], "owl": [(112, 112)]})
-    found = load(root, tmp_path, ImageRequest(image_size=112))
-    assert found.notes == ("files: shorter side 112 pixels",)
 
 
 def test_small_files_are_corrupted_at_their_size(folder: Path, tmp_path: Path) -> None:
@@ -140,19 +128,6 @@ def test_named_data_sets_keep_their_own_size(tmp_path: Path) -> None:
     mean, std = digits.training_statistics()
     assert (len(mean), len(std)) == (3, 3)
     assert mean[0] == pytest.approx(0.3, abs=0.1)
-
-
-def test_a_callable_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "evaluated_source.py").write_text(
-        "import numpy as np\n"
-        "def make(image_size, path):\n"
-        "    images = np.zeros((4, 3, image_size, image_size), np.uint8)\n"
-        "    pair = (images, np.array([0, 1, 0, 1]))\n"
-        "    return {'train': pair, 'test': pair, 'classes': ['a', 'b']}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    found = load("evaluated_source:make", tmp_path)
-    assert (found.classes, found.split.images.shape) == (("a", "b"), (4, 3, 16, 16))
 
 
 def test_arrays_of_the_users_own_are_corrupted_at_their_size(
@@ -228,19 +203,19 @@ def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
 
 def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert refusal("cifar01", tmp_path) == (
-        "--dataset: must be a known data set, package.module:callable or an existing folder, got "
+        "`dataset`: must be a known data set, package.module:callable or an existing folder, got "
         "'cifar01'. Did you mean cifar10?"
     )
     assert refusal("no/where", tmp_path).endswith("got 'no/where'. Correct the path.")
     test = ImageRequest(image_size=16, part="test")
     assert refusal(folder, tmp_path, test) == (
-        "TMP/birds: must have test/CLASS/*, got no test/. Correct --dataset or --split."
+        "TMP/birds: must have test/CLASS/*, got no test/. Correct `dataset` or `split`."
     )
     assert refusal("digits", tmp_path, ImageRequest(part="val")) == (
-        "--split: digits has no validation images, got val. Leave it out, or choose a folder."
+        "`split`: digits has no validation images, got val. Leave it out, or choose a folder."
     )
     assert refusal(folder, tmp_path, data=tmp_path) == (
-        "--data: applies only to a named data set, got it with the folder TMP/birds. Leave it out."
+        "`data`: applies only to a named data set, got it with the folder TMP/birds. Leave it out."
     )
     (folder / "val").rename(tmp_path / "moved")
     assert refusal(folder, tmp_path) == (
@@ -252,24 +227,20 @@ def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
 def test_what_contradicts_itself(folder: Path, tmp_path: Path) -> None:
     large = write(tmp_path / "large", {"crow": [(120, 120)], "owl": [(120, 120)]})
     assert refusal(large, tmp_path, ImageRequest(), kind=ParameterError) == (
-        "--image-size: must be set for the images in TMP/large, got a network with unknown input "
+        "`image_size`: must be set for the images in TMP/large, got a network with unknown input "
         "size. Give its input size in pixels."
     )
     small = ImageRequest(image_size=16, resize=12, resize_is_asked=True)
     assert refusal(folder, tmp_path, small, kind=ParameterError) == (
-        "--resize: must be at least the image size 16, got 12. Raise it."
+        "`resize`: must be at least the image size 16, got 12. Raise it."
     )
     assert refusal("digits", tmp_path, small, kind=ParameterError) == (
-        "--resize: applies only to folders of image files, got it with digits, whose images are "
+        "`resize`: applies only to folders of image files, got it with digits, whose images are "
         "resized without cropping. Leave it out."
-    )
-    none = ImageRequest(image_size=16, count=0)
-    assert refusal(folder, tmp_path, none, kind=ParameterError) == (
-        "--images: must be at least 1, got 0. Correct it."
     )
     with pytest.raises(ParameterError) as error:
         load(folder, tmp_path).training_statistics()
     assert str(error.value) == (
-        "--normalization: dataset needs a data set with known training images, got birds. Give "
-        "--mean and --std."
+        "`normalization`: dataset needs a data set with known training images, got birds. Give "
+        "`mean` and `std`."
     )

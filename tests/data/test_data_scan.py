@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate.data.decode import examine, open_rgb
-from ablate.data.scan import Unreadable, scan_folder
+from ablate.data.decode import examine, open_rgb, walk_classes
+from ablate.data.scan import FolderScan, Unreadable, scan_folder, scan_listings
 from ablate.errors import DataError
 
 
@@ -57,22 +57,25 @@ def test_everything_is_found_at_once(folder: Path) -> None:
         Unreadable("test/dog/pipe.png", "a FIFO"),
     )
     assert scan.sizes == {(12, 12): 20, (80, 60): 5}
-    assert (scan.images, scan.decoded, scan.grey) == (25, 30, 1)
+    assert (scan.decoded, scan.grey) == (30, 1)
     assert scan.summary() == (
         "train: 15 images of 3 classes (cat 9, dog 4, owl 2)",
         "test: 10 images of 3 classes (cat 3, dog 4, owl 3)",
     )
-    assert scan.findings() == (
-        "5 of 30 image files cannot be read: train/dog/2.png (a file that is not an image), "
-        "train/owl/1.jpg (a truncated image), test/cat/0.png (an empty file), test/cat/link.png "
-        "(a broken link), test/dog/pipe.png (a FIFO). Replace or remove them, or set "
-        "dataset.skip_unreadable: true",
-        "images of several sizes: 12x12 (20), 80x60 (5). Set dataset.resize",
-        "skipped files: 1 beside the class folders, 1 in folders of a class, 1 .gif. Read are "
-        ".bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp",
-        "grey images: 1 of them; their channel is repeated three times",
-        "uneven classes in train/: owl 2 to cat 9 images; a network that always answers cat is "
-        "right on 60.0 %",
+    left_out, *notes = scan.notes(skip_unreadable=True)
+    assert left_out.startswith(
+        "5 of 30 image files cannot be read and are left out: train/dog/2.png (a file that is not"
+    )
+    assert (
+        tuple(notes)
+        == scan.notes()
+        == (
+            "skipped files: 1 beside the class folders, 1 in folders of a class, 1 .gif. Read are "
+            ".bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp",
+            "grey images: 1 of them; their channel is repeated three times",
+            "uneven classes in train/: owl 2 to cat 9 images; a network that always answers cat is "
+            "right on 60.0 %",
+        )
     )
 
 
@@ -87,58 +90,47 @@ def test_a_refusal_names_everything(folder: Path) -> None:
     )
     assert text.endswith("; 37: the usual centre crop), or make them one size.")
     assert ", and 12x12 (20, train/cat/0.png), 80x60 (5, train/owl/0.jpg)." in error.value.args[0]
-    options = error.value.named_by({"dataset.path": "--dataset"}).args[0]
-    assert "or give --skip-unreadable. Give --resize as the network was trained (32: " in options
+    parameters = error.value.named_by({"dataset.path": "`data`"}).args[0]
+    assert "or give `skip_unreadable=True`. Give `resize` as the network was trained" in parameters
     with pytest.raises(DataError, match=r"got 12x12 \(20, train/cat/0.png\)"):
         scan.refuse(skip_unreadable=True, resize=None, image_size=32)
+    with pytest.raises(DataError, match=r"\(a FIFO\)\. Replace them\.$"):
+        scan.refuse(skip_unreadable=None, resize=37, image_size=32)
     scan.refuse(skip_unreadable=True, resize=37, image_size=32)
-
-
-def test_nothing_to_find_in_a_folder_without_splits(tmp_path: Path) -> None:
-    for name in ("cat", "dog"):
-        write(tmp_path / name, 3)
-    scan = scan_folder(tmp_path)
-    assert scan.counts == {"": {"cat": 3, "dog": 3}}
-    assert scan.summary() == ("6 images of 2 classes (cat 3, dog 3)",)
-    assert scan.findings() == ()
 
 
 def test_classes_of_one_split_only_and_without_images(tmp_path: Path) -> None:
     write(tmp_path / "train/cat", 2)
     (tmp_path / "train/dog").mkdir()
     write(tmp_path / "test/cat", 1)
-    assert scan_folder(tmp_path).findings() == (
+    assert scan_folder(tmp_path).notes() == (
         "classes without an image in train/: dog",
         "classes without a folder in test/: dog",
     )
-
-
-def test_many_bad_files_are_counted_and_few_named(tmp_path: Path) -> None:
-    write(tmp_path / "cat", 1)
-    for number in range(20):
-        (tmp_path / f"cat/bad{number:02}.png").write_bytes(b"no image")
-    line = scan_folder(tmp_path).findings()[0]
-    assert line.startswith("20 of 21 image files cannot be read: cat/bad00.png (a file that")
-    assert "bad04.png" in line
-    assert "bad05.png" not in line
-    assert " and 15 more. Replace" in line
+    assert scan_folder(tmp_path / "test").summary() == ("1 images of 1 class (cat 1)",)
 
 
 def test_a_limit_decodes_a_spread_sample_and_says_so(tmp_path: Path) -> None:
-    folder, cache = tmp_path / "images", tmp_path / "cache"
     for name in ("cat", "dog"):
-        write(folder / name, 10)
+        write(tmp_path / "images" / name, 10)
     done: list[tuple[int, int]] = []
-    scan = scan_folder(folder, most=4, on_file=lambda *at: done.append(at))
-    assert (scan.images, scan.decoded, scan.sizes) == (20, 4, {(12, 12): 4})
-    assert scan.findings() == ("decoded 4 of 20 image files, evenly spread",)
+
+    def scan(most: int | None, **kept: Path) -> FolderScan:
+        listings = {"": walk_classes(tmp_path / "images")}
+        return scan_listings(
+            tmp_path / "images", listings, most=most, on_file=lambda *at: done.append(at), **kept
+        )
+
+    some, cache = scan(4), {"cache": tmp_path / "cache"}
+    assert (some.decoded, some.sizes) == (4, {(12, 12): 4})
+    assert some.notes() == ("decoded 4 of 20 image files, evenly spread",)
     assert done == [(4, 4)]
-    assert scan_folder(folder, most=4, cache=cache).decoded == 4
-    whole = scan_folder(folder, cache=cache)
+    assert scan(4, **cache).decoded == 4
+    whole = scan(None, **cache)
     assert whole.decoded == 20
-    assert scan_folder(folder, most=4, cache=cache) == whole, "it was kept"
-    (folder / "cat/3.png").write_bytes(b"no image")
-    assert scan_folder(folder, cache=cache).unreadable[0].name == "cat/3.png"
+    assert scan(4, **cache) == whole, "it was kept"
+    (tmp_path / "images/cat/3.png").write_bytes(b"no image")
+    assert scan(None, **cache).unreadable[0].name == "cat/3.png"
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "bmp"])

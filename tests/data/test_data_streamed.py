@@ -150,13 +150,6 @@ def test_without_crops_they_are_what_a_resident_split_holds(folder: Path, tmp_pa
     assert (streamed.mean, streamed.std) == (resident.mean, resident.std)
 
 
-def test_whole_batches_only(folder: Path, tmp_path: Path) -> None:
-    for loading in ("resident", "streamed"):
-        placed = load(folder, tmp_path, loading=loading).train.place("cpu")
-        assert [len(labels) for _, labels in placed.batches(ORDER, 4, seed=0)] == [4, 4]
-        assert list(placed.batches(ORDER, 12, seed=0)) == []
-
-
 def test_digest_follows_names_sizes_and_the_way_to_pixels(folder: Path, tmp_path: Path) -> None:
     first = load(folder, tmp_path)
     assert load(folder, tmp_path, loading_workers=2).digest == first.digest

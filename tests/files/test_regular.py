@@ -21,8 +21,7 @@ from ablate.files.regular import (
 )
 from ablate.model.weights.export_metadata import read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
-from ablate.robustness.official.arrays import map_array
-from ablate.robustness.official.open import open_official
+from ablate.robustness.official import map_array, open_official
 from ablate.study.settings import ModelSettings
 
 RESNET = ModelSettings(name="resnet8")

@@ -197,9 +197,9 @@ def test_what_cannot_be_confirmed(searched: Path) -> None:
         ablate.confirm(searched, trials=[], executor="inline")
     with pytest.raises(ParameterError, match=r"--trials: must be on the front, got 9"):
         ablate.confirm(searched, trials=[9])
-    with pytest.raises(ParameterError, match=r"--severities: must be .* from 1 to 5, got 9"):
+    with pytest.raises(ParameterError, match=r"`severities`: must be .* from 1 to 5, got 9"):
         ablate.confirm(searched, severities=[1, 9])
-    with pytest.raises(ParameterError, match=r"--severities: must be .* from 1 to 5, got none"):
+    with pytest.raises(ParameterError, match=r"`severities`: must be .* from 1 to 5, got none"):
         ablate.confirm(searched, severities=[])
     with pytest.raises(ParameterError, match=r"--seeds: must be at most 1,000, got 1001"):
         ablate.confirm(searched, seeds=1001)

@@ -24,7 +24,7 @@ from ablate.report.contact_sheet import contact_sheet
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.examples import FIGURE, Copy, ExamplesInfo, draw
 from ablate.report.figures.figure import FigureOptions
-from ablate.robustness.corrupt.command import make_recipe
+from ablate.robustness.corrupt import make_recipe
 from ablate.study.callables import imports_limited
 from ablate.study.settings import ConstraintSettings, Study
 from ablate.trial.examples import load_network

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,9 +16,7 @@ from ablate import distortion
 from ablate.data.dataset import Split, digest_images
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
-from ablate.robustness import evaluation_set
 from ablate.robustness.corruption import kind as code_version_module
-from ablate.robustness.corruption import load as load_corruption
 from ablate.robustness.evaluation_set import EvaluationSet, Recipe, block_size
 from ablate.robustness.suites import Suite, find_suite
 from ablate.study.seeds import derive_seed
@@ -89,13 +86,6 @@ def test_what_is_made_when_read_has_the_bytes_of_what_is_kept(
     assert len(entries(tmp_path)) == 4
 
 
-def test_the_second_time_it_is_read(tmp_path: Path, split: Split) -> None:
-    first = read_all(obtain(split, (1,), 0, tmp_path))
-    written = {file: file.stat().st_mtime_ns for file in entries(tmp_path)}
-    assert torch.equal(read_all(obtain(split, (1,), 0, tmp_path)), first)
-    assert {file: file.stat().st_mtime_ns for file in entries(tmp_path)} == written
-
-
 def test_suites_share_the_cells_that_they_have_in_common(tmp_path: Path, split: Split) -> None:
     read_all(obtain(split, (1, 2), 0, tmp_path, find_suite(["contrast", "pixelate"])))
     read_all(obtain(split, (2, 3), 0, tmp_path, find_suite(["contrast"])))
@@ -115,21 +105,6 @@ def test_what_changes_a_cell_makes_another(tmp_path: Path, split: Split) -> None
         read(other, "gaussian_noise", other.severities[0])
         identities.add(other.identity)
         assert len(entries(tmp_path)) == number == len(identities)
-
-
-def test_a_changed_parameter_cannot_hit_an_old_entry(
-    tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    suite = find_suite(["contrast"])
-    before = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
-    known = load_corruption("contrast")
-    table = [*known.tables["cifar"]]
-    table[2] = (0.39,)
-    changed = dataclasses.replace(known, tables={**known.tables, "cifar": tuple(table)})
-    monkeypatch.setattr(evaluation_set, "load_corruption", lambda name: changed)
-    after = read(obtain(split, (3,), 0, tmp_path, suite), "contrast", 3)
-    assert not torch.equal(before, after)
-    assert len(entries(tmp_path)) == 2
 
 
 def test_changed_code_cannot_hit_an_old_entry(
@@ -179,10 +154,6 @@ def test_every_block_and_severity_has_its_own_draws(tmp_path: Path) -> None:
 )
 def test_blocks_of_large_images_are_small(height: int, width: int, size: int) -> None:
     assert block_size(height, width) == size
-
-
-def test_an_image_of_any_size_has_a_block() -> None:
-    assert block_size(2000, 3000) == 1
 
 
 def test_a_damaged_entry_is_made_again(tmp_path: Path, split: Split) -> None:
@@ -252,13 +223,6 @@ except (InfrastructureError, UsageError) as error:
     assert "File too large" in done.stdout
     assert not entries(tmp_path)
     assert not [left for left in (tmp_path / "evaluation").iterdir() if left.is_dir()]
-
-
-def test_an_entry_of_another_kind_is_made_again(tmp_path: Path, split: Split) -> None:
-    first = read(obtain(split, (1,), 0, tmp_path), "contrast", 1).clone()
-    (file,) = entries(tmp_path)
-    np.save(file, np.zeros(first.shape, dtype=np.float64))
-    assert torch.equal(read(obtain(split, (1,), 0, tmp_path), "contrast", 1), first)
 
 
 def test_the_code_and_libraries_of_pixels_are_in_the_key() -> None:

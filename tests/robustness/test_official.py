@@ -11,16 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
-from ablate.errors import AblateError, DataError, ParameterError
-from ablate.model.environment import Environment
+from ablate.errors import DataError
 from ablate.robustness.corruption import BENCHMARK, EXTRA, OTHER
-from ablate.robustness.official import arrays as official_arrays
-from ablate.robustness.official.arrays import OfficialArrays
-from ablate.robustness.official.folders import OfficialFolders
-from ablate.robustness.official.open import DISTORTIONS, OFFICIAL, WRITTEN, open_official
-from ablate.robustness.score import CorruptedImages, score_set
+from ablate.robustness.official import DISTORTIONS, OFFICIAL, WRITTEN, open_official
+from ablate.robustness.score import CorruptedImages
 
 N = 12
 TYPES = ("fog", "gaussian_noise", "blue_noise_sample")
@@ -88,17 +83,6 @@ def test_arrays_are_read_as_they_are_published(arrays: Path) -> None:
             assert np.array_equal(found.numpy(), block)
 
 
-def test_arrays_are_read_block_by_block(arrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(official_arrays, "_BLOCK", 5)
-    images = open_official(arrays, types=["fog"], severities=[4])
-    blocks = list(images.blocks("fog", 4))
-    assert [len(block) for block in blocks] == [5, 5, 2]
-    stored = np.load(arrays / "fog.npy")[3 * N : 4 * N]
-    assert np.array_equal(torch.cat(blocks).permute(0, 2, 3, 1).numpy(), stored)
-    blocks[0].zero_()  # what is given is a copy: the files stay as they are
-    assert np.array_equal(np.load(arrays / "fog.npy")[3 * N : 4 * N], stored)
-
-
 def test_an_array_is_mapped_not_read(tmp_path: Path) -> None:
     """One of 150 MB is opened, and a block of it read, in a fraction of that memory."""
     import tracemalloc
@@ -119,15 +103,6 @@ def test_an_array_is_mapped_not_read(tmp_path: Path) -> None:
     assert peak < 20e6
 
 
-def test_labels_of_one_block_do_as_well(arrays: Path) -> None:
-    before = open_official(arrays)
-    np.save(arrays / "labels.npy", np.arange(N, dtype=np.uint8) % 4)
-    after = open_official(arrays)
-    assert after.labels.tolist() == before.labels.tolist()
-    assert after.labels.dtype == torch.int64
-    assert after.identity == before.identity
-
-
 def test_types_and_severities_are_chosen(arrays: Path) -> None:
     images = open_official(arrays, types=["fog", "gaussian_noise"], severities=[5, 2])
     assert images.families == {"noise": ("gaussian_noise",), "weather": ("fog",)}
@@ -142,7 +117,6 @@ def test_a_share_of_the_images_is_the_same_everywhere(
 ) -> None:
     folder = request.getfixturevalue(layout)
     every, some = open_official(folder), open_official(folder, n=6)
-    assert isinstance(some, OfficialArrays | OfficialFolders)
     assert 3 <= len(some.labels) < N
     assert set(some.labels.tolist()) == set(every.labels.tolist())
     assert torch.equal(some.labels, every.labels[some.rows])
@@ -196,9 +170,10 @@ def test_what_ablate_corrupt_wrote_is_known_by_its_manifest(tmp_path: Path) -> N
 
 def test_folders_are_read_as_they_are_published(folders: Path) -> None:
     images = open_official(folders, classes=CLASSES)
-    assert isinstance(images, OfficialFolders)
     assert images.families == {"weather": ("snow", "fog")}
     assert images.classes == CLASSES
+    assert images.names is not None
+    assert images.names[:2] == ("cat/val_00", "cat/val_03")
     assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     for kind in ("snow", "fog"):
         for severity in images.severities:
@@ -233,41 +208,17 @@ def test_five_numbers_are_severities_in_ascending_order(tmp_path: Path) -> None:
         )
 
 
-def test_some_severities_are_enough_where_no_more_are_asked(tmp_path: Path) -> None:
-    folder = write_folders(tmp_path / "some", ("fog",), "135")
-    assert open_official(folder, severities=[3, 1]).severities == (3, 1)
-    with pytest.raises(DataError, match=r"fog: must have severity 2, 4, got 1, 3, 5\. Choose"):
-        open_official(folder)
-
-
 def test_folders_may_be_resized_and_cut(folders: Path) -> None:
     images = open_official(folders, image_size=6, resize=8)
     whole = open_official(folders)
     assert torch.equal(read(images, "fog", 1), read(whole, "fog", 1)[:, :, 1:7, 1:7])
-    assert read(open_official(folders, image_size=16), "fog", 1).shape == (N, 3, 16, 16)
     assert images.identity == whole.identity
-
-
-def test_images_of_any_size_can_be_brought_to_one(folders: Path) -> None:
     file = next((folders / "snow" / "3" / "dog").iterdir())
     Image.new("RGB", (9, 20)).save(file)
     assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (N, 3, 8, 8)
-    images = open_official(folders)
-    message = rf"{file.name}: must be 8x8 like the others, got 9x20\. Replace it, or give an image"
+    message = r"snow/3: must have images of one size, got 8x8 \(cat/val_00\.JPEG\) and 9x20 "
     with pytest.raises(DataError, match=message):
-        read(images, "snow", 3)
-
-
-def test_many_images_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.robustness.official.folders._BLOCK", 1)
-    folder = write_folders(tmp_path / "many", ("fog",), "1")
-    images = open_official(folder, severities=[1])
-    files = sorted((folder / "fog" / "1").glob("*/*"))
-    for block, file in zip(images.blocks("fog", 1), files, strict=True):
-        assert np.array_equal(block[0].permute(1, 2, 0).numpy(), np.asarray(Image.open(file)))
-    left = images.blocks("fog", 1)
-    next(left)
-    left.close()  # type: ignore[attr-defined]  # a reader may stop early
+        read(open_official(folders), "snow", 3)
 
 
 def test_the_identity_follows_the_content(arrays: Path, folders: Path) -> None:
@@ -282,25 +233,6 @@ def test_the_identity_follows_the_content(arrays: Path, folders: Path) -> None:
     file = folders / "fog" / "2" / "cat" / "val_00.JPEG"
     shutil.copy(folders / "fog" / "3" / "cat" / "val_00.JPEG", file)
     assert open_official(folders).identity != before
-
-
-def test_a_network_is_scored_on_official_files(arrays: Path, environment: Environment) -> None:
-    """One that says the class from the mean of the red channel, which the test can do too."""
-
-    class Reds(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            place = (images[:, 0].mean(dim=(1, 2)) * 255 / 64).floor().clamp(0, 3).long()
-            return nn.functional.one_hot(place, 4).float()
-
-    images = open_official(arrays, severities=[1, 4])
-    outcomes = score_set(Reds(), None, images, environment)
-    assert outcomes.clean is None
-    for kind in TYPES:
-        for severity in (1, 4):
-            stored = np.load(arrays / f"{kind}.npy")[(severity - 1) * N : severity * N]
-            said = (stored[..., 0].mean(axis=(1, 2)) / 64).astype(int).clip(0, 3)
-            expected = said == np.arange(N) % 4
-            assert np.array_equal(outcomes.cells[kind, severity].correct, expected)
 
 
 def spoil_array(kind: str, change: Callable[[np.ndarray], np.ndarray]) -> Change:
@@ -318,10 +250,6 @@ def set_label(place: int, value: int) -> Change:
     return spoil_array("labels", change)
 
 
-def set_every_label(value: int) -> Change:
-    return spoil_array("labels", lambda labels: np.where(labels == 3, value, labels))
-
-
 def cut_short(folder: Path) -> None:
     content = (folder / "fog.npy").read_bytes()
     (folder / "fog.npy").write_bytes(content[:-100])
@@ -329,11 +257,6 @@ def cut_short(folder: Path) -> None:
 
 def pickled(folder: Path) -> None:
     np.save(folder / "fog.npy", np.array([{}], dtype=object), allow_pickle=True)
-
-
-def archived(folder: Path) -> None:
-    with (folder / "fog.npy").open("wb") as file:
-        np.savez(file, np.zeros(3))
 
 
 def write_manifest(text: str) -> Change:
@@ -352,14 +275,6 @@ def write_manifest(text: str) -> Change:
             r"fog\.npy: must be uint8 \[rows, height, width, 3\], got float32 \[60, 8, 6, 3\]\.",
         ),
         (
-            spoil_array("fog", lambda array: array.transpose(0, 3, 1, 2)),
-            r"fog\.npy: must be uint8 .* got uint8 \[60, 3, 8, 6\]\. Use files in the layout",
-        ),
-        (
-            spoil_array("fog", lambda array: array[..., 0]),
-            r"fog\.npy: must be uint8 .* got uint8 \[60, 8, 6\]\.",
-        ),
-        (
             spoil_array("blue_noise_sample", lambda array: array[:-1]),
             r"blue_noise_sample\.npy: must have 5 blocks of images, one for each severity, got 59",
         ),
@@ -373,39 +288,25 @@ def write_manifest(text: str) -> Change:
             r"int64 \[59\]\. Use the file that belongs",
         ),
         (
-            spoil_array("labels", lambda labels: labels.astype(float)),
-            r"labels\.npy: must be integers \[60\] or \[12\], .* got float64 \[60\]\.",
-        ),
-        (
             set_label(2 * N + 5, 0),
             r"labels\.npy: must have the same labels for every severity, got a different one at "
             "severity "
             r"3, image 5\.",
         ),
         (
-            set_every_label(4),
+            spoil_array("labels", lambda labels: np.where(labels == 3, 4, labels)),
             r"labels\.npy: labels must be from 0 to 3, got 4\. Evaluate a network trained on",
         ),
-        (set_every_label(-1), r"labels\.npy: labels must be from 0 to 3, got -1\."),
         (cut_short, r"fog\.npy: must be a complete array \(\.npy\), got .*Fetch or write it again"),
         (pickled, r"fog\.npy: must be a complete array \(\.npy\), got .*Fetch or write it again"),
-        (archived, r"fog\.npy: must be a complete array \(\.npy\), got an archive\."),
-        (
-            lambda folder: (folder / "fog.npy").write_bytes(b""),
-            r"fog\.npy: must be a complete array \(\.npy\), got ",
-        ),
         (
             write_manifest("{"),
             r"manifest\.json: must be a file written by ablate corrupt, got Expecting .* or remove "
             r"it\.",
         ),
         (
-            write_manifest("[]"),
-            r"manifest\.json: must be a file written by ablate corrupt, got a list\.",
-        ),
-        (
             write_manifest('{"severities": [1, 6]}'),
-            r"manifest\.json: severities must be distinct and from 1 to 5, got \[1, 6\]\.",
+            r"manifest\.json: must be a file written by ablate corrupt, got severities \[1, 6\]\.",
         ),
     ],
 )
@@ -414,12 +315,6 @@ def test_arrays_that_do_not_fit_are_refused(arrays: Path, change: Change, messag
     with pytest.raises(DataError, match=message) as caught:
         open_official(arrays, classes=["a", "b", "c", "d"])
     assert "\n" not in str(caught.value)
-
-
-def test_negative_labels_are_refused_whatever_the_classes(arrays: Path) -> None:
-    set_every_label(-1)(arrays)
-    with pytest.raises(DataError, match=r"labels must be from 0, got -1\."):
-        open_official(arrays)
 
 
 def rename(place: str, name: str) -> Change:
@@ -517,32 +412,17 @@ def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
     damage("fog/4/frog/val_11.JPEG", "fog/4/cat/val_00.JPEG", "fog/5/dog/val_04.JPEG")
     # Of the copies from this one on: those before it were read.
     assert refusal(lambda: read(images, "fog", 4)) == (
-        "FOLDER: must contain readable images, got 3 of 24 checked files unreadable "
-        "(fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG, fog/5/dog/val_04.JPEG). Unpack or write "
-        "them again."
+        "FOLDER: must have readable images, got 3 of 24 image files that cannot be read: "
+        "fog/4/cat/val_00.JPEG (a truncated image), fog/4/frog/val_11.JPEG (a truncated image), "
+        "fog/5/dog/val_04.JPEG (a truncated image). Replace them."
     )
     assert read(images, "fog", 3).shape == (N, 3, 8, 8)
-    # The first file of all is read where they are opened, for its size.
-    damage("snow/1/cat/val_00.JPEG", *(f"snow/5/dog/val_{row:02}.JPEG" for row in (1, 4)))
-    assert refusal(lambda: open_official(folders)) == (
-        "FOLDER: must contain readable images, got 6 of 120 checked files unreadable "
-        "(snow/1/cat/val_00.JPEG, snow/5/dog/val_01.JPEG, snow/5/dog/val_04.JPEG, "
-        "fog/4/cat/val_00.JPEG, fog/4/frog/val_11.JPEG and 1 more). Unpack or write them again."
-    )
-
-
-def test_an_image_of_another_size_is_no_unreadable_one(folders: Path) -> None:
-    Image.new("RGB", (9, 8)).save(folders / "fog/4/frog/val_11.JPEG")
-    images = open_official(folders)
-    with pytest.raises(DataError, match=r"val_11\.JPEG: must be 8x8 like the others, got 9x8\."):
-        read(images, "fog", 4)
 
 
 def test_grey_files_are_expanded_and_said(folders: Path) -> None:
     grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
     Image.fromarray(grey).save(folders / "fog/2/cat/val_00.JPEG", quality=100)
     images = open_official(folders)
-    assert isinstance(images, OfficialFolders)
     assert images.notes == (
         "1 of 120 checked files are grey; their channel is repeated three times",
     )
@@ -550,18 +430,7 @@ def test_grey_files_are_expanded_and_said(folders: Path) -> None:
     assert torch.equal(found[0], found[2])
     assert (found[0].int() - torch.from_numpy(grey).int()).abs().max() <= 2
     other = open_official(folders, types=["snow"])
-    assert isinstance(other, OfficialFolders)
     assert other.notes == ()
-
-
-def test_files_have_names(folders: Path) -> None:
-    images = open_official(folders)
-    assert isinstance(images, OfficialFolders)
-    assert images.names[:2] == ("cat/val_00", "cat/val_03")
-    few = open_official(folders, n=3)
-    assert isinstance(few, OfficialFolders)
-    assert len(few.names) == len(few.labels)
-    assert set(few.names) < set(images.names)
 
 
 def test_of_several_shapes_the_odd_one_is_blamed(arrays: Path) -> None:
@@ -618,24 +487,3 @@ def test_a_folder_of_neither_layout_is_refused(tmp_path: Path, folders: Path) ->
     # A type's own folder: its severities are no types.
     with pytest.raises(DataError, match=r"fog: must have .* got 1, 2, 3, 4, 5\."):
         open_official(folders / "fog")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"types": []}, r"types: must name at least one corruption, got none\. Add one\."),
-        ({"severities": []}, r"severities: must name at least one from 1 to 5, got none\."),
-        ({"n": 0}, r"n: must be at least 1, got 0\. Correct it\."),
-        ({"resize": 9}, r"resize: must be at least image_size, got 9 with none\."),
-        ({"resize": 7, "image_size": 8}, r"resize: must be at least image_size, got 7 with 8\."),
-    ],
-)
-def test_arguments_are_checked(arrays: Path, arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ParameterError, match=message):
-        open_official(arrays, **arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("severity", [0, 6])
-def test_severities_are_from_1_to_5(arrays: Path, severity: int) -> None:
-    with pytest.raises(AblateError, match=rf"must have severity {severity}, got 1, 2, 3, 4, 5\."):
-        open_official(arrays, severities=[severity])

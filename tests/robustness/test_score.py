@@ -90,12 +90,6 @@ def test_each_image_is_right_or_wrong_whatever_the_batches(
     assert list(correct) == list(COPIES.images)
 
 
-def test_copies_alone(environment: Environment) -> None:
-    found = score_set(Reader(), None, COPIES, environment)
-    assert found.clean is None
-    assert len(found.cells) == 4
-
-
 def test_confidence_is_the_probability_of_the_answer(environment: Environment) -> None:
     found = score_images(Reader(), split_of([0, 1]), environment)
     assert found.confidence.dtype == np.float32
@@ -120,11 +114,6 @@ def test_the_label_is_among_the_five_most_likely(environment: Environment) -> No
     assert found.correct.tolist() == [True] + [False] * 7
     assert found.correct_top5 is not None
     assert found.correct_top5.tolist() == [True] * 5 + [False] * 3
-
-
-def test_many_batches_keep_their_order(environment: Environment) -> None:
-    classes = [number % 4 for number in range(700)]
-    assert score_images(Reader(), split_of(classes), environment).correct.all()
 
 
 @pytest.mark.parametrize("training", [True, False])

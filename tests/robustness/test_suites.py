@@ -14,7 +14,7 @@ from ablate.robustness.suites import (
     caveats,
     exposures,
     find_suite,
-    restrict,
+    select,
 )
 
 
@@ -56,11 +56,6 @@ def test_the_benchmarks_have_their_fifteen_and_four() -> None:
     }
     scales = {name: find_suite(name).scale for name in SUITES}
     assert (scales["cifar10c"], scales["imagenetc"], scales["all"]) == ("cifar", "imagenet", None)
-
-
-def test_the_benchmarks_mean_is_over_types_and_ours_over_families() -> None:
-    assert find_suite("families_all").mean_over == "families"
-    assert {find_suite(name).mean_over for name in ("cifar10c", "imagenetc", "all")} == {"types"}
 
 
 def test_a_list_is_a_suite_in_the_order_of_every_table() -> None:
@@ -113,7 +108,25 @@ def test_an_added_corruption_is_in_no_suite_and_in_any_list() -> None:
     with pytest.raises(ParameterError, match=r"got 'vignette'\. Write \[vignette\]\."):
         find_suite("vignette")
     with pytest.raises(ParameterError, match=r"must be of the suite all, got 'vignette'"):
-        restrict(find_suite("all"), ["vignette"])
+        select("all", ["vignette"], usual="cifar10c")
+    frost, own = corruption.APPROXIMATE_FROST, "vignette: this project's own, in no published suite"
+    assert caveats(find_suite(["frost", "vignette"]), None) == (frost, own)
+    assert caveats(find_suite("cifar10c"), "photographs") == ()
+
+
+def test_some_types_of_a_suite() -> None:
+    found = select("cifar10c", ["snow", "shot_noise", "fog"], usual="all")
+    assert found.families == {"noise": ("shot_noise",), "weather": ("snow", "fog")}
+    assert (found.name, found.scale) == ("cifar10c", "cifar")
+    assert select(None, None, usual="imagenetc") == find_suite("imagenetc")
+    assert select(None, ["spatter"], usual="cifar10c") == find_suite(["spatter"])
+    for types, message in (
+        (["fogg"], "`types`: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
+        ([], "`types`: must name at least one type, got none. Leave it out to use all."),
+    ):
+        with pytest.raises(ParameterError) as error:
+            select("cifar10c", types, usual="all")
+        assert str(error.value) == message
 
 
 def test_types_that_came_later_are_those_of_no_first_study() -> None:
@@ -150,39 +163,3 @@ def test_what_was_seen_of_the_training_distortions() -> None:
         "saturation": "seen_family",
     }
     assert set(exposures(find_suite("families"), ()).values()) == {"unseen"}
-
-
-def test_some_types_of_a_suite() -> None:
-    found = restrict(find_suite("cifar10c"), ["snow", "shot_noise", "fog"])
-    assert found.families == {"noise": ("shot_noise",), "weather": ("snow", "fog")}
-    assert (found.name, found.scale) == ("cifar10c", "cifar")
-    for types, message in (
-        (["spatter"], "--types: must be of the suite cifar10c, got 'spatter'. "),
-        (["fogg"], "--types: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
-        ([], "--types: must name at least one type, got none. Leave it out to use all."),
-    ):
-        with pytest.raises(ParameterError) as error:
-            restrict(find_suite("cifar10c"), types)
-        assert str(error.value).startswith(message)
-
-
-def test_frost_without_photographs_is_said() -> None:
-    assert caveats(find_suite("cifar10c"), None) == (corruption.APPROXIMATE_FROST,)
-    assert caveats(find_suite("cifar10c"), "photographs") == ()
-    assert caveats(find_suite("cifar10c_extra"), None) == ()
-    assert caveats(find_suite("families"), None) == ()
-
-
-def test_an_added_corruption_is_said() -> None:
-    own = "vignette: this project's own, in no published suite"
-    assert caveats(find_suite(["fog", "vignette"]), None) == (own,)
-    assert caveats(find_suite(["frost", "vignette"]), None) == (corruption.APPROXIMATE_FROST, own)
-
-
-def test_a_training_distortion_of_every_corruption_exists() -> None:
-    trained = [kind for kinds in distortion.FAMILIES.values() for kind in kinds]
-    seen = exposures(find_suite("all"), trained)
-    relatives = {kind for kind, exposure in seen.items() if exposure != "unseen"}
-    assert relatives == set(corruption.CORRUPTIONS) - {
-        *("snow", "frost", "fog", "spatter", "elastic_transform")
-    }

@@ -103,12 +103,3 @@ def test_an_export_has_the_scores_that_its_trial_was_chosen_by(
         kind: dict(row) for kind, row in chosen_by.accuracies.items()
     }
     assert found.exposure == chosen_by.exposure
-
-
-def test_the_plain_finetune_has_no_number(tmp_path: Path, session_cache: Path) -> None:
-    bench = Workbench.get(STUDY, Path(), session_cache)
-    run = TrialRun(bench, {"loss.terms": "clean"}, Seeds(split=0, train=0, evaluation=0))
-    run.export(tmp_path / "plain.safetensors")
-    metadata = read_metadata(tmp_path / "plain.safetensors")
-    assert metadata is not None
-    assert (metadata.trial, metadata.seen_types) == (None, ())

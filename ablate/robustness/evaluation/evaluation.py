@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ablate.errors import DataError
-from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
+from ablate.robustness.bits import Cell, Outcomes
 from ablate.robustness.corruption import Scale
 from ablate.robustness.measures import (
     Interval,
@@ -61,19 +61,15 @@ class EvaluatedModel(JsonData):
     @property
     def label(self) -> str:
         """Its name, with what distinguishes it from others of that name."""
-        adapted = "" if self.adapt_batch_norm is None else ", batch norm adapted"
-        return self._name + adapted
-
-    @property
-    def _name(self) -> str:
+        label = self.name
         if self.training:
             trial = self.training["trial"]
-            told = "plain finetune" if trial is None else f"trial {trial}"
-            told += f" at alpha {self.training['alpha']:g}" if "alpha" in self.training else ""
-            return f"{self.name} ({self.training['study']}, {told})"
-        if self.checkpoint is None:
-            return self.name
-        return f"{self.name} ({Path(self.checkpoint).name})"
+            network = "plain finetune" if trial is None else f"trial {trial}"
+            network += f" at alpha {self.training['alpha']:g}" if "alpha" in self.training else ""
+            label = f"{self.name} ({self.training['study']}, {network})"
+        elif self.checkpoint is not None:
+            label = f"{self.name} ({Path(self.checkpoint).name})"
+        return label if self.adapt_batch_norm is None else f"{label}, batch norm adapted"
 
 
 @dataclass(frozen=True)
@@ -261,11 +257,6 @@ class Evaluation(Displayed):
         known, among = self.exposure or {}, EXPOSURES[exposed]
         return tuple(kind for kind in self.suite.types if known.get(kind) in among)
 
-    @property
-    def overlaps(self) -> bool:
-        """Whether a scored type was trained on."""
-        return bool(self.types_of("seen_type"))
-
     @cached_property
     def class_accuracies(self) -> dict[str, tuple[float | None, float]]:
         """Class -> accuracy on clean images, and over all corrupted copies.
@@ -280,12 +271,6 @@ class Evaluation(Displayed):
         return dict(zip(names, zip(clean, corrupted, strict=True), strict=True))
 
 
-def keep_scores(outcomes: SetOutcomes) -> tuple[CellScores | None, dict[Cell, CellScores]]:
-    """The part of a network's answers that an evaluation stores, clean and by cell."""
-    clean = None if outcomes.clean is None else CellScores.of(outcomes.clean)
-    return clean, {cell: CellScores.of(one) for cell, one in outcomes.cells.items()}
-
-
 def relate(evaluation: Evaluation, other: Evaluation) -> Evaluation:
     """The evaluation with another network as the reference of its mCE.
 
@@ -296,30 +281,27 @@ def relate(evaluation: Evaluation, other: Evaluation) -> Evaluation:
         DataError: if images, types or severities differ.
     """
     mine, theirs = evaluation, other
-    pairs: list[tuple[str, Any, Any]] = [
+    for what, one, two in (
         ("severities", mine.suite.severities, theirs.suite.severities),
         ("types", sorted(mine.suite.types), sorted(theirs.suite.types)),
-        ("number of images", mine.data.n, theirs.data.n),
+        ("number of images", [mine.data.n], [theirs.data.n]),
         ("corrupted images", mine.data.corrupted_identity, theirs.data.corrupted_identity),
         ("clean images", mine.data.clean_identity, theirs.data.clean_identity),
-    ]
-    for what, one, two in pairs:
-        if one != two and not (what == "clean images" and None in (one, two)):
-            raise DataError(
-                f"--relative-to: must be scores on the same {what}, got {_show(what, two)} for "
-                f"{_show(what, one)}. Evaluate {other.model.label} with the same data, suite and "
-                "seed."
-            )
-    found = Reference(
+    ):
+        if None in (one, two) or one == two:  # clean images may not have been scored
+            continue
+        shown = [
+            value[:12] if isinstance(value, str) else ", ".join(map(str, value or ()))
+            for value in (two, one)
+        ]
+        raise DataError(
+            f"`relative_to`: must be scores on the same {what}, got {shown[0]} for {shown[1]}. "
+            f"Evaluate {other.model.label} with the same data, suite and seed."
+        )
+    reference = Reference(
         other.model.label,
         other.model.identity,
         None if other.clean is None else other.clean.error,
         other.errors(mine.suite.types),
     )
-    return replace(evaluation, reference=found)
-
-
-def _show(what: str, value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value))
-    return str(value)[:12] if what.endswith(" images") else str(value)
+    return replace(evaluation, reference=reference)

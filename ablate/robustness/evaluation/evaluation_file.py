@@ -9,6 +9,7 @@ import json
 import math
 import tempfile
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from ablate.errors import DataError, UsageError
 from ablate.files.cache import publish_file
 from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import show_name
-from ablate.robustness.bits import Cell
 from ablate.robustness.evaluation.evaluation import (
     CellScores,
     EvaluatedData,
@@ -139,8 +139,7 @@ def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
         ... )
         >>> ablate.write_evaluation(found, "fog.json")
     """
-    text = json.dumps(to_json(evaluation), indent=1, allow_nan=False)
-    publish_file(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    _publish(Path(path), json.dumps(to_json(evaluation), indent=1, allow_nan=False))
 
 
 def check_place(path: Path) -> None:
@@ -210,7 +209,11 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
             for severity in evaluation.suite.severities:
                 scores = evaluation.cells[kind, severity]
                 writer.writerow([*start, *_row(kind, family, severity, exposure, scores), marks])
-    publish_file(path, lambda temporary: temporary.write_text(text.getvalue(), encoding="utf-8"))
+    _publish(path, text.getvalue())
+
+
+def _publish(path: Path, text: str) -> None:
+    publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _means(evaluation: Evaluation) -> dict[str, Any]:
@@ -254,7 +257,8 @@ def _read(found: Mapping[str, Any]) -> Evaluation:
     if n != data.n:
         raise ValueError(f"{n} labels for {data.n} images")
     read = [((cell["type"], cell["severity"]), _read_cell(cell, n)) for cell in found["cells"]]
-    _check_cells([cell for cell, _ in read], suite)
+    if [cell for cell, _ in read] != list(product(suite.types, suite.severities)):
+        raise ValueError("other cells than those of its suite")
     reference = found["relative_to"]
     return Evaluation(
         model=EvaluatedModel.from_json(found["model"]),
@@ -272,24 +276,6 @@ def _read(found: Mapping[str, Any]) -> Evaluation:
         versions=found["versions"],
         seconds=found["seconds"],
     )
-
-
-def _check_cells(found: list[Cell], suite: EvaluatedSuite) -> None:
-    """Check that the cells are those of the suite, each once, in its order."""
-    wanted = [(kind, severity) for kind in suite.types for severity in suite.severities]
-    if found == wanted:
-        return
-    for what, cells in (
-        ("no", [cell for cell in wanted if cell not in found]),
-        ("an unknown", [cell for cell in found if cell not in wanted]),
-        ("two of", [cell for cell in found if found.count(cell) > 1]),
-        (
-            "another order at",
-            [one for one, other in zip(found, wanted, strict=False) if one != other],
-        ),
-    ):
-        if cells:
-            raise ValueError(f"{what} {cells[0][0]} {cells[0][1]} among its cells")
 
 
 def _read_cell(found: Mapping[str, Any], n: int) -> CellScores:
