@@ -149,8 +149,7 @@ def arrays(tmp_path: Path) -> Path:
         ),
         (
             {"skip_unreadable": True},
-            "`skip_unreadable=True`: cannot be used with `official`, whose copies must all have the "
-            "same images. Leave it out, and replace the unreadable files.",
+            "`skip_unreadable=True`: cannot be used with `official`, whose copies must all have ",
         ),
         ({"resize": 12}, "`resize`: must be at least the image size 16, got 12. Raise it."),
         (
