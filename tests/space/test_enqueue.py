@@ -41,23 +41,6 @@ def test_a_partial_set_is_drawn_raw(
     assert make_space(SPACE).encode_partial(values) == raw
 
 
-def test_a_whole_set_is_as_encode_gives_it(whole: Space) -> None:
-    values = {
-        "loss.terms": "clean+fma",
-        "loss.fma.weight": 1.5,
-        "loss.fma.layers": ["stem", "stage2"],
-        "loss.fma.layer_weights": {"stem": 1, "stage2": 3},
-        "loss.fma.distance": "relative",
-        "loss.fma.anchor": "both",
-        "augment.families": ["noise", "blur"],
-        "augment.mix": {"noise": 1, "blur": 1},
-        "finetune.batch_size": 32,
-        "finetune.budget.epochs": 3,
-        "baseline.learning_rate": 0.1,
-    }
-    assert whole.encode_partial(values) == whole.encode(values)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -107,9 +90,3 @@ def test_every_problem_is_said_where_it_stands(problems: Callable[..., list[str]
         "in this range.",
     ]
     assert problems(SPACE, STUDY.format("{loss.fma.weight: 3}")) == []
-
-
-def test_a_study_without_a_space_takes_no_values(problems: Callable[..., list[str]]) -> None:
-    assert problems("loss.fma.weight: {float: [0, 1]}", STUDY.format("{loss.terms: clean}")) == [
-        "-1:19: search.enqueue[0].loss.terms: not in the space. Known: loss.fma.weight."
-    ]

@@ -107,13 +107,6 @@ def test_the_best_candidate_where_none_adds_anything(
     assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.8)
 
 
-def test_an_objective_that_never_changes() -> None:
-    points, candidates = drawn(40), drawn(300, seed=3)
-    values = np.column_stack([np.ones(40), additive(points)])
-    chosen = expectation(values, points).best(candidates)
-    assert additive(candidates)[chosen] > np.quantile(additive(candidates), 0.9)
-
-
 def test_a_point_that_violates_a_constraint_adds_nothing() -> None:
     points = drawn(60)
     values, excess = additive(points)[:, None], points[:, :1] - 0.5

@@ -65,16 +65,6 @@ def test_draws_and_values_give_back_each_other(whole: Space, data: st.DataObject
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_a_broken_stick_is_joined(draws: list[float]) -> None:
-    ratios = break_stick(draws)
-    assert len(ratios) == len(draws) + 1
-    assert min(ratios) >= 0
-    assert math.fsum(ratios) == pytest.approx(1, abs=1e-12)
-    assert break_stick(join_stick(ratios)) == pytest.approx(ratios, abs=1e-12)
-
-
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-300, 1e-12])), min_size=2).filter(
         lambda ratios: sum(ratios) > 0
@@ -130,17 +120,6 @@ def test_a_mix_keeps_to_the_chosen_families() -> None:
     }
     mix = MIX.resolve(raw)["augment.mix"]
     assert mix == pytest.approx({"noise": 2 / 3, "blur": 0, "photometric": 1 / 3})
-
-
-def test_a_mix_of_which_nothing_is_left_is_uniform() -> None:
-    raw = {
-        "augment.families[noise]": False,
-        "augment.families[blur]": True,
-        "augment.families[photometric]": True,
-        "augment.mix[noise]": 0.0,
-        "augment.mix[blur]": 0.5,
-    }
-    assert MIX.resolve(raw)["augment.mix"] == {"noise": 0, "blur": 0.5, "photometric": 0.5}
 
 
 def test_a_written_mix_is_scaled() -> None:

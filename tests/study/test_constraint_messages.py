@@ -38,11 +38,6 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
     ("written", "message"),
     [
         (
-            "[{metric: val_clean_acuracy, min: 0.9}]",
-            "s.yaml:5:24: constraints[0].metric: unknown metric, got 'val_clean_acuracy'. Did you "
-            "mean val_clean_accuracy?",
-        ),
-        (
             "[{metric: val_clean_accuracy}]",
             "s.yaml:5:15: constraints[0]: needs min or max, got neither. Add one, such as max: "
             "300.",
@@ -51,11 +46,6 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "[{metric: val_clean_accuracy, min: baseline * 2}]",
             "s.yaml:5:49: constraints[0].min: must be a number, or baseline plus or less one, got "
             "'baseline * 2'. Write 0.9, or baseline - 0.01.",
-        ),
-        (
-            "[{metric: train_seconds, max: baseline + 5}]",
-            "s.yaml:5:15: constraints[0]: must be a number, got baseline + 5: a baseline has no "
-            "train_seconds. Write it, such as max: 300.",
         ),
         (
             "[{metric: val_clean_accuracy, min: baseline - 1, max: baseline + 0.01}]",
@@ -84,28 +74,14 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "keeps both. Swap them.",
         ),
         (
-            "[{metric: val_clean_accuracy, min: 0.9}, {metric: val_clean_accuracy, max: 0.95}]",
-            "s.yaml:5:55: constraints[1]: given twice, got 'val_clean_accuracy'. Write min and max "
-            "in one of them, and remove the other.",
-        ),
-        (
             "[{metric: val_accuracy.fog, min: 0.5}]",
             "s.yaml:5:24: constraints[0].metric: must be scored by robustness.suite families, got "
             "val_accuracy.fog. Use a suite that contains it, such as families_all or all, or "
             "choose another metric.",
         ),
         (
-            "[{metric: val_accuracy.gaussian_noise.2, min: 0.5}]",
-            "s.yaml:5:24: constraints[0].metric: its severity must be in robustness.severities "
-            "[1, 3, 5], got 'val_accuracy.gaussian_noise.2'. Add 2 there or choose another metric.",
-        ),
-        (
             "[{metric: train_seconds, most: 3}]",
             "s.yaml:5:39: constraints[0].most: unknown key. Known: metric, min, max.",
-        ),
-        (
-            "[{metric: train_seconds, max: 3, seed: 1}]",
-            "s.yaml:5:47: constraints[0].seed: unknown key. Known: metric, min, max.",
         ),
     ],
 )
@@ -150,11 +126,6 @@ def test_a_constraint_in_numbers(
     found = ConstraintSettings(metric="a", **written).bounds({"a": 0.9})
     assert [(one.metric, one.is_least) for one in found] == [(one[0], one[2]) for one in bounds]
     assert [one.limit for one in found] == pytest.approx([one[1] for one in bounds])
-
-
-def test_without_a_baseline_only_numbers_are_bounds() -> None:
-    constraint = ConstraintSettings(metric="a", min="baseline - 0.01", max=0.99)
-    assert constraint.bounds(None) == (Bound("a", 0.99, False),)
 
 
 def test_an_excess_is_a_share_of_the_limit_and_rounding_violates_nothing() -> None:

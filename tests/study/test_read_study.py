@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 
 from ablate.errors import StudyFileError
 from ablate.lifecycle.study_file import parse_study, read_study, study_text
-from ablate.study.settings import Study
 
 Names = Mapping[str, Sequence[str]]
 
@@ -24,25 +22,6 @@ def test_defaults_stand_for_what_is_not_written(tmp_path: Path, head: str, names
     ]
 
 
-def test_what_is_written_is_read(tmp_path: Path, head: str, names: Names) -> None:
-    text = head + (
-        "finetune: {learning_rate: 1e-3, budget: {epochs: 2}}\n"
-        "loss: {terms: clean+st, st: {weight: 2}, fma: {layers: [stem, stage3]}}\n"
-        "augment: {families: [noise, blur], mix: {noise: 1, blur: 3, photometric: 0}}\n"
-        "objectives:\n- {metric: train_seconds, direction: minimize}\n"
-        "- {metric: val_robust_accuracy}\n"
-        "search: {reference_point: [60, 0.5]}\n"
-        "run: {parallel: 2, gpus_per_trial: 0.5}\n"
-    )
-    study = parse_study(text, "s.yaml", names=lambda _: names, base=tmp_path)
-    assert study.finetune.learning_rate == 0.001
-    assert study.loss.st.weight == 2
-    assert study.loss.fma.layers == ("stem", "stage3")
-    assert study.augment.mix == {"noise": 1, "blur": 3, "photometric": 0}
-    assert study.objectives[0].direction == "minimize"
-    assert study.run.gpus_per_trial == 0.5
-
-
 def test_a_space_of_a_file_stands_inline(tmp_path: Path, head: str, names: Names) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "spaces").mkdir()
@@ -51,13 +30,6 @@ def test_a_space_of_a_file_stands_inline(tmp_path: Path, head: str, names: Names
     file.write_text(head + "space: ../spaces/x.yaml\n")
     study = read_study(file, names=lambda _: names)
     assert study.space == {"loss.fma.weight": {"float": [0.01, 30]}}
-
-
-def test_a_study_goes_through_json(tmp_path: Path, head: str, names: Names) -> None:
-    text = head + "space: {loss.terms: {choice: [clean+st, clean]}}\nsearch: {trials: 3}\n"
-    study = parse_study(text, "s.yaml", names=lambda _: names, base=tmp_path)
-    again = Study.model_validate(json.loads(json.dumps(study.model_dump(mode="json"))))
-    assert again == study
 
 
 def test_all_problems_of_a_study_and_its_space_file_come_at_once(
@@ -86,12 +58,6 @@ def test_a_missing_file(tmp_path: Path, names: Names) -> None:
     assert str(caught.value) == (
         f"{file}: no such file, got 'quikstart.yaml'. Did you mean {tmp_path}/quickstart.yaml?"
     )
-
-
-def test_a_missing_folder(tmp_path: Path, names: Names) -> None:
-    file = tmp_path / "nowhere" / "s.yaml"
-    with pytest.raises(StudyFileError, match=r"There is no folder .*nowhere either\.$"):
-        read_study(file, names=lambda _: names)
 
 
 def test_a_folder_in_place_of_a_file(tmp_path: Path, names: Names) -> None:

@@ -163,11 +163,6 @@ def test_a_later_key_is_in_it_only_where_it_is_used(
     assert changed_keys(old, used) == [f"{key}: {show(at_default)} -> {other}"]
 
 
-def test_other_images_change_it(head: str, names: Names) -> None:
-    before, after = sections_of(head, names), sections_of(head, names, data="e")
-    assert {name for name in before if before[name] != after[name]} == {"data"}
-
-
 def test_order_and_blocks_of_a_space_change_nothing(head: str, names: Names) -> None:
     when = "when: {loss.terms: clean+fma}"
     one = (
@@ -179,13 +174,6 @@ def test_order_and_blocks_of_a_space_change_nothing(head: str, names: Names) -> 
         "loss.fma.weight: {float: [1.0, 2]}}}}\n"
     )
     assert sections_of(head + one, names) == sections_of(head + other, names)
-
-
-def test_the_short_name_is_stable(head: str, names: Names) -> None:
-    short = fingerprint(sections_of(head + SPACE, names))
-    assert len(short) == 16
-    assert int(short, 16) >= 0
-    assert short == fingerprint(dict(reversed(sections_of(head + SPACE, names).items())))
 
 
 def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> None:
@@ -204,19 +192,6 @@ def test_changed_keys_are_named_with_both_values(head: str, names: Names) -> Non
         "space.loss.clean.weight: {float: [1, 2], when: [{loss.terms: 'clean+fma'}]} -> "
         "{float: [1, 2], when: [{loss.fma.scale: 'value'}]}",
         "space.loss.fma.weight: nothing -> {int: [1, 9]}",
-    ]
-
-
-def test_of_changed_objectives_only_those_that_differ_are_named(head: str, names: Names) -> None:
-    old, new = (
-        study_of(f"{head}{SPACE}objectives: [{metrics}]\n", names).model_dump(mode="json")
-        for metrics in (
-            "{metric: val_clean_accuracy}, {metric: val_robust_accuracy}",
-            "{metric: val_clean_accuracy}",
-        )
-    )
-    assert changed_keys(old, new) == [
-        "objectives[1]: {metric: 'val_robust_accuracy', direction: 'maximize'} -> nothing"
     ]
 
 

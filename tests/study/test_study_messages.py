@@ -24,8 +24,6 @@ Problems = Callable[..., list[str]]
             "finetune: {epochs: 3}",
             "5:12: finetune.epochs: unknown key. Did you mean finetune.budget.epochs?",
         ),
-        ("run: {epochs: 3}", "5:7: run.epochs: unknown key. Did you mean baseline.epochs?"),
-        ("lr: 0.1", "5:1: lr: unknown key. Did you mean finetune.learning_rate?"),
         ("baseline: {lr: 0.1}", "5:12: baseline.lr: unknown key. Did you mean learning_rate?"),
         # types
         (
@@ -49,30 +47,10 @@ Problems = Callable[..., list[str]]
             "default, or accumulation_steps: 1.",
         ),
         (
-            "baseline: {epochs: 1.5}",
-            "5:20: baseline.epochs: must be a whole number, got 1.5. Write a whole number, such as "
-            "4.",
-        ),
-        (
-            "baseline: {epochs: '3'}",
-            "5:20: baseline.epochs: must be a whole number, got '3'. Write it without quotes.",
-        ),
-        (
-            "baseline: {epochs: true}",
-            "5:20: baseline.epochs: must be a whole number, got true. Write a whole number, such "
-            "as 4.",
-        ),
-        (
             "loss: {fma: {weight: abc}}",
             "5:22: loss.fma.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
         ),
-        (
-            "loss: {fma: {weight: }}",
-            "5:21: loss.fma.weight: must be a number, got nothing. "
-            "Write a value after it or remove the key.",
-        ),
         ("question: 5", "5:11: question: must be text, got 5. Put it in quotes."),
-        ("question: [a]", "5:11: question: must be text, got ['a']. Write text."),
         (
             "baseline: 3",
             "5:11: baseline: must be a mapping, got 3. Write keys below it, or {key: value}.",
@@ -82,17 +60,12 @@ Problems = Callable[..., list[str]]
             "5:21: augment.families: must be a list, got 'noise'. Write it in brackets, such as "
             "[a, b].",
         ),
-        (
-            "augment: {mix: 1}",
-            "5:16: augment.mix: must be a mapping, got 1. Write keys below it, or {key: value}.",
-        ),
         # ranges
         ("augment: {strength: 0}", "5:21: augment.strength: must be above 0, got 0. Raise it."),
         (
             "augment: {strength: 1.5}",
             "5:21: augment.strength: must be at most 1, got 1.5. Lower it.",
         ),
-        ("finetune: {momentum: 1}", "5:22: finetune.momentum: must be below 1, got 1. Lower it."),
         (
             "loss: {da: {weight: .nan}}",
             "5:21: loss.da.weight: must be finite, got .nan. Write a number, such as 0.5.",
@@ -101,7 +74,6 @@ Problems = Callable[..., list[str]]
             "augment: {families: []}",
             "5:21: augment.families: must have at least 1 item, got []. Add",
         ),
-        ("robustness: {severities: [1, 6]}", "5:30: robustness.severities[1]: must be at most 5"),
         # choices
         (
             "loss: {st: {anchor: cleen}}",
@@ -117,7 +89,6 @@ Problems = Callable[..., list[str]]
             "loss: {fma: {layers: tap}}",
             "5:22: loss.fma.layers: must be a list or taps, last, got 'tap'. Did you mean taps?",
         ),
-        ("loss: {fma: {layers: [1]}}", "5:23: loss.fma.layers[0]: must be text, got 1. Put"),
         ("space: [1]", "5:8: space: must be a mapping or text, got [1]. Write one of these."),
         (
             "run: {gpus_per_trial: 1.5}",
@@ -164,15 +135,10 @@ Problems = Callable[..., list[str]]
             "5:15: loss.terms: empty term, got 'clean++st'. Join terms with one +, such as "
             "clean+fma.",
         ),
-        ("loss: {terms: ''}", "5:15: loss.terms: empty term, got ''. Join terms with one +,"),
         # what does not fit together
         (
             "objectives: [{metric: train_seconds}, {metric: train_seconds}]",
             "5:39: objectives[1]: given twice, got 'train_seconds'. Remove one.",
-        ),
-        (
-            "objectives: []",
-            "5:13: objectives: must have at least 1 item, got []. Add",
         ),
         (
             "objectives: [{metric: val_robust_accuracy}]\nsearch: {reference_point: [0.5]}",
@@ -190,38 +156,13 @@ Problems = Callable[..., list[str]]
             "objective its value, in their order.",
         ),
         (
-            "robustness: {severities: [1, 1]}",
-            "5:30: robustness.severities[1]: given twice, got 1. Remove one.",
-        ),
-        (
-            "augment: {families: [blur, blur]}",
-            "5:28: augment.families[1]: given twice, got 'blur'.",
-        ),
-        (
-            "loss: {fma: {layers: [stem, stem]}}",
-            "5:29: loss.fma.layers[1]: given twice, got 'stem'.",
-        ),
-        (
             "augment: {families: [noise], mix: {blur: 1}}",
             "5:42: augment.mix.blur: must be one of augment.families ['noise'], got 'blur'. "
             "Known: noise.",
         ),
         (
-            "augment: {types: [hue, hue]}",
-            "5:24: augment.types[1]: given twice, got 'hue'.",
-        ),
-        (
             "augment: {types: [hew]}",
             "5:19: augment.types[0]: unknown type, got 'hew'. Did you mean hue?",
-        ),
-        (
-            "augment: {types: [hue, jpeg], mix: {gaussian_noise: 1}}",
-            "5:53: augment.mix.gaussian_noise: must be one of augment.types ['hue', 'jpeg'], got "
-            "'gaussian_noise'. Known: hue, jpeg.",
-        ),
-        (
-            "augment: {strengths: {hew: 0.5}}",
-            "5:28: augment.strengths.hew: unknown type, got 'hew'. Did you mean hue?",
         ),
         (
             "augment: {strengths: {hue: [0.5, 0.2]}}",
@@ -251,10 +192,6 @@ Problems = Callable[..., list[str]]
             "finetune: {interpolation: {alpha: 0.3, alphas: [0.25, 0.5, 0.75, 1]}}",  # the default
             "5:27: finetune.interpolation: takes alphas, the networks of a curve, or alpha, one of "
             "them alone, got both. Remove one.",
-        ),
-        (
-            "finetune: {interpolation: {alphas: [0, 1]}}",
-            "5:37: finetune.interpolation.alphas[0]: must be above 0, got 0. Raise it.",
         ),
         (
             "finetune: {interpolation: {}}\n"
@@ -300,33 +237,10 @@ Problems = Callable[..., list[str]]
             "Lower them.",
         ),
         (
-            "loss: {fma: {layer_weights: {stage2: 1e308, stage3: 1e308}}}",
-            "5:29: loss.fma.layer_weights: ratios must have a finite sum, got {stage2: 1e+308, "
-            "stage3: 1e+308}. Lower them.",
-        ),
-        (
-            "space: {loss.fma.layer_weights: {choice: [{stem: 1e308, stage3: 1e308}, {stem: 1}]}}",
-            "5:43: loss.fma.layer_weights: ratios must have a finite sum, got {stem: 1e+308, "
-            "stage3: 1e+308}. Lower them.",
-        ),
-        (
             "space: {augment.mix: {simplex: [noise, blur]}}\n"
             "search: {enqueue: [{augment.mix: {noise: 1e308, blur: 1e308}}]}",
             "6:34: search.enqueue[0].augment.mix: ratios must have a finite sum above 0, got "
             "{noise: 1e+308, blur: 1e+308}. Lower one.",
-        ),
-        (
-            "space: {augment.mix: {choice: [{noise: 0, blur: 0}, {noise: 1}]}}",
-            "5:32: augment.mix: needs a ratio above 0, got {noise: 0, blur: 0}. Raise one.",
-        ),
-        (
-            "space: {loss.fma.layer_weights: {choice: [uniform, {stem: 0}]}}",
-            "5:52: loss.fma.layer_weights: needs a ratio above 0, got {stem: 0}. Raise one.",
-        ),
-        (
-            "loss: {fma: {layers: [stem], layer_weights: {stage1: 1}}}",
-            "5:54: loss.fma.layer_weights.stage1: must be one of loss.fma.layers ['stem'], "
-            "got 'stage1'. Did you mean stem?",
         ),
     ],
 )
@@ -342,14 +256,12 @@ def test_one_wrong_key_has_one_message(
     [
         (1, "version: 2", "s.yaml:1:10: version: must be 1, got 2. Write 1."),
         (1, "", "s.yaml:2:1: version: is required, got nothing. Add it."),
-        (3, "dataset: {}", "s.yaml:3:10: dataset.name: is required, got nothing. Add it."),
         (3, "dataset: {name: mnist}", "s.yaml:3:17: dataset.name: unknown data set, got 'mnist'."),
         (
             4,
             "model: {name: resnet9}",
             "s.yaml:4:15: model.name: unknown model, got 'resnet9'. Did you mean resnet8?",
         ),
-        (4, "model: resnet8", "s.yaml:4:8: model: must be a mapping, got 'resnet8'. Write keys"),
         (
             2,
             "name: a/b",
@@ -422,10 +334,6 @@ _PROBED = "finetune: {probe_fraction: 0.5, budget: {images: 600}}\n"
     ("added", "message"),
     [
         (f"{_PROBED}loss: {{terms: fma}}\n", "5:28: finetune.probe_fraction: {}0.5{}"),
-        (
-            f"{_PROBED}space: {{loss.terms: {{choice: [clean+fma, fma]}}}}\n",
-            "5:28: finetune.probe_fraction: {}0.5{}",
-        ),
         (
             "loss: {terms: fma}\nspace: {finetune.probe_fraction: {float: [0.1, 0.5]}}\n",
             "6:34: finetune.probe_fraction: {}'fma'{}",

@@ -43,7 +43,6 @@ from ablate.study.yaml_source import MAX_DEPTH, MAX_NODES, parse_yaml
         ("{<<: {a: 1}, =: 2}", {"<<": {"a": 1}, "=": 2}),
         ("&x [1]", [1]),
         ("{a: &x [1], b: *x}", {"a": [1], "b": [1]}),
-        ("!!str 5", "5"),
         ("", None),
     ],
 )
@@ -76,12 +75,7 @@ def test_an_alias_is_its_own_copy() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n",
-            "f:5:3: b.c: key given twice, got it here and on line 3. Remove one.",
-        ),
         ("a: 1\n1: 2\n", "f:2:1: ?: keys must be text, got 1. Put it in quotes."),
-        ("[a, b]: 2\n", "f:1:1: ?: keys must be text, got a list or mapping. Put it in quotes."),
         ("a: [1, 2\nb: 3\n", "f:2:2: invalid YAML: expected ',' or ']', but got ':'."),
         (
             "a: b: c\n",
@@ -96,20 +90,10 @@ def test_an_alias_is_its_own_copy() -> None:
             "a: !!python/name:os.system 1\n",
             "f:1:4: a: tags are not allowed, got 'tag:yaml.org,2002:",
         ),
-        ("a: !x 1\n", "f:1:4: a: tags are not allowed, got '!x'. Remove the tag."),
         ("a: !!int b\n", "f:1:4: a: must fit its tag !!int, got 'b'. Remove the tag."),
         (
             "a: 99999999999999999999999\n",
             "f:1:4: a: whole numbers must be below 2**63, got 99999999999999999999999. Write a",
-        ),
-        (
-            'a: "b\\0c"\n',
-            "f:1:4: a: must be text that can be stored, got 'b\\x00c'. Remove the control ",
-        ),
-        ('a: "\\ud800"\n', "f:1:4: a: must be text that can be stored, got '\\ud800'."),
-        (
-            f"a: {'9' * 5000}\n",
-            f"f:1:4: a: whole numbers must be below 2**63, got {'9' * 37}.... Write a smaller one.",
         ),
         ("a: &a [*a]\n", "f:1:4: invalid YAML: an alias contains itself."),
     ],
