@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isnan
-from typing import Any
+from typing import Any, Literal
 
 from ablate.analysis.accounting import Account, trial_accounts
 from ablate.analysis.caveats import bounds_at
@@ -16,9 +16,100 @@ from ablate.study.keys import find_key, meant_keys, written_domains
 from ablate.study.scores import violation
 from ablate.study.settings import ObjectiveSettings
 
-LEADING = ("number", "state", "attempt")
-CELL = ("cell", "pair", "train_seed")
-"""Of an ablation alone."""
+Unit = Literal["", "state", "seconds", "bytes", "hours", "moment"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the trials besides scores, rungs and parameters.
+
+    Attributes:
+        name: also of a metric that no custom loop may report (`ablate.study.scores.RESERVED`).
+        value: of a row; None where it has none.
+        dtype: of the frame.
+        place: "first" in every table, "ablation": then, of an ablation alone, or "last".
+        heading: in the table of trials, if that is not the name; title: on the report's page, which
+            leaves out a column without one.
+        unit: of its values, which says how they are read.
+    """
+
+    name: str
+    value: Callable[[RowRecord, Account], Any]
+    dtype: str = "float64"
+    place: Literal["first", "ablation", "last"] = "last"
+    heading: str = ""
+    title: str = ""
+    unit: Unit = ""
+
+
+COLUMNS = {
+    one.name: one
+    for one in (
+        Column("number", lambda row, _: row.number, "int64", "first", "trial", "Trial"),
+        Column("state", lambda row, _: row.state, "state", "first", "", "State", "state"),
+        Column("attempt", lambda row, _: row.attempt, "int64", "first", "attempts", "Attempts"),
+        Column("cell", lambda row, _: row.cell, "string", "ablation", "", "Cell"),
+        Column("pair", lambda row, _: row.pair, "Int64", "ablation", "", "Pair"),
+        Column("train_seed", lambda row, _: _train_seed(row), "Int64", "ablation", "", "Seed"),
+        Column("failure_kind", lambda row, _: row.failure and row.failure.kind, "string"),
+        Column(
+            "failure_reason",
+            lambda row, _: row.failure and row.failure.reason,
+            "string",
+            title="Failure",
+        ),
+        Column("enqueued", lambda row, _: row.enqueued, "boolean"),
+        Column("copy_of", lambda row, _: row.copy_of, "Int64", title="Copy of"),
+        Column(
+            "worked_seconds",
+            lambda _, account: account.worked_seconds if account.spans else None,
+            heading="worked",
+            title="Seconds",
+            unit="seconds",
+        ),
+        Column(
+            "lost_seconds",
+            lambda _, account: account.lost_seconds if account.spans else None,
+            heading="lost",
+            unit="seconds",
+        ),
+        Column(
+            "gpu_hours",
+            lambda _, account: account.gpu_hours if account.spans else None,
+            title="GPU hours",
+            unit="hours",
+        ),
+        Column(
+            "peak_memory_bytes",
+            lambda _, account: account.peak_memory_bytes or None,
+            "Int64",
+            heading="peak_memory",
+            unit="bytes",
+        ),
+        Column(
+            "peak_gpu_bytes",
+            lambda _, account: account.peak_gpu_bytes or None,
+            "Int64",
+            heading="peak_gpu",
+            unit="bytes",
+        ),
+        Column("hosts", lambda _, account: "+".join(account.hosts) or None, "string"),
+        Column("started", lambda row, _: _as_utc(row.started), "moment", unit="moment"),
+        Column("finished", lambda row, _: _as_utc(row.finished), "moment", unit="moment"),
+        Column(
+            "duration_seconds",
+            lambda row, _: _duration_seconds(row),
+            heading="duration",
+            unit="seconds",
+        ),
+    )
+}
+"""All of them, in the order of the frame: a further one is an entry here, and its name in
+`ablate.study.scores.RESERVED`.  What each is: `ablate.analysis.frame.trials_frame`."""
+LEADING, CELL, TRAILING = (
+    tuple(name for name, one in COLUMNS.items() if one.place == place)
+    for place in ("first", "ablation", "last")
+)
 CURVE = ("alpha", "barrier")
 """Where networks between baseline and finetuned weights were scored."""
 VIOLATION = "violation"
@@ -28,56 +119,41 @@ RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION = "rung_epoch", "rung_images", "rung_vio
 there."""
 RUNG = "rung."
 """Before a metric: its score at the last rung."""
-TRAILING = (
-    *("failure_kind", "failure_reason", "enqueued", "copy_of"),
-    *("worked_seconds", "lost_seconds", "gpu_hours", "peak_memory_bytes", "peak_gpu_bytes"),
-    *("hosts", "started", "finished", "duration_seconds"),
-)
 PARAM = "param."
-_HEADINGS = {"number": "trial", "attempt": "attempts"}
+
+
+def _train_seed(row: RowRecord) -> int | None:
+    return None if row.cell is None or row.seeds is None else row.seeds.train
+
+
+def _as_utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else as_utc(moment)
+
+
+def _duration_seconds(row: RowRecord) -> float | None:
+    if row.started is None or row.finished is None:
+        return None
+    return (as_utc(row.finished) - as_utc(row.started)).total_seconds()
 
 
 def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The rows as flat mappings in the record's order: the columns of `trials_frame`, which says
-    what each is.  Missing values are left out, except number, state, attempt and enqueued; so are
-    unknown peaks.
+    what each is.  Missing values are left out.
     """
     return [
-        _flat_row(record, row, account)
+        _flat_scores(record, row)
+        | {
+            one.name: value
+            for one in COLUMNS.values()
+            if (value := one.value(row, account)) is not None
+        }
+        | {
+            name: part
+            for key, value in row.params.items()
+            for name, part in flat_param(PARAM + key, value).items()
+        }
         for row, account in zip(record.rows, trial_accounts(record), strict=True)
     ]
-
-
-def _flat_row(record: StudyRecord, row: RowRecord, account: Account) -> dict[str, Any]:
-    flat = _flat_scores(record, row)
-    flat |= {"number": row.number, "state": row.state, "attempt": row.attempt}
-    if row.cell is not None:
-        flat |= {"cell": row.cell, "pair": row.pair}
-        if row.seeds is not None:
-            flat["train_seed"] = row.seeds.train
-    for key, value in row.params.items():
-        flat |= flat_param(PARAM + key, value)
-    if row.failure is not None:
-        flat |= {"failure_kind": row.failure.kind, "failure_reason": row.failure.reason}
-    flat["enqueued"] = row.enqueued
-    if row.copy_of is not None:
-        flat["copy_of"] = row.copy_of
-    if account.spans:
-        flat["worked_seconds"] = account.worked_seconds
-        flat["lost_seconds"] = account.lost_seconds
-        flat["gpu_hours"] = account.gpu_hours
-    known = {
-        "peak_memory_bytes": account.peak_memory_bytes,
-        "peak_gpu_bytes": account.peak_gpu_bytes,
-        "hosts": "+".join(account.hosts),
-    }
-    flat |= {name: value for name, value in known.items() if value}
-    for name, moment in (("started", row.started), ("finished", row.finished)):
-        if moment is not None:
-            flat[name] = as_utc(moment)
-    if row.started is not None and row.finished is not None:
-        flat["duration_seconds"] = (as_utc(row.finished) - as_utc(row.started)).total_seconds()
-    return flat
 
 
 def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
@@ -156,8 +232,8 @@ def column_heading(column: str) -> str:
         return column.removeprefix(PARAM)
     if column.startswith(RUNG):
         return RUNG + short_metric(column.removeprefix(RUNG))
-    heading = _HEADINGS.get(column) or short_metric(column)
-    return re.sub("_(seconds|bytes)$", "", heading) if column in TRAILING else heading
+    own = COLUMNS.get(column)
+    return (own and own.heading) or short_metric(column)
 
 
 def find_column(name: str, columns: Sequence[str], option: str) -> str:

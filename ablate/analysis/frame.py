@@ -5,29 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.columns import PARAM, column_order, flat_rows
+from ablate.analysis.columns import COLUMNS, PARAM, RUNG_EPOCH, RUNG_IMAGES, column_order, flat_rows
 from ablate.analysis.select import STATES
 from ablate.ledger.record import StudyRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_TYPES = {
-    "number": "int64",
-    "attempt": "int64",
-    "cell": "string",
-    "pair": "Int64",
-    "train_seed": "Int64",
-    "failure_kind": "string",
-    "failure_reason": "string",
-    "enqueued": "boolean",
-    "copy_of": "Int64",
-    "rung_epoch": "Int64",
-    "rung_images": "Int64",
-    "peak_memory_bytes": "Int64",
-    "peak_gpu_bytes": "Int64",
-    "hosts": "string",
-}
+_TYPES = {RUNG_EPOCH: "Int64", RUNG_IMAGES: "Int64"}
 
 
 def typed_frame(types: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> pd.DataFrame:
@@ -88,12 +73,12 @@ def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
     import pandas as pd
 
     values = [row.get(name) for row in rows]
-    if name == "state":
+    dtype = COLUMNS[name].dtype if name in COLUMNS else _TYPES.get(name, "float64")
+    if dtype == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))
-    if name in ("started", "finished"):
+    if dtype == "moment":
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
-    dtype = _param_dtype(values) if name.startswith(PARAM) else _TYPES.get(name, "float64")
-    return pd.Series(values, dtype=dtype)
+    return pd.Series(values, dtype=_param_dtype(values) if name.startswith(PARAM) else dtype)
 
 
 def _param_dtype(values: list[Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.analysis.columns import (
     CELL,
+    COLUMNS,
     PARAM,
     RUNG,
     RUNG_EPOCH,
@@ -24,24 +25,7 @@ _MANY = 2_000
 """Rows above which the page keeps objectives and parameters alone: it must stay below 15 MB."""
 _DIGITS = 5
 _TERMS = f"{PARAM}loss.terms"
-_HEADINGS = {
-    "number": "Trial",
-    "state": "State",
-    "cell": "Cell",
-    "pair": "Pair",
-    "train_seed": "Seed",
-    RUNG_EPOCH: "Last rung",
-}
-_REST = {
-    VIOLATION: "Violation",
-    "alpha": "Alpha",
-    "attempt": "Attempts",
-    "copy_of": "Copy of",
-    "failure_reason": "Failure",
-    "worked_seconds": "Seconds",
-    "gpu_hours": "GPU hours",
-}
-"""Shown where a row has them."""
+_HEADINGS = {RUNG_EPOCH: "Last rung", VIOLATION: "Violation", "alpha": "Alpha"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +88,8 @@ def _shown(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     # Totals, families and types, but no single severities.
     coarse = [name for name in there if is_accuracy(name) and name.count(".") < 2]
     shown += [name for name in coarse if name not in shown]
-    shown += [name for name in _REST if name in used]
+    rest = (VIOLATION, "alpha", *(name for name, one in COLUMNS.items() if one.title))
+    shown += [name for name in rest if name in used and name not in shown]
     if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
         shown += [one for one in (RUNG_EPOCH, *(RUNG + one for one in objectives)) if one in used]
     return shown
@@ -118,7 +103,7 @@ def _heading(name: str, short: Mapping[str, str]) -> str:
         return ".".join(key.split(".")[-2:]) if is_part and "." not in short[key] else short[key]
     if name.startswith(RUNG):
         return f"{metric_label(name.removeprefix(RUNG))}, last rung"
-    return (_HEADINGS | _REST).get(name) or metric_label(name)
+    return COLUMNS[name].title if name in COLUMNS else _HEADINGS.get(name) or metric_label(name)
 
 
 def _cell(name: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.analysis.caveats import bounds_at, missed_bounds, result_marks
 from ablate.analysis.columns import (
+    COLUMNS,
     RUNG,
     VIOLATION,
     column_heading,
@@ -106,20 +107,19 @@ def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
     "state": str.lower,
-    **dict.fromkeys(("worked_seconds", "lost_seconds", "duration_seconds"), duration_text),
-    **dict.fromkeys(("peak_memory_bytes", "peak_gpu_bytes"), bytes_text),
-    **dict.fromkeys(
-        ("started", "finished"), lambda moment: f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
-    ),
-    "gpu_hours": "{:.2f}".format,
+    "seconds": duration_text,
+    "bytes": bytes_text,
+    "moment": lambda moment: f"{moment.astimezone():%Y-%m-%d %H:%M:%S}",
+    "hours": "{:.2f}".format,
 }
+"""By the unit of a column."""
 
 
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return MISSING
-    if name in _TEXTS:
-        return _TEXTS[name](value)
+    if name in COLUMNS and COLUMNS[name].unit:
+        return _TEXTS[COLUMNS[name].unit](value)
     is_number = isinstance(value, float)
     return metric_text(name.removeprefix(RUNG), value) if is_number else param_text(value)
 
