@@ -31,7 +31,7 @@ from ablate.report.figures import FIGURES
 )
 @click.option(
     "--figure",
-    "names",
+    "name",
     callback=listed(),
     metavar="NAME,...",
     help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
@@ -95,7 +95,7 @@ from ablate.report.figures import FIGURES
 def plot(
     studies: tuple[str, ...],
     *,
-    names: tuple[str, ...] | None,
+    name: tuple[str, ...] | None,
     output: Path | None,
     ending: str | None,
     theme: str,
@@ -124,7 +124,7 @@ def plot(
     sheet = print_sheet(size, font_size, titled=not no_title)
     written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],
-        names,
+        name,
         output,
         ending=ending,
         theme=theme,
@@ -306,14 +306,14 @@ def table(
 @study_argument
 @click.option(
     "--tracker",
-    "names",
+    "trackers",
     multiple=True,
     metavar="NAME",
     help="Only this tracker, or one that the study file lacks: tensorboard, mlflow, wandb; with "
     "settings in YAML as in run.trackers: '{mlflow: {uri: ...}}'.  May be repeated.",
 )
 @json_option
-def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
+def track(study: str, trackers: tuple[str, ...], *, as_json: bool) -> None:
     """Bring the study's trackers up to date: every ended trial, once.
 
     Also for a finished study, and one that had no trackers.  Pages are drawn and handed over too.
@@ -325,7 +325,7 @@ def track(study: str, names: tuple[str, ...], *, as_json: bool) -> None:
     from ablate.report.tracked import track as bring_up_to_date
     from ablate.study.yaml_source import parse_yaml
 
-    documents = [parse_yaml(text, "--tracker") for text in names]
+    documents = [parse_yaml(text, "--tracker") for text in trackers]
     if problems := [problem for one in documents for problem in one.problems]:
         raise StudyFileError(problems)
     done = bring_up_to_date(study, [one.data for one in documents])

@@ -382,7 +382,8 @@ class Lease:
             f"study {self._name}: one driver at a time, got a second: {seen.in_words} has run it "
             f"since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(seen.since))} (last "
             f"heartbeat {age:.0f} s ago; without another, its lease expires in "
-            f"{max(0.0, TERM_SECONDS - age):.0f} s). Wait, stop that process, or add --takeover."
+            f"{max(0.0, TERM_SECONDS - age):.0f} s). Wait, stop that process, or add "
+            "`takeover=True`."
         )
 
 

@@ -90,8 +90,8 @@ def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
     """
     if not 4 <= points <= 40:
         raise ParameterError(
-            f"--font-size: must be from 4 to 40 points, got {points:g}. "
-            f"Give --font-size {SMALL_POINTS:g}."
+            f"`font_size`: must be from 4 to 40 points, got {points:g}. "
+            f"Give `font_size={SMALL_POINTS:g}`."
         )
     if not size:
         return Sheet(titled=titled, points=points)
@@ -99,7 +99,7 @@ def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
     sides = [float(found[side]) / _PER_INCH[found[3]] for side in (1, 2)] if found else [0.0]
     if not all(1 <= side <= 40 for side in sides):
         raise ParameterError(
-            "--size: must be width x height with in, mm or px, each from 1 to 40 inches, got "
+            "`size`: must be width x height with in, mm or px, each from 1 to 40 inches, got "
             f"{size}. Write 3.25x2.4in."
         )
     width, height = (round(Sheet(points=points).pixels_per_inch * side) for side in sides)
@@ -155,7 +155,7 @@ def draw_to_files(
             see also `ablate.report.draw.plot` and `ablate.report.write.write_figures`.
     """
     if names is not None and not names:
-        raise ParameterError("--figure: needs a name, got nothing. Name one, or leave it out.")
+        raise ParameterError("`name`: needs a name, got nothing. Name one, or leave it out.")
     sources = [study.source for study in studies]
     is_all = names is not None and set(names) == {"all"}
     asked = FIGURES if is_all else dict.fromkeys(names or [usual_figure(sources[0])])
@@ -217,11 +217,11 @@ def _check_output(output: Path, ending: str | None, *, several: bool) -> None:
     if several and output.suffix.lower() in ENDINGS:
         raise UsageError(
             f"{output}: must be a folder for several figures, got a file name. Give a folder; "
-            "--format sets the format."
+            "`ending` sets the format."
         )
     if ending is not None and not several:
         raise UsageError(
-            f"--format {ending}: applies only to several figures, got the file {output}. The file "
+            f"`ending={ending}`: applies only to several figures, got the file {output}. The file "
             "name sets the format."
         )
     if not several:
@@ -234,7 +234,7 @@ def _check_options(
     """Refuse what none of the figures, or no page, takes."""
     if is_page and sheet != replace(COLUMN, titled=sheet.titled):
         raise ParameterError(
-            f"--size and --font-size: apply to .png, .svg and .pdf, got a {PAGE}. "
+            f"`size` and `font_size`: apply to .png, .svg and .pdf, got a {PAGE}. "
             "A page fills its window: leave them out."
         )
     for name in (field.name for field in fields(options) if getattr(options, field.name)):

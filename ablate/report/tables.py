@@ -622,7 +622,7 @@ def study_table(*studies: OpenStudy, effects: bool = False) -> Table:
     if len(studies) == 1 and record.design is None:
         if effects:
             raise UsageError(
-                f"study {record.name}: --effects needs an ablation, got a search. Leave it out."
+                f"study {record.name}: `effects` needs an ablation, got a search. Leave it out."
             )
         return front_table(pareto_info(record))
     info = read_ablations(studies) if len(studies) > 1 else studies[0].ablation

@@ -49,7 +49,7 @@ def track(
     """
     if isinstance(trackers, str):
         raise ParameterError(
-            f"--tracker: must be a list of trackers, got {trackers!r}. Write [{trackers!r}]."
+            f"`trackers`: must be a list of trackers, got {trackers!r}. Write [{trackers!r}]."
         )
     place = locate(study)
     with closing(open_ledger(place)) as ledger:
@@ -69,12 +69,12 @@ def _chosen(named: Sequence[Any], of_study: Sequence[TrackerSettings]) -> list[T
             found += given or [TrackerSettings.model_validate(data)]
         except ValidationError as error:
             rule = findings(error, data)[0]
-            key = ".".join(["--tracker", *map(str, rule.path)])
+            key = ".".join(["`trackers`", *map(str, rule.path)])
             raise ParameterError(f"{key}: {rule.rule}") from None
     if not found:
         raise ParameterError(
-            "--tracker: must name one, because the study has no run.trackers, got none. "
-            "Add --tracker tensorboard."
+            "`trackers`: must name one, because the study has no run.trackers, got none. "
+            "Add `trackers=['tensorboard']`."
         )
     return found
 

@@ -108,7 +108,7 @@ class SoupTrial:
         except (ValueError, RuntimeError) as error:
             raise ParameterError(
                 f"a soup needs networks of one shape, got others in trials "
-                f"{', '.join(map(str, files))}. Confirm those of one network: --trials."
+                f"{', '.join(map(str, files))}. Confirm those of one network: `trials`."
             ) from error
         seen = dict.fromkeys(kind for one in found for kind in one.seen_types)
         terms = dict.fromkeys(one.loss_terms for one in found)

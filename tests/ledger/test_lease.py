@@ -64,7 +64,7 @@ def test_a_driver_elsewhere_keeps_it_for_its_term(
     holder.acquire()
     elsewhere = replace(this_process(), host="elsewhere", machine="another", start="1")
     change(storage_url, "holder = :holder", holder=json.dumps(vars(elsewhere)))
-    with pytest.raises(LeaseError, match=r"on elsewhere .*add --takeover"):
+    with pytest.raises(LeaseError, match=r"on elsewhere .*add `takeover=True`"):
         make_lease().acquire()
     monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
     make_lease().acquire()

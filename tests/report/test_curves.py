@@ -105,7 +105,7 @@ def test_a_loop_of_ones_own_has_its_objectives_by_epoch_or_what_is_asked() -> No
     record = example_record([row], **own, reference_point=None)
     assert list(info_of(record).frame()["value"]) == [0.9, 0.5, 0.4]
     assert list(info_of(record, objective="speed").frame()["value"]) == [3, 4, 5]
-    rule = r"^--objective: must be reported epoch by epoch in example, got speeed\. Did you mean s"
+    rule = r"^`objective`: must be reported epoch by epoch in example, got speeed\. Did you mean s"
     with pytest.raises(ParameterError, match=rule):
         info_of(record, objective="speeed")
 
@@ -113,7 +113,7 @@ def test_a_loop_of_ones_own_has_its_objectives_by_epoch_or_what_is_asked() -> No
 def test_losses_are_not_drawn_and_a_trial_must_exist() -> None:
     with pytest.raises(ParameterError, match=r"must be reported epoch by epoch in example, got tr"):
         info_of(example_record(ROWS), objective="train_loss")
-    with pytest.raises(ParameterError, match=r"^--trials: must be trials of example, got 99\. "):
+    with pytest.raises(ParameterError, match=r"^`trials`: must be trials of example, got 99\. "):
         info_of(example_record(ROWS), trials=(99,))
 
 

@@ -149,7 +149,7 @@ def test_another_metric_is_asked_for_by_its_heading_and_less_may_be_better() -> 
     figure = draw(example_ablation(), "noise")
     assert [trace.x[0] for trace in marks(figure)] == pytest.approx([16.3])
     assert figure.layout.xaxis.title.text == "Points of accuracy, noise"
-    rule = r"^--objective: must be one of robust, clean, noise, got nose\. Did you mean noise"
+    rule = r"^`objective`: must be one of robust, clean, noise, got nose\. Did you mean noise"
     with pytest.raises(ParameterError, match=rule):
         draw(example_ablation(), "nose")
     layout = draw(own_loop_ablation()).layout

@@ -188,7 +188,7 @@ def test_several_studies_or_a_clear_no(name: str) -> None:
     if is_of_ablations:
         two = [cases()["ablation"]] * 2
     if not kind.several:
-        with pytest.raises(ParameterError, match=rf"^--figure {name}: takes one study, got 2\. "):
+        with pytest.raises(ParameterError, match=rf"^`name={name}`: takes one study, got 2\. "):
             kind.info(two)
         return
     if not is_of_ablations:  # of several: tests/ablation/test_pooled.py
@@ -201,7 +201,7 @@ def test_an_option_that_a_figure_does_not_look_at_is_refused(name: str) -> None:
     asked = {"trials": (0,), "params": ("augment.strength",), "objective": "val_robust_accuracy"}
     for option, value in asked.items():
         if option not in kind.takes:
-            with pytest.raises(ParameterError, match=rf"^--figure {name}: takes no --{option}\. L"):
+            with pytest.raises(ParameterError, match=rf"^`name={name}`: takes no `{option}`\. L"):
                 kind.info([cases()["usual"]], FigureOptions(**{option: value}))  # type: ignore[arg-type]
 
 
@@ -231,5 +231,5 @@ def test_one_objective_has_best_trials_and_no_front(name: str) -> None:
 
 
 def test_an_unknown_figure_is_answered_with_the_list() -> None:
-    with pytest.raises(ParameterError, match=r"^--figure: must be one of pareto, .*got parto"):
+    with pytest.raises(ParameterError, match=r"^`name`: must be one of pareto, .*got parto"):
         find_figure("parto")

@@ -269,10 +269,10 @@ def test_taps_are_coloured_by_the_deepest_and_mixes_by_a_share() -> None:
 def test_an_unknown_colour_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ParameterError) as caught:
         info_of(usual_record(), color="momentum")
-    assert str(caught.value).startswith("--color: must be one of augment.mix.noise, ")
+    assert str(caught.value).startswith("`color`: must be one of augment.mix.noise, ")
     assert str(caught.value).endswith("loss.terms, got momentum. Name one of them.")
     assert "\n" not in str(caught.value)
-    with pytest.raises(ParameterError, match=r"^--color: must be one of .*, got weight\. Name one"):
+    with pytest.raises(ParameterError, match=r"^`color`: must be one of .*, got weight\. Name one"):
         info_of(usual_record(), color="weight")
     with pytest.raises(NothingToDrawError, match=r"differ in a parameter, got none\. Leave"):
         info_of(example_record(), color="lr")
@@ -297,7 +297,7 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert facts(figure).startswith("4 of 32 trials complete")
     for option in ({"rungs": True}, {"color": "lr"}):
         with pytest.raises(
-            NothingToDrawError, match=r"with --(rungs|color) needs one search, got 2 studies"
+            NothingToDrawError, match=r"with `(rungs|color)` needs one search, got 2 studies"
         ):
             info_of(example_record(ROWS), other, **option)
     with pytest.raises(

@@ -32,6 +32,6 @@ def find_figure(name: str) -> FigureKind:
     if name not in FIGURES:
         near = did_you_mean(name, FIGURES)
         fix = near if near.startswith("Did") else "Name one of them."
-        raise ParameterError(f"--figure: must be one of {', '.join(FIGURES)}, got {name}. {fix}")
+        raise ParameterError(f"`name`: must be one of {', '.join(FIGURES)}, got {name}. {fix}")
     kind: FigureKind = import_module(f"ablate.report.figures.{name}").FIGURE
     return kind

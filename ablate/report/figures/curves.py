@@ -83,7 +83,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         raise NothingToDrawError(record.name, "curves", rule, "Draw pareto.")
     for number in sorted({*options.trials} - numbers):
         rule = f"must be trials of {record.name}, got {number}"
-        raise ParameterError(f"--trials: {rule}. It has {len(numbers)}, from 0.")
+        raise ParameterError(f"`trials`: {rule}. It has {len(numbers)}, from 0.")
     shown = options.trials or numbers
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
     metrics = tuple(objective.metric for objective in record.study.objectives)
@@ -97,7 +97,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         if options.objective not in known:
             rule = f"must be reported epoch by epoch in {record.name}, got {options.objective}"
             near = did_you_mean(options.objective, list(known))
-            raise ParameterError(f"--objective: {rule}. {near}")
+            raise ParameterError(f"`objective`: {rule}. {near}")
         metrics = (options.objective,)
     is_search = record.design is None
     front = {point.number for point in pareto_info(record).front} if is_search else set()

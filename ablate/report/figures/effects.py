@@ -398,7 +398,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> EffectsIn
         metric = names.get(options.objective, options.objective)
         if metric not in known:
             raise ParameterError(
-                f"--objective: must be one of {', '.join(names)}, got {options.objective}. "
+                f"`objective`: must be one of {', '.join(names)}, got {options.objective}. "
                 f"{did_you_mean(options.objective, list(names))}"
             )
         effects = [one for one in ablation.effects if one.metric == metric]

@@ -115,7 +115,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ExamplesI
     if row is None or row.state != "COMPLETE":
         asked = "a trial on the front" if number is None else f"trial {number} to be complete"
         got = "none" if row is None else row.state.lower()
-        raise nothing(f"needs {asked}, got {got}", "Name one with --trials.")
+        raise nothing(f"needs {asked}, got {got}", "Name one with `trials`.")
     weights = weights_file(place.folder, row.number)
     if not weights.is_file():
         raise nothing(f"needs the weights of trial {row.number}, got no file {weights}")
@@ -128,7 +128,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ExamplesI
         with nullcontext() if is_limited() else imports_limited(was_imported):
             compared = compare(record.study, row, weights, head.baseline_sha256, **kept)
     except NotImportedError as error:
-        why = "needs code that only running the study imports, got no --trust"
+        why = "needs code that only running the study imports, got no `trust`"
         raise nothing(why, "Read that code, then: ablate report STUDY --trust") from error
     except (AblateError, OSError) as error:
         got = " ".join(str(error).split()).removesuffix(".")

@@ -71,14 +71,14 @@ class FigureKind:
             ParameterError: of too many studies, an option that it does not use or a wrong one.
         """
         if not sources:
-            raise ParameterError(f"--figure {self.name}: needs a study, got none. Name one.")
+            raise ParameterError(f"`name={self.name}`: needs a study, got none. Name one.")
         if len(sources) > 1 and not self.several:
             raise ParameterError(
-                f"--figure {self.name}: takes one study, got {len(sources)}. Draw one at a time."
+                f"`name={self.name}`: takes one study, got {len(sources)}. Draw one at a time."
             )
         for name in (field.name for field in fields(options) if getattr(options, field.name)):
             if name not in self.takes:
-                raise ParameterError(f"--figure {self.name}: takes no --{name}. Leave it out.")
+                raise ParameterError(f"`name={self.name}`: takes no `{name}`. Leave it out.")
         found: Info = self.read([source.as_drawn() for source in sources], options)
         return found
 

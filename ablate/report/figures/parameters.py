@@ -552,7 +552,7 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
     if len(pareto.objectives) > MOST_OBJECTIVES:
         said.append(f"the first {MOST_OBJECTIVES} of {len(pareto.objectives)} objectives")
     if left := [info.names[one.key] for one in info.panels if one not in panels]:
-        said.append(f"no room for {few(left)}" + shown_if(not info.named, ": --params draws them"))
+        said.append(f"no room for {few(left)}" + shown_if(not info.named, ": `params` draws them"))
     if has_shares:
         interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
         said.append(f"importance: PED-ANOVA of {count} trials, {interval}")

@@ -160,7 +160,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
         raise NothingToDrawError(record.name, "pareto", rule, fix)
     studies = tuple(one.front for one in sources)
     if several or not source.is_search:
-        option = "--rungs" if options.rungs else "--color" if options.color else ""
+        option = "`rungs`" if options.rungs else "`color`" if options.color else ""
         is_mixed = several and not all(one.is_search for one in sources)
         if option or is_mixed:
             got = f"{len(sources)} studies" if several else "an ablation"
@@ -280,12 +280,12 @@ def _coloring(key: str, record: StudyRecord, study: ParetoInfo) -> Coloring:
     features = [one for one in trial_features(params, record.study.space) if one.varies]
     known = list(dict.fromkeys(one.name for one in features))
     if not known:
-        reason = "with --color needs complete trials that differ in a parameter, got none"
-        raise NothingToDrawError(record.name, "pareto", reason, "Leave --color out.")
+        reason = "with `color` needs complete trials that differ in a parameter, got none"
+        raise NothingToDrawError(record.name, "pareto", reason, "Leave `color` out.")
     meant = meant_keys(key.replace("/", "."), known)
     if len(meant) != 1:
         names = ", ".join(known)
-        raise ParameterError(f"--color: must be one of {names}, got {key}. Name one of them.")
+        raise ParameterError(f"`color`: must be one of {names}, got {key}. Name one of them.")
     (name,) = meant
     feature = next(one for one in features if one.name == name)
     values, texts = feature.values, list(feature.choices)

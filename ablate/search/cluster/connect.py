@@ -76,7 +76,7 @@ def connect(address: str | None, settings: RunSettings) -> None:
             reason = (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
             raise InfrastructureError(
                 f"Ray must start on this machine, got: {reason}. If the machine was busy, run the "
-                "command again; without Ray, --executor inline runs one trial at a time."
+                "command again; without Ray, `executor='inline'` runs one trial at a time."
             ) from error
 
 
@@ -88,9 +88,9 @@ def check_answer(address: str) -> None:
     """
     if "://" in address:
         raise UsageError(
-            f"--ray-address {address}: must be auto or HOST:PORT, got a URL. Ray's client "
+            f"`ray_address={address}`: must be auto or HOST:PORT, got a URL. Ray's client "
             "(ray://) cannot run Ray Tune's driver: run the command on a node of the cluster, "
-            "with --ray-address auto."
+            "with `ray_address='auto'`."
         )
     if address != "auto":
         _knock(address)
@@ -119,7 +119,7 @@ def check_answer(address: str) -> None:
         raise _wrong_token(address, "the one on this machine is missing or wrong")
     if not in_time:
         raise InfrastructureError(
-            f"--ray-address {address}: a Ray cluster must accept this machine, got no answer in "
+            f"`ray_address={address}`: a Ray cluster must accept this machine, got no answer in "
             f"{CONNECT_SECONDS} s. Check that the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and the "
             "versions of ray and python match the head's, and that no firewall blocks the "
             "connection (ray status)."
@@ -135,7 +135,7 @@ def _knock(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(
-            f"--ray-address {address}: must be auto or HOST:PORT, got neither. "
+            f"`ray_address={address}`: must be auto or HOST:PORT, got neither. "
             "Ray's own port is 6379 unless `ray start --head --port` set another."
         )
     try:
@@ -143,7 +143,7 @@ def _knock(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InfrastructureError(
-            f"--ray-address {address}: a Ray cluster must answer there, got: {reason} (tried for "
+            f"`ray_address={address}`: a Ray cluster must answer there, got: {reason} (tried for "
             f"up to {KNOCK_SECONDS} s). Start one with `ray start --head`, or leave the option out."
         ) from error
 
@@ -155,12 +155,12 @@ def _refusal(address: str, kind: str, text: str) -> AblateError:
     line = " ".join(text.split())[:300]
     if "ersion mismatch" in line:
         return InfrastructureError(
-            f"--ray-address {address}: ray and python must match the cluster's, got: {line}. "
+            f"`ray_address={address}`: ray and python must match the cluster's, got: {line}. "
             "Install the same versions on all machines."
         )
     first = text.strip().partition("\n")[0].strip()[:300] or kind
     return InfrastructureError(
-        f"--ray-address {address}: a Ray cluster must answer there, got: {first}. "
+        f"`ray_address={address}`: a Ray cluster must answer there, got: {first}. "
         "Start one with `ray start --head` and run this on one of its nodes, or leave the "
         "option out."
     )
@@ -168,7 +168,7 @@ def _refusal(address: str, kind: str, text: str) -> AblateError:
 
 def _wrong_token(address: str, what: str) -> InfrastructureError:
     return InfrastructureError(
-        f"--ray-address {address}: the cluster's token must be given, and {what}. Print it on the "
+        f"`ray_address={address}`: the cluster's token must be given, and {what}. Print it on the "
         "head with `ray get-auth-token`, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
         "RAY_AUTH_TOKEN_PATH, a file; without either it is read from ~/.ray/auth_token)."
     )
