@@ -40,6 +40,11 @@ def shown_if(condition: object, text: str) -> str:
     return text if condition else ""
 
 
+def plural(count: int, noun: str) -> str:
+    """ "1 trial", "3 trials"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def bytes_text(count: int) -> str:
     """ "0 B", "812 kB", "1.2 GB": decimal, as disks are sold."""
     size = float(count)

@@ -7,6 +7,7 @@ leaves out each part that the trial has.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -56,25 +57,23 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
         ParameterError: if it is no search of networks, or has no such trial.
     """
     if (rule := pick_rule(pick)) is not None:
-        raise ParameterError(f"--pick: {rule.replace('Write pick: knee', 'Give --pick knee')}")
+        raise ParameterError(f"`pick`: {rule.replace('Write pick: knee', 'Give `pick=knee`')}")
     place = locate(search)
     record = open_place(place).record
     _check_search(record)
-    ledger = open_ledger(place)
-    try:
+    with closing(open_ledger(place)) as ledger:
         ledger.check_writable("to be the reference of an ablation")
         base = Path(ledger.head.base)
-    finally:
-        ledger.close()
-    point = pick_trial(record, pick, key="--ablation-of")
+    point = pick_trial(record, pick, key="`search`")
     name = name or f"{record.name}_ablation"
     data = moved_study(record.study, base, folder)
     data |= {
         "name": name,
         "question": f"Which part of trial {point.number} of {record.name} counts?",
     }
-    if (storage := _storage(place)) is not None:
-        data["storage"] = storage
+    given = place.given
+    if given is not None and "ABLATE_STORAGE" not in given and not has_secret(given):
+        data["storage"] = given
     components = _components(record.study, point.params, base)
     terms = [one for one in components if one in (*TERMS, COMBINED)]
     data["ablation"] = {
@@ -95,7 +94,7 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
 
 
 def _check_search(record: StudyRecord) -> None:
-    where = f"--ablation-of: study {record.name}"
+    where = f"`search`: study {record.name}"
     if record.foreign or record.study.trainable is not None:
         got = "another tool's study" if record.foreign else "your own training loop"
         raise ParameterError(
@@ -137,8 +136,8 @@ def _components(study: Study, values: Any, base: Path) -> list[str]:
         parts = [one for place, one in enumerate(parts) if place not in wrong]
     terms = show(settings.loss.terms)
     raise UsageError(
-        f"--ablation-of: must have a trial with a part that can be left out, got loss.terms "
-        f"{terms}. Pick another with --pick 'trial N'."
+        f"`search`: must have a trial with a part that can be left out, got loss.terms {terms}. "
+        "Pick another with `pick=trial N`."
     )
 
 
@@ -148,9 +147,10 @@ def moved_study(study: Study, base: Path, folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it imports a module that is beside its own file.
     """
+    is_moved = os.path.realpath(base) != os.path.realpath(folder)
     for key in (study.dataset.name, study.model.name):
         module = key.partition(":")[0].partition(".")[0]
-        if ":" in key and (base / f"{module}.py").exists() and not _is_same(base, folder):
+        if ":" in key and (base / f"{module}.py").exists() and is_moved:
             raise UsageError(
                 f"FOLDER: must be the folder of {module}.py, which the study imports, got "
                 f"{folder}. Name {base}."
@@ -173,16 +173,6 @@ def relative_to(path: Path, folder: Path) -> str:
     return str(path) if Path(written).parts[:2] == ("..", "..") else written
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _storage(place: Place) -> str | None:
-    """The storage as the search's file wrote it; None: the default."""
-    given = place.given
-    return None if given is None or "ABLATE_STORAGE" in given or has_secret(given) else given
-
-
 def _from(place: Place, search: str, folder: Path) -> str:
     """How a file in the folder names the search."""
     if place.archive is not None:
@@ -191,7 +181,7 @@ def _from(place: Place, search: str, folder: Path) -> str:
         return relative_to(place.folder, folder)
     if has_secret(search):
         raise UsageError(
-            "--ablation-of: must hold no password, which the new file would keep, got one. Set "
+            "`search`: must hold no password, which the new file would keep, got one. Set "
             "ABLATE_STORAGE, and write '#NAME'."
         )
     return search

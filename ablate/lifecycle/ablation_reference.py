@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.cell import Cell, Design, Tuning
+from ablate.ablation.cell import Design, Tuning
 from ablate.ablation.design import is_from_study, make_design
 from ablate.ablation.searches import (
     arm_study,
@@ -23,6 +23,7 @@ from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageErro
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord, row_violation
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.open_study import open_place
 from ablate.lifecycle.place import Place, locate, place_of_file
 from ablate.search.progress import Progress
 from ablate.study.document import dotted
@@ -61,17 +62,13 @@ def find_reference(study: Study, base: Path) -> FoundReference:
     settings = study.ablation_section
     if not is_from_study(settings):
         return FoundReference(settings.reference)
-    name, pick = str(settings.reference["study"]), str(settings.reference.get("pick", "knee"))
-    try:
-        place = locate_search(name, base)
-    except StudyFileError:
-        raise
-    except UsageError as error:
-        raise StudyNotFoundError(f"ablation.reference.study: {error}") from error
+    pick = str(settings.reference.get("pick", "knee"))
+    where = "ablation.reference.study"
+    place = _locate_study(str(settings.reference["study"]), base, where)
     if not Ledger.exists(place.url, place.name):
         raise StudyNotFoundError(
-            f"ablation.reference.study: must have been launched, got no study {place.name} in "
-            f"{place.shown}. Launch it first."
+            f"{where}: must have been launched, got no study {place.name} in {place.shown}. Launch "
+            "it first."
         )
     with closing(Ledger.open(place.url, place.name)) as ledger:
         ledger.check_writable("to be the reference of an ablation")
@@ -82,14 +79,19 @@ def find_reference(study: Study, base: Path) -> FoundReference:
     return FoundReference(dict(point.params), text, record.name, record.sections)
 
 
-def locate_search(name: str, base: Path) -> Place:
-    """Locate a search named in a study file: relative to the file's folder, else to the current
-    folder."""
+def _locate_study(name: str, base: Path, key: str) -> Place:
+    """Locate a study named under a key of a study file: relative to the file's folder, else to the
+    current folder."""
     name = os.path.expanduser(name)  # noqa: PTH111 (it may be a URL)
     beside = base / name
-    if beside.suffix in (".yaml", ".yml") and beside.is_file():
-        return place_of_file(beside)
-    return locate(str(beside)) if beside.is_dir() else locate(name)
+    try:
+        if beside.suffix in (".yaml", ".yml") and beside.is_file():
+            return place_of_file(beside)
+        return locate(str(beside)) if beside.is_dir() else locate(name)
+    except StudyFileError:
+        raise
+    except UsageError as error:
+        raise StudyNotFoundError(f"{key}: {error}") from error
 
 
 def design_of(study: Study, base: Path, where: str, reference: FoundReference) -> Design:
@@ -123,29 +125,23 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
         UsageError: if it is no ablation, or has no contrast that could be used.
     """
     from ablate.ablation.power import power_lines
-    from ablate.lifecycle.open_study import open_place
 
     settings = study.ablation
-    assert settings is not None
-    if settings.plan is None:
+    if settings is None or settings.plan is None:
         return ()
     where = "ablation.plan.pilot"
+    place = _locate_study(settings.plan.pilot, base, where)
     try:
-        pilot = open_place(locate_search(settings.plan.pilot, base))
-    except StudyFileError:
-        raise
-    except UsageError as error:
+        pilot = open_place(place)
+    except StudyNotFoundError as error:
         raise StudyNotFoundError(f"{where}: {error}") from error
+    named, fix = pilot.record.name, "Name an ablation on the same data."
     if pilot.record.design is None:
-        raise UsageError(
-            f"{where}: must be an ablation, got the search {pilot.record.name}. Name an ablation "
-            "on the same data."
-        )
+        raise UsageError(f"{where}: must be an ablation, got the search {named}. {fix}")
     if pilot.record.study.dataset.name != study.dataset.name:
         raise UsageError(
             f"{where}: must be of the data set of this study, {study.dataset.name}, got "
-            f"{pilot.record.study.dataset.name} in {pilot.record.name}. Name an ablation on the "
-            "same data."
+            f"{pilot.record.study.dataset.name} in {named}. {fix}"
         )
     lines = power_lines(
         design.claims,
@@ -180,12 +176,12 @@ def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str
 # -- Every arm of an ablation tuned by a search of its own, before its seeds are run -------
 
 
-RunSearch = Callable[[Place, Study], StudyRecord]
-"""Starts or resumes a search, and runs it to its end."""
-
-
 def tune_design(
-    design: Design, study: Study, place: Place, run_search: RunSearch, progress: Progress
+    design: Design,
+    study: Study,
+    place: Place,
+    run_search: Callable[[Place, Study], StudyRecord],
+    progress: Progress,
 ) -> Design:
     """Tune each cell by its own search, and return the design with the selected values.
 
@@ -194,35 +190,28 @@ def tune_design(
 
     Args:
         place: of the ablation.
+        run_search: starts or resumes a search, and runs it to its end.
 
     Raises:
         ParameterError: if a search does not have the trial to select.
     """
     pick = study.tune_section.pick
     cells, tuning = {cell.name: cell for cell in design.cells}, {}
-    asked = tuned_cells(study, design.cells)
-    for number, cell in enumerate(asked):
-        where = _place(place, number, cell)
-        progress.note(f"tuning {cell.name} ({number + 1} of {len(asked)}): {where.name}")
-        record = run_search(where, arm_study(study, cell, where.name))
+    tuned = tuned_cells(study, design.cells)
+    for number, cell in enumerate(tuned):
+        slug = re.sub(r"[^A-Za-z0-9+._-]+", "-", cell.name).strip("-.") or "arm"
+        label = f"{number:02d}-{slug}"[:40]
+        part = place.part(label, f"tune/{label}")
+        progress.note(f"tuning {cell.name} ({number + 1} of {len(tuned)}): {part.name}")
+        record = run_search(part, arm_study(study, cell, part.name))
         point = pick_trial(record, pick, key="ablation.tune")
         cells[cell.name] = replace(cell, values={**cell.values, **point.params})
-        tuning[cell.name] = _tuning(record, point.number, pick)
+        metrics = [objective.metric for objective in record.study.objectives]
+        best = best_of(pick.rpartition(" ")[2], metrics)
+        at = len(metrics) - 1 if best is None else metrics.index(best)
+        scores = tuple(
+            None if row.values is None or row_violation(row, record.bounds) > 0 else row.values[at]
+            for row in record.rows
+        )
+        tuning[cell.name] = Tuning(record.name, point.number, metrics[at], scores)
     return replace(design, cells=tuple(cells.values()), tuning=tuning)
-
-
-def _place(place: Place, number: int, cell: Cell) -> Place:
-    slug = re.sub(r"[^A-Za-z0-9+._-]+", "-", cell.name).strip("-.") or "arm"
-    label = f"{number:02d}-{slug}"[:40]
-    return place.part(label, f"tune/{label}")
-
-
-def _tuning(record: StudyRecord, number: int, pick: str) -> Tuning:
-    metrics = [objective.metric for objective in record.study.objectives]
-    best = best_of(pick.rpartition(" ")[2], metrics)
-    at = len(metrics) - 1 if best is None else metrics.index(best)
-    scores = tuple(
-        None if row.values is None or row_violation(row, record.bounds) > 0 else row.values[at]
-        for row in record.rows
-    )
-    return Tuning(record.name, number, metrics[at], scores)

@@ -14,6 +14,7 @@ from ablate.ablation.design import front_design, is_from_study, repeated_design,
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.files.shown import plural
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.drive import RunOptions, leased
@@ -65,38 +66,37 @@ def confirm_study(
         LeaseError: if the study, or its confirmation, is running.
     """
     if seeds > MOST_SEEDS:
-        raise ParameterError(f"--seeds: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
+        raise ParameterError(f"`seeds`: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
     if trials is not None and not list(trials):
-        raise ParameterError("--trials: must name at least one, got none. Leave it out.")
+        raise ParameterError("`trials`: must name at least one, got none. Leave it out.")
     ledger.check_writable("to be confirmed")
     record = ledger.read()
     _check_confirmable(record)
-    where = place.confirmation
-    robustness = record.study.robustness
+    part, robustness = place.confirmation, record.study.robustness
     named = robustness.suite if suite is None else suite
     find_suite(named)
+    levels = robustness.severities if severities is None else read_severities(severities)
     test = {
         "suite": named if isinstance(named, str) else list(named),
-        "severities": list(
-            robustness.severities if severities is None else read_severities(severities)
-        ),
+        "severities": list(levels),
     }
     if record.design is None:
         points = _points(record, trials, ledger.outcomes)
         adapted = robustness.adapt_batch_norm is not None
         design = front_design(points, soup=soup, adapted=adapted)
-        study = _confirming_study(record, where.name, points, seeds)
-        of_which = f"for {record.study.objectives[0].metric}"
-        of_which = "of the front" if len(record.study.objectives) > 1 else of_which
+        study = _confirming_study(record, part.name, points, seeds)
+        is_front = len(record.study.objectives) > 1
         what = (
-            f"{len(points)} trial{'s' * (len(points) > 1)} {of_which} ({_numbers(points)})"
+            f"{plural(len(points), 'trial')} "
+            f"{'of the front' if is_front else f'for {record.study.objectives[0].metric}'} "
+            f"({', '.join(str(point.number) for point in points)})"
             f"{' and their soup' if soup else ''}"
         )
     else:
         begun_with = Design.from_json(record.design)
         _check_tuned(record, begun_with, trials, soup=soup)
         design = repeated_design(record.study, begun_with, test)
-        study = _repeating_study(record.study, where.name, seeds)
+        study = _repeating_study(record.study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
     check_room_for_seeds(study)
     if soup:  # the members' weights are read until the last seed has ended
@@ -104,7 +104,7 @@ def confirm_study(
         study = study.model_copy(update={"run": run_settings})
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
-        begun = open_part(where, place.name)
+        begun = open_part(part, place.name)
         if begun is not None:
             stack.enter_context(closing(begun))
             if begin_again(begun, run):
@@ -112,13 +112,14 @@ def confirm_study(
             else:
                 _check_same(begun, design, test, place)
         with leased(ledger, run):
-            ledger.open_test(f"confirm {what}", where.name)
-        where.make_folder()
+            ledger.open_test(f"confirm {what}", part.name)
+        part.make_folder()
         if begun is not None:
-            return go_on(begun, where, run, seeds=seeds)
-    parent = ledger.head
-    base, text = Path(parent.base), parent.text
-    return begin_study(where, study, base, text, run, design=design, test=test, parent=parent)
+            return go_on(begun, part, run, seeds=seeds)
+    head = ledger.head
+    return begin_study(
+        part, study, Path(head.base), head.text, run, design=design, test=test, parent=head
+    )
 
 
 def _check_confirmable(record: StudyRecord) -> None:
@@ -143,7 +144,7 @@ def _check_tuned(
 ) -> None:
     """Refuse options of a search, and arms whose values are not known yet."""
     if trials is not None or soup:
-        option = "--soup" if soup else "--trials"
+        option = "`soup=True`" if soup else "`trials`"
         raise UsageError(f"{option}: needs a search, got the ablation {record.name}. Leave it out.")
     if record.study.ablation_section.tune is not None and not design.tuning:
         raise UsageError(
@@ -171,10 +172,11 @@ def _points(
         )
     for number in trials or ():
         if number not in choice:
-            where = "complete" + " and keep the constraints" * bool(info.bounds)
-            where = "on the front" if is_front else where
-            near = did_you_mean(str(number), [str(one) for one in choice])
-            raise ParameterError(f"--trials: must be {where}, got {number}. {near}")
+            rule = "complete and keep the constraints" if info.bounds else "complete"
+            near = did_you_mean(str(number), list(map(str, choice)))
+            raise ParameterError(
+                f"`trials`: must be {'on the front' if is_front else rule}, got {number}. {near}"
+            )
     if trials is not None:
         return [point for number, point in choice.items() if number in trials]
     originals = [point for point in choice.values() if point.copy_of is None]
@@ -233,22 +235,18 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
     before, now = list(begun_with.selected), list(design.selected)
     folder = shown_folder(place.confirmation.folder)
     if before != now:
-        numbers = ",".join(str(Point.of_name(one).trial) for one in before)
+        numbers = ", ".join(str(Point.of_name(one).trial) for one in before)
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
-            f"{', '.join(now)}. Add --trials {numbers}, or finish it: ablate resume {folder}"
+            f"{', '.join(now)}. Add `trials=[{numbers}]`, or finish it: ablate resume {folder}"
         )
     if design.soups and not begun_with.soups:
         raise UsageError(
-            f"study {name}: must have --soup from its start, which keeps the weights of all runs, "
-            "got it now. Leave it out."
+            f"study {name}: must have `soup=True` from its start, which keeps the weights of all "
+            "runs, got it now. Leave it out."
         )
     if begun.head.test != test:
         raise UsageError(
             f"study {name}: must score the test images as before ({show(begun.head.test)}), got "
             f"{show(test)}. Give the same options, or finish it: ablate resume {folder}"
         )
-
-
-def _numbers(points: Sequence[ParetoPoint]) -> str:
-    return ", ".join(str(point.number) for point in points)

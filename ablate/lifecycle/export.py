@@ -163,14 +163,14 @@ def _load(opened: OpenStudy, point: Point | None) -> TrainedNetwork:
 
 
 def _asked_point(opened: OpenStudy, trial: int | None, alpha: float | None) -> Point | None:
-    if trial is None and alpha not in (None, 1):
+    if trial is not None:
+        return exported_point(opened.record, opened.place.folder, trial, alpha)
+    if alpha not in (None, 1):
         raise UsageError(
-            f"--alpha {alpha:g}: needs the number of a trial, got plain, which is a reference. "
+            f"`alpha={alpha:g}`: needs the number of a trial, got plain, which is a reference. "
             "Leave it out."
         )
-    if trial is None:
-        return None
-    return exported_point(opened.record, opened.place.folder, trial, alpha)
+    return None
 
 
 def exported_point(
@@ -187,21 +187,17 @@ def exported_point(
         UsageError: if there is no such trial, it is not complete, its weights are missing or
             damaged, or alpha is out of range.
     """
-    row = _row(record, number)
-    if alpha is None and row.path is None:
-        _check_complete(row)
-        alpha = _alpha_of(_source(record, folder, row.origin)[1])
-    if alpha is not None and not 0 < alpha <= 1:
-        raise UsageError(f"--alpha: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
-    return point_of(row) if alpha is None else Point(number, alpha)
+    row = _complete_row(record, number)
+    if alpha is None and row.path is not None:
+        return point_of(row)
+    if alpha is None:
+        alpha = _alpha(_source(record, folder, row.origin)[1])
+    if not 0 < alpha <= 1:
+        raise UsageError(f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
+    return Point(number, alpha)
 
 
-def export_weights_of(
-    record: StudyRecord,
-    folder: Path,
-    point: Point | None,
-    output: Path,
-) -> Path:
+def export_weights_of(record: StudyRecord, folder: Path, point: Point | None, output: Path) -> Path:
     """Write the weights of a trial, completely or not at all.
 
     Args:
@@ -223,19 +219,43 @@ def export_weights_of(
             f"{output}: must end in {_SUFFIX}, got {output.suffix or 'no ending'!r}. "
             f"Write {output.with_suffix(_SUFFIX) if output.name else f'weights{_SUFFIX}'}."
         )
-    number = None
+    output = output.absolute()
     if point is None:
         _check_plain(record)
-    else:
-        row = _row(record, point.trial)
-        _check_complete(row)
-        number = row.origin
+    number = None if point is None else _complete_row(record, point.trial).origin
     source, metadata = _source(record, folder, number)
-    if point is not None and point.alpha != _alpha_of(metadata):
-        _export_between(source, metadata, point, output.absolute(), cache_folder())
-        return output.absolute()
-    publish_file(output.absolute(), lambda temporary: shutil.copyfile(source, temporary))
-    return output.absolute()
+    if point is not None and point.alpha != _alpha(metadata):
+        _export_between(source, metadata, point, output)
+    else:
+        publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
+    return output
+
+
+def _alpha(metadata: ExportMetadata | None) -> float:
+    """Of weights, between the baseline, 0, and the finetuned network, 1."""
+    return 1.0 if metadata is None else metadata.alpha
+
+
+def _export_between(
+    source: Path, metadata: ExportMetadata | None, point: Point, output: Path
+) -> None:
+    from ablate.finetune.baseline import kept_baseline, read_weights
+    from ablate.finetune.interpolation import export_between
+
+    if metadata is None or metadata.alpha != 1:
+        got = "weights without metadata" if metadata is None else f"those at {metadata.alpha:g}"
+        raise UsageError(
+            f"`alpha={point.alpha:g}`: needs the weights of the finetuned network, got {got}. "
+            "Leave it out."
+        )
+    baseline = kept_baseline(cache_folder(), metadata.baseline_sha256)
+    if baseline is None:
+        raise UsageError(
+            f"{point.name}: needs the baseline's weights in {cache_folder()}, got none with their "
+            "sha256. Run the command on the host where the study was launched; `ablate launch` of "
+            "the same study under another name trains the baseline again."
+        )
+    export_between(read_weights(baseline), source, point.alpha, output, metadata)
 
 
 def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
@@ -255,73 +275,40 @@ def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
     return folder_bytes(checkpoints), folder_bytes(str(weights))
 
 
-def _alpha_of(metadata: ExportMetadata | None) -> float:
-    """Of weights, between the baseline, 0, and the finetuned network, 1."""
-    return 1.0 if metadata is None else metadata.alpha
-
-
-def _export_between(
-    source: Path, metadata: ExportMetadata | None, point: Point, output: Path, cache: Path
-) -> None:
-    from ablate.finetune.baseline import kept_baseline, read_weights
-    from ablate.finetune.interpolation import export_between
-
-    if _alpha_of(metadata) != 1:
+def _complete_row(record: StudyRecord, number: int) -> RowRecord:
+    """A complete trial of ablate's own finetuning: only these have weights."""
+    row = next((row for row in record.rows if row.number == number), None)
+    if row is None:
+        last = max((row.number for row in record.rows), default=None)
+        there = "none" if last is None else "0 alone" if last == 0 else f"0 to {last}"
         raise UsageError(
-            f"--alpha {point.alpha:g}: needs the finetuned network, got weights that are at alpha "
-            f"{_alpha_of(metadata):g} already. Leave --alpha out."
+            f"trial {number}: must be a trial of {record.name}, got an unknown number. Its trials: "
+            f"{there}."
         )
-    if metadata is None or not metadata.baseline_sha256:
-        raise UsageError(
-            f"--alpha {point.alpha:g}: needs the baseline that the trial started from, got weights "
-            "of an earlier version, which does not name it. Export alpha 1, or run the trial again."
-        )
-    baseline = kept_baseline(cache, metadata.baseline_sha256)
-    if baseline is None:
-        raise UsageError(
-            f"{point.name}: needs the baseline's weights in {cache}, got none with their sha256. "
-            "Run the command on the host where the study was launched; `ablate launch` of the same "
-            "study under another name trains the baseline again."
-        )
-    export_between(read_weights(baseline), source, point.alpha, output, metadata)
-
-
-def _row(record: StudyRecord, number: int) -> RowRecord:
-    for row in record.rows:
-        if row.number == number:
-            return row
-    last = max((row.number for row in record.rows), default=None)
-    there = "none" if last is None else "0 alone" if last == 0 else f"0 to {last}"
-    raise UsageError(
-        f"trial {number}: must be a trial of {record.name}, got an unknown number. "
-        f"Its trials: {there}."
-    )
-
-
-def _check_plain(record: StudyRecord) -> None:
-    if not needs_plain(record.study):
-        raise UsageError(
-            f"plain: needs a search of ablate's own finetuning, got {record.name}, which has no "
-            "plain finetune of its own. Name a trial by its number."
-        )
-    if "plain" not in record.references:
-        raise UsageError(
-            f"plain: must be finished, got {record.name} without scores of the plain finetune. "
-            "Resume the study, or name a trial by its number."
-        )
-
-
-def _check_complete(row: RowRecord) -> None:
     if row.state != "COMPLETE":
         why = f" ({row.failure.reason})" if row.failure else ""
         raise UsageError(
-            f"trial {row.number}: must be COMPLETE, got {row.state}{why}. "
-            "Only complete trials have weights: name another."
+            f"trial {number}: must be COMPLETE, got {row.state}{why}. Only complete trials have "
+            "weights: name another."
         )
     if isinstance(row.scores, ReportedScores):
         raise UsageError(
-            f"trial {row.number}: must be a finetuning by ablate, got a custom training loop. Its "
+            f"trial {number}: must be a finetuning by ablate, got a custom training loop. Its "
             "weights are where that loop wrote them."
+        )
+    return row
+
+
+def _check_plain(record: StudyRecord) -> None:
+    got, fix = "", "Resume the study, or name a trial by its number."
+    if not needs_plain(record.study):
+        got, fix = "no plain finetune of its own", "Name a trial by its number."
+    elif "plain" not in record.references:
+        got = "no scores of it yet"
+    if got:
+        raise UsageError(
+            f"plain: must be the finished plain finetune of a search by ablate, got {record.name}, "
+            f"which has {got}. {fix}"
         )
 
 
@@ -345,26 +332,17 @@ def _source(
             "Run the command on the host and in the folder where the study was launched."
         )
     keep = record.study.run.keep_checkpoints
+    got = f"no file {source}: it was moved or deleted. Restore it."
     if number is not None and keep != "all" and len(record.complete) > keep:
-        raise UsageError(
-            f"{who}: must have its weights, got none: run.keep_checkpoints is {keep}, so they "
-            f"were deleted. {_again(record, number)}"
+        got = f"none: run.keep_checkpoints is {keep}, so they were deleted."
+    again = ""
+    if number is not None and record.design is None:
+        params = [record.rows[number].params]
+        values, name = json.dumps(params), shlex.quote(f"name={record.name}_again")
+        if len(values) > LONGEST:  # a long line would be cut, and could not be copied
+            values = json.dumps(params, indent=0)
+        again = (
+            f" To train it again, launch the study file with --set {name} --set search.trials=1 "
+            f"--set 'search.enqueue={values}'"
         )
-    raise UsageError(
-        f"{who}: must have its weights in {source}, got no such file. "
-        f"It was moved or deleted: restore it. {_again(record, number)}".rstrip()
-    )
-
-
-def _again(record: StudyRecord, number: int | None) -> str:
-    """How the weights of a trial of a search are made again."""
-    if number is None or record.design is not None:
-        return ""
-    params = [_row(record, number).params]
-    values, name = json.dumps(params), shlex.quote(f"name={record.name}_again")
-    if len(values) > LONGEST:  # a long line would be cut, and could not be copied
-        values = json.dumps(params, indent=0)
-    return (
-        f"To train it again, launch the study file with --set {name} --set "
-        f"search.trials=1 --set 'search.enqueue={values}'"
-    )
+    raise UsageError(f"{who}: must have its weights, got {got}{again}")

@@ -15,7 +15,14 @@ from typing import Any
 from ablate.ablation.cell import Design
 from ablate.ablation.design import planned_rows
 from ablate.ablation.searches import check_reference
-from ablate.errors import InfrastructureError, ParameterError, StudyExistsError, UsageError
+from ablate.errors import (
+    InfrastructureError,
+    ParameterError,
+    Problem,
+    StudyExistsError,
+    StudyFileError,
+    UsageError,
+)
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
@@ -47,11 +54,11 @@ from ablate.lifecycle.open_study import (
 from ablate.lifecycle.place import (
     Place,
     check_normalization,
-    check_something_searched,
     shown_folder,
 )
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.parse import parse_space
+from ablate.space.reach import nothing_searched
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint
@@ -206,7 +213,8 @@ def _begin(place: Place, run: RunOptions) -> StudyRecord:
     design, studies = None, [study]
     if study.ablation is None:
         space = parse_space(study, names_for(study.model.name, base))
-        check_something_searched(study, place.file, space)
+        if (rule := nothing_searched(study, space)) is not None:
+            raise StudyFileError([Problem(str(place.file or ""), 0, 0, f"space: {rule}")])
     else:
         design = design_of(study, base, str(place.file or ""), find_reference(study, base))
         studies += [

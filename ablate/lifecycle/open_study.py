@@ -55,35 +55,27 @@ class OpenStudy:
     @cached_property
     def source(self) -> StudySource:
         """The study with its ablation or confirmation, for figures and the report."""
-        from ablate.ablation.confirm import confirm_info
-
         if self.record.foreign:
             return StudySource(self.record)
-        ablation = None if self.record.design is None else self.ablation
-        confirmed = self.place.confirmation
-        if not self._is_confirmed:
-            bits = partial(read_bits, self.place)
-            return StudySource(self.record, ablation, read_bits=bits, place=self.place)
-        confirming, outcomes, references = read_outcomes(confirmed)
-        return StudySource(
+        source = StudySource(
             self.record,
-            ablation,
-            confirmation=confirm_info(confirming, outcomes, references),
-            confirming=confirming,
+            None if self.record.design is None else self.ablation,
             read_bits=partial(read_bits, self.place),
             place=self.place,
         )
-
-    @property
-    def _is_confirmed(self) -> bool:
-        """Whether its confirmation was begun; a study of its own with that name is none."""
+        confirmed = self.place.confirmation
         try:
-            ledger = open_part(self.place.confirmation, self.place.name)
-        except UsageError:
-            return False
-        if ledger is not None:
-            ledger.close()
-        return ledger is not None
+            ledger = open_part(confirmed, self.place.name)
+        except UsageError:  # a study of its own with that name
+            ledger = None
+        if ledger is None:
+            return source
+        ledger.close()
+        from ablate.ablation.confirm import confirm_info
+
+        confirming, outcomes, references = read_outcomes(confirmed)
+        info = confirm_info(confirming, outcomes, references)
+        return replace(source, confirmation=info, confirming=confirming)
 
     @property
     def reference(self) -> str:
@@ -196,27 +188,24 @@ def refuse_other_study(place: Place) -> None:
     Raises:
         UsageError: if there is one.
     """
+    identities = []
     try:
         there = place_of_folder(place.folder)
-        if (there.url, there.name) == (place.url, place.name):
-            return
-        other, own = _identity(there), _identity(place)
+        for one in (there, place):
+            if Ledger.exists(one.url, one.name):
+                with closing(Ledger.open(one.url, one.name)) as ledger:
+                    identities.append(ledger.head.identity)
+            elif one is there:
+                return
     except AblateError:  # none is named, or its storage cannot be told or reached
         return
-    if other in (None, own):
+    if len(set(identities)) == 1 and len(identities) == 2:
         return
     raise UsageError(
         f"{shown_folder(place.folder)}: must be a run folder of study {place.name} in "
         f"{place.shown}, got that of {there.name} in {there.shown}, whose weights would be "
         "overwritten. Run the command in another folder, or give the study another `name:`."
     )
-
-
-def _identity(place: Place) -> str | None:
-    if not Ledger.exists(place.url, place.name):
-        return None
-    with closing(Ledger.open(place.url, place.name)) as ledger:
-        return ledger.head.identity
 
 
 def refuse_if_rescued(place: Place) -> None:

@@ -31,8 +31,6 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
 from ablate.lifecycle.study_file import kept_data, kept_text, read_study
-from ablate.space.reach import nothing_searched
-from ablate.space.space import Space
 from ablate.study.settings import Study
 
 if TYPE_CHECKING:
@@ -100,52 +98,30 @@ class Place:
         return Place(f"{self.name}~{label}", self.url, below, self.given, archive=self.archive)
 
     def make_folder(self) -> None:
-        """Create the run folder, with a note of the storage.
+        """Create the run folder, with a note of the storage for later commands.
+
+        Values of environment variables are not in it, nor is a password.
 
         Raises:
             DataError: if it cannot be written.
         """
+        storage: str | None = self.given or self.url
+        if self.url == sqlite_url(self.folder / "study.db"):
+            storage = None
+        elif sqlite_file(self.url) is not None:
+            storage = self.url
+        elif self.given is not None and has_secret(self.given):
+            storage = masked(self.given)
+        file = self.folder / _FOLDER_FILE
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = self.folder / _FOLDER_FILE
-            if self.study is not None or not self._is_noted():
-                note = {"name": self.name, "storage": self._storage_note()}
-                file.write_text(json.dumps(note) + "\n")
+            if self.study is not None or not file.exists():
+                file.write_text(json.dumps({"name": self.name, "storage": storage}) + "\n")
         except OSError as error:
             raise DataError(
                 f"{self.folder}: the run's folder must be writable, got: {error.strerror}. Run the "
                 "command in another folder, or change its permissions."
             ) from error
-
-    def _is_noted(self) -> bool:
-        """Whether the folder names an existing storage."""
-        try:
-            file = sqlite_file(place_of_folder(self.folder).url)
-        except StudyNotFoundError:
-            return False
-        except UsageError:
-            return True  # it names a variable that is not set here
-        return file is None or file.exists()
-
-    def _storage_note(self) -> str | None:
-        """The storage for later commands, without values of environment variables."""
-        if self.url == sqlite_url(self.folder / "study.db"):
-            return None
-        if sqlite_file(self.url) is not None or self.given is None:
-            return self.url
-        return masked(self.given) if has_secret(self.given) else self.given
-
-
-def check_utf8(path: Path) -> None:
-    """Refuse a path that cannot be stored in a ledger, page or URL.
-
-    Raises:
-        UsageError: if its bytes are not UTF-8.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(unencodable(error)) from None
 
 
 def shown_folder(folder: Path) -> str:
@@ -156,35 +132,7 @@ def shown_folder(folder: Path) -> str:
         return shlex.quote(str(folder))
 
 
-def run_folder(name: str) -> Path:
-    """`runs/NAME` in the current folder."""
-    return Path.cwd() / "runs" / name
-
-
-def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: bool = False) -> Place:
-    """The place of a study file's study.
-
-    Args:
-        file: a path, or the name of a study that comes with ablate.
-        must_search: reject a search without a searched parameter; such a study can be read, but
-            not started.
-
-    Raises:
-        StudyFileError: if the file is invalid; with all problems.
-    """
-    if (shipped := shipped_file(file)) is not None:
-        file, overrides = shipped, paths_from_here(overrides)
-    names = partial(names_for, base=file.parent)
-    study = read_study(file, overrides, names=names, must_search=must_search)
-    return _place_of_study(study, file)
-
-
-def place_of_data(
-    data: Study | Mapping[str, Any], overrides: Sequence[str] = (), *, must_search: bool = False
-) -> Place:
-    """The place of a study that is given from Python; arguments, errors as `place_of_file`."""
-    written = data.written() if isinstance(data, Study) else data
-    return _place_of_study(parse_data(written, overrides, must_search=must_search))
+# -- A study that is to be launched --------------------------------------------------------------
 
 
 def place_of(
@@ -192,29 +140,34 @@ def place_of(
 ) -> Place:
     """The place of a study that is to be launched, from its file, a dict or an `ablate.Study`.
 
-    Arguments, errors as `place_of_file`.
+    Args:
+        overrides: `key=value` each, as from `--set`.
+        must_search: reject a search without a searched parameter; such a study can be read, but
+            not started.
+
+    Raises:
+        StudyFileError: if the study is invalid; with all problems.
     """
     if isinstance(study, str | Path):
         return place_of_file(Path(study), overrides, must_search=must_search)
-    return place_of_data(study, overrides, must_search=must_search)
+    data = study.written() if isinstance(study, Study) else study
+    return _place_of_study(parse_data(data, overrides, must_search=must_search))
+
+
+def place_of_file(file: Path, overrides: Sequence[str] = (), *, must_search: bool = False) -> Place:
+    """As `place_of`, of a study file, or the name of a study that comes with ablate."""
+    if (shipped := shipped_file(file)) is not None:
+        file, overrides = shipped, paths_from_here(overrides)
+    names = partial(names_for, base=file.parent)
+    study = read_study(file, overrides, names=names, must_search=must_search)
+    return _place_of_study(study, file)
 
 
 def _place_of_study(study: Study, file: Path | None = None) -> Place:
-    given = _STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None
-    place = _place(study.name, study.storage or given, run_folder(study.name), file, study)
+    storage = study.storage or (_STORAGE_VARIABLE if "ABLATE_STORAGE" in os.environ else None)
+    place = _place(study.name, storage, _run_folder(study.name), file, study)
     check_backend(place.url)
     return place
-
-
-def check_something_searched(study: Study, file: Path | None, space: Space) -> None:
-    """Refuse to start a search whose trials would all be equal.
-
-    Raises:
-        StudyFileError: if no parameter has two values, and there are several trials.
-    """
-    rule = nothing_searched(study, space)
-    if rule is not None:
-        raise StudyFileError([Problem(str(file or ""), 0, 0, f"space: {rule}")])
 
 
 def check_normalization(study: Study, file: Path | None, base: Path) -> None:
@@ -233,6 +186,9 @@ def check_normalization(study: Study, file: Path | None, base: Path) -> None:
         raise StudyFileError([Problem(str(file or ""), 0, 0, f"model.normalization: {rule}")])
 
 
+# -- A study that is named -----------------------------------------------------------------------
+
+
 def locate(study: StudyReference) -> Place:
     """Find the place of a study from the user's reference.
 
@@ -241,47 +197,49 @@ def locate(study: StudyReference) -> Place:
         StudyFileError: if it is an invalid study or study file.
     """
     if not isinstance(study, str | Path):
-        return place_of_data(study)
-    reference = str(study)
-    is_url = _IS_URL.match(reference) is not None
-    path = Path(reference)
-    if not is_url and _is(Path.is_dir, path):
+        return place_of(study)
+    reference, path = str(study), Path(study)
+    if _IS_URL.match(reference) is not None:
+        keep_secret(reference)
+        return _place_of_url(reference)
+    if _is(Path.is_dir, path):
         return place_of_folder(path)
-    archives = () if is_url else (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
-    archive = next((one for one in archives if _is(Path.is_file, one)), None)
-    if archive is not None:
+    archives = (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
+    if (archive := next((one for one in archives if _is(Path.is_file, one)), None)) is not None:
         from ablate.lifecycle.archive import read_archive  # which loads optuna
 
-        kept = place_of_archive(read_archive(archive))
-        return kept if archive == path else kept.part(path.relative_to(archive).as_posix())
-    if not is_url and (_is(Path.is_file, path) or path.suffix in (".yaml", ".yml")):
+        first = place_of_archive(read_archive(archive))
+        return first if archive == path else first.part(path.relative_to(archive).as_posix())
+    is_file = _is(Path.is_file, path) or path.suffix in (".yaml", ".yml")
+    if is_file or ("#" not in reference and shipped_file(path) is not None):
         return place_of_file(path)
-    if is_url:
-        keep_secret(reference)
     if "#" in reference:
-        url, _, name = reference.rpartition("#")
-        if is_url and "@" in name and "@" not in url:
-            raise UsageError(
-                "storage URL: must have no # before its @, got one. In a password write # as %23; "
-                "the last # separates the study's name."
-            )
-        if not url and "ABLATE_STORAGE" not in os.environ:
-            raise UsageError(
-                f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
-                "export ABLATE_STORAGE=URL, or write URL#NAME."
-            )
-        return _place(name, url or _STORAGE_VARIABLE, run_folder(name))
-    if is_url:
-        raise UsageError(
-            f"{reference}: must be URL#NAME, got no name of a study. Add #NAME; in a password "
-            "write @ as %40, / as %2F, : as %3A and # as %23."
-        )
-    if shipped_file(path) is not None:
-        return place_of_file(path)
+        return _place_of_url(reference)
     raise UsageError(
         f"{reference}: must be a study file, a run folder or URL#NAME, not recognised. "
         f"{_nearest_study(path)}"
     )
+
+
+def _place_of_url(reference: str) -> Place:
+    """The place of `URL#NAME`, or of `#NAME` with ABLATE_STORAGE."""
+    url, separator, name = reference.rpartition("#")
+    if not separator:
+        raise UsageError(
+            f"{reference}: must be URL#NAME, got no name of a study. Add #NAME; in a password "
+            "write @ as %40, / as %2F, : as %3A and # as %23."
+        )
+    if "://" in reference and "@" in name and "@" not in url:
+        raise UsageError(
+            "storage URL: must have no # before its @, got one. In a password write # as %23; "
+            "the last # separates the study's name."
+        )
+    if not url and "ABLATE_STORAGE" not in os.environ:
+        raise UsageError(
+            f"{reference}: needs ABLATE_STORAGE in the environment, got nothing. "
+            "export ABLATE_STORAGE=URL, or write URL#NAME."
+        )
+    return _place(name, url or _STORAGE_VARIABLE, _run_folder(name))
 
 
 def place_of_archive(archive: ArchiveFiles) -> Place:
@@ -294,27 +252,6 @@ def place_of_archive(archive: ArchiveFiles) -> Place:
 
     url, name = stored_archive(archive)
     return Place(name, url, archive.path.absolute().with_suffix(""), archive=archive.path)
-
-
-def _is(kind: Callable[[Path], bool], path: Path) -> bool:
-    """Whether a path exists; False for invalid names."""
-    try:
-        return kind(path)
-    except (OSError, ValueError):
-        return False
-
-
-def _nearest_study(path: Path) -> str:
-    """The suggested fix if there is no study at a path: a nearby run folder or study file with the
-    same or a similar name."""
-    found: dict[str, Path] = {}
-    for folder in (path.parent, Path(), Path("runs"), Path("studies"), Path("../runs")):
-        with suppress(OSError, ValueError):  # no such folder, or not to be read
-            for one in sorted(folder.iterdir()):
-                if one.suffix in (".yaml", ".yml") or _is(Path.is_file, one / _FOLDER_FILE):
-                    found.setdefault(one.stem, one)
-    near = get_close_matches(path.stem[:LONGEST], found, n=1)
-    return f"Did you mean {found[near[0]]}?" if near else "Check the path."
 
 
 def place_of_folder(folder: Path) -> Place:
@@ -349,6 +286,31 @@ def place_of_folder(folder: Path) -> Place:
     return _place(name, storage, folder.absolute(), in_folder=folder)
 
 
+def _run_folder(name: str) -> Path:
+    return Path.cwd() / "runs" / name
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """Whether a path exists; False for invalid names."""
+    try:
+        return kind(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _nearest_study(path: Path) -> str:
+    """The suggested fix if there is no study at a path: a nearby run folder or study file with the
+    same or a similar name."""
+    nearby: dict[str, Path] = {}
+    for folder in (path.parent, Path(), Path("runs"), Path("studies"), Path("../runs")):
+        with suppress(OSError, ValueError):  # no such folder, or not to be read
+            for file in sorted(folder.iterdir()):
+                if file.suffix in (".yaml", ".yml") or _is(Path.is_file, file / _FOLDER_FILE):
+                    nearby.setdefault(file.stem, file)
+    near = get_close_matches(path.stem[:LONGEST], nearby, n=1)
+    return f"Did you mean {nearby[near[0]]}?" if near else "Check the path."
+
+
 def _place(
     name: str,
     storage: str | None,
@@ -362,10 +324,16 @@ def _place(
 
     Args:
         in_folder: the run folder that it is written in.
+
+    Raises:
+        UsageError: if a path is not UTF-8, which no ledger, page or URL takes; if the storage is
+            not kept.
     """
     for path in (folder, file):
-        if path is not None:
-            check_utf8(path.absolute())
+        try:
+            str(path and path.absolute()).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(unencodable(error)) from None
     if storage is None:
         return Place(name, sqlite_url(folder / "study.db"), folder, None, file, study)
     url = fill_variables(storage, in_folder=in_folder)

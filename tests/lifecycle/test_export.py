@@ -115,8 +115,8 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
         with pytest.raises(UsageError) as error:
             export_weights_of(record, folder, point, tmp_path / "other.safetensors")
         assert str(error.value) == (
-            f"--alpha {alpha:g}: needs the finetuned network, got weights that are at alpha 0.75 "
-            "already. Leave --alpha out."
+            f"`alpha={alpha:g}`: needs the weights of the finetuned network, got those at 0.75. "
+            "Leave it out."
         )
     assert not (tmp_path / "other.safetensors").exists()
 
@@ -126,7 +126,7 @@ def test_an_alpha_out_of_range_is_refused(folder: Path, alpha: float) -> None:
     with pytest.raises(UsageError) as error:
         exported_point(example_record(ROWS), folder, 1, alpha)
     assert str(error.value) == (
-        f"--alpha: must be above 0 and at most 1, got {alpha:g}. Write 0.5."
+        f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5."
     )
 
 
@@ -164,8 +164,8 @@ def test_a_trial_that_is_not_complete(folder: Path) -> None:
 def test_a_plain_finetune_that_is_not_finished(folder: Path) -> None:
     record = example_record(ROWS, references={"baseline": example_scores(0.95, 0.6)})
     assert refusal(record, folder, None) == (
-        "plain: must be finished, got example without scores of the plain finetune. "
-        "Resume the study, or name a trial by its number."
+        "plain: must be the finished plain finetune of a search by ablate, got example, which has "
+        "no scores of it yet. Resume the study, or name a trial by its number."
     )
 
 
@@ -200,13 +200,13 @@ def test_a_long_command_is_not_cut(folder: Path) -> None:
 def test_weights_that_somebody_took(folder: Path) -> None:
     record = example_record(ROWS, run={"keep_checkpoints": "all"})
     assert refusal(record, folder, 0) == (
-        "trial 0: must have its weights in RUN/weights/00000.safetensors, got no such file. "
-        "It was moved or deleted: restore it. To train it again, launch the study file with --set "
+        "trial 0: must have its weights, got no file RUN/weights/00000.safetensors: it was "
+        "moved or deleted. Restore it. To train it again, launch the study file with --set "
         'name=example_again --set search.trials=1 --set \'search.enqueue=[{"loss.terms": '
         '"clean+fma"}]\''
     )
     weights_file(folder, None).unlink()
-    assert refusal(example_record(ROWS), folder, None).startswith("plain: must have its weights in")
+    assert refusal(example_record(ROWS), folder, None).startswith("plain: must have its weights, ")
 
 
 def test_weights_on_another_host(tmp_path: Path) -> None:
