@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -11,19 +10,11 @@ import torch
 
 from ablate.errors import ResourceError
 from ablate.model.environment import (
-    Environment,
     environment_of,
     preparation_cores,
     resolve_environment,
 )
 from ablate.study.settings import RunSettings
-
-
-def test_named_precision_and_threads_are_taken() -> None:
-    environment = resolve_environment("fp32", threads=2, device="cpu")
-    assert (environment.device, environment.precision, environment.threads) == ("cpu", "fp32", 2)
-    assert environment.torch == torch.__version__
-    assert environment.device_name
 
 
 def test_auto_is_bf16_only_where_the_hardware_has_it() -> None:
@@ -52,12 +43,6 @@ def test_apply_keeps_matrices_of_fp32_whole() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     resolve_environment("fp32", threads=1, device="cpu").apply()
     assert not torch.backends.cuda.matmul.allow_tf32
-
-
-def test_json_gives_it_back() -> None:
-    environment = resolve_environment(threads=1, device="cpu")
-    text = json.dumps(environment.to_json())
-    assert Environment.from_json(json.loads(text)) == environment
 
 
 def test_apply_sets_the_threads() -> None:

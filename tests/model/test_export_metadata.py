@@ -49,15 +49,6 @@ def test_metadata_stands_beside_the_tensors(tmp_path: Path) -> None:
     }
 
 
-def test_a_module_of_two_names_is_exported(tmp_path: Path) -> None:
-    network = nn.ModuleDict({"conv": nn.Conv2d(3, 4, 3)})
-    network["stem"] = nn.Sequential(network["conv"], nn.ReLU())
-    export_weights(network, tmp_path / "tied.safetensors")
-    found = load_file(tmp_path / "tied.safetensors")
-    assert found.keys() == network.state_dict().keys() >= {"conv.weight", "stem.0.weight"}
-    network.load_state_dict(found)
-
-
 def test_every_byte_of_an_export_counts(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     export_weights(build(), file, METADATA)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ablate.errors import DataError
 from ablate.model.build import build_model
-from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.model.weights.external_checkpoint import load_external
 from ablate.study.settings import ModelSettings
 
 OWN = ModelSettings(name="resnet8")
@@ -39,30 +39,15 @@ def refusal(path: Path, model: nn.Module | None = None) -> str:
     "content",
     [
         {1: torch.zeros(1)},
-        {**build().state_dict(), 2: torch.zeros(1)},
-        {"state_dict": {0: torch.zeros(2)}},
         {"model": {**build().state_dict(), 2: torch.zeros(1)}},
     ],
-    ids=["bare", "mixed", "nested", "nested and mixed"],
+    ids=["bare", "nested and mixed"],
 )
 def test_keys_that_are_no_text(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "weights.pt")
     assert refusal(tmp_path / "weights.pt") == (
         "baseline.checkpoint: must be a state dict, key -> tensor, got 'weights.pt' with a key "
         "that is not text: int. Save model.state_dict()."
-    )
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_what_makes_torch_fail_with_an_index_error(tmp_path: Path) -> None:
-    """BINPUT of an empty stack: read as a pickle, it is no error that torch makes itself."""
-    path = tmp_path / "weights.pt"
-    path.write_bytes(b"\x80\x02q\x00.")
-    with pytest.raises(IndexError):
-        torch.load(path, weights_only=True)
-    assert refusal(path) == (
-        "baseline.checkpoint: must be a complete .safetensors file or state dict, got 'weights.pt' "
-        "(list index out of range). Copy or save it again."
     )
 
 
@@ -102,10 +87,7 @@ def _spoiled(value: float, dtype: torch.dtype = torch.float32) -> dict[str, Tens
         (_of(lambda one: one.to("meta")), f"{FIRST} without values (device meta)"),
         (_of(lambda one: one.to(torch.complex64)), f"{FIRST} of complex64"),
         (_of(lambda one: one.to(torch.int8)), f"{FIRST} of int8"),
-        (_of(lambda one: one.to(torch.bool)), f"{FIRST} of bool"),
-        (_of(lambda one: one * float("nan")), f"{FIRST} not finite in 3 of 3 values"),
         (_spoiled(float("nan")), "classifier.bias not finite in 2 of 5 values"),
-        (_spoiled(float("-inf")), "classifier.bias not finite in 2 of 5 values"),
         (_spoiled(1e300, torch.float64), "classifier.bias not finite in 2 of 5 values"),
     ],
 )
@@ -137,10 +119,3 @@ def test_a_mask_of_infinities_that_the_network_has_too(tmp_path: Path) -> None:
 def test_a_key_with_a_line_break(tmp_path: Path) -> None:
     torch.save({**build().state_dict(), "two\nlines": torch.zeros(1)}, tmp_path / "weights.pt")
     assert "with keys 1 unexpected ('two\\nlines'). Name" in refusal(tmp_path / "weights.pt")
-
-
-def test_a_missing_file_in_a_folder_with_a_line_break(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
-        find_checkpoint(OWN, "none.pt", tmp_path / "two\nlines")
-    assert "two\\nlines/none.pt': No such file or directory)." in str(error.value)
-    assert "\n" not in str(error.value)

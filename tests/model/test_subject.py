@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from ablate.data.dataset import Statistics
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.model.build import build_model
-from ablate.model.normalization import IMAGENET, carried_statistics
+from ablate.model.normalization import IMAGENET
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, load_program, probe
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
@@ -128,17 +127,6 @@ def test_an_export_needs_nothing_else(tmp_path: Path, images: Tensor) -> None:
     expected = build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 3).eval()
     larger = torch.rand(2, 3, 16, 16)
     assert torch.equal(subject.model.eval()(larger), expected(larger))
-
-
-def test_an_export_of_a_foreign_network_keeps_its_normalisation(tmp_path: Path) -> None:
-    file = tmp_path / "trial.safetensors"
-    export(file, model="torchvision:squeezenet1_1", image_size=32)
-    subject = build_subject(find_origin(str(file), None), 4, SILENT)
-    assert subject.statistics == Statistics(*_float32(MEAN, STD))
-    settings = ModelSettings(name="torchvision:squeezenet1_1", normalization="dataset")
-    expected = build_model(settings, 4, MEAN, STD, 3).eval()
-    shown = torch.rand(2, 3, 32, 32)
-    assert torch.equal(subject.model.eval()(shown), expected(shown))
 
 
 def _float32(*rows: tuple[float, ...]) -> list[tuple[float, ...]]:
@@ -345,9 +333,7 @@ def test_a_network_of_one_channel_is_shown_the_luma() -> None:
     [
         (lambda logits: (logits, logits), "a tuple of 2"),
         (lambda logits: {"out": logits, "aux": logits}, "a dict of out, aux"),
-        (lambda logits: logits[..., None, None], "shape (3, 4, 1, 1)"),
         (lambda logits: logits[:1], "shape (1, 4)"),
-        (lambda _logits: None, "NoneType"),
     ],
 )
 def test_other_outputs_are_refused(output: Callable[[Tensor], Any], got: str) -> None:
@@ -432,17 +418,6 @@ def test_a_file_that_was_written_in_training_mode(
     text = refusal(lambda: probe(subject, (3, 8, 8)), ParameterError)
     assert text.startswith(f"`model`: {file} must ")
     assert text.endswith(". Write it after .eval().")
-
-
-def test_answers_that_are_rounded_coarsely_are_the_same() -> None:
-    class Coarse(Tiny):
-        def forward(self, images: Tensor) -> Tensor:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits: Tensor = super().forward(images)
-            return logits
-
-    torch.manual_seed(0)
-    assert probe(of_memory(Coarse()), (3, 32, 32)).outputs == 4
 
 
 def test_probabilities_are_noticed() -> None:
@@ -562,34 +537,12 @@ def test_what_the_weights_carry_is_not_overruled(tmp_path: Path, model: str) -> 
             "`mean=[0.5, 0.5, 0.5]` `std=[0.5, 0.5, 0.5]`.",
         ),
         (
-            Normalization(mean=(0.5, 0.5), std=(0.5, 0.5)),
-            "`mean` and `std`: must have a number for each channel, 3 or 1, got 2 and 2. Write "
-            "`mean=[0.5, 0.5, 0.5]` `std=[0.5, 0.5, 0.5]`.",
-        ),
-        (
             Normalization(mean=MEAN, std=(0.5, 0.0, 0.5)),
             "`std`: must be above 0, up to 1, since images are in [0, 1], got 0. Correct it.",
         ),
         (
-            Normalization(mean=MEAN, std=(58.4, 57.1, 57.4)),
-            "`std`: must be above 0, up to 1, since images are in [0, 1], got 58.4. Divide it by "
-            "255.",
-        ),
-        (
             Normalization(mean=(123.7, 116.3, 103.5), std=STD),
             "`mean`: must be from 0 to 1, since images are in [0, 1], got 123.7. Divide it by 255.",
-        ),
-        (
-            Normalization(mean=(0.5, math.nan, 0.5), std=STD),
-            "`mean`: must be from 0 to 1, since images are in [0, 1], got nan. Correct it.",
-        ),
-        (
-            Normalization(mean=(0.5, -0.1, 0.5), std=STD),
-            "`mean`: must be from 0 to 1, since images are in [0, 1], got -0.1. Correct it.",
-        ),
-        (
-            Normalization(mean=MEAN, std=(math.inf, 0.5, 0.5)),
-            "`std`: must be above 0, up to 1, since images are in [0, 1], got inf. Correct it.",
         ),
     ],
 )
@@ -602,14 +555,6 @@ def test_statistics_of_a_data_set_that_is_not_there() -> None:
         "`normalization`: dataset needs a data set with known training images, got none. Give "
         "`mean` and `std`."
     )
-
-
-def test_what_a_network_carries() -> None:
-    own = build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 0)
-    foreign = build_model(ModelSettings(name="torchvision:squeezenet1_1"), 4, MEAN, STD, 0)
-    assert carried_statistics(own) == Statistics(*_float32(MEAN, STD))
-    assert carried_statistics(foreign) == Statistics(*_float32(*IMAGENET))
-    assert carried_statistics(Tiny()) is None
 
 
 # --- by order

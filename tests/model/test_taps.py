@@ -60,13 +60,6 @@ def test_outputs_come_under_the_names_asked_for(network: Network) -> None:
         torch.testing.assert_close(taps.features["block"], taps.features["block.0"].relu())
 
 
-def test_the_latest_forward_counts(network: Network) -> None:
-    with FeatureTaps(network, ["stage1"]) as taps:
-        network(torch.rand(2, 3, 8, 8))
-        network(torch.rand(4, 3, 8, 8))
-        assert taps.features["stage1"].shape == (4, 6, 8, 8)
-
-
 def test_hooks_leave_with_the_context(network: Network) -> None:
     taps = FeatureTaps(network, ["stem"])
     network(torch.rand(2, 3, 8, 8))
@@ -88,17 +81,7 @@ def test_gradient_reaches_the_network(network: Network) -> None:
     assert network.first.weight.grad.abs().max() > 0
 
 
-def test_split_gives_both_halves(network: Network) -> None:
-    clean, distorted = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
-    with FeatureTaps(network, ["stem", "stage1"]) as taps:
-        network(torch.cat([clean, distorted]))
-        first, second = taps.split()
-    assert list(first) == list(second) == ["stem", "stage1"]
-    torch.testing.assert_close(first["stem"], network.first(clean))
-    torch.testing.assert_close(second["stem"], network.first(distorted))
-
-
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_split_gives_a_part_a_copy(network: Network, n: int) -> None:
     images = [torch.rand(2, 3, 8, 8) for _ in range(n)]
     with FeatureTaps(network, ["stem", "stage1"]) as taps:
@@ -107,12 +90,6 @@ def test_split_gives_a_part_a_copy(network: Network, n: int) -> None:
     assert len(parts) == n
     for part, one in zip(parts, images, strict=True):
         torch.testing.assert_close(part["stem"], network.first(one))
-
-
-def test_without_layers_there_is_an_empty_part_a_copy(network: Network) -> None:
-    with FeatureTaps(network, []) as taps:
-        network(torch.rand(6, 3, 8, 8))
-        assert taps.split(3) == ({}, {}, {})
 
 
 def test_names_of_the_layers(network: Network) -> None:
@@ -146,15 +123,6 @@ def test_before_is_what_the_last_activation_takes_in(kind: type[nn.Module]) -> N
     assert block[0].weight.grad.abs().max() > 0
 
 
-def test_the_activation_itself_can_be_tapped_before(network: Network) -> None:
-    images = torch.rand(2, 3, 8, 8)
-    with FeatureTaps(network, ["block.1", "stage1"], "before") as taps:
-        network(images)
-    expected = network.block[0](network.first(images))
-    for features in taps.features.values():
-        torch.testing.assert_close(features, expected)
-
-
 def test_one_activation_used_twice_is_read_at_its_last_use() -> None:
     model = build_model(ModelSettings(name="resnet8"), 5, (0.5,) * 3, (0.5,) * 3, 0)
     images = torch.rand(4, 3, 8, 8)
@@ -175,15 +143,6 @@ def test_before_needs_an_activation_at_the_end(network: Network, layer: str, kin
         f"layers: {layer} must end in an activation to be tapped before it, got {kind}, which does "
         "not. Tap it after, or tap the module before it."
     )
-
-
-def test_before_refuses_an_activation_that_is_not_last() -> None:
-    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.BatchNorm2d(4)))
-    with (
-        pytest.raises(ParameterError, match="0 must end in an activation"),
-        FeatureTaps(model, ["0"], "before"),
-    ):
-        model(torch.rand(2, 3, 4, 4))
 
 
 def test_only_before_and_after_are_known(network: Network) -> None:
@@ -234,16 +193,6 @@ def test_a_map_that_the_network_changes_is_refused(layer: str, fix: str) -> None
         )
 
 
-def test_an_outermost_map_that_is_changed_has_no_layer_around_it() -> None:
-    model = AddsInPlace()
-    with FeatureTaps(model, ["block"]) as taps:
-        model(torch.rand(2, 3, 4, 4))
-    with pytest.raises(
-        ParameterError, match=r"that is later changed in place\. Tap a later layer\.$"
-    ):
-        taps.split()
-
-
 def test_a_layer_that_does_not_run_has_no_map() -> None:
     """A `ModuleList` holds layers and is never called itself."""
     model = nn.Sequential(nn.Conv2d(3, 4, 1))
@@ -265,15 +214,10 @@ def test_maps_are_read_in_inference_mode_too(network: Network) -> None:
         assert taps.features["stage1"].shape == (2, 6, 8, 8)
 
 
-BAD_LAYERS = [
-    ("stage2", "Did you mean stage1?"),
-    ("block.2", "Did you mean block.1?"),
-    ("nothing like it", "Known: stem, stage1."),
-    ("", "Known: stem, stage1."),
-]
-
-
-@pytest.mark.parametrize(("layer", "fix"), BAD_LAYERS)
+@pytest.mark.parametrize(
+    ("layer", "fix"),
+    [("stage2", "Did you mean stage1?"), ("nothing like it", "Known: stem, stage1.")],
+)
 def test_an_unknown_layer_suggests_the_nearest(network: Network, layer: str, fix: str) -> None:
     with pytest.raises(ParameterError) as caught:
         FeatureTaps(network, [layer])
