@@ -34,9 +34,7 @@ def channel_axis(model: nn.Module, layer: str, path: str, shape: Sequence[int]) 
     norms and group norms have the channels at axis 1, layer norms and linear layers at the last.
 
     Args:
-        model: the network.
-        layer: the name asked for, an alias or a module path.
-        path: the module's path.
+        layer: the name asked for, an alias or a module path; path: the module's path.
         shape: of the output, batch first.
 
     Returns:
@@ -77,6 +75,22 @@ class _Evidence(NamedTuple):
     linear: bool = False
 
 
+def _evidence(module: nn.Module) -> _Evidence | None:
+    if isinstance(module, _ConvNd):
+        return _Evidence(False, module.in_channels, module.out_channels)
+    if isinstance(module, _NormBase):
+        return _Evidence(False, module.num_features, module.num_features)
+    if isinstance(module, nn.GroupNorm):
+        return _Evidence(False, module.num_channels, module.num_channels)
+    if isinstance(module, nn.Linear):
+        return _Evidence(True, module.in_features, module.out_features, linear=True)
+    shape = getattr(module, "normalized_shape", ())
+    if isinstance(shape, tuple) and len(shape) == 1:
+        # torchvision's and timm's `LayerNorm2d`, `RmsNorm2d` normalise axis 1.
+        return _Evidence(not type(module).__name__.endswith("2d"), *shape, *shape)
+    return None
+
+
 def _find_axis(model: nn.Module, path: str, shape: Sequence[int]) -> int | None:
     inside = list(_inside(model.get_submodule(path)))
     if len(shape) > 3 and not all(evidence.linear for evidence in inside):
@@ -87,14 +101,28 @@ def _find_axis(model: nn.Module, path: str, shape: Sequence[int]) -> int | None:
     axes = axes or _votes(_neighbours(model, path), shape)
     if axes:
         return axes.pop() if len(axes) == 1 else None
-    return 1 if len(shape) > 3 and _is_convolutional(model) else None
+    # A network in which every module but linear ones has the channels at axis 1.
+    told = [evidence for module in model.modules() if (evidence := _evidence(module)) is not None]
+    last = [evidence.last for evidence in told if not evidence.linear]
+    return 1 if len(shape) > 3 and last and not any(last) else None
 
 
-def _votes(found: Sequence[tuple[_Evidence, int]], shape: Sequence[int]) -> set[int]:
+def _inside(module: nn.Module, only_first: bool = False) -> Iterator[_Evidence]:
+    kind = type(module)
+    only_first = only_first or f"{kind.__module__}.{kind.__qualname__}" in _MOVING_BLOCKS
+    evidence = _evidence(module)
+    if evidence is not None and not (only_first and evidence.last):
+        yield evidence
+    for child in module.children():
+        yield from _inside(child, only_first)
+
+
+def _votes(told: Sequence[tuple[_Evidence, int]], shape: Sequence[int]) -> set[int]:
     """The axes that modules mean, of those whose number of channels is that of the map."""
     axes = set()
-    by_chance = len(shape) > 3 and shape[1] in {count for one, count in found if one.linear}
-    for evidence, channels in found:
+    linear = {channels for evidence, channels in told if evidence.linear}
+    by_chance = len(shape) > 3 and shape[1] in linear
+    for evidence, channels in told:
         axis = len(shape) - 1 if evidence.last else 1
         if shape[axis] == channels and not (evidence.linear and by_chance):
             axes.add(axis)
@@ -116,36 +144,3 @@ def _neighbours(model: nn.Module, path: str) -> list[tuple[_Evidence, int]]:
             else:
                 before.append((evidence, evidence.writes))
     return before[-1:] + after[:1]
-
-
-def _inside(module: nn.Module, only_first: bool = False) -> Iterator[_Evidence]:
-    kind = type(module)
-    only_first = only_first or f"{kind.__module__}.{kind.__qualname__}" in _MOVING_BLOCKS
-    evidence = _evidence(module)
-    if evidence is not None and not (only_first and evidence.last):
-        yield evidence
-    for child in module.children():
-        yield from _inside(child, only_first)
-
-
-def _evidence(module: nn.Module) -> _Evidence | None:
-    if isinstance(module, _ConvNd):
-        return _Evidence(False, module.in_channels, module.out_channels)
-    if isinstance(module, _NormBase):
-        return _Evidence(False, module.num_features, module.num_features)
-    if isinstance(module, nn.GroupNorm):
-        return _Evidence(False, module.num_channels, module.num_channels)
-    if isinstance(module, nn.Linear):
-        return _Evidence(True, module.in_features, module.out_features, linear=True)
-    shape = getattr(module, "normalized_shape", ())
-    if isinstance(shape, tuple) and len(shape) == 1:
-        # torchvision's and timm's `LayerNorm2d`, `RmsNorm2d` normalise axis 1.
-        return _Evidence(not type(module).__name__.endswith("2d"), *shape, *shape)
-    return None
-
-
-def _is_convolutional(model: nn.Module) -> bool:
-    """Whether every module but linear ones has the channels at axis 1, and one does."""
-    found = [evidence for one in model.modules() if (evidence := _evidence(one)) is not None]
-    last = [evidence.last for evidence in found if not evidence.linear]
-    return bool(last) and not any(last)

@@ -56,8 +56,13 @@ class Environment(JsonData):
         import torch
 
         torch.set_num_threads(self.threads)
-        if self.device == "cpu":
-            _keep_freed_memory()
+        if self.device == "cpu" and sys.platform == "linux":
+            library = ctypes.CDLL(None)
+            # glibc returns blocks of a feature map's size to the system at once; allocating them
+            # again costs 15,000 page faults in a training step of ResNet-20, a tenth of its time.
+            if hasattr(library, "mallopt"):
+                library.mallopt(_M_MMAP_THRESHOLD, 2**30)
+                library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = same_bits
         # fp32 by name is fp32 in convolutions too, which PyTorch rounds to TF32 otherwise.
@@ -95,19 +100,26 @@ def resolve_environment(
 
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(
-            "device: must be available, got cuda, but torch sees no GPU. Use cpu, or install a "
-            "torch built for this GPU's driver."
-        )
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise ResourceError(
+                "device: must be available, got cuda, but torch sees no GPU. Use cpu, or install a "
+                "torch built for this GPU's driver."
+            )
+        has_bf16 = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        name = torch.cuda.get_device_name()
+    else:
+        if precision == "fp16":
+            raise ResourceError(
+                "run.precision: fp16 needs a GPU, got a CPU. Use bf16 or fp32, or auto, which "
+                "chooses by hardware."
+            )
+        # The questions have no public name, and not every version of torch has all.
+        questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        has_bf16 = any(getattr(torch.cpu, question, bool)() for question in questions)
+        name = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     if precision == "auto":
-        precision = "bf16" if _has_bf16(device) else "fp32"
-    if precision == "fp16" and device == "cpu":
-        raise ResourceError(
-            "run.precision: fp16 needs a GPU, got a CPU. Use bf16 or fp32, or auto, which chooses "
-            "by hardware."
-        )
-    name = _name_device(device)
+        precision = "bf16" if has_bf16 else "fp32"
     return Environment(device, precision, threads, torch.__version__, name, compile_mode)
 
 
@@ -119,19 +131,19 @@ def environment_of(run: RunSettings) -> Environment:
         ResourceError: if torch sees no GPU where one is asked for, or fp16 on a CPU.
     """
     gpus = run.gpus_per_trial
-    found = resolve_environment(
+    environment = resolve_environment(
         run.precision,
         threads=run.cpus_per_trial,
         device="cpu" if gpus == 0 else None,
         compile_mode=run.compile,
     )
-    if gpus != "auto" and gpus > 0 and found.device == "cpu":
+    if gpus != "auto" and gpus > 0 and environment.device == "cpu":
         raise ResourceError(
-            f"run.gpus_per_trial: needs a torch that sees the GPU, got torch {found.torch}, which "
-            f"sees none of {gpus:g}. Install a torch that matches the GPU driver, or set "
+            f"run.gpus_per_trial: needs a torch that sees the GPU, got torch {environment.torch}, "
+            f"which sees none of {gpus:g}. Install a torch that matches the GPU driver, or set "
             "run.gpus_per_trial: 0."
         )
-    return found
+    return environment
 
 
 def preparation_cores() -> int:
@@ -161,41 +173,3 @@ def limit_gpu_memory(fraction: float) -> None:
 
     for device in range(torch.cuda.device_count()):
         torch.cuda.set_per_process_memory_fraction(fraction, device)
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep memory that torch frees.
-
-    By default it returns blocks of a feature map's size to the system at once; allocating them
-    again costs 15,000 page faults in a training step of ResNet-20, a tenth of its time.
-    """
-    if sys.platform != "linux":
-        return
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(_M_MMAP_THRESHOLD, 2**30)
-        library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def _has_bf16(device: DeviceKind) -> bool:
-    import torch
-
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return any(_cpu_has(flag) for flag in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-
-
-def _cpu_has(flag: str) -> bool:
-    """Ask torch about the CPU; the questions have no public name and not every version has all."""
-    import torch
-
-    ask = getattr(torch.cpu, flag, None)
-    return bool(ask()) if ask is not None else False
-
-
-def _name_device(device: DeviceKind) -> str:
-    import torch
-
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"

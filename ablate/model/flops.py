@@ -50,7 +50,12 @@ def count_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> ImageFlo
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         try:
             with counter:
-                _leave_compiler_unloaded(counter)
+                # torch wraps the method that sees each operation to keep its compiler out, and
+                # loads it for that, which takes as long as torch, unless that has been done.
+                method = getattr(type(counter.mode), "__torch_dispatch__", None)
+                if method is not None:
+                    plain = unwrap(method)
+                    plain.__dict__.setdefault("__dynamo_disable", plain)
                 output = model(images)
                 forward = counter.get_total_flops()
                 torch.autograd.grad(output.sum(), parameters, allow_unused=True)
@@ -65,15 +70,3 @@ class _AllInOne(nullcontext[None]):
     """A tracker of modules that knows none: all operations are the network's."""
 
     parents = frozenset({"Global"})
-
-
-def _leave_compiler_unloaded(counter: FlopCounterMode) -> None:
-    """Count without torch's compiler, which takes as long to load as torch.
-
-    torch wraps the method that sees each operation to keep its compiler out, and loads it for that
-    unless the method says that it has been done.
-    """
-    method = getattr(type(counter.mode), "__torch_dispatch__", None)
-    if method is not None:
-        plain = unwrap(method)
-        plain.__dict__.setdefault("__dynamo_disable", plain)
