@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ablate.robustness.evaluation.evaluate import evaluate
     from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
     from ablate.search.callbacks import StopStudy
-    from ablate.trial.context import TrialContext
+    from ablate.trial.own_loop import TrialContext
 
 _NAMES = {
     "api": "check confirm dry_run enqueue launch load_trials plot_pareto read read_ablation "
@@ -65,7 +65,7 @@ _NAMES = {
     "robustness.evaluation.evaluate": "evaluate",
     "robustness.evaluation.evaluation_file": "load_evaluation write_evaluation",
     "search.callbacks": "StopStudy",
-    "trial.context": "TrialContext",
+    "trial.own_loop": "TrialContext",
 }
 _HOMES = {name: f"ablate.{home}" for home, names in _NAMES.items() for name in names.split()}
 

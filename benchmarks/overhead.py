@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def asks(folder: Path, sampler: str) -> dict[str, Any]:
     ledger = Ledger.open(f"sqlite:///{folder}/runs/idle/study.db", "idle")
     search = ledger.head.study.search.model_copy(update={"sampler": sampler})
     study = ledger.head.study.model_copy(update={"search": search})
-    ledger.change_study(study, ledger.head.base, [])
+    ledger.set_head(replace(ledger.head, study=study))
     ledger.set_trials(ledger.trials + 10)
     began = time.monotonic()
     driving = Driving(ledger)

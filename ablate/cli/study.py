@@ -107,17 +107,17 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     given = parse_values(values)
     with closing(open_ledger(locate(study))) as ledger:
         number = ledger.enqueue(given)
-        comes = ledger.preview(number, given)
+        drawn, copy_of = ledger.preview(number, given)
     if as_json:
-        print_result([{"number": number, "values": given, **comes._asdict()}])
+        print_result([{"number": number, "values": given, "drawn": drawn, "copy_of": copy_of}])
         return
     said = "; ".join(f"{key} {param_text(value)}" for key, value in given.items())
     click.echo(f"queued trial {number}: {said}")
-    if comes.drawn:
-        click.echo(f"to be sampled: {', '.join(comes.drawn)}")
-    if comes.copy_of is not None:
+    if drawn:
+        click.echo(f"to be sampled: {', '.join(drawn)}")
+    if copy_of is not None:
         click.echo(
-            f"trial {comes.copy_of} has the same parameters and is complete: trial {number} "
+            f"trial {copy_of} has the same parameters and is complete: trial {number} "
             "copies its scores and is not run"
         )
 

@@ -253,8 +253,9 @@ class Driving:
         twin = row.copy_of
         attributes, values = stored_row(row), list[float]()
         if twin is not None:
-            origin = self._trial_ids[twin]
-            kept = ledger.store.read(lambda c: tables.row_attributes(c, origin))
+            kept = ledger.store.read(
+                lambda c: tables.read_attributes(c, ledger.study_id, None, [twin])[twin]
+            )
             attributes |= {key: kept[key] for key in (SCORES, PATH) if key in kept}
             attributes |= stored_curve(row)
             values = self._mirror.values(twin)[: len(ledger.head.study.objectives)]
@@ -277,10 +278,10 @@ class Driving:
                     attributes=attributes,
                 )
             else:  # it was written before an outage, or another process has enqueued a row
-                same = tables.find_row(connection, ledger.study_id, number, ROW, attributes[ROW])
-                if same is None:
+                there_is = tables.read_attributes(connection, ledger.study_id, ROW, [number])
+                if there_is.get(number) != stored_row(row):
                     return None
-                written = same
+                written = tables.find_row(connection, ledger.study_id, number)
             if twin is not None:
                 tables.end_row(connection, written, TrialState.COMPLETE, values)
             tables.set_study_attributes(connection, ledger.study_id, of_sampler, True)

@@ -28,7 +28,21 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import event, inspect, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Double,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    event,
+    func,
+    inspect,
+    literal_column,
+    select,
+)
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import (
     DBAPIError,
@@ -52,6 +66,15 @@ _NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())",
 }
+_LEASES = Table(
+    "ablate_lease",
+    MetaData(),
+    Column("study_id", Integer, primary_key=True, autoincrement=False),
+    Column("token", String(32)),
+    Column("holder", Text),
+    Column("since", Double),
+    Column("renewed", Double),
+)
 
 
 class Store:
@@ -72,7 +95,12 @@ class Store:
     def hold(
         self, lease: Lease, note: Callable[[str, str], None], at_once: threading.Event
     ) -> None:
-        """See `ablate.ledger.ledger.Ledger.hold`."""
+        """From now on write under this lease, and wait during outages of the storage.
+
+        Args:
+            note: receives a line when the storage becomes unreachable, and when it answers again.
+            at_once: ends the waiting when set.
+        """
         self._lease, self._note, self._at_once = lease, note, at_once
 
     def read(self, work: Callable[[Connection], T]) -> T:
@@ -202,7 +230,10 @@ class Lease:
         self._study_id = study_id
         self._name = name
         self._token = uuid.uuid4().hex
-        self._now = _NOW[engine.dialect.name]
+        self._now: ColumnElement[float] = literal_column(_NOW[engine.dialect.name])
+        self._ours = _LEASES.update().where(
+            _LEASES.c.study_id == study_id, _LEASES.c.token == self._token
+        )
         self._renewed = time.monotonic()
         self._released = threading.Event()
         self._thread: threading.Thread | None = None
@@ -213,17 +244,10 @@ class Lease:
 
     def _make_row(self) -> None:
         with self._engine.begin() as connection:
-            connection.execute(
-                text(
-                    "CREATE TABLE IF NOT EXISTS ablate_lease (study_id INTEGER PRIMARY KEY, "
-                    "token VARCHAR(32), holder TEXT, since DOUBLE PRECISION, "
-                    "renewed DOUBLE PRECISION)"
-                )
-            )
-            connection.execute(
-                text("INSERT INTO ablate_lease (study_id) VALUES (:id) ON CONFLICT DO NOTHING"),
-                {"id": self._study_id},
-            )
+            _LEASES.create(connection, checkfirst=True)
+            mine = select(_LEASES.c.study_id).where(_LEASES.c.study_id == self._study_id)
+            if connection.execute(mine).first() is None:
+                connection.execute(_LEASES.insert().values(study_id=self._study_id))
 
     def acquire(self, *, takeover: bool = False) -> None:
         """Take the lease.
@@ -242,19 +266,14 @@ class Lease:
         seen = self._read()
         if not takeover and not seen.may_be_taken:
             raise self._held(seen)
+        take = _LEASES.update().where(
+            _LEASES.c.study_id == self._study_id,
+            func.coalesce(_LEASES.c.token, "") == (seen.token or ""),
+        )
+        holder = json.dumps(vars(this_process()))
         with storage_errors(self._url), self._engine.begin() as connection:
             taken = connection.execute(
-                text(
-                    f"UPDATE ablate_lease SET token = :token, holder = :holder, "
-                    f"since = {self._now}, renewed = {self._now} "
-                    "WHERE study_id = :id AND COALESCE(token, '') = :seen"
-                ),
-                {
-                    "token": self._token,
-                    "holder": json.dumps(vars(this_process())),
-                    "id": self._study_id,
-                    "seen": seen.token or "",
-                },
+                take.values(token=self._token, holder=holder, since=self._now, renewed=self._now)
             )
         if taken.rowcount != 1:
             raise self._held(self._read())
@@ -281,13 +300,7 @@ class Lease:
         Raises:
             LeaseError: if another driver took it.
         """
-        ours = connection.execute(
-            text(
-                f"UPDATE ablate_lease SET renewed = {self._now} "
-                "WHERE study_id = :id AND token = :token"
-            ),
-            {"id": self._study_id, "token": self._token},
-        )
+        ours = connection.execute(self._ours.values(renewed=self._now))
         if ours.rowcount != 1:
             raise LeaseError(
                 f"study {self._name}: its lease was taken over by another driver. This driver "
@@ -332,10 +345,7 @@ class Lease:
             self._thread.join()
         try:
             with self._engine.begin() as connection:
-                connection.execute(
-                    text("UPDATE ablate_lease SET token = NULL WHERE token = :token"),
-                    {"token": self._token},
-                )
+                connection.execute(self._ours.values(token=None))
         except (SQLAlchemyError, StorageError):
             pass  # the storage is away: the lease ends with its term or with this process
 
@@ -362,14 +372,11 @@ class Lease:
             return
 
     def _read(self) -> _Entry:
+        lease = _LEASES.c
+        query = select(lease.token, lease.holder, lease.since, self._now - lease.renewed)
         with storage_errors(self._url), self._engine.connect() as connection:
-            token, holder, since, age = connection.execute(
-                text(
-                    f"SELECT token, holder, since, {self._now} - renewed "
-                    "FROM ablate_lease WHERE study_id = :id"
-                ),
-                {"id": self._study_id},
-            ).one()
+            mine = query.where(lease.study_id == self._study_id)
+            token, holder, since, age = connection.execute(mine).one()
         try:
             known = Holder(**json.loads(holder))
         except (TypeError, ValueError):
@@ -389,16 +396,14 @@ class Lease:
 
 def delete_free_lease(connection: Connection, study_id: int) -> bool:
     """Delete the lease of a study that is deleted; False if a driver holds it."""
-    deleted = connection.execute(
-        text("DELETE FROM ablate_lease WHERE study_id = :id AND token IS NULL"), {"id": study_id}
-    )
-    return deleted.rowcount == 1
+    free = _LEASES.delete().where(_LEASES.c.study_id == study_id, _LEASES.c.token.is_(None))
+    return connection.execute(free).rowcount == 1
 
 
 def remove_lease(connection: Connection, study_id: int) -> None:
     """Remove the lease of a study, whoever holds it."""
-    if inspect(connection).has_table("ablate_lease"):
-        connection.execute(text("DELETE FROM ablate_lease WHERE study_id = :id"), {"id": study_id})
+    if inspect(connection).has_table(_LEASES.name):
+        connection.execute(_LEASES.delete().where(_LEASES.c.study_id == study_id))
 
 
 # -- The process that holds it, and whether it is proven dead --------------------------------

@@ -11,12 +11,11 @@ one thread, while it holds the lease; workers have no access to the storage.  Th
 from __future__ import annotations
 
 import gc
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -52,7 +51,6 @@ from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Bound, Scores, scores_from_json
-from ablate.study.settings import Study
 
 HEAD, TRIALS, LOG = "ablate:head", "ablate:trials", "ablate:log"
 LOOKED = "looked"
@@ -63,19 +61,6 @@ TEST, OPENED = "ablate:test_references", "ablate:test_opened"
 PREPARING = "ablate:preparing"
 ARCHIVED = "ablate:archived"
 """Of a study that was read from an archive: it can only be read."""
-
-
-class Preview(NamedTuple):
-    """What will happen to a row that was enqueued.
-
-    Attributes:
-        drawn: parameters that were left out; active ones will be sampled.
-        copy_of: the complete row with the same point, whose scores it will copy; None: it will be
-            run.
-    """
-
-    drawn: tuple[str, ...]
-    copy_of: int | None = None
 
 
 class Ledger:
@@ -198,17 +183,6 @@ class Ledger:
         """The lease of this study, not yet taken."""
         return Lease(self._engine, self._url, self.study_id, self.head.study.name)
 
-    def hold(
-        self, lease: Lease, note: Callable[[str, str], None], at_once: threading.Event
-    ) -> None:
-        """From now on write under this lease, and wait during outages of the storage.
-
-        Args:
-            note: receives a line when the storage becomes unreachable, and when it answers again.
-            at_once: ends the waiting when set.
-        """
-        self.store.hold(lease, note, at_once)
-
     # -- the study -------------------------------------------------------------------------
 
     def check_writable(self, purpose: str) -> None:
@@ -230,8 +204,9 @@ class Ledger:
         """Store what is being prepared before the first row."""
         self._set({PREPARING: step.to_json()})
 
-    def complete_head(self, head: Head) -> None:
-        """Store what the study depends on, once data and baseline are ready."""
+    def set_head(self, head: Head) -> None:
+        """Store what the study depends on: once data and baseline are ready, and when something is
+        changed that does not affect scores."""
         self.head = head
         self._set({HEAD: head.to_json()})
 
@@ -297,30 +272,6 @@ class Ledger:
         self.store.write(append)
         self.head = head
 
-    def look(self, note: str) -> None:
-        """Record that seeds are added when the results of all others are there."""
-        self.log({LOOKED: [note]})
-
-    def accept_baseline(self, gain: str) -> None:
-        """Record that a person goes on from a baseline that plain finetuning makes much better.
-
-        Args:
-            gain: in words (`ablate.study.baseline_checks.gain_rule`).
-        """
-        self.complete_head(replace(self.head, accepted_baseline=gain))
-
-    def change_study(self, study: Study, base: str, notes: Sequence[str]) -> None:
-        """Continue with a changed study file, or one in another folder; the changes must not affect
-        scores.
-
-        Args:
-            base: absolute folder of the file.
-            notes: describe the changes.
-        """
-        self.complete_head(replace(self.head, study=study, base=base))
-        if notes:
-            self.log({"changed": list(notes)})
-
     @property
     def references(self) -> dict[str, AnyScores]:
         kept = self._get(REFERENCES, {})
@@ -334,8 +285,11 @@ class Ledger:
         return bounds_of(self.head.study, self.head.design, self.references)
 
     def set_reference(self, name: str, scores: AnyScores) -> None:
-        """Store the scores of a network without a row, by its name in `StudyRecord.references`."""
-        self._set({REFERENCES: self._get(REFERENCES, {}) | {name: scores.to_json()}})
+        """Store the scores of a network without a row, by its name in `StudyRecord.references` or,
+        of the test images, in `StudyRecord.test_references`."""
+        is_test = isinstance(scores, Scores) and scores.split == "test"
+        key = TEST if is_test else REFERENCES
+        self._set({key: self._get(key, {}) | {name: scores.to_json()}})
 
     @property
     def plain(self) -> tuple[int, tuple[Checkpoint, ...]]:
@@ -352,10 +306,6 @@ class Ledger:
         """Store which images a reference classified correctly, by split, as bits."""
         self._set({f"{OUTCOMES}:{name}": dict(outcomes)})
 
-    def set_test_reference(self, name: str, scores: Scores) -> None:
-        """Store the scores on the test images of a network without a row."""
-        self._set({TEST: self._get(TEST, {}) | {name: scores.to_json()}})
-
     def open_test(self, what: str, study: str) -> None:
         """Record that the test images are used for this study, now."""
         self._append(OPENED, {"time": time.time(), "what": what, "study": study})
@@ -371,7 +321,8 @@ class Ledger:
         """
 
         def read(connection: Connection) -> tuple[dict[int, Any], dict[str, Any]]:
-            rows = tables.read_attribute(connection, self.study_id, OUTCOMES, numbers)
+            bits = tables.read_attributes(connection, self.study_id, OUTCOMES, numbers)
+            rows = {number: of_row[OUTCOMES] for number, of_row in bits.items()}
             return rows, tables.study_attributes(connection, self.study_id)
 
         rows, attributes = self.store.read(read)
@@ -447,21 +398,24 @@ class Ledger:
 
         return self.store.write(append)
 
-    def preview(self, number: int, values: Mapping[str, Any]) -> Preview:
+    def preview(self, number: int, values: Mapping[str, Any]) -> tuple[tuple[str, ...], int | None]:
         """What will happen to a row that is enqueued with these parameters.
 
         Args:
             number: number of the row; only earlier rows are considered.
+
+        Returns:
+            Parameters that were left out: active ones will be sampled.  And the complete row with
+            the same point, whose scores it will copy; None: it will be run.
         """
         values = _whole_keys(values, self.space.keys)
-        drawn = self.space.left_out(values)
-        if drawn:
-            return Preview(drawn)
+        if drawn := self.space.left_out(values):
+            return drawn, None
         twins = Twins(self.head.study)
         for row in self.read().rows:
             if row.number < number and row.copy_of is None and row.attempts:
                 twins.add(row.number, row.params, TrialState[row.state])
-        return Preview((), twins.complete(self.space.resolve(self.space.encode(values))))
+        return (), twins.complete(self.space.resolve(self.space.encode(values)))
 
     def read(self) -> StudyRecord:
         """Read everything in one snapshot, as frozen data."""

@@ -38,6 +38,8 @@ from ablate.space.space import Space
 from ablate.study.scores import Bound
 from ablate.study.settings import Study
 
+Values = tuple[float, ...]
+
 REDRAWS = 10
 """How often a row is sampled again if it equals another point; then it copies that row's scores."""
 _LARGEST = 1e100
@@ -62,8 +64,8 @@ class Mirror:
 
     Optuna's samplers of several objectives learn nothing from a row that was stopped.  So a row
     that reached a rung, stopped or running, is shown as complete, with its expected values
-    (`Extrapolation`) and, as a user attribute that `gp` reads, how far these may be off; a row that
-    was stopped without such scores is shown as failed.
+    (`remaining_changes`) and, as a user attribute that `gp` reads, how far these may be off; a row
+    that was stopped without such scores is shown as failed.
 
     Here the values of a row are those of the objectives, then what is in excess of each bound:
     samplers see that as constraints.
@@ -105,8 +107,11 @@ class Mirror:
         self._ids: list[int] = []
         self._states: list[TrialState] = []
         self._final: dict[int, list[float]] = {}
-        self._at_rungs = Extrapolation()
-        self._remaining: Mapping[int, Any] = {}
+        self._ends: dict[int, Values] = {}
+        self._rungs: dict[int, dict[int, Values]] = {}
+        self._last: dict[int, int] = {}
+        self._remaining: dict[int, Change] | None = None
+        self._shown: dict[int, Change] = {}
         self._undrawn: FrozenTrial
 
     def __len__(self) -> int:
@@ -138,9 +143,9 @@ class Mirror:
             ParameterError: if the sampler raises, as it would again for this row.
         """
         search = self._search
-        if self._at_rungs.remaining != self._remaining:  # other values are expected of them
-            self._remaining = self._at_rungs.remaining
-            for unfinished in self._at_rungs.unfinished:
+        if self._changes() != self._shown:  # other values are expected of unfinished rows
+            self._shown = self._changes()
+            for unfinished in self._last.keys() - self._ends.keys():
                 self._show(unfinished)
         self._study.sampler = make_sampler(
             search.sampler,
@@ -223,29 +228,39 @@ class Mirror:
         values = [rung.scores.get(metric, math.nan) for metric in self._objectives]
         values += [bound.excess(rung.scores) for bound in self._bounds]
         if not any(map(math.isnan, values)):
-            self._at_rungs.reach(number, rung.epoch, _clipped(values))
+            self._rungs.setdefault(rung.epoch, {})[number] = _clipped(values)
+            self._last[number] = max(rung.epoch, self._last.get(number, 0))
+            self._remaining = None
 
     def _keep_values(self, number: int, state: TrialState, values: Sequence[float]) -> None:
         if state == TrialState.COMPLETE:
             self._final[number] = list(values)
-            self._at_rungs.end(number, _clipped(values))
+            self._ends[number] = _clipped(values)
+            self._remaining = None
+
+    def _changes(self) -> dict[int, Change]:
+        if self._remaining is None:
+            self._remaining = remaining_changes(self._rungs, self._ends)
+        return self._remaining
 
     def _show(self, number: int) -> None:
         """Bring a row in memory up to date."""
+        state, epoch = self._states[number], self._last.get(number)
+        seen, deviations = self._ends.get(number, ()), None
+        if epoch is not None and not seen:
+            change = self._changes()[epoch]
+            seen = _clipped([*map(add, self._rungs[epoch][number], change.expected)])
+            deviations = change.deviations
         trial = copy.copy(self._storage.get_trial(self._ids[number]))
-        state, expected = self._states[number], self._at_rungs.expected(number)
-        if expected is None or state == TrialState.FAIL:
+        trial.state, count = TrialState.COMPLETE, len(self._objectives)
+        if state == TrialState.FAIL or not seen:
             trial.state = TrialState.FAIL if state == TrialState.PRUNED else state
-            seen = []
-        else:
-            trial.state, seen = TrialState.COMPLETE, _clipped(expected)
-        count = len(self._objectives)
-        trial.values = seen[:count] if seen else None
+            seen = ()
+        trial.values = list(seen[:count]) if seen else None
         if self._bounds:
             trial.system_attrs = tables.without(tables.CONSTRAINTS, trial.system_attrs)
             for place, excess in enumerate(seen[count:]):
                 trial.set_constraint(str(place), excess)
-        deviations = self._at_rungs.deviations(number)
         trial.user_attrs = {
             IS_RUNNING: state == TrialState.RUNNING,
             HAS_FAILED: state == TrialState.FAIL,
@@ -276,8 +291,8 @@ class Mirror:
         self._keep_values(number, state, values)
 
 
-def _clipped(values: Sequence[float]) -> list[float]:
-    return [max(-_LARGEST, min(_LARGEST, value)) for value in values]
+def _clipped(values: Sequence[float]) -> Values:
+    return tuple(max(-_LARGEST, min(_LARGEST, value)) for value in values)
 
 
 # -- What is expected of rows that were stopped, or are not finished ------------------------
@@ -286,8 +301,6 @@ def _clipped(values: Sequence[float]) -> list[float]:
 # later one if too few reached the next.  So trials of one rung keep their order, and those of
 # several can be compared.  How much these changes differ says how far an expected value may be off.
 
-
-Values = tuple[float, ...]
 
 _FEWEST = 3
 """Trials that reached both rungs; with fewer no change is added."""
@@ -311,88 +324,45 @@ class Change(NamedTuple):
     deviations: Values
 
 
-class Extrapolation:
-    """The scores of a study's trials at rungs and at their ends."""
+def remaining_changes(
+    rungs: Mapping[int, Mapping[int, Values]], ends: Mapping[int, Values]
+) -> dict[int, Change]:
+    """What trials gain from each rung, by its epoch, to their end.
 
-    def __init__(self) -> None:
-        self._rungs: dict[int, dict[int, Values]] = {}
-        self._last: dict[int, int] = {}
-        self._ends: dict[int, Values] = {}
-        self._remaining: dict[int, Change] | None = None
+    Args:
+        rungs: epoch -> number of each trial that reached it -> its values there, all finite.
+        ends: number -> values after the whole budget.
+    """
+    changes: dict[int, Change] = {}
+    none = np.zeros(len(next((values for rung in rungs.values() for values in rung.values()), ())))
+    # From there to the end: values, expected change and variance; the next level first.
+    later = [(ends, none, none)]
+    for epoch in sorted(rungs, reverse=True):
+        here = rungs[epoch]
+        expected, variance = _change(here, later)
+        deviations = np.sqrt(np.maximum(variance, _LEAST))
+        changes[epoch] = Change(tuple(map(float, expected)), tuple(map(float, deviations)))
+        later.insert(0, (here, expected, variance))
+    return changes
 
-    def reach(self, number: int, epoch: int, values: Sequence[float]) -> None:
-        """Note the scores of a trial at a rung, all finite."""
-        self._rungs.setdefault(epoch, {})[number] = tuple(values)
-        self._last[number] = max(epoch, self._last.get(number, 0))
-        self._remaining = None
 
-    def end(self, number: int, values: Sequence[float]) -> None:
-        """Note the scores of a trial after its whole budget."""
-        self._ends[number] = tuple(values)
-        if number in self._last:
-            self._remaining = None
-
-    @property
-    def unfinished(self) -> list[int]:
-        """Numbers of the trials that reached a rung and have no end."""
-        return [number for number in self._last if number not in self._ends]
-
-    def expected(self, number: int) -> Values | None:
-        """The values of a trial after its whole budget, known or expected, one per objective; None
-        if it has reached no rung."""
-        if number in self._ends:
-            return self._ends[number]
-        epoch = self._last.get(number)
-        if epoch is None:
-            return None
-        return tuple(map(add, self._rungs[epoch][number], self.remaining[epoch].expected))
-
-    def deviations(self, number: int) -> Values | None:
-        """How far each expected value of a trial may be off, as a standard deviation; None if its
-        values are known, or it has reached no rung."""
-        if number in self._ends or number not in self._last:
-            return None
-        return self.remaining[self._last[number]].deviations
-
-    @property
-    def remaining(self) -> dict[int, Change]:
-        """By epoch of the rung, the change from there to the end."""
-        if self._remaining is None:
-            self._remaining = {}
-            scores = (values for rung in self._rungs.values() for values in rung.values())
-            none = np.zeros(len(next(scores, ())))
-            # From there to the end: values, expected change and variance; the next level first.
-            later = [(self._ends, none, none)]
-            for epoch in sorted(self._rungs, reverse=True):
-                here = self._rungs[epoch]
-                expected, variance = self._change(here, later)
-                deviations = np.sqrt(np.maximum(variance, _LEAST))
-                self._remaining[epoch] = Change(_floats(expected), _floats(deviations))
-                later.insert(0, (here, expected, variance))
-        return self._remaining
-
-    @staticmethod
-    def _change(
-        here: Mapping[int, Values],
-        later: Sequence[tuple[Mapping[int, Values], np.ndarray, np.ndarray]],
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """From a rung to the end, by way of the first later level that enough of its trials
-        reached; after a change of `min_epochs` that is not always the next one."""
-        for there, expected, variance in later:
-            both = nsmallest(_MOST, here.keys() & there.keys())
-            if len(both) >= _FEWEST:
-                steps = [np.subtract(there[number], here[number]) for number in both]
-                return expected + np.median(steps, axis=0), variance + _variance(steps)
-        # Nothing is known of the change: the scores may end anywhere among those of the rung.
-        _, expected, variance = later[0]
-        return expected, variance + _variance([here[number] for number in sorted(here)])
+def _change(
+    here: Mapping[int, Values],
+    later: Sequence[tuple[Mapping[int, Values], np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """From a rung to the end, by way of the first later level that enough of its trials reached;
+    after a change of `min_epochs` that is not always the next one."""
+    for there, expected, variance in later:
+        both = nsmallest(_MOST, here.keys() & there.keys())
+        if len(both) >= _FEWEST:
+            steps = [np.subtract(there[number], here[number]) for number in both]
+            return expected + np.median(steps, axis=0), variance + _variance(steps)
+    # Nothing is known of the change: the scores may end anywhere among those of the rung.
+    _, expected, variance = later[0]
+    return expected, variance + _variance([here[number] for number in sorted(here)])
 
 
 def _variance(values: Sequence[Values | np.ndarray]) -> np.ndarray:
     """Of normal values with the same middle half: one that collapsed changes nothing."""
     low, high = np.quantile(np.array(values), [0.25, 0.75], axis=0)
     return np.asarray(((high - low) / _MIDDLE_HALF) ** 2)
-
-
-def _floats(values: np.ndarray) -> Values:
-    return tuple(map(float, values))

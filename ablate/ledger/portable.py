@@ -47,7 +47,7 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
         return (
             tables.study_attributes(connection, ledger.study_id),
             tables.read_rows(connection, ledger.study_id),
-            tables.read_attribute(connection, ledger.study_id, OUTCOMES),
+            tables.read_attributes(connection, ledger.study_id, OUTCOMES),
         )
 
     attributes, rows, outcomes = ledger.store.read(snapshot)
@@ -55,8 +55,7 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
     lines = []
     for row in rows:
         given = row.attributes
-        if row.number in outcomes:
-            given[OUTCOMES] = outcomes[row.number]
+        given |= outcomes.get(row.number, {})
         data = {
             "number": row.number,
             "state": STATES[row.state],

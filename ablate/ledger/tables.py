@@ -198,18 +198,10 @@ def insert_stored(connection: Connection, study_id: int, row: Stored) -> None:
     set_attributes(connection, trial_id, row.attributes)
 
 
-def find_row(
-    connection: Connection, study_id: int, number: int, key: str, value: Any
-) -> int | None:
-    """The id of the row of this number, where its attribute `key` is `value`."""
-    query = (
-        select(_TRIALS.c.trial_id, _TRIAL_USER.c.value_json)
-        .join(_TRIAL_USER, _TRIAL_USER.c.trial_id == _TRIALS.c.trial_id)
-        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.number == number)
-        .where(_TRIAL_USER.c.key == key)
-    )
-    found = [row for row in connection.execute(query) if json.loads(row[1]) == value]
-    return int(found[0][0]) if found else None
+def find_row(connection: Connection, study_id: int, number: int) -> int:
+    """The id of the row of this number."""
+    query = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
+    return int(connection.execute(query.where(_TRIALS.c.number == number)).scalar_one())
 
 
 def start_row(connection: Connection, trial_id: int) -> None:
@@ -277,34 +269,34 @@ def read_rows(connection: Connection, study_id: int) -> list[Stored]:
         ).order_by(value.trial_id, value.objective)
     ):
         rows[trial_id].values.append(restore(stored, kind))
-    attribute = _TRIAL_USER.c
-    query = select(attribute.trial_id, attribute.key, attribute.value_json)
-    small = _of_study(query, _TRIAL_USER, study_id).where(attribute.key != OUTCOMES)
-    for trial_id, key, text in connection.execute(small):
-        if trial_id in rows:
-            rows[trial_id].attributes[key] = json.loads(text)
+    attributes = read_attributes(connection, study_id)
+    for row in rows.values():
+        row.attributes = attributes.get(row.number, {})
     return list(rows.values())
 
 
-def row_attributes(connection: Connection, trial_id: int) -> dict[str, Any]:
-    """The attributes of one row, large ones too."""
-    query = select(_TRIAL_USER.c.key, _TRIAL_USER.c.value_json)
-    found = connection.execute(query.where(_TRIAL_USER.c.trial_id == trial_id))
-    return {str(key): json.loads(text) for key, text in found}
+def read_attributes(
+    connection: Connection,
+    study_id: int,
+    key: str | None = None,
+    numbers: Collection[int] | None = None,
+) -> dict[int, dict[str, Any]]:
+    """The attributes of rows that have any, by the row's number.
 
-
-def read_attribute(
-    connection: Connection, study_id: int, key: str, numbers: Collection[int] | None = None
-) -> dict[int, Any]:
-    """One attribute of the rows that have it, by the row's number; of all, or of these."""
-    query = (
-        select(_TRIALS.c.number, _TRIAL_USER.c.value_json)
-        .join(_TRIAL_USER, _TRIAL_USER.c.trial_id == _TRIALS.c.trial_id)
-        .where(_TRIALS.c.study_id == study_id, _TRIAL_USER.c.key == key)
-    )
+    Args:
+        key: of one; None: of all but `OUTCOMES`, which are large.
+        numbers: of the rows; None: all.
+    """
+    attribute = _TRIAL_USER.c
+    query = select(_TRIALS.c.number, attribute.key, attribute.value_json)
+    query = _of_study(query, _TRIAL_USER, study_id)
+    query = query.where(attribute.key != OUTCOMES if key is None else attribute.key == key)
     if numbers is not None:
         query = query.where(_TRIALS.c.number.in_(numbers))
-    return {int(number): json.loads(text) for number, text in connection.execute(query)}
+    found: dict[int, dict[str, Any]] = {}
+    for number, name, text in connection.execute(query):
+        found.setdefault(number, {})[name] = json.loads(text)
+    return found
 
 
 def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
@@ -327,7 +319,7 @@ def read_draws(connection: Connection, study_id: int) -> dict[int, Draws]:
     return {trial_id: Draws(*parts) for trial_id, parts in found.items()}
 
 
-# -- private names of Optuna beside its tables: this file alone has any -----
+# -- Private names of Optuna beside its tables ---------------------------------------------
 
 
 def forget_trials(study: Study) -> None:

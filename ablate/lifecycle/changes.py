@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.ablation.design import more_seeds, train_seeds
 from ablate.errors import FingerprintError
-from ablate.ledger.ledger import Ledger
+from ablate.ledger.ledger import LOOKED, Ledger
 from ablate.ledger.record import Head
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.place import Place, shown_folder
@@ -102,14 +103,15 @@ def store_changes(
     )
     counts = ledger.counts()
     if now > before and counts["COMPLETE"] and not counts["WAITING"] + counts["RUNNING"]:
-        ledger.look(f"seeds {before} -> {now}, when all results of {before} were there")
+        ledger.log({LOOKED: [f"seeds {before} -> {now}, when all results of {before} were there"]})
         run.progress.note(
             f"seeds are added when the results of {before} are there: the tables count it as a "
             "look, which intervals and p values do not allow for"
         )
     if notes or str(base) != ledger.head.base:
-        ledger.change_study(study, str(base), notes)
+        ledger.set_head(replace(ledger.head, study=study, base=str(base)))
     if notes:
+        ledger.log({"changed": list(notes)})
         run.progress.note(f"changed since the study started: {'; '.join(notes)}")
     # The reference point is stored with the baseline's scores.
     for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:1]:

@@ -303,7 +303,7 @@ def _keep_references(ledger: Ledger, prepared: Prepared) -> None:
         # Once, all of one network: after an accepted change it may have other bits.
         if kept is not None and name not in ledger.outcomes(())[1]:
             if "test" in kept:
-                ledger.set_test_reference(name, Scores.from_json(kept["test"]))
+                ledger.set_reference(name, Scores.from_json(kept["test"]))
             ledger.set_outcomes(name, kept["outcomes"])
         if scores is not None and name not in ledger.references:
             ledger.set_reference(name, scores)

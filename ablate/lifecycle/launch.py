@@ -301,7 +301,7 @@ def _complete_head(
     environment = {**prepared.environment, "baseline_threads": baseline_threads}
     if prepared.left_out:
         environment["left_out"] = dict(prepared.left_out)
-    ledger.complete_head(
+    ledger.set_head(
         replace(
             head,
             fingerprint=sections,

@@ -295,7 +295,7 @@ class Dispatcher:
         if gain is None:
             return
         if self._around.accept_baseline:
-            ledger.accept_baseline(gain)
+            ledger.set_head(replace(ledger.head, accepted_baseline=gain))
             self._around.note("accepted", f"accepted: {gain}")
             return
         self.fail(

@@ -261,7 +261,7 @@ def drive(
         CallbackStop: if a callback has stopped the study.
     """
     at_once = threading.Event()
-    driving.ledger.hold(lease, around.note, at_once)
+    driving.ledger.store.hold(lease, around.note, at_once)
     dispatcher = Dispatcher(driving, around)
     lease.keep(dispatcher.fail)
     try:

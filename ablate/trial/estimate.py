@@ -22,30 +22,6 @@ _STEPS = 3
 
 
 @dataclass(frozen=True)
-class TrialEstimate:
-    """The cost of one trial of a study with the study's own settings.
-
-    Attributes:
-        train_images, validation_images: in the splits.
-        seen_images: of the training images, those that the budget reaches.
-        step_seconds: one training step, copies and loss included.
-        train_seconds: of the whole budget; score_seconds: of scoring after it, at
-            each alpha of `finetune.interpolation`.
-        state_bytes: of a training state on disk.
-        evaluation_bytes: of the cached corrupted validation images.
-    """
-
-    train_images: int
-    seen_images: int
-    validation_images: int
-    step_seconds: float
-    train_seconds: float
-    score_seconds: float
-    state_bytes: int
-    evaluation_bytes: int
-
-
-@dataclass(frozen=True)
 class TrainingEstimate:
     """The training cost of one configuration.
 
@@ -60,6 +36,22 @@ class TrainingEstimate:
     train_seconds: float
     seen_images: int
     state_bytes: int
+
+
+@dataclass(frozen=True)
+class TrialEstimate(TrainingEstimate):
+    """The cost of one trial of a study with the study's own settings.
+
+    Attributes:
+        train_images, validation_images: in the splits.
+        score_seconds: of scoring after the training, at each alpha of `finetune.interpolation`.
+        evaluation_bytes: of the cached corrupted validation images.
+    """
+
+    train_images: int
+    validation_images: int
+    score_seconds: float
+    evaluation_bytes: int
 
 
 def estimate_trial(bench: Workbench) -> TrialEstimate:
@@ -82,13 +74,10 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
     networks = max(1, len(study.finetune.curve_alphas))
     return TrialEstimate(
+        **vars(trained),
         train_images=len(bench.finetuning_images(study, loss)),
-        seen_images=trained.seen_images,
         validation_images=len(dataset.validation),
-        step_seconds=trained.step_seconds,
-        train_seconds=trained.train_seconds,
         score_seconds=networks * pass_seconds * (1 + images_scored / len(dataset.validation)),
-        state_bytes=trained.state_bytes,
         evaluation_bytes=corrupted.byte_count if corrupted.cache is not None else 0,
     )
 

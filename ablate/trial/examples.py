@@ -80,7 +80,10 @@ def compare(
         UsageError: if the data are missing or inconsistent; nothing is downloaded.
     """
     finetuned = study.with_values(dict(row.params))
-    if not _has_the_baseline(finetuned, study):
+    update = {"train_fraction": study.dataset.train_fraction}
+    is_same = finetuned.dataset.model_copy(update=update) == study.dataset
+    sections = ("model", "baseline", "robustness")
+    if not (is_same and all(getattr(finetuned, one) == getattr(study, one) for one in sections)):
         raise DataError(f"trial {row.number}: must have the study's baseline, got its own.")
     kept = kept_baseline(cache, baseline_sha256)
     if kept is None:
@@ -111,14 +114,6 @@ def compare(
         {kind: _answers(before, of_kind) for kind, of_kind in images.items()},
         {kind: _answers(after, of_kind) for kind, of_kind in images.items()},
     )
-
-
-def _has_the_baseline(trial: Study, study: Study) -> bool:
-    """Whether a trial's values leave the settings of the baseline and its scores unchanged."""
-    fraction = {"train_fraction": study.dataset.train_fraction}
-    same = trial.dataset.model_copy(update=fraction) == study.dataset
-    sections = ("model", "baseline", "robustness")
-    return same and all(getattr(trial, one) == getattr(study, one) for one in sections)
 
 
 def load_network(

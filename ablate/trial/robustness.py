@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.interpolation import interpolate_weights
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
+from ablate.ledger.record import Row
 from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
@@ -25,7 +26,7 @@ from ablate.robustness.bits import Scored, kept_scores, pack_row
 from ablate.study.interpolation import Curve, alpha_text, curve_point
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
-from ablate.trial.task import Interim
+from ablate.trial.task import Interim, weights_file
 from ablate.trial.workbench import Workbench
 
 
@@ -119,9 +120,10 @@ class TrialRun:
             UsageError: if the folder cannot be written.
             InfrastructureError: if the disk is full or broken.
         """
-        run = self._finetuning
-        return save_checkpoint(
-            folder, self.epoch, run.state(), step=run.step, seconds=run.epoch_seconds
+        run, content = self._finetuning, io.BytesIO()
+        torch.save(dict(run.state()), content)
+        return save_blob(
+            folder, self.epoch, content.getvalue(), step=run.step, seconds=run.epoch_seconds
         )
 
     def restore(self, saved: Checkpoint) -> None:
@@ -130,7 +132,8 @@ class TrialRun:
         Raises:
             CheckpointError: if the state is missing or damaged; then nothing is changed.
         """
-        self._finetuning.load_state(load_checkpoint(saved))
+        content = io.BytesIO(load_blob(saved))
+        self._finetuning.load_state(torch.load(content, map_location="cpu", weights_only=True))
 
     def export(self, path: Path, number: int | None = None) -> None:
         """Write the weights as safetensors, completely or not at all, with metadata for their use.
@@ -199,13 +202,13 @@ class TrialRun:
         images = None if pruner is None else pruner.images
         known = self._finetuning.final_work
         costs = self._costs() | ({} if known is None else known._asdict())
-        scores = replace(self._score(self.result, images).scores, **costs)
+        scores = replace(self._score(self.result, images=images).scores, **costs)
         n_images = 0 if scores.n_images == len(self._bench.dataset.validation) else scores.n_images
         if not self._study.finetune.curve_alphas:
             return Interim(_finite_metrics(scores), n_images)
         by_alpha = {
             0.0: replace(self._bench.score_baseline(images).scores, **costs),
-            _HALFWAY: replace(self._score(self._between(_HALFWAY), images).scores, **costs),
+            _HALFWAY: replace(self._score(self._between(_HALFWAY), images=images).scores, **costs),
             1.0: scores,
         }
         points = {alpha_text(alpha): curve_point(one) for alpha, one in by_alpha.items()}
@@ -217,12 +220,6 @@ class TrialRun:
             {alpha_text(alpha): _finite_metrics(by_alpha[alpha]) for alpha in (_HALFWAY, 1.0)},
         )
 
-    @property
-    def odd_images(self) -> str:
-        """See `Curve.odd`."""
-        places = self._bench.corrupted_places(self._bench.dataset.validation)
-        return "" if places is None else pack_row((places % 2 == 1).numpy())
-
     def _between(self, alpha: float) -> nn.Module:
         """A new network between the baseline and the current network."""
         model = self._bench.build_baseline()
@@ -230,26 +227,23 @@ class TrialRun:
         model.load_state_dict(interpolate_weights(*states, alpha))
         return model
 
-    def _score(self, model: nn.Module, images: int | None = None) -> Scored:
-        seen, costs = self._seen_types, self._costs()
-        return self._bench.score(model, images=images, seen_types=seen, **costs)
+    def _score(self, model: nn.Module, **images: Any) -> Scored:
+        return self._bench.score(model, seen_types=self._seen_types, **images, **self._costs())
 
-    def finish_test(self, suite: str | Sequence[str], severities: Sequence[int]) -> Scored:
-        """Scores of the same network on the test images, under this suite.
+    def finish_test(self, test: Mapping[str, Any]) -> Scored:
+        """Scores of the same network on the test images.
+
+        Args:
+            test: `suite` and `severities`.
 
         Raises:
             NotFiniteError: if the network's output is NaN or infinite.
         """
-        seen, costs = self._seen_types, self._costs()
-        return self._bench.score_test(self.result, suite, severities, seen_types=seen, **costs)
+        return self._score(self.result, test=test)
 
     def _costs(self) -> dict[str, Any]:
         run = self._finetuning
-        return {
-            "epochs": self.epoch,
-            "train_seconds": run.train_seconds,
-            **run.work._asdict(),
-        }
+        return {"epochs": self.epoch, "train_seconds": run.train_seconds, **run.work._asdict()}
 
 
 _HALFWAY = 0.5
@@ -260,109 +254,43 @@ def _finite_metrics(scores: Scores) -> dict[str, float]:
     return {name: value for name, value in scores.metrics().items() if math.isfinite(value)}
 
 
-# -- As a worker's trial
-
-
-class RobustnessTrial:
-    """A finetuning whose weights are exported at the end.
+class RobustnessTrial(TrialRun):
+    """A finetuning as a worker's trial, whose weights are exported at the end.
 
     Args:
-        run: the finetuning.
-        weights: file for the exported weights.
-        number: of the trial; None: the plain finetune.
+        row: what is run; without a number: the plain finetune.
+        folder: of the run, for the exported weights.
         test: suite and severities for the test images; None: they are not used.
     """
 
     def __init__(
-        self,
-        run: TrialRun,
-        weights: Path,
-        number: int | None,
-        *,
-        test: Mapping[str, Any] | None = None,
+        self, workbench: Workbench, row: Row, folder: Path, test: Mapping[str, Any] | None
     ) -> None:
-        self._run = run
+        super().__init__(workbench, dict(row.params), row.seeds)
+        self._number = row.number
+        self._weights = weights_file(folder, row.number)
         self._test = test
-        self._kept: Mapping[str, Any] | None = None
-        self._weights = weights
-        self._number = number
 
-    @property
-    def done(self) -> bool:
-        return self._run.done
-
-    @property
-    def epoch(self) -> int:
-        return self._run.epoch
-
-    @property
-    def step(self) -> int:
-        return self._run.step
-
-    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
-        report = self._run.run_epoch(pause)
+    def next_entry(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+        report = self.run_epoch(pause)
         return None if report is None else asdict(report)
 
-    def interim(self) -> Interim:
-        return self._run.interim()
-
-    def save(self, folder: str) -> Checkpoint:
-        return self._run.save(folder)
-
-    def restore(self, saved: Checkpoint) -> None:
-        self._run.restore(saved)
-
-    def finish(self) -> Scores:
-        scored, curve = self._run.finish(), None
+    def end(self) -> tuple[Scores, Mapping[str, Any]]:
+        scored, curve = self.finish(), None
         if self._number is not None:  # the plain finetune is a reference, as it is
-            curve = self._run.finish_curve()
-        tested = None if self._test is None else self._run.finish_test(**self._test)
+            curve = self.finish_curve()
+        tested = None if self._test is None else self.finish_test(self._test)
         kept = kept_scores(scored, tested, curve)
         if curve is not None:
-            points = {**curve, 1.0: scored}
-            said = {alpha_text(one): curve_point(points[one].scores) for one in points}
-            kept["curve"] = Curve(said, odd=self._run.odd_images).to_json()
-        self._kept = kept
-        self._run.export(self._weights, self._number)
-        return scored.scores
-
-    def kept(self) -> Mapping[str, Any] | None:
-        return self._kept
+            points = {
+                alpha_text(alpha): curve_point(of_alpha.scores)
+                for alpha, of_alpha in {**curve, 1.0: scored}.items()
+            }
+            places = self._bench.corrupted_places(self._bench.dataset.validation)
+            odd = "" if places is None else pack_row((places % 2 == 1).numpy())
+            kept["curve"] = Curve(points, odd=odd).to_json()
+        self.export(self._weights, self._number)
+        return scored.scores, kept
 
     def close(self) -> str:
         return ""
-
-
-# -- Its training state, durable
-
-
-def save_checkpoint(
-    folder: str | Path, epoch: int, state: Mapping[str, Any], *, step: int = 0, seconds: float = 0.0
-) -> Checkpoint:
-    """Write a state, flushed to the disk.
-
-    Args:
-        folder: path or fsspec URI, of this trial and attempt alone; made if missing.
-        epoch: epochs done.
-        state: tensors and plain Python data, as `torch.load(weights_only=True)` reads them.
-        step: steps done in the epoch under way; seconds: that they took.
-
-    Raises:
-        UsageError: if the folder cannot be written.
-        InfrastructureError: if the disk is full or broken, or the file system does not answer.
-    """
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return save_blob(str(folder), epoch, buffer.getvalue(), step=step, seconds=seconds)
-
-
-def load_checkpoint(saved: Checkpoint) -> dict[str, Any]:
-    """Read a state back, on the CPU.
-
-    Raises:
-        CheckpointError: if the state is missing or its content is another one.
-        InfrastructureError: if its file system does not answer.
-    """
-    content = io.BytesIO(load_blob(saved))
-    state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
-    return state

@@ -49,7 +49,6 @@ class SoupTrial:
         self._number = row.number
         self._folder = folder
         self._test = test
-        self._kept: Mapping[str, Any] | None = None
         seeded = {
             "dataset.validation.seed": row.seeds.split,
             "robustness.seed": row.seeds.evaluation,
@@ -57,7 +56,7 @@ class SoupTrial:
         self._bench = workbench.fitting(workbench.study.with_values({**seeded, **row.params}))
         self._bench.environment.apply()
 
-    def run_epoch(self, pause: object) -> None:
+    def next_entry(self, pause: object) -> None:
         """Nothing is trained."""
 
     def interim(self) -> Interim:
@@ -69,7 +68,7 @@ class SoupTrial:
     def restore(self, saved: Checkpoint) -> None:
         """There is no training state."""
 
-    def finish(self) -> Scores:
+    def end(self) -> tuple[Scores, Mapping[str, Any]]:
         """Scores of the soup; its costs are those of all the trainings.
 
         Raises:
@@ -81,13 +80,9 @@ class SoupTrial:
         about: dict[str, Any] = {"seen_types": metadata.seen_types, **self._soup.costs}
         scored, tested = self._bench.score(model, **about), None
         if self._test is not None:
-            tested = self._bench.score_test(model, **self._test, **about)
-        self._kept = kept_scores(scored, tested)
+            tested = self._bench.score(model, test=self._test, **about)
         export_weights(model, weights_file(self._folder, self._number), metadata)
-        return scored.scores
-
-    def kept(self) -> Mapping[str, Any] | None:
-        return self._kept
+        return scored.scores, kept_scores(scored, tested)
 
     def close(self) -> str:
         return ""

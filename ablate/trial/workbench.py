@@ -83,7 +83,8 @@ class Workbench:
         self.baseline_threads = baseline_threads
         self._on_step: OnStep = ignore_step
         self.suite = find_suite(study.robustness.suite)
-        self._test_sets: dict[object, EvaluationSet] = {}
+        self._frost: FrostPhotographs | None = None
+        self._sets: dict[object, EvaluationSet] = {}
         self._baseline_scored: dict[int | None, Scored] = {}
 
     @classmethod
@@ -143,9 +144,16 @@ class Workbench:
 
     @cached_property
     def baseline(self) -> Baseline:
-        threads = self.baseline_threads
+        threads, total = self.baseline_threads, self.study.baseline.epochs
         if threads is None or self.environment.device != "cpu":
             threads = self.environment.threads
+
+        def say(report: EpochReport) -> None:
+            rate = report.images / report.seconds if report.seconds else None
+            left = report.seconds * (total - report.epoch)
+            what = "training the baseline"
+            self._on_step(PreparationStep(what, report.epoch, total, "epochs", rate, left))
+
         try:
             return obtain_baseline(
                 self.dataset,
@@ -155,24 +163,11 @@ class Workbench:
                 environment=replace(self.environment, threads=threads),
                 cache=self.cache,
                 base=self.base,
-                on_epoch=self._say_epoch,
+                on_epoch=say,
                 checkpoint_seconds=self.study.run.checkpoint_seconds,
             )
         finally:
             self.environment.apply()  # training has set its own threads
-
-    def _say_epoch(self, report: EpochReport) -> None:
-        total = self.study.baseline.epochs
-        self._on_step(
-            PreparationStep(
-                "training the baseline",
-                done=report.epoch,
-                total=total,
-                unit="epochs",
-                images_per_second=report.images / report.seconds if report.seconds else None,
-                seconds_left=report.seconds * (total - report.epoch),
-            )
-        )
 
     def score_baseline(self, images: int | None = None) -> Scored:
         """Scores of the baseline on the validation split, or on a number of its images; once."""
@@ -181,34 +176,38 @@ class Workbench:
             self._baseline_scored[images] = self.score(self.build_baseline(), **about)
         return self._baseline_scored[images]
 
-    @cached_property
-    def frost(self) -> FrostPhotographs | None:
-        """The photographs that the study names."""
-        folder = self.study.robustness.frost_images
-        return None if folder is None else load_frost(path_from(self.base, folder))
-
     def frost_for(self, suite: Suite) -> FrostPhotographs | None:
-        """The photographs if a suite contains frost."""
-        return self.frost if "frost" in suite.types else None
+        """The photographs that the study names, if the suite contains frost."""
+        folder = self.study.robustness.frost_images
+        if folder is None or "frost" not in suite.types:
+            return None
+        if self._frost is None:
+            self._frost = load_frost(path_from(self.base, folder))
+        return self._frost
 
     @cached_property
     def evaluation_set(self) -> EvaluationSet:
-        validation, robustness = self.dataset.validation, self.study.robustness
-        return self._make_set(validation, self.suite, robustness.severities)
+        """The corrupted validation images."""
+        severities = self.study.robustness.severities
+        return self._evaluation_set(self.dataset.validation, self.suite, severities)
 
     @cached_property
     def test_split(self) -> Split:
         """The test images, only for a confirmation."""
         return self.dataset.test()
 
-    def _make_set(self, split: Split, suite: Suite, severities: tuple[int, ...]) -> EvaluationSet:
-        """Corrupted copies of a split, or of a number of its images."""
-        robustness, places = self.study.robustness, self.corrupted_places(split)
-        if places is not None:
-            split = split.take(places)
-        frost = self.frost_for(suite)
-        made = EvaluationSet(split, suite, severities, robustness.seed, self.cache, frost)
-        return made.stored_up_to(robustness.stored_gb)
+    def _evaluation_set(
+        self, split: Split, suite: Suite, severities: Sequence[int]
+    ) -> EvaluationSet:
+        """Corrupted copies of a split, or of a number of its images; made once."""
+        key = (split is self.dataset.validation, suite.name, suite.types, tuple(severities))
+        if key not in self._sets:
+            robustness, places = self.study.robustness, self.corrupted_places(split)
+            images = split if places is None else split.take(places)
+            frost, seed = self.frost_for(suite), robustness.seed
+            made = EvaluationSet(images, suite, tuple(severities), seed, self.cache, frost)
+            self._sets[key] = made.stored_up_to(robustness.stored_gb)
+        return self._sets[key]
 
     def corrupted_places(self, split: Split) -> torch.Tensor | None:
         """Indices of the images in each corrupted copy; None: all of the split."""
@@ -261,8 +260,10 @@ class Workbench:
         Raises:
             UsageError: if the cache cannot be written.
         """
-        made = self.evaluation_set if test is None else self._test_set(**test)
-        images = "validation" if test is None else "test"
+        images, made = "validation", self.evaluation_set
+        if test is not None:
+            suite = find_suite(test["suite"])
+            images, made = "test", self._evaluation_set(self.test_split, suite, test["severities"])
 
         def say(done: int, total: int) -> None:
             what = f"corrupting the {images} images"
@@ -311,18 +312,31 @@ class Workbench:
             if cores is not None:
                 self.make_copies(cores, test=test)
             on_step(PreparationStep("corrupting the test images and scoring the baseline"))
-            tested = self.score_test(self.build_baseline(), **test)
+            tested = self.score(self.build_baseline(), test=test)
         adapted = adapted_on_test = None
         if adapts is not None:
             on_step(PreparationStep("scoring the baseline with batch norm adapted"))
             adapted = self.score(model, adapt=adapts)
             if test is not None:
-                adapted_on_test = self.score_test(model, **test, adapt=adapts)
+                adapted_on_test = self.score(model, test=test, adapt=adapts)
+        frost, digest = self.frost_for(self.suite), self.dataset.digest
+        if frost is not None:
+            digest = hashlib.sha256(f"{digest} {frost.digest}".encode()).hexdigest()
+        name, of_files = self.study.dataset.name, dict[str, Any]()
+        if name == "image_folder" or is_callable_name(name):
+            of_files["classes"] = list(self.dataset.classes)
+        if self.dataset.contents is not None:
+            of_files["contents"] = self.dataset.contents.digest
+        counts = self.dataset.validation.labels.bincount()
+        frequent = show_name(self.dataset.classes[int(counts.argmax())])
+        share = float(counts.max() / counts.sum())
+        guess = guess_rule(scored.scores.clean_accuracy, frequent, share)
+        notes = () if scan is None else scan.notes(skip_unreadable=skips)
         pruner, rung_scores = self.study.search.pruner, None
         if pruner and pruner.images and any(one.reads_baseline for one in self.study.constraints):
             rung_scores = self.score_baseline(pruner.images).scores
         return Prepared(
-            data_digest=self._digest(),
+            data_digest=digest,
             baseline_sha256=self.baseline.sha256,
             baseline_scores=scored.scores,
             environment=self.environment.to_json(),
@@ -334,20 +348,10 @@ class Workbench:
             unstated=unstated_sizes(
                 self.study, self.base, self.image_size, self.dataset.stored_size
             ),
-            of_files=self._of_files(),
+            of_files=of_files,
             left_out=self.dataset.left_out,
-            notes=(
-                *(() if scan is None else scan.notes(skip_unreadable=skips)),
-                *self._guess_notes(scored.scores.clean_accuracy),
-            ),
+            notes=notes if guess is None else (*notes, f"warning: {guess}"),
         )
-
-    def _guess_notes(self, accuracy: float) -> tuple[str, ...]:
-        """On a baseline that is no better than always the most frequent class."""
-        counts = self.dataset.validation.labels.bincount()
-        frequent = show_name(self.dataset.classes[int(counts.argmax())])
-        rule = guess_rule(accuracy, frequent, float(counts.max() / counts.sum()))
-        return () if rule is None else (f"warning: {rule}",)
 
     def scan_files(self, on_step: OnStep = ignore_step) -> FolderScan | None:
         """Decode every image file of the study's data once, to find all that are wrong before
@@ -370,25 +374,10 @@ class Workbench:
             )
         return scan
 
-    def _of_files(self) -> dict[str, Any]:
-        name, found = self.study.dataset.name, dict[str, Any]()
-        if name == "image_folder" or is_callable_name(name):
-            found["classes"] = list(self.dataset.classes)
-        if self.dataset.contents is not None:
-            found["contents"] = self.dataset.contents.digest
-        return found
-
     def preprocessing_of(self, model: nn.Module) -> Preprocessing:
         """How the validation images reach a network with the baseline's weights."""
         mean, std = carried_statistics(model) or (None, None)
         return Preprocessing(self.image_size, self.study.dataset.resize, mean, std)
-
-    def _digest(self) -> str:
-        """Digest of the data set, and of the photographs for its copies."""
-        frost = self.frost_for(self.suite)
-        if frost is None:
-            return self.dataset.digest
-        return hashlib.sha256(f"{self.dataset.digest} {frost.digest}".encode()).hexdigest()
 
     def _check_batch(self, model: nn.Module) -> None:
         """Refuse an objective that does not work with the study's batches, if trials do not change
@@ -408,72 +397,45 @@ class Workbench:
         model: nn.Module,
         *,
         images: int | None = None,
+        test: Mapping[str, Any] | None = None,
         seen_types: Sequence[str] = (),
         adapt: int | None = None,
         **finetuning: Any,
     ) -> Scored:
-        """Scores of a network on the validation split.
+        """Scores of a network on the validation split, or on the test images.
 
         Args:
             model: on any device; moved to the environment's.
             images: how many of the split, and of each corrupted copy, are used; None: all.
+            test: suite and severities of the test images; None: the validation split is scored.
             seen_types: training distortions that it was finetuned on.
             adapt: adapts its batch norm, see `adapted_batch_norm`; None: its own statistics.
             finetuning: the fields of `Scores` about its training.
         """
-        split = self.dataset.validation
+        split, suite = self.dataset.validation, self.suite
         corrupted: CorruptedImages = self.evaluation_set
-        if images is not None:
-            split = split.take(draw_stratified(split.labels, images, self.study.robustness.seed))
-            corrupted = FewerImages(self.evaluation_set, images, self.study.robustness.seed)
-        about = {"split": "val", "seen_types": seen_types, **finetuning}
-        return self._score(model, split, self.suite, corrupted, about, adapt=adapt)
-
-    def score_test(
-        self,
-        model: nn.Module,
-        suite: str | Sequence[str],
-        severities: Sequence[int],
-        *,
-        seen_types: Sequence[str] = (),
-        adapt: int | None = None,
-        **finetuning: Any,
-    ) -> Scored:
-        """Scores of a network on the test images, under a suite; the rest is as for `score`."""
-        made = self._test_set(suite, severities)
-        about = {"split": "test", "seen_types": seen_types, **finetuning}
-        return self._score(model, self.test_split, made.suite, made, about, adapt=adapt)
-
-    def _test_set(self, suite: str | Sequence[str], severities: Sequence[int]) -> EvaluationSet:
-        found = find_suite(suite)
-        key = (found.name, found.types, tuple(severities))
-        if key not in self._test_sets:
-            self._test_sets[key] = self._make_set(self.test_split, found, tuple(severities))
-        return self._test_sets[key]
-
-    def _score(
-        self,
-        model: nn.Module,
-        split: Split,
-        suite: Suite,
-        corrupted: CorruptedImages,
-        about: Mapping[str, Any],
-        *,
-        adapt: int | None,
-    ) -> Scored:
+        if test is not None:
+            split, suite = self.test_split, find_suite(test["suite"])
+            corrupted = self._evaluation_set(split, suite, test["severities"])
+        elif images is not None:
+            seed = self.study.robustness.seed
+            split = split.take(draw_stratified(split.labels, images, seed))
+            corrupted = FewerImages(self.evaluation_set, images, seed)
         found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
         assert found.clean is not None
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
         for (kind, severity), outcomes in found.cells.items():
             accuracies[kind][str(severity)] = outcomes.accuracy
         scores = Scores(
+            split="val" if test is None else "test",
             n_images=len(split),
             n_corrupted=len(corrupted.labels),
             clean_accuracy=found.clean.accuracy,
             accuracies=accuracies,
             families=suite.families,
-            exposure=exposures(suite, about["seen_types"]),
+            exposure=exposures(suite, seen_types),
             mean_over=suite.mean_over,
-            **about,
+            seen_types=seen_types,
+            **finetuning,
         )
         return Scored(scores, pack_bits(found))

@@ -9,6 +9,7 @@ import resource
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -16,24 +17,31 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ablate.errors import InfrastructureError, ParameterError, UsageError
+from pydantic import ValidationError
+
+from ablate.errors import (
+    AblateError,
+    InfrastructureError,
+    NotFiniteError,
+    ParameterError,
+    UsageError,
+)
+from ablate.errors.device import is_lost_gpu, is_out_of_memory
 from ablate.files.damage import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
-from ablate.ledger.record import Row
+from ablate.ledger.record import Failure, Row
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.scores import AnyScores
-from ablate.trial.function import (
+from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
+from ablate.trial.own_loop import (
     FunctionRaised,
     FunctionTrial,
-    LoopThread,
     Trainable,
     load_trainable,
     trainable_digest,
 )
-from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
-from ablate.trial.reason import failed
-from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file, weights_file
+from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file
 
 if TYPE_CHECKING:
     from ablate.trial.task import Interim
@@ -55,7 +63,7 @@ class Trial(Protocol):
     def step(self) -> int:
         """Steps done in the epoch under way; 0 between two epochs."""
 
-    def run_epoch(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
+    def next_entry(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
         """Train for an epoch.
 
         Args:
@@ -87,12 +95,9 @@ class Trial(Protocol):
             CheckpointError: if the state is missing or damaged; nothing has changed then.
         """
 
-    def finish(self) -> AnyScores:
-        """The final scores; files of the trial are written."""
-
-    def kept(self) -> Mapping[str, Any] | None:
-        """What is stored in addition to the scores (`Report.kept`); call it after
-        `finish`."""
+    def end(self) -> tuple[AnyScores, Mapping[str, Any] | None]:
+        """The final scores, and what is stored in addition (`Report.kept`); files of the trial are
+        written."""
 
     def close(self) -> str:
         """Abandon it in any state.
@@ -118,15 +123,12 @@ class Worker:
         self._row: Row | None = None
         self._trial: Trial | None = None
         self._function: Trainable | None = None
-        self._thread: LoopThread | None = None
         self._output = TrialOutput()
         self._exits = exits
         self._is_limited = False
-        self._started = 0.0
-        self._begun_at = _BEGINNING
+        self._begun: dict[str, Any] = {}
         self._interval = SaveInterval(job.study.run.checkpoint_seconds)
         self._notes: list[str] = []
-        self._told: list[str] = []
         self._stuck = ""
 
     def prepare(self, on_step: OnStep = ignore_step, *, cores: int | None = None) -> Prepared:
@@ -139,32 +141,29 @@ class Worker:
             cores: idle cores for generating corrupted images; None: the first scoring does it, with
                 a trial's threads.
         """
-        with heard_damage() as damage:
-            prepared = self._prepare(on_step, cores)
-        return replace(prepared, notes=(*prepared.notes, *damage))
-
-    def _prepare(self, on_step: OnStep, cores: int | None) -> Prepared:
         study, base = self.job.study, Path(self.job.base)
         if study.trainable is not None:
             code = trainable_digest(study.trainable, base)
             return Prepared("", "", None, {"python": platform.python_version(), "code": code})
-        bench = self._workbench(fresh=True)
-        return bench.prepare(on_step, cores=cores, test=self.job.test)
+        with heard_damage() as damage:
+            bench = self._workbench(fresh=True)
+            prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
+        return replace(prepared, notes=(*prepared.notes, *damage))
 
     def note(self, texts: Sequence[str]) -> None:
         """Add this note to the next report."""
-        self._told.extend(texts)
+        self._notes.extend(texts)
 
     def begin(self, row: Row) -> None:
         """Start a row, abandoning the previous one; errors occur in the first step."""
         self._give_up()
         self._row = row
-        self._started = time.time()
-        self._begun_at, self._notes = _BEGINNING, []
+        self._begun = {"started": time.time(), **dict.fromkeys(_CONTINUED, 0)}
         if self._exits is not None:
             self._exits.forget()
         self._output.begin(log_file(Path(self.job.folder), row.number, row.attempt))
-        reset_gpu_peak()
+        for torch, device in _gpus_in_use():  # the peak is of this trial
+            torch.cuda.reset_peak_memory_stats(device)
 
     def step(self) -> Report:
         """Run one epoch of the row, or up to a checkpoint within it; score it after the last."""
@@ -175,28 +174,30 @@ class Worker:
                 report = failed(self._exits.call)  # in a thread of the trial's, perhaps
             if report.done:
                 self._give_up()
-        place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0)
-        place |= {**self._begun_at, "started": self._started}
-        if notes := [*self._told, *self._notes, *damage]:
+        place = current_place(uses_gpu=self.job.study.run.gpus_per_trial != 0) | self._begun
+        if notes := [*self._notes, *damage]:
             place["note"] = "; ".join(notes)
-            self._told, self._notes = [], []
+            self._notes = []
         return replace(report, place=place)
 
     def close(self) -> None:
         """Abandon the current row, if any; call it at the end."""
         self._give_up()
-        if self._thread is not None:
-            self._thread.end()
-            self._thread = None
 
     def _give_up(self) -> None:
         if self._trial is not None:
             self._stuck = self._trial.close()
-            if self._stuck:
-                self._thread = None  # what will not end keeps it
             is_done = self._trial.done
             self._trial = None
-            free_memory(cycles=not is_done)
+            if not is_done:
+                # Objects that refer to each other: a training that fails within an epoch would keep
+                # its network, data and GPU memory for some time.
+                gc.collect()
+            for torch, _ in _gpus_in_use()[:1]:
+                # torch keeps freed blocks for its process, where a trial that shares the GPU cannot
+                # have them.
+                with suppress(RuntimeError):  # of a GPU that is lost
+                    torch.cuda.empty_cache()
         self._output.end()
 
     def _guarded_step(self, row: Row) -> Report:
@@ -216,12 +217,12 @@ class Worker:
             reason, self._stuck = self._stuck, ""
             return Report(lost=reason)
         if self._trial is None:
-            self._trial = self._begun(row)
+            self._trial = self._from_checkpoint(row)
         trial = self._trial
-        entry = None if trial.done else trial.run_epoch(self._interval.is_due)
+        entry = None if trial.done else trial.next_entry(self._interval.is_due)
         if trial.done:
-            scores = trial.finish()
-            return Report(entry, scores=scores.to_json(), kept=trial.kept())
+            scores, kept = trial.end()
+            return Report(entry, scores=scores.to_json(), kept=kept)
         folder = checkpoint_folder(self.job.checkpoints, row.number)
         with self._interval.writing():
             saved = trial.save(f"{folder}/attempt-{row.attempt}")
@@ -243,7 +244,7 @@ class Worker:
             )
         return found.of([*compared, *study.judged_metrics])
 
-    def _begun(self, row: Row) -> Trial:
+    def _from_checkpoint(self, row: Row) -> Trial:
         """The row's trial, from its last usable checkpoint, else from the start."""
         trial = self._made(row)
         reasons = []
@@ -258,11 +259,8 @@ class Worker:
             kept = None
         self._interval = SaveInterval(self.job.study.run.checkpoint_seconds)
         if kept is not None:
-            self._begun_at = {
-                "first_epoch": kept.epoch,
-                "first_step": kept.step,
-                "first_seconds": kept.seconds,
-            }
+            at = (kept.epoch, kept.step, kept.seconds)
+            self._begun |= dict(zip(_CONTINUED, at, strict=True))
         if reasons:
             start = "the beginning" if kept is None else str(kept)
             self._notes.append(
@@ -271,33 +269,24 @@ class Worker:
         return trial
 
     def _made(self, row: Row) -> Trial:
-        study, base = self.job.study, Path(self.job.base)
+        study, folder = self.job.study, Path(self.job.folder)
         if row.soup is not None:
             from ablate.trial.soup import SoupTrial
 
-            return SoupTrial(self._workbench(), row, Path(self.job.folder), self.job.test)
+            return SoupTrial(self._workbench(), row, folder, self.job.test)
         if study.trainable is None:
-            from ablate.trial.robustness import RobustnessTrial, TrialRun
+            from ablate.trial.robustness import RobustnessTrial
 
-            run = TrialRun(self._workbench(), dict(row.params), row.seeds)
-            return RobustnessTrial(
-                run,
-                weights_file(Path(self.job.folder), row.number),
-                row.number,
-                test=self.job.test,
-            )
+            return RobustnessTrial(self._workbench(), row, folder, self.job.test)
         if self._function is None:
-            self._function = load_trainable(study.trainable, base)
+            self._function = load_trainable(study.trainable, Path(self.job.base))
             if "torch" in sys.modules:
                 self._limit_gpu_memory()
-        if self._thread is None:
-            self._thread = LoopThread()
         epochs = study.finetune.budget.in_epochs
         assert epochs is not None
         return FunctionTrial(
             study.trainable,
             self._function,
-            self._thread,
             row,
             epochs=epochs,
             judged=study.judged_metrics,
@@ -326,7 +315,62 @@ class Worker:
         self._is_limited = True
 
 
-_BEGINNING = {"first_epoch": 0, "first_step": 0, "first_seconds": 0.0}
+_CONTINUED = ("first_epoch", "first_step", "first_seconds")
+"""Of the checkpoint that an attempt continued from."""
+
+
+# -- Why an attempt failed ------------------------------------------------------------------
+
+
+def failed(error: BaseException, *, own_loop: bool = False) -> Report:
+    """The report of an attempt that an error ended.
+
+    Args:
+        own_loop: whether a custom training loop raised it, of whose settings nothing is known.
+
+    Raises:
+        InfrastructureError: if this process cannot use its GPU any more: every row that it took up
+            would fail at once.
+    """
+    if is_lost_gpu(error):
+        traceback.print_exception(error)  # goes to the trial's output
+        raise InfrastructureError(
+            f"GPU: must answer, got {_reason(error).rstrip('.')}. Its process ends, and "
+            "another takes up the trial; without Ray, run `ablate resume`."
+        ) from error
+    try:
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
+    except Exception:  # its own text cannot be made
+        text = ""
+    return Report(failure=asdict(Failure(_kind(error), _reason(error, own_loop=own_loop), text)))
+
+
+def _kind(error: BaseException) -> Any:
+    if isinstance(error, NotFiniteError):
+        return "not_finite"
+    return "out_of_memory" if is_out_of_memory(error) else "raised"
+
+
+_REASON_CHARACTERS, _TRACEBACK_CHARACTERS = 1_000, 20_000
+_TOO_LARGE = (
+    "Lower finetune.batch_size, or raise run.gpu_memory_fraction.",
+    "Lower finetune.batch_size.",
+)
+"""What to do on a GPU, and on its host."""
+
+
+def _reason(error: BaseException, *, own_loop: bool = False) -> str:
+    if isinstance(error, ValidationError):  # its text has a line for each key
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
+    try:
+        text = str(error).strip()[:_REASON_CHARACTERS]
+    except Exception:
+        text = ""
+    reason = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    if _kind(error) == "out_of_memory" and not (own_loop or isinstance(error, AblateError)):
+        return f"{reason.rstrip('.')}. {_TOO_LARGE[isinstance(error, MemoryError)]}"
+    return reason
 
 
 # -- Where an attempt runs, and what it takes there ----------------------------------------
@@ -338,36 +382,16 @@ def current_place(*, uses_gpu: bool) -> dict[str, Any]:
     Args:
         uses_gpu: whether the trial has a GPU.
     """
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if uses_gpu else []
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peaks = [torch.cuda.max_memory_allocated(device) for torch, device in _gpus_in_use()]
     return {
         "host": _host(),
         "pid": os.getpid(),
-        "gpus": list(_visible_gpus()) if uses_gpu else [],
-        "peak_memory_bytes": _peak_memory_bytes(),
-        "peak_gpu_bytes": _peak_gpu_bytes(),
+        "gpus": [name for gpu in gpus if (name := gpu.strip())],
+        "peak_memory_bytes": peak if sys.platform == "darwin" else peak * 1024,
+        "peak_gpu_bytes": max(peaks, default=0),
     }
-
-
-def reset_gpu_peak() -> None:
-    """Reset the GPU memory peak of an earlier trial."""
-    for torch, device in _gpus_in_use():
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def free_memory(*, cycles: bool) -> None:
-    """Free what the last trial has left.
-
-    Args:
-        cycles: whether objects may refer to each other: a training that fails within an epoch
-            would keep its network, data and GPU memory for some time.
-
-    torch also keeps freed blocks of a GPU for its process, where a trial that shares the GPU cannot
-    have them.
-    """
-    if cycles:
-        gc.collect()
-    for torch, _ in _gpus_in_use()[:1]:
-        with suppress(RuntimeError):  # of a GPU that is lost
-            torch.cuda.empty_cache()
 
 
 @cache
@@ -375,24 +399,8 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def _visible_gpus() -> tuple[str, ...]:
-    ids = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return tuple(one.strip() for one in ids.split(",") if one.strip())
-
-
-def _peak_memory_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _peak_gpu_bytes() -> int:
-    return max(
-        (torch.cuda.max_memory_allocated(device) for torch, device in _gpus_in_use()), default=0
-    )
-
-
 def _gpus_in_use() -> list[tuple[Any, int]]:
-    """Torch and the devices in use; None if torch is not loaded or no GPU is used."""
+    """Torch and the devices in use; none if torch is not loaded or no GPU is used."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return []

@@ -37,7 +37,7 @@ from ablate.ablation.intervals import t_interval
 from ablate.search import run_context
 from ablate.space.domain import CategoricalDimension, IntegerDimension
 from ablate.study.settings import PrunerSettings
-from ablate.trial.context import TrialContext
+from ablate.trial.own_loop import TrialContext
 
 HERE = Path(__file__).parent
 RANDOM_FACTOR = 4

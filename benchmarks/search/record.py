@@ -41,7 +41,7 @@ from ablate.study.provenance import PACKAGES, versions
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
-from ablate.trial.context import TrialContext
+from ablate.trial.own_loop import TrialContext
 from ablate.trial.robustness import TrialRun
 from ablate.trial.task import Prepared
 from ablate.trial.workbench import Workbench

@@ -34,7 +34,7 @@ class Driver:
         self.ledger = Ledger.create(f"sqlite:///{self.file}", make_head(), trials=4)
         self.lease = self.ledger.lease()
         self.lease.acquire()
-        self.ledger.hold(self.lease, lambda *_: None, threading.Event())
+        self.ledger.store.hold(self.lease, lambda *_: None, threading.Event())
         self.driving = Driving(self.ledger)
         self.driving.ask()
         self.driving.complete(0, make_scores(0.93, 0.61))

@@ -213,7 +213,7 @@ def test_nothing_is_written_by_a_driver_that_lost_its_lease(storage_url: str) ->
     ledger = Ledger.create(storage_url, make_head(), trials=3)
     lease = ledger.lease()
     lease.acquire()
-    ledger.hold(lease, lambda *_: None, threading.Event())
+    ledger.store.hold(lease, lambda *_: None, threading.Event())
     driving = Driving(ledger)
     driving.ask()
     other = Ledger.open(storage_url, "rows").lease()

@@ -33,7 +33,7 @@ class Driver:
         self.ledger = Ledger.create(url, make_head(), trials=3)
         self.lease: Lease = self.ledger.lease()
         self.lease.acquire()
-        self.ledger.hold(self.lease, lambda *told: self.told.append(told), self.stop)
+        self.ledger.store.hold(self.lease, lambda *told: self.told.append(told), self.stop)
         self.driving = Driving(self.ledger)
 
 

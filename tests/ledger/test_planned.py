@@ -273,8 +273,8 @@ def test_a_row_that_fails_keeps_nothing(driving: Driving) -> None:
 
 def test_test_scores_of_a_reference_are_no_reference(ledger: Ledger) -> None:
     ledger.set_reference("baseline", make_scores(0.9))
-    ledger.set_test_reference("baseline", scores_on_test())
-    ledger.set_test_reference("plain", scores_on_test())
+    ledger.set_reference("baseline", scores_on_test())
+    ledger.set_reference("plain", scores_on_test())
     record = ledger.read()
     assert list(record.references) == ["baseline"]
     assert record.references["baseline"].split == "val"

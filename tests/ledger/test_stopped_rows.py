@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from operator import add
 from statistics import NormalDist
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
-from ablate.ledger.mirror import Extrapolation, Mirror
+from ablate.ledger.mirror import Mirror, remaining_changes
 from ablate.ledger.record import Rung
 from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws
@@ -26,68 +27,69 @@ MIDDLE_HALF = 2 * NormalDist().inv_cdf(0.75)
 COMPLETE, PRUNED, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING
 
 
+class Known:
+    """Values of trials at rungs and ends, and what is expected of the others."""
+
+    def __init__(self) -> None:
+        self.rungs: dict[int, dict[int, tuple[float, ...]]] = {}
+        self.ends: dict[int, tuple[float, ...]] = {}
+
+    def reach(self, number: int, epoch: int, *values: float) -> None:
+        self.rungs.setdefault(epoch, {})[number] = values
+
+    def expected(self, number: int) -> tuple[float, ...]:
+        epoch = max(epoch for epoch, rung in self.rungs.items() if number in rung)
+        change = remaining_changes(self.rungs, self.ends)[epoch]
+        return tuple(map(add, self.rungs[epoch][number], change.expected))
+
+    def deviations(self, epoch: int) -> tuple[float, ...]:
+        return remaining_changes(self.rungs, self.ends)[epoch].deviations
+
+
 def test_the_median_change_is_added_rung_by_rung() -> None:
-    known = Extrapolation()
+    known = Known()
     for number, (first, third, end) in enumerate([(1, 3, 7), (2, 5, 9), (3, 4, 6)]):
-        known.reach(number, 1, (first, -first))
-        known.reach(number, 3, (third, -third))
-        known.end(number, (end, -end))
-    known.reach(3, 1, (5.0, 0.0))
-    known.reach(4, 1, (5.0, 0.0))
-    known.reach(4, 3, (8.0, 1.0))
+        known.reach(number, 1, first, -first)
+        known.reach(number, 3, third, -third)
+        known.ends[number] = (end, -end)
+    known.reach(3, 1, 5.0, 0.0)
+    known.reach(4, 1, 5.0, 0.0)
+    known.reach(4, 3, 8.0, 1.0)
     # From epoch 1 to 3: 2, 3, 1, and 3 of trial 4; from 3 to the end: 4, 4, 2.
     assert known.expected(3) == (5 + 2.5 + 4, -1.5 - 4)
     assert known.expected(4) == (8 + 4, 1 - 4)
-    assert known.expected(0) == (7, -7)
-    assert known.expected(5) is None
-    assert known.unfinished == [3, 4]
     # Of the middle halves, 1.75 to 3 and 3 to 4, as a normal distribution has them.
     first, last = ((width / MIDDLE_HALF) ** 2 for width in (1.25, 1.0))
-    assert known.deviations(4) == pytest.approx([math.sqrt(last)] * 2)
-    assert known.deviations(3) is not None
-    assert known.deviations(3)[0] == pytest.approx(math.sqrt(first + last))  # type: ignore[index]
-    assert (known.deviations(0), known.deviations(5)) == (None, None)
+    assert known.deviations(3) == pytest.approx([math.sqrt(last)] * 2)
+    assert known.deviations(1)[0] == pytest.approx(math.sqrt(first + last))
 
 
 def test_fewer_than_three_trials_say_nothing_about_a_change() -> None:
-    known = Extrapolation()
+    known = Known()
     for number in range(2):
-        known.reach(number, 1, (0.1,))
-        known.end(number, (0.9,))
-    known.reach(2, 1, (0.2,))
+        known.reach(number, 1, 0.1)
+        known.ends[number] = (0.9,)
+    known.reach(2, 1, 0.2)
     assert known.expected(2) == (0.2,)
-    assert known.deviations(2) == pytest.approx([0.05 / MIDDLE_HALF])
-    known.end(2, (0.8,))
-    known.reach(3, 1, (0.2,))
+    assert known.deviations(1) == pytest.approx([0.05 / MIDDLE_HALF])
+    known.ends[2] = (0.8,)
+    known.reach(3, 1, 0.2)
     assert known.expected(3) == pytest.approx((0.2 + 0.8,))
 
 
 def test_a_rung_of_other_settings_is_passed_over() -> None:
-    known = Extrapolation()
+    known = Known()
     for number in range(4):  # with rungs after 1, 3 epochs
-        known.reach(number, 1, (0.1,))
-        known.reach(number, 3, (0.4,))
-        known.end(number, (0.9,))
+        known.reach(number, 1, 0.1)
+        known.reach(number, 3, 0.4)
+        known.ends[number] = (0.9,)
     for number in range(4, 8):  # after 2
-        known.reach(number, 2, (0.2,))
-        known.end(number, (0.8,))
-    known.reach(8, 1, (0.1,))
-    known.reach(9, 2, (0.3,))
+        known.reach(number, 2, 0.2)
+        known.ends[number] = (0.8,)
+    known.reach(8, 1, 0.1)
+    known.reach(9, 2, 0.3)
     assert known.expected(8) == pytest.approx((0.1 + 0.3 + 0.5,))
     assert known.expected(9) == pytest.approx((0.3 + 0.6,))
-
-
-def test_trials_of_one_rung_keep_their_order() -> None:
-    random = np.random.default_rng(0)
-    known = Extrapolation()
-    scores = random.random(200)
-    for number, score in enumerate(scores):
-        known.reach(number, 2, (score,))
-        if number % 3 == 0:
-            known.end(number, (score + random.random(),))
-    expected = [known.expected(number) for number in known.unfinished]
-    order = np.argsort([scores[number] for number in known.unfinished])
-    assert list(np.argsort([one[0] for one in expected if one])) == list(order)
 
 
 def study_of(sampler: str, **space: Any) -> Study:
@@ -205,16 +207,14 @@ def test_a_collapsed_training_makes_no_expectation_less_certain() -> None:
     random = np.random.default_rng(0)
     deviations = []
     for collapsed in (None, -1e6):
-        known = Extrapolation()
+        known = Known()
         for number in range(30):
             start = random.random()
-            known.reach(number, 1, (start,))
+            known.reach(number, 1, start)
             end = start - 0.3 + 0.02 * random.standard_normal()
             if number < 15:
-                known.end(number, (collapsed if collapsed and number == 4 else end,))
-        found = known.deviations(20)
-        assert found is not None
-        deviations += found
+                known.ends[number] = (collapsed if collapsed and number == 4 else end,)
+        deviations += known.deviations(1)
     assert deviations == pytest.approx([0.02, 0.02], abs=0.015)
 
 

@@ -125,7 +125,7 @@ def test_a_soup_is_the_mean_network_scored_on_the_test_images(
             scored.clean_accuracy,
             scored.accuracies,
         )
-        tested = bench.score_test(model, "families", [3]).scores
+        tested = bench.score(model, test={"suite": "families", "severities": [3]}).scores
         assert row.test_scores.accuracies == tested.accuracies
         for cost in ("student_images", "teacher_images", "train_flops", "train_seconds"):
             each = [getattr(one.scores, cost) for one in members]
@@ -279,7 +279,7 @@ def test_a_soup_without_a_member_says_which(
     make_soup: Callable[..., SoupTrial], tmp_path: Path
 ) -> None:
     with pytest.raises(ParameterError) as caught:
-        make_soup("trial 4 (FAIL, not_finite)").finish()
+        make_soup("trial 4 (FAIL, not_finite)").end()
     assert str(caught.value) == (
         "a soup needs the networks of all its members, got none of trial 4 (FAIL, not_finite). "
         "See why they failed: ablate trials."
@@ -289,10 +289,10 @@ def test_a_soup_without_a_member_says_which(
     content = first.read_bytes()
     first.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ParameterError, match=rf"weights of trial {number}: .*different bytes"):
-        make_soup().finish()
+        make_soup().end()
     first.unlink()
     with pytest.raises(ParameterError, match=rf"weights of trial {number}: .*No such file"):
-        make_soup().finish()
+        make_soup().end()
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def test_the_bits_of_a_network_are_its_scores(suite: object, session_cache: Path
     run = TrialRun(bench, dict(PLAIN), Seeds(split=0, train=0, evaluation=0))
     run.run_epoch()
     scored, prepared = run.finish(), bench.prepare()
-    tested = run.finish_test(["gaussian_blur"], [3])
+    tested = run.finish_test({"suite": ["gaussian_blur"], "severities": [3]})
     baseline = (prepared.baseline_scores, prepared.kept["outcomes"]["val"])
     for scores, text in ((scored.scores, scored.bits), baseline, (tested.scores, tested.bits)):
         bits = unpack_bits([text], scores)

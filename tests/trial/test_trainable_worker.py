@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Row
 from ablate.study.seeds import Seeds
 from ablate.study.settings import Study
-from ablate.trial import function
+from ablate.trial import own_loop
 from ablate.trial.task import Job, Report, log_file
 from ablate.trial.worker import Worker
 
@@ -420,7 +419,7 @@ def test_a_row_that_is_replaced_ends_inside_report(start: Start) -> None:
 def test_a_loop_that_will_not_end_loses_one_attempt(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(function, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(own_loop, "STOP_SECONDS", 0.2)
     code = (
         "import threading\n"
         "LET_GO = threading.Event()\n"
@@ -439,24 +438,6 @@ def test_a_loop_that_will_not_end_loses_one_attempt(
     assert worker.step().entry is not None  # in a thread of its own
     assert worker.job.study.trainable is not None
     sys.modules[worker.job.study.trainable.partition(":")[0]].LET_GO.set()
-
-
-def test_one_thread_serves_all_rows_and_ends_with_the_worker(start: Start) -> None:
-    older = set(threading.enumerate())
-
-    def trials() -> list[threading.Thread]:
-        return [one for one in threading.enumerate() if one.name == "trial" and one not in older]
-
-    worker = start("def train(t): t.report(1, {'a': 1, 'b': 1})\n", epochs=1)
-    for number in range(20):
-        worker.begin(row(number))
-        assert worker.step().scores is not None
-    assert len(trials()) == 1
-    worker.begin(row(20))
-    worker.close()
-    for thread in trials():
-        thread.join(timeout=60)
-    assert trials() == []
 
 
 def test_metrics_at_the_rungs_of_a_pruner(run: Run) -> None:

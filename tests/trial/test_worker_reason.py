@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ablate.errors import InfrastructureError
 from ablate.study.settings import BudgetSettings
-from ablate.trial.reason import _kind, _reason, failed
+from ablate.trial.worker import _kind, _reason, failed
 
 
 def test_values_that_a_section_refuses() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate.trial import context as workspace
-from ablate.trial.context import Workspace
+from ablate.trial import own_loop as workspace
+from ablate.trial.own_loop import Workspace
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_it_is_made_when_asked_for_and_removed(place: Path) -> None:
 @pytest.mark.slow
 def test_what_a_killed_process_left_is_removed_and_nothing_else(place: Path) -> None:
     code = (
-        "import sys, time; from ablate.trial.context import Workspace\n"
+        "import sys, time; from ablate.trial.own_loop import Workspace\n"
         "print(Workspace().folder('checkpoint'), flush=True)\n"
         "space = Workspace(); print(space.folder('checkpoint'), flush=True); time.sleep(60)"
     )
