@@ -29,7 +29,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Row, StudyRecord
 from ablate.ledger.storage import fill_variables, open_storage, sqlite_file, sqlite_url
 from ablate.search.cluster.connect import check_answer, connect
-from ablate.search.cluster.tasks import answer, fitting_nodes, submit
+from ablate.search.cluster.nodes import answer, fitting_nodes, submit
 from ablate.search.dispatcher import Dispatcher
 from ablate.study.provenance import usable_cores
 from ablate.study.scores import Scores

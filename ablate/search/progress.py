@@ -45,37 +45,22 @@ class Progress:
         """A trial ended, in any state."""
 
 
-class Guarded(Progress):
-    """Wraps a progress object so that its exceptions are ignored.
+class Guarded:
+    """A `Progress` whose exceptions are ignored.
 
     Args:
-        progress: the wrapped object; if a call raises, it still gets the next one.
+        progress: gets each call, also after one that raised.
     """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
-    def preparing(self, step: PreparationStep) -> None:
-        self._tell(self._progress.preparing, step)
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        def tell(*what: Any) -> None:
+            with suppress(Exception, SystemExit):  # rich answers a closed pipe with SystemExit
+                getattr(self._progress, name)(*what)
 
-    def note(self, text: str) -> None:
-        self._tell(self._progress.note, text)
-
-    def totals(self, record: StudyRecord) -> None:
-        self._tell(self._progress.totals, record)
-
-    def started(self, number: int | None) -> None:
-        self._tell(self._progress.started, number)
-
-    def epoch(self, number: int | None, epoch: int, epochs: int | None, train_loss: float) -> None:
-        self._tell(self._progress.epoch, number, epoch, epochs, train_loss)
-
-    def finished(self, row: RowRecord) -> None:
-        self._tell(self._progress.finished, row)
-
-    def _tell(self, method: Callable[..., None], *what: Any) -> None:
-        with suppress(Exception, SystemExit):  # rich answers a closed pipe with SystemExit
-            method(*what)
+        return tell
 
 
 # -- The log of a run: one JSON line per change of state, for programs and for `ablate logs` -

@@ -14,11 +14,14 @@ import logging
 import os
 import re
 import signal
+import socket
+import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +37,19 @@ from ablate.errors import AblateError, InfrastructureError, error_text, unexpect
 from ablate.ledger.record import Row
 from ablate.model.environment import preparation_cores
 from ablate.search.cluster.connect import connect
-from ablate.search.cluster.node_watch import NodeWatch, watched_head
-from ablate.search.cluster.nodes import Agreed, SentJob, agree, forget, prepare_here
-from ablate.search.cluster.tasks import fitting_nodes, resolve_gpus, resolve_parallel, run_told
+from ablate.search.cluster.nodes import (
+    Agreed,
+    SentJob,
+    agree,
+    count_fitting,
+    fitting_nodes,
+    forget,
+    node_name,
+    prepare_here,
+    resolve_gpus,
+    resolve_parallel,
+    run_told,
+)
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.drive import held
 from ablate.search.ray_private import RayOutput, actor_of, has_all_cpus, shrink
@@ -102,8 +115,9 @@ class RayExecutor:
         cpus, gpus = self._first_cpus, self.gpus_per_trial
         if self._alone and len(nodes) == 1:
             node, sent = replace(nodes[0], name=""), SentJob.of(job)
-            prepared: Prepared = run_told(
-                node, prepare_here, sent, on_step=on_step, cpus=cpus, gpus=gpus
+            prepared: Prepared
+            prepared, _ = run_told(
+                node, prepare_here, sent, False, on_step=on_step, cpus=cpus, gpus=gpus
             )
         else:
             self._agreed = agree(job, nodes, self._cpus, gpus, first_cpus=cpus, on_step=on_step)
@@ -432,3 +446,100 @@ class EpochLimit:
         if away > _AWAY_SECONDS:
             self._began = {trial_id: began + away for trial_id, began in self._began.items()}
         return [trial_id for trial_id, at in self._began.items() if now - at > self._seconds]
+
+
+# -- Lost heads and nodes ------------------------------------------------------------------
+
+_EVERY_SECONDS = 5.0
+_MISSES = 4
+_LEAVE_SECONDS = 10.0
+
+
+@contextmanager
+def watched_head(dispatcher: Dispatcher) -> Iterator[None]:
+    """Check the connection to the head while Tune runs in the block.
+
+    If the head does not answer, Ray's calls block for a minute and then end the process with code 1
+    and no message.  Here the dispatcher is notified after about 20 s; if Tune has not returned 10 s
+    later, all reports are written and the process ends with the exit code of its error.
+    """
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    over = threading.Event()
+
+    def answers() -> bool:
+        try:
+            socket.create_connection((host, int(port)), timeout=_EVERY_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    def watch() -> None:
+        misses = 0
+        while misses < _MISSES:
+            if over.wait(_EVERY_SECONDS):
+                return
+            misses = 0 if answers() else misses + 1
+        error = InfrastructureError(
+            f"Ray: its head at {host}:{port} must answer, got nothing for "
+            f"{_MISSES * _EVERY_SECONDS:.0f} s. No result is lost: start the cluster again, "
+            "then run `ablate resume`."
+        )
+        dispatcher.fail(error)
+        if not over.wait(_LEAVE_SECONDS):
+            dispatcher.close()
+            sys.stderr.write(f"ablate: {error}\n")
+            sys.stderr.flush()
+            os._exit(error.exit_code)
+
+    threading.Thread(target=watch, name="ablate-head", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+_LOOK_SECONDS = 2
+
+
+class NodeWatch:
+    """Looks at Ray's table of nodes: how many trials fit on them, and which were lost.
+
+    Without it the remaining workers would get new rows before those that a lost node has left.
+
+    Args:
+        cpus, gpus: of a trial.
+        most: number of trials if all nodes are alive.
+        say: called with a line about each lost node.
+    """
+
+    def __init__(self, cpus: int, gpus: float, most: int, say: Callable[[str], None]) -> None:
+        self._trial = (cpus, gpus)
+        self._most = self._room = most
+        self._say = say
+        self._alive: dict[str, str] = {}
+        self._looked = 0.0
+
+    @property
+    def room(self) -> int:
+        """Number of trials that fit, as of at most two seconds ago; at least 1."""
+        self.look()
+        return max(1, min(self._most, self._room))
+
+    def look(self, *, at_once: bool = False) -> None:
+        """Ask Ray for its nodes, at most once in two seconds."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_SECONDS and not at_once:
+            return
+        self._looked, nodes = now, ray.nodes()
+        alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
+        resources = [node["Resources"] for node in alive.values()]
+        self._room = count_fitting(resources, *self._trial)
+        where = "on another node" if any(map(_has_cpu, resources)) else "when one is available"
+        for key in self._alive.keys() - alive.keys():
+            name = self._alive.pop(key)
+            self._say(f"node {name} was lost; trials that ran there continue {where}.")
+        self._alive = {key: node_name(node) for key, node in alive.items()}
+
+
+def _has_cpu(resources: dict[str, float]) -> bool:
+    return resources.get("CPU", 0) > 0

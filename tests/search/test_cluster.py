@@ -144,7 +144,7 @@ def test_an_address_where_no_cluster_can_be(
     write_study: Callable[..., Path], address: str, kind: type[Exception], said: str
 ) -> None:
     ray.shutdown()
-    with pytest.raises(kind, match=rf"^`ray_address= .*{said}"):
+    with pytest.raises(kind, match=rf"^`ray_address=.*{said}"):
         ablate.launch(write_study("nowhere"), ray_address=address)
 
 

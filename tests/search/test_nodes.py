@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -29,22 +28,23 @@ from ablate.errors import (
     DataError,
     FingerprintError,
     InfrastructureError,
-    MissingDependencyError,
     UsageError,
 )
 from ablate.files.damage import heard_damage
 from ablate.model.environment import environment_of
 from ablate.search.cluster import nodes
 from ablate.search.cluster.nodes import (
+    Node,
     agree,
+    answer,
     check_worker,
+    fitting_nodes,
     join,
     keep_weights,
-    put_token,
     read_baseline,
     receive_baseline,
+    submit,
 )
-from ablate.search.cluster.tasks import Node, answer, fitting_nodes, submit
 from ablate.study.settings import Study
 from ablate.trial.task import Job
 
@@ -327,14 +327,3 @@ def test_a_node_that_is_gone_is_named(cluster: Cluster, make_job: Callable[..., 
     gone = Node("0" * 56, "gone (192.0.2.9)")
     with pytest.raises(InfrastructureError, match=r"^node gone \(192\.0\.2\.9\): must answer, got"):
         agree(make_job(), [own(), gone], 1, 0)
-
-
-def test_a_protocol_that_is_unknown_or_not_installed(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"run\.checkpoints: must be a folder or an fsspec URI"):
-        put_token("nonsense://states", "token")
-    with pytest.raises(MissingDependencyError, match=r"gs://states needs a package for fsspec"):
-        put_token("gs://states", "token")
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(InfrastructureError, match=r"must be a writable folder"):
-        put_token(str(file), secrets.token_hex(4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import socket
 import subprocess
@@ -13,7 +12,7 @@ from typing import Any
 
 import ray
 
-from ablate.errors import AblateError, InfrastructureError, UsageError
+from ablate.errors import InfrastructureError, UsageError
 from ablate.errors.masking import environment_without_secrets
 from ablate.search.drive import held
 from ablate.search.ray_private import own_processes, quiet_connection
@@ -30,14 +29,13 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 # A separate process connects: if token or version are wrong, Ray's C++ code tries for minutes or
 # ends the process, and neither can be undone in the driver.
 _TRY = """
-import json, logging, sys
+import logging, sys
+import ray
 try:
-    import ray
     ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
 except BaseException as error:
-    print(json.dumps({"kind": type(error).__name__, "text": str(error)}), flush=True)
-else:
-    print(json.dumps({}), flush=True)
+    print("refused:", type(error).__name__, *str(error).split(), flush=True)
+    sys.exit(1)
 """
 
 
@@ -86,14 +84,14 @@ def check_answer(address: str) -> None:
     Raises:
         UsageError, InfrastructureError: as `connect`.
     """
+    where = f"`ray_address={address}`"
     if "://" in address:
         raise UsageError(
-            f"`ray_address={address}`: must be auto or HOST:PORT, got a URL. Ray's client "
-            "(ray://) cannot run Ray Tune's driver: run the command on a node of the cluster, "
-            "with `ray_address='auto'`."
+            f"{where}: must be auto or HOST:PORT, got a URL. Ray's client (ray://) cannot run Ray "
+            "Tune's driver: run on a node of the cluster, with `ray_address=auto`."
         )
     if address != "auto":
-        _knock(address)
+        _knock(where, address)
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", _TRY, address],
@@ -103,39 +101,55 @@ def check_answer(address: str) -> None:
             env=environment_without_secrets(),
         )
         end = time.monotonic() + CONNECT_SECONDS
-        text, in_time = "", True
+        text, code = "", None
         try:
-            while process.poll() is None and in_time and _OTHER_TOKEN not in text:
+            # With another token, Ray would try for 20 s.
+            while code is None and time.monotonic() < end and _OTHER_TOKEN not in text:
                 time.sleep(0.1)
-                in_time = time.monotonic() < end
+                code = process.poll()
                 output.seek(0)
                 text = output.read()
         finally:
             process.kill()
             process.wait()
-        output.seek(0)
-        lines = output.read().strip().splitlines()
-    if _OTHER_TOKEN in text:  # Ray would try for 20 s
-        raise _wrong_token(address, "the one on this machine is missing or wrong")
-    if not in_time:
-        raise InfrastructureError(
-            f"`ray_address={address}`: a Ray cluster must accept this machine, got no answer in "
-            f"{CONNECT_SECONDS} s. Check that the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and the "
-            "versions of ray and python match the head's, and that no firewall blocks the "
-            "connection (ray status)."
+    token = (
+        "the cluster's token must be given, and {}. Print it on the head with `ray "
+        "get-auth-token`, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH, "
+        "a file; without either it is read from ~/.ray/auth_token)."
+    )
+    lines = text.strip().splitlines() or ["the connecting process ended without a message"]
+    kind, _, reason = lines[-1].removeprefix("refused: ").partition(" ")
+    if _OTHER_TOKEN in text:
+        problem = token.format("the one on this machine is missing or wrong")
+    elif code is None:
+        problem = (
+            f"a Ray cluster must accept this machine, got no answer in {CONNECT_SECONDS} s. Check "
+            "that the token (RAY_AUTH_MODE, RAY_AUTH_TOKEN) and the versions of ray and python "
+            "match the head's, and that no firewall blocks the connection (ray status)."
         )
-    answers = [json.loads(line) for line in lines if line.startswith("{")]
-    last = lines[-1] if lines else "the connecting process ended without a message"
-    if answer := (answers[-1] if answers else {"kind": "", "text": last}):
-        raise _refusal(address, answer["kind"], answer["text"])
+    elif code == 0:
+        return
+    elif kind == "AuthenticationError":
+        problem = token.format("this machine has none")
+    elif "ersion mismatch" in reason:
+        problem = (
+            f"ray and python must match the cluster's, got: {reason[:300]}. Install the same "
+            "versions on all machines."
+        )
+    else:
+        problem = (
+            f"a Ray cluster must answer there, got: {reason[:300]}. Start one with `ray start "
+            "--head` and run this on one of its nodes, or leave the address out."
+        )
+    raise InfrastructureError(f"{where}: {problem}")
 
 
-def _knock(address: str) -> None:
+def _knock(where: str, address: str) -> None:
     """Fail within seconds if nothing listens at the address."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise UsageError(
-            f"`ray_address={address}`: must be auto or HOST:PORT, got neither. "
+            f"{where}: must be auto or HOST:PORT, got neither. "
             "Ray's own port is 6379 unless `ray start --head --port` set another."
         )
     try:
@@ -143,32 +157,6 @@ def _knock(address: str) -> None:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InfrastructureError(
-            f"`ray_address={address}`: a Ray cluster must answer there, got: {reason} (tried for "
-            f"up to {KNOCK_SECONDS} s). Start one with `ray start --head`, or leave the option out."
+            f"{where}: a Ray cluster must answer there, got: {reason} (tried for up to "
+            f"{KNOCK_SECONDS} s). Start one with `ray start --head`, or leave the address out."
         ) from error
-
-
-def _refusal(address: str, kind: str, text: str) -> AblateError:
-    """Ray's message in one line."""
-    if kind == "AuthenticationError":
-        return _wrong_token(address, "this machine has none")
-    line = " ".join(text.split())[:300]
-    if "ersion mismatch" in line:
-        return InfrastructureError(
-            f"`ray_address={address}`: ray and python must match the cluster's, got: {line}. "
-            "Install the same versions on all machines."
-        )
-    first = text.strip().partition("\n")[0].strip()[:300] or kind
-    return InfrastructureError(
-        f"`ray_address={address}`: a Ray cluster must answer there, got: {first}. "
-        "Start one with `ray start --head` and run this on one of its nodes, or leave the "
-        "option out."
-    )
-
-
-def _wrong_token(address: str, what: str) -> InfrastructureError:
-    return InfrastructureError(
-        f"`ray_address={address}`: the cluster's token must be given, and {what}. Print it on the "
-        "head with `ray get-auth-token`, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or "
-        "RAY_AUTH_TOKEN_PATH, a file; without either it is read from ~/.ray/auth_token)."
-    )
