@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ablate.ledger.record import Rung
-from ablate.search.asha import Asha, epsilon_net, goes_on
+from ablate.search.asha import Asha, goes_on
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
 
@@ -39,7 +39,7 @@ def test_an_infinite_value_is_the_largest() -> None:
         assert 1 in continuing(gains, 2)
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4])
+@pytest.mark.parametrize("factor", [2, 4])
 def test_one_metric_is_its_order_and_equal_values_continue_together(factor: int) -> None:
     values = np.random.default_rng(factor).integers(0, 9, 30) / 10
     gains = [(value,) for value in values]
@@ -50,7 +50,7 @@ def test_one_metric_is_its_order_and_equal_values_continue_together(factor: int)
 
 
 @pytest.mark.parametrize("metrics", [2, 3, 5])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_no_other_dominates_continues_as_far_as_the_factor_allows(
     metrics: int, seed: int
 ) -> None:
@@ -75,25 +75,12 @@ def test_of_a_front_of_many_metrics_those_continue_that_cover_it() -> None:
     assert continuing(front, 3) == {0, 4, 8}
 
 
-def test_the_scale_of_a_metric_does_not_matter() -> None:
-    gains = np.random.default_rng(0).random((30, 2))
-    scaled = gains * [1e6, 1e-3] + [5.0, -7.0]
-    as_rows = [tuple(row) for row in gains], [tuple(row) for row in scaled]
-    assert continuing(as_rows[0], 4) == continuing(as_rows[1], 4)
-
-
 def test_missing_values_are_the_worst_and_a_constant_metric_says_nothing() -> None:
     nothing = (-math.inf, -math.inf)
     assert continuing([nothing, (0.5, 0.5), nothing], 3) == {1}
     assert continuing([nothing] * 3, 3) == {0, 1, 2}
     assert continuing([(1.0, 0.3), (1.0, 0.4), (1.0, 0.5)], 3) == {2}
     assert continuing([(0.5, -math.inf), (0.4, 0.4), (0.3, 0.3), (0.2, 0.2)], 2) == {0, 1}
-
-
-def test_an_epsilon_net_begins_in_the_middle_and_takes_the_farthest() -> None:
-    points = np.array([[0.0, 1.0], [0.3, 0.7], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0]])
-    assert epsilon_net(points, 3) == [2, 0, 4]
-    assert epsilon_net(points, 5) == [2, 0, 4, 1, 3]
 
 
 # -- Decisions -----------------------------------------------------------------------------
@@ -125,17 +112,7 @@ def test_a_small_network_is_not_stopped_for_its_accuracy() -> None:
     assert stopped["asha"] == [False, True, True, False]
 
 
-def test_a_metric_that_is_no_objective_has_the_direction_of_its_kind() -> None:
-    settings = pruner_of(metrics=["train_seconds", "other"])
-    asha = Asha(settings, OBJECTIVES, ())
-    rungs = [
-        asha.decide(0, 1, {"scores": {"train_seconds": 5.0, "other": 1.0}}),
-        asha.decide(1, 1, {"scores": {"train_seconds": 6.0, "other": 0.5}}),
-    ]
-    assert [rung.stop for rung in rungs if rung] == [False, True]
-
-
-@pytest.mark.parametrize("after", [0, 7, 20, 39])
+@pytest.mark.parametrize("after", [0, 20])
 def test_decisions_are_the_same_after_a_restart_and_a_recorded_one_stays(after: int) -> None:
     generator = np.random.default_rng(3)
     reports = [found(*generator.random(2)) for _ in range(40)]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import SECONDS, wait_until
@@ -107,6 +108,21 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
         dispatcher.close()
 
 
+@pytest.fixture
+def started(
+    make_ledger: Callable[..., Ledger], dispatch: Callable[..., Dispatcher]
+) -> Callable[..., tuple[Ledger, Dispatcher]]:
+    """A ledger and its dispatcher, whose plain finetune has ended."""
+
+    def start(*given: Any, **ledger: Any) -> tuple[Ledger, Dispatcher]:
+        made = make_ledger(**ledger)
+        dispatcher = dispatch(made, *given)
+        dispatcher.report(take(dispatcher), DONE)
+        return made, dispatcher
+
+    return start
+
+
 def take(dispatcher: Dispatcher) -> Row:
     row = dispatcher.take(SECONDS)
     assert isinstance(row, Row), row
@@ -116,6 +132,7 @@ def take(dispatcher: Dispatcher) -> Row:
 
 Start = Callable[..., Dispatcher]
 Make = Callable[..., Ledger]
+Started = Callable[..., tuple[Ledger, Dispatcher]]
 
 
 def test_the_plain_finetune_comes_first_and_is_no_row(make_ledger: Make, dispatch: Start) -> None:
@@ -132,18 +149,6 @@ def test_the_plain_finetune_comes_first_and_is_no_row(make_ledger: Make, dispatc
     record = ledger.read()
     assert [row.state for row in record.rows] == ["COMPLETE", "COMPLETE"]
     assert record.references["plain"].clean_accuracy == 0.9
-
-
-def test_results_are_written_before_the_next_row_is_asked(
-    make_ledger: Make, dispatch: Start
-) -> None:
-    ledger, watcher = make_ledger(trials=3), Watcher()
-    dispatcher = dispatch(ledger, watcher)
-    dispatcher.report(take(dispatcher), DONE)
-    first = take(dispatcher)
-    dispatcher.report(first, DONE)
-    take(dispatcher)
-    assert [row.number for row in watcher.ended] == [0]
 
 
 def test_nothing_is_handed_out_while_the_last_rows_run(make_ledger: Make, dispatch: Start) -> None:
@@ -173,44 +178,29 @@ def test_a_trial_whose_cost_is_above_its_largest_value_is_stopped_with_a_note(
     assert notes == ["stopped, train_seconds is 31.5, must be at most 30"]
 
 
-def test_a_row_that_raises_fails_and_the_study_goes_on(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=2)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
-    dispatcher.report(take(dispatcher), RAISED)
+@pytest.mark.parametrize(
+    ("max_failures", "reports", "attempts"),
+    [(0, [RAISED], 1), (1, [RAISED, RAISED], 2), (1, [RAISED, DONE], 2), (3, [DIVERGED], 1)],
+)
+def test_a_row_that_fails_is_tried_again_as_often_as_asked(
+    started: Started, max_failures: int, reports: list[Report], attempts: int
+) -> None:
+    """But for one that diverged; the study goes on in any case."""
+    ledger, dispatcher = started(trials=2, max_failures=max_failures)
+    for attempt, report in enumerate(reports):
+        row = take(dispatcher)
+        assert (row.number, row.attempt, row.failures) == (0, attempt + 1, attempt)
+        dispatcher.report(row, report)
     dispatcher.report(take(dispatcher), DONE)
     assert dispatcher.take(SECONDS) == FINISHED
-    failed, complete = ledger.read().rows
-    assert failed.failure == Failure("raised", "ValueError: no", "Traceback")
-    assert complete.state == "COMPLETE"
+    row, other = ledger.read().rows
+    failure = reports[-1].failure
+    assert row.failure == (None if failure is None else Failure(**failure))
+    assert (row.attempt, other.state) == (attempts, "COMPLETE")
 
 
-def test_a_row_that_raises_is_tried_again_where_asked(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1, max_failures=1)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
-    dispatcher.report(take(dispatcher), RAISED)
-    again = take(dispatcher)
-    assert (again.number, again.attempt, again.failures) == (0, 2, 1)
-    dispatcher.report(again, RAISED)
-    assert dispatcher.take(SECONDS) == FINISHED
-    (row,) = ledger.read().rows
-    assert (row.state, row.attempt) == ("FAIL", 2)
-
-
-def test_a_row_that_diverges_is_not_tried_again(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1, max_failures=3)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
-    dispatcher.report(take(dispatcher), DIVERGED)
-    assert dispatcher.take(SECONDS) == FINISHED
-    assert ledger.read().rows[0].attempt == 1
-
-
-def test_a_lost_worker_never_fails_its_row(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_a_lost_worker_never_fails_its_row(started: Started) -> None:
+    ledger, dispatcher = started(trials=1)
     row = take(dispatcher)
     dispatcher.lose(row, "killed")
     again = take(dispatcher)
@@ -225,10 +215,8 @@ def test_a_lost_worker_never_fails_its_row(make_ledger: Make, dispatch: Start) -
     assert (ended.state, ended.attempt, len(ended.curve)) == ("COMPLETE", 2, 0)
 
 
-def test_three_losses_in_a_row_stop_the_study(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=3)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_three_losses_in_a_row_stop_the_study(started: Started) -> None:
+    ledger, dispatcher = started(trials=3)
     for _ in range(3):
         lost = Report(lost="no space left", place={"host": "here"})
         dispatcher.report(take(dispatcher), lost)
@@ -240,12 +228,8 @@ def test_three_losses_in_a_row_stop_the_study(make_ledger: Make, dispatch: Start
     assert ledger.read().rows[0].state == "RUNNING"
 
 
-def test_a_row_that_dies_wherever_it_runs_fails_where_others_go_on(
-    make_ledger: Make, dispatch: Start
-) -> None:
-    ledger = make_ledger(trials=2)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_a_row_that_dies_wherever_it_runs_fails_where_others_go_on(started: Started) -> None:
+    ledger, dispatcher = started(trials=2)
     poison, other = take(dispatcher), take(dispatcher)
     dispatcher.report(other, epoch(1))
     for attempt in range(6):
@@ -433,10 +417,8 @@ def test_checkpoints_amid_epochs_are_recorded_once(make_ledger: Make, dispatch: 
     assert (running.attempts[0].epochs, running.attempts[0].seconds) == (1, 1.0)
 
 
-def test_a_drain_leaves_at_the_next_checkpoint(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_a_drain_leaves_at_the_next_checkpoint(started: Started) -> None:
+    ledger, dispatcher = started(trials=1)
     row = take(dispatcher)
     dispatcher.drain("a test")
     assert not dispatcher.is_stopped(row)
@@ -449,10 +431,8 @@ def test_a_drain_leaves_at_the_next_checkpoint(make_ledger: Make, dispatch: Star
     assert [kept.place for kept in left.checkpoints] == [(0, 10)]
 
 
-def test_an_epoch_that_takes_too_long_is_a_failure(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1, max_failures=1)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_an_epoch_that_takes_too_long_is_a_failure(started: Started) -> None:
+    ledger, dispatcher = started(trials=1, max_failures=1)
     row = take(dispatcher)
     dispatcher.report(row, epoch(1))
     dispatcher.time_out(row, 60.0)
@@ -470,10 +450,8 @@ def test_an_epoch_that_takes_too_long_is_a_failure(make_ledger: Make, dispatch: 
     )
 
 
-def test_nothing_is_written_once_the_lease_is_lost(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=1)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_nothing_is_written_once_the_lease_is_lost(started: Started) -> None:
+    ledger, dispatcher = started(trials=1)
     row = take(dispatcher)
     dispatcher.fail(LeaseError("the lease is lost"))
     dispatcher.report(row, DONE)
@@ -482,31 +460,8 @@ def test_nothing_is_written_once_the_lease_is_lost(make_ledger: Make, dispatch: 
     assert ledger.read().rows[0].state == "RUNNING"
 
 
-def test_close_writes_what_was_handed_in(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=2)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
-    dispatcher.report(take(dispatcher), DONE)
-    dispatcher.close()
-    assert ledger.read().rows[0].state == "COMPLETE"
-
-
-def test_the_next_driver_adopts_what_was_running(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=2)
-    first = dispatch(ledger)
-    first.report(take(first), DONE)
-    take(first)
-    first.close()
-    second = dispatch(ledger)
-    row = take(second)
-    assert (row.number, row.attempt) == (0, 2)
-
-
-def test_the_training_states_of_an_ended_row_are_removed(
-    make_ledger: Make, dispatch: Start, tmp_path: Path
-) -> None:
-    dispatcher = dispatch(make_ledger(trials=1))
-    dispatcher.report(take(dispatcher), DONE)
+def test_the_training_states_of_an_ended_row_are_removed(started: Started, tmp_path: Path) -> None:
+    _, dispatcher = started(trials=1)
     row = take(dispatcher)
     folder = Path(checkpoint_folder(str(tmp_path / "checkpoints"), row.number))
     folder.mkdir(parents=True)
@@ -514,10 +469,9 @@ def test_the_training_states_of_an_ended_row_are_removed(
     wait_until(lambda: not folder.exists())
 
 
-def test_a_report_that_is_handed_in_twice_counts_once(make_ledger: Make, dispatch: Start) -> None:
-    ledger, watcher = make_ledger(trials=1), Watcher()
-    dispatcher = dispatch(ledger, watcher)
-    dispatcher.report(take(dispatcher), DONE)
+def test_a_report_that_is_handed_in_twice_counts_once(started: Started) -> None:
+    watcher = Watcher()
+    ledger, dispatcher = started(watcher, trials=1)
     row = take(dispatcher)
     for report in (epoch(1), epoch(1), DONE, DONE):
         dispatcher.report(row, report)
@@ -537,9 +491,8 @@ def test_what_a_node_takes_with_it_is_one_loss(make_ledger: Make, dispatch: Star
     assert dispatcher.error is None
 
 
-def test_losses_of_rows_that_run_at_once_are_in_a_row(make_ledger: Make, dispatch: Start) -> None:
-    dispatcher = dispatch(make_ledger(trials=4))
-    dispatcher.report(take(dispatcher), DONE)
+def test_losses_of_rows_that_run_at_once_are_in_a_row(started: Started) -> None:
+    _, dispatcher = started(trials=4)
     running, losses = [take(dispatcher), take(dispatcher)], 0
     while not dispatcher.stopping and losses < 12:
         dispatcher.lose(running.pop(0), "its process died")
@@ -589,27 +542,8 @@ def test_a_budget_that_ends_with_the_last_row_is_not_spent(
     assert ledger.spent is None
 
 
-def test_rows_that_were_not_resumed_yet_have_not_worked(make_ledger: Make, dispatch: Start) -> None:
-    ledger = make_ledger(trials=3)
-    first = dispatch(ledger)
-    rows = [take(first) for _ in range(4)]
-    first.report(rows[0], DONE)
-    first.close()
-    second = dispatch(ledger)
-    take(second)
-    time.sleep(0.2)
-    second.close()
-    worked = [row.attempts[1] for row in ledger.read().rows]
-    assert [one.end for one in worked] == ["left"] * 3
-    assert [(one.ended or 0.0) - one.started > 0.1 for one in worked] == [True, False, False]
-
-
-def test_a_drain_keeps_the_epochs_under_way(
-    make_ledger: Make, dispatch: Start, tmp_path: Path
-) -> None:
-    ledger = make_ledger(trials=3)
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+def test_a_drain_keeps_the_epochs_under_way(started: Started, tmp_path: Path) -> None:
+    ledger, dispatcher = started(trials=3)
     row = take(dispatcher)
     dispatcher.drain("SIGTERM")
     assert dispatcher.take(1) == FINISHED
@@ -647,12 +581,10 @@ def test_a_drain_ends_with_its_grace(make_ledger: Make, dispatch: Start) -> None
     assert ledger.read().rows[0].attempts[0].end == "left"
 
 
-def test_a_pruner_stops_what_is_behind(make_ledger: Make, dispatch: Start) -> None:
+def test_a_pruner_stops_what_is_behind(started: Started) -> None:
     metric = "val_robust_accuracy"
     pruner = {"metric": metric, "min_epochs": 1, "reduction_factor": 2}
-    ledger = make_ledger(trials=3, search={"pruner": pruner})
-    dispatcher = dispatch(ledger)
-    dispatcher.report(take(dispatcher), DONE)
+    ledger, dispatcher = started(trials=3, search={"pruner": pruner})
     stopped = []
     for value in (0.5, 0.4, 0.6):
         row = take(dispatcher)

@@ -142,19 +142,18 @@ def test_more_cpus_than_a_node_has() -> None:
         RayExecutor(RunSettings(cpus_per_trial=9))
 
 
-def test_each_of_four_trials_has_a_gpu_of_its_own(tmp_path: Path) -> None:
-    assert sorted(devices_told(tmp_path, 1, 4)) == [str(gpu) for gpu in range(4)]
-
-
-def test_halves_are_packed_two_on_each(tmp_path: Path) -> None:
-    told = Counter(devices_told(tmp_path, 0.5, 4, parallel=4))
-    assert list(told.values()) == [2, 2]
-
-
-def test_pairs_are_distinct(tmp_path: Path) -> None:
-    told = [gpus.split(",") for gpus in devices_told(tmp_path, 2, 2)]
-    assert [len(set(pair)) for pair in told] == [2] * 2
-    assert sorted(gpu for pair in told for gpu in pair) == [str(gpu) for gpu in range(4)]
+@pytest.mark.parametrize(
+    ("gpus", "at_once", "on_each"), [(1, 4, [1] * 4), (0.5, 4, [2, 2]), (2, 2, [1] * 4)]
+)
+def test_trials_at_once_have_gpus_of_their_own(
+    tmp_path: Path, gpus: float, at_once: int, on_each: list[int]
+) -> None:
+    """Two halves are packed on one, and pairs are distinct."""
+    told = devices_told(tmp_path, gpus, at_once, parallel=at_once)
+    assert {len(devices.split(",")) for devices in told} == {max(1, int(gpus))}
+    counted = Counter(gpu for devices in told for gpu in devices.split(","))
+    assert list(counted.values()) == on_each
+    assert set(counted) <= {"0", "1", "2", "3"}
 
 
 def test_a_trial_without_gpus_sees_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,13 +199,6 @@ def test_checkpoints_that_a_node_does_not_see(
         assert list(places["apart"].iterdir()) == []
 
 
-def test_checkpoints_in_memory_are_seen_by_no_other_node(
-    make_job: Callable[..., Job], cluster: Cluster
-) -> None:
-    with pytest.raises(UsageError, match=r"every node must see memory://states, got node "):
-        agree(make_job(checkpoints="memory://states"), [own(), own()], 1, 0)
-
-
 def test_other_versions_are_named(
     cluster: Cluster, make_job: Callable[..., Job], tmp_path: Path
 ) -> None:

@@ -59,19 +59,28 @@ def launched(
     return codes, ablate.read(folder / "runs" / "pruned")
 
 
+CONSTRAINTS = ({"metric": "b", "min": 0.5}, {"metric": "cost", "max": 14})
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("objectives", ["a", "ab", "abcde"])
-def test_rows_and_decisions_are_the_same_after_kills(tmp_path: Path, objectives: str) -> None:
-    """By the default sampler; `tpe`, with a constraint, is in test_constrained_study.py."""
-    _, whole = launched(tmp_path / "whole", objectives, [])
-    codes, killed = launched(tmp_path / "killed", objectives, KILLS)
+@pytest.mark.parametrize(
+    ("objectives", "sampler", "constraints"),
+    [("a", "auto", ()), ("abcde", "auto", ()), ("ab", "tpe", CONSTRAINTS)],
+)
+def test_rows_and_decisions_are_the_same_after_kills(
+    tmp_path: Path, objectives: str, sampler: str, constraints: Sequence[Mapping[str, object]]
+) -> None:
+    _, whole = launched(tmp_path / "whole", objectives, [], constraints, sampler)
+    codes, killed = launched(tmp_path / "killed", objectives, KILLS, constraints, sampler)
     assert len(codes) > 1
     for one, other in zip(whole.rows, killed.rows, strict=True):
         assert (one.params, one.state, one.values) == (other.params, other.state, other.values)
         assert one.rungs == other.rungs
     states = [row.state for row in whole.rows]
-    assert states.count("PRUNED") >= 4
+    assert states.count("PRUNED") >= 3
     assert states.count("COMPLETE") >= 3
     assert set(states) == {"PRUNED", "COMPLETE"}
-    assert {rung.epoch for row in whole.rows for rung in row.rungs} == {1, 3}
-    assert all(set(rung.scores) == {*objectives} for row in whole.rows for rung in row.rungs)
+    rungs = [rung for row in whole.rows for rung in row.rungs]
+    assert {rung.epoch for rung in rungs} == {1, 3}
+    metrics = {*objectives, *(str(one["metric"]) for one in constraints)}
+    assert all(set(rung.scores) == metrics for rung in rungs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ import pytest
 from own_study import write_own_study
 
 import ablate
-from ablate.errors import FingerprintError, StudyFileError
+from ablate.errors import StudyFileError
 from ablate.trial.task import log_file
 
 WriteOwn = Callable[..., Path]
@@ -57,46 +55,7 @@ def test_it_runs_to_its_end(write_own: WriteOwn, work: Path) -> None:
     assert text == "trained 1\ntrained 2\ntrained 3\n"
 
 
-@pytest.mark.slow
-def test_neither_the_driver_nor_the_worker_loads_torch(write_own: WriteOwn) -> None:
-    file = write_own("light")
-    code = (
-        "import sys, ablate\n"
-        f"ablate.launch({str(file)!r}, executor='inline')\n"
-        "print('LOADED', 'torch' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=file.parent
-    )
-    assert done.stdout.rpartition("LOADED")[2].strip() == "False"
-
-
-def test_a_bad_loop_fails_its_row_and_no_other(write_own: WriteOwn) -> None:
-    loop = LOOP.replace("    weight, ", "    if trial.number == 1: return\n    weight, ")
-    record = ablate.launch(write_own("bad", loop), executor="inline")
-    assert [row.state for row in record.rows] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
-    failure = record.rows[1].failure
-    assert failure is not None
-    assert failure.reason == (
-        "ParameterError: loop_bad:train: must report at least one epoch, got a function that "
-        "returned without a report. Call context.report(epoch, scores)."
-    )
-
-
 def test_a_loop_that_is_not_there_is_refused_by_line(write_own: WriteOwn) -> None:
     file = write_own("gone", trainable="loop_gone:trian")
     with pytest.raises(StudyFileError, match=r"gone\.yaml:3:12: trainable: loop_gone must have"):
         ablate.launch(file, executor="inline")
-
-
-def test_changed_code_is_said_on_resume(write_own: WriteOwn) -> None:
-    file = write_own("edited")
-    ablate.launch(file, executor="inline")
-    (file.parent / "loop_edited.py").write_text(LOOP.replace("3.0", "4.00"))
-    with pytest.raises(FingerprintError, match=r"got the code of .* has changed"):
-        ablate.resume(file, executor="inline", add=1)
-    record = ablate.resume(file, executor="inline", add=1, accept_environment=True)
-    assert len(record.rows) == 5
-    values = record.rows[-1].values
-    assert values is not None
-    assert sum(values) == pytest.approx(4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any
 import pytest
 import ray
 
-from ablate.errors import AblateError, UnexpectedError
+from ablate.errors import AblateError, UnexpectedError, UsageError
 from ablate.ledger.record import Row
 from ablate.search.dispatcher import FINISHED
-from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, Over, Watch
+from ablate.search.drive import InlineExecutor
+from ablate.search.ray_tune import EpochLimit, LedgerScheduler, LedgerSearcher, Over, Watch
 from ablate.study.seeds import Seeds
+from ablate.study.settings import RunSettings
 from ablate.trial.task import Report
 
 ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
@@ -130,15 +131,6 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
     assert len(told.said) == 8
 
 
-def test_no_more_is_asked_than_may_be_out_and_waits_are_short() -> None:
-    told, searcher = hooks(ROW, None, ROW)
-    assert searcher.suggest("a") is not None
-    assert searcher.suggest("b") is None
-    assert searcher.suggest("c") is not None
-    assert searcher.suggest("d") is None
-    assert told.said == [("take", 1.0), ("take", 0.05), ("take", 0.05)]
-
-
 def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
     told, searcher = hooks(ROW, FINISHED)
     watch = Watch(searcher)
@@ -201,12 +193,62 @@ def test_a_worker_whose_epoch_takes_too_long_is_ended(monkeypatch: pytest.Monkey
     assert told.failed is None
 
 
-def test_a_trial_that_has_ended_is_kept_small() -> None:
-    _told, searcher = hooks()
-    run = SimpleNamespace(last_result=DONE, metric_analysis={"x": 1}, metric_n_steps={"x": 1})
-    trial = SimpleNamespace(config={"row": "..."}, evaluated_params=1, experiment_tag="1")
-    trial.run_metadata, trial.trial_id = run, "t"
-    Watch(searcher).on_trial_complete(trial=trial, iteration=1, trials=[])
-    assert json.dumps([trial.config, trial.evaluated_params, vars(run)]) == (
-        '[{}, {}, {"last_result": {}, "metric_analysis": {}, "metric_n_steps": {}}]'
+# -- The limit of an epoch -----------------------------------------------------------------
+
+
+class Clock:
+    now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(time, "monotonic", lambda: made.now)
+    return made
+
+
+def wait(clock: Clock, limit: EpochLimit, seconds: int) -> list[str]:
+    """Look once a second; all that was overdue."""
+    found: list[str] = []
+    for _ in range(seconds):
+        clock.now += 1
+        found += limit.overdue()
+    return found
+
+
+def test_an_epoch_is_overdue_after_its_seconds(clock: Clock) -> None:
+    limit = EpochLimit(30.0)
+    limit.begin("a")
+    assert wait(clock, limit, 20) == []
+    limit.begin("b")
+    assert wait(clock, limit, 10) == []
+    assert wait(clock, limit, 1) == ["a"]
+    limit.end("a")
+    limit.begin("b")  # its next epoch
+    assert wait(clock, limit, 30) == []
+    assert wait(clock, limit, 1) == ["b"]
+
+
+def test_what_the_driver_did_not_see_does_not_count(clock: Clock) -> None:
+    limit = EpochLimit(30.0)
+    limit.begin("a")
+    assert wait(clock, limit, 20) == []
+    clock.now += 1000  # it was stopped; reports wait
+    assert limit.overdue() == []
+    assert wait(clock, limit, 10) == []
+    assert wait(clock, limit, 1) == ["a"]
+
+
+def test_without_a_limit_nothing_is_overdue(clock: Clock) -> None:
+    limit = EpochLimit(None)
+    limit.begin("a")
+    assert wait(clock, limit, 20) == []
+
+
+def test_the_inline_executor_cannot_end_a_trial() -> None:
+    with pytest.raises(UsageError) as error:
+        InlineExecutor(RunSettings(epoch_timeout_seconds=60.0), loads_torch=False)
+    assert str(error.value) == (
+        "run.epoch_timeout_seconds: needs Ray, which can stop a trial's process, got the inline "
+        "executor. Leave out `executor='inline'`, or set it to null."
     )
