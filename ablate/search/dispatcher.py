@@ -48,14 +48,12 @@ class _Out:
     Attributes:
         began: when it was given to a worker, or else to the executor, by the monotonic clock.
         begun: a worker has it.
-        heard: progress at its last report: epochs done, and steps of the next one.
         ended: its last report was received; its worker must stop.
     """
 
     row: Row
     began: float = field(default_factory=time.monotonic)
     begun: bool = False
-    heard: tuple[int, int] = (0, 0)
     ended: bool = False
 
 
@@ -142,16 +140,12 @@ class Dispatcher:
             self._inbox.put(lambda: self._around.spending.begin(row.number, moment))
 
     def report(self, row: Row, report: Report) -> None:
-        """Take a report of the worker of `row`; a repeated report counts once."""
+        """Take a report of the worker of `row`."""
         report = report.masked()
         with self._changed:
             out = self._attempt(row)
             if out is None or out.ended:
                 return
-            if report.progress is not None:
-                if report.progress <= out.heard and not report.done:
-                    return
-                out.heard = report.progress
             rung = None
             if self._pruner and report.rung is not None and row.number is not None:
                 assert report.entry is not None

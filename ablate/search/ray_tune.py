@@ -41,7 +41,6 @@ from ablate.search.cluster.nodes import (
     Agreed,
     SentJob,
     agree,
-    count_fitting,
     fitting_nodes,
     forget,
     node_name,
@@ -135,8 +134,9 @@ class RayExecutor:
         def say(text: str) -> None:
             dispatcher.note("node_lost", text + self._output.reference)
 
-        nodes = NodeWatch(self._cpus, self.gpus_per_trial, self.parallel, say)
-        searcher = LedgerSearcher(dispatcher, nodes, ahead, job.study.run.epoch_timeout_seconds)
+        nodes = NodeWatch(say)
+        limit = job.study.run.epoch_timeout_seconds
+        searcher = LedgerSearcher(dispatcher, self.parallel + ahead, limit)
         resources = {"cpu": self._cpus, "gpu": self.gpus_per_trial}
         trainable = tune.with_parameters(  # sent once to each worker, and copied into no trial
             RowTrainable, job=SentJob.of(job), environment=self._environment, agreed=self._agreed
@@ -148,7 +148,7 @@ class RayExecutor:
                         tune.with_resources(trainable, resources),
                         search_alg=searcher,
                         scheduler=LedgerScheduler(searcher),
-                        callbacks=[Watch(searcher)],
+                        callbacks=[Watch(searcher, nodes)],
                         num_samples=-1,
                         reuse_actors=True,
                         max_failures=0,
@@ -240,21 +240,17 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
 
     Args:
         dispatcher: of the drive.
-        nodes: says how many rows can run at once.
-        ahead: number of further rows, waiting for a worker.
+        most: number of rows at once, with those that wait for a worker.
         epoch_seconds: limit for an epoch; None: no limit.
 
     Attributes:
         over: no row is running, and no more will come.
     """
 
-    def __init__(
-        self, dispatcher: Dispatcher, nodes: NodeWatch, ahead: int, epoch_seconds: float | None
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, most: int, epoch_seconds: float | None) -> None:
         super().__init__()
         self.dispatcher = dispatcher
-        self._nodes = nodes
-        self._ahead = ahead
+        self._most = most
         self._epoch_seconds = epoch_seconds
         self._limit = EpochLimit(epoch_seconds)
         self._waiting: deque[Row] = deque()
@@ -268,7 +264,7 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
 
     @_guarded
     def suggest(self, trial_id: str) -> Any:
-        if len(self._rows) >= self._nodes.room + self._ahead:
+        if len(self._rows) >= self._most:
             return None
         row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
         if row == FINISHED:
@@ -297,10 +293,9 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
         self.dispatcher.report(row, report)
         return self.dispatcher.is_stopped(row)
 
-    def look(self) -> list[str]:
-        """Look at the nodes, and fail the rows whose epoch takes too long; returns their trials,
-        whose workers must end."""
-        self._nodes.look()
+    def time_out(self) -> list[str]:
+        """Fail the rows whose epoch takes too long; returns their trials, whose workers must
+        end."""
         late = self._limit.overdue()
         for trial_id in late:
             self._limit.end(trial_id)
@@ -369,9 +364,10 @@ class Watch(_Stateless, Callback):  # type: ignore[misc]
     Create it while the process's signal handlers are the ones to keep.
     """
 
-    def __init__(self, searcher: LedgerSearcher) -> None:
+    def __init__(self, searcher: LedgerSearcher, nodes: NodeWatch) -> None:
         self.dispatcher = searcher.dispatcher
         self._searcher = searcher
+        self._nodes = nodes
         self._drain = signal.getsignal(signal.SIGUSR1)
         self._trials: dict[str, Any] = {}
 
@@ -395,7 +391,8 @@ class Watch(_Stateless, Callback):  # type: ignore[misc]
 
     @_guarded
     def _look(self) -> None:
-        for trial_id in self._searcher.look():
+        self._nodes.look()
+        for trial_id in self._searcher.time_out():
             actor = actor_of(self._trials[trial_id]) if trial_id in self._trials else None
             if actor is not None:
                 ray.kill(actor)
@@ -502,44 +499,27 @@ _LOOK_SECONDS = 2
 
 
 class NodeWatch:
-    """Looks at Ray's table of nodes: how many trials fit on them, and which were lost.
-
-    Without it the remaining workers would get new rows before those that a lost node has left.
+    """Says which nodes were lost, by Ray's table of nodes.
 
     Args:
-        cpus, gpus: of a trial.
-        most: number of trials if all nodes are alive.
-        say: called with a line about each lost node.
+        say: called with a line about each.
     """
 
-    def __init__(self, cpus: int, gpus: float, most: int, say: Callable[[str], None]) -> None:
-        self._trial = (cpus, gpus)
-        self._most = self._room = most
+    def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._alive: dict[str, str] = {}
         self._looked = 0.0
-
-    @property
-    def room(self) -> int:
-        """Number of trials that fit, as of at most two seconds ago; at least 1."""
-        self.look()
-        return max(1, min(self._most, self._room))
 
     def look(self, *, at_once: bool = False) -> None:
         """Ask Ray for its nodes, at most once in two seconds."""
         now = time.monotonic()
         if now - self._looked < _LOOK_SECONDS and not at_once:
             return
-        self._looked, nodes = now, ray.nodes()
-        alive = {node["NodeID"]: node for node in nodes if node["Alive"]}
-        resources = [node["Resources"] for node in alive.values()]
-        self._room = count_fitting(resources, *self._trial)
-        where = "on another node" if any(map(_has_cpu, resources)) else "when one is available"
+        self._looked, nodes = now, [node for node in ray.nodes() if node["Alive"]]
+        alive = {node["NodeID"]: node_name(node) for node in nodes}
+        has_room = any(node["Resources"].get("CPU") for node in nodes)
+        where = "on another node" if has_room else "when one is available"
         for key in self._alive.keys() - alive.keys():
-            name = self._alive.pop(key)
+            name = self._alive[key]
             self._say(f"node {name} was lost; trials that ran there continue {where}.")
-        self._alive = {key: node_name(node) for key, node in alive.items()}
-
-
-def _has_cpu(resources: dict[str, float]) -> bool:
-    return resources.get("CPU", 0) > 0
+        self._alive = alive

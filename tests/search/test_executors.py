@@ -139,12 +139,12 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
 
     from ray import cloudpickle
 
-    from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, Watch
+    from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, NodeWatch, Watch
 
     # A lock cannot be pickled: whatever reached for the dispatcher would raise.
     ledger = SimpleNamespace(url="postgresql://u:s3cret@h/d", lock=threading.Lock())
-    searcher = LedgerSearcher(ledger, SimpleNamespace(room=1), 0, None)  # type: ignore[arg-type]
-    for hook in (searcher, LedgerScheduler(searcher), Watch(searcher)):
+    searcher = LedgerSearcher(ledger, 1, None)  # type: ignore[arg-type]
+    for hook in (searcher, LedgerScheduler(searcher), Watch(searcher, NodeWatch(print))):
         assert b"s3cret" not in cloudpickle.dumps(hook)
 
 

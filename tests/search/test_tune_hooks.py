@@ -22,7 +22,7 @@ from ablate.trial.task import Report
 
 ROW = Row(3, 2, {"lr": 0.1}, Seeds(**dict.fromkeys(Seeds.__dataclass_fields__, 0)))
 DONE = {"report": Report(scores={"reported": {"x": 1.0}}).to_text(), "done": True}
-NODES = SimpleNamespace(room=2, look=lambda: None)
+NODES: Any = SimpleNamespace(look=lambda: None)
 EPOCH = {"report": Report(entry={"epoch": 1}).to_text(), "done": False}
 
 
@@ -59,7 +59,7 @@ class Told:
 
 def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
     told = Told(*rows)
-    return told, LedgerSearcher(told, NODES, 0, None)  # type: ignore[arg-type]
+    return told, LedgerSearcher(told, 2, None)  # type: ignore[arg-type]
 
 
 def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:
@@ -108,8 +108,8 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
     """Whatever trial Tune gives a worker to, and whichever worker is ready first."""
     rows = [replace(ROW, number=number) for number in range(4)]
     told, searcher = hooks(*rows)
-    searcher._ahead = 2
-    watch, begun = Watch(searcher), []
+    searcher._most = 4
+    watch, begun = Watch(searcher, NODES), []
 
     def worker(trial_id: str) -> Any:
         call = SimpleNamespace(remote=lambda text: begun.append((trial_id, Row.from_text(text))))
@@ -133,7 +133,7 @@ def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
 
 def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
     told, searcher = hooks(ROW, FINISHED)
-    watch = Watch(searcher)
+    watch = Watch(searcher, NODES)
     searcher.suggest("a")
     searcher.begin("a")
     assert searcher.suggest("b") == LedgerSearcher.FINISHED
@@ -145,7 +145,7 @@ def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
     searcher.suggest("a")
     told.stopping = True
     with pytest.raises(Over):
-        Watch(searcher).on_step_end()
+        Watch(searcher, NODES).on_step_end()
 
 
 def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
@@ -173,11 +173,11 @@ def test_a_worker_whose_epoch_takes_too_long_is_ended(monkeypatch: pytest.Monkey
     monkeypatch.setattr(ray, "kill", killed.append)
     told = Told(ROW)
     told.time_out = lambda row, seconds: told.said.append(("time out", row.number, seconds))  # type: ignore[attr-defined]
-    searcher = LedgerSearcher(told, NODES, 1, 3.0)  # type: ignore[arg-type]
+    searcher = LedgerSearcher(told, 2, 3.0)  # type: ignore[arg-type]
     searcher._waiting.append(ROW)
     actor = SimpleNamespace(take_up=SimpleNamespace(remote=lambda _row: None))
     trial = SimpleNamespace(trial_id="t", temporary_state=SimpleNamespace(ray_actor=actor))
-    watch = Watch(searcher)
+    watch = Watch(searcher, NODES)
     watch.on_trial_start(trial=trial, iteration=1, trials=[])
     for second in range(1, 6):
         now = float(second)

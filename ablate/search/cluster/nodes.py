@@ -227,27 +227,21 @@ def resolve_parallel(settings: RunSettings, gpus: float) -> int:
             f"run.cpus_per_trial: must fit on one node, got {cpus} where the largest has "
             f"{most:g} CPUs. Lower it."
         )
-    fitting = count_fitting(nodes, cpus, gpus)
+
+    def count_on(node: dict[str, float]) -> int:
+        by_cpu, there = int(node.get("CPU", 0.0) // cpus), int(node.get("GPU", 0.0))
+        if not gpus:
+            return by_cpu
+        # A fraction of a GPU is never split over two.
+        return min(by_cpu, there * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus))
+
+    fitting = sum(map(count_on, nodes))
     if not fitting:
         raise ResourceError(
             f"run.cpus_per_trial: CPUs and GPUs of a trial must fit on one node, got {cpus} and "
             f"{gpus:g}. Lower cpus_per_trial or gpus_per_trial."
         )
     return fitting if settings.parallel == "auto" else min(settings.parallel, fitting)
-
-
-def count_fitting(nodes: Sequence[dict[str, float]], cpus: int, gpus: float) -> int:
-    """Number of trials that fit on nodes of these resources; a fraction of a GPU is never split
-    over two."""
-
-    def on(node: dict[str, float]) -> int:
-        by_cpu = int(node.get("CPU", 0.0) // cpus)
-        if not gpus:
-            return by_cpu
-        there = int(node.get("GPU", 0.0))
-        return min(by_cpu, there * int(1 / gpus + 1e-9) if gpus < 1 else int(there // gpus))
-
-    return sum(map(on, nodes))
 
 
 def _alive() -> list[dict[str, float]]:
