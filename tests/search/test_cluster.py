@@ -136,7 +136,7 @@ def ablate_progress() -> type:
             InfrastructureError,
             r"a Ray cluster must answer there, got: Connection re",
         ),
-        ("nonsense", UsageError, r"nonsense: must be auto or HOST:PORT, got neither"),
+        ("nonsense", UsageError, r"nonsense`: must be auto or HOST:PORT, got neither"),
         ("ray://127.0.0.1:10001", UsageError, r"got a URL\. Ray's client \(ray://\) cannot run"),
     ],
 )

@@ -9,19 +9,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import ablate
 from ablate.ledger.record import StudyRecord
-
-pytestmark = pytest.mark.slow
+from ablate.search.drive import Stops, Terminated, held
 
 Write = Callable[..., Path]
 
 SEARCH = {"trials": 2, "sampler": "random", "seed": 3}
-FINETUNE = {"budget": {"epochs": 8}, "batch_size": 12}
 EPOCHS = 20
 LOOP = """
 import time
@@ -92,6 +91,7 @@ def stop_in_row(at: int, file: Path, executor: str, number: int, code: int) -> S
     return left
 
 
+@pytest.mark.slow
 def test_stopped_on_ray_and_resumed_is_as_never_stopped(write_own: Write) -> None:
     """A signal to the whole process group, in which are Ray's processes too.
 
@@ -107,27 +107,41 @@ def test_stopped_on_ray_and_resumed_is_as_never_stopped(write_own: Write) -> Non
     ]
 
 
-@pytest.fixture(scope="module")
-def whole(write_study_in: Write, tmp_path_factory: pytest.TempPathFactory) -> StudyRecord:
-    """The finetuning as nothing has stopped it."""
-    folder = tmp_path_factory.mktemp("whole")
-    file = write_study_in(folder, "whole", search=SEARCH, finetune=FINETUNE)
-    with contextlib.chdir(folder):
-        return ablate.launch(file, executor="inline")
+# -- Signals wait while Ray starts and ends, and none is lost ------------------------------
 
 
-def test_a_finetuning_goes_on_from_its_checkpoint_with_the_same_scores(
-    write_study: Write, whole: StudyRecord
-) -> None:
-    file = write_study("stopped", search=SEARCH, finetune=FINETUNE)
-    left = stop_in_row(1, file, "inline", signal.SIGINT, 130)
-    running = [row for row in left.rows if row.state == "RUNNING"]
-    record = ablate.resume(file, executor="inline")
-    assert [(row.number, row.state) for row in record.rows] == [(n, "COMPLETE") for n in range(2)]
-    assert [row.values for row in record.rows] == [row.values for row in whole.rows]
-    assert [row.params for row in record.rows] == [row.params for row in whole.rows]
-    for row in running:
-        ended = record.rows[row.number]
-        assert ended.attempt == 2
-        # What was trained before keeps its wall time; a restarted row would have other ones.
-        assert ended.curve[: len(row.curve)] == row.curve
+def run(number: int, *, times: int, done: list[int], error: Exception | None = None) -> None:
+    """What must not be cut, with so many signals in it."""
+    with Stops().heard(), held():
+        for _ in range(times):
+            signal.raise_signal(number)
+        done.append(times)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_the_first_waits_and_the_second_does_not(number: int, raised: type[BaseException]) -> None:
+    done: list[int] = []
+    with pytest.raises(raised):
+        run(number, times=1, done=done)
+    with pytest.raises(raised):
+        run(number, times=2, done=done)
+    with pytest.raises(raised):
+        run(number, times=1, done=done, error=ValueError("failed as well"))
+    assert done == [1, 1]
+
+
+def test_one_that_was_swallowed_is_raised_again() -> None:
+    def swallow(stops: Stops) -> None:
+        with stops.heard():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            with stops.heard():
+                pytest.fail("the run must not go on")
+
+    with pytest.raises(Terminated) as stop:
+        swallow(Stops())
+    assert stop.value.signal == signal.SIGTERM

@@ -1,7 +1,8 @@
-"""A search that stops trials: the same rows and decisions after every kill."""
+"""Searches that stop trials and have constraints: exact after every kill."""
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from commands import run_alone
 from own_study import write_own_study
 
 import ablate
-from ablate.ledger.record import StudyRecord
+from ablate.analysis.pareto import pareto_info
+from ablate.analysis.summary import status_info
+from ablate.ledger.record import StudyRecord, row_violation
 
 LOOP = """
 import math, os, pathlib, signal
@@ -38,7 +41,7 @@ def launched(
     objectives: str,
     kills: list[tuple[int, int]],
     constraints: Sequence[Mapping[str, object]] = (),
-    sampler: str = "auto",
+    search: Mapping[str, object] | None = None,
 ) -> tuple[list[int], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
@@ -49,7 +52,7 @@ def launched(
         finetune={"budget": {"epochs": 9}},
         space={"x": {"float": [0.0, 1.0]}, "y": {"float": [0.0, 1.0]}},
         constraints=list(constraints),
-        search={"trials": 16, "sampler": sampler, "pruner": {}},
+        search=search or {"trials": 16, "pruner": {}},
     )
     codes = []
     while not codes or codes[-1] == -signal.SIGKILL:
@@ -70,8 +73,9 @@ CONSTRAINTS = ({"metric": "b", "min": 0.5}, {"metric": "cost", "max": 14})
 def test_rows_and_decisions_are_the_same_after_kills(
     tmp_path: Path, objectives: str, sampler: str, constraints: Sequence[Mapping[str, object]]
 ) -> None:
-    _, whole = launched(tmp_path / "whole", objectives, [], constraints, sampler)
-    codes, killed = launched(tmp_path / "killed", objectives, KILLS, constraints, sampler)
+    search = {"trials": 16, "sampler": sampler, "pruner": {}}
+    _, whole = launched(tmp_path / "whole", objectives, [], constraints, search)
+    codes, killed = launched(tmp_path / "killed", objectives, KILLS, constraints, search)
     assert len(codes) > 1
     for one, other in zip(whole.rows, killed.rows, strict=True):
         assert (one.params, one.state, one.values) == (other.params, other.state, other.values)
@@ -84,3 +88,32 @@ def test_rows_and_decisions_are_the_same_after_kills(
     assert {rung.epoch for rung in rungs} == {1, 3}
     metrics = {*objectives, *(str(one["metric"]) for one in constraints)}
     assert all(set(rung.scores) == metrics for rung in rungs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
+def test_only_trials_that_keep_the_constraints_count(tmp_path: Path, sampler: str) -> None:
+    constraints = [{"metric": "b", "min": 0.6}, {"metric": "cost", "max": 14}]
+    search = {"trials": 14, "sampler": sampler, "reference_point": [-1.0, 0.0]}
+    _, record = launched(tmp_path / "runs", "ab", [], constraints, search=search)
+    assert [row.state for row in record.rows] == ["COMPLETE"] * 14
+    violated = {row.number: row_violation(row, record.bounds) for row in record.rows}
+    keeping = [number for number, missed in violated.items() if not missed]
+    assert 0 < len(keeping) < 14
+    for row in record.rows:
+        assert row.scores is not None
+        metrics = row.scores.metrics()
+        missed = max(0, (0.6 - metrics["b"]) / 0.6) + max(0, (metrics["cost"] - 14) / 14)
+        assert violated[row.number] == pytest.approx(missed, abs=1e-8)
+    info = pareto_info(record)
+    assert info.front
+    assert {point.number for point in info.front} <= set(keeping)
+    status = status_info(record, 0.0)
+    assert {best.number for best in status.best} <= set(keeping)
+    assert status.hypervolume == info.hypervolume
+    note = f"{14 - len(keeping)} of 14 complete trials"
+    assert any(mark.startswith(note) for mark in info.marks)
+    listed = run_alone(
+        "trials", tmp_path / "runs" / "runs" / "pruned", "--json", "--where", "violation=0"
+    )
+    assert [row["number"] for row in json.loads(listed.stdout)] == keeping
