@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ablate.ledger.record import Rung
 from ablate.search.asha import Asha, goes_on
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings, PrunerSettings
@@ -119,7 +118,7 @@ def test_decisions_are_the_same_after_a_restart_and_a_recorded_one_stays(after: 
     whole = Asha(pruner_of(), OBJECTIVES, ())
     rungs = [whole.decide(number, 2, one) for number, one in enumerate(reports)]
     assert {rung.stop for rung in rungs if rung} == {True, False}
-    kept = [(at, Rung(**rung.to_json())) for at, rung in enumerate(rungs[:after]) if rung]
+    kept = [(at, rung) for at, rung in enumerate(rungs[:after]) if rung]
     again = Asha(pruner_of(), OBJECTIVES, kept)
     assert [again.decide(number, 2, one) for number, one in enumerate(reports)] == rungs
     assert again.decide(0, 3, reports[0]) is None
