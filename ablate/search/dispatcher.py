@@ -296,7 +296,7 @@ class Dispatcher:
             UsageError(
                 f"study {self._study.name}: the baseline must leave plain finetuning little to "
                 f"gain, but {gain}. Either {CAUSES}: mend that and launch it under another name; "
-                "or go on as it is: `ablate resume` with `accept_baseline`."
+                "or go on as it is: `ablate resume` with `accept_baseline=True`."
             )
         )
 

@@ -195,7 +195,8 @@ class InlineExecutor:
         if settings.epoch_timeout_seconds is not None:
             raise UsageError(
                 "run.epoch_timeout_seconds: needs Ray, which can stop a trial's process, got the "
-                "inline executor. Leave out `executor='inline'`, or set it to null."
+                "inline executor. Leave out `executor='inline'`, or add "
+                "`overrides=['run.epoch_timeout_seconds=null']`."
             )
         there = float(settings.gpus_per_trial != "auto")
         if loads_torch:

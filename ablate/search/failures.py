@@ -62,7 +62,7 @@ class Failing:
             error = StoppedError(
                 f"{self._same} trials failed with the same error and none succeeded; {last}. Fix "
                 "it, then run `ablate resume`; if you change your own training loop, add "
-                "`accept_environment`."
+                "`accept_environment=True`."
             )
         elif self._failed > self._fraction * trials:
             error = StoppedError(

@@ -250,5 +250,6 @@ def test_the_inline_executor_cannot_end_a_trial() -> None:
         InlineExecutor(RunSettings(epoch_timeout_seconds=60.0), loads_torch=False)
     assert str(error.value) == (
         "run.epoch_timeout_seconds: needs Ray, which can stop a trial's process, got the inline "
-        "executor. Leave out `executor='inline'`, or set it to null."
+        "executor. Leave out `executor='inline'`, or add "
+        "`overrides=['run.epoch_timeout_seconds=null']`."
     )

@@ -88,7 +88,7 @@ def check_answer(address: str) -> None:
     if "://" in address:
         raise UsageError(
             f"{where}: must be auto or HOST:PORT, got a URL. Ray's client (ray://) cannot run Ray "
-            "Tune's driver: run on a node of the cluster, with `ray_address=auto`."
+            "Tune's driver: run on a node of the cluster, with `ray_address='auto'`."
         )
     if address != "auto":
         _knock(where, address)
