@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -152,7 +152,8 @@ class AblationInfo(Displayed, StudyFacts):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What limits the claims: tuning on these images, and seeds that were added after looks."""
-        return tuple(filter(None, (self.tuned, _looked(self.looks))))
+        looked = _looked(self.looks) if self.looks else ""
+        return tuple(filter(None, (self.tuned, looked)))
 
     @property
     def paired(self) -> str:
@@ -165,16 +166,18 @@ class AblationInfo(Displayed, StudyFacts):
         Raises:
             KeyError: if there is no such contrast on that metric.
         """
-        for effect in self.effects:
-            if (effect.contrast, effect.metric) == (contrast, metric):
-                return effect
-        raise KeyError(f"{contrast} on {metric}")
+        found = self._effects.get((contrast, metric))
+        if found is None:
+            raise KeyError(f"{contrast} on {metric}")
+        return found
+
+    @property
+    def _effects(self) -> Mapping[tuple[str, str], Effect]:
+        return {(effect.contrast, effect.metric): effect for effect in self.effects}
 
     def to_reference(self, arm: str, metric: str) -> Effect | None:
         """An arm less the reference; None of the reference itself, and without one."""
-        name = f"{arm} - {self.reference}"
-        pairs = (one for one in self.effects if (one.contrast, one.metric) == (name, metric))
-        return next(pairs, None)
+        return self._effects.get((f"{arm} - {self.reference}", metric))
 
     @property
     def primary(self) -> tuple[Effect, ...]:
@@ -215,59 +218,59 @@ def info_of_results(
     record: StudyRecord, design: Design, results: Results, split: SplitName
 ) -> AblationInfo:
     """As `ablation_info`, of results that have been read."""
-    study, settings = record.study, record.study.ablation_section
-    own_loop = study.trainable is not None
-    first = results.first
-    found = results.metrics()
+    study, settings, first = record.study, record.study.ablation_section, results.first
+    metrics, main = results.metrics(), f"{split}_robust_accuracy"
+    # Of a custom training loop nothing says whether more is better of other metrics.
+    ranked = [one for one in metrics if one in {asked.metric for asked in study.objectives}]
     if isinstance(first, Scores):
-        found = [name for name in (*compared_metrics(first), *ON_CURVE) if name in found]
-    minimized = _minimized(record, split)
+        metrics = [name for name in (*compared_metrics(first), *ON_CURVE) if name in metrics]
+        families = [f"{split}_accuracy.{family}" for family in first.families]
+        leading = [f"{split}_clean_accuracy", main, *families, *ON_CURVE]
+        ranked = [name for name in leading if name in metrics]
+    asked = [one.metric for one in study.objectives if one.direction == "minimize"]
+    costs = COSTS if study.trainable is None else ()
+    minimized = tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
     margin = settings.noninferior
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
-    claims = _claims(record, design, results, split)
-    arms = [
-        replace(_arm(results, arm, found), members=design.soups.get(arm.name, ()))
-        for arm in design.arms
-    ]
-    main = f"{split}_robust_accuracy"
-    rank_metric = study.objectives[0].metric if own_loop else main
+    arms = [_arm(results, arm, metrics, design.soups.get(arm.name, ())) for arm in design.arms]
+    rank_metric = main if study.trainable is None else study.objectives[0].metric
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
+    collapsed = [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]
+    marks = [why_tuned] * bool(why_tuned) + [_looked(record.looks)] * bool(record.looks)
+    marks += sampling_notes(design, results, rank_metric)
+    if collapsed:
+        marks.append(
+            f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
+            f"({few(collapsed, 6)}): {COLLAPSED}"
+        )
+    marks += [*design.notes, *_basis_marks(record, results)]
+    if ended < record.trials:
+        marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
+    marks += result_marks(record)
     return AblationInfo(
-        **vars(
-            study_facts(
-                record,
-                first,
-                SPLITS[split],
-                (
-                    *filter(None, (why_tuned, _looked(record.looks))),
-                    *sampling_notes(design, results, rank_metric),
-                    *_collapse_marks(arms, ended),
-                    *_marks(record, results, design),
-                ),
-            )
-        ),
+        **vars(study_facts(record, first, SPLITS[split], marks)),
         design=design.kind,
         reference=design.reference,
-        metrics=tuple(found),
+        metrics=tuple(metrics),
         families=tuple(first.families) if isinstance(first, Scores) else (),
         minimized=minimized,
         arms=tuple(arms),
         effects=all_effects(
-            *(results, design.contrasts, found, claims),
+            *(results, design.contrasts, metrics, _claims(record, design, results, split)),
             margin=margin,
             minimized=minimized,
             tuned=tuned,
         ),
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
-            for metric in _shown_metrics(record, found, first, split)
+            for metric in ranked
         },
         ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
         rank_metric=rank_metric,
-        transfers=_transfers(design, results, first, split),
-        tuning=() if results.replications else _tuning(record, design, minimized),
+        transfers=tuple(_transfers(design, results, split)),
+        tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,
         runs=record.trials,
         ended=ended,
@@ -300,9 +303,7 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
 
 
 def _looked(looks: int) -> str:
-    """That seeds were added after results were there; empty where they were not."""
-    if not looks:
-        return ""
+    """That seeds were added after results were there."""
     times = "once" if looks == 1 else f"{looks} times"
     return (
         f"{looks + 1} looks: seeds were added {times} when all results were there, which "
@@ -326,42 +327,20 @@ def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _shown_metrics(
-    record: StudyRecord, found: Sequence[str], first: object, split: SplitName
-) -> list[str]:
-    """Clean and robust accuracy and the families; of a custom training loop the objectives, since
-    nothing says whether more is better of other metrics."""
-    if not isinstance(first, Scores):
-        asked = {objective.metric for objective in record.study.objectives}
-        return [metric for metric in found if metric in asked]
-    leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
-    families = [f"{split}_accuracy.{family}" for family in first.families]
-    return [metric for metric in (*leading, *families, *ON_CURVE) if metric in found]
-
-
-def _minimized(record: StudyRecord, split: SplitName) -> tuple[str, ...]:
-    """Metrics for which less is better: by the objectives, and the costs of a finetuning."""
-    asked = [one.metric for one in record.study.objectives if one.direction == "minimize"]
-    costs = COSTS if record.study.trainable is None else ()
-    return tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
-
-
-def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
-    cells = arm.cells
-    is_fixed = results.is_fixed(cells[0])
+def _arm(results: Results, arm: Arm, metrics: Sequence[str], members: tuple[str, ...]) -> ArmInfo:
+    cells, is_fixed = arm.cells, results.is_fixed(arm.cells[0])
     estimates = {}
     for metric in metrics:
-        values = results.mean_values(arm.cells, metric)
-        values = values[np.isfinite(values)]
+        values = _finite(results.mean_values(cells, metric))
         estimates[metric] = t_interval(values[:1] if is_fixed else values)
-    failed = results.failed(cells)
     costs = {cost: results.cost(cells, cost) for cost in COSTS}
     if is_fixed:
         costs |= {"student_images": 0.0, "teacher_images": 0.0, "train_flops": 0.0}
     return ArmInfo(
-        *(arm.name, cells, estimates, costs, tuple(failed)),
+        *(arm.name, cells, estimates, costs, tuple(results.failed(cells))),
         is_one_network=is_fixed,
         alphas=results.alphas(cells),
+        members=members,
         collapsed=() if is_fixed else tuple(results.collapsed(cells)),
     )
 
@@ -377,129 +356,82 @@ def _ranks(
     return rank_stability(sign * np.stack(list(rows.values())), names=list(rows))
 
 
-def _transfers(
-    design: Design, results: Results, first: object, split: SplitName
-) -> tuple[Transfer, ...]:
-    if not isinstance(first, Scores):
-        return ()
-    tested = tuple(first.accuracies)
+def _transfers(design: Design, results: Results, split: SplitName) -> Iterator[Transfer]:
+    """Of each arm of models of one type each."""
+    if not isinstance(results.first, Scores):
+        return
+    tested = tuple(results.first.accuracies)
     metrics = [f"{split}_accuracy.{kind}" for kind in tested]
-    found = []
     for arm in design.arms:
         if len(arm.cells) < 2:
             continue
-        trained = [design.cell(cell).values.get("augment.types") for cell in arm.cells]
-        if not all(trained):
+        types = [design.cell(cell).values.get("augment.types") for cell in arm.cells]
+        if not all(types):
             continue
-        reference = design.arm(design.reference)
+        names = tuple(str(one[0]) for one in types if one)
+        to = [results.mean_values(design.arm(design.reference).cells, one) for one in metrics]
         means, gains = [], []
         for cell in arm.cells:
-            pairs = [
-                (results.values(cell, metric), results.mean_values(reference.cells, metric))
-                for metric in metrics
-            ]
-            means.append(tuple(_mean(values) for values, _ in pairs))
-            gains.append(tuple(_mean(values - of_reference) for values, of_reference in pairs))
-        names = tuple(str(types[0]) for types in trained if types)
-        own, others = (
-            tuple(
-                _over(results, _cells(arm, names, kind, is_own=is_own), reference.cells, metric)
-                for kind, metric in zip(tested, metrics, strict=True)
-            )
-            for is_own in (True, False)
-        )
-        found.append(Transfer(arm.name, names, tested, tuple(means), tuple(gains), own, others))
-    return tuple(found)
+            values = [results.values(cell, metric) for metric in metrics]
+            means.append(tuple(map(_mean, values)))
+            gains.append(tuple(_mean(one - of) for one, of in zip(values, to, strict=True)))
+        own, others = list[Estimate](), list[Estimate]()
+        for kind, metric, of_reference in zip(tested, metrics, to, strict=True):
+            for estimates, is_own in ((own, True), (others, False)):
+                both = zip(arm.cells, names, strict=True)
+                cells = [cell for cell, name in both if (name == kind) == is_own]
+                value = results.mean_values(cells, metric) if cells else math.nan
+                estimates.append(t_interval(_finite(value - of_reference)))
+        of_means = tuple(means), tuple(gains)
+        yield Transfer(arm.name, names, tested, *of_means, tuple(own), tuple(others))
 
 
-def _cells(arm: Arm, names: Sequence[str], kind: str, *, is_own: bool) -> list[str]:
-    """The cell of a type, or those of all others."""
-    return [cell for cell, name in zip(arm.cells, names, strict=True) if (name == kind) == is_own]
-
-
-def _over(
-    results: Results, cells: Sequence[str], reference: Sequence[str], metric: str
-) -> Estimate:
-    """Some cells less the reference within pairs; of no cell nothing."""
-    if not cells:
-        return t_interval(np.empty(0))
-    values = results.mean_values(cells, metric) - results.mean_values(reference, metric)
-    return t_interval(values[np.isfinite(values)])
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[np.isfinite(values)]
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    there = values[np.isfinite(values)]
+    there = _finite(values)
     return float(there.mean()) if len(there) else math.nan
 
 
-def _tuning(
-    record: StudyRecord, design: Design, minimized: Sequence[str]
-) -> tuple[TuningCurve, ...]:
-    if not design.tuning:
-        return ()
-    is_random = record.study.tune_section.sampler == "random"
-    curves = []
+def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> Iterator[TuningCurve]:
     for arm in design.arms:
         tuned = [design.tuning[cell] for cell in arm.cells if cell in design.tuning]
-        if not tuned:
-            continue
-        sign = -1.0 if tuned[0].metric in minimized else 1.0
-        scores = [
-            sign * expected_best(sign * np.array(cell.scores, dtype=np.float64)) for cell in tuned
-        ]
-        mean = tuple(float(value) for value in np.mean(scores, axis=0))
-        curves.append(TuningCurve(arm.name, tuned[0].metric, mean, is_random))
-    return tuple(curves)
+        if tuned:
+            sign = -1.0 if tuned[0].metric in minimized else 1.0
+            scores = [sign * np.array(one.scores, dtype=np.float64) for one in tuned]
+            mean = np.mean([sign * expected_best(one) for one in scores], axis=0)
+            is_random = record.study.tune_section.sampler == "random"
+            yield TuningCurve(arm.name, tuned[0].metric, tuple(mean.tolist()), is_random)
 
 
-def _marks(record: StudyRecord, results: Results, design: Design) -> tuple[str, ...]:
-    settings = record.study.ablation_section
-    ended = sum(row.state in TERMINAL for row in record.rows)
-    marks = [*design.notes]
-    if results.replications:
-        marks += _pooled_marks(results)
-    elif record.study.trainable is None:
-        split = "on one split of the images"
-        if settings.baseline_seeds == "one":
-            split = (
-                f"on the one baseline that all runs start from, and {split}; baseline - ARM varies "
+def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
+    """What the numbers are conditional on; of several ablations also what is a mean over what."""
+    parts = results.replications
+    if not parts:
+        if record.study.trainable is not None:
+            return []
+        where = "on one split of the images"
+        if record.study.ablation_section.baseline_seeds == "one":
+            where = (
+                f"on the one baseline that all runs start from, and {where}; baseline - ARM varies "
                 "over the seeds of ARM alone"
             )
-        marks.append(f"conditional {split}")
-    if ended < record.trials:
-        marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
-    marks += result_marks(record)
-    return tuple(marks)
-
-
-def _collapse_marks(arms: Sequence[ArmInfo], ended: int) -> list[str]:
-    """How many runs collapsed, and which; none where none did."""
-    found = [f"{one} of {arm.name}" for arm in arms for one in arm.collapsed]
-    if not found:
-        return []
-    return [
-        f"{len(found)} of {ended} runs collapsed, far below the others of their arm "
-        f"({few(found, 6)}): {COLLAPSED}"
-    ]
-
-
-def _pooled_marks(results: Results) -> list[str]:
-    """What is a mean over what, where several ablations are read as one."""
-    parts = results.replications
+        return [f"conditional {where}"]
     counts = [f"{one.seeds}" for one in parts]
-    seeds = f"{counts[0]} seed{'s' * (parts[0].seeds != 1)} each"
+    seeds = f"{counts[0]} seed{'' if parts[0].seeds == 1 else 's'} each"
     if len({*counts}) > 1:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
     images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""
-    marks = [
+    return [
         f"over {len(parts)} baselines of {seeds}{images}: a value is the mean over the seeds of "
         "one baseline; standard deviations, intervals and tests are over baselines",
         "conditional on one split of the images",
+        *(
+            f"{one.study}: {one.planned - one.seeds} of {one.planned} seeds left out, at which a "
+            "run has not ended well"
+            for one in parts
+            if one.seeds < one.planned
+        ),
     ]
-    marks += [
-        f"{one.study}: {one.planned - one.seeds} of {one.planned} seeds left out, at which a run "
-        "has not ended well"
-        for one in parts
-        if one.seeds < one.planned
-    ]
-    return marks

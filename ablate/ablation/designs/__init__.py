@@ -1,1 +1,1 @@
-"""Designs, one per file: `plan(ground, reference, refuse)` returns the cells and contrasts."""
+"""Designs, one per file: `plan(draft)` returns the cells and contrasts."""
