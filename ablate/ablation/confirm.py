@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from ablate.ablation.results import BASELINE, Outcomes, References, Results, Spl
 from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
 from ablate.analysis.objectives import on_split
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import Scores
@@ -124,44 +124,26 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
     design = Design.from_json(record.design)
     on_test = Results(record, outcomes, references, "test")
     on_validation = Results(record, outcomes, references, "val")
-    asked = [objective.metric for objective in record.study.objectives]
-    metrics = tuple(
-        name
-        for name in dict.fromkeys(["val_clean_accuracy", "val_robust_accuracy", *asked])
-        if any(name in selected for selected in design.selected.values())
-    )
+    test = info_of_results(record, design, on_test, "test")
+    front = _Front(record, on_test, list(design.selected))
+    asked = dict.fromkeys(["val_clean_accuracy", "val_robust_accuracy", *front.asked])
+    metrics = tuple(one for one in asked if any(one in of for of in design.selected.values()))
     same_suite = _same_suite(on_test.first, on_validation.first)
-    names = list(design.selected)
-    objectives = [
-        tested
-        for tested in map(_on_test, asked)
-        if any(np.isfinite(on_test.values(name, tested)).any() for name in names)
-    ]
-    judged = record.study.constraints if names else ()
-    constraints = {_on_test(one.metric): one for one in judged}
-    unknown = [
-        tested
-        for tested, one in constraints.items()
-        if not any(np.isfinite(on_test.values(name, tested)).any() for name in names)
-        or (one.reads_baseline and not np.isfinite(on_test.values(BASELINE, tested)).any())
-    ]
-    probabilities = _probabilities(record, on_test, names, objectives, unknown)
-    test, points = info_of_results(record, design, on_test, "test"), []
-    for name, (on_front, feasible) in zip(names, probabilities, strict=True):
+    weights = on_test.first.type_weights if isinstance(on_test.first, Scores) else {}
+    points = []
+    for name, (on_front, feasible) in zip(front.names, front.probabilities(), strict=True):
         luck, gaps, baseline_gaps = {}, {}, {}
         for metric in metrics:
-            values = on_validation.values(name, metric)
+            values, tested = on_validation.values(name, metric), _on_test(metric)
             if metric in design.selected[name]:
                 luck[metric] = _estimate(design.selected[name][metric] - values)
-            tested = _on_test(metric)
             # A cost is that of the run, whatever it is scored on.
             if tested != metric and (same_suite or metric == "val_clean_accuracy"):
                 gaps[metric] = _gap_estimate(on_validation, on_test, name, metric, tested)
-                baseline_gaps[metric] = _gap(record, metric, tested)
-        tested_metrics = list(map(_on_test, metrics))
-        weights = on_test.first.type_weights if isinstance(on_test.first, Scores) else {}
+                baseline_gaps[metric] = _baseline_gap(record, metric, tested)
         over = partial(_over, on_test, name, level=test.level)
         by_type = over(BASELINE, [f"test_accuracy.{kind}" for kind in weights])
+        tested_metrics = list(map(_on_test, metrics))
         points.append(
             ConfirmedPoint(
                 *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
@@ -176,25 +158,26 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         test=test,
         validation=info_of_results(record, design, on_validation, "val"),
         points=tuple(points),
-        objectives=tuple(objectives),
-        constraints=tuple(one for one in constraints if one not in unknown),
-        unknown=tuple(unknown),
+        objectives=tuple(one.metric for one in front.objectives),
+        constraints=tuple(_on_test(one.metric) for one in front.judged),
+        unknown=front.unknown,
     )
-
-
-def _less(results: Results, name: str, other: str, metric: str, level: float) -> Estimate:
-    return arm_difference(results, Arm(name, (name,)), Arm(other, (other,)), metric, level)
 
 
 def _over(
     results: Results, name: str, other: str, metrics: Sequence[str], *, level: float
 ) -> dict[str, Estimate]:
     """An arm less another on these metrics; empty where the other has none of them."""
+    arms = Arm(name, (name,)), Arm(other, (other,))
     return {
-        metric: _less(results, name, other, metric, level)
+        metric: arm_difference(results, *arms, metric, level)
         for metric in metrics
-        if np.isfinite(results.values(other, metric)).any()
+        if _is_known(results, [other], metric)
     }
+
+
+def _is_known(results: Results, names: Sequence[str], metric: str) -> bool:
+    return any(np.isfinite(results.values(name, metric)).any() for name in names)
 
 
 def _parts(weights: Mapping[str, float], by_type: Mapping[str, Estimate]) -> tuple[Part, ...]:
@@ -203,65 +186,6 @@ def _parts(weights: Mapping[str, float], by_type: Mapping[str, Estimate]) -> tup
     parts = [Part(kind, gain.times(weights[kind])) for kind, gain in gains.items() if gain]
     known = (part for part in parts if not math.isnan(part.estimate.mean))
     return tuple(sorted(known, key=lambda part: -part.estimate.mean))
-
-
-def _probabilities(
-    record: StudyRecord,
-    results: Results,
-    names: Sequence[str],
-    objectives: Sequence[str],
-    unknown: Sequence[str],
-) -> list[tuple[float, float]]:
-    """Of each point the probability of being on the front, and of keeping the constraints; NaN for
-    fewer than two seeds, and where only one of several objectives is known on the test images.
-
-    Args:
-        unknown: metrics of constraints that are not known there.
-    """
-    nothing = [(math.nan, math.nan)] * len(names)
-    directions = {
-        _on_test(objective.metric): objective.direction for objective in record.study.objectives
-    }
-    if len(objectives) < min(2, len(directions)):
-        return nothing
-    values = {name: [results.values(name, one) for one in objectives] for name in names}
-    # A point of which no run has ended well is none that the others could be beaten by.
-    there = [name for name, found in values.items() if np.isfinite(found).all(axis=0).any()]
-    if not there:
-        return nothing
-    are_complete = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
-    places = np.flatnonzero(are_complete).tolist()
-    tables = [[_table(results, name, one, places) for one in objectives] for name in there]
-    judged = [one for one in record.study.constraints if _on_test(one.metric) not in unknown]
-    excesses = [_excesses(results, name, judged, places) for name in there]
-    found = front_probability(tables, [directions[one] for one in objectives], excesses=excesses)
-    kept = [math.nan] * len(there)
-    if judged and len(places) > 1:
-        kept = keeps_constraints(excesses).mean(axis=0).tolist()
-    by_name = dict(zip(there, zip(found.tolist(), kept, strict=True), strict=True))
-    return [by_name.get(name, nothing[0]) for name in names]
-
-
-def _table(results: Results, name: str, metric: str, places: Sequence[int]) -> NDArray[np.float64]:
-    """A metric of a cell by seed and image, `[places, n]`; by seed alone where it is no mean."""
-    shares = results.shares(name, metric, places)
-    return results.values(name, metric)[places, None] if shares is None else shares
-
-
-def _excesses(
-    results: Results, name: str, constraints: Sequence[ConstraintSettings], places: Sequence[int]
-) -> list[NDArray[np.float64]]:
-    """By how much a cell is beyond each bound, by seed and image: `_table` for each."""
-    found = []
-    for constraint in constraints:
-        metric = _on_test(constraint.metric)
-        values = _table(results, name, metric, places)
-        for bound in constraint.bounds({constraint.metric: 0.0}):
-            limit: Any = bound.limit
-            if isinstance(constraint.min if bound.is_least else constraint.max, str):
-                limit = bound.limit + _table(results, BASELINE, metric, places)
-            found.append(limit - values if bound.is_least else values - limit)
-    return found
 
 
 def _gap_estimate(
@@ -280,7 +204,7 @@ def _estimate(differences: NDArray[np.float64]) -> Estimate:
     return t_interval(differences[np.isfinite(differences)])
 
 
-def _gap(record: StudyRecord, metric: str, tested: str) -> float:
+def _baseline_gap(record: StudyRecord, metric: str, tested: str) -> float:
     if BASELINE not in record.references or BASELINE not in record.test_references:
         return math.nan
     before = record.references[BASELINE].metrics().get(metric, math.nan)
@@ -294,25 +218,92 @@ def _same_suite(one: object, other: object) -> bool:
     """Whether two scores are of the same copies but for the images."""
     if not isinstance(one, Scores) or not isinstance(other, Scores):
         return False
-    same_cells = {kind: list(row) for kind, row in one.accuracies.items()} == {
-        kind: list(row) for kind, row in other.accuracies.items()
-    }
-    return same_cells and one.mean_over == other.mean_over
+    cells = [{kind: [*row] for kind, row in of.accuracies.items()} for of in (one, other)]
+    return cells[0] == cells[1] and one.mean_over == other.mean_over
 
 
 # -- How sure a front is: the points' means over resampled seeds and images, sorted again
 
 
-Direction = Literal["maximize", "minimize"]
-
-_DIRECTIONS = get_args(Direction)
 _ROUNDED = 9
 """Decimals of an excess: far less than one image, so that rounding violates nothing."""
 
 
+class _Front:
+    """The confirmed points of a search on the test images.
+
+    Attributes:
+        names: of the points.
+        asked: metrics of the search's objectives; objectives: those known on the test images.
+        judged: constraints that are known there; unknown: metrics of the others.
+    """
+
+    def __init__(self, record: StudyRecord, results: Results, names: Sequence[str]) -> None:
+        self.names = names
+        self.asked = [one.metric for one in record.study.objectives]
+        self._results = results
+        on_test = [
+            one.model_copy(update={"metric": _on_test(one.metric)})
+            for one in record.study.objectives
+        ]
+        self.objectives = [one for one in on_test if _is_known(results, names, one.metric)]
+        judged: list[ConstraintSettings] = []
+        unknown = dict[str, None]()
+        for one in record.study.constraints if names else ():
+            metric = _on_test(one.metric)
+            has_baseline = not one.reads_baseline or _is_known(results, [BASELINE], metric)
+            if has_baseline and _is_known(results, names, metric):
+                judged.append(one)
+            else:
+                unknown[metric] = None
+        self.judged, self.unknown = judged, tuple(unknown)
+
+    def probabilities(self) -> list[tuple[float, float]]:
+        """Of each point the probability of being on the front, and of keeping the constraints; NaN
+        for fewer than two seeds, and where only one of several objectives is known on the test
+        images."""
+        metrics = [one.metric for one in self.objectives]
+        values = {
+            name: [self._results.values(name, metric) for metric in metrics] for name in self.names
+        }
+        # A point of which no run has ended well is none that the others could be beaten by.
+        there = [name for name, of in values.items() if of and np.isfinite(of).all(axis=0).any()]
+        if not there or len(metrics) < min(2, len(self.asked)):
+            return [(math.nan, math.nan)] * len(self.names)
+        is_whole = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
+        places = np.flatnonzero(is_whole).tolist()
+        tables = [[self._table(name, metric, places) for metric in metrics] for name in there]
+        excesses = [self._excesses(name, places) for name in there]
+        on_front = front_probability(tables, self.objectives, excesses=excesses)
+        kept = np.full(len(there), math.nan)
+        if self.judged and len(places) > 1:
+            kept = keeps_constraints(excesses).mean(axis=0)
+        both = zip(on_front.tolist(), kept.tolist(), strict=True)
+        by_name = dict(zip(there, both, strict=True))
+        return [by_name.get(name, (math.nan, math.nan)) for name in self.names]
+
+    def _table(self, name: str, metric: str, places: Sequence[int]) -> NDArray[np.float64]:
+        """A metric by seed and image, `[places, n]`; by seed alone where it is no mean."""
+        shares = self._results.shares(name, metric, places)
+        return self._results.values(name, metric)[places, None] if shares is None else shares
+
+    def _excesses(self, name: str, places: Sequence[int]) -> list[NDArray[np.float64]]:
+        """By how much a cell is beyond each bound, by seed and image: `_table` for each."""
+        excesses = []
+        for constraint in self.judged:
+            metric = _on_test(constraint.metric)
+            values = self._table(name, metric, places)
+            for bound in constraint.bounds({constraint.metric: 0.0}):
+                limit: Any = bound.limit
+                if isinstance(constraint.min if bound.is_least else constraint.max, str):
+                    limit = bound.limit + self._table(BASELINE, metric, places)
+                excesses.append(limit - values if bound.is_least else values - limit)
+        return excesses
+
+
 def front_probability(
     tables: Sequence[Sequence[np.ndarray]],
-    directions: Sequence[Direction],
+    objectives: Sequence[ObjectiveSettings],
     *,
     excesses: Sequence[Sequence[np.ndarray]] = (),
     resamples: int = RESAMPLES,
@@ -327,54 +318,24 @@ def front_probability(
     Args:
         tables: of each point for each objective `[K, n_images]`, finite; `[K, 1]` of an objective
             that is no mean over images.
-        directions: one an objective.
         excesses: as for `keeps_constraints`; none: no constraints.
         seed: of the draws.
 
     Returns:
         `[points]`, 0 to 1; equal points share their fate. NaN of fewer than two seeds: one seed
         does not say how seeds vary.
-
-    Raises:
-        ParameterError: if a shape is another, or a direction is unknown.
     """
-    for direction in directions:
-        if direction not in _DIRECTIONS:
-            fix = did_you_mean(direction, _DIRECTIONS)
-            raise ParameterError(f"directions: unknown direction, got {direction!r}. {fix}")
-    for of_point in tables:
-        shapes = [np.shape(table) for table in of_point]
-        expected = [np.shape(table) for table in tables[0]]
-        if (
-            len(shapes) != len(directions)
-            or shapes != expected
-            or {len(one) for one in shapes} != {2}
-        ):
-            raise ParameterError(
-                f"tables: must hold one [K, n_images] for each of {len(directions)} objectives, "
-                f"the same for all points, got shapes {shapes}. Give one table per objective."
-            )
     if not tables or len(tables[0][0]) < 2:
         return np.full(len(tables), math.nan)
-    objectives = [
-        ObjectiveSettings(metric=f"objective_{place}", direction=direction)
-        for place, direction in enumerate(directions)
+    by_objective = [
+        resampled_means(list(of_points), resamples=resamples, seed=seed)
+        for of_points in zip(*tables, strict=True)
     ]
-    means = np.stack(
-        [
-            resampled_means(
-                [of_point[place] for of_point in tables], resamples=resamples, seed=seed
-            )
-            for place in range(len(directions))
-        ],
-        axis=2,
-    )
+    means = np.stack(by_objective, axis=2)
     if any(excesses):
-        kept = keeps_constraints(excesses, resamples=resamples, seed=seed)
-        means[~kept] = math.nan
-    shares: NDArray[np.float64] = np.mean(
-        [nondominated(sample, objectives) for sample in means], axis=0
-    )
+        means[~keeps_constraints(excesses, resamples=resamples, seed=seed)] = math.nan
+    on_front = [nondominated(sample, objectives) for sample in means]
+    shares: NDArray[np.float64] = np.mean(on_front, axis=0)
     return shares
 
 
