@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
+import numpy as np
+
 from ablate.ablation.effects import ALPHA
 from ablate.ablation.intervals import NONE, Estimate, over_images
 from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import is_accuracy
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import StudyRecord
-from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
+from ablate.robustness.bits import Shares, image_shares, unpack_bits
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import Scores
 
@@ -121,7 +123,6 @@ class SearchAnswer:
         self._baseline = [info.references["baseline"][place] for place in self._places]
         self._references = record.references
         self._kept: KeptBits = ({}, {})
-        self._bits: dict[int | str, ImageBits | None] = {}
         points = sorted(points, key=self._rank, reverse=True)
         self.ranked = tuple(sorted(points, key=self.keeps, reverse=True))
         by_terms: dict[str, list[ParetoPoint]] = {}
@@ -139,10 +140,8 @@ class SearchAnswer:
 
     def _rank(self, point: ParetoPoint) -> tuple[float, float, bool, int]:
         """By robust accuracy, then by clean accuracy, then those on the front, then by number."""
-        return (
-            *(point.values[self._places[1]], self._clean(point)),
-            *(point.on_front, -point.number),
-        )
+        robust = point.values[self._places[1]]
+        return robust, self._clean(point), point.on_front, -point.number
 
     def keeps(self, point: ParetoPoint) -> bool:
         """Whether it is within the margin."""
@@ -169,13 +168,9 @@ class SearchAnswer:
         than `COLLAPSE` below the baseline's value; none of the front or of `bests`."""
         far: set[int] = set()
         for place, baseline in zip(self._places, self._baseline, strict=True):
-            values = [point.values[place] for point in self.ranked]
-            kept = fenced(values, maximize=True)
-            far |= {
-                point.number
-                for point, value, clipped in zip(self.ranked, values, kept, strict=True)
-                if value != clipped and not baseline - value <= COLLAPSE
-            }
+            values = np.array([point.values[place] for point in self.ranked])
+            is_far = (values != fenced(values, maximize=True)) & ~(baseline - values <= COLLAPSE)
+            far |= {self.ranked[at].number for at in np.flatnonzero(is_far).tolist()}
         named = {one.number for one in self.ranked if one.on_front or one in self.bests}
         return tuple(sorted(far - named))
 
@@ -185,12 +180,9 @@ class SearchAnswer:
         return scores
 
     def _shares(self, network: ParetoPoint | str, metric: str) -> Shares | None:
-        key = network if isinstance(network, str) else network.origin
-        if key not in self._bits:
-            rows, references = self._kept
-            kept = references.get(key, {}) if isinstance(key, str) else rows.get(key, {})
-            text = kept.get("val")
-            scores = self._scores(network)
-            self._bits[key] = None if text is None else unpack_bits([text], scores)
-        bits = self._bits[key]
-        return None if bits is None else image_shares(bits, self._scores(network), metric)
+        rows, references = self._kept
+        kept = references.get(network) if isinstance(network, str) else rows.get(network.origin)
+        if kept is None or "val" not in kept:
+            return None
+        scores = self._scores(network)
+        return image_shares(unpack_bits([kept["val"]], scores), scores, metric)

@@ -6,10 +6,10 @@ seeds of each ablation are averaged first, and the model of pairs and images is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, NoReturn
 
 from ablate.ablation.cell import Design
 from ablate.ablation.info import AblationInfo, info_of_results
@@ -86,47 +86,45 @@ def _check_ablation(record: StudyRecord) -> None:
 
 def _check_same(first: StudyRecord, other: StudyRecord) -> None:
     designs = Design.from_json(first.design or {}), Design.from_json(other.design or {})
-    same: dict[str, Callable[[StudyRecord, Design], Any]] = {
-        "split": lambda record, _: "validation" if record.test is None else "test",
-        "suite and severities": lambda record, _: record.test,
-        "data": lambda record, _: record.sections.get("data"),
-        "design": lambda _, design: design.kind,
-        "arms": lambda _, design: [arm.name for arm in design.arms],
-        "cells": lambda _, design: [cell.name for cell in design.cells],
-        "primary contrasts": lambda _, design: [
-            f"{one.contrast} on {one.metric}" for one in design.claims
-        ],
-        "contrasts": lambda _, design: [one.name for one in design.contrasts],
-        "margin": lambda record, _: _margin(record),
-    }
-    for what, value in same.items():
-        wanted, got = value(first, designs[0]), value(other, designs[1])
-        if wanted != got:
-            is_list = isinstance(wanted, list)
-            rule = f"have the {what} of {first.name}" + f" ({show(wanted)})" * (not is_list)
-            _refuse(other, rule, _unlike(wanted, got) if is_list else show(got))
+    wanted, got = map(_compared, (first, other), designs)
+    for what, value in wanted.items():
+        if value == got[what]:
+            continue
+        rule = f"have the {what} of {first.name}"
+        if isinstance(value, list):
+            _refuse(other, rule, _unlike(value, got[what]))
+        _refuse(other, f"{rule} ({show(value)})", show(got[what]))
     # What a cell sets is the cell's, such as a value that its tuning has picked.
     own = {key for design in designs for cell in design.cells for key in cell.values}
-    changes = changed_keys(*(one.study.model_dump(mode="json") for one in (first, other)))
-    for line in changes:
-        key = line.partition(":")[0]
-        parts = key.split(".")
+    for line in changed_keys(*(one.study.model_dump(mode="json") for one in (first, other))):
+        parts = line.partition(":")[0].split(".")
         above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
         if not above & {*own, *_MAY_DIFFER}:
             _refuse(other, f"differ from {first.name} in its baseline and arms alone", line)
 
 
+def _compared(record: StudyRecord, design: Design) -> dict[str, Any]:
+    """What must be the same, by its name."""
+    margin = record.study.ablation_section.noninferior
+    return {
+        "split": "validation" if record.test is None else "test",
+        "suite and severities": record.test,
+        "data": record.sections.get("data"),
+        "design": design.kind,
+        "arms": [arm.name for arm in design.arms],
+        "cells": [cell.name for cell in design.cells],
+        "primary contrasts": [f"{one.contrast} on {one.metric}" for one in design.claims],
+        "contrasts": [one.name for one in design.contrasts],
+        "margin": None if margin is None else margin.model_dump(),
+    }
+
+
 def _unlike(wanted: list[str], got: list[str]) -> str:
     """What differs between two lists of names."""
-    missing, more = ([one for one in x if one not in y] for x, y in ((wanted, got), (got, wanted)))
-    if missing:
+    if missing := [one for one in wanted if one not in got]:
         return f"no {missing[0]}"
+    more = [one for one in got if one not in wanted]
     return f"also {more[0]}" if more else "another order"
-
-
-def _margin(record: StudyRecord) -> Any:
-    declared = record.study.ablation_section.noninferior
-    return None if declared is None else declared.model_dump()
 
 
 def _images(results: Results) -> str:
@@ -137,7 +135,7 @@ def _images(results: Results) -> str:
     return f"{first.n_images:,}" + f" ({corrupted:,} corrupted)" * (corrupted != first.n_images)
 
 
-def _refuse(record: StudyRecord, rule: str, got: str) -> None:
+def _refuse(record: StudyRecord, rule: str, got: str) -> NoReturn:
     raise UsageError(
         f"study {record.name}: to be read as one with others it must {rule}, got {got}. Leave it "
         "out."

@@ -127,15 +127,8 @@ def expected_best(values: np.ndarray) -> NDArray[np.float64]:
     Returns:
         `[T]`, not decreasing: at n = 1 the mean, at n = T below the maximum unless all are tied.
         NaN if all failed; empty without trials.
-
-    Raises:
-        ParameterError: if the shape is wrong.
     """
     scores = np.asarray(values, dtype=np.float64)
-    if scores.ndim != 1:
-        raise ParameterError(
-            f"values: must be [T], got shape {scores.shape}. Give one score per trial."
-        )
     is_scored = np.isfinite(scores)
     if not is_scored.any():
         return np.full(len(scores), math.nan)
@@ -157,15 +150,8 @@ def expected_best(values: np.ndarray) -> NDArray[np.float64]:
 
 
 COMPARED = (
-    "trainable",
-    "dataset",
-    "data",
-    "model",
-    "baseline",
-    "finetune",
-    "loss",
-    "augment",
-    "robustness",
+    *("trainable", "dataset", "data", "model", "baseline"),
+    *("finetune", "loss", "augment", "robustness"),
 )
 """Sections of the fingerprint in which an ablation and its search must agree."""
 

@@ -400,7 +400,7 @@ def test_the_probability_is_that_of_the_resampled_seeds() -> None:
         [np.array([one[place] for one in row])[:, None] for place in (1, 0)]
         for row in (first, second)
     ]
-    expected = front_probability(tables, ("maximize", "maximize")).tolist()
+    expected = front_probability(tables, two_points().record.study.objectives).tolist()
     assert [point.front_probability for point in info.points] == pytest.approx(expected)
     assert 0 < expected[1] < 1
 

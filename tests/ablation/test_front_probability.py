@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
-from ablate.ablation.confirm import front_probability
+from ablate.ablation import confirm
+from ablate.study.settings import ObjectiveSettings
 
-UP = ("maximize", "maximize")
+Direction = Literal["maximize", "minimize"]
+UP: Sequence[Direction] = ("maximize", "maximize")
+
+
+def front_probability(
+    tables: Sequence[Sequence[np.ndarray]], directions: Sequence[Direction], **options: Any
+) -> np.ndarray:
+    objectives = [
+        ObjectiveSettings(metric=f"objective_{place}", direction=direction)
+        for place, direction in enumerate(directions)
+    ]
+    return confirm.front_probability(tables, objectives, **options)
 
 
 def columns(values: np.ndarray) -> list[list[np.ndarray]]:
