@@ -79,18 +79,14 @@ def read_tar(path: Path) -> dict[str, bytes]:
 def _name_below(path: Path, member: tarfile.TarInfo, files: Mapping[str, bytes]) -> str:
     """The name of a member without the folder at its start."""
     folder, *below = PurePosixPath(member.name).parts or ("",)
+    name = "/".join(below)
     is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and member.sparse is None
     is_safe = folder not in ("/", "..") and ".." not in below and not _UNSAFE.search(member.name)
-    if not (is_plain and is_safe and below):
+    if not (is_plain and is_safe and below) or name in files:
+        got = "" if is_plain else ", which is no plain file"
         raise UsageError(
-            f"{path}: must hold plain files below one folder, got {cut(ascii(member.name))}"
-            f"{'' if is_plain else ', which is no plain file'}. It was not made by `ablate "
-            "archive`; nothing of it was unpacked."
-        )
-    name = "/".join(below)
-    if name in files:
-        raise UsageError(
-            f"{path}: must hold each file once, got {cut(name)!r} twice. It was not made by "
-            "`ablate archive`; nothing of it was unpacked."
+            f"{path}: must hold plain files below one folder, each once, got "
+            f"{cut(ascii(member.name))}{got}. It was not made by `ablate archive`; nothing of it "
+            "was unpacked."
         )
     return name

@@ -68,15 +68,6 @@ def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: 
     assert all(line.startswith(f"{file}:") for line in lines)
 
 
-def test_points_beyond_the_trials_are_named(write_own: Write, ablate: Run) -> None:
-    points = [{"x": 0.1}, {"x": 0.2}, {"x": 0.3}]
-    file = write_own("pointed", search={"trials": 1, "enqueue": points})
-    said = "search.enqueue has 3 points and search.trials is 1: the last 2 will not be run"
-    assert f"{file}: note: {said}\n" in ablate("check", file).stdout
-    assert said in ablate("launch", file, "--executor", "inline").stdout.replace("\n", " ")
-    assert "note:" not in ablate("check", file, "--set", "search.trials=3").stdout
-
-
 @pytest.mark.parametrize(
     ("suite", "named"),
     [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],
@@ -161,14 +152,6 @@ def test_layers_lists_the_taps(ablate: Run) -> None:
     result = ablate("layers", "resnet200")
     assert result.returncode == 2
     assert "Did you mean resnet20?" in result.stderr
-
-
-def test_a_dry_run_trains_nothing(write_study: Write, ablate: Run, work: Path) -> None:
-    result = ablate("launch", write_study(), "--dry-run", "--executor", "inline")
-    assert result.returncode == 0, result.stderr
-    assert "4 trials and the plain finetune" in result.stdout
-    assert "GPU hours" in result.stdout
-    assert not (work / "runs").exists()
 
 
 def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(

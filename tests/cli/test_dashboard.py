@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -111,14 +110,3 @@ def test_a_port_that_is_taken(work: Path, ablate: Run, monkeypatch: pytest.Monke
     result = ablate("dashboard", "#smal", "--port", "0")
     assert result.returncode == 2
     assert "study smal: must have been launched, got no such study in" in result.stderr
-
-
-def test_without_the_package(work: Path, ablate_alone: Run) -> None:
-    (work / "optuna_dashboard.py").write_text("raise ImportError\n")
-    environment = {**os.environ, "PYTHONPATH": str(work)}
-    result = ablate_alone("dashboard", "#small", env=environment)
-    assert result.returncode == 2
-    assert result.stderr == (
-        "ablate: ablate dashboard: needs optuna-dashboard, got none. "
-        "Install it with: pip install 'ablate-robustness[dashboard]'\n"
-    )

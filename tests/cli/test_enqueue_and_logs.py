@@ -153,15 +153,6 @@ def test_a_launch_from_python_is_shown_on_a_terminal(
     assert (shown == "end") is not is_shown
 
 
-def test_launch_does_not_fail_for_its_picture(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ablate.report.figures.pareto._lines", lambda *_, **__: 1 / 0)
-    result = CliRunner().invoke(main, ["launch", "own.yaml", "--executor", "inline"])
-    assert result.exit_code == 0
-    assert "own: Pareto front" in result.stdout
-    reason = "figure pareto could not be drawn: ZeroDivisionError: division by zero."
-    assert result.stderr == f"ablate: the figure could not be drawn: {reason}\n"
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shutil
@@ -16,7 +15,6 @@ import yaml
 from test_walls import FILES, imports
 
 import ablate
-from ablate.doctor.findings import examine
 from ablate.errors.installation import DISTRIBUTION, pip_install
 from ablate.study.provenance import provenance, versions
 
@@ -139,28 +137,3 @@ def test_a_package_that_was_overwritten_is_named(site: Path) -> None:
     assert run_python(site, "import ablate").stderr.endswith(f"ImportError: {said}\n")
     result = run_python(site, START)
     assert (result.returncode, result.stderr) == (2, f"ablate: {said}\n")
-
-
-def test_a_package_whose_first_file_was_uninstalled_is_named(site: Path) -> None:
-    (site / "ablate" / "__init__.py").unlink()
-    result = run_python(site, START, "-S")  # without this checkout
-    assert result.returncode == 2
-    assert result.stderr == (
-        f"ablate: {site / 'ablate'}: must hold ablate-robustness, got no __init__.py. Run "
-        "`pip install --force-reinstall --no-deps ablate-robustness`.\n"
-    )
-
-
-def test_doctor_names_another_package_beside_a_checkout(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(site, "0.2.3")
-    assert [finding.what for finding in itertools.islice(examine(), 2)] == ["versions", "torch"]
-    monkeypatch.syspath_prepend(site)
-    found = list(itertools.islice(examine(), 2))[1]
-    assert (found.what, found.state, found.found) == (
-        *("package", "broken"),
-        SAID.format(site / "ablate").replace(
-            " && pip install --force-reinstall --no-deps ablate-robustness", ""
-        ),
-    )

@@ -54,20 +54,6 @@ def test_others_may_read_a_file_whatever_wrote_it(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def write(temporary: Path) -> None:
-        temporary.write_text("half")
-        raise ValueError("stopped")
-
-    with pytest.raises(ValueError, match="stopped"):
-        publish_file(path, write)
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_folder_that_fails_is_not_there(tmp_path: Path) -> None:
     def fill() -> None:
         with publish_folder(tmp_path / "entry") as temporary:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -136,14 +135,6 @@ def test_a_disk_that_keeps_nothing_is_given_up(
         read(obtain(split, tmp_path))
 
 
-def test_without_a_listener_it_is_said_on_standard_error() -> None:
-    script = "from ablate.files.damage import say_made_again as say; say('the baseline was')"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "cache: the baseline was damaged; regenerated\n"
-
-
 # -- many copies at once ---------------------------------------------------------------------
 
 
@@ -185,14 +176,6 @@ def test_what_is_there_is_checked_and_only_the_rest_is_made(
     told.clear()
     made.make_all(2, lambda *told_now: told.append(told_now))
     assert told == []
-
-
-def test_an_error_of_one_copy_ends_all(tmp_path: Path, split: Split) -> None:
-    (tmp_path / "evaluation").write_text("in the way")
-    before = threading.active_count()
-    with pytest.raises(Exception, match="must be in a writable folder"):
-        obtain(split, tmp_path, "contrast", "brightness").make_all(2)
-    assert threading.active_count() == before
 
 
 @pytest.mark.slow

@@ -129,16 +129,6 @@ def test_what_killed_processes_leave(tmp_path: Path) -> None:
     assert not the_entry(tmp_path, "data").is_left  # a lock beside its entry
 
 
-def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
-    elsewhere = make(tmp_path / "elsewhere", "evaluation", 1)
-    link = tmp_path / "evaluation" / key(1)
-    link.parent.mkdir()
-    link.symlink_to(elsewhere)
-    assert remove(the_entry(tmp_path))
-    assert not list(link.parent.iterdir())
-    assert len(list(elsewhere.iterdir())) == 1
-
-
 @pytest.mark.usefixtures("bound")
 def test_the_least_recently_used_sets_make_room(tmp_path: Path) -> None:
     oldest, old, used = (
