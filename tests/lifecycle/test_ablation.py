@@ -21,12 +21,10 @@ import pytest
 from commands import run_here
 from example_results import images_right
 from recompute import Model, holm, simultaneous
-from scipy import stats
 
 import ablate
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.power import planned_power
-from ablate.cli.show import show_end
 from ablate.errors import (
     FingerprintError,
     ParameterError,
@@ -191,22 +189,6 @@ def test_pairs_share_what_is_drawn_and_arms_have_the_same_budget(done: StudyReco
 
 
 @pytest.mark.slow
-def test_it_ends_with_its_arms_and_the_picture_of_their_effects(
-    done: StudyRecord, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show_end(open_study("runs/abl"), notes=False, as_json=False)
-    picture = Path("runs/abl/effects.html")
-    said = capsys.readouterr().out
-    assert f"figure: {picture.absolute()}" in said
-    assert len(said.splitlines()) <= 25
-    assert "FMA - plain" in picture.read_text()
-    picture.unlink()
-    show_end(open_study("runs/abl"), notes=False, as_json=True)
-    assert not picture.exists()
-    assert json.loads(capsys.readouterr().out)[0]["study"] == "abl"
-
-
-@pytest.mark.slow
 def test_more_seeds_are_added_to_those_that_are_there(
     done: StudyRecord, write_ablation: Write
 ) -> None:
@@ -232,25 +214,6 @@ def test_more_seeds_are_added_to_those_that_are_there(
 
 
 # -- every number of it once more, from the rows and the bits that the ledger has -----------
-
-
-@pytest.mark.slow
-def test_every_number_of_digits_follows_from_the_bits(write_ablation: Write) -> None:
-    arms = {name: ARMS[name] for name in ("plain", "DA single", "FMA")}
-    primary = [{"compare": name, "to": "plain"} for name in ("FMA", "DA single")]
-    own = {
-        "dataset": {"name": "digits"},
-        "baseline": {"epochs": 1, "batch_size": 32},
-        "robustness": {"severities": [2, 4], "images": 70},
-    }
-    file = write_ablation(arms=arms, primary=primary, seeds=3, of_file=own)
-    ablate.launch(file, executor="inline")
-    info = ablate.read_ablation("runs/abl")
-    assert info.n_images is not None
-    assert info.n_corrupted is not None
-    assert info.n_images > info.n_corrupted
-    assert len({round(arm.estimates["val_robust_accuracy"].mean, 6) for arm in info.arms}) == 4
-    check_statistics("runs/abl", seeds=3, claims=["FMA - plain", "DA single - plain"])
 
 
 def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
@@ -325,47 +288,6 @@ def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
             assert effect.kept.kept is (p < 0.025)
         else:
             assert effect.kept is None
-    check_arms(info, table, difference)
-
-
-def check_arms(info: AblationInfo, table: Any, difference: Any) -> None:
-    """Means of the arms, which are the best, and their ranks by robust accuracy."""
-    names = [arm.name for arm in info.arms]
-    for metric, best in info.best.items():
-        means = {name: float(table(name, metric).mean()) for name in names}
-        top = max(names, key=lambda name: means[name])
-        expected = {name for name in names if means[name] == pytest.approx(means[top])}
-        for name in set(names) - expected:
-            low, high = Model(difference(name, top, metric)).bounds()
-            expected |= {name} if low <= 0 <= high else set()
-        assert list(best) == [name for name in names if name in expected]
-        for arm in info.arms[1:]:
-            own = Model(table(arm.name, metric).mean(axis=1))
-            found = arm.estimates[metric]
-            assert (found.mean, found.sd) == pytest.approx((own.mean, own.sd), abs=1e-12)
-            if own.sd > 1e-12:
-                assert (found.low, found.high) == pytest.approx(own.bounds())
-    values = np.array([table(name, "val_robust_accuracy").mean(axis=1) for name in names])
-    values = values.round(10)
-    n = values.shape[1]
-    ranks = np.array([stats.rankdata(-values[:, seed]) for seed in range(n)])
-    assert info.ranks is not None
-    assert (info.ranks.names, info.ranks.n) == (tuple(names), n)
-    assert info.ranks.mean_rank == pytest.approx(ranks.mean(axis=0))
-    within = ranks.var(axis=1).mean()
-    w = ranks.mean(axis=0).var() / within if within else math.nan
-    assert info.ranks.kendall_w == pytest.approx(w, nan_ok=True)
-    draws = [values[:, draw].mean(axis=1).round(10) for draw in product(range(n), repeat=n)]
-    drawn = np.array([stats.rankdata(-means) for means in draws])
-    first = np.array([(means == means.max()) / (means == means.max()).sum() for means in draws])
-    assert info.ranks.first_probability == pytest.approx(first.mean(axis=0), abs=0.05)
-    for place, (low, high) in enumerate(
-        zip(info.ranks.rank_low, info.ranks.rank_high, strict=True)
-    ):
-        assert np.mean(drawn[:, place] < low) < 0.04
-        assert np.mean(drawn[:, place] <= low) > 0.01
-        assert np.mean(drawn[:, place] > high) < 0.04
-        assert np.mean(drawn[:, place] >= high) > 0.01
 
 
 def _pair(row: RowRecord) -> int:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from kept_notes import KeptNotes
@@ -18,13 +17,11 @@ from ablate.errors import (
     DataError,
     FingerprintError,
     StudyExistsError,
-    StudyFileError,
     StudyNotFoundError,
     UsageError,
 )
 from ablate.ledger.ledger import Ledger
 from ablate.lifecycle.place import locate
-from ablate.robustness import suites
 
 Write = Callable[..., Path]
 
@@ -66,17 +63,6 @@ def test_a_study_is_found_by_file_folder_and_url(
     assert ablate.read("#done") == expected
 
 
-@pytest.mark.slow
-def test_the_storage_alone_is_enough_to_resume(
-    done: Path, work: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    storage = f"sqlite:///{work}/runs/done/study.db"
-    done.unlink()
-    monkeypatch.chdir(tmp_path)
-    record = ablate.resume(f"{storage}#done", add=1, executor="inline")
-    assert [row.state for row in record.rows] == ["COMPLETE"] * 3
-
-
 def test_a_study_in_postgresql(
     write_study: Write, work: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,20 +77,6 @@ def test_a_study_in_postgresql(
     assert kept
     for path in kept:
         assert password.encode() not in path.read_bytes(), path
-
-
-def test_trials_as_a_frame(done: Path) -> None:
-    frame = ablate.load_trials(done)
-    assert isinstance(frame, pd.DataFrame)
-    assert len(frame) == 2
-    assert frame["val_clean_accuracy"].between(0, 1).all()
-    assert "param.loss.terms" in frame
-
-
-def test_pareto_as_a_figure(done: Path) -> None:
-    from plotly.graph_objects import Figure
-
-    assert isinstance(ablate.plot_pareto(done), Figure)
 
 
 def test_a_study_that_is_begun_must_not_change(done: Path) -> None:
@@ -129,42 +101,6 @@ def test_another_environment_must_be_accepted(done: Path) -> None:
         ablate.resume(done, add=1, executor="inline")
     record = ablate.resume(done, trials=3, accept_environment=True, executor="inline")
     assert [row.state for row in record.rows] == ["COMPLETE"] * 3
-
-
-@pytest.mark.slow
-def test_a_list_with_an_added_corruption_is_scored_and_searched(write_study: Write) -> None:
-    file = write_study(
-        "own",
-        robustness={"suite": ["vignette", "fog"], "severities": [3]},
-        objectives=[{"metric": "val_clean_accuracy"}, {"metric": "val_accuracy.vignette.3"}],
-        search={"trials": 1},
-    )
-    record = ablate.launch(file, executor="inline")
-    (row,) = record.rows
-    assert row.scores is not None
-    assert {**row.scores.families} == {"weather": ["fog"], "other": ["vignette"]}
-    metrics = row.scores.metrics()
-    assert row.values == (metrics["val_clean_accuracy"], metrics["val_accuracy.vignette.3"])
-    parts = [metrics["val_accuracy.fog"], metrics["val_accuracy.other"]]
-    assert metrics["val_robust_accuracy"] == pytest.approx(sum(parts) / 2)
-
-
-@pytest.mark.slow
-def test_a_suite_that_has_gained_a_type_is_refused(
-    write_study: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    suite = {"suite": "families_all", "severities": [5]}
-    file = write_study("grown", robustness=suite, search={"trials": 1})
-    ablate.launch(file, executor="inline")
-    ablate.resume(file, add=1, executor="inline")
-    first = suites._FIRST_DISTORTIONS - {"pixelate"}  # as if it had come after the launch
-    monkeypatch.setattr(suites, "_FIRST_DISTORTIONS", first)
-    with pytest.raises(FingerprintError) as caught:
-        ablate.resume(file, add=1, executor="inline")
-    assert str(caught.value) == (
-        "study grown: its inputs must be unchanged since it started, got other robustness (the "
-        "suite families_all has pixelate now). Restore them, or launch under another name."
-    )
 
 
 @pytest.mark.slow
@@ -228,18 +164,6 @@ def test_what_is_no_study(work: Path, reference: str, text: str) -> None:
         ablate.read(reference)
 
 
-def test_a_missing_file_is_one_line(work: Path) -> None:
-    with pytest.raises(StudyFileError, match=r"^missing\.yaml: no such file"):
-        ablate.launch("missing.yaml")
-
-
-def test_a_data_folder_that_is_missing(write_study: Write, tmp_path: Path) -> None:
-    dataset = {"name": "image_folder", "path": str(tmp_path / "nowhere")}
-    file = write_study("nodata", dataset=dataset)
-    with pytest.raises(DataError, match="nowhere"):
-        ablate.launch(file, executor="inline")
-
-
 def test_a_run_folder_that_cannot_be_made(write_study: Write, work: Path) -> None:
     (work / "runs").write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"runs/small: the run's folder must be writable, got"):
@@ -249,14 +173,6 @@ def test_a_run_folder_that_cannot_be_made(write_study: Write, work: Path) -> Non
 def test_the_run_folder_says_where_the_storage_is(done: Path, work: Path) -> None:
     note = json.loads((work / "runs" / "done" / "run.json").read_text())
     assert note == {"name": "done", "storage": None}
-
-
-def test_weights_of_every_complete_row_are_kept(done: Path, work: Path) -> None:
-    from safetensors.torch import load_file
-
-    files = sorted(path.name for path in (work / "runs" / "done" / "weights").iterdir())
-    assert files == ["00000.safetensors", "00001.safetensors", "plain.safetensors"]
-    assert load_file(work / "runs" / "done" / "weights" / files[0])
 
 
 @pytest.mark.slow
@@ -271,14 +187,6 @@ def test_two_or_more_objectives_and_train_seconds_may_be_one(write_study: Write)
     record = ablate.launch(file, executor="inline")
     assert all(row.values is not None and row.values[2] > 0 for row in record.rows)
     assert record.reference_point == (0.2, 0.2, 60.0)
-
-
-def test_time_has_no_reference_point_of_its_own(write_study: Write) -> None:
-    objectives = [{"metric": "val_clean_accuracy"}, {"metric": "train_seconds"}]
-    with pytest.raises(StudyFileError) as caught:
-        ablate.launch(write_study("timed", objectives=objectives))
-    assert "train_seconds must be minimized, got maximize. Add direction" in str(caught.value)
-    assert "search.reference_point: must be set if train_seconds" in str(caught.value)
 
 
 def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
@@ -300,12 +208,6 @@ def test_a_file_that_asks_for_more_rows_says_how_to_get_them(done: Path) -> None
     listener = KeptNotes()
     assert len(ablate.launch(done, executor="inline", progress=listener).rows) == 2
     assert any("the file says 6 trials, the study has 2" in note for note in listener.notes)
-
-
-def test_looking_for_a_study_makes_nothing(write_study: Write, work: Path) -> None:
-    with pytest.raises(StudyNotFoundError):
-        ablate.read(write_study("never"))
-    assert not (work / "runs").exists()
 
 
 def test_who_drives_a_study_is_known(done: Path) -> None:

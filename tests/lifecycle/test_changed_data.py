@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ablate.finetune.baseline_record import WEIGHTS
 from ablate.ledger.record import Head
 from ablate.lifecycle.changes import changes_since
 from ablate.space.space import Space
@@ -106,27 +104,9 @@ def test_a_change_is_noticed(folder: Path, loading: str, change: Callable[[Path]
 
 
 @pytest.mark.parametrize("loading", ["resident", "streamed"])
-def test_a_copy_and_an_earlier_version_are_the_same(folder: Path, loading: str) -> None:
+def test_a_copy_is_the_same(folder: Path, loading: str) -> None:
     head = begun(folder, loading)
     shutil.copytree(folder / "data", folder / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(folder / "data")
     copied = prepare(folder, loading, "copy")[1]
     assert changes_since(head, copied) == ([], [])
-    for name in ("classes", "contents"):  # which no earlier version stored
-        head.fingerprint.pop(name, None)
-    assert changes_since(head, copied) == ([], [])
-
-
-def test_a_streamed_baseline_of_an_earlier_version(folder: Path) -> None:
-    """It is taken while no file has changed since, and trained again after that."""
-    bench = prepare(folder, "streamed")[2]
-    key = bench.baseline.key
-    bench.__dict__.pop("baseline")
-    bench.dataset = replace(bench.dataset, contents=None)
-    earlier = bench.baseline
-    assert earlier.key != key
-    shutil.rmtree(folder / "cache/baselines" / key)
-    assert earlier.path.name == WEIGHTS
-    assert prepare(folder, "streamed")[2].baseline == earlier
-    replace_image(folder)
-    assert prepare(folder, "streamed")[2].baseline.key not in (key, earlier.key)

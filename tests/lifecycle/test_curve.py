@@ -23,8 +23,6 @@ from ablate.lifecycle.open_study import open_study
 from ablate.model.weights.export_metadata import read_metadata
 from ablate.robustness.bits import Scored
 from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds
-from ablate.study.settings import Study
 from ablate.trial.robustness import TrialRun
 from ablate.trial.task import weights_file
 from ablate.trial.workbench import Workbench
@@ -123,16 +121,6 @@ def test_bits_are_of_the_networks_that_are_scored(searched: Path) -> None:
     assert not math.isnan(source.answer.less(best, "baseline", robust).low)
 
 
-def test_a_study_without_the_key_has_no_curve(searched: Path) -> None:
-    study = ablate.read(searched).study
-    bare = Study.model_validate(study.model_dump(mode="json") | {"finetune": {}, "answer": {}})
-    bench = Workbench.get(bare, searched.parents[1], cache_folder())
-    run = TrialRun(bench, {"finetune.budget.epochs": 1}, Seeds(0, 0, 0))
-    while not run.done:
-        run.run_epoch()
-    assert run.finish_curve() is None
-
-
 @pytest.mark.parametrize(
     ("asked", "alpha"), [((), 0.5), (("--alpha", "0.5"), 0.5), (("--alpha", "1"), 1.0)]
 )
@@ -160,15 +148,6 @@ def test_an_export_scores_as_the_row_has_it(
     finetuned = load_file(weights_file(searched, 0))
     between = interpolate_weights(baseline, finetuned, alpha)
     assert all((between[name] == one).all() for name, one in load_file(file).items())
-
-
-def test_evaluate_says_which_network_it_is(searched: Path, tmp_path: Path) -> None:
-    file = tmp_path / "exported.safetensors"
-    run_here("export", searched, "--trial", "0", "-o", file)
-    asked = ("--dataset", "digits", "--types", "brightness", "--severities", "1")
-    result = run_here("evaluate", file, *asked)
-    assert result.returncode == 0, result.stderr
-    assert "trial 0 at alpha 0.5" in result.stdout
 
 
 def test_what_cannot_be_exported_is_said(
@@ -209,20 +188,6 @@ def test_a_baseline_that_changes_after_it_was_found_is_not_exported(
     assert result.returncode == 3
     assert "must contain the baseline's weights as written, got other bytes" in result.stderr
     assert not file.exists()
-
-
-def test_a_trial_is_a_function_of_row_and_study(searched: Path) -> None:
-    """The bits of the row's curve come again in a run of its own."""
-    row, bench = first_row(searched), bench_of(searched)
-    assert row.seeds is not None
-    run = TrialRun(bench, dict(row.params), row.seeds)
-    while not run.done:
-        run.run_epoch()
-    curve = run.finish_curve()
-    assert curve is not None
-    assert row.path is not None
-    for alpha, scored in {**curve, 1.0: run.finish()}.items():
-        assert scored.scores.accuracies == row.path.points[f"{alpha:g}"].accuracies
 
 
 def test_an_interrupted_trial_has_the_curve_of_one_that_was_not(

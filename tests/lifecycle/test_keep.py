@@ -24,35 +24,6 @@ def kept_after(keeper: Keeper, values: list[tuple[float, ...]]) -> list[int]:
     return sorted(kept)
 
 
-def test_the_front_stays_first_then_the_newest() -> None:
-    values = [(0.9, 0.1), (0.5, 0.5), (0.1, 0.9), (0.4, 0.4), (0.3, 0.3), (0.2, 0.2)]
-    assert kept_after(Keeper(UP, 4, ()), values) == [0, 1, 2, 5]
-    assert kept_after(Keeper(UP, 3, ()), values) == [0, 1, 2]
-
-
-def test_of_a_front_beyond_the_bound_the_newest_stays() -> None:
-    values = [(number / 10, 1 - number / 10) for number in range(6)]
-    assert kept_after(Keeper(UP, 2, ()), values) == [4, 5]
-
-
-def test_what_is_beaten_goes_before_an_older_trial_of_the_front() -> None:
-    keeper = Keeper(UP, 2, ())
-    assert keeper.completed(example_row(7, (0.9, 0.1))) == []
-    assert keeper.completed(example_row(3, (0.2, 0.8))) == []
-    assert keeper.completed(example_row(5, (0.3, 0.9))) == [3]
-
-
-def test_a_trial_off_a_full_front_goes_at_once() -> None:
-    keeper = Keeper(UP, 1, ())
-    assert keeper.completed(example_row(0, (0.9, 0.9))) == []
-    assert keeper.completed(example_row(1, (0.1, 0.1))) == [1]
-
-
-def test_directions_are_heeded() -> None:
-    values = [(0.9, 10.0), (0.8, 5.0), (0.7, 20.0)]
-    assert kept_after(Keeper(("maximize", "minimize"), 2, ()), values) == [0, 1]
-
-
 def test_equal_points_are_on_the_front_together() -> None:
     assert kept_after(Keeper(UP, 2, ()), [(0.5, 0.5), (0.5, 0.5), (0.1, 0.1)]) == [0, 1]
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 import ablate
 from ablate.data.load import load_validation
@@ -66,13 +65,6 @@ def test_an_exported_file_is_the_same_network(done: Path, images: Tensor) -> Non
     assert torch.equal(logits(found, images), logits(expected, images))
     assert found.provenance == expected.provenance
     assert re.search(r"resnet8, 3 classes, trial \d of study done", repr(found))
-
-
-def test_images_of_another_size_are_resized(done: Path, images: Tensor) -> None:
-    model = ablate.load_model(done, 0)
-    twice = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    resized = functional.interpolate(twice, size=(16, 16), mode="bilinear", antialias=True)
-    assert torch.equal(logits(model, twice), logits(model.network, resized))
 
 
 def test_a_loaded_network_is_evaluated_as_its_exported_file_is(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import ablate
-from ablate.ablation.info import ablation_info
 from ablate.cli.main import main
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.open_study import open_study, read_outcomes
-from ablate.lifecycle.place import locate
+from ablate.lifecycle.open_study import open_study
 from ablate.report.answer import study_answer
 from ablate.report.page.methods import methods
 
@@ -92,11 +89,3 @@ def test_seeds_that_are_added_before_all_runs_have_ended_are_no_look(file: Path)
     assert 0 < len(ablate.read(file).complete) < 6
     record = resumed(file, 4)
     assert (len(record.complete), record.looks) == (8, 0)
-
-
-def test_a_ledger_without_a_record_of_it_has_no_look(file: Path) -> None:
-    ablate.launch(file, executor="inline", progress=False)
-    record, outcomes, references = read_outcomes(locate("runs/arms"))
-    assert ablation_info(record, outcomes, references).cautions == ()
-    once = ablation_info(replace(record, looks=1), outcomes, references)
-    assert once.cautions[0].startswith(f"2 {LOOKED.format('once')}")

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,6 @@ from ablate.errors import (
     AblateError,
     DataError,
     FingerprintError,
-    ParameterError,
     StudyNotFoundError,
     UsageError,
 )
@@ -147,16 +145,6 @@ def test_the_baseline_takes_its_own_threads(tmp_path: Path) -> None:
         torch.set_num_threads(there)
     assert trained_on == [1, 2]  # other threads give other bits, so each has its own
     assert len(keys) == 2
-
-
-@pytest.mark.slow
-def test_images_at_a_rung_are_checked_on_resume_too(write_study: Write) -> None:
-    settings: dict[str, Any] = {"finetune": {"budget": {"epochs": 2}, "batch_size": 24}}
-    file = write_study("rungs", search={"trials": 1, "pruner": {}}, **settings)
-    ablate.launch(file, executor="inline")
-    write_study("rungs", search={"trials": 1, "pruner": {"images": 10**6}}, **settings)
-    with pytest.raises(ParameterError, match=r"search.pruner.images: must be at most the"):
-        ablate.resume(file, add=1, executor="inline")
 
 
 def test_a_run_folder_is_shown_as_a_shell_takes_it(work: Path) -> None:

@@ -18,11 +18,10 @@ import ablate.trial.soup as soup_module
 from ablate.ablation.confirm import ConfirmInfo
 from ablate.ablation.design import front_design
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
-from ablate.errors import NothingToDrawError, ParameterError, UsageError
+from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.ledger.record import Row, RowRecord, Soup, StudyRecord
 from ablate.model.weights.export_metadata import read_metadata
-from ablate.report.figures import FIGURES
 from ablate.study.seeds import Seeds
 from ablate.trial.soup import SoupTrial
 from ablate.trial.task import weights_file
@@ -174,19 +173,6 @@ def test_it_is_an_arm_with_intervals_in_table_figure_and_page(
 
 
 @pytest.mark.slow
-def test_every_figure_of_a_confirmation_with_a_soup_is_drawn(
-    confirmed: tuple[Path, ConfirmInfo],
-) -> None:
-    drawn = []
-    with contextlib.chdir(confirmed[0]):
-        for name in FIGURES:
-            with contextlib.suppress(NothingToDrawError):
-                drawn.append((name, ablate.plot(name, "runs/searched/confirm").to_json()))
-    assert {name for name, text in drawn if NAME in text} >= {"effects"}
-    assert "curves" in {name for name, _ in drawn}
-
-
-@pytest.mark.slow
 def test_a_soup_goes_on_with_more_seeds_and_is_exported(
     confirmed: tuple[Path, ConfirmInfo], tmp_path: Path
 ) -> None:
@@ -300,5 +286,5 @@ def test_it_is_asked_for_at_the_start(confirmed: tuple[Path, ConfirmInfo], work:
     (work / "one.yaml").write_text(STUDY.replace("name: searched", "name: one"))
     ablate.launch("one.yaml", executor="inline", accept_baseline=True)
     ablate.confirm("one.yaml", seeds=2, executor="inline")
-    with pytest.raises(UsageError, match=r"must have --soup from its start, .* got it now"):
+    with pytest.raises(UsageError, match=r"must have `soup=True` from its start, .* got it now"):
         ablate.confirm("one.yaml", seeds=2, soup=True, executor="inline")

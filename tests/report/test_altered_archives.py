@@ -85,7 +85,6 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
     ("name", "member", "path", "value", "said"),
     [
         ("quickstart", ROWS, (*CURVE, "curve", 0, "train_loss"), "low", "train_loss"),
-        ("quickstart", ROWS, (*CURVE, "curve", 0, "epoch"), 10**9, "must be from 0 to 1e+07"),
         (
             "quickstart",
             ROWS,
@@ -120,7 +119,6 @@ CURVE, SCORES = ("attributes", "ablate:curve"), ("attributes", "ablate:scores")
             "other",
             "study 'other' under the name qui",
         ),
-        ("quickstart", STUDY, ("attributes", "ablate:trials"), 10**12, "must be from 0 to 1e+07"),
         (
             "quickstart",
             STUDY,
@@ -245,7 +243,7 @@ def test_nothing_that_is_altered_ends_in_a_traceback(work: Path) -> None:
     ablate.launch(file, executor="inline", progress=False)
     whole = read_tar(ablate.archive("runs/own", work / "own.tar").file)
     draw = random.Random(0)
-    for _ in range(30):
+    for _ in range(12):
         files = copy.copy(whole)
         member = draw.choice([STUDY, ROWS, MANIFEST])
         first = files[member].decode().partition("\n")[0] if member == ROWS else files[member]

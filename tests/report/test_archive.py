@@ -15,7 +15,6 @@ import sys
 import tarfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,15 @@ import numpy as np
 import pytest
 
 import ablate
-from ablate.errors import ParameterError, UsageError
+from ablate.errors import UsageError
 from ablate.files.tar import read_tar, write_tar
 from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.rerun import Check, tolerance
-from ablate.report.archive import OWN_CITATION, facts_of
+from ablate.report.archive import OWN_CITATION
 from ablate.robustness.bits import pack_row
-from ablate.study import by_value
 from ablate.study.scores import Scores
 from tests.commands import run_here
-from tests.example_records import example_record, example_row
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
 
@@ -344,16 +341,6 @@ def test_the_script_recomputes_a_confirmed_search_and_what_this_repository_publi
         assert "trials.csv: " in capsys.readouterr().out
 
 
-def test_the_script_prints_the_pooled_primary_contrasts(packed_arms: Path) -> None:
-    command = [sys.executable, str(PAPER / "recompute.py"), str(packed_arms), str(packed_arms)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    title, _, _, _, *rows = ran.stdout.partition("\nclaim ")[0].strip().splitlines()
-    assert title == "effects, 2 replications"
-    assert [row.split(" | ")[1] for row in rows] == ["robust"] * 4
-    assert "| +19.34, +19.34 |" in ran.stdout
-
-
 IN_EFFECTS = "tables/effects.csv: row ('ST+CA - plain', 'robust'), "
 
 
@@ -561,32 +548,6 @@ def test_a_rerun_that_cannot_be_is_refused_in_one_line(
     assert said in result.stderr.splitlines()[-1]
 
 
-def test_a_study_of_a_notebook_is_archived_and_not_trained_again_elsewhere(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def train(context: Any) -> None:
-        context.report(1, {"a": context.params["x"]})
-
-    study = {
-        "name": "cells",
-        "trainable": train,
-        "finetune": {"budget": {"epochs": 1}},
-        "space": {"x": {"float": [0.0, 1.0]}},
-        "objectives": [{"metric": "a"}],
-        "search": {"trials": 2, "sampler": "random"},
-    }
-    with contextlib.chdir(work):
-        ablate.launch(study, executor="inline", progress=False)
-        made = ablate.archive("runs/cells", "cells.tar")
-        assert "its rows cannot be trained again elsewhere" in made.notes[0]
-        found = ablate.verify("cells.tar", rerun=1)
-        assert found.holds
-        assert found.checks[-1].compared.endswith("1 scores are equal bit by bit")
-        monkeypatch.setattr(by_value, "_GIVEN", {})  # as in another process
-        with pytest.raises(ParameterError, match="trainable: must be a function that this process"):
-            ablate.verify("cells.tar", rerun=1)
-
-
 def test_a_difference_moves_no_cursor() -> None:
     check = Check("rows.jsonl", "", ("\x1b[1;1H\x1b[Jall holds", "a\rb", "ü"))
     assert check.text == r"rows.jsonl: \x1b[1;1H\x1b[Jall holds; a\rb; ü"
@@ -600,12 +561,6 @@ def test_names_that_are_nested_without_end_are_refused(tmp_path: Path) -> None:
     file.write_bytes(block * 3000 + b"\0" * 1024)
     with pytest.raises(UsageError, match=r"long.tar: must be a whole, uncompressed tar"):
         read_tar(file)
-
-
-def test_a_search_that_its_budget_ended_is_finished() -> None:
-    record = example_record([example_row(0, (0.9, 0.7))], trials=3)
-    assert facts_of(record)["finished"] is False
-    assert facts_of(replace(record, spent="search.budget.seconds"))["finished"] is True
 
 
 def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
