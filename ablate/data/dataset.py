@@ -41,40 +41,20 @@ class PlacedImages(Protocol):
         ...
 
 
-class Contents(NamedTuple):
-    """What tells image files from others of the same names and sizes.
-
-    Attributes:
-        digest: of their bytes, in hexadecimal.
-        changed: time of the last change of one of them, in nanoseconds since 1970.
-    """
-
-    digest: str
-    changed: int
-
-
 @runtime_checkable
 class TrainingImages(Protocol):
-    """Images to train on."""
+    """Images to train on: labels, -1 without one, and digests as of a `Split`."""
 
     @property
-    def labels(self) -> Labels:
-        """Class of each image, on the CPU; -1 without a label."""
-        ...
-
+    def labels(self) -> Labels: ...
     @property
-    def digest(self) -> str:
-        """In hexadecimal; equal digests mean equal images and labels, as far as `contents` are
-        equal."""
-        ...
-
+    def digest(self) -> str: ...
     @property
-    def contents(self) -> Contents | None:
-        """Of files whose bytes are not in `digest`; None: they are."""
+    def contents(self) -> str | None:
+        """Digest of files' bytes, which are not in `digest`; None: they are."""
         ...
 
     def __len__(self) -> int: ...
-
     def take(self, indices: torch.Tensor) -> TrainingImages:
         """The images at these places, int64 `[n]`."""
         ...
@@ -111,16 +91,15 @@ class Split:
 
     def take(self, indices: torch.Tensor) -> Split:
         """The images at these places, copied into memory."""
-        place = hashlib.sha256(self.digest.encode())
-        place.update(indices.numpy().tobytes())
-        return Split(self.images[indices], self.labels[indices], place.hexdigest())
+        digest = hashlib.sha256(self.digest.encode() + indices.numpy().tobytes())
+        return Split(self.images[indices], self.labels[indices], digest.hexdigest())
 
     def resident(self) -> Split:
         """Itself."""
         return self
 
-    def place(self, device: str) -> PlacedSplit:
-        """All bytes on the device at once.
+    def place(self, device: str) -> PlacedImages:
+        """All bytes on the device at once; batches are made by indexing.
 
         Raises:
             OutOfMemoryError: if they do not fit.
@@ -130,7 +109,26 @@ class Split:
             "out of memory. Write dataset.loading: streamed (an image_folder), or run fewer trials "
             "on a GPU (run.gpus_per_trial)."
         ):
-            return PlacedSplit(self.images.to(device), self.labels.to(device))
+            return _PlacedSplit(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class _PlacedSplit:
+    images: ByteImages
+    labels: Labels
+
+    def batches(
+        self,
+        order: torch.Tensor,
+        batch_size: int,
+        *,
+        seed: int,  # noqa: ARG002
+    ) -> Iterator[tuple[ByteImages, Labels]]:
+        """See `PlacedImages`; nothing is drawn here."""
+        order = send(order, self.images.device)
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            rows = order[start : start + batch_size]
+            yield self.images[rows], self.labels[rows]
 
 
 def send(host: torch.Tensor, device: torch.device | str) -> torch.Tensor:
@@ -145,32 +143,6 @@ def send(host: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     if torch.device(device).type == "cuda":
         host = host.pin_memory()
     return host.to(device, non_blocking=True)
-
-
-class PlacedSplit:
-    """Images that are completely on their device; batches are made by indexing.
-
-    Args:
-        images: uint8 `[n, channel, height, width]`.
-        labels: int64 `[n]`, on the same device.
-    """
-
-    def __init__(self, images: ByteImages, labels: Labels) -> None:
-        self._images = images
-        self._labels = labels
-
-    def batches(
-        self,
-        order: torch.Tensor,
-        batch_size: int,
-        *,
-        seed: int,  # noqa: ARG002
-    ) -> Iterator[tuple[ByteImages, Labels]]:
-        """See `PlacedImages`; nothing is drawn here."""
-        order = send(order, self._images.device)
-        for start in range(0, len(order) - batch_size + 1, batch_size):
-            rows = order[start : start + batch_size]
-            yield self._images[rows], self._labels[rows]
 
 
 @dataclass(frozen=True)
@@ -194,36 +166,28 @@ class Source:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Source):
     """A data set, ready to train on.
 
     Attributes:
         train: for training the baseline and, without `unlabeled`, for every finetuning.
         validation: for selection by the search; never used for training.
-        test: reads the test images when called; a search never does.
-        classes: names, in the order of the labels.
+        test: as of a `Source`; a search never calls it.
         mean, std: per channel over the images in `train`, as fractions of 255; if those are
             streamed, over a fixed sample of 2,000.
         digest: of all training images before the split, and of a validation folder and unlabelled
             images, if any; in hexadecimal.
-        stored_size: height and width in pixels of the first image before it was resized.
-        contents: of streamed files; None: all images are resident.
+        contents: digest of streamed files; None: all images are resident.
         unlabeled: images without labels for finetuning, instead of `train`.
-        left_out: as of a `Source`; also of the unlabelled images.
     """
 
-    train: TrainingImages
     validation: Split
-    test: Callable[[], Split]
-    classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
-    stored_size: tuple[int, int]
-    contents: Contents | None = None
+    contents: str | None = None
     unlabeled: TrainingImages | None = None
-    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def digest_images(images: np.ndarray, labels: np.ndarray) -> str:
@@ -243,12 +207,9 @@ class Statistics(NamedTuple):
     std: tuple[float, ...]
 
 
-def channel_statistics(images: ByteImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, as fractions of 255.
-
-    Computed from the histogram of the bytes, which is exact and independent of the number of
-    threads. A channel that is constant has standard deviation 1.
-    """
+def channel_statistics(images: ByteImages) -> Statistics:
+    """Computed from the histogram of the bytes, which is exact and independent of the number of
+    threads.  A channel that is constant has standard deviation 1."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -258,7 +219,7 @@ def channel_statistics(images: ByteImages) -> tuple[tuple[float, ...], tuple[flo
         variance = float(shares @ (levels - mean) ** 2)
         means.append(mean)
         deviations.append(variance**0.5 or 1.0)
-    return tuple(means), tuple(deviations)
+    return Statistics(tuple(means), tuple(deviations))
 
 
 # -- Stratified splits ----------------------------------------

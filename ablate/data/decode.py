@@ -215,7 +215,11 @@ class Decoder:
 
     @classmethod
     def of(
-        cls, listing: Listing, image_size: int, resize: int | None, crop_scale: float | None = None
+        cls,
+        listing: Listing,
+        image_size: int | None,
+        resize: int | None,
+        crop_scale: float | None = None,
     ) -> Decoder:
         """A decoder of these files, which must have one size unless they are resized.
 

@@ -65,7 +65,7 @@ class EvaluatedImages:
                 "`normalization`: dataset needs a data set with known training images, got "
                 f"{show_name(self.name)}. Give `mean` and `std`."
             )
-        return Statistics(*channel_statistics(train.images))
+        return channel_statistics(train.images)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from ablate.data.dataset import Contents, Source, Split, TrainingImages, send
+from ablate.data.dataset import Source, Split, TrainingImages, send
 from ablate.data.decode import (
     THREADS,
     Decoder,
@@ -220,8 +220,8 @@ class StreamedSplit:
         return hashlib.sha256(repr(made_from).encode()).hexdigest()
 
     @cached_property
-    def contents(self) -> Contents:
-        """Of the bytes of up to 1,024 of the files, evenly spread, and when one was last changed.
+    def contents(self) -> str:
+        """Of the bytes of up to 1,024 of the files, evenly spread.
 
         Raises:
             DataError: if one of them cannot be read.
@@ -231,8 +231,7 @@ class StreamedSplit:
         sampled = [files[place * len(files) // count] for place in range(count)]
         with ThreadPoolExecutor(max_workers=THREADS) as pool:
             digests = pool.map(lambda file: digest_file(self.listing.root / file.name), sampled)
-            digest = hashlib.sha256("".join(digests).encode()).hexdigest()
-        return Contents(digest, max(max(file.modified, file.changed) for file in files))
+            return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def take(self, indices: torch.Tensor) -> StreamedSplit:
         """The files at these places."""

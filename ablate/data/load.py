@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ablate.data import DATASETS, PUBLISHED
 from ablate.data.dataset import (
-    Contents,
     Dataset,
     Source,
     Split,
@@ -69,8 +68,11 @@ def load_dataset(
         unlabeled = training_images(settings, listing, image_size, cache)
         digests.append(unlabeled.digest)
         streamed.append(unlabeled.contents)
-    mean, std = _statistics(train)
-    contents = [one for one in streamed if one is not None]
+    sample = train
+    if not isinstance(train, Split):
+        sample = train.take(sample_stratified(train.labels, _STATISTICS_COUNT, 0))
+    mean, std = channel_statistics(sample.resident().images)
+    contents = [digest for digest in streamed if digest is not None]
     return Dataset(
         train=train,
         validation=validation,
@@ -80,11 +82,7 @@ def load_dataset(
         std=std,
         digest=_join(digests),
         stored_size=source.stored_size,
-        contents=(
-            Contents(_join([one.digest for one in contents]), max(one.changed for one in contents))
-            if contents
-            else None
-        ),
+        contents=_join(contents) if contents else None,
         unlabeled=unlabeled,
         left_out=left_out,
     )
@@ -190,12 +188,6 @@ def _check_settings(settings: DatasetSettings, image_size: int) -> None:
             "dataset.crop_scale: needs images that are decoded in each epoch, got "
             f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
         )
-
-
-def _statistics(train: TrainingImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    if not isinstance(train, Split):
-        train = train.take(sample_stratified(train.labels, _STATISTICS_COUNT, 0)).resident()
-    return channel_statistics(train.images)
 
 
 def _join(digests: list[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,13 +94,11 @@ class FolderScan:
 
     Attributes:
         folder: that was scanned.
-        splits: by name; one, "", of a folder with CLASS/* and no splits.
-        below: path of each below the folder.
+        splits: by its path below the folder; one, "", of a folder with CLASS/* and no splits.
     """
 
     folder: Path
     splits: Mapping[str, SplitScan]
-    below: Mapping[str, str]
 
     @property
     def counts(self) -> Counts:
@@ -112,7 +109,7 @@ class FolderScan:
     def unreadable(self) -> tuple[Unreadable, ...]:
         """All image files that cannot be read; their names begin at the folder."""
         return tuple(
-            Unreadable(os.path.join(self.below[name], file.name), file.reason)  # noqa: PTH118
+            Unreadable(f"{name}/{file.name}" if name else file.name, file.reason)
             for name, split in self.splits.items()
             for file in split.unreadable
         )
@@ -142,30 +139,26 @@ class FolderScan:
         Args:
             skip_unreadable: whether files that cannot be read are left out, and noted.
         """
-        return tuple(self._notes(skip_unreadable=skip_unreadable))
-
-    def _notes(self, *, skip_unreadable: bool) -> Iterator[str]:
+        notes = []
         if skip_unreadable and self.unreadable:
-            yield f"{self._unreadable_files} cannot be read and are left out: {self._names}"
+            notes.append(f"{self._count} cannot be read and are left out: {self._names}")
         images = sum(sum(of_class.values()) for of_class in self.counts.values())
-        files = images + len(self.unreadable)
-        if self.decoded < files:
-            yield f"decoded {self.decoded:,} of {files:,} image files, evenly spread"
+        if self.decoded < (files := images + len(self.unreadable)):
+            notes.append(f"decoded {self.decoded:,} of {files:,} image files, evenly spread")
         if skipped := _sum(split.skipped for split in self.splits.values()):
             kinds = few([f"{count:,} {kind}" for kind, count in skipped.items()], _NAMED)
-            yield f"skipped files: {kinds}. Read are {', '.join(sorted(ENDINGS))}"
+            notes.append(f"skipped files: {kinds}. Read are {', '.join(sorted(ENDINGS))}")
         if self.grey:
             count = "all" if self.grey == sum(self.sizes.values()) else f"{self.grey:,} of them"
-            yield f"grey images: {count}; their channel is repeated three times"
-        yield from _class_notes(self.counts)
+            notes.append(f"grey images: {count}; their channel is repeated three times")
+        return (*notes, *_class_notes(self.counts))
 
     @property
-    def _unreadable_files(self) -> str:
+    def _count(self) -> str:
         return f"{len(self.unreadable):,} of {self.decoded:,} image files"
 
     @property
     def _names(self) -> str:
-        """ "train/cat/1.jpg (a truncated image), ...": the first of them."""
         return few([f"{show_name(file.name)} ({file.reason})" for file in self.unreadable], _NAMED)
 
     def refuse(self, *, skip_unreadable: bool | None, resize: int | None, image_size: int) -> None:
@@ -179,21 +172,18 @@ class FolderScan:
         Raises:
             DataError: naming all that is wrong.
         """
-        rules, got, fixes = list[str](), list[str](), list[tuple[str, str]]()
+        wrong = list[tuple[str, str, tuple[str, str]]]()
         if self.unreadable and not skip_unreadable:
-            rules.append("readable images")
-            got.append(f"{self._unreadable_files} that cannot be read: {self._names}")
-            ways = ("set dataset.skip_unreadable: true", "give `skip_unreadable=True`")
+            got = f"{self._count} that cannot be read: {self._names}"
+            ways = ("set dataset.skip_unreadable: true.", "give `skip_unreadable=True`.")
+            fix = "Replace or remove them, or"
+            wrong.append(("readable images", got, (f"{fix} {ways[0]}", f"{fix} {ways[1]}")))
             if skip_unreadable is None:
-                fixes.append(("Replace them.", "Replace them."))
-            else:
-                fix = "Replace or remove them, or"
-                fixes.append((f"{fix} {ways[0]}.", f"{fix} {ways[1]}."))
+                wrong = [("readable images", got, ("Replace them.", "Replace them."))]
         mixed = {name: split for name, split in self.splits.items() if len(split.sizes) > 1}
         if mixed and resize is None:
-            rules.append("images of one size")
             examples = {
-                size[:2]: os.path.join(self.below[name], size.example)  # noqa: PTH118
+                size[:2]: f"{name}/{size.example}" if name else size.example
                 for name, split in reversed(mixed.items())
                 for size in split.sizes
             }
@@ -201,12 +191,12 @@ class FolderScan:
                 f"{width}x{height} ({count:,}, {show_name(examples[width, height])})"
                 for (width, height), count in _sizes(mixed.values()).items()
             ]
-            got.append(few(sizes, _NAMED))
-            fixes.append(size_fixes(image_size))
-        if got:
+            wrong.append(("images of one size", few(sizes, _NAMED), size_fixes(image_size)))
+        if wrong:
+            rules, found, fixes = zip(*wrong, strict=True)
             raise DataError(
                 f"{show_name(self.folder)}: must have {' and '.join(rules)}, got "
-                f"{', and '.join(got)}.",
+                f"{', and '.join(found)}.",
                 " ".join(fix for fix, _ in fixes),
                 option_fix=" ".join(fix for _, fix in fixes),
             )
@@ -243,7 +233,7 @@ def scan_listings(
     """Look at the files of several splits.
 
     Args:
-        listings: by the name of their split.
+        listings: by the path of their split below the folder.
         most: decode about this many image files, spread evenly; None: all of them, which is what
             finds every truncated one.
         cache: folder that holds `scans/`, where a whole scan is kept until a file changes, if it
@@ -263,10 +253,7 @@ def scan_listings(
 
         splits[name] = scan_listing(listing, counts[name], cache, count_on)
         done += counts[name]
-    below = {name: os.path.relpath(listing.root, folder) for name, listing in listings.items()}
-    return FolderScan(
-        folder, splits, {name: "" if path == "." else path for name, path in below.items()}
-    )
+    return FolderScan(folder, splits)
 
 
 def scan_listing(
@@ -348,8 +335,7 @@ def leave_out_unreadable(listing: Listing, cache: Path) -> tuple[Listing, tuple[
 
 
 def _sizes(splits: Iterable[SplitScan]) -> dict[Size, int]:
-    counts = ({size[:2]: size.images for size in split.sizes} for split in splits)
-    return _sum(counts)
+    return _sum({size[:2]: size.images for size in split.sizes} for split in splits)
 
 
 def _sum(counts: Iterable[Mapping[_Key, int]]) -> dict[_Key, int]:

@@ -133,7 +133,7 @@ def obtain_baseline(
             "std": dataset.std if exported is None else exported.std,
         }
     if checkpoint is None and dataset.contents is not None:
-        made_from["contents"] = dataset.contents.digest
+        made_from["contents"] = dataset.contents
     entry = _entry(cache, made_from)
     key = entry.name
     with locked(entry):

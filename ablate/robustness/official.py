@@ -19,11 +19,10 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +36,6 @@ from ablate.data.decode import (
     Listing,
     is_grey,
     list_classes,
-    read_size,
     resize_images,
 )
 from ablate.data.scan import FolderScan, scan_listing
@@ -68,11 +66,13 @@ class OfficialImages:
     """Corrupted copies in files, of either layout; see `CorruptedImages`.
 
     Attributes:
-        families, severities, marks: as of `CorruptedImages`.
-        image_size, resize: side in pixels of the centre crop, and the shorter side before it; None:
-            as stored.
+        identity: digest of the stored files, whatever the size at which they are read, so that
+            networks with different input sizes can be compared.  A hash of every byte would take
+            longer than scoring a small network: of each copy it has the bytes of 64 images, beside
+            types, severities, sizes, and labels or names.
         labels: of the images used, int64 `[n]`.
         rows: indices of those in a copy, ascending.
+        read: as `blocks`.
         classes, names: of folders of files: of the classes, and CLASS/NAME without extension of
             each image used; None: unknown.
         notes: how the files were read, one line each.
@@ -81,31 +81,17 @@ class OfficialImages:
     families: Mapping[str, tuple[str, ...]]
     severities: tuple[int, ...]
     marks: tuple[str, ...]
-    image_size: int | None
-    resize: int | None
+    identity: str
     labels: Labels = field(repr=False)
     rows: torch.Tensor = field(repr=False)
+    read: Callable[[str, int], Iterator[ByteImages]] = field(repr=False)
     classes: tuple[str, ...] | None = field(default=None, repr=False)
     names: tuple[str, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
-    @cached_property
-    def identity(self) -> str:
-        """Digest of the stored files, whatever the size at which they are read, so that networks
-        with different input sizes can be compared.
-
-        A hash of every byte would take longer than scoring a small network: of each copy it has the
-        bytes of 64 images, beside types, severities, labels or names, and sizes.
-        """
-        raise NotImplementedError
-
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
-        """See `CorruptedImages`.
-
-        Raises:
-            DataError: if files are missing or unreadable.
-        """
-        raise NotImplementedError
+        """See `CorruptedImages`."""
+        return self.read(kind, severity)
 
 
 def open_official(
@@ -159,52 +145,37 @@ def open_official(
         )
     families = _choose_types(folder, there, types, is_published=manifest is None)
     kinds = [kind for kinds in families.values() for kind in kinds]
-    opening: dict[str, Any] = {
+    about = {
         "families": families,
         "severities": tuple(severities),
         "marks": _marks(manifest, families),
-        "image_size": image_size,
-        "resize": resize,
     }
-
-    def draw_rows(labels: Labels) -> torch.Tensor:
-        return torch.arange(len(labels)) if n is None else draw_stratified(labels, n, seed=0)
-
+    form = _Form(about, image_size, resize, n)
     if arrays:
         written = tuple((manifest or {}).get("severities", corruption.SEVERITIES))
         _check_severities(folder, severities, written)
         files = {kind: arrays[kind] for kind in kinds}
-        stored = _check_shapes(files, len(written))
-        labels = _read_labels(folder, stored, written, None if classes is None else len(classes))
-        rows = draw_rows(labels)
-        return _Arrays(
-            **opening, files=files, written=written, labels=labels[rows], rows=rows, stored=stored
-        )
+        n_classes = None if classes is None else len(classes)
+        return _open_arrays(folder, files, written, n_classes, form)
     for kind in kinds:
         _check_severities(next(iter(trees[kind].values())).parent, severities, tuple(trees[kind]))
     roots = {(kind, severity): trees[kind][severity] for kind in kinds for severity in severities}
-    first = list_classes(next(iter(roots.values())))
-    _check_classes(folder, first.classes, _class_folders(manifest, classes))
-    with ThreadPoolExecutor(max_workers=THREADS) as pool:
-        copies = pool.map(lambda root: _read_copy(first, root), roots.values())
-        files_of = dict(zip(roots, copies, strict=True))
-    rows = draw_rows(first.labels)
-    used = first.take(rows)
-    checked, grey = (
-        sum(counts) for counts in zip(*(c.grey for c in files_of.values()), strict=True)
-    )
-    note = f"{grey} of {checked} checked files are grey; their channel is repeated three times"
-    return _Folders(
-        **opening,
-        folder=folder,
-        copies=files_of,
-        labels=used.labels,
-        rows=rows,
-        classes=first.classes,
-        names=used.stems,
-        notes=(note,) if grey else (),
-        first=used.files[0].name,
-    )
+    return _open_folders(folder, roots, _class_folders(manifest, classes), form)
+
+
+class _Form(NamedTuple):
+    """How many images are read, and how; `about` has families, severities and marks."""
+
+    about: Mapping[str, Any]
+    image_size: int | None
+    resize: int | None
+    n: int | None
+
+    def draw_rows(self, labels: Labels) -> torch.Tensor:
+        """The rows of the images used, ascending."""
+        if self.n is None:
+            return torch.arange(len(labels))
+        return draw_stratified(labels, self.n, seed=0)
 
 
 def _choose_types(
@@ -304,48 +275,48 @@ def _marks(
 _BLOCK = 2048
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Arrays(OfficialImages):
-    """Arrays `[severities * stored, height, width, 3]`, uint8.
+def _open_arrays(
+    folder: Path,
+    files: Mapping[str, Path],
+    written: tuple[int, ...],
+    n_classes: int | None,
+    form: _Form,
+) -> OfficialImages:
+    """Open arrays `[severities * stored, height, width, 3]`, uint8.
 
-    Attributes:
+    Args:
         files: type -> its array.
         written: severities of the arrays, in the order of their blocks.
-        stored: images of a block.
+        n_classes: that labels must be below; None: any.
     """
+    stored = _check_shapes(files, len(written))
+    labels = _read_labels(folder, stored, written, n_classes)
+    rows = form.draw_rows(labels)
 
-    files: Mapping[str, Path]
-    written: tuple[int, ...]
-    stored: int
+    def places_of(severity: int) -> np.ndarray:
+        return rows.numpy() + written.index(severity) * stored
 
-    @cached_property
-    def identity(self) -> str:
-        digest = hashlib.sha256(self.labels.numpy().tobytes())
-        digest.update(self.rows.numpy().tobytes())
-        sample = _spread(len(self.rows))
-        for kind, file in self.files.items():
-            array = map_array(file)
-            for severity in self.severities:
-                digest.update(f"{kind} {severity} {array.shape[1:]}".encode())
-                digest.update(array[self._places(severity)[sample]].tobytes())
-        return digest.hexdigest()
-
-    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
-        array = map_array(self.files[kind])
-        places = self._places(severity)
+    def read(kind: str, severity: int) -> Iterator[ByteImages]:
+        array, places = map_array(files[kind]), places_of(severity)
         for start in range(0, len(places), _BLOCK):
             chosen = places[start : start + _BLOCK]
-            if chosen[-1] - chosen[0] == len(chosen) - 1:
-                copied = np.array(array[chosen[0] : chosen[-1] + 1])
-            else:
-                copied = array[chosen]
+            is_run = chosen[-1] - chosen[0] == len(chosen) - 1
+            copied = np.array(array[chosen[0] : chosen[-1] + 1]) if is_run else array[chosen]
             images = torch.from_numpy(copied).permute(0, 3, 1, 2).contiguous()
-            if self.image_size is not None:
-                images = resize_images(images, self.image_size, self.resize)
+            if form.image_size is not None:
+                images = resize_images(images, form.image_size, form.resize)
             yield images
 
-    def _places(self, severity: int) -> np.ndarray:
-        return self.rows.numpy() + self.written.index(severity) * self.stored
+    digest = hashlib.sha256(labels[rows].numpy().tobytes() + rows.numpy().tobytes())
+    sample = _spread(len(rows))
+    for kind, file in files.items():
+        array = map_array(file)
+        for severity in form.about["severities"]:
+            digest.update(f"{kind} {severity} {array.shape[1:]}".encode())
+            digest.update(array[places_of(severity)[sample]].tobytes())
+    return OfficialImages(
+        **form.about, identity=digest.hexdigest(), labels=labels[rows], rows=rows, read=read
+    )
 
 
 def map_array(file: Path) -> np.ndarray:
@@ -437,55 +408,70 @@ class _CopyFiles(NamedTuple):
     """The files of one type at one severity.
 
     Attributes:
-        root: its folder.
-        names: paths below it, as bytes: an array is smaller than that many strings.
+        names: paths below its folder, as bytes: an array is smaller than that many strings.
         digest: digest of names, sizes and the bytes of some files.
-        grey: number of those files, and of grey ones among them.
+        checked, grey: number of those files, and of grey ones among them.
     """
 
-    root: Path
     names: np.ndarray
     digest: str
-    grey: tuple[int, int]
+    checked: int
+    grey: int
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Folders(OfficialImages):
-    """Image files; every copy has the same classes and names.
+def _open_folders(
+    folder: Path,
+    roots: Mapping[Cell, Path],
+    classes: Sequence[str] | None,
+    form: _Form,
+) -> OfficialImages:
+    """Open folders of image files; every copy must have the same classes and names.
 
-    Attributes:
-        folder: that was named.
-        copies: files of each cell.
-        first: name of the first image used, whose size all must have unless they are resized.
+    Args:
+        roots: folder of each type at each severity.
+        classes: that the folders must have; None: any.
     """
+    first = list_classes(next(iter(roots.values())))
+    _check_classes(folder, first.classes, classes)
+    with ThreadPoolExecutor(max_workers=THREADS) as pool:
+        copies = pool.map(lambda root: _read_copy(first, root), roots.values())
+        files = dict(zip(roots, copies, strict=True))
+    rows = form.draw_rows(first.labels)
+    used = first.take(rows)
 
-    folder: Path
-    copies: Mapping[Cell, _CopyFiles] = field(repr=False)
-    first: str
-
-    @cached_property
-    def identity(self) -> str:
-        digest = hashlib.sha256(self.rows.numpy().tobytes())
-        for (kind, severity), copy in self.copies.items():
-            digest.update(f"{kind} {severity} {copy.digest}".encode())
-        return digest.hexdigest()
-
-    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
-        cells = list(self.copies)
-        copies = [self.copies[cell] for cell in cells[cells.index((kind, severity)) :]]
+    def read(kind: str, severity: int) -> Iterator[ByteImages]:
         try:
-            size = None
-            if self.resize is None:
-                size = (self.first, read_size(next(iter(self.copies.values())).root / self.first))
-            names = copies[0].names[self.rows.numpy()]
-            decoder = Decoder(str(copies[0].root), names, self.image_size, self.resize, first=size)
+            # Without a resize, all must have the size of the first.
+            decoder = Decoder.of(used, form.image_size, form.resize)
+            names = files[kind, severity].names[rows.numpy()]
+            decoder = replace(decoder, root=str(roots[kind, severity]), names=names)
             yield from map(torch.from_numpy, decoder.blocks())
         except DataError:  # of the first bad file: all from this copy on are named at once
-            below = {str(c.root): os.path.relpath(c.root, self.folder) for c in copies}
-            scans = {root: scan_listing(list_classes(Path(root)).take(self.rows)) for root in below}
-            scan = FolderScan(self.folder, scans, below)
+            left = list(roots.values())[list(roots).index((kind, severity)) :]
+            scans = {
+                os.path.relpath(root, folder): scan_listing(list_classes(root).take(rows))
+                for root in left
+            }
+            scan = FolderScan(folder, scans)
             scan.refuse(skip_unreadable=None, resize=1, image_size=1)
             raise
+
+    digest = hashlib.sha256(rows.numpy().tobytes())
+    for (kind, severity), copy in files.items():
+        digest.update(f"{kind} {severity} {copy.digest}".encode())
+    checked = sum(copy.checked for copy in files.values())
+    grey = sum(copy.grey for copy in files.values())
+    note = f"{grey} of {checked} checked files are grey; their channel is repeated three times"
+    return OfficialImages(
+        **form.about,
+        identity=digest.hexdigest(),
+        labels=used.labels,
+        rows=rows,
+        read=read,
+        classes=first.classes,
+        names=used.stems,
+        notes=(note,) if grey else (),
+    )
 
 
 def _list_folders(folder: Path) -> dict[str, dict[int, Path]]:
@@ -566,26 +552,17 @@ def _read_copy(first: Listing, root: Path) -> _CopyFiles:
                 f"{show_name(file)}: must be a readable file, got {error.strerror}. "
                 "Unpack it again, or change its owner."
             ) from error
-    grey = len(sampled), sum(map(is_grey, sampled))
-    return _CopyFiles(root, names, digest.hexdigest(), grey)
+    return _CopyFiles(names, digest.hexdigest(), len(sampled), sum(map(is_grey, sampled)))
 
 
 def _check_classes(folder: Path, found: Sequence[str], classes: Sequence[str] | None) -> None:
     if classes is None or list(found) == list(classes):
         return
-    if len(found) != len(classes):
-        raise DataError(
-            f"{show_name(folder)}: must have the network's {len(classes)} classes, got "
-            f"{len(found)} class folders. Evaluate a network for these classes."
-        )
     odd = sorted(set(found) ^ set(classes))
-    if not odd:
-        raise DataError(
-            f"{show_name(folder)}: must have the network's classes in their order, got class "
-            "folders in another order; folders are read in order of their names. Rename them, or "
-            "evaluate a network whose classes are sorted."
-        )
+    got = f"{few(odd)} in only one of them" if odd else "class folders in another order"
+    if len(found) != len(classes):
+        got = f"{len(found)} class folders for {len(classes)}"
     raise DataError(
-        f"{show_name(folder)}: must have the network's classes, got {few(odd)} in only one of "
-        "them. Rename the folders, or evaluate a network for these classes."
+        f"{show_name(folder)}: must have the network's classes in their order, that of their "
+        f"names, got {got}. Rename the folders, or evaluate a network for these classes."
     )

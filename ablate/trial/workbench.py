@@ -326,7 +326,7 @@ class Workbench:
         if name == "image_folder" or is_callable_name(name):
             of_files["classes"] = list(self.dataset.classes)
         if self.dataset.contents is not None:
-            of_files["contents"] = self.dataset.contents.digest
+            of_files["contents"] = self.dataset.contents
         counts = self.dataset.validation.labels.bincount()
         frequent = show_name(self.dataset.classes[int(counts.argmax())])
         share = float(counts.max() / counts.sum())
