@@ -154,11 +154,6 @@ def test_arrays_of_the_users_own_are_corrupted_at_their_size(
     assert shape("wide", ImageRequest(image_size=24)) == (24, 24)
 
 
-def test_files_keep_their_names(folder: Path, tmp_path: Path) -> None:
-    assert load(folder, tmp_path).names == ("crow/0", "crow/1", "crow/2", "owl/0", "owl/1")
-    assert load("digits", tmp_path, ImageRequest(image_size=8)).names is None
-
-
 def test_one_channel_for_a_network_that_takes_one(folder: Path, tmp_path: Path) -> None:
     digits = load("digits", tmp_path, ImageRequest(image_size=8, channels=1))
     three = load("digits", tmp_path, ImageRequest(image_size=8))
@@ -170,16 +165,6 @@ def test_one_channel_for_a_network_that_takes_one(folder: Path, tmp_path: Path) 
     luma = colour[:, 0] * 0.299 + colour[:, 1] * 0.587 + colour[:, 2] * 0.114
     assert (birds.split.images[:, 0] - luma).abs().max() < 0.51
     assert birds.notes[-1] == "the network takes one channel: the images are converted to luma"
-
-
-def test_grey_files_are_said(tmp_path: Path) -> None:
-    root = write(tmp_path / "grey", {"crow": [(16, 16)] * 2}, grey=True)
-    write(root, {"owl": [(16, 16)]})
-    found = load(root, tmp_path)
-    assert torch.equal(found.split.images[0, 0], found.split.images[0, 2])
-    assert (
-        found.notes[-1] == "2 of 3 checked images are grey; their channel is repeated three times"
-    )
 
 
 def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:

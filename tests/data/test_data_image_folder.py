@@ -67,13 +67,6 @@ def test_pixels_labels_and_classes(folder: Path) -> None:
     assert np.array_equal(test.images[6].numpy(), expected)
 
 
-def test_files_that_are_no_images_are_not_looked_at(folder: Path) -> None:
-    (folder / "images/train/cat/notes.txt").write_text("no image")
-    (folder / "images/train/cat/.hidden.png").write_text("no image")
-    (folder / "images/train/.thumbnails").mkdir()
-    assert len(load(folder).train) == 16
-
-
 def test_second_opening_reads_the_cache(folder: Path) -> None:
     first = load(folder)
     first.test()
@@ -137,13 +130,6 @@ def test_folder_missing(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_split_missing(folder: Path, split: str) -> None:
-    shutil.rmtree(folder / "images" / split)
-    message = f"/images: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, got no {split}/."
-    assert refused(folder).startswith(message)
-
-
 def test_class_without_images(folder: Path) -> None:
     (folder / "images/train/bird").mkdir()
     message = refused(folder)
@@ -171,14 +157,6 @@ def test_unreadable_image(folder: Path) -> None:
     assert not list((folder / "cache/data").glob("*/"))
 
 
-def test_val_is_the_test_set_where_there_is_no_other(folder: Path) -> None:
-    before = load(folder)
-    (folder / "images/test").rename(folder / "images/val")
-    data = load(folder)
-    assert data.test().digest == before.test().digest
-    assert data.validation.digest == before.validation.digest
-
-
 def test_val_beside_test_is_the_validation_split(folder: Path) -> None:
     before = load(folder)
     shutil.copytree(folder / "images/test", folder / "images/val")
@@ -196,13 +174,6 @@ def test_a_validation_folder_goes_before_val(folder: Path) -> None:
     shutil.copytree(folder / "images/test", folder / "held")
     assert len(load(folder).validation) == 20
     assert len(load(folder, validation="held").validation) == 8
-
-
-def test_no_validation_folder(folder: Path) -> None:
-    assert refused(folder, validation="held") == (
-        "/held: must have CLASS/*, got no such folder. Correct dataset.validation.path; relative "
-        "paths start at the study file's folder."
-    )
 
 
 def test_a_validation_folder_with_other_classes(folder: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from PIL import Image
 
 from ablate.data.dataset import Dataset, PlacedImages
 from ablate.data.decode import draw_crop
-from ablate.data.image_folder import _Slots
 from ablate.data.load import load_dataset
 from ablate.errors import DataError, InfrastructureError
 from ablate.study.settings import DatasetSettings, ValidationSettings
@@ -69,20 +66,6 @@ def passes(placed: PlacedImages) -> Iterator[str]:
         yield digest.hexdigest()
 
 
-def record_ways(placed: Any) -> list[type]:
-    """Filled with the type of what the workers send for each batch."""
-    came: list[type] = []
-    read = placed._read
-
-    def record(decoded: object, batch_size: int) -> torch.Tensor:
-        came.append(type(decoded))
-        images: torch.Tensor = read(decoded, batch_size)
-        return images
-
-    placed._read = record
-    return came
-
-
 @pytest.mark.slow
 def test_workers_show_in_nothing_and_end_with_the_object(folder: Path, tmp_path: Path) -> None:
     state = torch.get_rng_state()
@@ -94,33 +77,13 @@ def test_workers_show_in_nothing_and_end_with_the_object(folder: Path, tmp_path:
     # A pass that is left early, then whole ones.
     next(placed.batches(ORDER, 4, seed=5))
     assert len(multiprocessing.active_children()) == 2
-    came = record_ways(placed)
     assert list(passes(placed)) == alone
-    assert came == [int] * 6  # the slots of shared memory
     # What is held stays, and larger batches than the first ones come through the pipe.
     held, larger = ([one for one, _ in placed.batches(ORDER, size, seed=0)] for size in (1, 5))
-    assert came[6:] == [int] * 11 + [np.ndarray] * 2
     assert torch.equal(torch.cat(held)[:10], torch.cat(larger))
-    del placed._read
     del placed
     assert not multiprocessing.active_children()
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize("failing", ["memfd_create", "posix_fallocate"])
-def test_without_shared_memory_there_are_no_slots(
-    monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
-    assert _Slots.of(3, 2, 4).images.shape == (3, 2, 3, 4, 4)
-
-    def fail(*_given: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    if failing == "memfd_create":
-        monkeypatch.delattr(os, failing)
-    else:
-        monkeypatch.setattr(os, failing, fail)
-    assert _Slots.of(3, 2, 4) is None
 
 
 def test_a_batch_is_sent_without_waiting(folder: Path, tmp_path: Path) -> None:
@@ -199,14 +162,6 @@ def test_an_image_that_cannot_be_read_is_named(folder: Path, tmp_path: Path, wor
     assert str(error.value).startswith(f"{file}: must be a readable image, got ")
     assert "\n" not in str(error.value)
     assert len(list(placed.batches(ORDER, 3, seed=0))) == 3
-
-
-def test_mixed_sizes_without_resize(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
-        load(folder, tmp_path, resize=None)
-    message = str(error.value).replace(str(folder), "")
-    assert message.startswith("/train: must have images of one size, got ")
-    assert message.endswith(" the usual centre crop), or make them one size.")
 
 
 @pytest.mark.slow
