@@ -97,16 +97,6 @@ def test_test_images_are_read_only_when_asked_for(folder: Path) -> None:
         data.test()
 
 
-def test_other_sizes_are_fitted_and_cut_in_the_middle(folder: Path) -> None:
-    wide = Image.new("RGB", (60, 20), "blue")
-    wide.paste("red", (20, 0, 40, 20))
-    wide.save(folder / "wide.png")
-    pixels = fit_image(open_rgb(folder / "wide.png"), 10, None)
-    assert pixels.shape == (3, 10, 10)
-    assert (pixels[0, :, 1:-1] == 255).all()
-    assert (pixels[2, :, 1:-1] == 0).all()
-
-
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
 def test_every_mode_becomes_rgb(folder: Path, mode: str) -> None:
     file = folder / ("image.jpg" if mode == "CMYK" else "image.png")

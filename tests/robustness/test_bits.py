@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ablate.robustness.bits import Outcomes, SetOutcomes, image_shares, pack_bits, unpack_bits
-from ablate.robustness.suites import SUITES, find_suite
 from ablate.study.scores import COSTS, Scores
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import Study
@@ -100,37 +99,10 @@ def test_every_accuracy_is_the_mean_of_its_shares(fields: dict[str, object]) -> 
         assert shares[1].mean() == pytest.approx(other, abs=1e-12), metric
 
 
-def test_one_severity_and_as_many_corrupted_images_as_clean_ones() -> None:
-    outcomes = make_outcomes(9, 9, ("5",))
-    scores = scores_of(outcomes, n_corrupted=0)
-    bits = unpack_bits([pack_bits(outcomes)], scores)
-    assert bits.types["gaussian_blur"].shape == (1, 1, 9)
-    for metric in ("val_accuracy.gaussian_blur", "val_accuracy.gaussian_blur.5"):
-        shares = image_shares(bits, scores, metric)
-        assert shares is not None
-        assert (shares == outcomes.cells["gaussian_blur", 5].correct).all()
-
-
-def test_means_of_nothing_and_what_is_no_accuracy() -> None:
-    outcomes = make_outcomes()
-    scores = scores_of(outcomes)
-    bits = unpack_bits([pack_bits(outcomes)], scores)
-    unknown = ("val_robust_accuracy_seen_type", "val_accuracy.weather", "loss", "train_seconds")
-    for metric in unknown:
-        assert image_shares(bits, scores, metric) is None, metric
-
-
 def test_bits_of_other_images_are_refused() -> None:
     text = pack_bits(make_outcomes())
     with pytest.raises(ValueError, match="cannot reshape"):
         unpack_bits([text], scores_of(make_outcomes(n=40)))
-
-
-@pytest.mark.parametrize("name", SUITES)
-def test_no_family_has_the_name_of_a_type(name: str) -> None:
-    """`accuracy.NAME` would be two things."""
-    suite = find_suite(name)
-    assert not set(suite.families) & set(suite.types)
 
 
 STUDY = Study.model_validate(

@@ -110,13 +110,6 @@ def test_means_by_hand() -> None:
     assert mean.interval.low < 0.5 < mean.interval.high
 
 
-def test_accuracies_of_classes_clean_and_corrupted() -> None:
-    made = evaluation(TWO)
-    # Class 1 has images 1, 5 and 9; the clean answers are right but for image 9.
-    assert made.class_accuracies["c1"] == (pytest.approx(2 / 3), pytest.approx(1.5 / 3))
-    assert evaluation(TWO, clean=None).class_accuracies["c1"][0] is None
-
-
 def test_the_benchmarks_mean_is_of_its_fifteen() -> None:
     rights = {kind: [5] * 5 for kind in BENCHMARK} | {"speckle_noise": [0] * 5}
     made = evaluation(rights)
@@ -266,23 +259,6 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_numbers_for_a_person_are_in_the_file() -> None:
-    found = to_json(evaluation(TWO))
-    json.dumps(found, allow_nan=False)
-    assert found["types"]["fog"]["accuracy"] == pytest.approx(0.6)
-    assert found["severities"]["2"]["accuracy"] == pytest.approx(0.3)
-    assert found["families"]["noise"]["accuracy"] == pytest.approx(0.4)
-    assert found["cells"][0]["type"] == "shot_noise"
-    assert found["cells"][0]["error"] == pytest.approx(0.4)
-    assert found["summary"]["clean_accuracy"]["value"] == 0.9
-    assert len(found["summary"]["clean_accuracy"]["interval"]) == 2
-    assert found["classes"]["c1"]["clean_accuracy"] == pytest.approx(2 / 3)
-    assert "correct" in found["cells"][0]
-    short = to_json(evaluation(TWO), bits=False)
-    assert "correct" not in short["cells"][0]
-    assert "labels" not in short
-
-
 def test_a_row_for_each_cell(tmp_path: Path) -> None:
     exposure: dict[str, Exposure] = {"fog": "unseen", "shot_noise": "seen_type"}
     made = evaluation(TWO, exposure=exposure, marks=("approximate, frost", "made here"))
@@ -327,11 +303,10 @@ def test_what_is_no_evaluation(tmp_path: Path) -> None:
         "FILE: must be scores written by `ablate evaluate -o FILE.json`, got a file that is not "
         "JSON. Choose another file."
     )
-    for other in ("[]", '{"format": "another"}'):
-        file.write_text(other)
-        assert refusal(file).startswith(
-            "FILE: must be scores written by `ablate evaluate -o FILE.json`, got other JSON."
-        )
+    file.write_text("[]")
+    assert refusal(file).startswith(
+        "FILE: must be scores written by `ablate evaluate -o FILE.json`, got other JSON."
+    )
     file.write_text(json.dumps({**to_json(evaluation(TWO)), "version": 2}))
     assert refusal(file) == (
         "FILE: must be scores of version 1, got version 2. Evaluate again with this version of "

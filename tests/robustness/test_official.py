@@ -103,14 +103,6 @@ def test_an_array_is_mapped_not_read(tmp_path: Path) -> None:
     assert peak < 20e6
 
 
-def test_types_and_severities_are_chosen(arrays: Path) -> None:
-    images = open_official(arrays, types=["fog", "gaussian_noise"], severities=[5, 2])
-    assert images.families == {"noise": ("gaussian_noise",), "weather": ("fog",)}
-    assert images.severities == (5, 2)
-    stored = np.load(arrays / "fog.npy")
-    assert np.array_equal(read(images, "fog", 5).permute(0, 2, 3, 1).numpy(), stored[4 * N :])
-
-
 @pytest.mark.parametrize("layout", ["arrays", "folders"])
 def test_a_share_of_the_images_is_the_same_everywhere(
     layout: str, request: pytest.FixtureRequest
@@ -340,20 +332,8 @@ def rename(place: str, name: str) -> Change:
             r"them twice\.",
         ),
         (
-            lambda folder: (folder / "fog/5/cat/val_00.JPEG").unlink(),
-            r"fog/5: must have the images of .* got cat/val_00 in only one of them\.",
-        ),
-        (
             lambda folder: shutil.rmtree(folder / "fog" / "3"),
             r"fog: must have severity 3, got 1, 2, 4, 5\.",
-        ),
-        (
-            rename("fog/3", "3.5"),
-            None,  # five numbers still: severities in their order
-        ),
-        (
-            rename("fog/3", "7"),
-            None,
         ),
         (
             lambda folder: shutil.copytree(folder / "fog" / "1", folder / "fog" / "0.5"),
@@ -369,13 +349,8 @@ def rename(place: str, name: str) -> Change:
         ),
     ],
 )
-def test_folders_that_do_not_fit_are_refused(
-    folders: Path, change: Change, message: str | None
-) -> None:
+def test_folders_that_do_not_fit_are_refused(folders: Path, change: Change, message: str) -> None:
     change(folders)
-    if message is None:
-        assert open_official(folders).severities == (1, 2, 3, 4, 5)
-        return
     with pytest.raises(DataError, match=message) as caught:
         open_official(folders)
     assert "\n" not in str(caught.value)
@@ -419,32 +394,6 @@ def test_unreadable_images_are_counted_and_named(folders: Path) -> None:
     assert read(images, "fog", 3).shape == (N, 3, 8, 8)
 
 
-def test_grey_files_are_expanded_and_said(folders: Path) -> None:
-    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    Image.fromarray(grey).save(folders / "fog/2/cat/val_00.JPEG", quality=100)
-    images = open_official(folders)
-    assert images.notes == (
-        "1 of 120 checked files are grey; their channel is repeated three times",
-    )
-    found = read(images, "fog", 2)[0]
-    assert torch.equal(found[0], found[2])
-    assert (found[0].int() - torch.from_numpy(grey).int()).abs().max() <= 2
-    other = open_official(folders, types=["snow"])
-    assert other.notes == ()
-
-
-def test_of_several_shapes_the_odd_one_is_blamed(arrays: Path) -> None:
-    fog = np.load(arrays / "fog.npy")
-    np.save(arrays / "gaussian_noise.npy", fog[:-10])
-    with pytest.raises(
-        DataError, match=r"gaussian_noise\.npy: must be \[60, 8, 6, 3\] as fog\.npy"
-    ):
-        open_official(arrays)
-    # It is the first in the order of every table, and so the rule where there are two.
-    with pytest.raises(DataError, match=r"fog\.npy: must be \[50, 8, 6, 3\] as gaussian_noise"):
-        open_official(arrays, types=["fog", "gaussian_noise"])
-
-
 def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
     with pytest.raises(DataError, match=r"must have fogg, got only .*\. Did you mean fog\?$"):
         open_official(arrays, types=["fogg"])
@@ -453,24 +402,10 @@ def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
         open_official(arrays, types=["gaussian_blur"])
 
 
-def test_an_array_that_went_away_is_named(arrays: Path) -> None:
-    images = open_official(arrays)
-    (arrays / "fog.npy").unlink()
-    with pytest.raises(
-        DataError, match=r"fog\.npy: must be a complete array \(\.npy\), got .*No such"
-    ):
-        read(images, "fog", 4)
-
-
-@pytest.mark.parametrize("layout", ["arrays", "folders"])
-def test_a_missing_corruption_is_refused_with_what_is_there(
-    layout: str, request: pytest.FixtureRequest
-) -> None:
-    folder = request.getfixturevalue(layout)
-    there = "blue_noise_sample, fog, gaussian_noise" if layout == "arrays" else "fog, snow"
-    message = rf"{folder.name}: must have frost, pixelate, got only {there}\. Add the files"
+def test_a_missing_corruption_is_refused_with_what_is_there(folders: Path) -> None:
+    message = r"ImageNet-C: must have frost, pixelate, got only fog, snow\. Add the files"
     with pytest.raises(DataError, match=message):
-        open_official(folder, types=["frost", "fog", "pixelate"])
+        open_official(folders, types=["frost", "fog", "pixelate"])
 
 
 def test_a_folder_of_neither_layout_is_refused(tmp_path: Path, folders: Path) -> None:

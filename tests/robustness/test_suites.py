@@ -29,14 +29,6 @@ def test_every_suite_has_families_of_known_types(name: str) -> None:
         assert set(types) <= set(of[family])
 
 
-def test_families_is_what_published_figures_stand_on() -> None:
-    assert find_suite("families").families == {
-        "noise": ("gaussian_noise", "impulse_noise"),
-        "blur": ("gaussian_blur",),
-        "photometric": ("brightness", "contrast", "saturation"),
-    }
-
-
 def test_the_benchmarks_have_their_fifteen_and_four() -> None:
     counts = {name: len(find_suite(name).types) for name in SUITES}
     assert counts == {
