@@ -95,7 +95,7 @@ def refused(name: str, kind: str) -> UsageError:
     with pytest.raises(UsageError) as error:
         write(trained(name, 8), Path(file))
     assert not list(Path().glob("*one*"))
-    start = f"--format: {kind} must give the logits of {name}, 5 classes, trial 1 of study s for "
+    start = f"`kind`: {kind} must give the logits of {name}, 5 classes, trial 1 of study s for "
     assert str(error.value).startswith(f"{start}any number of images, got ")
     assert str(error.value).endswith("xport it as safetensors.")
     return error.value

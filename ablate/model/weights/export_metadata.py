@@ -147,7 +147,14 @@ def read_metadata(path: Path) -> ExportMetadata | None:
 
 
 def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
-    """Write a network's parameters and buffers as safetensors, completely or not at all.
+    """`export_tensors` of a network's parameters and buffers."""
+    export_tensors(model.state_dict(), path, metadata)
+
+
+def export_tensors(
+    state: Mapping[str, Tensor], path: Path, metadata: ExportMetadata | None = None
+) -> None:
+    """Write tensors by name as safetensors, completely or not at all.
 
     Args:
         metadata: stored in the file's header, with a sha256 of the file.
@@ -156,13 +163,6 @@ def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    export_tensors(model.state_dict(), path, metadata)
-
-
-def export_tensors(
-    state: Mapping[str, Tensor], path: Path, metadata: ExportMetadata | None = None
-) -> None:
-    """As `export_weights`, of a network's parameters and buffers by name."""
     from safetensors.torch import save
 
     # Copies, since safetensors stores no tensor under two names.

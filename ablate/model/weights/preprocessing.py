@@ -19,10 +19,8 @@ def normalization_rule(
 ) -> str | None:
     """What `model.normalization` leaves unsaid of a checkpoint, as `rule, got X. Fix.`
 
-    An export, published weights, and weights that contain mean and deviation bring them.
-
     Returns:
-        None if the weights bring them, or the settings state them.
+        None if the weights bring it, or the settings state it.
 
     Raises:
         DataError: if the weights are missing or damaged.
@@ -43,7 +41,8 @@ def normalization_rule(
 def brings_statistics(
     model_settings: ModelSettings, checkpoint: str, base: Path | None = None
 ) -> bool:
-    """Whether weights come with the mean and deviation that they were trained with.
+    """Whether weights come with the mean and deviation that they were trained with, as exports,
+    published weights, and those of ablate's own networks do.
 
     Arguments, errors as `find_checkpoint`.
     """
@@ -68,12 +67,14 @@ def unstated_sizes(study: Study, base: Path, image_size: int, stored_size: tuple
         images.
     """
     checkpoint, data = study.baseline.checkpoint, study.dataset
-    if checkpoint is None or None not in (data.image_size, data.resize):
+    missing = [f"dataset.{key}" for key in ("image_size", "resize") if getattr(data, key) is None]
+    if checkpoint is None or not missing:
         return ""
     path = find_checkpoint(study.model, checkpoint, base).path
     if path is None:  # published weights, of the network's own size
         return ""
-    is_known = stored_size == (image_size, image_size) and data.resize is None
+    height, width = stored_size
+    is_known = height == width == image_size and data.resize is None
     trained = "does not say at what size it was trained"
     exported = read_metadata(path) if path.suffix == ".safetensors" else None
     if exported is not None:
@@ -82,8 +83,6 @@ def unstated_sizes(study: Study, base: Path, image_size: int, stored_size: tuple
         trained = f"was trained at image_size {exported.image_size}{cut}"
     if is_known:
         return ""
-    missing = [f"dataset.{key}" for key in ("image_size", "resize") if getattr(data, key) is None]
-    height, width = stored_size
     return (
         f"{' and '.join(missing)}: must be stated, since {show_name(checkpoint)} {trained}, got "
         f"none with images of {height} x {width}. Write the side in pixels that the network saw "

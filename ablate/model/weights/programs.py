@@ -1,7 +1,8 @@
 """A finetuned network with its code, for programs without ablate: torch.export and ONNX.
 
 Both take images (batch, 3, image_size, image_size) as floats in [0, 1], any number of them, and
-return logits: the normalisation is inside.  A file is run before it is put in its place.
+return logits: the normalisation is inside.  A file is run before it is put in its place, and
+carries the JSON of `ExportMetadata` under the name `METADATA`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ _INPUT, _OUTPUT = "images", "logits"
 _ALIKE = 1e-3
 """Largest difference of two logits, as a share of the largest one."""
 METADATA = "ablate"
-"""Name of the metadata in a file: the JSON of `ExportMetadata`."""
 
 
 def write_torch_export(network: TrainedNetwork, output: Path) -> None:
@@ -55,7 +55,7 @@ def write_torch_export(network: TrainedNetwork, output: Path) -> None:
 
 
 def write_onnx(network: TrainedNetwork, output: Path) -> None:
-    """Write a .onnx file, with input `images`, output `logits`, and the metadata property `ablate`.
+    """Write a .onnx file, with input `images` and output `logits`.
 
     Raises:
         MissingDependencyError: if the extra `onnx` is not installed.
@@ -65,7 +65,7 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"--format onnx: needs {', '.join(missing)}, got no such package. Install: "
+            f"`kind=onnx`: needs {', '.join(missing)}, got no such package. Install: "
             f"{pip_install('onnx')}"
         )
 
@@ -83,17 +83,17 @@ def write_onnx(network: TrainedNetwork, output: Path) -> None:
         program.model.metadata_props[METADATA] = _metadata(network)
 
         def write(file: Path) -> None:
+            import onnxruntime
+
             program.save(str(file))
-            _check_logits(network, _read_onnx(file))
+            session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+            def run(images: Tensor) -> Tensor:
+                return torch.from_numpy(session.run(None, {_INPUT: images.numpy()})[0])
+
+            _check_logits(network, run)
 
         publish_file(output, write)
-
-
-def _read_onnx(file: Path) -> Callable[[Tensor], Tensor]:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {_INPUT: images.numpy()})[0])
 
 
 def _images(network: TrainedNetwork, count: int) -> Tensor:
@@ -107,17 +107,13 @@ def _metadata(network: TrainedNetwork) -> str:
 
 
 def _check_logits(network: TrainedNetwork, written: Callable[[Tensor], Tensor]) -> None:
-    """Compare what was written with the network, on one image and on more than were traced.
-
-    Raises:
-        RuntimeError: if the logits differ.
-    """
+    """Compare what was written with the network, on one image and on more than were traced."""
     for count in (1, 3):
         images = _images(network, count)
-        expected, found = network(images), written(images)
-        if found.shape != expected.shape:
-            raise RuntimeError(f"logits {tuple(found.shape)} for {count} images")
-        largest = float((found - expected).abs().max())
+        expected, logits = network(images), written(images)
+        if logits.shape != expected.shape:
+            raise RuntimeError(f"logits {tuple(logits.shape)} for {count} images")
+        largest = float((logits - expected).abs().max())
         if not largest <= _ALIKE * max(1.0, float(expected.abs().max())):
             raise RuntimeError(f"logits that are off by {largest:.2g} for {count} images")
 
@@ -125,26 +121,26 @@ def _check_logits(network: TrainedNetwork, written: Callable[[Tensor], Tensor]) 
 @contextlib.contextmanager
 def _explained(network: TrainedNetwork, what: str) -> Iterator[None]:
     """What the exporter prints is shown where it fails, below the one line of what it raises."""
-    level = logging.getLogger("torch.onnx").level
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     printed = io.StringIO()
     try:
         with (
-            warnings.catch_warnings(),
+            warnings.catch_warnings(action="ignore"),
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             torch.no_grad(),
         ):
-            warnings.simplefilter("ignore")
             yield
     except AblateError:
         raise
     except Exception as error:
         refused = UsageError(
-            f"--format: {what} must give the logits of {network.extra_repr()} for any number of "
+            f"`kind`: {what} must give the logits of {network.extra_repr()} for any number of "
             f"images, got {error_text(error).rstrip('.')}. Export it as safetensors."
         )
         refused.add_note(masked(f"{printed.getvalue()}{error}".strip()))
         raise refused from error
     finally:
-        logging.getLogger("torch.onnx").setLevel(level)
+        logger.setLevel(level)
