@@ -140,14 +140,6 @@ def test_strength_0_is_the_identity(
     assert torch.equal(mixed[1], images[1])
 
 
-def test_stays_finite_on_black_and_white(distortion: Distortion, device: str) -> None:
-    for channels, strength in ((1, 0.5), (1, 1.0), (3, 0.0), (3, 1e-6), (3, 0.5), (3, 1.0)):
-        images = torch.stack([torch.zeros(channels, 16, 16), torch.ones(channels, 16, 16)])
-        distorted = distort(distortion, images.to(device), strength)
-        assert bool(torch.isfinite(distorted).all())
-        assert 0 <= distorted.min() <= distorted.max() <= 1
-
-
 def test_stronger_is_further(distortion: Distortion, device: str) -> None:
     distances = measure_distances(distortion, make_images(64, 3, 32, 32, device=device))
     assert distances == sorted(distances)
@@ -251,12 +243,6 @@ BAD = [
         "Add or move the missing axis.",
     ),
     (
-        torch.rand(2, 8, 8, 3),
-        torch.rand(2),
-        "images must be [batch, channel, height, width] with 1 or 3 channels, got [2, 8, 8, 3]. "
-        "Add or move the missing axis.",
-    ),
-    (
         torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
         torch.rand(2),
         "images must be floating point in [0, 1], got torch.uint8. Divide bytes by 255 first.",
@@ -265,12 +251,6 @@ BAD = [
         torch.rand(2, 3, 8, 8),
         torch.rand(3),
         "strength must be one float per image, shape [2], got torch.float32 of shape [3]. "
-        "For one strength use torch.full((batch,), strength).",
-    ),
-    (
-        torch.rand(2, 3, 8, 8),
-        torch.ones(2, dtype=torch.int64),
-        "strength must be one float per image, shape [2], got torch.int64 of shape [2]. "
         "For one strength use torch.full((batch,), strength).",
     ),
     (

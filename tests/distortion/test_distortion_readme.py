@@ -1,10 +1,13 @@
-"""The example of the README runs, and the table of the docs names every type."""
+"""The example of the README runs, the table of the docs names every type, names load no torch."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import ablate.distortion
@@ -28,3 +31,14 @@ def test_its_table_names_every_type_in_its_family() -> None:
     assert rows == [(family, kind) for family, types in FAMILIES.items() for kind in types], (
         "docs/reference/distortions.md: one row for each type, in the order of FAMILIES"
     )
+
+
+@pytest.mark.parametrize(
+    "module", ["ablate.distortion", "ablate.finetune.loss", "ablate.finetune.loss.distance"]
+)
+def test_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; print('torch' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert found.strip() == "False"

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from ablate.distortion import load
-from ablate.distortion.random import as_normal, as_uniform, draw_bits, draw_sign, make_generator
+from ablate.distortion.random import as_normal, as_uniform, draw_bits, make_generator
 
 brightness = load("brightness").apply
 contrast = load("contrast").apply
@@ -32,16 +32,6 @@ def test_impulse_noise_hits_its_share() -> None:
     assert set(noisy.unique().tolist()) == {0.0, 0.5, 1.0}
 
 
-def test_impulse_noise_keeps_its_hits_when_it_grows() -> None:
-    images = torch.full((2, 3, 32, 32), 0.5)
-    weak, strong = (
-        load("impulse_noise")(images, torch.full((2,), strength), make_generator(0, "cpu"))
-        for strength in (0.3, 0.9)
-    )
-    hit = weak != 0.5
-    assert torch.equal(strong[hit], weak[hit])
-
-
 @pytest.mark.parametrize(("strength", "sigma"), [(0.25, 0.5), (0.5, 1.0), (1.0, 2.0)])
 def test_gaussian_blur_is_scipys(strength: float, sigma: float) -> None:
     images = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)).double()
@@ -53,15 +43,6 @@ def test_gaussian_blur_is_scipys(strength: float, sigma: float) -> None:
         torch.testing.assert_close(
             blurred[0, channel], torch.from_numpy(expected), rtol=0, atol=1e-9
         )
-
-
-def test_gaussian_blur_keeps_a_constant_and_the_mean() -> None:
-    flat = torch.full((1, 3, 16, 16), 0.7)
-    torch.testing.assert_close(gaussian_blur(flat, torch.ones(1), NOTHING), flat)
-    images = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    blurred = gaussian_blur(images, torch.ones(1), NOTHING)
-    assert blurred.mean().item() == pytest.approx(images.mean().item(), abs=1e-5)
-    assert blurred.std() < images.std() / 2
 
 
 def test_brightness_by_hand() -> None:
@@ -77,12 +58,6 @@ def test_contrast_by_hand() -> None:
     torch.testing.assert_close(changed.flatten(), torch.tensor([0.36, 0.4, 0.44]))
 
 
-def test_contrast_keeps_each_channels_mean() -> None:
-    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    changed = contrast(images, torch.full((3,), 0.7), torch.empty(3, 0))
-    torch.testing.assert_close(changed.mean((2, 3)), images.mean((2, 3)))
-
-
 def test_saturation_by_hand() -> None:
     images = torch.tensor([0.5, 0.4, 0.3]).view(1, 3, 1, 1).repeat(2, 1, 1, 1)
     grey = 0.299 * 0.5 + 0.587 * 0.4 + 0.114 * 0.3
@@ -90,14 +65,6 @@ def test_saturation_by_hand() -> None:
     torch.testing.assert_close(changed[0].flatten(), torch.full((3,), grey))
     expected = grey + 2 * (torch.tensor([0.5, 0.4, 0.3]) - grey)
     torch.testing.assert_close(changed[1].flatten(), expected)
-
-
-def test_saturation_leaves_one_channel_and_grey_alone() -> None:
-    one = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    strength, sign = torch.ones(4), torch.tensor([1.0, -1.0, 1.0, -1.0])
-    assert torch.equal(saturation(one, strength, sign), one)
-    grey = one.expand(4, 3, 8, 8)
-    torch.testing.assert_close(saturation(grey, strength, sign), grey)
 
 
 def test_bits_are_uniform_and_their_quantiles_normal() -> None:
@@ -112,18 +79,3 @@ def test_bits_are_uniform_and_their_quantiles_normal() -> None:
     # Neighbours come out of one 64-bit number and must not know of each other.
     pairs = torch.corrcoef(torch.stack([normal.flatten()[:-1], normal.flatten()[1:]]))
     assert pairs[0, 1].item() == pytest.approx(0, abs=0.02)
-
-
-def test_extreme_bits_stay_inside() -> None:
-    bits = torch.tensor([-32768, 0, 32767], dtype=torch.int16).view(1, 1, 1, 3)
-    low, middle, high = as_uniform(bits).flatten().tolist()
-    assert 0 < low < 1e-5
-    assert middle == pytest.approx(0.5, abs=1e-5)
-    assert 1 - 1e-5 < high < 1
-    assert as_normal(bits).flatten()[2].item() == pytest.approx(4.325, abs=0.02)
-
-
-def test_signs_are_even() -> None:
-    signs = draw_sign(torch.Size((2000, 3, 8, 8)), make_generator(0, "cpu"))
-    assert set(signs.tolist()) == {-1.0, 1.0}
-    assert signs.mean().item() == pytest.approx(0, abs=0.07)

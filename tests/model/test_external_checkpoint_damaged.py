@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,25 +50,6 @@ def test_keys_that_are_no_text(tmp_path: Path, content: Any) -> None:
     )
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_bytes_that_are_no_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "weights.pt"
-    draw = random.Random(0)
-    torch.save(build().state_dict(), path)
-    whole = path.read_bytes()
-    model = build()
-    refused = 0
-    for number in range(120):
-        damaged = bytearray(whole[: draw.randrange(1, 2000)])
-        if number % 2:
-            damaged = bytearray(b"\x80\x02" + draw.randbytes(1000))
-        damaged[draw.randrange(len(damaged))] ^= draw.randrange(1, 256)
-        path.write_bytes(damaged)
-        refusal(path, model)
-        refused += 1
-    assert refused == 120
-
-
 def _of(change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
     return {key: change(value) for key, value in build().state_dict().items()}
 
@@ -107,13 +87,6 @@ def test_another_precision_is_taken(tmp_path: Path, dtype: torch.dtype) -> None:
     load_external(model, OWN, "weights.pt", tmp_path)
     for key, value in model.state_dict().items():
         assert torch.equal(value, state[key].to(value.dtype))
-
-
-def test_a_mask_of_infinities_that_the_network_has_too(tmp_path: Path) -> None:
-    model = build()
-    model.register_buffer("mask", torch.tensor([0.0, float("-inf")]))
-    torch.save(model.state_dict(), tmp_path / "weights.pt")
-    load_external(model, OWN, "weights.pt", tmp_path)
 
 
 def test_a_key_with_a_line_break(tmp_path: Path) -> None:

@@ -45,14 +45,6 @@ def test_an_odd_batch_has_no_halves() -> None:
     )
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 6])
-def test_parts_are_the_rows_in_order(n: int) -> None:
-    batch = torch.rand(6, 2, 4, 4)
-    for part, rows in zip(split_copies(batch, n), batch.chunk(n), strict=True):
-        assert torch.equal(part, rows)
-    assert len(split_copies(batch, n)) == n
-
-
 def test_each_part_has_its_own_gradient() -> None:
     batch = torch.rand(6, 2, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
     _, second, third = split_copies(batch, 3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 import pytest
-import torch
 
 from ablate.errors import MissingDependencyError, ParameterError
 from ablate.model.build import (
@@ -15,7 +14,7 @@ from ablate.model.build import (
     own_image_size,
     own_statistics,
 )
-from ablate.model.taps import FeatureTaps, layer_names
+from ablate.model.taps import layer_names
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
@@ -49,24 +48,6 @@ def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
     for layer in layers:
         assert layer.channel_axis is not None
         assert layer.shape[layer.channel_axis - 1] == channels[layer.module]
-
-
-@pytest.mark.slow
-def test_it_is_built_by_seed_and_tapped() -> None:
-    one, same, other = (
-        build_model(settings("resnet10t"), 5, MEAN, STD, seed) for seed in (1, 1, 2)
-    )
-    for key, weight in one.state_dict().items():
-        assert torch.equal(weight, same.state_dict()[key])
-    assert not torch.equal(next(one.parameters()), next(other.parameters()))
-    images = torch.rand(2, 3, 32, 32)
-    with FeatureTaps(one, ["stem", "stage4"], "before") as before:
-        assert one(images).shape == (2, 5)
-    with FeatureTaps(one, ["stem", "stage4"]) as after:
-        one(images)
-    assert before.features["stem"].min() < 0
-    for layer, features in after.features.items():
-        torch.testing.assert_close(before.features[layer].relu(), features)
 
 
 def test_size_and_statistics_are_its_own() -> None:

@@ -99,22 +99,6 @@ def test_bare_names_are_ours_then_torchvisions_then_timms() -> None:
     )
 
 
-def test_an_own_network_and_its_weights(tmp_path: Path) -> None:
-    export_weights(build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 1), tmp_path / "w.pt")
-    export_weights(
-        build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 1), tmp_path / "w.safetensors"
-    )
-    found = find_origin("resnet8", str(tmp_path / "w.safetensors"))
-    assert (found.name, found.kind, found.image_size, found.resize) == (
-        "resnet8",
-        "network",
-        32,
-        None,
-    )
-    assert found.metadata is None
-    assert found.identity.startswith("sha256:")
-
-
 def test_an_export_needs_nothing_else(tmp_path: Path, images: Tensor) -> None:
     file = tmp_path / "trial.safetensors"
     metadata = export(file)
@@ -229,16 +213,6 @@ def test_a_program_whose_weights_were_damaged_is_refused(
     text = refusal(lambda: load_program(file), DataError)
     assert text.startswith(f"{file}: must be a complete {kind} file, got ")
     assert "a wrong checksum of " in text
-
-
-@pytest.mark.slow
-def test_a_program_of_one_batch_size_is_refused_before_the_work(
-    program: Callable[[str], Path],
-) -> None:
-    subject = build_subject(find_origin(str(program("static")), None), 4, SAID)
-    text = refusal(lambda: probe(subject, (3, 8, 8)), ParameterError)
-    assert text.startswith(f"`model`: {subject.name} must take 3 images of 8 x 8 at once, got ")
-    assert text.endswith(". Give `image_size`, or write the file for a batch of any size.")
 
 
 def test_files_that_are_no_programs(tmp_path: Path, program: Callable[[str], Path]) -> None:
@@ -443,29 +417,6 @@ def test_what_is_no_network(tiny: Tiny) -> None:
         "the forward of a module."
     )
     assert "got int." in refusal(lambda: module_origin(3, None), ParameterError)
-
-
-def test_the_cause_is_named(tmp_path: Path) -> None:
-    def program(network: nn.Module, name: str) -> Subject:
-        file = tmp_path / name
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.jit.save(torch.jit.script(network.eval()), file)
-        return build_subject(find_origin(str(file), None), 4, SAID)
-
-    def convolution(channels: int) -> nn.Module:
-        layers = (nn.Conv2d(channels, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        return nn.Sequential(*layers)
-
-    half = program(convolution(3).to(torch.bfloat16), "half.pt")
-    text = refusal(lambda: probe(half, (3, 8, 8)), ParameterError)
-    assert text.startswith(f"`model`: {half.name} must take 3 images of 8 x 8 at once, got Runtime")
-    assert "BFloat16" in text
-    assert text.endswith(". Write it in fp32.")
-    grey = program(convolution(1), "grey.pt")
-    text = refusal(lambda: probe(grey, (3, 8, 8)), ParameterError)
-    assert "to have 1 channels, but got 3 channels instead" in text
-    assert text.endswith(". Give `mean` and `std` a number for each channel that it takes, 3 or 1.")
 
 
 def test_images_that_it_does_not_take_are_refused() -> None:

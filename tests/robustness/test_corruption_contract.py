@@ -37,9 +37,6 @@ WITHOUT_DRAWS = {
     "vignette",
 }
 WITHOUT_DRAWS_RULE = "WITHOUT_DRAWS must name the corruptions that draw nothing, and only those"
-OF_BYTES = ("motion_blur", "pixelate", "jpeg_compression")
-"""Whose floats are multiples of 1 / 255 too."""
-
 NOT_IN_ORDER = {
     "saturate": "severities 1 and 2 take colour away, 3 to 5 add it",
     "elastic_transform": "its affine map shrinks with the severity while its field changes",
@@ -210,13 +207,6 @@ def test_the_strongest_is_further_than_the_weakest(name: str, scale: str) -> Non
     assert 0 < weakest < strongest, "its tables must grow, or NOT_IN_ORDER says why they do not"
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_saturate_takes_colour_first_and_then_adds_it(scale: str) -> None:
-    changes = measure_changes("saturate", scale, (1, 2, 3, 4, 5))
-    assert 0 < changes[0] < changes[1]
-    assert 0 < changes[2] < changes[3] < changes[4]
-
-
 def test_how_images_lie_in_memory_does_not_matter(corruption: Corruption) -> None:
     images = make_bytes(4)
     expected = corrupt(corruption, images)
@@ -254,12 +244,6 @@ def test_an_empty_batch_stays_empty(corruption: Corruption) -> None:
         assert (corrupted.shape, corrupted.dtype) == (images.shape, dtype)
 
 
-@pytest.mark.parametrize("name", OF_BYTES)
-def test_what_is_made_of_bytes_gives_bytes(name: str) -> None:
-    levels = corrupt(load(name), make_images(2)) * 255
-    assert torch.allclose(levels, levels.round(), atol=1e-3)
-
-
 def test_the_table_is_that_of_the_size(corruption: Corruption) -> None:
     assert scale_of(torch.zeros(1, 3, 96, 300)) == "cifar"
     assert scale_of(torch.zeros(1, 3, 97, 300)) == "imagenet"
@@ -283,11 +267,6 @@ def test_refuses_another_severity(corruption: Corruption) -> None:
             "[3, 32, 32]. Add or move the missing axis.",
         ),
         (
-            torch.zeros(2, 4, 32, 32),
-            "contrast: images must be [batch, channel, height, width] with 1 or 3 channels, got "
-            "[2, 4, 32, 32]. Add or move the missing axis.",
-        ),
-        (
             torch.zeros(2, 3, 32, 7),
             "contrast: images must have sides of 8 pixels or more, got 32 x 7. Enlarge them first.",
         ),
@@ -301,14 +280,22 @@ def test_refuses_another_severity(corruption: Corruption) -> None:
             "contrast: floating point images must be in [0, 1], got 0 to 255. Divide bytes by "
             "255, and corrupt before normalising.",
         ),
-        (
-            torch.full((1, 3, 8, 8), torch.nan),
-            "contrast: floating point images must be in [0, 1], got nan to nan. Divide bytes by "
-            "255, and corrupt before normalising.",
-        ),
     ],
-    ids=["three axes", "four channels", "small", "integers", "range", "nan"],
+    ids=["three axes", "small", "integers", "range"],
 )
 def test_refuses_what_is_no_batch_of_images(images: Tensor, message: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(message)}$"):
         corrupt(load("contrast"), images)
+
+
+@pytest.mark.parametrize(("severity", "loss"), [(1, 0.2), (5, 0.9)])
+def test_vignette_keeps_the_centre_and_darkens_by_the_square_of_the_distance(
+    severity: int, loss: float
+) -> None:
+    (image,) = load("vignette")(torch.ones(1, 1, 97, 129), severity, make_generator(0, "cpu"))
+    assert image[0, 48, 64] == 1
+    assert image[0, 0, 0].item() == pytest.approx(1 - loss)
+    assert image[0, -1, 0].item() == pytest.approx(1 - loss)
+    # Half as far squared, and an eighth.
+    assert image[0, 48, 0].item() == pytest.approx(1 - loss / 2)
+    assert image[0, 48, 32].item() == pytest.approx(1 - loss / 8)

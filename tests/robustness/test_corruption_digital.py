@@ -71,16 +71,6 @@ def test_jpeg_is_the_codecs(size: tuple[int, int], scale: str, severity: int) ->
 
 
 @pytest.mark.parametrize(("scale", "severity"), CELLS)
-def test_contrast_scales_the_distance_from_each_channels_mean(scale: str, severity: int) -> None:
-    images = torch.rand(4, 3, 12, 20, generator=make_generator(0, "cpu"))
-    (kept,) = load("contrast").tables[scale][severity - 1]
-    pixels = by_pixel(images).astype(np.float64)
-    means = pixels.mean((1, 2), keepdims=True)
-    expected = (pixels - means) * kept + means
-    np.testing.assert_allclose(corrupt("contrast", images, severity, scale), expected, 0, 1e-6)
-
-
-@pytest.mark.parametrize(("scale", "severity"), CELLS)
 def test_saturate_is_hsvs(scale: str, severity: int) -> None:
     images = make_bytes(16, 20).float() / 255
     factor, summand = load("saturate").tables[scale][severity - 1]
@@ -98,12 +88,6 @@ def test_the_severities_that_keep_grey_are_listed(scale: str, severity: int) -> 
     grey = make_bytes(*SIZES[0])[:, :1]
     is_kept = bool((corrupt("saturate", grey, severity, scale) == by_pixel(grey)).all())
     assert is_kept == (severity in GREY_KEPT["saturate"])
-
-
-def test_saturate_turns_grey_red() -> None:
-    grey = torch.full((1, 3, 8, 8), 0.5)
-    red, green, blue = load("saturate")(grey, 5, make_generator(0, "cpu"))[0, :, 0, 0].tolist()
-    assert (red, green, blue) == pytest.approx((0.5, 0.4, 0.4))
 
 
 def literal_elastic(
@@ -151,12 +135,3 @@ def test_elastic_is_a_map_and_a_field(size: tuple[int, int], scale: str, severit
     for place, image in enumerate(by_pixel(images).astype(np.float64)):
         expected = literal_elastic(image, moved[place], field[place], alpha, sigma)
         np.testing.assert_allclose(corrupted[place], expected, 0, 2e-4)
-
-
-def test_elastic_at_the_weakest_is_affine() -> None:
-    """An affine map of a ramp is a ramp, but where the border mirrors it."""
-    ramp = torch.linspace(0, 1, 32).expand(4, 1, 32, 32)
-    warped = load("elastic_transform")(ramp, 1, make_generator(0, "cpu"))[:, 0, 10:22, 10:22]
-    for axis in (1, 2):
-        assert warped.diff(n=2, dim=axis).abs().max() < 1e-5
-    assert (warped - ramp[:, 0, 10:22, 10:22]).abs().amax((1, 2)).min() > 0.01

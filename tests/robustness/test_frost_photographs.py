@@ -28,17 +28,6 @@ def test_the_first_five_by_name(tmp_path: Path) -> None:
     assert found.photographs[0][:, 0, 0].tolist() == [10, 11, 12]  # red first
 
 
-def test_fewer_are_taken_as_they_are(tmp_path: Path) -> None:
-    save(tmp_path / "frost", "one.png", 50)
-    assert len(load_frost(tmp_path / "frost").photographs) == 1
-
-
-def test_grey_ones_become_rgb(tmp_path: Path) -> None:
-    Image.new("L", (20, 20), 77).save(tmp_path / "grey.png")
-    (photograph,) = load_frost(tmp_path).photographs
-    assert photograph[:, 0, 0].tolist() == [77, 77, 77]
-
-
 def test_the_digest_is_of_what_is_drawn(tmp_path: Path) -> None:
     for number in range(1, 7):
         save(tmp_path / "frost", f"frost{number}.png", 10 * number)
