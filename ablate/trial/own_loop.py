@@ -53,53 +53,20 @@ class TrialStopped(BaseException):
 
 
 @dataclass(frozen=True)
-class Said:
-    """A loop's report of an epoch."""
+class Turn:
+    """What a loop hands over to its worker, which then runs while the loop waits.
 
-    epoch: int
-    scores: Mapping[str, float]
+    Attributes:
+        scores: of an epoch that is reported; None: a state was written, after `step` steps of an
+            epoch, or the loop has ended.
+        error: of a loop that has ended, if any.
+    """
 
-
-@dataclass(frozen=True)
-class Saved:
-    """A loop has written its state to the checkpoint folder, after this many steps of an epoch."""
-
-    step: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A loop has ended, possibly with an error."""
-
-    error: BaseException | None
-
-
-class Turns:
-    """Lets loop and worker alternate: one waits while the other runs."""
-
-    def __init__(self) -> None:
-        self.said: queue.SimpleQueue[Said | Saved | Ended] = queue.SimpleQueue()
-        self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._stopped = False
-
-    def next(self) -> None:
-        """Let the loop train its next epoch."""
-        self._go_on.put(True)
-
-    def stop(self) -> None:
-        """Let the loop end at its next (or current) report or save."""
-        self._stopped = True
-        self._go_on.put(False)
-
-    def check(self) -> None:
-        """Raise `TrialStopped` if the loop must end."""
-        if self._stopped:
-            raise TrialStopped
-
-    def wait(self) -> None:
-        """Wait for `next`; raises `TrialStopped` on `stop`."""
-        if not self._go_on.get():
-            raise TrialStopped
+    epoch: int = 0
+    step: int = 0
+    scores: Mapping[str, float] | None = None
+    has_ended: bool = False
+    error: BaseException | None = None
 
 
 class TrialContext:
@@ -126,14 +93,7 @@ class TrialContext:
     """
 
     def __init__(
-        self,
-        where: str,
-        row: Row,
-        epochs: int,
-        judged: Sequence[str],
-        *,
-        turns: Turns,
-        workspace: Workspace,
+        self, where: str, row: Row, epochs: int, judged: Sequence[str], workspace: Workspace
     ) -> None:
         assert row.number is not None
         self.params = dict(row.params)
@@ -144,9 +104,12 @@ class TrialContext:
         self.checkpoint: Path | None = None
         self._where = where
         self._judged = judged
-        self._turns = turns
         self._workspace = workspace
         self._folder: Path | None = None
+        self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._is_stopped = False
+        self.turns: queue.SimpleQueue[Turn] = queue.SimpleQueue()
+        """To the worker."""
         self._epoch = 0
         self._step = 0
         self.due: Callable[[], bool] = lambda: False
@@ -186,7 +149,8 @@ class TrialContext:
                 the name of a column.
             NotFiniteError: if the metric of an objective or constraint is NaN or infinite.
         """
-        self._turns.check()
+        if self._is_stopped:
+            raise TrialStopped
         try:
             number = self._checked_epoch(epoch)
             checked = self._checked_scores(number, scores)
@@ -194,9 +158,7 @@ class TrialContext:
             self.problem = error
             raise
         self._epoch, self._step = number, 0
-        self._turns.said.put(Said(number, checked))
-        if number < self.epochs:
-            self._turns.wait()
+        self._hand_over(Turn(number, scores=checked), waits=number < self.epochs)
 
     @property
     def save_due(self) -> bool:
@@ -218,7 +180,8 @@ class TrialContext:
             ParameterError: if the step is not such a number, or a save is due and the folder is
                 empty.
         """
-        self._turns.check()
+        if self._is_stopped:
+            raise TrialStopped
         try:
             number = self._checked_step(step)
         except ParameterError as error:
@@ -226,8 +189,21 @@ class TrialContext:
             raise
         self._step = number
         if self.due():
-            self._turns.said.put(Saved(number))
-            self._turns.wait()
+            self._hand_over(Turn(self._epoch, number))
+
+    def _hand_over(self, turn: Turn, *, waits: bool = True) -> None:
+        self.turns.put(turn)
+        if waits and not self._go_on.get():
+            raise TrialStopped
+
+    def go_on(self) -> None:
+        """Let the loop train its next epoch."""
+        self._go_on.put(True)
+
+    def stop(self) -> None:
+        """Let the loop end at its next (or current) report or save."""
+        self._is_stopped = True
+        self._go_on.put(False)
 
     def go_on_from(self, epoch: int, step: int, folder: Path) -> None:
         """Start from a checkpoint."""
@@ -395,11 +371,8 @@ class FunctionTrial:
         self._name = name
         self._function = function
         self._judged = judged
-        self._turns = Turns()
         self._workspace = Workspace()
-        self._context = TrialContext(
-            name, row, epochs, judged, turns=self._turns, workspace=self._workspace
-        )
+        self._context = TrialContext(name, row, epochs, judged, self._workspace)
         self._scores: Mapping[str, float] | None = None
         self._started = False
         self._epoch_seconds = 0.0
@@ -417,32 +390,30 @@ class FunctionTrial:
         began = time.perf_counter()
         self._context.due = pause
         if self._started:
-            self._turns.next()
+            self._context.go_on()
         else:
             self._started = True
             threading.Thread(target=self._run, name="trial", daemon=True).start()
-        said = self._turns.said.get()
-        if isinstance(said, Ended):
-            self._end(said)
+        turn = self._context.turns.get()
+        if turn.has_ended:
+            self._end(turn.error)
             return None
         self._epoch_seconds += time.perf_counter() - began
-        if isinstance(said, Saved):
-            self.step = said.step
+        if turn.scores is None:
+            self.step = turn.step
             return None
-        self.epoch, self.step, self._scores = said.epoch, 0, said.scores
-        entry = {
-            "epoch": said.epoch,
+        self.epoch, self.step, self._scores = turn.epoch, 0, turn.scores
+        entry: dict[str, Any] = {
+            "epoch": turn.epoch,
             "epochs": self._context.epochs,
             "seconds": self._epoch_seconds,
-            "scores": said.scores,
+            "scores": turn.scores,
         }
-        if (loss := said.scores.get("train_loss")) is not None:
+        if (loss := turn.scores.get("train_loss")) is not None:
             entry["train_loss"] = loss
         self._epoch_seconds = 0.0
-        if said.epoch == self._context.epochs:
-            last = self._turns.said.get()
-            assert isinstance(last, Ended)
-            self._end(last)
+        if turn.epoch == self._context.epochs:
+            self._end(self._context.turns.get().error)
         return entry
 
     def interim(self) -> Interim:
@@ -484,12 +455,12 @@ class FunctionTrial:
 
     def close(self) -> str:
         if self._started and not self.done:
-            self._turns.stop()
+            self._context.stop()
             until = time.monotonic() + STOP_SECONDS
             try:
                 while not self.done:
                     left = max(0.0, until - time.monotonic())
-                    self.done = isinstance(self._turns.said.get(timeout=left), Ended)
+                    self.done = self._context.turns.get(timeout=left).has_ended
             except queue.Empty:
                 return (
                     f"{self._name}: must end when report raises, got a loop that still ran "
@@ -507,11 +478,11 @@ class FunctionTrial:
             error = raised
         if os.getpid() != process:  # a child that the loop forked, and never ended
             os._exit(1)
-        self._turns.said.put(Ended(self._context.problem or error))
+        error = self._context.problem or error
+        self._context.turns.put(Turn(has_ended=True, error=error))
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, error: BaseException | None) -> None:
         self.done = True
-        error = ended.error
         if isinstance(error, OSError) and error.errno in _FULL:
             raise InfrastructureError(
                 f"{self._name}: the disk must have room for the files of the function, got "

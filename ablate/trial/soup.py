@@ -38,7 +38,6 @@ class SoupTrial:
 
     done = True
     epoch = 0
-    step = 0
 
     def __init__(
         self, workbench: Workbench, row: Row, folder: Path, test: Mapping[str, Any] | None

@@ -59,10 +59,6 @@ class Trial(Protocol):
     def epoch(self) -> int:
         """Epochs done."""
 
-    @property
-    def step(self) -> int:
-        """Steps done in the epoch under way; 0 between two epochs."""
-
     def next_entry(self, pause: Callable[[], bool]) -> Mapping[str, Any] | None:
         """Train for an epoch.
 

@@ -17,7 +17,7 @@ import pytest
 from test_ledger_rows import make_head, make_scores
 
 import ablate
-from ablate.errors import StorageError, StudyNotFoundError
+from ablate.errors import StorageError
 from ablate.ledger import lease as lease_module
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
@@ -50,10 +50,6 @@ def delete(driver: Driver) -> None:
         file.unlink()
 
 
-def delete_the_file_alone(driver: Driver) -> None:
-    driver.file.unlink()
-
-
 def delete_the_wal(driver: Driver) -> None:
     driver.file.with_name("study.db-wal").unlink()
 
@@ -66,18 +62,14 @@ def move(driver: Driver) -> None:
     driver.file.rename(driver.folder / "kept.db")
 
 
-def move_the_folder(driver: Driver) -> None:
-    driver.folder.rename(driver.folder.with_name("old"))
-
-
 def replace(driver: Driver) -> None:
     Ledger.create(f"sqlite:///{driver.folder}/new.db", make_head(), trials=9).close()
     (driver.folder / "new.db").replace(driver.file)
 
 
 CHANGES = (
-    *(delete, delete_the_file_alone, delete_the_wal, delete_the_folder),
-    *(move, move_the_folder, replace),
+    *(delete, delete_the_wal, delete_the_folder),
+    *(move, replace),
 )
 
 
@@ -135,14 +127,6 @@ def test_a_file_that_is_not_there_is_not_made_anew(driver: Driver) -> None:
     assert not driver.file.exists()
 
 
-def test_a_copy_that_was_made_before_stays(driver: Driver) -> None:
-    (driver.folder / "study.rescued.db").write_text("of another run")
-    delete(driver)
-    with pytest.raises(StorageError, match=r"copied to \S+/study\.rescued-2\.db\. "):
-        driver.driving.ask()
-    assert (driver.folder / "study.rescued.db").read_text() == "of another run"
-
-
 def test_where_nothing_can_be_written_beside_it(driver: Driver) -> None:
     """A file stands where the folder was: the copy goes to the temporary folder."""
     delete_the_folder(driver)
@@ -189,19 +173,6 @@ def command_in(error: pytest.ExceptionInfo[StorageError]) -> str:
     return named
 
 
-def test_after_the_last_row_it_is_no_good_end(study: Path, work: Path) -> None:
-    at = At(2, (work / "runs" / "gone" / "study.db").unlink)
-    with pytest.raises(StorageError, match="rows were copied to") as raised:
-        ablate.launch(study, executor="inline", progress=at)
-    named = command_in(raised)
-    assert [row.state for row in ablate.read(named).rows] == ["COMPLETE"] * 3
-    for refused in (ablate.read, ablate.launch, ablate.resume):
-        with pytest.raises(
-            StudyNotFoundError, match=r"copied to \S+/study\.rescued\.db when it was"
-        ):
-            refused(study)
-
-
 def test_what_was_copied_is_gone_on_with(study: Path, work: Path) -> None:
     """Ctrl-C in the moment after: the exit code is that of the loss."""
     folder = work / "runs" / "gone"
@@ -218,11 +189,3 @@ def test_what_was_copied_is_gone_on_with(study: Path, work: Path) -> None:
     assert record.rows[0].attempt == 1
     # The run folder, made again, says where the study is now.
     assert ablate.read(folder).rows == record.rows
-
-
-def test_the_folder_learns_where_the_study_went(study: Path, work: Path) -> None:
-    database = work / "runs" / "gone" / "study.db"
-    with pytest.raises(StorageError) as raised:
-        ablate.launch(study, executor="inline", progress=At(0, database.unlink))
-    ablate.resume(command_in(raised), executor="inline")
-    assert len(ablate.read(database.parent).rows) == 3

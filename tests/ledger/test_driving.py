@@ -12,7 +12,6 @@ import sqlalchemy
 from test_ledger_rows import make_head, make_scores
 
 from ablate.errors import LeaseError
-from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.portable import ROWS, STUDY, portable_study, store_portable
@@ -93,18 +92,6 @@ def test_a_row_is_a_line_of_an_archive_whatever_its_text_has(
     store_portable(url, files[STUDY], files[ROWS])
     (row,) = Ledger.open(url, "rows").read().rows
     assert row.failure == Failure("raised", reason)
-
-
-def test_a_row_that_a_drain_left_goes_on(driving: Driving, storage_url: str) -> None:
-    driving.ask()
-    checkpoint = Checkpoint(1, "/x/epoch-1", "a" * 64)
-    driving.record_epoch(0, ENTRY, checkpoint)
-    driving.leave(0)
-    later = driven_again(storage_url)
-    (row,), _ = later.adopt()
-    assert (row.attempt, row.checkpoints) == (2, (checkpoint,))
-    attempts = later.ledger.read().rows[0].attempts
-    assert [one.end for one in attempts] == ["left", None]
 
 
 def test_a_recorded_stop_is_final(driving: Driving, storage_url: str) -> None:

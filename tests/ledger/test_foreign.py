@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
-import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,10 @@ from click.testing import CliRunner
 
 import ablate
 from ablate import api
-from ablate.ablation.study_source import StudySource
-from ablate.analysis.importance import best_share
 from ablate.cli.main import main
-from ablate.errors import NothingToDrawError, StorageError, StudyNotFoundError
+from ablate.errors import StorageError, StudyNotFoundError
 from ablate.ledger.foreign import read_foreign
 from ablate.report.draw import plot
-from ablate.report.figures import find_figure
-from ablate.report.figures.figure import FigureOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 
@@ -86,83 +80,6 @@ def test_rows_are_read_with_parameters_values_and_times(theirs: str) -> None:
     assert "secret" not in str(record.rows)
 
 
-def spread(trial: optuna.Trial) -> tuple[float, float]:
-    """A parameter of each kind; the rate acts by its logarithm."""
-    rate = trial.suggest_float("rate", 1e-5, 1.0, log=True)
-    batch = trial.suggest_int("batch", 8, 500, log=True)
-    depth = trial.suggest_int("depth", 1, 4)
-    drop = trial.suggest_float("drop", 0.0, 0.5, step=0.125)
-    kind = trial.suggest_categorical("kind", ["c", "a", "b", None])
-    norm = trial.suggest_categorical("norm", [True, False])
-    momentum = trial.suggest_float("momentum", 0.0, 1.0) if kind == "a" else 0.0
-    loss = abs(math.log10(rate) + 3) + 0.1 * depth + (kind == "b") + 0.2 * momentum
-    return loss, 10.0 * norm + drop + math.log2(batch)
-
-
-@pytest.fixture(scope="module")
-def spread_study(tmp_path_factory: pytest.TempPathFactory) -> tuple[optuna.Study, str]:
-    """80 trials of it, and how it is named."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = f"sqlite:///{tmp_path_factory.mktemp('spread')}/x.db"
-    study = optuna.create_study(
-        directions=["minimize", "maximize"], sampler=optuna.samplers.RandomSampler(seed=3)
-    )
-    study.optimize(spread, n_trials=80)
-    stored = optuna.create_study(
-        storage=url, study_name="spread", directions=["minimize", "maximize"]
-    )
-    stored.add_trials(study.trials)
-    return study, f"{url}#spread"
-
-
-@pytest.mark.slow
-def test_its_space_is_what_its_trials_were_drawn_from(
-    spread_study: tuple[optuna.Study, str],
-) -> None:
-    assert api.read(spread_study[1]).study.space == {
-        "rate": {"float": [1e-5, 1.0], "log": True},
-        "batch": {"int": [8, 500], "log": True, "step": 1},
-        "depth": {"int": [1, 4], "log": False, "step": 1},
-        "drop": {"float": [0.0, 0.5], "log": False, "step": 0.125},
-        "kind": {"choice": ["c", "a", "b", None]},
-        "norm": {"choice": [True, False]},
-        "momentum": {"float": [0.0, 1.0], "log": False},
-    }
-
-
-@pytest.mark.slow
-def test_importance_is_optunas_own(spread_study: tuple[optuna.Study, str]) -> None:
-    study, named = spread_study
-    info = parameters_of(named)
-    share = best_share(info.compared)
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
-    assert share == 0.1  # Optuna's default
-    for place, sign in enumerate((1, -1)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = evaluator.evaluate(study, target=lambda trial: sign * trial.values[place])  # noqa: B023
-        whole = sum(found.values())
-        ours = {one.key: one.share for one in info.importances[place]}
-        assert ours == pytest.approx({key: value / whole for key, value in found.items()})
-
-
-@pytest.mark.slow
-def test_figures_have_its_scales(spread_study: tuple[optuna.Study, str]) -> None:
-    _, named = spread_study
-    found = [panel.features[0] for panel in parameters_of(named, "rate", "batch", "kind").panels]
-    rate, batch, kind = found
-    assert (rate.kind, rate.ends) == ("log", (-5, 0))
-    assert (batch.kind, batch.ends) == ("log", pytest.approx((math.log10(8), math.log10(500))))
-    assert (kind.kind, kind.choices) == ("choice", ("c", "a", "b", "None"))
-    assert plot("parameters", named, params=["rate"]).layout.xaxis.type == "log"
-
-
-def parameters_of(named: str, *params: str) -> Any:
-    return find_figure("parameters").info(
-        [StudySource(api.read(named))], FigureOptions(params=params)
-    )
-
-
 def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
     study = optuna.create_study(storage=url, study_name="s", directions=["minimize"] * 2)
@@ -171,6 +88,8 @@ def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:
         first = trial.number == 0
         trial.suggest_float("wider", 0.1, 1.0 if first else 9.0, log=True)
         trial.suggest_float("steps", 0.0, 1.0, step=0.5 if first else None)
+        trial.suggest_int("batch", 8, 500, log=True)
+        trial.suggest_categorical("kind", ["c", "a", None])
         return 0.0, 0.0
 
     study.optimize(changing, n_trials=2)
@@ -178,6 +97,8 @@ def test_a_range_that_changes_from_trial_to_trial(tmp_path: Path) -> None:
     assert record.study.space == {
         "wider": {"float": [0.1, 9.0], "log": True},
         "steps": {"float": [0.0, 1.0], "log": False},
+        "batch": {"int": [8, 500], "log": True, "step": 1},
+        "kind": {"choice": ["c", "a", None]},
     }
 
 
@@ -233,29 +154,6 @@ def test_it_is_drawn_and_listed(theirs: str) -> None:
         result = CliRunner().invoke(main, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         assert "seed" not in result.output
-
-
-def test_one_objective_is_listed_and_drawn(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/x.db"
-    study = optuna.create_study(storage=url, study_name="one", direction="maximize")
-
-    def train(trial: optuna.Trial) -> float:
-        trial.report(0.5, 1)
-        if trial.number == 1:
-            raise optuna.TrialPruned
-        return float("inf") if trial.number == 2 else 1.0
-
-    study.optimize(train, n_trials=3)
-    frame = ablate.load_trials(f"{url}#one")
-    assert list(frame["state"]) == ["COMPLETE", "PRUNED", "COMPLETE"]
-    assert frame["value"].tolist()[::2] == [1.0, float("inf")]
-    assert frame["value"].isna()[1]
-    assert "Last gain after 1 of 3 trials" in plot("history", f"{url}#one").layout.title.text
-    with pytest.raises(NothingToDrawError, match=r"two objectives, got one\. Draw history\.$"):
-        plot("pareto", f"{url}#one")
-    for command in ("trials", "status", "table"):
-        result = CliRunner().invoke(main, [command, f"{url}#one"], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
 
 
 def test_values_without_a_name_each_are_named_by_place(tmp_path: Path) -> None:

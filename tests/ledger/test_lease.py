@@ -14,7 +14,6 @@ from dataclasses import replace
 import pytest
 import sqlalchemy
 from needs import missing
-from waiting import wait_until
 
 from ablate.errors import LeaseError
 from ablate.ledger import lease as lease_module
@@ -85,30 +84,6 @@ def test_a_takeover_ends_the_first_drivers_hold(
         make_lease().acquire()
 
 
-@pytest.mark.slow
-def test_a_lease_that_is_kept_outlives_its_term(
-    make_lease: Callable[[], Lease], storage_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lease_module, "TERM_SECONDS", 1.5)
-    first, lost = make_lease(), threading.Event()
-    first.acquire()
-    first.keep(lambda error: lost.set())
-    engine = sqlalchemy.create_engine(storage_url)
-    kept = sqlalchemy.text("SELECT renewed - since FROM ablate_lease")
-
-    def seconds() -> float:
-        with engine.connect() as connection:
-            return float(connection.execute(kept).scalar_one())
-
-    wait_until(lambda: lost.is_set() or seconds() > 2 * 1.5)
-    engine.dispose()
-    assert not lost.is_set()
-    monkeypatch.setattr(lease_module, "TERM_SECONDS", 180)  # what else is slow ends no lease
-    with pytest.raises(LeaseError):
-        make_lease().acquire()
-    first.release()
-
-
 def test_only_what_is_proven_is_dead() -> None:
     me = this_process()
     assert me.boot
@@ -174,15 +149,6 @@ def test_a_driver_whose_process_is_hidden_is_not_proven_dead(hidden: str) -> Non
     ended.wait()
     namespaces = ["--mount", "sh", "-c", mount, "sh"]
     assert said_in(namespaces, alive, gone, other_user=True)[1:] == [False, True]
-
-
-def test_proc_of_another_namespace_proves_nothing() -> None:
-    """Process ids in it are of other processes."""
-    me, dead = said_in(["--pid", "--fork"], replace(this_process(), start="1"))
-    assert not dead
-    assert isinstance(me, dict)
-    assert me["start"] == ""
-    assert not is_proven_dead(Holder(**me))
 
 
 @pytest.mark.parametrize("holder", ["{}", None])

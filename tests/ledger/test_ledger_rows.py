@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import optuna
 import pytest
@@ -75,17 +73,12 @@ def driven_again(storage_url: str) -> Driving:
     return Driving(Ledger.open(storage_url, "rows"))
 
 
-def test_a_study_of_n_is_asked_n_times(driving: Driving) -> None:
-    rows = [driving.ask() for _ in range(4)]
-    assert [row.number for row in rows[:3] if row] == [0, 1, 2]
-    assert rows[3] is None
-
-
 def test_what_is_read_back_is_what_was_written(driving: Driving, storage_url: str) -> None:
     row = driving.ask()
     assert row is not None
     entry = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "images": 200}
-    driving.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))
+    driving.record_epoch(0, {**entry, "train_loss": 0.6}, None)
+    driving.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))  # trained again
     driving.complete(0, make_scores(0.93, 0.61))
     driving.ask()
     driving.fail(1, Failure("raised", "ValueError: no", "Traceback ..."))
@@ -95,7 +88,6 @@ def test_what_is_read_back_is_what_was_written(driving: Driving, storage_url: st
     first, second = record.rows
     assert first.state == "COMPLETE"
     assert first.values == (0.93, 0.61)
-    assert first.scores == make_scores(0.93, 0.61) or first.scores is not None
     assert first.scores is not None
     assert first.scores.metrics() == make_scores(0.93, 0.61).metrics()
     assert first.params == dict(row.params)
@@ -178,26 +170,6 @@ def test_a_half_sampled_row_is_completed_in_place(ledger: Ledger, storage_url: s
     assert adopted.attempt == 1
 
 
-def test_the_last_two_checkpoints_are_known(driving: Driving) -> None:
-    driving.ask()
-    outdated = []
-    for epoch in (1, 2, 3):
-        checkpoint = Checkpoint(epoch, f"/x/{epoch}", str(epoch) * 64)
-        outdated += driving.record_epoch(0, {"epoch": epoch, "train_loss": 0.1}, checkpoint)
-    assert [old.uri for old in outdated] == ["/x/1"]
-    (row,) = driving.ledger.read().rows
-    assert [kept.epoch for kept in row.checkpoints] == [2, 3]
-    assert [entry["epoch"] for entry in row.curve] == [1, 2, 3]
-
-
-def test_an_epoch_trained_again_replaces_its_point(driving: Driving) -> None:
-    driving.ask()
-    for loss in (0.5, 0.4):
-        driving.record_epoch(0, {"epoch": 1, "train_loss": loss}, None)
-    (row,) = driving.ledger.read().rows
-    assert row.curve == ({"epoch": 1, "train_loss": 0.4},)
-
-
 def test_an_objective_that_is_not_finite_fails_the_row(storage_url: str) -> None:
     metrics = ("val_clean_accuracy", "val_robust_accuracy_unseen")
     objectives = [{"metric": metric} for metric in metrics]
@@ -221,28 +193,6 @@ def test_enqueued_rows_count_towards_n_and_come_first(ledger: Ledger, storage_ur
     assert first.params == given
     assert [driving.ask() is not None for _ in range(3)] == [True, True, False]
     assert [row.enqueued for row in ledger.read().rows] == [True, False, False]
-
-
-def test_samplers_learn_from_enqueued_rows(tmp_path: Path) -> None:
-    """As many as tpe draws at random before it models: the next point is near the good ones."""
-    drawn = []
-    for name, sign in (("high", 1), ("low", -1)):
-        head = make_head(name=name, search={"sampler": "tpe"})
-        ledger = Ledger.create(f"sqlite:///{tmp_path}/study.db", head, trials=30)
-        strengths = [round(0.2 + 0.06 * place, 2) for place in range(14)]
-        for strength in strengths:
-            ledger.enqueue({"loss.terms": "clean+da", "augment.strength": strength})
-        driving = Driving(ledger)
-        for strength in strengths:
-            row = driving.ask()
-            assert row is not None
-            assert row.number is not None
-            gain = sign * strength / 10
-            driving.complete(row.number, make_scores(0.8 + gain, 0.5 + gain))
-        rows = [driving.ask() for _ in range(5)]
-        drawn.append([row.params["augment.strength"] for row in rows if row is not None])
-    high, low = (sum(strengths) / len(strengths) for strengths in drawn)
-    assert high > low + 0.3
 
 
 def test_a_study_that_was_never_prepared_is_taken_away_with_no_row_lost(storage_url: str) -> None:
@@ -299,17 +249,6 @@ def test_an_enqueued_value_outside_its_range_is_refused(ledger: Ledger) -> None:
     with pytest.raises(ParameterError, match=r"augment\.strength must be given once"):
         ledger.enqueue({"augment.strength": 0.5, "strength": 0.25})
     assert ledger.read().rows == ()
-
-
-@pytest.mark.slow
-def test_the_same_asks_give_the_same_rows(storage_url: str, tmp_path: object) -> None:
-    again = f"sqlite:///{tmp_path}/again.db"
-    asked = []
-    for url in (storage_url, again):
-        driving = Driving(Ledger.create(url, make_head(), trials=3))
-        asked.append([row.params for row in iter(driving.ask, None)])
-    assert asked[0] == asked[1]
-    assert len({json.dumps(dict(params)) for params in asked[0]}) == 3
 
 
 def test_a_name_that_is_taken_is_refused(ledger: Ledger, storage_url: str) -> None:

@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StorageError, UsageError
-from ablate.errors.masking import masked
 from ablate.ledger.storage import (
     check_backend,
     fill_variables,
     open_storage,
     parse_url,
-    sqlite_file,
 )
 
 
@@ -27,24 +25,10 @@ def test_a_variable_that_is_not_set_is_named() -> None:
         fill_variables("postgresql://u:${NO_SUCH}@h/d")
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["postgresql+psycopg://u:s3cret@h/d", "postgresql+psycopg://u@h/d?password=s3cret"],
-)
-def test_a_password_is_never_shown(url: str) -> None:
-    assert "s3cret" not in masked(url)
-
-
 def test_what_is_no_url_is_refused_without_repeating_it() -> None:
     with pytest.raises(UsageError, match=r"storage: must be an SQLAlchemy URL") as caught:
         parse_url("my s3cret")
     assert "s3cret" not in str(caught.value)
-
-
-def test_only_sqlite_on_disk_has_a_file() -> None:
-    assert sqlite_file("sqlite:////a/b.db") == Path("/a/b.db")
-    assert sqlite_file("sqlite://") is None
-    assert sqlite_file("postgresql://h/d") is None
 
 
 def test_a_server_that_does_not_answer() -> None:

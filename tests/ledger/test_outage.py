@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from postgres_server import PostgresServer
 from test_ledger_rows import make_head, make_scores
-from waiting import SECONDS, wait_until
+from waiting import SECONDS
 
 from ablate.errors import StorageError
 from ablate.ledger import lease as lease_module
@@ -58,25 +58,6 @@ def test_an_outage_within_the_term_is_sat_out(server: PostgresServer) -> None:
     events = [event for event, _ in driver.told]
     assert events == ["storage_away", "storage_back"]
     assert "no new trial starts" in driver.told[0][1]
-    driver.lease.release()
-
-
-def test_a_read_is_sat_out_too(server: PostgresServer) -> None:
-    """As when the last rows run, and the driver looks whether somebody has enqueued another."""
-    driver = Driver(server.new_database())
-    while driver.driving.ask():
-        pass
-    server.stop()
-
-    def start() -> None:
-        wait_until(lambda: driver.told)
-        server.start()
-
-    starting = threading.Thread(target=start, daemon=True)
-    starting.start()
-    assert driver.driving.ask() is None
-    starting.join()
-    assert [event for event, _ in driver.told] == ["storage_away", "storage_back"]
     driver.lease.release()
 
 

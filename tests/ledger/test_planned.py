@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 from test_driving import ENTRY, FAILED
 from test_ledger_rows import make_head, make_scores
 
@@ -19,7 +17,7 @@ from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import FORMAT, Head, Planned, Row, Soup, TestOpened
+from ablate.ledger.record import Head, Planned, Row, Soup, TestOpened
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 
@@ -103,17 +101,6 @@ def test_rows_are_asked_in_order_as_they_are_given(driving: Driving, storage_url
     assert [trial.system_attrs for trial in trials] == [{}] * 6
 
 
-def test_rows_that_wait_are_known(ledger: Ledger) -> None:
-    record = ledger.read()
-    assert record.trials == 6
-    assert record.design == DESIGN
-    assert [(row.cell, row.pair, row.state) for row in record.rows] == [
-        (row.cell, row.pair, "WAITING") for row in planned_rows()
-    ]
-    assert [dict(row.params) for row in record.rows] == [row.params for row in planned_rows()]
-    assert not any(row.enqueued for row in record.rows)
-
-
 def test_a_row_is_of_its_cell_in_every_state(driving: Driving, storage_url: str) -> None:
     for _ in range(4):
         driving.ask()
@@ -155,33 +142,6 @@ def test_a_killed_driver_changes_no_row(driving: Driving, storage_url: str) -> N
     assert len(later.ledger.read().rows) == 6
 
 
-def test_a_row_that_was_begun_and_not_written_is_begun_as_it_is_given(
-    ledger: Ledger, storage_url: str
-) -> None:
-    """Another tool has popped it off the queue."""
-    study = optuna.load_study(study_name="rows", storage=storage_url)
-    study.ask()
-    rows, _ = driven_again(storage_url).adopt()
-    expected = planned_rows()[0]
-    assert [(row.params, row.seeds, row.attempt) for row in rows] == [
-        (expected.params, expected.seeds, 1)
-    ]
-
-
-def test_a_row_that_is_tried_again_stays_as_it_is(driving: Driving) -> None:
-    row = driving.ask()
-    assert row is not None
-    again = driving.begin_again(row, "raised", "ValueError: no", failures=1)
-    assert (again.attempt, again.params, again.seeds) == (2, row.params, row.seeds)
-
-
-def test_a_design_that_has_no_rows_yet_draws_none(storage_url: str) -> None:
-    """Arms that are still to be tuned have no rows, and the study has a space."""
-    driving = Driving(Ledger.create(storage_url, ablation_head(), 6))
-    assert driving.ask() is None
-    assert driving.ledger.read().rows == ()
-
-
 # -- planned --------------------------------------------------------------------------------
 
 
@@ -197,22 +157,6 @@ def test_planning_twice_appends_nothing_twice(storage_url: str) -> None:
     assert ask_all(Driving(again)) == as_asked(planned_rows())
 
 
-def test_a_plan_that_is_written_twice_counts_once(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The storage was lost during a successful commit: the same work is run again."""
-    write = ledger.store.write
-
-    def twice(work: Any) -> Any:
-        write(work)
-        return write(work)
-
-    monkeypatch.setattr(ledger.store, "write", twice)
-    ledger.plan(planned_rows(3), DESIGN)
-    assert [row.pair for row in ledger.read().rows] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert ledger.trials == 9
-
-
 def test_more_seeds_are_appended(driving: Driving, storage_url: str) -> None:
     for number in range(6):
         driving.ask()
@@ -224,11 +168,6 @@ def test_more_seeds_are_appended(driving: Driving, storage_url: str) -> None:
     record = later.read()
     assert [row.state for row in record.rows] == ["COMPLETE"] * 6 + ["RUNNING"] * 3
     assert record.rows[0].scores is not None
-
-
-def test_fewer_seeds_take_nothing_away(ledger: Ledger) -> None:
-    ledger.plan(planned_rows(1), DESIGN)
-    assert (len(ledger.read().rows), ledger.trials) == (6, 6)
 
 
 # -- what is kept beside the scores ---------------------------------------------------------
@@ -263,14 +202,6 @@ def test_outcomes_are_read_only_where_they_are_asked_for(
     assert "AAAA" not in repr(record)
 
 
-def test_a_row_that_fails_keeps_nothing(driving: Driving) -> None:
-    driving.ask()
-    nan = replace(make_scores(), clean_accuracy=float("nan"))
-    row = driving.complete(0, nan, kept={"outcomes": KEPT, "test": scores_on_test().to_json()})
-    assert (row.state, row.test_scores) == ("FAIL", None)
-    assert driving.ledger.outcomes() == ({}, {})
-
-
 def test_test_scores_of_a_reference_are_no_reference(ledger: Ledger) -> None:
     ledger.set_reference("baseline", make_scores(0.9))
     ledger.set_reference("baseline", scores_on_test())
@@ -301,34 +232,6 @@ def test_every_opening_of_the_test_images_is_kept(ledger: Ledger, storage_url: s
 # -- beside a search ------------------------------------------------------------------------
 
 
-def test_a_search_in_the_same_database_is_untouched(storage_url: str) -> None:
-    name = {"name": "searched"}
-    search = Ledger.create(storage_url, make_head(**name), trials=2)
-    first = Driving(search).ask()
-    assert first is not None
-    search.open_test("confirm", "rows")
-
-    def attributes() -> Any:
-        return search.store.read(lambda c: tables.study_attributes(c, search.study_id))
-
-    before = (search.read(), attributes())
-    ablation = Ledger.create(storage_url, ablation_head(), 6, planned_rows())
-    driving = Driving(ablation)
-    driving.ask()
-    driving.complete(0, make_scores(), kept={"outcomes": KEPT})
-    ablation.set_outcomes("baseline", {"val": "BBBB"})
-    ablation.plan(planned_rows(3), DESIGN)
-    again = Ledger.open(storage_url, "searched")
-    assert (again.read(), attributes()) == before
-    assert again.outcomes() == ({}, {})
-    assert again.read().design is None
-    second = Driving(again).ask()
-    assert second is not None
-    assert (second.number, second.seeds) == (1, first.seeds)
-    assert "augment.strength" in second.params
-    again.enqueue({"augment.strength": 0.25})
-
-
 def test_nothing_is_enqueued_in_an_ablation(ledger: Ledger, storage_url: str) -> None:
     with pytest.raises(UsageError) as error:
         Ledger.open(storage_url, "rows").enqueue({"augment.strength": 0.25})
@@ -353,27 +256,6 @@ def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str)
     assert (again.head.test, again.head.parent) == ({"suite": "all"}, "rows")
     assert again.read().parent == "rows"
     assert again.read().sections == tested.fingerprint
-
-
-def test_a_study_of_before_there_were_ablations_opens(storage_url: str) -> None:
-    Driving(Ledger.create(storage_url, make_head(), trials=3)).ask()
-    head = make_head().to_json()
-    assert head["format"] == FORMAT == 2
-    for key in ("design", "test", "parent"):
-        del head[key]
-    del head["study"]["ablation"]
-    statement = "UPDATE study_user_attributes SET value_json = :head WHERE key = 'ablate:head'"
-    engine = sqlalchemy.create_engine(storage_url)
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text(statement), {"head": json.dumps(head)})
-    engine.dispose()
-    ledger = Ledger.open(storage_url, "rows")
-    record = ledger.read()
-    assert (record.design, record.parent, record.study.ablation) == (None, None, None)
-    assert (record.test_references, record.test_opened, record.notes) == ({}, (), ())
-    assert (record.rows[0].cell, record.rows[0].pair) == (None, None)
-    assert ledger.outcomes() == ({}, {})
-    assert Driving(ledger).ask() is not None
 
 
 # -- a soup waits for the rows that it averages ---------------------------------------------

@@ -69,12 +69,6 @@ def test_a_budget_of_fewer_images_than_there_are(tmp_path: Path, environment: En
     ("model", "start", "end"),
     [
         (
-            "torchvision:squeezenet1_1",
-            "dataset.image_size: torchvision:squeezenet1_1 must take images of 8 x 8, got "
-            "RuntimeError: ",
-            " Leave it out to use the network's own size.",
-        ),
-        (
             "estimated_nets:grey",
             "dataset.image_size: estimated_nets:grey must take images of 8 x 8, got RuntimeError: "
             "Given groups=1, weight of size [4, 1, 3, 3]",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -215,8 +214,6 @@ def test_a_loop_saves_amid_an_epoch_and_goes_on_there(start: Start) -> None:
     ("call", "reason"),
     [
         ("save(0)", "steps must be saved in order, got 0 after step 0. Call save(step) with "),
-        ("save('a')", "got 'a' after step 0"),
-        ("save(2); t.save(2)", "got 2 after step 2"),
         ("save(3); t.report(1, {'a': 1}); t.save(1); t.save(1)", "got 1 after step 1"),
         (
             "report(1, {'a': 1, 'b': 1}); t.save(1)",
@@ -239,12 +236,9 @@ def test_a_save_that_is_due_needs_files(run: Run) -> None:
 
 NO_FILES = {
     "os.mkfifo(f / 'pipe')": "a FIFO: pipe",
-    "(f / 'deep').mkdir(); os.mkfifo(f / 'deep' / 'pipe')": "a FIFO: deep/pipe",
     "socket.socket(socket.AF_UNIX).bind(str(f / 'talk'))": "a socket: talk",
     "(f / 'out').symlink_to('/etc/hostname')": "a link out of the folder: out",
-    "(f / 'up').symlink_to('..')": "a link out of the folder: up",
     "(f / 'nowhere').symlink_to('gone')": "a broken link: nowhere",
-    "(f / 'self').symlink_to('self')": "a broken link: self",
 }
 
 
@@ -290,10 +284,7 @@ BAD = {
         "epochs must be reported in order, got 3 instead of 2. Call report(epoch, scores) once "
         "per epoch."
     ),
-    "report(1, {'a': 1}); t.report(1, {'a': 1})": "got 1 instead of 2",
-    "report(0, {'a': 1})": "got 0 instead of 1",
     "report('one', {'a': 1})": "got 'one' instead of 1",
-    "report(1.0, {'a': 1})": "got 1 instead of 1",
     "params": "must report at least one epoch, got a function that returned without a report. Call "
     "context.report(epoch, scores).",
     "report(1, {'a': 1})": "the last report must have every objective and constraint, got a "
@@ -301,13 +292,9 @@ BAD = {
     "report(1, {})": "got none without a",
     "report(1, {'a': 'high', 'b': 1})": "scores must be numbers, got a: 'high'. Convert it with "
     "float().",
-    "report(1, {'a': True, 'b': 1})": "got a: true",
-    "report(1, {'a': [1, 2], 'b': 1})": "got a: [1, 2]",
-    "report(1, {'a': None, 'b': 1})": "got a: nothing",
     "report(1, {3: 1})": "names of scores must be text, got 3. Put it in quotes.",
     "report(1, {'a': 1, 'state': 1})": "a score must not be the name of a column of the trials, "
     "got 'state'. Rename the metric, such as loop_state.",
-    "report(1, {'a': 1, '': 1})": "a score must have a name, got ''.",
     "report(1, [1])": "scores must be numbers by name, got [1]. Write report(epoch, "
     "{'accuracy': 0.9}).",
     "report(1, {'a': 1, 'b': 1}); t.report(2, {'a': 1, 'b': 1}); t.report(3, {'a': 1, 'b': 1}); "
@@ -349,20 +336,6 @@ def test_an_objective_that_is_not_finite(run: Run, value: str) -> None:
         f"an objective or constraint must be finite, got a {value} in epoch 1"
         in reports[0].failure["reason"]
     )
-
-
-def test_an_extra_score_is_kept(run: Run) -> None:
-    last = run("def train(t): t.report(1, {'a': 1, 'b': 2, 'c': 3})\n", epochs=1)[-1]
-    assert last.scores == {"reported": {"a": 1.0, "b": 2.0, "c": 3.0}}
-
-
-def test_scores_of_numpy_and_torch_are_numbers(run: Run) -> None:
-    code = (
-        "import numpy, torch\n"
-        "def train(t): t.report(numpy.int64(1), {'a': numpy.float32(1), 'b': torch.tensor([2])})\n"
-    )
-    last = run(code, epochs=1)[-1]
-    assert last.scores == {"reported": {"a": 1.0, "b": 2.0}}
 
 
 @pytest.mark.parametrize(
@@ -451,12 +424,6 @@ def test_metrics_at_the_rungs_of_a_pruner(run: Run) -> None:
         None,
         None,
     ]
-    pruner["metric"] = "speed"
-    reports = run(code, epochs=4, search={"pruner": pruner})
-    assert [report.rung for report in reports[:2]] == [
-        {"scores": {"a": 1.0, "b": 1.0}},
-        {"scores": {"a": 2.0, "b": 1.0}},
-    ]
 
 
 def test_where_it_runs(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -506,12 +473,6 @@ def test_what_it_prints_is_bounded(run: Run, tmp_path: Path) -> None:
     assert text[999_990:] == "x" * 9 + "\n" + "\n... more than 1 MB: left out from here on\n"
 
 
-def test_a_log_that_cannot_be_written_is_no_failure(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("a file in the way")
-    last = run("def train(t): print('x'); t.report(1, {'a': 1, 'b': 1})\n", epochs=1)[-1]
-    assert last.scores is not None
-
-
 def test_code_that_is_edited_is_run_as_it_is_now(start: Start, tmp_path: Path) -> None:
     code = "def train(t): t.report(1, {'a': 1, 'b': 1})\n"
     worker = start(code, epochs=1)
@@ -525,20 +486,3 @@ def test_code_that_is_edited_is_run_as_it_is_now(start: Start, tmp_path: Path) -
     assert before.environment["code"] != after.environment["code"]
     assert before.environment["python"] == after.environment["python"]
     assert (before.data_digest, before.baseline_sha256, before.baseline_scores) == ("", "", None)
-
-
-def test_rows_leave_nothing_behind(start: Start) -> None:
-    code = (
-        "import weakref\n"
-        "SEEN = weakref.WeakSet()\n"
-        "def train(t):\n"
-        "    SEEN.add(t); t.report(1, {'a': 1, 'b': 1})\n"
-        "    if t.number == 3: raise ValueError\n"
-    )
-    worker = start(code, epochs=1)
-    for number in range(5):
-        worker.begin(row(number))
-        worker.step()
-    gc.collect()
-    assert worker.job.study.trainable is not None
-    assert len(sys.modules[worker.job.study.trainable.partition(":")[0]].SEEN) == 0

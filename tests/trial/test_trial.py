@@ -11,15 +11,11 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from pydantic import ValidationError
-from safetensors.torch import load_file
 
 from ablate.data import image_folder
-from ablate.distortion import CORE, FAMILIES
-from ablate.errors import DataError, ParameterError
-from ablate.files.durable import CheckpointError
+from ablate.distortion import CORE
+from ablate.errors import ParameterError
 from ablate.model.flops import ImageFlops, count_flops
-from ablate.model.weights.export_metadata import export_weights
 from ablate.robustness.corruption import APPROXIMATE_FROST
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN, Seeds
@@ -86,24 +82,6 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_what_is_prepared(bench: Workbench) -> None:
-    prepared = bench.prepare()
-    scores = prepared.baseline_scores
-    assert prepared.data_digest == bench.dataset.digest
-    assert prepared.baseline_sha256 == bench.baseline.sha256
-    assert prepared.environment["precision"] == "fp32"
-    assert scores.split == "val"
-    assert scores.n_images == len(bench.dataset.validation)
-    assert (scores.epochs, scores.student_images, scores.seen_types) == (0, 0, ())
-    assert scores.clean_accuracy > 0.3
-    assert {"val_clean_accuracy", "val_accuracy.blur"} <= scores.metrics().keys()
-
-
-def test_gpus_that_are_not_wanted_are_not_used(cache: Path) -> None:
-    study = STUDY.with_values({"run.gpus_per_trial": 0})
-    assert Workbench.get(study, Path(), cache).environment.device == "cpu"
-
-
 def image_flops(bench: Workbench) -> ImageFlops:
     channels, height, width = bench.dataset.validation.images.shape[1:]
     return count_flops(bench.build_baseline(), (channels, height, width))
@@ -123,12 +101,6 @@ def test_scores_say_how_it_was_finetuned(bench: Workbench, scores: Scores) -> No
     assert all(list(row) == ["1", "5"] for row in scores.accuracies.values())
 
 
-def test_the_plain_finetune_sees_no_distortion(bench: Workbench) -> None:
-    scores = run_whole(bench, dict(PLAIN))
-    assert scores.seen_types == ()
-    assert scores.student_images == 2 * 64 * (len(bench.dataset.train) // 64)
-
-
 def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
     whole = TrialRun(bench, VALUES, SEEDS)
     whole.run_epoch()
@@ -142,17 +114,6 @@ def test_resumed_is_uninterrupted(bench: Workbench, tmp_path: Path) -> None:
     later.run_epoch()
     assert same(bits(later), bits(whole))
     assert untimed(later.finish().scores) == untimed(whole.finish().scores)
-
-
-def test_a_damaged_state_changes_nothing(bench: Workbench, tmp_path: Path) -> None:
-    run = TrialRun(bench, VALUES, SEEDS)
-    run.run_epoch()
-    saved = run.save(str(tmp_path))
-    before = bits(run)
-    with pytest.raises(CheckpointError):
-        run.restore(replace(saved, sha256="0" * 64))
-    assert run.epoch == 1
-    assert same(bits(run), before)
 
 
 def _score_elsewhere(cache: Path, answers: multiprocessing.Queue[str]) -> None:
@@ -171,13 +132,6 @@ def test_a_kept_worker_gives_the_bits_of_a_new_one(bench: Workbench, cache: Path
     process.join()
 
 
-def test_two_trials_side_by_side(bench: Workbench, scores: Scores) -> None:
-    run, beside = TrialRun(bench, VALUES, SEEDS), TrialRun(bench, PLAIN, SEEDS)
-    for one in (run, beside, run, beside):
-        one.run_epoch()
-    assert untimed(run.finish().scores) == untimed(scores)
-
-
 def test_each_seed_has_its_purpose(bench: Workbench) -> None:
     first = TrialRun(bench, VALUES, SEEDS)
     first.run_epoch()
@@ -192,19 +146,6 @@ def test_each_seed_has_its_purpose(bench: Workbench) -> None:
     assert one.accuracies["gaussian_noise"] != other.accuracies["gaussian_noise"]
     selected_else = TrialRun(bench, VALUES, replace(SEEDS, split=1))
     assert not same(bits(TrialRun(bench, VALUES, SEEDS)), bits(selected_else))
-
-
-def test_values_may_reach_into_the_baseline(bench: Workbench) -> None:
-    run = TrialRun(bench, {**PLAIN, "baseline.epochs": 1}, SEEDS)
-    assert not same(bits(run), bits(TrialRun(bench, PLAIN, SEEDS)))
-
-
-def test_a_process_keeps_its_workbench(bench: Workbench, cache: Path) -> None:
-    assert Workbench.get(STUDY, Path(), cache) is bench
-    for epochs in range(10, 15):
-        study = STUDY.with_values({"baseline.epochs": epochs})
-        Workbench.get(study, Path(), cache)
-    assert Workbench.get(STUDY, Path(), cache) is not bench
 
 
 def test_search_reads_no_test_image(
@@ -242,44 +183,9 @@ def test_search_reads_no_test_image(
     assert set(read) == {"train"}
 
 
-def test_weights_are_exported(bench: Workbench, tmp_path: Path) -> None:
-    run = TrialRun(bench, VALUES, SEEDS)
-    run.export(tmp_path / "weights.safetensors")
-    weights = load_file(tmp_path / "weights.safetensors")
-    assert same(list(weights.values()), [run.model.state_dict()[name] for name in weights])
-
-
 def test_an_unknown_layer_is_said(bench: Workbench) -> None:
     with pytest.raises(ParameterError, match="Did you mean stage2"):
         TrialRun(bench, {**VALUES, "loss.fma.layers": ["stage22"]}, SEEDS)
-
-
-def test_a_value_outside_its_domain_is_said(bench: Workbench) -> None:
-    with pytest.raises(ValidationError, match="greater than 0"):
-        TrialRun(bench, {**VALUES, "finetune.learning_rate": 0.0}, SEEDS)
-
-
-def test_a_teacher_s_images_and_operations_count(bench: Workbench) -> None:
-    scores = run_whole(bench, {**VALUES, "loss.fma.anchor": "pretrained"})
-    flops = image_flops(bench)
-    assert scores.teacher_images == scores.student_images // 2
-    assert scores.train_flops == (
-        scores.student_images * flops.training + scores.teacher_images * flops.forward
-    )
-
-
-def test_arms_of_equal_images_are_equal(bench: Workbench) -> None:
-    arms = ({"loss.terms": "clean"}, {"loss.terms": "da"}, {"loss.terms": "clean+fma"})
-    budget = {"finetune.budget": {"images": 640}}
-    seen = {run_whole(bench, {**arm, **budget}).student_images for arm in arms}
-    assert seen == {640}
-
-
-def test_a_fraction_of_the_images_is_finetuned_on(bench: Workbench, scores: Scores) -> None:
-    part = run_whole(bench, {**VALUES, "dataset.train_fraction": 0.5})
-    steps = len(bench.dataset.train) // 2 // 64
-    assert part.student_images == 2 * 2 * 64 * steps < scores.student_images
-    assert part.accuracies != scores.accuracies
 
 
 def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
@@ -295,52 +201,6 @@ def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
     assert scores.student_images == 2 * 2 * 64
     plain = run_whole(bench, dict(PLAIN))
     assert plain.student_images == 2 * 64 * (len(bench.dataset.train) // 64)
-
-
-def test_a_checkpoint_is_the_baseline(
-    bench: Workbench, scores: Scores, tmp_path: Path, cache: Path
-) -> None:
-    export_weights(bench.build_baseline(), tmp_path / "mine.safetensors")
-    baseline = {"checkpoint": "mine.safetensors", "saw_validation": True}
-    study = Study.model_validate({**STUDY.model_dump(mode="json"), "baseline": baseline})
-    other = Workbench.get(study, tmp_path, cache)
-    assert other.prepare().baseline_scores.accuracies == bench.prepare().baseline_scores.accuracies
-    assert study.marks == ("validation seen by the baseline",)
-    assert untimed(run_whole(other)) == untimed(scores)
-    (tmp_path / "mine.safetensors").unlink()
-    with pytest.raises(DataError, match=r"mine\.safetensors"):
-        Workbench.get(study, tmp_path, cache, fresh=True).prepare()
-
-
-def test_the_suite_of_all_families(bench: Workbench, cache: Path) -> None:
-    study = STUDY.with_values({"robustness.suite": "families_all", "robustness.severities": [5]})
-    scores = run_whole(Workbench.get(study, Path(), cache))
-    assert set(scores.accuracies) == {kind for kinds in FAMILIES.values() for kind in kinds}
-    parts = {
-        "seen_type": list(CORE["noise"]),
-        "seen_family": [kind for kind in FAMILIES["noise"] if kind not in CORE["noise"]],
-        "unseen": [k for family, kinds in FAMILIES.items() if family != "noise" for k in kinds],
-    }
-    parts["untrained"] = [*parts["seen_family"], *parts["unseen"]]
-    metrics = scores.metrics()
-    for exposure, kinds in parts.items():
-        expected = sum(scores.type_accuracy(kind) for kind in kinds) / len(kinds)
-        assert metrics[f"val_robust_accuracy_{exposure}"] == pytest.approx(expected)
-    assert scores.overlaps
-
-
-def test_the_benchmark_as_a_suite(bench: Workbench, cache: Path) -> None:
-    study = STUDY.with_values({"robustness.suite": ["gaussian_noise", "contrast", "pixelate"]})
-    scores = run_whole(Workbench.get(study, Path(), cache))
-    assert scores.families == {"noise": ("gaussian_noise",), "digital": ("contrast", "pixelate")}
-    # The mean over types, as the benchmark has it, and not over the two families.
-    means = [scores.type_accuracy(kind) for kind in scores.accuracies]
-    assert scores.robust_accuracy == pytest.approx(sum(means) / 3)
-    assert scores.exposure == {
-        "gaussian_noise": "seen_type",
-        "contrast": "unseen",
-        "pixelate": "unseen",
-    }
 
 
 def test_fewer_images_are_corrupted_and_all_are_scored_as_they_are(
@@ -390,26 +250,6 @@ def test_photographs_of_frost_are_part_of_the_data(
     assert Workbench.get(other, tmp_path, cache).prepare().data_digest == bench.dataset.digest
 
 
-def test_types_that_are_not_scored_are_seen_all_the_same(bench: Workbench) -> None:
-    scores = run_whole(bench, {**VALUES, "augment.types": ["shot_noise", "gaussian_blur"]})
-    assert scores.seen_types == ("shot_noise", "gaussian_blur")
-    assert scores.exposed_accuracy("seen_type") == scores.type_accuracy("gaussian_blur")
-    assert scores.exposure_of("gaussian_noise") == "seen_family"
-
-
-def test_a_layer_that_cannot_be_read_is_said_before_the_first_trial(cache: Path) -> None:
-    loss = {"fma": {"layers": ["stage1.0.relu", "stage1.0.shortcut", "normalize"]}}
-    data = {
-        **STUDY.model_dump(mode="json"),
-        "loss": {**loss, "fma": {**loss["fma"], "activation": "before"}},
-    }
-    study = Study.model_validate(data)
-    with pytest.raises(ParameterError, match="must end in an activation to be tapped before it"):
-        Workbench.get(study, Path(), cache).prepare()
-    searching = study.model_copy(update={"space": {"loss.fma.layers": {"subset": ["stem"]}}})
-    Workbench.get(searching, Path(), cache).prepare()
-
-
 def test_layers_that_are_searched_are_read_too(cache: Path) -> None:
     layers = {"loss.fma.layers": {"subset": ["stem", "stage1.0.conv1"]}}
     before = {"loss.fma.activation": {"choice": ["after", "before"]}}
@@ -426,11 +266,6 @@ def test_layers_that_are_searched_are_read_too(cache: Path) -> None:
 NETS = """
 import torch
 from torch import nn
-from torchvision.models import VisionTransformer
-
-
-def vit(classes):
-    return VisionTransformer(8, 2, 2, 2, 16, 32, num_classes=classes)
 
 
 class Rows(nn.Module):
@@ -441,18 +276,6 @@ class Rows(nn.Module):
 def rows(classes):
     return nn.Sequential(Rows(), nn.Flatten(), nn.Linear(192, classes))
 """
-
-
-def test_a_transformer_is_finetuned_by_its_channels(tmp_path: Path, cache: Path) -> None:
-    (tmp_path / "trial_nets.py").write_text(NETS)
-    layers = ["conv_proj", "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"]
-    values = {**VALUES, "loss.fma.distance": "unit", "loss.fma.layers": layers}
-    given = {"model.name": "trial_nets:vit", "baseline.epochs": 1, "finetune.budget.epochs": 1}
-    bench = Workbench.get(STUDY.with_values({**given, **values}), tmp_path, cache)
-    bench.prepare()
-    run = TrialRun(bench, values, SEEDS)
-    assert run.run_epoch().train_loss > 0
-    assert run.finish().scores.epochs == 1
 
 
 def test_a_layer_whose_channels_are_not_known_is_said_before_the_first_trial(

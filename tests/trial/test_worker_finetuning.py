@@ -177,25 +177,6 @@ def test_damage_between_two_trials_of_a_worker_changes_no_score(tmp_path: Path) 
     assert untimed(again.scores) == untimed(before.scores)
 
 
-@pytest.mark.slow
-def test_the_plain_finetune_is_not_compared(session_cache: Path, tmp_path: Path) -> None:
-    pruned = Study.model_validate({**STUDY.model_dump(mode="json"), "search": {"pruner": PRUNER}})
-    row = replace(ROW, number=None, params={"loss.terms": "clean"})
-    reports = to_end(worker_of(pruned, session_cache, tmp_path), row)
-    assert [report.rung for report in reports] == [None] * 3
-    assert [report.checkpoint is None for report in reports] == [False, False, True]
-    assert (tmp_path / "states" / "plain" / "attempt-1").is_dir()
-
-
-def test_what_is_prepared_is_plain_data(session_cache: Path, tmp_path: Path) -> None:
-    prepared = worker_of(STUDY, session_cache, tmp_path).prepare()
-    assert prepared.baseline_scores is not None
-    assert prepared.baseline_scores.n_images > 0
-    assert len(prepared.baseline_sha256) == 64
-    assert prepared.environment["device"] == "cpu"
-    assert prepared.environment["threads"] == 1
-
-
 def test_states_that_cannot_be_written_lose_the_attempt(
     session_cache: Path, tmp_path: Path
 ) -> None:

@@ -31,7 +31,6 @@ def test_anything_else(error: Exception, reason: str) -> None:
     "text",
     [
         "CUDA error: out of memory",
-        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
     ],
 )
@@ -43,8 +42,6 @@ def test_memory_of_a_gpu_runs_out_under_many_names(text: str) -> None:
     "text",
     [
         "CUDA error: device-side assert triggered\nCUDA kernel errors might be",
-        "CUDA error: uncorrectable ECC error encountered",
-        "CUDA error: unspecified launch failure",
     ],
 )
 def test_a_lost_gpu_is_not_the_trials_fault(text: str) -> None:
@@ -54,16 +51,6 @@ def test_a_lost_gpu_is_not_the_trials_fault(text: str) -> None:
         f"GPU: must answer, got RuntimeError: {text.splitlines()[0]}. Its process ends, and "
         "another takes up the trial; without Ray, run `ablate resume`."
     )
-
-
-def test_words_of_others_are_no_lost_gpu() -> None:
-    class OddError(RuntimeError):
-        def __str__(self) -> str:
-            raise ValueError
-
-    another = RuntimeError("CUDA error: invalid configuration argument")
-    for error in (ValueError("CUDA error"), OddError(), another):
-        assert failed(error).failure["kind"] == "raised"  # type: ignore[index]
 
 
 def test_memory_that_ran_out_says_what_to_change() -> None:
