@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_records import example_record, example_row, example_scores
+from example_records import example_record, example_row
 from kept_notes import KeptNotes
 from plans import ablation_study, design_of, plan
 
 from ablate.ablation.cell import Cell, Design, Tuning
-from ablate.ablation.searches import arm_study, without_keys
+from ablate.ablation.searches import arm_study
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import tune_design
@@ -63,20 +63,6 @@ def test_values_of_a_loop_of_one_s_own_are_choices_of_one() -> None:
         "width": space["width"],
     }
     assert parse_space(search, {}).keys == ("net", "lr", "width")
-
-
-def test_keys_are_taken_out_of_blocks_too() -> None:
-    inner = {"loss.fma.weight": {"float": [0, 1]}, "loss.fma.distance": {"choice": ["mse"]}}
-    space = {
-        "block": {"when": {"loss.terms": "clean+fma"}, "parameters": inner},
-        "other": {"when": {"loss.terms": "clean+fma"}, "parameters": RATE},
-    }
-    assert without_keys(space, {"loss.fma.weight": 1, "finetune.learning_rate": 1}) == {
-        "block": {
-            "when": {"loss.terms": "clean+fma"},
-            "parameters": {"loss.fma.distance": {"choice": ["mse"]}},
-        }
-    }
 
 
 @pytest.mark.parametrize(
@@ -174,20 +160,6 @@ def test_each_cell_is_run_at_what_its_own_search_has_picked(
         name: Tuning("example", number, metric, scores) for name in ("plain", "F/MA 0")
     }
     assert progress.notes[0] == "tuning plain (1 of 2): a~00-plain"
-
-
-def test_scores_of_trials_that_violate_a_constraint_are_not_counted() -> None:
-    ablation = {"arms": {"plain": {"loss.terms": "clean"}, "F/MA 0": {}}, "tune": SEARCHES}
-    design = design_of("arms", ablation, space=RATE, finetune=IMAGES)
-    study = ablation_study({"design": "arms"} | ablation, space=RATE, finetune=IMAGES)
-    rows = [
-        example_row(number, values, scores=example_scores(*values))
-        for number, values in enumerate([(0.9, 0.6), (0.7, 0.9), (0.8, 0.7)])
-    ]
-    constraints = [{"metric": "val_clean_accuracy", "min": 0.75}]
-    made = tuned(design, study, rows, KeptNotes(), constraints=constraints)
-    assert made.tuning["plain"].trial == 2
-    assert made.tuning["plain"].scores == (0.6, None, 0.7)
 
 
 def test_a_search_without_a_complete_trial_stops_the_ablation() -> None:

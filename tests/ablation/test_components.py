@@ -6,19 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from plans import NAMES, TAPS, ground_of
+from plans import TAPS, ground_of
 
 from ablate.ablation.components import (
     COMBINED,
     Component,
     LeftOutError,
-    drawn_types,
     read_components,
 )
 from ablate.ablation.configuration import Draft
-from ablate.distortion import FAMILIES
-from ablate.finetune.loss import TERMS
-from ablate.study.names import OpenNames
 
 SIXTH, NINTH = pytest.approx(1 / 6), pytest.approx(1 / 9)
 
@@ -55,11 +51,6 @@ def test_the_last_term_cannot_be_left_out() -> None:
     )
 
 
-@pytest.mark.parametrize("term", TERMS)
-def test_every_term_is_a_component(term: str) -> None:
-    assert without(term, {"loss.terms": "+".join(TERMS)})["loss.terms"].count("+") == 2
-
-
 # layers
 
 
@@ -83,14 +74,6 @@ def test_every_term_is_a_component(term: str) -> None:
 )
 def test_without_a_layer(values: dict[str, Any], left: dict[str, Any]) -> None:
     assert without("layer:stage3", values) == left
-
-
-def test_a_module_path_is_a_layer_too() -> None:
-    layers = OpenNames(lambda: TAPS, lambda name: name == "stage3.0.conv1")
-    ground = replace(ground_of(), names={**NAMES, "loss.fma.layers": layers})
-    values = {"loss.fma.layers": ["stage3.0.conv1", "stem"]}
-    left = Component("layer:stage3.0.conv1", None, ()).without(ground, values)
-    assert left == {"loss.fma.layers": ["stem"]}
 
 
 @pytest.mark.parametrize(
@@ -174,27 +157,6 @@ def test_without_a_type_what_is_left_keeps_its_shares(
     assert without("gaussian_noise", values) == left
 
 
-@pytest.mark.parametrize("method", ["per_sample", "per_batch", "all", "composed"])
-def test_the_shares_are_those_of_every_method_that_draws(method: str) -> None:
-    ground = ground_of(augment={"method": method})
-    left = Component("gaussian_noise", None, ()).without(ground, {})
-    drawn = drawn_types(ground, {**left, "augment.method": method})
-    fifth = pytest.approx(0.2)
-    assert drawn == {
-        "impulse_noise": fifth,
-        "gaussian_blur": pytest.approx(0.4),
-        **dict.fromkeys(("brightness", "contrast", "saturation"), pytest.approx(2 / 15)),
-    }
-
-
-def test_strengths_of_a_type_that_is_left_out_stay_where_they_are() -> None:
-    values = {
-        "augment.strengths": {"gaussian_noise": 0.5},
-        "augment.types": ["hue", "gaussian_noise"],
-    }
-    assert without("gaussian_noise", values) == {"augment.types": ["hue"]}
-
-
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -210,20 +172,6 @@ def test_the_last_distortion_cannot_be_left_out(name: str, values: dict[str, Any
     assert str(caught.value) == (
         f"an augmentation needs a distortion, got {name} alone. Add another to the reference."
     )
-
-
-def test_a_mix_over_families_while_types_are_drawn_cannot_be_read() -> None:
-    values = {"augment.types": ["hue", "jpeg"], "augment.mix": {"photometric": 1}}
-    with pytest.raises(LeftOutError, match=r"^augment\.mix: must name types of distortion, got"):
-        without("hue", values)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_and_type_is_a_component(family: str) -> None:
-    types = [kind for kinds in FAMILIES.values() for kind in kinds]
-    for name in (family, *FAMILIES[family]):
-        left = without(name, {"augment.types": types})["augment.types"]
-        assert len(left) == len(types) - (len(FAMILIES[family]) if name == family else 1)
 
 
 # combined augmentations
@@ -246,25 +194,6 @@ def test_one_type_in_place_of_several_is_the_first_that_is_drawn(
     assert without(COMBINED, values) == {"augment.types": [kind], "augment.mix": None}
 
 
-@pytest.mark.parametrize(
-    "values",
-    [{"augment.types": ["jpeg"]}, {"augment.families": ["blur"]}, {"augment.method": "augmix"}],
-)
-def test_what_is_single_already_has_no_combined_augmentations(values: dict[str, Any]) -> None:
-    assert without(COMBINED, values) == {}
-
-
-def test_how_often_each_type_is_drawn() -> None:
-    assert drawn_types(ground_of(), {}) == {
-        "gaussian_noise": SIXTH,
-        "impulse_noise": SIXTH,
-        "gaussian_blur": pytest.approx(1 / 3),
-        "brightness": NINTH,
-        "contrast": NINTH,
-        "saturation": NINTH,
-    }
-
-
 # as they are written
 
 
@@ -276,25 +205,6 @@ def read(components: Any, **sections: Any) -> tuple[list[str], list[tuple[Any, s
     draft = Draft(ground, {})
     found = read_components(draft)
     return [one.name for one in found], [(path[1:], rule) for path, rule in draft.problems]
-
-
-def test_names_in_a_list_and_in_a_mapping() -> None:
-    assert read(("fma", "layer:stem")) == (["fma", "layer:stem"], [])
-    own = {"fma": None, "mine": {"loss.fma.weight": 0.1}}
-    assert read(own) == (["fma", "mine"], [])
-
-
-def test_a_name_of_one_s_own_may_be_a_known_one() -> None:
-    ground = ground_of()
-    assert ground.study.ablation is not None
-    written = {"fma": {"loss.fma.weight": 0.0}}
-    ablation = ground.study.ablation.model_copy(update={"components": written})
-    ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
-    (found,) = read_components(Draft(ground, {}))
-    assert found.without(ground, {"loss.terms": "clean+fma"}) == {
-        "loss.terms": "clean+fma",
-        "loss.fma.weight": 0.0,
-    }
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ import pytest
 from plans import NAMES, ablation_study, cells_of, design_of, plan, weights_of
 
 import ablate
-from ablate.ablation.cell import Cell, Claim, Contrast, Design, Tuning, difference
+from ablate.ablation.cell import Claim, Design
 from ablate.ablation.design import make_design, more_seeds, planned_rows, train_seeds
 from ablate.ablation.designs.factorial import NO_REFERENCE
-from ablate.study.seeds import Seeds
 
 IMAGES = {"budget": {"images": 1000}}
 BOTH = {"loss.terms": "clean+st+fma"}
@@ -87,20 +86,6 @@ def test_json_and_back(name: str) -> None:
     assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
 
 
-def test_json_keeps_how_arms_were_tuned_and_what_was_selected() -> None:
-    tuning = {"a": Tuning("s~a", 3, "val_robust_accuracy", (0.5, None, 0.7))}
-    design = Design("arms", (Cell("a"),), (), (), tuning=tuning, selected={"a": {"x": 0.5}})
-    assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
-
-
-def test_the_baseline_is_the_first_arm_and_no_cell() -> None:
-    design = made("leave_one_out")
-    assert [arm.name for arm in design.arms] == ["baseline", "reference", "without fma"]
-    assert design.arms[0].cells == ("baseline",)
-    assert design.contrasts[0] == difference(design.arms[0], design.arms[1])
-    assert list(cells_of(design)) == ["reference", "without fma"]
-
-
 def test_a_baseline_a_seed_is_a_cell_that_is_not_trained() -> None:
     design = made("leave_one_out", baseline_seeds="each")
     assert cells_of(design)["baseline"] == {
@@ -148,13 +133,6 @@ def test_leave_one_out() -> None:
     assert design.reference == "reference"
 
 
-def test_components_of_one_s_own_beside_known_ones() -> None:
-    written = {"fma": None, "long training": {"finetune.budget.images": 500}}
-    design = design_of("leave_one_out", {"components": written}, finetune=IMAGES)
-    assert cells_of(design)["without fma"] == {"loss.terms": "clean"}
-    assert cells_of(design)["without long training"] == {"finetune.budget.images": 500}
-
-
 # add one
 
 
@@ -183,27 +161,6 @@ def test_add_one_is_cumulative() -> None:
     assert weights_of(design)["+ st - + layer:stage3"] == {"+ st": 1.0, "+ layer:stage3": -1.0}
 
 
-def test_add_one_from_something_else_than_the_plain_finetune() -> None:
-    design = design_of("add_one", {"components": ["noise", "blur"]})
-    assert cells_of(design) == {
-        "without all": {"augment.families": ["photometric"]},
-        "+ noise": {"augment.families": ["noise", "photometric"]},
-        "+ blur": {},
-    }
-
-
-def test_add_one_of_a_loop_of_one_s_own() -> None:
-    ablation = {
-        "reference": {"aug": True, "mix": 1},
-        "components": {"aug": {"aug": False}, "mix": {"mix": 0}},
-    }
-    assert cells_of(design_of("add_one", ablation, **OWN)) == {
-        "without all": {"aug": False, "mix": 0},
-        "+ aug": {"aug": True, "mix": 0},
-        "+ mix": {"aug": True, "mix": 1},
-    }
-
-
 # one at a time
 
 
@@ -227,36 +184,6 @@ def test_one_at_a_time() -> None:
     assert list(weights_of(design)) == [
         f"{name} - reference" for name in ("baseline", *list(cells_of(design))[1:])
     ]
-
-
-def test_a_short_name_that_two_factors_would_have_stays_long() -> None:
-    factors = {"baseline.batch_size": [32], "finetune.batch_size": [32], "loss.fma.weight": [2]}
-    assert list(cells_of(design_of("one_at_a_time", {"factors": factors}))) == [
-        "reference",
-        "baseline.batch_size: 32",
-        "finetune.batch_size: 32",
-        "fma.weight: 2",
-    ]
-
-
-def test_factors_over_what_the_training_is() -> None:
-    factors = {
-        "model.name": ["resnet20"],
-        "finetune.optimizer": ["adamw"],
-        "finetune.batch_norm": ["separate", "frozen"],
-        "loss.fma.distance": ["mse", "cosine"],
-        "loss.fma.anchor": ["both", "ema"],
-        "dataset.train_fraction": [0.5],
-    }
-    design = design_of("one_at_a_time", {"factors": factors})
-    assert len(design.cells) == 1 + sum(map(len, factors.values()))
-    assert cells_of(design)["name: resnet20"] == {"model.name": "resnet20"}
-
-
-def test_layers_of_another_network_are_not_looked_for_in_this_one() -> None:
-    deep = {"model.name": "torchvision:resnet18", "loss.fma.layers": ["stage4"]}
-    design = design_of("one_at_a_time", {"factors": {"network": {"deep": deep}}})
-    assert cells_of(design)["network: deep"] == deep
 
 
 # factorial
@@ -317,36 +244,6 @@ def test_a_factorial_with_three_levels() -> None:
     }
 
 
-def test_levels_of_several_keys_are_applied_in_the_order_of_the_file() -> None:
-    factors = {
-        "recipe": {
-            "short": {"loss.fma.weight": 0.1},
-            "long": {"loss.fma.weight": 3, "finetune.momentum": 0.5},
-        },
-        "finetune.batch_size": [32, 128],
-    }
-    assert cells_of(design_of("factorial", {"factors": factors})) == {
-        "recipe short, finetune.batch_size 32": {
-            "loss.fma.weight": 0.1,
-            "finetune.batch_size": 32,
-        },
-        "recipe short, finetune.batch_size 128": {
-            "loss.fma.weight": 0.1,
-            "finetune.batch_size": 128,
-        },
-        "recipe long, finetune.batch_size 32": {
-            "loss.fma.weight": 3,
-            "finetune.momentum": 0.5,
-            "finetune.batch_size": 32,
-        },
-        "recipe long, finetune.batch_size 128": {
-            "loss.fma.weight": 3,
-            "finetune.momentum": 0.5,
-            "finetune.batch_size": 128,
-        },
-    }
-
-
 def test_factors_come_before_components() -> None:
     ablation = {"factors": {"finetune.momentum": [0.5, 0.9]}, "components": ["fma"]}
     assert list(cells_of(design_of("factorial", ablation))) == [
@@ -367,15 +264,6 @@ def test_a_claim_on_an_interaction_may_name_its_factors_in_any_order(written: st
     assert design_of("factorial", ablation).claims == (
         Claim("fma * st", "val_robust_accuracy"),
         Claim("st", "val_clean_accuracy"),
-    )
-
-
-def test_a_claim_on_two_cells_of_a_factorial() -> None:
-    claim = {"compare": "with fma, with st", "to": "baseline"}
-    ablation = {"reference": BOTH, "components": ["fma", "st"], "primary": [claim]}
-    design = design_of("factorial", ablation)
-    assert design.contrasts[-1] == Contrast(
-        "with fma, with st - baseline", {"with fma, with st": 1.0, "baseline": -1.0}
     )
 
 
@@ -412,21 +300,6 @@ def test_a_half_fraction_with_its_aliases() -> None:
         NO_REFERENCE,
         "main effects of da, st, fma may be those of the interactions that they are aliased with",
     )
-
-
-def test_a_fraction_of_resolution_5_has_every_interaction() -> None:
-    factors = {
-        "loss.fma.weight": [1, 2],
-        "loss.fma.anchor": ["clean", "both"],
-        "loss.fma.distance": ["relative", "mse"],
-        "finetune.momentum": [0.5, 0.9],
-        "finetune.batch_size": [32, 64],
-    }
-    design = design_of("fractional", {"factors": factors, "resolution": 5})
-    assert len(design.cells) == 16
-    assert sum(one.kind == "interaction" for one in design.contrasts) == 10
-    assert {abs(w) for one in design.contrasts for w in one.weights.values()} == {1 / 8}
-    assert design.notes == (NO_REFERENCE,)
 
 
 def test_interactions_that_are_asked_for_are_the_only_ones() -> None:
@@ -501,16 +374,6 @@ def test_a_model_for_each_type() -> None:
     }
 
 
-def test_each_of_families_is_each_of_their_types() -> None:
-    arms = {"single": {"augment.types": "each", "augment.families": ["photometric"]}}
-    design = design_of("arms", {"arms": arms}, finetune=IMAGES)
-    assert design.arm("single").cells == (
-        "single: brightness",
-        "single: contrast",
-        "single: saturation",
-    )
-
-
 @pytest.mark.parametrize(
     ("budget", "note"),
     [
@@ -521,26 +384,6 @@ def test_each_of_families_is_each_of_their_types() -> None:
 )
 def test_arms_say_at_what_compute_they_are_compared(budget: dict[str, float], note: str) -> None:
     assert design_of("arms", EVERY["arms"], finetune={"budget": budget}).notes == (note,)
-
-
-def test_arms_at_a_budget_of_the_reference() -> None:
-    budget = {"finetune.budget.images": 500}
-    design = design_of("arms", {**EVERY["arms"], "reference": budget})
-    assert design.notes == ("equal compute: 500 images through the network in each run",)
-
-
-def test_arms_that_are_tuned_apart_may_begin_alike() -> None:
-    ablation = {"arms": {"a": {}, "b": {}}, "tune": {"trials": 3}}
-    space = {"finetune.learning_rate": {"float": [0.001, 0.1], "log": True}}
-    design = design_of("arms", ablation, finetune=IMAGES, space=space)
-    assert cells_of(design) == {"a": {}, "b": {}}
-
-
-def test_arms_of_a_loop_of_one_s_own() -> None:
-    arms = {"a": {"lr": 0.1}, "baseline": {"lr": 0.2}}
-    design = design_of("arms", {"arms": arms, "compare_to": "baseline"}, **OWN)
-    assert cells_of(design) == arms
-    assert list(weights_of(design)) == ["a - baseline"]
 
 
 # leave a family out
@@ -571,23 +414,6 @@ def test_leave_family_out() -> None:
     }
 
 
-def test_the_families_that_a_reference_draws_from_are_left_out_in_turn() -> None:
-    reference = {
-        "augment.types": ["hue", "gaussian_noise", "gamma"],
-        "augment.mix": {"hue": 1, "gaussian_noise": 2, "gamma": 1},
-    }
-    cells = cells_of(design_of("leave_family_out", {"reference": reference}))
-    assert list(cells) == ["plain", "all families", "without noise", "without photometric"]
-    assert cells["without noise"] == {
-        "augment.types": ["hue", "gamma"],
-        "augment.mix": {"hue": 1, "gamma": 1},
-    }
-    assert cells["without photometric"] == {
-        "augment.types": ["gaussian_noise"],
-        "augment.mix": {"gaussian_noise": 2},
-    }
-
-
 # rows
 
 
@@ -615,15 +441,6 @@ def test_rows_are_planned_seed_by_seed_after_the_study_s_own() -> None:
     ]
 
 
-def test_rows_at_seeds_that_are_named() -> None:
-    assert rows_of({"seeds": [5, 3]}) == [
-        ("reference", 0, 5, None),
-        ("without fma", 0, 5, None),
-        ("reference", 1, 3, None),
-        ("without fma", 1, 3, None),
-    ]
-
-
 def test_all_cells_of_a_seed_start_from_its_baseline() -> None:
     assert rows_of({"seeds": 2, "baseline_seeds": "each"}, baseline={"seed": 4}) == [
         ("baseline", 0, 1, 4),
@@ -633,21 +450,6 @@ def test_all_cells_of_a_seed_start_from_its_baseline() -> None:
         ("reference", 1, 2, 5),
         ("without fma", 1, 2, 5),
     ]
-
-
-def test_split_and_evaluation_are_the_same_in_all_rows() -> None:
-    sections = {
-        "dataset": {"name": "digits", "validation": {"seed": 3}},
-        "robustness": {"seed": 9},
-    }
-    study = ablation_study(
-        {"design": "leave_one_out", "components": ["fma"], "seeds": 2}, **sections
-    )
-    design, _ = make_design(study, NAMES, {})
-    assert {row.seeds for row in planned_rows(study, design)} == {
-        Seeds(split=3, train=1, evaluation=9),
-        Seeds(split=3, train=2, evaluation=9),
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""Effects, by hand: pairs, weights, tests, intervals, claims; runs that failed, and none at all."""
+"""Effects, by hand: pairs, weights, tests, intervals, claims, the best arms; runs that failed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,21 +24,27 @@ from example_results import (
     minus,
     score_bits,
 )
-from recompute import Model, holm, simultaneous
+from recompute import Model, holm
 from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
+from ablate.ablation.effects import arm_difference, tied_with_best
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
-from ablate.robustness.bits import Outcomes, Scored, SetOutcomes
-from ablate.study.scores import ReportedScores, Scores
+from ablate.ablation.results import Results
+from ablate.robustness.bits import Outcomes, SetOutcomes
+from ablate.study.scores import ReportedScores
 from ablate.study.settings import NonInferiorSettings
 
 FIRST, SECOND = minus("FMA"), minus("ST")
+
+
 LOOP: dict[str, Any] = {
     "trainable": "loop:train",
     "objectives": [{"metric": "loss", "direction": "minimize"}, {"metric": "accuracy"}],
 }
+
+
 CLAIMS = (Claim("FMA - plain", ROBUST), Claim("ST - plain", ROBUST))
 
 
@@ -63,9 +68,7 @@ def of_gains(**gains: Sequence[float]) -> Example:
     return of_robust(plain=plain, **cells)
 
 
-# -- numbers --------------------------------------------------------------------------------
-
-
+# -- numbers
 def test_differences_are_within_pairs() -> None:
     example = of_robust(plain=[0.50, 0.60, 0.70], FMA=[0.53, 0.62, 0.74])
     found = example.effect(FIRST)
@@ -83,12 +86,6 @@ def test_differences_are_within_pairs() -> None:
     assert (found.kept, found.missing) == (None, ())
 
 
-def test_the_order_of_the_rows_does_not_matter() -> None:
-    example = of_robust(plain=[0.50, 0.60, 0.70], FMA=[0.53, 0.62, 0.74])
-    turned = replace(example.record, rows=example.record.rows[::-1])
-    assert replace(example, record=turned).effect(FIRST) == example.effect(FIRST)
-
-
 def test_an_arm_of_several_models_is_their_mean() -> None:
     example = of_robust(
         plain=[0.40, 0.50], noise=[0.50, 0.70], blur=[0.60, 0.80], weather=[0.70, 0.60]
@@ -99,14 +96,6 @@ def test_an_arm_of_several_models_is_their_mean() -> None:
     estimate = example.effect(contrast).estimate
     # .6 - .4 and .7 - .5.
     assert (estimate.mean, estimate.sd) == (pytest.approx(0.2), pytest.approx(0, abs=1e-12))
-
-
-def test_cells_of_both_arms_cancel() -> None:
-    example = of_robust(noise=[0.5, 0.7], blur=[0.6, 0.8], weather=[math.nan, 0.9])
-    both = difference(Arm("a", ("noise", "weather")), Arm("b", ("blur", "weather")))
-    found = example.effect(both)
-    assert found.estimate.mean == pytest.approx(-0.05)
-    assert (found.estimate.n, found.missing) == (2, ())  # the cell that is in neither is not asked
 
 
 @pytest.mark.parametrize("with_bits", [False, True])
@@ -146,18 +135,6 @@ def test_a_factorial_of_two_by_two(with_bits: bool) -> None:
         )
 
 
-def test_p_is_that_of_scipy() -> None:
-    gains = np.random.default_rng(1).normal(0.01, 0.02, 8)
-    (found,) = of_gains(FMA=gains.tolist()).effects([FIRST], claims=CLAIMS[:1])
-    assert found.p == pytest.approx(stats.ttest_1samp(gains, 0).pvalue)
-    expected = stats.permutation_test(
-        (gains,), np.mean, permutation_type="samples", n_resamples=np.inf
-    )
-    assert found.p_seeds == pytest.approx(expected.pvalue, abs=1e-12)
-    assert found.is_exact
-    assert found.p_seeds > 0.02
-
-
 def test_what_floating_point_leaves_is_no_difference() -> None:
     # Six models that get everything right: six times 1/6 is not 1, eight times alike.
     names = [f"model {place}" for place in range(6)]
@@ -174,22 +151,7 @@ def test_what_floating_point_leaves_is_no_difference() -> None:
     assert found.estimate.low < 0 < found.estimate.high
 
 
-def test_equal_differences_of_different_accuracies_say_nothing_of_seeds() -> None:
-    # .9 - .8 and .4 - .3 differ in floating point alone.
-    example = of_robust(plain=[0.8, 0.7, 0.3, 0.5], FMA=[0.9, 0.8, 0.4, 0.6])
-    results = example.results()
-    assert np.ptp(results.values("FMA", ROBUST) - results.values("plain", ROBUST)) > 0
-    (found,) = example.effects([FIRST], claims=CLAIMS[:1], margin=kept_by(ROBUST, 0.01))
-    assert found.estimate.mean == pytest.approx(0.1)
-    assert (found.estimate.sd, found.estimate.method) == (0.0, "none")
-    assert (math.isnan(found.p), found.verdict) == (True, "not shown")
-    assert found.kept is not None
-    assert found.kept.kept is None
-
-
-# -- intervals ------------------------------------------------------------------------------
-
-
+# -- intervals
 def with_bits(names: Sequence[str], count: int = 4, seed: int = 0) -> dict[str, list[Run]]:
     random = np.random.default_rng(seed)
     return {
@@ -230,30 +192,7 @@ def test_without_bits_of_one_run_it_is_over_seeds() -> None:
     assert second.estimate.method == OVER_SEEDS_AND_IMAGES
 
 
-def test_what_is_no_mean_over_images_is_over_seeds() -> None:
-    cells: dict[str, list[Run]] = {
-        name: [
-            replace(one, scores=replace(one.scores, train_seconds=10.0 * k + len(name)))
-            for k, one in enumerate(row, start=len(name))
-            if isinstance(one, Scored) and isinstance(one.scores, Scores)
-        ]
-        for name, row in with_bits(["plain", "FMA"]).items()
-    }
-    cells["FMA"].reverse()
-    example = make_example(cells)
-    assert example.effect(FIRST, "train_seconds").estimate.method == OVER_SEEDS
-
-
-def test_images_that_are_too_many_to_keep_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    example = make_example(with_bits(["plain", "FMA"]))
-    kept = example.effect(FIRST)
-    monkeypatch.setattr("ablate.ablation.results._KEPT_BITS", 0)
-    assert example.effect(FIRST) == kept
-
-
-# -- runs that are not there ----------------------------------------------------------------
-
-
+# -- runs that are not there
 @pytest.mark.parametrize("bits", [False, True])
 def test_a_failed_run_leaves_its_pair_out_and_is_named(bits: bool) -> None:
     runs = with_bits(["plain", "FMA", "ST"])
@@ -270,31 +209,6 @@ def test_a_failed_run_leaves_its_pair_out_and_is_named(bits: bool) -> None:
     assert second == whole.effect(SECOND)
 
 
-def test_all_that_is_missing_of_a_pair_is_named() -> None:
-    example = make_example(
-        {
-            "plain": [make_scores(0.5), None, make_scores(0.5), make_scores(0.6)],
-            "FMA": [DIED, make_scores(0.6), None, make_scores(0.6)],
-        }
-    )
-    found = example.effect(FIRST)
-    assert found.missing == ("seed 1 of FMA", "seed 2 of plain", "seed 3 of FMA")
-    assert (found.estimate.n, found.estimate.method) == (1, "none")
-    assert math.isnan(found.p)
-
-
-def test_one_seed_gives_a_difference_and_no_interval() -> None:
-    for runs in (
-        with_bits(["plain", "FMA"], 1),
-        {"plain": [make_scores()], "FMA": [make_scores()]},
-    ):
-        found = make_example(runs).effect(FIRST)
-        assert (found.estimate.n, found.estimate.method) == (1, "none")
-        assert math.isfinite(found.estimate.mean)
-        assert math.isnan(found.estimate.low)
-        assert math.isnan(found.p)
-
-
 @pytest.mark.parametrize("run", [None, DIED])
 def test_no_run_has_ended_well(run: Run) -> None:
     example = make_example({"plain": [run] * 2, "FMA": [run] * 2})
@@ -308,14 +222,6 @@ def test_no_run_has_ended_well(run: Run) -> None:
     assert found.kept is not None
     assert found.kept.kept is None
     assert len(found.missing) == 4
-
-
-def test_no_row_is_planned_yet() -> None:
-    example = make_example({"plain": [None], "FMA": [None]}, baseline=make_scores(0.4))
-    empty = replace(example, record=replace(example.record, rows=()))
-    found = empty.effect(FIRST)
-    assert (found.estimate.n, found.missing) == (0, ())
-    assert empty.results().metrics() == []
 
 
 def test_a_metric_that_is_not_finite_leaves_its_pair_out() -> None:
@@ -335,10 +241,10 @@ def test_a_metric_that_is_not_finite_leaves_its_pair_out() -> None:
     assert example.effect(FIRST, "accuracy").estimate.n == 3
 
 
-# -- claims ---------------------------------------------------------------------------------
-
-
+# -- claims
 EIGHT = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, 0.02, 0.03]
+
+
 MIXED = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, -0.01, 0.03]
 
 
@@ -437,23 +343,6 @@ def test_no_interval_of_a_claim_contradicts_its_verdict() -> None:
     assert seen >= {"better", "worse", "not shown", "too few seeds"}
 
 
-def test_worse_and_not_shown() -> None:
-    worse = [-0.02, -0.03, -0.04, -0.02, -0.03, -0.04, -0.02, -0.03]
-    nothing = [0.02, -0.03, 0.04, -0.02, 0.03, -0.04, 0.02, -0.03]
-    effects = of_gains(FMA=worse, ST=nothing).effects([FIRST, SECOND], claims=CLAIMS)
-    assert [one.verdict for one in effects] == ["worse", "not shown"]
-
-
-def test_of_a_cost_less_is_better() -> None:
-    cells: dict[str, list[Run]] = {
-        "plain": [make_scores(train_seconds=10.0 + place) for place in range(8)],
-        "FMA": [make_scores(train_seconds=12.0 + 1.1 * place) for place in range(8)],
-    }
-    claim = Claim("FMA - plain", "train_seconds")
-    (found,) = make_example(cells).effects([FIRST], [], [claim], minimized=["train_seconds"])
-    assert (found.estimate.mean, found.verdict) == (pytest.approx(2.35), "worse")
-
-
 @pytest.mark.parametrize(("seeds", "verdict"), [(2, "too few seeds"), (3, "better")])
 def test_of_two_seeds_nothing_is_claimed(seeds: int, verdict: str) -> None:
     gains = [0.2 + 0.00001 * place for place in range(seeds)]
@@ -513,28 +402,6 @@ def test_a_difference_of_at_most_one_image_is_none_however_sure(copies: int, ver
     assert found.verdict == verdict
 
 
-@pytest.mark.parametrize("gain", [0.02, -0.02])
-def test_a_claim_of_fewer_pairs_than_another(gain: float) -> None:
-    gains = [gain, 0.02, 0.03, 0.02, 0.03, 0.02, 0.0, 0.0]
-    example = of_gains(FMA=EIGHT, ST=gains)
-    rows = tuple(
-        replace(row, state="FAIL", scores=None, failure=DIED)
-        if row.cell == "ST" and row.pair in (6, 7)
-        else row
-        for row in example.record.rows
-    )
-    holed = replace(example, record=replace(example.record, rows=rows))
-    first, second = holed.effects([FIRST, SECOND], claims=CLAIMS)
-    ps = [float(stats.ttest_1samp(one, 0).pvalue) for one in (EIGHT, gains[:6])]
-    assert [first.p_adjusted, second.p_adjusted] == pytest.approx(holm(ps))
-    assert second.estimate.n == 6
-    sums = np.abs([np.dot(signs, gains[:6]) for signs in product((-1, 1), repeat=6)])
-    assert second.p_seeds == np.mean(sums >= abs(sum(gains[:6])) - 1e-12)
-    assert second.verdict == ("better" if gain > 0 else "not shown")
-    bounds = simultaneous(Model(np.array(gains[:6])), 2, holm(ps)[1])
-    assert (second.estimate.low, second.estimate.high) == pytest.approx(bounds)
-
-
 def test_a_claim_that_could_not_be_tested_is_still_one_of_those_declared() -> None:
     example = of_gains(FMA=EIGHT, ST=EIGHT)
     rows = tuple(
@@ -566,40 +433,7 @@ def test_a_claim_on_one_severity() -> None:
     assert effects[1].estimate.mean == pytest.approx(0.101)
 
 
-def test_a_contrast_that_is_about_some_metrics() -> None:
-    example = of_gains(FMA=[0.02] * 3, ST=[0.02] * 3)
-    about = Contrast("seen noise", FIRST.weights, metrics=("val_accuracy.noise",))
-    effects = example.effects([SECOND, about], [ROBUST, "val_accuracy.noise"])
-    found = [(one.contrast, one.metric) for one in effects]
-    assert found == [
-        ("ST - plain", ROBUST),
-        ("ST - plain", "val_accuracy.noise"),
-        ("seen noise", "val_accuracy.noise"),
-    ]
-
-
-# -- what is kept ---------------------------------------------------------------------------
-
-
-def test_what_is_kept() -> None:
-    losses = {"FMA": (-0.004, -0.001, 0.002, -0.002, 0.001), "ST": (-0.01, -0.02, -0.03, -0.01, 0)}
-    cells: dict[str, list[Run]] = {"plain": [make_scores(clean=0.9)] * 5}
-    for name, row in losses.items():
-        cells[name] = [make_scores(clean=0.9 + loss) for loss in row]
-    clean = "val_clean_accuracy"
-    effects = make_example(cells).effects(
-        [FIRST, SECOND], [clean, ROBUST], margin=kept_by(clean, 0.005)
-    )
-    first, _, second, other = effects
-    for found, name, is_kept in ((first, "FMA", True), (second, "ST", False)):
-        assert found.kept is not None
-        expected = stats.ttest_1samp(losses[name], -0.005, alternative="greater").pvalue
-        assert (found.kept.kept, found.kept.margin) == (is_kept, 0.005)
-        assert found.kept.p == pytest.approx(expected)
-        assert found.kept.low == found.estimate.low
-    assert (other.metric, other.kept) == (ROBUST, None)
-
-
+# -- what is kept
 def test_the_bound_of_a_claim_that_is_kept_is_that_of_its_interval() -> None:
     # It is simultaneous with that of the other claim, so it is wider than at 95 %.
     losses = [gain - 0.03 for gain in MIXED]
@@ -646,16 +480,7 @@ def test_what_is_kept_of_a_metric_that_is_minimised() -> None:
         assert found.kept.p == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_kept_of_one_severity() -> None:
-    example = of_gains(FMA=[0.02, 0.03, 0.02, 0.04, 0.02])
-    metric = f"val_accuracy.{BLUR}.5"
-    effects = example.effects([FIRST], [ROBUST], margin=kept_by(metric, 0.05))
-    assert [(one.metric, one.kept is None) for one in effects] == [(ROBUST, True), (metric, False)]
-
-
-# -- the one baseline -----------------------------------------------------------------------
-
-
+# -- the one baseline
 def test_the_one_baseline_is_the_same_at_every_seed() -> None:
     example = make_example(
         {"plain": [make_scores(0.50), make_scores(0.52), make_scores(0.54)]},
@@ -666,41 +491,13 @@ def test_the_one_baseline_is_the_same_at_every_seed() -> None:
     assert (found.estimate.n, found.estimate.method, found.missing) == (3, OVER_SEEDS, ())
 
 
-def test_the_one_baseline_image_by_image() -> None:
-    runs = with_bits(["plain"])
-    baseline = make_scored(np.random.default_rng(9), 0.4)
-    example = make_example(runs, baseline=baseline)
-    found = example.effect(minus("baseline"))
-    assert (found.estimate.method, found.estimate.n) == (OVER_SEEDS_AND_IMAGES, 4)
-    robust = baseline.scores.metrics()[ROBUST]
-    differences = robust - example.results().values("plain", ROBUST)
-    assert found.estimate.mean == pytest.approx(differences.mean())
-    without = replace(example, references={})
-    assert without.effect(minus("baseline")).estimate.method == OVER_SEEDS
-
-
-def test_a_baseline_a_seed_is_a_cell_as_any_other() -> None:
-    example = make_example(
-        {"baseline": [make_scores(0.40), make_scores(0.50)], "plain": [make_scores(0.6)] * 2},
-        baseline=make_scores(0.1),
-    )
-    assert not example.results().is_fixed("baseline")
-    assert example.effect(minus("baseline")).estimate.mean == pytest.approx(-0.15)
-
-
-def test_no_baseline_is_known() -> None:
-    example = make_example({"plain": [make_scores(0.5)] * 2})
-    assert not example.results().is_fixed("baseline")
-    found = example.effect(minus("baseline"))
-    assert found.missing == ("seed 1 of baseline", "seed 2 of baseline")
-
-
-# -- what was seen --------------------------------------------------------------------------
-
+# -- what was seen
 ON_NOISE = {
     "seen_types": (NOISE,),
     "exposure": {NOISE: "seen_type", IMPULSE: "seen_family", BLUR: "unseen"},
 }
+
+
 NOTHING_SEEN = {"exposure": {NOISE: "unseen", IMPULSE: "unseen", BLUR: "unseen"}}
 
 
@@ -765,3 +562,76 @@ def test_a_mean_over_types_that_nobody_has_seen_is_not_compared() -> None:
     for contrast in (SECOND, several, main):
         (found,) = example.effects([contrast], [], [Claim(contrast.name, seen)])
         assert (found.estimate.n, found.verdict, found.missing) == (0, "too few seeds", ())
+
+
+BASELINE = 0.4
+
+
+def results_of(cells: Mapping[str, Sequence[Any]], baseline: Any = None) -> Results:
+    """Cells by their runs, or by their robust accuracy at each seed; NaN: it failed."""
+
+    def run(one: Any) -> Run:
+        if not isinstance(one, float):
+            return one
+        return DIED if math.isnan(one) else make_scores(one)
+
+    runs = {name: [run(one) for one in row] for name, row in cells.items()}
+    return make_example(runs, baseline=baseline).results()
+
+
+def best(cells: Mapping[str, Sequence[Any]], baseline: Any = None, **of: Any) -> set[str]:
+    names = [*(["baseline"] if baseline is not None else []), *cells]
+    arms = [Arm(name, (name,)) for name in names]
+    found = results_of(cells, baseline)
+    return set(tied_with_best(found, arms, ROBUST, **{"is_minimized": False, **of}))
+
+
+PLAIN = [0.50, 0.60, 0.55, 0.65, 0.70]
+
+
+@pytest.mark.parametrize(
+    ("gains", "is_tied"),
+    [
+        ([-0.01, -0.02, -0.01, -0.02, -0.01], False),  # at every seed, though the seeds vary by .2
+        ([-0.01, -0.02, 0.01, -0.02, 0.02], True),
+        ([-0.01, -0.01, -0.01, -0.01, math.nan], False),  # of four that are alike nothing is known
+        ([0.0, 0.0, 0.0, 0.0, 0.0], True),
+    ],
+)
+def test_an_arm_is_tied_by_its_paired_difference(gains: list[float], is_tied: bool) -> None:
+    other = [base + gain for base, gain in zip(PLAIN, gains, strict=True)]
+    assert best({"plain": PLAIN, "FMA": other}) == ({"plain", "FMA"} if is_tied else {"plain"})
+    turned = [1 - one for one in PLAIN], [1 - one for one in other]
+    of_less = best({"plain": turned[0], "FMA": turned[1]}, is_minimized=True)
+    assert of_less == ({"plain", "FMA"} if is_tied else {"plain"})
+
+
+def test_with_bits_the_images_are_a_part_of_it() -> None:
+    random = np.random.default_rng(1)
+    rates = {"plain": 0.5, "FMA": 0.6, "ST": 0.62}
+    cells = {name: [make_scored(random, rate) for _ in range(5)] for name, rate in rates.items()}
+    results = results_of(cells)
+    arms = {name: Arm(name, (name,)) for name in cells}
+    means = {name: results.values(name, ROBUST).mean() for name in cells}
+    top = max(means, key=lambda name: means[name])
+    shares = {name: np.asarray(results.shares(name, ROBUST, [0, 1, 2, 3, 4])) for name in cells}
+    expected = {top}
+    for name in cells:
+        if name == top:
+            continue
+        low, high = Model(shares[name] - shares[top]).bounds()
+        found = arm_difference(results, arms[name], arms[top], ROBUST, 0.95)
+        assert (found.low, found.high) == pytest.approx((low, high))
+        assert found.method == "t over seeds and images"
+        expected |= {name} if low <= 0 <= high else set()
+    assert best(cells) == expected
+    assert 1 < len(expected) < 3
+
+
+def test_the_one_baseline_is_compared_with_every_seed() -> None:
+    baseline = make_scores(BASELINE)
+    assert best({"plain": PLAIN}, baseline) == {"plain"}
+    below = [BASELINE + by for by in (-0.01, -0.02, -0.01, -0.03, -0.02)]
+    assert best({"plain": below}, baseline) == {"baseline"}
+    around = [BASELINE + by for by in (-0.01, 0.02, -0.01, 0.01, 0.02)]
+    assert best({"plain": around}, baseline) == {"baseline", "plain"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ablate.ablation.cell import Arm, Cell, Claim, Tuning, difference
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
 from ablate.ablation.results import SplitName
-from ablate.analysis.caveats import OVERLAP
+from ablate.ablation.searches import expected_best
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure
 from ablate.study.scores import ReportedScores
@@ -53,9 +54,7 @@ def two_arms(seeds: int = 3, **keys: Any) -> Example:
     return make_example(cells, baseline=make_scores(0.40, 0.95), **keys)
 
 
-# -- arms -----------------------------------------------------------------------------------
-
-
+# -- arms
 def test_arms_and_the_baseline() -> None:
     info = info_of(two_arms())
     assert [arm.name for arm in info.arms] == ["baseline", "plain", "FMA"]
@@ -120,19 +119,6 @@ def test_effects_of_an_ablation() -> None:
         info.effect("FMA - plain", "loss")
 
 
-def test_a_claim_on_a_cost_is_won_by_the_cheaper() -> None:
-    seconds = {"plain": 10.0, "FMA": 14.0}
-    cells: dict[str, list[Run]] = {
-        name: [make_scores(train_seconds=one * (1 + 0.01 * place)) for place in range(8)]
-        for name, one in seconds.items()
-    }
-    design = make_design(["plain", "FMA"], claims=(Claim("FMA - plain", "train_seconds"),))
-    info = info_of(make_example(cells, design=design))
-    assert info.primary[0].verdict == "worse"
-    assert "train_seconds" in info.minimized
-    assert "train_seconds" not in info.metrics
-
-
 def test_the_best_are_known_of_what_the_tables_show() -> None:
     info = info_of(two_arms(8))
     families = {f"val_accuracy.{family}" for family in ("noise", "blur")}
@@ -166,22 +152,7 @@ def test_costs_are_of_a_run() -> None:
     assert math.isnan(of_none["train_seconds"])  # that of a pretraining is not of a run
 
 
-def test_image_by_image() -> None:
-    random = np.random.default_rng(0)
-    cells: dict[str, list[Run]] = {
-        name: [make_scored(random, rate) for _ in range(3)]
-        for name, rate in (("plain", 0.4), ("FMA", 0.7))
-    }
-    info = info_of(make_example(cells, baseline=make_scored(random, 0.3)))
-    assert {one.estimate.method for one in info.effects} == {OVER_SEEDS_AND_IMAGES}
-    # The arms' own intervals are over seeds, on these images.
-    assert arm_of(info, "FMA").estimates[ROBUST].method == OVER_SEEDS
-    assert (info.n_images, info.n_corrupted) == (40, 30)
-
-
-# -- several models -------------------------------------------------------------------------
-
-
+# -- several models
 def single_arms() -> Example:
     """Two models of one type each, beside the plain finetune; the second seed is .02 better."""
 
@@ -210,16 +181,6 @@ def single_arms() -> Example:
     return make_example(made, design=design, baseline=make_scores(0.3))
 
 
-def test_an_arm_of_several_models() -> None:
-    info = info_of(single_arms())
-    single = arm_of(info, "DA single")
-    assert len(single.cells) == 2
-    of_noise = single.estimates["val_accuracy.gaussian_noise"]
-    assert (of_noise.mean, of_noise.n) == (pytest.approx((0.8 + 0.3) / 2 + 0.01), 2)
-    effect = info.effect("DA single - plain", "val_accuracy.gaussian_noise")
-    assert effect.estimate.mean == pytest.approx(0.15)
-
-
 def test_trained_on_one_and_tested_on_another() -> None:
     (transfer,) = info_of(single_arms()).transfers
     assert transfer.arm == "DA single"
@@ -231,32 +192,7 @@ def test_trained_on_one_and_tested_on_another() -> None:
     assert np.array(transfer.gains) == pytest.approx(np.array([[0.4, 0.0, -0.1], [-0.1, 0.0, 0.3]]))
 
 
-def test_a_model_that_failed_leaves_its_seed_out_of_the_arm() -> None:
-    example = single_arms()
-    rows = tuple(
-        replace(row, state="FAIL", scores=None, failure=DIED)
-        if row.pair == 0 and row.cell == "DA single: gaussian_blur"
-        else row
-        for row in example.record.rows
-    )
-    info = info_of(replace(example, record=replace(example.record, rows=rows)))
-    single = arm_of(info, "DA single")
-    assert single.estimates[ROBUST].n == 1
-    assert single.failed == ("seed 1 (raised)",)
-    effect = info.effect("DA single - plain", ROBUST)
-    assert effect.missing == ("seed 1 of DA single: gaussian_blur",)
-    (transfer,) = info.transfers
-    assert transfer.means[1][2] == pytest.approx(0.92)
-    assert transfer.gains[1][2] == pytest.approx(0.3)  # over the plain finetune of that seed
-
-
-def test_arms_of_one_model_are_no_transfer() -> None:
-    assert info_of(two_arms()).transfers == ()
-
-
-# -- tuning and ranks -----------------------------------------------------------------------
-
-
+# -- tuning and ranks
 def tuned(sampler: str = "random", metric: str = ROBUST, **keys: Any) -> AblationInfo:
     tuning = {
         "plain": Tuning("example~00-plain", 2, metric, (0.1, None, 0.4)),
@@ -276,17 +212,6 @@ def test_the_expected_best_of_a_smaller_budget() -> None:
     assert not tuned("tpe").tuning[0].is_random
 
 
-def test_the_best_of_what_is_minimised_is_the_least() -> None:
-    objectives = [{"metric": "train_seconds", "direction": "minimize"}, {"metric": ROBUST}]
-    plain, _ = tuned(metric="train_seconds", objectives=objectives).tuning
-    # The one that failed counts as the worst, .4.
-    assert plain.scores == pytest.approx([0.1 + 0.3 * (2 / 3) ** n for n in (1, 2, 3)])
-
-
-def test_arms_that_are_not_tuned_have_no_curve() -> None:
-    assert info_of(two_arms()).tuning == ()
-
-
 def test_ranks_of_the_arms() -> None:
     ranks = info_of(two_arms()).ranks
     assert ranks is not None
@@ -296,21 +221,7 @@ def test_ranks_of_the_arms() -> None:
     assert (ranks.kendall_w, ranks.n) == (1.0, 3)
 
 
-def test_an_arm_without_a_run_has_no_rank() -> None:
-    cells: dict[str, list[Run]] = {
-        "plain": [make_scores(0.5)] * 2,
-        "FMA": [make_scores(0.6)] * 2,
-        "ST": [None, DIED],
-    }
-    ranks = info_of(make_example(cells)).ranks
-    assert ranks is not None
-    assert (ranks.names, ranks.n) == (("plain", "FMA"), 2)
-    alone: dict[str, list[Run]] = {"plain": [make_scores(0.5)] * 2, "FMA": [DIED, DIED]}
-    assert info_of(make_example(alone)).ranks is None
-
-
-# -- what has to be said --------------------------------------------------------------------
-
+# -- what has to be said
 ONE_BASELINE = (
     "conditional on the one baseline that all runs start from, and on one split of the images; "
     "baseline - ARM varies over the seeds of ARM alone"
@@ -325,24 +236,6 @@ def test_marks() -> None:
         "equal compute: 1,000 images",
         "conditional on one split of the images",
     )
-
-
-def test_a_baseline_that_saw_the_validation_images_is_said() -> None:
-    baseline = {"checkpoint": "mine.safetensors", "saw_validation": True}
-    marks = info_of(two_arms()).marks
-    seen = make_example({"plain": [make_scores()] * 2}, **{"baseline": None}).record
-    study = seen.study.model_validate({**seen.study.model_dump(mode="json"), "baseline": baseline})
-    example = two_arms()
-    info = info_of(replace(example, record=replace(example.record, study=study)))
-    assert info.marks == (*marks, "validation seen by the baseline")
-
-
-def test_types_that_were_trained_on_are_said() -> None:
-    cells: dict[str, list[Run]] = {
-        "plain": [make_scores()] * 2,
-        "FMA": [make_scores(seen_types=(NOISE,), exposure={NOISE: "seen_type"})] * 2,
-    }
-    assert OVERLAP in info_of(make_example(cells)).marks
 
 
 def test_an_ablation_under_way() -> None:
@@ -368,15 +261,6 @@ def test_nothing_has_ended_well(run: Run) -> None:
     assert len(info.failures) == (4 if run else 0)
 
 
-def test_one_seed() -> None:
-    info = info_of(two_arms(1))
-    effect = info.effect("FMA - plain", ROBUST)
-    assert (effect.estimate.n, effect.estimate.method) == (1, "none")
-    assert arm_of(info, "FMA").estimates[ROBUST].method == "none"
-    assert info.ranks is not None
-    assert info.ranks.n == 1
-
-
 def test_a_search_is_refused() -> None:
     record = two_arms().record
     study = record.study.model_copy(update={"ablation": None})
@@ -389,9 +273,7 @@ def test_a_search_is_refused() -> None:
     )
 
 
-# -- a custom loop, and the test images ----------------------------------------------------
-
-
+# -- a custom loop, and the test images
 def test_a_loop_of_one_s_own() -> None:
     def runs(*losses: float) -> list[Run]:
         return [ReportedScores({"loss": one, "accuracy": 1 - one, "step.1": 1.0}) for one in losses]
@@ -462,3 +344,32 @@ def test_on_the_test_images() -> None:
     assert one.mean == pytest.approx(example.record.test_references["baseline"].robust_accuracy)
     assert before.primary[0].metric == ROBUST
     assert before.n_images == 40
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    "values", [[0.3], [0.1, 0.9], [0.4, 0.1, 0.9, 0.2, 0.3], [0.5, 0.5, 0.1, 0.5, 0.1], [2.0, -1.0]]
+)
+def test_the_expected_best_is_the_mean_over_all_draws(values: list[float]) -> None:
+    expected = [
+        np.mean([max(draw) for draw in product(values, repeat=n)])
+        for n in range(1, len(values) + 1)
+    ]
+    assert expected_best(np.array(values)) == pytest.approx(expected)
+
+
+def test_expected_best_by_hand() -> None:
+    # Of 0 and 1: one draw is 1 half the time, one of two draws three times of four.
+    assert expected_best(np.array([1.0, 0.0])).tolist() == [0.5, 0.75]
+
+
+def test_a_failed_trial_is_as_bad_as_the_worst() -> None:
+    found = expected_best(np.array([0.9, NAN, 0.2, -math.inf]))
+    assert found == pytest.approx(expected_best(np.array([0.9, 0.2, 0.2, 0.2])))
+
+
+def test_all_failed_and_no_trial() -> None:
+    assert np.isnan(expected_best(np.array([NAN, NAN]))).tolist() == [True, True]
+    assert expected_best(np.array([])).tolist() == []

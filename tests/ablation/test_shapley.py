@@ -21,7 +21,7 @@ from example_results import (
 from plans import cells_of, design_of, weights_of
 from recompute import Model, holm, simultaneous
 
-from ablate.ablation.cell import Claim, Design
+from ablate.ablation.cell import Design
 from ablate.ablation.designs.shapley import (
     Subset,
     draw_orders,
@@ -31,8 +31,6 @@ from ablate.ablation.designs.shapley import (
     sampling_notes,
     subset_name,
 )
-from ablate.ablation.info import ablation_info
-from ablate.ablation.intervals import over_seeds_and_images
 from ablate.ledger.record import RowRecord
 
 PARTS = ["fma", "st", "combined_augmentations"]
@@ -94,29 +92,6 @@ def test_values_sum_to_the_total(names: str) -> None:
     assert math.fsum(values) == pytest.approx(game(frozenset(names)) - game(frozenset()), abs=1e-12)
 
 
-def test_the_glove_game() -> None:
-    """One left glove and two right ones: a pair is worth 1."""
-
-    def pairs(some: Subset) -> float:
-        return float("left" in some and len(some) > 1)
-
-    names = ["left", "right", "other right"]
-    values = [index(pairs, index_weights(names, [name])) for name in names]
-    assert values == pytest.approx([2 / 3, 1 / 6, 1 / 6])
-
-
-def test_a_sum_with_one_interaction() -> None:
-    alone = {"a": 3.0, "b": 2.0, "c": -1.0}
-
-    def game(some: Subset) -> float:
-        return sum(alone[name] for name in some) + 4 * ({"a", "b"} <= some)
-
-    values = [index(game, index_weights("abc", name)) for name in "abc"]
-    assert values == pytest.approx([3 + 2, 2 + 2, -1])
-    pairs = [index(game, index_weights("abc", pair)) for pair in ("ab", "ac", "bc")]
-    assert pairs == pytest.approx([4, 0, 0])
-
-
 # orders that are drawn
 
 
@@ -124,24 +99,6 @@ def test_over_all_orders_the_weights_are_exact() -> None:
     orders = list(permutations("abcd"))
     for name in "abcd":
         assert sampled_weights(orders, name) == pytest.approx(index_weights("abcd", name))
-
-
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_a_sample_s_values_sum_to_the_total_too(count: int) -> None:
-    game, orders = random_game(count), draw_orders("abcdef", count, seed=0)
-    values = [index(game, sampled_weights(orders, name)) for name in "abcdef"]
-    total = game(frozenset("abcdef")) - game(frozenset())
-    assert math.fsum(values) == pytest.approx(total, abs=1e-12)
-
-
-def test_more_orders_come_closer() -> None:
-    game = random_game(3)
-    for count, most in ((20, 2.0), (600, 0.25)):
-        orders = draw_orders("abcdef", count, seed=1)
-        for name in "abcdef":
-            exact = index(game, index_weights("abcdef", name))
-            error = np.std(gains(game, name, list(orders))) / math.sqrt(count)
-            assert abs(index(game, sampled_weights(orders, name)) - exact) < 4 * error < 4 * most
 
 
 def test_orders_are_those_of_the_seed() -> None:
@@ -200,16 +157,6 @@ def test_values_and_interactions_of_two_components() -> None:
     )
 
 
-def test_a_claim_on_a_component_is_one_on_its_value() -> None:
-    claims = [{"compare": "st"}, {"compare": "st*fma"}, {"compare": "st", "to": "nothing"}]
-    design = design_of("shapley", {**ABLATION, "primary": claims})
-    assert design.claims == (
-        Claim("st", ROBUST),
-        Claim("fma * st", ROBUST),
-        Claim("st - nothing", ROBUST),
-    )
-
-
 def test_orders_that_are_drawn_make_cells_of_the_subsets_that_they_visit() -> None:
     ablation = {**OWN, "permutations": 2, "max_runs": 500}
     design = design_of("shapley", ablation, trainable="own:train", finetune={"seed": 3})
@@ -249,20 +196,6 @@ def example(design: Design, seeds: int, *, failed: str = "", bits: bool = False)
     if failed:
         runs[failed][0] = DIED
     return make_example(runs, design=design)
-
-
-def test_values_of_runs_sum_to_the_total_to_rounding() -> None:
-    design = design_of("shapley", ABLATION)
-    runs = example(design, 4, bits=True)
-    for metric in (
-        ROBUST,
-        "val_clean_accuracy",
-        "val_accuracy.noise",
-        "val_accuracy.impulse_noise",
-    ):
-        means = [one.estimate.mean for one in runs.effects(design.contrasts, [metric])]
-        assert means[-1] != 0
-        assert math.fsum(means[:3]) == pytest.approx(means[-1], abs=1e-12)
 
 
 @pytest.mark.slow
@@ -328,37 +261,6 @@ def pair(row: RowRecord) -> int:
     return row.pair
 
 
-def coverage(names: list[str], repetitions: int) -> float:
-    """How often the interval of an effect holds it, over resampled seeds and images."""
-    design = design_of("shapley", ABLATION)
-    random = np.random.default_rng(11)
-    cells = [cell.name for cell in design.cells]
-    truth = random.normal(0.5, 0.05, len(cells))
-    weights = [[weights_of(design)[name].get(cell, 0.0) for cell in cells] for name in names]
-    held = 0
-    for _ in range(repetitions):
-        scores = truth[:, None, None] + (
-            random.normal(0, 0.02, (len(cells), 8, 1))
-            + random.normal(0, 0.10, (len(cells), 1, 359))
-            + random.normal(0, 0.30, (len(cells), 8, 359))
-        )
-        for row in weights:
-            found = over_seeds_and_images(np.tensordot(row, scores, 1)).estimate()
-            held += found.low <= row @ truth <= found.high
-    return held / (len(names) * repetitions)
-
-
-@pytest.mark.slow
-def test_intervals_hold_the_values() -> None:
-    assert 0.93 < coverage(PARTS, 400) < 0.97
-
-
-@pytest.mark.slow
-def test_intervals_hold_the_interactions() -> None:
-    pairs = ["fma * st", "fma * combined_augmentations", "st * combined_augmentations"]
-    assert 0.93 < coverage(pairs, 400) < 0.97
-
-
 # the error of drawing orders
 
 
@@ -380,39 +282,6 @@ def test_the_error_is_that_of_the_mean_gain() -> None:
         assert found[name] == pytest.approx(spread * math.sqrt((1 - 4 / 24) / 4))
 
 
-def test_the_error_is_as_large_as_values_of_other_orders_differ() -> None:
-    """Of one game, drawn 200 times: the spread of the values, and the error that is told."""
-    game = random_game(9)
-    values, told = [], []
-    for seed in range(200):
-        design = sampled(4, seed)
-        scores = {
-            cell.name: [make_scores(0.5 + 0.1 * game(frozenset(_parts(cell.name))))]
-            for cell in design.cells
-        }
-        results = make_example(scores, design=design).results()
-        told.append(sampling_errors(design, results, ROBUST)["b"] ** 2)
-        values.append(
-            sum(w * results.values(c, ROBUST)[0] for c, w in weights_of(design)["b"].items())
-        )
-    assert np.var(values, ddof=1) == pytest.approx(np.mean(told), rel=0.25)
-
-
-def _parts(cell: str) -> str:
-    return {"nothing": "", "all": "abcd"}.get(cell, cell.replace("+", ""))
-
-
-def test_the_error_is_of_seeds_at_which_every_subset_ended() -> None:
-    design = sampled(2)
-    whole, gap = example(design, 3), example(design, 3, failed="nothing")
-    assert sampling_errors(design, gap.results(), ROBUST) != sampling_errors(
-        design, whole.results(), ROBUST
-    )
-    lost = example(design, 1, failed="all").results()
-    assert all(map(math.isnan, sampling_errors(design, lost, ROBUST).values()))
-    assert sampling_notes(design, lost, ROBUST) == ()
-
-
 def test_gains_that_are_equal_in_all_orders_cost_nothing() -> None:
     design = sampled(3)
     additive = {name: 0.1 * (place + 1) for place, name in enumerate("abcd")}
@@ -423,14 +292,6 @@ def test_gains_that_are_equal_in_all_orders_cost_nothing() -> None:
     }
     errors = sampling_errors(design, make_example(runs, design=design).results(), ROBUST)
     assert errors == dict.fromkeys("abcd", 0.0)
-
-
-def test_what_drawing_orders_costs_is_among_the_marks() -> None:
-    ablation = {**OWN, "permutations": 3, "max_runs": 500}
-    design = design_of("shapley", ablation, trainable="own:train")
-    runs = example(design, 4)
-    (note,) = sampling_notes(design, runs.results(), ROBUST)
-    assert note in ablation_info(runs.record, {}, {}).marks
 
 
 def test_what_drawing_orders_costs_is_said() -> None:

@@ -84,19 +84,6 @@ def test_a_failed_run_counts_as_the_worst_of_its_arm(metric: str) -> None:
     assert info.effect("DA - plain", metric).worst is None
 
 
-def test_without_failed_runs_there_is_no_worst_case_and_numbers_are_the_same() -> None:
-    example, _ = study()
-    rows = tuple(
-        replace(row, state="WAITING", failure=None) if row.failure is not None else row
-        for row in example.record.rows
-    )
-    before = info_of(example)
-    info = info_of(replace(example, record=replace(example.record, rows=rows)))
-    assert all(effect.worst is None for effect in info.effects)  # it has not ended yet
-    pairs = zip(info.effects, before.effects, strict=True)
-    assert all(repr(one.estimate) == repr(other.estimate) for one, other in pairs)
-
-
 def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     example, _ = study()
     info = info_of(example)
@@ -201,8 +188,3 @@ def test_a_run_far_below_the_others_of_its_arm_has_collapsed() -> None:
 def test_which_runs_have_collapsed(robust: tuple[float, ...], collapsed: tuple[str, ...]) -> None:
     info = collapse(*robust)
     assert info.arms[2].collapsed == collapsed
-
-
-def test_a_run_near_chance_has_collapsed_however_many_do() -> None:
-    assert collapse(0.2, 0.2, clean=0.40).arms[2].collapsed == ("seed 1", "seed 2")
-    assert collapse(0.2, 0.2, clean=0.46).arms[2].collapsed == ()

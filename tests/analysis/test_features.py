@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ablate.analysis.features import find_params, trial_features
@@ -77,13 +76,6 @@ def test_a_number_has_the_range_of_its_space_and_a_choice_its_choices() -> None:
     }
     assert found["kind"].choices == ("b", "None", "a")
     assert found["kind"].values.tolist() == [2, 0]
-
-
-def test_what_a_condition_left_out_is_not_a_number() -> None:
-    found = columns({"w": 1.0}, {}, {"w": math.inf}, {"w": 3.0}, space={})
-    kind, values = found["w"]
-    assert kind == "number"
-    assert np.isnan(values).tolist() == [False, True, True, False]
 
 
 KEYS = ("loss.fma.weight", "loss.st.weight", "augment.mix.noise", "augment.mix.blur", "rate")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 
 import pandas as pd
 import pytest
@@ -20,7 +19,6 @@ from ablate.analysis.columns import (
     RUNG_VIOLATION,
     TRAILING,
     VIOLATION,
-    as_utc,
     column_heading,
 )
 from ablate.analysis.frame import trials_frame
@@ -112,13 +110,6 @@ def test_a_choice_of_words_and_numbers_keeps_both() -> None:
     assert trials_frame(example_record(rows))["param.run.x"].tolist() == [1, "auto"]
 
 
-def test_the_objective_is_the_rows_value() -> None:
-    row = example_row(0, (0.94, 12.0), scores=example_scores(0.94, 0.7, train_seconds=11.0))
-    objectives = [("val_clean_accuracy", "maximize"), ("train_seconds", "minimize")]
-    frame = trials_frame(example_record([row], objectives=objectives))
-    assert frame["train_seconds"].tolist() == [12.0]
-
-
 def test_a_metric_of_an_earlier_version_may_be_named_like_a_column() -> None:
     scores = ReportedScores({"loss": 0.25, "state": 3.0, "latency": 12.0})
     objectives = [("loss", "minimize"), ("latency", "minimize")]
@@ -132,11 +123,6 @@ def test_a_metric_of_an_earlier_version_may_be_named_like_a_column() -> None:
     assert frame["param.lr"].tolist() == [0.1]
     # The column stays the row's.
     assert frame["state"].tolist() == ["COMPLETE"]
-
-
-def test_a_naive_moment_is_local() -> None:
-    naive = datetime(2026, 3, 1, 12)
-    assert as_utc(naive).timestamp() == naive.timestamp()
 
 
 def test_no_metric_may_be_named_like_a_column() -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from ablate.analysis.features import Feature, trial_features
 from ablate.analysis.importance import (
-    LEAST_TRIALS,
     Importance,
     best_share,
     importances,
@@ -80,12 +79,6 @@ def test_ped_anova_is_optunas(trials: int, digits: int) -> None:
     assert found[1] == pytest.approx(optunas_own(features, losses, drawn.tolist(), 0.3))
 
 
-def test_the_best_are_a_tenth_or_five_or_half() -> None:
-    assert best_share(1000) == 0.1
-    assert best_share(20) == 0.25
-    assert best_share(8) == 0.5
-
-
 def caused(count: int, seed: int = 0) -> tuple[tuple[Feature, ...], Any]:
     """A layer decides over the score, all others do nothing; half of the trials have a weight."""
     random = np.random.default_rng(seed)
@@ -127,15 +120,6 @@ def test_the_trials_needed_follow_from_the_widths_of_the_intervals() -> None:
     assert math.isinf(trials_needed([noise, noise], 20))
     assert leading([Importance("a", 0.6, 0.5, 0.7, 0), second]) is None
     assert leading([]) is None
-
-
-def test_equal_scores_few_trials_and_constant_parameters_have_none() -> None:
-    features, losses = caused(10)
-    found = importances(features, np.ones_like(losses))
-    assert [(one.share, one.low, one.high) for one in found] == [(0, 0, 0)] * len(found)
-    assert leading(found) is None
-    assert importances(*caused(LEAST_TRIALS - 1)) == ()
-    assert importances(trial_features([{"a": 1}] * 9, {}), np.arange(9.0)) == ()
 
 
 def test_a_subset_is_as_important_as_its_most_important_part() -> None:

@@ -59,13 +59,6 @@ def test_weight_strength_and_terms_are_adjusted_for() -> None:
     assert few.adjusted == (), "of 8 trials 2 would be left to tell an error"
 
 
-def test_taps_stand_in_the_networks_order() -> None:
-    rows = [{KEY: ["stage10", "stage2"]}, {KEY: ["stem"]}]
-    found = tap_effects(rows, KEY, np.array([0.6, 0.7]), {})
-    assert [one.tap for one in found.taps] == ["stem", "stage2", "stage10"]
-    assert effects() == TapEffects((), ())
-
-
 def test_with_as_many_columns_as_trials_there_is_no_interval() -> None:
     ((slope, low, high),) = least_squares(np.array([[0.0], [1.0]]), np.array([1.0, 3.0]), 0.95)
     assert slope == pytest.approx(2.0)

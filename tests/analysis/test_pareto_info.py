@@ -9,11 +9,10 @@ from example_records import example_record, example_row, example_scores
 
 from ablate.ablation.answer import search_answer
 from ablate.ablation.searches import pick_trial
-from ablate.analysis.columns import RUNG_VIOLATION, flat_rows
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
-from ablate.ledger.record import Failure, RowRecord, Rung
+from ablate.ledger.record import Failure, RowRecord
 from ablate.lifecycle.drive import Keeper
 from ablate.study.scores import ReportedScores
 
@@ -84,17 +83,6 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
         assert Keeper(["maximize", "maximize"], 1, bounds).resume(rows) == gone, "whose weights go"
 
 
-@pytest.mark.parametrize(("images", "named"), [(0, True), (50, False)])
-def test_a_limit_of_the_baseline_is_not_held_against_fewer_images(
-    images: int, *, named: bool
-) -> None:
-    rung = Rung(1, {"val_clean_accuracy": 0.5, "train_seconds": 5.0}, True, 1, images=images)
-    row = example_row(0, None, state="PRUNED", rungs=[rung])
-    relative = [{"metric": "val_clean_accuracy", "min": "baseline - 0.02"}]
-    (flat,) = flat_rows(example_record([row], constraints=relative))
-    assert (RUNG_VIOLATION in flat) is named
-
-
 def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None:
     pairs = [(0.94, 0.70), (0.90, 0.90), (0.93, 0.60)]
     rows = [example_row(at, one[1:], scores=example_scores(*one)) for at, one in enumerate(pairs)]
@@ -122,19 +110,6 @@ def test_where_none_keeps_them_the_nearest_is_named() -> None:
         f"of 3 complete ones: nearest is {nearest}. Name one that does not by its number, or "
         "change the constraints."
     )
-
-
-def test_a_minimised_objective() -> None:
-    values = [(30.0, 0.8), (10.0, 0.7), (20.0, 0.7)]
-    objectives = [("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")]
-    rows = [example_row(at, one) for at, one in enumerate(values)]
-    info = pareto_info(example_record(rows, objectives=objectives, reference_point=(60.0, 0.6)))
-    assert [point.number for point in info.front] == [1, 0]
-    assert info.hypervolume == pytest.approx(30 * 0.2 + 50 * 0.1 - 30 * 0.1)
-    # The baseline's seconds are those of its whole training.
-    assert math.isnan(info.references["baseline"][0])
-    assert info.references["plain"][0] == 20.0
-    assert info.gains((10.0, 0.7)) == pytest.approx((math.nan, 0.1), nan_ok=True)
 
 
 def test_free_metrics_of_a_loop_of_the_users_own() -> None:

@@ -10,7 +10,6 @@ import pytest
 from plans import plan
 
 from ablate.ablation.designs.fractional import (
-    NO_ALIASES,
     Effect,
     Fraction,
     alias_lines,
@@ -94,29 +93,6 @@ def test_known_designs(
     assert pattern_of(design.words) == pattern
 
 
-@pytest.mark.parametrize(
-    ("k", "asked", "generators"),
-    [
-        (3, 3, ["C = A B"]),
-        (4, 4, ["D = A B C"]),
-        (5, 5, ["E = A B C D"]),
-        (7, 3, ["D = A B", "E = A C", "F = B C", "G = A B C"]),
-        (8, 4, ["E = A B C", "F = A B D", "G = A C D", "H = B C D"]),
-    ],
-)
-def test_generators_of_the_textbooks(k: int, asked: int, generators: list[str]) -> None:
-    assert list(lettered(k, asked).generators) == generators
-
-
-@pytest.mark.parametrize(("k", "asked"), [(3, 4), (3, 5), (4, 5)])
-def test_a_full_factorial_where_no_fraction_will_do(k: int, asked: int) -> None:
-    design = lettered(k, asked)
-    assert (len(design.runs), design.generators, design.words) == (2**k, (), ())
-    assert design.resolution is None
-    assert len(set(design.runs)) == 2**k
-    assert alias_lines(design) == [NO_ALIASES]
-
-
 def test_a_half_fraction_to_the_letter() -> None:
     assert make_fraction(["st", "fma", "layers"], 3) == Fraction(
         factors=("st", "fma", "layers"),
@@ -130,32 +106,6 @@ def test_a_half_fraction_to_the_letter() -> None:
             (True, True, True),
         ),
     )
-
-
-@every_design
-def test_columns_are_balanced_and_orthogonal(k: int, asked: int) -> None:
-    table = signs(lettered(k, asked))
-    assert table.sum(axis=0).tolist() == [0] * k
-    assert (table.T @ table == len(table) * np.eye(k)).all()
-
-
-@every_design
-def test_standard_order_ends_with_every_factor_high(k: int, asked: int) -> None:
-    design = lettered(k, asked)
-    n_basic = k - len(design.generators)
-    numbers = [
-        sum(high << place for place, high in enumerate(run[:n_basic])) for run in design.runs
-    ]
-    assert numbers == list(range(2**n_basic))
-    assert all(design.runs[-1])
-
-
-@every_design
-def test_generators_say_how_the_runs_are_set(k: int, asked: int) -> None:
-    design = lettered(k, asked)
-    for generator in design.generators:
-        follower, basic = generator.split(" = ")
-        assert (contrast(design, (follower,)) == contrast(design, tuple(basic.split()))).all()
 
 
 @every_design
@@ -213,17 +163,6 @@ def test_contrasts_are_equal_where_effects_are_aliased_and_else_orthogonal(
     assert set(np.unique(products)) <= {0, len(design.runs)}
 
 
-def test_what_a_resolution_promises() -> None:
-    for k in range(3, 12):
-        for asked in (3, 4, 5):
-            structure = aliases(lettered(k, asked))
-            orders = {
-                (len(effect), len(other)) for effect in structure for other in structure[effect]
-            }
-            allowed = {3: {(1, 2), (2, 1), (2, 2)}, 4: {(2, 2)}, 5: set()}
-            assert orders <= allowed[asked]
-
-
 def test_aliases_of_one_effect() -> None:
     design = make_fraction(PARTS, 4)
     assert aliases_of(design, ("fma",)) == ()
@@ -247,21 +186,6 @@ def test_lines_of_a_person() -> None:
     assert alias_lines(lettered(5, 5)) == [
         "no aliases among main effects and two-factor interactions"
     ]
-
-
-@every_design
-def test_lines_hold_each_aliased_effect_once(k: int, asked: int) -> None:
-    design = lettered(k, asked)
-    said = [one for line in alias_lines(design) for one in line.split(" = ")]
-    aliased = [" * ".join(one) for one, others in aliases(design).items() if others]
-    assert sorted(said) == sorted(aliased or [NO_ALIASES])
-
-
-def test_names_change_nothing_but_the_names() -> None:
-    letters, parts = lettered(4, 4), make_fraction(PARTS, 4)
-    assert parts.runs == letters.runs
-    assert parts.generators == ("noise = st fma layers",)
-    assert make_fraction(PARTS[::-1], 4).generators == ("st = noise layers fma",)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
-"""What a confirmation says, by values: luck, gaps, and what is still on the front."""
+"""What a confirmation says, by values: luck, gaps, and how probable a place on the front is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -37,9 +38,11 @@ from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
-from ablate.study.settings import InterpolationSettings
+from ablate.study.settings import InterpolationSettings, ObjectiveSettings
 
 CLEAN = "val_clean_accuracy"
+
+
 POINTS = (7, 2)
 
 
@@ -53,6 +56,8 @@ SELECTED = {
     7: make_scores(0.60, 0.90, train_seconds=10.0),
     2: make_scores(0.55, 0.95, train_seconds=20.0),
 }
+
+
 DESIGN = front_design([pareto_point(number, SELECTED[number]) for number in POINTS])
 
 
@@ -96,9 +101,7 @@ def two_points(**keys: Any) -> Example:
     )
 
 
-# -- the design -----------------------------------------------------------------------------
-
-
+# -- the design
 def test_what_a_confirmation_runs() -> None:
     cells = {cell.name: dict(cell.values) for cell in DESIGN.cells}
     assert list(cells) == ["plain", COMBINED_DA, "trial 7", "trial 2"]
@@ -156,9 +159,7 @@ def test_what_the_confirmation_of_an_ablation_runs() -> None:
         assert note in repeated_design(curved, replace(design, cells=cells), test).notes
 
 
-# -- luck and gaps --------------------------------------------------------------------------
-
-
+# -- luck and gaps
 def test_luck_is_what_the_search_saw_less_fresh_seeds() -> None:
     point = point_of(info_of(two_points()), 7)
     assert point.metrics == (CLEAN, ROBUST)
@@ -196,13 +197,6 @@ def test_a_run_that_failed_is_left_out() -> None:
     assert info.test.failures == ("seed 3 of trial 7: raised: ValueError: no",)
 
 
-def test_without_a_baseline_its_gap_is_not_known() -> None:
-    example = two_points()
-    unknown = replace(example, record=replace(example.record, test_references={}))
-    gaps = info_of(unknown).points[0].baseline_gaps
-    assert math.isnan(gaps[CLEAN])
-
-
 def test_under_another_suite_only_the_clean_gap_is_one() -> None:
     runs: dict[str, list[Run]] = {}
     for name in ("plain", COMBINED_DA, "trial 7", "trial 2"):
@@ -218,30 +212,6 @@ def test_under_another_suite_only_the_clean_gap_is_one() -> None:
         types = replace(test.scores, mean_over="types")
         over_types[name] = [(val, Scored(types, ""))] * 2
     assert set(point_of(info_of(confirmed(over_types)), 7).gaps) == {CLEAN}
-
-
-def test_both_splits_are_told() -> None:
-    info = info_of(two_points())
-    assert (info.test.split, info.validation.split) == ("test", "validation")
-    arm = next(arm for arm in info.test.arms if arm.name == "trial 7")
-    assert arm.estimates["test_robust_accuracy"].mean == pytest.approx(0.54)
-    arm = next(arm for arm in info.validation.arms if arm.name == "trial 7")
-    assert arm.estimates[ROBUST].mean == pytest.approx(0.57)
-    assert info.test.effect("trial 7 - plain", "test_robust_accuracy").estimate.n == 3
-
-
-def test_intervals_are_over_images_where_bits_are_kept() -> None:
-    random = np.random.default_rng(0)
-
-    def drawn(rate: float) -> Any:
-        return make_scored(random, rate), make_scored(random, rate, split="test", n=60)
-
-    names = ("plain", COMBINED_DA, "trial 7", "trial 2")
-    example = make_example({name: [drawn(0.5)] * 2 for name in names}, design=DESIGN)
-    info = info_of(example)
-    assert info.test.n_images == 60
-    found = info.test.effect("trial 7 - plain", "test_robust_accuracy").estimate
-    assert found.method == "t over seeds and images"
 
 
 def with_bits(
@@ -314,20 +284,6 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
     assert not info.validation.primary  # which the search has chosen by
 
 
-def test_gains_without_bits_are_over_seeds() -> None:
-    gain = point_of(info_of(two_points()), 7).gains["test_robust_accuracy"]
-    expected = Model(np.array([0.53, 0.54, 0.55]) - 0.37)
-    assert (gain.n, gain.method) == (3, "t over seeds")
-    assert (gain.low, gain.high) == pytest.approx(expected.bounds(0.05 / 4))
-    assert gain.low == pytest.approx(0.17 - 8.86025 * 0.01 / math.sqrt(3), abs=1e-6)
-
-
-def test_without_a_baseline_there_are_no_gains() -> None:
-    example = two_points()
-    unknown = replace(example, record=replace(example.record, test_references={}))
-    assert info_of(unknown).points[0].gains == {}
-
-
 @pytest.mark.parametrize("name", ["clean_accuracy", "robust_accuracy"])
 @pytest.mark.parametrize("failed", [(), (1,)])
 def test_gaps_are_over_the_images_of_both_sets(name: str, failed: tuple[int, ...]) -> None:
@@ -346,27 +302,7 @@ def test_gaps_are_over_the_images_of_both_sets(name: str, failed: tuple[int, ...
     assert (found.low, found.high) != pytest.approx(over_seeds.bounds())
 
 
-def test_luck_is_over_the_seeds_on_these_images() -> None:
-    example = with_bits()
-    luck = point_of(info_of(example), 7).luck[ROBUST]
-    values = right(example, "trial 7", "val", ROBUST).mean(axis=1)
-    expected = Model(0.60 - values)
-    assert luck.method == "t over seeds"
-    assert (luck.low, luck.high) == pytest.approx(expected.bounds())
-
-
-def test_nothing_of_a_point_has_ended_though_others_kept_their_bits() -> None:
-    info = info_of(with_bits(missing={"trial 2": (0, 1, 2)}))
-    point = point_of(info, 2)
-    assert (point.gaps[ROBUST].n, point.gaps[ROBUST].method) == (0, "none")
-    assert (point.gains["test_robust_accuracy"].n, point.luck[ROBUST].n) == (0, 0)
-    assert math.isnan(point.front_probability)
-    assert point_of(info, 7).front_probability == 1.0
-
-
-# -- the front ------------------------------------------------------------------------------
-
-
+# -- the front
 def front_of(
     first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]], **keys: Any
 ) -> ConfirmInfo:
@@ -491,70 +427,102 @@ def test_the_probability_counts_only_means_that_keep_the_constraints() -> None:
     assert math.isnan(info_of(with_bits(seeds=4)).points[0].feasible_probability)
 
 
-def test_one_seed_says_nothing_of_the_front() -> None:
-    info = front_of([(0.6, 0.9)], [(0.5, 0.8)])
-    assert all(math.isnan(point.front_probability) for point in info.points)
-    assert info.points[0].luck[ROBUST].method == "none"
+# -- objectives that are no accuracy of all severities
 
 
-def test_a_point_of_which_nothing_is_known_takes_nothing_from_the_others() -> None:
-    runs: dict[str, list[Run]] = {
-        "plain": [both((0.5, 0.9), (0.5, 0.9))] * 2,
-        COMBINED_DA: [both((0.5, 0.9), (0.5, 0.9))] * 2,
-        "trial 7": [both((0.5, 0.9), (0.6, 0.9))] * 2,
-        "trial 2": [DIED, None],
-    }
-    info = info_of(confirmed(runs))
-    assert point_of(info, 7).front_probability == 1.0
-    assert math.isnan(point_of(info, 2).front_probability)
-    assert point_of(info, 2).luck[ROBUST].n == 0
-    assert point_of(info, 2).gaps[ROBUST].n == 0
+Direction = Literal["maximize", "minimize"]
 
 
-def test_nothing_has_ended_yet() -> None:
-    names = ("plain", COMBINED_DA, "trial 7", "trial 2")
-    info = info_of(confirmed({name: [None, None] for name in names}))
-    assert info.objectives == ()
-    point = point_of(info, 7)
-    assert math.isnan(point.front_probability)
-    assert point.selected[ROBUST] == pytest.approx(0.6)
-    assert (point.luck[ROBUST].n, point.gaps[CLEAN].n) == (0, 0)
-    assert info.test.metrics == info.validation.metrics == ()
+UP: Sequence[Direction] = ("maximize", "maximize")
 
 
-# -- objectives that are no accuracy of all severities --------------------------------------
+def probability(
+    tables: Sequence[Sequence[np.ndarray]], directions: Sequence[Direction], **options: Any
+) -> np.ndarray:
+    objectives = [
+        ObjectiveSettings(metric=f"objective_{place}", direction=direction)
+        for place, direction in enumerate(directions)
+    ]
+    return front_probability(tables, objectives, **options)
 
 
-def test_an_objective_that_is_a_cost() -> None:
-    cost = [{"metric": ROBUST}, {"metric": "train_seconds", "direction": "minimize"}]
-
-    def runs(cheap: float, dear: float) -> dict[str, list[Run]]:
-        plain = [both((0.5, 0.9), (0.5, 0.9))] * 2
-        return {
-            "plain": plain,
-            COMBINED_DA: plain,
-            "trial 7": [both((0.5, 0.9), (0.60, 0.9), train_seconds=cheap + k) for k in (0, 1)],
-            "trial 2": [both((0.5, 0.9), (0.55, 0.9), train_seconds=dear + k) for k in (0, 1)],
-        }
-
-    info = info_of(confirmed(runs(12.0, 22.0), objectives=cost))
-    assert info.objectives == ("test_robust_accuracy", "train_seconds")
-    # The first is better and cheaper; where it is dearer, both are on the front.
-    assert [point.front_probability for point in info.points] == [1.0, 0.0]
-    turned = info_of(confirmed(runs(22.0, 12.0), objectives=cost))
-    assert [point.front_probability for point in turned.points] == [1.0, 1.0]
-    point = point_of(info, 7)
-    assert point.metrics == (CLEAN, ROBUST, "train_seconds")
-    assert point.luck["train_seconds"].mean == pytest.approx(10.0 - 12.5)
-    # What a run took is the same on either split.
-    assert set(point.gaps) == {CLEAN, ROBUST}
+def of_seeds_alone(values: np.ndarray) -> list[list[np.ndarray]]:
+    """`[points, K, objectives]` of no images: one column a point and objective."""
+    return [[of_point[:, [place]] for place in range(values.shape[2])] for of_point in values]
 
 
-def test_an_objective_of_one_severity() -> None:
-    metric = "val_accuracy.gaussian_noise.5"
-    keys = {"objectives": [{"metric": CLEAN}, {"metric": metric}]}
-    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.8), (0.6, 0.81)], **keys)
-    assert info.objectives == ("test_clean_accuracy", "test_accuracy.gaussian_noise.5")
-    assert [point.front_probability for point in info.points] == [1.0, 0.0]
-    assert info.points[0].metrics == (CLEAN, ROBUST, metric)
-    assert info.points[0].gaps[metric].mean == pytest.approx(0.5 - 0.65)
+def is_on_front(means: np.ndarray) -> list[bool]:
+    """Of points, `[points, objectives]`, more is better."""
+    return [
+        not any((other >= point).all() and (other > point).any() for other in means)
+        for point in means
+    ]
+
+
+def test_a_point_that_always_wins_and_one_that_never_does() -> None:
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 0.001, (3, 5, 2))
+    centre = np.array([[0.9, 0.9], [0.5, 0.5], [0.95, 0.1]])
+    tables = of_seeds_alone(centre[:, None] + noise)
+    assert probability(tables, UP).tolist() == [1.0, 0.0, 1.0]
+    assert probability(tables, ("maximize", "minimize")).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_it_is_the_share_of_all_resamples() -> None:
+    values = np.random.default_rng(1).normal(size=(4, 3, 2))
+    on_front = [
+        is_on_front(values[:, draw].mean(axis=1) * (1, -1)) for draw in product(range(3), repeat=3)
+    ]
+    found = probability(of_seeds_alone(values), ("maximize", "minimize"), resamples=20_000)
+    assert found == pytest.approx(np.mean(on_front, axis=0), abs=0.02)
+    assert ((found > 0) & (found < 1)).any()
+
+
+@pytest.mark.slow
+def test_it_is_the_share_of_all_resamples_of_seeds_and_images() -> None:
+    tables = np.random.default_rng(1).normal(size=(3, 2, 2, 3))  # points, objectives, K, images
+    on_front = []
+    for seeds in product(range(2), repeat=2):
+        for images in product(range(3), repeat=3):
+            drawn = tables[:, :, list(seeds)][:, :, :, list(images)]
+            on_front.append(is_on_front(drawn.mean(axis=(2, 3))))
+    found = probability([list(of_point) for of_point in tables], UP, resamples=20_000)
+    assert found == pytest.approx(np.mean(on_front, axis=0), abs=0.02)
+    assert ((found > 0) & (found < 1)).any()
+    # The seeds alone would say less.
+    of_seeds = probability(of_seeds_alone(tables.mean(axis=3).swapaxes(1, 2)), UP, resamples=20_000)
+    assert np.abs(of_seeds - found).max() > 0.05
+
+
+def test_the_seeds_are_paired() -> None:
+    # All points and objectives have the same good and bad seeds: what they share is no luck.
+    of_seed = np.random.default_rng(2).normal(0, 10, (1, 6, 1))
+    values = np.array([[1.0, 1.0], [0.9, 0.9]])[:, None] + of_seed
+    assert probability(of_seeds_alone(values), UP).tolist() == [1.0, 0.0]
+    across = np.concatenate([of_seed, 1 - of_seed], axis=2)  # the sum is the same at each seed
+    pair = np.concatenate([across, across[:, ::-1]])
+    assert probability(of_seeds_alone(pair), UP).tolist() == [1.0, 1.0]
+
+
+def test_the_images_are_paired() -> None:
+    # All points and objectives find the same images hard: what they share is no luck.
+    of_image = np.random.default_rng(2).normal(0, 10, (1, 8))
+    seeds = np.zeros((3, 1))
+    tables = [[of_image + seeds + by] * 2 for by in (1.0, 0.9)]
+    assert probability(tables, UP).tolist() == [1.0, 0.0]
+
+
+def test_equal_points_share_their_fate() -> None:
+    values = np.random.default_rng(3).normal(size=(2, 4, 2))
+    found = probability(of_seeds_alone(np.concatenate([values, values[:1]])), UP)
+    assert found[0] == found[2]
+    assert probability(of_seeds_alone(np.zeros((3, 4, 2))), UP).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_few_seeds_and_no_point() -> None:
+    assert probability([], UP).tolist() == []
+    for n in (0, 1):
+        found = probability(of_seeds_alone(np.zeros((2, n, 2))), UP)
+        assert np.isnan(found).tolist() == [True, True]
+    alone = np.random.default_rng(5).normal(size=(1, 4, 2))
+    assert probability(of_seeds_alone(alone), UP).tolist() == [1.0]

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from plans import NAMES, TAPS, ablation_study, ground_of
+from plans import TAPS, ablation_study, ground_of
 
-from ablate.ablation.configuration import Ground
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.trial.robustness import TrialRun
 from ablate.trial.workbench import Workbench
@@ -134,18 +133,6 @@ def test_what_trains_something_else_is_not(one: Values, other: Values, train: We
     assert not same_bits(train(one), train(other))
 
 
-def test_the_order_of_terms_tells_nothing_apart() -> None:
-    orders = ({"loss.terms": "clean+st+fma"}, {"loss.terms": "fma+clean+st"})
-    assert ground_of().same(*orders)
-
-
-def test_4_epochs_are_the_budget_of_a_file_that_names_none() -> None:
-    ground = ground_of()
-    assert ground.same({}, {"finetune.budget.epochs": 4})
-    assert not ground.same({}, {"finetune.budget.epochs": 0})
-    assert not ground.same({}, {"finetune.budget.images": 4})
-
-
 def test_of_a_checkpoint_no_training_is_read() -> None:
     ground = ground_of(baseline={"checkpoint": "w.pt", "saw_validation": False})
     assert ground.same({}, {"baseline.epochs": 3})
@@ -158,23 +145,6 @@ def test_taps_of_another_network_are_not_those_of_this_one() -> None:
     assert not ground.same(other, other | {"loss.fma.layers": TAPS})
     assert not ground.same(other, other | {"loss.fma.layer_weights": "linear"})
     assert ground.same(other, {"loss.fma.layers": "taps"} | other)
-
-
-def test_layers_whose_depth_is_not_known_are_compared_as_a_set() -> None:
-    ground = Ground(ground_of().study, {**NAMES, "loss.fma.layers": ()}, "resnet8")
-    linear = {"loss.fma.layer_weights": "linear"}
-    one, turned = {"loss.fma.layers": ["a", "b"]}, {"loss.fma.layers": ["b", "a"]}
-    assert ground.same(one | linear, turned | linear)
-    assert ground.same(one, turned)
-    assert not ground.same(one | linear, one)
-    assert not ground.same(one, {})
-
-
-def test_values_that_no_key_takes_are_told_apart_as_they_are_written() -> None:
-    ground = ground_of()
-    assert not ground.same({"loss.fma.weight": "a"}, {"loss.fma.weight": "b"})
-    assert ground.same({"loss.fma.weight": "a"}, {"loss.fma.weight": "a"})
-    assert not ground.same({"augment.mix": {"noise": 0}}, {})
 
 
 @pytest.mark.parametrize(

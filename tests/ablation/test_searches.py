@@ -17,9 +17,6 @@ from ablate.ablation.searches import (
 )
 from ablate.errors import FingerprintError, ParameterError
 from ablate.ledger.record import StudyRecord
-from ablate.study.fingerprint import SECTIONS
-
-BOTH_UP = tuple((metric, "maximize") for metric in TWO)
 
 
 def record(*values: tuple[float, ...] | None, **settings: Any) -> StudyRecord:
@@ -57,17 +54,6 @@ def test_what_may_not_be_picked(pick: Any, shown: str) -> None:
     assert pick_rule(pick) == rule
 
 
-def test_a_wrong_pick_names_its_key() -> None:
-    with pytest.raises(ParameterError) as caught:
-        pick_trial(record((0.9, 0.6)), "worst")
-    assert str(caught.value) == (
-        "ablation.reference.pick: must be knee, best METRIC or trial N, got 'worst'. Write pick: "
-        "knee."
-    )
-    with pytest.raises(ParameterError, match=r"^ablation\.tune\.pick: must be"):
-        pick_trial(record((0.9, 0.6)), "worst", key="ablation.tune")
-
-
 # the knee
 
 
@@ -95,20 +81,6 @@ def test_the_knee(values: list[tuple[float, float] | None], number: int) -> None
     assert pick_trial(record(*values), "knee").number == number
 
 
-def test_the_knee_of_an_objective_that_is_minimised() -> None:
-    objectives = (("val_clean_accuracy", "maximize"), ("train_seconds", "minimize"))
-    found = record((0.9, 100.0), (0.89, 12.0), (0.7, 10.0), objectives=objectives)
-    assert pick_trial(found, "knee").number == 1
-
-
-def test_the_knee_of_three_objectives_has_the_largest_sum() -> None:
-    objectives = (*BOTH_UP, ("train_seconds", "minimize"))
-    values = [(0.9, 0.6, 10.0), (0.8, 0.7, 10.0), (0.85, 0.68, 12.0), (0.8, 0.6, 2.0)]
-    found = record(*values, objectives=objectives, reference_point=(0.5, 0.5, 50.0))
-    # Scaled to 0 .. 1 and added up: 1.2, 1.2, 1.3, 1.
-    assert pick_trial(found, "knee").number == 2
-
-
 # the best
 
 
@@ -124,17 +96,6 @@ def test_the_knee_of_three_objectives_has_the_largest_sum() -> None:
 def test_the_best(pick: str, number: int) -> None:
     found = record((0.90, 0.60), (0.85, 0.65), (0.80, 0.70), None)
     assert pick_trial(found, pick).number == number
-
-
-def test_of_equal_ones_the_first_is_the_best() -> None:
-    found = record((0.8, 0.7), (0.9, 0.6), (0.9, 0.6))
-    assert pick_trial(found, "best clean_accuracy").number == 1
-
-
-def test_the_best_of_what_is_minimised_is_the_least() -> None:
-    objectives = (("val_clean_accuracy", "maximize"), ("train_seconds", "minimize"))
-    found = record((0.9, 100.0), (0.7, 10.0), objectives=objectives)
-    assert pick_trial(found, "best train_seconds").number == 1
 
 
 def test_a_metric_may_leave_out_its_split() -> None:
@@ -206,18 +167,6 @@ def test_a_trial_of_an_ablation_is_no_reference() -> None:
 
 
 # of the same data and training
-
-
-def test_a_search_on_the_same_ground() -> None:
-    sections = dict.fromkeys(SECTIONS, "1")
-    others = sections | {"space": "2", "objectives": "2", "answer": "2", "ablation": "2"}
-    check_reference(record().study, sections, "search", others)
-
-
-def test_what_is_compared_is_what_there_is() -> None:
-    others = {"space", "objectives", "constraints", "answer", "ablation"}
-    assert set(SECTIONS) - set(COMPARED) == others
-    assert set(COMPARED) - set(SECTIONS) == {"data"}
 
 
 def test_a_search_on_other_data_or_another_network() -> None:
