@@ -17,6 +17,7 @@ from ablate.cli.options import (
     listed,
     notes_option,
     output_option,
+    refuse_given,
     said_when_slow,
     set_option,
     study_argument,
@@ -407,13 +408,12 @@ def verify(
     from dataclasses import asdict
 
     from ablate.cli.study import parse_values
-    from ablate.errors import UsageError
     from ablate.files.shown import without_controls
     from ablate.report.verify import verify as check_archive
 
-    if not rerun and (overrides or trust or seed is not None):
-        option = "--set" if overrides else "--trust" if trust else "--seed"
-        raise UsageError(f"{option}: is for rows that are trained again, got no --rerun. Add it.")
+    if not rerun:
+        rule = "is for rows that are trained again, got no --rerun. Add it."
+        refuse_given(["overrides", "trust", "seed"], rule)
     with said_when_slow() as begin:
         found = check_archive(
             archive,

@@ -6,8 +6,9 @@ import functools
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +22,7 @@ from ablate.cli.options import (
     in_options,
     json_option,
     notes_option,
+    refuse_given,
     run_options,
     said_when_slow,
     set_option,
@@ -28,10 +30,14 @@ from ablate.cli.options import (
     study_file_argument,
 )
 from ablate.cli.show import print_result, run_and_show
-from ablate.errors import AblateError, UsageError, unencodable
+from ablate.errors import AblateError, UsageError
 from ablate.errors.device import fault_of_machine
 from ablate.errors.masking import keep_secrets_in
+from ablate.files.shown import plural, shown_if
 from ablate.report.terminal.streams import print_traceback, shown_output
+
+if TYPE_CHECKING:
+    from ablate.study.settings import Study
 
 
 class _Commands(click.Group):
@@ -81,27 +87,17 @@ class _Commands(click.Group):
             return super().invoke(context)
         except click.NoSuchOption as error:
             raise _with_key(error) from None
-        except UnicodeEncodeError as error:  # of a path; of output nothing is refused
-            if context.params.get("debug"):
-                raise
-            click.echo(f"ablate: {unencodable(error)}", err=True)
-            context.exit(UsageError.exit_code)
-        except (OSError, MemoryError, RuntimeError) as error:
-            fault = fault_of_machine(error)
-            if fault is None or context.params.get("debug"):
-                raise
-            click.echo(f"ablate: {fault}", err=True)
-            context.exit(fault.exit_code)
         except KeyboardInterrupt:  # a started run prints how to resume instead
             click.echo("ablate: stopped", err=True)
             context.exit(130)
-        except AblateError as error:
-            if context.params.get("debug"):
+        except (AblateError, OSError, MemoryError, RuntimeError, UnicodeEncodeError) as error:
+            fault = error if isinstance(error, AblateError) else fault_of_machine(error)
+            if fault is None or context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {in_options(str(error))}", err=True)
+            click.echo(f"ablate: {in_options(str(fault))}", err=True)
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
-            context.exit(error.exit_code)
+            context.exit(fault.exit_code)
 
 
 def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
@@ -154,21 +150,15 @@ def check(file: Path, overrides: tuple[str, ...], no_import: bool) -> None:
     """
     from ablate.study.callables import imports_limited
 
-    if not no_import:
-        _check(file, overrides)
-        return
-    with imports_limited() as unchecked:
+    with ExitStack() as stack:
+        unchecked = stack.enter_context(imports_limited()) if no_import else []
         _check(file, overrides)
     for name in dict.fromkeys(unchecked):
+        more = ", and with it loss.fma.layers, finetune.frozen, robustness.adapt_batch_norm"
         click.echo(
-            f"{file}: not checked, because not imported: {name}{_WITH.get(name.split()[0], '')}"
+            f"{file}: not checked, because not imported: {name}"
+            f"{shown_if(name.startswith('model.name '), more)}"
         )
-
-
-_WITH = {
-    "model.name": ", and with it loss.fma.layers, finetune.frozen, robustness.adapt_batch_norm",
-}
-"""What else of a study file is known only by importing the function of a key."""
 
 
 def _check(file: Path, overrides: tuple[str, ...]) -> None:
@@ -186,16 +176,14 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
     space = parse_space(study, names_for(study.model.name, file.parent))
     counts, notes = image_lines(study, file.parent)
     if study.ablation is not None:
-        from ablate.cli.show import show_check
-
-        show_check(study, file)
+        _show_design(study, file)
     else:
+        bounds = ", ".join(constraint.metric for constraint in study.constraints)
         click.echo(
-            f"{file}: ok: study {study.name}, {study.search.trials} trials, {len(space.keys)} "
-            f"{'parameter' if len(space.keys) == 1 else 'parameters'} searched, objectives "
+            f"{file}: ok: study {study.name}, {study.search.trials} trials, "
+            f"{plural(len(space.keys), 'parameter')} searched, objectives "
             f"{', '.join(objective.metric for objective in study.objectives)}"
-            + ", constraints " * bool(study.constraints)
-            + ", ".join(constraint.metric for constraint in study.constraints)
+            f"{shown_if(bounds, ', constraints ')}{bounds}"
         )
     for line in counts:
         click.echo(f"{file}: {line}")
@@ -210,6 +198,35 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
             f"{' and '.join(without)}, which {'change' if len(without) > 1 else 'changes'} nothing "
             f"on {study.dataset.name}, whose images are grey. {fix}"
         )
+
+
+def _show_design(study: Study, file: Path) -> None:
+    """What an ablation would run."""
+    from ablate.ablation.design import is_from_study
+    from ablate.errors import StudyNotFoundError
+    from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
+
+    settings = study.ablation_section
+    head = f"{file}: ok: study {study.name}, ablation {settings.design}"
+    base = file.absolute().parent
+    try:
+        reference = find_reference(study, base)
+    except StudyNotFoundError as error:
+        if not is_from_study(settings):
+            raise
+        click.echo(f"{head}, {settings.seed_count} seeds; its cells are still unknown: {error}")
+        return
+    design = design_of(study, base, str(file), reference)
+    planned = plan_of(study, design, base)
+    if reference.text:
+        click.echo(f"  reference: {reference.text}")
+    runs = len(design.cells) * settings.seed_count
+    click.echo(
+        f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
+        f"{plural(len(design.claims), 'primary contrast')}"
+    )
+    for line in (*design.aliases, *planned):
+        click.echo(f"  {line}")
 
 
 @main.command()
@@ -363,9 +380,8 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
     from ablate.doctor.findings import examine
     from ablate.doctor.selftest import SelfTest
 
-    if not is_selftest and (ray_address or storage):
-        option = "--ray-address" if ray_address else "--storage"
-        raise UsageError(f"{option}: needs --selftest, got none. Add --selftest.")
+    if not is_selftest:
+        refuse_given(["ray_address", "storage"], "needs --selftest, got none. Add --selftest.")
     say = functools.partial(click.echo, err=True)
     test = SelfTest(ray_address, storage, say) if is_selftest else None
     findings = []

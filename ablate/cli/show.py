@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ablate.lifecycle.open_study import OpenStudy
     from ablate.lifecycle.place import Place
     from ablate.report.terminal.live import Display
-    from ablate.study.settings import Study
 
 
 Result = TypeVar("Result")
@@ -152,41 +151,6 @@ def print_result(what: Any, output: Path | None = None, *, width: int = 200) -> 
     narrow = min(width, console.width) if console.is_terminal else width
     what = TerminalTable(what) if isinstance(what, Table) else what
     TextConsole(width=narrow).print(what)
-
-
-# -- What a study file that is right would run
-
-
-def show_check(study: Study, file: Path) -> None:
-    """What a file that is right would run."""
-    from ablate.ablation.design import is_from_study
-    from ablate.errors import StudyNotFoundError
-    from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
-
-    settings = study.ablation_section
-    head = f"{file}: ok: study {study.name}, ablation {settings.design}"
-    base = file.absolute().parent
-    try:
-        reference = find_reference(study, base)
-    except StudyNotFoundError as error:
-        if not is_from_study(settings):
-            raise
-        click.echo(f"{head}, {settings.seed_count} seeds; its cells are still unknown: {error}")
-        return
-    design = design_of(study, base, str(file), reference)
-    planned = plan_of(study, design, base)
-    if reference.text:
-        click.echo(f"  reference: {reference.text}")
-    runs = len(design.cells) * settings.seed_count
-    click.echo(
-        f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
-        f"{len(design.claims)} primary contrast{'s' * (len(design.claims) != 1)}"
-    )
-    for line in (*design.aliases, *planned):
-        click.echo(f"  {line}")
-
-
-# -- What a study ends with; heavy imports inside ------------------------------------------
 
 
 _END_WIDTH = 100

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from ablate.errors import AblateError, InfrastructureError, UsageError, cut
+from ablate.errors import AblateError, InfrastructureError, UsageError, cut, unencodable
 
 _MEMORY = (
     "can't allocate memory",  # the CPU's allocator
@@ -57,7 +57,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def fault_of_machine(error: BaseException) -> AblateError | None:
-    """The one line of an error that can occur anywhere: a name too long, no memory, a full disk.
+    """The one line of an error that can occur anywhere: a name that is too long or not UTF-8, no
+    memory, a full disk.
 
     Returns:
         None if it is of another kind.
@@ -67,6 +68,8 @@ def fault_of_machine(error: BaseException) -> AblateError | None:
             "memory: must suffice, got: out of memory. Free memory, or allow more (ulimit -v, the "
             "container's limit), then run the command again."
         )
+    if isinstance(error, UnicodeEncodeError):  # of a path; of output nothing is refused
+        return UsageError(unencodable(error))
     if not isinstance(error, OSError) or error.errno is None:
         return None
     name = "a file" if error.filename is None else cut(str(error.filename))

@@ -60,7 +60,6 @@ class TrackedRow:
         params: resolved, by dotted key; a subset is joined by +, a mix has one for each part.
         epochs: each once, in order; the last one of a complete row has its final scores too.  A
             copy of another row's scores has one epoch, 0.
-        scores: final, by name; those that are not known are left out.
         facts: state, seeds, fingerprint, attempts, failure, cost, hosts.
         started, ended: seconds since 1970.
     """
@@ -70,7 +69,6 @@ class TrackedRow:
     state: State
     params: Values
     epochs: tuple[Epoch, ...]
-    scores: Mapping[str, float]
     facts: Values
     started: float
     ended: float
@@ -123,7 +121,6 @@ def tracked_row(record: StudyRecord, row: RowRecord) -> TrackedRow:
         state=row.state,
         params=_params(flat),
         epochs=tuple(_epochs(row, _finite(scores), started, ended)),
-        scores=_finite(scores),
         facts={**facts, "fingerprint": record.fingerprint},
         started=started,
         ended=ended,

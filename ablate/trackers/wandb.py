@@ -57,7 +57,7 @@ class Wandb:
         def log(run: Any) -> None:
             for epoch in row.epochs:
                 run.log({**epoch.values, "_timestamp": epoch.time}, step=epoch.epoch)
-            run.summary.update({**row.facts, **row.scores})
+            run.summary.update(dict(row.facts))
 
         of_row = {"name": row.name, "job_type": "trial", "config": dict(row.params)}
         self._publish(f"{row.number:05d}", log, exit_code=int(row.state == "FAIL"), **of_row)

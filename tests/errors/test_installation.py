@@ -50,6 +50,7 @@ OTHER_NAMES = {
 }
 COMES_WITH = {
     "numpy": "scipy",
+    "pydantic_core": "pydantic",
     "PIL": "torchvision",
     "markupsafe": "jinja2",
     "choreographer": "kaleido",
