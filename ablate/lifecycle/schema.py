@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
+from ablate.study import settings
 from ablate.study.keys import BY_NAME, OPEN, all_keys, searchable
 from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import LISTED, KnownNames, OpenNames
@@ -21,7 +25,8 @@ def json_schema(names: KnownNames) -> Schema:
         names: allowed names by dotted key, which become enumerations.  Keys without names accept
             any text.
     """
-    schema: Schema = _one_line(Study.model_json_schema())
+    schema = Study.model_json_schema()
+    _describe(schema)
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "ablate study"
     for key, listed in LISTED.items():
@@ -40,18 +45,19 @@ def json_schema(names: KnownNames) -> Schema:
     return schema
 
 
-def _one_line(node: Any) -> Any:
-    """The same with descriptions of one line, which the source breaks."""
-    if isinstance(node, list):
-        return [_one_line(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    return {
-        key: re.sub(r"\n\s*", " ", value)
-        if key == "description" and isinstance(value, str)
-        else _one_line(value)
-        for key, value in node.items()
-    }
+def _describe(schema: Schema) -> None:
+    """Give each key the text below it in the source of its section."""
+    texts: dict[str, dict[str, str]] = {}
+    tree = ast.parse(inspect.getsource(settings))
+    for section in [node for node in tree.body if isinstance(node, ast.ClassDef)]:
+        for pair in pairwise(section.body):
+            match pair:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(ast.Constant(str(about))):
+                    texts.setdefault(section.name, {})[name] = " ".join(about.split())
+    for definition, node in ("Study", schema), *schema["$defs"].items():
+        for base in reversed(getattr(settings, definition).__mro__):
+            for name, about in texts.get(base.__name__, {}).items():
+                node["properties"][name]["description"] = about
 
 
 def _by_kind(schema: Schema, names: KnownNames, about_space: str) -> None:

@@ -70,12 +70,7 @@ class Settings(BaseModel):
     """Base of every section: frozen, no unknown keys, no silent conversion, no NaN."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        validate_default=True,
-        use_attribute_docstrings=True,
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
 
 
