@@ -24,6 +24,7 @@ from ablate.files.regular import MOST_TEXT_BYTES, UnusualFileError, read_regular
 from ablate.finetune.reads import SECTIONS, inert_rules
 from ablate.lifecycle.shipped import shipped_studies
 from ablate.model import has_batch_norm
+from ablate.model.inspect import has_adaptable_norm
 from ablate.robustness.suites import objective_rules
 from ablate.space.parse import read_space
 from ablate.space.reach import nothing_searched, reach_rules
@@ -356,7 +357,9 @@ def _network_rules(
     fixed = [layers] if isinstance(layers, str) else list(layers)
     words = {"taps", "last"} & set(candidates(study.space, _LAYERS, fixed))
     # Of networks whose taps are known by name all are usable.
-    if words and _compares_maps(study) and taps is not None and not taps:
+    terms = _values_of(study, "loss.terms", [study.loss.terms])
+    compares_maps = any("fma" in str(one) for one in terms)
+    if words and compares_maps and taps is not None and not taps:
         from ablate.model.build import describe_layers  # which loads torch
 
         shown = ""
@@ -375,11 +378,10 @@ def _network_rules(
 
 def network_notes(study: Study, base: Path) -> Iterator[str]:
     """What to say of a study's network that is not wrong, but may not be meant so."""
-    model, scale = study.model.name, "loss.fma.scale"
-    scales = _values_of(study, scale, [study.loss.fma.scale])
-    if study.trainable is not None or not _compares_maps(study) or "value" not in scales:
-        return
-    if _has_norm(model, base) is False:
+    model, terms = study.model.name, _values_of(study, "loss.terms", [study.loss.terms])
+    scales = _values_of(study, "loss.fma.scale", [study.loss.fma.scale])
+    is_by_value = "value" in scales and any("fma" in str(one) for one in terms)
+    if study.trainable is None and is_by_value and _has_norm(model, base) is False:
         yield (
             f"loss.fma.scale: value was calibrated on networks with batch norm, and {model} has "
             "none: at the same weight its gradient may be several times as large. Write scale: "
@@ -390,18 +392,9 @@ def network_notes(study: Study, base: Path) -> Iterator[str]:
 def _has_norm(model: str, base: Path) -> bool | None:
     """Whether a network has batch norm; None if it cannot be built, which is refused elsewhere."""
     with_norm = has_batch_norm(model)
-    if with_norm is None:
-        from ablate.model.inspect import has_adaptable_norm  # which loads torch
-
-        with suppress(UsageError):
-            with_norm = has_adaptable_norm(model, base)
-    return with_norm
-
-
-def _compares_maps(study: Study) -> bool:
-    """Whether a trial may have the term `fma`."""
-    terms = _values_of(study, "loss.terms", [study.loss.terms])
-    return any("fma" in str(one) for one in terms)
+    with suppress(UsageError):
+        return has_adaptable_norm(model, base) if with_norm is None else with_norm
+    return None
 
 
 def _values_of(study: Study, key: str, fixed: Sequence[str]) -> Collection[Any]:

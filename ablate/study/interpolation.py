@@ -86,14 +86,12 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
         )
         return Choice(1.0, barrier, note)
     keeping = [one for one in chosen_from if baseline.clean - one.clean <= clean_margin + _ROUNDING]
-    if keeping:
-        return Choice(max(keeping, key=lambda one: _rank(one.robust, one)).alpha, barrier)
-    return Choice(max(chosen_from, key=lambda one: _rank(one.clean, one)).alpha, barrier)
 
+    def rank(one: AlphaScore) -> tuple[float, float]:
+        """By an accuracy, in which sums of equal counts are equal, then by alpha."""
+        return round(one.robust if keeping else one.clean, _DIGITS), one.alpha
 
-def _rank(accuracy: float, of: AlphaScore) -> tuple[float, float]:
-    """By an accuracy, in which sums of equal counts are equal, then by alpha."""
-    return round(accuracy, _DIGITS), of.alpha
+    return Choice(max(keeping or chosen_from, key=rank).alpha, barrier)
 
 
 @dataclass(frozen=True)
@@ -146,15 +144,10 @@ class Curve(JsonData):
         """The curve with the network that the rule chooses (`choose_alpha`)."""
         baseline = self.scores(like, 0.0).metrics()
         bounds = [bound for one in constraints for bound in one.bounds(baseline)]
-        curve = [
-            AlphaScore(
-                alpha,
-                one.clean_accuracy,
-                one.robust_accuracy,
-                violation(bounds, one.metrics()) if bounds else 0.0,
-            )
-            for alpha, one in zip(self.alphas, self.all_scores(like), strict=True)
-        ]
+        curve = []
+        for alpha, one in zip(self.alphas, self.all_scores(like), strict=True):
+            violated = violation(bounds, one.metrics()) if bounds else 0.0
+            curve.append(AlphaScore(alpha, one.clean_accuracy, one.robust_accuracy, violated))
         alpha, barrier, note = choose_alpha(curve, clean_margin)
         return replace(self, alpha=alpha, barrier=barrier, note=note)
 

@@ -47,14 +47,12 @@ class Preprocessing(JsonData):
     @property
     def text(self) -> str:
         """Such as "images of 32 x 32, resize 37, mean 0.5, 0.5, 0.5, std 0.5, 0.5, 0.5"."""
-        cut = f", resize {self.resize}" if self.resize is not None else ""
-        normalised = ", not normalised"
-        if self.mean is not None and self.std is not None:
-            mean, std = (
-                ", ".join(f"{one:.3g}" for one in values) for values in (self.mean, self.std)
-            )
-            normalised = f", mean {mean}, std {std}"
-        return f"images of {self.image_size} x {self.image_size}{cut}{normalised}"
+        text = f"images of {self.image_size} x {self.image_size}"
+        text += f", resize {self.resize}" if self.resize is not None else ""
+        if self.mean is None or self.std is None:
+            return f"{text}, not normalised"
+        mean, std = (", ".join(f"{one:.3g}" for one in each) for each in (self.mean, self.std))
+        return f"{text}, mean {mean}, std {std}"
 
 
 def fed_text(accuracy: float, images: int, preprocessing: Preprocessing | None) -> str:

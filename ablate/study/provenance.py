@@ -26,11 +26,13 @@ def provenance(folder: Path) -> dict[str, Any]:
         `python`, `platform`, `packages` (name -> version), and `git` (`commit`, `dirty`), which is
         None outside a repository or without Git.
     """
+    commit = _run_git(folder, "rev-parse", "HEAD")
+    status = "" if commit is None else _run_git(folder, "status", "--porcelain")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": versions(PACKAGES),
-        "git": _git(folder),
+        "git": None if commit is None else {"commit": commit, "dirty": bool(status)},
     }
 
 
@@ -39,26 +41,15 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
     return {name: found for name in packages if (found := _version(name)) is not None}
 
 
-def _git(folder: Path) -> dict[str, Any] | None:
-    commit = _run_git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {"commit": commit, "dirty": bool(_run_git(folder, "status", "--porcelain"))}
-
-
 def _run_git(folder: Path, *arguments: str) -> str | None:
+    command, environment = ["git", "-C", str(folder), *arguments], environment_without_secrets()
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            env=environment_without_secrets(),
-            check=True,
+        text = subprocess.check_output(
+            command, env=environment, text=True, stderr=subprocess.DEVNULL, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return text.strip()
 
 
 def _version(package: str) -> str | None:
@@ -72,6 +63,5 @@ def _version(package: str) -> str | None:
 
 def usable_cores() -> int:
     """Cores that this process may use; at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -81,16 +81,12 @@ class Scores(JsonData):
         """Mean over the severities of one distortion type."""
         return self._type_accuracies[kind]
 
-    def family_accuracy(self, family: str) -> float:
-        """Mean over the types of one family."""
-        return self._mean(self.families[family])
-
     @property
     def robust_accuracy(self) -> float:
         """Mean over types, or over families of the mean over their types: `mean_over`."""
         if self.mean_over == "types":
             return self._mean(list(self.accuracies))
-        return fmean([self.family_accuracy(family) for family in self.families])
+        return fmean([self._mean(kinds) for kinds in self.families.values()])
 
     @property
     def type_weights(self) -> dict[str, float]:
@@ -99,8 +95,8 @@ class Scores(JsonData):
             return dict.fromkeys(self.accuracies, 1 / len(self.accuracies))
         weights = dict.fromkeys(self.accuracies, 0.0)
         for kinds in self.families.values():
-            for kind in kinds:
-                weights[kind] += 1 / (len(self.families) * len(kinds))
+            share = 1 / (len(self.families) * len(kinds))
+            weights |= {kind: weights[kind] + share for kind in kinds}
         return weights
 
     def exposed_accuracy(self, exposed: ExposedTypes) -> float:
@@ -121,8 +117,6 @@ class Scores(JsonData):
     def overlaps(self) -> bool:
         """Whether `robust_accuracy` includes types that were trained on, so that it is not
         comparable with methods that hold them out."""
-        if not self.seen_types and not self.exposure:
-            return False
         return any(self.exposure_of(kind) == "seen_type" for kind in self.accuracies)
 
     @cached_property
@@ -130,7 +124,7 @@ class Scores(JsonData):
         return {kind: fmean(row.values()) for kind, row in self.accuracies.items()}
 
     def _mean(self, kinds: Sequence[str]) -> float:
-        return fmean([self.type_accuracy(kind) for kind in kinds]) if kinds else math.nan
+        return fmean([self._type_accuracies[kind] for kind in kinds]) if kinds else math.nan
 
     def metrics(self) -> dict[str, float]:
         """Every number by its name, as an objective or a column may ask for it."""
@@ -141,10 +135,10 @@ class Scores(JsonData):
         }
         for exposed in EXPOSURES:
             named[f"{split}_robust_accuracy_{exposed}"] = self.exposed_accuracy(exposed)
-        for family in self.families:
-            named[f"{split}_accuracy.{family}"] = self.family_accuracy(family)
+        for family, kinds in self.families.items():
+            named[f"{split}_accuracy.{family}"] = self._mean(kinds)
         for kind, by_severity in self.accuracies.items():
-            named[f"{split}_accuracy.{kind}"] = self.type_accuracy(kind)
+            named[f"{split}_accuracy.{kind}"] = self._type_accuracies[kind]
             for severity, accuracy in by_severity.items():
                 named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
         return named | {cost: float(getattr(self, cost)) for cost in COSTS}

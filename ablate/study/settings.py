@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -72,6 +72,16 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    def rules(self) -> Iterator[str]:
+        """What is wrong with keys that are right one by one: `rule, got X. Fix.`"""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _keep_the_rules(self) -> Self:
+        for rule in self.rules():
+            raise ValueError(rule)
+        return self
 
 
 # -- Sections `dataset` and `model` --------------------------------------------------------
@@ -156,15 +166,11 @@ class NormalizationSettings(Settings):
                 raise ValueError(rule)
         return values
 
-    @model_validator(mode="after")
-    def _of_each_channel(self) -> NormalizationSettings:
+    def rules(self) -> Iterator[str]:
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
-            raise ValueError(
-                "must have a mean and a std for each channel, 3 or 1, got "
-                f"{len(self.mean)} and {len(self.std)}. Write {{mean: [0.5, 0.5, 0.5], std: [0.5, "
-                "0.5, 0.5]}."
-            )
-        return self
+            rule = "must have a mean and a std for each channel, 3 or 1"
+            fix = "Write {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}."
+            yield f"{rule}, got {len(self.mean)} and {len(self.std)}. {fix}"
 
 
 class ModelSettings(Settings):
@@ -232,19 +238,14 @@ class BaselineSettings(TrainingSettings):
     """Clean validation accuracy that the baseline is known to have; the study is refused where it
     is more than 4 standard errors below it."""
 
-    @model_validator(mode="after")
-    def _saw_validation_with_a_checkpoint(self) -> Self:
+    def rules(self) -> Iterator[str]:
         if self.checkpoint is not None and self.saw_validation is None:
-            raise ValueError(
-                f"a checkpoint needs saw_validation, got none with {self.checkpoint}. Write "
-                "saw_validation: false if it was not trained on the validation images, else true."
-            )
+            rule = f"a checkpoint needs saw_validation, got none with {self.checkpoint}. Write"
+            fix = "saw_validation: false if it was not trained on the validation images, else true."
+            yield f"{rule} {fix}"
         if self.checkpoint is None and self.saw_validation is not None:
-            raise ValueError(
-                "saw_validation applies only to a checkpoint, got it without one. Remove it; a "
-                "baseline trained by ablate never sees the validation images."
-            )
-        return self
+            rule = "saw_validation applies only to a checkpoint, got it without one. Remove it; a"
+            yield f"{rule} baseline trained by ablate never sees the validation images."
 
 
 class BudgetSettings(Settings):
@@ -269,15 +270,11 @@ class BudgetSettings(Settings):
             return None
         return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
-    @model_validator(mode="after")
-    def _one(self) -> BudgetSettings:
+    def rules(self) -> Iterator[str]:
         given = [name for name in UNITS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(
-                f"takes one unit, got {' and '.join(given)}. Keep one, such as budget: "
-                f"{{images: 9000}}."
-            )
-        return self
+            fix = "Keep one, such as budget: {images: 9000}."
+            yield f"takes one unit, got {' and '.join(given)}. {fix}"
 
 
 class InterpolationSettings(Settings):
@@ -460,10 +457,8 @@ class AugmentSettings(Settings):
     def _ascending(cls, strengths: dict[str, Any]) -> dict[str, Any]:
         for kind, limits in strengths.items():
             if isinstance(limits, tuple) and not (limits[0] <= limits[1] and limits[1] > 0):
-                raise ValueError(
-                    f"the lowest strength must not be above the highest, which must be above 0, "
-                    f"got {kind}: {list(limits)}. Correct them."
-                )
+                rule = "the lowest strength must not be above the highest, which must be above 0"
+                raise ValueError(f"{rule}, got {kind}: {list(limits)}. Correct them.")
         return strengths
 
 
@@ -491,23 +486,18 @@ class ConstraintSettings(Settings):
     @classmethod
     def _number_or_baseline(cls, limit: float | str | None) -> float | str | None:
         if isinstance(limit, str) and _OF_BASELINE.fullmatch(limit) is None:
-            raise ValueError(
-                f"must be a number, or baseline plus or less one, got {limit!r}. Write 0.9, or "
-                "baseline - 0.01."
-            )
+            rule = f"must be a number, or baseline plus or less one, got {limit!r}"
+            raise ValueError(f"{rule}. Write 0.9, or baseline - 0.01.")
         return limit
 
-    @model_validator(mode="after")
-    def _has_a_side(self) -> Self:
+    def rules(self) -> Iterator[str]:
         if self.min is None and self.max is None:
-            raise ValueError("needs min or max, got neither. Add one, such as max: 300.")
-        (of_min, low), (of_max, high) = _parts(self.min), _parts(self.max)
-        if None not in (self.min, self.max) and of_min == of_max and low > high:
-            raise ValueError(
-                f"min must be at most max, got {self.min} and {self.max}: no value keeps both. "
-                "Swap them."
-            )
-        return self
+            yield "needs min or max, got neither. Add one, such as max: 300."
+        elif self.min is not None and self.max is not None:
+            of_min, of_max = isinstance(self.min, str), isinstance(self.max, str)
+            if of_min == of_max and _number(self.min) > _number(self.max):
+                rule = f"min must be at most max, got {self.min} and {self.max}"
+                yield f"{rule}: no value keeps both. Swap them."
 
     @property
     def reads_baseline(self) -> bool:
@@ -520,23 +510,22 @@ class ConstraintSettings(Settings):
         Args:
             baseline: its metrics; None: not scored, and sides relative to it are left out.
         """
-        found = []
+        bounds = []
         for limit, is_least in ((self.min, True), (self.max, False)):
-            relative, value = _parts(limit)
-            if limit is None or (relative and baseline is None):
-                continue
-            of_baseline = baseline[self.metric] if relative and baseline is not None else 0.0
-            found.append(Bound(self.metric, of_baseline + value, is_least))
-        return tuple(found)
+            if isinstance(limit, str) and baseline is not None:
+                value = baseline[self.metric] + _number(limit)
+                bounds.append(Bound(self.metric, value, is_least))
+            elif limit is not None and not isinstance(limit, str):
+                bounds.append(Bound(self.metric, limit, is_least))
+        return tuple(bounds)
 
 
-def _parts(limit: float | str | None) -> tuple[bool, float]:
-    """Whether a limit is relative to the baseline, and its number."""
+def _number(limit: float | str) -> float:
+    """The number of a limit: its own, or what it adds to the baseline."""
     if not isinstance(limit, str):
-        return False, limit or 0.0
+        return limit
     found = _OF_BASELINE.fullmatch(limit)
-    assert found is not None
-    return True, float(f"{found[1]}{found[2]}") if found[1] else 0.0
+    return float(f"{found[1]}{found[2]}") if found is not None and found[1] else 0.0
 
 
 class AnswerSettings(Settings):
@@ -619,10 +608,9 @@ class PrunerSettings(Settings):
             ParameterError: if they are more.
         """
         if self.images is not None and self.images > n_validation:
-            raise ParameterError(
-                f"search.pruner.images: must be at most the {n_validation:,} validation images, "
-                f"got {self.images}. Lower it, or remove it to score all of them."
-            )
+            rule = f"must be at most the {n_validation:,} validation images, got {self.images}"
+            fix = "Lower it, or remove it to score all of them."
+            raise ParameterError(f"search.pruner.images: {rule}. {fix}")
 
 
 class SearchSettings(Settings):
@@ -651,10 +639,8 @@ class SearchSettings(Settings):
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
             return data
         if data.get("trials", asked) != asked:
-            raise ValueError(
-                f"trials and budget.trials set the same number, got {data['trials']} and {asked}. "
-                "Keep one."
-            )
+            rule = "trials and budget.trials set the same number"
+            raise ValueError(f"{rule}, got {data['trials']} and {asked}. Keep one.")
         others = {name: value for name, value in budget.items() if name != "trials"}
         return {**data, "trials": asked, "budget": others}
 
@@ -677,10 +663,9 @@ class MLflowSettings(Settings):
     @classmethod
     def _without_password(cls, uri: str | None) -> str | None:
         if uri is not None and has_secret(uri):
-            raise ValueError(
-                "must hold no password, got one. Put it in the environment: "
-                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
-            )
+            rule = "must hold no password, got one. Put it in the environment:"
+            names = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
+            raise ValueError(f"{rule} {names} MLFLOW_TRACKING_TOKEN.")
         return uri
 
 
@@ -812,7 +797,6 @@ READS: dict[str, tuple[str, ...]] = {
 }
 """Keys that a design reads, in addition to the common ones."""
 
-_OWN = tuple(dict.fromkeys(key for keys in READS.values() for key in keys))
 _NEEDED = {
     **dict.fromkeys(("leave_one_out", "add_one", "shapley"), "components"),
     "one_at_a_time": "factors",
@@ -924,28 +908,22 @@ class AblationSettings(Settings):
             raise ValueError(f"must be distinct, got {twice} twice. Remove one.")
         return seeds
 
-    @model_validator(mode="after")
-    def _fits(self) -> AblationSettings:
+    def rules(self) -> Iterator[str]:
         reads, design = READS[self.design], self.design
-        for key in _OWN:
+        for key in dict.fromkeys(key for keys in READS.values() for key in keys):
             default = type(self).model_fields[key].default
             if key not in reads and getattr(self, key) != default:
                 others = " or ".join(name for name, keys in READS.items() if key in keys)
-                raise ValueError(
-                    f"{key} belongs to design {others}, got it with {design}. Remove it, or change "
-                    "the design."
-                )
+                rule = f"{key} belongs to design {others}, got it with {design}"
+                yield f"{rule}. Remove it, or change the design."
         needed = _NEEDED.get(design)
         if needed is not None and not getattr(self, needed):
-            raise ValueError(f"design {design} needs {needed}, got none. Add {needed}.")
+            yield f"design {design} needs {needed}, got none. Add {needed}."
         if design in ("factorial", "fractional") and not (self.factors or self.components):
-            raise ValueError(f"design {design} needs factors or components, got none. Add some.")
+            yield f"design {design} needs factors or components, got none. Add some."
         if self.seed_count == 1 and (self.primary or self.noninferior):
-            raise ValueError(
-                "a test needs at least two seeds, got seeds: 1 with primary or noninferior. Raise "
-                "seeds; with 8 the smallest two-sided p is .0078."
-            )
-        return self
+            rule = "a test needs at least two seeds, got seeds: 1 with primary or noninferior"
+            yield f"{rule}. Raise seeds; with 8 the smallest two-sided p is .0078."
 
     @property
     def seed_count(self) -> int:
