@@ -25,7 +25,7 @@ from surrogate import (  # noqa: E402
     load_table,
 )
 
-from ablate.space.choices import ChoiceDomain  # noqa: E402
+from ablate.space.domain import ChoiceDomain  # noqa: E402
 
 
 @pytest.fixture(scope="module")

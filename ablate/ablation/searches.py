@@ -17,10 +17,8 @@ from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
-from ablate.space.choices import SubsetDomain
-from ablate.space.domain import Domain
+from ablate.space.domain import Domain, SimplexDomain, SubsetDomain
 from ablate.space.parse import read_space
-from ablate.space.ratios import SimplexDomain
 from ablate.space.space import Parameter, Space
 from ablate.study.document import name_of, show
 from ablate.study.fingerprint import changed_keys

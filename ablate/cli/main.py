@@ -162,10 +162,9 @@ def check(file: Path, overrides: tuple[str, ...], no_import: bool) -> None:
 
 
 def _check(file: Path, overrides: tuple[str, ...]) -> None:
-    from ablate.lifecycle.images_told import image_lines
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
-    from ablate.lifecycle.study_file import network_notes
+    from ablate.lifecycle.study_file import image_lines, network_notes
     from ablate.robustness.suites import find_suite, types_without_effect
     from ablate.space.parse import parse_space
     from ablate.study.checks import study_notes

@@ -18,9 +18,8 @@ from ablate.errors import ParameterError
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
 from ablate.model import chosen_layers, taps_of
-from ablate.space.choices import ChoiceDomain
-from ablate.space.domain import Domain
-from ablate.space.reach import MOST_POINTS, points, telling_values
+from ablate.space.domain import ChoiceDomain, Domain
+from ablate.space.fit import MOST_POINTS, points, telling_values
 from ablate.space.space import Parameter, Space
 from ablate.study.document import Finding, show
 from ablate.study.keys import OPEN, leaves, plain_values, searched_paths

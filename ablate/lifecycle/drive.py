@@ -41,8 +41,7 @@ from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Guarded, Progress
 from ablate.search.run_context import Janitor, RunContext, Spending
-from ablate.study.by_value import given_functions
-from ablate.study.callables import remember_import
+from ablate.study.callables import given_functions, remember_import
 from ablate.study.preparation import PreparationStep, fed_text
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores

@@ -19,11 +19,11 @@ from ablate.model import MODELS, SOURCES, taps_of
 from ablate.robustness.corruption import SEVERITIES
 from ablate.robustness.suites import ANY, SUITES, find_suite
 from ablate.space import SAMPLERS
-from ablate.study.by_value import is_given
 from ablate.study.callables import (
     NotImportedError,
     import_callable,
     is_callable_name,
+    is_given,
     may_import,
 )
 from ablate.study.metrics import METRIC_KEYS

@@ -57,8 +57,8 @@ from ablate.lifecycle.place import (
     shown_folder,
 )
 from ablate.robustness.suites import added_types, find_suite
+from ablate.space.fit import nothing_searched
 from ablate.space.parse import parse_space
-from ablate.space.reach import nothing_searched
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint

@@ -29,7 +29,7 @@ from ablate.lifecycle.changes import changes_since
 from ablate.lifecycle.known_names import named_callables
 from ablate.lifecycle.open_study import OpenStudy, open_ledger
 from ablate.search.drive import InlineExecutor
-from ablate.study.by_value import given_functions
+from ablate.study.callables import given_functions
 from ablate.study.fingerprint import changed_keys
 from ablate.study.scores import COSTS, Scores, scores_from_json
 from ablate.study.settings import Study

@@ -20,14 +20,16 @@ from pydantic import ValidationError
 from ablate.ablation.design import ablation_rules
 from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_you_mean
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
+from ablate.files.cache import cache_folder
 from ablate.files.regular import MOST_TEXT_BYTES, UnusualFileError, read_regular
+from ablate.files.shown import show_name
 from ablate.finetune.reads import SECTIONS, inert_rules
 from ablate.lifecycle.shipped import shipped_studies
 from ablate.model import has_batch_norm
 from ablate.model.inspect import has_adaptable_norm
 from ablate.robustness.suites import objective_rules
+from ablate.space.fit import nothing_searched, reach_rules
 from ablate.space.parse import read_space
-from ablate.space.reach import nothing_searched, reach_rules
 from ablate.space.space import Space, enqueue_rules
 from ablate.study.callables import NotImportedError
 from ablate.study.checks import no_batch_norm, study_rules, written_rules
@@ -414,3 +416,41 @@ def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]
         paths = searched_paths(study.space)
         for key, rule in filter(None, {learning_problem(study, one, base) for one in tried}):
             yield Finding(paths.get(key, tuple(key.split("."))), rule)
+
+
+# -- What is in the image files that it names -----------------------------------------------
+
+
+DECODED_BY_CHECK = 1000
+"""Number of image files up to which all of them are decoded, in seconds; of more, a sample of about
+as many."""
+
+
+def image_lines(study: Study, base: Path) -> tuple[list[str], list[str]]:
+    """What is in the study's image files: classes and counts, and notes; of missing folders, a note
+    alone.
+
+    Raises:
+        DataError: naming what a launch would refuse: classes, unreadable files, mixed sizes.
+    """
+    settings = study.dataset
+    named = {"path": settings.path, "unlabeled": settings.unlabeled}
+    folders = {
+        f"dataset.{key}": path_from(base, path).resolve()
+        for key, path in named.items()
+        if path is not None
+    }
+    missing = [key for key in folders if not folders[key].is_dir()]
+    if missing or not (settings.name == "image_folder" or settings.unlabeled):
+        return [], [f"{key} does not exist yet: {show_name(folders[key])}" for key in missing]
+    from ablate.data.load import scan_files  # which loads torch
+
+    scan = scan_files(settings, base, most=DECODED_BY_CHECK, cache=cache_folder())
+    if scan is None:
+        return [], []
+    scan.refuse(
+        skip_unreadable=settings.skip_unreadable,
+        resize=settings.resize,
+        image_size=settings.image_size or 32,
+    )
+    return list(scan.summary()), list(scan.notes(skip_unreadable=settings.skip_unreadable))

@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ablate.errors import ParameterError, error_text
-from ablate.study.by_value import is_given
-from ablate.study.callables import import_callable
+from ablate.study.callables import import_callable, is_given
 
 _WHERE = "model.name"
 

@@ -31,7 +31,7 @@ from ablate.report.formats import WRITERS
 from ablate.report.page.publish import check_begun
 from ablate.report.tables import luck_table, study_table
 from ablate.report.write import check_file
-from ablate.study.by_value import is_given
+from ablate.study.callables import is_given
 
 TRIALS = "tables/trials.csv"
 """The rows, as they are stored; numbers of other tables are computed."""

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ablate.errors import ParameterError, Problem, StudyFileError, did_you_mean
-from ablate.space.choices import SubsetDomain
 from ablate.space.condition import Condition, parse_when
-from ablate.space.domain import Domain
+from ablate.space.domain import DOMAINS, Domain, DomainError, Spec, SubsetDomain
 from ablate.space.fit import condition_rules, related_rules, value_rules
-from ablate.space.space import DOMAINS, Parameter, Space
-from ablate.space.spec import DomainError, Spec
+from ablate.space.space import Parameter, Space
 from ablate.study.document import Finding, Path, dotted, name_of, show
 from ablate.study.keys import (
     FIXED_KEYS,

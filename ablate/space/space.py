@@ -7,18 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
-from ablate.space.domain import Dimension, Domain
-from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.ratios import SimplexDomain
+from ablate.space.domain import (
+    DOMAINS,
+    Dimension,
+    Domain,
+)
 from ablate.study.document import Finding, show
 from ablate.study.seeds import Params
-
-DOMAINS: Mapping[str, type[Domain]] = {
-    domain.word: domain
-    for domain in (FloatDomain, IntDomain, ChoiceDomain, SubsetDomain, SimplexDomain)
-}
 
 AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
 """Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""

@@ -1,26 +1,37 @@
-"""Import what a study names as `package.module:callable`.
+"""The functions and classes that a study names: of a module, or given from Python.
 
-This runs code.  Whoever starts a study, or checks its file, runs its code; whoever only reads a
-study that somebody else has run does not (`imports_limited`).
+One of a module is `package.module:callable`, and importing it runs code: whoever starts a study, or
+checks its file, runs its code; whoever only reads a study that somebody else has run does not
+(`imports_limited`).  One that no module holds, such as a notebook's, is `MODULE:NAME#DIGEST`, with
+a digest of its source, so that a study is plain data and another function gives another
+fingerprint.  That function stays in this process; an executor hands it to its workers.  Nothing of
+it is stored.
 """
 
 from __future__ import annotations
 
+import dis
+import enum
 import hashlib
 import importlib
+import inspect
+import json
+import re
 import sys
+import textwrap
 import threading
-from collections.abc import Callable, Iterator
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from pathlib import Path
+from dataclasses import fields, is_dataclass
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
-from ablate.errors import ParameterError, did_you_mean, error_text
+from ablate.errors import FingerprintError, ParameterError, did_you_mean, error_text
 from ablate.files.cache import cache_folder
 from ablate.files.shown import show_name
-from ablate.study.by_value import given_function, is_given
 
 _LOCK = threading.RLock()
 # Top-level package -> the folder that it was imported from, for modules found next to a study file.
@@ -94,7 +105,7 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
     Args:
         where: dotted key of the study, for messages.
         spec: `package.module:callable`; the part after the colon may contain dots.  Or the name of
-            a function given from Python (`ablate.study.by_value`).
+            a function given from Python (`name_function`).
         base: folder of the study file, searched too.
 
     Raises:
@@ -177,3 +188,223 @@ def _place(module: ModuleType | None) -> Path | None:
     """The folder of a top-level module or package."""
     inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
     return None if inside is None else Path(inside).parent
+
+
+# -- Functions that no module holds ---------------------------------------------------------
+
+
+_DIGITS = 12
+_NAME = re.compile(rf"[\w.]+:[\w.<>]+#[0-9a-f]{{{_DIGITS}}}")
+
+_GIVEN: dict[str, Callable[..., Any]] = {}
+"""The functions of this process, by name."""
+
+
+def is_given(name: str) -> bool:
+    """Whether a name is that of a function given from Python."""
+    return _NAME.fullmatch(name) is not None
+
+
+def name_function(function: Callable[..., Any]) -> str:
+    """The name of a function or class in a study: `package.module:function`, or with a digest of
+    its source where no module holds it.
+
+    Raises:
+        ParameterError: if it cannot be named; the message has no key: `rule, got X. Fix.`
+    """
+    if not isinstance(function, types.FunctionType | type):
+        kind = f"{type(function).__name__} {getattr(function, '__name__', '')}".rstrip()
+        raise ParameterError(
+            f"must be a function or a class written in Python, got {kind}. "
+            "Write a function with def that calls it."
+        )
+    if _is_in_a_module(function):
+        return f"{function.__module__}:{function.__qualname__}"
+    module = re.sub(r"[^\w.]", "", function.__module__ or "__main__")
+    name = f"{module}:{function.__qualname__}#{source_digest(function)}"
+    _GIVEN[name] = function
+    return name
+
+
+def given_function(where: str, name: str) -> Callable[..., Any]:
+    """A function that was given from Python in this process.
+
+    Args:
+        where: dotted key of the study, for messages.
+
+    Raises:
+        ParameterError: if it was not.
+    """
+    if name not in _GIVEN:
+        raise ParameterError(
+            f"{where}: must be a function that this process was given, got {name}, which is in no "
+            "module. Go on from Python with the same function, as by ablate.resume(study)."
+        )
+    return _GIVEN[name]
+
+
+def given_functions(data: Any, where: str = "") -> dict[str, Callable[..., Any]]:
+    """The functions that a study's plain data name, as workers need them.
+
+    Args:
+        where: dotted key of the data, for messages.
+
+    Raises:
+        ParameterError: if one was not given in this process, so that the study must be resumed from
+            Python.
+        FingerprintError: if one, or something that it uses, has changed since it was given.
+    """
+    parts: list[tuple[str, Any]] = []
+    if isinstance(data, Mapping):
+        parts = [(f"{where}.{key}" if where else str(key), value) for key, value in data.items()]
+    elif isinstance(data, Sequence) and not isinstance(data, str):
+        parts = [(f"{where}[{i}]", value) for i, value in enumerate(data)]
+    elif isinstance(data, str) and is_given(data):
+        function = given_function(where, data)
+        if source_digest(function) != data.rpartition("#")[2]:
+            raise FingerprintError(
+                f"{where}: a function must be as it was when the study was made, got "
+                f"{function.__qualname__}, which uses other values now. Make the study again."
+            )
+        return {data: function}
+    return {name: f for at, value in parts for name, f in given_functions(value, at).items()}
+
+
+def keep_functions(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Take the functions that came with a job."""
+    _GIVEN.update(functions)
+
+
+def _is_in_a_module(thing: Any) -> bool:
+    """Whether another process can import it by its name."""
+    module = getattr(thing, "__module__", None)
+    name = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    if module in (None, "__main__") or name is None or module not in sys.modules:
+        return False
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False  # of `runpy`, for one
+    held: Any = sys.modules[module]
+    for part in name.split("."):
+        held = getattr(held, part, None)
+    return held is thing
+
+
+# -- What a function is: its source, and what it uses of what no module holds ------------------
+
+_AS_TEXT = (type(None), bool, int, float, complex, str, bytes, range, slice, PurePath, enum.Enum)
+# Described in full by their text too.
+_NAMES_AS_TEXT = ("torch.device", "torch.dtype", "torch.Size", "torch.layout", "numpy.dtype")
+_OF_EVERY_CLASS = ("__dict__", "__weakref__", "__module__", "__doc__", "__qualname__")
+_MADE_FOR_CLASSES = ("_abc_", "__dataclass", "__match_args__", "__static", "__firstlineno__")
+
+
+def source_digest(function: Callable[..., Any]) -> str:
+    """12 hex digits of the source of a function or class, of the functions and classes outside of
+    modules that it uses, and of the values.
+
+    Modules and what they hold count by name.
+
+    Raises:
+        ParameterError: if something has no source, or a value has no content that can be compared
+            (`rule, got X. Fix.`).
+    """
+    try:
+        description = _describe(function, function.__qualname__, [])
+    except RecursionError:
+        what = "which uses a list or mapping that contains itself"
+        raise _unknown(function.__qualname__, what, "Make it inside the function") from None
+    text = json.dumps(description, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+def _describe(thing: Any, name: str, seen: list[Any]) -> Any:
+    """A thing as JSON; a function or class that was seen before is a number."""
+    if isinstance(thing, types.ModuleType):
+        return ["module", thing.__name__]
+    if _is_in_a_module(thing):
+        return ["in", thing.__module__, getattr(thing, "__qualname__", thing.__name__)]
+    if not isinstance(thing, types.FunctionType | type):
+        return _describe_value(thing, name, seen)
+    if thing in seen:
+        return ["seen", seen.index(thing)]
+    seen.append(thing)
+    if isinstance(thing, types.FunctionType):
+        return _describe_function(thing, name, seen)
+    bases = [_describe(base, base.__qualname__, seen) for base in thing.__bases__]
+    members = {
+        member: _describe(_member(member, value), f"{name}.{member}", seen)
+        for member, value in vars(thing).items()
+        if member not in _OF_EVERY_CLASS and not member.startswith(_MADE_FOR_CLASSES)
+    }
+    return ["class", bases, members]
+
+
+def _describe_function(function: types.FunctionType, name: str, seen: list[Any]) -> Any:
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError) as error:
+        raise _unknown(name, "without source", "Write it with def in a file or a cell") from error
+    values = function.__globals__
+    read = {one: values[one] for one in _global_names(function.__code__) if one in values}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    empty = types.CellType()  # one that is not set yet
+    read |= {one: cell.cell_contents for one, cell in cells if cell != empty}
+    used = {one: _describe(value, one, seen) for one, value in read.items()}
+    defaults = [function.__defaults__, function.__kwdefaults__]
+    return ["function", source, used, _describe(defaults, name, seen)]
+
+
+def _describe_value(value: Any, name: str, seen: list[Any]) -> Any:
+    kind = type(value)
+    is_text = f"{kind.__module__}.{kind.__qualname__}" in _NAMES_AS_TEXT
+    if isinstance(value, _AS_TEXT) or is_text or kind.__module__ == "numpy.dtypes":
+        return [kind.__qualname__, value if isinstance(value, str) else repr(value)]
+    if isinstance(value, Mapping) and kind.__module__ in ("builtins", "collections"):
+        return ["map", [_describe(list(pair), name, seen) for pair in value.items()]]
+    if kind in (list, tuple):
+        return [kind.__qualname__, [_describe(item, name, seen) for item in value]]
+    if kind in (set, frozenset):
+        return ["set", sorted(json.dumps(_describe(item, name, seen)) for item in value)]
+    if is_dataclass(value):
+        parts = {one.name: getattr(value, one.name) for one in fields(value)}
+        return [_describe(kind, kind.__qualname__, seen), _describe(parts, name, seen)]
+    if kind.__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    is_array = type(value).__module__ == "numpy" and hasattr(value, "tobytes")
+    if is_array and not value.dtype.hasobject:
+        digest = hashlib.sha256(value.tobytes()).hexdigest()
+        return ["array", str(value.dtype), value.shape, digest]
+    what = f"an object of {kind.__module__}.{kind.__qualname__}, whose content cannot be compared"
+    raise _unknown(name, what, "Make it inside the function, or write it into a module")
+
+
+def _member(name: str, value: Any) -> Any:
+    """What a member of a class adds to its source."""
+    if name == "__annotations__":
+        return str(value)
+    value = getattr(value, "__func__", value)
+    if isinstance(value, property):
+        return [value.fget, value.fset, value.fdel]
+    if isinstance(value, types.FunctionType):
+        is_generated = inspect.unwrap(value).__code__.co_filename == "<string>"
+        return None if is_generated else value  # by dataclass, from the annotations
+    is_slot = isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
+    return None if is_slot else value
+
+
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    """Names that a function, and the functions in it, read from its module, in their order."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield str(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _global_names(constant)
+
+
+def _unknown(name: str, what: str, fix: str) -> ParameterError:
+    return ParameterError(
+        f"must have a fingerprint, got {name}, {what}: a resumed study could not tell whether it "
+        f"has changed. {fix}."
+    )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ablate.errors import ParameterError
-from ablate.study.by_value import name_function
+from ablate.study.callables import name_function
 from ablate.study.document import Document, Finding, Path, show, unstorable
 from ablate.study.yaml_source import MAX_DEPTH
 
@@ -20,7 +20,7 @@ def read_python(data: Mapping[str, Any]) -> Document:
     Args:
         data: keys as in a study file; `version` may be left out.  Sections may be objects of
             `ablate.study.settings`; a tuple is a list, a path is text, a number of NumPy is a
-            number, and a function stands for its name (`ablate.study.by_value`).
+            number, and a function stands for its name (`ablate.study.callables`).
 
     Returns:
         The data without positions.  Problems are in `problems`, each with the path of its key.

@@ -35,8 +35,7 @@ from typing import IO, Any
 from ablate.errors import InfrastructureError, NotFiniteError, ParameterError
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.ledger.record import Row
-from ablate.study.by_value import is_given
-from ablate.study.callables import import_callable
+from ablate.study.callables import import_callable, is_given
 from ablate.study.document import show
 from ablate.study.metrics import reserved_name
 from ablate.study.scores import ReportedScores

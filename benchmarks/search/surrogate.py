@@ -33,9 +33,14 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.model_selection import KFold
 from sklearn.multioutput import MultiOutputRegressor
 
-from ablate.space.choices import ChoiceDomain, SubsetDomain
-from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
-from ablate.space.ratios import SimplexDomain
+from ablate.space.domain import (
+    CategoricalDimension,
+    ChoiceDomain,
+    Dimension,
+    IntegerDimension,
+    SimplexDomain,
+    SubsetDomain,
+)
 from ablate.space.space import Space
 
 TABLE = Path(__file__).parent / "table"

@@ -251,7 +251,7 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
     with pytest.raises(FingerprintError, match=r"must not change, got trainable: .*train#.* -> "):
         resume(own(make_loop(SCALE + 1)))
     with monkeypatch.context() as patch:
-        patch.setattr("ablate.study.by_value._GIVEN", {})
+        patch.setattr("ablate.study.callables._GIVEN", {})
         result = run_here("resume", "runs/own", "--executor", "inline")
         assert result.returncode == 2
         assert result.stderr.startswith("ablate: trainable: must be a function that this process")

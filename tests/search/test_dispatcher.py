@@ -23,7 +23,7 @@ from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress, read_events
 from ablate.search.run_context import Janitor, RunContext, Spending
-from ablate.space.interval import FloatDomain
+from ablate.space.domain import FloatDomain
 from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.fingerprint import study_fingerprint

@@ -12,10 +12,18 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ablate.errors import ParameterError
-from ablate.space.choices import ChoiceDomain, SubsetDomain
-from ablate.space.domain import CategoricalDimension, Dimension, IntegerDimension
-from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.ratios import SimplexDomain, break_stick, join_stick
+from ablate.space.domain import (
+    CategoricalDimension,
+    ChoiceDomain,
+    Dimension,
+    FloatDomain,
+    IntDomain,
+    IntegerDimension,
+    SimplexDomain,
+    SubsetDomain,
+    break_stick,
+    join_stick,
+)
 from ablate.space.space import Parameter, Space
 
 FAMILIES = ("noise", "blur", "photometric")

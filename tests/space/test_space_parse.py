@@ -7,11 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from ablate.space.choices import ChoiceDomain, SubsetDomain
 from ablate.space.condition import Condition
-from ablate.space.interval import FloatDomain, IntDomain
-from ablate.space.ratios import SimplexDomain
-from ablate.space.space import DOMAINS, Parameter, Space
+from ablate.space.domain import (
+    DOMAINS,
+    ChoiceDomain,
+    FloatDomain,
+    IntDomain,
+    SimplexDomain,
+    SubsetDomain,
+)
+from ablate.space.space import Parameter, Space
 
 MakeSpace = Callable[..., Space]
 

@@ -16,8 +16,7 @@ from optuna.trial import TrialState
 
 from ablate.ledger.tables import overwrite_trial
 from ablate.space import SAMPLERS
-from ablate.space.choices import ChoiceDomain, SubsetDomain
-from ablate.space.interval import FloatDomain, IntDomain
+from ablate.space.domain import ChoiceDomain, FloatDomain, IntDomain, SubsetDomain
 from ablate.space.sampling import make_sampler, sample
 from ablate.space.space import Parameter, Space
 from ablate.study.seeds import Params

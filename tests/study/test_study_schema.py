@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 import ablate
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.schema import json_schema
-from ablate.space.space import DOMAINS
+from ablate.space.domain import DOMAINS
 from ablate.study.keys import searchable
 from ablate.study.yaml_source import parse_yaml
 

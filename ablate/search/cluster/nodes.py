@@ -37,7 +37,7 @@ from ablate.files.cache import locked, publish_file, publish_folder
 from ablate.files.damage import heard_damage, say_made_again
 from ablate.finetune.baseline_record import WEIGHTS, read_record
 from ablate.search.ray_private import has_all_cpus
-from ablate.study.by_value import given_functions, keep_functions
+from ablate.study.callables import given_functions, keep_functions
 from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.settings import RunSettings, path_from
 from ablate.trial.task import Job, Prepared
