@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from ablate.errors import (
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes, is_uri
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_study
+from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.study.scores import ReportedScores
@@ -73,34 +72,26 @@ def export_network(
     """Write the network of a trial, completely or not at all.
 
     Args:
-        trial: its number; None: the plain finetune.
-        output: its folder is created, an existing file is replaced.
-        alpha: as for `exported_point`.
         kind: a name of `FORMATS`; None: that of the output's ending.
+        trial, output, alpha: as of `write_weights`.
 
-    Returns:
-        What was written; None: the plain finetune.
-
-    Raises:
-        UsageError: as `exported_point` and `export_weights_of`; if the ending is not the format's,
-            or the network cannot be written in this format.
+    Returns, Raises: as `write_weights`; also
+        UsageError: if the ending is not the format's, or the network cannot be written in it.
         MissingDependencyError: if the format needs a package that is not installed.
     """
     kinds = {ending: name for name, ending in FORMATS.items()}
     kind = kind or kinds.get(output.suffix, "safetensors")
-    if output.suffix != FORMATS[kind] and kind != "safetensors":
+    if output.suffix != FORMATS[kind]:
         raise UsageError(
-            f"{output}: must end in {FORMATS[kind]}, got {output.suffix or 'no ending'!r}. Write "
-            f"{output.with_suffix(FORMATS[kind])}."
+            f"{output}: must end in {FORMATS[kind]}, got {output.suffix or 'no ending'!r}. "
+            f"Write {output.with_suffix(FORMATS[kind]) if output.name else f'weights{_SUFFIX}'}."
         )
-    point = _asked_point(opened, trial, alpha)
     if kind == "safetensors":
-        export_weights_of(opened.record, opened.place.folder, point, output)
-        return point
+        return write_weights(opened.record, opened.place.folder, trial, output, alpha)
     from ablate.model.weights.programs import write_onnx, write_torch_export
 
-    write = write_onnx if kind == "onnx" else write_torch_export
-    write(_load(opened, point), output.absolute())
+    network, point = _load(opened, trial, alpha)
+    (write_onnx if kind == "onnx" else write_torch_export)(network, output.absolute())
     return point
 
 
@@ -148,102 +139,61 @@ def load_model(
             "trial='knee'."
         )
     opened = open_study(study)
-    return _load(opened, _asked_point(opened, asked_trial(opened.record, trial), alpha))
+    return _load(opened, asked_trial(opened.record, trial), alpha)[0]
 
 
-def _load(opened: OpenStudy, point: Point | None) -> TrainedNetwork:
+def _load(
+    opened: OpenStudy, trial: int | None, alpha: float | None
+) -> tuple[TrainedNetwork, Point | None]:
     from ablate.model.trained import load_export
 
-    with closing(open_ledger(opened.place)) as ledger:
-        base = Path(ledger.head.base)
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
         file = Path(folder) / f"weights{_SUFFIX}"
-        export_weights_of(opened.record, opened.place.folder, point, file)
-        return load_export(file, base)
+        point = write_weights(opened.record, opened.place.folder, trial, file, alpha)
+        return load_export(file, Path(opened.head.base)), point
 
 
-def _asked_point(opened: OpenStudy, trial: int | None, alpha: float | None) -> Point | None:
-    if trial is not None:
-        return exported_point(opened.record, opened.place.folder, trial, alpha)
-    if alpha not in (None, 1):
-        raise UsageError(
-            f"`alpha={alpha:g}`: needs the number of a trial, got plain, which is a reference. "
-            "Leave it out."
-        )
-    return None
-
-
-def exported_point(
-    record: StudyRecord, folder: Path, number: int, alpha: float | None = None
-) -> Point:
-    """The network of a trial to export.
+def write_weights(
+    record: StudyRecord, folder: Path, trial: int | None, output: Path, alpha: float | None = None
+) -> Point | None:
+    """Write the weights of a trial into a .safetensors file, completely or not at all.
 
     Args:
         folder: of the run.
-        alpha: in (0, 1]; None: that of the network whose scores are the trial's, which for a
-            confirmed point is that of its weights.
-
-    Raises:
-        UsageError: if there is no such trial, it is not complete, its weights are missing or
-            damaged, or alpha is out of range.
-    """
-    row = _complete_row(record, number)
-    if alpha is None and row.path is not None:
-        return point_of(row)
-    if alpha is None:
-        alpha = _alpha(_source(record, folder, row.origin)[1])
-    if not 0 < alpha <= 1:
-        raise UsageError(f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
-    return Point(number, alpha)
-
-
-def export_weights_of(record: StudyRecord, folder: Path, point: Point | None, output: Path) -> Path:
-    """Write the weights of a trial, completely or not at all.
-
-    Args:
-        record: the study from its ledger.
-        folder: of the run.
-        point: the trial's network, at any alpha; None: the plain finetune.
-        output: a .safetensors file; its folder is created, an existing file is replaced.
+        trial: its number; None: the plain finetune.
+        output: its folder is created, an existing file is replaced.
+        alpha: weight of the finetuned network against the baseline, in (0, 1]; None: that of the
+            trial's scores, which for a confirmed point is that of its weights.
 
     Returns:
-        The file, absolute.
+        What was written; None: the plain finetune.
 
     Raises:
         UsageError: if there is no such trial, it is not complete, its weights are missing or
-            damaged, or the output cannot be written.
+            damaged, alpha is out of range, or the output cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    if output.suffix != _SUFFIX:
-        raise UsageError(
-            f"{output}: must end in {_SUFFIX}, got {output.suffix or 'no ending'!r}. "
-            f"Write {output.with_suffix(_SUFFIX) if output.name else f'weights{_SUFFIX}'}."
-        )
     output = output.absolute()
-    if point is None:
-        _check_plain(record)
-    number = None if point is None else _complete_row(record, point.trial).origin
-    source, metadata = _source(record, folder, number)
-    if point is not None and point.alpha != _alpha(metadata):
-        _export_between(source, metadata, point, output)
-    else:
+    if trial is None:
+        _check_plain(record, alpha)
+    elif alpha is not None and not 0 < alpha <= 1:
+        raise UsageError(f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
+    row = None if trial is None else _complete_row(record, trial)
+    source, metadata = _source(record, folder, None if row is None else row.origin)
+    kept_alpha = 1.0 if metadata is None else metadata.alpha
+    point = None
+    if row is not None and alpha is None and row.path is not None:
+        point = point_of(row)
+    elif row is not None:
+        point = Point(row.number, kept_alpha if alpha is None else alpha)
+    if point is None or point.alpha == kept_alpha:
         publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
-    return output
-
-
-def _alpha(metadata: ExportMetadata | None) -> float:
-    """Of weights, between the baseline, 0, and the finetuned network, 1."""
-    return 1.0 if metadata is None else metadata.alpha
-
-
-def _export_between(
-    source: Path, metadata: ExportMetadata | None, point: Point, output: Path
-) -> None:
+        return point
     from ablate.finetune.baseline import kept_baseline, read_weights
     from ablate.finetune.interpolation import export_between
 
-    if metadata is None or metadata.alpha != 1:
-        got = "weights without metadata" if metadata is None else f"those at {metadata.alpha:g}"
+    if metadata is None or kept_alpha != 1:
+        got = "weights without metadata" if metadata is None else f"those at {kept_alpha:g}"
         raise UsageError(
             f"`alpha={point.alpha:g}`: needs the weights of the finetuned network, got {got}. "
             "Leave it out."
@@ -256,6 +206,7 @@ def _export_between(
             "the same study under another name trains the baseline again."
         )
     export_between(read_weights(baseline), source, point.alpha, output, metadata)
+    return point
 
 
 def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:
@@ -299,16 +250,17 @@ def _complete_row(record: StudyRecord, number: int) -> RowRecord:
     return row
 
 
-def _check_plain(record: StudyRecord) -> None:
-    got, fix = "", "Resume the study, or name a trial by its number."
-    if not needs_plain(record.study):
-        got, fix = "no plain finetune of its own", "Name a trial by its number."
+def _check_plain(record: StudyRecord, alpha: float | None) -> None:
+    got = "", ""
+    if alpha not in (None, 1):
+        got = f"`alpha={alpha:g}`", "Leave that out."
+    elif not needs_plain(record.study):
+        got = f"{record.name}, which has none", "Name a trial by its number."
     elif "plain" not in record.references:
-        got = "no scores of it yet"
-    if got:
+        got = f"{record.name}, where it has no scores yet", "Resume the study."
+    if got[0]:
         raise UsageError(
-            f"plain: must be the finished plain finetune of a search by ablate, got {record.name}, "
-            f"which has {got}. {fix}"
+            f"plain: must be the finished plain finetune of a search, got {got[0]}. {got[1]}"
         )
 
 

@@ -15,7 +15,7 @@ from ablate.errors import AblateError, StudyNotFoundError, UsageError
 from ablate.ledger.foreign import read_foreign
 from ablate.ledger.lease import rescued_copy
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import Head, StudyRecord
 from ablate.ledger.storage import sqlite_url
 from ablate.lifecycle.place import (
     Place,
@@ -40,6 +40,12 @@ class OpenStudy:
 
     place: Place
     record: StudyRecord
+
+    @cached_property
+    def head(self) -> Head:
+        """What it was started with."""
+        with closing(open_ledger(self.place)) as ledger:
+            return ledger.head
 
     @cached_property
     def ablation(self) -> AblationInfo:

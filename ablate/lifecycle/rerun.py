@@ -13,7 +13,6 @@ import math
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -27,7 +26,7 @@ from ablate.ledger.row import SCORES, TEST, ended_as
 from ablate.ledger.tables import OUTCOMES
 from ablate.lifecycle.changes import changes_since
 from ablate.lifecycle.known_names import named_callables
-from ablate.lifecycle.open_study import OpenStudy, open_ledger
+from ablate.lifecycle.open_study import OpenStudy, read_bits
 from ablate.search.drive import InlineExecutor
 from ablate.study.callables import given_functions
 from ablate.study.fingerprint import changed_keys
@@ -128,8 +127,8 @@ def rerun_rows(
         InfrastructureError: if a row cannot be trained here, for reasons outside of it.
     """
     name = opened.record.name
-    with closing(open_ledger(opened.place)) as ledger:
-        head, (outcomes, _) = ledger.head, ledger.outcomes([row.number for row in rows])
+    head = opened.head
+    outcomes, _ = read_bits(opened.place, [row.number for row in rows])
     study = _study_here(head, values)
     given_functions(study.model_dump(mode="json"))
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:

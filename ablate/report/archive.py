@@ -193,14 +193,12 @@ def facts_of(record: StudyRecord) -> dict[str, Any]:
 def derived_files(opened: OpenStudy) -> dict[str, bytes]:
     """The files of a study in an archive that are made of its `study.json` and `rows.jsonl`."""
     record = opened.record
-    with closing(open_ledger(opened.place)) as ledger:
-        baseline_sha256 = ledger.head.baseline_sha256
     provenance = {
         "study": record.name,
         "fingerprint": record.fingerprint,
         "sections": record.sections,
         "data_digest": record.sections.get("data"),
-        "baseline_sha256": baseline_sha256,
+        "baseline_sha256": opened.head.baseline_sha256,
         "environment": record.environment,
         "test_images_used": [asdict(use) for use in record.test_opened],
         "runs": [

@@ -12,7 +12,6 @@ import csv
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -32,7 +31,7 @@ from ablate.lifecycle.archive import (
     scored_networks,
     sha256,
 )
-from ablate.lifecycle.open_study import OpenStudy, open_ledger
+from ablate.lifecycle.open_study import OpenStudy, read_bits
 from ablate.lifecycle.rerun import Check, callables_of, draw_rows, rerun_rows
 from ablate.report.archive import TRIALS, derived_files, facts_of, studies_in
 from ablate.robustness.bits import unpack_bits
@@ -177,10 +176,8 @@ def _check_manifest(files: ArchiveFiles, record: StudyRecord) -> Check:
 
 
 def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterator[Check]:
-    with closing(open_ledger(opened.place)) as ledger:
-        head, (outcomes, references) = ledger.head, ledger.outcomes()
-    yield Check(f"{folder}{STUDY}", *_compare_fingerprint(head))
-    networks = list(scored_networks(opened.record, outcomes, references))
+    yield Check(f"{folder}{STUDY}", *_compare_fingerprint(opened.head))
+    networks = list(scored_networks(opened.record, *read_bits(opened.place)))
     yield Check(f"{folder}{ROWS}", *_compare_scores(opened.record, networks))
     for name, made in derived_files(opened).items():
         if not name.endswith(".md"):

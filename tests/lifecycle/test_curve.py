@@ -156,7 +156,7 @@ def test_what_cannot_be_exported_is_said(
     file = tmp_path / "exported.safetensors"
     result = run_here("export", searched, "--trial", "plain", "--alpha", "0.5", "-o", file)
     assert result.returncode == 2
-    assert "--alpha 0.5: needs the number of a trial, got plain" in result.stderr
+    assert "must be the finished plain finetune of a search, got --alpha 0.5" in result.stderr
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "empty"))
     result = run_here("export", searched, "--trial", "0", "-o", file)
     assert result.returncode == 2

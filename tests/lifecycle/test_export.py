@@ -16,7 +16,9 @@ from ablate.analysis.pareto import Point
 from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
-from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_weights_of, exported_point
+from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_network, write_weights
+from ablate.lifecycle.open_study import OpenStudy
+from ablate.lifecycle.place import Place
 from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
@@ -51,7 +53,7 @@ def refusal(
     """What is said; nothing is written."""
     file = folder / output
     with pytest.raises(UsageError) as error:
-        export_weights_of(record, folder, None if number is None else Point(number), file)
+        write_weights(record, folder, number, file)
     assert not file.exists()
     assert "\n" not in str(error.value)
     return str(error.value).replace(str(folder), "RUN")
@@ -81,7 +83,7 @@ def test_a_wrong_word_is_refused(asked: str, said: str) -> None:
 
 def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "folder" / "one.safetensors"
-    assert export_weights_of(example_record(ROWS), folder, Point(1), output) == output
+    assert write_weights(example_record(ROWS), folder, 1, output) == Point(1)
     assert output.read_bytes() == weights_of(1)
     assert weights_file(folder, 1).exists()
     assert list(output.parent.iterdir()) == [output]
@@ -106,14 +108,12 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
     )
     export_tensors({"weight": torch.ones(2)}, file, metadata)
     for asked in (None, 0.75):
-        point = exported_point(record, folder, 1, asked)
-        assert point == Point(1, 0.75)
-        output = export_weights_of(record, folder, point, tmp_path / "one.safetensors")
+        output = tmp_path / "one.safetensors"
+        assert write_weights(record, folder, 1, output, asked) == Point(1, 0.75)
         assert output.read_bytes() == file.read_bytes()
     for alpha in (0.5, 1.0):
-        point = exported_point(record, folder, 1, alpha)
         with pytest.raises(UsageError) as error:
-            export_weights_of(record, folder, point, tmp_path / "other.safetensors")
+            write_weights(record, folder, 1, tmp_path / "other.safetensors", alpha)
         assert str(error.value) == (
             f"`alpha={alpha:g}`: needs the weights of the finetuned network, got those at 0.75. "
             "Leave it out."
@@ -124,7 +124,7 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
 @pytest.mark.parametrize("alpha", [math.nan, 0.0, 1.5])
 def test_an_alpha_out_of_range_is_refused(folder: Path, alpha: float) -> None:
     with pytest.raises(UsageError) as error:
-        exported_point(example_record(ROWS), folder, 1, alpha)
+        write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", alpha)
     assert str(error.value) == (
         f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5."
     )
@@ -134,14 +134,14 @@ def test_plain_replaces_a_file_that_is_there(
     folder: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("out.safetensors").write_bytes(b"older, and longer")
-    output = export_weights_of(example_record(ROWS), folder, None, Path("out.safetensors"))
-    assert output == work / "out.safetensors"
-    assert output.read_bytes() == weights_of(None)
+    assert write_weights(example_record(ROWS), folder, None, Path("out.safetensors")) is None
+    assert (work / "out.safetensors").read_bytes() == weights_of(None)
 
 
 def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "any").touch()
-    output = export_weights_of(example_record(ROWS), folder, Point(1), tmp_path / "one.safetensors")
+    output = tmp_path / "one.safetensors"
+    write_weights(example_record(ROWS), folder, 1, output)
     assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((tmp_path / "any").stat().st_mode)
 
 
@@ -164,8 +164,8 @@ def test_a_trial_that_is_not_complete(folder: Path) -> None:
 def test_a_plain_finetune_that_is_not_finished(folder: Path) -> None:
     record = example_record(ROWS, references={"baseline": example_scores(0.95, 0.6)})
     assert refusal(record, folder, None) == (
-        "plain: must be the finished plain finetune of a search by ablate, got example, which has "
-        "no scores of it yet. Resume the study, or name a trial by its number."
+        "plain: must be the finished plain finetune of a search, got example, where it has no "
+        "scores yet. Resume the study."
     )
 
 
@@ -192,7 +192,7 @@ def test_a_long_command_is_not_cut(folder: Path) -> None:
         [example_row(0, (0.9, 0.5), params=params)], run={"keep_checkpoints": 1}
     )
     with pytest.raises(UsageError) as error:
-        export_weights_of(record, folder, Point(0), folder / "out.safetensors")
+        write_weights(record, folder, 0, folder / "out.safetensors")
     values = str(error.value).partition("search.enqueue=")[2].removesuffix("'")
     assert json.loads(values) == [params]
 
@@ -224,9 +224,11 @@ def test_weights_on_another_host(tmp_path: Path) -> None:
     ],
 )
 def test_another_ending_is_refused(folder: Path, output: str, fix: str) -> None:
-    assert refusal(example_record(ROWS), folder, 1, output) == (
-        f"RUN/{output}: must end in .safetensors, {fix}"
-    )
+    opened = OpenStudy(Place("example", "sqlite://", folder), example_record(ROWS))
+    with pytest.raises(UsageError) as error:
+        export_network(opened, 1, folder / output)
+    text = str(error.value).replace(str(folder), "RUN")
+    assert text == f"RUN/{output}: must end in .safetensors, {fix}"
 
 
 def test_an_output_below_a_file_is_refused(folder: Path) -> None:

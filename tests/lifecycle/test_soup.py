@@ -279,12 +279,3 @@ def test_a_soup_without_a_member_says_which(
     first.unlink()
     with pytest.raises(ParameterError, match=rf"weights of trial {number}: .*No such file"):
         make_soup().end()
-
-
-@pytest.mark.slow
-def test_it_is_asked_for_at_the_start(confirmed: tuple[Path, ConfirmInfo], work: Path) -> None:
-    (work / "one.yaml").write_text(STUDY.replace("name: searched", "name: one"))
-    ablate.launch("one.yaml", executor="inline", accept_baseline=True)
-    ablate.confirm("one.yaml", seeds=2, executor="inline")
-    with pytest.raises(UsageError, match=r"must have `soup=True` from its start, .* got it now"):
-        ablate.confirm("one.yaml", seeds=2, soup=True, executor="inline")
