@@ -16,7 +16,7 @@ from ablate.space.domain import (
     SimplexDomain,
     SubsetDomain,
 )
-from ablate.space.space import Parameter, Space
+from ablate.space.space import Space
 
 MakeSpace = Callable[..., Space]
 
@@ -74,25 +74,6 @@ def test_a_simplex_over_a_fixed_list(
 ) -> None:
     space = make_space(f"augment.mix: {{simplex: {simplex}}}", study)
     assert space.parameters[0].domain == SimplexDomain(items)
-
-
-@pytest.mark.parametrize(
-    ("terms", "operator", "operand", "active"),
-    [
-        ("clean+st", "contains", "st", True),
-        ("clean", "contains", "st", False),
-        ("clean", "is", "clean", True),
-        ("clean", "in", ["st", "clean"], True),
-        ("da", "in", ["st", "clean"], False),
-    ],
-)
-def test_a_condition_on_a_fixed_key_reads_the_study(
-    terms: str, operator: str, operand: object, active: bool
-) -> None:
-    condition = Condition("loss.terms", operator, operand)
-    parameter = Parameter("loss.st.weight", FloatDomain(0.0, 1.0), (condition,))
-    space = Space((parameter,), {"loss.terms": terms})
-    assert ("loss.st.weight" in space.draw(lambda _: 0.5).values) == active
 
 
 def test_who_reads_what_is_not_active_is_not_active(make_space: MakeSpace) -> None:

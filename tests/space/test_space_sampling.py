@@ -80,11 +80,6 @@ def test_a_stopped_search_goes_on_as_one_that_was_not(whole: Space, name: str) -
 
 
 @pytest.mark.parametrize("name", DRAWING)
-def test_another_seed_draws_other_points(whole: Space, name: str) -> None:
-    assert run(new_study(), whole, name, 3) != run(new_study(), whole, name, 3, seed=1)
-
-
-@pytest.mark.parametrize("name", DRAWING)
 def test_trials_that_run_at_once_differ(whole: Space, name: str) -> None:
     study = new_study()
     run(study, whole, name, AT_RANDOM)

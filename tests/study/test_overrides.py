@@ -118,11 +118,3 @@ def test_an_override_below_what_is_no_section(
     key = overrides[-1].partition("=")[0]
     (line,) = problems(head + written, *overrides)
     assert line.startswith(f"--set {key}: {parent}, got one key of it. Write --set ")
-
-
-def test_a_key_below_a_mapping_of_names_is_set(head: str, names: Names) -> None:
-    text = head + "ablation: {design: leave_one_out, components: [fma]}\n"
-    sets = ["ablation.seeds=3", "ablation.reference.loss.terms=clean+fma"]
-    study = parse_study(text, "s.yaml", sets, names=lambda _: names, base=Path())
-    assert study.ablation is not None
-    assert (study.ablation.seeds, study.ablation.reference) == (3, {"loss.terms": "clean+fma"})

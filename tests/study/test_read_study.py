@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
-from ablate.lifecycle.study_file import parse_study, read_study, study_text
+from ablate.lifecycle.study_file import parse_study, read_study
 
 Names = Mapping[str, Sequence[str]]
 
@@ -77,12 +77,6 @@ def test_text_that_is_not_utf_8(tmp_path: Path, names: Names) -> None:
     assert str(caught.value) == (
         f"{file}: must be UTF-8 text, got 0xe9 at byte 9. Save it as UTF-8."
     )
-
-
-def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
-    file = tmp_path / "s.yaml"
-    file.write_bytes(b"\xef\xbb\xbfversion: 1\n")
-    assert study_text(file) == "version: 1\n"
 
 
 @pytest.mark.parametrize(

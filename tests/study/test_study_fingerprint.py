@@ -104,16 +104,6 @@ def test_how_it_is_run_changes_nothing(head: str, names: Names, override: str) -
     assert noted_keys(old, new)[0].startswith(f"{override.partition('=')[0]}: ")
 
 
-def test_of_settings_that_are_one_key_only_what_differs_is_noted(head: str, names: Names) -> None:
-    old, new = (
-        study_of(head + SPACE, names, f"search.pruner={{min_epochs: {epochs}}}").model_dump(
-            mode="json"
-        )
-        for epochs in (1, 2)
-    )
-    assert noted_keys(old, new) == ["search.pruner.min_epochs: 1 -> 2"]
-
-
 def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) -> None:
     before = sections_of(head + SPACE, names)
     assert "answer" not in before

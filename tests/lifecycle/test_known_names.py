@@ -10,11 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import StudyFileError
-from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import place_of_file
-from ablate.lifecycle.schema import json_schema
-from ablate.robustness.corruption import ADDED, CORRUPTIONS
-from ablate.robustness.suites import SUITES
 
 Write = Callable[..., Path]
 RESNET = "torchvision:resnet18"
@@ -58,13 +54,6 @@ def test_a_layer_that_does_not_exist_has_a_nearest(
 ) -> None:
     file = write_study(model={"name": model}, loss={"fma": {"layers": [layer]}}, space={})
     assert refusal(file).startswith(f"loss.fma.layers[0]: {message}")
-
-
-def test_a_network_of_torchvision_has_a_nearest(write_study: Write) -> None:
-    file = write_study(model={"name": "torchvision:resnet5"})
-    assert refusal(file) == (
-        "model.name: unknown model, got 'torchvision:resnet5'. Did you mean torchvision:resnet50?"
-    )
 
 
 def test_a_bare_name_of_torchvision_is_told_from_a_misspelt_one(write_study: Write) -> None:
@@ -171,26 +160,6 @@ def test_a_suite_may_be_a_list_of_corruptions(write_study: Write) -> None:
     )
     twice = {"suite": ["fog", "fog"]}
     assert "got 'fog'" in refusal(write_study(robustness=twice))
-
-
-def test_the_schema_knows_suites_and_corruptions() -> None:
-    suite = json_schema(names_for(None))["$defs"]["RobustnessSettings"]["properties"]["suite"]
-    text, listed = suite["anyOf"]
-    assert text["enum"] == list(SUITES)
-    assert listed["items"]["enum"] == [*CORRUPTIONS, *ADDED]
-
-
-def test_a_search_of_nothing_is_said_beside_other_mistakes(write_study: Write) -> None:
-    file = write_study(
-        space={},
-        search={"sampler": "tpf"},
-        objectives=[{"metric": "val_clean_accuracy"}, {"metric": "train_seconds"}],
-    )
-    with pytest.raises(StudyFileError) as caught:
-        place_of_file(file, must_search=True)
-    said = str(caught.value)
-    for part in ("two values or more", "unknown sampler", "train_seconds must be minimized"):
-        assert part in said
 
 
 def test_a_path_is_of_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
