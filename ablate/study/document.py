@@ -51,6 +51,15 @@ def has(node: Any, part: str | int) -> bool:
     return isinstance(node, dict) and part in node
 
 
+def get(data: Any, path: Path, default: Any = None) -> Any:
+    """The value at a path of plain data, or the default where the path leads nowhere."""
+    for part in path:
+        if not has(data, part):
+            return default
+        data = data[part]
+    return data
+
+
 def unstorable(text: str) -> str | None:
     """Why a text cannot be kept in a database or be a path, as `rule, got X. Fix.`; else None."""
     if storable_text(text) == text:
@@ -111,12 +120,7 @@ class Document:
 
     def get(self, path: Path, default: Any = None) -> Any:
         """The value at a path, or the default where the path leads nowhere."""
-        node = self.data
-        for part in path:
-            if not has(node, part):
-                return default
-            node = node[part]
-        return node
+        return get(self.data, path, default)
 
     def report(self, findings: Iterable[Finding]) -> None:
         """Add a problem for each finding that is not about a value that was refused before."""

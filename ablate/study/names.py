@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ablate.errors import UsageError, did_you_mean
-from ablate.study.document import Finding, Path, has, show
+from ablate.study.document import Finding, Path, get, show
 from ablate.study.keys import BY_NAME, all_keys
 
 # By dotted key, the names that exist; a key without any is not checked.
@@ -122,11 +122,11 @@ def unknown_names(data: Any, names: KnownNames) -> Iterator[Finding]:
         path: Path = tuple(key.split("."))
         paths = [path]
         if key in _OF_ITEMS:
-            items = _get(data, path[:-1])
+            items = get(data, path[:-1])
             count = len(items) if isinstance(items, list) else 0
             paths = [(*path[:-1], i, path[-1]) for i in range(count)]
         for at in paths:
-            for below, rule, _ in name_rules(key, _get(data, at), names):
+            for below, rule, _ in name_rules(key, get(data, at), names):
                 yield Finding(at + below, rule)
 
 
@@ -140,14 +140,6 @@ def failures(names: KnownNames) -> Iterator[Finding]:
         where, _, rule = text.partition(": ")
         at, rule = (where, rule) if where in all_keys() else (key, text)
         yield Finding(tuple(at.split(".")), rule)
-
-
-def _get(data: Any, path: Path) -> Any:
-    for part in path:
-        if not has(data, part):
-            return None
-        data = data[part]
-    return data
 
 
 def _has_names(known: Sequence[str] | None) -> bool:

@@ -117,8 +117,7 @@ class DatasetSettings(Settings):
     image_size: Annotated[int, Field(ge=8, le=LARGEST_IMAGE)] | None = None
     """Input size in pixels; none: the network's own, else 32."""
     resize: Annotated[int, Field(ge=8, le=LARGEST_RESIZE)] | None = None
-    """Shorter side in pixels before the centre crop to `image_size`; required for images of mixed
-    sizes."""
+    """Shorter side before the centre crop to `image_size`; required for images of mixed sizes."""
     skip_unreadable: bool = False
     """Leave out image files that cannot be read, and say how many; otherwise they are refused."""
     loading: Literal["resident", "streamed"] = "resident"
@@ -127,8 +126,7 @@ class DatasetSettings(Settings):
     loading_workers: Natural = 2
     """Processes that decode streamed images, at most one per core; 0: only the trial's own."""
     crop_scale: PositiveShare | None = None
-    """Streamed training images are random crops of at least this share of the area, resized; none:
-    the centre, as in validation."""
+    """Streamed images are random crops of at least this share of the area; none: the centre."""
     crop_padding: Annotated[int, Field(ge=0, le=16)] = 0
     """Training images are shifted by up to this many pixels; 0 turns it off."""
     horizontal_flip: bool = False
@@ -210,15 +208,13 @@ class TrainingSettings(Settings):
     """`cosine`: falls to 0; `one_cycle`: rises over 30 % of the budget from a 25th, then falls to
     0; `constant`."""
     warmup_fraction: ShareBelow1 = 0.0
-    """Share of the budget over which the learning rate first rises from a 25th; `one_cycle` has its
-    own."""
+    """Share of the budget over which the rate first rises from a 25th; `one_cycle` has its own."""
     gradient_clipping: Positive | None = None
     """Highest norm of the whole gradient; none: not clipped."""
     accumulation_steps: Count = 1
     """Number of parts that a batch is split into, to save memory."""
     ema_decay: Fraction | None = None
-    """Decay per step of an average of the weights, which is then scored; none: the weights are
-    scored."""
+    """Decay per step of an average of the weights, which is then scored; none: no average."""
     seed: Seed = 0
     """Seed of new weights, image order and distortions."""
 
@@ -235,8 +231,7 @@ class BaselineSettings(TrainingSettings):
     saw_validation: bool | None = None
     """Whether the checkpoint was trained on the validation images; required with a checkpoint."""
     expected_accuracy: PositiveShare | None = None
-    """Clean validation accuracy that the baseline is known to have; the study is refused where it
-    is more than 4 standard errors below it."""
+    """Clean validation accuracy that it has; more than 4 standard errors below is refused."""
 
     def rules(self) -> Iterator[str]:
         if self.checkpoint is not None and self.saw_validation is None:
@@ -293,8 +288,7 @@ class InterpolationSettings(Settings):
     """Weights of the finetuned network that are scored after the last epoch: between 0, the
     baseline, and 1, which must be among them."""
     alpha: PositiveShare | None = None
-    """Score each trial at this weight alone, as `ablate confirm` does with the points of a front;
-    none: the whole curve."""
+    """Score each trial at this weight alone, as `ablate confirm` does; none: the whole curve."""
 
     @field_validator("alphas")
     @classmethod
@@ -374,11 +368,9 @@ class FMASettings(Settings):
     the term's gradient norm to that of the cross-entropy on the augmented images in the first
     step."""
     layers: Filled[str] | Literal["taps", "last"] = "taps"
-    """Taps of the model (`ablate layers MODEL`) or module paths; `taps` is all taps, `last` the
-    last one."""
+    """Taps (`ablate layers MODEL`) or module paths; `taps`: all taps, `last`: the last one."""
     layer_weights: Ratios | Literal["uniform", "linear", "geometric"] = "uniform"
-    """Weight by layer, scaled to sum 1; `linear` and `geometric` grow with depth, by 1 and by a
-    factor of 2 per layer."""
+    """By layer, scaled to sum 1; `linear` and `geometric` grow with depth, by 1 and twofold."""
     distance: str = "relative"
     """Distance of two feature maps."""
     anchor: Anchor = "pretrained"
@@ -674,8 +666,7 @@ class WandbSettings(Settings):
     entity: str | None = None
     """None: the default of the account."""
     mode: Literal["offline", "online"] = "offline"
-    """offline: files for `wandb sync`; online: these are synced when the study ends, with the key
-    in WANDB_API_KEY."""
+    """offline: files for `wandb sync`; online: synced when the study ends, with WANDB_API_KEY."""
     folder: str | None = None
     """Relative to the study file; none: wandb/ in the run's folder."""
 
@@ -753,11 +744,9 @@ class RunSettings(Settings):
     """An epoch that takes longer, including loading and scoring, is stopped with its worker, and
     its trial fails (see max_failures).  Needs Ray.  None: no limit."""
     keep_checkpoints: Count | Literal["all"] = 50
-    """Keep the finetuned weights of this many complete trials: those of the front first, then the
-    newest."""
+    """Keep the weights of this many complete trials: those of the front first, then the newest."""
     grace_seconds: Positive = 60.0
-    """After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this many seconds to finish and be
-    saved."""
+    """After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this long to finish and be saved."""
 
     trackers: Listed[TrackerSettings] = Field((), json_schema_extra=_allow_names)
     """Where the study is shown too: tensorboard, mlflow, wandb, each with its settings, as
@@ -869,8 +858,7 @@ class AblationSettings(Settings):
     arms: dict[str, dict[str, Any]] | None = None
     """Name -> values by dotted key; `augment.types: each` is a model for each type."""
     compare_to: str | None = None
-    """The arm that the others are compared with; none: `plain` where there is one, else the
-    first."""
+    """The arm that others are compared with; none: `plain` where there is one, else the first."""
     families: Filled[str] | None = None
     """`leave_family_out`: families to leave out in turn; none: all."""
     resolution: Annotated[int, Field(ge=3, le=5)] = 4
@@ -881,8 +869,7 @@ class AblationSettings(Settings):
     """`shapley`: number of random orders of the components to average over, so that only the
     subsets that they visit are run; none: all subsets."""
     seeds: Count | Filled[Seed] = 8
-    """Number of runs of each cell, with the seeds after finetune.seed; or a list of seeds.  The
-    same for all cells."""
+    """Runs of each cell, with the seeds after finetune.seed; or a list of seeds for all cells."""
     baseline_seeds: Literal["one", "each"] = "one"
     """`one`: all runs start from the study's baseline; `each`: every seed trains its own baseline,
     the same for all cells."""
@@ -895,8 +882,7 @@ class AblationSettings(Settings):
     tune: TuneSettings | None = None
     """`arms`: each arm is tuned in the study's `space` before its seeds are run."""
     plan: PlanSettings | None = None
-    """`check` and `--dry-run` report the power of the primary contrasts, and warn of one below 20
-    %."""
+    """`check` and `--dry-run` report the power of primary contrasts, and warn below 20 %."""
     max_runs: Count = 500
     """A design with more runs is rejected."""
 
@@ -942,8 +928,7 @@ class RobustnessSettings(Settings):
     """Images in each corrupted copy, balanced over classes; None: the whole validation split. Clean
     accuracy always uses the whole split."""
     frost_images: str | None = None
-    """Folder with photographs of frost; None: a generated texture is used, and every result notes
-    it."""
+    """Folder with photographs of frost; None: a generated texture, which every result notes."""
     stored_gb: Weight = 4.0
     """A set of corrupted copies up to this size is kept in the cache; a larger one is generated
     again for each trial, with the same bytes."""
