@@ -269,14 +269,8 @@ class Driving:
                 tables.set_attributes(connection, trial_id, attributes)
                 written = trial_id
             elif there == number:
-                written = tables.insert_row(
-                    connection,
-                    ledger.study_id,
-                    number,
-                    state=TrialState.RUNNING,
-                    draws=draws,
-                    attributes=attributes,
-                )
+                new = Stored(0, number, TrialState.RUNNING, row.started, None, [], attributes)
+                written = tables.insert_row(connection, ledger.study_id, new, draws)
             else:  # it was written before an outage, or another process has enqueued a row
                 there_is = tables.read_attributes(connection, ledger.study_id, ROW, [number])
                 if there_is.get(number) != stored_row(row):

@@ -28,21 +28,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Double,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    event,
-    func,
-    inspect,
-    literal_column,
-    select,
-)
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import (
     DBAPIError,
@@ -66,14 +52,14 @@ _NOW = {
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
     "postgresql": "extract(epoch from clock_timestamp())",
 }
-_LEASES = Table(
+_LEASES = sa.Table(
     "ablate_lease",
-    MetaData(),
-    Column("study_id", Integer, primary_key=True, autoincrement=False),
-    Column("token", String(32)),
-    Column("holder", Text),
-    Column("since", Double),
-    Column("renewed", Double),
+    sa.MetaData(),
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("token", sa.String(32)),
+    sa.Column("holder", sa.Text),
+    sa.Column("since", sa.Double),
+    sa.Column("renewed", sa.Double),
 )
 
 
@@ -144,45 +130,53 @@ class Store:
         return self._patiently(attempt)
 
     def _patiently(self, attempt: Callable[[], T]) -> T:
+        """Run it; again while the storage is unreachable, until the lease expires that is held."""
         away: float | None = None
         with storage_errors(self._url):
             while True:
                 try:
                     result = attempt()
                 except (DBAPIError, sqlite3.Error) as error:
-                    if self._lease is None:
+                    self._check_file()
+                    if self._lease is None or not _is_outage(error) or self._at_once.is_set():
                         raise
-                    self._lease.check_file()
-                    is_first, away = away is None, away or time.monotonic()
-                    self._wait(self._lease, error, away, is_first=is_first)
-                    continue
-                if self._lease is not None:
-                    self._lease.check_file()
-                if away is not None:
-                    gone = time.monotonic() - away
-                    self._note("storage_back", f"the database answers again after {gone:.0f} s")
-                return result
+                    left, reason, now = (
+                        self._lease.seconds_left(),
+                        error_reason(error),
+                        time.monotonic(),
+                    )
+                    if left <= 0:
+                        raise StorageError(
+                            f"storage {masked(self._url)}: must answer before the lease expires, "
+                            f"got no answer for {now - (away or now):.0f} s ({reason}). Restore "
+                            "it, then run `ablate resume`: it continues from the last recorded "
+                            "epochs."
+                        ) from error
+                    if away is None:
+                        away = now
+                        self._note(
+                            "storage_away",
+                            f"the database does not answer ({reason}): running trials continue, "
+                            f"no new trial starts; the study stops in {left:.0f} s",
+                        )
+                    self._at_once.wait(min(_RETRY_SECONDS, left))
+                else:
+                    self._check_file()
+                    if away is not None:
+                        gone = time.monotonic() - away
+                        self._note("storage_back", f"the database answers again after {gone:.0f} s")
+                    return result
 
-    def _wait(self, lease: Lease, error: Exception, away: float, *, is_first: bool) -> None:
-        """Wait before another attempt, if one may succeed before the lease expires."""
-        is_outage = isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
-        is_outage |= isinstance(error, DBAPIError) and error.connection_invalidated
-        if not is_outage or self._at_once.is_set():
-            raise error
-        left, reason = lease.seconds_left(), error_reason(error)
-        if left <= 0:
-            raise StorageError(
-                f"storage {masked(self._url)}: must answer before the lease expires, got no answer "
-                f"for {time.monotonic() - away:.0f} s ({reason}). Restore it, then "
-                "run `ablate resume`: it continues from the last recorded epochs."
-            ) from error
-        if is_first:
-            self._note(
-                "storage_away",
-                f"the database does not answer ({reason}): running trials continue, no "
-                f"new trial starts; the study stops in {left:.0f} s",
-            )
-        self._at_once.wait(min(_RETRY_SECONDS, left))
+    def _check_file(self) -> None:
+        if self._lease is not None:
+            self._lease.check_file()
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether another attempt may succeed: the server, the network or the disk is unreachable."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError)
 
 
 # -- The lease -----------------------------------------------------------------------------
@@ -230,7 +224,7 @@ class Lease:
         self._study_id = study_id
         self._name = name
         self._token = uuid.uuid4().hex
-        self._now: ColumnElement[float] = literal_column(_NOW[engine.dialect.name])
+        self._now: sa.ColumnElement[float] = sa.literal_column(_NOW[engine.dialect.name])
         self._ours = _LEASES.update().where(
             _LEASES.c.study_id == study_id, _LEASES.c.token == self._token
         )
@@ -245,7 +239,7 @@ class Lease:
     def _make_row(self) -> None:
         with self._engine.begin() as connection:
             _LEASES.create(connection, checkfirst=True)
-            mine = select(_LEASES.c.study_id).where(_LEASES.c.study_id == self._study_id)
+            mine = sa.select(_LEASES.c.study_id).where(_LEASES.c.study_id == self._study_id)
             if connection.execute(mine).first() is None:
                 connection.execute(_LEASES.insert().values(study_id=self._study_id))
 
@@ -268,7 +262,7 @@ class Lease:
             raise self._held(seen)
         take = _LEASES.update().where(
             _LEASES.c.study_id == self._study_id,
-            func.coalesce(_LEASES.c.token, "") == (seen.token or ""),
+            sa.func.coalesce(_LEASES.c.token, "") == (seen.token or ""),
         )
         holder = json.dumps(vars(this_process()))
         with storage_errors(self._url), self._engine.begin() as connection:
@@ -373,7 +367,7 @@ class Lease:
 
     def _read(self) -> _Entry:
         lease = _LEASES.c
-        query = select(lease.token, lease.holder, lease.since, self._now - lease.renewed)
+        query = sa.select(lease.token, lease.holder, lease.since, self._now - lease.renewed)
         with storage_errors(self._url), self._engine.connect() as connection:
             mine = query.where(lease.study_id == self._study_id)
             token, holder, since, age = connection.execute(mine).one()
@@ -402,7 +396,7 @@ def delete_free_lease(connection: Connection, study_id: int) -> bool:
 
 def remove_lease(connection: Connection, study_id: int) -> None:
     """Remove the lease of a study, whoever holds it."""
-    if inspect(connection).has_table(_LEASES.name):
+    if sa.inspect(connection).has_table(_LEASES.name):
         connection.execute(_LEASES.delete().where(_LEASES.c.study_id == study_id))
 
 
@@ -517,7 +511,7 @@ class DatabaseFile:
         paths = (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm")))
         self._known = {path: _stat(path) for path in paths if path == file or path.exists()}
         # A new connection to a path without a file would create an empty one.
-        event.listen(engine, "do_connect", lambda *_: self.check())
+        sa.event.listen(engine, "do_connect", lambda *_: self.check())
 
     def check(self) -> None:
         """Compare the open file with the file at its path.

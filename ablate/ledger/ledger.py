@@ -45,7 +45,7 @@ from ablate.ledger.record import (
 )
 from ablate.ledger.row import CELL, STATES, Twins, row_record
 from ablate.ledger.storage import open_storage, sqlite_file, storage_errors
-from ablate.ledger.tables import OUTCOMES
+from ablate.ledger.tables import OUTCOMES, Stored
 from ablate.space.space import FIXED, Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
@@ -93,18 +93,12 @@ class Ledger:
 
         try:
             with storage_errors(url), storage.engine.begin() as connection:
-                study_id = tables.insert_study(
-                    connection,
-                    study.name,
-                    [objective.direction for objective in study.objectives],
-                    [objective.metric for objective in study.objectives],
-                    {HEAD: head.to_json(), TRIALS: trials},
-                )
+                attributes = {HEAD: head.to_json(), TRIALS: trials}
+                study_id = tables.insert_study(connection, study.name, study.objectives, attributes)
                 for number, (values, raw) in enumerate(waiting[:trials]):
                     _insert_waiting(connection, study_id, number, values, raw)
-                for number, row in enumerate(planned):
-                    attributes = {CELL: row.to_json()}
-                    tables.insert_row(connection, study_id, number, attributes=attributes)
+                for number, planned_row in enumerate(planned):
+                    _insert_planned(connection, study_id, number, planned_row)
         except StorageError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
@@ -264,8 +258,7 @@ class Ledger:
         def append(connection: Connection) -> None:
             there = tables.lock_rows(connection, self.study_id)
             for number, row in list(enumerate(planned))[there:]:
-                attributes = {CELL: row.to_json()}
-                tables.insert_row(connection, self.study_id, number, attributes=attributes)
+                _insert_planned(connection, self.study_id, number, row)
             values = {HEAD: head.to_json(), TRIALS: max(there, len(planned))}
             tables.set_study_attributes(connection, self.study_id, values)
 
@@ -420,7 +413,7 @@ class Ledger:
     def read(self) -> StudyRecord:
         """Read everything in one snapshot, as frozen data."""
 
-        def snapshot(connection: Connection) -> tuple[dict[str, Any], list[tables.Stored]]:
+        def snapshot(connection: Connection) -> tuple[dict[str, Any], list[Stored]]:
             attributes = tables.study_attributes(connection, self.study_id)
             return attributes, tables.read_rows(connection, self.study_id)
 
@@ -505,13 +498,13 @@ def _insert_waiting(
     values: Mapping[str, Any],
     raw: Mapping[str, Any],
 ) -> None:
-    tables.insert_row(
-        connection,
-        study_id,
-        number,
-        draws=tables.Draws(system={FIXED: dict(raw)}),
-        attributes={tables.ENQUEUED: dict(values)},
-    )
+    row = Stored(0, number, attributes={tables.ENQUEUED: dict(values)})
+    tables.insert_row(connection, study_id, row, tables.Draws(system={FIXED: dict(raw)}))
+
+
+def _insert_planned(connection: Connection, study_id: int, number: int, row: Planned) -> None:
+    stored = Stored(0, number, attributes={CELL: row.to_json()})
+    tables.insert_row(connection, study_id, stored)
 
 
 def _whole_keys(values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

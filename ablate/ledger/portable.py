@@ -109,18 +109,13 @@ def store_portable(url: str, study: bytes, rows: bytes) -> str:
         raise ValueError(f"{STUDY}: study {show(settings.name)} under the name {name}")
     # Not `splitlines`: it splits at other characters too, which may stand in a text.
     lines = rows.decode().removesuffix("\n").split("\n") if rows else []
-    objectives = settings.objectives
-    stored = [_stored(number, line, len(objectives)) for number, line in enumerate(lines)]
+    count = len(settings.objectives)
+    stored = [_stored(number, line, count) for number, line in enumerate(lines)]
     with opened(url, create=True) as connection:
-        study_id = tables.insert_study(
-            connection,
-            name,
-            [objective.direction for objective in objectives],
-            [objective.metric for objective in objectives],
-            {**attributes, ARCHIVED: True},
-        )
+        given = {**attributes, ARCHIVED: True}
+        study_id = tables.insert_study(connection, name, settings.objectives, given)
         for row in stored:
-            tables.insert_stored(connection, study_id, row)
+            tables.insert_row(connection, study_id, row)
     return name
 
 

@@ -24,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from ablate.space.space import FIXED
+from ablate.study.settings import ObjectiveSettings
 
 _STUDIES: Table = models.StudyModel.__table__
 _DIRECTIONS: Table = models.StudyDirectionModel.__table__
@@ -42,13 +43,13 @@ OUTCOMES = "ablate:outcomes"
 
 @dataclass
 class Stored:
-    """A row of the database."""
+    """A row of the database; without a `trial_id`, one to be inserted."""
 
     trial_id: int
     number: int
-    state: TrialState
-    started: datetime | None
-    finished: datetime | None
+    state: TrialState = TrialState.WAITING
+    started: datetime | None = None
+    finished: datetime | None = None
     values: list[float] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
 
@@ -73,8 +74,7 @@ class Draws:
 def insert_study(
     connection: Connection,
     name: str,
-    directions: Sequence[str],
-    metrics: Sequence[str],
+    objectives: Sequence[ObjectiveSettings],
     attributes: Mapping[str, Any],
 ) -> int:
     """Insert a study with its attributes; returns its id.
@@ -83,13 +83,13 @@ def insert_study(
         sqlalchemy.exc.IntegrityError: if there is one of that name.
     """
     study_id = _insert(connection, _STUDIES, study_name=name)
-    rows = [
-        {"study_id": study_id, "objective": place, "direction": StudyDirection[way.upper()]}
-        for place, way in enumerate(directions)
-    ]
-    connection.execute(_DIRECTIONS.insert(), rows)
+    for place, objective in enumerate(objectives):
+        way = StudyDirection[objective.direction.upper()]
+        row = {"study_id": study_id, "objective": place, "direction": way}
+        connection.execute(_DIRECTIONS.insert().values(**row))
     # So that other tools on the same storage show the objectives by name.
-    set_study_attributes(connection, study_id, {_SYSTEM_ATTR_METRIC_NAMES: list(metrics)}, True)
+    names = {_SYSTEM_ATTR_METRIC_NAMES: [objective.metric for objective in objectives]}
+    set_study_attributes(connection, study_id, names, True)
     set_study_attributes(connection, study_id, attributes)
     return study_id
 
@@ -164,27 +164,9 @@ def count_rows(connection: Connection, study_id: int) -> dict[TrialState, int]:
 
 
 def insert_row(
-    connection: Connection,
-    study_id: int,
-    number: int,
-    *,
-    state: TrialState = TrialState.WAITING,
-    draws: Draws | None = None,
-    attributes: Mapping[str, Any],
+    connection: Connection, study_id: int, row: Stored, draws: Draws | None = None
 ) -> int:
     """Insert a row with everything that belongs to it; returns its id."""
-    started = _now() if state == TrialState.RUNNING else None
-    trial_id = _insert(
-        connection, _TRIALS, study_id=study_id, number=number, state=state, datetime_start=started
-    )
-    if draws is not None:
-        set_draws(connection, trial_id, draws)
-    set_attributes(connection, trial_id, attributes)
-    return trial_id
-
-
-def insert_stored(connection: Connection, study_id: int, row: Stored) -> None:
-    """Insert a row as it was read, whatever its state; its id is new."""
     trial_id = _insert(
         connection,
         _TRIALS,
@@ -196,6 +178,9 @@ def insert_stored(connection: Connection, study_id: int, row: Stored) -> None:
     )
     _insert_values(connection, trial_id, row.values)
     set_attributes(connection, trial_id, row.attributes)
+    if draws is not None:
+        set_draws(connection, trial_id, draws)
+    return trial_id
 
 
 def find_row(connection: Connection, study_id: int, number: int) -> int:
