@@ -151,22 +151,6 @@ def test_a_driver_whose_process_is_hidden_is_not_proven_dead(hidden: str) -> Non
     assert said_in(namespaces, alive, gone, other_user=True)[1:] == [False, True]
 
 
-@pytest.mark.parametrize("holder", ["{}", None])
-def test_a_holder_that_cannot_be_read_keeps_it_for_its_term(
-    make_lease: Callable[[], Lease],
-    storage_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    holder: str | None,
-) -> None:
-    make_lease().acquire()
-    change(storage_url, "holder = :holder", holder=holder)
-    assert make_lease().holder() == "an unknown process"
-    with pytest.raises(LeaseError, match="got a second: an unknown process has run it since 20"):
-        make_lease().acquire()
-    monkeypatch.setattr(lease_module, "TERM_SECONDS", 0.0)
-    make_lease().acquire()
-
-
 def test_a_heartbeat_far_ahead_of_the_clock_proves_nothing(
     make_lease: Callable[[], Lease], storage_url: str
 ) -> None:

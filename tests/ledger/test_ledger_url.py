@@ -53,20 +53,6 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
         open_storage(f"sqlite:///{tmp_path}/study.db", create=False)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_text("no database " * 100)
-    with pytest.raises(StorageError, match=r"must be reachable and writable, got: .*not a datab"):
-        open_storage(f"sqlite:///{tmp_path}/study.db", create=True)
-
-
-def test_sqlite_runs_in_wal_mode(tmp_path: Path) -> None:
-    import sqlite3
-
-    open_storage(f"sqlite:///{tmp_path}/study.db", create=True)
-    (mode,) = sqlite3.connect(tmp_path / "study.db").execute("PRAGMA journal_mode").fetchone()
-    assert mode == "wal"
-
-
 def test_another_database_is_refused() -> None:
     for url in ("sqlite:///a.db", "postgresql+psycopg://me@host/a"):
         check_backend(url)

@@ -121,19 +121,6 @@ def by_another(folder: Path) -> Callable[[], str]:
     return read
 
 
-def test_another_user_reads_what_a_driver_has_just_written(
-    folder: Path, by_another: Callable[[], str]
-) -> None:
-    url = sqlite_url(folder / "study.db")
-    with closing(Ledger.create(url, make_head(), trials=3)) as ledger:
-        for count in (1, 2):
-            ledger.enqueue({"loss.terms": "clean+da", "augment.strength": 0.2 + count / 10})
-            assert by_another() == f"{count} rows"
-    assert sorted(file.name for file in folder.iterdir()) == ["study.db"]
-    assert by_another() == "2 rows"
-    assert sorted(file.name for file in folder.iterdir()) == ["study.db"]
-
-
 def test_another_user_reads_what_a_killed_driver_left(
     folder: Path, by_another: Callable[[], str]
 ) -> None:

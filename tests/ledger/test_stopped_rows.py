@@ -15,7 +15,6 @@ from optuna.trial import TrialState
 
 from ablate.ledger.mirror import Mirror, remaining_changes
 from ablate.ledger.record import Rung
-from ablate.ledger.row import Twins
 from ablate.ledger.tables import Draws
 from ablate.space.parse import parse_space
 from ablate.study.scores import Bound
@@ -186,23 +185,6 @@ def test_a_mirror_from_the_database_draws_as_the_one_that_followed(sampler: str)
     assert alone.draw(rows) != drawn
 
 
-def test_a_gaussian_process_draws_conditional_parameters_by_its_model() -> None:
-    """The best `rate` is 0.9, and the other kind is worse."""
-    space = {
-        "kind": {"choice": ["p", "q"]},
-        "rate": {"float": [0.0, 1.0], "when": {"kind": "p"}},
-    }
-    mirror = mirror_of(study_of("gp", **space))
-    near = []
-    for number in range(24):
-        params, _ = mirror.draw(number)
-        rate = params.get("rate")
-        gain = 0.6 if rate is None else 1 - abs(rate - 0.9)
-        mirror.end(number, COMPLETE, [gain, 1 - gain])
-        near += [rate is not None and abs(rate - 0.9) < 0.1] if number >= 12 else []
-    assert sum(near) >= 6  # by chance each is so with a probability of 0.1
-
-
 def test_a_collapsed_training_makes_no_expectation_less_certain() -> None:
     random = np.random.default_rng(0)
     deviations = []
@@ -216,37 +198,6 @@ def test_a_collapsed_training_makes_no_expectation_less_certain() -> None:
                 known.ends[number] = (collapsed if collapsed and number == 4 else end,)
         deviations += known.deviations(1)
     assert deviations == pytest.approx([0.02, 0.02], abs=0.015)
-
-
-def drawn_and_run(space: dict[str, Any], value: Any, rows: int) -> list[tuple[dict[str, Any], Any]]:
-    """Rows of one objective one after another; without a value a row fails."""
-    study = study_of("gp", **space)
-    study = Study.model_validate({**study.model_dump(mode="json"), "objectives": [{"metric": "a"}]})
-    mirror, twins, found = mirror_of(study), Twins(study), []
-    for number in range(rows):
-        drawn = mirror.draw_new(number, twins, given=False)
-        result = value(drawn.params)
-        if drawn.twin is None:
-            twins.add(number, drawn.params, RUNNING)
-        state = TrialState.FAIL if result is None else COMPLETE
-        mirror.end(number, state, [] if result is None else [result])
-        if drawn.twin is None:
-            twins.end(number, state)
-        found.append((dict(drawn.params), result))
-    return found
-
-
-def test_a_gaussian_process_avoids_what_has_failed() -> None:
-    """The more the better, but for the most, which fails."""
-    space = {name: {"choice": list("abcd")} for name in "uvw"}
-
-    def value(params: dict[str, Any]) -> float | None:
-        total = sum("abcd".index(params[name]) for name in space)
-        return None if total == 9 else float(total)
-
-    found = drawn_and_run(space, value, 30)
-    assert sum(result is None for _, result in found) <= 2
-    assert max(result for _, result in found if result is not None) == 8
 
 
 def constrained(sampler: str) -> tuple[Study, tuple[Bound, ...]]:
@@ -299,13 +250,3 @@ def test_a_sampler_sees_what_is_in_excess_of_each_bound(sampler: str) -> None:
     drawn_alone = [draws.params for (_, _, draws), _ in constrained_search(alone, (), rows)]
     is_same = drawn_alone == [draws.params for (_, _, draws), _ in kept]
     assert is_same == (sampler in ("random", "qmc"))
-
-
-def test_a_row_without_a_constraint_s_metric_at_its_rung_is_not_learned_from() -> None:
-    study, bounds = constrained("tpe")
-    mirror = Mirror(study, parse_space(study, {}), {}, bounds)
-    for number, more in enumerate(({}, {"size": math.nan}, {"size": 5.0})):
-        mirror.draw(number)
-        mirror.reach(number, Rung(1, {"a": 0.5, "b": 0.5, **more}, stop=True, sequence=number + 1))
-        mirror.end(number, PRUNED)
-    assert [state for state, _ in shown(mirror)] == [TrialState.FAIL, TrialState.FAIL, COMPLETE]

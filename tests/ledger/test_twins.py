@@ -17,7 +17,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.interpolation import Curve, curve_point
-from ablate.study.scores import ReportedScores, Scores
+from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
 TWO = {"augment.copies": {"choice": [1, 2]}}
@@ -152,29 +152,6 @@ def test_only_scores_are_taken(make_ledger: Make) -> None:
     assert isinstance(fourth, RowRecord)
     assert fourth.copy_of == other.number
     assert fourth.params == other.params
-
-
-@pytest.mark.parametrize("sampler", ["tpe"])
-def test_a_sampler_takes_the_largest_numbers(
-    make_ledger: Make, sampler: str, recwarn: pytest.WarningsRecorder
-) -> None:
-    """Sums and squares of 1e308 overflow; what the ledger keeps is exact, a copy's too."""
-    objectives = [{"metric": "a"}, {"metric": "b", "direction": "minimize"}]
-    space = {"x": {"float": [0, 1]}, "c": {"choice": [1, 2]}}
-    search = {"sampler": sampler, "enqueue": [{"x": 0.5, "c": 1}] * 2}
-    ledger = make_ledger(
-        space, trials=14, trainable="loop:train", objectives=objectives, search=search
-    )
-    driving = Driving(ledger)
-    while (row := driving.ask()) is not None:
-        if isinstance(row, Row):
-            value = (1e308, -1e308, row.params["x"])[row.number % 3]
-            driving.complete(row.number, ReportedScores({"a": value, "b": -value}))
-    rows = ledger.read().rows
-    assert rows[1].copy_of == 0
-    assert rows[1].values == rows[0].values == (1e308, -1e308)
-    assert Driving(ledger)._mirror.values(0) == [1e308, -1e308]
-    assert [str(one.message) for one in recwarn if one.category is RuntimeWarning] == []
 
 
 def test_a_row_stands_at_the_network_of_its_curve_and_so_does_its_copy(make_ledger: Make) -> None:

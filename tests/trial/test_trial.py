@@ -183,11 +183,6 @@ def test_search_reads_no_test_image(
     assert set(read) == {"train"}
 
 
-def test_an_unknown_layer_is_said(bench: Workbench) -> None:
-    with pytest.raises(ParameterError, match="Did you mean stage2"):
-        TrialRun(bench, {**VALUES, "loss.fma.layers": ["stage22"]}, SEEDS)
-
-
 def test_images_without_labels(tmp_path: Path, cache: Path) -> None:
     from PIL import Image
 
