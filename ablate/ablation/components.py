@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ablate.ablation.configuration import Draft, Ground, Path, Values, key_rule
@@ -24,20 +24,21 @@ class LeftOutError(Exception):
 
 
 @dataclass(frozen=True)
-class Component:
-    """A component.
+class Change:
+    """A change of a configuration: a component that it loses, or a level of a factor.
 
     Attributes:
-        values: that hold without it; None of a built-in one, which has its name.
-        path: in the file, below `ablation`.
+        name: of the component or the level; path: in the file, below `ablation`.
+        values: that it gets; None: the built-in component `part` is left out.
     """
 
     name: str
-    values: Values | None
     path: Path
+    values: Values | None = None
+    part: str = ""
 
-    def without(self, ground: Ground, values: Values) -> dict[str, Any]:
-        """A configuration without the component.
+    def apply(self, ground: Ground, values: Values) -> dict[str, Any]:
+        """A configuration after the change.
 
         Raises:
             LeftOutError: if nothing would remain, for example no loss term.
@@ -45,15 +46,15 @@ class Component:
         if self.values is not None:
             return {**values, **self.values}
         try:
-            return {**values, **_left_out(ground, values, self.name)}
+            return {**values, **_left_out(ground, values, self.part)}
         except ParameterError as error:  # of a mix that does not match the families or types
             raise LeftOutError(str(error)) from error
 
 
-def read_components(draft: Draft) -> list[Component]:
+def read_components(draft: Draft) -> list[Change]:
     """Read the components of a file, in its order; problems are noted."""
     written = draft.settings.components or ()
-    found: list[Component] = []
+    found: list[Change] = []
     for place, name in enumerate(written):
         is_named = isinstance(written, Mapping)
         own = written[name] if isinstance(written, Mapping) else None
@@ -62,7 +63,7 @@ def read_components(draft: Draft) -> list[Component]:
             draft.refuse(path, f"given twice, got {show(name)}. Remove one.")
         elif own is not None:
             if (values := draft.checked(own, path)) is not None:
-                found.append(Component(name, values, path))
+                found.append(Change(name, path, values))
         elif draft.ground.study.trainable is not None:
             rule = "a component of a custom training loop needs the values without it, got only"
             fix = f"Write components: {{{name}: {{KEY: VALUE}}}}."
@@ -73,22 +74,22 @@ def read_components(draft: Draft) -> list[Component]:
             rule = f"unknown component, got {show(name)}. {fix}"
             draft.refuse(path, f"{rule} Or write {{{name}: {{KEY: VALUE}}}}.")
         else:
-            found.append(Component(name, None, path))
+            found.append(Change(name, path, part=name))
     return found
 
 
-def left_out(draft: Draft, component: Component) -> dict[str, Any] | None:
+def left_out(draft: Draft, component: Change) -> dict[str, Any] | None:
     """The reference without a component; None where that cannot be, or changes nothing, which is
     noted."""
     try:
-        values = component.without(draft.ground, draft.reference)
+        values = component.apply(draft.ground, draft.reference)
     except LeftOutError as error:
         draft.refuse(component.path, str(error))
         return None
     return values if is_part(draft, component, values) else None
 
 
-def is_part(draft: Draft, component: Component, values: Values) -> bool:
+def is_part(draft: Draft, component: Change, values: Values) -> bool:
     """Whether the reference has a component, without which it is these values; else it is noted."""
     if not draft.ground.same(values, draft.reference):
         return True
@@ -197,25 +198,6 @@ WITH, WITHOUT = "with", "without"
 
 
 @dataclass(frozen=True)
-class Level:
-    """A level of a factor: values by dotted key, or a component to leave out."""
-
-    name: str
-    changes: Values | Component
-    path: Path
-
-    def apply(self, ground: Ground, values: Values) -> dict[str, Any]:
-        """A configuration at this level.
-
-        Raises:
-            LeftOutError: if a component cannot be left out.
-        """
-        if isinstance(self.changes, Component):
-            return self.changes.without(ground, values)
-        return {**values, **self.changes}
-
-
-@dataclass(frozen=True)
 class Factor:
     """A factor of a design.
 
@@ -226,7 +208,7 @@ class Factor:
     """
 
     name: str
-    levels: tuple[Level, ...]
+    levels: tuple[Change, ...]
     path: Path
 
 
@@ -256,19 +238,19 @@ def read_factors(draft: Draft) -> list[Factor]:
             rule = f"given twice, got {name} as a factor and as a component"
             draft.refuse(path, f"{rule}. Rename the factor.")
         else:
-            both = Level(WITHOUT, component, path), Level(WITH, {}, path)
+            both = replace(component, name=WITHOUT), Change(WITH, path, {})
             found.append(Factor(name, both, path))
     return found
 
 
 def _levels(
     draft: Draft, name: str, written: Sequence[Any] | Mapping[str, Values]
-) -> Iterator[Level]:
+) -> Iterator[Change]:
     path: Path = ("factors", name)
     if isinstance(written, Mapping):
         for level, values in written.items():
             if draft.checked(values, (*path, level)) is not None:
-                yield Level(level, values, (*path, level))
+                yield Change(level, (*path, level), values)
         return
     rule = key_rule(draft.ground, name, written)
     if rule is not None:
@@ -278,7 +260,7 @@ def _levels(
     for place, value in enumerate(written):
         at = (*path, place)
         if draft.checked({name: value}, path, at=at) is not None:
-            yield Level(_level_name(value), {name: value}, at)
+            yield Change(_level_name(value), at, {name: value})
 
 
 def _level_name(value: Any) -> str:

@@ -28,9 +28,6 @@ BASELINE = "baseline"
 COLLAPSE = 0.05
 """Accuracy by which a collapsed run is below the median of the others of its cell, at the least."""
 
-_KEPT_BITS = 400_000_000
-"""Number of unpacked bits kept in memory; beyond it, bits are unpacked on request."""
-
 
 @dataclass(frozen=True)
 class Replication:
@@ -115,17 +112,11 @@ class Results:
         self._cells = {cell for cell, _ in self._rows}
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
-        self._bits: dict[str, _CellBits | None] = {}
         self._picked: dict[str, PickedNetworks | None] = {}
         self._minimized: Collection[str] | None = None  # where failed runs count as the worst
         self._clean_margin = record.study.answer.clean_margin
         scores = (self.scores_of(row) for row in self._rows.values())
-        self.first = first = next((one for one in scores if one is not None), None)
-        images = 0
-        if isinstance(first, Scores):
-            copies = sum(map(len, first.accuracies.values()))
-            images = first.n_images + (first.n_corrupted or first.n_images) * copies
-        self._keeps_bits = images * len(self._rows) <= _KEPT_BITS
+        self.first = next((one for one in scores if one is not None), None)
 
     def scores_of(self, row: RowRecord) -> AnyScores | None:
         """Of a complete row, on the split."""
@@ -212,7 +203,7 @@ class Results:
             return picked.shares[metric][[picked.places.index(place) for place in places]]
         if stand_ins := self._stand_ins(cell, metric):
             places = [stand_ins.get(place, place) for place in places]
-        kept = self._bits_of(cell)
+        kept = self._unpack(cell)
         if kept is None or not places or any(place not in kept.lines for place in places):
             return None
         found = image_shares(kept.bits, kept.scores, metric)
@@ -226,14 +217,6 @@ class Results:
         shares = [self.shares(cell, metric, places.tolist()) for metric in metrics]
         known = [one for one in shares if one is not None]
         return Column(values, places, _mean(known) if len(known) == len(shares) else None)
-
-    def _bits_of(self, cell: str) -> _CellBits | None:
-        if cell in self._bits:
-            return self._bits[cell]
-        found = self._unpack(cell)
-        if self._keeps_bits:
-            self._bits[cell] = found
-        return found
 
     def _unpack(self, cell: str) -> _CellBits | None:
         if self.is_fixed(cell):

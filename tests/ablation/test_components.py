@@ -10,7 +10,7 @@ from plans import TAPS, ground_of
 
 from ablate.ablation.components import (
     COMBINED,
-    Component,
+    Change,
     LeftOutError,
     read_components,
 )
@@ -22,7 +22,7 @@ SIXTH, NINTH = pytest.approx(1 / 6), pytest.approx(1 / 9)
 def without(name: str, values: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """What holds without a part that does not hold with it."""
     ground = ground_of(**sections)
-    left = Component(name, None, ()).without(ground, values)
+    left = Change(name, (), part=name).apply(ground, values)
     return {key: value for key, value in left.items() if values.get(key, left) != value}
 
 

@@ -18,7 +18,7 @@ def plan(draft: Draft) -> Design:
     draft.stop_if_refused()
     for component in components:
         try:
-            is_part(draft, component, component.without(ground, draft.reference))
+            is_part(draft, component, component.apply(ground, draft.reference))
         except LeftOutError:
             continue  # what it cannot be without, it has
         draft.stop_if_refused()
@@ -26,7 +26,7 @@ def plan(draft: Draft) -> Design:
         values = dict(draft.reference)
         for component in components[count:]:
             try:
-                values = component.without(ground, values)
+                values = component.apply(ground, values)
             except LeftOutError as error:
                 rule = f"the first cell is without all components: {error}"
                 draft.stop(component.path, rule)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ablate.ablation.cell import Arm, Contrast, Design, difference
-from ablate.ablation.components import Component, LeftOutError, drawn_types
+from ablate.ablation.components import Change, LeftOutError, drawn_types
 from ablate.ablation.configuration import Draft, Path
 from ablate.distortion import FAMILIES
 from ablate.robustness.suites import find_suite
@@ -32,7 +32,7 @@ def plan(draft: Draft) -> Design:
     contrasts = [difference(plain, whole)]
     for family, path in _families(draft):
         try:
-            values = Component(family, None, path).without(ground, reference)
+            values = Change(family, path, part=family).apply(ground, reference)
         except LeftOutError as error:
             draft.refuse(path, str(error))
             continue

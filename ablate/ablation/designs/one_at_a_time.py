@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablate.ablation.cell import Design
-from ablate.ablation.components import Level, read_factors
+from ablate.ablation.components import Change, read_factors
 from ablate.ablation.configuration import Draft, Values
 from ablate.study.document import show
 from ablate.study.keys import searchable
@@ -26,7 +26,7 @@ def plan(draft: Draft) -> Design:
     return draft.design()
 
 
-def _same_rule(draft: Draft, level: Level, values: Values) -> str:
+def _same_rule(draft: Draft, level: Change, values: Values) -> str:
     """The rule for a level that equals the reference, or has no effect in it."""
     ground, reference = draft.ground, draft.reference
     terms = ground.get(reference, "loss.terms")

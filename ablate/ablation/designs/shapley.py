@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 
 from ablate.ablation.cell import Contrast, ContrastKind, Design
-from ablate.ablation.components import Component, LeftOutError, left_out, read_components
+from ablate.ablation.components import Change, LeftOutError, left_out, read_components
 from ablate.ablation.configuration import Draft
 from ablate.ablation.designs.factorial import TIMES
 from ablate.ablation.results import BASELINE, Results
@@ -94,7 +94,7 @@ def plan(draft: Draft) -> Design:
     return draft.design(contrasts, notes=(note,), orders=orders)
 
 
-def _components(draft: Draft) -> list[Component]:
+def _components(draft: Draft) -> list[Change]:
     """The components, two at least, each of which changes the reference; stops at any other."""
     components = read_components(draft)
     for component in components:
@@ -113,7 +113,7 @@ def _components(draft: Draft) -> list[Component]:
     return components
 
 
-def _make_cells(draft: Draft, components: Sequence[Component], subsets: Iterable[Subset]) -> None:
+def _make_cells(draft: Draft, components: Sequence[Change], subsets: Iterable[Subset]) -> None:
     """A cell a subset; stops at one that cannot be made."""
     names = [component.name for component in components]
     for subset in subsets:
@@ -121,7 +121,7 @@ def _make_cells(draft: Draft, components: Sequence[Component], subsets: Iterable
         try:
             for component in components:
                 if component.name not in subset:
-                    values = component.without(draft.ground, values)
+                    values = component.apply(draft.ground, values)
         except LeftOutError as error:
             draft.stop((), f"cell {name}: {error}")
         draft.add(name, values, (), "Remove a component that has no effect without another.")
