@@ -182,21 +182,6 @@ def test_gaps_are_validation_less_test_beside_the_baseline_s() -> None:
     assert second.baseline_gaps == first.baseline_gaps
 
 
-def test_a_run_that_failed_is_left_out() -> None:
-    example = two_points()
-    rows = tuple(
-        replace(row, state="FAIL", scores=None, test_scores=None, failure=DIED)
-        if (row.cell, row.pair) == ("trial 7", 2)
-        else row
-        for row in example.record.rows
-    )
-    info = info_of(replace(example, record=replace(example.record, rows=rows)))
-    point = point_of(info, 7)
-    assert (point.luck[ROBUST].n, point.luck[ROBUST].mean) == (2, pytest.approx(0.035))
-    assert point.gaps[ROBUST].n == 2
-    assert info.test.failures == ("seed 3 of trial 7: raised: ValueError: no",)
-
-
 def test_under_another_suite_only_the_clean_gap_is_one() -> None:
     runs: dict[str, list[Run]] = {}
     for name in ("plain", COMBINED_DA, "trial 7", "trial 2"):

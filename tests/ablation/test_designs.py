@@ -244,16 +244,6 @@ def test_a_factorial_with_three_levels() -> None:
     }
 
 
-def test_factors_come_before_components() -> None:
-    ablation = {"factors": {"finetune.momentum": [0.5, 0.9]}, "components": ["fma"]}
-    assert list(cells_of(design_of("factorial", ablation))) == [
-        "finetune.momentum 0.5, without fma",
-        "finetune.momentum 0.5, with fma",
-        "finetune.momentum 0.9, without fma",
-        "finetune.momentum 0.9, with fma",
-    ]
-
-
 @pytest.mark.parametrize("written", ["fma * st", "st*fma", " st  *fma "])
 def test_a_claim_on_an_interaction_may_name_its_factors_in_any_order(written: str) -> None:
     ablation = {

@@ -29,7 +29,7 @@ from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
-from ablate.ablation.effects import arm_difference, tied_with_best
+from ablate.ablation.effects import tied_with_best
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
 from ablate.ablation.results import Results
 from ablate.robustness.bits import Outcomes, SetOutcomes
@@ -604,28 +604,6 @@ def test_an_arm_is_tied_by_its_paired_difference(gains: list[float], is_tied: bo
     turned = [1 - one for one in PLAIN], [1 - one for one in other]
     of_less = best({"plain": turned[0], "FMA": turned[1]}, is_minimized=True)
     assert of_less == ({"plain", "FMA"} if is_tied else {"plain"})
-
-
-def test_with_bits_the_images_are_a_part_of_it() -> None:
-    random = np.random.default_rng(1)
-    rates = {"plain": 0.5, "FMA": 0.6, "ST": 0.62}
-    cells = {name: [make_scored(random, rate) for _ in range(5)] for name, rate in rates.items()}
-    results = results_of(cells)
-    arms = {name: Arm(name, (name,)) for name in cells}
-    means = {name: results.values(name, ROBUST).mean() for name in cells}
-    top = max(means, key=lambda name: means[name])
-    shares = {name: np.asarray(results.shares(name, ROBUST, [0, 1, 2, 3, 4])) for name in cells}
-    expected = {top}
-    for name in cells:
-        if name == top:
-            continue
-        low, high = Model(shares[name] - shares[top]).bounds()
-        found = arm_difference(results, arms[name], arms[top], ROBUST, 0.95)
-        assert (found.low, found.high) == pytest.approx((low, high))
-        assert found.method == "t over seeds and images"
-        expected |= {name} if low <= 0 <= high else set()
-    assert best(cells) == expected
-    assert 1 < len(expected) < 3
 
 
 def test_the_one_baseline_is_compared_with_every_seed() -> None:

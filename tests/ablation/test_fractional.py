@@ -93,21 +93,6 @@ def test_known_designs(
     assert pattern_of(design.words) == pattern
 
 
-def test_a_half_fraction_to_the_letter() -> None:
-    assert make_fraction(["st", "fma", "layers"], 3) == Fraction(
-        factors=("st", "fma", "layers"),
-        generators=("layers = st fma",),
-        words=(("st", "fma", "layers"),),
-        resolution=3,
-        runs=(
-            (False, False, True),
-            (True, False, False),
-            (False, True, False),
-            (True, True, True),
-        ),
-    )
-
-
 @every_design
 def test_words_are_all_products_that_never_change(k: int, asked: int) -> None:
     design = lettered(k, asked)

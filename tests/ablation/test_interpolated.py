@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from example_results import FAMILIES, make_example, score_bits
+from example_results import FAMILIES, score_bits
 
-from ablate.ablation.info import ablation_info
 from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
-from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ledger.record import RowRecord
-from ablate.report.arms import arms_notes
-from ablate.report.tables import arms_table
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_row
 from ablate.study.interpolation import Curve, alpha_text, bits_name, curve_point
 
@@ -154,42 +150,3 @@ def test_the_margin_counts_and_runs_without_a_curve_do_not() -> None:
     bare = replace(row, path=None)
     failed = replace(row, state="FAIL", scores=None, path=None)
     assert pick_networks({0: bare, 1: failed, 2: row}, {0: bits, 1: bits, 2: bits}, 0.01) is None
-
-
-def test_the_tables_show_them_beside_the_finetuned_networks() -> None:
-    baseline = scored(FULL, both(5, 5))
-    paths = {"plain": path_to(0.5), "da": path_to(1.0)}
-    runs = {name: [scored(*path[1.0])] * 3 for name, path in paths.items()}
-    example = make_example(
-        runs,
-        baseline=baseline,
-        finetune={"interpolation": {"alphas": [0.5, 1.0]}},
-        objectives=[{"metric": "val_clean_accuracy"}, {"metric": "val_robust_accuracy"}],
-    )
-    rows, outcomes = [], {}
-    for row in example.record.rows:
-        assert row.cell is not None
-        made, outcomes[row.number] = curved(row.number, paths[row.cell])
-        rows.append(replace(made, cell=row.cell, pair=row.pair))
-    record = replace(example.record, rows=tuple(rows))
-    info = ablation_info(record, outcomes, example.references)
-    plain, da = info.arms[1:]
-    assert [arm.alphas for arm in info.arms] == [(), (0.5,), (1.0,)]
-    assert plain.estimates["val_robust_accuracy"].mean == pytest.approx(6 / 20)
-    assert plain.estimates[ROBUST].mean == pytest.approx(15 / 20)
-    assert da.estimates[ROBUST].mean == da.estimates["val_robust_accuracy"].mean
-    assert info.arms[0].estimates[ROBUST].mean == pytest.approx(5 / 20)  # the baseline, as it is
-    effect = info.effect("baseline - plain", ROBUST)
-    assert effect.estimate.mean == pytest.approx(-10 / 20)
-    assert effect.estimate.method == OVER_SEEDS_AND_IMAGES
-    table = arms_table(info)
-    assert table.headings[-3:-1] == [
-        "Clean, interpolated (%)",
-        "Robust, interpolated (%)",
-    ]
-    (note,) = [note for note in arms_notes(info) if note.startswith("interpolated: ")]
-    assert note.endswith("within answer.clean_margin")
-
-    bare = ablation_info(example.record, example.outcomes, example.references)
-    assert not set(ON_CURVE) & set(bare.metrics)
-    assert not any(note.startswith("interpolated") for note in arms_notes(bare))

@@ -177,15 +177,6 @@ def test_an_ablation_of_which_nothing_has_ended_is_missing() -> None:
     assert effect.missing == ("r2 of FMA", "r2 of plain")
 
 
-def test_types_that_were_trained_on_in_some_only_are_not_compared() -> None:
-    seen = {"exposure": {"gaussian_noise": "seen_type"}}
-    metric = "val_robust_accuracy_seen_type"
-    both = pooled_info(sources([replication(0, **seen), replication(1, **seen)]))
-    assert both.effect("FMA - plain", metric).estimate.n == 2
-    one = pooled_info(sources([replication(0, **seen), replication(1)]))
-    assert metric not in {effect.metric for effect in one.effects}
-
-
 def with_study(**update: Any) -> Callable[[StudyRecord], dict[str, Any]]:
     def change(record: StudyRecord) -> dict[str, Any]:
         return {"study": record.study.with_values(update)}

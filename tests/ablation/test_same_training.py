@@ -133,12 +133,6 @@ def test_what_trains_something_else_is_not(one: Values, other: Values, train: We
     assert not same_bits(train(one), train(other))
 
 
-def test_of_a_checkpoint_no_training_is_read() -> None:
-    ground = ground_of(baseline={"checkpoint": "w.pt", "saw_validation": False})
-    assert ground.same({}, {"baseline.epochs": 3})
-    assert not ground.same({}, {"baseline.checkpoint": "v.pt"})
-
-
 def test_taps_of_another_network_are_not_those_of_this_one() -> None:
     other = {"model.name": "torchvision:resnet18"}
     ground = ground_of()

@@ -282,18 +282,6 @@ def test_the_error_is_that_of_the_mean_gain() -> None:
         assert found[name] == pytest.approx(spread * math.sqrt((1 - 4 / 24) / 4))
 
 
-def test_gains_that_are_equal_in_all_orders_cost_nothing() -> None:
-    design = sampled(3)
-    additive = {name: 0.1 * (place + 1) for place, name in enumerate("abcd")}
-    runs = {
-        cell.name: [make_scores(0.1 + sum(additive[k] for k, v in cell.values.items() if v) / 2)]
-        * 2
-        for cell in design.cells
-    }
-    errors = sampling_errors(design, make_example(runs, design=design).results(), ROBUST)
-    assert errors == dict.fromkeys("abcd", 0.0)
-
-
 def test_what_drawing_orders_costs_is_said() -> None:
     design = sampled(4)
     results = example(design, 2).results()

@@ -198,14 +198,6 @@ def test_a_seed_that_failed_in_one_cell_is_left_out_of_all() -> None:
     assert rank_stability(values, names="abc").n == 2
 
 
-def test_one_seed_says_nothing_of_luck() -> None:
-    found = rank_stability(np.array([[0.1], [0.3]]), names="ab")
-    assert found.mean_rank == (2.0, 1.0)
-    assert found.n == 1
-    assert all(map(math.isnan, (*found.rank_low, *found.rank_high, *found.first_probability)))
-    assert math.isnan(found.kendall_w)
-
-
 def test_no_common_seed_no_cell_and_one_cell() -> None:
     apart = rank_stability(np.array([[0.1, NAN], [NAN, 0.2]]), names="ab")
     assert apart.n == 0

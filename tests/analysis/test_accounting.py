@@ -9,7 +9,6 @@ import pytest
 from example_records import BEGAN, example_record, example_row
 
 from ablate.analysis.accounting import RungAccount, study_account, trial_accounts
-from ablate.files.durable import Checkpoint
 from ablate.ledger.record import Attempt, Drive, RowRecord, Rung
 from ablate.report.numbers import run_time_rows
 from ablate.study.settings import SearchBudgetSettings
@@ -55,23 +54,6 @@ def test_what_was_not_gone_on_from_is_lost(end: str) -> None:
     failed = attempt(2, 20, 7, "fail")
     assert costs(row(first, failed, epochs=3, state="FAIL")) == (22, 22)
     assert costs(row(attempt(1, 0, 9, "pruned", epochs=2), state="PRUNED")) == (9, 0)
-
-
-def test_what_runs_or_waits_keeps_what_is_in_a_checkpoint() -> None:
-    def waits(*attempts: Attempt, epochs: int = 3, kept: Any = ()) -> tuple[float, float]:
-        return costs(row(*attempts, epochs=epochs, state="RUNNING", checkpoints=kept))
-
-    assert waits(epochs=0) == (0, 0)
-    left = attempt(1, 0, 15, "left", epochs=3)
-    runs = attempt(2, 50, None, None, first_epoch=1, epochs=3)  # counts to its last epoch
-    assert waits(attempt(1, 0, 6, "left", epochs=1), runs) == (6 + 8, 2)
-    two = [Checkpoint(1, "a", "0"), Checkpoint(2, "b", "0")]
-    assert waits(left, kept=two) == (15, 15 - 2 * 4)
-    # Until the next attempt reports, nobody knows from where it went on.
-    assert waits(left, attempt(2, 50, 5, "lost"), kept=two) == (20, 7 + 5)
-    assert waits(left, attempt(2, 50, None, None, host="a")) == (15, 15)
-    amid = attempt(1, 0, 7, "left", seconds=6.0)  # killed after 7 s of an epoch
-    assert waits(amid, epochs=0, kept=[Checkpoint(0, "a", "0", 60, 6.0)]) == (7, 1)
 
 
 def test_a_study_is_the_sum_of_its_trials() -> None:

@@ -23,7 +23,7 @@ from ablate.analysis.columns import (
 )
 from ablate.analysis.frame import trials_frame
 from ablate.ledger.record import Failure
-from ablate.study.scores import RESERVED, RESERVED_PREFIXES, ReportedScores
+from ablate.study.scores import RESERVED, RESERVED_PREFIXES
 
 FIXED = [
     "number", "state", "attempt", *TWO,
@@ -108,21 +108,6 @@ def test_a_choice_of_words_and_numbers_keeps_both() -> None:
         example_row(1, None, state="RUNNING", params={"run.x": "auto"}),
     ]
     assert trials_frame(example_record(rows))["param.run.x"].tolist() == [1, "auto"]
-
-
-def test_a_metric_of_an_earlier_version_may_be_named_like_a_column() -> None:
-    scores = ReportedScores({"loss": 0.25, "state": 3.0, "latency": 12.0})
-    objectives = [("loss", "minimize"), ("latency", "minimize")]
-    record = example_record(
-        [example_row(0, (0.25, 12.0), scores=scores, params={"lr": 0.1})],
-        objectives=objectives,
-        trainable="my_loop:train",
-    )
-    frame = trials_frame(record)
-    assert frame["loss"].tolist() == [0.25]
-    assert frame["param.lr"].tolist() == [0.1]
-    # The column stays the row's.
-    assert frame["state"].tolist() == ["COMPLETE"]
 
 
 def test_no_metric_may_be_named_like_a_column() -> None:

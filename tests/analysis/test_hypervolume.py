@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 
-from ablate.analysis.hypervolume import hypervolume, knee_place, nondominated, staircase
+from ablate.analysis.hypervolume import hypervolume, nondominated, staircase
 from ablate.errors import ParameterError
 from ablate.study.settings import ObjectiveSettings
 
@@ -64,16 +63,6 @@ def test_front(values: list, objectives: tuple, expected: list[bool]) -> None:
     assert nondominated(values, objectives).tolist() == expected
 
 
-def test_front_agrees_with_the_definition() -> None:
-    points = np.random.default_rng(0).integers(0, 12, (300, 2)).astype(float)
-    signed = points * (1, -1)
-    expected = [
-        not any((other >= point).all() and (other > point).any() for other in signed)
-        for point in signed
-    ]
-    assert nondominated(points, (UP, DOWN)).tolist() == expected
-
-
 @pytest.mark.parametrize(
     ("points", "objectives", "corner", "expected"),
     [
@@ -97,21 +86,3 @@ def test_front_agrees_with_the_definition() -> None:
 )  # fmt: skip
 def test_staircase(points: list, objectives: tuple, corner: tuple, expected: list) -> None:
     assert list(zip(*staircase(points, objectives, corner), strict=True)) == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "objectives", "place"),
-    [
-        ([(1.0, 0.0), (0.8, 0.7), (0.0, 1.0)], (UP, UP), 1),
-        # Scaled to the front's own range: (0.9, 0.5) of 1 against (0.5, 0.6).
-        ([(0.96, 100.0), (0.955, 150.0), (0.935, 160.0), (0.91, 200.0)], (UP, UP), 1),
-        ([(1.0, 50.0), (0.8, 10.0), (0.7, 9.0)], (UP, DOWN), 1),
-        ([(0.9, 0.9, 9.0), (0.88, 0.88, 1.0), (0.7, 0.7, 0.0)], (UP, UP, DOWN), 1),
-        # Of two, of equal ones and of one: the first.
-        ([(1.0, 0.0), (0.0, 1.0)], (UP, UP), 0),
-        ([(0.5, 0.5), (0.5, 0.5)], (UP, UP), 0),
-        ([(0.5, 0.5)], (UP, UP), 0),
-    ],
-)
-def test_place(values: list, objectives: tuple, place: int) -> None:
-    assert knee_place(values, objectives) == place

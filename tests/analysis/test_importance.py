@@ -12,12 +12,9 @@ import pytest
 
 from ablate.analysis.features import Feature, trial_features
 from ablate.analysis.importance import (
-    Importance,
-    best_share,
     importances,
     leading,
     ped_anova,
-    trials_needed,
 )
 
 
@@ -109,26 +106,3 @@ def test_the_cause_leads_where_its_interval_is_above_all_others() -> None:
     assert first is not None
     assert first.key == "layers"
     assert first.low > max(one.high for one in found if one is not first)
-
-
-def test_the_trials_needed_follow_from_the_widths_of_the_intervals() -> None:
-    first, second = Importance("a", 0.6, 0.4, 0.8, 0), Importance("b", 0.4, 0.2, 0.6, 0)
-    assert leading([first, second]) is None
-    assert trials_needed([second, first], 20) == pytest.approx(20 * 4, rel=0.05)
-    noise = Importance("c", 0.7, 0.5, 0.9, 0.9)
-    assert 20 < trials_needed([first, noise], 20) < 60, "its share falls with the trials"
-    assert math.isinf(trials_needed([noise, noise], 20))
-    assert leading([Importance("a", 0.6, 0.5, 0.7, 0), second]) is None
-    assert leading([]) is None
-
-
-def test_a_subset_is_as_important_as_its_most_important_part() -> None:
-    features, losses = caused(60)
-    once = ped_anova(features, losses, np.ones((1, 60)), best_share(60))[0]
-    of_layers = [
-        one for feature, one in zip(features, once, strict=True) if feature.key == "layers"
-    ]
-    assert len(of_layers) == 2, "one of them is in every trial"
-    (share,) = [one.share for one in importances(features, losses) if one.key == "layers"]
-    others = [one for feature, one in zip(features, once, strict=True) if feature.key != "layers"]
-    assert share == pytest.approx(max(of_layers) / (max(of_layers) + sum(others)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.analysis.layers import TapEffects, least_squares, tap_effects
+from ablate.analysis.layers import TapEffects, tap_effects
 
 KEY = "loss.fma.layers"
 
@@ -57,10 +57,3 @@ def test_weight_strength_and_terms_are_adjusted_for() -> None:
     assert (b.difference, b.low, b.high) == pytest.approx((0.07, 0.07, 0.07))
     few = effects(*trials[:8], space=space, loss_terms=terms, **others)
     assert few.adjusted == (), "of 8 trials 2 would be left to tell an error"
-
-
-def test_with_as_many_columns_as_trials_there_is_no_interval() -> None:
-    ((slope, low, high),) = least_squares(np.array([[0.0], [1.0]]), np.array([1.0, 3.0]), 0.95)
-    assert slope == pytest.approx(2.0)
-    assert math.isnan(low)
-    assert math.isnan(high)

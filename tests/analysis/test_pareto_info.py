@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from example_records import example_record, example_row, example_scores
 
@@ -14,7 +12,6 @@ from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, RowRecord
 from ablate.lifecycle.drive import Keeper
-from ablate.study.scores import ReportedScores
 
 
 def test_a_front() -> None:
@@ -110,17 +107,3 @@ def test_where_none_keeps_them_the_nearest_is_named() -> None:
         f"of 3 complete ones: nearest is {nearest}. Name one that does not by its number, or "
         "change the constraints."
     )
-
-
-def test_free_metrics_of_a_loop_of_the_users_own() -> None:
-    own = {"references": {}, "reference_point": None, "trainable": "my_loop:train"}
-    rows = [
-        example_row(at, one, scores=ReportedScores({"loss": one[0], "accuracy": one[1]}), params={})
-        for at, one in enumerate([(0.5, 90.0), (0.7, 80.0)])
-    ]
-    objectives = [("loss", "minimize"), ("accuracy", "maximize")]
-    info = pareto_info(example_record(rows, objectives=objectives, **own))
-    assert [point.number for point in info.front] == [0]
-    assert (info.hypervolume, info.split, info.n_images) == (None, None, None)
-    assert (info.subject, info.points[0].loss_terms) == ("my_loop:train", "")
-    assert all(math.isnan(gain) for gain in info.gains((0.5, 90.0)))

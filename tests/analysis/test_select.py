@@ -80,18 +80,6 @@ def test_a_fraction_may_be_in_percent() -> None:
         select_trials(record, where=["rung_images<=50%"])
 
 
-def test_an_ending_of_several_parameters_is_refused() -> None:
-    row = example_row(0, (0.9, 0.7), params={"loss.fma.weight": 1.0, "loss.st.weight": 2.0})
-    record = example_record([row])
-    assert select_trials(record, where=["st.weight=2"]).rows == (row,)
-    with pytest.raises(ParameterError) as caught:
-        select_trials(record, sort="weight")
-    assert str(caught.value) == (
-        "sort: must be one parameter, got weight, which is short for param.loss.fma.weight, "
-        "param.loss.st.weight. Write more of the key."
-    )
-
-
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
