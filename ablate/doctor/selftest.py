@@ -185,8 +185,9 @@ class SelfTest:
             command += ["--ray-address", self._address]
         # Into a file, because a pipe would stay open as long as any child process of the driver.
         log = folder / "driver.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
+        code: int | None = None
+        with log.open("w") as output, suppress(subprocess.TimeoutExpired):
+            code = subprocess.run(
                 command,
                 cwd=folder,
                 env={**os.environ, **own},
@@ -194,14 +195,9 @@ class SelfTest:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_TIMEOUT_SECONDS)
-            code = process.returncode
-        finally:
-            process.kill()
-            process.wait()
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            ).returncode
         lines = log.read_text(errors="replace").strip().splitlines()
         last = lines[-1][:400] if lines else "no output"
         if code is None:

@@ -44,10 +44,9 @@ from ablate.search.cluster.nodes import (
     fitting_nodes,
     forget,
     node_name,
-    prepare_here,
+    prepare_on,
     resolve_gpus,
     resolve_parallel,
-    run_told,
 )
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.drive import held
@@ -113,10 +112,9 @@ class RayExecutor:
         nodes = fitting_nodes(self._cpus, self.gpus_per_trial)
         cpus, gpus = self._first_cpus, self.gpus_per_trial
         if self._alone and len(nodes) == 1:
-            node, sent = replace(nodes[0], name=""), SentJob.of(job)
-            prepared: Prepared
-            prepared, _ = run_told(
-                node, prepare_here, sent, False, on_step=on_step, cpus=cpus, gpus=gpus
+            node = replace(nodes[0], name="")
+            prepared, _ = prepare_on(
+                node, job, on_step=on_step, cpus=cpus, gpus=gpus, with_files=False
             )
         else:
             self._agreed = agree(job, nodes, self._cpus, gpus, first_cpus=cpus, on_step=on_step)

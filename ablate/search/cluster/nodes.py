@@ -104,53 +104,6 @@ def submit(
     )
 
 
-def run_told(
-    node: Node,
-    function: Callable[..., Any],
-    *arguments: Any,
-    on_step: OnStep,
-    cpus: float,
-    gpus: float,
-) -> Any:
-    """Run a function that takes `on_step` on a node, and forward each step.
-
-    Returns:
-        The result of the function.
-
-    Raises:
-        AblateError, InfrastructureError: as `answer`.
-    """
-    steps = submit(
-        node, _telling, function, arguments, cpus=cpus, gpus=gpus, num_returns="streaming"
-    )
-    given = None
-    with _one_line(node):
-        for reference in steps:
-            given = ray.get(reference)
-            if isinstance(given, PreparationStep):
-                on_step(given)
-    return given
-
-
-def _telling(function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
-    """Yields the steps of a function, then its result."""
-    steps: SimpleQueue[Any] = SimpleQueue()
-    ended = object()
-
-    def work() -> None:
-        try:
-            steps.put(function(*arguments, on_step=steps.put))
-        except BaseException as error:
-            steps.put(error)
-        steps.put(ended)
-
-    Thread(target=work, name="ablate-prepare", daemon=True).start()
-    while (given := steps.get()) is not ended:
-        if isinstance(given, BaseException):
-            raise given
-        yield given
-
-
 def answer(node: Node, reference: ray.ObjectRef, timeout: float | None = None) -> Any:
     """The result of a function on a node.
 
@@ -337,9 +290,8 @@ def agree(
         _remove_token(job, token)
         raise
     first, *others = nodes
-    sent, cores = SentJob.of(job), first_cpus or cpus
-    prepared, files = run_told(
-        first, prepare_here, sent, True, on_step=on_step, cpus=cores, gpus=gpus
+    prepared, files = prepare_on(
+        first, job, on_step=on_step, cpus=first_cpus or cpus, gpus=gpus, with_files=True
     )
     if others:
         on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
@@ -347,8 +299,8 @@ def agree(
     preparing = []
     for node in others:
         cores = node.cpus if has_all_cpus(node.id, node.cpus) else cpus
-        given = (sent, prepared, [baseline], int(cores))
-        preparing.append((node, submit(node, prepare_like, *given, cpus=cores, gpus=gpus)))
+        job_and_more = (SentJob.of(job), prepared, [baseline], int(cores))
+        preparing.append((node, submit(node, prepare_like, *job_and_more, cpus=cores, gpus=gpus)))
     for done, (node, reference) in enumerate(preparing, start=1):
         notes = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
         prepared = replace(prepared, notes=prepared.notes + notes)
@@ -493,22 +445,57 @@ def _folders(job: Job) -> list[str]:
 # -- What a node prepares ------------------------------------------------------------------
 
 
-def prepare_here(
-    sent: SentJob, with_files: bool, *, on_step: OnStep
-) -> tuple[Prepared, tuple[str, Mapping[str, bytes]] | None]:
-    """Prepare a job in this process, as `Worker.prepare` does.
+def prepare_on(
+    node: Node, job: Job, *, on_step: OnStep, cpus: float, gpus: float, with_files: bool
+) -> tuple[Prepared, tuple[str, dict[str, bytes]] | None]:
+    """Prepare a job on a node, as `Worker.prepare` does, and forward each step.
 
     Args:
-        with_files: of the baseline, for other nodes; a trainable has none.
+        with_files: also give the files of the baseline, for other nodes; a trainable has none.
 
-    Returns:
-        (what was prepared, files or None).
+    Raises:
+        AblateError, InfrastructureError: as `answer`.
     """
-    job = sent.take()
-    prepared = Worker(job).prepare(on_step, cores=job.free_cores)
-    if not with_files or job.study.trainable is not None:
-        return prepared, None
-    return prepared, read_baseline(_workbench(job).baseline.path.parent)
+    given: Any = None
+    with _one_line(node):
+        steps = submit(
+            node,
+            _prepare,
+            SentJob.of(job),
+            with_files,
+            cpus=cpus,
+            gpus=gpus,
+            num_returns="streaming",
+        )
+        for reference in steps:
+            given = ray.get(reference)
+            if isinstance(given, PreparationStep):
+                on_step(given)
+    prepared, files = given
+    return prepared, files
+
+
+def _prepare(sent: SentJob, with_files: bool) -> Iterator[Any]:
+    """Yields the steps of a preparation in this process, then its result."""
+    steps: SimpleQueue[Any] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            job, files = sent.take(), None
+            prepared = Worker(job).prepare(steps.put, cores=job.free_cores)
+            if with_files and job.study.trainable is None:
+                files = read_baseline(_workbench(job).baseline.path.parent)
+            steps.put((prepared, files))
+        except BaseException as error:
+            steps.put(error)
+
+    Thread(target=work, name="ablate-prepare", daemon=True).start()
+    given: Any = None
+    while not isinstance(given, tuple):
+        given = steps.get()
+        if isinstance(given, BaseException):
+            raise given
+        yield given
 
 
 def prepare_like(
