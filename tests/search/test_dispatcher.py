@@ -417,20 +417,6 @@ def test_checkpoints_amid_epochs_are_recorded_once(make_ledger: Make, dispatch: 
     assert (running.attempts[0].epochs, running.attempts[0].seconds) == (1, 1.0)
 
 
-def test_a_drain_leaves_at_the_next_checkpoint(started: Started) -> None:
-    ledger, dispatcher = started(trials=1)
-    row = take(dispatcher)
-    dispatcher.drain("a test")
-    assert not dispatcher.is_stopped(row)
-    dispatcher.report(row, amid(10))
-    assert dispatcher.is_stopped(row)
-    dispatcher.close()
-    assert dispatcher.drained
-    (left,) = ledger.read().rows
-    assert (left.state, left.attempts[0].end) == ("RUNNING", "left")
-    assert [kept.place for kept in left.checkpoints] == [(0, 10)]
-
-
 def test_an_epoch_that_takes_too_long_is_a_failure(started: Started) -> None:
     ledger, dispatcher = started(trials=1, max_failures=1)
     row = take(dispatcher)
@@ -542,21 +528,26 @@ def test_a_budget_that_ends_with_the_last_row_is_not_spent(
     assert ledger.spent is None
 
 
-def test_a_drain_keeps_the_epochs_under_way(started: Started, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("report", "epochs"), [(epoch(1), 1), (amid(10), 0)])
+def test_a_drain_keeps_the_epoch_or_the_checkpoint_under_way(
+    started: Started, tmp_path: Path, report: Report, epochs: int
+) -> None:
     ledger, dispatcher = started(trials=3)
     row = take(dispatcher)
     dispatcher.drain("SIGTERM")
     assert dispatcher.take(1) == FINISHED
     assert not dispatcher.stopping
-    dispatcher.report(row, epoch(1))
+    assert not dispatcher.is_stopped(row)
+    dispatcher.report(row, report)
     assert dispatcher.is_stopped(row)
     wait_until(lambda: dispatcher.drained)
     assert dispatcher.stopping
     assert dispatcher.error is None
     dispatcher.close()
     (left,) = ledger.read().rows
-    assert (left.state, len(left.curve), left.attempts[0].end) == ("RUNNING", 1, "left")
-    assert [event["event"] for event in read_events(tmp_path)][-3:] == ["drain", "epoch", "left"]
+    assert (left.state, len(left.curve), left.attempts[0].end) == ("RUNNING", epochs, "left")
+    events = ["drain", "epoch" if epochs else "checkpoint", "left"]
+    assert [event["event"] for event in read_events(tmp_path)][-3:] == events
 
 
 def test_a_drain_waits_for_no_row_that_nobody_has_taken(make_ledger: Make, dispatch: Start) -> None:

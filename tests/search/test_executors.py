@@ -15,6 +15,7 @@ import pytest
 
 import ablate
 from ablate.errors import InfrastructureError, ResourceError
+from ablate.search.progress import Progress
 
 Write = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -155,8 +156,6 @@ def train(context):
 
 
 def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
-    from ablate.search.progress import Progress
-
     class Counter(Progress):
         out = 0
         most = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +12,8 @@ import ray
 
 from ablate.errors import AblateError, UnexpectedError, UsageError
 from ablate.ledger.record import Row
-from ablate.search.dispatcher import FINISHED
 from ablate.search.drive import InlineExecutor
-from ablate.search.ray_tune import EpochLimit, LedgerScheduler, LedgerSearcher, Over, Watch
+from ablate.search.ray_tune import EpochLimit, LedgerScheduler, LedgerSearcher, Watch
 from ablate.study.seeds import Seeds
 from ablate.study.settings import RunSettings
 from ablate.trial.task import Report
@@ -102,50 +100,6 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
         ),
         ("lose", 3, "its process ended without a message"),
     ]
-
-
-def test_rows_begin_in_the_order_in_which_they_were_handed_out() -> None:
-    """Whatever trial Tune gives a worker to, and whichever worker is ready first."""
-    rows = [replace(ROW, number=number) for number in range(4)]
-    told, searcher = hooks(*rows)
-    searcher._most = 4
-    watch, begun = Watch(searcher, NODES), []
-
-    def worker(trial_id: str) -> Any:
-        call = SimpleNamespace(remote=lambda text: begun.append((trial_id, Row.from_text(text))))
-        state = SimpleNamespace(ray_actor=SimpleNamespace(take_up=call))
-        return SimpleNamespace(trial_id=trial_id, temporary_state=state)
-
-    for trial in "abcd":
-        searcher.suggest(trial)
-    watch.on_trial_start(trial=worker("b"))
-    watch.on_trial_start(trial=worker("d"))
-    searcher.on_trial_complete("a", error=True)  # its worker never came up
-    watch.on_trial_start(trial=worker("c"))
-    assert begun == [("b", rows[0]), ("d", rows[1]), ("c", rows[3])]
-    lost = ("lose", 2, "its process ended without a message")
-    assert told.said[4:] == [("begun", 0), ("begun", 1), lost, ("begun", 3)]
-    for trial in "bcd":
-        assert not searcher.over
-        searcher.on_trial_complete(trial, result=DONE)
-    assert len(told.said) == 8
-
-
-def test_it_is_over_once_all_have_ended_or_the_dispatcher_stops() -> None:
-    told, searcher = hooks(ROW, FINISHED)
-    watch = Watch(searcher, NODES)
-    searcher.suggest("a")
-    searcher.begin("a")
-    assert searcher.suggest("b") == LedgerSearcher.FINISHED
-    watch.on_step_end()
-    searcher.on_trial_complete("a", result=DONE)
-    with pytest.raises(Over):
-        watch.on_step_end()
-    told, searcher = hooks(ROW)
-    searcher.suggest("a")
-    told.stopping = True
-    with pytest.raises(Over):
-        Watch(searcher, NODES).on_step_end()
 
 
 def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
