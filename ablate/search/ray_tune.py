@@ -164,7 +164,8 @@ class RayExecutor:
             except (tune.TuneError, RayError, ConnectionError) as error:
                 dispatcher.fail(_ray_error(error))
         if dispatcher.error is None:
-            nodes.look(at_once=True)
+            for _ in range(2):
+                nodes.look(at_once=True)
         elif type(dispatcher.error) is InfrastructureError and self._output.reference:
             dispatcher.note("ray_said", self._output.reference.strip())
 
@@ -497,7 +498,7 @@ _LOOK_SECONDS = 2
 
 
 class NodeWatch:
-    """Says which nodes were lost, by Ray's table of nodes.
+    """Says which nodes were lost, by Ray's table of nodes; at the next look, when Ray has said why.
 
     Args:
         say: called with a line about each.
@@ -506,6 +507,7 @@ class NodeWatch:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._alive: dict[str, str] = {}
+        self._gone: list[str] = []
         self._looked = 0.0
 
     def look(self, *, at_once: bool = False) -> None:
@@ -517,7 +519,7 @@ class NodeWatch:
         alive = {node["NodeID"]: node_name(node) for node in nodes}
         has_room = any(node["Resources"].get("CPU") for node in nodes)
         where = "on another node" if has_room else "when one is available"
-        for key in self._alive.keys() - alive.keys():
-            name = self._alive[key]
+        for name in self._gone:
             self._say(f"node {name} was lost; trials that ran there continue {where}.")
+        self._gone = [self._alive[key] for key in self._alive.keys() - alive.keys()]
         self._alive = alive
