@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import re
 import signal
@@ -22,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,10 @@ _WAIT_SECONDS = 0.05
 _IDLE_WAIT_SECONDS = 1.0
 """The same if no row is running; Tune itself would then sleep for a second."""
 
+_AWAY_SECONDS = 5.0
+"""Longest time between two looks at the epochs; if it was longer, the driver itself was stopped or
+busy, and that time does not count, because reports waited for it."""
+
 
 class Over(Exception):  # noqa: N818 (no error: the way out of Tune)
     """All of Tune's rows have ended.
@@ -230,6 +235,22 @@ class _Stateless:
         return {}
 
 
+@dataclass
+class _Tuned:
+    """A trial of Tune's.
+
+    Attributes:
+        row: None until its worker is ready; trial: the same.
+        began: its epoch, by the monotonic clock.
+        loss: why it was lost, if it was.
+    """
+
+    row: Row | None = None
+    trial: Any = None
+    began: float = math.inf
+    loss: str = "its process ended without a message"
+
+
 class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
     """Passes the dispatcher's rows to Tune and Tune's results to the dispatcher.
 
@@ -251,61 +272,65 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
         self.dispatcher = dispatcher
         self._most = most
         self._epoch_seconds = epoch_seconds
-        self._limit = EpochLimit(epoch_seconds)
         self._waiting: deque[Row] = deque()
-        self._rows: dict[str, Row | None] = {}
-        self._losses: dict[str, str] = {}
+        self._trials: dict[str, _Tuned] = {}
+        self._looked = time.monotonic()
         self._finished = False
 
     @property
     def over(self) -> bool:
-        return self.dispatcher.stopping or (self._finished and not self._rows)
+        return self.dispatcher.stopping or (self._finished and not self._trials)
 
     @_guarded
     def suggest(self, trial_id: str) -> Any:
-        if len(self._rows) >= self._most:
+        if len(self._trials) >= self._most:
             return None
-        row = self.dispatcher.take(_WAIT_SECONDS if self._rows else _IDLE_WAIT_SECONDS)
+        row = self.dispatcher.take(_WAIT_SECONDS if self._trials else _IDLE_WAIT_SECONDS)
         if row == FINISHED:
             self._finished = True
             return Searcher.FINISHED
         if row is None:
             return None
         self._waiting.append(row)
-        self._rows[trial_id] = None
+        self._trials[trial_id] = _Tuned()
         return {}
 
-    def begin(self, trial_id: str) -> Row:
-        """The row for a trial whose worker is ready."""
-        row = self._rows[trial_id] = self._waiting.popleft()
-        self._limit.begin(trial_id)
+    def begin(self, trial: Any) -> None:
+        """Give the next row to a trial whose worker is ready."""
+        row = self._waiting.popleft()
+        self._trials[trial.trial_id] = _Tuned(row, trial, time.monotonic())
         self.dispatcher.begun(row)
-        return row
+        # A worker processes calls in order: this one, then Tune's next step.
+        actor_of(trial).take_up.remote(row.to_text())
 
     @_guarded
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Pass a result to the dispatcher; returns whether the trial must stop."""
-        row, report = self._rows[trial_id], Report.from_text(result["report"])
-        assert row is not None
+        tuned, report = self._trials[trial_id], Report.from_text(result["report"])
+        assert tuned.row is not None
         if report.entry is not None:
-            self._limit.begin(trial_id)
-        self.dispatcher.report(row, report)
-        return self.dispatcher.is_stopped(row)
+            tuned.began = time.monotonic()
+        self.dispatcher.report(tuned.row, report)
+        return self.dispatcher.is_stopped(tuned.row)
 
-    def time_out(self) -> list[str]:
-        """Fail the rows whose epoch takes too long; returns their trials, whose workers must
-        end."""
-        late = self._limit.overdue()
-        for trial_id in late:
-            self._limit.end(trial_id)
-            row = self._rows.get(trial_id)
-            if row is not None and self._epoch_seconds is not None:
-                self.dispatcher.time_out(row, self._epoch_seconds)
-        return late
+    def end_late_epochs(self) -> None:
+        """Fail the rows whose epoch takes too long, and end their workers."""
+        now = time.monotonic()
+        away, self._looked = now - self._looked, now
+        limit = self._epoch_seconds
+        for tuned in self._trials.values() if limit is not None else ():
+            if away > _AWAY_SECONDS:
+                tuned.began += away
+            elif tuned.row is not None and limit is not None and now - tuned.began > limit:
+                tuned.began = math.inf
+                self.dispatcher.time_out(tuned.row, limit)
+                if (actor := actor_of(tuned.trial)) is not None:
+                    ray.kill(actor)
 
     def note_loss(self, trial_id: str, reason: str) -> None:
         """Keep why a trial was lost; Tune reports the loss to its searcher afterwards."""
-        self._losses[trial_id] = reason
+        if trial_id in self._trials:
+            self._trials[trial_id].loss = reason
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Does nothing: the scheduler has handled the result."""
@@ -314,14 +339,13 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        self._limit.end(trial_id)
-        reason = self._losses.pop(trial_id, "its process ended without a message")
-        if trial_id in self._rows:
+        tuned = self._trials.pop(trial_id, None)
+        if tuned is not None:
             # A worker that never came up loses the row that it would have taken.
-            row = self._rows.pop(trial_id) or self._waiting.popleft()
+            row = tuned.row or self._waiting.popleft()
             # Of a trial that was stopped, the scheduler has heard the result.
             if error or not result or "report" not in result:
-                self.dispatcher.lose(row, reason)
+                self.dispatcher.lose(row, tuned.loss)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Saves nothing: all state is in the ledger."""
@@ -358,7 +382,7 @@ class LedgerScheduler(_Stateless, FIFOScheduler):  # type: ignore[misc]
 
 
 class Watch(_Stateless, Callback):  # type: ignore[misc]
-    """Gives rows to workers, limits Tune's memory, and ends it.
+    """Gives rows to workers, looks at clock and nodes, limits Tune's memory, and ends it.
 
     Create it while the process's signal handlers are the ones to keep.
     """
@@ -368,7 +392,6 @@ class Watch(_Stateless, Callback):  # type: ignore[misc]
         self._searcher = searcher
         self._nodes = nodes
         self._drain = signal.getsignal(signal.SIGUSR1)
-        self._trials: dict[str, Any] = {}
 
     @_guarded
     def setup(self, **_info: Any) -> None:
@@ -378,10 +401,7 @@ class Watch(_Stateless, Callback):  # type: ignore[misc]
 
     @_guarded
     def on_trial_start(self, trial: Any, **_info: Any) -> None:
-        row = self._searcher.begin(trial.trial_id)
-        self._trials[trial.trial_id] = trial
-        # A worker processes calls in order: this one, then Tune's next step.
-        actor_of(trial).take_up.remote(row.to_text())
+        self._searcher.begin(trial)
 
     def on_step_end(self, **_info: Any) -> None:
         if self._searcher.over:
@@ -391,57 +411,13 @@ class Watch(_Stateless, Callback):  # type: ignore[misc]
     @_guarded
     def _look(self) -> None:
         self._nodes.look()
-        for trial_id in self._searcher.time_out():
-            actor = actor_of(self._trials[trial_id]) if trial_id in self._trials else None
-            if actor is not None:
-                ray.kill(actor)
+        self._searcher.end_late_epochs()
 
     @_guarded
     def on_trial_complete(self, trial: Any, **_info: Any) -> None:
-        self._trials.pop(trial.trial_id, None)
         shrink(trial)
 
     on_trial_error = on_trial_complete
-
-
-# -- Time of each running epoch, and its limit ---------------------------
-
-
-_AWAY_SECONDS = 5.0
-"""Largest gap between two checks; if it is longer, the driver itself was stopped or busy."""
-
-
-class EpochLimit:
-    """Finds trials whose epoch takes too long.
-
-    Time in which the driver was stopped does not count, because reports waited for it.
-
-    Args:
-        seconds: limit for an epoch; None: no limit.
-    """
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-        self._began: dict[str, float] = {}
-        self._looked = time.monotonic()
-
-    def begin(self, trial_id: str) -> None:
-        """Note the start of an epoch; the previous one has ended."""
-        self._began[trial_id] = time.monotonic()
-
-    def end(self, trial_id: str) -> None:
-        """Note the end of the trial."""
-        self._began.pop(trial_id, None)
-
-    def overdue(self) -> list[str]:
-        """Trials whose epoch has taken longer; call it a few times a second."""
-        now = time.monotonic()
-        away, self._looked = now - self._looked, now
-        if self._seconds is None:
-            return []
-        if away > _AWAY_SECONDS:
-            self._began = {trial_id: began + away for trial_id, began in self._began.items()}
-        return [trial_id for trial_id, at in self._began.items() if now - at > self._seconds]
 
 
 # -- Lost heads and nodes ------------------------------------------------------------------

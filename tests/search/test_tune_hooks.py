@@ -13,7 +13,7 @@ import ray
 from ablate.errors import AblateError, UnexpectedError, UsageError
 from ablate.ledger.record import Row
 from ablate.search.drive import InlineExecutor
-from ablate.search.ray_tune import EpochLimit, LedgerScheduler, LedgerSearcher, Watch
+from ablate.search.ray_tune import LedgerScheduler, LedgerSearcher, Watch
 from ablate.study.seeds import Seeds
 from ablate.study.settings import RunSettings
 from ablate.trial.task import Report
@@ -60,11 +60,18 @@ def hooks(*rows: Row | str | None) -> tuple[Told, LedgerSearcher]:
     return told, LedgerSearcher(told, 2, None)  # type: ignore[arg-type]
 
 
+def worker(trial_id: str) -> Any:
+    """A trial of Tune's with a worker that takes rows."""
+    actor = SimpleNamespace(take_up=SimpleNamespace(remote=lambda _row: None))
+    state = SimpleNamespace(ray_actor=actor)
+    return SimpleNamespace(trial_id=trial_id, temporary_state=state)
+
+
 def test_a_report_is_handed_on_before_anybody_asks_whether_to_stop() -> None:
     told, searcher = hooks(ROW)
     scheduler, trial = LedgerScheduler(searcher), SimpleNamespace(trial_id="a")
     assert searcher.suggest("a") == {}
-    assert searcher.begin("a") == ROW
+    searcher.begin(worker("a"))
     told.said.clear()
     assert scheduler.on_trial_result(None, trial, EPOCH) == "CONTINUE"
     told.stop = True
@@ -77,7 +84,7 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
     told, searcher = hooks(ROW, ROW, ROW)
     for trial in ("a", "b"):
         searcher.suggest(trial)
-        searcher.begin(trial)
+        searcher.begin(worker(trial))
     told.said.clear()
     searcher.on_trial_complete("a", result=DONE)
     assert told.said == []
@@ -105,7 +112,7 @@ def test_what_ended_by_itself_is_not_lost_and_what_died_is(tmp_path: Path) -> No
 def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     told, searcher = hooks(ROW)
     searcher.suggest("a")
-    searcher.begin("a")
+    searcher.begin(worker("a"))
     trial = SimpleNamespace(trial_id="a")
     LedgerScheduler(searcher).on_trial_result(None, trial, {"report": "no JSON"})
     assert isinstance(told.failed, UnexpectedError)
@@ -121,82 +128,35 @@ def test_a_hook_that_raises_ends_the_drive_and_not_tune() -> None:
     assert told.failed is not None
 
 
-def test_a_worker_whose_epoch_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seconds", "ended_at"), [(3.0, 7), (None, None)])
+def test_a_worker_whose_epoch_takes_too_long_is_ended(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, ended_at: int | None
+) -> None:
+    """Time in which the driver was stopped does not count."""
     now, killed = 0.0, []
     monkeypatch.setattr(time, "monotonic", lambda: now)
     monkeypatch.setattr(ray, "kill", killed.append)
     told = Told(ROW)
-    told.time_out = lambda row, seconds: told.said.append(("time out", row.number, seconds))  # type: ignore[attr-defined]
-    searcher = LedgerSearcher(told, 2, 3.0)  # type: ignore[arg-type]
-    searcher._waiting.append(ROW)
-    actor = SimpleNamespace(take_up=SimpleNamespace(remote=lambda _row: None))
-    trial = SimpleNamespace(trial_id="t", temporary_state=SimpleNamespace(ray_actor=actor))
+    told.time_out = lambda row, limit: told.said.append(("time out", row.number, limit))  # type: ignore[attr-defined]
+    searcher = LedgerSearcher(told, 2, seconds)  # type: ignore[arg-type]
+    searcher.suggest("t")
+    trial = worker("t")
     watch = Watch(searcher, NODES)
     watch.on_trial_start(trial=trial, iteration=1, trials=[])
-    for second in range(1, 6):
-        now = float(second)
+    stopped = 0.0
+    for second in range(1, 12):
+        now = second + stopped
         if second == 2:
             searcher.hear("t", EPOCH)  # the next epoch begins
+        if second == 4:
+            stopped = 60.0
+            now += stopped
         watch.on_step_end()
-    assert killed == []
-    now = 6.0
-    watch.on_step_end()
-    watch.on_step_end()
-    assert killed == [actor]
-    assert told.said[-1] == ("time out", 3, 3.0)
+        late = ended_at is not None and second >= ended_at
+        assert killed == [trial.temporary_state.ray_actor] * late
+    if seconds is not None:
+        assert told.said[-1] == ("time out", 3, seconds)
     assert told.failed is None
-
-
-# -- The limit of an epoch -----------------------------------------------------------------
-
-
-class Clock:
-    now = 100.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(time, "monotonic", lambda: made.now)
-    return made
-
-
-def wait(clock: Clock, limit: EpochLimit, seconds: int) -> list[str]:
-    """Look once a second; all that was overdue."""
-    found: list[str] = []
-    for _ in range(seconds):
-        clock.now += 1
-        found += limit.overdue()
-    return found
-
-
-def test_an_epoch_is_overdue_after_its_seconds(clock: Clock) -> None:
-    limit = EpochLimit(30.0)
-    limit.begin("a")
-    assert wait(clock, limit, 20) == []
-    limit.begin("b")
-    assert wait(clock, limit, 10) == []
-    assert wait(clock, limit, 1) == ["a"]
-    limit.end("a")
-    limit.begin("b")  # its next epoch
-    assert wait(clock, limit, 30) == []
-    assert wait(clock, limit, 1) == ["b"]
-
-
-def test_what_the_driver_did_not_see_does_not_count(clock: Clock) -> None:
-    limit = EpochLimit(30.0)
-    limit.begin("a")
-    assert wait(clock, limit, 20) == []
-    clock.now += 1000  # it was stopped; reports wait
-    assert limit.overdue() == []
-    assert wait(clock, limit, 10) == []
-    assert wait(clock, limit, 1) == ["a"]
-
-
-def test_without_a_limit_nothing_is_overdue(clock: Clock) -> None:
-    limit = EpochLimit(None)
-    limit.begin("a")
-    assert wait(clock, limit, 20) == []
 
 
 def test_the_inline_executor_cannot_end_a_trial() -> None:
