@@ -18,10 +18,9 @@ from ablate.errors import ParameterError, UsageError
 from ablate.errors.masking import has_secret
 from ablate.files.durable import is_uri
 from ablate.finetune.loss import TERMS
-from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.open_study import open_ledger, open_place
-from ablate.lifecycle.place import Place, locate
+from ablate.lifecycle.open_study import open_ledger, open_study
+from ablate.lifecycle.place import Place
 from ablate.lifecycle.shipped import PATHS, write_new
 from ablate.model import chosen_layers
 from ablate.study.document import show
@@ -58,42 +57,8 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
     """
     if (rule := pick_rule(pick)) is not None:
         raise ParameterError(f"`pick`: {rule.replace('Write pick: knee', 'Give `pick=knee`')}")
-    place = locate(search)
-    record = open_place(place).record
-    _check_search(record)
-    with closing(open_ledger(place)) as ledger:
-        ledger.check_writable("to be the reference of an ablation")
-        base = Path(ledger.head.base)
-    point = pick_trial(record, pick, key="`search`")
-    name = name or f"{record.name}_ablation"
-    data = moved_study(record.study, base, folder)
-    data |= {
-        "name": name,
-        "question": f"Which part of trial {point.number} of {record.name} counts?",
-    }
-    given = place.given
-    if given is not None and "ABLATE_STORAGE" not in given and not has_secret(given):
-        data["storage"] = given
-    components = _components(record.study, point.params, base)
-    terms = [one for one in components if one in (*TERMS, COMBINED)]
-    data["ablation"] = {
-        "design": "leave_one_out",
-        "reference": {"study": _from(place, search, folder), "pick": f"trial {point.number}"},
-        "components": components,
-        "seeds": 8,
-        "primary": [{"compare": f"without {one}"} for one in terms],
-        "noninferior": {
-            "metric": "val_clean_accuracy",
-            "margin": record.study.answer.clean_margin or 0.01,
-        },
-    }
-    file = folder / f"{name}.yaml"
-    about = _ABOUT.format(number=point.number, search=record.name)
-    write_new(folder, {file: about + write_yaml(data)})
-    return file
-
-
-def _check_search(record: StudyRecord) -> None:
+    opened = open_study(search)
+    place, record = opened.place, opened.record
     where = f"`search`: study {record.name}"
     if record.foreign or record.study.trainable is not None:
         got = "another tool's study" if record.foreign else "your own training loop"
@@ -105,6 +70,37 @@ def _check_search(record: StudyRecord) -> None:
         raise ParameterError(
             f"{where}: must be a search of its own, got a part of {record.parent}. Name that one."
         )
+    with closing(open_ledger(place)) as ledger:
+        ledger.check_writable("to be the reference of an ablation")
+        base = Path(ledger.head.base)
+    point = pick_trial(record, pick, key="`search`")
+    components = _components(record.study, point.params, base)
+    name = name or f"{record.name}_ablation"
+    data = moved_study(record.study, base, folder)
+    data |= {
+        "name": name,
+        "question": f"Which part of trial {point.number} of {record.name} counts?",
+    }
+    given = place.given
+    if given is not None and "ABLATE_STORAGE" not in given and not has_secret(given):
+        data["storage"] = given
+    data["ablation"] = {
+        "design": "leave_one_out",
+        "reference": {"study": _from(place, search, folder), "pick": f"trial {point.number}"},
+        "components": components,
+        "seeds": 8,
+        "primary": [
+            {"compare": f"without {part}"} for part in components if part in (*TERMS, COMBINED)
+        ],
+        "noninferior": {
+            "metric": "val_clean_accuracy",
+            "margin": record.study.answer.clean_margin or 0.01,
+        },
+    }
+    file = folder / f"{name}.yaml"
+    about = _ABOUT.format(number=point.number, search=record.name)
+    write_new(folder, {file: about + write_yaml(data)})
+    return file
 
 
 def _components(study: Study, values: Any, base: Path) -> list[str]:
@@ -114,30 +110,26 @@ def _components(study: Study, values: Any, base: Path) -> list[str]:
         UsageError: if there is none.
     """
     settings = study.with_values(dict(values))
-    layers, augment = settings.loss.fma.layers, settings.augment
-    names = names_for(study.model.name, base)
-    taps = chosen_layers(layers, names["loss.fma.layers"])
-    parts = [one for one in settings.loss.term_names if one != "clean"]
+    augment, names = settings.augment, names_for(study.model.name, base)
+    taps = chosen_layers(settings.loss.fma.layers, names["loss.fma.layers"])
+    parts = [term for term in settings.loss.term_names if term != "clean"]
     parts.append(COMBINED)
     if "fma" in parts and 1 < len(taps) <= _MOST_LAYERS:
-        parts += [f"{LAYER}{one}" for one in taps]
+        parts += [f"{LAYER}{tap}" for tap in taps]
     parts += augment.types if augment.types is not None else augment.families
+    whole = study.model_dump(mode="json") | {"space": {}, "constraints": []}
+    wrong: set[Any] = set()
     while parts:
         section = {"design": "leave_one_out", "components": parts}
-        planned = Study.model_validate(
-            study.model_dump(mode="json") | {"space": {}, "constraints": [], "ablation": section}
-        )
+        planned = Study.model_validate(whole | {"ablation": section})
         _, problems = make_design(planned, names, values)
-        wrong = {path[2] for path, _ in problems if path[:2] == ("ablation", "components")}
         if not problems:
             return parts
-        if not wrong:
-            break
-        parts = [one for place, one in enumerate(parts) if place not in wrong]
-    terms = show(settings.loss.terms)
+        wrong = {path[2] for path, _ in problems if path[:2] == ("ablation", "components")}
+        parts = [part for place, part in enumerate(parts) if place not in wrong] if wrong else []
     raise UsageError(
-        f"`search`: must have a trial with a part that can be left out, got loss.terms {terms}. "
-        "Pick another with `pick=trial N`."
+        "`search`: must have a trial with a part that can be left out, got loss.terms "
+        f"{show(settings.loss.terms)}. Pick another with `pick=trial N`."
     )
 
 
@@ -147,12 +139,11 @@ def moved_study(study: Study, base: Path, folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it imports a module that is beside its own file.
     """
-    is_moved = os.path.realpath(base) != os.path.realpath(folder)
     for key in (study.dataset.name, study.model.name):
-        module = key.partition(":")[0].partition(".")[0]
-        if ":" in key and (base / f"{module}.py").exists() and is_moved:
+        module = base / f"{key.partition(':')[0].partition('.')[0]}.py"
+        if ":" in key and module.exists() and base.resolve() != folder.resolve():
             raise UsageError(
-                f"FOLDER: must be the folder of {module}.py, which the study imports, got "
+                f"FOLDER: must be the folder of {module.name}, which the study imports, got "
                 f"{folder}. Name {base}."
             )
     data = {key: part for key, part in study.written().items() if key not in _LEFT_TO_THE_SEARCH}

@@ -393,6 +393,16 @@ class _Draft:
 
     # -- The network, and how it was fed
 
+    def _asked(
+        self,
+        option: str,
+        text: str,
+        choices: dict[str, str],
+        read: Callable[[str], Any],
+        default: str | None = None,
+    ) -> Any:
+        return self.ask(Question(option, text, choices, read, default))
+
     def ask_for_network(self) -> str:
         small = all(max(size) <= _SMALL for size in self.scan.sizes)
         choices = {
@@ -402,13 +412,14 @@ class _Draft:
             "nets:build": "your own: a function in nets.py that takes the number of classes",
         }
         default = "resnet20" if small else "torchvision:resnet18"
-        return str(self.ask(Question("--model", "Which network?", choices, str, default)))
+        return str(self._asked("--model", "Which network?", choices, str, default))
 
     def find_network(self) -> None:
-        """Its whole name, where its weights come from, and the sizes that it sees."""
-        checkpoint, origin = self.answers.checkpoint, None
-        if checkpoint is not None:
-            origin = find_origin(self.model, checkpoint)
+        """Its whole name, where its weights come from, the sizes that it sees, and whether it has
+        seen the validation images."""
+        said, origin = self.answers, None
+        if said.checkpoint is not None:
+            origin = find_origin(self.model, said.checkpoint)
             self.model = origin.name
         else:
             self.model, notes = find_name(self.model)
@@ -416,31 +427,42 @@ class _Draft:
                 self.say(f"note: {note}")
             self.say("no --checkpoint: the baseline is trained on the training images")
         self._find_sizes(origin)
-        self.saw_validation = self.answers.saw_validation
-        if checkpoint is not None and self.saw_validation is None:
+        self.saw_validation = said.saw_validation
+        if said.checkpoint is not None and self.saw_validation is None:
             own = self.has_validation
             where = "They are val/." if own else "They are drawn from the training images."
-            text = f"Were the weights trained on some of the validation images?  {where}"
-            choices = {"yes": "every result is marked so", "no": "they have seen none of them"}
-            default = None if own else "yes"
-            self.saw_validation = self.ask(
-                Question("--saw-validation", text, choices, _read_yes_or_no, default)
+            self.saw_validation = self._asked(
+                "--saw-validation",
+                f"Were the weights trained on some of the validation images?  {where}",
+                {"yes": "every result is marked so", "no": "they have seen none of them"},
+                _read_yes_or_no,
+                None if own else "yes",
             )
 
     def _find_sizes(self, origin: Origin | None) -> None:
         """The side that the network sees, and the shorter side before the crop."""
         own = own_image_size(ModelSettings(name=self.model))
-        is_silent = origin is not None and origin.is_silent
+        sizes, is_silent = set(self.scan.sizes), origin is not None and origin.is_silent
         side, resize = self.answers.image_size, self.answers.resize
         if side is None and not is_silent:
             side = origin.image_size if origin is not None else own
-        if side is None and own is not None and set(self.scan.sizes) == {(own, own)}:
+        if side is None and own is not None and sizes == {(own, own)}:
             side = own
         if side is None:
-            side = self._ask_size(own)
+            choices = {} if own is None else {str(own): "the network's own"}
+            if len(sizes) == 1 and len(set(*sizes)) == 1:
+                choices.setdefault(str(*set(*sizes)), "the images' own")
+            whose = "weights do" if self.answers.checkpoint else "network does"
+            side = self._asked(
+                "--image-size",
+                f"Which side in pixels does the network see?  The {whose} not say it; the images "
+                f"are {self.sizes_text}.",
+                {**choices, "N": "any other"},
+                _read_pixels,
+            )
         if resize is None and origin is not None and not is_silent and side == origin.image_size:
             resize = origin.resize
-        if resize is None and set(self.scan.sizes) != {(side, side)}:
+        if resize is None and sizes != {(side, side)}:
             resize = self._ask_resize(side) if is_silent else side
         if resize is not None and resize < side:
             raise ParameterError(
@@ -449,75 +471,56 @@ class _Draft:
             )
         self.image_size, self.resize = side, resize
 
-    def _ask_size(self, own: int | None) -> int:
-        choices = {"N": "any other"}
-        if len(self.scan.sizes) == 1 and (size := next(iter(self.scan.sizes)))[0] == size[1]:
-            choices = {str(size[0]): "the images' own"} | choices
-        if own is not None:
-            choices = {str(own): "the network's own"} | choices
-        whose = "weights do" if self.answers.checkpoint else "network does"
-        text = (
-            f"Which side in pixels does the network see?  The {whose} not say it; the images are "
-            f"{self.sizes_text}."
-        )
-        return int(self.ask(Question("--image-size", text, choices, _read_pixels)))
-
-    def _ask_resize(self, side: int) -> int:
-        text = (
+    def _ask_resize(self, side: int) -> Any:
+        return self._asked(
+            "--resize",
             "To which shorter side in pixels were images resized before the centre crop?  The "
             f"weights do not say it; the images are {self.sizes_text}, the network sees {side} x "
-            f"{side}."
+            f"{side}.",
+            {
+                str(side): "only the longer side is cut",
+                str(round(side * 8 / 7)): "the usual crop of ImageNet's evaluation",
+                "N": "any other",
+            },
+            _read_pixels,
         )
-        choices = {
-            str(side): "only the longer side is cut",
-            str(round(side * 8 / 7)): "the usual crop of ImageNet's evaluation",
-            "N": "any other",
-        }
-        return int(self.ask(Question("--resize", text, choices, _read_pixels)))
 
     def find_normalization(self) -> None:
-        """How images are normalised: as said, as the weights say, or as asked; it is never
-        guessed."""
-        said, checkpoint = self.answers, self.answers.checkpoint
+        """How images are normalised: as said, as the weights say, or as asked, with the accuracy of
+        each choice, from which a wrong one is seen at once; it is never guessed."""
+        said, settings = self.answers, ModelSettings(name=self.model)
         Normalization(said.normalization, said.mean, said.std).check()
         if said.mean is not None and said.std is not None:
             self.normalization = {"mean": list(said.mean), "std": list(said.std)}
         elif said.normalization is not None:
             self.normalization = said.normalization
-        elif checkpoint is not None:
-            settings = ModelSettings(name=self.model)
-            if not brings_statistics(settings, checkpoint, Path()):
-                self.normalization = self._ask_normalization(own_statistics(settings))
-
-    def _ask_normalization(self, own: Any) -> str | dict[str, list[float]]:
-        """With the accuracy of each choice, from which a wrong one is seen at once."""
-        imagenet_mean, imagenet_std = (
-            ", ".join(f"{value:.4g}" for value in part) for part in IMAGENET
-        )
-        choices = {
-            "imagenet": f"mean {imagenet_mean}, std {imagenet_std}",
-            "dataset": "mean and std of the training images",
-            "none": "images in [0, 1], as where the network normalises itself",
-            _HALF: "images in [-1, 1], or any other numbers",
-        }
-        if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
-            mean, std = (",".join(f"{value:g}" for value in part) for part in own)
-            choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
-        with self.working("scoring the weights"):
-            tried = {choice: self._try_normalization(choice) for choice in choices}
-        n = next(iter(tried.values()))[1]
-        text = (
-            "How were images normalised?  The weights do not say it; in brackets: the share of "
-            f"{n:,} validation images that they are right on when fed so."
-        )
-        choices = {
-            choice: f"{meaning} ({100 * tried[choice][0]:.1f} %)"
-            for choice, meaning in choices.items()
-        }
-        chosen: str | dict[str, list[float]] = self.ask(
-            Question("--normalization", text, choices, _read_normalization)
-        )
-        return chosen
+        elif said.checkpoint is not None and not brings_statistics(
+            settings, said.checkpoint, Path()
+        ):
+            mean, std = (", ".join(f"{value:.4g}" for value in part) for part in IMAGENET)
+            choices = {
+                "imagenet": f"mean {mean}, std {std}",
+                "dataset": "mean and std of the training images",
+                "none": "images in [0, 1], as where the network normalises itself",
+                _HALF: "images in [-1, 1], or any other numbers",
+            }
+            own = own_statistics(settings)
+            if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
+                mean, std = (",".join(f"{value:g}" for value in part) for part in own)
+                choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
+            with self.working("scoring the weights"):
+                tried = {choice: self._try_normalization(choice) for choice in choices}
+            n = next(iter(tried.values()))[1]
+            self.normalization = self._asked(
+                "--normalization",
+                "How were images normalised?  The weights do not say it; in brackets: the share of "
+                f"{n:,} validation images that they are right on when fed so.",
+                {
+                    choice: f"{meaning} ({100 * tried[choice][0]:.1f} %)"
+                    for choice, meaning in choices.items()
+                },
+                _read_normalization,
+            )
 
     def _try_normalization(self, choice: str) -> tuple[float, int]:
         """Accuracy of the weights as fed so, on at most 500 validation images; not cached."""
@@ -575,9 +578,9 @@ class _Draft:
                 raise UsageError(f"`expected_accuracy`: {rule} Or give --yes to go on.")
         text = fed_text(accuracy, n, None)
         wrong = "it is fed otherwise than it was trained, or not converged"
-        choices = {"yes": "go on", "no": wrong}
-        question = Question("--yes", f"{text}: is that what you expect?", choices, _read_yes_or_no)
-        if expected is None and not is_taken and not self.ask(question):
+        question, choices = f"{text}: is that what you expect?", {"yes": "go on", "no": wrong}
+        is_taken |= expected is not None
+        if not is_taken and not self._asked("--yes", question, choices, _read_yes_or_no):
             raise UsageError(
                 f"baseline: must be as good as it was, got {text} right. Either {CAUSES}: correct "
                 "that."
@@ -642,16 +645,16 @@ class _Draft:
         accuracy, count = self.measured or (0.0, 0)
         # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
         rate = 0.01 * self.batch_size / 128 if self.has_batch_norm else 1e-4
+        text = (files(__package__) / "own_study.yaml.j2").read_text(encoding="utf-8")
         environment = Environment(
             autoescape=False,
             trim_blocks=True,
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
-        environment.filters["yaml"] = _as_yaml
-        template = files(__package__) / "own_study.yaml.j2"
-        return environment.from_string(template.read_text(encoding="utf-8")).render(
+        return environment.from_string(text).render(
             draft=self,
+            yaml=_as_yaml,
             size=size,
             question=f"Which finetuning makes {self.model} more robust on my images?",
             path=relative_to(self.images.absolute(), self.base),

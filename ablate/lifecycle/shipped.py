@@ -17,15 +17,13 @@ from ablate.study.settings import path_from
 from ablate.study.yaml_source import parse_yaml
 
 _PACKAGE = Path(__file__).parents[1]
-_SPACES = "search_spaces"
-_CHECKPOINT = "baseline.checkpoint"
 PATHS = (
     "dataset.path",
     "dataset.validation.path",
     "dataset.unlabeled",
     "robustness.frost_images",
     "run.checkpoints",
-    _CHECKPOINT,
+    "baseline.checkpoint",
 )
 """Keys of a study file whose relative paths start at its folder."""
 
@@ -39,8 +37,8 @@ def shipped_studies() -> dict[str, Path]:
 
 def question_of(file: Path) -> str:
     """The question of a shipped study file."""
-    found = re.search(r"^question: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    return found[1] if found else ""
+    question = re.search(r"^question: (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return question[1] if question else ""
 
 
 def shipped_file(name: Path) -> Path | None:
@@ -66,21 +64,18 @@ def shipped_file(name: Path) -> Path | None:
 
 def paths_from_here(overrides: Iterable[str]) -> list[str]:
     """Overrides of a shipped study, whose paths the user wrote as seen from the current folder."""
-    found = []
-    for override in overrides:
-        key, _, text = override.partition("=")
-        key = key.strip()
-        path = parse_yaml(text, "").data if key in PATHS else None
-        if isinstance(path, str) and not (is_uri(path) or (key == _CHECKPOINT and _is_name(path))):
-            found.append(f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}")
-        else:
-            found.append(override)
-    return found
+    return list(map(_path_from_here, overrides))
 
 
-def _is_name(checkpoint: str) -> bool:
-    """Whether published weights are meant, or a path that is as seen from anywhere."""
-    return not Path(checkpoint).is_file()
+def _path_from_here(override: str) -> str:
+    key, _, text = override.partition("=")
+    key = key.strip()
+    path = parse_yaml(text, "").data if key in PATHS else None
+    if not isinstance(path, str) or is_uri(path):
+        return override
+    if key == "baseline.checkpoint" and not Path(path).is_file():
+        return override  # published weights, or a path that is as seen from anywhere
+    return f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}"
 
 
 def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
@@ -106,18 +101,16 @@ def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:
     source = known[name]
     text = source.read_text(encoding="utf-8").replace("../", "").replace("studies/", "")
     contents = {folder / f"{name}.yaml": text}
-    for space in re.findall(rf"^space: {_SPACES}/(\S+)$", text, re.MULTILINE):
-        file = source.parents[1] / _SPACES / space
-        contents[folder / _SPACES / space] = file.read_text(encoding="utf-8")
+    for space in re.findall(r"^space: (search_spaces/\S+)$", text, re.MULTILINE):
+        contents[folder / space] = (source.parents[1] / space).read_text(encoding="utf-8")
     write_new(folder, contents)
     return tuple(contents)
 
 
 def write_new(folder: Path, contents: Mapping[Path, str]) -> None:
-    """Write a study, and the files that it names, into a folder.
+    """Write a study, and the files that it names, into a folder, which is made if it is not there.
 
     Args:
-        folder: made if it does not exist.
         contents: by file, in the folder or below it; those below may be there already, the same.
 
     Raises:
@@ -132,9 +125,7 @@ def write_new(folder: Path, contents: Mapping[Path, str]) -> None:
                 )
         for file, content in contents.items():
             file.parent.mkdir(parents=True, exist_ok=True)
-            if not file.exists():
-                with file.open("x", encoding="utf-8") as out:
-                    out.write(content)
+            file.write_text(content, encoding="utf-8")
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{folder}: must be a folder, got a file. Name another FOLDER.") from None
     except OSError as error:
