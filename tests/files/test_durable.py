@@ -83,36 +83,25 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     remove_folder(folder)
 
 
-def test_what_is_saved_comes_back(folder: str) -> None:
-    saved = save_blob(folder, 3, CONTENT)
-    assert (saved.epoch, saved.sha256) == (3, sha256(CONTENT).hexdigest())
-    assert load_blob(saved) == CONTENT
-    assert saved.uri == folder.removeprefix("file://") + "/epoch-000003.state"
-
-
-def test_nothing_is_removed_but_what_is_named(folder: str) -> None:
-    saved = [save_blob(folder, epoch, CONTENT) for epoch in (1, 2, 3)]
+def test_what_is_saved_comes_back_until_it_is_removed(folder: str) -> None:
+    check_writable(folder)
+    assert list_folder(folder) == []
+    saved = [save_blob(folder, epoch, CONTENT) for epoch in (1, 2)]
+    amid = save_blob(folder, 2, CONTENT, step=70, seconds=1.5)
+    assert saved[1].uri == folder.removeprefix("file://") + "/epoch-000002.state"
+    assert (saved[1].epoch, saved[1].sha256) == (2, sha256(CONTENT).hexdigest())
+    assert (amid.step, amid.seconds, str(amid)) == (70, 1.5, "epoch 2, step 70")
+    assert load_blob(amid) == load_blob(saved[1]) == CONTENT
     remove_state(saved[0].uri)
     remove_state(saved[0].uri)  # gone already
-    assert sorted(list_folder(folder)) == ["epoch-000002.state", "epoch-000003.state"]
+    left = ["epoch-000002-step-00000070.state", "epoch-000002.state"]
+    assert sorted(list_folder(folder)) == left
     assert folder_bytes(folder) == 2 * len(CONTENT)
-
-
-def test_a_missing_state_is_a_checkpoint_error(folder: str) -> None:
-    saved = Checkpoint(4, f"{folder}/epoch-000004.state", "0" * 64)
-    with pytest.raises(CheckpointError) as error:
-        load_blob(saved)
-    assert str(error.value) == (
-        f"{saved.uri}: the state of epoch 4 must be readable, got 'No such file or directory'. "
-        "Continue from the previous one."
-    )
-
-
-def test_a_state_amid_an_epoch_has_its_step(folder: str) -> None:
-    saved = save_blob(folder, 3, CONTENT, step=70, seconds=1.5)
-    assert saved.uri.endswith("/epoch-000003-step-00000070.state")
-    assert (saved.epoch, saved.step, saved.seconds, str(saved)) == (3, 70, 1.5, "epoch 3, step 70")
-    assert load_blob(saved) == CONTENT
+    remove_folder(folder)
+    remove_folder(folder)
+    assert (folder_bytes(folder), list_folder(folder)) == (0, [])
+    with pytest.raises(CheckpointError, match="the state of epoch 2 must be readable"):
+        load_blob(saved[1])
 
 
 def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: str) -> None:
@@ -128,79 +117,65 @@ def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: 
     assert load_blob(before) == CONTENT
 
 
-def test_a_folder_is_removed_and_may_be_missing(folder: str) -> None:
-    saved = save_blob(folder, 1, CONTENT)
-    remove_folder(folder)
-    assert (folder_bytes(folder), list_folder(folder)) == (0, [])
-    with pytest.raises(CheckpointError):
-        load_blob(saved)
-    remove_folder(folder)
-
-
-def test_a_good_folder_is_writable_and_left_empty(folder: str) -> None:
-    check_writable(folder)
-    assert list_folder(folder) == []
-
-
-def refusal(folder: str, kind: type[Exception]) -> str:
-    """What is said before the first trial and at a save: the same kind of error, one line."""
-    with pytest.raises(kind) as saving:
+@pytest.mark.parametrize(
+    ("folder", "kind", "line"),
+    [
+        (
+            "s4://bucket/states",
+            UsageError,
+            "s4://bucket/states: must use a protocol known to fsspec, got s4. Write a path, or "
+            "s3://, gs://, abfs://, sftp://, ...",
+        ),
+        (
+            "nopackage://bucket",
+            MissingDependencyError,
+            "nopackage://bucket: needs a package for nopackage://, which is not installed. pip "
+            "install no_such_fs.",
+        ),
+        (
+            "sftp://me:hunter2@host/states",
+            UsageError,
+            "sftp://...: must not contain a password, got one. Set it in the environment or "
+            "configuration file of the protocol's package.",
+        ),
+        (
+            "simplecache::memory://states",
+            UsageError,
+            "simplecache::memory://states: must use one protocol, got simplecache::memory. Write "
+            "memory://...",
+        ),
+        (
+            "broken://rights",
+            UsageError,
+            "broken://rights: must exist and be readable and writable, got PermissionError: Access "
+            "Denied. Check the bucket's name and the credentials.",
+        ),
+        (
+            "broken://away",
+            InfrastructureError,
+            "broken://away: must be reachable, got TimeoutError: no answer. Restore it and resume.",
+        ),
+    ],
+)
+def test_a_folder_that_cannot_be_written(
+    folder: str, kind: type[Exception], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line before the first trial, and the same kind of error at a save."""
+    monkeypatch.setitem(known_implementations, "nopackage", {"class": "no_such_fs.FileSystem"})
+    with pytest.raises(kind):
         save_blob(folder, 1, CONTENT)
     with pytest.raises(kind) as error:
         check_writable(folder)
-    assert type(saving.value) is type(error.value) is kind
-    assert "\n" not in f"{saving.value}{error.value}"
-    return str(error.value)
+    assert str(error.value) == line
 
 
-def test_an_unknown_protocol_is_refused() -> None:
-    assert refusal("s4://bucket/states", UsageError) == (
-        "s4://bucket/states: must use a protocol known to fsspec, got s4. Write a path, or s3://, "
-        "gs://, abfs://, sftp://, ..."
-    )
-
-
-def test_a_protocol_without_its_package_names_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(known_implementations, "nopackage", {"class": "no_such_fs.FileSystem"})
-    assert refusal("nopackage://bucket", MissingDependencyError) == (
-        "nopackage://bucket: needs a package for nopackage://, which is not installed. "
-        "pip install no_such_fs."
-    )
-
-
-def test_a_password_in_a_uri_is_refused_and_not_shown() -> None:
-    text = refusal("sftp://me:hunter2@host/states", UsageError)
-    assert text == (
-        "sftp://...: must not contain a password, got one. Set it in the environment or "
-        "configuration file of the protocol's package."
-    )
-
-
-def test_missing_rights_at_a_uri_are_refused() -> None:
-    assert refusal("broken://rights", UsageError) == (
-        "broken://rights: must exist and be readable and writable, got PermissionError: Access "
-        "Denied. Check the bucket's name and the credentials."
-    )
-
-
-def test_a_uri_that_does_not_answer_is_the_infrastructures_fault() -> None:
-    assert refusal("broken://away", InfrastructureError) == (
-        "broken://away: must be reachable, got TimeoutError: no answer. Restore it and resume."
-    )
+def test_a_state_that_does_not_answer_may_be_whole() -> None:
     with pytest.raises(InfrastructureError) as error:
         load_blob(Checkpoint(1, "broken://away/epoch-000001.state", "0" * 64))
-    assert not isinstance(error.value, CheckpointError)  # it may be whole: not given up
-
-
-def test_what_arrives_shortened_is_not_durable() -> None:
-    with pytest.raises(InfrastructureError) as error:
+    assert not isinstance(error.value, CheckpointError)
+    rule = r"torn/epoch-000001.state: must be 10240 bytes after writing, got 10239. Check the sto"
+    with pytest.raises(InfrastructureError, match=rule):
         save_blob("broken://torn", 1, CONTENT)
-    assert str(error.value) == (
-        "broken://torn/epoch-000001.state: must be 10240 bytes after writing, got 10239. "
-        "Check the storage and resume."
-    )
 
 
 @pytest.fixture
