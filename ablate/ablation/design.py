@@ -371,7 +371,7 @@ def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> De
             raise UsageError(
                 f"study {study.name}: {what}: its metric must be scored on the test images, got "
                 f"{metric} with suite {show(test['suite'])} at severities "
-                f"{show(test['severities'])}. Give another --suite, or --severities."
+                f"{show(test['severities'])}. Give another `suite`, or `severities`."
             )
     notes = [TRAINED_ON]
     if design.tuning:
@@ -402,8 +402,8 @@ def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
     """A cell with the values that all points' baselines are made from."""
     if len(points) < 2:
         raise UsageError(
-            f"--soup: needs two trials or more, got {len(points)}. Leave it out, or name more: "
-            "--trials."
+            f"`soup`: needs two trials or more, got {len(points)}. Leave it out, or name more: "
+            "`trials`."
         )
     shared: dict[str, Any] = {}
     for key in dict.fromkeys(key for point in points for key in point.retrained):
@@ -413,9 +413,9 @@ def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
         values = [point.retrained.get(key) for point in points]
         if any(value != values[0] for value in values):
             raise UsageError(
-                f"--soup: needs trials that start from one baseline, got {key}: "
+                f"`soup`: needs trials that start from one baseline, got {key}: "
                 f"{', '.join(map(show, values))}. Leave it out, or name trials that share it: "
-                "--trials."
+                "`trials`."
             )
         shared[key] = values[0]
     return Cell(f"soup of {len(points)} trials", shared)

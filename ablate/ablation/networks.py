@@ -48,12 +48,12 @@ def shown_networks(
         raise NothingToDrawError(record.name, figure, rule, fix)
     if source.ablation is not None:
         rule = f"{figure} of an ablation shows its arms, got {len(trials)}"
-        raise ParameterError(f"--trials: {rule}. Leave it out.")
+        raise ParameterError(f"`trials`: {rule}. Leave it out.")
     rows = {row.number: row for row in record.complete if isinstance(row.scores, Scores)}
     for number in trials:
         if number not in rows:
             rule = f"must be complete trials of {record.name}, got {number}"
-            raise ParameterError(f"--trials: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
+            raise ParameterError(f"`trials`: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
     info = source.front
     front = [point.number for point in info.leading if point.number in rows]
     best = best_number(record, info)

@@ -153,6 +153,6 @@ def find_params(names: Sequence[str], keys: Sequence[str]) -> list[str]:
     for name in (name.removeprefix(PARAM) for name in names):
         inside = [key for key in keys if name and f".{key}".rpartition(".")[0].endswith(f".{name}")]
         if meant_keys(name, keys) or len({key.rpartition(".")[0] for key in inside}) != 1:
-            inside = [find_key(name, keys, where="--params", what="parameters of the study")]
+            inside = [find_key(name, keys, where="`params`", what="parameters of the study")]
         found |= dict.fromkeys(inside)
     return list(found)

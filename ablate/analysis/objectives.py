@@ -92,5 +92,5 @@ def objective_place(name: str, objectives: Sequence[ObjectiveSettings]) -> int:
     if len(short) == 1:
         return short[0]
     raise ParameterError(
-        f"--objective: must be an objective of the study, got {name}. {did_you_mean(name, metrics)}"
+        f"`objective`: must be an objective of the study, got {name}. {did_you_mean(name, metrics)}"
     )

@@ -16,6 +16,7 @@ import click
 from ablate.cli.options import (
     complete_study,
     image_size_option,
+    in_options,
     json_option,
     mean_option,
     refuse_given,
@@ -207,7 +208,7 @@ def _ask(question: Question) -> Any:
     for choice, meaning in question.choices.items():
         click.echo(f"  {choice:{width}}  {meaning}")
     is_yes_or_no = set(question.choices) == {"yes", "no"}
-    label = "yes or no" if is_yes_or_no else question.option.lstrip("-")
+    label = "yes or no" if is_yes_or_no else in_options(question.option).lstrip("-")
     while True:
         text = click.prompt(label, default=question.default, type=str)
         try:

@@ -230,7 +230,8 @@ def in_options(text: str) -> str:
         option = parameter.opts[-1]
         if value is None or parameter.is_flag:
             return option
-        plain = value.strip("[()]").replace("', '", ",").replace(", ", ",")
+        plain = value[1:-1] if value[:1] in ("[", "(") else value
+        plain = plain.replace("', '", ",").replace(", ", ",")
         return f"{option} {plain if ' ' in plain else plain.strip(chr(39))}"
 
     return _PARAMETER.sub(spelled, text)

@@ -118,8 +118,9 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     assert study is not None
     if study.trainable is not None:
         raise UsageError(
-            f"{place.file or place.name}: --dry-run cannot estimate a custom training loop, got "
-            f"trainable {study.trainable}. Launch it with --set search.trials=1 to time one trial."
+            f"{place.file or place.name}: a dry run cannot estimate a custom training loop, got "
+            f"trainable {study.trainable}. Launch it with "
+            "`overrides=['search.trials=1']` to time one trial."
         )
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial

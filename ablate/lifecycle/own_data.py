@@ -337,7 +337,7 @@ class _Draft:
             raise DataError(
                 f"{where}: must have CLASS/*, or train/CLASS/* with or without test/CLASS/* and "
                 "val/CLASS/*, of two classes or more, and for each split an image of each, got "
-                f"{got}. Correct --data."
+                f"{got}. Correct `data`."
             )
         share = f"{100 * self.validation_fraction:.3g} % of each class of train/"
         self.about = (f"trials are compared on {'val/' if self.has_validation else share}",)
@@ -412,7 +412,7 @@ class _Draft:
             "nets:build": "your own: a function in nets.py that takes the number of classes",
         }
         default = "resnet20" if small else "torchvision:resnet18"
-        return str(self._asked("--model", "Which network?", choices, str, default))
+        return str(self._asked("`model`", "Which network?", choices, str, default))
 
     def find_network(self) -> None:
         """Its whole name, where its weights come from, the sizes that it sees, and whether it has
@@ -425,14 +425,14 @@ class _Draft:
             self.model, notes = find_name(self.model)
             for note in notes:
                 self.say(f"note: {note}")
-            self.say("no --checkpoint: the baseline is trained on the training images")
+            self.say("no checkpoint: the baseline is trained on the training images")
         self._find_sizes(origin)
         self.saw_validation = said.saw_validation
         if said.checkpoint is not None and self.saw_validation is None:
             own = self.has_validation
             where = "They are val/." if own else "They are drawn from the training images."
             self.saw_validation = self._asked(
-                "--saw-validation",
+                "`saw_validation`",
                 f"Were the weights trained on some of the validation images?  {where}",
                 {"yes": "every result is marked so", "no": "they have seen none of them"},
                 _read_yes_or_no,
@@ -454,7 +454,7 @@ class _Draft:
                 choices.setdefault(str(*set(*sizes)), "the images' own")
             whose = "weights do" if self.answers.checkpoint else "network does"
             side = self._asked(
-                "--image-size",
+                "`image_size`",
                 f"Which side in pixels does the network see?  The {whose} not say it; the images "
                 f"are {self.sizes_text}.",
                 {**choices, "N": "any other"},
@@ -473,7 +473,7 @@ class _Draft:
 
     def _ask_resize(self, side: int) -> Any:
         return self._asked(
-            "--resize",
+            "`resize`",
             "To which shorter side in pixels were images resized before the centre crop?  The "
             f"weights do not say it; the images are {self.sizes_text}, the network sees {side} x "
             f"{side}.",
@@ -512,7 +512,7 @@ class _Draft:
                 tried = {choice: self._try_normalization(choice) for choice in choices}
             n = next(iter(tried.values()))[1]
             self.normalization = self._asked(
-                "--normalization",
+                "`normalization`",
                 "How were images normalised?  The weights do not say it; in brackets: the share of "
                 f"{n:,} validation images that they are right on when fed so.",
                 {
@@ -573,14 +573,14 @@ class _Draft:
             raise UsageError(f"`expected_accuracy`: {rule}")
         if not is_taken:
             if (doubt := guess_rule(accuracy, show_name(most), share)) is not None:
-                raise UsageError(f"baseline: {doubt}. Correct that, or give --yes to go on.")
+                raise UsageError(f"baseline: {doubt}. Correct that, or give `is_as_expected=True` to go on.")
             if rule := expected_rule(expected, *fed, errors=WARNING_ERRORS):
-                raise UsageError(f"`expected_accuracy`: {rule} Or give --yes to go on.")
+                raise UsageError(f"`expected_accuracy`: {rule} Or give `is_as_expected=True` to go on.")
         text = fed_text(accuracy, n, None)
         wrong = "it is fed otherwise than it was trained, or not converged"
         question, choices = f"{text}: is that what you expect?", {"yes": "go on", "no": wrong}
         is_taken |= expected is not None
-        if not is_taken and not self._asked("--yes", question, choices, _read_yes_or_no):
+        if not is_taken and not self._asked("`is_as_expected`", question, choices, _read_yes_or_no):
             raise UsageError(
                 f"baseline: must be as good as it was, got {text} right. Either {CAUSES}: correct "
                 "that."

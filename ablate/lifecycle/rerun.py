@@ -204,7 +204,7 @@ def _changes(head: Head, prepared: Prepared, shown: str) -> list[str]:
         raise DataError(
             f"{shown}: the inputs here must be those of study {head.study.name}, got other "
             f"{', '.join(different)}. Get the data and weights that it was run on, and name them: "
-            "--set dataset.path=FOLDER."
+            "`overrides=['dataset.path=FOLDER']`."
         )
     begun, now = head.environment, prepared.environment
     for key in ("device_name", "python") if head.study.trainable is not None else ("device_name",):

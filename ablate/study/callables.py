@@ -118,7 +118,7 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
         limit[1].append(f"{where} {spec}")
         raise NotImportedError(
             f"{where}: must be code of a study that you have run from its folder, got {spec}, "
-            "which is not imported to read a study. Read that code, then add --trust."
+            "which is not imported to read a study. Read that code, then add `trust=True`."
         )
     name, colon, attribute = spec.partition(":")
     parts = attribute.split(".")

@@ -135,7 +135,7 @@ class Document:
                 rule = broken.replace(got, f"got {self.written[path]}", 1)
             place = self.place(path, at_key=at_key)
             name = name_of(path) if place.file else dotted(path)
-            prefix = "" if not name or place.file == f"--set {name}" else f"{name}: "
+            prefix = "" if not name or place.file == f"`overrides={name}`" else f"{name}: "
             self.problems.append(Problem(*place, prefix + rule))
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:

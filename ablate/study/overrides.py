@@ -34,12 +34,12 @@ def apply_overrides(
             # Text that is not a key is not repeated, because it may contain a password.
             is_key = re.fullmatch(r"[\w.]+", key) is not None
             got, key = (repr(override), key) if is_key else ("text without =", "KEY")
-            rule = f"must be key=value, got {got}. Write --set {key}=VALUE."
-            document.problems.append(Problem("--set", 0, 0, rule))
+            rule = f"must be key=value, got {got}. Write `overrides={key}=VALUE`."
+            document.problems.append(Problem("`overrides`", 0, 0, rule))
             continue
         if key.startswith("space."):
             include_space()
-        place = Place(f"--set {key}")
+        place = Place(f"`overrides={key}`")
         path = _path_of(key, document)
         if path is None:
             rule = f"unknown key. {did_you_mean(key, all_keys())}"
@@ -82,6 +82,8 @@ def _path_of(key: str, document: Document) -> Path | None:
 def _below_a_value(name: str, value: object) -> str:
     """What is wrong with setting a key below a value, as `rule, got X. Fix.`"""
     if isinstance(value, list) and name in leaves():
-        return f"{name} is a list, got one key of it. Write --set {name}=[...] with all items."
+        return (
+            f"{name} is a list, got one key of it. Write `overrides={name}=[...]` with all items."
+        )
     rule = f"{name} is {show(value)}, got one key of it"
-    return f"{rule}. Write --set {name}={{...}} with all keys."
+    return f"{rule}. Write `overrides={name}={{...}}` with all keys."

@@ -108,4 +108,4 @@ def test_a_parameter_may_be_named_by_its_end(name: str, keys: list[str]) -> None
 def test_a_name_that_means_no_parameter_is_refused(name: str, said: str) -> None:
     with pytest.raises(ParameterError) as error:
         find_params([name], KEYS)
-    assert str(error.value).startswith(f"--params: {said}")
+    assert str(error.value).startswith(f"`params`: {said}")

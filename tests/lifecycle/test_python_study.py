@@ -164,7 +164,7 @@ def test_all_problems_come_at_once_and_overrides_keep_their_name() -> None:
     assert problems(data, ("search.trials=0",)).splitlines() == [
         "dataset.nam: unknown key. Did you mean name?",
         "dataset.name: is required, got nothing. Add it.",
-        "--set search.trials: must be at least 1, got 0. Raise it.",
+        "`overrides=search.trials`: must be at least 1, got 0. Raise it.",
     ]
 
 

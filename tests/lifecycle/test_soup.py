@@ -220,17 +220,17 @@ def test_the_members_share_what_makes_their_baseline() -> None:
     [
         (
             [point(3)],
-            "--soup: needs two trials or more, got 1. Leave it out, or name more: --trials.",
+            "`soup`: needs two trials or more, got 1. Leave it out, or name more: `trials`.",
         ),
         (
             [point(3, model__name="resnet20"), point(4, model__name="resnet8")],
-            "--soup: needs trials that start from one baseline, got model.name: 'resnet20', "
-            "'resnet8'. Leave it out, or name trials that share it: --trials.",
+            "`soup`: needs trials that start from one baseline, got model.name: 'resnet20', "
+            "'resnet8'. Leave it out, or name trials that share it: `trials`.",
         ),
         (
             [point(3), point(4, baseline__epochs=3)],
-            "--soup: needs trials that start from one baseline, got baseline.epochs: nothing, 3. "
-            "Leave it out, or name trials that share it: --trials.",
+            "`soup`: needs trials that start from one baseline, got baseline.epochs: nothing, 3. "
+            "Leave it out, or name trials that share it: `trials`.",
         ),
     ],
 )

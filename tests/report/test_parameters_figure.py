@@ -100,7 +100,7 @@ def test_one_objective_is_drawn_alone() -> None:
     assert abs(st.y[0]) < 0.5, "the row of the first choice"
     assert (st.x[0], st.text) == (pytest.approx(0.8), ("clean+st",))
     assert titles(draw(one_objective()))[0].endswith(", robust")
-    with pytest.raises(ParameterError, match=r"^--objective: must be an objective of the study, "):
+    with pytest.raises(ParameterError, match=r"^`objective`: must be an objective of the study, "):
         draw(small(), objective="robst")
 
 
@@ -200,7 +200,7 @@ def test_parameters_that_are_known_without_a_trial_may_be_named() -> None:
     )  # fmt: skip
     figure = draw(small(), "late")
     assert [note.text for note in figure.layout.annotations] == ["no complete trial"]
-    with pytest.raises(ParameterError, match=r"^--params: must be parameters of the study, got y"):
+    with pytest.raises(ParameterError, match=r"^`params`: must be parameters of the study, got y"):
         draw(small(), "y")
     with pytest.raises(NothingToDrawError, match=r"^study example: figure parameters needs a "
                        r"parameter that is searched, got none\. Search one in"):  # fmt: skip

@@ -86,12 +86,12 @@ def test_trials_that_are_asked_for() -> None:
     assert first.look.color == second.look.color
     assert first.look.symbol != second.look.symbol
     assert first.look.dash != second.look.dash
-    rule = r"^--trials: must be complete trials of example, got 7\. They are: 0, 1\.$"
+    rule = r"^`trials`: must be complete trials of example, got 7\. They are: 0, 1\.$"
     with pytest.raises(ParameterError, match=rule):
         read("severity", study, 7)
     source = of_ablation(make_example({"plain": [make_scores()], "a": [make_scores()]}))
     with pytest.raises(
-        ParameterError, match=r"^--trials: profile of an ablation shows its arms, g"
+        ParameterError, match=r"^`trials`: profile of an ablation shows its arms, g"
     ):
         read("profile", source, 0)
     own = replace(study, study=study.study.model_copy(update={"trainable": "loops:train"}))

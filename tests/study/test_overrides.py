@@ -68,19 +68,19 @@ def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss.terms", "--set: must be key=value, got 'loss.terms'. Write --set loss.terms=VALUE."),
-        ("loss.fma.wieght=3", "--set loss.fma.wieght: unknown key. Did you mean loss.fma.weight?"),
-        ("loss.fma.weight=abc", "--set loss.fma.weight: must be a number, got 'abc'. Write a"),
-        ("loss.fma={weight: abc}", "--set loss.fma: loss.fma.weight: must be a number, got 'abc'."),
-        ("loss.terms=[a", "--set loss.terms: invalid YAML: expected ',' or ']', but got"),
-        ("model.name=resnet9", "--set model.name: unknown model, got 'resnet9'. Did you mean"),
+        ("loss.terms", "`overrides`: must be key=value, got 'loss.terms'. Write `overrides=loss.terms=VALUE`."),
+        ("loss.fma.wieght=3", "`overrides=loss.fma.wieght`: unknown key. Did you mean loss.fma.weight?"),
+        ("loss.fma.weight=abc", "`overrides=loss.fma.weight`: must be a number, got 'abc'. Write a"),
+        ("loss.fma={weight: abc}", "`overrides=loss.fma`: loss.fma.weight: must be a number, got 'abc'."),
+        ("loss.terms=[a", "`overrides=loss.terms`: invalid YAML: expected ',' or ']', but got"),
+        ("model.name=resnet9", "`overrides=model.name`: unknown model, got 'resnet9'. Did you mean"),
         (
             "space.loss.da.weight={float: [2, 1]}",
-            "--set space.loss.da.weight: loss.da.weight: low must be below high, got [2, 1]. Swap",
+            "`overrides=space.loss.da.weight`: loss.da.weight: low must be below high, got [2, 1]. Swap",
         ),
         (
             "space.loss.da.wait={int: [1, 2]}",
-            "--set space.loss.da.wait: loss.da.wait: unknown key.",
+            "`overrides=space.loss.da.wait`: loss.da.wait: unknown key.",
         ),
     ],
 )
@@ -117,4 +117,4 @@ def test_an_override_below_what_is_no_section(
 ) -> None:
     key = overrides[-1].partition("=")[0]
     (line,) = problems(head + written, *overrides)
-    assert line.startswith(f"--set {key}: {parent}, got one key of it. Write --set ")
+    assert line.startswith(f"`overrides={key}`: {parent}, got one key of it. Write `overrides=")

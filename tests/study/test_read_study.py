@@ -41,12 +41,12 @@ def test_all_problems_of_a_study_and_its_space_file_come_at_once(
     with pytest.raises(StudyFileError) as caught:
         read_study(file, ["loss.da.weight=-1"], names=lambda _: names)
     assert str(caught.value).splitlines() == [
-        "--set loss.da.weight: must be at least 0, got -1. Raise it.",
         f"{file}:3:17: dataset.name: unknown data set, got 'digit'. Did you mean digits?",
         f"{file}:6:18: search.trials: must be at least 1, got 0. Raise it.",
         f"{tmp_path}/x.yaml:1:26: loss.fma.weight: low must be below high, got [30, 0.01]. "
         "Swap them.",
         f"{tmp_path}/x.yaml:2:1: los.terms: unknown key. Did you mean loss.terms?",
+        "`overrides=loss.da.weight`: must be at least 0, got -1. Raise it.",
     ]
 
 

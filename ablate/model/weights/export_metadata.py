@@ -136,7 +136,7 @@ def read_metadata(path: Path) -> ExportMetadata | None:
         raise DataError(
             f"{shown}: must have the metadata that `ablate export` writes, got something else "
             f"({type(error).__name__}: {error}). Name its network: ablate evaluate NAME "
-            "--checkpoint FILE."
+            "`checkpoint=FILE`."
         ) from error
     if version != VERSION:
         raise DataError(
