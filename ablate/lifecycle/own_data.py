@@ -573,9 +573,13 @@ class _Draft:
             raise UsageError(f"`expected_accuracy`: {rule}")
         if not is_taken:
             if (doubt := guess_rule(accuracy, show_name(most), share)) is not None:
-                raise UsageError(f"baseline: {doubt}. Correct that, or give `is_as_expected=True` to go on.")
+                raise UsageError(
+                    f"baseline: {doubt}. Correct that, or give `is_as_expected=True` to go on."
+                )
             if rule := expected_rule(expected, *fed, errors=WARNING_ERRORS):
-                raise UsageError(f"`expected_accuracy`: {rule} Or give `is_as_expected=True` to go on.")
+                raise UsageError(
+                    f"`expected_accuracy`: {rule} Or give `is_as_expected=True` to go on."
+                )
         text = fed_text(accuracy, n, None)
         wrong = "it is fed otherwise than it was trained, or not converged"
         question, choices = f"{text}: is that what you expect?", {"yes": "go on", "no": wrong}

@@ -496,7 +496,9 @@ def test_it_is_confirmed_with_other_seeds_on_the_test_images(
 ) -> None:
     for keys in ({"trials": [1]}, {"soup": True}):
         (option,) = keys
-        with pytest.raises(UsageError, match=rf"`{option}(=True)?`: needs a search, got the ablation abl"):
+        with pytest.raises(
+            UsageError, match=rf"`{option}(=True)?`: needs a search, got the ablation abl"
+        ):
             ablate.confirm("runs/abl", **keys)  # type: ignore[arg-type]
     assert ablate.read("runs/abl").test_opened == ()
     ran = run_here(

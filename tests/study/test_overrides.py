@@ -68,15 +68,30 @@ def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss.terms", "`overrides`: must be key=value, got 'loss.terms'. Write `overrides=loss.terms=VALUE`."),
-        ("loss.fma.wieght=3", "`overrides=loss.fma.wieght`: unknown key. Did you mean loss.fma.weight?"),
-        ("loss.fma.weight=abc", "`overrides=loss.fma.weight`: must be a number, got 'abc'. Write a"),
-        ("loss.fma={weight: abc}", "`overrides=loss.fma`: loss.fma.weight: must be a number, got 'abc'."),
+        (
+            "loss.terms",
+            "`overrides`: must be key=value, got 'loss.terms'. Write `overrides=loss.terms=VALUE`.",
+        ),
+        (
+            "loss.fma.wieght=3",
+            "`overrides=loss.fma.wieght`: unknown key. Did you mean loss.fma.weight?",
+        ),
+        (
+            "loss.fma.weight=abc",
+            "`overrides=loss.fma.weight`: must be a number, got 'abc'. Write a",
+        ),
+        (
+            "loss.fma={weight: abc}",
+            "`overrides=loss.fma`: loss.fma.weight: must be a number, got 'abc'.",
+        ),
         ("loss.terms=[a", "`overrides=loss.terms`: invalid YAML: expected ',' or ']', but got"),
-        ("model.name=resnet9", "`overrides=model.name`: unknown model, got 'resnet9'. Did you mean"),
+        (
+            "model.name=resnet9",
+            "`overrides=model.name`: unknown model, got 'resnet9'. Did you mean",
+        ),
         (
             "space.loss.da.weight={float: [2, 1]}",
-            "`overrides=space.loss.da.weight`: loss.da.weight: low must be below high, got [2, 1]. Swap",
+            "`overrides=space.loss.da.weight`: loss.da.weight: low must be below high, got [2, 1]",
         ),
         (
             "space.loss.da.wait={int: [1, 2]}",
