@@ -45,13 +45,9 @@ def convolve(images: Images, kernels: Kernels, *, diagonal: bool = True) -> Imag
     """Convolve the images with mirrored borders (edge repeated), in the kernels' dtype.
 
     Args:
-        images: in [0, 1].
         kernels: odd in both sides.  They are scaled to sum 1 and averaged with their half-turn, so
             that half a kernel is sufficient.
         diagonal: whether mirroring one axis changes a kernel; False spares two products.
-
-    Returns:
-        New images in the kernels' dtype; rounding can leave them outside [0, 1].
     """
     kernels = kernels / kernels.sum((1, 2), keepdim=True)
     images = images.to(kernels.dtype)

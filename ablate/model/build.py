@@ -93,13 +93,7 @@ def build_model(
 
 
 def build_skeleton(settings: ModelSettings, *, base: Path | None = None) -> nn.Module:
-    """Build the network, with ten classes, without memory for its weights, if possible; else as
-    usual.
-
-    Raises:
-        ParameterError: if the name is unknown, or a callable does not give a network.
-        MissingDependencyError: if it needs a package that is not installed.
-    """
+    """`build_model` with ten classes, without memory for its weights if possible."""
     try:
         with torch.device("meta"):
             return _build_any(settings, base)
@@ -114,10 +108,7 @@ def _build_any(settings: ModelSettings, base: Path | None) -> nn.Module:
 
 
 def published(settings: ModelSettings, weights: str = "") -> Published | None:
-    """How a network's published weights were fed; None if it has none.
-
-    Args:
-        weights: which of torchvision's.
+    """How a network's published weights were fed, which of torchvision's; None if it has none.
 
     Raises:
         ParameterError: if torchvision or timm has no such network.
@@ -129,15 +120,13 @@ def published(settings: ModelSettings, weights: str = "") -> Published | None:
 
 
 def own_statistics(settings: ModelSettings) -> Statistics | None:
-    """Mean and deviation that a network was trained with; None if unknown.  Raises as
-    `published`."""
+    """Mean and deviation that a network was trained with, if known; raises as `published`."""
     found = published(settings)
     return found.statistics if found else None
 
 
 def own_image_size(settings: ModelSettings) -> int | None:
-    """Input size in pixels that a network was trained with; None if unknown.  Raises as
-    `published`."""
+    """Input size in pixels that a network was trained with, if known; raises as `published`."""
     if not is_external(settings.name):
         return _OWN_IMAGE_SIZE
     found = published(settings)
@@ -240,10 +229,7 @@ def _read_layers(model: nn.Module, name: str, side: int) -> list[LayerInfo]:
 def check_image_size(model: nn.Module, name: str, side: int, channels: int = 3) -> None:
     """Run a network on black images, to check that it accepts the size and can be trained.
 
-    Args:
-        model: not changed, nor are its buffers and torch's random state.
-        name: value of `model.name`.
-        side: of the images, in pixels; channels: their number of channels.
+    It is not changed, nor are its buffers and torch's random state.
 
     Raises:
         ParameterError: if it does not take the size, does not return the logits as one tensor,
@@ -302,17 +288,9 @@ def _show_image(model: nn.Module, name: str, side: int, channels: int) -> None:
 def adapt(model: nn.Module, name: str, classes: int, statistics: Statistics) -> nn.Module:
     """Make a network normalise its input, check its output, and return the logits alone.
 
-    It can still be copied, pickled and moved.
-
-    Args:
-        model: changed in place; takes normalised images.
-        name: as `model.name` names it.
-        classes: that its output must have.
-        statistics: of the images; those of [0, 1] as they are add nothing.
-
-    Raises:
-        ParameterError: when the network is run and returns the logits neither as one tensor nor as
-            `logits` of what it returns.
+    It is changed in place, and can still be copied, pickled and moved.  When it is run, it raises a
+    ParameterError if it returns the logits of so many classes neither as one tensor nor as `logits`
+    of what it returns.
     """
     if any(statistics.mean) or set(statistics.std) != {1.0}:
         for buffer, values in zip(("image_mean", "image_std"), statistics, strict=True):

@@ -66,11 +66,7 @@ def own_generators(device: str) -> Iterator[None]:
 
 
 def seed_generators(seed: int, device: str) -> None:
-    """Seed the generators that a network on this device draws from.
-
-    Args:
-        seed: in [0, 2**63).
-    """
+    """Seed the generators that a network on this device draws from, in [0, 2**63)."""
     torch.default_generator.manual_seed(seed)
     if device == "cuda":
         torch.cuda.manual_seed(seed)

@@ -241,13 +241,9 @@ class ShownNetwork(nn.Module):
     """A network with resizing and normalisation of its input, and checks of its output.
 
     Args:
-        network: called with normalised images of its size.
-        name: for messages.
-        classes: required of the output.
         statistics: for normalising images; None: not normalised.
         side: input size in pixels for resizing; None: no resizing.
-        may_have_more: whether it may have more outputs than needed, because only labels define the
-            number.
+        may_have_more: whether it may have more outputs than classes.
     """
 
     image_mean: Tensor

@@ -25,10 +25,6 @@ _STAGE = re.compile(r"(blocks|stages|layers|layer)\.?\d+$")
 def build(name: str, classes: int) -> nn.Module:
     """Build a network with random weights and, if timm lists feature levels, a dict `taps`.
 
-    Args:
-        name: as timm lists it, such as `resnet50` or `resnet50.a1_in1k`.
-        classes: size of the output.
-
     Raises:
         MissingDependencyError: if timm is not installed.
         ParameterError: if timm has no such network.
@@ -50,12 +46,7 @@ def build(name: str, classes: int) -> nn.Module:
 
 
 def published(name: str, _weights: str = "") -> Published | None:
-    """How timm's weights of a network were fed, if known.
-
-    Raises:
-        MissingDependencyError: if timm is not installed.
-        ParameterError: if timm has no such network.
-    """
+    """How timm's weights of a network were fed, if known; raises as `build`."""
     config = _import_timm(name).models.get_pretrained_cfg(name)
     if config is None:
         return None
@@ -68,9 +59,7 @@ def find_weights(name: str, _weights: str) -> CheckpointSource:
     """The weights that timm loads for a network; nothing is fetched.
 
     Raises:
-        DataError: if it has none.
-        MissingDependencyError: if timm is not installed.
-        ParameterError: if timm has no such network.
+        DataError: if it has none; else as `build`.
     """
     timm = _import_timm(name)
     config = timm.models.get_pretrained_cfg(name)

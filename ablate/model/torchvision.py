@@ -24,10 +24,6 @@ from ablate.model.weights.external_checkpoint import CheckpointSource
 def build(name: str, classes: int) -> nn.Module:
     """Build a network with random weights and, if its family is known, a dict `taps`.
 
-    Args:
-        name: as torchvision lists it, such as `resnet50`.
-        classes: size of the output.
-
     Raises:
         ParameterError: if torchvision has no such network for classification, or it returns
             more than the logits while it trains.
@@ -68,10 +64,7 @@ def published(name: str, weights: str = "") -> Published:
 
 
 def find_weights(name: str, weights: str) -> CheckpointSource:
-    """torchvision's weights of a network; nothing is downloaded.
-
-    Args:
-        weights: such as `IMAGENET1K_V2` or `DEFAULT`.
+    """torchvision's weights of a network, such as `DEFAULT`; nothing is downloaded.
 
     Raises:
         DataError: if it has no such weights.

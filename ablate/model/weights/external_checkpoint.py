@@ -106,10 +106,8 @@ def load_external(
     normalisation (`normalize.mean`), like exports, it takes precedence over the settings.
 
     Args:
-        model: on the CPU; changed in place.
-        model_settings: that it was built from.
-        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
-        base: folder that a relative path starts from.
+        model: on the CPU, built from the settings; changed in place.
+        checkpoint: as for `find_checkpoint`; base: folder that a relative path starts from.
         by_order: match tensors by their order, not by their names; see `match_by_order`.
 
     Raises:
@@ -285,9 +283,7 @@ def match_by_order(
     `sigma`, as RobustBench's networks have them, are its normalisation.
 
     Args:
-        own: of the network.
-        state: of the file.
-        name: of the network; checkpoint: of the file; for the messages.
+        own: of the network, which is named `name`; state: of the file, `checkpoint`.
 
     Raises:
         DataError: if the number of tensors, a shape, or the role of a tensor (weight, bias, running

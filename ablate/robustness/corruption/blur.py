@@ -150,16 +150,10 @@ def glass_blur(
 def draw_sources(
     shape: torch.Size, reach: int, iterations: int, generator: torch.Generator
 ) -> Sources:
-    """What a shuffle of each image makes of its pixels.
+    """What a shuffle of each image makes of its pixels, alike in all channels.
 
-    Sixteen bits choose among the (2 * reach) ** 2 offsets, which are equally likely to 1 part in
-    1,000 up to a reach of 4.
-
-    Args:
-        shape: of the images; their channels are shuffled alike.
-        reach: offsets are drawn from -reach to reach - 1 in both axes.
-        iterations: how often all pixels are visited.
-        generator: on the device that is wanted.
+    Sixteen bits choose among the (2 * reach) ** 2 offsets, from -reach to reach - 1 in both axes,
+    which are equally likely to 1 part in 1,000 up to a reach of 4.
     """
     (batch, _, height, width), device = shape, generator.device
     places = torch.arange(height * width, device=device)

@@ -105,12 +105,10 @@ def _places(height: int, width: int, device: torch.device) -> Float[Tensor, "2 p
 def _draw_affine(
     images: Images, reach_pixels: float, generator: torch.Generator
 ) -> tuple[Float[Tensor, "batch 2 2"], Float[Tensor, "batch 2"]]:
-    """The map from where three moved points are to where they were.
+    """The map from where three moved points are to where they were: what columns (x, y) are
+    multiplied by, and what is added to them.
 
     As in the reference the points' x is about half of the height, and their y half of the width.
-
-    Returns:
-        What columns (x, y) are multiplied by, and what is added to them.
     """
     height, width = images.shape[2:]
     square = min(height, width) // 3
@@ -130,13 +128,8 @@ def _draw_affine(
 
 
 def _read(images: Images, places: Places, *, edge_repeated: bool) -> Images:
-    """The images at these places, by linear interpolation; beyond the border they are mirrored.
-
-    Args:
-        images: any values.
-        places: as `grid_sample` counts them.
-        edge_repeated: whether the mirror stands beyond the pixel at the border, or on it.
-    """
+    """The images at these places, by linear interpolation; beyond the border they are mirrored, by
+    a mirror that stands beyond the pixel at the border, or on it."""
     grid = places.view(-1, 2, *images.shape[2:]).movedim(1, 3)
     return functional.grid_sample(
         images, grid, padding_mode="reflection", align_corners=not edge_repeated

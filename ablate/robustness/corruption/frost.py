@@ -26,16 +26,11 @@ def draw_frost(
     scale: Scale,
     generator: torch.Generator,
 ) -> ByteImages:
-    """A random part of a random photograph for each image.
+    """A random part of a random photograph for each image, on the generator's device.
 
     Args:
-        photographs: those that are drawn from, equally likely.
-        shape: of the images, `[batch, channel, height, width]`.  A photograph that is smaller
-            than they are is enlarged first, so that the part fits.
+        shape: of the images.  A photograph that is smaller than they are is enlarged first.
         scale: "cifar": photographs are brought to a fifth of their size; "imagenet": as they are.
-
-    Returns:
-        uint8 `[batch, 3, height, width]` on the generator's device.
     """
     device = generator.device
     batch, _, height, width = shape

@@ -32,13 +32,8 @@ class FrostPhotographs:
 
 
 def load_frost(folder: Path) -> FrostPhotographs:
-    """Load the first five image files of a folder, in the order of their names.
-
-    A folder may have fewer; files after the fifth are not read, because the benchmark's code does
-    not use its sixth.
-
-    Args:
-        folder: with .jpg, .png or other image files; other files are ignored.
+    """Load the first five image files of a folder, or as many as it has, in the order of their
+    names.
 
     Raises:
         DataError: if there is no such folder, it has no image, or one is unreadable.
@@ -62,11 +57,7 @@ def load_frost(folder: Path) -> FrostPhotographs:
 
 
 def of_photographs(pixels: list[np.ndarray]) -> FrostPhotographs:
-    """Make the object from decoded photographs.
-
-    Args:
-        pixels: uint8 `[height, width, 3]` each.
-    """
+    """The object of decoded photographs, uint8 `[height, width, 3]` each."""
     digest = hashlib.sha256()
     for photograph in pixels:
         digest.update(repr(photograph.shape).encode())

@@ -91,8 +91,7 @@ class Corruption(Kind):
 
         Returns:
             New images of the same shape, dtype and device. Bytes are truncated as in the benchmark,
-            not rounded; floats are not converted to bytes, unless the corruption itself works on
-            bytes (such as JPEG and pixelate).
+            not rounded; floats stay floats, unless the corruption works on bytes (as JPEG does).
 
         Raises:
             ParameterError: if shape, dtype, range or severity is invalid.

@@ -42,13 +42,9 @@ def gaussian_filter(
     """scipy's and scikit-image's Gaussian filter.
 
     Args:
-        images: any values.
         sigma_pixels: 0 is the identity.
         border: "nearest": the edge repeated; "reflect": mirrored, the edge repeated once.
         truncate: where the kernel ends, in sigmas, rounded to whole pixels.
-
-    Returns:
-        The images themselves where the kernel is one pixel.
     """
     if int(truncate * sigma_pixels + 0.5) == 0:
         return images
@@ -84,11 +80,6 @@ def gaussian_matrix(
     return torch.from_numpy(matrix)
 
 
-# -- Convolution with a few taps, as a weighted sum of the images moved in memory ----------
-#
-# Each tap then is one pass over numbers side by side, in which a CPU is at its quickest.
-
-
 Kernel = Float[np.ndarray, "_rows _columns"]
 """Of odd sides; its middle lies on the pixel."""
 
@@ -96,12 +87,11 @@ Kernel = Float[np.ndarray, "_rows _columns"]
 def correlate(
     images: Images, kernels: Sequence[Kernel], border: Literal["replicate", "reflect"]
 ) -> Images:
-    """The images under one kernel after the other, each channel by itself.
+    """The images under one kernel after the other, each channel by itself; beyond the border the
+    edge is repeated, or the image is mirrored about the pixel at it.
 
-    Args:
-        images: any values, with sides longer than all the kernels' reaches together.
-        kernels: taps of 0 cost nothing.
-        border: "replicate": the edge repeated; "reflect": mirrored about the pixel at the edge.
+    A weighted sum of the images moved in memory: each tap is one pass over numbers side by side, in
+    which a CPU is at its quickest, and taps of 0 cost nothing.
     """
     height, width = images.shape[2:]
     above, left = (sum(kernel.shape[axis] // 2 for kernel in kernels) for axis in (0, 1))

@@ -31,15 +31,10 @@ def smooth_layer(layer: Layer, sigma: float) -> Layer:
 
 
 def water(layer: Layer) -> Layer:
-    """How much light each pixel gets from the drops: 1 at the brightest of an image.
+    """How much light each pixel gets from the drops: 1 at the brightest of an image that has any.
 
-    Distances are to the nearest edge, and as long as OpenCV's 5 x 5 chamfer measures them.
-
-    Args:
-        layer: what is below the threshold is 0.
-
-    Returns:
-        In [0, 1]; 0 everywhere in an image without drops.
+    Distances are to the nearest edge, and as long as OpenCV's 5 x 5 chamfer measures them.  What is
+    below the threshold is 0 in the layer.
     """
     depth = (layer.clamp(0, 1) * 255).to(torch.int16)
     nearest = squared_distance(canny(depth, _LOW, _HIGH), _FURTHEST)
@@ -52,13 +47,8 @@ def water(layer: Layer) -> Layer:
 
 
 def mud(layer: Layer, threshold: float, sigma: float) -> Layer:
-    """How opaque the stain is at each pixel, 0 or from 0.8 to 1.
-
-    Args:
-        layer: as it was drawn and blurred.
-        threshold: above it there is mud.
-        sigma: of the Gaussian that softens the stain, in pixels.
-    """
+    """How opaque the stain is at each pixel, 0 or from 0.8 to 1: mud where the layer is above the
+    threshold, softened by a Gaussian."""
     stain = smooth_layer((layer > threshold).float(), sigma)
     return functional.threshold(stain, _DEEPEST_CLEAR, 0.0)
 
@@ -139,13 +129,8 @@ _ONE = 1 << 15
 
 
 def canny(planes: Planes, low: int, high: int) -> Edges:
-    """Where the edges are.
-
-    Args:
-        planes: from 0 to 255.
-        low: gradient above which a ridge goes on with an edge.
-        high: gradient above which it begins one.
-    """
+    """Where the edges are: a ridge goes on with one above the low gradient, and begins one above
+    the high gradient."""
     ridges, gradient = _thin(planes)
     weak = (ridges & _compare(torch.gt, gradient, low)).to(torch.uint8)
     edges = weak & _compare(torch.gt, gradient, high).to(torch.uint8)
@@ -157,12 +142,7 @@ def canny(planes: Planes, low: int, high: int) -> Edges:
 
 
 def squared_distance(edges: Edges, furthest: int) -> Planes:
-    """Of each pixel to the nearest edge of its plane, exact.
-
-    Args:
-        edges: where they are.
-        furthest: in pixels; what is farther, or has no edge at all, gets its square.
-    """
+    """Of each pixel to the nearest edge of its plane, exact; at most `furthest` pixels, squared."""
     down = (1 - edges).to(torch.int16).mul_(furthest)
     height, width = down.shape[:2]
     for row in range(1, height):

@@ -115,7 +115,6 @@ def draw_plasma(
     that it falls by the decay's square from one level to the next.
 
     Args:
-        batch: how many.
         side_pixels: a power of two; the benchmark's is 32 for 32 x 32 and 256 for 224 x 224.
         decay: what the amplitude's root is divided by at each level; the more, the smoother.
     """
