@@ -14,17 +14,6 @@ from ablate.model.environment import (
 from ablate.study.settings import RunSettings
 
 
-def test_auto_is_bf16_only_where_the_hardware_has_it() -> None:
-    auto = resolve_environment(threads=1, device="cpu").precision
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    assert auto == ("bf16" if capable else "fp32")
-
-
-def test_device_is_the_gpu_where_there_is_one() -> None:
-    expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert resolve_environment(threads=1).device == expected
-
-
 def test_a_gpu_that_is_asked_for_is_not_replaced_by_a_cpu() -> None:
     for gpus in (0, "auto"):
         assert environment_of(RunSettings(gpus_per_trial=gpus)).precision

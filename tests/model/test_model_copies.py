@@ -45,15 +45,6 @@ def test_an_odd_batch_has_no_halves() -> None:
     )
 
 
-def test_each_part_has_its_own_gradient() -> None:
-    batch = torch.rand(6, 2, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
-    _, second, third = split_copies(batch, 3)
-    (2 * second + 5 * third).sum().backward()
-    assert batch.grad is not None
-    assert batch.grad.is_contiguous(memory_format=torch.channels_last)
-    assert [rows.unique().tolist() for rows in batch.grad.chunk(3)] == [[0], [2], [5]]
-
-
 @pytest.mark.parametrize(("rows", "n"), [(6, 4), (3, 0), (2, 3)])
 def test_a_batch_that_does_not_fall_into_parts(rows: int, n: int) -> None:
     with pytest.raises(ParameterError) as caught:

@@ -29,10 +29,7 @@ def settings(name: str) -> ModelSettings:
     ("name", "taps"),
     [
         ("resnet18", ["stem", "stage1", "stage2", "stage3", "stage4"]),
-        ("convnext_atto", ["stage1", "stage2", "stage3", "stage4"]),
         ("efficientnet_b0", ["stage1", "stage2", "stage3", "stage4", "stage5"]),
-        ("mobilenetv3_small_050", ["stem", "stage1", "stage2", "stage3", "stage4"]),
-        ("densenet121", ["stem", "stage1", "stage2", "stage3", "stage4"]),
         ("vit_tiny_patch16_224", [f"stage{i}" for i in range(1, 13)]),
         ("swin_tiny_patch4_window7_224", ["stage1", "stage2", "stage3", "stage4"]),
     ],

@@ -37,9 +37,6 @@ def smear(images: Images, radius: float, sigma: float, angle_degrees: PerImage) 
         radius: in pixels; the kernel has `2 * radius + 1` taps.
         sigma: of the Gaussian along the line, in pixels.
         angle_degrees: where the line comes from, clockwise from the right; any angle.
-
-    Returns:
-        New images, rounded to multiples of 1 / 255 as ImageMagick writes them.
     """
     taps = [math.exp(-(tap**2) / (2 * sigma**2)) for tap in range(2 * math.ceil(radius) + 1)]
     kept = [tap for tap in taps if tap > NEGLIGIBLE_WEIGHT * sum(taps)]
