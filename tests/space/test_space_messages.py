@@ -55,10 +55,6 @@ Problems = Callable[..., list[str]]
             f"loss.fma.layers: {{subset: [stem, {'a' * 201}]}}",
             "1:34: loss.fma.layers: items must have at most 200 characters, got 201. Shorten it.",
         ),
-        (
-            'loss.fma.layers: {subset: ["a\\0b", stem]}',
-            "1:28: space.loss.fma.layers.subset[0]: must be text that can be stored, got 'a\\x00b",
-        ),
         # intervals
         (
             "loss.st.weight: {float: [10, 0.01]}",
