@@ -13,6 +13,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ablate.study.document import dotted, show
 
+STORED = "stored"
+"""Pydantic's context of what was checked before it was stored: rules are not applied again."""
+
 
 class JsonData:
     """A frozen dataclass that is stored as JSON by its fields, which may be such classes, tuples
@@ -36,7 +39,7 @@ class JsonData:
             ValueError: if a field is unknown, missing, or of another type; a one-line message.
         """
         try:
-            read: Self = cls._adapter().validate_python(data)
+            read: Self = cls._adapter().validate_python(data, context=STORED)
             return read
         except ValidationError as error:
             first = error.errors(include_url=False)[0]

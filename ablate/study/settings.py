@@ -28,6 +28,7 @@ from ablate.errors import LONGEST_NAME, ParameterError, did_you_mean
 from ablate.errors.masking import has_secret
 from ablate.study.displayed import Displayed
 from ablate.study.document import show
+from ablate.study.json_data import STORED
 from ablate.study.scores import Bound
 from ablate.study.yaml_source import write_yaml
 
@@ -78,8 +79,8 @@ class Settings(BaseModel):
         yield from ()
 
     @model_validator(mode="after")
-    def _keep_the_rules(self) -> Self:
-        for rule in self.rules():
+    def _keep_the_rules(self, info: ValidationInfo) -> Self:
+        for rule in self.rules() if info.context != STORED else ():
             raise ValueError(rule)
         return self
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ablate.errors import StudyFileError
 from ablate.lifecycle.study_file import parse_study, read_study
+from ablate.study.json_data import JsonData
+from ablate.study.settings import Study
 
 Names = Mapping[str, Sequence[str]]
 
@@ -104,3 +108,17 @@ def test_a_study_is_a_mapping(problems: Callable[..., list[str]], text: str) -> 
     (line,) = problems(text)
     assert line.startswith("s.yaml:1:1: must be a mapping of keys, got ")
     assert line.endswith(". Start with version: 1.")
+
+
+@dataclass(frozen=True)
+class Kept(JsonData):
+    study: Study
+
+
+def test_a_stored_study_is_read_without_the_rules_of_its_sections(head: str, names: Names) -> None:
+    study = parse_study(head, "s.yaml", names=lambda _: names, base=Path())
+    data = Kept(study).to_json()
+    data["study"]["finetune"]["budget"] = {"epochs": 1, "images": 5}  # which a later rule refuses
+    assert Kept.from_json(data).study.finetune.budget.images == 5
+    with pytest.raises(ValidationError, match="takes one unit"):
+        Study.model_validate(data["study"])
