@@ -46,7 +46,7 @@ class RowTrainable(Trainable):  # type: ignore[misc]
         self._refused = ""
         try:
             if agreed is not None:
-                self._apart, notes = join(self._job, agreed)
+                self._apart, notes = join(job, agreed)
                 self._worker.note(notes)
             check_worker(self._job, environment)
         except AblateError as error:

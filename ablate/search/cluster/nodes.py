@@ -141,9 +141,10 @@ def _where(node: Node) -> str:
 
 def named(node: Node, error: AblateError) -> AblateError:
     """The same error, naming the node that it is about."""
-    if isinstance(error, StudyFileError) or not node.name:
-        return error  # it names file and line, which belong to the driver
-    return type(error)(f"node {node.name}: {error}")
+    where = f"node {node.name}: "
+    if isinstance(error, StudyFileError) or not node.name or str(error).startswith(where):
+        return error  # the first names file and line, which belong to the driver
+    return type(error)(f"{where}{error}")
 
 
 # -- How many trials fit on the nodes -------------------------------------------------------
@@ -293,41 +294,71 @@ def agree(
     prepared, files = prepare_on(
         first, job, on_step=on_step, cpus=first_cpus or cpus, gpus=gpus, with_files=True
     )
+    agreed = Agreed(
+        versions=versions,
+        prepared=prepared,
+        baseline=None if files is None else ray.put(files),
+        nodes=frozenset([first.id]),
+        apart=frozenset(apart),
+        driver=this_node().id,
+        token=token,
+    )
     if others:
         on_step(PreparationStep("preparing the other nodes", total=len(others), unit="nodes"))
-    baseline = None if files is None else ray.put(files)
-    preparing = []
+    joining = []
     for node in others:
         cores = node.cpus if has_all_cpus(node.id, node.cpus) else cpus
-        job_and_more = (SentJob.of(job), prepared, [baseline], int(cores))
-        preparing.append((node, submit(node, prepare_like, *job_and_more, cpus=cores, gpus=gpus)))
-    for done, (node, reference) in enumerate(preparing, start=1):
-        notes = tuple(f"node {node.name}: {text}" for text in answer(node, reference))
-        prepared = replace(prepared, notes=prepared.notes + notes)
+        more = (SentJob.of(job), agreed, int(cores))
+        joining.append((node, submit(node, join, *more, cpus=cores, gpus=gpus)))
+    notes = prepared.notes
+    for done, (node, reference) in enumerate(joining, start=1):
+        notes += tuple(f"node {node.name}: {text}" for text in answer(node, reference)[1])
         on_step(PreparationStep("preparing the other nodes", done, len(others), "nodes"))
     ids = frozenset(node.id for node in nodes)
-    return Agreed(versions, prepared, baseline, ids, frozenset(apart), this_node().id, token)
+    return replace(agreed, nodes=ids, prepared=replace(prepared, notes=notes))
 
 
-def join(job: Job, agreed: Agreed) -> tuple[bool, tuple[str, ...]]:
-    """Compare the node of this worker, if that was not done yet.
+def join(sent: SentJob, agreed: Agreed, cores: int | None = None) -> tuple[bool, tuple[str, ...]]:
+    """Compare the node of this process and prepare it like the first, if that was not done yet.
+
+    Args:
+        cores: as `Worker.prepare` has it.
 
     Returns:
         (whether the node does not see the run's folder, what was damaged and regenerated).
 
     Raises:
-        AblateError: if it differs; the message names the node.
+        DataError, FingerprintError, UsageError: what differs; the message names the node.
     """
-    node = this_node()
+    node, job, first = this_node(), sent.take(), agreed.prepared
     if node.id in agreed.nodes:
         return node.id in agreed.apart, ()
     there, unseen = look_at_node()(list(agreed.versions), _folders(job), agreed.token)
     _refuse(node, job, agreed.versions, there, unseen)
+    damage: Sequence[str] = ()
     try:
-        notes = prepare_like(SentJob.of(job), agreed.prepared, [agreed.baseline], None)
+        if agreed.baseline is not None:
+            check_worker(job, first.environment)
+            name, files = ray.get(agreed.baseline)
+            with heard_damage() as damage:
+                receive_baseline(Path(job.cache), name, files)
+        here = Worker(job).prepare(cores=cores)
+        _refuse_other_environment(first.environment, here.environment)
+        if (here.data_digest, here.of_files) != (first.data_digest, first.of_files):
+            dataset = job.study.dataset
+            data = dataset.name if dataset.path is None else path_from(Path(job.base), dataset.path)
+            raise DataError(
+                f"dataset: the data must match the other nodes, got different data ({data}). "
+                "Copy the same data there, or use a path that all nodes share."
+            )
+        if here.baseline_sha256 != first.baseline_sha256:
+            raise FingerprintError(
+                "baseline: the weights must match the other nodes, got different ones. "
+                "Copy the same checkpoint there."
+            )
     except AblateError as error:
         raise named(node, error) from error
-    return job.folder in unseen, notes
+    return job.folder in unseen, (*damage, *here.notes)
 
 
 def forget(job: Job, agreed: Agreed) -> None:
@@ -496,49 +527,6 @@ def _prepare(sent: SentJob, with_files: bool) -> Iterator[Any]:
         if isinstance(given, BaseException):
             raise given
         yield given
-
-
-def prepare_like(
-    sent: SentJob,
-    prepared: Prepared,
-    baseline: Sequence[ray.ObjectRef | None],
-    cores: int | None,
-) -> tuple[str, ...]:
-    """Prepare this node like the first, and compare.
-
-    Args:
-        prepared: what the first node made.
-        baseline: one reference, or none; in a list, so that Ray passes the reference itself.
-        cores: as `Worker.prepare` has it.
-
-    Returns:
-        What was damaged and regenerated.
-
-    Raises:
-        DataError, FingerprintError, UsageError: what differs.
-    """
-    job = sent.take()
-    damage: Sequence[str] = ()
-    if baseline[0] is not None:
-        check_worker(job, prepared.environment)
-        name, files = ray.get(baseline[0])
-        with heard_damage() as damage:
-            receive_baseline(Path(job.cache), name, files)
-    here = Worker(job).prepare(cores=cores)
-    _refuse_other_environment(prepared.environment, here.environment)
-    if (here.data_digest, here.of_files) != (prepared.data_digest, prepared.of_files):
-        dataset = job.study.dataset
-        data = dataset.name if dataset.path is None else path_from(Path(job.base), dataset.path)
-        raise DataError(
-            f"dataset: the data must match the other nodes, got different data ({data}). "
-            "Copy the same data there, or use a path that all nodes share."
-        )
-    if here.baseline_sha256 != prepared.baseline_sha256:
-        raise FingerprintError(
-            "baseline: the weights must match the other nodes, got different ones. "
-            "Copy the same checkpoint there."
-        )
-    return (*damage, *here.notes)
 
 
 def check_worker(job: Job, environment: Mapping[str, Any]) -> None:
