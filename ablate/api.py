@@ -93,8 +93,8 @@ def dry_run(study: StudyReference, overrides: Sequence[str] = (), **options: Any
         >>> ablate.dry_run("own.yaml")
         Traceback (most recent call last):
             ...
-        ablate.errors.UsageError: own.yaml: --dry-run cannot estimate a custom training loop, got \
-trainable my_loop:train. Launch it with --set search.trials=1 to time one trial.
+        ablate.errors.UsageError: own.yaml: a dry run cannot estimate a custom training loop, got \
+trainable my_loop:train. Launch it with `overrides=['search.trials=1']` to time one trial.
     """
     from ablate.lifecycle.dry_run import dry_run as estimate
 

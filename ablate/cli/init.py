@@ -31,14 +31,14 @@ from ablate.errors import ParameterError, StudyFileError, UsageError
 if TYPE_CHECKING:
     from ablate.lifecycle.own_data import Question
 
-_OPTIONS = {
-    "baseline.checkpoint": "--checkpoint",
-    "model.name": "--model",
-    "MODEL": "--model",
-    "dataset.path": "--data",
-    "dataset.image_size": "--image-size",
-    "dataset.resize": "--resize",
-    "model.normalization": "--normalization, --mean and --std",
+_PARAMETERS = {
+    "baseline.checkpoint": "`checkpoint`",
+    "model.name": "`model`",
+    "MODEL": "`model`",
+    "dataset.path": "`data`",
+    "dataset.image_size": "`image_size`",
+    "dataset.resize": "`resize`",
+    "model.normalization": "`normalization`, `mean` and `std`",
 }
 """What a study's keys are called here."""
 _YES_OR_NO = click.Choice(["yes", "no"])
@@ -186,7 +186,7 @@ def _init_of_data(
     except StudyFileError:
         raise
     except UsageError as error:
-        raise error.named_by(_OPTIONS) from error
+        raise error.named_by(_PARAMETERS) from error
 
 
 def is_terminal() -> bool:

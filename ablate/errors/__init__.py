@@ -78,7 +78,7 @@ class UsageError(AblateError):
 
     Args:
         message: names keys of a study in dotted form, such as `dataset.path`.
-        fix: the end of the message; option_fix: the same for a command that takes options instead
+        fix: the end of the message; option_fix: the same where a function takes parameters instead
             of a study file, if more than the names of the keys differs.
     """
 
@@ -88,10 +88,10 @@ class UsageError(AblateError):
         super().__init__(f"{message} {fix}" if fix else message)
         self._for_options = masked(f"{message} {option_fix}" if option_fix else str(self))
 
-    def named_by(self, options: Mapping[str, str]) -> UsageError:
-        """The same error, with options instead of the study's keys."""
-        keys = re.compile("|".join(map(re.escape, sorted(options, key=len, reverse=True))))
-        return type(self)(keys.sub(lambda key: options[key[0]], self._for_options))
+    def named_by(self, parameters: Mapping[str, str]) -> UsageError:
+        """The same error, with parameters instead of the study's keys."""
+        keys = re.compile("|".join(map(re.escape, sorted(parameters, key=len, reverse=True))))
+        return type(self)(keys.sub(lambda key: parameters[key[0]], self._for_options))
 
 
 class ParameterError(UsageError, ValueError):

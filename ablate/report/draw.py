@@ -41,7 +41,7 @@ def plot(
     """Draw a figure of one study or several.
 
     Args:
-        name: a name of `ablate.report.figures.FIGURES`, as for `ablate plot --figure`.
+        name: a name of `ablate.report.figures.FIGURES`.
         studies: study files, run folders, `URL#NAME`, or studies from Python.
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.

@@ -127,7 +127,7 @@ def load_external(
                 f"{_WHERE}: cannot fetch {checkpoint}, got {error_text(error)}. Download "
                 f"{source.url} elsewhere",
                 "and set baseline.checkpoint: FILE.",
-                option_fix="and give --checkpoint FILE.",
+                option_fix="and give `checkpoint`.",
             ) from error
     own = model.state_dict()
     for key, tensor in state.items():  # before shapes are compared: a nested tensor has none
