@@ -209,6 +209,10 @@ class Workbench:
             self._sets[key] = made.stored_up_to(robustness.stored_gb)
         return self._sets[key]
 
+    def _test_set(self, test: Mapping[str, Any]) -> EvaluationSet:
+        suite, severities = find_suite(test["suite"]), test["severities"]
+        return self._evaluation_set(self.test_split, suite, severities)
+
     def corrupted_places(self, split: Split) -> torch.Tensor | None:
         """Indices of the images in each corrupted copy; None: all of the split."""
         robustness = self.study.robustness
@@ -250,27 +254,6 @@ class Workbench:
         settings = study.dataset
         return take_fraction(images, settings.train_fraction, settings.validation.seed)
 
-    def make_copies(self, cores: int, *, test: Mapping[str, Any] | None = None) -> None:
-        """Generate the corrupted images for scoring, unless they are intact in the cache.
-
-        Args:
-            cores: idle cores.
-            test: suite and severities of the test images; None: the validation images.
-
-        Raises:
-            UsageError: if the cache cannot be written.
-        """
-        images, made = "validation", self.evaluation_set
-        if test is not None:
-            suite = find_suite(test["suite"])
-            images, made = "test", self._evaluation_set(self.test_split, suite, test["severities"])
-
-        def say(done: int, total: int) -> None:
-            what = f"corrupting the {images} images"
-            self._on_step(PreparationStep(what, done, total, "copies"))
-
-        made.make_all(cores, say)
-
     def prepare(
         self,
         on_step: OnStep = ignore_step,
@@ -287,31 +270,41 @@ class Workbench:
 
         Raises:
             DataError: if the data set is missing or inconsistent.
-            ParameterError: if a layer that a trial may use cannot be read, or rungs have too many
-                images.
+            ParameterError: if a layer that a trial may use cannot be read, a distance compares more
+                images than a batch has, or rungs have too many images.
             UsageError: if the cache cannot be written.
         """
+        study = self.study
+
+        def corrupt(what: str, copies: EvaluationSet) -> None:
+            """Generate them, unless they are intact in the cache."""
+            what = f"corrupting the {what} images"
+            if cores is not None:
+                copies.make_all(
+                    cores,
+                    lambda done, total: on_step(PreparationStep(what, done, total, "copies")),
+                )
+            on_step(PreparationStep(f"{what} and scoring the baseline"))
+
         self._on_step = on_step
         self.environment.apply()
         on_step(PreparationStep("reading the data"))
-        scan, skips = self.scan_files(on_step), self.study.dataset.skip_unreadable
+        scan, skips = self.scan_files(on_step), study.dataset.skip_unreadable
         _ = self.dataset
         on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
-        check_layers(model, self.dataset.validation.images[:2].float() / 255, self.study)
-        self._check_batch(model)
-        adapts = self.study.robustness.adapt_batch_norm
+        check_layers(model, self.dataset.validation.images[:2].float() / 255, study)
+        if not any(key.startswith(("loss.", "finetune.")) for key in searched(study.space)):
+            batch_size = study.finetune.batch_size // study.finetune.accumulation_steps
+            build_loss(study.loss, layer_names(model)).check_batch(batch_size)
+        adapts = study.robustness.adapt_batch_norm
         if adapts is not None and not adaptable_norms(model):
-            rule = no_batch_norm(self.study.model.name, adapts)
+            rule = no_batch_norm(study.model.name, adapts)
             raise ParameterError(f"robustness.adapt_batch_norm: {rule}")
-        if cores is not None:
-            self.make_copies(cores)
-        on_step(PreparationStep("corrupting the validation images and scoring the baseline"))
+        corrupt("validation", self.evaluation_set)
         scored, tested = self.score_baseline(), None
         if test is not None:
-            if cores is not None:
-                self.make_copies(cores, test=test)
-            on_step(PreparationStep("corrupting the test images and scoring the baseline"))
+            corrupt("test", self._test_set(test))
             tested = self.score(self.build_baseline(), test=test)
         adapted = adapted_on_test = None
         if adapts is not None:
@@ -322,7 +315,7 @@ class Workbench:
         frost, digest = self.frost_for(self.suite), self.dataset.digest
         if frost is not None:
             digest = hashlib.sha256(f"{digest} {frost.digest}".encode()).hexdigest()
-        name, of_files = self.study.dataset.name, dict[str, Any]()
+        name, of_files = study.dataset.name, dict[str, Any]()
         if name == "image_folder" or is_callable_name(name):
             of_files["classes"] = list(self.dataset.classes)
         if self.dataset.contents is not None:
@@ -332,8 +325,8 @@ class Workbench:
         share = float(counts.max() / counts.sum())
         guess = guess_rule(scored.scores.clean_accuracy, frequent, share)
         notes = () if scan is None else scan.notes(skip_unreadable=skips)
-        pruner, rung_scores = self.study.search.pruner, None
-        if pruner and pruner.images and any(one.reads_baseline for one in self.study.constraints):
+        pruner, rung_scores = study.search.pruner, None
+        if pruner and pruner.images and any(one.reads_baseline for one in study.constraints):
             rung_scores = self.score_baseline(pruner.images).scores
         return Prepared(
             data_digest=digest,
@@ -345,9 +338,7 @@ class Workbench:
             adapted_kept=None if adapted is None else kept_scores(adapted, adapted_on_test),
             rung_scores=rung_scores,
             preprocessing=self.preprocessing_of(model),
-            unstated=unstated_sizes(
-                self.study, self.base, self.image_size, self.dataset.stored_size
-            ),
+            unstated=unstated_sizes(study, self.base, self.image_size, self.dataset.stored_size),
             of_files=of_files,
             left_out=self.dataset.left_out,
             notes=notes if guess is None else (*notes, f"warning: {guess}"),
@@ -379,19 +370,6 @@ class Workbench:
         mean, std = carried_statistics(model) or (None, None)
         return Preprocessing(self.image_size, self.study.dataset.resize, mean, std)
 
-    def _check_batch(self, model: nn.Module) -> None:
-        """Refuse an objective that does not work with the study's batches, if trials do not change
-        it.
-
-        Raises:
-            ParameterError: if a distance compares more images than a batch has.
-        """
-        study = self.study
-        if any(key.startswith(("loss.", "finetune.")) for key in searched(study.space)):
-            return
-        parts = study.finetune.accumulation_steps
-        build_loss(study.loss, layer_names(model)).check_batch(study.finetune.batch_size // parts)
-
     def score(
         self,
         model: nn.Module,
@@ -412,15 +390,16 @@ class Workbench:
             adapt: adapts its batch norm, see `adapted_batch_norm`; None: its own statistics.
             finetuning: the fields of `Scores` about its training.
         """
-        split, suite = self.dataset.validation, self.suite
-        corrupted: CorruptedImages = self.evaluation_set
+        corrupted: CorruptedImages
         if test is not None:
-            split, suite = self.test_split, find_suite(test["suite"])
-            corrupted = self._evaluation_set(split, suite, test["severities"])
-        elif images is not None:
-            seed = self.study.robustness.seed
-            split = split.take(draw_stratified(split.labels, images, seed))
-            corrupted = FewerImages(self.evaluation_set, images, seed)
+            split, made = self.test_split, self._test_set(test)
+            corrupted, suite = made, made.suite
+        else:
+            split, suite, corrupted = self.dataset.validation, self.suite, self.evaluation_set
+            if images is not None:
+                seed = self.study.robustness.seed
+                split = split.take(draw_stratified(split.labels, images, seed))
+                corrupted = FewerImages(self.evaluation_set, images, seed)
         found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
         assert found.clean is not None
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
