@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ablate.analysis.drawn import drawn_record
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.finetune.loss import in_order
 from ablate.ledger.record import StudyRecord
@@ -71,11 +70,6 @@ class StudySource:
             return self
         has_pairs = any(effect.estimate.n for effect in confirmed.ablation.effects)
         return confirmed if has_pairs else self
-
-    def as_drawn(self) -> StudySource:
-        """The source for figures: without values that cannot be plotted."""
-        record = drawn_record(self.record)
-        return self if record is self.record else replace(self, record=record)
 
     @property
     def is_search(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from ablate.analysis.drawn import beyond_marks, kept_with_record
+from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few, show_name
 from ablate.ledger.record import ADAPTED, Rung, StudyRecord, row_violation
@@ -154,10 +154,9 @@ def nearest_text(record: StudyRecord) -> str:
     Args:
         record: with constraints, and such a trial.
     """
-    found = [
-        (row.number, row.scores.metrics()) for row in record.complete if row.scores is not None
-    ]
-    number, metrics = min(found, key=lambda one: (violation(record.bounds, one[1]), one[0]))
+    rows = [row for row in record.complete if row.scores is not None]
+    scored = [(row.number, row.scores.metrics()) for row in rows if row.scores is not None]
+    number, metrics = min(scored, key=lambda one: (violation(record.bounds, one[1]), one[0]))
     return f"trial {number}, whose {' and '.join(missed_bounds(record.bounds, metrics))}"
 
 
@@ -181,61 +180,52 @@ def _number(metric: str, value: float) -> str:
 
 def result_marks(record: StudyRecord) -> tuple[str, ...]:
     """The caveats of a study's results: baseline, suite, trials, training types, and cost."""
-    study = record.study
-    if study.trainable is not None:
-        return (*study.marks, *_trial_marks(record))
-    warning = baseline_warning(record)
-    marks = [warning] if warning else []
-    marks += [
-        *study.marks,
-        *caveats(find_suite(study.robustness.suite), study.robustness.frost_images),
-    ]
-    if (images := study.robustness.adapt_batch_norm) is not None:
+    study, complete, marks = record.study, record.complete, list[str]()
+    has_baseline = study.trainable is None
+    if has_baseline and (warning := baseline_warning(record)):
+        marks.append(warning)
+    marks += study.marks
+    if has_baseline:
+        suite = find_suite(study.robustness.suite)
+        marks += caveats(suite, study.robustness.frost_images)
+        if (images := study.robustness.adapt_batch_norm) is not None:
+            marks.append(
+                f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
+                f"statistics count as {images} images"
+            )
+        if left_out := record.environment.get("left_out") or {}:
+            each = ", ".join(f"{count} in {show_name(name)}" for name, count in left_out.items())
+            marks.append(f"image files that cannot be read are left out: {each}")
+    marks += _constraint_marks(record)
+    if copies := sum(row.copy_of is not None for row in record.rows):
+        are = "is a copy" if copies == 1 else "are copies"
+        number = f"{copies} of {len(complete)} complete trials {are} of another"
+        marks.append(f"{number}: same parameters, not run again")
+    if refused := [row.number for row in complete if row.path is not None and row.path.note]:
+        were = f"curves of {len(refused)} trials were" if refused[1:] else "curve of 1 trial was"
         marks.append(
-            f"{ADAPTED}: batch norm adapted at test time to batches of one copy; its own "
-            f"statistics count as {images} images"
+            f"{were} refused ({few(refused, 12)}): networks between lose clean accuracy to both "
+            "ends, so alpha 1 is used"
         )
-    if left_out := record.environment.get("left_out") or {}:
-        each = ", ".join(f"{count} in {show_name(split)}" for split, count in left_out.items())
-        marks.append(f"image files that cannot be read are left out: {each}")
-    marks += _trial_marks(record)
-    costs = [row.scores for row in record.complete if isinstance(row.scores, Scores)]
+    costs = [row.scores for row in complete if isinstance(row.scores, Scores)]
     taught = sum(one.teacher_images > 0 for one in costs)
     if study.finetune.budget.images is not None and taught:
         marks.append(
             f"{taught} of {len(costs)} runs {'has' if taught == 1 else 'have'} a teacher, whose "
             "forward passes budget.images does not count: budget.flops does"
         )
-    overlaps = (isinstance(row.scores, Scores) and row.scores.overlaps for row in record.rows)
-    return (*marks, *([OVERLAP] if any(overlaps) else []))
-
-
-def _trial_marks(record: StudyRecord) -> Iterator[str]:
-    """On trials that violate constraints, which are not on the front; on copies, which are if the
-    original is; and on curves without a network that was chosen."""
-    complete = record.complete
-    if record.bounds:
-        yield from _constraint_marks(record)
-    if copies := sum(row.copy_of is not None for row in record.rows):
-        are = "is a copy" if copies == 1 else "are copies"
-        said = f"{copies} of {len(complete)} complete trials {are} of another"
-        yield f"{said}: same parameters, not run again"
-    yield from beyond_marks(record)
-    refused = [row.number for row in complete if row.path is not None and row.path.note]
-    if refused:
-        one = len(refused) == 1
-        were = "curve of 1 trial was" if one else f"curves of {len(refused)} trials were"
-        said = f"{were} refused ({few(refused, 12)}): networks between lose clean"
-        yield f"{said} accuracy to both ends, so alpha 1 is used"
+    if any(isinstance(row.scores, Scores) and row.scores.overlaps for row in record.rows):
+        marks.append(OVERLAP)
+    return tuple(marks)
 
 
 def _constraint_marks(record: StudyRecord) -> Iterator[str]:
     """How many trials count; if none does, how near they came."""
     rows = [row for row in record.complete if row.scores is not None]
+    if not record.bounds or not rows:
+        return
     count = sum(row_violation(row, record.bounds) > 0 for row in rows)
     must = " and ".join(f"{bound.metric} {_must_be(bound)}" for bound in record.bounds)
-    if not rows:
-        return
     if count == len(rows):
         yield f"no complete trial keeps all constraints; nearest: {nearest_text(record)}"
     elif not count:

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
-from ablate.analysis.drawn import LARGEST, fenced
+from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
@@ -237,7 +237,6 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
     value = "%{y:.2%}" if is_accuracy(metric) else "%{y:.4g}"
     value = f"{plain_text(metric_words(metric))} {value} at epoch %{{x}}<extra></extra>"
     counts, traces = table.groupby("group")["number"].nunique().to_dict(), []
-    table = table.assign(value=table["value"].where(table["value"].abs() <= LARGEST))
     for (is_best, group), part in table.groupby(["on_front", "group"]):
         look = info.looks[str(group)]
         gaps = part.drop_duplicates("number", keep="last").assign(value=math.nan)

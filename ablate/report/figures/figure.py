@@ -79,7 +79,7 @@ class FigureKind:
         for name in (field.name for field in fields(options) if getattr(options, field.name)):
             if name not in self.takes:
                 raise ParameterError(f"`name={self.name}`: takes no `{name}`. Leave it out.")
-        found: Info = self.read([source.as_drawn() for source in sources], options)
+        found: Info = self.read(sources, options)
         return found
 
 
