@@ -234,64 +234,57 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
     for place, declared in enumerate(settings.primary):
         path: Path = ("primary", place)
         _check_metric(study, declared.metric, (*path, "metric"), refuse)
-        found = _claimed(design, declared)
-        if not isinstance(found, Contrast):
-            below, rule = found
-            refuse((*path, *below), rule)
-            continue
-        claim = Claim(found.name, declared.metric)
-        if claim in claims:
-            got = f"{claim.contrast} on {claim.metric}"
-            refuse(path, f"given twice, got {got}. Remove one.")
-        contrasts.setdefault(found.name, found)
-        claims.append(claim)
+        if (contrast := _declared(design, declared, path, refuse)) is not None:
+            claim = Claim(contrast.name, declared.metric)
+            if claim in claims:
+                got = f"{claim.contrast} on {claim.metric}"
+                refuse(path, f"given twice, got {got}. Remove one.")
+            contrasts.setdefault(contrast.name, contrast)
+            claims.append(claim)
     for place, added in enumerate(settings.contrasts):
-        found = _claimed(design, added)
-        if isinstance(found, Contrast):
-            contrasts.setdefault(found.name, found)
-        else:
-            below, rule = found
-            refuse(("contrasts", place, *below), rule)
+        if (contrast := _declared(design, added, ("contrasts", place), refuse)) is not None:
+            contrasts.setdefault(contrast.name, contrast)
     return replace(design, contrasts=tuple(contrasts.values()), claims=tuple(claims))
 
 
-def _claimed(design: Design, declared: ContrastSettings) -> Contrast | tuple[Path, str]:
-    """The contrast that a claim is about; or what is wrong with it, and where."""
+def _declared(
+    design: Design, declared: ContrastSettings, path: Path, refuse: Refuse
+) -> Contrast | None:
+    """The contrast that the file asks for; None where it is wrong, which is noted."""
     effects = [one for one in design.contrasts if one.kind in FACTOR_EFFECTS]
-    if declared.to is None:
-        asked = set(factors_of(declared.compare))
-        for effect in effects:
-            if set(factors_of(effect.name)) == asked:
-                return effect
+    asked = set(factors_of(declared.compare))
+    same = [one for one in effects if set(factors_of(one.name)) == asked]
+    if declared.to is None and same:
+        return same[0]
     names = [arm.name for arm in design.arms]
-    known = [*(effect.name for effect in effects), *names]
-    if declared.compare not in names:
-        rule = f"must be part of the design, got {show(declared.compare)}"
-        rule = f"{rule}. {did_you_mean(declared.compare, known)}"
-        return ("compare",), NOT_ADAPTED if declared.compare == ADAPTED else rule
     to = declared.to or design.reference
-    if not to:
-        rule = f"a {design.kind} design has no reference, got only {show(declared.compare)}"
-        return (), f"{rule}. Add to: CELL, or compare an effect, such as {effects[0].name}."
-    if to not in names:
-        rule = f"must be part of the design, got {show(to)}. {did_you_mean(to, names)}"
-        return ("to",), NOT_ADAPTED if to == ADAPTED else rule
+    known = {"compare": [*(effect.name for effect in effects), *names], "to": names}
+    for key, name in (("compare", declared.compare), ("to", to)):
+        if key == "to" and not name:
+            rule = f"a {design.kind} design has no reference, got only {show(declared.compare)}"
+            fix = f"Add to: CELL, or compare an effect, such as {effects[0].name}."
+            refuse(path, f"{rule}. {fix}")
+            return None
+        if name not in names:
+            rule = f"must be part of the design, got {show(name)}. {did_you_mean(name, known[key])}"
+            refuse((*path, key), NOT_ADAPTED if name == ADAPTED else rule)
+            return None
     if to == declared.compare:
-        return (), f"must be two arms, got {show(to)} twice. Change one."
+        refuse(path, f"must be two arms, got {show(to)} twice. Change one.")
+        return None
     return difference(design.arm(declared.compare), design.arm(to))
 
 
 def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None:
     """Refuse a metric that no run has."""
     if study.trainable is not None:
-        known = [objective.metric for objective in study.objectives]
-        what = "one of the objectives"
+        known, what = [one.metric for one in study.objectives], "one of the objectives"
     else:
-        suite = find_suite(study.robustness.suite)
-        known = _scored_metrics(study.robustness.suite, study.robustness.severities)
-        known += ON_CURVE if study.finetune.interpolation is not None else ()
-        what = f"scored by robustness.suite {suite.name}"
-        if metric in ON_CURVE and metric not in known:
+        suite, is_curved = study.robustness.suite, study.finetune.interpolation is not None
+        known = _scored_metrics(suite, study.robustness.severities)
+        known += ON_CURVE if is_curved else ()
+        what = f"scored by robustness.suite {find_suite(suite).name}"
+        if metric in ON_CURVE and not is_curved:
             rule = f"needs finetune.interpolation, got {show(metric)} without it"
             refuse(path, f"{rule}. Add finetune.interpolation: {{}}, or use {ON_CURVE[metric]}.")
             return
