@@ -34,7 +34,7 @@ from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
-from ablate.files.shown import few
+from ablate.files.shown import few, plural
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import COSTS, Scores
@@ -152,8 +152,7 @@ class AblationInfo(Displayed, StudyFacts):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What limits the claims: tuning on these images, and seeds that were added after looks."""
-        looked = _looked(self.looks) if self.looks else ""
-        return tuple(filter(None, (self.tuned, looked)))
+        return tuple(filter(None, (self.tuned, _looked(self.looks))))
 
     @property
     def paired(self) -> str:
@@ -238,8 +237,8 @@ def info_of_results(
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
     collapsed = [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]
-    marks = [why_tuned] * bool(why_tuned) + [_looked(record.looks)] * bool(record.looks)
-    marks += sampling_notes(design, results, rank_metric)
+    cautions = tuple(filter(None, (why_tuned, _looked(record.looks))))
+    marks = [*cautions, *sampling_notes(design, results, rank_metric)]
     if collapsed:
         marks.append(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
@@ -303,7 +302,9 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
 
 
 def _looked(looks: int) -> str:
-    """That seeds were added after results were there."""
+    """That seeds were added after results were there; empty where they were not."""
+    if not looks:
+        return ""
     times = "once" if looks == 1 else f"{looks} times"
     return (
         f"{looks + 1} looks: seeds were added {times} when all results were there, which "
@@ -420,7 +421,7 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
             )
         return [f"conditional {where}"]
     counts = [f"{one.seeds}" for one in parts]
-    seeds = f"{counts[0]} seed{'' if parts[0].seeds == 1 else 's'} each"
+    seeds = f"{plural(parts[0].seeds, 'seed')} each"
     if len({*counts}) > 1:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
     images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""

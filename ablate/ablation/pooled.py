@@ -15,6 +15,7 @@ from ablate.ablation.cell import Design
 from ablate.ablation.info import AblationInfo, info_of_results
 from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
 from ablate.errors import UsageError
+from ablate.files.shown import shown_if
 from ablate.ledger.record import StudyRecord
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys
@@ -132,7 +133,8 @@ def _images(results: Results) -> str:
     if not isinstance(first, Scores):
         return "0"
     corrupted = first.n_corrupted or first.n_images
-    return f"{first.n_images:,}" + f" ({corrupted:,} corrupted)" * (corrupted != first.n_images)
+    of_copies = shown_if(corrupted != first.n_images, f" ({corrupted:,} corrupted)")
+    return f"{first.n_images:,}{of_copies}"
 
 
 def _refuse(record: StudyRecord, rule: str, got: str) -> NoReturn:

@@ -15,6 +15,7 @@ from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.intervals import Components, expected_model
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.objectives import is_accuracy
+from ablate.files.shown import shown_if
 
 POWER = 0.8
 DIFFERENCES = (0.005, 0.01, 0.02)
@@ -157,8 +158,8 @@ class _Aim:
         found, low, high = map(self._fewest_seeds, parts)
         more = f"more than {MOST_SEEDS}"
         if found is not None:
-            ends = f" ({low} to {more if high is None else high})" * (not found == low == high)
-            return f"{found} {name}{ends}"
+            ends = f" ({low} to {more if high is None else high})"
+            return f"{found} {name}{shown_if(not found == low == high, ends)}"
         is_of_images = not self._is_reached(parts[0], _ALL_SEEDS, self.images)
         text = f"{more} {name}" + ("" if low is None else f" ({low} or more)")
         text = f"no number of {name}" if is_of_images else text
@@ -167,7 +168,7 @@ class _Aim:
             if usual is not None and least is not None:
                 ends = f" ({least:,} or more)"
                 if most is not None:
-                    ends = f" ({least:,} to {most:,})" * (least != most)
+                    ends = shown_if(least != most, f" ({least:,} to {most:,})")
                 either = "but" if is_of_images else "or"
                 return f"{text}, {either} {usual:,} images{ends} with {n_seeds} {name}"
         return text

@@ -16,6 +16,7 @@ from ablate.ablation.results import BASELINE
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
+from ablate.files.shown import plural
 from ablate.ledger.record import StudyRecord
 from ablate.space.domain import Domain, SimplexDomain, SubsetDomain
 from ablate.space.parse import read_space
@@ -228,10 +229,9 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
             "one that does not by its number, or change the constraints."
         )
     if info.picked is None:
-        rows = f"{len(record.rows)} row{'s' * (len(record.rows) != 1)}"
         raise ParameterError(
-            f"{where}: must have a complete trial, got none in {rows}. Finish the search, or see "
-            "`ablate trials` for why its trials failed."
+            f"{where}: must have a complete trial, got none in {plural(len(record.rows), 'row')}. "
+            "Finish the search, or see `ablate trials` for why its trials failed."
         )
     metrics = [objective.metric for objective in info.objectives]
     if word == "best":
