@@ -55,9 +55,8 @@ from image_source import read_images
 
 from ablate.distortion.random import make_generator
 from ablate.model.environment import resolve_environment
-from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES, load
+from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES, load, scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
-from ablate.robustness.corruption.kind import scale_of
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "robustness"))
 import reference
@@ -119,7 +118,7 @@ def parse_options() -> argparse.Namespace:
     options.batch_size = options.batch_size or (16 if large else 512)
     options.each = min(options.each or (2 if large else 16), options.batch_size)
     options.device = "cpu"
-    options.scale = options.scale or scale_of(torch.empty(0, 3, options.side, options.side))
+    options.scale = options.scale or scale_for(options.side)
     return options
 
 

@@ -29,8 +29,9 @@ from ablate.files.inventory import ABOUT, bound_evaluation_sets, evaluation_boun
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption import load as load_corruption
+from ablate.robustness.corruption import scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
-from ablate.robustness.corruption.kind import code_version, scale_of
+from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.suites import Suite, caveats
 from ablate.study.seeds import derive_seed
 
@@ -258,7 +259,7 @@ class EvaluationSet:
             "seed": self.seed,
         }
         if suite.made_by == "corruption":
-            scale = suite.scale or scale_of(images)
+            scale = suite.scale or scale_for(min(images.shape[2:]))
             made_from["scale"] = scale
             made_from["parameters"] = load_corruption(kind).tables[scale][severity - 1]
         if kind == "frost":

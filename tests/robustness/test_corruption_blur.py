@@ -14,7 +14,7 @@ from torch import Tensor
 from ablate.distortion.random import draw_bits, make_generator
 from ablate.robustness.corruption import load
 from ablate.robustness.corruption.blur import draw_sources
-from ablate.robustness.corruption.directional_blur import (
+from ablate.robustness.corruption.filters import (
     LARGEST_OPERATOR,
     clipped_zoom,
     smear,

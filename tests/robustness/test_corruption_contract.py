@@ -22,8 +22,9 @@ from ablate.robustness.corruption import (
     FAMILIES,
     SELECTABLE,
     load,
+    scale_for,
 )
-from ablate.robustness.corruption.kind import Corruption, scale_of
+from ablate.robustness.corruption.kind import Corruption
 
 WITHOUT_DRAWS = {
     "defocus_blur",
@@ -245,8 +246,8 @@ def test_an_empty_batch_stays_empty(corruption: Corruption) -> None:
 
 
 def test_the_table_is_that_of_the_size(corruption: Corruption) -> None:
-    assert scale_of(torch.zeros(1, 3, 96, 300)) == "cifar"
-    assert scale_of(torch.zeros(1, 3, 97, 300)) == "imagenet"
+    assert scale_for(96) == "cifar"
+    assert scale_for(97) == "imagenet"
     images = make_bytes(1, 3, 104, 97)
     assert torch.equal(corrupt(corruption, images), corrupt(corruption, images, scale="imagenet"))
 

@@ -18,9 +18,15 @@ from torch import Tensor
 
 from ablate.distortion.random import draw_bits
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.directional_blur import mean_of_zooms, smear
+from ablate.robustness.corruption.filters import (
+    Kernel,
+    correlate,
+    filter_axes,
+    gaussian_filter,
+    mean_of_zooms,
+    smear,
+)
 from ablate.robustness.corruption.kind import ROUNDING, Setting, corruption
-from ablate.robustness.corruption.separable import Kernel, correlate, filter_axes, gaussian_filter
 
 # -- Defocus: a disk, under a border that mirrors without its edge -------------------------
 #

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from ablate.distortion.random import as_uniform, draw_bits
 from ablate.distortion.shapes import Images
+from ablate.robustness.corruption.filters import AxisMatrix, gaussian_filter
 from ablate.robustness.corruption.kind import Setting, corruption
-from ablate.robustness.corruption.separable import AxisMatrix, gaussian_filter
 
 _FINEST = 1e-12  # stands for a chroma or value of 0
 

@@ -101,7 +101,7 @@ class Corruption(Kind):
             raise ParameterError(
                 f"{self.name}: severity must be a whole number from 1 to 5, got {severity!r}."
             )
-        setting = Setting(generator, scale or scale_of(images), frost)
+        setting = Setting(generator, scale or scale_for(min(images.shape[2:])), frost)
         corrupted = torch.empty_like(images, memory_format=torch.contiguous_format)
         size = max(1, self.part_pixels // (images.shape[2] * images.shape[3]))
         for start in range(0, len(images), size):
@@ -145,11 +145,6 @@ def corruption(
 
     tables: dict[Scale, tuple[Parameters, ...]] = {"cifar": rows(cifar), "imagenet": rows(imagenet)}
     return lambda apply: Corruption(apply.__name__, apply, tables, channelwise, part_pixels)
-
-
-def scale_of(images: Tensor) -> Scale:
-    """The table for images of this size."""
-    return scale_for(min(images.shape[2:]))
 
 
 def check_batch(where: str, images: Tensor) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Int16, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from ablate.robustness.corruption.separable import gaussian_matrix
+from ablate.robustness.corruption.filters import gaussian_matrix
 
 _LOW, _HIGH = 50, 150
 _FURTHEST = 20

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.random import as_normal, as_uniform, draw_bits
 from ablate.distortion.shapes import Images
-from ablate.robustness.corruption.directional_blur import clipped_zoom, smear
+from ablate.robustness.corruption.filters import clipped_zoom, smear
 from ablate.robustness.corruption.frost import draw_frost, frost_plates
 from ablate.robustness.corruption.kind import ONE_PLANE_PART_PIXELS, Setting, corruption
 from ablate.robustness.corruption.spatter import mud, smooth_layer, water

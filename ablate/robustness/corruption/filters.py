@@ -1,29 +1,123 @@
-"""ImageMagick's motion blur, which the benchmark's motion blur and snow are made with.
-
-Source: `MotionBlurImage` of ImageMagick 6 and 7 (effect.c): weights, offsets and border.  The
-kernel is half of a Gaussian: it starts at the pixel and runs `2 * radius` pixels to one side, in
-whole pixels.
-"""
+"""The linear filters that corruptions are made of: Gaussian, few taps, smear and zoom."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Float64, Int64
 from scipy import ndimage, sparse
 from torch import Tensor
 from torch.nn import functional
 
 from ablate.distortion.shapes import Images, PerImage
-from ablate.robustness.corruption.separable import AxisMatrix, filter_axes
 
-NEGLIGIBLE_WEIGHT = 1e-5  # of a tap: far below the rounding to bytes
-TOGETHER = 128  # images with one extension, which is the smaller the more alike their angles are
-STRETCH_VALUES = 2**18  # of all taps, so that they are in a CPU's cache when they are summed
+AxisMatrix = Float64[Tensor, "_to _from"]
+"""What a filter that works on the rows and on the columns alone makes of an axis, in fp64 on the
+CPU.  There the product with a whole matrix is quicker than a convolution of a few taps, and it is
+the same on a GPU."""
+
+NEGLIGIBLE_WEIGHT = 1e-5
+"""Of a tap: a kernel's ends that weigh less move no value by more than 0.005 grey levels."""
+
+
+def filter_axes(images: Images, rows: AxisMatrix, columns: AxisMatrix) -> Images:
+    """The images with the rows mixed by one matrix and the columns by another."""
+    rows, columns = (matrix.to(images) for matrix in (rows, columns))
+    return rows @ (images @ columns.mT)
+
+
+def gaussian_filter(
+    images: Images,
+    sigma_pixels: float,
+    *,
+    border: Literal["nearest", "reflect"] = "nearest",
+    truncate: float = 4.0,
+) -> Images:
+    """scipy's and scikit-image's Gaussian filter.
+
+    Args:
+        sigma_pixels: 0 is the identity.
+        border: "nearest": the edge repeated; "reflect": mirrored, the edge repeated once.
+        truncate: where the kernel ends, in sigmas, rounded to whole pixels.
+    """
+    if int(truncate * sigma_pixels + 0.5) == 0:
+        return images
+    taps = _gaussian_taps(sigma_pixels, truncate)
+    if len(taps) == 3:  # and both borders are the edge repeated
+        return correlate(images, (taps[None], taps[:, None]), "replicate")
+    rows, columns = (
+        gaussian_matrix(side, sigma_pixels, border, truncate) for side in images.shape[2:]
+    )
+    return filter_axes(images, rows, columns)
+
+
+@lru_cache(maxsize=64)
+def _gaussian_taps(sigma_pixels: float, truncate: float) -> Float64[np.ndarray, " tap"]:
+    """The kernel, without its ends where they weigh nothing."""
+    reach = int(truncate * sigma_pixels + 0.5)
+    point = np.eye(2 * reach + 1)[reach]
+    taps = ndimage.gaussian_filter1d(point, sigma_pixels, truncate=truncate, mode="constant")
+    kept = taps[taps > NEGLIGIBLE_WEIGHT]
+    return np.asarray(kept / kept.sum())
+
+
+@lru_cache(maxsize=64)
+def gaussian_matrix(
+    side_pixels: int,
+    sigma_pixels: float,
+    border: Literal["nearest", "reflect"] = "nearest",
+    truncate: float = 4.0,
+) -> AxisMatrix:
+    """What `gaussian_filter` makes of an axis."""
+    unit = np.eye(side_pixels)
+    matrix = ndimage.gaussian_filter1d(unit, sigma_pixels, 0, mode=border, truncate=truncate)
+    return torch.from_numpy(matrix)
+
+
+Kernel = Float[np.ndarray, "_rows _columns"]
+"""Of odd sides; its middle lies on the pixel."""
+
+
+def correlate(
+    images: Images, kernels: Sequence[Kernel], border: Literal["replicate", "reflect"]
+) -> Images:
+    """The images under one kernel after the other, each channel by itself; beyond the border the
+    edge is repeated, or the image is mirrored about the pixel at it.
+
+    A weighted sum of the images moved in memory: each tap is one pass over numbers side by side, in
+    which a CPU is at its quickest, and taps of 0 cost nothing.
+    """
+    height, width = images.shape[2:]
+    above, left = (sum(kernel.shape[axis] // 2 for kernel in kernels) for axis in (0, 1))
+    if not images.numel():
+        return images.clone()
+    padded = functional.pad(images, (left, left, above, above), mode=border)
+    summed = padded.view(-1)
+    for kernel in kernels:
+        flat, summed = summed, summed * float(kernel[0, 0])
+        for row, column in np.argwhere(kernel):
+            moved = row * padded.shape[3] + column
+            if moved:
+                summed[:-moved].add_(flat[moved:], alpha=float(kernel[row, column]))
+    # What was moved in from the next row, or is missing at the end, lies beyond the images.
+    return summed.view(padded.shape)[:, :, :height, :width].contiguous()
+
+
+# -- ImageMagick's motion blur, which the benchmark's motion blur and snow are made with ----
+#
+# Source: `MotionBlurImage` of ImageMagick 6 and 7 (effect.c): weights, offsets and border.  The
+# kernel is half of a Gaussian: it starts at the pixel and runs `2 * radius` pixels to one side, in
+# whole pixels.
+
+
+_TOGETHER = 128  # images with one extension, which is the smaller the more alike their angles are
+_STRETCH_VALUES = 2**18  # of all taps, so that they are in a CPU's cache when they are summed
 
 Offsets = Int64[Tensor, "batch tap 2"]
 """How far down and across each tap lies, in pixels."""
@@ -46,8 +140,8 @@ def smear(images: Images, radius: float, sigma: float, angle_degrees: PerImage) 
     along = torch.arange(len(kept), device=images.device)[:, None] * directions[:, None]
     offsets = (along - 0.5).ceil_().long()
     blurred = torch.empty_like(images, memory_format=torch.contiguous_format)
-    for start in range(0, len(images), TOGETHER):
-        some = slice(start, start + TOGETHER)
+    for start in range(0, len(images), _TOGETHER):
+        some = slice(start, start + _TOGETHER)
         levels = _sum_taps(images[some], weights * 255, offsets[some]).round_()
         torch.div(levels, 255, out=blurred[some])
     return blurred
@@ -70,8 +164,8 @@ def _sum_taps(images: Images, weights: Tensor, offsets: Offsets) -> Tensor:
     moves = (above + offsets[..., 0]) * row + left + offsets[..., 1]
     first = planes + moves.mT.repeat_interleave(channels, 1)
     summed = images.new_empty((batch * channels, height * row))
-    rows = min(height, max(1, STRETCH_VALUES // (len(first) * row)))
-    size = max(1, STRETCH_VALUES // (len(first) * row * rows))
+    rows = min(height, max(1, _STRETCH_VALUES // (len(first) * row)))
+    size = max(1, _STRETCH_VALUES // (len(first) * row * rows))
     for top in range(0, height, rows):
         length = row * (min(rows, height - top) - 1) + width
         positions = extended.numel() - top * row - length + 1
