@@ -130,12 +130,6 @@ def test_a_mix_keeps_to_the_chosen_families() -> None:
     assert mix == pytest.approx({"noise": 2 / 3, "blur": 0, "photometric": 1 / 3})
 
 
-def test_a_written_mix_is_scaled() -> None:
-    values = {"augment.families": ["blur", "noise"], "augment.mix": {"noise": 3, "blur": 1}}
-    assert MIX.resolve(MIX.encode(values)) == {
-        "augment.families": ["noise", "blur"],
-        "augment.mix": pytest.approx({"noise": 0.75, "blur": 0.25, "photometric": 0}),
-    }
 
 
 def test_lists_are_stored_as_json_text() -> None:

@@ -41,55 +41,12 @@ def one_line(problems: Problems, text: str) -> str:
             "{design: leave_one_out}",
             "5:11: ablation: design leave_one_out needs components, got none. Add components.",
         ),
-        (
-            "{design: add_one, components: []}",
-            "5:11: ablation: design add_one needs components, got none. Add components.",
-        ),
-        (
-            "{design: shapley}",
-            "5:11: ablation: design shapley needs components, got none. Add components.",
-        ),
-        (
-            "{design: one_at_a_time, factors: {}}",
-            "5:11: ablation: design one_at_a_time needs factors, got none. Add factors.",
-        ),
-        (
-            "{design: factorial}",
-            "5:11: ablation: design factorial needs factors or components, got none. Add some.",
-        ),
-        (
-            "{design: fractional}",
-            "5:11: ablation: design fractional needs factors or components, got none. Add some.",
-        ),
         ("{design: arms}", "5:11: ablation: design arms needs arms, got none. Add arms."),
         # keys of another design
         (
             "{design: factorial, components: [fma], permutations: 3}",
             "5:11: ablation: permutations belongs to design shapley, got it with factorial. Remove "
             "it, or change the design.",
-        ),
-        (
-            "{design: leave_one_out, components: [fma], factors: {a: [1]}}",
-            "5:11: ablation: factors belongs to design one_at_a_time or factorial or fractional, "
-            "got it with leave_one_out. Remove it, or change the design.",
-        ),
-        (
-            "{design: one_at_a_time, factors: {loss.fma.weight: [2]}, components: [fma]}",
-            "5:11: ablation: components belongs to design leave_one_out or add_one or factorial "
-            "or fractional or shapley, got it with one_at_a_time. Remove it, or change the "
-            "design.",
-        ),
-        (
-            "{design: factorial, components: [fma], resolution: 5}",
-            "5:11: ablation: resolution belongs to design fractional, got it with factorial. Rem",
-        ),
-        (
-            "{design: leave_one_out, components: [fma], tune: {trials: 2}}",
-            "5:11: ablation: tune belongs to design arms, got it with leave_one_out. Remove it,",
-        ),
-        (
-            "{design: arms, arms: {a: {}}, families: [noise]}",
-            "5:11: ablation: families belongs to design leave_family_out, got it with arms. Remo",
         ),
         # types
         (
@@ -131,23 +88,9 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "nothing, got loss.terms 'clean+fma'. Remove it, or add it to the reference.",
         ),
         (
-            "{design: leave_one_out, components: {x: {loss.fma.weight: 1, augment.depth: 4}}}",
-            "5:51: ablation.components.x: leaving out x must change the reference, but changes "
-            "nothing, got loss.terms 'clean+fma'. Remove it, or add it to the reference.",
-        ),
-        (
-            "{design: leave_one_out, components: [hue]}",
-            "5:48: ablation.components[0]: leaving out hue must change the reference, but changes",
-        ),
-        (
             "{design: leave_one_out, components: ['layer:stem'], "
             "reference: {loss.fma.layers: [stage3]}}",
             "5:48: ablation.components[0]: leaving out layer:stem must change the reference, but",
-        ),
-        (
-            "{design: leave_one_out, components: [noise], reference: {loss.terms: clean}}",
-            "5:48: ablation.components[0]: leaving out noise must change the reference, but "
-            "changes nothing, got loss.terms 'clean'. Remove it, or add it to the reference.",
         ),
         (
             "{design: leave_one_out, components: [combined_augmentations], "
@@ -353,13 +296,6 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "5:76: ablation.noninferior.margin: must be below 1, because accuracies are fractions, "
             "got 1. Write 0.01 for one point.",
         ),
-        (
-            f"{{design: factorial, {BOTH}, components: [fma, st], "
-            "primary: [{compare: 'with fma, with st'}]}",
-            "5:103: ablation.primary[0]: a factorial design has no reference, got only 'with fma, "
-            "with "
-            "st'. Add to: CELL, or compare an effect, such as fma.",
-        ),
         # what stands beside it
         (
             "{design: leave_one_out, components: [fma]}\nsearch: {trials: 3}",
@@ -513,11 +449,6 @@ def test_seeds_that_are_added_later_have_room(
 @pytest.mark.parametrize(
     ("ablation", "message"),
     [
-        (
-            "{design: leave_one_out, reference: {lr: 1}, components: {a: {lr: 1.0}}}",
-            "5:71: ablation.components.a: leaving out a must change the reference, but changes "
-            "nothing. Remove it, or add it to the reference.",
-        ),
         (
             "{design: leave_family_out}",
             "5:20: ablation.design: needs families of distortion, got a trainable. Use "
