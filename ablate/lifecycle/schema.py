@@ -94,8 +94,8 @@ def _property(schema: Schema, key: str) -> Schema:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         node = node["properties"][part]
-    found: Schema = node
-    return found
+    named: Schema = node
+    return named
 
 
 def _branch(node: Schema, kind: str) -> Schema:

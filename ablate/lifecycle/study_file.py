@@ -133,9 +133,9 @@ def study_of(
     document.report(study_rules(study, document.refused))
     if "robustness.suite" in known and not _touches(document, "objectives", "robustness"):
         document.report(objective_rules(study))
-    space, found = read_space(study, known)
-    document.report(found)
-    if not found and ("space",) not in document.refused:
+    space, wrong = read_space(study, known)
+    document.report(wrong)
+    if not wrong and ("space",) not in document.refused:
         document.report(enqueue_rules(space, study.search.enqueue))
     document.report(failures(known))
     if must_search:
@@ -304,15 +304,15 @@ def _read_settings(document: Document) -> Study:
         try:
             return Study.model_validate(data)
         except ValidationError as error:
-            found = findings(error, data)
+            wrong = findings(error, data)
             before, refused = copy.deepcopy(data), tuple(document.refused)
         # Problems caused by the correction (an emptied list) are not the writer's mistake.
         document.report(
-            one for one in found if not any(starts_with(path, one.path) for path in refused)
+            one for one in wrong if not any(starts_with(path, one.path) for path in refused)
         )
-        document.refused |= {_mend(data, one.path) for one in found}
+        document.refused |= {_mend(data, one.path) for one in wrong}
         if data == before:  # a missing key cannot be removed, so its section is
-            document.refused |= {_mend(data, one.path[:-1]) for one in found if one.path[1:]}
+            document.refused |= {_mend(data, one.path[:-1]) for one in wrong if one.path[1:]}
 
 
 def _mend(data: dict[str, Any], path: DataPath) -> DataPath:

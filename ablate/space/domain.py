@@ -258,13 +258,12 @@ class ChoiceDomain(Domain):
         return any(same(choice, value) for choice in self.choices)
 
     def items(self) -> tuple[Any, ...]:
-        found: dict[Any, None] = {}
+        items: list[Any] = []
         for choice in self.choices:
-            if isinstance(choice, str):
-                found.update(dict.fromkeys(choice.split("+")))
-            elif isinstance(choice, list):
-                found.update((item, None) for item in choice if isinstance(item, str | int | float))
-        return tuple(found)
+            parts = choice.split("+") if isinstance(choice, str) else choice
+            if isinstance(parts, list):
+                items += [item for item in parts if isinstance(item, str | int | float)]
+        return tuple(dict.fromkeys(items))
 
 
 def stored(choice: Any) -> Scalar:

@@ -74,8 +74,8 @@ class Process:
         self._targets = scores / self._spread
         parts = self._parts(points)
         self._added = np.minimum(deviations / _deviation(outputs), _MOST_OFF) ** 2
-        found = _fit(parts, self._targets, self._added)
-        self._shares, self._noise = np.exp(found[:-1]), float(np.exp(found[-1]))
+        fitted = _fit(parts, self._targets, self._added)
+        self._shares, self._noise = np.exp(fitted[:-1]), float(np.exp(fitted[-1]))
         self._condition(np.tensordot(self._shares, parts, 1))
 
     def believe(self, points: Array) -> Array:
@@ -160,7 +160,7 @@ def _fit(parts: Array, targets: Array, added: Array) -> Array:
         value = 0.5 * targets @ weights + np.log(np.diag(factor)).sum() + 0.5 * off @ off
         return float(value), gradient + off / spread
 
-    found = minimize(
+    optimum = minimize(
         loss,
         centre,
         jac=True,
@@ -168,7 +168,7 @@ def _fit(parts: Array, targets: Array, added: Array) -> Array:
         bounds=[*[_BOUNDS[0]] * count, _BOUNDS[1]],
         options={"maxiter": _ITERATIONS},
     )
-    return np.asarray(found.x, dtype=float)
+    return np.asarray(optimum.x, dtype=float)
 
 
 class _Scores:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError, Problem, StudyFileError, did_you_mean
 from ablate.space.condition import Condition, parse_when
@@ -52,77 +51,63 @@ def parse_space(study: Study, names: KnownNames) -> Space:
 def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     """The space of a study's valid parameters, and what is wrong with the others."""
     findings: list[Finding] = []
-    entries = _Entries(findings, own_keys=study.trainable is not None)
-    entries.read(study.space if isinstance(study.space, dict) else {}, ("space",), (), ())
-    found, fixed = entries.found, plain_values(study)
-    domains = dict(_domains(found, fixed, names, findings))
-    parameters = [
-        Parameter(one.key, domains[one.key], one.when)
-        for one in found.values()
-        if one.key in domains
-    ]
-    conditions = [
-        (path, condition)
-        for one in found.values()
-        for path, condition in zip(one.when_paths, one.when, strict=True)
-    ]
-    findings += condition_rules(dict(conditions), found.keys(), domains, study, names)
+    reader = _Reader(findings, own_keys=study.trainable is not None)
+    reader.read(study.space if isinstance(study.space, dict) else {}, ("space",), {})
+    entries, fixed = reader.entries, plain_values(study)
+    domains = dict(_domains(entries, fixed, names, findings))
+    conditions = {path: each for entry in entries.values() for path, each in entry.when.items()}
+    findings += condition_rules(conditions, entries.keys(), domains, study, names)
     if study.trainable is None:
-        paths = {
-            key: (*one.path, domains[key].word) for key, one in found.items() if key in domains
-        }
+        paths = {key: (*entries[key].path, domain.word) for key, domain in domains.items()}
         findings += value_rules(domains, paths, study, names)
         findings += related_rules(domains, paths, study, names)
-    used = {condition.key: None for _, condition in conditions}
-    used = {key: fixed[key] for key in used if key in fixed and key not in found}
+    parameters = [
+        Parameter(key, domains[key], tuple(entry.when.values()))
+        for key, entry in entries.items()
+        if key in domains
+    ]
     ordered = in_order(parameters)
     if circle := _circle({one.key: one for one in parameters if one not in ordered}):
         rule = f"conditions must not form a cycle, got {' -> '.join([*circle, circle[0]])}."
-        path = found[circle[0]].path
+        path = entries[circle[0]].path
         findings.append(Finding(path, f"{rule} Remove one of them.", at_key=True))
+    asked = dict.fromkeys(condition.key for condition in conditions.values())
+    used = {key: fixed[key] for key in asked if key in fixed and key not in entries}
     return Space(tuple(ordered), used), findings
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A parameter as written, with the conditions of itself and its blocks."""
+class _Entry(NamedTuple):
+    """A parameter as written, with the conditions of itself and its blocks, by their paths."""
 
-    key: str
     path: Path
     data: Any
-    when: tuple[Condition, ...]
-    when_paths: tuple[Path, ...]
+    when: Mapping[Path, Condition]
 
 
-class _Entries:
+class _Reader:
     """Collects the parameters of a space by key, blocks opened."""
 
     def __init__(self, findings: list[Finding], *, own_keys: bool) -> None:
-        self.found: dict[str, _Entry] = {}
+        self.entries: dict[str, _Entry] = {}
         self._findings = findings
         self._own_keys = own_keys
 
     def read(
-        self,
-        space: Mapping[str, Any],
-        path: Path,
-        when: tuple[Condition, ...],
-        when_paths: tuple[Path, ...],
+        self, space: Mapping[str, Any], path: Path, when_of_blocks: Mapping[Path, Condition]
     ) -> None:
         for name, value in space.items():
-            at, conditions, paths = (*path, name), when, when_paths
+            at, when = (*path, name), when_of_blocks
             if isinstance(value, dict) and "when" in value:
-                own, findings = parse_when(value["when"], (*at, "when"))
+                conditions, findings = parse_when(value["when"], (*at, "when"))
                 self._findings += findings
-                conditions = (*when, *own)
-                paths = (*when_paths, *((*at, "when", one.key) for one in own))
+                when = {**when, **{(*at, "when", one.key): one for one in conditions}}
             if isinstance(value, dict) and "parameters" in value:
                 if self._is_block(value, at):
-                    self.read(value["parameters"], (*at, "parameters"), conditions, paths)
+                    self.read(value["parameters"], (*at, "parameters"), when)
             elif rule := self._key_rule(name, value):
                 self._findings.append(Finding(at, rule, at_key=True))
             else:
-                self.found[name] = _Entry(name, at, value, conditions, paths)
+                self.entries[name] = _Entry(at, value, when)
 
     def _is_block(self, value: Mapping[str, Any], at: Path) -> bool:
         for option in value:
@@ -143,8 +128,8 @@ class _Entries:
 
     def _key_rule(self, key: str, value: Any) -> str | None:
         """Why this is no parameter, as `rule, got X. Fix.`"""
-        if key in self.found:
-            first = dotted(self.found[key].path)
+        if key in self.entries:
+            first = dotted(self.entries[key].path)
             return f"searched twice, got it here and at {first}. Keep one."
         if is_own_key(key) if self._own_keys else is_searchable(key):
             return None
@@ -178,7 +163,7 @@ def _not_searchable(key: str) -> str:
 
 
 def _domains(
-    found: Mapping[str, _Entry],
+    entries: Mapping[str, _Entry],
     fixed: Mapping[str, Any],
     names: KnownNames,
     findings: list[Finding],
@@ -186,7 +171,7 @@ def _domains(
     subsets: dict[str, tuple[str, ...]] = {}
     taps = names.get("loss.fma.layers", ())
     # Subsets first, because a simplex may refer to a later one.
-    for entry in sorted(found.values(), key=lambda one: not _is_subset(one.data)):
+    for key, entry in sorted(entries.items(), key=lambda one: not _is_subset(one[1].data)):
         try:
             word = _word(entry.data)
             domain = DOMAINS[word].parse(Spec(entry.data, fixed, subsets, taps))
@@ -195,8 +180,8 @@ def _domains(
                 findings.append(Finding((*entry.path, *error.at), error.rule, error.at_key))
             continue
         if isinstance(domain, SubsetDomain):
-            subsets[entry.key] = domain.names
-        yield entry.key, domain
+            subsets[key] = domain.names
+        yield key, domain
 
 
 def _is_subset(data: Any) -> bool:

@@ -147,18 +147,18 @@ class _Coordinates:
         return points.reshape(len(draws), len(self.groups)).round(_DIGITS) + 0.0  # no -0.0
 
     def _one(self, raw: Mapping[str, Any]) -> list[float]:
-        found: list[float] = []
+        numbers: list[float] = []
         for dimension, count in zip(self.dimensions, self._counts, strict=True):
             if dimension.name not in raw:
-                found += [0.0, *[0.5] * count]
+                numbers += [0.0, *[0.5] * count]
                 continue
             value = raw[dimension.name]
             if isinstance(dimension, CategoricalDimension):
                 same = (type(value) is type(one) and value == one for one in dimension.choices)
-                found += [1.0, *(math.sqrt(0.5) * is_same for is_same in same)]
+                numbers += [1.0, *(math.sqrt(0.5) * is_same for is_same in same)]
             else:
-                found += [1.0, _share_of(dimension, value)]
-        return found
+                numbers += [1.0, _share_of(dimension, value)]
+        return numbers
 
 
 class _GaussianProcessSampler(BaseSampler):

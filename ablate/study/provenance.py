@@ -38,7 +38,7 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Package -> its version, of those that are installed."""
-    return {name: found for name in packages if (found := _version(name)) is not None}
+    return {name: number for name in packages if (number := _version(name)) is not None}
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:

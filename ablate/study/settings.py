@@ -517,8 +517,8 @@ def _number(limit: float | str) -> float:
     """The number of a limit: its own, or what it adds to the baseline."""
     if not isinstance(limit, str):
         return limit
-    found = _OF_BASELINE.fullmatch(limit)
-    return float(f"{found[1]}{found[2]}") if found is not None and found[1] else 0.0
+    parts = _OF_BASELINE.fullmatch(limit)
+    return float(f"{parts[1]}{parts[2]}") if parts is not None and parts[1] else 0.0
 
 
 class AnswerSettings(Settings):

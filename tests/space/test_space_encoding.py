@@ -130,8 +130,6 @@ def test_a_mix_keeps_to_the_chosen_families() -> None:
     assert mix == pytest.approx({"noise": 2 / 3, "blur": 0, "photometric": 1 / 3})
 
 
-
-
 def test_lists_are_stored_as_json_text() -> None:
     space = Space((Parameter("k", ChoiceDomain(("taps", ["stem"], {"b": 1, "a": None}, None))),))
     assert space.dimensions == (
