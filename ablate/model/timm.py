@@ -30,6 +30,14 @@ def build(name: str, classes: int) -> nn.Module:
         ParameterError: if timm has no such network.
     """
     model: nn.Module = _import_timm(name).create_model(name, pretrained=False, num_classes=classes)
+    taps = find_taps(model)
+    if taps:
+        model.taps = taps  # type: ignore[assignment]
+    return model
+
+
+def find_taps(model: nn.Module) -> dict[str, str]:
+    """The feature levels of a network of timm: alias -> module path, first to last."""
     modules = dict(model.named_modules())
     taps: dict[str, str] = {}
     for level in getattr(model, "feature_info", ()):
@@ -40,9 +48,7 @@ def build(name: str, classes: int) -> nn.Module:
             taps["stem"] = path
         else:
             taps[f"stage{len(taps) + ('stem' not in taps)}"] = path
-    if taps:
-        model.taps = taps  # type: ignore[assignment]
-    return model
+    return taps
 
 
 def published(name: str, _weights: str = "") -> Published | None:

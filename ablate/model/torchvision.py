@@ -36,7 +36,7 @@ def build(name: str, classes: int) -> nn.Module:
             "callable that builds it with aux_logits=False."
         )
     model: nn.Module = get_model(name, weights=None, num_classes=classes)
-    taps = _find_taps(name, model)
+    taps = find_taps(name, model)
     if taps:
         model.taps = taps  # type: ignore[assignment]
     return model
@@ -92,7 +92,9 @@ def _check(name: str) -> None:
         )
 
 
-def _find_taps(name: str, model: nn.Module) -> dict[str, str]:
+def find_taps(name: str, model: nn.Module) -> dict[str, str]:
+    """The stages of a network of torchvision: alias -> module path, first to last; empty if its
+    family is not known."""
     if name.startswith(("resnet", "resnext", "wide_resnet")):
         return {"stem": "relu", **{f"stage{i}": f"layer{i}" for i in range(1, 5)}}
     if name.startswith("densenet"):

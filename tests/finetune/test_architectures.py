@@ -131,14 +131,13 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
 
 def build(name: str) -> nn.Module:
     """With the taps that the family has under its name in a study."""
-    if name.startswith("timm"):
-        find_taps: Callable[[nn.Module], dict[str, str]] = timm_networks._find_taps
-    else:
-        find_taps = lambda model: torchvision_networks._find_taps(name, model)  # noqa: E731
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = FAMILIES[name][0]()
-    model.taps = find_taps(model)  # type: ignore[assignment]
+    if name.startswith("timm"):
+        model.taps = timm_networks.find_taps(model)  # type: ignore[assignment]
+    else:
+        model.taps = torchvision_networks.find_taps(name, model)  # type: ignore[assignment]
     return model
 
 
