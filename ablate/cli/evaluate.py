@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,35 +43,20 @@ seed_option = click.option(
 )
 
 
-def severities_option(use: str) -> Callable[..., Any]:
-    """`--severities`, all five unless some are named.
-
-    Args:
-        use: what is done with them, for `--help`.
-    """
-    return click.option(
-        "--severities",
-        callback=listed(int),
-        default="1,2,3,4,5",
-        show_default=True,
-        metavar="1,2,...",
-        help=use,
-    )
-
-
-def frost_option(noted_in: str) -> Callable[..., Any]:
-    """`--frost-images`.
-
-    Args:
-        noted_in: what says so where none are given.
-    """
-    return click.option(
-        "--frost-images",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Folder of frost photographs.  Default: a generated texture, as the "
-        f"{noted_in} notes.",
-    )
+severities_option = click.option(
+    "--severities",
+    callback=listed(int),
+    default="1,2,3,4,5",
+    show_default=True,
+    metavar="1,2,...",
+    help="Only these severities.",
+)
+frost_option = click.option(
+    "--frost-images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of frost photographs.  Default: a generated texture, as result and manifest note.",
+)
 
 
 # -- The commands ---------------------------------------------------------------------------
@@ -100,7 +84,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
 @click.option("--split", type=click.Choice(["test", "val"]), help="Which split of a folder to use.")
 @click.option("--suite", metavar="NAME", help="Default: cifar10c up to 96 pixels, else imagenetc.")
 @types_option
-@severities_option("Severities to score.")
+@severities_option
 @seed_option
 @click.option("--images", type=int, metavar="N", help="Use N images, balanced over classes.")
 @click.option(
@@ -109,7 +93,7 @@ def frost_option(noted_in: str) -> Callable[..., Any]:
     metavar="FOLDER",
     help="Score published files, such as CIFAR-10-C or ImageNet-C, from this folder.",
 )
-@frost_option("result")
+@frost_option
 @click.option(
     "--relative-to",
     type=click.Path(path_type=Path),
@@ -218,7 +202,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
 @data_option
 @click.option("--suite", metavar="NAME", help="all (default), cifar10c, imagenetc, ...")
 @types_option
-@severities_option("Severities to write.")
+@severities_option
 @seed_option
 @click.option(
     "--format",
@@ -233,13 +217,8 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     show_default=True,
     help="png is lossless; jpeg has quality 95.",
 )
-@frost_option("manifest")
-@click.option(
-    "--image-size",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Crop every image to N x N pixels, 8 to 1024.  Default: keep its size.",
-)
+@frost_option
+@image_size_option
 @resize_option
 @skip_option
 @click.option(

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from ablate.cli.options import (
-    complete_study,
     in_options,
     json_option,
     listed,
@@ -20,6 +19,7 @@ from ablate.cli.options import (
     refuse_given,
     said_when_slow,
     set_option,
+    studies_argument,
     study_argument,
 )
 from ablate.cli.show import print_result
@@ -27,9 +27,7 @@ from ablate.report.figures import FIGURES
 
 
 @click.command()
-@click.argument(
-    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
-)
+@studies_argument
 @click.option(
     "--figure",
     "name",
@@ -231,9 +229,7 @@ def report(
 
 
 @click.command()
-@click.argument(
-    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
-)
+@studies_argument
 @click.option(
     "--format",
     "style",

@@ -21,7 +21,6 @@ from ablate.cli import study as cli_study
 from ablate.cli.options import (
     in_options,
     json_option,
-    notes_option,
     refuse_given,
     run_options,
     said_when_slow,
@@ -248,8 +247,6 @@ def schema() -> None:
     "ablation, also its cells), without running the study.",
 )
 @run_options
-@notes_option
-@json_option
 def launch(
     file: Path,
     overrides: tuple[str, ...],
@@ -295,8 +292,6 @@ def launch(
     "--seeds", type=int, metavar="K", help="Ablations only: new number of seeds per cell."
 )
 @run_options
-@notes_option
-@json_option
 def resume(
     study: str,
     *,

@@ -34,23 +34,17 @@ def complete_study(
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(found))]
 
 
-def study_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("study", metavar="STUDY", shell_complete=complete_study)(function)
-
-
-def study_file_argument(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument(
-        "file",
-        type=click.Path(path_type=Path),
-        metavar="STUDY.yaml",
-        shell_complete=complete_study,
-    )(function)
-
-
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(
-        function
-    )
+study_argument = click.argument("study", metavar="STUDY", shell_complete=complete_study)
+studies_argument = click.argument(
+    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
+)
+study_file_argument = click.argument(
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="STUDY.yaml",
+    shell_complete=complete_study,
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 def set_option(example: str = "") -> Callable[..., Any]:
@@ -105,45 +99,47 @@ def output_option(
     return click.option("-o", "--output", type=kind, metavar=metavar, required=required, help=text)
 
 
+_RUN_OPTIONS = (
+    click.option(
+        "--executor",
+        type=click.Choice(["ray", "inline"]),
+        default="ray",
+        show_default=True,
+        help="ray: trials in parallel on Ray Tune; inline: one after another in this process.",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="A running cluster, auto or HOST:PORT.  Default: start Ray on this machine.",
+    ),
+    click.option(
+        "--takeover", is_flag=True, help="Run it even if another driver appears to be alive."
+    ),
+    click.option(
+        "--accept-environment",
+        is_flag=True,
+        help="Continue although device, precision, run.compile, threads, torch, the code of a "
+        "training loop or a retrained baseline have changed.",
+    ),
+    click.option(
+        "--accept-baseline",
+        is_flag=True,
+        help="Go on although plain finetuning raises the baseline's clean accuracy by more than 3 "
+        "points and 3 standard errors; every result says so.",
+    ),
+    click.option(
+        "--notes", is_flag=True, help="Print the notes of the table: what its numbers are of."
+    ),
+    json_option,
+)
+notes_option = _RUN_OPTIONS[-2]
+
+
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How a study is run: of every command that runs one."""
-    options = [
-        click.option(
-            "--executor",
-            type=click.Choice(["ray", "inline"]),
-            default="ray",
-            show_default=True,
-            help="ray: trials in parallel on Ray Tune; inline: one after another in this process.",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="A running cluster, auto or HOST:PORT.  Default: start Ray on this machine.",
-        ),
-        click.option(
-            "--takeover", is_flag=True, help="Run it even if another driver appears to be alive."
-        ),
-        click.option(
-            "--accept-environment",
-            is_flag=True,
-            help="Continue although device, precision, run.compile, threads, torch, the code of a "
-            "training loop or a retrained baseline have changed.",
-        ),
-        click.option(
-            "--accept-baseline",
-            is_flag=True,
-            help="Go on although plain finetuning raises the baseline's clean accuracy by more "
-            "than 3 points and 3 standard errors; every result says so.",
-        ),
-    ]
-    for option in reversed(options):
+    """How a study is run and what is printed: of every command that runs one."""
+    for option in reversed(_RUN_OPTIONS):
         function = option(function)
     return function
-
-
-notes_option = click.option(
-    "--notes", is_flag=True, help="Print the notes of the table: what its numbers are of."
-)
 
 
 def listed(
@@ -180,7 +176,7 @@ std_option = click.option(
     "--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1]."
 )
 image_size_option = click.option(
-    "--image-size", type=click.IntRange(min=8), metavar="N", help="Input size in pixels, 8 to 1024."
+    "--image-size", type=click.IntRange(min=8), metavar="N", help="Crop images to N x N, 8 to 1024."
 )
 resize_option = click.option(
     "--resize",

@@ -15,7 +15,6 @@ import click
 from ablate.cli.options import (
     json_option,
     listed,
-    notes_option,
     output_option,
     run_options,
     study_argument,
@@ -276,8 +275,6 @@ def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
     help="Of a search also score the mean of the trials' weights at each seed, a uniform soup.",
 )
 @run_options
-@notes_option
-@json_option
 def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
     """Retrain a search's front, or an ablation, and score it on the test images.
 
