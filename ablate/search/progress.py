@@ -56,6 +56,9 @@ class Guarded:
         self._progress = progress
 
     def __getattr__(self, name: str) -> Callable[..., None]:
+        if not hasattr(Progress, name):
+            raise AttributeError(name)
+
         def tell(*what: Any) -> None:
             with suppress(Exception, SystemExit):  # rich answers a closed pipe with SystemExit
                 getattr(self._progress, name)(*what)

@@ -609,24 +609,6 @@ def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch:
     assert ledger.spent == "search.budget.seconds: 0.2 spent"
 
 
-def test_a_recorded_decision_stays(make_ledger: Make, dispatch: Start) -> None:
-    metric = "val_robust_accuracy"
-    pruner = {"metric": metric, "min_epochs": 1, "reduction_factor": 2}
-    ledger = make_ledger(trials=2, search={"pruner": pruner})
-    first = dispatch(ledger)
-    first.report(take(first), DONE)
-    early, late = take(first), take(first)
-    first.report(early, epoch(1, rung={"scores": {metric: 0.1}}))
-    first.report(late, epoch(1, rung={"scores": {metric: 0.9}}))
-    first.close()
-    second = dispatch(ledger)
-    again = take(second)
-    second.report(again, epoch(1, rung={"scores": {metric: 0.1}}))
-    assert not second.is_stopped(again)
-    second.close()
-    assert [(rung.stop, rung.sequence) for rung in ledger.read().rows[0].rungs] == [(False, 1)]
-
-
 def test_a_thread_that_meets_the_unexpected_ends_the_drive(
     make_ledger: Make, dispatch: Start
 ) -> None:

@@ -128,7 +128,7 @@ def devices_told(
 
 @pytest.mark.parametrize(
     ("gpus", "asked", "parallel"),
-    [("auto", "auto", 4), (0.25, "auto", 8), (0.5, 3, 3), (2, "auto", 2), (0, "auto", 8)],
+    [("auto", "auto", 4), (0.25, "auto", 8), (0.5, 3, 3), (2, "auto", 2)],
 )
 def test_gpus_are_shared_out(gpus: float | str, asked: int | str, parallel: int) -> None:
     executor = RayExecutor(RunSettings(gpus_per_trial=gpus, parallel=asked))
