@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +126,7 @@ class EvaluationSet:
     @property
     def byte_count(self) -> int:
         """Of all copies."""
-        return len(self.suite.types) * len(self.severities) * self.split.images.numel()
+        return len(self._cells) * self.split.images.numel()
 
     def stored_up_to(self, gigabytes: float) -> EvaluationSet:
         """This set, without the cache if its copies would take more."""
@@ -133,8 +135,11 @@ class EvaluationSet:
     @cached_property
     def identity(self) -> str:
         """See `CorruptedImages`."""
-        cells = [self._made_from(kind, s) for kind in self.suite.types for s in self.severities]
-        return _digest(cells)
+        return _digest([self._made_from(*cell) for cell in self._cells])
+
+    @property
+    def _cells(self) -> list[Cell]:
+        return list(product(self.suite.types, self.severities))
 
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
         """See `CorruptedImages`.
@@ -148,7 +153,7 @@ class EvaluationSet:
             return
         copy = self._copy(self.cache, kind, severity)
         if not copy.is_there:
-            self._keep(copy, kind, severity)
+            self._keep(copy)
         done = 0
         for _ in range(_MOST_READINGS):
             try:
@@ -156,9 +161,9 @@ class EvaluationSet:
                     done += 1
                     yield images
                 return
-            except DamagedCopyError:
+            except _DamagedError:
                 # Everything up to here was intact: continue after it, with the same bytes.
-                self._keep(copy, kind, severity)
+                self._keep(copy)
         raise InfrastructureError(
             f"{copy.entry}: must contain the bytes that were written, got other bytes "
             f"{_MOST_READINGS} times in "
@@ -182,22 +187,21 @@ class EvaluationSet:
         """
         if self.cache is None:
             return
-        cells = [(kind, severity) for kind in self.suite.types for severity in self.severities]
-        copies = {cell: self._copy(self.cache, *cell) for cell in cells}
-        total = sum(not copy.is_there for copy in copies.values())
+        copies = [self._copy(self.cache, *cell) for cell in self._cells]
+        total = sum(not copy.is_there for copy in copies)
         made = 0
         before = torch.get_num_threads()
         stop = threading.Event()
 
-        def make(cell: Cell) -> bool:
-            return copies[cell].state() != "whole" and self._keep(copies[cell], *cell, stop=stop)
+        def make(copy: KeptCopy) -> bool:
+            return copy.state() != "whole" and self._keep(copy, stop)
 
         # Threads, because torch releases the interpreter's lock, and no process can be left behind.
         pool = ThreadPoolExecutor(
-            max_workers=min(workers, len(cells)), initializer=torch.set_num_threads, initargs=(1,)
+            max_workers=min(workers, len(copies)), initializer=torch.set_num_threads, initargs=(1,)
         )
         try:
-            for done in as_completed([pool.submit(make, cell) for cell in cells]):
+            for done in as_completed([pool.submit(make, copy) for copy in copies]):
                 made += done.result()
                 total = max(total, made)
                 if say is not None and done.result():
@@ -220,18 +224,15 @@ class EvaluationSet:
 
     def _copy(self, cache: Path, kind: str, severity: int) -> KeptCopy:
         made_from = self._made_from(kind, severity)
-        shape = tuple(self.split.images.shape)
-        entry = cache / "evaluation" / _digest(made_from)
-        return KeptCopy(entry, shape, made_from["block"], made_from)
+        return KeptCopy(cache / "evaluation" / _digest(made_from), made_from)
 
-    def _keep(
-        self, copy: KeptCopy, kind: str, severity: int, *, stop: threading.Event | None = None
-    ) -> bool:
+    def _keep(self, copy: KeptCopy, stop: threading.Event | None = None) -> bool:
         """Generate a copy that is missing or damaged; returns whether this process generated it.
 
         Args:
             stop: set by another thread to stop.
         """
+        kind, severity = copy.made_from["type"], copy.made_from["severity"]
         evaluation_bound()  # errors are raised before anything is generated
         with locked(copy.entry, stop):
             state = copy.state()
@@ -283,12 +284,11 @@ def _digest(made_from: object) -> str:
 # truncated meanwhile is damage, not a bus error.  Processes still share its pages in the system's
 # cache.
 
-
-FILE = "images.npy"
+_FILE = "images.npy"
 _CHECKSUMS = "crc32"
 
 
-class DamagedCopyError(Exception):
+class _DamagedError(Exception):
     """A copy is missing or damaged."""
 
 
@@ -298,26 +298,29 @@ class KeptCopy:
 
     Attributes:
         entry: its folder.
-        shape: of its images, `[n, channel, height, width]`.
-        block: images per block; the last block has the rest.
         made_from: everything that determines its bytes.
     """
 
     entry: Path
-    shape: tuple[int, ...]
-    block: int
     made_from: Mapping[str, Any]
 
-    def write(self, folder: Path, blocks: Iterable[ByteImages], identity: str) -> None:
-        """Write it into a folder.
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its images, `[n, channel, height, width]`."""
+        return tuple(self.made_from["shape"])
 
-        Args:
-            blocks: of `block` images each.
-            identity: identity of its set, for listing the cache.
-        """
+    @cached_property
+    def _header(self) -> bytes:
+        header = io.BytesIO()
+        about = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        write_array_header_1_0(header, about)
+        return header.getvalue()
+
+    def write(self, folder: Path, blocks: Iterable[ByteImages], identity: str) -> None:
+        """Write its blocks into a folder, and the identity of its set for listing the cache."""
         checksums = []
         # Not through a memory map: on a full disk that would be a bus error without a message.
-        with (folder / FILE).open("wb") as file:
+        with (folder / _FILE).open("wb") as file:
             file.write(self._header)
             for images in blocks:
                 content = images.contiguous().numpy().tobytes()
@@ -330,34 +333,44 @@ class KeptCopy:
         """Read its blocks from this one on, and check each.
 
         Raises:
-            DamagedCopyError: at the first damaged block, or if the copy is missing.
+            _DamagedError: at the first damaged block, or if the copy is missing.
         """
+        (n, *image), block = self.shape, self.made_from["block"]
         try:
-            with (self.entry / FILE).open("rb") as file:
-                checksums = self._checksums()
+            with (self.entry / _FILE).open("rb") as file:
+                checksums = self._checksums(-(-n // block))
                 if file.read(len(self._header)) != self._header:
-                    raise DamagedCopyError
+                    raise _DamagedError
                 mark_used(self.entry)
-                size = self._image_bytes
-                file.seek(start * self.block * size, io.SEEK_CUR)
-                for place in range(start, len(checksums)):
-                    count = min(self.block, self.shape[0] - place * self.block)
-                    images = torch.empty((count, *self.shape[1:]), dtype=torch.uint8)
+                file.seek(start * block * math.prod(image), io.SEEK_CUR)
+                for row in range(start * block, n, block):
+                    images = torch.empty((min(block, n - row), *image), dtype=torch.uint8)
                     content = images.numpy().data.cast("B")
-                    if file.readinto(content) != count * size:
-                        raise DamagedCopyError
-                    if zlib.crc32(content) != checksums[place]:
-                        raise DamagedCopyError
+                    is_complete = file.readinto(content) == content.nbytes
+                    if not is_complete or zlib.crc32(content) != checksums[row // block]:
+                        raise _DamagedError
                     yield images
         except OSError as error:
-            raise DamagedCopyError from error
+            raise _DamagedError from error
+
+    def _checksums(self, count: int) -> list[int]:
+        """Checksums of the blocks when they were written."""
+        try:
+            about = json.loads((self.entry / ABOUT).read_text())
+            made_from = json.loads(json.dumps(self.made_from))
+            checksums: list[int] = about[_CHECKSUMS]
+            if len(checksums) == count and {**about, **made_from} == about:
+                return checksums
+        except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as error:
+            raise _DamagedError from error
+        raise _DamagedError  # of another copy
 
     def state(self) -> Literal["missing", "damaged", "whole"]:
         """Its state on disk; every block is checked."""
         try:
             for _ in self.read():
                 pass
-        except DamagedCopyError:
+        except _DamagedError:
             return "damaged" if self.is_there else "missing"
         return "whole"
 
@@ -367,29 +380,3 @@ class KeptCopy:
         with suppress(OSError):
             return self.entry.is_symlink() or self.entry.exists()
         return True
-
-    def _checksums(self) -> list[int]:
-        """Checksums of the blocks when they were written."""
-        try:
-            about = json.loads((self.entry / ABOUT).read_text())
-        except (ValueError, RecursionError) as error:
-            raise DamagedCopyError from error
-        found = about.get(_CHECKSUMS) if isinstance(about, dict) else None
-        blocks = -(-self.shape[0] // self.block)
-        if not isinstance(found, list) or len(found) != blocks:
-            raise DamagedCopyError
-        made_from = json.loads(json.dumps(self.made_from))
-        if any(about.get(key) != value for key, value in made_from.items()):
-            raise DamagedCopyError  # of another copy
-        return found
-
-    @cached_property
-    def _header(self) -> bytes:
-        header = io.BytesIO()
-        about = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
-        write_array_header_1_0(header, about)
-        return header.getvalue()
-
-    @cached_property
-    def _image_bytes(self) -> int:
-        return self.shape[1] * self.shape[2] * self.shape[3]

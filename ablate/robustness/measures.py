@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 from types import MappingProxyType
 from typing import NamedTuple
@@ -149,70 +149,49 @@ def mean_over_types(values: Errors) -> float:
     return fmean(fmean(row) for row in values.values()) if values else math.nan
 
 
-def mean_corruption_error(errors: Errors, reference: Errors) -> float:
-    """mCE: mean over the types of CE_c = sum_s E_sc / sum_s E^reference_sc.
+def mean_corruption_error(
+    errors: Errors,
+    reference: Errors,
+    clean_error: float = 0.0,
+    reference_clean_error: float = 0.0,
+) -> float:
+    """mCE: mean over the types of CE_c = sum_s E_sc / sum_s E^reference_sc; with clean errors the
+    relative mCE, of the errors that corruption adds to them.
 
     Args:
         errors: of the network.
         reference: errors of the reference network, with the same types and severities.
+        clean_error, reference_clean_error: errors on clean images, subtracted from each E.
 
     Returns:
-        A ratio: 1 is as bad as the reference. NaN where the reference makes no errors on a type.
+        A ratio: 1 is as bad as the reference. NaN where the reference makes, or adds, no errors on
+        a type.
 
     Raises:
         ParameterError: if types or severities differ.
 
     Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, sec. 4.
     """
-    _check_same(errors, reference)
-    return _mean_ratio((math.fsum(row), math.fsum(reference[kind])) for kind, row in errors.items())
-
-
-def relative_mean_corruption_error(
-    errors: Errors, clean_error: float, reference: Errors, reference_clean_error: float
-) -> float:
-    """Relative mCE: mCE of the errors that corruption adds to each network's error on clean images.
-
-    Returns:
-        Mean over the types of sum_s (E_sc - E_clean) / sum_s (E^reference_sc -
-        E^reference_clean). NaN where the reference loses no accuracy on a type.
-
-    Raises:
-        ParameterError: if types or severities differ.
-
-    Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, sec. 4.
-    """
-    _check_same(errors, reference)
-    return _mean_ratio(
-        (
-            math.fsum(error - clean_error for error in row),
-            math.fsum(error - reference_clean_error for error in reference[kind]),
-        )
-        for kind, row in errors.items()
-    )
-
-
-def alexnet_errors() -> dict[str, tuple[float, ...]]:
-    """AlexNet's errors in the form of `Errors`, five severities.  Only their mean is known, which
-    is sufficient for mCE."""
-    return {kind: (mean,) * 5 for kind, mean in ALEXNET_MEAN_ERRORS.items()}
-
-
-def _mean_ratio(pairs: Iterable[tuple[float, float]]) -> float:
-    ratios = [above / below if below > 0 else math.nan for above, below in pairs]
-    return fmean(ratios) if ratios else math.nan
-
-
-def _check_same(errors: Errors, reference: Errors) -> None:
     odd = sorted(set(errors) ^ set(reference))
     if odd:
         raise ParameterError(
             f"reference: must have the types of the network's errors, got {', '.join(odd)} in one "
             "of them alone. Score both on the same types."
         )
+    ratios = []
     for kind, row in errors.items():
         if len(row) != len(reference[kind]):
             raise ParameterError(
                 f"reference: must have the severities of the network's errors, got "
                 f"{len(reference[kind])} for {len(row)} of {kind}. Score both on the same."
             )
+        above = math.fsum(error - clean_error for error in row)
+        below = math.fsum(error - reference_clean_error for error in reference[kind])
+        ratios.append(above / below if below > 0 else math.nan)
+    return fmean(ratios) if ratios else math.nan
+
+
+def alexnet_errors() -> dict[str, tuple[float, ...]]:
+    """AlexNet's errors in the form of `Errors`, five severities.  Only their mean is known, which
+    is sufficient for mCE."""
+    return {kind: (mean,) * 5 for kind, mean in ALEXNET_MEAN_ERRORS.items()}

@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -45,6 +45,7 @@ from ablate.files.regular import MOST_READ_BYTES, check_regular, read_regular
 from ablate.files.shown import few, show_name
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
+from ablate.robustness.score import ReadImages
 from ablate.robustness.suites import find_suite, only_types
 
 OFFICIAL = "official files"
@@ -62,36 +63,25 @@ _SAMPLED = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class OfficialImages:
+class OfficialImages(ReadImages):
     """Corrupted copies in files, of either layout; see `CorruptedImages`.
 
+    Their identity is a digest of the stored files, whatever the size at which they are read, so
+    that networks with different input sizes can be compared.  A hash of every byte would take
+    longer than scoring a small network: of each copy it has the bytes of 64 images, beside types,
+    severities, sizes, and labels or names.
+
     Attributes:
-        identity: digest of the stored files, whatever the size at which they are read, so that
-            networks with different input sizes can be compared.  A hash of every byte would take
-            longer than scoring a small network: of each copy it has the bytes of 64 images, beside
-            types, severities, sizes, and labels or names.
-        labels: of the images used, int64 `[n]`.
-        rows: indices of those in a copy, ascending.
-        read: as `blocks`.
+        rows: indices of the images used in a copy, ascending.
         classes, names: of folders of files: of the classes, and CLASS/NAME without extension of
             each image used; None: unknown.
         notes: how the files were read, one line each.
     """
 
-    families: Mapping[str, tuple[str, ...]]
-    severities: tuple[int, ...]
-    marks: tuple[str, ...]
-    identity: str
-    labels: Labels = field(repr=False)
     rows: torch.Tensor = field(repr=False)
-    read: Callable[[str, int], Iterator[ByteImages]] = field(repr=False)
     classes: tuple[str, ...] | None = field(default=None, repr=False)
     names: tuple[str, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
-
-    def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
-        """See `CorruptedImages`."""
-        return self.read(kind, severity)
 
 
 def open_official(

@@ -6,8 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,33 +25,26 @@ from ablate.robustness.bits import Outcomes, SetOutcomes
 
 @runtime_checkable
 class CorruptedImages(Protocol):
-    """Corrupted copies of a split, for each type and severity."""
+    """Corrupted copies of a split, for each type and severity.
+
+    Attributes:
+        families: family -> its types, in the order of every table.
+        severities: each from 1 to 5.
+        labels: class of each image of a copy, int64 `[n]`; every copy has the same n in this order.
+        identity: of the images' content, in hexadecimal: equal identities mean equal images.
+        marks: what has to be said beside every score, as that a texture is approximate.
+    """
 
     @property
-    def families(self) -> Mapping[str, tuple[str, ...]]:
-        """Family -> its types, in the order of every table."""
-        ...
-
+    def families(self) -> Mapping[str, tuple[str, ...]]: ...
     @property
-    def severities(self) -> tuple[int, ...]:
-        """Each from 1 to 5."""
-        ...
-
+    def severities(self) -> tuple[int, ...]: ...
     @property
-    def labels(self) -> Labels:
-        """Class of each image of a copy, int64 `[n]`; every copy has the same n in this order."""
-        ...
-
+    def labels(self) -> Labels: ...
     @property
-    def identity(self) -> str:
-        """Of the images' content, in hexadecimal: equal identities mean equal images."""
-        ...
-
+    def identity(self) -> str: ...
     @property
-    def marks(self) -> tuple[str, ...]:
-        """What has to be said beside every score, as that a texture is approximate."""
-        ...
-
+    def marks(self) -> tuple[str, ...]: ...
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
         """One copy in blocks of any size, in order, n images in total.
 
@@ -62,55 +54,47 @@ class CorruptedImages(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class FewerImages:
-    """Some images of each corrupted copy; every copy is still read as a whole.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadImages:
+    """`CorruptedImages` that a function reads; `read` does what `blocks` does."""
 
-    Attributes:
-        whole: the copies.
-        images: number of images of each, the same ones, balanced over classes; all if it has fewer.
-        seed: seed of their selection.
-    """
-
-    whole: CorruptedImages
-    images: int
-    seed: int
-
-    @cached_property
-    def places(self) -> torch.Tensor:
-        """Indices of the images in a copy, ascending."""
-        return draw_stratified(self.whole.labels, self.images, self.seed)
-
-    @property
-    def families(self) -> Mapping[str, tuple[str, ...]]:
-        return self.whole.families
-
-    @property
-    def severities(self) -> tuple[int, ...]:
-        return self.whole.severities
-
-    @property
-    def labels(self) -> Labels:
-        return self.whole.labels[self.places]
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        return self.whole.marks
-
-    @property
-    def identity(self) -> str:
-        """See `CorruptedImages`."""
-        made_from = f"{self.whole.identity} {self.places.tolist()}"
-        return hashlib.sha256(made_from.encode()).hexdigest()[:32]
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    labels: Labels = field(repr=False)
+    identity: str
+    marks: tuple[str, ...]
+    read: Callable[[str, int], Iterator[ByteImages]] = field(repr=False)
 
     def blocks(self, kind: str, severity: int) -> Iterator[ByteImages]:
         """See `CorruptedImages`."""
+        return self.read(kind, severity)
+
+
+def fewer_images(whole: CorruptedImages, images: int, seed: int) -> ReadImages:
+    """Some images of each corrupted copy, of which every one is still read as a whole.
+
+    Args:
+        images: number of images of each, the same ones, balanced over classes; all if it has fewer.
+        seed: seed of their selection.
+    """
+    places = draw_stratified(whole.labels, images, seed)
+
+    def read(kind: str, severity: int) -> Iterator[ByteImages]:
         start = 0
-        for images in self.whole.blocks(kind, severity):
-            stop = start + len(images)
-            here = self.places[(self.places >= start) & (self.places < stop)]
-            yield images[here - start]
-            start = stop
+        for block in whole.blocks(kind, severity):
+            here = places[(places >= start) & (places < start + len(block))]
+            yield block[here - start]
+            start += len(block)
+
+    made_from = f"{whole.identity} {places.tolist()}"
+    return ReadImages(
+        families=whole.families,
+        severities=whole.severities,
+        labels=whole.labels[places],
+        identity=hashlib.sha256(made_from.encode()).hexdigest()[:32],
+        marks=whole.marks,
+        read=read,
+    )
 
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}

@@ -36,7 +36,7 @@ from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.score import CorruptedImages, FewerImages, score_set
+from ablate.robustness.score import CorruptedImages, fewer_images, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite
 from ablate.study.baseline_checks import guess_rule
 from ablate.study.callables import is_callable_name
@@ -399,7 +399,7 @@ class Workbench:
             if images is not None:
                 seed = self.study.robustness.seed
                 split = split.take(draw_stratified(split.labels, images, seed))
-                corrupted = FewerImages(self.evaluation_set, images, seed)
+                corrupted = fewer_images(self.evaluation_set, images, seed)
         found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
         assert found.clean is not None
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}

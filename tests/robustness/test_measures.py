@@ -18,7 +18,6 @@ from ablate.robustness.measures import (
     mean_corruption_error,
     mean_interval,
     mean_over_types,
-    relative_mean_corruption_error,
     wilson_interval,
 )
 
@@ -82,7 +81,7 @@ def test_relative_mean_corruption_error_by_hand() -> None:
     errors = {"fog": [0.1, 0.3], "snow": [0.2, 0.4]}
     reference = {"fog": [0.4, 0.4], "snow": [0.5, 0.7]}
     # fog: (0 + 0.2) / (0.2 + 0.2), snow: (0.1 + 0.3) / (0.3 + 0.5)
-    found = relative_mean_corruption_error(errors, 0.1, reference, 0.2)
+    found = mean_corruption_error(errors, reference, 0.1, 0.2)
     assert found == pytest.approx(0.5)
 
 
@@ -95,7 +94,7 @@ def test_alexnet_by_hand() -> None:
     assert mean_corruption_error(errors, alexnet_errors()) == pytest.approx(14.5 / 15)
     # Relative: with AlexNet's clean error 14 are 1; of the noise (.443214 - .43478) is left of
     # (.886428 - .43478).
-    found = relative_mean_corruption_error(errors, 0.43478, alexnet_errors(), ALEXNET_CLEAN_ERROR)
+    found = mean_corruption_error(errors, alexnet_errors(), 0.43478, ALEXNET_CLEAN_ERROR)
     assert found == pytest.approx((14 + 0.008434 / 0.451648) / 15)
 
 
@@ -107,7 +106,7 @@ def test_other_types_or_severities_are_refused() -> None:
         "Score both on the same types."
     )
     with pytest.raises(ParameterError) as error:
-        relative_mean_corruption_error({"fog": [0.1]}, 0.1, {"fog": [0.1, 0.2]}, 0.1)
+        mean_corruption_error({"fog": [0.1]}, {"fog": [0.1, 0.2]})
     assert str(error.value) == (
         "reference: must have the severities of the network's errors, got 2 for 1 of fog. Score "
         "both on the same."

@@ -20,7 +20,6 @@ from ablate.robustness.measures import (
     mean_corruption_error,
     mean_interval,
     mean_over_types,
-    relative_mean_corruption_error,
 )
 from ablate.study.scores import EXPOSURES
 
@@ -133,9 +132,7 @@ def _normalised(evaluation: Evaluation) -> Iterator[SummaryLine]:
         over = f"{_over(evaluation, types)}, divided by AlexNet's; {evaluation.data.n} images"
         yield SummaryLine(plain, mean_corruption_error(errors, alexnet), over, unit="ratio")
         if clean is not None:
-            value = relative_mean_corruption_error(
-                errors, clean.error, alexnet, ALEXNET_CLEAN_ERROR
-            )
+            value = mean_corruption_error(errors, alexnet, clean.error, ALEXNET_CLEAN_ERROR)
             over += f", whose clean error is {ALEXNET_CLEAN_ERROR} as torchvision states it"
             yield SummaryLine(relative, value, over, unit="ratio")
     reference = evaluation.reference
@@ -147,7 +144,7 @@ def _normalised(evaluation: Evaluation) -> Iterator[SummaryLine]:
     told = over + _undefined(theirs, 0.0, "makes no errors")
     yield SummaryLine(f"{plain}_relative_to", value, told, unit="ratio")
     if clean is not None and reference.clean_error is not None:
-        value = relative_mean_corruption_error(errors, clean.error, theirs, reference.clean_error)
+        value = mean_corruption_error(errors, theirs, clean.error, reference.clean_error)
         told = over + _undefined(theirs, reference.clean_error, "loses no accuracy")
         yield SummaryLine(f"{relative}_relative_to", value, told, unit="ratio")
 
