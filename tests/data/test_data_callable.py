@@ -12,7 +12,7 @@ import torch
 
 from ablate.data.dataset import Dataset
 from ablate.data.load import load_dataset
-from ablate.errors import DataError, ParameterError
+from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings
 
 LABELS = np.arange(40) % 2
@@ -74,14 +74,6 @@ def test_a_test_that_is_called_is_read_when_asked_for(
     data = load(tmp_path)
     with pytest.raises(DataError, match=r"must give test with uint8 images .*, got float64"):
         data.test()
-
-
-def test_tensors_grey_and_another_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grey = torch.full((10, 1, 8, 8), 77, dtype=torch.uint8)
-    monkeypatch.setitem(GIVEN, "train", (grey, torch.arange(10, dtype=torch.int16) % 2))
-    data = load(tmp_path)
-    assert data.train.images.shape == (8, 3, 16, 16)
-    assert data.train.images.unique().tolist() == [77]
 
 
 def test_a_validation_split_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,13 +150,6 @@ def test_a_part_that_ends_the_process_when_it_is_called(
         f"dataset.name: {__name__}:given must give {key} when that is called, got "
         "SystemExit: 5. Correct it."
     )
-
-
-def test_a_callable_that_cannot_be_imported(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"^dataset\.name: .*no_such_module"):
-        load(tmp_path, name="no_such_module:make")
-    with pytest.raises(ParameterError, match=r"^dataset\.name: .*gave.*Did you mean given"):
-        load(tmp_path, "gave")
 
 
 def test_the_tutorial_s_own(tmp_path: Path) -> None:

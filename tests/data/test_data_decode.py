@@ -62,21 +62,6 @@ def test_16_bits_become_8(
     assert np.array_equal(bytes_of(tmp_path / name), expected)
 
 
-def test_16_bit_files_that_are_dark(tmp_path: Path) -> None:
-    """Their format says 16 bits, whatever the values."""
-    dark = DEEP % 200
-    save(tmp_path / "image.png", dark)
-    save_pgm(tmp_path / "image.pgm", dark)
-    assert bytes_of(tmp_path / "image.png").max() == 1
-    assert bytes_of(tmp_path / "image.pgm").max() == 1
-
-
-def test_32_bits_of_8_bit_values_are_those(tmp_path: Path) -> None:
-    values = (DEEP % 256).astype(np.int32)
-    save(tmp_path / "image.tif", values)
-    assert np.array_equal(bytes_of(tmp_path / "image.tif"), values)
-
-
 def test_more_than_16_bits(tmp_path: Path) -> None:
     file = tmp_path / "image.tif"
     save(file, DEEP.astype(np.int32) * 2)

@@ -11,7 +11,6 @@ from ablate.data.dataset import (
     channel_statistics,
     digest_images,
     draw_stratified,
-    sample_stratified,
     split_stratified,
     split_validation,
     take_fraction,
@@ -111,12 +110,3 @@ def test_a_draw_has_so_many_images_of_all_classes_alike(count: int) -> None:
         assert abs(number - count * size / 60) < 1.5
     assert torch.equal(rows, draw_stratified(labels, count, seed=0))
     assert draw_stratified(labels, 60, seed=0).tolist() == list(range(60))
-
-
-def test_a_sample_has_every_class() -> None:
-    labels = torch.tensor([0] * 1000 + [1] * 2)
-    rows = sample_stratified(labels, 100, seed=0)
-    assert rows.tolist() == sorted(set(rows.tolist()))
-    assert torch.bincount(labels[rows]).tolist() == [100, 1]
-    assert sample_stratified(labels, 5000, seed=0).tolist() == list(range(1002))
-    assert torch.equal(rows, sample_stratified(labels, 100, seed=0))

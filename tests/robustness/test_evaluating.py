@@ -295,18 +295,6 @@ def test_weights_that_do_not_say_how_they_were_fed(tmp_path: Path, name: str) ->
     assert evaluate(name, image_size=32, mean=MEAN, std=STD, **options).model.image_size == 32
 
 
-def test_files_that_must_be_cut_for_such_weights(tmp_path: Path, image_folder: Path) -> None:
-    state = build_model(ModelSettings(name="resnet8"), 3, MEAN, STD, 0).state_dict()
-    torch.save(state, tmp_path / "mine.pt")
-    options = {"checkpoint": tmp_path / "mine.pt", "dataset": image_folder, **QUICK, **CPU}
-    assert refusal(lambda: evaluate("resnet8", image_size=8, **options)) == (
-        "`image_size` and `resize`: must be given, since the weights do not say at what size they "
-        "were trained, got images of 16 x 16 for a network of 8 x 8. Give the side in pixels that "
-        "it saw, and the shorter side before the centre crop."
-    )
-    assert evaluate("resnet8", image_size=8, resize=9, **options).model.image_size == 8
-
-
 # --- the command
 
 
@@ -346,9 +334,3 @@ def test_the_command_writes_what_it_shows(export: Path, tmp_path: Path) -> None:
     assert ratio == pytest.approx(sum(ratios) / 2)
     assert ratio != pytest.approx(1)
     assert found["relative_to"]["identity"] == written.model.identity
-
-
-def test_none_seen_is_said_by_an_empty_list(export: Path) -> None:
-    options = ("--types", "brightness", "--severities", "1", "--images", 20, "--json")
-    found = json.loads(run(export, *options, "--seen", "").stdout)
-    assert found["exposure"] == {"brightness": "unseen"}

@@ -179,16 +179,6 @@ def test_ratios_that_are_not_defined_say_why() -> None:
     assert to_json(made)["summary"][found.name]["value"] is None
 
 
-def test_networks_of_one_name_are_told_apart() -> None:
-    model = evaluation(TWO).model
-    assert model.label == "resnet8 (w.safetensors)"
-    assert replace(model, checkpoint=None).label == "resnet8"
-    trained = {"study": "small", "trial": 3}
-    assert replace(model, training=trained).label == "resnet8 (small, trial 3)"
-    plain = {"study": "small", "trial": None}
-    assert replace(model, training=plain).label == "resnet8 (small, plain finetune)"
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -134,15 +134,6 @@ def test_a_download_that_broke_off_is_refused(tmp_path: Path) -> None:
     assert open_official(write_arrays(tmp_path / "extra", EXTRA)).families["blur"]
 
 
-def test_arrays_may_be_resized(arrays: Path) -> None:
-    images = open_official(arrays, image_size=12)
-    assert read(images, "fog", 3).shape == (N, 3, 12, 12)
-    cut = open_official(arrays, image_size=6, resize=6)
-    stored = np.load(arrays / "fog.npy")[2 * N : 3 * N].transpose(0, 3, 1, 2)
-    assert np.array_equal(read(cut, "fog", 3).numpy(), stored[:, :, 1:7])
-    assert cut.identity == images.identity == open_official(arrays).identity
-
-
 def test_what_ablate_corrupt_wrote_is_known_by_its_manifest(tmp_path: Path) -> None:
     folder = write_arrays(tmp_path / "written", ("fog", "frost"), severities=2)
     frost = "frost: procedural texture, approximate"
