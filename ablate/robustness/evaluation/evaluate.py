@@ -184,7 +184,10 @@ def evaluate(
             relative_to = load_evaluation(relative_to)
         weights = None if checkpoint is None else str(checkpoint)
         module = None if isinstance(model, (str, Path)) else model
-        origin = module_origin(module, weights) if module else find_origin(str(model), weights)
+        if module is None:
+            origin = find_origin(str(model), weights)
+        else:
+            origin = module_origin(module, weights)
         if origin.kind == "program" and precision == "auto":
             precision = "fp32"  # what the file's code was written in
         threads = threads or usable_cores()
