@@ -13,6 +13,7 @@ import stat
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -380,11 +381,9 @@ def read_size(path: Path) -> Size:
 
 def is_grey(path: Path) -> bool:
     """Whether an image file has one channel, by its header; False for a file that is no image."""
-    try:
-        with _open(path) as file:
-            return file.mode in _GREY_MODES
-    except _UNREADABLE:
-        return False
+    with suppress(*_UNREADABLE), _open(path) as file:
+        return file.mode in _GREY_MODES
+    return False
 
 
 def digest_file(path: Path) -> str:

@@ -217,8 +217,9 @@ def corrupt_files(
             f"{'files in it' if output.is_dir() else 'a file'}. Remove it, or name another folder."
         )
     threads = workers or min(_MOST_WORKERS, usable_cores())
+    is_named = source in NAMED or is_callable_name(source)
     with named_by_parameters():
-        if source in NAMED or is_callable_name(source):
+        if is_named:
             if resize is not None:
                 raise ParameterError(
                     f"`resize`: applies only to folders of image files, got it with {source}. "
@@ -230,7 +231,7 @@ def corrupt_files(
             images = _read_folder(folder, image_size, resize, skip=skip_unreadable, workers=threads)
     for note in images.notes:
         say(note)
-    layout = layout or ("images" if images.is_folder else "npy")
+    layout = layout or ("npy" if is_named else "images")
     sizes = images.by_size()
     if layout == "npy":
         _check_one_size(images, sizes)
@@ -273,21 +274,20 @@ def _check_one_size(images: _SourceImages, sizes: Mapping[tuple[int, int], list[
 
 
 def _check_folder(source: str, data: Path | None) -> Path:
+    near, folder = did_you_mean(source, NAMED), Path(source)
     if data is not None:
         raise ParameterError(
-            f"`data`: is the folder of a named data set, got it with {source!r}. "
-            f"{did_you_mean(source, NAMED)}"
-        )
-    folder = Path(source)
-    if not folder.exists():
-        raise UsageError(
-            f"`source`: must be an existing folder or the name of a data set, got {source!r}. "
-            f"{did_you_mean(source, NAMED)}"
+            f"`data`: is the folder of a named data set, got it with {source!r}. {near}"
         )
     if folder.is_file():
         raise UsageError(
             f"`source`: must be a folder or a data set, got the file {show_name(folder)}. "
             "For a contact sheet of one image give `sheet=FILE.png` instead of `output`."
+        )
+    if not folder.exists():
+        raise UsageError(
+            f"`source`: must be an existing folder or the name of a data set, got {source!r}. "
+            f"{near}"
         )
     return folder
 
@@ -297,20 +297,16 @@ def _check_folder(source: str, data: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class _SourceImages:
-    """Images with their names.
+    """The images of a data set or a folder.
 
     Attributes:
-        name: name of the data set or the folder.
         names: name of each image, without extension: FOLDER/NAME, or NAME if there are no classes.
         sizes: height and width of each image when it is corrupted, in pixels.
         labels: class of each image; None if there are no classes.
-        classes: names, in the order of the labels.
         folders: of each class.
         digest: of names and pixels, in hexadecimal.
         load: reads the images of these rows, which all have one size.
-        notes: notes on how they were read, one line each.
         left_out: files that cannot be read.
-        is_folder: whether the source is a folder.
     """
 
     name: str
@@ -323,7 +319,6 @@ class _SourceImages:
     load: Callable[[Sequence[int]], ByteImages]
     notes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
-    is_folder: bool = False
 
     def by_size(self) -> dict[tuple[int, int], list[int]]:
         """Rows of the images of each size, in order."""
@@ -434,7 +429,6 @@ def _read_folder(
         load=lambda rows: torch.from_numpy(np.concatenate([*decoder.blocks(rows)])),
         notes=tuple(notes),
         left_out=left_out,
-        is_folder=True,
     )
 
 

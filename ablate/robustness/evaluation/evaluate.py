@@ -304,19 +304,14 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _ScoredImages:
-    """The images to score.
+    """The images to score: clean ones, if any, and copies of them, or official files.
 
     Attributes:
-        clean: the clean images; None: there are only copies.
-        copies: copies of them, or official files.
-        suite: the corruptions of the copies.
         seed: seed of the copies; None: existing files are read.
         classes: names, in the order of the labels; numbers up to the highest label if there are no
-            names.
-        are_named: whether the classes have names.
+            names, which `are_named` tells.
         shape: channel, height and width of an image of a copy.
         resize: shorter side in pixels before the centre crop of the images; None: not cut.
-        notes: notes to be shown with the scores.
     """
 
     clean: EvaluatedImages | None
