@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -116,15 +115,6 @@ def test_a_lease_that_is_renewed_notices_it(
     driver.lease.release()
     assert isinstance(told[0], StorageError)
     assert (driver.folder / "study.rescued.db").is_file()
-
-
-def test_a_file_that_is_not_there_is_not_made_anew(driver: Driver) -> None:
-    """A thread more needs a connection of its own, which would make an empty file."""
-    delete(driver)
-    connect = driver.ledger._engine.connect
-    with contextlib.ExitStack() as connections, pytest.raises(StorageError, match="were copied"):
-        connections.callback([connect() for _ in range(9)].clear)
-    assert not driver.file.exists()
 
 
 def test_where_nothing_can_be_written_beside_it(driver: Driver) -> None:

@@ -94,17 +94,6 @@ def test_a_row_is_a_line_of_an_archive_whatever_its_text_has(
     assert row.failure == Failure("raised", reason)
 
 
-def test_a_recorded_stop_is_final(driving: Driving, storage_url: str) -> None:
-    """The driver died between the decision and the tell, as one of an older version could."""
-    driving.ask()
-    driving.record_epoch(0, ENTRY, None, Rung(1, {"a": 0.2}, stop=True, sequence=4))
-    later = driven_again(storage_url)
-    rows, (ended,) = later.adopt()
-    assert rows == []
-    assert (ended.number, ended.state) == (0, "PRUNED")
-    assert later.rungs() == [(0, Rung(1, {"a": 0.2}, True, 4))]
-
-
 def test_a_pruned_row_has_its_decision_and_no_values(driving: Driving, storage_url: str) -> None:
     driving.ask()
     driving.prune(0, ENTRY, Rung(1, {"a": 0.2}, stop=True, sequence=1))

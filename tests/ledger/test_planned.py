@@ -214,14 +214,10 @@ def test_test_scores_of_a_reference_are_no_reference(ledger: Ledger) -> None:
 
 def test_every_opening_of_the_test_images_is_kept(ledger: Ledger, storage_url: str) -> None:
     began = time.time()
-    assert ledger.read().test_opened == ()
-    ledger.open_test("confirm 3 trials of the front", "rows~confirm")
-    ledger.open_test("confirm 3 trials of the front, 8 seeds", "rows~confirm")
+    for what in ("confirm", "confirm, 8 seeds"):
+        ledger.open_test(what, "rows~confirm")
     opened = Ledger.open(storage_url, "rows").read().test_opened
-    assert [one.what for one in opened] == [
-        "confirm 3 trials of the front",
-        "confirm 3 trials of the front, 8 seeds",
-    ]
+    assert [one.what for one in opened] == ["confirm", "confirm, 8 seeds"]
     assert all(isinstance(one, TestOpened) and one.study == "rows~confirm" for one in opened)
     assert all(began <= one.time <= time.time() for one in opened)
 

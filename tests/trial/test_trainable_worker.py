@@ -140,14 +140,6 @@ def test_a_torn_checkpoint_falls_back_and_is_said_once(start: Start) -> None:
     assert places[0]["note"].startswith("resumed from epoch 1: no checkpoint of epoch 2 (")
     assert "note" not in places[1]
     assert resumed[-1].scores == whole[-1].scores
-    for checkpoint in kept:
-        Path(checkpoint.uri).unlink(missing_ok=True)
-    worker.begin(row(attempt=3, checkpoints=kept))
-    first = worker.step()
-    assert first.entry is not None
-    assert first.entry["epoch"] == 1
-    assert first.place is not None
-    assert "resumed from the beginning" in first.place["note"]
 
 
 def test_without_files_nothing_is_saved(run: Run, tmp_path: Path) -> None:
