@@ -41,7 +41,7 @@ KEPT_CHECKPOINTS = 2
 
 
 _ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "soup", "enqueued", "copy_of")
-_CURVE_FIELDS = ("curve", "checkpoints", "rungs", "attempts")
+_CURVE_FIELDS = ("checkpoints", "rungs", "attempts")
 _RECORDS = TypeAdapter(RowRecord)
 
 
@@ -84,7 +84,8 @@ def stored_row(row: RowRecord) -> dict[str, Any]:
 
 def stored_curve(row: RowRecord) -> dict[str, Any]:
     """What is written of a row after an epoch, as `row_record` reads it."""
-    return {CURVE: {name: [] for name in _CURVE_FIELDS} | _stored(row, _CURVE_FIELDS)}
+    lists = {name: [] for name in _CURVE_FIELDS} | _stored(row, _CURVE_FIELDS)
+    return {CURVE: {**lists, "curve": list(row.curve)}}  # pydantic would write null for NaN
 
 
 def _stored(row: RowRecord, fields: Sequence[str]) -> dict[str, Any]:

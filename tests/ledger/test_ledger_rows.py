@@ -77,7 +77,10 @@ def test_what_is_read_back_is_what_was_written(driving: Driving, storage_url: st
     row = driving.ask()
     assert row is not None
     entry = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "images": 200}
-    driving.record_epoch(0, {**entry, "train_loss": 0.6}, None)
+    odd = {**entry, "train_loss": 0.6, "scores": {"a": float("nan"), "b": float("inf")}}
+    driving.record_epoch(0, odd, None)
+    (running,) = Ledger.open(storage_url, "rows").read().rows
+    assert repr(running.curve) == repr((odd,))
     driving.record_epoch(0, entry, Checkpoint(1, "/x/epoch-1", "a" * 64))  # trained again
     driving.complete(0, make_scores(0.93, 0.61))
     driving.ask()

@@ -21,12 +21,8 @@ def change(url: str, statement: str, **values: object) -> None:
 def test_tables_of_another_optuna_are_refused(storage_url: str, version: str) -> None:
     Ledger.create(storage_url, make_head(), trials=3)
     change(storage_url, "UPDATE alembic_version SET version_num = :version", version=version)
-    with pytest.raises(
-        StorageError, match=r"must have the tables of the installed Optuna version"
-    ) as raised:
+    with pytest.raises(StorageError, match=r"must have the tables of the installed Optuna version"):
         Ledger.open(storage_url, "rows")
-    message = str(raised.value)
-    assert "\n" not in message
 
 
 def test_a_ledger_of_another_format_is_refused(storage_url: str) -> None:
