@@ -114,18 +114,3 @@ def test_zoom_blur_of_a_ramp_by_hand() -> None:
         blurred = zoom_blur(ramp, strengths(strength), NOTHING)
         slope = np.mean([(1 + 0.5 * strength) ** (-frame / 7) for frame in range(8)])
         torch.testing.assert_close(blurred, 0.5 + (ramp - 0.5) * slope, rtol=0, atol=1e-9)
-
-
-def test_zoom_blur_is_near_the_mean_of_scipys_zooms() -> None:
-    coarse = random_images(5, 5, channels=1)[0, 0].numpy()
-    image = np.clip(ndimage.zoom(coarse, 64 / 5, order=3), 0, 1)
-    blurred = zoom_blur(torch.from_numpy(image)[None, None], strengths(1.0), NOTHING)[0, 0]
-    down, across = np.mgrid[0:64, 0:64] - 31.5
-    zooms = 1.5 ** (np.arange(16) / 15)
-    frames = [
-        ndimage.map_coordinates(image, (down / zoom + 31.5, across / zoom + 31.5), order=1)
-        for zoom in zooms
-    ]
-    torch.testing.assert_close(
-        blurred, torch.from_numpy(np.mean(frames, axis=0)), rtol=0, atol=0.005
-    )

@@ -57,14 +57,6 @@ def test_hue_keeps_luma_and_colourfulness_and_turns_back() -> None:
     torch.testing.assert_close(hue(turned, strength, -sign), images)
 
 
-def test_hue_leaves_one_channel_and_grey_alone() -> None:
-    one = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    strength, sign = torch.ones(2), torch.tensor([1.0, -1.0])
-    assert torch.equal(hue(one, strength, sign), one)
-    grey = one.expand(2, 3, 8, 8)
-    torch.testing.assert_close(hue(grey, strength, sign), grey)
-
-
 def test_gamma_by_hand() -> None:
     images = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 1, 1, 4).repeat(3, 1, 1, 1)
     changed = gamma(images, torch.tensor([1.0, 1.0, 0.5]), torch.tensor([1.0, -1.0, 1.0]))

@@ -99,11 +99,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.pt")
-    assert f"got 'pipe.pt' ({tmp_path / 'pipe.pt'}: a FIFO)" in refusal("pipe.pt", tmp_path)
-
-
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])
 @pytest.mark.parametrize("kept", [0.9, 0.01, 0])
 def test_a_truncated_file(tmp_path: Path, name: str, kept: float) -> None:

@@ -15,7 +15,6 @@ from ablate.robustness.corruption.frost import frost_plates
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
 from ablate.robustness.corruption.spatter import (
     canny,
-    mud,
     smooth_layer,
     squared_distance,
     water,
@@ -116,16 +115,6 @@ def frost_layer(
     return (frosted / weight * 255).round().int().numpy()
 
 
-def test_frost_is_a_weighted_sum() -> None:
-    grey = of_photographs([np.full((300, 300, 3), 100, dtype=np.uint8)])
-    images = torch.full((2, 3, 32, 32), 0.5)
-    for scale, table in CORRUPTIONS["frost"].tables.items():
-        for severity, (weight, frost_weight) in enumerate(table, 1):
-            frosted = CORRUPTIONS["frost"](images, severity, generator(), scale=scale, frost=grey)
-            wanted = min(1, weight * 0.5 + frost_weight * 100 / 255)
-            assert frosted.numpy() == pytest.approx(wanted, abs=1e-6)
-
-
 def test_frost_crops_photographs_as_they_are_for_imagenet() -> None:
     layer = frost_layer(of_photographs([photograph(60, 90)]), "imagenet", 20, 30, count=600)
     top, left = layer[:, 0, 0, 0], layer[:, 1, 0, 0]
@@ -215,16 +204,6 @@ def test_water_is_lit_along_its_edges(drops: torch.Tensor) -> None:
         assert close.mean() > 0.99
     assert (got[..., :5].max((0, 1)) == 1).all()
     assert (got[..., 5] == 0).all()  # no drops, no water
-
-
-def test_mud_is_clear_or_nearly_opaque(drops: torch.Tensor) -> None:
-    opacity = mud(drops, 0.69, 0.6)
-    assert ((opacity == 0) | (opacity >= 0.8)).all()
-    assert (opacity > 0).any()
-    black = torch.ones(4, 3, 32, 32)
-    stained = CORRUPTIONS["spatter"](black, 5, generator())
-    thick = stained[:, :, :, :].amin((0, 2, 3)).tolist()
-    assert thick == pytest.approx([63 / 255, 42 / 255, 20 / 255], abs=0.02)
 
 
 def test_water_is_turquoise() -> None:
