@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
+from ablate.errors import ParameterError
 from ablate.errors.masking import keep_secrets_in
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import study_of
 from ablate.study import settings
-from ablate.study.python_source import read_python
+from ablate.study.callables import name_function
+from ablate.study.document import Document, Finding, show, unstorable
+from ablate.study.document import Path as DataPath
+from ablate.study.yaml_source import MAX_DEPTH
 
 Keys = Mapping[str, Any]
 
@@ -22,17 +28,73 @@ def parse_data(
     """Check the data of a study; relative paths start from the current folder.
 
     Args:
-        data: keys as in a study file (`ablate.study.python_source`).
+        data: keys as in a study file; `version` may be left out.  Sections may be objects of
+            `ablate.study.settings`; a tuple is a list, a path is text, a number of NumPy is a
+            number, and a function stands for its name (`ablate.study.callables.name_function`).
         overrides, must_search: as for `ablate.lifecycle.study_file.read_study`.
 
     Raises:
         StudyFileError: with all problems, each with the path of its key.
     """
-    document = read_python(data)
+    findings: list[Finding] = []
+    document = Document("", {"version": 1, **_plain(data, (), findings)})
+    document.report(findings)
     keep_secrets_in(document.data)
     base = Path.cwd()
     names = partial(names_for, base=base)
     return study_of(document, overrides, names, base, must_search=must_search)
+
+
+def _plain(value: Any, path: DataPath, findings: list[Finding]) -> Any:
+    """A value in the types that YAML has."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_unset=True)
+    if len(path) > MAX_DEPTH:
+        findings.append(Finding(path, f"must have at most {MAX_DEPTH} levels. Make it flatter."))
+    elif isinstance(value, Mapping):
+        mapping = {}
+        for key, item in value.items():
+            if isinstance(key, str):
+                mapping[key] = _plain(item, (*path, key), findings)
+            else:
+                rule = f"keys must be text, got {show(key)}. Put it in quotes."
+                findings.append(Finding((*path, str(key)), rule))
+        return mapping
+    elif isinstance(value, list | tuple):
+        return [_plain(item, (*path, i), findings) for i, item in enumerate(value)]
+    else:
+        return _scalar(value, path, findings)
+    return None
+
+
+def _scalar(value: Any, path: DataPath, findings: list[Finding]) -> Any:
+    if callable(value):
+        try:
+            return name_function(value)
+        except ParameterError as error:
+            findings.append(Finding(path, str(error)))
+            return "refused:refused"  # still a name, so that no other rule is broken
+    if isinstance(value, PurePath):
+        value = str(value)
+    elif type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if (wrong := _not_plain(value)) is None:
+        return value
+    findings.append(Finding(path, wrong))
+    return None
+
+
+def _not_plain(value: Any) -> str | None:
+    """Why a value cannot be stored, as `rule, got X. Fix.`"""
+    if isinstance(value, str):
+        return unstorable(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
+        return "whole numbers must be below 2**63, got a larger one. Write a smaller one."
+    if value is None or isinstance(value, bool | int | float):
+        return None
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    rule = f"must be text, a number, a list or a mapping, got an object of {kind}"
+    return f"{rule}. Write its value."
 
 
 class Study(settings.Study):

@@ -167,21 +167,19 @@ def _budget(study: Study) -> Findings:
         yield Finding(path, "must be at least 1, got 0. Raise it.")
 
 
-def _tuned(study: Study) -> Findings:
-    if study.trainable is None and study.ablation is not None and study.ablation.tune is not None:
-        paths = searched_paths(study.space)
-        for key in sorted((_BUDGET | _SEEDS) & paths.keys()):
+def _set_by_the_study(study: Study) -> Findings:
+    """Budgets and seeds in the space of a loop, or of arms that are tuned."""
+    paths = searched_paths(study.space)
+    is_tuned = study.ablation is not None and study.ablation.tune is not None
+    for key in sorted((_BUDGET | _SEEDS) & paths.keys()):
+        if study.trainable is not None and key != "baseline.seed":
+            rule = f"is set by the study with trainable, got {key} in the space"
+            fix = f"Name it otherwise, such as loop.{key.rpartition('.')[2]}."
+            yield Finding(paths[key], f"{rule}. {fix}")
+        elif study.trainable is None and is_tuned:
             why = "arms are compared at equal compute" if key in _BUDGET else "seeds are paired"
-            rule = f"{why}, got {key} in the space of ablation.tune"
-            yield Finding(paths[key], f"{rule}. Remove it.")
-
-
-def _loop_keys(study: Study) -> Findings:
-    paths = searched_paths(study.space if study.trainable is not None else {})
-    for key in sorted((_BUDGET | {"finetune.seed"}) & paths.keys()):
-        rule = f"is set by the study with trainable, got {key} in the space"
-        fix = f"Name it otherwise, such as loop.{key.rpartition('.')[2]}."
-        yield Finding(paths[key], f"{rule}. {fix}")
+            rule = f"{why}, got {key} in the space of ablation.tune. Remove it."
+            yield Finding(paths[key], rule)
 
 
 def _gpus(study: Study) -> Findings:
@@ -325,8 +323,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Findings]], ...] = (
     (("objectives", "constraints", "search.pruner"), _reserved),
     (("search.pruner", "finetune.budget"), _pruner),
     (("finetune.budget",), _budget),
-    (("space", "ablation", "trainable"), _tuned),
-    (("space", "trainable"), _loop_keys),
+    (("space", "ablation", "trainable"), _set_by_the_study),
     (("finetune.seed", "baseline.seed", "ablation"), seed_rules),
     (("objectives", "search.reference_point"), _reference_point),
     *(((key,), partial(_distinct, key)) for key in _DISTINCT),
