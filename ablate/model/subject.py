@@ -7,7 +7,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -46,24 +46,75 @@ _DAMAGED = (
 """What torch raises of a file that is damaged, or was made by somebody else."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A network ready for evaluation.
+class Subject(nn.Module):
+    """A network ready for evaluation: takes images in [0, 1] of any size, checks its output.
 
     Attributes:
-        model: takes images in [0, 1], checks its output.
-        name: for messages; identity: of the weights.
-        parameters: number of trainable parameters.
-        image_size: input size in pixels; None: the size of the images.
+        network: called with normalised images of its size; name: for messages.
+        identity: of the weights.
+        classes: required of the output, at least so many if it `may_have_more`.
+        image_size: input size in pixels, to which images are resized; None: that of the images.
         statistics: for normalisation; None: a network in memory normalises itself.
+        is_normalizing: whether images are normalised here, and not in the network.
     """
 
-    model: nn.Module = field(repr=False)
-    name: str
-    identity: str
-    parameters: int
-    image_size: int | None
-    statistics: Statistics | None
+    image_mean: Tensor
+    image_std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        identity: str,
+        classes: int,
+        image_size: int | None,
+        *,
+        statistics: Statistics | None,
+        is_normalizing: bool,
+        may_have_more: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.name, self.identity, self.classes = name, identity, classes
+        self.image_size, self.statistics = image_size, statistics
+        self.is_normalizing = is_normalizing and statistics is not None
+        self.may_have_more = may_have_more
+        mean, std = statistics or ((0.0,), (1.0,))
+        self.register_buffer("image_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Subject:
+        try:
+            super().train(mode)
+        except NotImplementedError:  # torch.export: the mode that it was written in
+            self.training = mode
+        return self
+
+    def forward(self, images: Images) -> Tensor:
+        shown, side = images, self.image_size
+        if side is not None and shown.shape[-2:] != (side, side):
+            shown = functional.interpolate(
+                shown, size=(side, side), mode="bilinear", antialias=True
+            )
+        if self.is_normalizing:
+            if shown.shape[1] == 3 and self.image_mean.shape[1] == 1:
+                luma = torch.tensor(LUMA, device=shown.device).view(1, 3, 1, 1)
+                shown = (shown * luma).sum(1, keepdim=True)
+            shown = (shown - self.image_mean) / self.image_std
+        logits = logits_of(self.network(shown.contiguous(memory_format=torch.channels_last)))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
+            raise ParameterError(
+                f"`model`: {self.name} must return the logits (images, classes) as one tensor, got "
+                f"{_describe(logits)}. Return only logits, without features or auxiliary outputs."
+            )
+        more = logits.shape[1] - self.classes
+        if more < 0 or (more > 0 and not self.may_have_more):
+            raise ParameterError(
+                f"`model`: {self.name} must have an output for each of the data set's "
+                f"{self.classes} classes, got {logits.shape[1]}. Choose the data set that it was "
+                "trained on, or another network."
+            )
+        return logits
 
 
 def build_subject(
@@ -103,25 +154,31 @@ def build_subject(
         )
     network: nn.Module
     statistics: Statistics | None
-    identity, applied = origin.identity, None
+    identity, is_normalizing = origin.identity, False
     if origin.kind == "network":
         network, statistics = _build_network(origin, classes, normalization, by_order=by_order)
         may_have_more = False
     elif origin.kind == "program":
-        statistics = applied = normalization.resolve(origin)
+        statistics, is_normalizing = normalization.resolve(origin), True
         network, _ = load_program(Path(origin.name), device)
     else:
         assert module is not None
         network, identity = module, _state_identity(module)
         statistics = carried_statistics(module)
         if statistics is None:
-            statistics = applied = normalization.resolve(origin)
+            statistics, is_normalizing = normalization.resolve(origin), True
         elif normalization.is_given:
             raise _given_twice(origin.name, statistics)
-    side = image_size or origin.image_size
-    shown = ShownNetwork(network, origin.name, classes, applied, side, may_have_more=may_have_more)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Subject(shown, origin.name, identity, parameters, side, statistics)
+    return Subject(
+        network,
+        origin.name,
+        identity,
+        classes,
+        image_size or origin.image_size,
+        statistics=statistics,
+        is_normalizing=is_normalizing,
+        may_have_more=may_have_more,
+    )
 
 
 def _build_network(
@@ -200,9 +257,9 @@ def probe(subject: Subject, shape: Sequence[int], device: str = "cpu") -> Probed
     # Of different brightness, to detect a batch norm in training mode.
     images *= torch.linspace(1, 0.2, _PROBED).view(-1, 1, 1, 1)
     images = images.to(device)
-    subject.model.to(device)
-    with kept_mode(subject.model), torch.inference_mode():
-        subject.model.eval()
+    subject.to(device)
+    with kept_mode(subject), torch.inference_mode():
+        subject.eval()
         logits = _show(subject, images)
         again = _show(subject, images)
         alone = _show(subject, images[:1])
@@ -221,7 +278,7 @@ def probe(subject: Subject, shape: Sequence[int], device: str = "cpu") -> Probed
 
 def _show(subject: Subject, images: Tensor) -> Tensor:
     try:
-        logits: Tensor = subject.model(images)
+        logits: Tensor = subject(images)
     except ParameterError:
         raise
     except (Exception, SystemExit) as error:
@@ -235,71 +292,6 @@ def _show(subject: Subject, images: Tensor) -> Tensor:
             f"at once, got {text.rstrip('!.')[:_LONGEST]}. {fix}"
         ) from error
     return logits.float()
-
-
-class ShownNetwork(nn.Module):
-    """A network with resizing and normalisation of its input, and checks of its output.
-
-    Args:
-        statistics: for normalising images; None: not normalised.
-        side: input size in pixels for resizing; None: no resizing.
-        may_have_more: whether it may have more outputs than classes.
-    """
-
-    image_mean: Tensor
-    image_std: Tensor
-
-    def __init__(
-        self,
-        network: nn.Module,
-        name: str,
-        classes: int,
-        statistics: Statistics | None,
-        side: int | None,
-        *,
-        may_have_more: bool = False,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.name, self.classes, self.side = name, classes, side
-        self.normalized = statistics is not None
-        self.may_have_more = may_have_more
-        mean, std = statistics or ((0.0,), (1.0,))
-        self.register_buffer("image_mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("image_std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-
-    def train(self, mode: bool = True) -> ShownNetwork:
-        try:
-            super().train(mode)
-        except NotImplementedError:  # torch.export: the mode that it was written in
-            self.training = mode
-        return self
-
-    def forward(self, images: Images) -> Tensor:
-        shown = images
-        if self.side is not None and shown.shape[-2:] != (self.side, self.side):
-            shown = functional.interpolate(
-                shown, size=(self.side, self.side), mode="bilinear", antialias=True
-            )
-        if self.normalized:
-            if shown.shape[1] == 3 and self.image_mean.shape[1] == 1:
-                luma = torch.tensor(LUMA, device=shown.device).view(1, 3, 1, 1)
-                shown = (shown * luma).sum(1, keepdim=True)
-            shown = (shown - self.image_mean) / self.image_std
-        logits = logits_of(self.network(shown.contiguous(memory_format=torch.channels_last)))
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-            raise ParameterError(
-                f"`model`: {self.name} must return the logits (images, classes) as one tensor, got "
-                f"{_describe(logits)}. Return only logits, without features or auxiliary outputs."
-            )
-        more = logits.shape[1] - self.classes
-        if more < 0 or (more > 0 and not self.may_have_more):
-            raise ParameterError(
-                f"`model`: {self.name} must have an output for each of the data set's "
-                f"{self.classes} classes, got {logits.shape[1]}. Choose the data set that it was "
-                "trained on, or another network."
-            )
-        return logits
 
 
 def _describe(output: object) -> str:

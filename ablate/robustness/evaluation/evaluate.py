@@ -221,7 +221,7 @@ def evaluate(
         probed = [probe(subject, shape, environment.device) for shape in scored.shapes]
         marks = [_PROBABILITIES] if any(one.gives_probabilities for one in probed) else []
         if adapt_batch_norm is not None:
-            with adapted_batch_norm(subject.model, adapt_batch_norm):
+            with adapted_batch_norm(subject, adapt_batch_norm):
                 pass  # refused before the copies are made
             marks.append(
                 "batch norm adapted at test time to batches of "
@@ -236,7 +236,7 @@ def evaluate(
             evaluation = relate(evaluation, relative_to)
     began = time.perf_counter()
     outcomes = score_set(
-        subject.model,
+        subject,
         None if clean is None else clean.split,
         scored.copies,
         environment,
@@ -508,7 +508,7 @@ def _unscored(
             name=origin.name,
             checkpoint=origin.checkpoint,
             identity=subject.identity,
-            parameters=subject.parameters,
+            parameters=sum(weights.numel() for weights in subject.parameters()),
             image_size=side,
             mean=None if statistics is None else statistics.mean,
             std=None if statistics is None else statistics.std,
