@@ -172,7 +172,7 @@ class RayExecutor:
 
     def close(self) -> None:
         if self._agreed is not None:
-            forget(self._job, self._agreed)
+            forget(self._job, self._agreed.token)
         if self._started:
             with held():
                 ray.shutdown()

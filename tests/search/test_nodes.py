@@ -181,7 +181,7 @@ def test_the_baseline_is_trained_once_and_handed_over(
     on(apart_node, make_weights, job.folder)
     assert (places["run"] / "weights" / "00003.safetensors").read_bytes() == b"tensors"
 
-    nodes.forget(job, agreed)
+    nodes.forget(job, agreed.token)
     assert [file.name for file in places["shared"].iterdir()] == []
     assert [file.name for file in places["run"].iterdir()] == ["weights"]
 

@@ -288,7 +288,7 @@ def agree(
             if job.folder in unseen:
                 apart.add(node.id)
     except BaseException:
-        _remove_token(job, token)
+        forget(job, token)
         raise
     first, *others = nodes
     prepared, files = prepare_on(
@@ -361,9 +361,12 @@ def join(sent: SentJob, agreed: Agreed, cores: int | None = None) -> tuple[bool,
     return job.folder in unseen, (*damage, *here.notes)
 
 
-def forget(job: Job, agreed: Agreed) -> None:
+def forget(job: Job, token: str) -> None:
     """Remove what `agree` has put into the folders of a run."""
-    _remove_token(job, agreed.token)
+    for folder in _folders(job):
+        with suppress(Exception):
+            system, path = url_to_fs(folder)
+            system.rm_file(f"{path.rstrip('/')}/{token}")
 
 
 # -- Versions and folders ------------------------------------------------------------------
@@ -460,13 +463,6 @@ def _put_token(folder: str, token: str) -> None:
             f"{folder}: must be a writable folder, got {error_text(error)}. Change its "
             "permissions, or run.checkpoints."
         ) from error
-
-
-def _remove_token(job: Job, token: str) -> None:
-    for folder in _folders(job):
-        with suppress(Exception):
-            system, path = url_to_fs(folder)
-            system.rm_file(f"{path.rstrip('/')}/{token}")
 
 
 def _folders(job: Job) -> list[str]:
