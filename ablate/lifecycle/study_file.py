@@ -308,11 +308,15 @@ def _read_settings(document: Document) -> Study:
             before, refused = copy.deepcopy(data), tuple(document.refused)
         # Problems caused by the correction (an emptied list) are not the writer's mistake.
         document.report(
-            one for one in wrong if not any(starts_with(path, one.path) for path in refused)
+            finding
+            for finding in wrong
+            if not any(starts_with(path, finding.path) for path in refused)
         )
-        document.refused |= {_mend(data, one.path) for one in wrong}
+        document.refused |= {_mend(data, finding.path) for finding in wrong}
         if data == before:  # a missing key cannot be removed, so its section is
-            document.refused |= {_mend(data, one.path[:-1]) for one in wrong if one.path[1:]}
+            document.refused |= {
+                _mend(data, finding.path[:-1]) for finding in wrong if finding.path[1:]
+            }
 
 
 def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
@@ -360,13 +364,15 @@ def _network_rules(
     words = {"taps", "last"} & set(candidates(study.space, _LAYERS, fixed))
     # Of networks whose taps are known by name all are usable.
     terms = _values_of(study, "loss.terms", [study.loss.terms])
-    compares_maps = any("fma" in str(one) for one in terms)
+    compares_maps = any("fma" in str(term) for term in terms)
     if words and compares_maps and taps is not None and not taps:
         from ablate.model.build import describe_layers  # which loads torch
 
         shown = ""
         try:
-            maps = [one.name for one in describe_layers(study.model, base=base) if one.shape[1:]]
+            maps = [
+                layer.name for layer in describe_layers(study.model, base=base) if layer.shape[1:]
+            ]
             shown = f" such as [{', '.join(maps[-3:])}]" if maps else ""
         except NotImportedError:
             return
@@ -382,7 +388,7 @@ def network_notes(study: Study, base: Path) -> Iterator[str]:
     """What to say of a study's network that is not wrong, but may not be meant so."""
     model, terms = study.model.name, _values_of(study, "loss.terms", [study.loss.terms])
     scales = _values_of(study, "loss.fma.scale", [study.loss.fma.scale])
-    is_by_value = "value" in scales and any("fma" in str(one) for one in terms)
+    is_by_value = "value" in scales and any("fma" in str(term) for term in terms)
     if study.trainable is None and is_by_value and _has_norm(model, base) is False:
         yield (
             f"loss.fma.scale: value was calibrated on networks with batch norm, and {model} has "
@@ -408,13 +414,15 @@ def _values_of(study: Study, key: str, fixed: Sequence[str]) -> Collection[Any]:
 
 def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]:
     """What leaves nothing to learn, or to probe; of cells an ablation does it."""
-    frozen = {one.key: one.domain for one in space.parameters}.get("finetune.frozen")
+    frozen = {parameter.key: parameter.domain for parameter in space.parameters}.get(
+        "finetune.frozen"
+    )
     tried = [study.finetune.frozen] if frozen is None else getattr(frozen, "choices", ())
     if any(tried) or study.finetune.probe_fraction:
         from ablate.finetune.depth import learning_problem  # which loads torch
 
         paths = searched_paths(study.space)
-        for key, rule in filter(None, {learning_problem(study, one, base) for one in tried}):
+        for key, rule in filter(None, {learning_problem(study, layers, base) for layers in tried}):
             yield Finding(paths.get(key, tuple(key.split("."))), rule)
 
 

@@ -52,7 +52,9 @@ def _rules_of_value(study: Study, key: str, value: Any, names: KnownNames) -> It
         yield Finding(at[len(path) :], rule)
     mapping, _, name = key.rpartition(".")
     if mapping in OPEN:
-        yield from (Finding((), one.rule) for one in name_rules(mapping, {name: value}, names))
+        yield from (
+            Finding((), finding.rule) for finding in name_rules(mapping, {name: value}, names)
+        )
     yield from name_rules(key, value, names)
 
 
@@ -97,7 +99,9 @@ def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> s
         rules = name_rules(key, condition.operand, names)
     else:
         rules = (
-            one for value in condition.wanted for one in _rules_of_value(study, key, value, names)
+            finding
+            for value in condition.wanted
+            for finding in _rules_of_value(study, key, value, names)
         )
     first = next(rules, None)
     return None if first is None else f"when on {key}: {first.rule}"
@@ -170,7 +174,7 @@ def telling_values(
     if isinstance(domain, SimplexDomain):
         kept = [name for name in domain.names if chosen is None or name in chosen]
         even = {name: 1 / len(kept) * (name in kept) for name in domain.names}
-        corners = [{name: float(name == one) for name in domain.names} for one in kept]
+        corners = [{name: float(name == corner) for name in domain.names} for corner in kept]
         return [even, *(corners if len(kept) > 1 else ())]
     ends = domain.examples()
     return [*ends, *(value for value in others if domain.holds(value) and value not in ends)]
@@ -190,7 +194,7 @@ def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
             wanted.add(key)
             waiting += [other for other in by_key[key].requires if other in by_key]
     operands: dict[str, list[Any]] = {key: [] for key in wanted}
-    for condition in (one for parameter in space.parameters for one in parameter.when):
+    for condition in (each for parameter in space.parameters for each in parameter.when):
         operands.setdefault(condition.key, []).extend(condition.wanted)
 
     def go_on(parameters: list[Parameter], values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -207,7 +211,7 @@ def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
         for value in telling_values(domain, operands[parameter.key], chosen):
             yield from go_on(others, {**values, parameter.key: value})
 
-    yield from go_on([one for one in space.parameters if one.key in wanted], {})
+    yield from go_on([each for each in space.parameters if each.key in wanted], {})
 
 
 def nothing_searched(study: Study, space: Space) -> str | None:
@@ -245,8 +249,10 @@ def _can_be_active(space: Space, parameter: Parameter) -> bool:
 
 
 def _never_rule(space: Space, parameter: Parameter) -> str:
-    fixed = [one for one in parameter.when if one.key in space.fixed]
-    wrong = next((one for one in fixed if not one.holds(space.fixed[one.key])), None)
+    fixed = [condition for condition in parameter.when if condition.key in space.fixed]
+    wrong = next(
+        (condition for condition in fixed if not condition.holds(space.fixed[condition.key])), None
+    )
     if wrong is not None:
         got = f"got {wrong.key}: {show(space.fixed[wrong.key])}"
         return f"when can never hold: {wrong}, {got}. Change {wrong.key}, or remove the parameter."

@@ -43,7 +43,8 @@ def parse_space(study: Study, names: KnownNames) -> Space:
     findings += failures(names)
     if findings:
         raise StudyFileError(
-            Problem("space", 0, 0, f"{name_of(one.path)}: {one.rule}") for one in findings
+            Problem("space", 0, 0, f"{name_of(finding.path)}: {finding.rule}")
+            for finding in findings
         )
     return space
 
@@ -67,7 +68,7 @@ def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
         if key in domains
     ]
     ordered = in_order(parameters)
-    if circle := _circle({one.key: one for one in parameters if one not in ordered}):
+    if circle := _circle({each.key: each for each in parameters if each not in ordered}):
         rule = f"conditions must not form a cycle, got {' -> '.join([*circle, circle[0]])}."
         path = entries[circle[0]].path
         findings.append(Finding(path, f"{rule} Remove one of them.", at_key=True))
@@ -100,7 +101,10 @@ class _Reader:
             if isinstance(value, dict) and "when" in value:
                 conditions, findings = parse_when(value["when"], (*at, "when"))
                 self._findings += findings
-                when = {**when, **{(*at, "when", one.key): one for one in conditions}}
+                when = {
+                    **when,
+                    **{(*at, "when", condition.key): condition for condition in conditions},
+                }
             if isinstance(value, dict) and "parameters" in value:
                 if self._is_block(value, at):
                     self.read(value["parameters"], (*at, "parameters"), when)
@@ -171,7 +175,7 @@ def _domains(
     subsets: dict[str, tuple[str, ...]] = {}
     taps = names.get("loss.fma.layers", ())
     # Subsets first, because a simplex may refer to a later one.
-    for key, entry in sorted(entries.items(), key=lambda one: not _is_subset(one[1].data)):
+    for key, entry in sorted(entries.items(), key=lambda item: not _is_subset(item[1].data)):
         try:
             word = _word(entry.data)
             domain = DOMAINS[word].parse(Spec(entry.data, fixed, subsets, taps))
@@ -213,7 +217,7 @@ def in_order(parameters: Sequence[Parameter]) -> list[Parameter]:
     """The parameters in order, without those that read each other in a circle."""
     waiting = {parameter.key: parameter for parameter in parameters}
     ordered: list[Parameter] = []
-    while ready := next((one for one in waiting.values() if not _reads(one, waiting)), None):
+    while ready := next((each for each in waiting.values() if not _reads(each, waiting)), None):
         ordered.append(waiting.pop(ready.key))
     return ordered
 

@@ -130,7 +130,7 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
     held: Any = module
     for part in parts:
         if not hasattr(held, part):
-            names = [one for one in dir(held) if not one.startswith("_")]
+            names = [other for other in dir(held) if not other.startswith("_")]
             file = show_name(getattr(module, "__file__", None) or name)
             rule = f"{name} must have {attribute}, got a module without it ({file})"
             raise ParameterError(f"{where}: {rule}. {did_you_mean(part, names)}")
@@ -170,7 +170,7 @@ def _searched(top: str, base: Path | None) -> Iterator[None]:
     folder = base.absolute()
     with _LOCK:
         if _FOUND_IN.get(top, folder) != folder:
-            for loaded in [one for one in sys.modules if one.partition(".")[0] == top]:
+            for loaded in [module for module in sys.modules if module.partition(".")[0] == top]:
                 del sys.modules[loaded]
             del _FOUND_IN[top]
         sys.path.append(str(folder))
@@ -345,7 +345,11 @@ def _describe_function(function: types.FunctionType, name: str, seen: list[Any])
     except (OSError, TypeError) as error:
         raise _unknown(name, "without source", "Write it with def in a file or a cell") from error
     values = function.__globals__
-    read = {one: values[one] for one in _global_names(function.__code__) if one in values}
+    read = {
+        global_name: values[global_name]
+        for global_name in _global_names(function.__code__)
+        if global_name in values
+    }
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     empty = types.CellType()  # one that is not set yet
     read |= {one: cell.cell_contents for one, cell in cells if cell != empty}
@@ -366,7 +370,7 @@ def _describe_value(value: Any, name: str, seen: list[Any]) -> Any:
     if kind in (set, frozenset):
         return ["set", sorted(json.dumps(_describe(item, name, seen)) for item in value)]
     if is_dataclass(value):
-        parts = {one.name: getattr(value, one.name) for one in fields(value)}
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
         return [_describe(kind, kind.__qualname__, seen), _describe(parts, name, seen)]
     if kind.__module__.partition(".")[0] == "torch" and hasattr(value, "detach"):
         value = value.detach().cpu()

@@ -39,7 +39,7 @@ def rules_of(key: str, study: Study) -> Findings:
     path = tuple(key.split("."))
     for keys, rule in _RULES:
         if len(keys) == 1 and f"{key}.".startswith(f"{keys[0]}."):
-            yield from (one for one in rule(study) if starts_with(one.path, path))
+            yield from (finding for finding in rule(study) if starts_with(finding.path, path))
 
 
 def study_notes(study: Study) -> Iterator[str]:
@@ -48,7 +48,10 @@ def study_notes(study: Study) -> Iterator[str]:
     if study.ablation is None and points > trials:
         rest = f"the last {points - trials} will not be run"
         yield f"search.enqueue has {points} points and search.trials is {trials}: {rest}"
-    pruner, known = study.search.pruner, {*COSTS, *(one.metric for one in study.objectives)}
+    pruner, known = (
+        study.search.pruner,
+        {*COSTS, *(objective.metric for objective in study.objectives)},
+    )
     compared = () if pruner is None else pruner.compared(study.objectives)
     others = [metric for metric in compared if metric not in known]
     if study.trainable is not None and others:
@@ -95,7 +98,7 @@ def _constraints(study: Study) -> Findings:
         sides = {True: constraint.min, False: constraint.max}
         relative = [side for side in sides.values() if isinstance(side, str)]
         bounds = constraint.bounds({metric: 0.0})
-        far = [sides[one.is_least] for one in bounds if abs(one.limit) >= 1]
+        far = [sides[bound.is_least] for bound in bounds if abs(bound.limit) >= 1]
         whole = [side for side in far if isinstance(side, str)]
         rule = f"must be a number, got {' and '.join(relative)}"
         if relative and study.trainable is not None:
@@ -131,7 +134,7 @@ def _pruner(study: Study) -> Findings:
         return
     path = ("search", "pruner")
     space = written_parameters(study.space if study.trainable is None else {})
-    parameters = {one.key: one for one in space}
+    parameters = {parameter.key: parameter for parameter in space}
     unit = next(
         (u for u in UNITS[1:] if getattr(budget, u) or f"finetune.budget.{u}" in parameters), None
     )
@@ -141,7 +144,9 @@ def _pruner(study: Study) -> Findings:
     fixed, epochs = budget.in_epochs, parameters.get("finetune.budget.epochs")
     domain = epochs.entry if epochs is not None and isinstance(epochs.entry, Mapping) else {}
     values = domain.get("int") or domain.get("choice")
-    possible = [one for one in values if isinstance(one, int)] if isinstance(values, list) else []
+    possible = (
+        [value for value in values if isinstance(value, int)] if isinstance(values, list) else []
+    )
     if fixed is not None and (epochs is None or epochs.when):
         possible.append(fixed)
     most = max(possible, default=None)

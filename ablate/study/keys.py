@@ -174,17 +174,21 @@ def written_parameters(
 def written_domains(space: Any) -> dict[str, Mapping[str, Any]]:
     """The domains of a written space by key, without entries that are none."""
     parameters = written_parameters(space)
-    return {one.key: one.entry for one in parameters if isinstance(one.entry, Mapping)}
+    return {
+        parameter.key: parameter.entry
+        for parameter in parameters
+        if isinstance(parameter.entry, Mapping)
+    }
 
 
 def searched(space: Any) -> set[str]:
     """The keys in a space as written, including those in blocks."""
-    return {one.key for one in written_parameters(space)}
+    return {parameter.key for parameter in written_parameters(space)}
 
 
 def searched_paths(space: Any) -> dict[str, Path]:
     """The same, each with its path in the study."""
-    return {one.key: one.path for one in written_parameters(space, ("space",))}
+    return {parameter.key: parameter.path for parameter in written_parameters(space, ("space",))}
 
 
 def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:

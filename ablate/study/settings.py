@@ -1002,12 +1002,16 @@ class Study(Displayed, Settings):
     @property
     def judged_metrics(self) -> tuple[str, ...]:
         """The metrics of objectives, then those of constraints, each once."""
-        metrics = [one.metric for one in self.objectives]
-        return tuple(dict.fromkeys([*metrics, *(one.metric for one in self.constraints)]))
+        metrics = [objective.metric for objective in self.objectives]
+        return tuple(
+            dict.fromkeys([*metrics, *(constraint.metric for constraint in self.constraints)])
+        )
 
     def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
         """The sides of all constraints, in numbers (`ConstraintSettings.bounds`)."""
-        return tuple(bound for one in self.constraints for bound in one.bounds(baseline))
+        return tuple(
+            bound for constraint in self.constraints for bound in constraint.bounds(baseline)
+        )
 
     @property
     def ablation_section(self) -> AblationSettings:
