@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -66,19 +65,6 @@ def say_less(entry: Path) -> None:
     (entry / "about.json").write_text(json.dumps(about))
 
 
-def exchange(entry: Path) -> None:
-    """The whole folder of another copy, under this one's name."""
-    cache = entry.parents[1]
-    generator = torch.Generator().manual_seed(2)
-    images = torch.randint(256, (1100, 3, 8, 8), generator=generator, dtype=torch.uint8)
-    labels = torch.zeros(1100, dtype=torch.int64)
-    other = Split(images, labels, digest_images(images.numpy(), labels.numpy()))
-    read(obtain(other, cache))
-    (its,) = (one.parent for one in entry.parent.glob("*/images.npy") if one.parent != entry)
-    shutil.rmtree(entry)
-    its.rename(entry)
-
-
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "a bit": lambda entry: flip(entry / "images.npy"),
     "cut short": lambda entry: cut(entry / "images.npy"),
@@ -86,7 +72,6 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no images": lambda entry: (entry / "images.npy").unlink(),
     "no JSON": lambda entry: (entry / "about.json").write_bytes(b"\xff{"),
     "no checksums": say_less,
-    "another copy": exchange,
 }
 
 

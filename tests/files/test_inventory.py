@@ -217,7 +217,6 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     ),
     "cut short": lambda entry: os.truncate(entry / "images.npy", 150),
     "no labels": lambda entry: os.truncate(entry / "labels.npy", 0),
-    "an archive": lambda entry: (entry / "images.npy").write_bytes(b"PK\3\4" + bytes(300)),
     "the digest": lambda entry: (entry / "digest").write_bytes(b"\xff" * 64),
     "another kind": lambda entry: np.save(
         entry / "images.npy", np.load(entry / "images.npy").view(np.int8)
