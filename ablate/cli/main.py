@@ -239,7 +239,7 @@ def schema() -> None:
 @main.command()
 @study_file_argument
 @set_option(" of the file, e.g. finetune.budget.epochs=8")
-@click.option("--resume", "go_on", is_flag=True, help="Resume if the study already exists.")
+@click.option("--resume", is_flag=True, help="Resume if the study already exists.")
 @click.option(
     "--dry-run",
     is_flag=True,
@@ -251,7 +251,7 @@ def launch(
     file: Path,
     overrides: tuple[str, ...],
     *,
-    go_on: bool,
+    resume: bool,
     dry_run: bool,
     notes: bool,
     as_json: bool,
@@ -275,7 +275,7 @@ def launch(
 
     place = place_of_file(file, overrides)
     run_and_show(
-        lambda display: launch_study(place, RunOptions(progress=display, **options), resume=go_on),
+        lambda display: launch_study(place, RunOptions(progress=display, **options), resume=resume),
         str(file),
         place,
         notes=notes,

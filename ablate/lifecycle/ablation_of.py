@@ -129,7 +129,7 @@ def _components(study: Study, values: Any, base: Path) -> list[str]:
         parts = [part for place, part in enumerate(parts) if place not in wrong] if wrong else []
     raise UsageError(
         "`search`: must have a trial with a part that can be left out, got loss.terms "
-        f"{show(settings.loss.terms)}. Pick another with `pick=trial N`."
+        f"{show(settings.loss.terms)}. Pick another with `pick='trial N'`."
     )
 
 

@@ -175,20 +175,6 @@ def test_the_run_folder_says_where_the_storage_is(done: Path, work: Path) -> Non
     assert note == {"name": "done", "storage": None}
 
 
-@pytest.mark.slow
-def test_two_or_more_objectives_and_train_seconds_may_be_one(write_study: Write) -> None:
-    objectives = [
-        {"metric": "val_clean_accuracy"},
-        {"metric": "val_robust_accuracy"},
-        {"metric": "train_seconds", "direction": "minimize"},
-    ]
-    search = {"trials": 2, "reference_point": [0.2, 0.2, 60.0]}
-    file = write_study("timed", objectives=objectives, search=search)
-    record = ablate.launch(file, executor="inline")
-    assert all(row.values is not None and row.values[2] > 0 for row in record.rows)
-    assert record.reference_point == (0.2, 0.2, 60.0)
-
-
 def test_a_change_that_waits_for_more_rows_says_so(done: Path) -> None:
     edit(done, search={"trials": 2, "sampler": "tpe", "pruner": {"min_epochs": 1}})
     for go_on in (ablate.launch, ablate.resume):
@@ -283,16 +269,6 @@ def test_the_run_folder_keeps_no_password(
     monkeypatch.setenv("PW", "s3cret")
     place_of_file(write_study("noted", storage=storage)).make_folder()
     assert json.loads((work / "runs" / "noted" / "run.json").read_text())["storage"] == kept
-
-
-@pytest.mark.slow
-def test_a_relative_storage_is_found_from_elsewhere(
-    write_study: Write, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write_study("relative", storage="sqlite:///own.db", search={"trials": 1})
-    ablate.launch(file, executor="inline")
-    monkeypatch.chdir(tmp_path)
-    assert len(ablate.read(work / "runs" / "relative").rows) == 1
 
 
 def test_a_storage_in_memory_is_refused(write_study: Write) -> None:
