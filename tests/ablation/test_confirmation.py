@@ -144,7 +144,7 @@ def test_what_the_confirmation_of_an_ablation_runs() -> None:
     assert str(error.value) == (
         "study example: primary contrast FMA - plain: its metric must be scored on the test "
         "images, got val_accuracy.brightness with suite ['fog', 'snow'] at severities [3]. Give "
-        "another --suite, or --severities."
+        "another `suite`, or `severities`."
     )
     curved = study.model_copy(
         update={
