@@ -100,28 +100,17 @@ def from_json(found: Any, where: str = "evaluation") -> Evaluation:
         DataError: if it is anything else, was written without bits, or is damaged.
     """
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
-        raise DataError(
-            f"{where}: must be scores written by `ablate evaluate -o FILE.json`, got other JSON. "
-            "Choose another file."
-        )
-    if found.get("version") != VERSION:
-        raise DataError(
-            f"{where}: must be scores of version {VERSION}, got version {found.get('version')}. "
-            "Evaluate again with this version of ablate, or update ablate."
-        )
-    if "labels" not in found:
-        raise DataError(
-            f"{where}: must be scores with the bits of each image, got the output of --json. "
-            "Write the file with -o."
-        )
-    try:
-        return _read(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{where}: must be complete scores, got damaged ones ({type(error).__name__}: "
-            f"{error}). "
-            "Evaluate again."
-        ) from error
+        rule, got = "written by `ablate evaluate -o FILE.json`", "other JSON"
+        fix = "Choose another file."
+    elif found.get("version") != VERSION:
+        rule, got = f"of version {VERSION}", f"version {found.get('version')}"
+        fix = "Evaluate again with this version of ablate, or update ablate."
+    elif "labels" not in found:
+        rule, got = "with the bits of each image", "the output of --json"
+        fix = "Write the file with -o."
+    else:
+        return _read(found, where)
+    raise DataError(f"{where}: must be scores {rule}, got {got}. {fix}")
 
 
 def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
@@ -250,7 +239,17 @@ def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
     return found
 
 
-def _read(found: Mapping[str, Any]) -> Evaluation:
+def _read(found: Mapping[str, Any], where: str) -> Evaluation:
+    try:
+        return _read_fields(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{where}: must be complete scores, got damaged ones ({type(error).__name__}: "
+            f"{error}). Evaluate again."
+        ) from error
+
+
+def _read_fields(found: Mapping[str, Any]) -> Evaluation:
     data, suite = EvaluatedData.from_json(found["data"]), EvaluatedSuite.from_json(found["suite"])
     labels = np.frombuffer(base64.b64decode(found["labels"], validate=True), dtype="<u4")
     n = len(labels)
