@@ -23,8 +23,14 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.features import Feature, find_params, trial_features
-from ablate.analysis.importance import Importance, importances, leading, trials_needed
-from ablate.analysis.layers import TapEffects, tap_effects
+from ablate.analysis.importance import (
+    Importance,
+    TapEffects,
+    importances,
+    leading,
+    tap_effects,
+    trials_needed,
+)
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place, short_metric
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError

@@ -30,7 +30,7 @@ from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.features import trial_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, maximised, staircase
-from ablate.analysis.layers import network_order
+from ablate.analysis.importance import network_order
 from ablate.analysis.objectives import is_accuracy, shared_objectives, short_metric
 from ablate.analysis.pareto import (
     ParetoInfo,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ablate.analysis.layers import TapEffects, tap_effects
+from ablate.analysis.importance import TapEffects, tap_effects
 
 KEY = "loss.fma.layers"
 
