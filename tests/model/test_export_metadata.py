@@ -96,7 +96,7 @@ def test_metadata_that_cannot_be_read(tmp_path: Path) -> None:
         assert refusal(file).startswith(
             "FILE: must have the metadata that `ablate export` writes, got something else ("
         )
-        assert refusal(file).endswith("Name its network: ablate evaluate NAME --checkpoint FILE.")
+        assert refusal(file).endswith("Name its network: ablate evaluate NAME `checkpoint=FILE`.")
     header = {**METADATA.to_json(), "version": 2}
     save_file(tensors, file, metadata={"ablate": json.dumps(header)})
     assert refusal(file) == (
