@@ -115,11 +115,6 @@ def test_a_search_is_looked_for_beside_the_file_first(
             "not recognised. Check the path.",
         ),
         (
-            "sqlite:///none.db#search",
-            "ablation.reference.study: must have been launched, got no study search in "
-            "sqlite:///{work}/none.db. Launch it first.",
-        ),
-        (
             "other.yaml",
             "ablation.reference.study: must have been launched, got no study other in "
             "sqlite:///{work}/runs/other/study.db. Launch it first.",

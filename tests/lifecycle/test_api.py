@@ -196,16 +196,6 @@ def test_a_file_that_asks_for_more_rows_says_how_to_get_them(done: Path) -> None
     assert any("the file says 6 trials, the study has 2" in note for note in listener.notes)
 
 
-def test_who_drives_a_study_is_known(done: Path) -> None:
-
-    assert ablate.read(done).driver is None
-    lease = ledger_of(done).lease()
-    lease.acquire()
-    assert "process" in str(ablate.read(done).driver)
-    lease.release()
-    assert ablate.read(done).driver is None
-
-
 def test_a_refused_driver_changes_nothing(done: Path) -> None:
     from ablate.errors import LeaseError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from pathlib import Path
 
 import numpy as np
@@ -136,13 +135,6 @@ def test_plain_replaces_a_file_that_is_there(
     Path("out.safetensors").write_bytes(b"older, and longer")
     assert write_weights(example_record(ROWS), folder, None, Path("out.safetensors")) is None
     assert (work / "out.safetensors").read_bytes() == weights_of(None)
-
-
-def test_others_may_read_it_as_any_new_file(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "any").touch()
-    output = tmp_path / "one.safetensors"
-    write_weights(example_record(ROWS), folder, 1, output)
-    assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((tmp_path / "any").stat().st_mode)
 
 
 def test_a_number_that_is_not_there(folder: Path) -> None:

@@ -121,18 +121,3 @@ def test_paths_that_are_set_are_seen_from_here(
     ]
     for key in ("dataset.path", "dataset.unlabeled", "robustness.frost_images"):
         assert paths_from_here([f"{key}=data"]) == [f'{key}="{tmp_path / "data"}"']
-
-
-@pytest.mark.parametrize(
-    ("written", "path"),
-    [("'my data'", "my data"), ('"a: b"', "a: b"), (" data # here", "data"), ("null", None)],
-)
-def test_a_path_that_is_set_is_read_as_yaml(
-    written: str, path: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "a: folder #1"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    study = place_of_file(Path("quickstart"), [f"dataset.path={written}"]).study
-    assert study is not None
-    assert study.dataset.path == (None if path is None else str(folder / path))
