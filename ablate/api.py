@@ -147,8 +147,8 @@ def launch(
     """
     place = place_of(study, overrides)
     callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    with watching(progress, place.name) as told:
-        run = RunOptions(progress=told, callbacks=callbacks, **options)
+    with watching(progress, place.name) as shown:
+        run = RunOptions(progress=shown, callbacks=callbacks, **options)
         return _run(place, run, lambda: launch_study(place, run, resume=resume))
 
 
@@ -207,8 +207,8 @@ def resume(
     """
     place = locate(study)
     callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    with watching(progress, place.name) as told:
-        run = RunOptions(progress=told, callbacks=callbacks, **options)
+    with watching(progress, place.name) as shown:
+        run = RunOptions(progress=shown, callbacks=callbacks, **options)
         return _run(place, run, lambda: resume_study(place, run, trials, add, seeds))
 
 
@@ -254,7 +254,7 @@ def read_ablation(study: StudyReference | Sequence[StudyReference]) -> AblationI
     """
     if isinstance(study, str | Path | Study | Mapping):
         return open_study(study).ablation
-    return read_ablations([open_study(one) for one in study])
+    return read_ablations([open_study(ablation) for ablation in study])
 
 
 def confirm(
@@ -318,8 +318,8 @@ def confirm(
         )
     place = locate(study)
     callbacks, title = Callbacks(on_epoch, on_trial_end, on_study_end), f"{place.name}, confirm"
-    with closing(open_ledger(place)) as ledger, watching(progress, title) as told:
-        run = RunOptions(progress=told, callbacks=callbacks, **options)
+    with closing(open_ledger(place)) as ledger, watching(progress, title) as shown:
+        run = RunOptions(progress=shown, callbacks=callbacks, **options)
         confirming = partial(
             confirm_study,
             ledger,

@@ -41,7 +41,7 @@ def cache(which: str | None, as_json: bool) -> None:
     entries = [entry for kind in KINDS for entry in list_cache(cache_folder(), kind)]
     before = time.time() - _UNUSED_DAYS * 86400 * (which == "unused")
     if which is not None:
-        entries = [one for one in entries if one.is_left or one.used <= before]
+        entries = [entry for entry in entries if entry.is_left or entry.used <= before]
         entries = [entry for entry in entries if remove(entry)]
     if not as_json:
         print_result(_table(entries, "removed from " if which else ""))
@@ -71,12 +71,15 @@ def _table(entries: list[Entry], verb: str) -> Table:
     lines = []
     for kind in (*KINDS, "left by killed processes"):
         own = [
-            one
-            for one in entries
-            if kind == ("left by killed processes" if one.is_left else one.kind)
+            entry
+            for entry in entries
+            if kind == ("left by killed processes" if entry.is_left else entry.kind)
         ]
         if own:
-            size, used = bytes_text(sum(one.size for one in own)), max(one.used for one in own)
+            size, used = (
+                bytes_text(sum(entry.size for entry in own)),
+                max(entry.used for entry in own),
+            )
             lines.append(
                 (kind, str(len(own)), size, f"{datetime.fromtimestamp(used):%Y-%m-%d %H:%M}")
             )

@@ -96,9 +96,9 @@ def _guarded(application: _Application, host: str) -> _Application:
             return application(environ, start_response)
         # JSON that has what other tools wrote.
         head: list[Any] = []
-        given = b"".join(application(environ, lambda *found: head.extend(found)))
+        given = b"".join(application(environ, lambda *start: head.extend(start)))
         content = masked(given.decode()).encode()
-        headers = [one for one in head[1] if one[0].lower() != "content-length"]
+        headers = [header for header in head[1] if header[0].lower() != "content-length"]
         start_response(head[0], [*headers, ("Content-Length", str(len(content)))])
         return [content]
 

@@ -182,15 +182,15 @@ def evaluate(
         if place is not None:
             check_place(place)
     with progress_bar() as show:
-        found = score(model, progress=show, **options)
+        evaluation = score(model, progress=show, **options)
     if output is not None:
-        write_evaluation(found, output)
+        write_evaluation(evaluation, output)
     if table is not None:
-        write_csv(found, table)
+        write_csv(evaluation, table)
     if as_json:
-        click.echo(json.dumps(to_json(found, bits=False), indent=2, allow_nan=False))
+        click.echo(json.dumps(to_json(evaluation, bits=False), indent=2, allow_nan=False))
     else:
-        print_result(evaluation_report(found))
+        print_result(evaluation_report(evaluation))
 
 
 _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")

@@ -280,22 +280,22 @@ def table(
                 f"{output.suffix or 'no ending'}. Rename it, or give --format."
             )
         style = style or of_name
-    found = study_table(*opened, effects=effects)
+    result = study_table(*opened, effects=effects)
     if style is None and sys.stdout.isatty():
-        print_result(TerminalTable(found, notes))
-        if found.notes and not notes:
-            click.echo(f"{len(found.notes)} notes: --notes")
+        print_result(TerminalTable(result, notes))
+        if result.notes and not notes:
+            click.echo(f"{len(result.notes)} notes: --notes")
         return
-    text = WRITERS[style or "md"](found)
+    text = WRITERS[style or "md"](result)
     if output is None:
-        beside = textwrap.indent(notes_text(found), "% ") if style == "latex" else ""
+        beside = textwrap.indent(notes_text(result), "% ") if style == "latex" else ""
         click.echo(text + beside, nl=False)
         return
     write_text(text, output)
     click.echo(output)
     if style == "latex":
         notes_file = output.with_suffix(".notes.txt")
-        write_text(notes_text(found), notes_file)
+        write_text(notes_text(result), notes_file)
         click.echo(notes_file)
 
 
@@ -323,9 +323,9 @@ def track(study: str, trackers: tuple[str, ...], *, as_json: bool) -> None:
     from ablate.study.yaml_source import parse_yaml
 
     documents = [parse_yaml(text, "--tracker") for text in trackers]
-    if problems := [problem for one in documents for problem in one.problems]:
+    if problems := [problem for document in documents for problem in document.problems]:
         raise StudyFileError(problems)
-    done = bring_up_to_date(study, [one.data for one in documents])
+    done = bring_up_to_date(study, [document.data for document in documents])
     if as_json:
         print_result([asdict(line) for line in done])
     else:
@@ -411,7 +411,7 @@ def verify(
         rule = "is for rows that are trained again, got no --rerun. Add it."
         refuse_given(["overrides", "trust", "seed"], rule)
     with said_when_slow() as begin:
-        found = check_archive(
+        verified = check_archive(
             archive,
             rerun=rerun,
             seed=seed,
@@ -420,22 +420,22 @@ def verify(
             begin=begin,
         )
     if as_json:
-        checks = [{**asdict(check), "holds": check.holds} for check in found.checks]
-        data = {**asdict(found), "file": str(archive), "holds": found.holds, "checks": checks}
+        checks = [{**asdict(check), "holds": check.holds} for check in verified.checks]
+        data = {**asdict(verified), "file": str(archive), "holds": verified.holds, "checks": checks}
         print_result([data])
     else:
-        if found.warning:
-            click.echo(f"warning: {without_controls(found.warning)}")
-        for check in found.checks:
+        if verified.warning:
+            click.echo(f"warning: {without_controls(verified.warning)}")
+        for check in verified.checks:
             click.echo(f"{'ok' if check.holds else 'differs':8}{check.text}")
-        failed = sum(not check.holds for check in found.checks)
-        drawn = f", rows drawn with --seed {found.seed}" if found.seed is not None else ""
-        unfinished = "" if found.finished else "; the study was not finished when archived"
-        rounded = sum(check.rounded for check in found.checks)
-        said = f"{failed} of {len(found.checks)} checks differ" if failed else "all holds"
-        said += f", {rounded} numbers but for rounding" if rounded and not failed else ""
-        click.echo(f"{archive}: {said}{drawn}{unfinished}; sha256 {found.sha256}")
-    if not found.holds:
+        failed = sum(not check.holds for check in verified.checks)
+        drawn = f", rows drawn with --seed {verified.seed}" if verified.seed is not None else ""
+        unfinished = "" if verified.finished else "; the study was not finished when archived"
+        rounded = sum(check.rounded for check in verified.checks)
+        result = f"{failed} of {len(verified.checks)} checks differ" if failed else "all holds"
+        result += f", {rounded} numbers but for rounding" if rounded and not failed else ""
+        click.echo(f"{archive}: {result}{drawn}{unfinished}; sha256 {verified.sha256}")
+    if not verified.holds:
         raise click.exceptions.Exit(1)
 
 

@@ -338,8 +338,8 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
     from ablate.report.terminal.layers import layers_rows, layers_table
     from ablate.study.settings import ModelSettings
 
-    found = describe_layers(ModelSettings(name=model), image_size, base=Path())
-    print_result(layers_rows(found) if as_json else layers_table(model, found))
+    described = describe_layers(ModelSettings(name=model), image_size, base=Path())
+    print_result(layers_rows(described) if as_json else layers_table(model, described))
 
 
 @main.command()

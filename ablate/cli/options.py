@@ -29,9 +29,9 @@ def complete_study(
     runs = [note.parent for note in sorted(Path().glob("runs/*/run.json"))]
     names = {run.name: str(run) for run in runs} | {name: name for name in shipped_studies()}
     names |= {folder: folder for folder in map(str, runs)}
-    found = {item for name, item in names.items() if name.startswith(incomplete)}
+    items = {item for name, item in names.items() if name.startswith(incomplete)}
     # First the files: bash forgets what stands before them.
-    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(found))]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(items))]
 
 
 study_argument = click.argument("study", metavar="STUDY", shell_complete=complete_study)
@@ -157,14 +157,14 @@ def listed(
         if value is None:
             return None
         try:
-            found = tuple(read(part.strip()) for part in value.split(",") if part.strip())
+            values = tuple(read(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
             message = f"must be {wanted} separated by commas, got {value!r}."
             raise click.BadParameter(message) from None
-        if not found and not or_none:
+        if not values and not or_none:
             rule = f"must be {wanted} separated by commas, got none. Leave it out, or name one."
             raise UsageError(f"{option.opts[-1]}: {rule}")
-        return found
+        return values
 
     return split
 

@@ -101,11 +101,11 @@ def is_good(record: StudyRecord, folder: Path) -> bool:
     count, failed, stopped = len(record.rows), record.count("FAIL"), record.count("PRUNED")
     if record.complete and failed <= record.study.run.max_failed_fraction * count:
         return True
-    said, option = f"{failed} of {count} trials failed", " --state fail"
+    outcome, option = f"{failed} of {count} trials failed", " --state fail"
     if not record.complete and stopped:
-        said = f"no trial is complete, {stopped} of {count} were stopped"
-        said, option = said + (f" and {failed} failed" if failed else ""), ""
-    click.echo(f"ablate: {said}; see `ablate trials {shown_folder(folder)}{option}`", err=True)
+        outcome = f"no trial is complete, {stopped} of {count} were stopped"
+        outcome, option = outcome + (f" and {failed} failed" if failed else ""), ""
+    click.echo(f"ablate: {outcome}; see `ablate trials {shown_folder(folder)}{option}`", err=True)
     return False
 
 
@@ -184,8 +184,12 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    said = [one for one in sentences((of or study).source) if not one.startswith("Warning: ")]
-    print_result(Text("\n".join([*said[:1], ""])), width=_END_WIDTH)
+    answer = [
+        sentence
+        for sentence in sentences((of or study).source)
+        if not sentence.startswith("Warning: ")
+    ]
+    print_result(Text("\n".join([*answer[:1], ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)
     if table.notes and not notes:
         click.echo(f"{count_text(len(table.notes), 'note')}: --notes")

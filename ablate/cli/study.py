@@ -110,8 +110,8 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_result([{"number": number, "values": given, "drawn": drawn, "copy_of": copy_of}])
         return
-    said = "; ".join(f"{key} {param_text(value)}" for key, value in given.items())
-    click.echo(f"queued trial {number}: {said}")
+    shown = "; ".join(f"{key} {param_text(value)}" for key, value in given.items())
+    click.echo(f"queued trial {number}: {shown}")
     if drawn:
         click.echo(f"to be sampled: {', '.join(drawn)}")
     if copy_of is not None:
@@ -165,8 +165,8 @@ def export(
     number = asked_trial(opened.record, trial, where="--trial")
     point = export_network(opened, number, output, alpha=alpha, kind=kind)
     written = str(output.absolute())
-    told = {"number": number, "alpha": point.alpha if point else 1.0, "file": written}
-    print_result([told]) if as_json else click.echo(written)
+    export = {"number": number, "alpha": point.alpha if point else 1.0, "file": written}
+    print_result([export]) if as_json else click.echo(written)
 
 
 @click.command()
@@ -335,7 +335,9 @@ def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, An
             problems.append(Problem(f"{where} {key}", 0, 0, rule))
             continue
         document = parse_yaml(value, f"{where} {key}")
-        problems += [Problem(f"{where} {key}", 0, 0, one.message) for one in document.problems]
+        problems += [
+            Problem(f"{where} {key}", 0, 0, problem.message) for problem in document.problems
+        ]
         values[key] = document.data
     if problems:
         raise StudyFileError(problems)

@@ -43,7 +43,7 @@ def cut(text: str, most: int = LONGEST) -> str:
 
 
 def _readable(line: str) -> str:
-    line = re.sub(rf"\S{{{LONGEST + 1},}}", lambda found: cut(found[0]), line)
+    line = re.sub(rf"\S{{{LONGEST + 1},}}", lambda word: cut(word[0]), line)
     if len(line) <= _LONGEST_LINE:
         return line
     return f"{line[: _LONGEST_LINE - _END - 5]} ... {line[-_END:]}"
@@ -216,7 +216,7 @@ def storable_text(text: str) -> str:
 
     NUL (which PostgreSQL refuses) and lone surrogates (which no encoding has) become escapes.
     """
-    return _UNSTORABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _UNSTORABLE.sub(lambda character: ascii(character[0])[1:-1], text)
 
 
 def unexpected(where: str, error: BaseException) -> AblateError:
@@ -230,16 +230,16 @@ def unexpected(where: str, error: BaseException) -> AblateError:
         memory), so that a job may be requeued; else an `UnexpectedError`.  Its cause is `error`.
     """
     if isinstance(error, OSError | MemoryError):
-        found: AblateError = InfrastructureError(
+        wrapped: AblateError = InfrastructureError(
             f"{where}: {error_text(error)}. No result is lost: run `ablate resume`."
         )
     else:
-        found = UnexpectedError(
+        wrapped = UnexpectedError(
             f"{where}: {error_text(error)}. Trying again would not help; no result is lost. "
             "`ablate --debug` shows the traceback."
         )
-    found.__cause__ = error
-    return found
+    wrapped.__cause__ = error
+    return wrapped
 
 
 _SHOWN = 16
@@ -266,7 +266,7 @@ def also_called(name: str, known: Sequence[str]) -> list[str]:
     if key is None:
         return []
     short = key.rpartition(".")[2]
-    return [one for one in (f"{above}.{short}", key, short) if one in known]
+    return [candidate for candidate in (f"{above}.{short}", key, short) if candidate in known]
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -278,10 +278,12 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """
     nearest = also_called(name, known)
     # By its end: resnet18 is torchvision:resnet18, and not a misspelt resnet8.
-    nearest += [one for one in known if name and one.endswith((f".{name}", f":{name}"))]
+    nearest += [
+        candidate for candidate in known if name and candidate.endswith((f".{name}", f":{name}"))
+    ]
     nearest += get_close_matches(name[:LONGEST], known, n=1, cutoff=0.6)
     if not nearest and len(name) >= _SHORTEST_STEM:
-        nearest = [one for one in known if one.startswith(name)]
+        nearest = [candidate for candidate in known if candidate.startswith(name)]
     if nearest:
         return f"Did you mean {nearest[0]}?"
     if not known:

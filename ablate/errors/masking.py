@@ -134,7 +134,7 @@ def _keep_environment() -> None:
     """Register the passwords in the environment."""
     for name in _URLS:
         if url := os.environ.get(name):
-            keep_secret(_VARIABLE.sub(lambda found: os.environ.get(found[1], ""), url))
+            keep_secret(_VARIABLE.sub(lambda name: os.environ.get(name[1], ""), url))
     for name in _SECRETS:
         if (secret := os.environ.get(name)) and _is_long(secret):
             _kept["", secret, ""] = None
@@ -146,8 +146,8 @@ def _secrets_of(text: str) -> Iterator[tuple[str, str, str]]:
     The last @ ends the password, which may contain an unescaped one.  Without an @, text after the
     colon that is not a port is treated as a password: the host or the @ was forgotten.
     """
-    head, found, rest = text.partition("://")
-    if not found or re.split(r"[^\w+.-]", head)[-1].startswith(("sqlite", "file")):
+    head, sign, rest = text.partition("://")
+    if not sign or re.split(r"[^\w+.-]", head)[-1].startswith(("sqlite", "file")):
         return  # a path
     who, at, where = rest.rpartition("@")
     if at:
@@ -184,7 +184,7 @@ def _search(kept: Collection[tuple[str, str, str]]) -> re.Pattern[str]:
     is tried at characters that begin a spelling alone, of backslashes at the first of a run.
     """
     first, ways = set("%&'+"), []
-    for before, secret, after in sorted(kept, key=lambda one: -len(one[1])):  # may hold another
+    for before, secret, after in sorted(kept, key=lambda parts: -len(parts[1])):  # may hold another
         first.add(secret[0])
         if before or after or len(secret) > _LONGEST_ESCAPED:
             ways.append(f"(?<={re.escape(before)}){re.escape(secret)}(?={re.escape(after)})")
@@ -200,12 +200,12 @@ def _search(kept: Collection[tuple[str, str, str]]) -> re.Pattern[str]:
 def _in_other_bases(data: bytes) -> list[str]:
     """In base 16 and 64; of base 64 the characters of it alone, since those at the ends have bits
     of what is encoded beside it."""
-    found = [data.hex(), data.hex().upper()]
+    texts = [data.hex(), data.hex().upper()]
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
         inner = encoded[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
-        found += [inner, inner.translate(str.maketrans("+/", "-_"))]
-    return found
+        texts += [inner, inner.translate(str.maketrans("+/", "-_"))]
+    return texts
 
 
 def _repeated(character: str, count: int) -> str:

@@ -61,10 +61,10 @@ def is_whole(files: tuple[Path, ...], expected: str, digest: Callable[[], str]) 
     Raises:
         OSError: if one is missing or cannot be read.
     """
-    found = [file.stat() for file in files]
+    statuses = [file.stat() for file in files]
     stamps = (
         expected,
-        *((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found),
+        *((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in statuses),
     )
     if _checked.get(files) != stamps:
         if digest() != expected:

@@ -23,7 +23,7 @@ def without_controls(text: str) -> str:
     What a study file, a database or an archive says can then not move a terminal's cursor, nor
     turn the direction of a line.
     """
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _CONTROLS.sub(lambda character: ascii(character[0])[1:-1], text)
 
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

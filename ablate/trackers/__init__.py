@@ -69,11 +69,11 @@ def make_trackers(
         return folder / name if written is None else path_from(base, written)
 
     made: list[Tracker] = []
-    for one in settings:
-        if one.tensorboard is not None:
-            made.append(TensorBoard(folder_of(one.name, one.tensorboard.folder)))
-        elif one.mlflow is not None:
-            made.append(MLflow(one.mlflow))
-        elif one.wandb is not None:
-            made.append(Wandb(one.wandb, folder_of(one.name, one.wandb.folder)))
+    for tracker in settings:
+        if tracker.tensorboard is not None:
+            made.append(TensorBoard(folder_of(tracker.name, tracker.tensorboard.folder)))
+        elif tracker.mlflow is not None:
+            made.append(MLflow(tracker.mlflow))
+        elif tracker.wandb is not None:
+            made.append(Wandb(tracker.wandb, folder_of(tracker.name, tracker.wandb.folder)))
     return tuple(made)
