@@ -98,6 +98,7 @@ def train(context):
 """
 
 
+@pytest.mark.slow
 def test_an_inline_trial_ends_alone(write_own: WriteOwn) -> None:
     keys = {"search": {"trials": 5}, "run": {"max_failed_fraction": 1.0}}
     objectives = [{"metric": "a"}, {"metric": "b"}]
