@@ -41,8 +41,6 @@ from ablate.study.seeds import PLAIN
 from ablate.study.settings import InterpolationSettings, ObjectiveSettings
 
 CLEAN = "val_clean_accuracy"
-
-
 POINTS = (7, 2)
 
 

@@ -243,8 +243,6 @@ def test_a_metric_that_is_not_finite_leaves_its_pair_out() -> None:
 
 # -- claims
 EIGHT = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, 0.02, 0.03]
-
-
 MIXED = [0.02, 0.03, 0.04, 0.02, 0.03, 0.04, -0.01, 0.03]
 
 
