@@ -102,14 +102,6 @@ def test_rows_and_types() -> None:
     assert list(frame.columns)[:5] == ["number", "state", "attempt", *TWO]
 
 
-def test_a_choice_of_words_and_numbers_keeps_both() -> None:
-    rows = [
-        example_row(0, None, state="RUNNING", params={"run.x": 1}),
-        example_row(1, None, state="RUNNING", params={"run.x": "auto"}),
-    ]
-    assert trials_frame(example_record(rows))["param.run.x"].tolist() == [1, "auto"]
-
-
 def test_no_metric_may_be_named_like_a_column() -> None:
     rung = (RUNG_EPOCH, RUNG_IMAGES, RUNG_VIOLATION)
     columns = {*LEADING, *CELL, *CURVE, VIOLATION, *rung, *TRAILING, "ended_trials"}

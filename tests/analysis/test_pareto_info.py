@@ -9,6 +9,7 @@ from ablate.ablation.answer import search_answer
 from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
+from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, RowRecord
 from ablate.lifecycle.drive import Keeper
 
@@ -90,3 +91,19 @@ def test_of_one_objective_the_best_that_keeps_the_constraints_is_first() -> None
     assert [point.number for point in info.front] == [0]
     for ranked in (info.ranked, answer.ranked):
         assert [point.number for point in ranked] == [0, 2]
+
+
+def test_where_none_keeps_them_the_nearest_is_named() -> None:
+    rows = [scored_row(0, 0.80, 0.7), scored_row(1, 0.91, 0.9, 45), scored_row(2, 0.92, 0.5)]
+    record = example_record(rows, constraints=CONSTRAINTS)
+    info = pareto_info(record)
+    assert (info.front, info.picked, info.hypervolume) == ((), None, 0.0)
+    nearest = "trial 2, whose val_clean_accuracy is 92.00 %, must be at least 93.00 %"
+    assert f"no complete trial keeps all constraints; nearest: {nearest}" in info.marks
+    with pytest.raises(ParameterError) as raised:
+        pick_trial(record, "knee")
+    assert str(raised.value) == (
+        "ablation.reference: study example: must have a trial that keeps all constraints, got none "
+        f"of 3 complete ones: nearest is {nearest}. Name one that does not by its number, or "
+        "change the constraints."
+    )
