@@ -301,7 +301,16 @@ def test_layers_of_a_real_model() -> None:
 
 
 def test_estimate() -> None:
-    trial = TrialEstimate(45_000, 3_000, 287, 0.05, 12.0, 2.0, 600_000, 7_000_000)
+    trial = TrialEstimate(
+        train_images=45_000,
+        seen_images=3_000,
+        validation_images=287,
+        step_seconds=0.05,
+        train_seconds=12.0,
+        score_seconds=2.0,
+        state_bytes=600_000,
+        evaluation_bytes=7_000_000,
+    )
     info = DryRun("example", 16, 2, 0.5, "cpu, avx2", "fp32", trial, 119.0, 0.03, 25_000_000)
     assert estimate_text(info).split("\n") == [
         "example: 16 trials and the plain finetune, 2 in parallel, 0.5 GPU each, on cpu, avx2 in "
