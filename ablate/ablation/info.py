@@ -34,7 +34,7 @@ from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
-from ablate.files.shown import few, plural
+from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import COSTS, Scores
@@ -421,7 +421,7 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
             )
         return [f"conditional {where}"]
     counts = [f"{one.seeds}" for one in parts]
-    seeds = f"{plural(parts[0].seeds, 'seed')} each"
+    seeds = f"{count_text(parts[0].seeds, 'seed')} each"
     if len({*counts}) > 1:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
     images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""

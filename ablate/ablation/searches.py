@@ -16,7 +16,7 @@ from ablate.ablation.results import BASELINE
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
-from ablate.files.shown import plural
+from ablate.files.shown import count_text
 from ablate.ledger.record import StudyRecord
 from ablate.space.domain import Domain, SimplexDomain, SubsetDomain
 from ablate.space.parse import read_space
@@ -230,8 +230,9 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         )
     if info.picked is None:
         raise ParameterError(
-            f"{where}: must have a complete trial, got none in {plural(len(record.rows), 'row')}. "
-            "Finish the search, or see `ablate trials` for why its trials failed."
+            f"{where}: must have a complete trial, got none in "
+            f"{count_text(len(record.rows), 'row')}. Finish the search, or see `ablate trials` "
+            "for why its trials failed."
         )
     metrics = [objective.metric for objective in info.objectives]
     if word == "best":

@@ -32,7 +32,7 @@ from ablate.cli.show import print_result, run_and_show
 from ablate.errors import AblateError, UsageError
 from ablate.errors.device import fault_of_machine
 from ablate.errors.masking import keep_secrets_in
-from ablate.files.shown import plural, shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.report.terminal.streams import print_traceback, shown_output
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
         bounds = ", ".join(constraint.metric for constraint in study.constraints)
         click.echo(
             f"{file}: ok: study {study.name}, {study.search.trials} trials, "
-            f"{plural(len(space.keys), 'parameter')} searched, objectives "
+            f"{count_text(len(space.keys), 'parameter')} searched, objectives "
             f"{', '.join(objective.metric for objective in study.objectives)}"
             f"{shown_if(bounds, ', constraints ')}{bounds}"
         )
@@ -221,7 +221,7 @@ def _show_design(study: Study, file: Path) -> None:
     runs = len(design.cells) * settings.seed_count
     click.echo(
         f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
-        f"{plural(len(design.claims), 'primary contrast')}"
+        f"{count_text(len(design.claims), 'primary contrast')}"
     )
     for line in (*design.aliases, *planned):
         click.echo(f"  {line}")

@@ -165,10 +165,9 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     """
     from rich.text import Text
 
-    from ablate.files.shown import without_controls
+    from ablate.files.shown import count_text, without_controls
     from ablate.report.answer import sentences
     from ablate.report.formats import TerminalTable, result_rows
-    from ablate.report.numbers import count_text
     from ablate.report.tables import end_table, facts_of, read_result
 
     info = read_result(study)

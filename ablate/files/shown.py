@@ -40,9 +40,9 @@ def shown_if(condition: object, text: str) -> str:
     return text if condition else ""
 
 
-def plural(count: int, noun: str) -> str:
-    """ "1 trial", "3 trials"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def count_text(count: int, one: str, several: str = "") -> str:
+    """ "1 trial", "2 trials"; `several` if the count_text is not `one` and an s."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def bytes_text(count: int) -> str:

@@ -14,7 +14,7 @@ from ablate.ablation.design import front_design, is_from_study, repeated_design,
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
-from ablate.files.shown import plural
+from ablate.files.shown import count_text
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.drive import RunOptions, leased
@@ -87,7 +87,7 @@ def confirm_study(
         study = _confirming_study(record, part.name, points, seeds)
         is_front = len(record.study.objectives) > 1
         what = (
-            f"{plural(len(points), 'trial')} "
+            f"{count_text(len(points), 'trial')} "
             f"{'of the front' if is_front else f'for {record.study.objectives[0].metric}'} "
             f"({', '.join(str(point.number) for point in points)})"
             f"{' and their soup' if soup else ''}"

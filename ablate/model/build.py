@@ -15,7 +15,7 @@ from torch.func import functional_call
 from ablate.data.dataset import Statistics
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
-from ablate.files.shown import plural
+from ablate.files.shown import count_text
 from ablate.model import MODELS, SOURCES, callable, is_external
 from ablate.model.channels import channel_axis
 from ablate.model.modes import kept_mode
@@ -72,7 +72,7 @@ def build_model(
         needed = 3 if own is not None else len(statistics.mean)
         raise ParameterError(
             f"model: {name} with normalization {given if isinstance(given, str) else 'of its own'} "
-            f"needs images of {plural(needed, 'channel')}, got {len(mean)}. Use "
+            f"needs images of {count_text(needed, 'channel')}, got {len(mean)}. Use "
             "normalization: dataset and a network with that many channels."
         )
     # The CPU's generator alone: `torch.manual_seed` would reseed every GPU too.

@@ -19,7 +19,7 @@ from ablate.data.dataset import Statistics
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images
 from ablate.errors import DataError, ParameterError, UsageError, error_text
-from ablate.files.shown import plural, show_name
+from ablate.files.shown import count_text, show_name
 from ablate.model.build import build_model, logits_of
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import carried_statistics
@@ -288,8 +288,8 @@ def _show(subject: Subject, images: Tensor) -> Tensor:
         fix = next((fix for word, fix in _FIXES.items() if word in text), _OTHER_FIX)
         side = subject.image_size or images.shape[-1]
         raise ParameterError(
-            f"`model`: {subject.name} must take {plural(len(images), 'image')} of {side} x {side} "
-            f"at once, got {text.rstrip('!.')[:_LONGEST]}. {fix}"
+            f"`model`: {subject.name} must take {count_text(len(images), 'image')} of "
+            f"{side} x {side} at once, got {text.rstrip('!.')[:_LONGEST]}. {fix}"
         ) from error
     return logits.float()
 

@@ -24,10 +24,10 @@ from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import baseline_warning, nearest_text
 from ablate.analysis.objectives import is_accuracy, on_split
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint
-from ablate.files.shown import few, shown_if
+from ablate.files.shown import count_text, few, shown_if
 from ablate.ledger.record import StudyRecord
 from ablate.report.arms import NOTHING, interval_notes, printed
-from ablate.report.numbers import count_text, metric_text, metric_unit, metric_words, param_text
+from ablate.report.numbers import metric_text, metric_unit, metric_words, param_text
 from ablate.report.words import (
     METHODS,
     PLAIN,
@@ -302,7 +302,7 @@ def _of_search(source: StudySource) -> Answer:
     scored = networks.scored(best.name)
     first = f"Take {_who(best)}: {scored}."
     if not answer.keeps(best):
-        margin = f"{100 * answer.margin:g} point{'s' * (answer.margin != 0.01)}"
+        margin = f"{100 * answer.margin:g} {'point' if answer.margin == 0.01 else 'points'}"
         lost = f"No trial loses at most {margin} on undistorted images"
         first = f"{lost}; {_who(best)} loses least: {scored}."
     pairs = math.comb(len(answer.bests), 2)
@@ -386,7 +386,7 @@ def _best_of_each(info: ParetoInfo) -> str:
 
 def _trials(numbers: Sequence[int]) -> str:
     """ "Trial 3", "Trials 3, 9 and 2 more"."""
-    return f"Trial{'s' * (len(numbers) > 1)} {few(numbers, 8)}"
+    return f"{'Trials' if len(numbers) > 1 else 'Trial'} {few(numbers, 8)}"
 
 
 def _who(point: ParetoPoint) -> str:

@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ablate.analysis.objectives import is_accuracy
-from ablate.files.shown import shown_if, without_controls
+from ablate.files.shown import count_text, shown_if, without_controls
 from ablate.study.preparation import PreparationStep
 from ablate.study.settings import ObjectiveSettings
 
@@ -64,13 +64,6 @@ def metric_text(metric: str, value: float) -> str:
     return f"{100 * value:.1f}" if is_accuracy(metric) else f"{value:.4g}"
 
 
-def gain_text(metric: str, gain: float) -> str:
-    """ "+12.3" points for an accuracy; empty for anything else and for NaN."""
-    if math.isnan(gain) or not is_accuracy(metric):
-        return ""
-    return signed_text(100 * gain, 1)
-
-
 def signed_text(value: float, decimals: int) -> str:
     """ "+12.3"; "-0.0" for a small loss, because "+0.0" would hide it; "0.0" for exactly 0."""
     return f"{value + 0.0:{'+' if value else ''}.{decimals}f}"
@@ -92,11 +85,6 @@ def hypervolume_text(
         return ""
     point = reference_text([one.metric for one in objectives], reference_point)
     return f"{volume:.4g}, reference point {point}"
-
-
-def count_text(count: int, one: str, several: str = "") -> str:
-    """ "1 trial", "2 trials"; `several` if the plural is not `one` and an s."""
-    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def share_text(share: float) -> str:

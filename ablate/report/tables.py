@@ -23,7 +23,7 @@ from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.errors import UsageError
-from ablate.files.shown import shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import (
     NOTHING,
@@ -47,7 +47,6 @@ from ablate.report.arms import (
 )
 from ablate.report.numbers import (
     MISSING,
-    count_text,
     metric_label,
     metric_words,
     param_text,

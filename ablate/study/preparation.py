@@ -15,7 +15,7 @@ class PreparationStep(JsonData):
     Attributes:
         what: such as "training the baseline".
         done, total: units done, and in total; None: unknown.
-        unit: of both, in the plural, such as "epochs".
+        unit: of both, in the count_text, such as "epochs".
         images_per_second: through the network; None: not known.
         seconds_left: of this step; None: not known.
     """

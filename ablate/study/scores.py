@@ -77,10 +77,6 @@ class Scores(JsonData):
     mean_over: Literal["families", "types"] = "families"
     n_corrupted: int = 0
 
-    def type_accuracy(self, kind: str) -> float:
-        """Mean over the severities of one distortion type."""
-        return self._type_accuracies[kind]
-
     @property
     def robust_accuracy(self) -> float:
         """Mean over types, or over families of the mean over their types: `mean_over`."""

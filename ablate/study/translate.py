@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ablate.errors import also_called, did_you_mean
+from ablate.files.shown import count_text
 from ablate.study.document import Finding, Path, dotted, has, show
 from ablate.study.keys import all_keys, leaves
 
@@ -117,7 +118,7 @@ def _finding(path: Path, item: ErrorDetails) -> Finding:
         fix = did_you_mean(str(value), choices) if several else f"Write {choices[0]}."
     elif kind == "too_short":
         least = context["min_length"]
-        rule, fix = f"must have at least {least} item{'s' if least > 1 else ''}", "Add one."
+        rule, fix = f"must have at least {count_text(least, 'item')}", "Add one."
     elif kind == "string_too_long":
         rule, fix = f"must have at most {context['max_length']} characters", "Shorten it."
     elif kind == "finite_number":

@@ -9,12 +9,12 @@ import pytest
 
 from ablate.report.numbers import (
     duration_text,
-    gain_text,
     metric_label,
     metric_text,
     param_text,
     reference_text,
     short_names,
+    signed_text,
 )
 from ablate.study.json_data import json_value
 
@@ -37,10 +37,8 @@ def test_an_accuracy_is_percent_and_a_gain_has_a_sign() -> None:
     assert metric_text("train_seconds", 12.3456) == "12.35"
     assert metric_text("val_clean_accuracy", math.nan) == "-"
     assert reference_text(["val_clean_accuracy", "train_seconds"], (0.86, 60.0)) == "(86.0, 60)"
-    gains = (0.1234, -0.0001, 0.0001, 0.0, -0.0, math.nan)  # a small loss is not said to be none
-    texts = ["+12.3", "-0.0", "+0.0", "0.0", "0.0", ""]
-    assert [gain_text("val_clean_accuracy", gain) for gain in gains] == texts
-    assert gain_text("train_seconds", 3.0) == ""
+    gains = (12.34, -0.01, 0.01, 0.0, -0.0)  # a small loss is not said to be none
+    assert [signed_text(gain, 1) for gain in gains] == ["+12.3", "-0.0", "+0.0", "0.0", "0.0"]
 
 
 @pytest.mark.parametrize(

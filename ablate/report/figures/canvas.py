@@ -13,15 +13,8 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis, StudyFacts
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import few
-from ablate.report.numbers import (
-    count_text,
-    count_texts,
-    metric_label,
-    plain_text,
-    seed_texts,
-    shortened,
-)
+from ablate.files.shown import count_text, few
+from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
 from ablate.report.style import (
     DASHES,
     FAINT_INK,

@@ -23,12 +23,12 @@ from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
-from ablate.files.shown import shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, axis, metric_axis, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.numbers import count_text, metric_words, plain_text
+from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import INK, Look, faint, terms_look
 from ablate.study.metrics import larger_is_better
 

@@ -24,12 +24,12 @@ from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import is_accuracy
 from ablate.errors import ParameterError, did_you_mean
-from ablate.files.shown import shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.report.arms import difference_cell, no_interval_text, scale, shown_name
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, wrapped
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_ablation
-from ablate.report.numbers import count_text, metric_words, plain_text, shortened
+from ablate.report.numbers import metric_words, plain_text, shortened
 from ablate.report.style import FAINT_INK, FONT_SIZE, GRID, INK, PAPER, SMALL_SIZE, Look
 from ablate.report.tables import p_text, shown_effects
 from ablate.report.words import as_contribution, contrast_words, sides, verdict_words

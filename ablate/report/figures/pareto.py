@@ -40,13 +40,13 @@ from ablate.analysis.pareto import (
     shared_references,
 )
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.files.shown import shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
 from ablate.report import numbers, style
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, marker, metric_axis
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.numbers import count_text, plain_text, shortened
+from ablate.report.numbers import plain_text, shortened
 from ablate.report.style import FAINT_INK, INK, Look, terms_look
 from ablate.report.words import network_label
 from ablate.study.keys import meant_keys

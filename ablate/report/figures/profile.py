@@ -22,13 +22,13 @@ from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
-from ablate.files.shown import shown_if
+from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import ADAPTED
 from ablate.report.arms import printed
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
-from ablate.report.numbers import count_text, plain_text, shortened
+from ablate.report.numbers import plain_text, shortened
 from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
 from ablate.report.words import as_contribution, contrast_words, network_label, sides
 from ablate.robustness.bits import image_shares

@@ -19,11 +19,12 @@ from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
+from ablate.files.shown import count_text
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.figures.profile import OVER_IMAGES, REFERENCES, network_looks
-from ablate.report.numbers import count_text, plain_text, shortened
+from ablate.report.numbers import plain_text, shortened
 from ablate.report.style import Look
 from ablate.report.words import network_label, sides
 from ablate.robustness.measures import wilson_interval

@@ -108,7 +108,8 @@ def _settings(record: StudyRecord, texts: Mapping[str, Any]) -> dict[str, Any]:
         "suite": named,
         "is_benchmark": not isinstance(suite, str) or named in _BENCHMARK,
         "alphas": ", ".join(f"{alpha:g}" for alpha in study.finetune.curve_alphas),
-        "margin": f"{points:g} point{'s' * (points != 1)} of clean accuracy to the baseline",
+        "margin": f"{points:g} {'point' if points == 1 else 'points'} of clean accuracy to the "
+        "baseline",
         "samplers": [texts["samplers"].get(one, (one,)) for one in dict.fromkeys(ends)],
         "auto_rows": AUTO_ROWS,
         "is_fitted": ends[0] in FITTED,
