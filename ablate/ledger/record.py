@@ -84,8 +84,8 @@ class Attempt:
         host, pid, gpus: where it runs; empty before its first report.
         first_epoch: epochs of the checkpoint that it continued from; first_step, first_seconds:
             steps of the unfinished epoch in it, and their time.
-        epochs: epochs done at its last report; seconds: time of the steps after these, at its last
-            checkpoint within an epoch.
+        epochs: epochs of the row done at its last report, those of earlier attempts too; seconds:
+            time of the steps after these, at its last checkpoint within an epoch.
         peak_memory_bytes: peak resident memory of the process, which may be due to an earlier
             trial; peak_gpu_bytes: the most that torch allocated on the GPU.
     """

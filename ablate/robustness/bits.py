@@ -99,7 +99,8 @@ def image_shares(bits: ImageBits, scores: Scores, metric: str) -> Shares | None:
     """Contribution of each image to a metric; the metric of a network is their mean.
 
     Args:
-        scores: of one of the networks; they define what the means are over.
+        scores: of one of the networks: what was scored, in which families, and what the means are
+            over; its accuracies are not read, since they are of that network alone.
         metric: a name of `Scores.metrics`.
 
     Returns:

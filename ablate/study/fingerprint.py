@@ -69,7 +69,8 @@ _LATER: Mapping[str, Any] = {
     "finetune.probe_fraction": 0.0,
     "robustness.adapt_batch_norm": None,
 }
-"""Keys that came later, with the value at which a study is what it was before them."""
+"""Keys that came later, with the value at which a study is what it was before them.  A new key of
+any section goes here, or studies that began before it can be neither resumed nor verified."""
 
 
 class Resolved(Protocol):
