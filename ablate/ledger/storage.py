@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -32,6 +30,9 @@ from sqlalchemy.exc import (
 from ablate.errors import MissingDependencyError, StorageError, UsageError
 from ablate.errors.installation import pip_install
 from ablate.errors.masking import keep_secret, keep_variable, masked
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
 
 T = TypeVar("T")
 
@@ -150,9 +151,11 @@ def sqlite_url(file: Path) -> str:
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
     """Turn errors of the database into one line that names it without its password."""
+    from optuna.exceptions import StorageInternalError
+
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+    except (SQLAlchemyError, sqlite3.Error, StorageInternalError) as error:
         reason = error_reason(error)
         if isinstance(error, ProgrammingError) and "invalid connection option" in reason:
             raise UsageError(
@@ -186,6 +189,9 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
         StorageError: if it cannot be reached, or is missing and `create` is False.
         MissingDependencyError: if the database's driver is not installed.
     """
+    import optuna  # finding a study that is no database does not load it
+    from optuna.storages import RDBStorage
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     file = sqlite_file(url)

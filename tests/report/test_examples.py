@@ -169,7 +169,7 @@ def test_what_is_missing_is_said(
     assert "nowhere" in reason(folders)
     for section in ("dataset", "model"):
         named = changed(source, section, name="mine:function")
-        assert "got no --trust. Read that code, then: ablate report" in reason(named)
+        assert "got no `trust`. Read that code, then: ablate report" in reason(named)
         with imports_limited(lambda _name, _base: True):
             assert "mine" in reason(named)
     shutil.copytree(place.folder / "weights", tmp_path / "weights")

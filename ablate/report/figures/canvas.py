@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter, Scattergl
 
 from ablate.ablation.study_source import StudySource, arm_terms
@@ -81,6 +83,12 @@ _AROUND = 150
 """Pixels of a sheet's height that are not the plot's, about."""
 _BELOW = 100
 """Pixels of an axis' numbers and title and of the legend, about."""
+
+
+def single_precision(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """In half of a page's bytes; what is beyond its range is infinite, and not drawn."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def trace_type(points: int) -> Any:

@@ -26,7 +26,7 @@ from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
 from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import canvas
-from ablate.report.figures.canvas import Sheet, axis, metric_axis, trace_type
+from ablate.report.figures.canvas import Sheet, axis, metric_axis, single_precision, trace_type
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import INK, Look, faint, terms_look
@@ -249,7 +249,7 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
         trace = trace_type(len(table))(
             style,
             x=lines["epoch"].to_numpy(np.int32),
-            y=lines["value"].to_numpy(np.float32),
+            y=single_precision(lines["value"].to_numpy()),
             mode="lines+markers" if len(table) <= 1000 else "lines",
             name=f"{label} ({counts[group]})" if info.runs is None else label,
             legendgroup=look.label,
@@ -265,7 +265,7 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
     for label, rows, symbol in ends:
         trace = trace_type(len(rows))(
             x=rows["epoch"].to_numpy(),
-            y=rows["value"].to_numpy(np.float32),
+            y=single_precision(rows["value"].to_numpy()),
             mode="markers",
             name=f"{label} ({len(rows)})",
             legendgroup=label,

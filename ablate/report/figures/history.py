@@ -252,7 +252,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
     value = "%{y:.2%}" if is_accuracy(info.objective.metric) else "%{y:.4g}"
     value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
     steps = table[table["raised"]]
-    y = (steps["reached"] / info.unit).to_numpy(np.float32)
+    y = canvas.single_precision((steps["reached"] / info.unit).to_numpy())
     x, y = np.append(steps["ended_trials"], ([one.last] if len(y) else [])), np.append(y, y[-1:])
     line = {"color": own.color, "dash": own.dash, "width": 2, "shape": "hv"}
     style: dict[str, Any] = {"legendgroup": own.label, "showlegend": True}
@@ -272,7 +272,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
         text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
         trace = trace_type(len(rows))(
             x=rows["ended_trials"].to_numpy(),
-            y=heights.to_numpy(np.float32),
+            y=canvas.single_precision(heights.to_numpy()),
             mode="markers",
             marker=marker(look),
             name=f"{label} ({len(rows)})",
@@ -295,7 +295,7 @@ def _traces(info: HistoryInfo, one: Course) -> list[Any]:
 
 def _shares(one: Course, *, maximize: bool) -> Any:
     """Which share of the trials has a value or a better one."""
-    x, look = np.sort(one.table["value"].dropna().to_numpy(np.float32)), one.look
+    x, look = np.sort(canvas.single_precision(one.table["value"].dropna().to_numpy())), one.look
     ends = np.append(x, x[-1:]) if maximize else np.append(x[:1], x)
     shares = np.linspace(maximize, not maximize, len(ends))
     line = {"color": look.color, "width": 2, "dash": look.dash, "shape": "vh" if maximize else "hv"}

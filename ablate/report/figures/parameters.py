@@ -45,6 +45,7 @@ from ablate.report.figures.canvas import (
     marker,
     metric_axis,
     several_facts,
+    single_precision,
     text_pixels,
     trace_type,
 )
@@ -420,13 +421,13 @@ def _points(
         there = places[np.isfinite(at[0][places]) & np.isfinite(at[1][places])]
         style = marker(look, on_front=on_front)
         if colors:
-            scores = info.pareto.values[there, place].astype(np.float32)
+            scores = single_precision(info.pareto.values[there, place])
             line = {"color": INK, "width": 1.5 if on_front else 0}
             style |= colors | {"color": scores, "line": line, "showscale": not traces}
         traces.append(
             trace_type(len(points))(
                 x=at[0][there],
-                y=at[1][there].astype(np.float32),
+                y=single_precision(at[1][there]),
                 customdata=[points[one].number for one in there],
                 text=[texts[one] for one in there] if texts else None,
                 mode="markers",

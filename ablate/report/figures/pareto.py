@@ -511,8 +511,8 @@ def _trial_trace(
     points, table = [study.points[at] for at in np.flatnonzero(chosen)], study.values[chosen]
     if count > canvas.MANY:
         return Scattergl(
-            x=table[:, panel.x].astype(np.float32),
-            y=table[:, panel.y].astype(np.float32),
+            x=canvas.single_precision(table[:, panel.x]),
+            y=canvas.single_precision(table[:, panel.y]),
             mode="markers",
             marker=mark,
             customdata=np.array([point.number for point in points], dtype=np.int32),
