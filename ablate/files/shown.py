@@ -41,7 +41,7 @@ def shown_if(condition: object, text: str) -> str:
 
 
 def count_text(count: int, one: str, several: str = "") -> str:
-    """ "1 trial", "2 trials"; `several` if the count_text is not `one` and an s."""
+    """ "1 trial", "2 trials"; `several` if the plural is not `one` and an s."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 

@@ -96,7 +96,7 @@ class Driving:
         for row, state in zip(rows, states, strict=True):
             if row.number not in self._planned and row.attempt and row.copy_of is None:
                 self._twins.add(row.number, row.params, state)
-            if row.state == "RUNNING":
+            if row.state == "RUNNING":  # those that run now are newer here than in the database
                 self._open.setdefault(row.number, row)
         self._trials = max(self._trials, len(rows))
 
@@ -282,7 +282,7 @@ class Driving:
             return written
 
         written = ledger.store.write(write)
-        if written is None:
+        if written is None:  # another process took this number: read again, take the next row
             self._load()
             again = self.ask()
             assert again is not None

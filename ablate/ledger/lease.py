@@ -315,7 +315,7 @@ class Lease:
         try:
             seen = self._read()
         except (StorageError, NoResultFound):
-            return None  # there has never been a driver
+            return None  # there has never been a driver, or the database does not answer
         return None if seen.may_be_taken else seen.in_words
 
     def keep(self, on_lost: Callable[[AblateError], None]) -> None:

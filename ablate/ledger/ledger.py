@@ -319,8 +319,12 @@ class Ledger:
             return rows, tables.study_attributes(connection, self.study_id)
 
         rows, attributes = self.store.read(read)
-        named = (key.partition(f"{OUTCOMES}:") for key in attributes)
-        return rows, {name: attributes[prefix + name] for _, prefix, name in named if prefix}
+        prefix = f"{OUTCOMES}:"
+        return rows, {
+            key.removeprefix(prefix): bits
+            for key, bits in attributes.items()
+            if key.startswith(prefix)
+        }
 
     @property
     def spent(self) -> str | None:
@@ -341,8 +345,8 @@ class Ledger:
         self._append(DRIVES, drive.to_json())
 
     def end_left_drive(self, last_sign: float | None) -> None:
-        """Record the end of a drive whose driver was killed: its last heartbeat.  By who takes the
-        lease next, whatever for, since a lease has one heartbeat."""
+        """Record the end of a drive whose driver was killed: its last heartbeat.  Called by
+        the next holder of the lease, before its own heartbeat replaces that one."""
         drives = self._get(DRIVES, [])
         if drives and drives[-1]["ended"] is None:
             self.update_drive(ended=last_sign or drives[-1]["started"])
@@ -411,7 +415,7 @@ class Ledger:
         return (), twins.complete(self.space.resolve(self.space.encode(values)))
 
     def read(self) -> StudyRecord:
-        """Read everything in one snapshot, as frozen data."""
+        """All as frozen data: rows and attributes of one snapshot, the driver read after it."""
 
         def snapshot(connection: Connection) -> tuple[dict[str, Any], list[Stored]]:
             attributes = tables.study_attributes(connection, self.study_id)

@@ -171,7 +171,7 @@ _MOST: Mapping[str, float] = {
     **dict.fromkeys(("n_images", "n_corrupted"), 1e9),
     **dict.fromkeys(("clean_accuracy", "accuracies"), 1.0),
 }
-"""The largest value of a number of this name, or below it, which is then at least 0."""
+"""By key: the largest number under it, at any depth; the smallest is 0."""
 
 
 def _read(text: str, *where: str) -> Any:

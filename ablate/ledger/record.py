@@ -55,8 +55,8 @@ class Rung:
         stop: whether the trial was stopped.
         sequence: number of the decision in the study, from 1.
         images: validation images that it was scored on; 0: all.
-        by_alpha: with `finetune.interpolation`: the scores of the networks at these alphas, of
-            which `scores` are one's.
+        by_alpha: with `finetune.interpolation`: the scores of the networks at these alphas;
+            `scores` is one of them.
     """
 
     epoch: int

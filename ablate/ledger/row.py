@@ -66,10 +66,14 @@ def row_record(stored: Stored) -> RowRecord:
             fields["scores"] = scores_from_json(given[SCORES])
     elif stored.state == TrialState.FAIL:
         fields["failure"] = given.get(FAILURE)
+    # What is stored of the attempt replaces what was planned; the curve knows all attempts.
     return _RECORDS.validate_python(
         {
-            **{"number": stored.number, "state": STATES[stored.state], "attempt": 0},
-            **{"started": stored.started, "finished": stored.finished},
+            "number": stored.number,
+            "state": STATES[stored.state],
+            "attempt": 0,
+            "started": stored.started,
+            "finished": stored.finished,
             **fields,
             **row,
             **curve,
@@ -126,9 +130,9 @@ def ended_as(
 
     Args:
         scores: of its finetuned network.
-        kept: `outcomes` by split; `test`, the scores on the test images; `curve`, from which a
-            search takes the network that stands for the row, and of the bits those of that one
-            and of the finetuned one.
+        kept: `outcomes`: bits by split; `test`: scores on the test images; `curve`: a row of a
+            search gets the scores and bits of the network that is chosen from it, and keeps the
+            bits of the finetuned one.
     """
     attributes = {
         key: kept[name]

@@ -147,6 +147,7 @@ def set_study_attributes(
 
 def lock_rows(connection: Connection, study_id: int) -> int:
     """Prevent others from appending rows until the transaction ends; returns the number of rows."""
+    # It changes nothing, but takes SQLite's write lock, or PostgreSQL's lock on the study's line.
     connection.execute(
         update(_STUDIES)
         .where(_STUDIES.c.study_id == study_id)
@@ -199,7 +200,7 @@ def start_row(connection: Connection, trial_id: int) -> None:
 
 
 def set_draws(connection: Connection, trial_id: int, draws: Draws) -> None:
-    """Insert the parameters of a row that has none yet."""
+    """Insert the parameters that the row does not have yet: a transaction may run twice."""
     if draws.params:
         have = select(_PARAMS.c.param_name).where(_PARAMS.c.trial_id == trial_id)
         there = set(connection.execute(have).scalars())

@@ -16,8 +16,8 @@ from ablate.study.scores import Scores, violation
 from ablate.study.settings import ConstraintSettings
 
 FINETUNED_BITS = "val@1"
-"""Under which a row of a search has the validation bits of its finetuned network, where another
-network of the curve stands for the row; those of that one are "val"."""
+"""Name of the finetuned network's validation bits in a row of a search for which another network of
+the curve stands.  That network's bits are named "val"."""
 
 CURVE_METRICS = ("val_clean_accuracy", "val_robust_accuracy")
 """What the rule reads."""

@@ -86,7 +86,7 @@ def meant_keys(name: str, keys: Sequence[str]) -> list[str]:
 
     Args:
         name: a dotted key, or its last parts, as tables show it: `st.weight`.
-        keys: there are.
+        keys: those that exist.
     """
     if name in keys:
         return [name]

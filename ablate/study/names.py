@@ -35,8 +35,8 @@ class OpenNames(Sequence[str]):
 
     Args:
         listed: computed on first use; the value of `taps` or of an enumeration.
-        accepts: whether a name that is not listed exists; None: each of which `refusal` says
-            nothing.
+        accepts: whether a name that is not listed exists; None: any that `refusal` does
+            not refuse.
         others: names similar to an unknown one, for the message.
         refusal: why an existing name cannot be used, as `rule, got X. Fix.`, or None.
 

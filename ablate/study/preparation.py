@@ -15,7 +15,7 @@ class PreparationStep(JsonData):
     Attributes:
         what: such as "training the baseline".
         done, total: units done, and in total; None: unknown.
-        unit: of both, in the count_text, such as "epochs".
+        unit: of both, in the plural, such as "epochs".
         images_per_second: through the network; None: not known.
         seconds_left: of this step; None: not known.
     """
@@ -34,8 +34,7 @@ class Preprocessing(JsonData):
 
     Attributes:
         image_size: side in pixels.
-        resize: shorter side in pixels before the centre crop; None: they are not cut, beyond to a
-            square.
+        resize: shorter side in pixels before the centre crop; None: only cropped to a square.
         mean, std: that each channel of images in [0, 1] is normalised by; None: it is not.
     """
 

@@ -219,15 +219,17 @@ def wrapped(text: str, pixels: float, size: float = SMALL_SIZE, lines: int = 0) 
     Args:
         lines: at the most; the last is cut where more would be needed. 0: any number.
     """
-    found = [""]
+    broken = [""]
     for word in text.replace("<br>", " ").split(" "):
-        longer = f"{found[-1]} {word}".strip()
-        fits = not found[-1] or text_pixels(longer, size) <= pixels
-        found[-1 if fits else len(found) :] = [longer if fits else word]
-    if lines and len(found) > lines:
-        last = " ".join(found[lines - 1 :])
-        found[lines - 1 :] = [shortened(last, max(8, int(pixels / (0.5 * size))))]
-    return "<br>".join(found)
+        longer = f"{broken[-1]} {word}".strip()
+        if not broken[-1] or text_pixels(longer, size) <= pixels:
+            broken[-1] = longer
+        else:
+            broken.append(word)
+    if lines and len(broken) > lines:
+        last = " ".join(broken[lines - 1 :])
+        broken[lines - 1 :] = [shortened(last, max(8, int(pixels / (0.5 * size))))]
+    return "<br>".join(broken)
 
 
 # -- Axes and marks --------------------------------------------------------------------------
@@ -336,7 +338,8 @@ def several_facts(infos: Sequence[Basis]) -> list[str]:
     basis = []
     for one in infos:
         counts = [*count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)]
-        basis.append([text for text in (", ".join(filter(None, (one.split, *counts))),) if text])
+        text = ", ".join(filter(None, (one.split, *counts)))
+        basis.append([text] if text else [])
     return [
         f"{complete} of {trials} trials complete",
         *_of_studies(infos, [[one.subject] for one in infos]),

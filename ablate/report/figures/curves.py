@@ -114,7 +114,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         look = terms_look(terms)
         looks.setdefault(group, look if is_search else replace(look, label=group or terms))
         trial = (row.number, row.state, group, row.number in front)
-        found += [(*trial, one, *at) for one in metrics for at in _points(record, row, one, most)]
+        for metric in metrics:
+            found += [(*trial, metric, *point) for point in _points(record, row, metric, most)]
     table = pd.DataFrame(found, columns=list(_TYPES)).astype(_TYPES)
     lines = table.groupby("metric")["epoch"].nunique()
     metrics = tuple(one for one in metrics if lines.get(one, 0) > 1) or metrics[:1]

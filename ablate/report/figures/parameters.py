@@ -140,9 +140,13 @@ class ParametersInfo:
 
         shown = {feature.key for panel in self.panels for feature in panel.features}
         values = [
-            {PARAM + name: one for key in keys for name, one in flat_param(key, of[key]).items()}
-            for of in (point.params for point in self.pareto.points)
-            for keys in [[key for key in of if key in shown]]
+            {
+                PARAM + name: part
+                for key, value in point.params.items()
+                if key in shown
+                for name, part in flat_param(key, value).items()
+            }
+            for point in self.pareto.points
         ]
         trials = pd.concat([self.pareto.frame(), pd.DataFrame(values)], axis=1)
         trials.insert(0, "kind", "trial")

@@ -580,7 +580,8 @@ def _title(info: FrontsInfo) -> str:
     if info.runs:
         return f"What does robustness cost? Arms of {names[0]}"
     points: Sequence[Any] = info.means if info.is_confirmed else info.studies[0].points
-    taken = [one.values for one in points if one.number == info.taken is not None]
+    is_named = info.taken is not None
+    taken = [one.values for one in points if is_named and one.number == info.taken]
     if not taken or "baseline" not in info.references:
         return canvas.several_title("Fronts" if len(names) > 1 else "Front", names)
     pairs = zip(taken[0], info.references["baseline"], strict=True)

@@ -82,7 +82,7 @@ def _of_one(scores: Scores, severity: int) -> Estimate:
     mean = accuracy_at(scores, severity)
     if math.isnan(mean):
         return Estimate(mean, math.nan, math.nan, math.nan, 0, NONE)
-    n = (severity and scores.n_corrupted) or scores.n_images
+    n = scores.n_corrupted or scores.n_images if severity else scores.n_images
     return Estimate(mean, math.nan, *wilson_interval(round(mean * n), n), 1, "Wilson, over images")
 
 

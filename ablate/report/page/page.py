@@ -108,7 +108,7 @@ def _unbroken(found: re.Match[str]) -> str:
 
 @cache
 def _glossary() -> tuple[re.Pattern[str], dict[str, str]]:
-    """The terms, the longest first, also in the count_text; and what each means."""
+    """The terms, the longest first, also in the plural; and what each means."""
     import yaml
 
     meanings = yaml.safe_load(_text("glossary.yaml"))
