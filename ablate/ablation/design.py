@@ -30,7 +30,7 @@ from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
 from ablate.study.document import Finding, show
 from ablate.study.names import KnownNames
-from ablate.study.scores import EXPOSURES, metric_names
+from ablate.study.scores import TOTALS, metric_names
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import AblationSettings, ContrastSettings, Study
 
@@ -293,8 +293,8 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
 
 
 def _scored_metrics(suite: str | Sequence[str], severities: Sequence[int]) -> list[str]:
-    by_exposure = [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
-    return [*metric_names(find_suite(suite).families, severities), *by_exposure]
+    totals = [f"val_{name}" for name, total in TOTALS.items() if total.value is not None]
+    return list(dict.fromkeys([*metric_names(find_suite(suite).families, severities), *totals]))
 
 
 # -- The design of a confirmation -----------------------------------

@@ -15,7 +15,7 @@ from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
 from ablate.analysis.drawn import FAR_SPREADS
 from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
-from ablate.study.scores import COSTS, EXPOSURES, AnyScores, ExposedTypes, Scores
+from ablate.study.scores import COSTS, TOTALS, AnyScores, ExposedTypes, Scores
 
 SplitName = Literal["val", "test"]
 Outcomes = Mapping[int, Mapping[str, str]]
@@ -429,9 +429,8 @@ def _far_below(values: NDArray[np.float64]) -> set[int]:
 
 
 def compared_metrics(scores: Scores) -> list[str]:
-    """The metrics of a table: clean, robust, by exposure, families, types."""
+    """The metrics of a table: totals, families, types."""
     split = scores.split
-    leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy"]
-    by_exposure = [f"{split}_robust_accuracy_{exposed}" for exposed in EXPOSURES]
+    totals = [f"{split}_{name}" for name, total in TOTALS.items() if total.value is not None]
     parts = [*scores.families, *scores.accuracies]
-    return [*leading, *by_exposure, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]
+    return [*totals, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]

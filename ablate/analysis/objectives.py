@@ -8,6 +8,7 @@ from functools import cache
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
+from ablate.study.scores import TOTALS
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -40,10 +41,7 @@ def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
 
 
 SPLITS = {"val": "validation", "test": "test"}
-_ACCURACY = re.compile(
-    r"(?:val|test)_(?:(?P<total>clean|robust)_accuracy(?P<types>_seen_type|_seen_family|_unseen|_untrained|_interpolated)?"
-    r"|accuracy\.(?P<kind>.+))"
-)
+_ACCURACY = re.compile(rf"(?:val|test)_(?:(?P<total>{'|'.join(TOTALS)})|accuracy\.(?P<kind>.+))")
 
 
 @cache
@@ -69,8 +67,7 @@ def short_metric(metric: str) -> str:
     found = _ACCURACY.fullmatch(metric)
     if found is None:
         return metric
-    ending = (found["types"] or "").replace("_interpolated", ", interpolated")
-    return found["kind"] or f"{found['total']}{ending}"
+    return found["kind"] or TOTALS[found["total"]].short
 
 
 def objective_place(name: str, objectives: Sequence[ObjectiveSettings]) -> int:

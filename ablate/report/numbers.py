@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ablate.analysis.objectives import is_accuracy
 from ablate.files.shown import count_text, shown_if, without_controls
 from ablate.study.preparation import PreparationStep
+from ablate.study.scores import TOTALS
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -24,16 +25,6 @@ _COUNTS = {
     "student_images": "Images through the student",
     "teacher_images": "Images through a teacher",
 }
-_KINDS = {
-    "clean_accuracy": "Clean accuracy",
-    "robust_accuracy": "Robust accuracy",
-    "robust_accuracy_seen_type": "Robust accuracy, types trained on",
-    "robust_accuracy_seen_family": "Robust accuracy, other types of families trained on",
-    "robust_accuracy_unseen": "Robust accuracy, unseen families",
-    "robust_accuracy_untrained": "Robust accuracy, types not trained on",
-    "clean_accuracy_interpolated": "Clean accuracy, interpolated",
-    "robust_accuracy_interpolated": "Robust accuracy, interpolated",
-}
 
 
 def metric_label(metric: str) -> str:
@@ -43,7 +34,7 @@ def metric_label(metric: str) -> str:
     rest = metric.partition("_")[2]
     if rest.startswith("accuracy."):
         return f"Accuracy, {rest.removeprefix('accuracy.').replace('.', ', severity ')}"
-    return _KINDS.get(rest, metric)
+    return TOTALS[rest].label
 
 
 def metric_words(metric: str) -> str:

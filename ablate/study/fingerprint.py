@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ablate.study.document import show
 from ablate.study.keys import leaves, value_at, written_parameters
-from ablate.study.settings import Study
+from ablate.study.settings import LATER, Study
 
 METHOD = 2
 """Version of what the settings of a study mean, stored when it starts.
@@ -62,16 +62,6 @@ _NOT_IN_SECTIONS = (
 """Where data and weights lie, and how they get here: their content is compared instead; what is
 only checked; and `ablation.seeds`, which may be extended."""
 
-_LATER: Mapping[str, Any] = {
-    "dataset.skip_unreadable": False,
-    "finetune.layer_decay": 1.0,
-    "finetune.frozen": [],
-    "finetune.probe_fraction": 0.0,
-    "robustness.adapt_batch_norm": None,
-}
-"""Keys that came later, with the value at which a study is what it was before them.  A new key of
-any section goes here, or studies that began before it can be neither resumed nor verified."""
-
 
 class Resolved(Protocol):
     """A resolved search space that can be converted to plain data (`ablate.space.space.Space`)."""
@@ -115,7 +105,7 @@ def study_fingerprint(
         del data["ablation"]["permutations"]
     # Which network of a trial is scored is no part of its training.
     data["answer"]["interpolation"] = data["finetune"].pop("interpolation")
-    for key, off in _LATER.items():
+    for key, off in LATER.items():
         if value_at(data, key) == off:
             _delete(data, key)
     for key in _NOT_IN_SECTIONS:
@@ -176,7 +166,7 @@ def _matters(key: str, *dumps: Mapping[str, Any]) -> bool:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
-        was, now = before.get(key, _LATER.get(key)), after.get(key, _LATER.get(key))
+        was, now = before.get(key, LATER.get(key)), after.get(key, LATER.get(key))
         parts: list[tuple[str, Any, Any]] = [("", was, now)]
         if key == "search.pruner" and was and now:  # whole settings: only what differs
             parts = [(f".{name}", was[name], now[name]) for name in was]

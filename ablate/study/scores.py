@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -125,12 +125,8 @@ class Scores(JsonData):
     def metrics(self) -> dict[str, float]:
         """Every number by its name, as an objective or a column may ask for it."""
         split = self.split
-        named = {
-            f"{split}_clean_accuracy": self.clean_accuracy,
-            f"{split}_robust_accuracy": self.robust_accuracy,
-        }
-        for exposed in EXPOSURES:
-            named[f"{split}_robust_accuracy_{exposed}"] = self.exposed_accuracy(exposed)
+        totals = {name: total.value for name, total in TOTALS.items() if total.value is not None}
+        named = {f"{split}_{name}": value(self) for name, value in totals.items()}
         for family, kinds in self.families.items():
             named[f"{split}_accuracy.{family}"] = self._mean(kinds)
         for kind, by_severity in self.accuracies.items():
@@ -138,6 +134,53 @@ class Scores(JsonData):
             for severity, accuracy in by_severity.items():
                 named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
         return named | {cost: float(getattr(self, cost)) for cost in COSTS}
+
+
+@dataclass(frozen=True)
+class Total:
+    """An accuracy of a network over types: its metric is `val_NAME` or `test_NAME`.
+
+    Attributes:
+        short: what tables and options call it; label: figures and sentences.
+        value: None of what no scores have by themselves.
+        is_objective: whether a search may ask for it, since no trial's is NaN.
+    """
+
+    short: str
+    label: str
+    value: Callable[[Scores], float] | None = None
+    is_objective: bool = False
+
+
+TOTALS: Mapping[str, Total] = {
+    "clean_accuracy": Total("clean", "Clean accuracy", lambda one: one.clean_accuracy, True),
+    "robust_accuracy": Total("robust", "Robust accuracy", lambda one: one.robust_accuracy, True),
+    "robust_accuracy_seen_type": Total(
+        "robust_seen_type",
+        "Robust accuracy, types trained on",
+        lambda one: one.exposed_accuracy("seen_type"),
+    ),
+    "robust_accuracy_seen_family": Total(
+        "robust_seen_family",
+        "Robust accuracy, other types of families trained on",
+        lambda one: one.exposed_accuracy("seen_family"),
+    ),
+    "robust_accuracy_unseen": Total(
+        "robust_unseen",
+        "Robust accuracy, unseen families",
+        lambda one: one.exposed_accuracy("unseen"),
+    ),
+    "robust_accuracy_untrained": Total(
+        "robust_untrained",
+        "Robust accuracy, types not trained on",
+        lambda one: one.exposed_accuracy("untrained"),
+    ),
+    # Of networks between others: `ablate.ablation.interpolated`.
+    "clean_accuracy_interpolated": Total("clean, interpolated", "Clean accuracy, interpolated"),
+    "robust_accuracy_interpolated": Total("robust, interpolated", "Robust accuracy, interpolated"),
+}
+"""By name, in the order of tables.  A further one is an entry here; with intervals, its share of
+each image in `ablate.robustness.bits.image_shares`."""
 
 
 @dataclass(frozen=True)
@@ -202,15 +245,12 @@ def scores_from_json(data: Mapping[str, Any]) -> AnyScores:
 
 
 def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int]) -> list[str]:
-    """The possible objectives of a search, for a suite of these families.
-
-    Means by exposure are excluded, because they are NaN for a trial that has seen all types, or
-    none.
-    """
+    """The possible objectives of a search, for a suite of these families."""
     accuracies = {
         kind: {str(severity): 0.0 for severity in severities}
         for kinds in families.values()
         for kind in kinds
     }
     names = Scores("val", 0, 0.0, accuracies, families).metrics()
-    return [name for name in names if not name.endswith(tuple(EXPOSURES))]
+    others = {f"val_{name}" for name, total in TOTALS.items() if not total.is_objective}
+    return [name for name in names if name not in others]

@@ -86,6 +86,17 @@ class Settings(BaseModel):
         return self
 
 
+LATER: Mapping[str, Any] = {
+    "dataset.skip_unreadable": False,
+    "finetune.layer_decay": 1.0,
+    "finetune.frozen": [],
+    "finetune.probe_fraction": 0.0,
+    "robustness.adapt_batch_norm": None,
+}
+"""Keys that came later, with the value at which a study is what it was before them.  A new key of
+any section goes here, or studies that began before it can be neither resumed nor verified."""
+
+
 # -- Sections `dataset` and `model` --------------------------------------------------------
 
 
