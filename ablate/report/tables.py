@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
@@ -248,49 +247,67 @@ def _to_reference(info: AblationInfo, heading: str) -> list[Column]:
     return [numbers(key, heading, estimates, unit, is_difference=True, absent="reference")]
 
 
+class _Contrast(NamedTuple):
+    """A row of the effects: as the design names it, as it is read, and whether it counts failed
+    runs as the worst of their arm."""
+
+    effect: Effect
+    in_words: Effect
+    is_worst: bool
+
+    @property
+    def ending(self) -> str:
+        return shown_if(self.is_worst, WORST)
+
+    def estimate(self, effect: Effect) -> Estimate | None:
+        """Of `effect` or of `in_words`."""
+        return effect.worst if self.is_worst else effect.estimate
+
+
 def effects_table(info: AblationInfo) -> Table:
     """A row a contrast, the primary ones first, in words; of the frame by the names of the design,
     and with the signs that they have there."""
     primary, others = shown_effects(info)
-    effects, told, found, shown, ends = [], [], [], [], []
-    for one in (*primary, *others):
-        as_told = as_contribution(one, info)
-        for end in ("", *([WORST] if one.worst is not None else [])):
-            effects.append(one)
-            told.append(as_told)
-            found.append(one.worst if end else one.estimate)
-            shown.append(as_told.worst if end else as_told.estimate)
-            ends.append(end)
-
-    def values(of: Callable[[Effect], Any], among: Sequence[Effect], of_worst: Any) -> list[Any]:
-        return [of_worst if end else of(one) for one, end in zip(among, ends, strict=True)]
-
-    contrasts = [one.contrast + end for one, end in zip(effects, ends, strict=True)]
-    names = [contrast_words(one, info) + end for one, end in zip(told, ends, strict=True)]
-    units = [unit_of(info, one.metric) for one in effects]
+    rows = [
+        _Contrast(effect, as_contribution(effect, info), is_worst)
+        for effect in (*primary, *others)
+        for is_worst in ((False, True) if effect.worst is not None else (False,))
+    ]
+    contrasts = [row.effect.contrast + row.ending for row in rows]
+    names = [contrast_words(row.in_words, info) + row.ending for row in rows]
+    metrics = [shown_name(info, row.effect.metric) for row in rows]
+    units = [unit_of(info, row.effect.metric) for row in rows]
+    found = [row.estimate(row.effect) for row in rows]
+    shown = [row.estimate(row.in_words) for row in rows]
     counts = [str(one.n) if one and one.n < info.seeds else "" for one in found]
     parts = [
         texts("contrast", "Contrast", contrasts, names, folds=_NARROW),
-        texts("metric", "On", [shown_name(info, one.metric) for one in effects], folds=8),
+        texts("metric", "On", metrics, folds=8),
         numbers("difference", "Difference", found, units, shown=shown, is_difference=True),
         *([texts("n", "n", counts)] if any(counts) else []),
     ]
     for key, heading in (("p", "p"), ("p_adjusted", "Adjusted p")):
-        tests = values(attrgetter(key), effects, None)
+        tests = [None if row.is_worst else getattr(row.effect, key) for row in rows]
         parts.append(texts(key, heading, tests, [p_text(one) for one in tests]))
-    verdicts = values(lambda one: verdict_words(one, info) or "exploratory", told, _WORST_CASE)
+    verdicts = [
+        _WORST_CASE if row.is_worst else verdict_words(row.in_words, info) or "exploratory"
+        for row in rows
+    ]
     data = {
-        "verdict": values(attrgetter("verdict"), effects, _WORST_CASE),
-        "kept": values(partial(_kept, info), effects, MISSING),
+        "verdict": [_WORST_CASE if row.is_worst else row.effect.verdict for row in rows],
+        "kept": [MISSING if row.is_worst else _kept(info, row.effect) for row in rows],
     }
     parts.append(Column("verdict", "Verdict", tuple(map(Cell, verdicts)), data, folds=_NARROW))
     if info.replications:
-        said = [
-            ", ".join(Cell("", single_value(one), *unit, is_difference=True).printed for one in of)
-            for of, unit in zip(values(attrgetter("by_baseline"), told, ()), units, strict=True)
+        singles = [() if row.is_worst else row.effect.by_baseline for row in rows]
+        printed = [
+            ", ".join(
+                Cell("", single_value(one), *unit, is_difference=True).printed
+                for one in (() if row.is_worst else row.in_words.by_baseline)
+            )
+            for row, unit in zip(rows, units, strict=True)
         ]
-        singles = values(attrgetter("by_baseline"), effects, ())
-        parts.append(texts("by_baseline", "By baseline", singles, said))
+        parts.append(texts("by_baseline", "By baseline", singles, printed))
     intervals = shown_if(
         any(one and math.isfinite(one.low) for one in found), ", with 95 % intervals"
     )
