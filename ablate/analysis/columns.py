@@ -26,7 +26,7 @@ class Column:
     Attributes:
         name: also of a metric that no custom loop may report (`ablate.study.scores.RESERVED`).
         value: of a row; None where it has none.
-        dtype: of the frame.
+        dtype: of the frame; empty where the unit says it.
         place: "first" in every table, "ablation": then, of an ablation alone, or "last".
         heading: in the table of trials, if that is not the name; title: on the report's page, which
             leaves out a column without one.
@@ -46,7 +46,7 @@ COLUMNS = {
     one.name: one
     for one in (
         Column("number", lambda row, _: row.number, "int64", "first", "trial", "Trial"),
-        Column("state", lambda row, _: row.state, "state", "first", "", "State", "state"),
+        Column("state", lambda row, _: row.state, "", "first", "", "State", "state"),
         Column("attempt", lambda row, _: row.attempt, "int64", "first", "attempts", "Attempts"),
         Column("cell", lambda row, _: row.cell, "string", "ablation", "", "Cell"),
         Column("pair", lambda row, _: row.pair, "Int64", "ablation", "", "Pair"),
@@ -94,8 +94,8 @@ COLUMNS = {
             unit="bytes",
         ),
         Column("hosts", lambda _, account: "+".join(account.hosts) or None, "string"),
-        Column("started", lambda row, _: _as_utc(row.started), "moment", unit="moment"),
-        Column("finished", lambda row, _: _as_utc(row.finished), "moment", unit="moment"),
+        Column("started", lambda row, _: _as_utc(row.started), "", unit="moment"),
+        Column("finished", lambda row, _: _as_utc(row.finished), "", unit="moment"),
         Column(
             "duration_seconds",
             lambda row, _: _duration_seconds(row),

@@ -74,9 +74,10 @@ def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
 
     values = [row.get(name) for row in rows]
     dtype = COLUMNS[name].dtype if name in COLUMNS else _TYPES.get(name, "float64")
-    if dtype == "state":
+    unit = COLUMNS[name].unit if name in COLUMNS else ""
+    if unit == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))
-    if dtype == "moment":
+    if unit == "moment":
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
     return pd.Series(values, dtype=_param_dtype(values) if name.startswith(PARAM) else dtype)
 
