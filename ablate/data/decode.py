@@ -253,11 +253,11 @@ class Decoder:
                 f"{size[0]}x{size[1]} ({show_name(file)})"
                 for file, size in (self.first, (name, image.size))
             ]
-            fix, option_fix = size_fixes(self.image_size)
+            fix, parameter_fix = size_fixes(self.image_size)
             raise DataError(
                 f"{show_name(self.root)}: must have images of one size, got {' and '.join(sizes)}.",
                 fix,
-                option_fix=option_fix,
+                parameter_fix=parameter_fix,
             )
         if self.image_size is None:
             return _to_bytes(image)

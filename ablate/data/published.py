@@ -129,7 +129,7 @@ def _obtain_files(published: Published, folder: Path, *, download: bool) -> list
         raise DataError(
             f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}.",
             "Set dataset.download: true, or set dataset.path to its folder.",
-            option_fix="Set `data` to its folder.",
+            parameter_fix="Set `data` to its folder.",
         )
     return files
 
@@ -167,7 +167,7 @@ def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> 
             f"dataset.path: {published.name} must be the published files, got different ones in "
             f"{show_name(folder)}.",
             "Remove them and set dataset.download: true.",
-            option_fix="Download them again.",
+            parameter_fix="Download them again.",
         ) from error
 
 

@@ -198,7 +198,7 @@ class FolderScan:
                 f"{show_name(self.folder)}: must have {' and '.join(rules)}, got "
                 f"{', and '.join(found)}.",
                 " ".join(fix for fix, _ in fixes),
-                option_fix=" ".join(fix for _, fix in fixes),
+                parameter_fix=" ".join(fix for _, fix in fixes),
             )
 
 

@@ -78,20 +78,20 @@ class UsageError(AblateError):
 
     Args:
         message: names keys of a study in dotted form, such as `dataset.path`.
-        fix: the end of the message; option_fix: the same where a function takes parameters instead
-            of a study file, if more than the names of the keys differs.
+        fix: the end of the message; parameter_fix: the same where a function takes parameters
+            instead of a study file, if more than the names of the keys differs.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str = "", fix: str = "", option_fix: str = "") -> None:
+    def __init__(self, message: str = "", fix: str = "", parameter_fix: str = "") -> None:
         super().__init__(f"{message} {fix}" if fix else message)
-        self._for_options = masked(f"{message} {option_fix}" if option_fix else str(self))
+        self._for_parameters = masked(f"{message} {parameter_fix}" if parameter_fix else str(self))
 
     def named_by(self, parameters: Mapping[str, str]) -> UsageError:
         """The same error, with parameters instead of the study's keys."""
         keys = re.compile("|".join(map(re.escape, sorted(parameters, key=len, reverse=True))))
-        return type(self)(keys.sub(lambda key: parameters[key[0]], self._for_options))
+        return type(self)(keys.sub(lambda key: parameters[key[0]], self._for_parameters))
 
 
 class ParameterError(UsageError, ValueError):

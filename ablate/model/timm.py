@@ -74,7 +74,7 @@ def find_weights(name: str, _weights: str) -> CheckpointSource:
             f"baseline.checkpoint: must be weights of timm, got 'timm:pretrained' for {name}, for "
             "which it has none.",
             "Set baseline.checkpoint: FILE, or leave it out.",
-            option_fix="Give `checkpoint=FILE`.",
+            parameter_fix="Give `checkpoint=FILE`.",
         )
     url = config.url or f"https://huggingface.co/{config.hf_hub_id}"
     # With the classes of the weights, so that a mismatch is reported instead of filled with new

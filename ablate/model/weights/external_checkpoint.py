@@ -85,7 +85,7 @@ def find_checkpoint(
             f"{_WHERE}: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
             f"{checkpoint!r} ({show_name(path.absolute())}: {error.strerror}).",
             "Give its path relative to the study file.",
-            option_fix="Correct the path.",
+            parameter_fix="Correct the path.",
         ) from error
     return CheckpointSource(f"sha256:{digest}", path)
 
@@ -127,7 +127,7 @@ def load_external(
                 f"{_WHERE}: cannot fetch {checkpoint}, got {error_text(error)}. Download "
                 f"{source.url} elsewhere",
                 "and set baseline.checkpoint: FILE.",
-                option_fix="and give `checkpoint`.",
+                parameter_fix="and give `checkpoint`.",
             ) from error
     own = model.state_dict()
     for key, tensor in state.items():  # before shapes are compared: a nested tensor has none
@@ -260,7 +260,7 @@ def _check_keys(
             f"{_WHERE}: must contain the weights of {name}, got {checkpoint!r} with keys "
             f"{', '.join(problems)}.",
             "Name its network in model.name; its classes must be those of the data set.",
-            option_fix="Name its network as MODEL; its classes must be those of the data set.",
+            parameter_fix="Name its network as MODEL; its classes must be those of the data set.",
         )
 
 
