@@ -32,8 +32,8 @@ def cache(which: str | None, as_json: bool) -> None:
     Its folder is $ABLATE_CACHE, else $XDG_CACHE_HOME/ablate, else ~/.cache/ablate.
     ABLATE_CACHE_GB limits the size of the evaluation sets (default: 50); the least recently used
     are removed first.  All of it is made again when it is needed.  What a process is making is not
-    removed, nor are downloaded data sets (torchvision/).  A running study needs its baseline: use
-    --remove all only when none is running.
+    removed, nor are downloaded data sets (torchvision/) and names of networks' layers (networks/,
+    some kB).  A running study needs its baseline: use --remove all only when none is running.
     """
     from ablate.files.cache import cache_folder
     from ablate.files.inventory import KINDS, list_cache, remove
@@ -76,13 +76,9 @@ def _table(entries: list[Entry], verb: str) -> Table:
             if kind == ("left by killed processes" if entry.is_left else entry.kind)
         ]
         if own:
-            size, used = (
-                bytes_text(sum(entry.size for entry in own)),
-                max(entry.used for entry in own),
-            )
-            lines.append(
-                (kind, str(len(own)), size, f"{datetime.fromtimestamp(used):%Y-%m-%d %H:%M}")
-            )
+            size = bytes_text(sum(entry.size for entry in own))
+            used = datetime.fromtimestamp(max(entry.used for entry in own))
+            lines.append((kind, str(len(own)), size, f"{used:%Y-%m-%d %H:%M}"))
     downloads = cache_folder() / "torchvision"
     if not verb and downloads.is_dir():
         lines.append(("downloaded data sets", "", bytes_text(size_of(downloads)), ""))
