@@ -138,7 +138,7 @@ class Scores(JsonData):
 
 @dataclass(frozen=True)
 class Total:
-    """An accuracy of a network over types: its metric is `val_NAME` or `test_NAME`.
+    """The clean accuracy of a network, or a mean over types; metrics `val_NAME` and `test_NAME`.
 
     Attributes:
         short: what tables and options call it; label: figures and sentences.
