@@ -1,4 +1,4 @@
-"""Commands on a started study: confirm, status, trials, enqueue, export, logs, dashboard."""
+"""Commands on a started study: confirm, status, trials, enqueue, export, logs."""
 
 from __future__ import annotations
 
@@ -218,32 +218,6 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
 @click.command()
 @study_argument
 @click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8080,
-    show_default=True,
-    help="Port to bind; 0: any free port.",
-)
-@click.option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Interface to bind: 127.0.0.1 for this machine only, 0.0.0.0 for all.",
-)
-@json_option
-def dashboard(study: str, port: int, host: str, as_json: bool) -> None:
-    """Open a study in optuna-dashboard, read-only, until Ctrl-C."""
-    from ablate.cli.dashboard import open_dashboard
-
-    server, url = open_dashboard(study, host, port)
-    print_result([{"url": url}]) if as_json else click.echo(f"{url}  (Ctrl-C to stop)")
-    with server, suppress(KeyboardInterrupt):
-        server.serve_forever()
-
-
-@click.command()
-@study_argument
-@click.option(
     "--seeds",
     type=int,
     default=8,
@@ -305,7 +279,7 @@ def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
         raise click.exceptions.Exit(1)
 
 
-COMMANDS = (confirm, status, trials, enqueue, export, logs, dashboard)
+COMMANDS = (confirm, status, trials, enqueue, export, logs)
 
 
 # -- What the commands that add to a study, or look into it, do with words from the command line

@@ -186,5 +186,4 @@ CHECKS: dict[str, Callable[[], _Found]] = {
     "ABLATE_STORAGE": _storage,
     "PostgreSQL": partial(_extra, "postgres", "psycopg"),
     "images": _images,
-    "dashboard": partial(_extra, "dashboard", "optuna-dashboard"),
 }

@@ -38,7 +38,7 @@ def test_every_extra_that_is_named_exists() -> None:
             named |= set(extras.split(","))
         of_others += [f"{file}: {found}" for found in re.findall(r"\bablate\[\w+\]", text)]
     assert of_others == []
-    assert {"images", "postgres", "timm", "dashboard"} <= named
+    assert {"images", "postgres", "timm"} <= named
     assert named - set(PROJECT["optional-dependencies"]) == set()
 
 
@@ -46,7 +46,6 @@ OTHER_NAMES = {
     "yaml": "pyyaml",
     "sklearn": "scikit-learn",
     "mlflow": "mlflow-skinny",
-    "optuna_dashboard": "optuna-dashboard",
 }
 COMES_WITH = {
     "numpy": "scipy",

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -136,7 +135,6 @@ def test_a_password_is_nowhere_but_in_the_driver(
         done = CliRunner().invoke(main, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
         output += done.output.encode()
-    output += dashboard_answers(f"{nasty_url}#secret")
     assert not shows(output)
     files = [path for path in work.rglob("*") if path.is_file()]
     assert work / "runs" / "secret" / "report.html" in files
@@ -147,27 +145,6 @@ def test_a_password_is_nowhere_but_in_the_driver(
     assert text.startswith("# kept\n")
     assert text.endswith("# also kept\n")
     assert parse_yaml(text, "kept").data == STUDY
-
-
-def dashboard_answers(study: str) -> bytes:
-    server = subprocess.Popen(
-        [sys.executable, "-m", "ablate", "dashboard", study, "--port", "0", "--json"],
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert server.stdout is not None
-        written = b""
-        while not written.endswith(b"]\n"):
-            written += server.stdout.readline()
-        page = json.loads(written)[0]["url"]
-        host, number = page.split("/dashboard/")[0], page.rpartition("/")[2]
-        for path in ("/api/studies", f"/api/studies/{number}"):
-            with urllib.request.urlopen(host + path, timeout=60) as answer:
-                written += answer.read()
-        return written
-    finally:
-        server.kill()
-        server.wait()
 
 
 def database_rows(url: str) -> Iterator[str]:
@@ -240,7 +217,7 @@ def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Pat
         (["status", "postgresql+psycopg://u:Tr0ub4dor-3x@h/d"], "Add #NAME"),
         (["status", "postgresql+psycopg://u@127.0.0.1:1/d?passwd=Tr0ub4dor-3x#x"], 'n "passwd"'),
         (["postgresql://u:Tr0ub4dor-3x@h/d#x"], "No such command"),
-        (["dashboard", "x", "--port", "postgresql://u:Tr0ub4dor-3x@h/d"], "--port"),
+        (["resume", "x", "--trials", "postgresql://u:Tr0ub4dor-3x@h/d"], "--trials"),
         (["check", "secret.yaml", "--set", "storage:postgresql://u:Tr0ub4dor-3x@h/d"], "without ="),
         (["check", "secret.yaml", "--set", "storage={url: 'x://u:Tr0ub4dor-3x@h/d'}"], "a mapping"),
         (["check", "secret.yaml", "--set", "search.trials=x://u:Tr0ub4dor-3x@h/d"], "whole number"),
