@@ -16,7 +16,6 @@ from ablate.cli.options import (
     mean_option,
     output_option,
     progress_bar,
-    refuse_given,
     resize_option,
     skip_option,
     std_option,
@@ -193,12 +192,9 @@ def evaluate(
         print_result(evaluation_report(evaluation))
 
 
-_OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
-
-
 @click.command()
 @click.argument("source")
-@click.argument("output", required=False, type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
 @data_option
 @click.option("--suite", metavar="NAME", help="all (default), cifar10c, imagenetc, ...")
 @types_option
@@ -227,24 +223,7 @@ _OF_COPIES = ("layout", "data", "workers", "image_format", "skip_unreadable")
     metavar="N",
     help="Number of threads.  Default: one per core.",
 )
-@click.option(
-    "--sheet",
-    type=OutputFile(dir_okay=False),
-    metavar="FILE",
-    help="Write a contact sheet of the image SOURCE (.html, .png, .svg or .pdf) instead of OUTPUT.",
-)
-def corrupt(
-    source: str,
-    output: Path | None,
-    *,
-    sheet: Path | None,
-    suite: str | None,
-    types: tuple[str, ...] | None,
-    severities: tuple[int, ...],
-    seed: int,
-    frost_images: Path | None,
-    **options: Any,
-) -> None:
+def corrupt(source: str, output: Path, **options: Any) -> None:
     """Write corrupted copies of images.
 
     Writes every type at every severity, and a manifest.
@@ -253,40 +232,13 @@ def corrupt(
     new folder.  If all images have one size, the copies are identical to those that `ablate
     evaluate` scores with the same seed.  If --image-size enlarges smaller square files, they
     differ, because `evaluate` scores those at their own size.
-
-    With --sheet, SOURCE is one image; all its copies are shown on one sheet.
     """
-    from ablate.errors import UsageError
-    from ablate.report.contact_sheet import write_contact_sheet
-    from ablate.robustness.arguments import check_whole
-    from ablate.robustness.corrupt import corrupt_files, make_recipe
-    from ablate.study.settings import LARGEST_IMAGE, LARGEST_RESIZE
+    from ablate.robustness.corrupt import corrupt_files
 
-    if (output is None) == (sheet is None):
-        got = "neither" if output is None else "both"
-        raise UsageError(
-            f"OUTPUT: must be given, or --sheet FILE for a contact sheet, got {got}. Give one."
-        )
-    if sheet is not None:
-        refuse_given(_OF_COPIES, "cannot be combined with --sheet, got both. Leave it out.")
-    check_whole("image_size", options["image_size"], 8, LARGEST_IMAGE)
-    check_whole("resize", options["resize"], 8, LARGEST_RESIZE)
-    recipe = make_recipe(suite, types, severities, seed, frost_images)
-    if sheet is not None:
-        size, resize = options["image_size"], options["resize"]
-        write_contact_sheet(Path(source), sheet, recipe, image_size=size, resize=resize)
-        click.echo(sheet)
-        return
-    assert output is not None
     with progress_bar() as show:
         try:
             manifest = corrupt_files(
-                source,
-                output,
-                recipe=recipe,
-                progress=partial(show, "corrupting"),
-                say=_say,
-                **options,
+                source, output, progress=partial(show, "corrupting"), say=_say, **options
             )
         except KeyboardInterrupt:
             _say(f"stopped; {output} is incomplete: delete it")

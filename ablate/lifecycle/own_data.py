@@ -40,7 +40,7 @@ from ablate.model.normalization import IMAGENET
 from ablate.model.origin import Normalization, Origin, find_name, find_origin
 from ablate.model.weights.external_checkpoint import load_external
 from ablate.model.weights.preprocessing import brings_statistics
-from ablate.robustness.evaluation_set import Recipe
+from ablate.robustness.evaluation_set import corrupt_block
 from ablate.robustness.score import score_images
 from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
 from ablate.study.preparation import fed_text
@@ -709,13 +709,13 @@ def _read_normalization(text: str) -> str | dict[str, list[float]]:
 def _copy_seconds(bench: Workbench) -> float:
     """Of making all corrupted copies of a validation image, on one core: from a few."""
     robustness = bench.study.robustness
-    recipe = Recipe(bench.suite, robustness.severities, robustness.seed)
     sample = bench.dataset.validation.images[:8]
     seconds = 0.0
     for _ in range(2):  # the first also imports what they need
         began = time.perf_counter()
         for kind in bench.suite.types:
-            recipe.corrupt(sample, kind, robustness.severities[0], start=0)
+            severity = robustness.severities[0]
+            corrupt_block(sample, kind, severity, bench.suite, robustness.seed)
         seconds = time.perf_counter() - began
     return seconds * len(robustness.severities) / len(sample)
 

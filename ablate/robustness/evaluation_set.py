@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 import math
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 import torch
 from numpy.lib.format import write_array_header_1_0
+from torch import Tensor
 
 from ablate import distortion
 from ablate.data.dataset import Split
@@ -30,8 +32,6 @@ from ablate.files.damage import say_made_again
 from ablate.files.inventory import ABOUT, bound_evaluation_sets, evaluation_bound, mark_used
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
-from ablate.robustness.corruption import load as load_corruption
-from ablate.robustness.corruption import scale_for
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.suites import Suite, caveats
@@ -43,47 +43,67 @@ _VERSION = 3
 _LARGEST_BLOCK = 512
 _BLOCK_PIXELS = 2**19
 
-_MOST_READINGS = 4
-"""Number of attempts to read a copy that is repeatedly damaged."""
+_MOST_WRITINGS = 4
+"""Number of attempts to write a copy that is repeatedly damaged."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How copies are generated.
+def corrupt_block(
+    images: Tensor,
+    kind: str,
+    severity: int,
+    suite: Suite,
+    seed: int,
+    *,
+    start: int = 0,
+    frost: FrostPhotographs | None = None,
+) -> Tensor:
+    """Corrupt images that share a generator: behind a study, `ablate evaluate` and `corrupt`.
 
-    Attributes:
-        suite: the types and their tables of parameters.
-        severities: each from 1 to 5.
-        seed: seed of the random draws.
+    Args:
+        images: as a corruption takes them, on any device; `block_size` of them, the last block's
+            the rest.  Of a suite of distortions: bytes, on the CPU.
+        severity: from 1 to 5.
+        seed: each type, severity and block of images has its own of it.
+        start: index of the block's first image.
         frost: photographs; None: a generated texture is used.
+
+    Returns:
+        New images of the same shape, dtype and device.
+
+    Raises:
+        ParameterError: if the type is unknown, or images or severity are invalid.
     """
+    if suite.made_by == "corruption":
+        own_seed = derive_seed(seed, "evaluation", "corruption", kind, severity, start)
+        generator = make_generator(own_seed, images.device)
+        corrupt = corruption.load(kind)
+        return corrupt(images, severity, generator, scale=suite.scale, frost=frost)
+    generator = make_generator(derive_seed(seed, "evaluation", kind, severity, start), "cpu")
+    strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
+    distorted = distortion.load(kind)(images.float() / 255, strength, generator)
+    return (distorted * 255).round().to(torch.uint8)
 
-    suite: Suite
-    severities: tuple[int, ...]
-    seed: int
-    frost: FrostPhotographs | None = None
 
-    def corrupt(self, images: ByteImages, kind: str, severity: int, *, start: int) -> ByteImages:
-        """Corrupt a block of a split by one type at one severity, as bytes.
+def block_size(height: int, width: int) -> int:
+    """Number of images that share a generator, by their size in pixels; part of the set's
+    definition."""
+    return max(1, min(_LARGEST_BLOCK, _BLOCK_PIXELS // (height * width)))
 
-        Args:
-            images: uint8, on the CPU; `block_size` of them, the last block's the rest.
-            severity: from 1 to 5.
-            start: index of the block's first image in the split.
 
-        Raises:
-            ParameterError: if the type is unknown.
-        """
-        if self.suite.made_by == "corruption":
-            place = derive_seed(self.seed, "evaluation", "corruption", kind, severity, start)
-            corrupt = load_corruption(kind)
-            generator = make_generator(place, "cpu")
-            return corrupt(images, severity, generator, scale=self.suite.scale, frost=self.frost)
-        place = derive_seed(self.seed, "evaluation", kind, severity, start)
-        strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
-        distort = distortion.load(kind)
-        distorted = distort(images.float() / 255, strength, make_generator(place, "cpu"))
-        return (distorted * 255).round().to(torch.uint8)
+@contextmanager
+def one_core_each(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each compute on one core; waiting work is dropped if the block fails.
+
+    Threads, because torch releases the interpreter's lock, and no process can be left behind.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # later threads start with one setting for all
 
 
 @dataclass(frozen=True)
@@ -151,11 +171,8 @@ class EvaluationSet:
         if self.cache is None:
             yield from self._make(kind, severity)
             return
-        copy = self._copy(self.cache, kind, severity)
-        if not copy.is_there:
-            self._keep(copy)
-        done = 0
-        for _ in range(_MOST_READINGS):
+        copy, done = self._copy(self.cache, kind, severity), 0
+        for _ in range(1 + _MOST_WRITINGS):
             try:
                 for images in copy.read(done):
                     done += 1
@@ -166,9 +183,8 @@ class EvaluationSet:
                 self._keep(copy)
         raise InfrastructureError(
             f"{copy.entry}: must contain the bytes that were written, got other bytes "
-            f"{_MOST_READINGS} times in "
-            "a row, each time directly after writing. Check the disk and the memory, set "
-            "ABLATE_CACHE to another disk, and resume."
+            f"{_MOST_WRITINGS} times in a row, each time directly after writing. Check the disk "
+            "and the memory, set ABLATE_CACHE to another disk, and resume."
         )
 
     def make_all(self, workers: int, say: Callable[[int, int], None] | None = None) -> None:
@@ -189,38 +205,33 @@ class EvaluationSet:
             return
         copies = [self._copy(self.cache, *cell) for cell in self._cells]
         total = sum(not copy.is_there for copy in copies)
-        made = 0
-        before = torch.get_num_threads()
-        stop = threading.Event()
+        made, stop = 0, threading.Event()
 
         def make(copy: KeptCopy) -> bool:
             return copy.state() != "whole" and self._keep(copy, stop)
 
-        # Threads, because torch releases the interpreter's lock, and no process can be left behind.
-        pool = ThreadPoolExecutor(
-            max_workers=min(workers, len(copies)), initializer=torch.set_num_threads, initargs=(1,)
-        )
-        try:
-            for done in as_completed([pool.submit(make, copy) for copy in copies]):
-                made += done.result()
-                total = max(total, made)
-                if say is not None and done.result():
-                    say(made, total)
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(before)  # later threads start with one setting for all
+        with one_core_each(min(workers, len(copies))) as pool:
+            try:
+                for done in as_completed([pool.submit(make, copy) for copy in copies]):
+                    made += done.result()
+                    total = max(total, made)
+                    if say is not None and done.result():
+                        say(made, total)
+            finally:
+                stop.set()
 
     def _make(
         self, kind: str, severity: int, stop: threading.Event | None = None
     ) -> Iterator[ByteImages]:
         images = self.split.images
         size = block_size(*images.shape[2:])
-        recipe = Recipe(self.suite, self.severities, self.seed, self.frost)
         for start in range(0, len(images), size):
             if stop is not None and stop.is_set():
                 raise GivenUpError
-            yield recipe.corrupt(images[start : start + size], kind, severity, start=start)
+            block = images[start : start + size]
+            yield corrupt_block(
+                block, kind, severity, self.suite, self.seed, start=start, frost=self.frost
+            )
 
     def _copy(self, cache: Path, kind: str, severity: int) -> KeptCopy:
         made_from = self._made_from(kind, severity)
@@ -260,18 +271,12 @@ class EvaluationSet:
             "seed": self.seed,
         }
         if suite.made_by == "corruption":
-            scale = suite.scale or scale_for(min(images.shape[2:]))
+            scale = suite.scale or corruption.scale_for(min(images.shape[2:]))
             made_from["scale"] = scale
-            made_from["parameters"] = load_corruption(kind).tables[scale][severity - 1]
+            made_from["parameters"] = corruption.load(kind).tables[scale][severity - 1]
         if kind == "frost":
             made_from["frost"] = self.frost.digest if self.frost else None
         return made_from
-
-
-def block_size(height: int, width: int) -> int:
-    """Number of images that share a generator, by their size in pixels; part of the set's
-    definition."""
-    return max(1, min(_LARGEST_BLOCK, _BLOCK_PIXELS // (height * width)))
 
 
 def _digest(made_from: object) -> str:
@@ -304,15 +309,11 @@ class KeptCopy:
     entry: Path
     made_from: Mapping[str, Any]
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of its images, `[n, channel, height, width]`."""
-        return tuple(self.made_from["shape"])
-
     @cached_property
     def _header(self) -> bytes:
         header = io.BytesIO()
-        about = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        shape = tuple(self.made_from["shape"])
+        about = {"descr": "|u1", "fortran_order": False, "shape": shape}
         write_array_header_1_0(header, about)
         return header.getvalue()
 
@@ -333,37 +334,26 @@ class KeptCopy:
         """Read its blocks from this one on, and check each.
 
         Raises:
-            _DamagedError: at the first damaged block, or if the copy is missing.
+            _DamagedError: at the first damaged block, or if the copy is missing or another one.
         """
-        (n, *image), block = self.shape, self.made_from["block"]
+        (n, *image), block = self.made_from["shape"], self.made_from["block"]
         try:
             with (self.entry / _FILE).open("rb") as file:
-                checksums = self._checksums(-(-n // block))
-                if file.read(len(self._header)) != self._header:
-                    raise _DamagedError
+                about = json.loads((self.entry / ABOUT).read_text())
+                is_this = {**about, **json.loads(json.dumps(self.made_from))} == about
+                if not is_this or file.read(len(self._header)) != self._header:
+                    raise ValueError
                 mark_used(self.entry)
                 file.seek(start * block * math.prod(image), io.SEEK_CUR)
                 for row in range(start * block, n, block):
                     images = torch.empty((min(block, n - row), *image), dtype=torch.uint8)
                     content = images.numpy().data.cast("B")
                     is_complete = file.readinto(content) == content.nbytes
-                    if not is_complete or zlib.crc32(content) != checksums[row // block]:
-                        raise _DamagedError
+                    if not is_complete or zlib.crc32(content) != about[_CHECKSUMS][row // block]:
+                        raise ValueError
                     yield images
-        except OSError as error:
+        except (OSError, ValueError, RecursionError, TypeError, LookupError) as error:
             raise _DamagedError from error
-
-    def _checksums(self, count: int) -> list[int]:
-        """Checksums of the blocks when they were written."""
-        try:
-            about = json.loads((self.entry / ABOUT).read_text())
-            made_from = json.loads(json.dumps(self.made_from))
-            checksums: list[int] = about[_CHECKSUMS]
-            if len(checksums) == count and {**about, **made_from} == about:
-                return checksums
-        except (ValueError, RecursionError, TypeError, LookupError, AttributeError) as error:
-            raise _DamagedError from error
-        raise _DamagedError  # of another copy
 
     def state(self) -> Literal["missing", "damaged", "whole"]:
         """Its state on disk; every block is checked."""
@@ -377,6 +367,4 @@ class KeptCopy:
     @property
     def is_there(self) -> bool:
         """Whether it exists, intact or not."""
-        with suppress(OSError):
-            return self.entry.is_symlink() or self.entry.exists()
-        return True
+        return os.path.lexists(self.entry)

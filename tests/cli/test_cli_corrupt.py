@@ -68,25 +68,8 @@ def test_a_corruption_of_our_own_is_named_without_a_suite(folder: Path, work: Pa
     assert text.startswith("`types`: must be of the suite all, got 'vignette'. ")
 
 
-def test_a_contact_sheet(folder: Path, work: Path) -> None:
-    image = folder / "cat" / "a.png"
-    result = run(image, "--sheet", "sheet.html", "--types", "fog", "--severities", "1")
-    assert result.exit_code == 0, result.output
-    assert result.stdout == "sheet.html\n"
-    assert "seed 0, 16 x 16 pixels" in (work / "sheet.html").read_text()
-    assert run(image, "--sheet", "large.html", "--types", "fog", "--image-size", 64).exit_code == 0
-    assert "seed 0, 64 x 64 pixels" in (work / "large.html").read_text()
-
-
 def test_wrong_use(folder: Path, work: Path) -> None:
-    assert "OUTPUT: must be given, or --sheet FILE for a contact sheet, got neither." in raised(
-        folder
-    )
-    assert "got both. Give one." in raised(folder, "out", "--sheet", "sheet.png")
-    assert "must end with .html, .png, .svg, .pdf, got .gif" in raised(
-        folder / "cat" / "a.png", "--sheet", "x.gif"
-    )
-    assert "must be a readable image" in raised(folder / "cat", "--sheet", "x.png")
+    assert "Missing argument 'OUTPUT'" in run(folder).output
     assert "got 6. Correct them." in raised(folder, "out", "--severities", "6")
     assert "Invalid value for '--seed'" in run(folder, "out", "--seed", "-1").output
     assert "`suite`: must be a known suite, got 'fog'. Give `types=fog`." in raised(
@@ -95,24 +78,11 @@ def test_wrong_use(folder: Path, work: Path) -> None:
     assert "`suite`: must be a known suite, got ''. Known: " in raised(folder, "out", "--suite", "")
     too_large = "`image_size`: must be at most 1024, got 1025. Lower it."
     assert raised(folder, "out", "--image-size", 1025) == too_large
-    assert raised(folder / "cat" / "a.png", "--sheet", "x.png", "--image-size", 1025) == too_large
     too_large = "`resize`: must be at most 2048, got 2049. Lower it."
     assert raised(folder, "out", "--image-size", 32, "--resize", 2049) == too_large
     result = run(folder, "out", "--severities", "one")
     assert result.exit_code == 2
     assert "must be whole numbers separated by commas, got 'one'." in result.output
-    assert list(work.iterdir()) == []
-
-
-def test_a_sheet_takes_no_options_of_copies(folder: Path, work: Path) -> None:
-    sheet = (folder / "cat" / "a.png", "--sheet", "sheet.png")
-    assert raised(*sheet, "--format", "npy") == (
-        "--format: cannot be combined with --sheet, got both. Leave it out."
-    )
-    many = ("--data", ".", "--workers", 1, "--image-format", "png", "--skip-unreadable")
-    assert (
-        raised(*sheet, *many) == "--data: cannot be combined with --sheet, got both. Leave it out."
-    )
     assert list(work.iterdir()) == []
 
 

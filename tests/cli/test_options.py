@@ -23,7 +23,6 @@ from ablate.cli.options import in_options
         ("export runs/x 0 --format onnx", "-o"),
         ("evaluate weights.safetensors", "-o"),
         ("evaluate weights.safetensors", "--csv"),
-        ("corrupt image.png", "--sheet"),
     ],
 )
 @pytest.mark.parametrize("output", ["", ".", "/", ".."])

@@ -1,4 +1,4 @@
-"""The figure of example images, made of a study's own data and weights; and contact sheets."""
+"""The figure of example images, made of a study's own data and weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ from ablate.errors import DataError, NothingToDrawError
 from ablate.lifecycle.open_study import open_study
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
-from ablate.report.contact_sheet import contact_sheet
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.examples import FIGURE, Copy, ExamplesInfo, draw
 from ablate.report.figures.figure import FigureOptions
-from ablate.robustness.corrupt import make_recipe
 from ablate.study.callables import imports_limited
 from ablate.study.settings import ConstraintSettings, Study
 from ablate.trial.examples import load_network
@@ -216,30 +214,14 @@ def test_a_network_of_ones_own_is_shown_normalised_images(tmp_path: Path) -> Non
         load_network(study, trial, tmp_path / "baseline.safetensors", 2, tmp_path)
 
 
-# -- Contact sheets --------------------------------------------------------------------------
+def test_photographs_are_kept_small_and_enlarged_pixels_stay_squares(info: ExamplesInfo) -> None:
+    def first(pixels: np.ndarray) -> Any:
+        copies = tuple(copy._replace(pixels=pixels) for copy in info.copies[:2])
+        return draw(replace(info, copies=copies), WIDE).data[0]
 
-
-@pytest.mark.slow
-def test_a_contact_sheet_has_each_type_at_each_severity() -> None:
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (32, 40, 3), dtype=np.uint8)
-    figure = contact_sheet("x", pixels, make_recipe(None, None, (1, 3, 5), 0, None))
-    count, words = shown(figure)
-    assert count == 19 * 4, "the original in each row"
-    assert {"original", "severity 5", "gaussian<br>noise"} <= {text for text, _ in words}
-    assert figure.layout.meta["facts"] == [
-        "suite all, seed 0, 40 x 32 pixels",
-        "frost: procedural texture, approximate",
-    ]
-
-
-def test_photographs_are_kept_small_and_enlarged_pixels_stay_squares() -> None:
-    recipe = make_recipe(None, ("contrast", "brightness"), (1,), 0, None)
-    photograph = contact_sheet("<x>", plain(100, (240, 480)), recipe)
-    assert "&lt;x&gt;" in photograph.layout.title.text
-    tile = photograph.data[0]
-    assert tile.source.startswith("data:image/jpeg")
-    assert (tile.dx, tile.zsmooth) == (pytest.approx(110 / 160), "fast")
-    small = contact_sheet("x", plain(100), recipe).data[0]
+    photograph = first(plain(100, (240, 480)))
+    assert photograph.source.startswith("data:image/jpeg")
+    assert (photograph.dx, photograph.zsmooth) == (pytest.approx(150 / 160), "fast")
+    small = first(plain(100))
     assert small.source.startswith("data:image/png")
-    assert (small.dx, small.zsmooth) == (pytest.approx(110 / 32), False)
+    assert (small.dx, small.zsmooth) == (pytest.approx(150 / 32), False)

@@ -13,9 +13,10 @@ from PIL import Image
 
 from ablate.data.evaluated import ImageRequest, load_evaluated
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
-from ablate.robustness.corrupt import class_folders, corrupt, corrupt_files, make_recipe
-from ablate.robustness.evaluation_set import EvaluationSet, Recipe
+from ablate.robustness.corrupt import class_folders, corrupt, corrupt_files
+from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.official import open_official
+from ablate.robustness.suites import find_suite
 
 Write = Callable[..., dict[str, object]]
 
@@ -49,18 +50,15 @@ def write(tmp_path: Path, notes: list[str]) -> Write:
         source: object,
         *,
         output: str = "out",
-        suite: str | None = None,
         types: tuple[str, ...] | None = ("frost", "fog"),
         severities: tuple[int, ...] = (2, 5),
-        seed: int = 0,
-        frost_images: Path | None = None,
         **options: object,
     ) -> dict[str, object]:
-        recipe = make_recipe(suite, types, severities, seed, frost_images)
         return corrupt_files(
             str(source),
             tmp_path / output,
-            recipe=recipe,
+            types=types,
+            severities=severities,
             progress=options.pop("progress", lambda done, total: None),  # type: ignore[arg-type]
             say=notes.append,
             **options,  # type: ignore[arg-type]
@@ -74,14 +72,18 @@ def read(file: Path) -> np.ndarray:
 
 
 def copies_of(
-    source: Path | str, recipe: Recipe, cache: Path, **request: int
+    source: Path | str,
+    cache: Path,
+    types: tuple[str, ...],
+    severities: tuple[int, ...],
+    seed: int = 0,
+    **request: int,
 ) -> tuple[EvaluationSet, np.ndarray]:
     """What `ablate evaluate` scores, as `[type, severity, n, height, width, channel]`."""
     found = load_evaluated(str(source), None, ImageRequest(**request), cache)
-    made = EvaluationSet(found.split, recipe.suite, recipe.severities, recipe.seed, None)
+    made = EvaluationSet(found.split, find_suite(types), severities, seed, None)
     cells = [
-        [torch.cat(list(made.blocks(kind, severity))) for severity in recipe.severities]
-        for kind in recipe.suite.types
+        [torch.cat(list(made.blocks(kind, severity))) for severity in severities] for kind in types
     ]
     stacked = torch.stack([torch.stack(row) for row in cells])
     return made, stacked.permute(0, 1, 2, 4, 5, 3).numpy()
@@ -89,10 +91,10 @@ def copies_of(
 
 def test_images_are_those_that_are_scored(write: Write, folder: Path, tmp_path: Path) -> None:
     write(folder, seed=3)
-    recipe = make_recipe(None, ("frost", "fog"), (2, 5), 3, None)
-    _, scored = copies_of(folder, recipe, tmp_path / "cache", image_size=16)
+    types = ("frost", "fog")
+    _, scored = copies_of(folder, tmp_path / "cache", types, (2, 5), 3, image_size=16)
     out = tmp_path / "out"
-    for row, kind in enumerate(recipe.suite.types):
+    for row, kind in enumerate(types):
         for column, severity in enumerate((2, 5)):
             for number, name in enumerate(f"{c}/{i}" for c in ("cat", "dog") for i in range(3)):
                 file = out / kind / str(severity) / f"{name}.png"
@@ -102,8 +104,7 @@ def test_images_are_those_that_are_scored(write: Write, folder: Path, tmp_path: 
 
 def test_arrays_are_those_that_are_scored(write: Write, tmp_path: Path) -> None:
     write("digits", types=("fog",), severities=(1, 2, 3, 4, 5))
-    recipe = make_recipe(None, ("fog",), (1, 2, 3, 4, 5), 0, None)
-    made, scored = copies_of("digits", recipe, tmp_path / "cache")
+    made, scored = copies_of("digits", tmp_path / "cache", ("fog",), (1, 2, 3, 4, 5))
     array = np.load(tmp_path / "out" / "fog.npy", mmap_mode="r")
     assert array.dtype == np.uint8
     assert (array.reshape(scored[0].shape) == scored[0]).all()
@@ -118,11 +119,10 @@ def test_a_folder_cut_to_a_size_is_what_is_scored(write: Write, tmp_path: Path) 
     pixels(2, (33, 50)).save(tmp_path / "large" / "val" / "one" / "b.bmp")
     for resize, output in ((None, "usual"), (28, "own")):
         write(tmp_path / "large", output=output, layout="npy", image_size=24, resize=resize)
-        recipe = make_recipe(None, ("frost", "fog"), (2, 5), 0, None)
         request = {"image_size": 24} if resize is None else {"image_size": 24, "resize": resize}
-        _, scored = copies_of(tmp_path / "large", recipe, tmp_path / "cache", **request)
+        _, scored = copies_of(tmp_path / "large", tmp_path / "cache", ("fog",), (2, 5), **request)
         fog = np.load(tmp_path / output / "fog.npy")
-        assert (fog.reshape(scored[1].shape) == scored[1]).all()
+        assert (fog.reshape(scored[0].shape) == scored[0]).all()
 
 
 def test_the_copies_open_as_official_files(write: Write, folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from ablate.data.dataset import Split, digest_images
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 from ablate.robustness.corruption import kind as code_version_module
-from ablate.robustness.evaluation_set import EvaluationSet, Recipe
+from ablate.robustness.evaluation_set import EvaluationSet, corrupt_block
 from ablate.robustness.suites import Suite, find_suite
 from ablate.study.seeds import derive_seed
 
@@ -143,7 +143,7 @@ def test_a_distortions_bytes_are_rounded_and_a_corruptions_cut() -> None:
     images = torch.full((1, 1, 8, 8), 100, dtype=torch.uint8)
     images[..., :4] = 101
     distorted, corrupted = (
-        Recipe(suite, (1,), 0).corrupt(images, "contrast", 1, start=0)
+        corrupt_block(images, "contrast", 1, suite, 0)
         for suite in (SUITE, find_suite(["contrast"]))
     )
     # About the mean of 100.5: 0.82 and 0.75 of half a level away.
