@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ablate.model.taps import FeatureTaps
     from ablate.report.archive import archive
     from ablate.report.draw import plot
-    from ablate.report.page.publish import write_report
+    from ablate.report.page.page import write_report
     from ablate.report.tracked import track
     from ablate.report.verify import verify
     from ablate.robustness.corrupt import corrupt
@@ -58,7 +58,7 @@ _NAMES = {
     "model.taps": "FeatureTaps",
     "report.archive": "archive",
     "report.draw": "plot",
-    "report.page.publish": "write_report",
+    "report.page.page": "write_report",
     "report.tracked": "track",
     "report.verify": "verify",
     "robustness.corrupt": "corrupt",

@@ -31,8 +31,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN
-from ablate.report.page.content import report_content
-from ablate.report.page.page import report_page
+from ablate.report.page.page import report_content, report_page
 from ablate.report.write import write_figures, write_text
 
 POINTS = 100_000

@@ -143,14 +143,10 @@ def plot(
 @click.command()
 @study_argument
 @output_option("FILE.html", "Output file.  Default: runs/NAME/report.html.")
-@click.option("--watch", is_flag=True, help="Update it while the study runs; an open page reloads.")
 @click.option(
-    "--every",
-    type=click.FloatRange(1, 86400),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="With --watch: seconds between updates.",
+    "--watch",
+    is_flag=True,
+    help="Update it every 10 seconds while the study runs; an open page reloads.",
 )
 @click.option(
     "--no-images", is_flag=True, help="Leave out images, which need the study's data and weights."
@@ -161,51 +157,26 @@ def plot(
     help="Import, for the images, the functions that the study names, although you have not run it "
     "here.",
 )
-@click.option(
-    "--brief",
-    is_flag=True,
-    help="Only the first screen, for mail: answer, points, and the figure as an image; no script.  "
-    "Default output: runs/NAME/brief.html.",
-)
-def report(
-    study: str,
-    output: Path | None,
-    *,
-    watch: bool,
-    every: float,
-    no_images: bool,
-    trust: bool,
-    brief: bool,
-) -> None:
+def report(study: str, output: Path | None, *, watch: bool, no_images: bool, trust: bool) -> None:
     """Write the report of a study, one HTML file that works offline.
 
-    It contains the answer, figures, tables, provenance, a methods section and a glossary.  Its
-    images need the study's data and weights; functions that the study names are imported for them
-    only if you have run it here, or with --trust.
+    It contains the answer, figures, tables, provenance and a glossary.  Its images need the study's
+    data and weights; functions that the study names are imported for them only if you have run it
+    here, or with --trust.
     """
-    from ablate.errors import UsageError
     from ablate.lifecycle.open_study import open_place
     from ablate.lifecycle.place import locate
-    from ablate.report.page.publish import check_page_file, publish, watch_report
+    from ablate.report.page.page import check_page_file, publish, watch_report
 
     place = locate(study)
     is_new = output is None and not place.folder.is_dir()  # it is made with the file
-    output = output or place.folder / ("brief.html" if brief else "report.html")
-    if brief and watch:
-        raise UsageError("--brief: writes a page that does not change, got --watch. Remove one.")
+    output = output or place.folder / "report.html"
     if not is_new:
         check_page_file(output)
     if watch:
         click.echo(output)
         try:
-            watch_report(
-                place,
-                output,
-                every_seconds=every,
-                written=click.echo,
-                with_images=not no_images,
-                trust=trust,
-            )
+            watch_report(place, output, written=click.echo, with_images=not no_images, trust=trust)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
@@ -215,7 +186,6 @@ def report(
             open_place(place),
             output,
             with_images=not no_images,
-            brief=brief,
             trust=trust,
             begin=begin,
         )

@@ -28,7 +28,7 @@ from ablate.lifecycle.archive import MANIFEST, ArchiveFiles, manifest_text, sha2
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
 from ablate.lifecycle.place import StudyReference, locate, place_of_archive
 from ablate.report.formats import WRITERS
-from ablate.report.page.publish import check_begun
+from ablate.report.page.page import check_begun
 from ablate.report.tables import luck_table, study_table
 from ablate.report.write import check_file
 from ablate.study.callables import is_given

@@ -87,7 +87,7 @@ def hand_over(study: OpenStudy, settings: Sequence[TrackerSettings] | None = Non
     """
     from ablate.report.draw import draw_usual
     from ablate.report.formats import markdown_text
-    from ablate.report.page.publish import publish
+    from ablate.report.page.page import publish
     from ablate.report.tables import study_table
     from ablate.report.write import write_text
 

@@ -155,16 +155,6 @@ def figure_page(figure: Figure) -> str:
     )
 
 
-def figure_image(figure: Figure, pixels: tuple[int, int]) -> bytes:
-    """The figure as a .png of this width and height.
-
-    Raises:
-        MissingDependencyError: as `write_figures`.
-    """
-    figure.update_layout(meta={**(figure.layout.meta or {}), "image_pixels": pixels})
-    return _images([(figure, "png")])[0]
-
-
 def _images(figures: Sequence[tuple[Figure, str]]) -> list[bytes]:
     """Each figure as an image of its ending ("png"), all by one browser."""
     if not figures:

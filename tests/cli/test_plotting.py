@@ -18,7 +18,7 @@ import ablate
 from ablate.cli.main import main
 from ablate.lifecycle.place import place_of_file
 from ablate.report.figures import FIGURES
-from ablate.report.page.publish import is_ended, watch_report
+from ablate.report.page.page import watch_report
 
 pytestmark = pytest.mark.slow
 
@@ -197,8 +197,8 @@ def test_a_report_of_no_study_leaves_no_folder(
     folder: Path, run: Callable[..., Result], write_study_in: Callable[..., Path]
 ) -> None:
     write_study_in(folder, "unlaunched")
-    for arguments in (("unlaunched.yaml",), ("unlaunched.yaml", "--brief"), ("sqlite:///a.db#b",)):
-        assert "must have been launched, got no such study" in said(run("report", *arguments))
+    for study in ("unlaunched.yaml", "sqlite:///a.db#b"):
+        assert "must have been launched, got no such study" in said(run("report", study))
     assert sorted(one.name for one in (folder / "runs").iterdir()) == ["again", "drawn"]
 
 
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_a_watch_with_its_code(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate.report.page.publish.watch_report", interrupted)
+    monkeypatch.setattr("ablate.report.page.page.watch_report", interrupted)
     result = run("report", "runs/drawn", "--watch", "-o", str(folder / "watched.html"))
     assert result.exit_code == 130
     assert "Aborted" not in result.output
@@ -301,7 +301,7 @@ search: {trials: 6, sampler: random}
         assert states[-1] == "finished"
         assert reloads[-1] is False
         assert any(reloads), "while it runs the page loads itself again"
-        assert is_ended(ablate.read("runs/watched"))
+        assert ablate.read("runs/watched").is_over
     finally:
         if launched is not None:
             launched.kill()

@@ -15,8 +15,7 @@ from ablate.errors import NothingToDrawError
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN
-from ablate.report.page.content import report_content
-from ablate.report.page.page import report_page
+from ablate.report.page.page import report_content, report_page
 from ablate.study.scores import ReportedScores
 
 pytestmark = pytest.mark.slow

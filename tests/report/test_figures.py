@@ -18,7 +18,7 @@ from ablate.report.draw import print_sheet
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.page.content import SECTIONS
+from ablate.report.page.page import SECTIONS
 from ablate.report.style import DARK, INK, PAPER, SERIES, SMALL_SIZE, dark, faint
 
 OF_IMAGES = ("examples",)

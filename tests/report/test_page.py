@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,17 @@ from example_records import BEGAN, example_record, example_row, example_scores
 from example_sources import searches, usual_record
 
 from ablate.ablation.study_source import StudySource
-from ablate.ledger.record import Rung
+from ablate.analysis.accounting import study_account
+from ablate.ledger.record import Drive, Rung, TestOpened
 from ablate.lifecycle.open_study import OpenStudy
-from ablate.report.page.content import ReportContent, report_content
-from ablate.report.page.page import Terms, report_page, spelled_out
-from ablate.report.page.trials import trials_of
+from ablate.report.page.page import (
+    Glossary,
+    ReportContent,
+    origin_facts,
+    report_content,
+    report_page,
+    trials_of,
+)
 from ablate.report.write import write_text
 
 if TYPE_CHECKING:
@@ -35,6 +42,11 @@ def content_of(source: StudySource, **changes: Any) -> ReportContent:
 def usual() -> ReportContent:
     record = usual_record(30, name=NAME, question="Does </script><b>it</b> & 'that' help?")
     return content_of(StudySource(record))
+
+
+@pytest.fixture
+def _one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ablate.report.page.page.FIGURES", ())
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +85,7 @@ def test_the_first_screen_is_the_answer_and_the_rest_is_folded(
     assert len(anchors) == len(set(anchors))
 
 
+@pytest.mark.usefixtures("_one_figure")
 def test_a_network_without_weights_has_no_command(usual: ReportContent) -> None:
     """Those of an archive."""
     record = example_record([example_row(0, (0.9, 0.7), scores=example_scores(0.9, 0.7))])
@@ -80,17 +93,18 @@ def test_a_network_without_weights_has_no_command(usual: ReportContent) -> None:
     without = content_of(StudySource(record), has_weights=False)
     braces = report_content(StudySource(record), reference="runs/{a}", now=NOW)
     assert braces.command.startswith("ablate export runs/{a} --trial 0 ")
-    assert (without.trials.exportable, without.command) == ((), "")
+    assert (without.trials["exportable"], without.command) == ([], "")
     assert usual.command.endswith(f"-o script-alert-1-{usual.answer.trial}.safetensors")
 
 
 def test_short_names_of_the_sentences_are_spelled_out() -> None:
-    said = spelled_out("FMA with DA is more robust; DABBLE")
+    said = Glossary().spelled_out("FMA with DA is more robust; DABBLE")
     assert said == (
         "FMA: feature-map augmentation loss · DA: data augmentation, training on distorted copies"
     )
 
 
+@pytest.mark.usefixtures("_one_figure")
 def test_a_study_without_a_question_asks_a_plain_one(usual: ReportContent) -> None:
     assert usual.question.startswith("Does ")
     record = example_record([example_row(0, (0.9, 0.7))], question="")
@@ -106,7 +120,7 @@ def test_levels_of_headings_leave_none_out(page_text: str) -> None:
 
 
 def test_terms_are_explained_where_they_stand_first() -> None:
-    terms = Terms()
+    terms = Glossary()
     meaning = "Data augmentation, training on distorted copies: cross-entropy"
     first = terms.explained("DA and <b> `DA` & a plain finetune of DAs")
     assert first.startswith(f'<abbr title="{meaning}')
@@ -122,25 +136,7 @@ def test_notes_stand_once(usual: ReportContent) -> None:
         assert not set(figure.facts.split(" · ")) & set(usual.notes)
 
 
-def test_a_brief_page_is_the_first_screen_and_static(
-    usual: ReportContent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BROWSER_PATH", "/nowhere")
-    page = report_page(usual, brief=True)
-    assert "<script" not in page
-    assert 'class="section"' not in page
-    assert "script-src" not in page
-    assert "no figure: drawing it as an image needs Chromium" in page
-    assert "<code>ablate confirm</code> trains it again" in page
-    assert len(page) < 100_000
-
-
-def test_a_brief_page_has_its_figure_as_an_image(usual: ReportContent, chromium_path: str) -> None:
-    page = report_page(usual, brief=True)
-    assert page.count("data:image/png;base64,") == 1
-    assert "no figure:" not in page
-
-
+@pytest.mark.usefixtures("_one_figure")
 def test_a_password_of_the_storage_is_nowhere() -> None:
     record = usual_record(2, storage="postgresql+psycopg://me:SECRET@host/db")
     page = report_page(content_of(StudySource(record)))
@@ -149,13 +145,13 @@ def test_a_password_of_the_storage_is_nowhere() -> None:
 
 
 def test_trials_are_data_of_the_table(usual: ReportContent) -> None:
-    table = vars(usual.trials)
+    table = usual.trials
     keys = [column["key"] for column in table["columns"]]
     assert keys[:5] == [
         "number", "state", "val_clean_accuracy", "val_robust_accuracy", "param.loss.terms",
     ]  # fmt: skip
     assert len(table["values"]) == len(keys)
-    assert table["values"][0] == tuple(range(30))
+    assert table["values"][0] == list(range(30))
     robust = table["values"][3]
     assert robust[3] is None
     assert 50 < robust[0] < 90, "percent"
@@ -168,12 +164,47 @@ def test_stopped_trials_have_the_scores_of_their_last_rung() -> None:
     scores = {"val_clean_accuracy": 0.9, "val_robust_accuracy": 0.615}
     stopped = example_row(0, None, state="PRUNED", rungs=[Rung(3, scores, True, 4)])
     table = trials_of(example_record([stopped, example_row(1, (0.9, 0.7))], search={"pruner": {}}))
-    columns = {column["key"]: column for column in table.columns}
-    values = dict(zip(columns, table.values, strict=True))
+    columns = {column["key"]: column for column in table["columns"]}
+    values = dict(zip(columns, table["values"], strict=True))
     assert columns["rung_epoch"]["heading"] == "Last rung"
-    assert values["rung_epoch"] == (3, None)
+    assert values["rung_epoch"] == [3, None]
     assert columns["rung.val_robust_accuracy"]["percent"]
-    assert values["rung.val_robust_accuracy"] == (61.5, None)
+    assert values["rung.val_robust_accuracy"] == [61.5, None]
+
+
+def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
+    began = BEGAN.timestamp()
+    made = {
+        "python": "3.11.7",
+        "platform": "Linux",
+        "packages": {"torch": "2.6.0"},
+        "git": {"commit": "abc", "dirty": True},
+    }
+    drive = Drive(began, "node0", 1, began + 120, "finished", provenance=made)
+    opened = TestOpened(began + 60, "confirm 2 trials", "example~confirm")
+    record = usual_record(10, drives=[drive])
+    record = replace(record, test_opened=(opened,), parent="other")
+    found = dict(origin_facts(record, study_account(record, NOW)))
+    assert found["Code"] == "commit abc, with uncommitted changes"
+    assert found["Versions"] == "python 3.11.7, torch 2.6.0"
+    assert found["Started"] == "2026-03-01 12:00 UTC"
+    assert found["Last run"] == "until 2026-03-01 12:02 UTC (finished)"
+    assert found["Rows"] == "8 complete, 1 pruned, 1 fail, of 10"
+    assert found["Seeds"] == "search 0; split 0; corrupted sets 0; training 0"
+    assert found["Part of"] == "other"
+    assert "hosts node0, node1" in found["Hardware"]
+    assert found["Selected on"] == "the validation images"
+    assert found["Test images used"] == "2026-03-01 12:01 UTC: confirm 2 trials"
+
+
+def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
+    record = replace(example_record([example_row(0, (0.9, 0.7))]), foreign=True, trials=1)
+    assert dict(origin_facts(record, study_account(record, NOW))) == {
+        "Study": "example",
+        "Storage": record.storage,
+        "Made by": "another tool with Optuna: code, machine, seeds and data are unknown",
+        "Rows": "1 complete, of 1",
+    }
 
 
 @pytest.mark.slow
@@ -364,11 +395,11 @@ def test_a_link_unfolds_its_section(browser: Browser, file: Path) -> None:
     page = context.new_page()
     page.set_default_timeout(120_000)
     page.goto(file.as_uri())
-    assert page.locator("#measured").get_attribute("open") is None
-    page.evaluate("location.hash = 'methods'")
-    page.locator("#methods").wait_for(state="visible")
+    assert page.locator("#settings").get_attribute("open") is None
+    page.evaluate("location.hash = 'figure-parameters'")
+    page.locator("#figure-parameters").wait_for(state="visible")
     page.reload()
-    assert page.locator("#methods").is_visible(), "it stays unfolded"
+    assert page.locator("#figure-parameters").is_visible(), "it stays unfolded"
     context.close()
 
 

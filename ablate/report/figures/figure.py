@@ -43,7 +43,7 @@ class FigureKind:
 
     Attributes:
         name: for `--figure`, and of its module.
-        section: of the report's page that it stands in (`ablate.report.page.content.SECTIONS`).
+        section: of the report's page that it stands in (`ablate.report.page.page.SECTIONS`).
         title, says: head its section in the report; a sentence on how to read it.
         read: raises NothingToDrawError if it does not apply to these studies. A study without data
             so far gives an empty Info.
