@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo, Transfer
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
-from ablate.ablation.significance import NonInferiority, RankStability
+from ablate.ablation.significance import NonInferiority
 from ablate.study.scores import COSTS
 
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
@@ -73,13 +73,6 @@ def kept(low: float = -0.005, *, margin: float = 0.02, p: float = 0.00390625) ->
     return NonInferiority(margin, low > -margin, p, low)
 
 
-def example_ranks(names: Sequence[str]) -> RankStability:
-    """The last is the best at every seed."""
-    ranks = tuple(float(rank) for rank in range(len(names), 0, -1))
-    first = (*[0.0] * (len(names) - 1), 1.0)
-    return RankStability(tuple(names), ranks, ranks, ranks, first, 1.0, 8)
-
-
 def example_ablation(**changes: Any) -> AblationInfo:
     """Baseline, plain, DA and FMA at 8 seeds; FMA is better than plain, and DA not shown to be.
 
@@ -123,7 +116,6 @@ def example_ablation(**changes: Any) -> AblationInfo:
             ),
             **dict.fromkeys((ROBUST, NOISE, BLUR), ("FMA",)),
         },
-        "ranks": example_ranks([arm.name for arm in arms]),
         "rank_metric": ROBUST,
         "transfers": (),
         "tuning": (),
@@ -143,14 +135,11 @@ def example_ablation(**changes: Any) -> AblationInfo:
 
 def single_models_ablation(**changes: Any) -> AblationInfo:
     """Two methods with a model for each of two types, tested on three."""
-    trained = ("gaussian_noise", "gaussian_blur")
-    tested = (*trained, "contrast")
+    tested = ("gaussian_noise", "gaussian_blur", "contrast")
+    own, others = ((0.3, 0.2, math.nan), (-0.2, -0.1, 0.05))
     transfers = tuple(
-        Transfer(arm, trained, tested, means, gains)
-        for arm, means, gains in (
-            ("DA single", ((0.9, 0.5, 0.7), (0.4, 0.8, 0.6)), ((0.3, -0.1, 0.0), (-0.2, 0.2, 0.1))),
-            ("ST single", ((0.8, 0.6, 0.7), (0.5, 0.7, 0.6)), ((0.2, 0.0, 0.0), (-0.1, 0.1, 0.1))),
-        )
+        Transfer(arm, tested, tuple(map(estimate, own)), tuple(map(estimate, others)))
+        for arm in ("DA single", "ST single")
     )
     return example_ablation(transfers=transfers, **changes)
 
@@ -182,7 +171,6 @@ def own_loop_ablation(**changes: Any) -> AblationInfo:
             ),
             "images/s": ("b",),
         },
-        "ranks": None,
         "rank_metric": "loss",
         "n_images": None,
         "n_corrupted": None,
@@ -211,7 +199,6 @@ def factorial_ablation(**changes: Any) -> AblationInfo:
         "arms": arms,
         "effects": effects,
         "best": dict.fromkeys((ROBUST, NOISE, BLUR), (names[-1],)),
-        "ranks": example_ranks(names),
         "marks": ("effects are half-sums over cells",),
     }
     return example_ablation(**{**own, **changes})

@@ -239,8 +239,6 @@ def ablations() -> Mapping[str, StudySource]:
         "tuned ablation": example_ablation(tuning=tuning),
         "ablation of an own loop": own_loop_ablation(),
         "factorial": factorial_ablation(),
-        "ablation with nothing": example_ablation(
-            arms=(), effects=(), ranks=None, metrics=(), ended=0
-        ),
+        "ablation with nothing": example_ablation(arms=(), effects=(), metrics=(), ended=0),
     }
     return {name: ablation_source(info) for name, info in infos.items()}

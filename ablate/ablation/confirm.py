@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,23 +17,13 @@ from ablate.ablation.effects import arm_difference
 from ablate.ablation.info import AblationInfo, ablation_info, info_of_results
 from ablate.ablation.intervals import Estimate, over_seeds_and_two_sets, t_interval
 from ablate.ablation.results import BASELINE, Outcomes, References, Results, SplitName
-from ablate.ablation.significance import RESAMPLES, resampled_means
 from ablate.analysis.hypervolume import nondominated
-from ablate.analysis.objectives import on_split
+from ablate.analysis.objectives import objectives_on, on_split
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import Scores
 from ablate.study.settings import ConstraintSettings, ObjectiveSettings
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a corruption type adds to a gain in robust accuracy: its own gain, times its weight in
-    the mean."""
-
-    kind: str
-    estimate: Estimate
 
 
 @dataclass(frozen=True)
@@ -48,17 +37,15 @@ class ConfirmedPoint:
             The search's score is of one seed and taken as it is, so the interval is over the
             fresh seeds, on these images.
         gaps: validation less test, over the fresh seeds, and the images of both sets.
+        baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         gains: on the test images, over the baseline: over the fresh seeds and images; over_da: the
             same over combined data augmentation at the same budget; at the level of the primary
             contrasts of `ConfirmInfo.test`, so that the intervals of all confirmed points over one
             reference hold together in 95 % of confirmations.
-        parts: of the gain in robust accuracy over the baseline, by type, the largest first, at the
-            same level.
-        baseline_gaps: the same of the baseline, which nothing has selected; NaN where not known.
         front_probability: share of the resamples of seeds and test images in which its means are
             on the front of the confirmed points; of one objective, in which its mean is the best.
-            Means that violate a constraint of the search are on no front.
-        feasible_probability: share of them in which its means keep all constraints; NaN without.
+            Means that violate a constraint of the search are on no front. NaN for fewer than two
+            seeds, and where only one of several objectives is known on the test images.
     """
 
     name: str
@@ -69,9 +56,7 @@ class ConfirmedPoint:
     baseline_gaps: Mapping[str, float]
     gains: Mapping[str, Estimate]
     over_da: Mapping[str, Estimate]
-    parts: tuple[Part, ...]
     front_probability: float
-    feasible_probability: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -82,8 +67,8 @@ class ConfirmInfo(Displayed):
         test: all arms on the test images; validation: on the validation images.
         points: of the front, in order; none of a confirmed ablation.
         objectives: test metrics for the front probability.
-        constraints: test metrics of the search's constraints, which the probabilities count;
-            unknown: of constraints that they do not, as the test images were not scored for them.
+        constraints: test metrics of the search's constraints that it counts: those that the test
+            images were scored for.
     """
 
     test: AblationInfo
@@ -91,7 +76,6 @@ class ConfirmInfo(Displayed):
     points: tuple[ConfirmedPoint, ...]
     objectives: tuple[str, ...]
     constraints: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
 
 
 def is_confirmation(record: StudyRecord) -> bool:
@@ -125,13 +109,32 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
     on_test = Results(record, outcomes, references, "test")
     on_validation = Results(record, outcomes, references, "val")
     test = info_of_results(record, design, on_test, "test")
-    front = _Front(record, on_test, list(design.selected))
-    asked = dict.fromkeys(["val_clean_accuracy", "val_robust_accuracy", *front.asked])
-    metrics = tuple(one for one in asked if any(one in of for of in design.selected.values()))
+    names = tuple(design.selected)
+    objectives = objectives_on(record.study.objectives, "test")
+    known = [one for one in objectives if _is_known(on_test, names, one.metric)]
+    constraints = [one for one in record.study.constraints if _is_judged(on_test, names, one)]
+    asked = ["val_clean_accuracy", "val_robust_accuracy"]
+    asked += [one.metric for one in record.study.objectives]
+    metrics = tuple(
+        metric
+        for metric in dict.fromkeys(asked)
+        if any(metric in selected for selected in design.selected.values())
+    )
     same_suite = _same_suite(on_test.first, on_validation.first)
-    weights = on_test.first.type_weights if isinstance(on_test.first, Scores) else {}
+    probabilities = dict[str, float]()
+    if len(known) >= min(2, len(objectives)):
+        probabilities = _front_probabilities(on_test, names, known, constraints)
+
+    def over(name: str, other: str) -> dict[str, Estimate]:
+        arms = Arm(name, (name,)), Arm(other, (other,))
+        return {
+            metric: arm_difference(on_test, *arms, metric, test.level)
+            for metric in map(_on_test, metrics)
+            if _is_known(on_test, [other], metric)
+        }
+
     points = []
-    for name, (on_front, feasible) in zip(front.names, front.probabilities(), strict=True):
+    for name in names:
         luck, gaps, baseline_gaps = {}, {}, {}
         for metric in metrics:
             values, tested = on_validation.values(name, metric), _on_test(metric)
@@ -139,59 +142,43 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
                 luck[metric] = _estimate(design.selected[name][metric] - values)
             # A cost is that of the run, whatever it is scored on.
             if tested != metric and (same_suite or metric == "val_clean_accuracy"):
-                gaps[metric] = _gap_estimate(on_validation, on_test, name, metric, tested)
-                baseline_gaps[metric] = _baseline_gap(record, metric, tested)
-        over = partial(_over, on_test, name, level=test.level)
-        by_type = over(BASELINE, [f"test_accuracy.{kind}" for kind in weights])
-        tested_metrics = list(map(_on_test, metrics))
+                gaps[metric] = _gap_estimate(on_validation, on_test, name, metric)
+                baseline_gaps[metric] = _baseline_gap(record, metric)
         points.append(
             ConfirmedPoint(
                 *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
-                gains=over(BASELINE, tested_metrics),
-                over_da=over(COMBINED_DA, tested_metrics),
-                parts=_parts(weights, by_type),
-                front_probability=on_front,
-                feasible_probability=feasible,
+                gains=over(name, BASELINE),
+                over_da=over(name, COMBINED_DA),
+                front_probability=probabilities.get(name, math.nan),
             )
         )
     return ConfirmInfo(
         test=test,
         validation=info_of_results(record, design, on_validation, "val"),
         points=tuple(points),
-        objectives=tuple(one.metric for one in front.objectives),
-        constraints=tuple(_on_test(one.metric) for one in front.judged),
-        unknown=front.unknown,
+        objectives=tuple(one.metric for one in known),
+        constraints=tuple(_on_test(one.metric) for one in constraints),
     )
 
 
-def _over(
-    results: Results, name: str, other: str, metrics: Sequence[str], *, level: float
-) -> dict[str, Estimate]:
-    """An arm less another on these metrics; empty where the other has none of them."""
-    arms = Arm(name, (name,)), Arm(other, (other,))
-    return {
-        metric: arm_difference(results, *arms, metric, level)
-        for metric in metrics
-        if _is_known(results, [other], metric)
-    }
+def _on_test(metric: str) -> str:
+    return on_split(metric, "test")
 
 
 def _is_known(results: Results, names: Sequence[str], metric: str) -> bool:
     return any(np.isfinite(results.values(name, metric)).any() for name in names)
 
 
-def _parts(weights: Mapping[str, float], by_type: Mapping[str, Estimate]) -> tuple[Part, ...]:
-    """The largest first, of those that are known."""
-    gains = {kind: by_type.get(f"test_accuracy.{kind}") for kind in weights}
-    parts = [Part(kind, gain.times(weights[kind])) for kind, gain in gains.items() if gain]
-    known = (part for part in parts if not math.isnan(part.estimate.mean))
-    return tuple(sorted(known, key=lambda part: -part.estimate.mean))
+def _is_judged(on_test: Results, names: Sequence[str], constraint: ConstraintSettings) -> bool:
+    """Whether the test images were scored for a constraint."""
+    metric = _on_test(constraint.metric)
+    has_baseline = not constraint.reads_baseline or _is_known(on_test, [BASELINE], metric)
+    return has_baseline and _is_known(on_test, names, metric)
 
 
-def _gap_estimate(
-    on_validation: Results, on_test: Results, name: str, metric: str, tested: str
-) -> Estimate:
+def _gap_estimate(on_validation: Results, on_test: Results, name: str, metric: str) -> Estimate:
     """Validation less test, over the images of both sets where the ledger has them."""
+    tested = _on_test(metric)
     first, second = on_validation.values(name, metric), on_test.values(name, tested)
     places = np.flatnonzero(np.isfinite(first - second)).tolist()
     shares = on_validation.shares(name, metric, places), on_test.shares(name, tested, places)
@@ -204,14 +191,11 @@ def _estimate(differences: NDArray[np.float64]) -> Estimate:
     return t_interval(differences[np.isfinite(differences)])
 
 
-def _baseline_gap(record: StudyRecord, metric: str, tested: str) -> float:
+def _baseline_gap(record: StudyRecord, metric: str) -> float:
     if BASELINE not in record.references or BASELINE not in record.test_references:
         return math.nan
     before = record.references[BASELINE].metrics().get(metric, math.nan)
-    return before - record.test_references[BASELINE].metrics().get(tested, math.nan)
-
-
-_on_test = partial(on_split, split="test")
+    return before - record.test_references[BASELINE].metrics().get(_on_test(metric), math.nan)
 
 
 def _same_suite(one: object, other: object) -> bool:
@@ -225,80 +209,48 @@ def _same_suite(one: object, other: object) -> bool:
 # -- How sure a front is: the points' means over resampled seeds and images, sorted again
 
 
+RESAMPLES = 2000
+_AT_ONCE = 250
+_DIGITS = 12
 _ROUNDED = 9
 """Decimals of an excess: far less than one image, so that rounding violates nothing."""
 
 
-class _Front:
-    """The confirmed points of a search on the test images.
+def _front_probabilities(
+    results: Results,
+    names: Sequence[str],
+    objectives: Sequence[ObjectiveSettings],
+    constraints: Sequence[ConstraintSettings],
+) -> dict[str, float]:
+    """By point; a point of which no run has ended well is none that the others could be beaten by,
+    and has none."""
+    values = {
+        name: np.array([results.values(name, one.metric) for one in objectives]) for name in names
+    }
+    there = [name for name, of in values.items() if np.isfinite(of).all(axis=0).any()]
+    if not there:
+        return {}
+    is_whole = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
+    places = np.flatnonzero(is_whole).tolist()
 
-    Attributes:
-        names: of the points.
-        asked: metrics of the search's objectives; objectives: those known on the test images.
-        judged: constraints that are known there; unknown: metrics of the others.
-    """
+    def table(name: str, metric: str) -> NDArray[np.float64]:
+        """By seed and image, `[places, n]`; by seed alone where the metric is no mean."""
+        shares = results.shares(name, metric, places)
+        return results.values(name, metric)[places, None] if shares is None else shares
 
-    def __init__(self, record: StudyRecord, results: Results, names: Sequence[str]) -> None:
-        self.names = names
-        self.asked = [one.metric for one in record.study.objectives]
-        self._results = results
-        on_test = [
-            one.model_copy(update={"metric": _on_test(one.metric)})
-            for one in record.study.objectives
-        ]
-        self.objectives = [one for one in on_test if _is_known(results, names, one.metric)]
-        judged: list[ConstraintSettings] = []
-        unknown = dict[str, None]()
-        for one in record.study.constraints if names else ():
-            metric = _on_test(one.metric)
-            has_baseline = not one.reads_baseline or _is_known(results, [BASELINE], metric)
-            if has_baseline and _is_known(results, names, metric):
-                judged.append(one)
-            else:
-                unknown[metric] = None
-        self.judged, self.unknown = judged, tuple(unknown)
-
-    def probabilities(self) -> list[tuple[float, float]]:
-        """Of each point the probability of being on the front, and of keeping the constraints; NaN
-        for fewer than two seeds, and where only one of several objectives is known on the test
-        images."""
-        metrics = [one.metric for one in self.objectives]
-        values = {
-            name: [self._results.values(name, metric) for metric in metrics] for name in self.names
-        }
-        # A point of which no run has ended well is none that the others could be beaten by.
-        there = [name for name, of in values.items() if of and np.isfinite(of).all(axis=0).any()]
-        if not there or len(metrics) < min(2, len(self.asked)):
-            return [(math.nan, math.nan)] * len(self.names)
-        is_whole = np.isfinite([values[name] for name in there]).all(axis=(0, 1))
-        places = np.flatnonzero(is_whole).tolist()
-        tables = [[self._table(name, metric, places) for metric in metrics] for name in there]
-        excesses = [self._excesses(name, places) for name in there]
-        on_front = front_probability(tables, self.objectives, excesses=excesses)
-        kept = np.full(len(there), math.nan)
-        if self.judged and len(places) > 1:
-            kept = keeps_constraints(excesses).mean(axis=0)
-        both = zip(on_front.tolist(), kept.tolist(), strict=True)
-        by_name = dict(zip(there, both, strict=True))
-        return [by_name.get(name, (math.nan, math.nan)) for name in self.names]
-
-    def _table(self, name: str, metric: str, places: Sequence[int]) -> NDArray[np.float64]:
-        """A metric by seed and image, `[places, n]`; by seed alone where it is no mean."""
-        shares = self._results.shares(name, metric, places)
-        return self._results.values(name, metric)[places, None] if shares is None else shares
-
-    def _excesses(self, name: str, places: Sequence[int]) -> list[NDArray[np.float64]]:
-        """By how much a cell is beyond each bound, by seed and image: `_table` for each."""
-        excesses = []
-        for constraint in self.judged:
-            metric = _on_test(constraint.metric)
-            values = self._table(name, metric, places)
-            for bound in constraint.bounds({constraint.metric: 0.0}):
-                limit: Any = bound.limit
-                if isinstance(constraint.min if bound.is_least else constraint.max, str):
-                    limit = bound.limit + self._table(BASELINE, metric, places)
-                excesses.append(limit - values if bound.is_least else values - limit)
-        return excesses
+    tables = [[table(name, one.metric) for one in objectives] for name in there]
+    excesses: list[list[np.ndarray]] = [[] for _ in there]
+    for constraint in constraints:
+        metric = _on_test(constraint.metric)
+        for bound in constraint.bounds({constraint.metric: 0.0}):
+            limit: Any = bound.limit
+            if isinstance(constraint.min if bound.is_least else constraint.max, str):
+                limit = bound.limit + table(BASELINE, metric)
+            for name, beyond in zip(there, excesses, strict=True):
+                own = table(name, metric)
+                beyond.append(limit - own if bound.is_least else own - limit)
+    found = front_probability(tables, objectives, excesses=excesses)
+    return dict(zip(there, found.tolist(), strict=True))
 
 
 def front_probability(
@@ -312,13 +264,15 @@ def front_probability(
     """The share of resamples of seeds and images in which a point's means are on the front.
 
     Both are drawn with replacement, the same draw for all points, and for all objectives of as
-    many images (Owen 2007,
-    arXiv:0712.1111, the pigeonhole bootstrap).
+    many images (Owen 2007, arXiv:0712.1111, the pigeonhole bootstrap).
 
     Args:
         tables: of each point for each objective `[K, n_images]`, finite; `[K, 1]` of an objective
             that is no mean over images.
-        excesses: as for `keeps_constraints`; none: no constraints.
+        excesses: of each point for each bound of a constraint `[K, n_images]`, finite: how far
+            beyond the bound it is; at most 0 where it is kept. A bound that is relative to the
+            baseline has the baseline's share of the same image in it, so both are resampled
+            together.
         seed: of the draws.
 
     Returns:
@@ -327,34 +281,55 @@ def front_probability(
     """
     if not tables or len(tables[0][0]) < 2:
         return np.full(len(tables), math.nan)
-    by_objective = [
-        resampled_means(list(of_points), resamples=resamples, seed=seed)
-        for of_points in zip(*tables, strict=True)
-    ]
-    means = np.stack(by_objective, axis=2)
-    if any(excesses):
-        means[~keeps_constraints(excesses, resamples=resamples, seed=seed)] = math.nan
-    on_front = [nondominated(sample, objectives) for sample in means]
-    shares: NDArray[np.float64] = np.mean(on_front, axis=0)
+
+    def resampled(of_points: Sequence[np.ndarray]) -> NDArray[np.float64]:
+        return resampled_means(of_points, resamples=resamples, seed=seed)
+
+    means = np.stack([resampled(of_points) for of_points in zip(*tables, strict=True)], axis=2)
+    for place, of_point in enumerate(excesses):
+        for excess in of_point:
+            is_kept = np.round(resampled([excess])[:, 0], _ROUNDED) <= 0
+            means[~is_kept, place] = math.nan
+    shares: NDArray[np.float64] = np.mean([nondominated(one, objectives) for one in means], axis=0)
     return shares
 
 
-def keeps_constraints(
-    excesses: Sequence[Sequence[np.ndarray]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> NDArray[np.bool_]:
-    """Whether a point's means keep all constraints, in each resample of `front_probability`.
+def resampled_means(
+    tables: Sequence[np.ndarray], *, resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Means over seeds and images that are both drawn with replacement, the same draw for all.
 
     Args:
-        excesses: of each point for each bound `[K, n_images]`, finite: how far beyond the bound it
-            is; at most 0 where it is kept. A bound that is relative to the baseline has the
-            baseline's share of the same image in it, so both are resampled together.
+        tables: `[K, n_images]` each, finite, K above 0; with one image, over seeds alone.
+        seed: the same seed, K, n_images and resamples give the same draws; of seeds whatever
+            n_images is.
 
     Returns:
-        `[resamples, points]`.
+        `[resamples, tables]`, to 12 digits, so that means that are equal tie, whatever the order
+        they were added in.
     """
-    beyond = [
-        [resampled_means([table], resamples=resamples, seed=seed)[:, 0] for table in of_point]
-        for of_point in excesses
-    ]
-    kept: NDArray[np.bool_] = np.all(np.round(np.array(beyond), _ROUNDED) <= 0, axis=1).T
-    return kept
+    n_seeds, n_images = np.shape(tables[0])
+    of_seeds = _drawn(np.random.default_rng(seed), resamples, n_seeds)
+    images = np.random.default_rng([seed, 1])
+    means = np.empty((resamples, len(tables)))
+    for start in range(0, resamples, _AT_ONCE):
+        chunk = slice(start, min(start + _AT_ONCE, resamples))
+        of_images = _drawn(images, chunk.stop - start, n_images)
+        for place, table in enumerate(tables):
+            means[chunk, place] = ((of_seeds[chunk] @ table) * of_images).sum(axis=1)
+    return _settled(means / (n_seeds * n_images))
+
+
+def _drawn(generator: np.random.Generator, resamples: int, n: int) -> NDArray[np.float64]:
+    """How often each of n is drawn, `[resamples, n]`."""
+    drawn = generator.integers(0, n, (resamples, n))
+    drawn += n * np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=resamples * n).reshape(resamples, n)
+    return counts.astype(np.float64)
+
+
+def _settled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round each value to this number of significant digits."""
+    mantissa, exponent = np.frexp(values)
+    settled: NDArray[np.float64] = np.ldexp(np.round(mantissa, _DIGITS), exponent)
+    return settled

@@ -1,4 +1,4 @@
-"""The results of an ablation for display: arms, effects, ranks, transfer, caveats."""
+"""The results of an ablation for display: arms, effects, transfer, caveats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Design
-from ablate.ablation.designs.shapley import sampling_notes
 from ablate.ablation.effects import (
     ALPHA,
     Effect,
@@ -30,7 +29,6 @@ from ablate.ablation.results import (
     compared_metrics,
 )
 from ablate.ablation.searches import expected_best
-from ablate.ablation.significance import RankStability, rank_stability
 from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
 from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
 from ablate.errors import ParameterError
@@ -68,24 +66,18 @@ class ArmInfo:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Models of one type each: trained on x tested on.
+    """Of an arm with a model for each type of distortion: what training on the tested type gains.
 
     Attributes:
-        arm: whose models they are.
-        trained_on: type of each model; tested_on: scored types.
-        means: `[trained_on][tested_on]`, mean over seeds; gains: over the reference arm, within
-            pairs.
-        own, others: `[tested_on]`, over the reference arm and over seeds: of the model of that
-            type, and of the mean of all others.
+        tested_on: the scored types.
+        own, others: one a type, over the reference arm and over seeds: of the model of that type,
+            and of the mean of all others.
     """
 
     arm: str
-    trained_on: tuple[str, ...]
     tested_on: tuple[str, ...]
-    means: tuple[tuple[float, ...], ...]
-    gains: tuple[tuple[float, ...], ...]
-    own: tuple[Estimate, ...] = ()
-    others: tuple[Estimate, ...] = ()
+    own: tuple[Estimate, ...]
+    others: tuple[Estimate, ...]
 
 
 @dataclass(frozen=True)
@@ -113,7 +105,7 @@ class AblationInfo(Displayed, StudyFacts):
         arms: in the order of the design, the baseline first.
         effects: every contrast on every metric.
         best: by metric of the tables, the arms that are the best or tied with it.
-        ranks: of the arms by `rank_metric`; None of fewer than two.
+        rank_metric: by which arms are compared.
         seeds: K, of ablations that are read as one their number; runs: planned; ended: of them.
         aliases: of a fraction.
         failures: unsuccessful runs, with reasons.
@@ -133,7 +125,6 @@ class AblationInfo(Displayed, StudyFacts):
     arms: tuple[ArmInfo, ...]
     effects: tuple[Effect, ...]
     best: Mapping[str, tuple[str, ...]]
-    ranks: RankStability | None
     rank_metric: str
     transfers: tuple[Transfer, ...]
     tuning: tuple[TuningCurve, ...]
@@ -238,7 +229,7 @@ def info_of_results(
     ended = sum(row.state in TERMINAL for row in record.rows)
     collapsed = [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]
     cautions = tuple(filter(None, (why_tuned, _looked(record.looks))))
-    marks = [*cautions, *sampling_notes(design, results, rank_metric)]
+    marks = [*cautions]
     if collapsed:
         marks.append(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
@@ -266,7 +257,6 @@ def info_of_results(
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
         },
-        ranks=_ranks(design, results, rank_metric, rank_metric in minimized),
         rank_metric=rank_metric,
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
@@ -346,54 +336,30 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str], members: tuple[str,
     )
 
 
-def _ranks(
-    design: Design, results: Results, metric: str, is_minimized: bool
-) -> RankStability | None:
-    rows = {arm.name: results.mean_values(arm.cells, metric) for arm in design.arms}
-    rows = {name: values for name, values in rows.items() if np.isfinite(values).any()}
-    if len(rows) < 2:
-        return None
-    sign = -1.0 if is_minimized else 1.0
-    return rank_stability(sign * np.stack(list(rows.values())), names=list(rows))
-
-
 def _transfers(design: Design, results: Results, split: SplitName) -> Iterator[Transfer]:
-    """Of each arm of models of one type each."""
     if not isinstance(results.first, Scores):
         return
     tested = tuple(results.first.accuracies)
-    metrics = [f"{split}_accuracy.{kind}" for kind in tested]
     for arm in design.arms:
-        if len(arm.cells) < 2:
+        if len(arm.cells) == 1:
             continue
         types = [design.cell(cell).values.get("augment.types") for cell in arm.cells]
         if not all(types):
             continue
-        names = tuple(str(one[0]) for one in types if one)
-        to = [results.mean_values(design.arm(design.reference).cells, one) for one in metrics]
-        means, gains = [], []
-        for cell in arm.cells:
-            values = [results.values(cell, metric) for metric in metrics]
-            means.append(tuple(map(_mean, values)))
-            gains.append(tuple(_mean(one - of) for one, of in zip(values, to, strict=True)))
-        own, others = list[Estimate](), list[Estimate]()
-        for kind, metric, of_reference in zip(tested, metrics, to, strict=True):
-            for estimates, is_own in ((own, True), (others, False)):
-                both = zip(arm.cells, names, strict=True)
-                cells = [cell for cell, name in both if (name == kind) == is_own]
+        found: dict[bool, list[Estimate]] = {True: [], False: []}
+        for kind in tested:
+            metric = f"{split}_accuracy.{kind}"
+            of_reference = results.mean_values(design.arm(design.reference).cells, metric)
+            for is_own, estimates in found.items():
+                both = zip(arm.cells, types, strict=True)
+                cells = [cell for cell, of in both if of and (str(of[0]) == kind) == is_own]
                 value = results.mean_values(cells, metric) if cells else math.nan
                 estimates.append(t_interval(_finite(value - of_reference)))
-        of_means = tuple(means), tuple(gains)
-        yield Transfer(arm.name, names, tested, *of_means, tuple(own), tuple(others))
+        yield Transfer(arm.name, tested, tuple(found[True]), tuple(found[False]))
 
 
 def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[np.isfinite(values)]
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    there = _finite(values)
-    return float(there.mean()) if len(there) else math.nan
 
 
 def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> Iterator[TuningCurve]:

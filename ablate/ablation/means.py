@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import on_split
+from ablate.analysis.objectives import objectives_on
 from ablate.analysis.pareto import Point
 from ablate.study.scores import Bound, violation
 from ablate.study.settings import ObjectiveSettings
@@ -35,12 +35,6 @@ class Mean(NamedTuple):
     violates: bool = False
 
 
-def on_test(objectives: Objectives) -> tuple[ObjectiveSettings, ...]:
-    """The same on the test images."""
-    names = [{"metric": on_split(one.metric, "test")} for one in objectives]
-    return tuple(one.model_copy(update=of) for one, of in zip(objectives, names, strict=True))
-
-
 def confirmed_means(
     source: StudySource, split: Literal["validation", "test"] = "test"
 ) -> tuple[Mean, ...]:
@@ -57,7 +51,7 @@ def confirmed_means(
     objectives, bounds = source.record.study.objectives, source.record.bounds
     means = arm_means(source.confirmation.validation, objectives, names, bounds)
     if split == "test":
-        means = arm_means(source.confirmation.test, on_test(objectives), names)
+        means = arm_means(source.confirmation.test, objectives_on(objectives, "test"), names)
     return means if any(mean.number is not None for mean in means) else ()
 
 

@@ -58,14 +58,6 @@ class Importance:
         """By which parameters are ordered: few trials lift the share of one that does nothing."""
         return self.share - self.chance
 
-    def after(self, times: float) -> tuple[float, float]:
-        """Its interval with so many times the trials, about: its width falls with their square
-        root, and what chance gives with their number."""
-        lasting = max(self.beyond_chance, 0.0)
-        share = lasting + (self.share - lasting) / times
-        width = times**-0.5
-        return share - (self.share - self.low) * width, share + (self.high - self.share) * width
-
 
 def importances(features: Sequence[Feature], losses: Table) -> tuple[Importance, ...]:
     """The importance of each parameter that varies for one objective, in the order of the features,
@@ -104,16 +96,6 @@ def leading(found: Sequence[Importance]) -> Importance | None:
     if first is None or first.beyond_chance <= 0:
         return None
     return first if all(first.low > one.high for one in found if one is not first) else None
-
-
-def trials_needed(found: Sequence[Importance], trials: int) -> float:
-    """How many trials would part the first interval from all others, about; infinity for more than
-    ten times as many."""
-    first, *others = sorted(found, key=lambda one: -one.beyond_chance)
-    for times in np.geomspace(1.05, 10, 60).tolist():
-        if first.after(times)[0] > max((one.after(times)[1] for one in others), default=0.0):
-            return float(trials * times)
-    return math.inf
 
 
 def best_share(trials: int) -> float:

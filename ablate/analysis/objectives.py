@@ -56,6 +56,15 @@ def on_split(metric: str, split: str) -> str:
     return f"{split}_{rest}" if head in SPLITS else metric
 
 
+def objectives_on(
+    objectives: Sequence[ObjectiveSettings], split: str
+) -> tuple[ObjectiveSettings, ...]:
+    """The same objectives on the images of another split."""
+    return tuple(
+        one.model_copy(update={"metric": on_split(one.metric, split)}) for one in objectives
+    )
+
+
 def metric_split(metric: str) -> str | None:
     """ "validation" or "test"; None for a metric of the finetuning, such as `train_seconds`."""
     return SPLITS.get(metric.split("_", 1)[0]) if is_accuracy(metric) else None

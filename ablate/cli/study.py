@@ -256,8 +256,7 @@ def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
     primary contrasts are those of the test images.  Of a search, the front; for one objective its
     best trial and those that cannot be told from it on the validation images, at most five.
     Compares them with the baseline, a plain finetune and combined data augmentation.  Prints the
-    scores on the test images, how much of each point's robust accuracy was luck on the validation
-    images, and the chance that it is still on the front, or the best.
+    scores on the test images.
     The study's database records when and why the test images were used.
     """
     from ablate import api

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import ablate
-from ablate.ablation.confirm import confirm_info, is_confirmation
 from ablate.analysis.columns import column_order, flat_rows
 from ablate.errors import UsageError
 from ablate.files.regular import MOST_TEXT_BYTES, read_regular
@@ -25,11 +24,11 @@ from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.archive import MANIFEST, ArchiveFiles, manifest_text, sha256
-from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, read_bits
+from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
 from ablate.lifecycle.place import StudyReference, locate, place_of_archive
 from ablate.report.formats import WRITERS
 from ablate.report.page.page import check_begun
-from ablate.report.tables import luck_table, study_table
+from ablate.report.tables import study_table
 from ablate.report.write import check_file
 from ablate.study.callables import is_given
 
@@ -215,9 +214,6 @@ def derived_files(opened: OpenStudy) -> dict[str, bytes]:
         tables = {"front": study_table(opened)}
     else:
         tables = {"arms": study_table(opened), "effects": study_table(opened, effects=True)}
-        if is_confirmation(record):
-            info = confirm_info(record, *read_bits(opened.place))
-            tables |= {"luck": luck_table(info)} if info.points else {}
     for name, table in tables.items():
         texts |= {f"tables/{name}.{style}": WRITERS[style](table) for style in ("csv", "md")}
     return {name: text.encode() for name, text in sorted(texts.items())}

@@ -128,8 +128,8 @@ def result_rows(info: Result) -> list[dict[str, Any]]:
     and `gains` by metric, and `marks`; a trial has `alpha`, `copy_of`, `loss_terms`, `params` and
     `scores` too.  Of an ablation one dict with all fields of the info by name, and of each effect
     whether it is primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation),
-    `points`, the `level` of their intervals over a reference, and of their probabilities the
-    `objectives`, `constraints`, and those that are `unknown` on these images.
+    `points`, the `level` of their intervals over a reference, and the `objectives` and
+    `constraints` of their probabilities.
     """
     if isinstance(info, ParetoInfo):
         return _front_rows(info)
@@ -150,7 +150,6 @@ def result_rows(info: Result) -> list[dict[str, Any]]:
             "level": info.test.level,
             "objectives": list(info.objectives),
             "constraints": list(info.constraints),
-            "unknown": list(info.unknown),
         }
     ]
 

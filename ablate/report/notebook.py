@@ -20,7 +20,6 @@ from ablate.report.tables import (
     Table,
     effects_table,
     front_table,
-    luck_table,
     result_table,
     shown_effects,
 )
@@ -52,8 +51,7 @@ def html(thing: Any) -> str:
     elif isinstance(thing, AblationInfo):
         tables = [result_table(thing), effects_table(thing)]
     elif isinstance(thing, ConfirmInfo):
-        luck = [luck_table(thing)] if thing.points else []
-        tables = [result_table(thing.test), *luck, effects_table(thing.test)]
+        tables = [result_table(thing.test), effects_table(thing.test)]
     else:
         from ablate.report.terminal.evaluation import evaluation_report
 

@@ -37,7 +37,6 @@ from ablate.report.arms import (
     interval_notes,
     leading_metrics,
     minimized_notes,
-    no_interval_notes,
     runs_text,
     scale,
     shown_name,
@@ -47,10 +46,8 @@ from ablate.report.arms import (
 from ablate.report.numbers import (
     MISSING,
     metric_label,
-    metric_words,
     param_text,
     seed_texts,
-    share_text,
     short_names,
 )
 from ablate.report.words import as_contribution, contrast_words, verdict_words
@@ -431,62 +428,6 @@ def result_table(info: AblationInfo) -> Table:
     basis = shown_if(info.n_images is not None, f", {info.split} accuracy in %")
     title = f"{info.study}: {info.ended} of {info.runs} runs ended, {seeds}{basis}"
     return replace(table, title=title)
-
-
-# -- A confirmation
-
-
-def _still(info: ConfirmInfo) -> str:
-    return "the best" if len(info.objectives) == 1 else "on the front"
-
-
-def luck_table(info: ConfirmInfo) -> Table:
-    """A row a point and metric: as selected, luck, validation less test, chance of the front."""
-    rows = [(point, metric) for point in info.points for metric in point.metrics]
-    where = _still(info)
-    objectives = " and ".join(metric_words(one) for one in info.objectives) or "no objective"
-    constraints = " and ".join(map(metric_words, info.constraints))
-    keeping = shown_if(constraints, f" and keeps the constraints on {constraints}")
-    selected = [point.selected.get(metric, math.nan) for point, metric in rows]
-    units = [_unit(metric, [value]) for (_, metric), value in zip(rows, selected, strict=True)]
-    found = {
-        ("luck", "Luck"): [point.luck.get(metric, NOTHING) for point, metric in rows],
-        ("gap", "Validation - test"): [point.gaps.get(metric, NOTHING) for point, metric in rows],
-        ("baseline_gap", "Baseline's"): [
-            single_value(point.baseline_gaps.get(metric, math.nan)) for point, metric in rows
-        ],
-    }
-    chances = [
-        share_text(point.front_probability) if metric == point.metrics[0] else ""
-        for point, metric in rows
-    ]
-    return Table(
-        columns=(
-            texts("point", "Point", [point.name for point, _ in rows], folds=_NARROW),
-            texts("metric", "On", [metric_words(metric) for _, metric in rows], folds=_NARROW),
-            numbers("selected", "Selected", [*map(single_value, selected)], units),
-            *(numbers(*name, one, units, is_difference=True) for name, one in found.items()),
-            texts("front_probability", where.capitalize(), chances),
-        ),
-        name=f"{info.test.study}-luck",
-        title=title_of(info.test, f"Selection luck, and points that are still {where}"),
-        notes=(
-            "selected: score in the search, one seed, in %",
-            f"luck: selected minus the mean of {info.test.seeds} new seeds on the same validation "
-            "images, in points, with its 95 % t interval over seeds, on these images",
-            "validation - test: difference for the new seeds, with its 95 % interval over seeds "
-            "and the images of both sets; baseline's: the same difference for the baseline, which "
-            "was not selected",
-            f"{where}: share of resampled seeds and images in which the mean {objectives} on "
-            f"the test images is {where} of these points{keeping}",
-            *no_interval_notes(
-                one for point in info.points for one in (*point.luck.values(), *point.gaps.values())
-            ),
-            *info.test.marks,
-            fingerprint_text(info.test),
-        ),
-        narrow=(("baseline_gap",), ("gap",)),
-    )
 
 
 # -- A search

@@ -27,8 +27,6 @@ from ablate.ablation.designs.shapley import (
     draw_orders,
     index_weights,
     sampled_weights,
-    sampling_errors,
-    sampling_notes,
     subset_name,
 )
 from ablate.ledger.record import RowRecord
@@ -259,40 +257,3 @@ def test_every_number_follows_from_the_bits_and_the_orders() -> None:
 def pair(row: RowRecord) -> int:
     assert row.pair is not None
     return row.pair
-
-
-# the error of drawing orders
-
-
-def sampled(count: int, seed: int = 0) -> Design:
-    ablation = {**OWN, "permutations": count}
-    return design_of("shapley", ablation, trainable="own:train", finetune={"seed": seed})
-
-
-def test_the_error_is_that_of_the_mean_gain() -> None:
-    design = sampled(4)
-    results = example(design, 2).results()
-
-    def mean(subset: Subset) -> float:
-        return float(results.values(subset_name("abcd", subset), ROBUST).mean())
-
-    found = sampling_errors(design, results, ROBUST)
-    for name in "abcd":
-        spread = np.std(gains(mean, name, list(design.orders)), ddof=1)
-        assert found[name] == pytest.approx(spread * math.sqrt((1 - 4 / 24) / 4))
-
-
-def test_what_drawing_orders_costs_is_said() -> None:
-    design = sampled(4)
-    results = example(design, 2).results()
-    errors = sampling_errors(design, results, ROBUST)
-    said = ", ".join(f"{name} {100 * error:.2g}" for name, error in errors.items())
-    assert sampling_notes(design, results, ROBUST) == (
-        f"drawing 4 orders adds a standard error to each Shapley value of robust: {said} points",
-    )
-    one = sampled(1)
-    assert sampling_notes(one, example(one, 2).results(), ROBUST) == (
-        "one order was drawn: how much other orders would change is not known",
-    )
-    exact = design_of("shapley", ABLATION)
-    assert sampling_notes(exact, example(exact, 2).results(), ROBUST) == ()

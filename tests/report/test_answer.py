@@ -185,7 +185,7 @@ def confirmation(luck: float = 0.01, **arms: tuple[float, float]) -> ConfirmInfo
     points = [
         ConfirmedPoint(
             *(name, (ROBUST,), {}, {ROBUST: estimate(luck, 0.005)}, {}, {}),
-            *({names[ROBUST]: estimate(pair[1] - 0.6)}, {}, (), 0.5),
+            *({names[ROBUST]: estimate(pair[1] - 0.6)}, {}, 0.5),
         )
         for name, pair in scores.items()
         if name.startswith("trial")

@@ -153,7 +153,7 @@ def test_every_check_of_an_archive_holds(
     result = run_here("verify", packed)
     assert result.returncode == 0, result.stdout
     lines = result.stdout.splitlines()
-    assert "confirm/tables/luck.csv" in result.stdout
+    assert "confirm/tables/effects.csv" in result.stdout
     assert all(line.startswith("ok ") for line in lines[:-1])
     assert lines[-1].endswith(f"all holds; sha256 {sha256(packed.read_bytes())}")
     curves = work / "curves.tar"

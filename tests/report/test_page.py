@@ -214,7 +214,7 @@ def test_a_confirmed_search_has_both_splits(recorded: Callable[[str], OpenStudy]
     assert titles == [
         "Front of the search, validation images",
         "Means, test images",
-        "What of the search's scores was luck",
+        "Differences, test images",
     ]
     assert any(one.startswith("conditional on the one baseline") for one in content.notes)
     assert content.state == "finished; confirmed: 20 of 20 runs"

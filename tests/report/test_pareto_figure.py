@@ -370,7 +370,7 @@ def test_levels_agree_with_the_definition(count: int) -> None:
 
 def confirmed(*arms: ArmInfo) -> ConfirmInfo:
     points = [
-        ConfirmedPoint(arm.name, (), {}, {}, {}, {}, {}, {}, (), 0.5)
+        ConfirmedPoint(arm.name, (), {}, {}, {}, {}, {}, {}, 0.5)
         for arm in arms
         if arm.name.startswith("trial")
     ]

@@ -24,7 +24,7 @@ from example_records import example_record, example_row
 from example_sources import searches
 from printed_tables import RECORD, lines, row, said, strict
 
-from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.confirm import ConfirmInfo
 from ablate.analysis.pareto import pareto_info
 from ablate.lifecycle.dry_run import DryRun
 from ablate.model.build import describe_layers
@@ -34,7 +34,6 @@ from ablate.report.tables import (
     effects_table,
     end_table,
     front_table,
-    luck_table,
     p_text,
     result_table,
     settings_table,
@@ -234,27 +233,10 @@ def test_a_design_of_factors_ends_with_its_effects() -> None:
     assert printed[3].startswith("contribution of FMA robust +10.0 [+8.0, +12.0]")
 
 
-def test_a_confirmation_ends_with_its_arms_and_luck_has_a_table() -> None:
+def test_a_confirmation_ends_with_its_arms() -> None:
     test = example_ablation(split="test", study="example~confirm")
-    luck = {ROBUST: estimate(0.012, 0.004)}
-    point = ConfirmedPoint(
-        name="FMA",
-        metrics=(CLEAN, ROBUST),
-        selected={CLEAN: 0.96, ROBUST: 0.79},
-        luck=luck,
-        gaps=luck,
-        baseline_gaps={ROBUST: 0.01},
-        gains=luck,
-        over_da=luck,
-        parts=(),
-        front_probability=0.875,
-    )
-    metrics = ("test_clean_accuracy", "test_robust_accuracy")
-    info = ConfirmInfo(test, test, (point,), metrics)
+    info = ConfirmInfo(test, test, (), ())
     assert "test accuracy in %" in end_table(info).title
-    assert row(luck_table(info), "FMA robust") == (
-        "FMA robust accuracy 79.0 +1.2 [+0.8, +1.6] +1.2 [+0.8, +1.6] +1.0"
-    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

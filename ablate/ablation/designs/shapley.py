@@ -24,15 +24,12 @@ from ablate.ablation.cell import Contrast, ContrastKind, Design
 from ablate.ablation.components import Change, LeftOutError, left_out, read_components
 from ablate.ablation.configuration import Draft
 from ablate.ablation.designs.factorial import TIMES
-from ablate.ablation.results import BASELINE, Results
-from ablate.analysis.objectives import is_accuracy, short_metric
+from ablate.ablation.results import BASELINE
 from ablate.study.document import show
 from ablate.study.seeds import derive_seed
 
 NOTHING, ALL = "nothing", "all"
 _VALUE: ContrastKind = "Shapley value"
-_ROUNDING = 1e-12
-"""Of the sizes that are compared."""
 
 Subset = frozenset[str]
 Order = tuple[str, ...]
@@ -198,53 +195,3 @@ def sampled_weights(orders: Sequence[Order], component: str) -> dict[Subset, flo
         counts[before | {component}] += 1
         counts[before] -= 1
     return {subset: count / len(orders) for subset, count in counts.items()}
-
-
-# -- What drawing orders costs in precision -------------------------------------------------
-
-
-def sampling_errors(design: Design, results: Results, metric: str) -> dict[str, float]:
-    """Standard error that drawing orders adds to each Shapley value, beside that of its interval.
-
-    It is the standard deviation s over the M orders of the component's gain, as that of a mean of
-    M that are drawn from all c! without replacement: s sqrt((1 - M / c!) / M). The noise of the
-    runs is in the gains too, which makes it rather too large.
-
-    Args:
-        metric: in whose unit it is (accuracies: fractions).
-
-    Returns:
-        By component; NaN before all subsets have ended well at a seed. Empty of exact values, and
-        of a single order, which says nothing of others.
-    """
-    orders = design.orders
-    if len(orders) < 2:
-        return {}
-    components = [one.name for one in design.contrasts if one.kind == _VALUE]
-    visited = _visited(components, orders)
-    table = np.stack([results.values(subset_name(components, one), metric) for one in visited])
-    complete = table[:, np.isfinite(table).all(axis=0)]
-    if not complete.size:
-        return dict.fromkeys(components, math.nan)
-    means = dict(zip(visited, complete.mean(axis=1), strict=True))
-    left = 1 - len(orders) / math.factorial(len(components))
-    errors = {}
-    for name in components:
-        before = [frozenset(order[: order.index(name)]) for order in orders]
-        gains = [means[some | {name}] - means[some] for some in before]
-        spread = float(np.std(gains, ddof=1)) * (np.ptp(gains) > _ROUNDING * np.abs(gains).max())
-        errors[name] = spread * math.sqrt(left / len(orders))
-    return errors
-
-
-def sampling_notes(design: Design, results: Results, metric: str) -> tuple[str, ...]:
-    """What `sampling_errors` says, as a line under a table; none of exact values."""
-    if len(design.orders) == 1:
-        return ("one order was drawn: how much other orders would change is not known",)
-    errors = sampling_errors(design, results, metric)
-    if not any(map(math.isfinite, errors.values())):
-        return ()
-    scale, unit = (100, " points") if is_accuracy(metric) else (1, "")
-    each = ", ".join(f"{name} {scale * error:.2g}" for name, error in errors.items())
-    drawn = f"drawing {len(design.orders)} orders adds a standard error"
-    return (f"{drawn} to each Shapley value of {short_metric(metric)}: {each}{unit}",)

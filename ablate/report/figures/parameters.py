@@ -29,7 +29,6 @@ from ablate.analysis.importance import (
     importances,
     leading,
     tap_effects,
-    trials_needed,
 )
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place, short_metric
 from ablate.analysis.pareto import ParetoInfo, pareto_info
@@ -545,10 +544,7 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> lis
     said = [basis]
     has_shares = any(info.importances) and not info.named
     if has_shares and not all(map(leading, info.importances)):
-        more = max(trials_needed(one, count) for one in info.importances if not leading(one))
-        few_more = float(f"{more - count:.0e}")  # in one digit
-        some = f": some {few_more:,.0f} trials more" if math.isfinite(more) else ""
-        said.append(f"order not shown{some}")
+        said.append("order not shown")
     if not any(info.importances) and count:
         said.append(f"{count} trials are too few for importance")
     said += others

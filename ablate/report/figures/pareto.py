@@ -24,14 +24,14 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 from plotly.subplots import make_subplots
 
 from ablate.ablation.answer import best_number
-from ablate.ablation.means import Mean, arm_means, confirmed_means, on_test
+from ablate.ablation.means import Mean, arm_means, confirmed_means
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
 from ablate.analysis.features import trial_features
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, maximised, staircase
 from ablate.analysis.importance import network_order
-from ablate.analysis.objectives import is_accuracy, shared_objectives, short_metric
+from ablate.analysis.objectives import is_accuracy, objectives_on, shared_objectives, short_metric
 from ablate.analysis.pareto import (
     ParetoInfo,
     ParetoPoint,
@@ -197,7 +197,7 @@ def _confirmed(info: FrontsInfo, source: StudySource) -> FrontsInfo:
         return info
     looks = {**canvas.looks(source.confirmed)}
     looks |= {one.name: terms_look(one.loss_terms) for one in info.studies[0].points}
-    objectives = on_test(info.objectives)
+    objectives = objectives_on(info.objectives, "test")
     references = _unchanged(source.confirming.test_references, objectives)
     means = tuple(mean for mean in means if mean.name in looks)
     return replace(
@@ -225,7 +225,7 @@ def _of_arms(source: StudySource) -> FrontsInfo:
     assert ablation is not None
     objectives, references = study.objectives, source.record.references
     if ablation.split == "test":
-        objectives, references = on_test(objectives), source.record.test_references
+        objectives, references = objectives_on(objectives, "test"), source.record.test_references
     names = ("split", "n_images", "n_corrupted", "marks")
     facts: dict[str, Any] = {name: getattr(ablation, name) for name in names}
     facts |= {"points": (), "hypervolume": None, "objectives": objectives}

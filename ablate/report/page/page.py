@@ -45,7 +45,7 @@ from ablate.report.figures.figure import usual_figure, why_not_drawn
 from ablate.report.formats import html_table
 from ablate.report.numbers import metric_label, run_time_rows, short_names
 from ablate.report.style import DARK
-from ablate.report.tables import Table, arms_table, effects_table, front_table, luck_table
+from ablate.report.tables import Table, arms_table, effects_table, front_table
 from ablate.report.write import PAGE, check_file, write_text
 from ablate.study.callables import imports_limited, was_imported
 from ablate.study.keys import written_domains
@@ -405,20 +405,18 @@ def _figure_json(figure: Figure) -> str:
 
 def _tables(source: StudySource) -> dict[str, tuple[Table, ...]]:
     """By the section that they stand in."""
-    confirmation = source.confirmation
-    if source.ablation is not None:
-        shown = source.ablation if confirmation is None else confirmation.test
+    shown = source.ablation if source.confirmation is None else source.confirmation.test
+    tables: dict[str, tuple[Table, ...]] = {}
+    if shown is not None:
         on = "" if shown.split is None else f", {shown.split} images"
         means = replace(arms_table(shown), title=f"Means{on}")
-        return {"part": (means, replace(effects_table(shown), title=f"Differences{on}"))}
+        tables["part"] = (means, replace(effects_table(shown), title=f"Differences{on}"))
+    if source.ablation is not None:
+        return tables
     kind = "Front" if len(source.front.objectives) > 1 else "Best trial"
     images = "" if source.front.split is None else f", {source.front.split} images"
     front = replace(front_table(source.front), title=f"{kind} of the search{images}")
-    if confirmation is None:
-        return {"cost": (front,)}
-    means = replace(arms_table(confirmation.test), title="Means, test images")
-    luck = replace(luck_table(confirmation), title="What of the search's scores was luck")
-    return {"cost": (front,), "part": (means, luck)}
+    return {"cost": (front,), **tables}
 
 
 def _state(source: StudySource) -> str:
