@@ -215,9 +215,6 @@ def resume(
 def read(study: StudyReference) -> StudyRecord:
     """Read a study and its rows, as frozen data.
 
-    An Optuna study of another tool has only parameters, values and times
-    (`ablate.ledger.foreign`); its database is not modified.
-
     Raises:
         StudyNotFoundError: if there is no such study.
 
@@ -264,7 +261,6 @@ def confirm(
     trials: Sequence[int] | None = None,
     suite: str | Sequence[str] | None = None,
     severities: Sequence[int] | None = None,
-    soup: bool = False,
     progress: Progress | bool | None = None,
     on_epoch: OnEpoch | None = None,
     on_trial_end: OnTrialEnd | None = None,
@@ -285,9 +281,6 @@ def confirm(
             objective: of any complete trials; None: the best, and those that the images do not
             tell from it.
         suite, severities: for the test images, a name or a list of corruptions; None: the study's.
-        soup: of a search, also score, at each seed, the network whose weights are the mean of
-            those of the trials (Wortsman et al. 2022, arXiv:2203.05482); keeps the weights of all
-            runs.
         progress, on_epoch, on_trial_end, on_study_end, options: as for `launch`; the callbacks see
             the runs of the confirmation, which is a study of its own.
 
@@ -297,8 +290,7 @@ def confirm(
 
     Raises:
         UsageError: if the study is itself a confirmation, was confirmed with other trials, another
-            suite or without the soup before, the trials start from different baselines, or the
-            suite does not give the metric of a primary contrast.
+            suite before, or the suite does not give the metric of a primary contrast.
         InfrastructureError: if storage, cluster or workers fail; it can be called again.
 
     Example:
@@ -329,7 +321,6 @@ def confirm(
             trials=trials,
             suite=suite,
             severities=severities,
-            soup=soup,
         )
         _run(place.confirmation, run, confirming)
     return confirm_info(*read_outcomes(place.confirmation))

@@ -51,9 +51,7 @@ def gallery_page() -> str:
         "# Figures\n\nEach picture is drawn by the command under it from a recorded study when "
         "this site is built. `ablate plot STUDY --figure all -o FOLDER` draws every figure that "
         "applies; from Python `ablate.plot(NAME, STUDY)` returns a plotly figure. "
-        "[Print figures](../howto/figures.md) has sizes and formats. "
-        "Any Optuna study can be drawn, also one of another tool: "
-        "`ablate plot sqlite:///other.db#NAME`.\n"
+        "[Print figures](../howto/figures.md) has sizes and formats.\n"
     ]
     by_figure = {figure: name for name, (_, shown) in STUDIES.items() for figure in shown}
     for figure in FIGURES:

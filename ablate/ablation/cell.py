@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from ablate.study.json_data import JsonData
 
@@ -97,7 +97,6 @@ class Design(JsonData):
         tuning: by cell, how it was tuned; empty where arms are run as they are written.
         selected: of a confirmation, by arm: what a trial of the front scored in the search.
         orders: in which components are added, where Shapley values are estimated from some.
-        soups: by cell, the cells whose networks of the same seed it averages; they come before it.
     """
 
     kind: str
@@ -111,7 +110,12 @@ class Design(JsonData):
     tuning: Mapping[str, Tuning] = field(default_factory=dict)
     selected: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     orders: tuple[tuple[str, ...], ...] = ()
-    soups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """As of any `JsonData`; earlier versions also stored `soups`, empty unless asked for."""
+        kept = {name: value for name, value in data.items() if name != "soups" or value}
+        return super().from_json(kept)
 
     def cell(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)

@@ -138,13 +138,7 @@ def planned_rows(study: Study, design: Design) -> list[Planned]:
         own = {}
         if settings.baseline_seeds == "each" and study.trainable is None:
             own = {"baseline.seed": study.baseline.seed + place}
-        rows += [
-            Planned(
-                *(cell.name, place, {**cell.values, **own}, seeds),
-                members=design.soups.get(cell.name, ()),
-            )
-            for cell in design.cells
-        ]
+        rows += [Planned(cell.name, place, {**cell.values, **own}, seeds) for cell in design.cells]
     return rows
 
 
@@ -304,24 +298,14 @@ COMBINED_DA = "DA combined"
 TRAINED_ON = "trained on the training images only; the validation images are held out"
 
 
-def front_design(
-    points: Sequence[ParetoPoint], *, soup: bool = False, adapted: bool = False
-) -> Design:
+def front_design(points: Sequence[ParetoPoint], *, adapted: bool = False) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front.
 
     Args:
-        soup: also the mean of the front's networks at each seed.
         adapted: also the baseline with batch norm adapted at test time.
-
-    Raises:
-        UsageError: if the front has no soup.
     """
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
     cells += [Cell(point.name, point.retrained) for point in points]
-    soups = {}
-    if soup:
-        cells.append(_soup_cell(points))
-        soups[cells[-1].name] = tuple(point.name for point in points)
     fixed = NOT_FINETUNED if adapted else (BASELINE,)
     arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
     plain = arms[len(fixed)]
@@ -340,7 +324,6 @@ def front_design(
             }
             for point in points
         },
-        soups=soups,
     )
 
 
@@ -389,26 +372,3 @@ def _alphas(study: Study, design: Design) -> Iterator[str]:
         yield f"scored at alpha {', '.join(between)}{others}"
     if any(claim.metric in ON_CURVE for claim in design.claims):
         yield "contrasts of interpolated networks have no value on the test images"
-
-
-def _soup_cell(points: Sequence[ParetoPoint]) -> Cell:
-    """A cell with the values that all points' baselines are made from."""
-    if len(points) < 2:
-        raise UsageError(
-            f"`soup`: needs two trials or more, got {len(points)}. Leave it out, or name more: "
-            "`trials`."
-        )
-    shared: dict[str, Any] = {}
-    for key in dict.fromkeys(key for point in points for key in point.retrained):
-        section = key.partition(".")[0]
-        if section not in ("dataset", "model", "baseline") or key == "dataset.train_fraction":
-            continue
-        values = [point.retrained.get(key) for point in points]
-        if any(value != values[0] for value in values):
-            raise UsageError(
-                f"`soup`: needs trials that start from one baseline, got {key}: "
-                f"{', '.join(map(show, values))}. Leave it out, or name trials that share it: "
-                "`trials`."
-            )
-        shared[key] = values[0]
-    return Cell(f"soup of {len(points)} trials", shared)

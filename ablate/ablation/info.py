@@ -50,7 +50,6 @@ class ArmInfo:
         collapsed: runs far below the others of their cell, such as "seed 3" (`Results.collapsed`).
         is_one_network: whether it is the common baseline, or the same adapted.
         alphas: of its interpolated networks, each once, ascending; empty without curves.
-        members: of a soup, the arms whose networks of the same seed it averages.
     """
 
     name: str
@@ -60,7 +59,6 @@ class ArmInfo:
     failed: tuple[str, ...] = ()
     is_one_network: bool = False
     alphas: tuple[float, ...] = ()
-    members: tuple[str, ...] = ()
     collapsed: tuple[str, ...] = ()
 
 
@@ -223,7 +221,7 @@ def info_of_results(
     margin = settings.noninferior
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
-    arms = [_arm(results, arm, metrics, design.soups.get(arm.name, ())) for arm in design.arms]
+    arms = [_arm(results, arm, metrics) for arm in design.arms]
     rank_metric = main if study.trainable is None else study.objectives[0].metric
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
@@ -281,13 +279,12 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
         return []
     if not design.selected:
         return [replace(one, metric=on_split(one.metric, split)) for one in design.claims]
-    names = [*design.selected, *design.soups]
     asked = [on_split(one.metric, split) for one in record.study.objectives]
     return [
         Claim(f"{name} - {design.reference}", metric)
         for metric in filter(is_accuracy, asked)
-        if any(np.isfinite(results.values(one, metric)).any() for one in names)
-        for name in names
+        if any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
+        for name in design.selected
     ]
 
 
@@ -318,7 +315,7 @@ def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _arm(results: Results, arm: Arm, metrics: Sequence[str], members: tuple[str, ...]) -> ArmInfo:
+def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     cells, is_fixed = arm.cells, results.is_fixed(arm.cells[0])
     estimates = {}
     for metric in metrics:
@@ -331,7 +328,6 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str], members: tuple[str,
         *(arm.name, cells, estimates, costs, tuple(results.failed(cells))),
         is_one_network=is_fixed,
         alphas=results.alphas(cells),
-        members=members,
         collapsed=() if is_fixed else tuple(results.collapsed(cells)),
     )
 

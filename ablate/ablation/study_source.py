@@ -90,7 +90,7 @@ def arm_terms(source: StudySource) -> Mapping[str, str]:
     by_cell = {
         cell.name: in_order(str(cell.values.get("loss.terms", record.study.loss.terms)))
         for cell in design.cells
-        if cell.name != BASELINE and cell.name not in design.soups
+        if cell.name != BASELINE
     }
     found = {arm.name: {by_cell.get(cell, "") for cell in arm.cells} for arm in ablation.arms}
     return {name: terms.pop() if len(terms) == 1 else "" for name, terms in found.items()}

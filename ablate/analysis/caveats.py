@@ -85,7 +85,7 @@ class Basis(StudyFacts):
         trials: N, the number of rows of the finished study, or those that a budget allowed;
             complete: of them.
         seed: of the finetuning, one for all trials of a search; None for an ablation, whose runs
-            have different seeds, and for a study of another tool.
+            have different seeds.
         violating: number of complete trials that violate a constraint.
     """
 
@@ -110,7 +110,7 @@ def study_basis(record: StudyRecord) -> Basis:
         objectives=study.objectives,
         trials=record.rows_at_end,
         complete=len(complete),
-        seed=None if record.foreign or record.design is not None else study.finetune.seed,
+        seed=study.finetune.seed if record.design is None else None,
         violating=sum(row_violation(row, record.bounds) > 0 for row in complete),
     )
 

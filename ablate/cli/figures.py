@@ -308,17 +308,11 @@ def track(study: str, trackers: tuple[str, ...], *, as_json: bool) -> None:
 @click.command()
 @study_argument
 @output_option("FILE.tar", "Output file, replaced if it exists.", required=True)
-@click.option(
-    "--citation",
-    type=click.Path(path_type=Path),
-    metavar="FILE.cff",
-    help="A CITATION.cff with your names.  Default: one that names ablate and the paper.",
-)
 @json_option
-def archive(study: str, output: Path, *, citation: Path | None, as_json: bool) -> None:
+def archive(study: str, output: Path, *, as_json: bool) -> None:
     """Write a study as one file to publish, which others can verify.
 
-    Study file, rows, tables, provenance, citation; also of its confirmation, and of the searches
+    Study file, rows, tables, provenance; also of its confirmation, and of the searches
     that tuned its arms.  A plain tar of JSON, CSV, YAML and Markdown; the same study gives the same
     bytes.  Neither weights nor data are in it.
     """
@@ -328,7 +322,7 @@ def archive(study: str, output: Path, *, citation: Path | None, as_json: bool) -
 
     with said_when_slow() as begin:
         begin(f"archiving {study}")
-        made = write_archive(study, output, citation=citation)
+        made = write_archive(study, output)
     if as_json:
         print_result([{**asdict(made), "file": str(made.file)}])
         return

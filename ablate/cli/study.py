@@ -243,11 +243,6 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     metavar="N,...",
     help="Severities to score.  Default: the study's.",
 )
-@click.option(
-    "--soup",
-    is_flag=True,
-    help="Of a search also score the mean of the trials' weights at each seed, a uniform soup.",
-)
 @run_options
 def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
     """Retrain a search's front, or an ablation, and score it on the test images.

@@ -1,13 +1,12 @@
-"""Networks between others, by their weights.
+"""Networks between two others, by their weights.
 
-Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT), sec. 3, for the line between two, and
-arXiv:2203.05482, sec. 2, for the mean of several (a uniform soup).  Differs: batch-norm statistics
+Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT), sec. 3.  Differs: batch-norm statistics
 are interpolated too; the networks there had none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,37 +37,6 @@ def interpolate_weights(baseline: State, finetuned: State, alpha: float) -> dict
         raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
     _check_same_shape(baseline, finetuned)
     return {name: _between(baseline[name], finetuned[name], alpha) for name in finetuned}
-
-
-def mean_weights(networks: Iterable[State]) -> dict[str, Tensor]:
-    """The mean of networks, tensor by tensor, on the CPU; summed in fp64, so that their order
-    makes no difference.
-
-    Args:
-        networks: of one shape, at least one; one is held in memory at a time, beside the sum.
-
-    Returns:
-        New tensors of the same types.  Whole numbers, such as batch norm's count of batches, are
-        the last network's.
-
-    Raises:
-        ValueError: if names or shapes differ, or there is no network.
-    """
-    total: dict[str, Tensor] = {}
-    last: State = {}
-    count = 0
-    for count, state in enumerate(networks, start=1):
-        _check_same_shape(total or state, state)
-        for name, tensor in state.items():
-            added = tensor.detach().cpu()
-            total[name] = total[name] + added.double() if count > 1 else added.double()
-        last = state
-    if not count:
-        raise ValueError("a mean needs at least one network, got none")
-    return {
-        name: (total[name] / count).to(one.dtype) if one.is_floating_point() else one.cpu().clone()
-        for name, one in last.items()
-    }
 
 
 def move_towards(finetuned: nn.Module, baseline: nn.Module, alpha: float) -> None:

@@ -30,7 +30,6 @@ from ablate.ledger.row import (
     Twins,
     ended_as,
     row_record,
-    soup_of,
     stored_curve,
     stored_row,
     with_checkpoint,
@@ -205,14 +204,11 @@ class Driving:
             first: of the waiting rows, the one that is preferred, if it still waits.
 
         Returns:
-            A row to run, or one that has ended as a copy of another's scores; None if N exist, or
-            if those that are left wait for others to end.
+            A row to run, or one that has ended as a copy of another's scores; None if N exist.
         """
         if not self.has_more():
             return None
-        unended = {*self._waiting, *self._open}  # a soup waits for its members
-        ready = (number for number in self._waiting if unended.isdisjoint(self._members(number)))
-        number = first if self.is_waiting(first) else next(ready, None)
+        number = first if self.is_waiting(first) else next(iter(self._waiting), None)
         if number is not None:
             self._waiting.remove(number)
             return self._begin(number, self._trial_ids[number])
@@ -319,19 +315,7 @@ class Driving:
                 row = replace(row, attempt=0, attempts=(), copy_of=twin)
             return row, draws
         self._mirror.start(number)
-        soup = None
-        if planned.members:
-            rows = self.ledger.read().rows
-            soup = soup_of([rows[member] for member in self._members(number)])
-        return replace(row, **vars(planned), soup=soup), Draws()
-
-    def _members(self, number: int) -> list[int]:
-        """The rows whose networks a row averages; none of a row that is trained."""
-        row = self._planned.get(number)
-        if row is None or not row.members:
-            return []
-        numbers = {(other.cell, other.pair): place for place, other in self._planned.items()}
-        return [numbers[cell, row.pair] for cell in row.members]
+        return replace(row, **vars(planned)), Draws()
 
     def _again(self, number: int) -> Row:
         left = self._open[number]

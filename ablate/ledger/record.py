@@ -153,21 +153,6 @@ class GpusAt:
 
 
 @dataclass(frozen=True)
-class Soup(JsonData):
-    """The networks that a row averages; it trains none.
-
-    Attributes:
-        members: numbers of the rows that finetuned them.
-        costs: of all these trainings, by the names of `Scores`.
-        missing: those that have no scores, in words; with one there is no soup.
-    """
-
-    members: tuple[int, ...]
-    costs: Mapping[str, int | float]
-    missing: str = ""
-
-
-@dataclass(frozen=True)
 class Row(JsonData):
     """A started row: what a worker needs to run it.
 
@@ -177,7 +162,6 @@ class Row(JsonData):
         params: resolved, by dotted key.
         checkpoints: the durable ones, newest last.
         failures: attempts that raised; lost: attempts that the infrastructure lost.
-        soup: what it averages; None: it is trained.
     """
 
     number: int | None
@@ -187,7 +171,6 @@ class Row(JsonData):
     checkpoints: tuple[Checkpoint, ...] = ()
     failures: int = 0
     lost: int = 0
-    soup: Soup | None = None
 
 
 @dataclass(frozen=True)
@@ -198,14 +181,17 @@ class Planned(JsonData):
         cell: name of the configuration; of an ablation, its cell.
         pair: index of its seed, from 0; rows of one pair share all random draws.
         params: by dotted key.
-        members: of a soup, the cells whose networks of the same pair it averages.
     """
 
     cell: str
     pair: int
     params: Mapping[str, Any]
     seeds: Seeds
-    members: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """As of any `JsonData`; earlier versions also stored `members`, which are not used."""
+        return super().from_json({name: value for name, value in data.items() if name != "members"})
 
 
 @dataclass(frozen=True)
@@ -220,9 +206,9 @@ class RowRecord:
         values: one per objective, only if state is COMPLETE.
         curve: one entry per epoch, each with `epoch`, `train_loss`, `seconds`.
         attempts, rungs: all attempts; all comparisons by a pruner; in order.
-        failures, lost, soup: as in `Row`.
+        failures, lost: as in `Row`.
         enqueued: whether (some of) its parameters were given, not sampled.
-        cell, pair, members: of a row of an ablation (`Planned`).
+        cell, pair: of a row of an ablation (`Planned`).
         copy_of: number of the row whose scores it copies, because its trial would read the same
             values; it was not run.  None: it was or will be run.
         test_scores: on the test images, if `confirm` used them.
@@ -246,11 +232,9 @@ class RowRecord:
     enqueued: bool = False
     cell: str | None = None
     pair: int | None = None
-    members: tuple[str, ...] = ()
     copy_of: int | None = None
     failures: int = 0
     lost: int = 0
-    soup: Soup | None = None
     test_scores: Scores | None = None
     path: Curve | None = None
     started: datetime | None = None
@@ -387,7 +371,6 @@ class StudyRecord(Displayed):
         test_opened: all uses of the test images for this study.
         notes: changes since it was started.
         preparing: what is, or was when its driver ended, prepared; None once that is done.
-        foreign: whether it is another tool's Optuna study (`ablate.ledger.foreign`), of rows alone.
         dimensions: of its space.
         spent: the limit of `search.budget` that ended the search; None if none did.
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
@@ -416,7 +399,6 @@ class StudyRecord(Displayed):
     preprocessing: Preprocessing | None = None
     notes: tuple[str, ...] = ()
     preparing: PreparationStep | None = None
-    foreign: bool = False
     dimensions: int = 0
     spent: str | None = None
     looks: int = 0
@@ -442,7 +424,7 @@ class StudyRecord(Displayed):
     def is_over(self) -> bool:
         """Whether nothing is left to be run: all N rows have ended, or all that a budget allowed,
         and the plain finetune."""
-        if not self.foreign and needs_plain(self.study) and "plain" not in self.references:
+        if needs_plain(self.study) and "plain" not in self.references:
             return False
         return self.ended >= self.rows_at_end
 
@@ -452,7 +434,7 @@ class StudyRecord(Displayed):
         return self.trials if self.spent is None else self.ended + self.count("RUNNING")
 
     def loss_terms(self, row: RowRecord) -> str:
-        """The loss terms of a row, in one order; empty for a custom training loop, and a soup."""
-        if self.study.trainable is not None or row.members:
+        """The loss terms of a row, in one order; empty for a custom training loop."""
+        if self.study.trainable is not None:
             return ""
         return in_order(str(row.params.get("loss.terms", self.study.loss.terms)))

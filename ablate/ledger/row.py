@@ -12,12 +12,12 @@ from pydantic import TypeAdapter
 
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
-from ablate.ledger.record import RowRecord, Soup, State
+from ablate.ledger.record import RowRecord, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
 from ablate.study.interpolation import FINETUNED_BITS, Curve, bits_name
 from ablate.study.keys import plain_values
-from ablate.study.scores import COSTS, AnyScores, Scores, scores_from_json
+from ablate.study.scores import AnyScores, Scores, scores_from_json
 from ablate.study.settings import Study
 
 STATES: Mapping[TrialState, State] = {
@@ -40,7 +40,7 @@ KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and one to fall back to."""
 
 
-_ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "soup", "enqueued", "copy_of")
+_ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "enqueued", "copy_of")
 _CURVE_FIELDS = ("checkpoints", "rungs", "attempts")
 _RECORDS = TypeAdapter(RowRecord)
 
@@ -56,7 +56,7 @@ def row_record(stored: Stored) -> RowRecord:
     fields: dict[str, Any] = {
         "params": cell.get("params", given.get(ENQUEUED, {})),
         "enqueued": ENQUEUED in given,
-        **{name: cell[name] for name in ("cell", "pair", "members") if name in cell},
+        **{name: cell[name] for name in ("cell", "pair") if name in cell},
     }
     if row and stored.started is not None:  # all that is known before its first report
         fields["attempts"] = [{"attempt": row["attempt"], "started": stored.started.timestamp()}]
@@ -109,18 +109,6 @@ def with_checkpoint(
     older = (old for old in kept if old.place < checkpoint.place)
     newest = (*older, checkpoint)[-KEPT_CHECKPOINTS:]
     return newest, tuple(old for old in kept if old not in newest)
-
-
-def soup_of(members: Sequence[RowRecord]) -> Soup:
-    """What a row averages, once these rows have ended."""
-    scored = [row.scores for row in members if isinstance(row.scores, Scores)]
-    missing = [
-        f"trial {row.number} ({row.state}{'' if row.failure is None else f', {row.failure.kind}'})"
-        for row in members
-        if not isinstance(row.scores, Scores)
-    ]
-    costs = {name: sum(getattr(each, name) for each in scored) for name in ("epochs", *COSTS)}
-    return Soup(tuple(row.number for row in members), costs, ", ".join(missing))
 
 
 def ended_as(

@@ -109,20 +109,6 @@ def find_study(connection: Connection, name: str) -> int | None:
     return study_id
 
 
-def find_objectives(connection: Connection, study_id: int) -> tuple[list[StudyDirection], Any]:
-    """The direction of each objective, and the names that the study gives them, if any."""
-    column = _DIRECTIONS.c
-    query = select(column.direction).where(column.study_id == study_id).order_by(column.objective)
-    names = study_attributes(connection, study_id, system=True).get(_SYSTEM_ATTR_METRIC_NAMES)
-    return list(connection.execute(query).scalars()), names
-
-
-def optuna_version(connection: Connection) -> str:
-    """Of the Optuna that made the tables."""
-    made_by = select(models.VersionInfoModel.__table__.c.library_version)
-    return str(connection.execute(made_by).scalar() or "")
-
-
 def study_names(connection: Connection) -> list[str]:
     return [str(name) for name in connection.execute(select(_STUDIES.c.study_name)).scalars()]
 

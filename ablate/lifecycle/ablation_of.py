@@ -60,11 +60,11 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
     opened = open_study(search)
     place, record = opened.place, opened.record
     where = f"`search`: study {record.name}"
-    if record.foreign or record.study.trainable is not None:
-        got = "another tool's study" if record.foreign else "your own training loop"
+    if record.study.trainable is not None:
         raise ParameterError(
-            f"{where}: must be a search of networks, whose parts are known, got {got}. Write its "
-            "ablation with components: {NAME: {KEY: VALUE}}, the values without each."
+            f"{where}: must be a search of networks, whose parts are known, got your own training "
+            "loop. Write its ablation with components: {NAME: {KEY: VALUE}}, the values without "
+            "each."
         )
     if record.parent is not None:
         raise ParameterError(

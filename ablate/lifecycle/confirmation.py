@@ -42,7 +42,6 @@ def confirm_study(
     trials: Sequence[int] | None,
     suite: str | Sequence[str] | None,
     severities: Sequence[int] | None,
-    soup: bool = False,
 ) -> StudyRecord:
     """Train a front or an ablation again and score it on the test images, or continue doing so.
 
@@ -54,12 +53,11 @@ def confirm_study(
             tell from it, at most `MOST_CONFIRMED`.
         suite, severities: for scoring the test images, a suite's name or a list of corruptions;
             None: those of the study.
-        soup: of a search, also score the mean of the trials' networks at each seed.
 
     Raises:
         UsageError: if the study is not one with the robustness finetuning, was confirmed with
-            other trials, another suite or without a soup before, the trials have no soup, or the
-            suite does not give the metric of a primary contrast.
+            other trials or another suite before, or the suite does not give the metric of a
+            primary contrast.
         ParameterError: if a trial is not on the front, or not complete; if a severity is none, a
             list names nothing, or there are more than `MOST_SEEDS` seeds.
         FingerprintError: if it is of another method: its parameters would train other networks.
@@ -83,25 +81,21 @@ def confirm_study(
     if record.design is None:
         points = _points(record, trials, ledger.outcomes)
         adapted = robustness.adapt_batch_norm is not None
-        design = front_design(points, soup=soup, adapted=adapted)
+        design = front_design(points, adapted=adapted)
         study = _confirming_study(record, part.name, points, seeds)
         is_front = len(record.study.objectives) > 1
         what = (
             f"{count_text(len(points), 'trial')} "
             f"{'of the front' if is_front else f'for {record.study.objectives[0].metric}'} "
             f"({', '.join(str(point.number) for point in points)})"
-            f"{' and their soup' if soup else ''}"
         )
     else:
         begun_with = Design.from_json(record.design)
-        _check_tuned(record, begun_with, trials, soup=soup)
+        _check_tuned(record, begun_with, trials)
         design = repeated_design(record.study, begun_with, test)
         study = _repeating_study(record.study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
     check_room_for_seeds(study)
-    if soup:  # the members' weights are read until the last seed has ended
-        run_settings = study.run.model_copy(update={"keep_checkpoints": "all"})
-        study = study.model_copy(update={"run": run_settings})
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
         begun = open_part(part, place.name)
@@ -139,13 +133,10 @@ def _check_confirmable(record: StudyRecord) -> None:
         )
 
 
-def _check_tuned(
-    record: StudyRecord, design: Design, trials: Sequence[int] | None, *, soup: bool
-) -> None:
-    """Refuse options of a search, and arms whose values are not known yet."""
-    if trials is not None or soup:
-        option = "`soup=True`" if soup else "`trials`"
-        raise UsageError(f"{option}: needs a search, got the ablation {record.name}. Leave it out.")
+def _check_tuned(record: StudyRecord, design: Design, trials: Sequence[int] | None) -> None:
+    """Refuse trials of an ablation, and arms whose values are not known yet."""
+    if trials is not None:
+        raise UsageError(f"`trials`: needs a search, got the ablation {record.name}. Leave it out.")
     if record.study.ablation_section.tune is not None and not design.tuning:
         raise UsageError(
             f"study {record.name}: the arms must be tuned before they are confirmed, got an "
@@ -239,11 +230,6 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
             f"{', '.join(now)}. Add `trials=[{numbers}]`, or finish it: ablate resume {folder}"
-        )
-    if design.soups and not begun_with.soups:
-        raise UsageError(
-            f"study {name}: must have `soup=True` from its start, which keeps the weights of all "
-            "runs, got it now. Leave it out."
         )
     if begun.head.test != test:
         raise UsageError(

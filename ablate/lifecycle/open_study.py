@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.study_source import StudySource
 from ablate.errors import AblateError, StudyNotFoundError, UsageError
-from ablate.ledger.foreign import read_foreign
 from ablate.ledger.lease import rescued_copy
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord
@@ -61,8 +60,6 @@ class OpenStudy:
     @cached_property
     def source(self) -> StudySource:
         """The study with its ablation or confirmation, for figures and the report."""
-        if self.record.foreign:
-            return StudySource(self.record)
         source = StudySource(
             self.record,
             None if self.record.design is None else self.ablation,
@@ -127,9 +124,6 @@ def read_ablations(studies: Sequence[OpenStudy]) -> AblationInfo:
 def open_study(study: StudyReference) -> OpenStudy:
     """Find a study and read its rows.
 
-    An Optuna study of another tool has only parameters, values and times (`ablate.ledger.foreign`);
-    its database is not modified.
-
     Args:
         study: a study file, a run folder, `URL#NAME`, `#NAME` with ABLATE_STORAGE, or a study from
             Python.
@@ -142,9 +136,6 @@ def open_study(study: StudyReference) -> OpenStudy:
 
 def open_place(place: Place) -> OpenStudy:
     """As `open_study`, for a known place."""
-    foreign = read_foreign(place.url, place.name)
-    if foreign is not None:
-        return OpenStudy(place, foreign)
     with closing(open_ledger(place)) as ledger:
         record = ledger.read()
     if place.archive is not None:

@@ -80,7 +80,7 @@ def draw_rows(
     studies: Sequence[OpenStudy], count: int, seed: int
 ) -> list[tuple[OpenStudy, list[RowRecord]]]:
     """Rows of these studies at random, each equally likely, of those that were trained: complete,
-    no copy of another's scores, no soup.
+    no copy of another's scores.
 
     Args:
         count: how many; all if there are fewer.
@@ -89,7 +89,7 @@ def draw_rows(
         (place, row.number)
         for place, study in enumerate(studies)
         for row in study.record.complete
-        if row.copy_of is None and not row.members
+        if row.copy_of is None
     ]
     drawn = sorted(random.Random(seed).sample(trained, min(count, len(trained))))
     return [

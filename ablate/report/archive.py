@@ -1,8 +1,8 @@
 """`ablate archive`: a study in one file that can be published, read and recomputed.
 
 What is in it beside `study.json` and `rows.jsonl` is made of these two, by `derived_files`, so that
-`ablate verify` makes it again and compares; but of what is there for people, README, citation and
-Markdown, only the digest is checked.
+`ablate verify` makes it again and compares; but of what is there for people, README and Markdown,
+only the digest is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 import ablate
 from ablate.analysis.columns import column_order, flat_rows
 from ablate.errors import UsageError
-from ablate.files.regular import MOST_TEXT_BYTES, read_regular
 from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
@@ -34,8 +33,6 @@ from ablate.study.callables import is_given
 
 TRIALS = "tables/trials.csv"
 """The rows, as they are stored; numbers of other tables are computed."""
-OWN_CITATION = Path(__file__).with_name("CITATION.cff")
-"""How to cite ablate, and the paper: a copy of the repository's, for the wheel."""
 
 _README = """\
 {name}: a study of ablate {version}.
@@ -68,10 +65,8 @@ class Archive:
     notes: tuple[str, ...] = ()
 
 
-def archive(
-    study: StudyReference, output: str | Path, *, citation: str | Path | None = None
-) -> Archive:
-    """Write a study as one file to publish: study file, rows, tables, provenance, citation.
+def archive(study: StudyReference, output: str | Path) -> Archive:
+    """Write a study as one file to publish: study file, rows, tables, provenance.
 
     With the study go its confirmation, and the searches that tuned its arms.  The file is a plain
     tar of JSON, CSV, YAML and Markdown; the same study gives the same bytes.  It has neither
@@ -81,16 +76,13 @@ def archive(
     Args:
         study: a study file, a run folder, `URL#NAME`, or a study from Python.
         output: file to write, replaced if it exists; its name must end in .tar.
-        citation: a CITATION.cff with your names; None: ablate's own, which also names the
-            paper of the method.
 
     Returns:
         The file, its sha256, and what a reader has to know (`Archive`).
 
     Raises:
         StudyNotFoundError: if there is no such study.
-        UsageError: if the study has not run anything, is of another tool, or the file cannot be
-            written.
+        UsageError: if the study has not run anything, or the file cannot be written.
 
     Example:
         >>> made = ablate.archive("runs/own", "own.tar")
@@ -106,11 +98,6 @@ def archive(
     check_file(output)
     place = locate(study)
     opened = open_place(place)
-    if opened.record.foreign:
-        raise UsageError(
-            f"study {place.name}: must be a study of ablate, got one of another tool, which has no "
-            "study file to archive. Archive its database."
-        )
     check_begun(opened.record, opened.reference)
     files: dict[str, bytes] = {}
     for name in (place.name, *portable_names(place.url, place.name)):
@@ -122,11 +109,8 @@ def archive(
     for folder, one in studies.items():
         files = files | {folder + file: text for file, text in derived_files(one).items()}
     record = studies[""].record
-    for_people = {
-        "README.txt": _README.format(name=record.name, version=ablate.__version__).encode(),
-        "CITATION.cff": _citation(Path(citation or OWN_CITATION)),
-    }
-    whole = for_people | dict(sorted(files.items()))
+    readme = _README.format(name=record.name, version=ablate.__version__).encode()
+    whole = {"README.txt": readme, **dict(sorted(files.items()))}
     about = {"ablate": ablate.__version__, **facts_of(record)}
     write_tar(output, record.name, {MANIFEST: manifest_text(whole, about), **whole})
     notes = dict.fromkeys(note for one in studies.values() for note in _notes(one.record))
@@ -158,23 +142,6 @@ def _notes(record: StudyRecord) -> list[str]:
             f"the function {trainable} is in {where} and not in the archive: its rows {rows}"
         )
     return notes
-
-
-def _citation(file: Path) -> bytes:
-    try:
-        content = read_regular(file, MOST_TEXT_BYTES)
-        content.decode()
-    except OSError as error:
-        raise UsageError(
-            f"`citation`: {file} must be a file that can be read, got: {error.strerror}. Check the "
-            "path, or leave it out."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"`citation`: {file} must be UTF-8 text, got 0x{content[error.start]:02x} at byte "
-            f"{error.start}. Save it as UTF-8."
-        ) from None
-    return content
 
 
 # -- What follows from study and rows -----------------------------------------------------------

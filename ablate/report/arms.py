@@ -196,12 +196,6 @@ def arms_notes(info: AblationInfo) -> list[str]:
             "on the other seeds and the other half of the images: the most robust within "
             "answer.clean_margin"
         )
-    notes += [
-        f"{arm.name}: at each seed the mean of the weights of {', '.join(arm.members)}; all of "
-        f"their training counts as its cost: {arm.costs['student_images']:,.0f} images a seed"
-        for arm in info.arms
-        if arm.members and math.isfinite(arm.costs["student_images"])
-    ]
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 

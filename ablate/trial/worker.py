@@ -266,10 +266,6 @@ class Worker:
 
     def _made(self, row: Row) -> Trial:
         study, folder = self.job.study, Path(self.job.folder)
-        if row.soup is not None:
-            from ablate.trial.soup import SoupTrial
-
-            return SoupTrial(self._workbench(), row, folder, self.job.test)
         if study.trainable is None:
             from ablate.trial.robustness import RobustnessTrial
 

@@ -133,14 +133,13 @@ class Study:
 
     def _confirmed(self, objectives):
         """Each network of a confirmed front less the reference, in the accuracies searched for."""
-        names = [*self.design["selected"], *self.design.get("soups", {})]
         scored = {metric for row in self.rows.values() for metric in row["test"].metrics()}
         metrics = [self.here(one["metric"]) for one in objectives if "accuracy" in one["metric"]]
         return [
             (f"{name} - {self.design['reference']}", metric)
             for metric in metrics
             if metric in scored
-            for name in names
+            for name in self.design["selected"]
         ]
 
     def here(self, metric):

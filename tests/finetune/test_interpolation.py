@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate.finetune.interpolation import interpolate_weights, mean_weights, move_towards
+from ablate.finetune.interpolation import interpolate_weights, move_towards
 
 
 def network(seed: int, steps: int) -> nn.Sequential:
@@ -51,33 +51,6 @@ def test_counts_are_the_finetuned_networks_and_types_stay() -> None:
     }
     wide = BASELINE["2.weight"].float() * 0.75 + FINETUNED["2.weight"].float() * 0.25
     assert torch.equal(some["2.weight"], wide.bfloat16())
-
-
-def test_a_mean_is_that_of_all_networks_in_any_order() -> None:
-    networks = [dict(network(seed, seed).state_dict()) for seed in (1, 2, 3, 7)]
-    mean = mean_weights(networks)
-    for name in ("0.weight", "1.bias", "1.running_mean", "1.running_var"):
-        expected = sum(one[name].double() for one in networks) / 4
-        assert torch.equal(mean[name], expected.float())
-    wide = sum(one["2.weight"].double() for one in networks) / 4
-    assert torch.equal(mean["2.weight"], wide.bfloat16())
-    assert mean["1.num_batches_tracked"] == 7
-    turned = mean_weights(reversed(networks)) | {"1.num_batches_tracked": torch.tensor(7)}
-    assert bits(turned) == bits(mean)
-    pair = mean_weights([BASELINE, FINETUNED])
-    assert all(
-        torch.allclose(pair[name].float(), one.float(), atol=1e-2)
-        for name, one in interpolate_weights(BASELINE, FINETUNED, 0.5).items()
-    )
-    assert bits(mean_weights([BASELINE])) == bits(BASELINE)
-
-
-def test_no_mean_of_other_shapes_or_of_nothing() -> None:
-    other = {**FINETUNED, "0.weight": torch.zeros(4, 3, 5, 5)}
-    with pytest.raises(ValueError, match=r"must have the same tensors, got other names or shapes"):
-        mean_weights([FINETUNED, other])
-    with pytest.raises(ValueError, match=r"needs at least one network, got none"):
-        mean_weights([])
 
 
 def test_nothing_that_was_given_changes() -> None:

@@ -17,7 +17,7 @@ from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head, Planned, Row, Soup, TestOpened
+from ablate.ledger.record import Head, Planned, TestOpened
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 
@@ -70,23 +70,6 @@ def ask_all(driving: Driving) -> list[tuple[int | None, Any, Any]]:
 
 def as_asked(planned: Sequence[Planned], first: int = 0) -> list[tuple[int, Any, Any]]:
     return [(number, row.params, row.seeds) for number, row in list(enumerate(planned))[first:]]
-
-
-def with_soups(seeds: int = 2) -> list[Planned]:
-    """At each seed two cells and their soup, which stands first."""
-    rows = []
-    for pair in range(seeds):
-        at = Seeds(split=0, train=1 + pair, evaluation=5)
-        rows += [
-            Planned("soup", pair, {}, at, members=("FMA", "as it is")),
-            *(Planned(name, pair, CELLS[name], at) for name in ("FMA", "as it is")),
-        ]
-    return rows
-
-
-@pytest.fixture
-def of_soups(storage_url: str) -> Driving:
-    return Driving(Ledger.create(storage_url, ablation_head(), 6, with_soups()))
 
 
 # -- asked ----------------------------------------------------------------------------------
@@ -249,57 +232,3 @@ def test_what_is_read_back_is_what_was_written(ledger: Ledger, storage_url: str)
     assert (again.head.test, again.head.parent) == ({"suite": "all"}, "rows")
     assert again.read().parent == "rows"
     assert again.read().sections == tested.fingerprint
-
-
-# -- a soup waits for the rows that it averages ---------------------------------------------
-
-
-def test_a_soup_is_asked_once_its_members_have_ended(of_soups: Driving) -> None:
-    assert [row.number for row in (of_soups.ask(), of_soups.ask()) if row] == [1, 2]
-    of_soups.complete(
-        1, replace(make_scores(), student_images=300, epochs=2, train_seconds=2.5), ENTRY
-    )
-    assert [row.number for row in (of_soups.ask(), of_soups.ask()) if row] == [4, 5]
-    assert of_soups.ask() is None  # 0 waits for 2, 3 for both of its members
-    of_soups.complete(
-        2, replace(make_scores(), student_images=500, epochs=1, train_seconds=1.5), ENTRY
-    )
-    row = of_soups.ask()
-    assert isinstance(row, Row)
-    assert (row.number, row.attempt) == (0, 1)
-    assert row.soup == Soup(
-        (1, 2),
-        {
-            "epochs": 3,
-            "train_seconds": 4.0,
-            "train_flops": 0,
-            "student_images": 800,
-            "teacher_images": 0,
-        },
-    )
-    assert Row.from_text(row.to_text()) == row
-
-
-def test_a_soup_that_was_left_goes_on_as_it_was(of_soups: Driving, storage_url: str) -> None:
-    of_soups.ask()
-    of_soups.ask()
-    for number in (1, 2):
-        of_soups.complete(number, make_scores(), ENTRY)
-    begun = of_soups.ask()
-    assert isinstance(begun, Row)
-    (again,), ended = driven_again(storage_url).adopt()
-    assert not ended
-    assert again == replace(begun, attempt=2)
-    (row, *_) = Ledger.open(storage_url, "rows").read().rows
-    assert row.members == ("FMA", "as it is")
-
-
-def test_a_soup_names_the_member_that_has_failed(of_soups: Driving) -> None:
-    of_soups.ask()
-    of_soups.ask()
-    of_soups.complete(1, make_scores(), ENTRY)
-    of_soups.fail(2, FAILED)
-    row = of_soups.ask()
-    assert isinstance(row, Row)
-    assert row.soup is not None
-    assert row.soup.missing == f"trial 2 (FAIL, {FAILED.kind})"

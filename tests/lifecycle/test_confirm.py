@@ -145,9 +145,6 @@ def test_it_goes_on_with_more_seeds_and_keeps_to_what_was_opened(searched: Path)
         ablate.confirm(searched, seeds=3, suite="cifar10c", executor="inline")
     with pytest.raises(UsageError, match=r"got {suite: \['snow', 'fog'\]"):
         ablate.confirm(searched, seeds=3, suite=("snow", "fog"), executor="inline")
-    if len(stopped.points) > 1:
-        with pytest.raises(UsageError, match=r"must have `soup=True` from its start, .* got it"):
-            ablate.confirm(searched, seeds=3, soup=True, executor="inline")
     ablate.resume(searched, add=1, executor="inline")
     front = front_of(searched)
     if len(front) > 1:

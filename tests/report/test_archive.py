@@ -27,7 +27,6 @@ from ablate.files.tar import read_tar, write_tar
 from ablate.lifecycle.archive import MANIFEST, VERSION, sha256
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.rerun import Check, tolerance
-from ablate.report.archive import OWN_CITATION
 from ablate.robustness.bits import pack_row
 from ablate.study.scores import Scores
 from tests.commands import run_here
@@ -121,8 +120,7 @@ def test_the_same_study_gives_the_same_bytes_with_no_path_of_this_machine(
     assert f"quickstart and quickstart~confirm, sha256 {sha256(content)}" in result.stdout
     files = read_tar(packed)
     assert {name.rpartition(".")[2] for name in files} == {
-        *("json", "jsonl", "yaml", "csv"),
-        *("md", "txt", "cff"),
+        *("json", "jsonl", "yaml", "csv", "md", "txt"),
     }
     for text in files.values():
         assert b"study.db" not in text
@@ -166,11 +164,6 @@ def test_every_check_of_an_archive_holds(
     assert recompute.check(recompute.read(curves))
     assert recompute.compare("scores", [("0", "accuracy", 0.0, 0.0), ("0", "empty", "", math.nan)])
     assert not recompute.compare("scores", [("0", "accuracy", 0.0, math.nan)])
-
-
-def test_it_cites_ablate_and_the_paper_as_the_repository_does(packed: Path) -> None:
-    own = Path(ablate.__file__).parents[1] / "CITATION.cff"
-    assert read_tar(packed)["CITATION.cff"] == own.read_bytes() == OWN_CITATION.read_bytes()
 
 
 def test_an_archive_of_an_earlier_version_which_held_a_page_still_verifies() -> None:
@@ -323,7 +316,7 @@ def test_a_script_without_ablate_recomputes_every_table(packed_arms: Path) -> No
     ran = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines() == [
-        "manifest.json: 11 values equal",
+        "manifest.json: 10 values equal",
         "rows.jsonl: 784 values equal",
         "tables/trials.csv: 1,392 values equal",
         "tables/arms.csv: 211 values equal",
@@ -567,11 +560,6 @@ def test_what_has_nothing_to_archive_is_refused(done: Path, work: Path) -> None:
     result = run_here("archive", done, "-o", "done.zip", cwd=work)
     assert result.returncode == 2
     assert result.stderr == "ablate: done.zip: must end in .tar, got '.zip'. Write done.tar.\n"
-    with pytest.raises(UsageError, match=r"`citation`: none.cff must be a file that can be read"):
-        ablate.archive(done, work / "done.tar", citation="none.cff")
-    (work / "picture.cff").write_bytes(b"title: \xff\xd8")
-    with pytest.raises(UsageError, match=r"picture.cff must be UTF-8 text, got 0xff at byte 7. Sa"):
-        ablate.archive(done, work / "done.tar", citation=work / "picture.cff")
     assert not (work / "done.tar").exists()
     with closing(sqlite3.connect(work / "runs/done/study.db")) as database, database:
         database.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")

@@ -16,7 +16,7 @@ from example_sources import usual_record
 
 from ablate.ablation.cell import Design
 from ablate.ablation.study_source import StudySource
-from ablate.errors import NothingToDrawError, ParameterError
+from ablate.errors import ParameterError
 from ablate.ledger.record import Rung, StudyRecord
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.curves import FIGURE, MOST_DRAWN, CurvesInfo
@@ -134,5 +134,3 @@ def test_an_arm_is_the_mean_over_its_runs() -> None:
     figure = FIGURE.draw(info, COLUMN)
     assert [one.name for one in figure.data[:2]] == ["&lt;i&gt;A&lt;/i&gt;", "&lt;i&gt;B&lt;/i&gt;"]
     assert figure.layout.title.text == "<b>How did the arms learn?</b>"
-    with pytest.raises(NothingToDrawError, match=r"^study example: figure curves needs .*, got "):
-        info_of(replace(example_record(ROWS), foreign=True))

@@ -197,16 +197,6 @@ def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
     assert found["Test images used"] == "2026-03-01 12:01 UTC: confirm 2 trials"
 
 
-def test_nothing_is_claimed_of_how_another_tool_searched() -> None:
-    record = replace(example_record([example_row(0, (0.9, 0.7))]), foreign=True, trials=1)
-    assert dict(origin_facts(record, study_account(record, NOW))) == {
-        "Study": "example",
-        "Storage": record.storage,
-        "Made by": "another tool with Optuna: code, machine, seeds and data are unknown",
-        "Rows": "1 complete, of 1",
-    }
-
-
 @pytest.mark.slow
 def test_a_confirmed_search_has_both_splits(recorded: Callable[[str], OpenStudy]) -> None:
     content = content_of(recorded("quickstart").source)

@@ -22,7 +22,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.drawn import fenced
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
-from ablate.errors import NothingToDrawError, ParameterError, did_you_mean
+from ablate.errors import ParameterError, did_you_mean
 from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.figures import canvas
@@ -73,14 +73,10 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     """The curves of a study's trials, in any state.
 
     Raises:
-        NothingToDrawError: for a study of another tool, whose trials have no epochs.
         ParameterError: if a trial does not exist, or no trial has the metric.
     """
     (source,) = sources
     record, numbers = source.record, {row.number for row in source.record.rows}
-    if record.foreign:
-        rule = "needs values by epoch, got a study of another tool"
-        raise NothingToDrawError(record.name, "curves", rule, "Draw pareto.")
     for number in sorted({*options.trials} - numbers):
         rule = f"must be trials of {record.name}, got {number}"
         raise ParameterError(f"`trials`: {rule}. It has {len(numbers)}, from 0.")

@@ -105,7 +105,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ExamplesI
     def nothing(reason: str, fix: str = "Draw it where the study ran.") -> NothingToDrawError:
         return NothingToDrawError(record.name, "examples", reason, fix)
 
-    if record.foreign or record.study.trainable is not None:
+    if record.study.trainable is not None:
         why = "needs a network of ablate's, got a training loop of its own"
         raise nothing(why, "Leave it out.")
     if place is None or place.archive is not None:

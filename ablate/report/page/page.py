@@ -167,7 +167,7 @@ def watch_report(
 
 def check_begun(record: StudyRecord, named: str) -> None:
     """Refuse a study that has neither a baseline nor a trial yet."""
-    if record.foreign or record.fingerprint or any(row.attempts for row in record.rows):
+    if record.fingerprint or any(row.attempts for row in record.rows):
         return
     fix = f"Run it: ablate resume {named}"
     if record.driver is not None:
@@ -519,9 +519,6 @@ def origin_facts(record: StudyRecord, account: StudyAccount) -> list[tuple[str, 
     states = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
     ended = ", ".join(f"{counts[state]} {state.lower()}" for state in states if counts[state])
     rows = ("Rows", f"{ended or 'none'}, of {record.trials}")
-    if record.foreign:
-        who = "another tool with Optuna: code, machine, seeds and data are unknown"
-        return [("Study", record.name), ("Storage", record.storage), ("Made by", who), rows]
     made = record.drives[-1].provenance if record.drives else {}
     git, versions = made.get("git") or {}, {"python": made.get("python", "")}
     versions |= made.get("packages", {})
