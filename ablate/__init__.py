@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         resume,
     )
     from ablate.errors import AblateError
-    from ablate.finetune.augment.per_sample import CombinedAugmentations
+    from ablate.finetune.augment.augmentation import CombinedAugmentations
     from ablate.finetune.loss.fma import FMALoss
     from ablate.finetune.loss.st import StabilityLoss
     from ablate.lifecycle.export import load_model
@@ -50,7 +50,7 @@ _NAMES = {
     "api": "check confirm dry_run enqueue launch load_trials plot_pareto read read_ablation "
     "read_confirmation resume",
     "errors": "AblateError",
-    "finetune.augment.per_sample": "CombinedAugmentations",
+    "finetune.augment.augmentation": "CombinedAugmentations",
     "finetune.loss.fma": "FMALoss",
     "finetune.loss.st": "StabilityLoss",
     "lifecycle.export": "load_model",

@@ -3,8 +3,8 @@
     python benchmarks/calibration.py --cifar10 FOLDER --imagenet FOLDER --checkpoint FILE.pth
     python benchmarks/calibration.py --batches 2          # the digits alone, in under a minute
 
-Each distance of `ablate/finetune/loss/distance/` has a constant `GRADIENT_SCALE` in its file, so
-that `loss.fma.weight: 1` gives a gradient as large as that of `da` (cross-entropy on the augmented
+Each distance has a constant in `DISTANCES` of `ablate/finetune/loss/__init__.py`, so that
+`loss.fma.weight: 1` gives a gradient as large as that of `da` (cross-entropy on the augmented
 copies) at a baseline that has been trained. This measures them. A gradient's size is its norm over
 all parameters of the network. FMA reads the last tap, with anchor `clean`; the augmentation is the
 default one; batch norm sees clean images and copies in one batch; fp32.
@@ -47,7 +47,6 @@ from ablate.files.cache import cache_folder
 from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.forward import Forward, flip_images, shift_images
 from ablate.finetune.loss import DISTANCES
-from ablate.finetune.loss.distance import gradient_scale
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import Term, Views
 from ablate.finetune.optimizer import gradient_norm
@@ -131,7 +130,7 @@ def main() -> None:
         print(f"({time.perf_counter() - began:.0f} s)\n", flush=True)
         for distance in DISTANCES:
             pairs = zip(norms["da"], norms[distance], strict=True)
-            scale = gradient_scale(distance)
+            scale = DISTANCES[distance].gradient_scale
             constants[distance][name] = [scale * da / own for da, own in pairs]
     show_constants(constants)
 
@@ -270,7 +269,7 @@ def show_constants(constants: dict[str, dict[str, list[float]]]) -> None:
         means = [one for name, one in found.items() if name != "vit"] or list(found.values())
         mean = statistics.geometric_mean(means)
         farthest = max(math.exp(abs(math.log(one / mean))) for one in means)
-        kept = gradient_scale(distance)
+        kept = DISTANCES[distance].gradient_scale
         print(f"| `{distance}` | {cells} | {mean:.3g} | x {farthest:.2f} | {kept:g} |")
 
 

@@ -46,7 +46,7 @@ from torchvision.transforms import v2
 from ablate.data.dataset import Split, channel_statistics
 from ablate.data.load import load_dataset
 from ablate.files.cache import cache_folder
-from ablate.finetune.augment.per_sample import CombinedAugmentations
+from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import MODELS, TAPS

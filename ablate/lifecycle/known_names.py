@@ -60,7 +60,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         ),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
-        "loss.fma.distance": DISTANCES,
+        "loss.fma.distance": tuple(DISTANCES),
         "loss.fma.layers": layers,
         "finetune.frozen": layers,
         "augment.families": tuple(FAMILIES),

@@ -18,7 +18,7 @@ METHOD = 2
 
 1: `loss.fma.weight` multiplies the bare distance; with `scale: gradient` it is a ratio to the
 gradient of the other terms.  Studies without a version are of this one (ablate 0.1).
-2: it multiplies the distance and its constant (`ablate.finetune.loss.distance.gradient_scale`);
+2: it multiplies the distance and its constant (`ablate.finetune.loss.Distance.gradient_scale`);
 with `scale: gradient` it is a ratio to the gradient of the cross-entropy on the copies.
 """
 

@@ -8,8 +8,13 @@ from scipy import stats
 from torch import Tensor
 
 from ablate.finetune.augment.augmix import LEAST_LEVEL, augmix, draw_chains, draw_shares, seen_types
-from ablate.finetune.augment.operators import COLOUR, DISJOINT, OPERATORS, OVERLAPS
-from ablate.finetune.augment.operators.apply import apply_operators
+from ablate.finetune.augment.operators import (
+    COLOUR,
+    DISJOINT,
+    OPERATORS,
+    OVERLAPS,
+    apply_operators,
+)
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import AugMixSettings
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ablate.distortion import CORE, load
 from ablate.distortion.random import make_generator
-from ablate.finetune.augment.per_sample import CombinedAugmentations
+from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.study.seeds import derive_seed
 
 # Types that no other one can be taken for.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -11,14 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-import ablate.finetune.augment
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError
-from ablate.finetune.augment import METHODS
-from ablate.finetune.augment.augmentation import Augmentation, build_augmentation
-from ablate.finetune.augment.per_sample import CombinedAugmentations
+from ablate.finetune.augment.augmentation import (
+    Augmentation,
+    CombinedAugmentations,
+    build_augmentation,
+)
 from ablate.study.settings import AugmentSettings
 
+METHODS = get_args(AugmentSettings.model_fields["method"].annotation)
 SOME_TYPES = ["gaussian_noise", "gaussian_blur", "brightness", "contrast"]
 
 CASES: dict[str, dict[str, Any]] = {
@@ -72,15 +73,7 @@ def make_images(batch: int = 16, channels: int = 3, height: int = 8, width: int 
     return 0.1 + 0.8 * torch.rand(batch, channels, height, width, generator=generator)
 
 
-def test_every_method_of_the_settings_is_registered_and_its_file_is_there() -> None:
-    folder = Path(ablate.finetune.augment.__file__).parent
-    assert tuple(METHODS) == get_args(AugmentSettings.model_fields["method"].annotation)
-    having = {file.stem for file in folder.glob("*.py") if "def build_method" in file.read_text()}
-    assert sorted(METHODS.values()) == sorted(having)
-
-
 def test_it_is_an_augmentation(augmentation: Augmentation, settings: AugmentSettings) -> None:
-    assert isinstance(augmentation, Augmentation)
     assert math.fsum(augmentation.copy_weights) == pytest.approx(1, abs=1e-12)
     assert all(weight > 0 for weight in augmentation.copy_weights)
     order = [kind for kinds in FAMILIES.values() for kind in kinds]

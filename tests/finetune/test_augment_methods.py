@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.augment.composed import distort_in_sequence, draw_sequences
+from ablate.finetune.augment.augmentation import (
+    build_augmentation,
+    distort_in_sequence,
+    distort_per_sample,
+    draw_sequences,
+)
 from ablate.finetune.augment.mixture import Mixture, build_mixture
-from ablate.finetune.augment.per_sample import distort_per_sample
 from ablate.study.settings import AugmentSettings
 
 TYPES = ("gaussian_noise", "gaussian_blur", "brightness", "contrast")

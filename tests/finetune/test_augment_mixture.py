@@ -8,9 +8,8 @@ import pytest
 
 from ablate.distortion import CORE
 from ablate.errors import ParameterError
-from ablate.finetune.augment.augmentation import build_augmentation
+from ablate.finetune.augment.augmentation import CombinedAugmentations, build_augmentation
 from ablate.finetune.augment.mixture import build_mixture
-from ablate.finetune.augment.per_sample import CombinedAugmentations
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.study.settings import AugmentSettings
 

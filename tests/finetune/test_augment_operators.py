@@ -10,8 +10,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from ablate.finetune.augment.operators import COLOUR, GEOMETRY, OPERATORS
-from ablate.finetune.augment.operators.apply import apply_operators
+from ablate.finetune.augment.operators import COLOUR, GEOMETRY, OPERATORS, apply_operators
 
 HEIGHT, WIDTH = 20, 28
 BYTE = 1 / 255

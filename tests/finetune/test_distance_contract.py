@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
-import ablate.finetune.loss.distance
 from ablate.errors import ParameterError
-from ablate.finetune.loss.distance import DISTANCES, load_distance, min_images, reads_channels
-from ablate.finetune.loss.distance.squared_error import squared_error
+from ablate.finetune.loss import DISTANCES, distances
+from ablate.finetune.loss.blocks import squared_error
+from ablate.finetune.loss.distances import load_distance
 
-SHARED = {"__init__", "blocks", "direction", "squared_error"}
 SHAPES = [(4, 6), (4, 6, 5), (4, 6, 2, 2), (4, 6, 1, 1), (4, 3, 2, 2, 2)]
 
 
@@ -28,15 +25,12 @@ def make_maps(*shape: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     return clean, clean + 0.5 * torch.randn(clean.shape, generator=generator)
 
 
-def test_every_file_in_the_folder_is_registered() -> None:
-    folder = Path(ablate.finetune.loss.distance.__file__).parent
-    files = {file.stem for file in folder.glob("*.py")} - SHARED
-    assert files <= set(DISTANCES), (
-        f"add to DISTANCES in ablate/finetune/loss/distance/__init__.py: "
-        f"{sorted(files - set(DISTANCES))}"
-    )
-    assert files == set(DISTANCES), (
-        f"no file in ablate/finetune/loss/distance: {sorted(set(DISTANCES) - files)}"
+def test_every_distance_in_the_file_is_registered() -> None:
+    functions = {name for name in vars(distances) if name.endswith("_distance")}
+    found = {name.removesuffix("_distance") for name in functions - {"load_distance"}}
+    assert found == set(DISTANCES), (
+        "list each NAME_distance of ablate/finetune/loss/distances.py in DISTANCES of "
+        f"ablate/finetune/loss/__init__.py: {sorted(found ^ set(DISTANCES))}"
     )
 
 
@@ -101,11 +95,11 @@ def test_the_order_of_the_batch_does_not_matter(name: str) -> None:
 def test_batch_mean_where_one_image_is_enough(name: str) -> None:
     clean, distorted = make_maps()
     distance = load_distance(name)
-    if min_images(name) == 1:
+    if DISTANCES[name].min_images == 1:
         alone = [distance(clean[i : i + 1], distorted[i : i + 1]) for i in range(len(clean))]
         torch.testing.assert_close(distance(clean, distorted), torch.stack(alone).mean())
     else:
-        few = min_images(name)
+        few = DISTANCES[name].min_images
         assert bool(torch.isfinite(distance(clean[:few], distorted[:few])))
 
 
@@ -210,16 +204,17 @@ def test_a_gpu_gives_the_value_and_gradient_of_a_cpu(name: str) -> None:
 
 
 def test_an_unknown_distance_suggests_the_nearest() -> None:
-    for look_up in (load_distance, min_images, reads_channels):
-        with pytest.raises(ParameterError) as caught:
-            look_up("cosin")
-        assert str(caught.value) == (
-            "loss.fma.distance: must be a registered distance, got 'cosin'. Did you mean cosine?"
-        )
+    with pytest.raises(ParameterError) as caught:
+        load_distance("cosin")
+    assert str(caught.value) == (
+        "loss.fma.distance: must be a registered distance, got 'cosin'. Did you mean cosine?"
+    )
 
 
 def test_a_distance_that_reads_channels_says_so(name: str) -> None:
     clean, distorted = make_maps(4, 3, 5, 7)
     distance = load_distance(name)
     moved = distance(clean.movedim(3, 1), distorted.movedim(3, 1))
-    assert reads_channels(name) != torch.isclose(moved, distance(clean, distorted), rtol=1e-4)
+    assert DISTANCES[name].reads_channels != torch.isclose(
+        moved, distance(clean, distorted), rtol=1e-4
+    )

@@ -10,7 +10,7 @@ import torch
 
 from ablate.data.dataset import Split
 from ablate.errors import NotFiniteError
-from ablate.finetune.augment.per_sample import CombinedAugmentations
+from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model.build import build_model

@@ -102,23 +102,25 @@ def run_contract(checkout: Path, choice: str) -> subprocess.CompletedProcess[str
 
 
 def write_files(checkout: Path) -> None:
-    """Steps 1 and 3: the files, each with the block that follows its name."""
-    found = re.findall(r"Write `([^`]+)`.*?```python\n(.*?)```", GUIDE, flags=re.DOTALL)
-    assert len(found) == 2
-    for path, text in found:
-        assert not (checkout / path).exists()
-        (checkout / path).write_text(text)
+    """Steps 1 and 3: the function and the file, each the block that follows its place."""
+    blocks = r"(Append to|Write) `([^`]+)`.*?```python\n(.*?)```"
+    found = re.findall(blocks, GUIDE, flags=re.DOTALL)
+    assert [verb for verb, _, _ in found] == ["Append to", "Write"]
+    for verb, path, text in found:
+        assert (checkout / path).exists() == (verb == "Append to")
+        with (checkout / path).open("a") as file:
+            file.write(text)
 
 
 def add_lines(checkout: Path) -> None:
-    """Steps 2 and 4: a line each in a tuple."""
+    """Steps 2 and 4: a line each in a table."""
     found = re.findall(r"`(\w+)` in `([^`]+)` gains the line `([^`]+)`", GUIDE)
     assert len(found) == 2
     for name, path, line in found:
         text = (checkout / path).read_text()
-        begin = f"{name} = (\n"
-        assert text.count(begin) == 1
-        (checkout / path).write_text(text.replace(begin, f"{begin}    {line}\n"))
+        changed, places = re.subn(rf"(?m)^{name} = [({{]$", rf"\g<0>\n    {line}", text)
+        assert places == 1
+        (checkout / path).write_text(changed)
 
 
 def add_section(checkout: Path) -> None:

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from ablate.errors import ParameterError
 from ablate.finetune.loss import FORMS
-from ablate.finetune.loss.form import load_form
 from ablate.finetune.loss.st import StabilityLoss, stability_loss
 
 
@@ -155,10 +154,6 @@ BAD = [
     (
         lambda: StabilityLoss("cross-entropy"),
         "loss.st.form: must be a registered form, got 'cross-entropy'. Did you mean cross_entropy?",
-    ),
-    (
-        lambda: load_form("jsd"),
-        "loss.st.form: must be a registered form, got 'jsd'. Did you mean js?",
     ),
     (
         lambda: StabilityLoss(anchor="neither"),

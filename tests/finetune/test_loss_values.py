@@ -12,8 +12,7 @@ from torch import Tensor
 from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.clean import clean_loss
-from ablate.finetune.loss.distance import gradient_scale
-from ablate.finetune.loss.fma import FMALoss, feature_map_loss, order_by_depth, scale_weights
+from ablate.finetune.loss.fma import FMALoss, choose_layers, feature_map_loss, scale_weights
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
 from ablate.model.taps import LayerNames
@@ -94,21 +93,14 @@ def test_anchors_give_one_value() -> None:
     torch.testing.assert_close(both, held)
 
 
-@pytest.mark.parametrize("distance", DISTANCES)
-def test_fma_of_equal_maps_is_0(distance: str) -> None:
-    maps = make_maps(0)
-    copies = {layer: features.clone() for layer, features in maps.items()}
-    assert FMALoss(distance)(maps, copies).item() == 0
-
-
 def test_fma_by_hand() -> None:
     clean = {"stem": torch.tensor([[3.0, 4.0]]), "stage1": torch.tensor([[2.0, 0.0]])}
     distorted = {"stem": torch.tensor([[3.0, 3.0]]), "stage1": torch.tensor([[0.0, 0.0]])}
     # relative: 1/25 and 4/4
     value = FMALoss(layer_weights={"stem": 3.0, "stage1": 1.0})(clean, distorted)
-    assert value.item() == pytest.approx((0.75 / 25 + 0.25) * gradient_scale("relative"))
+    assert value.item() == pytest.approx((0.75 / 25 + 0.25) * DISTANCES["relative"].gradient_scale)
     value = FMALoss(layer_weights="linear")(clean, distorted)
-    assert value.item() == pytest.approx((1 / 25 + 2) / 3 * gradient_scale("relative"))
+    assert value.item() == pytest.approx((1 / 25 + 2) / 3 * DISTANCES["relative"].gradient_scale)
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -117,7 +109,7 @@ def test_the_module_and_the_term_multiply_the_distance_by_its_constant(distance:
     assert views.clean is not None
     maps = views.clean.features, views.copies[0].features
     plain = feature_map_loss(*maps, dict.fromkeys(LAYERS, 0.25), distance=distance)
-    scaled = gradient_scale(distance) * plain
+    scaled = DISTANCES[distance].gradient_scale * plain
     torch.testing.assert_close(FMALoss(distance)(*maps), scaled)
     torch.testing.assert_close(build("fma", fma={"distance": distance})(views), scaled)
 
@@ -144,8 +136,8 @@ def test_a_layer_is_as_deep_as_the_last_module_inside_it() -> None:
     names = LayerNames({"stage1": "body", "stem": "conv"}, modules)
     shuffled = ("head", "body.10", "stage1", "body.0", "body.0.conv", "stem", "body.1")
     ordered = ("stem", "body.0.conv", "body.0", "body.1", "body.10", "stage1", "head")
-    assert order_by_depth(shuffled, names) == ordered
-    assert order_by_depth(ordered[::-1], names) == ordered
+    assert choose_layers(shuffled, names) == ordered
+    assert choose_layers(ordered[::-1], names) == ordered
 
 
 BAD_WEIGHTS = [
@@ -162,22 +154,10 @@ BAD_WEIGHTS = [
         "0 leaves the layer out.",
     ),
     (
-        ("stem",),
-        {"stem": float("inf")},
-        "loss.fma.layer_weights.stem: must be finite and at least 0, got inf. "
-        "0 leaves the layer out.",
-    ),
-    (
         ("stem", "stage1"),
         {"stem": 0.0},
         "loss.fma.layer_weights: one weight must be above 0, got {'stem': 0.0}. "
         "Leave layer_weights out for equal weights.",
-    ),
-    (
-        ("stem",),
-        "geometrical",
-        "loss.fma.layer_weights: must be a scheme or a weight by layer, got 'geometrical'. "
-        "Did you mean geometric?",
     ),
 ]
 
@@ -192,10 +172,6 @@ def test_bad_layer_weights(
 
 
 BAD_MODULES = [
-    (
-        lambda: FMALoss("cosin"),
-        "loss.fma.distance: must be a registered distance, got 'cosin'. Did you mean cosine?",
-    ),
     (
         lambda: FMALoss(anchor="clear"),
         "loss.fma.anchor: must be a registered anchor, got 'clear'. Did you mean clean?",
@@ -221,16 +197,9 @@ BAD_MODULES = [
         "['stage1']. Use one FeatureTaps for both.",
     ),
     (
-        lambda: FMALoss()({}, {}),
-        "loss.fma.layers: needs at least one layer, got none. Name a tap.",
-    ),
-    *(
-        (
-            lambda name=name: FMALoss(name)(*[{"stem": torch.ones(1, 2)}] * 2),
-            f"loss.fma.distance: {name} compares the images of a batch and needs {least}, got 1. "
-            "Raise the batch size or choose another distance.",
-        )
-        for name, least in (("cka", 3), ("invariance", 2))
+        lambda: FMALoss("cka")(*[{"stem": torch.ones(1, 2)}] * 2),
+        "loss.fma.distance: cka compares the images of a batch and needs 3, got 1. "
+        "Raise the batch size or choose another distance.",
     ),
 ]
 

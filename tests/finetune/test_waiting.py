@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,9 +14,8 @@ from torch import nn
 from ablate.data.dataset import Split
 from ablate.distortion import FAMILIES, digital, photometric, random
 from ablate.finetune import loop
-from ablate.finetune.augment import METHODS
+from ablate.finetune.augment import operators
 from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.augment.operators import apply
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
 from ablate.finetune.loss.objective import build_loss
@@ -44,7 +43,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for kept in (
         digital._jpeg_constants,
-        *(photometric._chroma_planes, random._normal_quantiles, apply._luma),
+        *(photometric._chroma_planes, random._normal_quantiles, operators._luma),
     ):
         kept.cache_clear()
 
@@ -100,7 +99,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     },
     **{
         f"method {method}": ({}, {"method": method, "copies": 2, "clean_fraction": 0.3}, {})
-        for method in METHODS
+        for method in get_args(AugmentSettings.model_fields["method"].annotation)
     },
     "operators all": ({}, {"method": "augmix", "augmix": {"operators": "all"}}, {}),
     **{f"type {kind}": ({}, {"types": [kind]}, {}) for kind in TYPES},

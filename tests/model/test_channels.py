@@ -11,10 +11,7 @@ from torchvision.models.convnext import CNBlock
 
 from ablate import FeatureTaps, FMALoss
 from ablate.errors import ParameterError
-from ablate.finetune.loss.distance import (
-    DISTANCES,
-    reads_channels,
-)
+from ablate.finetune.loss import DISTANCES
 
 
 class Tokens(nn.Module):
@@ -145,7 +142,7 @@ def test_an_unknown_axis_is_refused_where_channels_are_read(
         model(images)
     maps = taps.split()
     assert maps[0].unplaced == {layer}
-    if not reads_channels(distance):
+    if not DISTANCES[distance].reads_channels:
         assert FMALoss(distance)(*maps) > 0
         return
     with pytest.raises(ParameterError) as caught:

@@ -7,7 +7,6 @@ confused with `composed`, which applies this project's distortions, one chain pe
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +18,10 @@ from ablate.data.dataset import send
 from ablate.distortion import FAMILIES
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images
-from ablate.finetune.augment.augmentation import Augmentation, IndependentCopies
 from ablate.finetune.augment.mixture import draw_clean
-from ablate.finetune.augment.operators import DISJOINT, OPERATORS, OVERLAPS
-from ablate.finetune.augment.operators.apply import apply_operators
+from ablate.finetune.augment.operators import DISJOINT, OPERATORS, OVERLAPS, apply_operators
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import AugmentSettings, AugMixSettings
+from ablate.study.settings import AugMixSettings
 
 DRAWN_DEPTH = 3
 """The longest chain where the depth is drawn."""
@@ -105,12 +102,6 @@ def seen_types(settings: AugMixSettings) -> tuple[str, ...]:
     """The distortion types that the operators show to the network, in the order of `FAMILIES`."""
     shown = OVERLAPS.values() if settings.operators == "all" else ()
     return tuple(kind for kinds in FAMILIES.values() for kind in kinds if kind in shown)
-
-
-def build_method(settings: AugmentSettings) -> Augmentation:
-    """`settings.copies` copies, each by `augmix`; the keys of the distortions are not read."""
-    make = partial(augmix, settings=settings.augmix, clean_fraction=settings.clean_fraction)
-    return IndependentCopies(seen_types(settings.augmix), settings.copies, make)
 
 
 # -- Random shares that sum to 1, from a symmetric Dirichlet distribution ------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -18,10 +16,8 @@ from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images, PerImage
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.augment.augmentation import IndependentCopies
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import AugmentSettings
 
 Limits = float | Sequence[float]
 """Strengths of a type: the highest, or the lowest and the highest."""
@@ -102,65 +98,29 @@ def build_mixture(
         )
     ratios = type_ratios(families, mix, types)
     limits = {name: _read_limits(name, given) for name, given in (strengths or {}).items()}
-    _check_types(limits)
+    known = [kind for kinds in FAMILIES.values() for kind in kinds]
+    for name in limits:
+        if name not in known:
+            raise ParameterError(
+                f"augment.strengths: must name types of distortion, got {name!r}. "
+                f"{did_you_mean(name, known)}"
+            )
     return tuple(
         MixedType(load(name), ratio, *limits.get(name, (0.0, strength)))
         for name, ratio in ratios.items()
     )
 
 
-def mixture_of(settings: AugmentSettings) -> Mixture:
-    """The mixture that a study's settings describe; see `build_mixture`."""
-    return build_mixture(
-        settings.families,
-        settings.mix,
-        settings.strength,
-        types=settings.types,
-        strengths=settings.strengths,
-    )
-
-
-def names_of(mixture: Mixture) -> tuple[str, ...]:
-    """The types of a mixture, in its order."""
-    return tuple(kind.name for kind in mixture)
-
-
-def drawn_copies(
-    settings: AugmentSettings, distort: Callable[..., Images], **given: Any
-) -> IndependentCopies:
-    """`settings.copies` copies of the mixture that a study's settings describe.
-
-    Args:
-        distort: makes one, from images, seed, mixture, clean fraction and `given`.
-    """
-    mixture = mixture_of(settings)
-    make = partial(distort, mixture=mixture, clean_fraction=settings.clean_fraction, **given)
-    return IndependentCopies(names_of(mixture), settings.copies, make)
-
-
 def _read_limits(name: str, given: Limits) -> tuple[float, float]:
+    is_highest = isinstance(given, int | float)
     limits = (0.0, given) if isinstance(given, int | float) else tuple(given)
     if len(limits) != 2 or not 0 <= limits[0] <= limits[1] <= 1 or limits[1] == 0:
         raise ParameterError(
             f"augment.strengths.{name}: must be the highest strength, above 0 and at most 1, or "
-            f"the lowest and the highest, got {_show(given)}. "
+            f"the lowest and the highest, got {f'{given:g}' if is_highest else list(limits)}. "
             "Write 0.5 or [0.2, 0.5]."
         )
     return float(limits[0]), float(limits[1])
-
-
-def _show(given: Limits) -> str:
-    return f"{given:g}" if isinstance(given, int | float) else str(list(given))
-
-
-def _check_types(strengths: Mapping[str, object]) -> None:
-    known = [kind for kinds in FAMILIES.values() for kind in kinds]
-    for name in strengths:
-        if name not in known:
-            raise ParameterError(
-                f"augment.strengths: must name types of distortion, got {name!r}. "
-                f"{did_you_mean(name, known)}"
-            )
 
 
 # -- The draws that the methods of combined augmentations share, each made from (seed, purpose)

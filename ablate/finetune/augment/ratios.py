@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 
+_NAMES = {*FAMILIES, *(kind for kinds in FAMILIES.values() for kind in kinds)}
+
 
 def type_ratios(
     families: Sequence[str],
@@ -30,36 +32,12 @@ def type_ratios(
         ParameterError: if a family or type is unknown or repeated, there is none, a ratio is
             negative or not finite, all are 0, or an unused one has a ratio above 0.
     """
-    if types is not None:
+    if types is None:
+        what, many, chosen, parts = "family", "families", families, CORE
+    else:
+        what, many, chosen = "type", "types", types
         parts = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}
-        return _shared_ratios("type", types, mix, parts)
-    return _shared_ratios("family", families, mix, CORE)
-
-
-def _shared_ratios(
-    what: str,
-    chosen: Sequence[str],
-    mix: Mapping[str, float] | None,
-    parts: Mapping[str, tuple[str, ...]],
-) -> dict[str, float]:
-    _check_chosen(what, chosen, tuple(parts))
-    ratios = dict.fromkeys(chosen, 1.0) if mix is None else dict(mix)
-    _check_mix(what, ratios, chosen, tuple(parts))
-    total = sum(ratios.values())
-    return {
-        kind: ratios[name] / total / len(kinds)
-        for name, kinds in parts.items()
-        if ratios.get(name)
-        for kind in kinds
-    }
-
-
-_NAMES = {*FAMILIES, *(kind for kinds in FAMILIES.values() for kind in kinds)}
-_PLURAL = {"family": "families", "type": "types"}
-
-
-def _check_chosen(what: str, chosen: Sequence[str], known: Sequence[str]) -> None:
-    many = _PLURAL[what]
+    known = tuple(parts)
     if not chosen:
         raise ParameterError(
             f"augment.{many}: needs at least one {what}, got none. Known: {', '.join(known)}."
@@ -75,13 +53,8 @@ def _check_chosen(what: str, chosen: Sequence[str], known: Sequence[str]) -> Non
                 f"augment.{many}: a {what} may be given once, got {name} twice. Raise its ratio in "
                 "augment.mix."
             )
-
-
-def _check_mix(
-    what: str, mix: Mapping[str, float], chosen: Sequence[str], known: Sequence[str]
-) -> None:
-    many = _PLURAL[what]
-    for name, ratio in mix.items():
+    ratios = dict.fromkeys(chosen, 1.0) if mix is None else dict(mix)
+    for name, ratio in ratios.items():
         # A mix over families at 0 may stay where types are drawn, and the other way round.
         if name not in known and not (ratio == 0 and name in _NAMES):
             raise ParameterError(
@@ -98,8 +71,14 @@ def _check_mix(
                 f"augment.mix.{name}: must be 0 for a {what} outside augment.{many}, "
                 f"got {ratio:g}. Add {name} to augment.{many}."
             )
-    if not any(mix.values()):
+    total = sum(ratios.values())
+    if not total:
         raise ParameterError(
-            f"augment.mix: one ratio must be above 0, got {dict(mix)}. "
-            "Leave mix out for equal ratios."
+            f"augment.mix: one ratio must be above 0, got {ratios}. Leave mix out for equal ratios."
         )
+    return {
+        kind: ratios[name] / total / len(kinds)
+        for name, kinds in parts.items()
+        if ratios.get(name)
+        for kind in kinds
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.nn import functional
 
 from ablate.distortion.shapes import Labels, Logits, Scalar
-from ablate.finetune.loss.term import Term, Views, widen
+from ablate.finetune.loss.term import Term, widen
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
@@ -48,14 +48,10 @@ def label_factor(labels: Labels, rows: slice) -> Scalar:
 
 def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
     """The term `clean` of the objective."""
-
-    def value(views: Views) -> Scalar:
-        return clean_loss(views.require_clean().logits, views.labels)
-
     return Term(
         "clean",
         settings.clean.weight,
-        value,
+        lambda views: clean_loss(views.of_anchor("clean").logits, views.labels),
         needs_clean=True,
         needs_augmented=False,
         needs_labels=True,

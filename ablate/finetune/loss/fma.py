@@ -8,36 +8,37 @@ our own reading [O].
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ablate.distortion.shapes import FeatureMap, Images, Scalar
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.loss.distance import (
-    DISTANCES,
-    gradient_scale,
-    load_distance,
-    min_images,
-    reads_channels,
-)
+from ablate.finetune.loss import DISTANCES
+from ablate.finetune.loss.distances import load_distance
 from ablate.finetune.loss.term import (
-    ANCHORS,
+    TEACHERS,
     Term,
     View,
     Views,
-    anchor_view,
-    check_anchor,
-    check_teacher,
+    check_branch,
     hold_anchor,
-    teacher_of,
     weighted_sum,
 )
 from ablate.model import chosen_layers
 from ablate.model.taps import FeatureMaps, FeatureTaps, LayerNames, layer_names
 from ablate.study.keys import candidates
 from ablate.study.settings import LossSettings, Study
+
+LayerWeights = Mapping[str, float] | str
+
+SCHEMES: dict[str, Callable[[int], float]] = {
+    "uniform": lambda _place: 1.0,
+    "linear": lambda place: place + 1.0,
+    "geometric": lambda place: 2.0**place,
+}
+"""Weights by depth [O]: equal; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
 
 
 def feature_map_loss(
@@ -68,9 +69,9 @@ def feature_map_loss(
 class FMALoss(nn.Module):
     """Feature-map augmentation (FMA) loss with a chosen distance, layer weights and anchor.
 
-    Its value is `feature_map_loss` times the distance's constant (`gradient_scale`), so that at
-    weight 1 its gradient is about as large as that of the cross-entropy on the copies, whatever
-    the distance.
+    Its value is `feature_map_loss` times the distance's constant (`Distance.gradient_scale`), so
+    that at weight 1 its gradient is about as large as that of the cross-entropy on the copies,
+    whatever the distance.
 
     Example:
         >>> import torch
@@ -104,8 +105,9 @@ class FMALoss(nn.Module):
         """
         super().__init__()
         load_distance(distance)
-        check_scheme(layer_weights)
-        check_anchor("loss.fma.anchor", anchor)
+        if isinstance(layer_weights, str):
+            _find_scheme(layer_weights)
+        check_branch("loss.fma.anchor", anchor)
         self.distance = distance
         self.layer_weights = layer_weights
         self.anchor = anchor
@@ -124,34 +126,55 @@ class FMALoss(nn.Module):
                 (see `scale_weights`), or the distance reads channels and the channel axis of a map
                 is not known.
         """
-        _check_pair(clean, distorted)
+        if set(clean) != set(distorted):
+            raise ParameterError(
+                "loss.fma: clean and distorted feature maps must be of the same layers, got "
+                f"{sorted(clean)} and {sorted(distorted)}. Use one FeatureTaps for both."
+            )
+        for layer, features in clean.items():
+            if features.ndim < 2:
+                raise ParameterError(
+                    f"loss.fma: the feature map of {layer} must be [batch, channel, ...], "
+                    f"got {list(features.shape)}. Tap a layer before the reduction."
+                )
+            if features.shape != distorted[layer].shape:
+                raise ParameterError(
+                    f"loss.fma: the feature maps of {layer} must have one shape, "
+                    f"got {list(features.shape)} and {list(distorted[layer].shape)}. "
+                    "Pass one distorted copy per image."
+                )
         weights = scale_weights(tuple(clean), self.layer_weights)
         for maps in (clean, distorted):
-            check_channels(self.distance, maps, weights)
-        _check_images(self.distance, len(next(iter(clean.values()))))
+            _check_channels(self.distance, maps, weights)
+        distance, images = DISTANCES[self.distance], len(next(iter(clean.values())))
+        if images < distance.min_images:
+            raise ParameterError(
+                f"loss.fma.distance: {self.distance} compares the images of a batch and needs "
+                f"{distance.min_images}, got {images}. Raise the batch size or choose another "
+                "distance."
+            )
         anchored = {layer: hold_anchor(clean[layer], self.anchor) for layer in weights}
         value = feature_map_loss(anchored, distorted, weights, distance=self.distance)
-        return gradient_scale(self.distance) * value
+        return float(distance.gradient_scale) * value
 
 
 def build_term(settings: LossSettings, names: LayerNames) -> Term:
     """The term `fma` of the objective: the weighted mean over the copies."""
     fma = settings.fma
-    check_anchor("loss.fma.anchor", fma.anchor, ANCHORS)
     layers = choose_layers(fma.layers, names)
-    check_weight_names(fma.layer_weights, names)
+    if not isinstance(fma.layer_weights, str):
+        _check_known("loss.fma.layer_weights", tuple(fma.layer_weights), names)
     weights = scale_weights(layers, fma.layer_weights)
     loss = FMALoss(fma.distance, weights, "both" if fma.anchor == "both" else "clean")
-    teacher = teacher_of(fma.anchor)
+    teacher = fma.anchor if fma.anchor in TEACHERS else None
+
+    def compared(view: View) -> FeatureMaps:
+        maps = {layer: view.features[layer] for layer in weights if layer in view.features}
+        return FeatureMaps(maps, getattr(view.features, "unplaced", ()))
 
     def value(views: Views) -> Scalar:
-        copies = [_keep(copy, weights) for copy in views.require_copies()]
-        anchor = _keep(anchor_view(views, fma.anchor), weights)
-        if teacher is not None:
-            for layer in [layer for layer in copies[0] if layer in anchor]:
-                what = f"the teacher's feature map of {layer}"
-                check_teacher("loss.fma.anchor", what, anchor[layer], copies[0][layer])
-        return weighted_sum(views.copy_weights, (loss(anchor, copy) for copy in copies))
+        anchor = compared(views.of_anchor(fma.anchor))
+        return views.mean_over_copies(lambda copy: loss(anchor, compared(copy)))
 
     return Term(
         "fma",
@@ -164,96 +187,8 @@ def build_term(settings: LossSettings, names: LayerNames) -> Term:
         activation=fma.activation,
         teacher=teacher,
         scale=fma.scale,
-        min_images=min_images(fma.distance),
+        min_images=DISTANCES[fma.distance].min_images,
     )
-
-
-def _keep(view: View, layers: Iterable[str]) -> FeatureMaps:
-    maps = {layer: view.features[layer] for layer in layers if layer in view.features}
-    return FeatureMaps(maps, getattr(view.features, "unplaced", ()))
-
-
-def check_channels(distance: str, maps: Mapping[str, Tensor], layers: Iterable[str]) -> None:
-    """Refuse a distance that reads channels where it is not known which axis they are.
-
-    Args:
-        distance: one of `DISTANCES`.
-        maps: as `FeatureTaps` gives them; in any other mapping axis 1 is the channel.
-        layers: that the distance compares.
-
-    Raises:
-        ParameterError: naming the layer.
-    """
-    if not isinstance(maps, FeatureMaps) or not reads_channels(distance):
-        return
-    for layer in layers:
-        if layer in maps.unplaced:
-            others = ", ".join(name for name in DISTANCES if not reads_channels(name))
-            raise ParameterError(
-                f"loss.fma.distance: {distance} needs the channel axis of {layer}, which is not "
-                f"known, got a map {list(maps[layer].shape)}. Give the network a dict "
-                f"channel_axes, {{{layer!r}: axis}}, or choose one of {others}."
-            )
-
-
-def _check_images(distance: str, images: int) -> None:
-    least = min_images(distance)
-    if images < least:
-        raise ParameterError(
-            f"loss.fma.distance: {distance} compares the images of a batch and needs {least}, "
-            f"got {images}. Raise the batch size or choose another distance."
-        )
-
-
-def _check_pair(clean: Mapping[str, Tensor], distorted: Mapping[str, Tensor]) -> None:
-    if set(clean) != set(distorted):
-        raise ParameterError(
-            "loss.fma: clean and distorted feature maps must be of the same layers, got "
-            f"{sorted(clean)} and {sorted(distorted)}. Use one FeatureTaps for both."
-        )
-    for layer, features in clean.items():
-        if features.ndim < 2:
-            raise ParameterError(
-                f"loss.fma: the feature map of {layer} must be [batch, channel, ...], "
-                f"got {list(features.shape)}. Tap a layer before the reduction."
-            )
-        if features.shape != distorted[layer].shape:
-            raise ParameterError(
-                f"loss.fma: the feature maps of {layer} must have one shape, "
-                f"got {list(features.shape)} and {list(distorted[layer].shape)}. "
-                "Pass one distorted copy per image."
-            )
-
-
-# -- Which layers FMA compares, in which order, and how much each counts -------------------
-
-
-SCHEMES = ("uniform", "linear", "geometric")
-"""Weights by depth [O]: equal; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
-
-LayerWeights = Mapping[str, float] | str
-
-
-def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, ...]:
-    """Find the layers of `loss.fma.layers`, first to last in the network.
-
-    Args:
-        wanted: "taps" for all taps, "last" for the last one, or aliases and module paths in any
-            order.
-        names: the layers of the network.
-
-    Raises:
-        ParameterError: if there is none, one is unknown, or one is repeated.
-    """
-    if not isinstance(wanted, str):
-        _check_known("loss.fma.layers", wanted, names)
-        return order_by_depth(wanted, names)
-    if not names.taps:
-        raise ParameterError(
-            f"loss.fma.layers: needs at least one layer, got {wanted!r} and a network without "
-            "taps. List module paths, as `ablate layers MODEL` shows them."
-        )
-    return chosen_layers(wanted, tuple(names.taps))
 
 
 def check_layers(model: nn.Module, images: Images, study: Study) -> None:
@@ -275,7 +210,7 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
     fixed = [loss.fma.layers] if isinstance(loss.fma.layers, str) else loss.fma.layers
     found = candidates(space, "loss.fma.layers", fixed)
     words = {word: chosen_layers(word, taps) for word in ("taps", "last")}
-    layers = dict.fromkeys(one for name in found for one in words.get(name, (name,)))
+    layers = dict.fromkeys(layer for name in found for layer in words.get(name, (name,)))
     for activation in candidates(space, "loss.fma.activation", [loss.fma.activation]):
         with FeatureTaps(model.eval(), tuple(layers), activation) as reading, torch.no_grad():
             model(images[:1])
@@ -290,31 +225,54 @@ def check_layers(model: nn.Module, images: Images, study: Study) -> None:
                     "batch_first gives tokens first). Choose another layer."
                 )
         for distance in candidates(space, "loss.fma.distance", [loss.fma.distance]):
-            check_channels(distance, maps, layers)
+            _check_channels(distance, maps, layers)
 
 
-def order_by_depth(layers: Sequence[str], names: LayerNames) -> tuple[str, ...]:
-    """Sort layers by when their output is ready: inner modules before the modules that contain
-    them."""
-    aliases = list(names.taps)
+def _check_channels(distance: str, maps: Mapping[str, Tensor], layers: Iterable[str]) -> None:
+    """Refuse a distance that reads channels where `FeatureTaps` does not know which axis they are;
+    in any other mapping it is axis 1."""
+    if not isinstance(maps, FeatureMaps) or not DISTANCES[distance].reads_channels:
+        return
+    for layer in layers:
+        if layer in maps.unplaced:
+            others = (name for name, other in DISTANCES.items() if not other.reads_channels)
+            raise ParameterError(
+                f"loss.fma.distance: {distance} needs the channel axis of {layer}, which is not "
+                f"known, got a map {list(maps[layer].shape)}. Give the network a dict "
+                f"channel_axes, {{{layer!r}: axis}}, or choose one of {', '.join(others)}."
+            )
 
-    def depth(layer: str) -> tuple[int, int]:
-        path = names.taps.get(layer, layer)
-        if path not in names.modules:
-            return aliases.index(layer), 0
-        return names.ready(layer), -path.count(".")
 
-    return tuple(sorted(layers, key=depth))
+# -- Which layers FMA compares, in which order, and how much each counts -------------------
 
 
-def check_weight_names(layer_weights: LayerWeights, names: LayerNames) -> None:
-    """Refuse weights of layers that the network does not have.
+def choose_layers(wanted: Sequence[str] | str, names: LayerNames) -> tuple[str, ...]:
+    """Find the layers of `loss.fma.layers`, first to last in the network.
+
+    Args:
+        wanted: "taps" for all taps, "last" for the last one, or aliases and module paths in any
+            order.
+        names: the layers of the network.
+
+    Returns:
+        By when their output is ready: inner modules before the modules that contain them.
 
     Raises:
-        ParameterError: naming the nearest.
+        ParameterError: if there is none, one is unknown, or one is repeated.
     """
-    if not isinstance(layer_weights, str):
-        _check_known("loss.fma.layer_weights", tuple(layer_weights), names)
+    if isinstance(wanted, str):
+        if not names.taps:
+            raise ParameterError(
+                f"loss.fma.layers: needs at least one layer, got {wanted!r} and a network without "
+                "taps. List module paths, as `ablate layers MODEL` shows them."
+            )
+        return chosen_layers(wanted, tuple(names.taps))
+    _check_known("loss.fma.layers", wanted, names)
+
+    def depth(layer: str) -> tuple[int, int]:
+        return names.ready(layer), -names.taps.get(layer, layer).count(".")
+
+    return tuple(sorted(wanted, key=depth))
 
 
 def scale_weights(
@@ -337,8 +295,10 @@ def scale_weights(
     """
     if not layers:
         raise ParameterError("loss.fma.layers: needs at least one layer, got none. Name a tap.")
-    given = _by_depth(layers, layer_weights) if isinstance(layer_weights, str) else layer_weights
-    for layer, weight in given.items():
+    if isinstance(layer_weights, str):
+        weight_at = _find_scheme(layer_weights)
+        layer_weights = {layer: weight_at(place) for place, layer in enumerate(layers)}
+    for layer, weight in layer_weights.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise ParameterError(
                 f"loss.fma.layer_weights.{layer}: must be finite and at least 0, got {weight:g}. "
@@ -349,34 +309,23 @@ def scale_weights(
                 f"loss.fma.layer_weights: must name the layers in use, got {layer!r}. "
                 f"{did_you_mean(layer, layers)}"
             )
-    total = math.fsum(given.values())
+    total = math.fsum(layer_weights.values())
     if not total:
         raise ParameterError(
-            f"loss.fma.layer_weights: one weight must be above 0, got {dict(given)}. "
+            f"loss.fma.layer_weights: one weight must be above 0, got {dict(layer_weights)}. "
             "Leave layer_weights out for equal weights."
         )
-    return {layer: given[layer] / total for layer in layers if given.get(layer)}
+    return {layer: layer_weights[layer] / total for layer in layers if layer_weights.get(layer)}
 
 
-def check_scheme(layer_weights: LayerWeights) -> None:
-    """Refuse an unknown scheme.
-
-    Raises:
-        ParameterError: naming the nearest.
-    """
-    if isinstance(layer_weights, str) and layer_weights not in SCHEMES:
+def _find_scheme(name: str) -> Callable[[int], float]:
+    """The weight of a layer by its place in the network, from 0."""
+    if name not in SCHEMES:
         raise ParameterError(
             "loss.fma.layer_weights: must be a scheme or a weight by layer, "
-            f"got {layer_weights!r}. {did_you_mean(layer_weights, SCHEMES)}"
+            f"got {name!r}. {did_you_mean(name, tuple(SCHEMES))}"
         )
-
-
-def _by_depth(layers: Sequence[str], scheme: str) -> dict[str, float]:
-    check_scheme(scheme)
-    if scheme == "linear":
-        return {layer: float(place) for place, layer in enumerate(layers, start=1)}
-    base = 2.0 if scheme == "geometric" else 1.0
-    return {layer: base**place for place, layer in enumerate(layers)}
+    return SCHEMES[name]
 
 
 def _check_known(where: str, layers: Sequence[str], names: LayerNames) -> None:

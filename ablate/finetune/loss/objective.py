@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import TERMS
-from ablate.finetune.loss.term import Activation, Term, Views
+from ablate.finetune.loss.term import Term, Views
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
@@ -34,26 +34,29 @@ class RobustLoss:
     """
 
     def __init__(self, terms: Sequence[Term], *, teacher_decay: float = 0.99) -> None:
-        """Join terms.
-
-        Args:
-            terms: at least one.
-            teacher_decay: above 0 and below 1.
+        """Join terms, at least one.
 
         Raises:
             ParameterError: if some terms read feature maps after the activation and some before.
         """
         self.terms = tuple(terms)
-        self.needs_clean = any(term.needs_clean for term in self.terms)
-        self.needs_augmented = any(term.needs_augmented for term in self.terms)
-        self.needs_labels = any(term.needs_labels for term in self.terms)
-        self.layers = tuple(dict.fromkeys(layer for term in self.terms for layer in term.layers))
-        self.activation = _one_activation(self.terms)
-        teachers = (term.teacher for term in self.terms)
-        self.teachers = tuple(dict.fromkeys(name for name in teachers if name is not None))
+        self.needs_clean = any(term.needs_clean for term in terms)
+        self.needs_augmented = any(term.needs_augmented for term in terms)
+        self.needs_labels = any(term.needs_labels for term in terms)
+        self.layers = tuple(dict.fromkeys(layer for term in terms for layer in term.layers))
+        readers = {term.activation: term.name for term in terms if term.layers}
+        if len(readers) > 1:
+            raise ParameterError(
+                "loss: all terms must read feature maps in the same place, got "
+                f"{' and '.join(f'{name} {place}' for place, name in sorted(readers.items()))} the "
+                "activation. Use the same activation for all."
+            )
+        self.activation = next(iter(readers), "after")
+        teachers = dict.fromkeys(term.teacher for term in terms)
+        self.teachers = tuple(name for name in teachers if name is not None)
         self.teacher_decay = teacher_decay
-        self.gradient_scaled = tuple(term.name for term in self.terms if term.scale == "gradient")
-        self.min_images = max(term.min_images for term in self.terms)
+        self.gradient_scaled = tuple(term.name for term in terms if term.scale == "gradient")
+        self.min_images = max(term.min_images for term in terms)
 
     def check_batch(self, images: int) -> None:
         """Refuse a batch with fewer images than some term compares.
@@ -110,36 +113,22 @@ def build_loss(settings: LossSettings, layers: LayerNames) -> RobustLoss:
         ParameterError: if a term, layer, distance or form is unknown, a term is repeated, the
             layer weights name other layers or are all zero, or every term's weight is zero.
     """
-    names = settings.term_names
-    for name in names:
+    terms: list[Term] = []
+    for name, count in Counter(settings.term_names).items():
         if name not in TERMS:
             raise ParameterError(
                 f"loss.terms: must be names joined by +, got {settings.terms!r} with {name!r}. "
                 f"{did_you_mean(name, TERMS)}"
             )
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise ParameterError(
-            f"loss.terms: a term may be given once, got {settings.terms!r} with {repeated[0]} "
-            f"twice. Remove one and set loss.{repeated[0]}.weight."
-        )
-    terms: list[Term] = []
-    for name in names:
+        if count > 1:
+            raise ParameterError(
+                f"loss.terms: a term may be given once, got {settings.terms!r} with {name} twice. "
+                f"Remove one and set loss.{name}.weight."
+            )
         terms.append(import_module(f"ablate.finetune.loss.{name}").build_term(settings, layers))
     if not any(term.weight for term in terms):
         raise ParameterError(
             f"loss.terms: one weight must be above 0, got 0 for all of {settings.terms}. "
-            f"Raise loss.{names[0]}.weight."
+            f"Raise loss.{terms[0].name}.weight."
         )
     return RobustLoss(terms, teacher_decay=settings.teacher_decay)
-
-
-def _one_activation(terms: Sequence[Term]) -> Activation:
-    found = {term.activation: term.name for term in terms if term.layers}
-    if len(found) > 1:
-        raise ParameterError(
-            "loss: all terms must read feature maps in the same place, got "
-            f"{' and '.join(f'{name} {place}' for place, name in sorted(found.items()))} the "
-            "activation. Use the same activation for all."
-        )
-    return next(iter(found), "after")

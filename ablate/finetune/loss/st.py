@@ -8,26 +8,29 @@ in more than one way.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ablate.distortion.shapes import Logits, Scalar
-from ablate.errors import ParameterError
-from ablate.finetune.loss.form import load_form
+from ablate.errors import ParameterError, did_you_mean
+from ablate.finetune.loss import FORMS
 from ablate.finetune.loss.term import (
-    ANCHORS,
+    TEACHERS,
     Term,
     Views,
-    anchor_view,
-    check_anchor,
-    check_teacher,
+    check_branch,
     hold_anchor,
-    teacher_of,
+    weighted_sum,
     widen,
 )
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
+
+CLAMP = 1e-7
+"""The smallest probability in the mixture of `js`, so that its logarithm is finite."""
 
 
 def stability_loss(
@@ -54,9 +57,19 @@ def stability_loss(
         ParameterError: if there is no copy, the shapes differ, or the form or the temperature is
             outside its domain.
     """
-    measure = load_form(form)
-    _check_temperature(temperature)
-    _check_logits(clean_logits, distorted_logits)
+    measure = _find_form(form, temperature)
+    if not distorted_logits:
+        raise ParameterError(
+            "loss.st: needs the logits of at least one distorted copy, got none. "
+            "Pass them after the clean ones."
+        )
+    for copy in distorted_logits:
+        if clean_logits.shape != copy.shape:
+            raise ParameterError(
+                "loss.st: clean and distorted logits must have one shape, "
+                f"got {list(clean_logits.shape)} and {list(copy.shape)}. "
+                "Pass one distorted copy per image."
+            )
     if copy_weights is None:
         copy_weights = [1 / len(distorted_logits)] * len(distorted_logits)
     anchor, *copies = (widen(logits) / temperature for logits in (clean_logits, *distorted_logits))
@@ -89,9 +102,8 @@ class StabilityLoss(nn.Module):
             ParameterError: if the form, the anchor or the temperature is outside its domain.
         """
         super().__init__()
-        load_form(form)
-        check_anchor("loss.st.anchor", anchor)
-        _check_temperature(temperature)
+        _find_form(form, temperature)
+        check_branch("loss.st.anchor", anchor)
         self.form = form
         self.anchor = anchor
         self.temperature = temperature
@@ -117,18 +129,13 @@ class StabilityLoss(nn.Module):
 def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
     """The term `st` of the objective."""
     st = settings.st
-    load_form(st.form)
-    check_anchor("loss.st.anchor", st.anchor, ANCHORS)
-    teacher = teacher_of(st.anchor)
+    _find_form(st.form, st.temperature)
+    teacher = st.anchor if st.anchor in TEACHERS else None
 
     def value(views: Views) -> Scalar:
-        copies = [copy.logits for copy in views.require_copies()]
-        anchor = anchor_view(views, st.anchor).logits
-        if teacher is not None:
-            check_teacher("loss.st.anchor", "the teacher's logits", anchor, copies[0])
         return stability_loss(
-            hold_anchor(anchor, st.anchor),
-            *copies,
+            hold_anchor(views.of_anchor(st.anchor).logits, st.anchor),
+            *(copy.logits for copy in views.copies),
             form=st.form,
             temperature=st.temperature,
             copy_weights=views.copy_weights,
@@ -145,24 +152,65 @@ def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
     )
 
 
-def _check_temperature(temperature: float) -> None:
+# -- Forms: distances of the copies' predictions from the anchor's -------------------------
+#
+# Each takes unnormalised logits in fp32 or fp64: the anchor's, those of one or more copies of the
+# same images, and a weight of each copy.  It returns the mean over images and copies, in nats.
+
+
+def _find_form(
+    name: str, temperature: float
+) -> Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]:
+    """The function of a form, for a temperature in its domain."""
+    if name not in FORMS:
+        raise ParameterError(
+            f"loss.st.form: must be a registered form, got {name!r}. {did_you_mean(name, FORMS)}"
+        )
     if not (math.isfinite(temperature) and temperature > 0):
         raise ParameterError(
             f"loss.st.temperature: must be finite and above 0, got {temperature:g}. "
             "1 leaves the logits as they are."
         )
+    form: Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]
+    form = globals()[f"{name}_form"]
+    return form
 
 
-def _check_logits(clean: Tensor, copies: Sequence[Tensor]) -> None:
-    if not copies:
-        raise ParameterError(
-            "loss.st: needs the logits of at least one distorted copy, got none. "
-            "Pass them after the clean ones."
-        )
-    for copy in copies:
-        if clean.shape != copy.shape:
-            raise ParameterError(
-                "loss.st: clean and distorted logits must have one shape, "
-                f"got {list(clean.shape)} and {list(copy.shape)}. "
-                "Pass one distorted copy per image."
-            )
+def cross_entropy_form(
+    anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[float]
+) -> Scalar:
+    """-sum_j p_j(anchor) log p_j(copy): the form of stability training ([S] as above).
+
+    At least the mean entropy of the anchor's prediction, which is the value (not 0) if all
+    predictions are equal.  Not to be confused with `kl`, which is this minus that entropy: their
+    gradients are equal if the anchor has no gradient, and differ otherwise.
+    """
+    target = functional.softmax(anchor, dim=1)
+    logs = (functional.log_softmax(copy, dim=1) for copy in copies)
+    return weighted_sum(copy_weights, (-(target * log).sum(1).mean() for log in logs))
+
+
+def kl_form(anchor: Logits, copies: Sequence[Logits], copy_weights: Sequence[float]) -> Scalar:
+    """KL(p(anchor) || p(copy)), >= 0.
+
+    Source: [S] the regulariser of TRADES, Zhang et al. 2019, arXiv:1901.08573, with the order of
+    the two predictions in the authors' code; with the anchor `both` the gradient flows through
+    both, as there.  Differs: the second image is an augmented copy and not an adversarial one.
+    """
+    target = functional.log_softmax(anchor, dim=1)
+    logs = (functional.log_softmax(copy, dim=1) for copy in copies)
+    gaps = (functional.kl_div(log, target, reduction="batchmean", log_target=True) for log in logs)
+    return weighted_sum(copy_weights, gaps)
+
+
+def js_form(anchor: Logits, copies: Sequence[Logits], _copy_weights: Sequence[float]) -> Scalar:
+    """Jensen-Shannon divergence: the mean over anchor and copies, all of equal weight, of
+    KL(p || M), M their mean prediction; in [0, log(copies + 1)].
+
+    Source: [S] AugMix, Hendrycks et al. 2020, arXiv:1912.02781, sec. 3, with two copies and a
+    mixture clamped at 1e-7.  Differs: any number of copies.
+    """
+    logs = [functional.log_softmax(logits, dim=1) for logits in (anchor, *copies)]
+    mixture = torch.stack([log.exp() for log in logs]).mean(0).clamp(min=CLAMP).log()
+    gaps = (functional.kl_div(mixture, log, reduction="batchmean", log_target=True) for log in logs)
+    return weighted_sum([1.0] * len(logs), gaps) / len(logs)

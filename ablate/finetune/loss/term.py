@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from ablate.distortion.shapes import FeatureMap, Labels, Logits, Scalar
 from ablate.errors import ParameterError, did_you_mean
-
-Activation = Literal["after", "before"]
-Scale = Literal["value", "gradient"]
+from ablate.study.settings import Anchor
 
 
 class View(NamedTuple):
@@ -46,49 +44,15 @@ class Views(NamedTuple):
     copy_weights: tuple[float, ...] = ()
     teachers: Mapping[str, View] = MappingProxyType({})
 
-    def require_clean(self) -> View:
-        """The student's view of the clean images.
+    def of_anchor(self, anchor: str) -> View:
+        """What a consistency term compares the copies with: a teacher's view, or the student's."""
+        view = self.teachers[anchor] if anchor in TEACHERS else self.clean
+        assert view is not None, "of a term without needs_clean"
+        return view
 
-        Raises:
-            ParameterError: if the batch has none.
-        """
-        if self.clean is None:
-            raise ParameterError(
-                "views: a term reads the clean images, got clean=None. "
-                "Run them through the student where RobustLoss.needs_clean is true."
-            )
-        return self.clean
-
-    def require_copies(self) -> tuple[View, ...]:
-        """The student's views of the augmented copies, at least one.
-
-        Raises:
-            ParameterError: if the batch has none, or not one weight for each.
-        """
-        if not self.copies:
-            raise ParameterError(
-                "views: a term reads the augmented copies, got none. "
-                "Run them through the student where RobustLoss.needs_augmented is true."
-            )
-        if len(self.copies) != len(self.copy_weights):
-            raise ParameterError(
-                f"views: each copy needs a weight, got {len(self.copies)} copies and "
-                f"{len(self.copy_weights)} weights. Pass copy_weights that sum to 1."
-            )
-        return self.copies
-
-    def require_teacher(self, anchor: str) -> View:
-        """A teacher's view of the clean images.
-
-        Raises:
-            ParameterError: if the batch has none.
-        """
-        if anchor not in self.teachers:
-            raise ParameterError(
-                f"views: a term's anchor is the teacher {anchor}, got {sorted(self.teachers)}. "
-                "Run the clean images through each of RobustLoss.teachers."
-            )
-        return self.teachers[anchor]
+    def mean_over_copies(self, value: Callable[[View], Tensor]) -> Scalar:
+        """The mean of a value of each copy, by the copies' weights."""
+        return weighted_sum(self.copy_weights, map(value, self.copies))
 
 
 @dataclass(frozen=True)
@@ -117,9 +81,9 @@ class Term:
     needs_augmented: bool
     needs_labels: bool
     layers: tuple[str, ...] = ()
-    activation: Activation = "after"
+    activation: Literal["after", "before"] = "after"
     teacher: str | None = None
-    scale: Scale = "value"
+    scale: Literal["value", "gradient"] = "value"
     min_images: int = 1
 
 
@@ -151,60 +115,29 @@ def without_autocast(tensor: Tensor) -> torch.autocast:
 # -- What a consistency term compares the copies with, and whether that learns too ---------
 
 
+ANCHORS: tuple[str, ...] = get_args(Anchor)
+"""What `loss.st.anchor` and `loss.fma.anchor` may name."""
+
 BRANCHES = ("both", "clean")
-"""The student's clean branch, with its gradient or without."""
+"""Anchors that are the student's clean branch, with its gradient or without."""
 
 TEACHERS = ("pretrained", "ema")
 """Other networks: the student before finetuning, and the average of its weights."""
 
-ANCHORS = (*BRANCHES, *TEACHERS)
-"""What `loss.st.anchor` and `loss.fma.anchor` may name."""
 
-
-def check_anchor(where: str, anchor: str, known: Sequence[str] = BRANCHES) -> None:
-    """Refuse an unknown anchor.
+def check_branch(where: str, anchor: str) -> None:
+    """Refuse an anchor that a loss without a teacher does not have.
 
     Raises:
         ParameterError: naming `where`.
     """
-    if anchor not in known:
+    if anchor not in BRANCHES:
         raise ParameterError(
-            f"{where}: must be a registered anchor, got {anchor!r}. {did_you_mean(anchor, known)}"
+            f"{where}: must be a registered anchor, got {anchor!r}. "
+            f"{did_you_mean(anchor, BRANCHES)}"
         )
-
-
-def teacher_of(anchor: str) -> str | None:
-    """The teacher of an anchor; None if it is the student's own branch."""
-    return anchor if anchor in TEACHERS else None
 
 
 def hold_anchor(clean: Tensor, anchor: str) -> Tensor:
     """The anchor's tensor: with its gradient for "both", without for every other anchor."""
     return clean if anchor == "both" else clean.detach()
-
-
-def anchor_view(views: Views, anchor: str) -> View:
-    """The output that the copies are compared with.
-
-    Raises:
-        ParameterError: if the batch has no such view.
-    """
-    teacher = teacher_of(anchor)
-    return views.require_clean() if teacher is None else views.require_teacher(teacher)
-
-
-def check_teacher(where: str, what: str, teacher: Tensor, student: Tensor) -> None:
-    """Refuse a teacher whose output cannot be compared with the student's.
-
-    Args:
-        where: the key of the anchor.
-        what: the compared output of the teacher.
-
-    Raises:
-        ParameterError: if the shapes differ.
-    """
-    if teacher.shape != student.shape:
-        raise ParameterError(
-            f"{where}: {what} must have the student's shape, got {list(teacher.shape)} "
-            f"and {list(student.shape)}. Use a teacher of the same network."
-        )

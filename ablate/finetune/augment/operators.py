@@ -1,9 +1,11 @@
-"""Every image through its own operator, with one pass for each operator in use."""
+"""The operators of AugMix: every image through its own, with one pass for each operator in use.
+
+Source: AutoAugment's operators in the reading of Hendrycks et al. 2020, arXiv:1912.02781 (AugMix).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -14,7 +16,20 @@ from torch.nn import functional
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images, PerImage
 from ablate.finetune.augment.mixture import rows_by_number
-from ablate.finetune.augment.operators import GEOMETRY, OPERATORS
+
+TONE = ("autocontrast", "equalize", "posterize", "solarize")
+GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
+COLOUR = ("color", "contrast", "brightness", "sharpness")
+
+DISJOINT = (*TONE, *GEOMETRY)
+"""Those that overlap no test corruption."""
+
+OPERATORS = (*DISJOINT, *COLOUR)
+"""All; an operator is a number in this order."""
+
+OVERLAPS = {"color": "saturation", "contrast": "contrast", "brightness": "brightness"}
+"""Operator -> the distortion type that it shows to the network."""
+
 
 # -- Operators on an image's histogram or its values: autocontrast, equalize, posterize, solarize
 #
@@ -126,16 +141,8 @@ def _luma(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 1 1"]:
     return torch.tensor(LUMA, dtype=dtype, device=device)[:, None, None]
 
 
-_OF_VALUES: dict[str, Callable[[Images, PerImage], Images]] = {
-    "autocontrast": autocontrast,
-    "equalize": equalize,
-    "posterize": posterize,
-    "solarize": solarize,
-    "color": color,
-    "contrast": contrast,
-    "brightness": brightness,
-    "sharpness": sharpness,
-}
+_TONE = (autocontrast, equalize, posterize, solarize)
+_COLOUR = (color, contrast, brightness, sharpness)
 
 
 def apply_operators(
@@ -154,8 +161,8 @@ def apply_operators(
     """
     result = images.clone()
     by_operator = rows_by_number(operators, len(OPERATORS), images.device)
-    for name, operator in _OF_VALUES.items():
-        rows = by_operator[OPERATORS.index(name)]
+    for operator in (*_TONE, *_COLOUR):
+        rows = by_operator[OPERATORS.index(operator.__name__)]
         if len(rows):
             result[rows] = operator(images[rows], level[rows])
     moves = {OPERATORS.index(name): by_operator[OPERATORS.index(name)] for name in GEOMETRY}
