@@ -95,7 +95,7 @@ def build_augmentation(settings: AugmentSettings) -> Augmentation:
         ratios = tuple(kind.ratio for kind in mixture)
         by_all = partial(distort_by_all, mixture=mixture, clean_fraction=clean)
         return Augmentation(types, ratios, by_all)
-    methods = {
+    methods: dict[str, Callable[..., Images]] = {
         "per_sample": distort_per_sample,
         "per_batch": distort_per_batch,
         "composed": partial(distort_in_sequence, depth=settings.depth),
