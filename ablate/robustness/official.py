@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,15 +29,7 @@ import numpy as np
 import torch
 
 from ablate.data.dataset import draw_stratified
-from ablate.data.decode import (
-    THREADS,
-    Decoder,
-    Listing,
-    is_grey,
-    list_classes,
-    resize_images,
-)
-from ablate.data.scan import FolderScan, scan_listing
+from ablate.data.decode import THREADS, Decoder, Listing, is_grey, list_classes, resize_images
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.files.regular import MOST_READ_BYTES, check_regular, read_regular
@@ -133,39 +124,37 @@ def open_official(
             f"{show_name(folder)}: must have {_LAYOUTS}, got {got}. "
             "Unpack the files there, or name the folder that holds the types."
         )
-    families = _choose_types(folder, there, types, is_published=manifest is None)
+    families = _choose_types(folder, there, types, is_published=not manifest)
     kinds = [kind for kinds in families.values() for kind in kinds]
-    about = {
-        "families": families,
-        "severities": tuple(severities),
-        "marks": _marks(manifest, families),
-    }
-    form = _Form(about, image_size, resize, n)
+    form = _Form(families, tuple(severities), _marks(manifest, families), image_size, resize, n)
     if arrays:
-        written = tuple((manifest or {}).get("severities", corruption.SEVERITIES))
+        written = tuple(manifest.get("severities", corruption.SEVERITIES))
         _check_severities(folder, severities, written)
-        files = {kind: arrays[kind] for kind in kinds}
         n_classes = None if classes is None else len(classes)
-        return _open_arrays(folder, files, written, n_classes, form)
+        return _open_arrays(
+            folder, {kind: arrays[kind] for kind in kinds}, written, n_classes, form
+        )
     for kind in kinds:
         _check_severities(next(iter(trees[kind].values())).parent, severities, tuple(trees[kind]))
     roots = {(kind, severity): trees[kind][severity] for kind in kinds for severity in severities}
-    return _open_folders(folder, roots, _class_folders(manifest, classes), form)
+    renamed = manifest.get("folders", {})
+    expected = None if classes is None else [str(renamed.get(name, name)) for name in classes]
+    return _open_folders(folder, roots, expected, form)
 
 
 class _Form(NamedTuple):
-    """How many images are read, and how; `about` has families, severities and marks."""
+    """Which images are read, and how."""
 
-    about: Mapping[str, Any]
+    families: Mapping[str, tuple[str, ...]]
+    severities: tuple[int, ...]
+    marks: tuple[str, ...]
     image_size: int | None
     resize: int | None
     n: int | None
 
     def draw_rows(self, labels: Labels) -> torch.Tensor:
         """The rows of the images used, ascending."""
-        if self.n is None:
-            return torch.arange(len(labels))
-        return draw_stratified(labels, self.n, seed=0)
+        return draw_stratified(labels, len(labels) if self.n is None else self.n, seed=0)
 
 
 def _choose_types(
@@ -207,18 +196,18 @@ def _spread(count: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, _SAMPLED)).round().astype(np.int64)
 
 
-# -- The manifest of `ablate corrupt` ------------------------------------------------------
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """What `ablate corrupt` wrote beside its files, with the folder of each class; empty of
+    published ones."""
     file = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(read_regular(file, MOST_READ_BYTES))
         severities = list(manifest.get("severities", corruption.SEVERITIES))
         if not severities or not set(severities) <= set(corruption.SEVERITIES):
             raise ValueError(f"severities {severities}")
+        manifest["folders"] = dict(manifest.get("source", {}).get("folders", {}))
     except FileNotFoundError:
-        return None
+        return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f"{show_name(file)}: must be a file written by ablate corrupt, got "
@@ -232,21 +221,8 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _class_folders(
-    manifest: Mapping[str, Any] | None, classes: Sequence[str] | None
-) -> Sequence[str] | None:
-    """The folders of these classes: their names, unless `ablate corrupt` chose others."""
-    source = (manifest or {}).get("source")
-    given = source.get("folders") if isinstance(source, dict) else None
-    if classes is None or not isinstance(given, dict):
-        return classes
-    return [str(given.get(name, name)) for name in classes]
-
-
-def _marks(
-    manifest: Mapping[str, Any] | None, families: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
-    if manifest is None:
+def _marks(manifest: Mapping[str, Any], families: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    if not manifest:
         return (OFFICIAL,)
     marks = [WRITTEN]
     with suppress(ParameterError):
@@ -279,7 +255,8 @@ def _open_arrays(
         written: severities of the arrays, in the order of their blocks.
         n_classes: that labels must be below; None: any.
     """
-    stored = _check_shapes(files, len(written))
+    arrays = {kind: map_array(file) for kind, file in files.items()}
+    stored = _check_shapes(files, arrays, len(written))
     labels = _read_labels(folder, stored, written, n_classes)
     rows = form.draw_rows(labels)
 
@@ -287,11 +264,9 @@ def _open_arrays(
         return rows.numpy() + written.index(severity) * stored
 
     def read(kind: str, severity: int) -> Iterator[ByteImages]:
-        array, places = map_array(files[kind]), places_of(severity)
+        places = places_of(severity)
         for start in range(0, len(places), _BLOCK):
-            chosen = places[start : start + _BLOCK]
-            is_run = chosen[-1] - chosen[0] == len(chosen) - 1
-            copied = np.array(array[chosen[0] : chosen[-1] + 1]) if is_run else array[chosen]
+            copied = map_array(files[kind])[places[start : start + _BLOCK]]
             images = torch.from_numpy(copied).permute(0, 3, 1, 2).contiguous()
             if form.image_size is not None:
                 images = resize_images(images, form.image_size, form.resize)
@@ -299,13 +274,18 @@ def _open_arrays(
 
     digest = hashlib.sha256(labels[rows].numpy().tobytes() + rows.numpy().tobytes())
     sample = _spread(len(rows))
-    for kind, file in files.items():
-        array = map_array(file)
-        for severity in form.about["severities"]:
+    for kind, array in arrays.items():
+        for severity in form.severities:
             digest.update(f"{kind} {severity} {array.shape[1:]}".encode())
             digest.update(array[places_of(severity)[sample]].tobytes())
     return OfficialImages(
-        **form.about, identity=digest.hexdigest(), labels=labels[rows], rows=rows, read=read
+        families=form.families,
+        severities=form.severities,
+        labels=labels[rows],
+        identity=digest.hexdigest(),
+        marks=form.marks,
+        read=read,
+        rows=rows,
     )
 
 
@@ -328,45 +308,40 @@ def map_array(file: Path) -> np.ndarray:
     return array
 
 
-def _check_shapes(files: Mapping[str, Path], blocks: int) -> int:
+def _check_shapes(files: Mapping[str, Path], arrays: Mapping[str, np.ndarray], blocks: int) -> int:
     """The number of images in a block; all arrays must have one shape."""
-    shapes = dict[str, tuple[int, ...]]()
-    for kind, file in files.items():
-        array = map_array(file)
+    # If shapes differ, the most frequent one is correct; of equally frequent ones, the first.
+    usual = Counter(array.shape for array in arrays.values()).most_common(1)[0][0]
+    like = next(files[kind].name for kind, array in arrays.items() if array.shape == usual)
+    for kind, array in arrays.items():
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
-            raise DataError(
-                f"{show_name(file)}: must be uint8 [rows, height, width, 3], got {array.dtype} "
-                f"{list(array.shape)}. Use files in the layout of CIFAR-10-C."
-            )
+            rule, fix = "uint8 [rows, height, width, 3]", "Use files in the layout of CIFAR-10-C."
+            got = f"{array.dtype} {list(array.shape)}"
+            raise DataError(f"{show_name(files[kind])}: must be {rule}, got {got}. {fix}")
         if len(array) == 0 or len(array) % blocks:
             raise DataError(
-                f"{show_name(file)}: must have {blocks} blocks of images, one for each severity, "
-                f"got {len(array)} rows. Fetch or write it again."
+                f"{show_name(files[kind])}: must have {blocks} blocks of images, one for each "
+                f"severity, got {len(array)} rows. Fetch or write it again."
             )
-        shapes[kind] = array.shape
-    # If shapes differ, the most frequent one is correct; of equally frequent ones, the first.
-    usual = Counter(shapes.values()).most_common(1)[0][0]
-    like = next(files[kind].name for kind, shape in shapes.items() if shape == usual)
-    for kind, shape in shapes.items():
-        if shape != usual:
+        if array.shape != usual:
             raise DataError(
                 f"{show_name(files[kind])}: must be {list(usual)} as {show_name(like)}, got "
-                f"{list(shape)}. Fetch or write it again."
+                f"{list(array.shape)}. Fetch or write it again."
             )
-    return usual[0] // blocks
+    return int(usual[0]) // blocks
 
 
 def _read_labels(
     folder: Path, stored: int, written: Sequence[int], n_classes: int | None
-) -> torch.Tensor:
-    """Labels of one block, int64 `[stored]`."""
+) -> Labels:
+    """Labels of one block."""
     file, blocks = folder / "labels.npy", len(written)
     if not file.is_file():
         raise DataError(
             f"{show_name(folder)}: must have {file.name} next to the images, got none. It is "
             "published with them; add it."
         )
-    labels = np.array(map_array(file))
+    labels = map_array(file)
     if labels.dtype.kind not in "iu" or labels.shape not in ((stored,), (blocks * stored,)):
         raise DataError(
             f"{show_name(file)}: must be integers [{blocks * stored}] or [{stored}], for {blocks} "
@@ -374,9 +349,7 @@ def _read_labels(
             "Use the file that belongs to these images."
         )
     by_severity = labels.astype(np.int64).reshape(-1, stored)
-    odd = np.argwhere(by_severity != by_severity[0])
-    if len(odd):
-        block, image = odd[0]
+    for block, image in np.argwhere(by_severity != by_severity[0])[:1]:
         raise DataError(
             f"{show_name(file)}: must have the same labels for every severity, got a different "
             f"one at severity {written[block]}, image {image}. Fetch or write it again."
@@ -399,7 +372,7 @@ class _CopyFiles(NamedTuple):
 
     Attributes:
         names: paths below its folder, as bytes: an array is smaller than that many strings.
-        digest: digest of names, sizes and the bytes of some files.
+        digest: of names, sizes and the bytes of some files.
         checked, grey: number of those files, and of grey ones among them.
     """
 
@@ -410,19 +383,23 @@ class _CopyFiles(NamedTuple):
 
 
 def _open_folders(
-    folder: Path,
-    roots: Mapping[Cell, Path],
-    classes: Sequence[str] | None,
-    form: _Form,
+    folder: Path, roots: Mapping[Cell, Path], classes: Sequence[str] | None, form: _Form
 ) -> OfficialImages:
     """Open folders of image files; every copy must have the same classes and names.
 
     Args:
         roots: folder of each type at each severity.
-        classes: that the folders must have; None: any.
+        classes: names that the class folders must have; None: any.
     """
     first = list_classes(next(iter(roots.values())))
-    _check_classes(folder, first.classes, classes)
+    if classes is not None and list(first.classes) != list(classes):
+        got = _difference(first.classes, classes) or "class folders in another order"
+        if len(first.classes) != len(classes):
+            got = f"{len(first.classes)} class folders for {len(classes)}"
+        raise DataError(
+            f"{show_name(folder)}: must have the network's classes in their order, that of their "
+            f"names, got {got}. Rename the folders, or evaluate a network for these classes."
+        )
     with ThreadPoolExecutor(max_workers=THREADS) as pool:
         copies = pool.map(lambda root: _read_copy(first, root), roots.values())
         files = dict(zip(roots, copies, strict=True))
@@ -430,21 +407,11 @@ def _open_folders(
     used = first.take(rows)
 
     def read(kind: str, severity: int) -> Iterator[ByteImages]:
-        try:
-            # Without a resize, all must have the size of the first.
-            decoder = Decoder.of(used, form.image_size, form.resize)
-            names = files[kind, severity].names[rows.numpy()]
-            decoder = replace(decoder, root=str(roots[kind, severity]), names=names)
-            yield from map(torch.from_numpy, decoder.blocks())
-        except DataError:  # of the first bad file: all from this copy on are named at once
-            left = list(roots.values())[list(roots).index((kind, severity)) :]
-            scans = {
-                os.path.relpath(root, folder): scan_listing(list_classes(root).take(rows))
-                for root in left
-            }
-            scan = FolderScan(folder, scans)
-            scan.refuse(skip_unreadable=None, resize=1, image_size=1)
-            raise
+        # Without a resize, all must have the size of the first.
+        decoder = Decoder.of(used, form.image_size, form.resize)
+        names = files[kind, severity].names[rows.numpy()]
+        decoder = replace(decoder, root=str(roots[kind, severity]), names=names)
+        yield from map(torch.from_numpy, decoder.blocks())
 
     digest = hashlib.sha256(rows.numpy().tobytes())
     for (kind, severity), copy in files.items():
@@ -453,24 +420,42 @@ def _open_folders(
     grey = sum(copy.grey for copy in files.values())
     note = f"{grey} of {checked} checked files are grey; their channel is repeated three times"
     return OfficialImages(
-        **form.about,
-        identity=digest.hexdigest(),
+        families=form.families,
+        severities=form.severities,
         labels=used.labels,
-        rows=rows,
+        identity=digest.hexdigest(),
+        marks=form.marks,
         read=read,
+        rows=rows,
         classes=first.classes,
         names=used.stems,
         notes=(note,) if grey else (),
     )
 
 
+def _difference(names: Sequence[str], others: Sequence[str]) -> str:
+    """Which names are in only one of two lists; empty if none is."""
+    odd = sorted(set(names) ^ set(others))
+    return f"{few(odd)} in only one of them" if odd else ""
+
+
+_NUMBER = r"\d+(\.\d+)?"
+
+
 def _list_folders(folder: Path) -> dict[str, dict[int, Path]]:
     """Type -> severity -> its folder; types may be one level down, in folders of families."""
+
+    def below(parent: Path) -> list[Path]:
+        return sorted(path for path in parent.iterdir() if path.is_dir() and path.name[0] != ".")
+
+    def numbered(parent: Path) -> list[Path]:
+        return [path for path in below(parent) if re.fullmatch(_NUMBER, path.name)]
+
     found: dict[str, dict[int, Path]] = {}
-    for outer in _folders(folder):
-        for kind in [outer] if _numbered(outer) else _folders(outer):
+    for outer in below(folder):
+        for kind in [outer] if numbered(outer) else below(outer):
             # A number is a severity, if the folder of a type was given.
-            if re.fullmatch(_NUMBER, kind.name) or not (severities := _numbered(kind)):
+            if re.fullmatch(_NUMBER, kind.name) or not (severities := numbered(kind)):
                 continue
             if kind.name in found:
                 other = next(iter(found[kind.name].values())).parent
@@ -480,17 +465,6 @@ def _list_folders(folder: Path) -> dict[str, dict[int, Path]]:
                 )
             found[kind.name] = _list_severities(kind, severities)
     return dict(sorted(found.items()))
-
-
-_NUMBER = r"\d+(\.\d+)?"
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-
-
-def _numbered(folder: Path) -> list[Path]:
-    return [path for path in _folders(folder) if re.fullmatch(_NUMBER, path.name)]
 
 
 def _list_severities(kind: Path, paths: list[Path]) -> dict[int, Path]:
@@ -520,15 +494,10 @@ def _read_copy(first: Listing, root: Path) -> _CopyFiles:
         ("images", first.stems, listing.stems),
     ):
         if theirs != ours:
-            odd = sorted(set(theirs) ^ set(ours))
-            got = (
-                f"{few(odd)} in only one of them"
-                if odd
-                else "the same images in another order, or one of them twice"
-            )
+            same = "the same images in another order, or one of them twice"
             raise DataError(
-                f"{show_name(root)}: must have the {what} of {show_name(first.root)}, got {got}. "
-                "Unpack both again."
+                f"{show_name(root)}: must have the {what} of {show_name(first.root)}, got "
+                f"{_difference(theirs, ours) or same}. Unpack both again."
             )
     names = listing.names
     digest = hashlib.sha256(names.tobytes())
@@ -543,16 +512,3 @@ def _read_copy(first: Listing, root: Path) -> _CopyFiles:
                 "Unpack it again, or change its owner."
             ) from error
     return _CopyFiles(names, digest.hexdigest(), len(sampled), sum(map(is_grey, sampled)))
-
-
-def _check_classes(folder: Path, found: Sequence[str], classes: Sequence[str] | None) -> None:
-    if classes is None or list(found) == list(classes):
-        return
-    odd = sorted(set(found) ^ set(classes))
-    got = f"{few(odd)} in only one of them" if odd else "class folders in another order"
-    if len(found) != len(classes):
-        got = f"{len(found)} class folders for {len(classes)}"
-    raise DataError(
-        f"{show_name(folder)}: must have the network's classes in their order, that of their "
-        f"names, got {got}. Rename the folders, or evaluate a network for these classes."
-    )
