@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ablate.errors import ParameterError, StudyFileError, UsageError
+from ablate.errors import ParameterError, StudyFileError, UsageError, did_you_mean
 from ablate.robustness.corruption import SEVERITIES
 
 _PARAMETERS = {
@@ -57,17 +57,29 @@ def read_severities(values: Iterable[Any]) -> tuple[int, ...]:
     return tuple(sorted({int(value) for value in given}))
 
 
-def read_names(name: str, values: Iterable[str] | None) -> tuple[str, ...] | None:
+def read_names(
+    name: str, values: Iterable[str] | None, known: Sequence[str] = ()
+) -> tuple[str, ...] | None:
     """Several names.
 
+    Args:
+        known: names of training distortions; empty: any name.
+
     Raises:
-        ParameterError: if it is a single text, which would be read letter by letter.
+        ParameterError: if it is a single text, which would be read letter by letter, or unknown.
     """
     if isinstance(values, str):
         raise ParameterError(
             f"`{name}`: must be a list of names, got the text {values!r}. Write [{values!r}]."
         )
-    return None if values is None else tuple(values)
+    names = None if values is None else tuple(values)
+    for given in names or ():
+        if known and given not in known:
+            raise ParameterError(
+                f"`{name}`: must name training distortions, got {given!r}. "
+                f"{did_you_mean(given, known)}"
+            )
+    return names
 
 
 def read_statistics(name: str, values: Any) -> tuple[float, ...] | None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ablate.data import NAMED
 from ablate.data.evaluated import (
@@ -21,7 +21,7 @@ from ablate.data.evaluated import (
     load_evaluated,
 )
 from ablate.distortion import FAMILIES
-from ablate.errors import DataError, ParameterError, UsageError, did_you_mean
+from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
 from ablate.model.environment import DeviceKind, resolve_environment
@@ -153,29 +153,30 @@ def evaluate(
         >>> 0 <= found.accuracy(["fog"]) <= 1
         True
     """
-    check_whole("seed", seed, 0)
-    check_whole("adapt_batch_norm", adapt_batch_norm, 0)
-    check_whole("images", images, 1)
-    check_whole("batch_size", batch_size, 1)
-    check_whole("threads", threads, 1, os.cpu_count() or usable_cores())
-    check_whole("resize", resize, 8, LARGEST_RESIZE)
-    check_whole("image_size", image_size, 8, LARGEST_IMAGE)
-    check_choice("precision", precision, ("auto", "bf16", "fp16", "fp32"))
-    check_choice("device", device, ("cpu", "cuda"))
-    check_choice("split", split, ("test", "val"))
-    asked = _Asked(
-        dataset=None if dataset is None else str(dataset),
-        data=None if data is None else Path(data),
-        official=None if official is None else Path(official),
-        suite=suite,
-        types=read_names("types", types),
-        severities=read_severities(severities),
-        seed=int(seed),
-        frost_images=None if frost_images is None else Path(frost_images),
-        resize=resize,
-    )
-    asked.check_official(split=split, skip_unreadable=skip_unreadable)
-    seen = _check_seen(seen)
+    for name, value, least, most in (
+        ("seed", seed, 0, None),
+        ("adapt_batch_norm", adapt_batch_norm, 0, None),
+        ("images", images, 1, None),
+        ("batch_size", batch_size, 1, None),
+        ("threads", threads, 1, os.cpu_count() or usable_cores()),
+        ("resize", resize, 8, LARGEST_RESIZE),
+        ("image_size", image_size, 8, LARGEST_IMAGE),
+    ):
+        check_whole(name, value, least, most)
+    for name, choice, choices in (
+        ("precision", precision, ("auto", "bf16", "fp16", "fp32")),
+        ("device", device, ("cpu", "cuda")),
+        ("split", split, ("test", "val")),
+    ):
+        check_choice(name, choice, choices)
+    types, severities = read_names("types", types), read_severities(severities)
+    if official is not None:
+        _check_official(
+            {"seed": seed, "frost_images": frost_images},
+            {} if dataset is not None else {"data": data, "split": split},
+            skip_unreadable=skip_unreadable,
+        )
+    seen = read_names("seen", seen, [kind for kinds in FAMILIES.values() for kind in kinds])
     mean, std = read_statistics("mean", mean), read_statistics("std", std)
     normalized = Normalization(normalization, mean, std)
     with named_by_parameters():
@@ -184,38 +185,48 @@ def evaluate(
             relative_to = load_evaluation(relative_to)
         weights = None if checkpoint is None else str(checkpoint)
         module = None if isinstance(model, (str, Path)) else model
-        if module is None:
-            origin = find_origin(str(model), weights)
-        else:
-            origin = module_origin(module, weights)
+        named = find_origin(str(model), weights) if module is None else None
+        origin = named or module_origin(module, weights)
         if origin.kind == "program" and precision == "auto":
             precision = "fp32"  # what the file's code was written in
-        threads = threads or usable_cores()
-        environment = resolve_environment(precision, threads=threads, device=device)
-        channels = 3 if origin.metadata is None else len(origin.metadata.mean)
+        environment = resolve_environment(
+            precision, threads=threads or usable_cores(), device=device
+        )
+        exported = origin.metadata
+        channels = 3 if exported is None else len(exported.mean)
         request = ImageRequest(
             part=split,
             image_size=image_size or origin.image_size,
             size_is_asked=image_size is not None,
             is_silent=origin.is_silent,
-            as_trained=origin.metadata is not None and image_size is None,
+            as_trained=exported is not None and image_size is None,
             resize=resize or origin.resize,
             resize_is_asked=resize is not None,
             count=images,
             channels=channels if mean is None else len(mean),
             skip_unreadable=skip_unreadable,
         )
-        scored = _find_images(asked, request, origin)
-        clean = scored.clean
+        if dataset is None and official is None:
+            dataset = _own_dataset(origin)
+        clean = None if dataset is None else _load_clean(str(dataset), data, request, resize)
+        asked: dict[str, Any] = {"suite": suite, "types": types, "severities": severities}
+        if clean is not None and official is None:
+            scored = _make_copies(clean, **asked, seed=int(seed), frost_images=frost_images)
+        else:
+            known = None if exported is None else exported.classes
+            scored = _open_copies(
+                Path(str(official)), clean, request, known=known, **asked, resize=resize
+            )
+        _check_classes(origin, scored)
         subject = build_subject(
             origin,
-            len(scored.classes),
+            scored.class_count,
             replace(normalized, dataset=None if clean is None else clean.training_statistics),
             image_size=image_size,
             by_order=checkpoint_order,
             device=environment.device,
             module=module,
-            may_have_more=not scored.are_named,
+            may_have_more=scored.classes is None,
         )
         environment.apply()
         probed = [probe(subject, shape, environment.device) for shape in scored.shapes]
@@ -254,52 +265,24 @@ def evaluate(
     )
 
 
-def _check_seen(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    seen = read_names("seen", given)
-    known = [kind for kinds in FAMILIES.values() for kind in kinds]
-    for kind in seen or ():
-        if kind not in known:
-            raise ParameterError(
-                f"`seen`: must name training distortions, got {kind!r}. {did_you_mean(kind, known)}"
-            )
-    return seen
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The arguments of `evaluate` about images."""
-
-    dataset: str | None
-    data: Path | None
-    official: Path | None
-    suite: str | None
-    types: tuple[str, ...] | None
-    severities: tuple[int, ...]
-    seed: int
-    frost_images: Path | None
-    resize: int | None
-
-    def check_official(self, *, split: str | None, skip_unreadable: bool) -> None:
-        """Refuse arguments that have no effect on official files."""
-        if self.official is None:
-            return
-        if skip_unreadable:
-            raise UsageError(
-                "`skip_unreadable=True`: cannot be used with `official`, whose copies must all "
-                "have the same images. Leave it out, and replace the unreadable files."
-            )
-        for name, is_given in {"seed": self.seed > 0, "frost_images": self.frost_images}.items():
-            if is_given:
-                raise UsageError(
-                    f"`{name}`: applies only to generated copies, got it with `official`. Leave it "
-                    "out."
-                )
-        for name, given in {"data": self.data, "split": split}.items():
-            if given and self.dataset is None:
-                raise UsageError(
-                    f"`{name}`: applies only to the images of `dataset`, got it with `official` "
-                    "alone. Leave it out, or add `dataset`."
-                )
+def _check_official(
+    of_generated: Mapping[str, object], of_clean: Mapping[str, object], *, skip_unreadable: bool
+) -> None:
+    """Refuse arguments that have no effect on official files, or none without clean images."""
+    if skip_unreadable:
+        raise UsageError(
+            "`skip_unreadable=True`: cannot be used with `official`, whose copies must all have "
+            "the same images. Leave it out, and replace the unreadable files."
+        )
+    for name in (name for name, given in of_generated.items() if given):
+        raise UsageError(
+            f"`{name}`: applies only to generated copies, got it with `official`. Leave it out."
+        )
+    for name in (name for name, given in of_clean.items() if given):
+        raise UsageError(
+            f"`{name}`: applies only to the images of `dataset`, got it with `official` alone. "
+            "Leave it out, or add `dataset`."
+        )
 
 
 @dataclass(frozen=True)
@@ -307,22 +290,33 @@ class _ScoredImages:
     """The images to score: clean ones, if any, and copies of them, or official files.
 
     Attributes:
-        seed: seed of the copies; None: existing files are read.
-        classes: names, in the order of the labels; numbers up to the highest label if there are no
-            names, which `are_named` tells.
+        classes: names, in the order of the labels; None: unknown.
         shape: channel, height and width of an image of a copy.
         resize: shorter side in pixels before the centre crop of the images; None: not cut.
+        seed: seed of the copies; None: existing files are read.
     """
 
     clean: EvaluatedImages | None
     copies: CorruptedImages
     suite: Suite
-    seed: int | None
-    classes: tuple[str, ...]
-    are_named: bool
+    classes: tuple[str, ...] | None
     shape: tuple[int, ...]
     resize: int | None
     notes: tuple[str, ...]
+    seed: int | None = None
+
+    @property
+    def class_count(self) -> int:
+        """The highest label tells the least number if there are no names."""
+        return len(self.classes or ()) or int(self.copies.labels.max()) + 1
+
+    def with_classes(self, count: int) -> _ScoredImages:
+        """The images with so many numbered classes, if the files do not name them."""
+        if self.classes is not None:
+            return self
+        note = f"labels are up to {self.class_count - 1}; the network has {count} classes"
+        notes = (note,) if count != self.class_count else ()
+        return replace(self, classes=tuple(map(str, range(count))), notes=(*self.notes, *notes))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -330,91 +324,72 @@ class _ScoredImages:
         clean = [] if self.clean is None else [tuple(self.clean.split.images.shape[1:])]
         return list(dict.fromkeys([self.shape, *clean]))
 
-    def with_classes(self, count: int) -> _ScoredImages:
-        """The images with this number of classes, if the files do not tell it."""
-        if self.are_named or count == len(self.classes):
-            return self
-        note = f"labels are up to {len(self.classes) - 1}; the network has {count} classes"
-        return replace(self, classes=_numbered(count), notes=(*self.notes, note))
 
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(count))
-
-
-def _find_images(asked: _Asked, request: ImageRequest, origin: Origin) -> _ScoredImages:
-    """Find the requested images, and check that they fit each other and an export."""
-    dataset, clean, exported = asked.dataset, None, origin.metadata
-    if dataset is None and asked.official is None:
-        dataset = None if exported is None else exported.dataset
-        if dataset not in NAMED:
-            raise UsageError(
-                "`dataset`: must name the images to evaluate on, got none. Give a name "
-                f"({', '.join(NAMED)}), a folder, or `official`."
-            )
-    if dataset is not None:
-        # A network's own crop is for files.
-        keeps_crop = Path(dataset).is_dir() or request.as_trained
-        request_of = request if keeps_crop else replace(request, resize=asked.resize)
-        clean = load_evaluated(dataset, asked.data, request_of, cache_folder())
-    known = None if exported is None else exported.classes
-    notes = (_NOT_SCORED,) if clean is None else clean.notes
-    copies: CorruptedImages
-    if asked.official is not None:
-        named = known if clean is None else clean.classes
-        copies, suite = _open_copies(asked.official, asked, request, named)
-        _check_alike(clean, copies)
-        found = copies.classes if clean is None else clean.classes
-        first = next(kind for kinds in copies.families.values() for kind in kinds)
-        shape = tuple(next(iter(copies.blocks(first, copies.severities[0]))).shape[1:])
-        check_size_is_stated(request, shape[1:])
-        notes = (*notes, *copies.notes)
-    else:
-        assert clean is not None
-        found, shape = clean.classes, tuple(clean.split.images.shape[1:])
-        usual = "cifar10c" if scale_for(min(shape[1:])) == "cifar" else "imagenetc"
-        suite = select(asked.suite, asked.types, usual=usual)
-        folder = asked.frost_images if "frost" in suite.types else None
-        frost = None if folder is None else load_frost(folder)
-        made = EvaluationSet(
-            clean.split, suite, asked.severities, asked.seed, cache_folder(), frost
+def _own_dataset(origin: Origin) -> str:
+    dataset = None if origin.metadata is None else origin.metadata.dataset
+    if dataset not in NAMED:
+        raise UsageError(
+            "`dataset`: must name the images to evaluate on, got none. Give a name "
+            f"({', '.join(NAMED)}), a folder, or `official`."
         )
-        copies = made.stored_up_to(RobustnessSettings().stored_gb)  # as in a study
-    _check_classes(origin, found, clean)
-    classes = found or known
+    return dataset
+
+
+def _load_clean(
+    dataset: str, data: str | Path | None, request: ImageRequest, resize: int | None
+) -> EvaluatedImages:
+    if not (Path(dataset).is_dir() or request.as_trained):  # a network's own crop is for files
+        request = replace(request, resize=resize)
+    return load_evaluated(dataset, None if data is None else Path(data), request, cache_folder())
+
+
+def _make_copies(
+    clean: EvaluatedImages,
+    *,
+    suite: str | None,
+    types: Sequence[str] | None,
+    severities: tuple[int, ...],
+    seed: int,
+    frost_images: str | Path | None,
+) -> _ScoredImages:
+    """Copies of the clean images that are generated when they are read, as in a study."""
+    shape = tuple(clean.split.images.shape[1:])
+    usual = "cifar10c" if scale_for(min(shape[1:])) == "cifar" else "imagenetc"
+    chosen = select(suite, types, usual=usual)
+    frost = load_frost(Path(frost_images)) if frost_images and "frost" in chosen.types else None
+    copies = EvaluationSet(clean.split, chosen, severities, seed, cache_folder(), frost)
+    copies = copies.stored_up_to(RobustnessSettings().stored_gb)
     return _ScoredImages(
-        clean=clean,
-        copies=copies,
-        suite=suite,
-        seed=asked.seed if asked.official is None else None,
-        classes=classes or _numbered(int(copies.labels.max()) + 1),
-        are_named=classes is not None,
-        shape=shape,
-        resize=asked.resize if clean is None else clean.resize,
-        notes=notes,
+        clean, copies, chosen, clean.classes, shape, clean.resize, clean.notes, seed
     )
 
 
 def _open_copies(
-    folder: Path, asked: _Asked, request: ImageRequest, classes: Sequence[str] | None
-) -> tuple[OfficialImages, Suite]:
-    """Copies from files, and the suite that describes them.
-
-    They are scored at their own size, and cut only if that is asked for.
+    folder: Path,
+    clean: EvaluatedImages | None,
+    request: ImageRequest,
+    *,
+    known: tuple[str, ...] | None,
+    suite: str | None,
+    types: Sequence[str] | None,
+    severities: tuple[int, ...],
+    resize: int | None,
+) -> _ScoredImages:
+    """Copies from files: they are scored at their own size, and cut only if that is asked for.
 
     Args:
-        classes: of the labels, if known.
+        known: classes of an export.
+        resize: as asked for.
     """
-    types = asked.types
-    if asked.suite is not None:
-        suite = select(asked.suite, types, usual=asked.suite)
-        if suite.made_by == "distortion":
+    if suite is not None:
+        chosen = select(suite, types, usual=suite)
+        if chosen.made_by == "distortion":
             raise ParameterError(
                 "`suite`: must contain the benchmark's corruptions with `official`, got "
-                f"{asked.suite}. Leave it out, or write cifar10c or imagenetc."
+                f"{suite}. Leave it out, or write cifar10c or imagenetc."
             )
-        types = suite.types
-    side, resize = request.image_size, asked.resize
+        types = chosen.types
+    side = request.image_size
     if resize is not None and (side is None or resize < side):
         rule = "needs `image_size`" if side is None else f"must be at least the image size {side}"
         fix = "Give both" if side is None else "Raise it"
@@ -422,40 +397,46 @@ def _open_copies(
     copies = open_official(
         folder,
         types=types,
-        severities=asked.severities,
+        severities=severities,
         image_size=None if resize is None else side,
         resize=resize,
-        classes=classes,
+        classes=known if clean is None else clean.classes,
         n=request.count,
     )
+    if clean is not None:
+        _check_alike(clean, copies)
+    first = next(kind for kinds in copies.families.values() for kind in kinds)
+    shape = tuple(next(iter(copies.blocks(first, severities[0]))).shape[1:])
+    check_size_is_stated(request, shape[1:])
+    notes = [*((_NOT_SCORED,) if clean is None else clean.notes), *copies.notes]
     if resize is not None:
-        note = f"copies: shorter side {resize} pixels, centre crop {side} x {side}"
-        copies = replace(copies, notes=(*copies.notes, note))
-    name = asked.suite or folder.resolve().name
-    return copies, Suite(name, copies.families, "corruption", "types")
+        notes.append(f"copies: shorter side {resize} pixels, centre crop {side} x {side}")
+    named = Suite(suite or folder.resolve().name, copies.families, "corruption", "types")
+    found = copies.classes if clean is None else clean.classes
+    cut = resize if clean is None else clean.resize
+    return _ScoredImages(clean, copies, named, found or known, shape, cut, tuple(notes))
 
 
-def _check_classes(
-    origin: Origin, classes: tuple[str, ...] | None, clean: EvaluatedImages | None
-) -> None:
+def _check_classes(origin: Origin, scored: _ScoredImages) -> None:
     """An export knows the names of its classes."""
     known = None if origin.metadata is None else origin.metadata.classes
+    classes = scored.classes
     if known is None or classes is None or known == classes:
         return
     odd = sorted(set(known) ^ set(classes))
     listed = f"{few(odd)} in only one of them" if odd else "the same classes in another order"
-    where = f"`dataset`: {show_name(clean.name)}" if clean else "`official`: the folders"
+    where = "`official`: the folders"
+    if scored.clean is not None:
+        where = f"`dataset`: {show_name(scored.clean.name)}"
     raise DataError(
         f"{where} must have the {len(known)} classes that {origin.checkpoint} was finetuned on, "
         f"got {len(classes)}: {listed}. Name that data set."
     )
 
 
-def _check_alike(clean: EvaluatedImages | None, copies: OfficialImages) -> None:
+def _check_alike(clean: EvaluatedImages, copies: OfficialImages) -> None:
     """Official copies must have the labels of the clean images, in the same order, and the same
     names if both are folders of files: labels alone do not identify images."""
-    if clean is None:
-        return
     fix = "Name the images that they were made from."
     mine, theirs = clean.split.labels.tolist(), copies.labels.tolist()
     if len(mine) != len(theirs):
@@ -518,7 +499,7 @@ def _unscored(
             name=suite.name if clean is None else clean.name,
             split="" if clean is None else clean.part,
             n=len(copies.labels),
-            classes=scored.classes,
+            classes=scored.classes or (),
             image_shape=shape,
             clean_identity=None if clean is None else clean.split.digest,
             corrupted_identity=copies.identity,

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,6 @@ from ablate.study.json_data import json_value
 FORMAT = "ablate evaluation"
 VERSION = 1
 
-_OF_ALL = ("model", "dataset", "seed")
-_FIELDS = ("type", "family", "severity", "exposure", "n", "right", "accuracy", "low", "high")
-_TOP5 = ("top5_accuracy", "top5_low", "top5_high")
-_COLUMNS = (*_OF_ALL, *_FIELDS, "error", *_TOP5, "calibration_error", "marks")
-
 
 def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
     """Convert to strict JSON data, with None for NaN.
@@ -50,44 +45,62 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
     Bits are `numpy.packbits` in base64, the first image in the highest bit of the first byte;
     labels are unsigned of 32 bits, little endian, in base64.
     """
-    found: dict[str, Any] = {
+    suite, reference = evaluation.suite, evaluation.reference
+
+    def mean(kinds: Sequence[str] | None, severity: int | None = None) -> dict[str, Any]:
+        interval = evaluation.interval(kinds, severity)
+        return {"accuracy": evaluation.accuracy(kinds, severity), "interval": interval}
+
+    def cell(scores: CellScores) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            name: getattr(scores, name)
+            for name in ("n", "right", "accuracy", "error", "interval", "calibration_error")
+        }
+        if scores.right_top5 is not None:
+            top5 = ("right_top5", "top5_accuracy", "top5_interval")
+            found |= {name: getattr(scores, name) for name in top5}
+        return found | ({"correct": _encode(np.packbits(scores.correct))} if bits else {})
+
+    found = {
         "format": FORMAT,
         "version": VERSION,
         "model": evaluation.model.to_json(),
         "data": evaluation.data.to_json(),
-        "suite": evaluation.suite.to_json(),
+        "suite": suite.to_json(),
         "seed": evaluation.seed,
-        "marks": list(evaluation.marks),
-        "notes": list(evaluation.notes),
+        "marks": evaluation.marks,
+        "notes": evaluation.notes,
         "summary": {
-            line.name: {
-                "value": line.value,
-                "over": line.over,
-                "unit": line.unit,
-                **({"interval": list(line.interval)} if line.interval else {}),
-            }
+            line.name: {"value": line.value, "over": line.over, "unit": line.unit}
+            | ({"interval": line.interval} if line.interval else {})
             for line in summarise(evaluation)
         },
-        **_means(evaluation),
-        "clean": None if evaluation.clean is None else _cell(evaluation.clean, bits=bits),
+        "types": {kind: mean((kind,)) for kind in suite.types},
+        "families": {family: mean(kinds) for family, kinds in suite.families.items()},
+        "severities": {str(severity): mean(None, severity) for severity in suite.severities},
+        "clean": None if evaluation.clean is None else cell(evaluation.clean),
         "cells": [
-            {"type": kind, "severity": severity, **_cell(scores, bits=bits)}
+            {"type": kind, "severity": severity, **cell(scores)}
             for (kind, severity), scores in evaluation.cells.items()
         ],
         "classes": {
             name: {"clean_accuracy": clean, "corrupted_accuracy": corrupted}
             for name, (clean, corrupted) in evaluation.class_accuracies.items()
         },
-        "exposure": None if evaluation.exposure is None else dict(evaluation.exposure),
-        "relative_to": None if evaluation.reference is None else evaluation.reference.to_json(),
+        "exposure": evaluation.exposure,
+        "relative_to": None if reference is None else reference.to_json(),
         "interval_level": LEVEL,
-        "environment": dict(evaluation.environment),
-        "versions": dict(evaluation.versions),
+        "environment": evaluation.environment,
+        "versions": evaluation.versions,
         "seconds": evaluation.seconds,
     }
     if bits:
-        found["labels"] = _encode(evaluation.labels.astype("<u4").tobytes())
+        found["labels"] = _encode(evaluation.labels.astype("<u4"))
     return json_value(found)  # type: ignore[no-any-return]
+
+
+def _encode(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def from_json(found: Any, where: str = "evaluation") -> Evaluation:
@@ -109,8 +122,54 @@ def from_json(found: Any, where: str = "evaluation") -> Evaluation:
         rule, got = "with the bits of each image", "the output of --json"
         fix = "Write the file with -o."
     else:
-        return _read(found, where)
+        try:
+            return _read_fields(found)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{where}: must be complete scores, got damaged ones ({type(error).__name__}: "
+                f"{error}). Evaluate again."
+            ) from error
     raise DataError(f"{where}: must be scores {rule}, got {got}. {fix}")
+
+
+def _read_fields(found: Mapping[str, Any]) -> Evaluation:
+    data, suite = EvaluatedData.from_json(found["data"]), EvaluatedSuite.from_json(found["suite"])
+    labels = np.frombuffer(base64.b64decode(found["labels"], validate=True), dtype="<u4")
+    n = len(labels)
+    if n != data.n:
+        raise ValueError(f"{n} labels for {data.n} images")
+    read = [((cell["type"], cell["severity"]), _read_cell(cell, n)) for cell in found["cells"]]
+    if [cell for cell, _ in read] != list(product(suite.types, suite.severities)):
+        raise ValueError("other cells than those of its suite")
+    clean, reference = found["clean"], found["relative_to"]
+    plain = ("seed", "exposure", "environment", "versions", "seconds")
+    return Evaluation(
+        model=EvaluatedModel.from_json(found["model"]),
+        data=data,
+        suite=suite,
+        labels=labels.astype(np.int64),
+        clean=None if clean is None else _read_cell(clean, n),
+        cells=dict(read),
+        reference=None if reference is None else Reference.from_json(reference),
+        marks=tuple(found["marks"]),
+        notes=tuple(found["notes"]),
+        **{name: found[name] for name in plain},
+    )
+
+
+def _read_cell(found: Mapping[str, Any], n: int) -> CellScores:
+    packed = np.frombuffer(base64.b64decode(found["correct"], validate=True), dtype=np.uint8)
+    if len(packed) != math.ceil(n / 8):
+        raise ValueError(f"{len(packed)} bytes of bits for {n} images")
+    error = found["calibration_error"]
+    scores = CellScores(
+        np.unpackbits(packed, count=n).astype(bool),
+        found.get("right_top5"),
+        math.nan if error is None else error,
+    )
+    if scores.right != found["right"]:
+        raise ValueError(f"{scores.right} bits set for {found['right']} right answers")
+    return scores
 
 
 def write_evaluation(evaluation: Evaluation, path: str | Path) -> None:
@@ -183,127 +242,42 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
+    data, families = evaluation.data, evaluation.suite.families
+    family_of = {kind: family for family, kinds in families.items() for kind in kinds}
+    clean = {} if evaluation.clean is None else {("clean", 0): evaluation.clean}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    data = evaluation.data
-    seed = "" if evaluation.seed is None else evaluation.seed
-    start = (evaluation.model.label, f"{data.name} {data.split}".strip(), seed)
-    marks = "; ".join(evaluation.marks)
-    if evaluation.clean is not None:
-        writer.writerow([*start, *_row("clean", "", 0, "", evaluation.clean), marks])
-    for family, kinds in evaluation.suite.families.items():
-        for kind in kinds:
-            exposure = (evaluation.exposure or {}).get(kind, "")
-            for severity in evaluation.suite.severities:
-                scores = evaluation.cells[kind, severity]
-                writer.writerow([*start, *_row(kind, family, severity, exposure, scores), marks])
+    for (kind, severity), scores in {**clean, **evaluation.cells}.items():
+        numbers = [scores.accuracy, *scores.interval, scores.error]
+        top5 = (scores.top5_accuracy, *(scores.top5_interval or (None, None)))
+        writer.writerow(
+            [
+                evaluation.model.label,
+                f"{data.name} {data.split}".strip(),
+                "" if evaluation.seed is None else evaluation.seed,
+                kind,
+                family_of.get(kind, ""),
+                severity,
+                (evaluation.exposure or {}).get(kind, ""),
+                scores.n,
+                scores.right,
+                *(
+                    "" if number is None else f"{number:.6f}"
+                    for number in (*numbers, *top5, scores.calibration_error)
+                ),
+                "; ".join(evaluation.marks),
+            ]
+        )
     _publish(path, text.getvalue())
+
+
+_COLUMNS = (
+    *("model", "dataset", "seed", "type", "family", "severity", "exposure", "n", "right"),
+    *("accuracy", "low", "high", "error", "top5_accuracy", "top5_low", "top5_high"),
+    *("calibration_error", "marks"),
+)
 
 
 def _publish(path: Path, text: str) -> None:
     publish_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _means(evaluation: Evaluation) -> dict[str, Any]:
-    suite = evaluation.suite
-
-    def mean(kinds: tuple[str, ...] | None, severity: int | None = None) -> dict[str, Any]:
-        return {
-            "accuracy": evaluation.accuracy(kinds, severity),
-            "interval": list(evaluation.interval(kinds, severity)),
-        }
-
-    return {
-        "types": {kind: mean((kind,)) for kind in suite.types},
-        "families": {family: mean(kinds) for family, kinds in suite.families.items()},
-        "severities": {str(severity): mean(None, severity) for severity in suite.severities},
-    }
-
-
-def _cell(scores: CellScores, *, bits: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "n": scores.n,
-        "right": scores.right,
-        "accuracy": scores.accuracy,
-        "error": scores.error,
-        "interval": list(scores.interval),
-        "calibration_error": scores.calibration_error,
-    }
-    if scores.right_top5 is not None and scores.top5_interval is not None:
-        found["right_top5"] = scores.right_top5
-        found["top5_accuracy"] = scores.top5_accuracy
-        found["top5_interval"] = list(scores.top5_interval)
-    if bits:
-        found["correct"] = _encode(np.packbits(scores.correct).tobytes())
-    return found
-
-
-def _read(found: Mapping[str, Any], where: str) -> Evaluation:
-    try:
-        return _read_fields(found)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{where}: must be complete scores, got damaged ones ({type(error).__name__}: "
-            f"{error}). Evaluate again."
-        ) from error
-
-
-def _read_fields(found: Mapping[str, Any]) -> Evaluation:
-    data, suite = EvaluatedData.from_json(found["data"]), EvaluatedSuite.from_json(found["suite"])
-    labels = np.frombuffer(base64.b64decode(found["labels"], validate=True), dtype="<u4")
-    n = len(labels)
-    if n != data.n:
-        raise ValueError(f"{n} labels for {data.n} images")
-    read = [((cell["type"], cell["severity"]), _read_cell(cell, n)) for cell in found["cells"]]
-    if [cell for cell, _ in read] != list(product(suite.types, suite.severities)):
-        raise ValueError("other cells than those of its suite")
-    reference = found["relative_to"]
-    return Evaluation(
-        model=EvaluatedModel.from_json(found["model"]),
-        data=data,
-        suite=suite,
-        seed=found["seed"],
-        labels=labels.astype(np.int64),
-        clean=None if found["clean"] is None else _read_cell(found["clean"], n),
-        cells=dict(read),
-        exposure=found["exposure"],
-        reference=None if reference is None else Reference.from_json(reference),
-        marks=tuple(found["marks"]),
-        notes=tuple(found["notes"]),
-        environment=found["environment"],
-        versions=found["versions"],
-        seconds=found["seconds"],
-    )
-
-
-def _read_cell(found: Mapping[str, Any], n: int) -> CellScores:
-    packed = np.frombuffer(base64.b64decode(found["correct"], validate=True), dtype=np.uint8)
-    if len(packed) != math.ceil(n / 8):
-        raise ValueError(f"{len(packed)} bytes of bits for {n} images")
-    error = found["calibration_error"]
-    scores = CellScores(
-        np.unpackbits(packed, count=n).astype(bool),
-        found.get("right_top5"),
-        math.nan if error is None else error,
-    )
-    if scores.right != found["right"]:
-        raise ValueError(f"{scores.right} bits set for {found['right']} right answers")
-    return scores
-
-
-def _row(kind: str, family: str, severity: int, exposure: str, scores: CellScores) -> list[object]:
-    numbers = [scores.accuracy, *scores.interval, scores.error]
-    top5: list[str] = [""] * len(_TOP5)
-    if scores.top5_accuracy is not None and scores.top5_interval is not None:
-        top5 = [f"{number:.6f}" for number in (scores.top5_accuracy, *scores.top5_interval)]
-    return [
-        *(kind, family, severity, exposure, scores.n, scores.right),
-        *(f"{number:.6f}" for number in numbers),
-        *top5,
-        f"{scores.calibration_error:.6f}",
-    ]
-
-
-def _encode(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
