@@ -302,14 +302,13 @@ def configuration_rules(ground: Ground, values: Values) -> Iterator[tuple[Path, 
         above, _, name = key.rpartition(".")
         if above in OPEN:
             rules = name_rules(above, {name: value}, ground.names)
-            yield from ((path, rule) for _, rule, _ in rules)
-        for below, rule, _ in name_rules(key, value, ground.names):
+            yield from ((path, rule) for _, rule in rules)
+        for below, rule in name_rules(key, value, ground.names):
             refused.append(path)
             yield (*path, *below), rule
     if study is not None:
         fixed = study.model_copy(update={"space": {}})
-        for at, rule, _ in study_rules(fixed, refused):
-            yield at, rule
+        yield from study_rules(fixed, refused)
         if (fixed.finetune.frozen or fixed.finetune.probe_fraction) and not refused:
             from ablate.finetune.depth import learning_problem  # which loads torch
 

@@ -103,14 +103,14 @@ def ablation_rules(study: Study, names: KnownNames, written: Collection[str]) ->
         return
     if "search" in written:
         rule = "a study has a search or an ablation, got both. Remove one."
-        yield Finding(("search",), rule, at_key=True)
+        yield Finding(("search",), rule)
     if "space" in written and settings.tune is None:
         rule = "is searched only with ablation.tune, got a space without it"
         rule += ". Remove it, or add tune: {trials: N}."
-        yield Finding(("space",), rule, at_key=True)
+        yield Finding(("space",), rule)
     if study.constraints and settings.tune is None:
         rule = "apply to a search, got an ablation without tune. Remove them, or add tune."
-        yield Finding(("constraints",), rule, at_key=True)
+        yield Finding(("constraints",), rule)
     path = ("ablation", "reference")
     if settings.tune is not None and not study.space:
         rule = "needs a space to search, got none. Add space."
@@ -162,7 +162,7 @@ def _reference_rules(reference: Values) -> Iterator[Finding]:
     for key in reference:
         if key not in ("study", "pick"):
             rule = f"a reference from a study has only study and pick, got also {show(key)}"
-            yield Finding((*path, key), f"{rule}. Remove it.", at_key=True)
+            yield Finding((*path, key), f"{rule}. Remove it.")
     if (wrong := pick_rule(reference.get("pick", "knee"))) is not None:
         yield Finding((*path, "pick"), wrong)
     if not isinstance(reference["study"], str):

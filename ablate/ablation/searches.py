@@ -70,7 +70,7 @@ def check_searches(ground: Ground, design: Design, refuse: Refuse) -> None:
     for cell in tuned_cells(ground.study, design.cells):
         study = arm_study(ground.study, cell, ground.study.name)
         space, findings = read_space(study, ground.names)
-        rules = [f"{name_of(path)}: {rule}" for path, rule, _ in findings]
+        rules = [f"{name_of(path)}: {rule}" for path, rule in findings]
         if not rules and not _can_vary(ground, cell, space):
             fix = "Add one to the space, such as finetune.learning_rate."
             rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]

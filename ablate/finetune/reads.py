@@ -297,7 +297,7 @@ def inert_rules(study: Study, space: Space) -> Iterator[Finding]:
     paths = searched_paths(study.space)
     for parameter in space.parameters:
         if rule := inert_rule(space, parameter, fixed, taps):
-            yield Finding(paths[parameter.key], rule, at_key=True)
+            yield Finding(paths[parameter.key], rule)
 
 
 def inert_rule(

@@ -33,7 +33,7 @@ from ablate.space.parse import read_space
 from ablate.space.space import Space, enqueue_rules
 from ablate.study.callables import NotImportedError
 from ablate.study.checks import no_batch_norm, study_rules, written_rules
-from ablate.study.document import Document, Finding, dotted, show, starts_with
+from ablate.study.document import Document, Finding, dotted, get, show, starts_with
 from ablate.study.document import Path as DataPath
 from ablate.study.keys import candidates, is_searchable, searched_paths
 from ablate.study.names import KnownNames, NamesFor, failures, unknown_names
@@ -64,14 +64,8 @@ def read_study(
     Raises:
         StudyFileError: with all problems.
     """
-    return parse_study(
-        study_text(path),
-        str(path),
-        overrides,
-        names=names,
-        base=path.parent,
-        must_search=must_search,
-    )
+    text, base = study_text(path), path.parent
+    return parse_study(text, str(path), overrides, names=names, base=base, must_search=must_search)
 
 
 def parse_study(
@@ -92,14 +86,14 @@ def parse_study(
     """
     document = parse_yaml(text, file)
     keep_secrets_in(document.data)
-    rule = None
-    if not isinstance(document.data, dict):
-        rule = f"must be a mapping of keys, got {show(document.data)}. Start with version: 1."
-    elif document.data and all(_is_of_a_space(*entry) for entry in document.data.items()):
+    data, rule = document.data, None
+    if not isinstance(data, dict):
+        rule = f"must be a mapping of keys, got {show(data)}. Start with version: 1."
+    elif data and all(_is_of_a_space(*entry) for entry in data.items()):
         rule = "must be a study file, got a search space. Name it in a study file: space: FILE."
     if rule is None:
         return study_of(document, overrides, names, base, must_search=must_search)
-    if document.data is not None or not document.problems:
+    if data is not None or not document.problems:
         document.problems.append(Problem(file, 1, 1, rule))
     raise StudyFileError(document.problems)
 
@@ -126,7 +120,7 @@ def study_of(
         known = {key: known[key] for key in ("trainable", "search.sampler") if key in known}
     document.report(unknown_names(document.data, known))
     document.report(written_rules(document.data))
-    is_empty = ("ablation",) in document.keys and document.get(("ablation",)) is None
+    is_empty = ("ablation",) in document.places and document.get(("ablation",)) is None
     if is_empty and document.get(("search",)) is None:
         rule = "must be a mapping, got nothing. Write design: below it, or remove the key."
         document.report([Finding(("ablation",), rule)])
@@ -145,8 +139,13 @@ def study_of(
         if study.trainable is None:
             document.report(_network_rules(study, known, base, must_search=must_search))
             document.report(_learning_rules(study, space, base))
-        if study.ablation is None:
-            document.report(_search_rules(study, space, must_search=must_search))
+        if study.ablation is None:  # else each arm has its own values
+            never = list(reach_rules(study, space))
+            document.report(never)
+            if not never and study.trainable is None:
+                document.report(inert_rules(study, space))
+            if must_search and (single := nothing_searched(study, space)) is not None:
+                document.report([Finding(("space",), single)])
     if not document.problems:
         written = {key for key, value in document.data.items() if value is not None}
         document.report(ablation_rules(study, known, written))
@@ -154,16 +153,6 @@ def study_of(
     if document.problems:
         raise StudyFileError(document.problems)
     return study
-
-
-def _search_rules(study: Study, space: Space, *, must_search: bool) -> Iterator[Finding]:
-    """Searched parameters without effect; in an ablation each arm has its own values."""
-    never = list(reach_rules(study, space))
-    yield from never
-    if not never and study.trainable is None:
-        yield from inert_rules(study, space)
-    if must_search and (rule := nothing_searched(study, space)) is not None:
-        yield Finding(("space",), rule)
 
 
 def _touches(document: Document, *sections: str) -> bool:
@@ -183,9 +172,9 @@ def kept_text(path: Path) -> str:
     """
     text = study_text(path)
     document = parse_yaml(text, str(path))
-    lines, key = text.splitlines(keepends=True), document.keys.get(("storage",))
-    if key is not None:
-        del lines[key.line - 1]
+    lines, place = text.splitlines(keepends=True), document.places.get(("storage",))
+    if place is not None:
+        del lines[place.line - 1]
     kept = "".join(lines)
     left = {name: value for name, value in document.data.items() if name != "storage"}
     # It stands beside other keys, or another value refers to it (`*anchor`), or is itself a secret.
@@ -230,8 +219,7 @@ def _nearest_file(path: Path) -> str:
     if not folder.is_dir():
         return f"There is no folder {folder} either."
     there = sorted(file.name for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
-    nearest = get_close_matches(path.name, there, n=1)
-    if nearest:
+    if nearest := get_close_matches(path.name, there, n=1):
         return f"Did you mean {folder / nearest[0]}?"
     if not path.suffix:
         return did_you_mean(str(path), list(shipped_studies()))
@@ -241,7 +229,7 @@ def _nearest_file(path: Path) -> str:
 
 def _include_space(document: Document, base: Path) -> None:
     """Replace the name of a space's file by its content, once."""
-    name = document.get(("space",))
+    name, key = document.get(("space",)), ("space",)
     if not isinstance(name, str):
         return
     path = path_from(base, name)
@@ -249,7 +237,7 @@ def _include_space(document: Document, base: Path) -> None:
         space = parse_yaml(study_text(path), str(path))
     except StudyFileError as error:
         # The file is named here, so this is the line to correct.
-        document.report([Finding(("space",), str(error))])
+        document.report([Finding(key, str(error))])
         space = Document(str(path), {})
     if not isinstance(space.data, dict):
         if not space.problems:
@@ -257,24 +245,20 @@ def _include_space(document: Document, base: Path) -> None:
             fix = "Write KEY: {float: [LOW, HIGH]} in it."
             space.problems.append(Problem(str(path), 1, 1, f"{rule} {fix}"))
         space.data = {}
-        document.refused.add(("space",))  # its content is unknown
-    document.put(("space",), space)
+        document.refused.add(key)  # its content is unknown
+    document.put(key, space.data, document.place(key), space)
 
 
 def _name_last_tap(data: dict[str, Any], names: NamesFor) -> None:
     """Write the tap that `last` is in this network wherever `loss.fma.layers` may be it, so that
     it is read, compared and stored by its name.  Where networks differ, `last` is that of each."""
-    leaves, model = list(_leaves(data)), data.get("model")
+    leaves, model = list(_leaves(data)), get(data, ("model", "name"))
     paths = [path for path, value in leaves if value == "last" and _is_of_layers(path)]
-    model = model.get("name") if isinstance(model, dict) else None
     if not paths or not isinstance(model, str) or any("model.name" in path for path, _ in leaves):
         return
     taps = names(model).get(_LAYERS, ())
     for path in paths if taps else ():
-        node: Any = data
-        for part in path[:-1]:
-            node = node[part]
-        node[path[-1]] = [taps[-1]]
+        get(data, path[:-1])[path[-1]] = [taps[-1]]
 
 
 def _leaves(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Any]]:
@@ -305,7 +289,7 @@ def _read_settings(document: Document) -> Study:
             return Study.model_validate(data)
         except ValidationError as error:
             wrong = findings(error, data)
-            before, refused = copy.deepcopy(data), tuple(document.refused)
+        before, refused = copy.deepcopy(data), tuple(document.refused)
         # Problems caused by the correction (an emptied list) are not the writer's mistake.
         document.report(
             finding
@@ -314,9 +298,8 @@ def _read_settings(document: Document) -> Study:
         )
         document.refused |= {_mend(data, finding.path) for finding in wrong}
         if data == before:  # a missing key cannot be removed, so its section is
-            document.refused |= {
-                _mend(data, finding.path[:-1]) for finding in wrong if finding.path[1:]
-            }
+            sections = [finding.path[:-1] for finding in wrong if finding.path[1:]]
+            document.refused |= {_mend(data, section) for section in sections}
 
 
 def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
@@ -324,17 +307,13 @@ def _mend(data: dict[str, Any], path: DataPath) -> DataPath:
     # A list is removed completely, because other problems use its indices.
     ends = [i for i, part in enumerate(path) if isinstance(part, int)]
     path = path[: ends[0]] if ends else path
-    node: Any = data
-    for part in path[:-1]:  # another problem may have removed it, or its section
-        node = node.get(part, {})
-    node.pop(path[-1], None)
+    get(data, path[:-1], {}).pop(path[-1], None)
     if path == ("trainable",):
         data["trainable"] = "unnamed:unnamed"
-    placeholders = {"version": 1, "name": "unnamed", "dataset": {}, "model": {}}
-    for key, value in placeholders.items() if path[0] in placeholders else ():
-        section = data.setdefault(key, value)
-        if isinstance(section, dict):
-            section.setdefault("name", "")
+    elif path[0] in ("dataset", "model") and isinstance(data.setdefault(path[0], {}), dict):
+        data[path[0]].setdefault("name", "")
+    elif path[0] in ("version", "name"):
+        data.setdefault(path[0], {"version": 1, "name": "unnamed"}[path[0]])
     return path
 
 

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablate.errors import did_you_mean
-from ablate.study.document import Finding, Path, show
+from ablate.study.document import show
 from ablate.study.json_data import JsonData
-
-OPERATORS = ("in", "contains")
 
 
 @dataclass(frozen=True)
@@ -55,35 +52,3 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, tuple):
         a = list(a)
     return bool(a == b)
-
-
-def parse_when(written: Any, path: Path) -> tuple[list[Condition], list[Finding]]:
-    """Read the mapping after `when`.
-
-    Args:
-        path: of the mapping.
-    """
-    conditions: list[Condition] = []
-    findings: list[Finding] = []
-    if not isinstance(written, dict) or not written:
-        rule = f"when must be a mapping of keys to values, got {show(written)}."
-        findings.append(Finding(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}."))
-        return conditions, findings
-    for key, value in written.items():
-        if not isinstance(value, dict):
-            conditions.append(Condition(key, "is", value))
-            continue
-        unknown = next((name for name in value if name not in OPERATORS), None)
-        operator, operand = next(iter(value.items()), ("", None))
-        if unknown is not None:
-            rule = f"unknown condition, got {show(unknown)}. {did_you_mean(unknown, OPERATORS)}"
-            findings.append(Finding((*path, key, unknown), rule, at_key=True))
-        elif len(value) != 1:
-            rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
-            findings.append(Finding((*path, key), rule))
-        elif operator == "in" and not (isinstance(operand, list) and operand):
-            rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
-            findings.append(Finding((*path, key, operator), rule))
-        else:
-            conditions.append(Condition(key, operator, operand))
-    return conditions, findings

@@ -3,7 +3,7 @@ can be reached."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations, islice
 from typing import Any
 
@@ -30,31 +30,27 @@ def value_rules(
         paths: of what is written for each domain, such as `("space", KEY, "choice")`.
     """
     for key, domain in domains.items():
-        listed = not isinstance(domain, SubsetDomain | SimplexDomain)
+        is_list_of_values = not isinstance(domain, SubsetDomain | SimplexDomain)
         for i, value in enumerate(domain.examples()):
-            at = (*paths[key], i) if listed else paths[key]
-            for below, rule, _ in _rules_of_value(study, key, value, names):
+            at = (*paths[key], i) if is_list_of_values else paths[key]
+            for below, rule in _rules_of_value(study, key, value, names):
                 yield Finding((*at, *below), rule)
 
 
 def _rules_of_value(study: Study, key: str, value: Any, names: KnownNames) -> Iterator[Finding]:
     """Why a key of the study may not have a value; paths are below the value."""
-    path = tuple(key.split("."))
+    above, _, name = key.rpartition(".")
+    depth = key.count(".") + 1
     try:
         changed = study.with_values({key: value})
     except ValidationError as error:
         data = study.model_dump(mode="json")
-        value_at(data, ".".join(path[:-1]))[path[-1]] = value
-        for at, rule, _ in findings(error, data):
-            yield Finding(at[len(path) :], rule)
+        value_at(data, above)[name] = value
+        yield from (Finding(at[depth:], rule) for at, rule in findings(error, data))
         return
-    for at, rule, _ in rules_of(key, changed):
-        yield Finding(at[len(path) :], rule)
-    mapping, _, name = key.rpartition(".")
-    if mapping in OPEN:
-        yield from (
-            Finding((), finding.rule) for finding in name_rules(mapping, {name: value}, names)
-        )
+    yield from (Finding(at[depth:], rule) for at, rule in rules_of(key, changed))
+    if above in OPEN:
+        yield from (Finding((), rule) for _, rule in name_rules(above, {name: value}, names))
     yield from name_rules(key, value, names)
 
 
@@ -65,46 +61,43 @@ def condition_rules(
     study: Study,
     names: KnownNames,
 ) -> Iterator[Finding]:
-    """Conditions on keys that do not exist, or that no value can satisfy."""
+    """Conditions on keys that do not exist, or with values that these cannot have."""
     known = [*searched, *plain_values(study)]
     for path, condition in conditions.items():
-        key, rule = condition.key, None
+        key = condition.key
         if key in domains:
-            rule = _never(condition, domains[key])
+            if rule := _never(condition, domains[key]):
+                yield Finding(path, rule)
         elif key not in known:
             rule = f"when names an unknown parameter, got {show(key)}. {did_you_mean(key, known)}"
+            yield Finding(path, rule)
         elif key not in searched:
-            rule = _unknown_operand(condition, study, names)
-        if rule:
-            yield Finding(path, rule, at_key=key not in known)
+            wrong = (
+                finding
+                for value in condition.wanted
+                for finding in (
+                    name_rules(key, value, names)
+                    if condition.operator == "contains"
+                    else _rules_of_value(study, key, value, names)
+                )
+            )
+            for _, rule in islice(wrong, 1):
+                yield Finding(path, f"when on {key}: {rule}")
 
 
 def _never(condition: Condition, domain: Domain) -> str | None:
     """Why no value of a domain satisfies a condition."""
-    fix = f"Use a value that {condition.key} can have."
     if condition.operator == "contains":
-        impossible = [] if condition.operand in domain.items() else [condition.operand]
-        fix = did_you_mean(str(condition.operand), list(map(str, domain.items())))
+        impossible = [value for value in condition.wanted if value not in domain.items()]
+        known = domain.items()
     else:
         impossible = [value for value in condition.wanted if not domain.holds(value)]
-        if impossible and isinstance(domain, ChoiceDomain):
-            fix = did_you_mean(str(impossible[0]), list(map(str, domain.choices)))
-    return f"when can never hold, got {condition}. {fix}" if impossible else None
-
-
-def _unknown_operand(condition: Condition, study: Study, names: KnownNames) -> str | None:
-    """Why a fixed key of the study can never satisfy a condition."""
-    key = condition.key
-    if condition.operator == "contains":
-        rules = name_rules(key, condition.operand, names)
-    else:
-        rules = (
-            finding
-            for value in condition.wanted
-            for finding in _rules_of_value(study, key, value, names)
-        )
-    first = next(rules, None)
-    return None if first is None else f"when on {key}: {first.rule}"
+        known = domain.choices if isinstance(domain, ChoiceDomain) else ()
+    if not impossible:
+        return None
+    fix = did_you_mean(str(impossible[0]), list(map(str, known))) if known else ""
+    fix = fix or f"Use a value that {condition.key} can have."
+    return f"when can never hold, got {condition}. {fix}"
 
 
 def related_rules(
@@ -121,7 +114,7 @@ def related_rules(
         if items is not None and ratios is None and isinstance(fixed[key], dict):
             rule = f"{key} must not be fixed while {items_key} is searched, got {show(fixed[key])}"
             fix = f"Search {key}: {{simplex: {items_key}}} or remove it from the study."
-            yield Finding(paths[items_key][:-1], f"{rule}. {fix}", at_key=True)
+            yield Finding(paths[items_key][:-1], f"{rule}. {fix}")
         if ratios is None or (isinstance(ratios, SimplexDomain) and ratios.of == items_key):
             continue
         mappings = [example for example in ratios.examples() if isinstance(example, dict)]
@@ -163,21 +156,17 @@ def telling_values(
         others: explicitly named values; those in the domain are included.
         chosen: for ratios over a subset: its items.
     """
-    if isinstance(domain, ChoiceDomain):
-        return list(domain.choices)
     if isinstance(domain, SubsetDomain):
-        names = domain.names
-        sizes: Iterable[int] = range(1, len(names) + 1)
-        if len(names) > _WHOLE_SUBSETS:
-            sizes = (1, len(names) - 1, len(names))
-        return [list(some) for size in sizes for some in combinations(names, size)]
+        count = len(domain.names)
+        sizes = range(1, count + 1) if count <= _WHOLE_SUBSETS else (1, count - 1, count)
+        return [list(some) for size in sizes for some in combinations(domain.names, size)]
     if isinstance(domain, SimplexDomain):
         kept = [name for name in domain.names if chosen is None or name in chosen]
         even = {name: 1 / len(kept) * (name in kept) for name in domain.names}
         corners = [{name: float(name == corner) for name in domain.names} for corner in kept]
-        return [even, *(corners if len(kept) > 1 else ())]
-    ends = domain.examples()
-    return [*ends, *(value for value in others if domain.holds(value) and value not in ends)]
+        return [even, *corners] if len(kept) > 1 else [even]
+    values = domain.examples()
+    return [*values, *(value for value in others if domain.holds(value) and value not in values)]
 
 
 def points(space: Space, keys: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -234,27 +223,21 @@ def reach_rules(study: Study, space: Space) -> Iterator[Finding]:
     never: set[str] = set()
     paths = searched_paths(study.space)
     for parameter in space.parameters:
-        if parameter.requires and not _can_be_active(space, parameter):
-            if not never & {*parameter.requires}:  # else it is reported for the other one
-                rule = _never_rule(space, parameter)
-                yield Finding(paths[parameter.key], rule, at_key=True)
-            never.add(parameter.key)
+        reached = list(islice(points(space, parameter.requires), MOST_POINTS))
+        is_reached = any(space.is_active(parameter, values) for values in reached)
+        if is_reached or not parameter.requires or len(reached) == MOST_POINTS:
+            continue
+        if not never & {*parameter.requires}:  # else it is reported for the other one
+            yield Finding(paths[parameter.key], _never_reached(space, parameter))
+        never.add(parameter.key)
 
 
-def _can_be_active(space: Space, parameter: Parameter) -> bool:
-    reached = list(islice(points(space, parameter.requires), MOST_POINTS))
-    return len(reached) == MOST_POINTS or any(
-        space.is_active(parameter, values) for values in reached
-    )
-
-
-def _never_rule(space: Space, parameter: Parameter) -> str:
-    fixed = [condition for condition in parameter.when if condition.key in space.fixed]
-    wrong = next(
-        (condition for condition in fixed if not condition.holds(space.fixed[condition.key])), None
-    )
-    if wrong is not None:
-        got = f"got {wrong.key}: {show(space.fixed[wrong.key])}"
-        return f"when can never hold: {wrong}, {got}. Change {wrong.key}, or remove the parameter."
+def _never_reached(space: Space, parameter: Parameter) -> str:
+    for condition in parameter.when:
+        value = space.fixed.get(condition.key)
+        if condition.key in space.fixed and not condition.holds(value):
+            fix = f"Change {condition.key}, or remove the parameter."
+            got = f"got {condition.key}: {show(value)}"
+            return f"when can never hold: {condition}, {got}. {fix}"
     when = " and ".join(map(str, parameter.when))
     return f"when can never hold: {when} exclude each other, got no sample with both. Change one."

@@ -1,16 +1,31 @@
-"""Reads a written space into a Space, and finds all that is wrong with it."""
+"""Reads a written space into a Space, and finds all that is wrong with it.
+
+What samplers could not draw, or databases not keep, is refused here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError, Problem, StudyFileError, did_you_mean
-from ablate.space.condition import Condition, parse_when
-from ablate.space.domain import DOMAINS, Domain, DomainError, Spec, SubsetDomain
+from ablate.space.condition import Condition
+from ablate.space.domain import (
+    DOMAINS,
+    ChoiceDomain,
+    Domain,
+    FloatDomain,
+    IntDomain,
+    SimplexDomain,
+    SubsetDomain,
+    is_on_step,
+    stored,
+)
 from ablate.space.fit import condition_rules, related_rules, value_rules
 from ablate.space.space import Parameter, Space
-from ablate.study.document import Finding, Path, dotted, name_of, show
+from ablate.study.document import Finding, Path, dotted, name_of, show, unstorable
 from ablate.study.keys import (
     FIXED_KEYS,
     LONGEST_OWN_KEY,
@@ -21,7 +36,7 @@ from ablate.study.keys import (
     plain_values,
     searchable,
 )
-from ablate.study.names import KnownNames, failures
+from ablate.study.names import KnownNames, OpenNames, failures
 from ablate.study.settings import Study
 
 
@@ -52,13 +67,19 @@ def parse_space(study: Study, names: KnownNames) -> Space:
 def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     """The space of a study's valid parameters, and what is wrong with the others."""
     findings: list[Finding] = []
-    reader = _Reader(findings, own_keys=study.trainable is not None)
-    reader.read(study.space if isinstance(study.space, dict) else {}, ("space",), {})
-    entries, fixed = reader.entries, plain_values(study)
+    entries: dict[str, _Entry] = {}
+    is_own = study.trainable is not None
+    written = study.space if isinstance(study.space, dict) else {}
+    for entry in _entries(written, ("space",), {}, findings):
+        if rule := _key_rule(entry, entries, is_own=is_own):
+            findings.append(Finding(entry.path, rule))
+        else:
+            entries[entry.key] = entry
+    fixed = plain_values(study)
     domains = dict(_domains(entries, fixed, names, findings))
     conditions = {path: each for entry in entries.values() for path, each in entry.when.items()}
     findings += condition_rules(conditions, entries.keys(), domains, study, names)
-    if study.trainable is None:
+    if not is_own:
         paths = {key: (*entries[key].path, domain.word) for key, domain in domains.items()}
         findings += value_rules(domains, paths, study, names)
         findings += related_rules(domains, paths, study, names)
@@ -70,11 +91,13 @@ def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     ordered = in_order(parameters)
     if circle := _circle({each.key: each for each in parameters if each not in ordered}):
         rule = f"conditions must not form a cycle, got {' -> '.join([*circle, circle[0]])}."
-        path = entries[circle[0]].path
-        findings.append(Finding(path, f"{rule} Remove one of them.", at_key=True))
+        findings.append(Finding(entries[circle[0]].path, f"{rule} Remove one of them."))
     asked = dict.fromkeys(condition.key for condition in conditions.values())
     used = {key: fixed[key] for key in asked if key in fixed and key not in entries}
     return Space(tuple(ordered), used), findings
+
+
+# -- Parameters as written, blocks opened --------------------------------------------------
 
 
 class _Entry(NamedTuple):
@@ -84,63 +107,82 @@ class _Entry(NamedTuple):
     data: Any
     when: Mapping[Path, Condition]
 
+    @property
+    def key(self) -> str:
+        return str(self.path[-1])
 
-class _Reader:
-    """Collects the parameters of a space by key, blocks opened."""
 
-    def __init__(self, findings: list[Finding], *, own_keys: bool) -> None:
-        self.entries: dict[str, _Entry] = {}
-        self._findings = findings
-        self._own_keys = own_keys
+_OPERATORS = ("in", "contains")
 
-    def read(
-        self, space: Mapping[str, Any], path: Path, when_of_blocks: Mapping[Path, Condition]
-    ) -> None:
-        for name, value in space.items():
-            at, when = (*path, name), when_of_blocks
-            if isinstance(value, dict) and "when" in value:
-                conditions, findings = parse_when(value["when"], (*at, "when"))
-                self._findings += findings
-                when = {
-                    **when,
-                    **{(*at, "when", condition.key): condition for condition in conditions},
-                }
-            if isinstance(value, dict) and "parameters" in value:
-                if self._is_block(value, at):
-                    self.read(value["parameters"], (*at, "parameters"), when)
-            elif rule := self._key_rule(name, value):
-                self._findings.append(Finding(at, rule, at_key=True))
-            else:
-                self.entries[name] = _Entry(at, value, when)
 
-    def _is_block(self, value: Mapping[str, Any], at: Path) -> bool:
-        for option in value:
-            if option not in ("when", "parameters"):
-                fix = did_you_mean(option, ("when", "parameters"))
-                rule = f"unknown option of a block, got {show(option)}. {fix}"
-                self._findings.append(Finding((*at, option), rule, at_key=True))
+def _entries(
+    space: Mapping[str, Any],
+    path: Path,
+    above: Mapping[Path, Condition],
+    findings: list[Finding],
+) -> Iterator[_Entry]:
+    for name, value in space.items():
+        at, when = (*path, name), dict(above)
+        if isinstance(value, dict) and "when" in value:
+            when |= _conditions(value["when"], (*at, "when"), findings)
+        if not isinstance(value, dict) or "parameters" not in value:
+            yield _Entry(at, value, when)
+            continue
+        for option in value.keys() - {"when", "parameters"}:
+            fix = did_you_mean(option, ("when", "parameters"))
+            rule = f"unknown option of a block, got {show(option)}. {fix}"
+            findings.append(Finding((*at, option), rule))
         if "when" not in value:
             rule = "a block needs a condition, got none. Add when: {KEY: VALUE}."
-            self._findings.append(Finding(at, rule, at_key=True))
+            findings.append(Finding(at, rule))
         inner = value["parameters"]
         if isinstance(inner, dict) and inner:
-            return True
-        rule = f"parameters must be a mapping of keys to domains, got {show(inner)}."
-        rule += " Write KEY: {float: [LOW, HIGH]}."
-        self._findings.append(Finding((*at, "parameters"), rule))
-        return False
+            yield from _entries(inner, (*at, "parameters"), when, findings)
+        else:
+            rule = f"parameters must be a mapping of keys to domains, got {show(inner)}."
+            fix = "Write KEY: {float: [LOW, HIGH]}."
+            findings.append(Finding((*at, "parameters"), f"{rule} {fix}"))
 
-    def _key_rule(self, key: str, value: Any) -> str | None:
-        """Why this is no parameter, as `rule, got X. Fix.`"""
-        if key in self.entries:
-            first = dotted(self.entries[key].path)
-            return f"searched twice, got it here and at {first}. Keep one."
-        if is_own_key(key) if self._own_keys else is_searchable(key):
-            return None
-        if isinstance(value, dict) and "when" in value and not value.keys() & DOMAINS.keys():
-            rule = f"needs a domain or, as a block, parameters, got {', '.join(value)}."
-            return f"{rule} Add parameters: {{KEY: DOMAIN}}."
-        return _not_own(key) if self._own_keys else _not_searchable(key)
+
+def _conditions(written: Any, path: Path, findings: list[Finding]) -> dict[Path, Condition]:
+    """The conditions of a `when`, by their paths."""
+    conditions: dict[Path, Condition] = {}
+    if not isinstance(written, dict) or not written:
+        rule = f"when must be a mapping of keys to values, got {show(written)}."
+        findings.append(Finding(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}."))
+        return conditions
+    for key, value in written.items():
+        at = (*path, key)
+        if not isinstance(value, dict):
+            conditions[at] = Condition(key, "is", value)
+            continue
+        unknown = next((name for name in value if name not in _OPERATORS), None)
+        operator, operand = next(iter(value.items()), ("", None))
+        if unknown is not None:
+            rule = f"unknown condition, got {show(unknown)}. {did_you_mean(unknown, _OPERATORS)}"
+            findings.append(Finding((*at, unknown), rule))
+        elif len(value) != 1:
+            rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
+            findings.append(Finding(at, rule))
+        elif operator == "in" and not (isinstance(operand, list) and operand):
+            rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
+            findings.append(Finding((*at, operator), rule))
+        else:
+            conditions[at] = Condition(key, operator, operand)
+    return conditions
+
+
+def _key_rule(entry: _Entry, before: Mapping[str, _Entry], *, is_own: bool) -> str | None:
+    """Why a key is no parameter, as `rule, got X. Fix.`"""
+    key = entry.key
+    if key in before:
+        return f"searched twice, got it here and at {dotted(before[key].path)}. Keep one."
+    if is_own_key(key) if is_own else is_searchable(key):
+        return None
+    if isinstance(entry.data, dict) and "when" in entry.data and not {*entry.data} & {*DOMAINS}:
+        rule = f"needs a domain or, as a block, parameters, got {', '.join(entry.data)}."
+        return f"{rule} Add parameters: {{KEY: DOMAIN}}."
+    return _not_own(key) if is_own else _not_searchable(key)
 
 
 def _not_own(key: str) -> str:
@@ -151,19 +193,45 @@ def _not_own(key: str) -> str:
 
 
 def _not_searchable(key: str) -> str:
-    first, allowed = key.partition(".")[0], ", ".join(SEARCHABLE)
-    inside = [name for name in searchable() if name.startswith(f"{key}.")]
-    if inside:
+    allowed = ", ".join(SEARCHABLE)
+    if inside := [name for name in searchable() if name.startswith(f"{key}.")]:
         return f"a section cannot be searched, got {key}. Search one of {', '.join(inside)}."
     if key not in all_keys():
         fix = did_you_mean(key, searchable())
-        fix = fix if fix.startswith("Did you mean") else f"Search a key of {allowed}."
-        return f"unknown key. {fix}"
-    if first in ("dataset", "objectives", "robustness") or key in FIXED_KEYS:
+        return f"unknown key. {fix if 'Did you' in fix else f'Search a key of {allowed}.'}"
+    if key.startswith(("dataset.", "objectives.", "robustness.")) or key in FIXED_KEYS:
         rule = "cannot be searched, because trials would be compared by different measures"
         return f"{rule}, got {key}. Create one study for each value."
     rule = "cannot be searched, because it is not part of a trial"
     return f"{rule}, got {key}. Search a key of {allowed}."
+
+
+# -- Domains as written --------------------------------------------------------------------
+
+
+LARGEST = 2**53
+"""Floats, in which samplers compute, are exact to here."""
+
+MOST_CHOICES = 1_000
+"""Largest number of choices; each row stores all of them."""
+
+MOST_ITEMS = 256
+"""Largest number of items of a subset or simplex; each is a separate parameter in every row."""
+
+_LONGEST_NAME = 200
+"""Characters of an item: a database keeps 512 of `key[item]`."""
+
+_LEAST_WIDTH = 1e-12
+"""Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
+
+
+class _WrongDomainError(Exception):
+    """A rule, `rule, got X. Fix.`, that a domain breaks at a path below it; an empty one is
+    reported elsewhere."""
+
+    def __init__(self, rule: str, *at: str | int) -> None:
+        super().__init__(rule)
+        self.rule, self.at = rule, at
 
 
 def _domains(
@@ -172,42 +240,234 @@ def _domains(
     names: KnownNames,
     findings: list[Finding],
 ) -> Iterator[tuple[str, Domain]]:
-    subsets: dict[str, tuple[str, ...]] = {}
-    taps = names.get("loss.fma.layers", ())
+    spec = _Spec(fixed, names.get("loss.fma.layers", ()), {})
+
+    def is_no_subset(key: str) -> bool:
+        return not (isinstance(entries[key].data, dict) and "subset" in entries[key].data)
+
     # Subsets first, because a simplex may refer to a later one.
-    for key, entry in sorted(entries.items(), key=lambda item: not _is_subset(item[1].data)):
+    for key in sorted(entries, key=is_no_subset):
+        entry = entries[key]
         try:
-            word = _word(entry.data)
-            domain = DOMAINS[word].parse(Spec(entry.data, fixed, subsets, taps))
-        except DomainError as error:
+            domain = spec.domain(entry.data)
+        except _WrongDomainError as error:
             if error.rule:
-                findings.append(Finding((*entry.path, *error.at), error.rule, error.at_key))
+                findings.append(Finding((*entry.path, *error.at), error.rule))
             continue
         if isinstance(domain, SubsetDomain):
-            subsets[key] = domain.names
+            spec.subsets[key] = domain.names
         yield key, domain
 
 
-def _is_subset(data: Any) -> bool:
-    return isinstance(data, dict) and SubsetDomain.word in data
+class _Spec(NamedTuple):
+    """What a written domain may refer to.
+
+    Attributes:
+        fixed: the study's values by dotted key.
+        taps: of the study's network.
+        subsets: items of each subset of the space by its key.
+    """
+
+    fixed: Mapping[str, Any]
+    taps: Sequence[str]
+    subsets: dict[str, tuple[str, ...]]
+
+    def domain(self, data: Any) -> Domain:
+        """A domain as written; raises `_WrongDomainError`."""
+        word = _word(data)
+        options = ("log", "step", "when") if word in ("float", "int") else ("when",)
+        for name in data:
+            if name not in (word, *options):
+                fix = did_you_mean(name, options)
+                raise _WrongDomainError(f"unknown option of {word}, got {show(name)}. {fix}", name)
+        match word:
+            case "float":
+                low, high, log, step = _interval(data, word, float)
+                return FloatDomain(low, high, log, step)
+            case "int":
+                low, high, log, step = _interval(data, word, int)
+                return IntDomain(low, high, log, step or 1)
+            case "subset":
+                return SubsetDomain(self._names(data[word], word))
+            case "simplex":
+                return self._simplex(data[word])
+        choices = _items(data[word], word, MOST_CHOICES)
+        texts = [stored(choice) for choice in choices]
+        for i, text in enumerate(texts):
+            if text in texts[:i]:
+                rule = f"stored as the same text, got {show(text)} twice. Remove one."
+                raise _WrongDomainError(rule, word, i)
+        return ChoiceDomain(choices)
+
+    def _names(self, written: Any, word: str) -> tuple[str, ...]:
+        """A list of text; `taps`: every tap of the study's network."""
+        if written == "taps":
+            if not self.taps:
+                is_reported = isinstance(self.taps, OpenNames) and self.taps.failure
+                rule = "taps needs a model whose taps are known, got 'taps'. List the layers."
+                raise _WrongDomainError("" if is_reported else rule, word)
+            return tuple(self.taps)
+        items = _items(written, word, MOST_ITEMS)
+        for i, item in enumerate(items):
+            if not isinstance(item, str):
+                rule = f"items must be text, got {show(item)}. Put it in quotes."
+                raise _WrongDomainError(rule, word, i)
+            if len(item) > _LONGEST_NAME:
+                rule = f"items must have at most {_LONGEST_NAME} characters, got {len(item)}"
+                raise _WrongDomainError(f"{rule}. Shorten it.", word, i)
+        return items
+
+    def _simplex(self, source: Any) -> SimplexDomain:
+        """Of a list, `taps`, the key of a subset in the space, or the key of a list in the
+        study."""
+        if isinstance(source, str) and source in self.subsets:
+            names, of = self.subsets[source], source
+        else:
+            value, of = self.fixed.get(str(source)), None
+            if source == "loss.fma.layers" and value == "taps":
+                source = "taps"
+            if not isinstance(source, str) or source == "taps":
+                names = self._names(source, "simplex")
+            elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+                names = tuple(value)
+            else:
+                lists = [key for key in self.fixed if isinstance(self.fixed[key], list)]
+                rule = "simplex must name a subset of the space or a list of the study"
+                fix = did_you_mean(source, [*self.subsets, *lists])
+                raise _WrongDomainError(f"{rule}, got {show(source)}. {fix}", "simplex")
+        if len(names) < 2:
+            rule = f"simplex needs two items or more, got {show(list(names))}"
+            raise _WrongDomainError(f"{rule}. Add one, or do not search it.", "simplex")
+        return SimplexDomain(names, of)
 
 
 def _word(data: Any) -> str:
     """The type of the domain: the key of the mapping that names one."""
     if not isinstance(data, dict):
         rule = f"must be a domain, got {show(data)}. Write for example {{float: [LOW, HIGH]}}."
-        raise DomainError(rule)
+        raise _WrongDomainError(rule)
     words = [word for word in data if word in DOMAINS]
     if len(words) == 1:
         return str(words[0])
     if words:
         rule = f"needs one domain, got {' and '.join(words)}. Keep one."
-        raise DomainError(rule, words[1], at_key=True)
-    others = [word for word in data if word not in ("log", "step", "when")]
-    if others:
+        raise _WrongDomainError(rule, words[1])
+    if others := [word for word in data if word not in ("log", "step", "when")]:
         rule = f"unknown domain, got {show(others[0])}. {did_you_mean(others[0], tuple(DOMAINS))}"
-        raise DomainError(rule, others[0], at_key=True)
-    raise DomainError(f"needs a domain, got {show(data)}. Add one of {', '.join(DOMAINS)}.")
+        raise _WrongDomainError(rule, others[0])
+    raise _WrongDomainError(f"needs a domain, got {show(data)}. Add one of {', '.join(DOMAINS)}.")
+
+
+def _items(items: Any, word: str, most: int) -> tuple[Any, ...]:
+    """A list: not empty, nothing twice, all of it to be stored."""
+    if not isinstance(items, list):
+        rule = f"{word} needs a list, got {show(items)}. Write {word}: [a, b]."
+        raise _WrongDomainError(rule, word)
+    if not items:
+        raise _WrongDomainError(f"{word} of nothing, got []. Name at least one.", word)
+    if len(items) > most:
+        rule = f"{word} must have at most {most} items, got {len(items)}"
+        raise _WrongDomainError(f"{rule}. Name fewer, or search an int or float.", word)
+    for i, item in enumerate(items):
+        if wrong := next(filter(None, map(_unstorable, _leaves(item))), None):
+            raise _WrongDomainError(wrong, word, i)
+        if item in items[:i]:
+            raise _WrongDomainError(f"given twice, got {show(item)}. Remove one.", word, i)
+    return tuple(items)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The text and numbers in a choice, keys of mappings too."""
+    inner: Iterable[Any] = ()
+    if isinstance(value, dict):
+        inner = [*value, *value.values()]
+    elif isinstance(value, list):
+        inner = value
+    else:
+        yield value
+    for part in inner:
+        yield from _leaves(part)
+
+
+def _unstorable(value: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be finite, got {show(value)}. Write a number, or text in quotes."
+    return unstorable(value) if isinstance(value, str) else None
+
+
+def _interval(data: Mapping[str, Any], word: str, kind: type[float]) -> tuple[Any, Any, bool, Any]:
+    """Low, high, whether it is logarithmic, and the step, or None."""
+    ends, log, step = data[word], data.get("log", False), data.get("step")
+    if not isinstance(log, bool):
+        rule = f"log must be true or false, got {show(log)}. Write true or false."
+        raise _WrongDomainError(rule, "log")
+    if step is not None:
+        step = _number(step, "step", kind, "step")
+    if not isinstance(ends, list) or len(ends) != 2:
+        rule = f"{word} needs [low, high], got {show(ends)}. Write two numbers."
+        raise _WrongDomainError(rule, word)
+    low, high = (
+        _number(end, name, kind, word, i)
+        for i, (end, name) in enumerate(zip(ends, ("low", "high"), strict=True))
+    )
+    if wrong := _range_rule(low, high, show(ends), log=log):
+        raise _WrongDomainError(wrong, word)
+    if step is not None and (wrong := _step_rule(low, high, step, log=log)):
+        raise _WrongDomainError(wrong, "step")
+    return low, high, log, step
+
+
+def _number(value: Any, name: str, kind: type[float], *at: str | int) -> float:
+    """A finite number of this kind; `name` is its own in the message."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind or not math.isfinite(value):
+        words = "a whole number" if kind is int else "a number"
+        raise _WrongDomainError(f"{name} must be {words}, got {show(value)}. Write {words}.", *at)
+    if kind is int and abs(value) >= LARGEST:
+        rule = f"{name} must be within 2**53, got {show(value)}. Take a smaller one."
+        raise _WrongDomainError(rule, *at)
+    if 0 < abs(value) < sys.float_info.min:
+        fix = f"Write 0, or at least {sys.float_info.min:.3g}."
+        raise _WrongDomainError(f"{name} must keep its digits, got {show(value)}. {fix}", *at)
+    return value
+
+
+def _range_rule(low: float, high: float, ends: str, *, log: bool) -> str | None:
+    widen = "Widen it, or fix the value in the study."
+    if low >= high:
+        return f"low must be below high, got {ends}. {'Swap them.' if low > high else widen}"
+    if log and low <= 0:
+        return f"log needs a low above 0, got {ends}. Raise low or drop log."
+    # Samplers compute in floats.
+    if isinstance(low, int) and high - low >= LARGEST:
+        return f"high - low must be below 2**53, got {ends}. Narrow it, or search a float."
+    if not math.isfinite(high - low):
+        return f"high - low must be finite, got {ends}. Narrow it."
+    if isinstance(low, float) and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
+        rule = f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}"
+        return f"{rule}, got {ends}. {widen}"
+    return None
+
+
+def _step_rule(low: float, high: float, step: float, *, log: bool) -> str | None:
+    got, largest = f"got {show(step)}", max(high - low, abs(low), abs(high))
+    if log:
+        return f"step and log exclude each other, got step {show(step)}. Drop one."
+    if step <= 0:
+        return f"step must be above 0, {got}. Raise it."
+    if step > high - low:
+        return f"step must fit into [{low:.12g}, {high:.12g}], {got}. Lower it."
+    if largest / step >= LARGEST / 2:
+        return f"step must be larger than {largest:g} / 2**52, {got}. Raise it."
+    # A float as far as steps with nine digits lead to the end.
+    off = abs(low + step * round((high - low) / step) - high)
+    is_near = off <= min(1e-9 * max(abs(high), step), 0.01 * step) and isinstance(step, float)
+    if not (is_near or is_on_step(high, low, step)):
+        last = low + step * math.floor((high - low) / step)
+        rule = f"step must lead from {low:.12g} to {high:.12g}, {got}"
+        return f"{rule}. End the range at {last:.12g} or change the step."
+    return None
 
 
 # -- The order in which parameters are drawn: as written, but what one reads before it -----

@@ -23,12 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space import SAMPLERS
-from ablate.space.domain import (
-    CategoricalDimension,
-    Dimension,
-    IntegerDimension,
-    RealDimension,
-)
+from ablate.space.domain import CategoricalDimension, Dimension, NumberDimension
 from ablate.space.space import FIXED, STARTUP, Space, sampler_of
 from ablate.study.seeds import Params, derive_seed
 
@@ -60,27 +55,27 @@ def sample(space: Space, trial: optuna.trial.Trial) -> Params:
         name = dimension.name
         if isinstance(dimension, CategoricalDimension):
             return trial.suggest_categorical(name, dimension.choices)
-        low, high, log = dimension.low, dimension.high, dimension.log
-        if isinstance(dimension, IntegerDimension):
-            return trial.suggest_int(name, int(low), int(high), step=dimension.step, log=log)
-        return trial.suggest_float(name, low, high, step=dimension.step, log=log)
+        low, high, log, step = dimension.low, dimension.high, dimension.log, dimension.step
+        if dimension.is_whole:
+            return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=log)
+        return trial.suggest_float(name, low, high, step=step, log=log)
 
     return space.draw(ask)
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The domain of each dimension of a space."""
-    return {one.name: _distribution(one) for one in space.dimensions}
+    return {dimension.name: _distribution(dimension) for dimension in space.dimensions}
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:
     """As `trial.suggest_*` makes it in `sample`."""
     if isinstance(dimension, CategoricalDimension):
         return CategoricalDistribution(dimension.choices)
-    low, high, log = dimension.low, dimension.high, dimension.log
-    if isinstance(dimension, IntegerDimension):
-        return IntDistribution(int(low), int(high), log=log, step=dimension.step)
-    return FloatDistribution(low, high, log=log, step=dimension.step)
+    low, high, log, step = dimension.low, dimension.high, dimension.log, dimension.step
+    if dimension.is_whole:
+        return IntDistribution(int(low), int(high), log=log, step=int(step or 1))
+    return FloatDistribution(low, high, log=log, step=step)
 
 
 # -- The sampler `nsga2` -------------------------------------------------------------------
@@ -105,18 +100,17 @@ class NSGAIISampler(optuna.samplers.NSGAIISampler):
 def _value_at(dimension: Dimension, share: float) -> Any:
     """The value at a share, in [0, 1], of a dimension."""
     if isinstance(dimension, CategoricalDimension):
-        return dimension.choices[
-            min(int(share * len(dimension.choices)), len(dimension.choices) - 1)
-        ]
+        count = len(dimension.choices)
+        return dimension.choices[min(int(share * count), count - 1)]
     low, high, step = dimension.low, dimension.high, dimension.step
     value = low ** (1 - share) * high**share if dimension.log else low + share * (high - low)
     if step is not None:
         value = low + step * round((value - low) / step)
     value = min(max(value, low), high)
-    return int(value) if isinstance(dimension, IntegerDimension) else value
+    return int(value) if dimension.is_whole else value
 
 
-def _share_of(dimension: RealDimension | IntegerDimension, value: float) -> float:
+def _share_of(dimension: NumberDimension, value: float) -> float:
     low, high = dimension.low, dimension.high
     if dimension.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
@@ -186,7 +180,7 @@ class _GaussianProcessSampler(BaseSampler):
         study: optuna.Study,  # noqa: ARG002 (Optuna's interface)
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        return {one.name: _distribution(one) for one in self._coordinates.dimensions}
+        return distributions(self._space)
 
     def sample_relative(
         self,

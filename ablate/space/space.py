@@ -8,11 +8,7 @@ from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.space.condition import Condition
-from ablate.space.domain import (
-    DOMAINS,
-    Dimension,
-    Domain,
-)
+from ablate.space.domain import DOMAINS, Dimension, Domain
 from ablate.study.document import Finding, show
 from ablate.study.seeds import Params
 
@@ -236,16 +232,11 @@ def enqueue_rules(space: Space, sets: Sequence[Mapping[str, Any]]) -> Iterator[F
     """
     for i, values in enumerate(sets):
         left = dict(values)
-        while (problem := _first_problem(space, left)) is not None:
-            key, rule = problem
-            yield Finding(("search", "enqueue", i, key), rule, at_key=key not in space.keys)
-            del left[key]
-
-
-def _first_problem(space: Space, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    try:
-        space.encode_partial(values)
-    except ParameterError as error:
-        key, _, rule = str(error).partition(": ")
-        return key, rule
-    return None
+        while left:
+            try:
+                space.encode_partial(left)
+                break
+            except ParameterError as error:
+                key, _, rule = str(error).partition(": ")
+                yield Finding(("search", "enqueue", i, key), rule)
+                del left[key]

@@ -376,18 +376,18 @@ def _written_with_a_trainable(data: Mapping[str, Any], finetune: Mapping[str, An
     for section in _NOT_OF_A_LOOP:
         if (written := data.get(section)) is not None:
             rule = f"has no effect with trainable, got {show(written)}"
-            yield Finding((section,), f"{rule}. Remove it, or trainable.", at_key=True)
+            yield Finding((section,), f"{rule}. Remove it, or trainable.")
     for key, written in finetune.items():
         if key not in ("budget", "seed"):
             rule = f"has no effect with trainable, got {show(written)}. Remove it: a trainable"
             rule += " reads budget.epochs and seed."
-            yield Finding(("finetune", key), rule, at_key=True)
+            yield Finding(("finetune", key), rule)
     budget = finetune.get("budget")
     budget = budget if isinstance(budget, dict) else {}
     for unit in [unit for unit in UNITS[1:] if budget.get(unit) is not None]:
         rule = f"must be epochs with trainable, got {unit}: {show(budget[unit])}"
         rule += ". Write budget: {epochs: 4}."
-        yield Finding(("finetune", "budget", unit), rule, at_key=True)
+        yield Finding(("finetune", "budget", unit), rule)
     if data.get("objectives") is None:
         rule = "are required with trainable, got none"
         fix = "List the metrics that its function reports: [{metric: accuracy}, {metric: seconds}]."

@@ -6,29 +6,21 @@ A rule is a function of plain values and gives findings.  Only the border, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ablate.errors import Problem, storable_text
 
-V = TypeVar("V")
 Path = tuple[str | int, ...]
 """Of a value in a study's data, such as `("loss", "fma", "layers", 0)`."""
 
 
 class Finding(NamedTuple):
-    """What is wrong.
-
-    Attributes:
-        path: of the value.
-        rule: `rule, got X. Fix.`
-        at_key: the key itself is wrong, so its position is shown.
-    """
+    """What is wrong with the value at a path: `rule, got X. Fix.`"""
 
     path: Path
     rule: str
-    at_key: bool = False
 
 
 def dotted(path: Path) -> str:
@@ -104,17 +96,14 @@ class Document:
     Attributes:
         file: of the complete data; empty for data from Python, whose parts are named by their path.
         data: dicts, lists, text, numbers, true, false and None; text keys only.
-        keys, values: positions by path; a list has no keys.
-        written: text of each number, by path.
+        places: of each key of a mapping and each item of a list, by path.
         problems: so far; reading continues, so that all are shown at once.
         refused: paths of the problems, and of values that are not known because of them.
     """
 
     file: str
     data: Any = None
-    keys: dict[Path, Place] = field(default_factory=dict)
-    values: dict[Path, Place] = field(default_factory=dict)
-    written: dict[Path, str] = field(default_factory=dict)
+    places: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     refused: set[Path] = field(default_factory=set)
 
@@ -125,42 +114,34 @@ class Document:
     def report(self, findings: Iterable[Finding]) -> None:
         """Add a problem for each finding that is not about a value that was refused before."""
         before = tuple(self.refused)
-        for path, broken, at_key in findings:
+        for path, rule in findings:
             if any(starts_with(path, refused) for refused in before):
                 continue
             self.refused.add(path)
-            rule = broken
-            if path in self.written and not at_key:  # 1e3, which was read as 1000.0
-                got = f"got {show(self.get(path))}"
-                rule = broken.replace(got, f"got {self.written[path]}", 1)
-            place = self.place(path, at_key=at_key)
+            place = self.place(path)
             name = name_of(path) if place.file else dotted(path)
             prefix = "" if not name or place.file == f"`overrides={name}`" else f"{name}: "
             self.problems.append(Problem(*place, prefix + rule))
 
-    def place(self, path: Path, *, at_key: bool = False) -> Place:
-        """Position of the value (or its key); the nearest one above if it is not written."""
-        if at_key and path in self.keys:
-            return self.keys[path]
+    def place(self, path: Path) -> Place:
+        """Position of a value; of the nearest one above if it is not written."""
         above = (path[:end] for end in range(len(path), -1, -1))
-        return next((self.values[one] for one in above if one in self.values), Place(self.file))
+        return next((self.places[at] for at in above if at in self.places), Place(self.file))
 
-    def put(self, path: Path, other: Document, *, key: Place | None = None) -> None:
-        """Put another document at a path whose parent is a mapping, with its places."""
-        self.get(path[:-1])[path[-1]] = other.data
-        own_key = self.keys.get(path)
-        self.keys = _grafted(self.keys, path, other.keys)
-        self.values = _grafted(self.values, path, other.values)
-        self.written = _grafted(self.written, path, other.written)
-        if place := key or own_key:
-            self.keys[path] = place
-        self.problems += other.problems
-        self.refused |= {path + inner for inner in other.refused}
+    def put(self, path: Path, data: Any, place: Place, inner: Document | None = None) -> None:
+        """Put data at a path whose parent is a mapping.
 
-
-def _grafted(own: Mapping[Path, V], path: Path, others: Mapping[Path, V]) -> dict[Path, V]:
-    kept = {at: value for at, value in own.items() if not starts_with(at, path)}
-    return kept | {path + inner: value for inner, value in others.items()}
+        Args:
+            place: of the key.
+            inner: the document of the data, for the places in it and what was refused there.
+        """
+        self.get(path[:-1])[path[-1]] = data
+        self.places = {at: kept for at, kept in self.places.items() if not starts_with(at, path)}
+        if inner is not None:
+            self.places |= {path + at: where for at, where in inner.places.items()}
+            self.problems += inner.problems
+            self.refused |= {path + at for at in inner.refused}
+        self.places[path] = place
 
 
 def name_of(path: Path) -> str:

@@ -35,8 +35,7 @@ class OpenNames(Sequence[str]):
 
     Args:
         listed: computed on first use; the value of `taps` or of an enumeration.
-        accepts: whether a name that is not listed exists; None: any that `refusal` does
-            not refuse.
+        accepts: whether a name that is not listed exists.
         others: names similar to an unknown one, for the message.
         refusal: why an existing name cannot be used, as `rule, got X. Fix.`, or None.
 
@@ -48,27 +47,23 @@ class OpenNames(Sequence[str]):
     def __init__(
         self,
         listed: Callable[[], Sequence[str]] = tuple,
-        accepts: Callable[[str], bool] | None = None,
+        accepts: Callable[[str], bool] = lambda _: True,
         others: Callable[[str], Sequence[str]] = lambda _: (),
         refusal: Callable[[str], str | None] = lambda _: None,
     ) -> None:
-        self._list = listed
-        self._accepts = accepts or (lambda _: True)
-        self.others = others
-        self.refusal = refusal
+        self._list, self._accepts = listed, accepts
+        self.others, self.refusal = others, refusal
         self.failure = ""
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str):
-            return False
         try:
-            return name in self._listed or self._accepts(name) or bool(self.failure)
+            return name in self._listed or self._accepts(str(name)) or bool(self.failure)
         except UsageError as error:
             self.failure = str(error)
             return True
 
-    def __getitem__(self, place: Any) -> Any:
-        return self._listed[place]
+    def __getitem__(self, index: Any) -> Any:
+        return self._listed[index]
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -93,27 +88,25 @@ def name_rules(key: str, value: Any, names: KnownNames) -> Iterator[Finding]:
     if key == "loss.terms" and isinstance(value, str):
         yield from (Finding((), rule) for rule in _term_rules(value, names.get(key)))
         return
-    if key in LISTED and isinstance(value, list | tuple):
-        key = LISTED[key]
+    if isinstance(value, list | tuple):
+        key = LISTED.get(key, key)
     known = names.get(key)
-    if isinstance(known, OpenNames) and isinstance(value, str):
-        rule = known.refusal(value)
-        if rule is not None:
-            yield Finding((), rule)
-            return
-    if value in _WORDS.get(key, ()):
+    if isinstance(known, OpenNames) and isinstance(value, str) and (rule := known.refusal(value)):
+        yield Finding((), rule)
         return
-    kinds = [kind for kind in BY_NAME.get(key, (key,)) if _has_names(names.get(kind))]
-    for path, name in _named(key, value) if kinds else ():
+    kinds = [kind for kind in BY_NAME.get(key, (key,)) if names.get(kind)]
+    if not kinds or value in _WORDS.get(key, ()):
+        return
+    for path, name in _named(key, value):
         if not any(name in names[kind] for kind in kinds):
-            listed = [one for kind in kinds for one in names[kind]]
-            open_names = names[kinds[0]]
-            others = open_names.others(name) if isinstance(open_names, OpenNames) else ()
+            listed = [known_name for kind in kinds for known_name in names[kind]]
+            first = names[kinds[0]]
+            others = first.others(name) if isinstance(first, OpenNames) else ()
             # The modules before their parts.
             others = sorted(others, key=lambda module: module.count("."))
             fix = did_you_mean(name, [*dict.fromkeys([*listed, *others])])
-            noun = " or ".join(map(_noun, kinds))
-            yield Finding(path, f"unknown {noun}, got {show(name)}. {fix}")
+            nouns = (_NOUNS.get(kind, kind.rpartition(".")[2].removesuffix("s")) for kind in kinds)
+            yield Finding(path, f"unknown {' or '.join(nouns)}, got {show(name)}. {fix}")
 
 
 def unknown_names(data: Any, names: KnownNames) -> Iterator[Finding]:
@@ -126,7 +119,7 @@ def unknown_names(data: Any, names: KnownNames) -> Iterator[Finding]:
             count = len(items) if isinstance(items, list) else 0
             paths = [(*path[:-1], i, path[-1]) for i in range(count)]
         for at in paths:
-            for below, rule, _ in name_rules(key, get(data, at), names):
+            for below, rule in name_rules(key, get(data, at), names):
                 yield Finding(at + below, rule)
 
 
@@ -140,10 +133,6 @@ def failures(names: KnownNames) -> Iterator[Finding]:
         where, _, rule = text.partition(": ")
         at, rule = (where, rule) if where in all_keys() else (key, text)
         yield Finding(tuple(at.split(".")), rule)
-
-
-def _has_names(known: Sequence[str] | None) -> bool:
-    return bool(known) or (isinstance(known, OpenNames) and bool(known.failure))
 
 
 def _term_rules(terms: str, known: Sequence[str] | None) -> Iterator[str]:
@@ -165,7 +154,3 @@ def _named(key: str, value: Any) -> Iterable[tuple[Path, str]]:
         return [((), value)]
     items = enumerate(value if isinstance(value, list | tuple) else ())
     return [((i,), item) for i, item in items if isinstance(item, str)]
-
-
-def _noun(key: str) -> str:
-    return _NOUNS.get(key, key.rpartition(".")[2].removesuffix("s"))

@@ -30,39 +30,32 @@ def apply_overrides(
         key = key.strip()
         keep_secret(override)
         keep_secret(key)  # a URL with a = in its password, without the key
+        if key.startswith("space.") and sign:
+            include_space()
+        place = Place(f"`overrides={key}`" if sign else "`overrides`")
+        path = _path_of(key, document) if sign else None
+        rule = None
         if not sign:
             # Text that is not a key is not repeated, because it may contain a password.
             is_key = re.fullmatch(r"[\w.]+", key) is not None
-            got, key = (repr(override), key) if is_key else ("text without =", "KEY")
-            rule = f"must be key=value, got {got}. Write `overrides={key}=VALUE`."
-            document.problems.append(Problem("`overrides`", 0, 0, rule))
-            continue
-        if key.startswith("space."):
-            include_space()
-        place = Place(f"`overrides={key}`")
-        path = _path_of(key, document)
-        if path is None:
+            got, name = (repr(override), key) if is_key else ("text without =", "KEY")
+            rule = f"must be key=value, got {got}. Write `overrides={name}=VALUE`."
+        elif path is None:
             rule = f"unknown key. {did_you_mean(key, all_keys())}"
-            document.problems.append(Problem(*place, rule))
-            continue
-        parts = (path[:end] for end in range(1, len(path)))
-        values = (at for at in parts if not isinstance(document.get(at, {}), dict | None))
-        if (above := next(values, None)) is not None:
-            document.refused.add(above)
-            rule = _below_a_value(dotted(above), document.get(above))
-            document.problems.append(Problem(*place, rule))
+        else:
+            rule = _below_a_value(path, document)
+        if rule is not None or path is None:
+            document.problems.append(Problem(*place, str(rule)))
             continue
         value = parse_yaml(text, place.file)
-        value.values = dict.fromkeys([(), *value.values], place)
-        value.keys = dict.fromkeys(value.keys, place)
-        value.problems = [Problem(*place, one.message) for one in value.problems]
+        document.problems += [Problem(*place, problem.message) for problem in value.problems]
         if value.problems and value.data is None:
-            document.problems += value.problems
             continue
         for end in range(1, len(path)):
             if document.get(path[:end]) is None:
-                document.put(path[:end], Document(place.file, {}), key=place)
-        document.put(path, value, key=place)
+                document.put(path[:end], {}, place)
+        document.put(path, value.data, place)
+        document.refused |= {path + at for at in value.refused}
 
 
 def _path_of(key: str, document: Document) -> Path | None:
@@ -79,11 +72,16 @@ def _path_of(key: str, document: Document) -> Path | None:
     return tuple(key.split(".")) if is_known else None
 
 
-def _below_a_value(name: str, value: object) -> str:
-    """What is wrong with setting a key below a value, as `rule, got X. Fix.`"""
-    if isinstance(value, list) and name in leaves():
-        return (
-            f"{name} is a list, got one key of it. Write `overrides={name}=[...]` with all items."
-        )
-    rule = f"{name} is {show(value)}, got one key of it"
-    return f"{rule}. Write `overrides={name}={{...}}` with all keys."
+def _below_a_value(path: Path, document: Document) -> str | None:
+    """Why a key cannot be set, because a value stands above it; as `rule, got X. Fix.`"""
+    for end in range(1, len(path)):
+        value, name = document.get(path[:end], {}), dotted(path[:end])
+        if isinstance(value, dict | None):
+            continue
+        document.refused.add(path[:end])
+        if isinstance(value, list) and name in leaves():
+            fix = f"Write `overrides={name}=[...]` with all items."
+            return f"{name} is a list, got one key of it. {fix}"
+        fix = f"Write `overrides={name}={{...}}` with all keys."
+        return f"{name} is {show(value)}, got one key of it. {fix}"
+    return None

@@ -65,7 +65,7 @@ def check_room_for_seeds(study: Study) -> None:
     Raises:
         UsageError: naming the first of `seed_rules`.
     """
-    for path, rule, _ in seed_rules(study):
+    for path, rule in seed_rules(study):
         raise UsageError(f"study {study.name}: {dotted(path)}: {rule}")
 
 

@@ -95,7 +95,7 @@ def _choices(item: ErrorDetails) -> list[str]:
 def _finding(path: Path, item: ErrorDetails) -> Finding:
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        return Finding(path, unknown_key(path), at_key=True)
+        return Finding(path, unknown_key(path))
     if kind == "missing":
         return Finding(path, "is required, got nothing. Add it.")
     if kind == "value_error":
@@ -126,7 +126,8 @@ def _finding(path: Path, item: ErrorDetails) -> Finding:
     elif kind == "string_pattern_mismatch":
         rule = "must be the name of a folder, without / \\ # or a leading dot"
         fix = "Write letters, digits, - and _."
-    return Finding(path, f"{rule}, got {show(value)}. {fix}")
+    got = repr(value) if kind == "int_type" and isinstance(value, float) else show(value)
+    return Finding(path, f"{rule}, got {got}. {fix}")
 
 
 def _type_fix(kind: str, value: Any) -> str:

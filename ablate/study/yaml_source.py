@@ -12,11 +12,10 @@ from typing import Any
 
 import yaml
 from yaml.composer import ComposerError
-from yaml.error import Mark
 from yaml.reader import ReaderError
 
 from ablate.errors import Problem, cut
-from ablate.study.document import Document, Path, Place, dotted, show, unstorable
+from ablate.study.document import Document, Finding, Path, Place, dotted, show, unstorable
 
 MAX_DEPTH = 40
 MAX_NODES = 20_000
@@ -71,7 +70,6 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     f"{_TAG}float": lambda text: float(re.sub(r"\.(?=inf|nan)", "", text.lower())),
     f"{_TAG}str": str,
 }
-_COLLECTIONS = {f"{_TAG}seq", f"{_TAG}map"}
 
 
 def parse_yaml(text: str, file: str) -> Document:
@@ -82,11 +80,11 @@ def parse_yaml(text: str, file: str) -> Document:
         file: name in messages.
 
     Returns:
-        The data with the position of every key and value.  Problems are in `problems`; the data is
-        None if the text is not YAML.
+        The data with the position of every part.  Problems are in `problems`; the data is None if
+        the text is not YAML.
     """
-    document = Document(file)
-    place, loader = Place(file), None
+    document, loader = Document(file), None
+    line, column = 0, 0
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -95,24 +93,21 @@ def parse_yaml(text: str, file: str) -> Document:
         return document
     except ReaderError as error:
         before = text[: error.position]
-        place = Place(file, before.count("\n") + 1, error.position - before.rfind("\n"))
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         rule = f"a control character, got {show(text[error.position])}. Remove it."
     except yaml.MarkedYAMLError as error:
-        place = _place(file, error.problem_mark or error.context_mark)
+        if mark := error.problem_mark or error.context_mark:
+            line, column = mark.line + 1, mark.column + 1
         what = (error.problem or error.context or "it ends too early").removeprefix("but ")
         rule = f"{what}. {next(fix for sign, fix in _FIXES if sign in what)}"
     except RecursionError:
-        place = Place(file, 1, 1)
+        line, column = 1, 1
         rule = "nested too deeply, perhaps by aliases of aliases. Make it flatter."
     finally:
         if loader is not None:
             loader.dispose()
-    document.problems.append(Problem(*place, f"invalid YAML: {rule}"))
+    document.problems.append(Problem(file, line, column, f"invalid YAML: {rule}"))
     return document
-
-
-def _place(file: str, mark: Mark | None) -> Place:
-    return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
 
 
 class _Builder:
@@ -124,7 +119,7 @@ class _Builder:
         self._count = 0
 
     def build(self, node: yaml.Node, path: Path) -> Any:
-        self._document.values[path] = _place(self._document.file, node.start_mark)
+        self._document.places.setdefault(path, self._place(node))
         self._count += 1
         if self._count > MAX_NODES:
             problem = f"more than {MAX_NODES} values after aliases. Use fewer aliases"
@@ -133,55 +128,55 @@ class _Builder:
             raise ComposerError(None, None, "an alias contains itself", node.start_mark)
         self._open.add(id(node))
         try:
-            if node.tag not in _SCALARS.keys() | _COLLECTIONS:
-                rule = f"tags are not allowed, got {show(node.tag)}. Remove the tag."
-                return self._refuse(node, path, rule)
-            if isinstance(node, yaml.MappingNode):
+            if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
                 return self._mapping(node, path)
-            if isinstance(node, yaml.SequenceNode):
+            if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
                 return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
             return self._scalar(node, path)
         finally:
             self._open.remove(id(node))
 
-    def _refuse(self, node: yaml.Node, path: Path, rule: str) -> None:
-        self._document.refused.add(path)
-        name = f"{dotted(path)}: " if path else ""
-        place = _place(self._document.file, node.start_mark)
-        self._document.problems.append(Problem(*place, name + rule))
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self._document.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
-        try:
-            value = _SCALARS[node.tag](node.value)
-        except (KeyError, ValueError):
-            if not node.value.lstrip("+-").isdecimal():
-                kind = node.tag.removeprefix(_TAG)
-                rule = f"must fit its tag !!{kind}, got {show(node.value)}. Remove the tag."
-                return self._refuse(node, path, rule)
-            value = 2**63  # of more digits than Python reads
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            self._document.written[path] = cut(node.value)
+        rule, value = None, None
+        if node.tag not in _SCALARS or not isinstance(node, yaml.ScalarNode):
+            rule = f"tags are not allowed, got {show(node.tag)}. Remove the tag."
+        elif node.tag == f"{_TAG}int" and len(node.value) > 1000:
+            value = 2**63  # of more digits than Python may read
+        else:
+            try:
+                value = _SCALARS[node.tag](node.value)
+            except ValueError:
+                rule = f"must fit its tag, got {show(node.value)}. Remove the tag."
         if isinstance(value, int) and abs(value) >= 2**63:
-            rule = f"whole numbers must be below 2**63, got {cut(node.value, 40)}"
-            return self._refuse(node, path, f"{rule}. Write a smaller one.")
-        if isinstance(value, str) and (rule := unstorable(value) or ""):
-            return self._refuse(node, path, rule)
+            got = cut(node.value, 40)
+            rule = f"whole numbers must be below 2**63, got {got}. Write a smaller one."
+        if isinstance(value, str):
+            rule = unstorable(value)
+        if rule is not None:
+            self._document.report([Finding(path, rule)])
+            return None
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        keys, data = self._document.keys, dict[str, Any]()
+        places, data = self._document.places, dict[str, Any]()
         for key, value in node.value:
-            inner = (*path, key.value if isinstance(key.value, str) else "?")
-            if key.tag != f"{_TAG}str":
-                got = "a list or mapping" if key.tag in _COLLECTIONS else key.value
+            name = key.value if key.tag == f"{_TAG}str" else "?"
+            inner, rule = (*path, name), None
+            if name == "?":
+                got = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 rule = f"keys must be text, got {got}. Put it in quotes."
-                self._refuse(key, (*path, "?"), rule)
-            elif key.value in data:
-                rule = f"key given twice, got it here and on line {keys[inner].line}. Remove one."
-                self._refuse(key, inner, rule)
-            else:
-                keys[inner] = _place(self._document.file, key.start_mark)
-                data[key.value] = self.build(value, inner)
+            elif name in data:
+                rule = f"key given twice, got it here and on line {places[inner].line}. Remove one."
+            if rule is not None:
+                prefix = f"{dotted(inner)}: "
+                self._document.problems.append(Problem(*self._place(key), prefix + rule))
+                self._document.refused.add(inner)
+                continue
+            places[inner] = self._place(key)
+            data[name] = self.build(value, inner)
         return data
 
 

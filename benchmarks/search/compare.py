@@ -35,7 +35,7 @@ from surrogate import ALPHAS, OBJECTIVES, Surrogate, load_table, replayed_study
 import ablate
 from ablate.ablation.intervals import t_interval
 from ablate.search import run_context
-from ablate.space.domain import CategoricalDimension, IntegerDimension
+from ablate.space.domain import CategoricalDimension
 from ablate.study.settings import PrunerSettings
 from ablate.trial.own_loop import TrialContext
 
@@ -264,7 +264,7 @@ def described(surrogate: Surrogate, pruner: PrunerSettings) -> dict[str, Any]:
         {
             "name": one.name,
             "choices": list(one.choices) if isinstance(one, CategoricalDimension) else None,
-            "is_integer": isinstance(one, IntegerDimension),
+            "is_integer": getattr(one, "is_whole", False),
             **{key: getattr(one, key, None) for key in ("low", "high", "log")},
         }
         for one in surrogate.table.space.dimensions

@@ -37,7 +37,6 @@ from ablate.space.domain import (
     CategoricalDimension,
     ChoiceDomain,
     Dimension,
-    IntegerDimension,
     SimplexDomain,
     SubsetDomain,
 )
@@ -469,7 +468,7 @@ def draw_at_random(random: np.random.Generator, dimension: Dimension) -> Any:
     if isinstance(dimension, CategoricalDimension):
         return dimension.choices[random.integers(len(dimension.choices))]
     low, high = dimension.low, dimension.high
-    if isinstance(dimension, IntegerDimension):
+    if dimension.is_whole:
         return int(random.integers(int(low), int(high) + 1))
     return low * (high / low) ** random.random() if dimension.log else random.uniform(low, high)
 

@@ -154,7 +154,7 @@ def test_a_network_without_batch_norm_is_refused(tmp_path: Path) -> None:
     text = HEAD.format(name="a") + SEARCH
     assert not said(text, tmp_path)
     assert (
-        "s.yaml:8:62: robustness.adapt_batch_norm: needs a network with batch norm, got 16 for "
+        "s.yaml:8:44: robustness.adapt_batch_norm: needs a network with batch norm, got 16 for "
         "plainnet:make, which has none with statistics. Remove it."
     ) in said(text.replace("resnet8", "plainnet:make"), tmp_path)
 

@@ -247,7 +247,7 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
         )
         Path("own.yaml").write_text(stopped.to_yaml())
         result = run_here("check", "own.yaml")
-        assert result.stderr.startswith("ablate: own.yaml:3:12: trainable: must be a function that")
+        assert result.stderr.startswith("ablate: own.yaml:3:1: trainable: must be a function that")
     assert resume(own(make_loop())).count("COMPLETE") == 4
     assert ablate.read(stopped).count("COMPLETE") == 4
     assert b"cloudpickle" not in Path("runs/own/study.db").read_bytes()

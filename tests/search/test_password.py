@@ -221,7 +221,7 @@ def test_a_run_folder_without_the_password_says_to_name_the_study_file(work: Pat
         (["check", "secret.yaml", "--set", "storage:postgresql://u:Tr0ub4dor-3x@h/d"], "without ="),
         (["check", "secret.yaml", "--set", "storage={url: 'x://u:Tr0ub4dor-3x@h/d'}"], "a mapping"),
         (["check", "secret.yaml", "--set", "search.trials=x://u:Tr0ub4dor-3x@h/d"], "whole number"),
-        (["check", "mapping.yaml"], "mapping.yaml:23:10: storage: must be text, got a mapping"),
+        (["check", "mapping.yaml"], "mapping.yaml:23:1: storage: must be text, got a mapping"),
         (["check", "top.yaml"], "must be a mapping of keys"),
         pytest.param(
             ["--debug", "status", "postgresql+psycopg://u:Tr0ub4dor-3x@127.0.0.1:1/d#x"],

@@ -58,7 +58,7 @@ def test_it_runs_to_its_end(write_own: WriteOwn, work: Path) -> None:
 
 def test_a_loop_that_is_not_there_is_refused_by_line(write_own: WriteOwn) -> None:
     file = write_own("gone", trainable="loop_gone:trian")
-    with pytest.raises(StudyFileError, match=r"gone\.yaml:3:12: trainable: loop_gone must have"):
+    with pytest.raises(StudyFileError, match=r"gone\.yaml:3:1: trainable: loop_gone must have"):
         ablate.launch(file, executor="inline")
 
 

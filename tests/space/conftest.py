@@ -94,10 +94,7 @@ def problems() -> Callable[..., list[str]]:
         try:
             study_with(space, study)
         except StudyFileError as error:
-            return [
-                f"{problem.line - above}:{problem.column - 2}: {problem.message}"
-                for problem in error.problems
-            ]
+            return [f"{problem.line - above}: {problem.message}" for problem in error.problems]
         return []
 
     return of

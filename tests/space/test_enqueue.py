@@ -83,10 +83,10 @@ fma:
 def test_every_problem_is_said_where_it_stands(problems: Callable[..., list[str]]) -> None:
     sets = "{loss.terms: x, augment.mxi: 1}, {loss.fma.weight: 31}"
     assert problems(SPACE, STUDY.format(sets)) == [
-        "-1:31: search.enqueue[0].loss.terms: must be one of ['clean+da', 'clean+fma'], got 'x'. "
+        "-1: search.enqueue[0].loss.terms: must be one of ['clean+da', 'clean+fma'], got 'x'. "
         "Use one of them.",
-        "-1:34: search.enqueue[0].augment.mxi: not in the space. Did you mean augment.mix?",
-        "-1:69: search.enqueue[1].loss.fma.weight: must be a number in [0.01, 30], got 31. Use one "
+        "-1: search.enqueue[0].augment.mxi: not in the space. Did you mean augment.mix?",
+        "-1: search.enqueue[1].loss.fma.weight: must be a number in [0.01, 30], got 31. Use one "
         "in this range.",
     ]
     assert problems(SPACE, STUDY.format("{loss.fma.weight: 3}")) == []

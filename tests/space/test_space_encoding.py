@@ -18,7 +18,6 @@ from ablate.space.domain import (
     Dimension,
     FloatDomain,
     IntDomain,
-    IntegerDimension,
     SimplexDomain,
     SubsetDomain,
     break_stick,
@@ -38,9 +37,9 @@ MIX = Space(
 def draws_of(dimension: Dimension) -> st.SearchStrategy[Any]:
     if isinstance(dimension, CategoricalDimension):
         return st.sampled_from(dimension.choices)
-    if isinstance(dimension, IntegerDimension):
-        steps = (dimension.high - dimension.low) // dimension.step
-        return st.integers(0, steps).map(lambda k: dimension.low + k * dimension.step)
+    if dimension.is_whole:
+        low, step = dimension.low, dimension.step or 1
+        return st.integers(0, int((dimension.high - low) // step)).map(lambda k: low + k * step)
     if dimension.step is None:
         return st.floats(dimension.low, dimension.high)
     low, step = dimension.low, dimension.step

@@ -19,6 +19,7 @@ from ablate.study.fingerprint import changed_keys, study_fingerprint
 from ablate.study.scores import Bound, violation
 from ablate.study.settings import ConstraintSettings, PrunerSettings, Study
 from ablate.trial.task import Prepared
+from tests.study.conftest import without_columns
 
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
 OWN = "version: 1\nname: own\ntrainable: my_loop:train\nobjectives: [{metric: a}, {metric: b}]\n"
@@ -31,7 +32,7 @@ def read(text: str, names: Callable[[str], Any] = names_for) -> Study:
 def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
     with pytest.raises(StudyFileError) as raised:
         read(text, names)
-    return str(raised.value).splitlines()
+    return without_columns(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -39,49 +40,48 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
     [
         (
             "[{metric: val_clean_accuracy}]",
-            "s.yaml:5:15: constraints[0]: needs min or max, got neither. Add one, such as max: "
-            "300.",
+            "s.yaml:5: constraints[0]: needs min or max, got neither. Add one, such as max: 300.",
         ),
         (
             "[{metric: val_clean_accuracy, min: baseline * 2}]",
-            "s.yaml:5:49: constraints[0].min: must be a number, or baseline plus or less one, got "
+            "s.yaml:5: constraints[0].min: must be a number, or baseline plus or less one, got "
             "'baseline * 2'. Write 0.9, or baseline - 0.01.",
         ),
         (
             "[{metric: val_clean_accuracy, min: baseline - 1, max: baseline + 0.01}]",
-            "s.yaml:5:15: constraints[0]: must be baseline plus or less a fraction below 1, "
+            "s.yaml:5: constraints[0]: must be baseline plus or less a fraction below 1, "
             "because accuracies are fractions, got baseline - 1. Write baseline - 0.01 for one "
             "point.",
         ),
         (
             "[{metric: val_clean_accuracy, min: 90}]",
-            "s.yaml:5:49: constraints[0].min: must be at most 1, because accuracies are "
+            "s.yaml:5: constraints[0].min: must be at most 1, because accuracies are "
             "fractions, got 90. No trial would keep it: change it.",
         ),
         (
             "[{metric: val_clean_accuracy, max: -1}]",
-            "s.yaml:5:49: constraints[0].max: must be at least 0, because val_clean_accuracy is, "
+            "s.yaml:5: constraints[0].max: must be at least 0, because val_clean_accuracy is, "
             "got -1. No trial would keep it: change it.",
         ),
         (
             "[{metric: train_seconds, max: -1}]",
-            "s.yaml:5:44: constraints[0].max: must be above 0, because train_seconds is, got -1. "
+            "s.yaml:5: constraints[0].max: must be above 0, because train_seconds is, got -1. "
             "No trial would keep it: change it.",
         ),
         (
             "[{metric: val_clean_accuracy, min: 0.9, max: 0.8}]",
-            "s.yaml:5:15: constraints[0]: min must be at most max, got 0.9 and 0.8: no value "
+            "s.yaml:5: constraints[0]: min must be at most max, got 0.9 and 0.8: no value "
             "keeps both. Swap them.",
         ),
         (
             "[{metric: val_accuracy.fog, min: 0.5}]",
-            "s.yaml:5:24: constraints[0].metric: must be scored by robustness.suite families, got "
+            "s.yaml:5: constraints[0].metric: must be scored by robustness.suite families, got "
             "val_accuracy.fog. Use a suite that contains it, such as families_all or all, or "
             "choose another metric.",
         ),
         (
             "[{metric: train_seconds, most: 3}]",
-            "s.yaml:5:39: constraints[0].most: unknown key. Known: metric, min, max.",
+            "s.yaml:5: constraints[0].most: unknown key. Known: metric, min, max.",
         ),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_training_loop_may_constrain_any_metric_but_has_no_baseline() -> None:
     assert study.judged_metrics == ("a", "b", "size")
     text = f"{OWN}constraints: [{{metric: a, min: baseline - 1}}]\n"
     assert refusals(text, names) == [
-        "s.yaml:5:15: constraints[0]: must be a number, got baseline - 1 with trainable, which has "
+        "s.yaml:5: constraints[0]: must be a number, got baseline - 1 with trainable, which has "
         "no baseline. Write it, such as 0.9."
     ]
 
@@ -105,7 +105,7 @@ def test_an_ablation_has_no_search_that_constraints_could_apply_to() -> None:
     ablation = "ablation: {design: leave_one_out, components: {fma: {loss.terms: clean}}}\n"
     text = f"{HEAD}constraints: [{{metric: val_clean_accuracy, min: 0.9}}]\n{ablation}"
     assert (
-        "s.yaml:5:1: constraints: apply to a search, got an ablation without tune. Remove them, "
+        "s.yaml:5: constraints: apply to a search, got an ablation without tune. Remove them, "
         "or add tune."
     ) in refusals(text)
 

@@ -13,184 +13,182 @@ Problems = Callable[..., list[str]]
     ("added", "message"),
     [
         # keys
-        ("loss: {fma: {wieght: 1}}", "5:14: loss.fma.wieght: unknown key. Did you mean weight?"),
-        ("serach: {}", "5:1: serach: unknown key. Did you mean search?"),
+        ("loss: {fma: {wieght: 1}}", "5: loss.fma.wieght: unknown key. Did you mean weight?"),
+        ("serach: {}", "5: serach: unknown key. Did you mean search?"),
         (
             "loss.fma.weight: 3",
-            "5:1: loss.fma.weight: keys are nested here, got a dotted one. "
+            "5: loss.fma.weight: keys are nested here, got a dotted one. "
             "Write it as fma.weight in loss.",
         ),
         (
             "finetune: {epochs: 3}",
-            "5:12: finetune.epochs: unknown key. Did you mean finetune.budget.epochs?",
+            "5: finetune.epochs: unknown key. Did you mean finetune.budget.epochs?",
         ),
-        ("baseline: {lr: 0.1}", "5:12: baseline.lr: unknown key. Did you mean learning_rate?"),
+        ("baseline: {lr: 0.1}", "5: baseline.lr: unknown key. Did you mean learning_rate?"),
         # types
         (
             "search: {trials: 1e3}",
-            "5:18: search.trials: must be a whole number, got 1e3. Write a whole number, such as "
-            "4.",
+            "5: search.trials: must be a whole number, got 1000.0. Write a whole number, such as",
         ),
         (
             "search: {seed: 4294967296}",
-            "5:16: search.seed: must be below 4294967296, got 4294967296. Lower it.",
+            "5: search.seed: must be below 4294967296, got 4294967296. Lower it.",
         ),
         (
             "run: {gpus_per_trial: 2}",
-            "5:23: run.gpus_per_trial: must be at most 1, because a finetuning trains on one GPU, "
+            "5: run.gpus_per_trial: must be at most 1, because a finetuning trains on one GPU, "
             "got 2. Write 1; other trials use the other GPUs.",
         ),
         (
             "run: {compile: reduce-overhead}\nfinetune: {accumulation_steps: 2}",
-            "5:16: run.compile: must not be reduce-overhead with finetune.accumulation_steps, got "
+            "5: run.compile: must not be reduce-overhead with finetune.accumulation_steps, got "
             "both: the parts of a batch would overwrite each other's gradients. Write compile: "
             "default, or accumulation_steps: 1.",
         ),
         (
             "loss: {fma: {weight: abc}}",
-            "5:22: loss.fma.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
+            "5: loss.fma.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
         ),
-        ("question: 5", "5:11: question: must be text, got 5. Put it in quotes."),
+        ("question: 5", "5: question: must be text, got 5. Put it in quotes."),
         (
             "baseline: 3",
-            "5:11: baseline: must be a mapping, got 3. Write keys below it, or {key: value}.",
+            "5: baseline: must be a mapping, got 3. Write keys below it, or {key: value}.",
         ),
         (
             "augment: {families: noise}",
-            "5:21: augment.families: must be a list, got 'noise'. Write it in brackets, such as "
+            "5: augment.families: must be a list, got 'noise'. Write it in brackets, such as "
             "[a, b].",
         ),
         # ranges
-        ("augment: {strength: 0}", "5:21: augment.strength: must be above 0, got 0. Raise it."),
+        ("augment: {strength: 0}", "5: augment.strength: must be above 0, got 0. Raise it."),
         (
             "augment: {strength: 1.5}",
-            "5:21: augment.strength: must be at most 1, got 1.5. Lower it.",
+            "5: augment.strength: must be at most 1, got 1.5. Lower it.",
         ),
         (
             "loss: {da: {weight: .nan}}",
-            "5:21: loss.da.weight: must be finite, got .nan. Write a number, such as 0.5.",
+            "5: loss.da.weight: must be finite, got nan. Write a number, such as 0.5.",
         ),
         (
             "augment: {families: []}",
-            "5:21: augment.families: must have at least 1 item, got []. Add",
+            "5: augment.families: must have at least 1 item, got []. Add",
         ),
         # choices
         (
             "loss: {st: {anchor: cleen}}",
-            "5:21: loss.st.anchor: must be one of both, clean, pretrained, ema, got 'cleen'. "
+            "5: loss.st.anchor: must be one of both, clean, pretrained, ema, got 'cleen'. "
             "Did you mean clean?",
         ),
         (
             "run: {parallel: many}",
-            "5:17: run.parallel: must be a whole number or auto, got 'many'. Known: auto.",
+            "5: run.parallel: must be a whole number or auto, got 'many'. Known: auto.",
         ),
-        ("run: {parallel: 0}", "5:17: run.parallel: must be at least 1, got 0. Raise it."),
+        ("run: {parallel: 0}", "5: run.parallel: must be at least 1, got 0. Raise it."),
         (
             "loss: {fma: {layers: tap}}",
-            "5:22: loss.fma.layers: must be a list or taps, last, got 'tap'. Did you mean taps?",
+            "5: loss.fma.layers: must be a list or taps, last, got 'tap'. Did you mean taps?",
         ),
-        ("space: [1]", "5:8: space: must be a mapping or text, got [1]. Write one of these."),
+        ("space: [1]", "5: space: must be a mapping or text, got [1]. Write one of these."),
         (
             "run: {gpus_per_trial: 1.5}",
-            "5:23: run.gpus_per_trial: must be a whole number above 1, got 1.5. Write 1.",
+            "5: run.gpus_per_trial: must be a whole number above 1, got 1.5. Write 1.",
         ),
         # names
         (
             "loss: {fma: {layers: [stage4]}}",
-            "5:23: loss.fma.layers[0]: unknown layer, got 'stage4'. Did you mean stage3?",
+            "5: loss.fma.layers[0]: unknown layer, got 'stage4'. Did you mean stage3?",
         ),
         (
             "loss: {fma: {distance: relativ}}",
-            "5:24: loss.fma.distance: unknown distance, got 'relativ'. Did you mean relative?",
+            "5: loss.fma.distance: unknown distance, got 'relativ'. Did you mean relative?",
         ),
         (
             "loss: {st: {form: js}}",
-            "5:19: loss.st.form: unknown form, got 'js'. Known: cross_entropy.",
+            "5: loss.st.form: unknown form, got 'js'. Known: cross_entropy.",
         ),
         (
             "augment: {families: [nose]}",
-            "5:22: augment.families[0]: unknown family, got 'nose'. Did you mean noise?",
+            "5: augment.families[0]: unknown family, got 'nose'. Did you mean noise?",
         ),
         (
             "augment: {mix: {nose: 1}}",
-            "5:23: augment.mix.nose: unknown family or type, got 'nose'. Did you",
+            "5: augment.mix.nose: unknown family or type, got 'nose'. Did you",
         ),
         (
             "search: {sampler: tpee}",
-            "5:19: search.sampler: unknown sampler, got 'tpee'. Did you mean tpe?",
+            "5: search.sampler: unknown sampler, got 'tpee'. Did you mean tpe?",
         ),
-        ("robustness: {suite: family}", "5:21: robustness.suite: unknown suite, got 'family'. Did"),
+        ("robustness: {suite: family}", "5: robustness.suite: unknown suite, got 'family'. Did"),
         (
             "objectives: [{metric: val_robust}, {metric: train_seconds}]",
-            "5:23: objectives[0].metric: unknown metric, got 'val_robust'. "
+            "5: objectives[0].metric: unknown metric, got 'val_robust'. "
             "Did you mean val_robust_accuracy?",
         ),
         (
             "loss: {terms: clean+fmaa}",
-            "5:15: loss.terms: unknown term, got 'fmaa'. Did you mean fma?",
+            "5: loss.terms: unknown term, got 'fmaa'. Did you mean fma?",
         ),
-        ("loss: {terms: st+st}", "5:15: loss.terms: term given twice, got 'st+st'. Name st once."),
+        ("loss: {terms: st+st}", "5: loss.terms: term given twice, got 'st+st'. Name st once."),
         (
             "loss: {terms: clean++st}",
-            "5:15: loss.terms: empty term, got 'clean++st'. Join terms with one +, such as "
-            "clean+fma.",
+            "5: loss.terms: empty term, got 'clean++st'. Join terms with one +, such as clean+fma.",
         ),
         # what does not fit together
         (
             "objectives: [{metric: train_seconds}, {metric: train_seconds}]",
-            "5:39: objectives[1]: given twice, got 'train_seconds'. Remove one.",
+            "5: objectives[1]: given twice, got 'train_seconds'. Remove one.",
         ),
         (
             "objectives: [{metric: val_robust_accuracy}]\nsearch: {reference_point: [0.5]}",
-            "6:27: search.reference_point: needs two objectives, got one, val_robust_accuracy. "
+            "6: search.reference_point: needs two objectives, got one, val_robust_accuracy. "
             "Remove it: one objective has no hypervolume.",
         ),
         (
             "objectives: [{metric: val_accuracy.gaussian_noise.2}, {metric: train_seconds}]",
-            "5:23: objectives[0].metric: its severity must be in robustness.severities [1, 3, 5], "
+            "5: objectives[0].metric: its severity must be in robustness.severities [1, 3, 5], "
             "got 'val_accuracy.gaussian_noise.2'. Add 2 there or choose another metric.",
         ),
         (
             "search: {reference_point: [0.5]}",
-            "5:27: search.reference_point: needs one value per objective (2), got [0.5]. Give each "
+            "5: search.reference_point: needs one value per objective (2), got [0.5]. Give each "
             "objective its value, in their order.",
         ),
         (
             "augment: {families: [noise], mix: {blur: 1}}",
-            "5:42: augment.mix.blur: must be one of augment.families ['noise'], got 'blur'. "
+            "5: augment.mix.blur: must be one of augment.families ['noise'], got 'blur'. "
             "Known: noise.",
         ),
         (
             "augment: {types: [hew]}",
-            "5:19: augment.types[0]: unknown type, got 'hew'. Did you mean hue?",
+            "5: augment.types[0]: unknown type, got 'hew'. Did you mean hue?",
         ),
         (
             "augment: {strengths: {hue: [0.5, 0.2]}}",
-            "5:22: augment.strengths: the lowest strength must not be above the highest, which "
+            "5: augment.strengths: the lowest strength must not be above the highest, which "
             "must be above 0, got hue: [0.5, 0.2]. Correct them.",
         ),
         (
             "augment: {method: all, copies: 2}",
-            "5:32: augment.copies: must be 1 with method all, which makes a copy per type, got 2. "
+            "5: augment.copies: must be 1 with method all, which makes a copy per type, got 2. "
             "Remove it.",
         ),
         (
             "finetune: {schedule: one_cycle, warmup_fraction: 0.1}",
-            "5:50: finetune.warmup_fraction: one_cycle has its own warm-up, got 0.1. Remove it.",
+            "5: finetune.warmup_fraction: one_cycle has its own warm-up, got 0.1. Remove it.",
         ),
         (
             "finetune: {interpolation: {alphas: [0.5, 0.75]}}",
-            "5:36: finetune.interpolation.alphas: must contain 1, the finetuned network, got "
+            "5: finetune.interpolation.alphas: must contain 1, the finetuned network, got "
             "[0.5, 0.75]. Add 1.",
         ),
         (
             "finetune: {interpolation: {alphas: [1, 0.5, 0.5]}}",
-            "5:36: finetune.interpolation.alphas: must differ from each other, got "
+            "5: finetune.interpolation.alphas: must differ from each other, got "
             "[1.0, 0.5, 0.5]. Remove one.",
         ),
         (
             "finetune: {interpolation: {alpha: 0.3, alphas: [0.25, 0.5, 0.75, 1]}}",  # the default
-            "5:27: finetune.interpolation: takes alphas, the networks of a curve, or alpha, one of "
+            "5: finetune.interpolation: takes alphas, the networks of a curve, or alpha, one of "
             "them alone, got both. Remove one.",
         ),
         (
@@ -198,48 +196,48 @@ Problems = Callable[..., list[str]]
             "objectives: [{metric: val_clean_accuracy}, "
             "{metric: train_seconds, direction: minimize}]\n"
             "search: {reference_point: [0.5, 100]}",
-            "5:27: finetune.interpolation: chooses the most robust network, so "
+            "5: finetune.interpolation: chooses the most robust network, so "
             "val_robust_accuracy must be an objective, got ['val_clean_accuracy', "
             "'train_seconds']. Add it, or remove this.",
         ),
         (
             "answer: {clean_margin: 0.02}\nobjectives: [{metric: val_robust_accuracy}]",
-            "5:24: answer.clean_margin: has no effect without finetune.interpolation, or a search "
+            "5: answer.clean_margin: has no effect without finetune.interpolation, or a search "
             "for clean and robust accuracy, got 0.02. Remove it.",
         ),
         (
             "space: {finetune.interpolation: {choice: [null]}}",
-            "5:9: finetune.interpolation: cannot be searched, because trials would be compared by "
+            "5: finetune.interpolation: cannot be searched, because trials would be compared by "
             "different measures, got finetune.interpolation. Create one study for each value.",
         ),
         (
             "finetune: {budget: {epochs: 1, images: 5}}",
-            "5:20: finetune.budget: takes one unit, got epochs and images. Keep one, such as "
+            "5: finetune.budget: takes one unit, got epochs and images. Keep one, such as "
             "budget: {images: 9000}.",
         ),
         (
             "baseline: {checkpoint: w.pt}",
-            "5:11: baseline: a checkpoint needs saw_validation, got none with w.pt. Write "
+            "5: baseline: a checkpoint needs saw_validation, got none with w.pt. Write "
             "saw_validation: false if it was not trained on the validation images, else true.",
         ),
         (
             "baseline: {saw_validation: true}",
-            "5:11: baseline: saw_validation applies only to a checkpoint, got it without one. "
+            "5: baseline: saw_validation applies only to a checkpoint, got it without one. "
             "Remove it; a baseline trained by ablate never sees the validation images.",
         ),
         (
             "augment: {mix: {noise: 0}}",
-            "5:16: augment.mix: needs a ratio above 0, got {noise: 0}. Raise one.",
+            "5: augment.mix: needs a ratio above 0, got {noise: 0}. Raise one.",
         ),
         (
             "augment: {mix: {noise: 1e308, blur: 1e308}}",
-            "5:16: augment.mix: ratios must have a finite sum, got {noise: 1e+308, blur: 1e+308}. "
+            "5: augment.mix: ratios must have a finite sum, got {noise: 1e+308, blur: 1e+308}. "
             "Lower them.",
         ),
         (
             "space: {augment.mix: {simplex: [noise, blur]}}\n"
             "search: {enqueue: [{augment.mix: {noise: 1e308, blur: 1e308}}]}",
-            "6:34: search.enqueue[0].augment.mix: ratios must have a finite sum above 0, got "
+            "6: search.enqueue[0].augment.mix: ratios must have a finite sum above 0, got "
             "{noise: 1e+308, blur: 1e+308}. Lower one.",
         ),
     ],
@@ -254,29 +252,29 @@ def test_one_wrong_key_has_one_message(
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
-        (1, "version: 2", "s.yaml:1:10: version: must be 1, got 2. Write 1."),
-        (1, "", "s.yaml:2:1: version: is required, got nothing. Add it."),
-        (3, "dataset: {name: mnist}", "s.yaml:3:17: dataset.name: unknown data set, got 'mnist'."),
+        (1, "version: 2", "s.yaml:1: version: must be 1, got 2. Write 1."),
+        (1, "", "s.yaml:2: version: is required, got nothing. Add it."),
+        (3, "dataset: {name: mnist}", "s.yaml:3: dataset.name: unknown data set, got 'mnist'."),
         (
             4,
             "model: {name: resnet9}",
-            "s.yaml:4:15: model.name: unknown model, got 'resnet9'. Did you mean resnet8?",
+            "s.yaml:4: model.name: unknown model, got 'resnet9'. Did you mean resnet8?",
         ),
         (
             2,
             "name: a/b",
-            "s.yaml:2:7: name: must be the name of a folder, without / \\ # or a leading dot, "
+            "s.yaml:2: name: must be the name of a folder, without / \\ # or a leading dot, "
             "got 'a/b'. Write letters, digits, - and _.",
         ),
-        (2, f"name: {'日' * 100}", "s.yaml:2:7: name: must have at most 200 bytes, got 300. Shor"),
-        (2, f"name: {'a' * 101}", "s.yaml:2:7: name: must have at most 100 characters, got 'aaa"),
+        (2, f"name: {'日' * 100}", "s.yaml:2: name: must have at most 200 bytes, got 300. Shor"),
+        (2, f"name: {'a' * 101}", "s.yaml:2: name: must have at most 100 characters, got 'aaa"),
         (
             2,
             "name: s~confirm",
-            "s.yaml:2:7: name: must have no ~, which names the parts of a study (NAME~confirm), "
+            "s.yaml:2: name: must have no ~, which names the parts of a study (NAME~confirm), "
             "got 's~confirm'. Write another name.",
         ),
-        (2, "version: 1", "s.yaml:2:1: version: key given twice, got it here and on line 1."),
+        (2, "version: 1", "s.yaml:2: version: key given twice, got it here and on line 1."),
     ],
 )
 def test_the_required_keys(
@@ -321,7 +319,7 @@ def test_images_without_labels_have_no_terms_that_need_them(problems: Problems) 
     data = "dataset: {name: digits, unlabeled: more}\n"
     (line,) = problems(f"{head}{data}loss: {{terms: clean+fma}}\n")
     assert line == (
-        "s.yaml:5:15: loss.terms: must not contain terms that need labels, because "
+        "s.yaml:5: loss.terms: must not contain terms that need labels, because "
         "dataset.unlabeled has none, got 'clean+fma'. Leave out clean."
     )
     assert not problems(f"{head}{data}loss: {{terms: st+fma}}\n")
@@ -333,15 +331,15 @@ _PROBED = "finetune: {probe_fraction: 0.5, budget: {images: 600}}\n"
 @pytest.mark.parametrize(
     ("added", "message"),
     [
-        (f"{_PROBED}loss: {{terms: fma}}\n", "5:28: finetune.probe_fraction: {}0.5{}"),
+        (f"{_PROBED}loss: {{terms: fma}}\n", "5: finetune.probe_fraction: {}0.5{}"),
         (
             "loss: {terms: fma}\nspace: {finetune.probe_fraction: {float: [0.1, 0.5]}}\n",
-            "6:34: finetune.probe_fraction: {}'fma'{}",
+            "6: finetune.probe_fraction: {}'fma'{}",
         ),
         (
             f"{_PROBED}ablation: {{design: arms, seeds: 2, arms: {{a: {{loss.terms: fma}}, "
             "b: {loss.terms: st}}}\n",
-            "6:46: ablation.arms.a: finetune.probe_fraction: {}0.5{}",
+            "6: ablation.arms.a: finetune.probe_fraction: {}0.5{}",
         ),
     ],
 )
@@ -362,6 +360,6 @@ def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
     head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
     (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")
     assert line == (
-        "s.yaml:4:37: dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 "
+        "s.yaml:4: dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 "
         "with resident ones. Write loading: streamed."
     )
