@@ -66,7 +66,7 @@ def _table(entries: list[Entry], verb: str) -> Table:
     from ablate.files.cache import cache_folder
     from ablate.files.inventory import KINDS, evaluation_bound, size_of
     from ablate.files.shown import bytes_text
-    from ablate.report.tables import Table, texts
+    from ablate.report.tables import Table, text_column
 
     lines = []
     for kind in (*KINDS, "left by killed processes"):
@@ -85,7 +85,7 @@ def _table(entries: list[Entry], verb: str) -> Table:
     names = ("kind", "entries", "size", "last used")
     columns = list(zip(*lines, strict=True)) or [()] * len(names)
     return Table(
-        columns=tuple(texts(*pair) for pair in zip(names, names, columns, strict=True)),
+        columns=tuple(text_column(*pair) for pair in zip(names, names, columns, strict=True)),
         name="cache",
         title=f"{verb}{cache_folder()}: {bytes_text(sum(entry.size for entry in entries))}",
         notes=(

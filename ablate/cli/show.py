@@ -165,13 +165,14 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     """
     from rich.text import Text
 
+    from ablate.ablation.confirm import ConfirmInfo
     from ablate.files.shown import count_text, without_controls
     from ablate.report.answer import sentences
     from ablate.report.formats import TerminalTable, result_rows
-    from ablate.report.tables import end_table, facts_of, read_result
+    from ablate.report.tables import end_table, read_result
 
     info = read_result(study)
-    facts = facts_of(info)
+    facts = info.test if isinstance(info, ConfirmInfo) else info
     if as_json:
         rows = result_rows(info)
         print_result(rows)

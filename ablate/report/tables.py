@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
 from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
@@ -57,15 +56,11 @@ if TYPE_CHECKING:
 
     from ablate.lifecycle.open_study import OpenStudy
 
-REFERENCE_LABELS = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
-_TERMS = "loss.terms"
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
 _NARROW = 12
 WORST = ", failed runs as the worst"
 """Behind the name of a contrast, in the row of `Effect.worst`."""
-_WORST_CASE = "worst case"
-_LEAST_P, _TWO_DIGITS_BELOW = 0.0001, 0.1
 
 
 @dataclass(frozen=True)
@@ -88,11 +83,6 @@ class Column:
     data: Mapping[str, Sequence[Any]]
     is_text: bool = True
     folds: int = 0
-
-    def at(self, places: Sequence[int]) -> Column:
-        """Some of its rows."""
-        data = {key: [values[place] for place in places] for key, values in self.data.items()}
-        return replace(self, cells=tuple(self.cells[place] for place in places), data=data)
 
 
 @dataclass(frozen=True)
@@ -130,12 +120,11 @@ class Table:
         """Fractions and seconds at full precision."""
         import pandas as pd
 
-        return pd.DataFrame(
-            {key: one for column in self.columns for key, one in column.data.items()}
-        )
+        data = {key: of for column in self.columns for key, of in column.data.items()}
+        return pd.DataFrame(data, dtype=object)
 
 
-def texts(
+def text_column(
     key: str, heading: str, values: Sequence[Any], shown: Sequence[str] = (), *, folds: int = 0
 ) -> Column:
     """A column of texts; `shown`: as they are read, if that is something else."""
@@ -143,7 +132,7 @@ def texts(
     return Column(key, heading, cells, {key: values}, folds=folds)
 
 
-def numbers(
+def number_column(
     key: str,
     heading: str,
     estimates: Sequence[Estimate | None],
@@ -167,7 +156,7 @@ def numbers(
         for at, (one, unit) in enumerate(zip(shown or estimates, each, strict=True))
     )
     fields = ("mean", "sd", "low", "high", "n")
-    data = {f"{key}.{one}": [of and getattr(of, one) for of in estimates] for one in fields}
+    data = {f"{key}.{name}": [of and getattr(of, name) for of in estimates] for name in fields}
     return Column(key, heading, cells, data, is_text=False)
 
 
@@ -175,18 +164,17 @@ def _unit(metric: str, values: Iterable[float]) -> Unit:
     return Unit(scale(metric), decimals(metric, values))
 
 
-def heading_of(metric: str, name: str) -> str:
+def _heading(metric: str, name: str) -> str:
     """ "Robust (%)" for an accuracy named "robust"; custom names unchanged."""
     if not is_accuracy(metric):
         return metric_label(metric)
     return f"{name if name == metric else name[:1].upper() + name[1:]} (%)"
 
 
-def title_of(info: StudyFacts, title: str = "") -> str:
+def _title(info: StudyFacts, title: str = "") -> str:
     """The question and subject of a study, or another title, after its warning, if it has one."""
     subject = f"{info.question} ({info.subject})" if info.question else info.subject
-    warning = f"Warning: {info.warning}. " if info.warning else ""
-    return warning + (title or subject)
+    return shown_if(info.warning, f"Warning: {info.warning}. ") + (title or subject)
 
 
 def _on_images(info: StudyFacts) -> str:
@@ -200,120 +188,129 @@ def _on_images(info: StudyFacts) -> str:
 def arms_table(info: AblationInfo) -> Table:
     """A row an arm: clean accuracy, each family, robust accuracy, the difference to the reference;
     for a custom training loop all its metrics."""
-    leading, families = leading_metrics(info), family_metrics(info)
+    metrics, families = leading_metrics(info), family_metrics(info)
     curves = curve_metrics(info) if families else []
-    metrics = [*leading[:1], *families, *leading[1:], *curves] if families else leading
-    others = [(metric,) for metric in reversed(metrics) if metric != info.rank_metric]
+    narrow = [families, curves]
+    if families:
+        metrics = [*metrics[:1], *families, *metrics[1:], *curves]
+    elif not info.families:
+        narrow = [[metric] for metric in reversed(metrics) if metric != info.rank_metric]
     names = [arm.name for arm in info.arms]
     runs = [runs_text(info, arm) for arm in info.arms]
     shown = [name + shown_if(text, f" ({text})") for name, text in zip(names, runs, strict=True)]
-    rank = heading_of(info.rank_metric, shown_name(info, info.rank_metric)).removesuffix(" (%)")
+    columns = [text_column("arm", "Arm", names, shown, folds=_NARROW)]
+    for metric in metrics:
+        estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
+        tied = info.best.get(metric, ())
+        best = [place for place, name in enumerate(names) if name in tied]
+        heading = _heading(metric, shown_name(info, metric))
+        columns.append(number_column(metric, heading, estimates, unit_of(info, metric), best=best))
+    if info.reference:
+        columns.append(_to_reference(info))
     spread = f": mean and standard deviation over {count_text(info.seeds, info.paired)}"
+    accuracy = f"Accuracy{_on_images(info)}{shown_if(info.seeds > 1, spread)}."
     return Table(
-        columns=(
-            texts("arm", "Arm", names, shown, folds=_NARROW),
-            *(_metric(info, one, heading_of(one, shown_name(info, one))) for one in metrics),
-            *_to_reference(info, f"{rank} less {info.reference}"),
-        ),
+        columns=tuple(columns),
         name=info.study,
-        title=title_of(info),
-        caption=title_of(info, f"Accuracy{_on_images(info)}{spread * (info.seeds > 1)}."),
+        title=_title(info),
+        caption=_title(info, accuracy),
         notes=(*arms_notes(info), *info.failures),
-        narrow=(tuple(families), tuple(curves)) if info.families else tuple(others),
+        narrow=tuple(map(tuple, narrow)),
     )
 
 
-def _metric(info: AblationInfo, metric: str, heading: str) -> Column:
-    estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
-    tied = info.best.get(metric, ())
-    best = [place for place, arm in enumerate(info.arms) if arm.name in tied]
-    return numbers(metric, heading, estimates, unit_of(info, metric), best=best)
-
-
-def _to_reference(info: AblationInfo, heading: str) -> list[Column]:
-    """Every arm less the reference, in `info.rank_metric`; nothing without a reference."""
-    if not info.reference:
-        return []
-    metric = info.rank_metric
-    effects = [info.to_reference(arm.name, metric) for arm in info.arms]
-    estimates = [
-        None if arm.name == info.reference else NOTHING if one is None else one.estimate
-        for arm, one in zip(info.arms, effects, strict=True)
-    ]
-    key, unit = f"{metric} - {info.reference}", unit_of(info, metric)
-    return [numbers(key, heading, estimates, unit, is_difference=True, absent="reference")]
-
-
-class _Contrast(NamedTuple):
-    """A row of the effects: as the design names it, as it is read, and whether it counts failed
-    runs as the worst of their arm."""
-
-    effect: Effect
-    in_words: Effect
-    is_worst: bool
-
-    @property
-    def ending(self) -> str:
-        return shown_if(self.is_worst, WORST)
-
-    def estimate(self, effect: Effect) -> Estimate | None:
-        """Of `effect` or of `in_words`."""
-        return effect.worst if self.is_worst else effect.estimate
+def _to_reference(info: AblationInfo) -> Column:
+    """Every arm less the reference, in `info.rank_metric`."""
+    metric, reference = info.rank_metric, info.reference
+    estimates: list[Estimate | None] = []
+    for arm in info.arms:
+        effect = info.to_reference(arm.name, metric)
+        estimate = NOTHING if effect is None else effect.estimate
+        estimates.append(None if arm.name == reference else estimate)
+    name = _heading(metric, shown_name(info, metric)).removesuffix(" (%)")
+    return number_column(
+        f"{metric} - {reference}",
+        f"{name} less {reference}",
+        estimates,
+        unit_of(info, metric),
+        is_difference=True,
+        absent="reference",
+    )
 
 
 def effects_table(info: AblationInfo) -> Table:
     """A row a contrast, the primary ones first, in words; of the frame by the names of the design,
     and with the signs that they have there."""
     primary, others = shown_effects(info)
-    rows = [
-        _Contrast(effect, as_contribution(effect, info), is_worst)
-        for effect in (*primary, *others)
-        for is_worst in ((False, True) if effect.worst is not None else (False,))
-    ]
-    contrasts = [row.effect.contrast + row.ending for row in rows]
-    names = [contrast_words(row.in_words, info) + row.ending for row in rows]
-    metrics = [shown_name(info, row.effect.metric) for row in rows]
-    units = [unit_of(info, row.effect.metric) for row in rows]
-    found = [row.estimate(row.effect) for row in rows]
-    shown = [row.estimate(row.in_words) for row in rows]
-    counts = [str(one.n) if one and one.n < info.seeds else "" for one in found]
-    parts = [
-        texts("contrast", "Contrast", contrasts, names, folds=_NARROW),
-        texts("metric", "On", metrics, folds=8),
-        numbers("difference", "Difference", found, units, shown=shown, is_difference=True),
-        *([texts("n", "n", counts)] if any(counts) else []),
-    ]
-    for key, heading in (("p", "p"), ("p_adjusted", "Adjusted p")):
-        tests = [None if row.is_worst else getattr(row.effect, key) for row in rows]
-        parts.append(texts(key, heading, tests, [p_text(one) for one in tests]))
+    shown = [*primary, *others]
+    rows = []  # what stands behind the name of the contrast, and the effect
+    for effect in shown:
+        rows.append(("", effect))
+        if effect.worst is not None:
+            blank: dict[str, Any] = {"p": math.nan, "p_adjusted": None, "by_baseline": ()}
+            rows.append((WORST, replace(effect, estimate=effect.worst, **blank)))
+    effects = [effect for _, effect in rows]
+    in_words = [as_contribution(effect, info) for effect in effects]
+    units = [unit_of(info, effect.metric) for effect in effects]
+    estimates = [effect.estimate for effect in effects]
+    counts = [str(one.n) if one.n < info.seeds else "" for one in estimates]
+    words = [contrast_words(of, info) + end for (end, _), of in zip(rows, in_words, strict=True)]
     verdicts = [
-        _WORST_CASE if row.is_worst else verdict_words(row.in_words, info) or "exploratory"
-        for row in rows
+        "worst case" if end else verdict_words(of, info) or "exploratory"
+        for (end, _), of in zip(rows, in_words, strict=True)
     ]
-    data = {
-        "verdict": [_WORST_CASE if row.is_worst else row.effect.verdict for row in rows],
-        "kept": [MISSING if row.is_worst else _kept(info, row.effect) for row in rows],
-    }
-    parts.append(Column("verdict", "Verdict", tuple(map(Cell, verdicts)), data, folds=_NARROW))
+    columns = [
+        text_column(
+            "contrast",
+            "Contrast",
+            [effect.contrast + end for end, effect in rows],
+            words,
+            folds=_NARROW,
+        ),
+        text_column("metric", "On", [shown_name(info, one.metric) for one in effects], folds=8),
+        number_column(
+            "difference",
+            "Difference",
+            estimates,
+            units,
+            shown=[of.estimate for of in in_words],
+            is_difference=True,
+        ),
+        *([text_column("n", "n", counts)] if any(counts) else []),
+        *(
+            text_column(key, heading, values, [*map(p_text, values)])
+            for key, heading in (("p", "p"), ("p_adjusted", "Adjusted p"))
+            for values in [[getattr(effect, key) for effect in effects]]
+        ),
+        Column(
+            "verdict",
+            "Verdict",
+            tuple(map(Cell, verdicts)),
+            {
+                "verdict": ["worst case" if end else effect.verdict for end, effect in rows],
+                "kept": [_kept(info, effect) for effect in effects],
+            },
+            folds=_NARROW,
+        ),
+    ]
     if info.replications:
-        singles = [() if row.is_worst else row.effect.by_baseline for row in rows]
+        singles = [effect.by_baseline for effect in effects]
         printed = [
             ", ".join(
-                Cell("", single_value(one), *unit, is_difference=True).printed
-                for one in (() if row.is_worst else row.in_words.by_baseline)
+                Cell("", single_value(value), *unit, is_difference=True).printed
+                for value in of.by_baseline
             )
-            for row, unit in zip(rows, units, strict=True)
+            for of, unit in zip(in_words, units, strict=True)
         ]
-        parts.append(texts("by_baseline", "By baseline", singles, printed))
-    intervals = shown_if(
-        any(one and math.isfinite(one.low) for one in found), ", with 95 % intervals"
-    )
+        columns.append(text_column("by_baseline", "By baseline", singles, printed))
+    has_intervals = any(math.isfinite(one.low) for one in estimates)
+    intervals = shown_if(has_intervals, ", with 95 % intervals")
     return Table(
-        columns=tuple(parts),
+        columns=tuple(columns),
         name=f"{info.study}-effects",
-        title=title_of(info),
-        caption=title_of(info, f"Differences{_on_images(info)}{intervals}."),
-        notes=tuple(_effects_notes(info, [*primary, *others])),
+        title=_title(info),
+        caption=_title(info, f"Differences{_on_images(info)}{intervals}."),
+        notes=tuple(_effects_notes(info, shown)),
         narrow=(("by_baseline",), ("p",), ("n",), ("p_adjusted",)),
     )
 
@@ -322,14 +319,17 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
     """The primary effects, and a selection of the others: on clean and robust accuracy, and for a
     contrast on a single metric that one."""
     leading = leading_metrics(info)
-    about = {one.contrast for one in info.effects if one.metric in leading}
+    about = {effect.contrast for effect in info.effects if effect.metric in leading}
     others = [
-        one
-        for one in info.effects
-        if not one.primary and (one.metric in leading or one.contrast not in about)
+        effect
+        for effect in info.effects
+        if not effect.primary and (effect.metric in leading or effect.contrast not in about)
     ]
-    factors_first = partial(sorted, key=lambda effect: effect.kind not in FACTOR_EFFECTS)
-    return factors_first(info.primary), factors_first(others)
+
+    def is_not_of_factors(effect: Effect) -> bool:
+        return effect.kind not in FACTOR_EFFECTS
+
+    return sorted(info.primary, key=is_not_of_factors), sorted(others, key=is_not_of_factors)
 
 
 def p_text(p: float | None, limit: float = ALPHA) -> str:
@@ -337,10 +337,10 @@ def p_text(p: float | None, limit: float = ALPHA) -> str:
     "-" where there is no test."""
     if p is None or math.isnan(p):
         return MISSING
-    if p < _LEAST_P:
+    if p < 0.0001:
         return "<.0001"
     text = ""
-    for digits in (3, 4, 6) if p >= _TWO_DIGITS_BELOW else (2, 3, 4, 6):
+    for digits in (3, 4, 6) if p >= 0.1 else (2, 3, 4, 6):
         text = f"{p:.{digits}g}"
         if (float(text) < limit) == (p < limit):
             break
@@ -373,9 +373,7 @@ def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     if any(effect.estimate.n for effect in shown):
         notes.append("p: two-sided, from the model of the interval")
     if info.primary:
-        count = count_text(len(info.primary), "primary contrast")
-        notes.append(f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}")
-        notes += [*_sign_flip_notes(info), *_margin_notes(info), *_power_notes(info)]
+        notes += _claims_notes(info)
     else:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     if info.aliases:
@@ -383,38 +381,34 @@ def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
     return [*notes, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 
-def _sign_flip_notes(info: AblationInfo) -> list[str]:
-    flipped = [effect for effect in info.primary if effect.p_seeds is not None]
-    found = "; ".join(f"{_claim(info, one)} {p_text(one.p_seeds)}" for one in flipped)
-    where = "" if info.n_images is None else ", on these images"
-    return [f"sign flips over {info.paired}s{where}: p {found}"] if flipped else []
-
-
-def _claim(info: AblationInfo, effect: Effect) -> str:
-    """ "FMA against plain"; with its metric where the claims are on several."""
-    is_alone = len({one.metric for one in info.primary}) == 1
-    name = contrast_words(as_contribution(effect, info), info)
-    return name + shown_if(not is_alone, f" on {shown_name(info, effect.metric)}")
-
-
-def _power_notes(info: AblationInfo) -> list[str]:
-    """What a next study needs for 80 % power, from the components of each primary contrast."""
-    alpha, notes = ALPHA / len(info.primary), []
-    for effect in info.primary:
-        parts, images = effect.components, effect.n_images
-        if parts is not None and is_accuracy(effect.metric):
-            needed = needed_text(parts, images, alpha=alpha, paired=info.paired)
-            notes.append(f"{info.paired}s for 80 % power, {_claim(info, effect)}: {needed}")
-    return notes
-
-
-def _margin_notes(info: AblationInfo) -> list[str]:
-    declared = {one.metric: one.kept.margin for one in info.effects if one.kept is not None}
-    return [
-        f"kept: {shown_name(info, metric)} is worse by less than {scale(metric) * margin:g}"
-        f"{' points' * is_accuracy(metric)}, at its interval's bound"
-        for metric, margin in declared.items()
+def _claims_notes(info: AblationInfo) -> list[str]:
+    """Of the primary contrasts: how they are adjusted, the test over seeds, what is kept, and what
+    a next study needs for 80 % power."""
+    count, paired = count_text(len(info.primary), "primary contrast"), info.paired
+    notes = [f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}"]
+    several_metrics = len({effect.metric for effect in info.primary}) > 1
+    names = [
+        contrast_words(as_contribution(effect, info), info)
+        + shown_if(several_metrics, f" on {shown_name(info, effect.metric)}")
+        for effect in info.primary
     ]
+    claims = [*zip(names, info.primary, strict=True)]
+    flips = [f"{name} {p_text(one.p_seeds)}" for name, one in claims if one.p_seeds is not None]
+    if flips:
+        where = "" if info.n_images is None else ", on these images"
+        notes.append(f"sign flips over {paired}s{where}: p {'; '.join(flips)}")
+    for metric, margin in {
+        effect.metric: effect.kept.margin for effect in info.effects if effect.kept is not None
+    }.items():
+        loss = f"{scale(metric) * margin:g}{shown_if(is_accuracy(metric), ' points')}"
+        name = shown_name(info, metric)
+        notes.append(f"kept: {name} is worse by less than {loss}, at its interval's bound")
+    alpha = ALPHA / len(info.primary)
+    for name, effect in claims:
+        if effect.components is not None and is_accuracy(effect.metric):
+            needed = needed_text(effect.components, effect.n_images, alpha=alpha, paired=paired)
+            notes.append(f"{paired}s for 80 % power, {name}: {needed}")
+    return notes
 
 
 def result_table(info: AblationInfo) -> Table:
@@ -438,44 +432,58 @@ def front_table(info: ParetoInfo) -> Table:
 
     Nothing has a spread: a search trains each trial once.
     """
-    rows = [(label, "", values) for label, values in _references(info)]
-    rows += [(point.name, point.loss_terms, point.values) for point in info.leading]
-    parts = [texts("trial", "Trial", [name for name, _, _ in rows])]
-    if any(terms for _, terms, _ in rows):
-        parts.append(texts("loss_terms", "Loss terms", [terms for _, terms, _ in rows]))
-    for place, metric in enumerate(objective.metric for objective in info.objectives):
-        values = [values[place] for _, _, values in rows]
-        name = metric if info.n_images is None else short_metric(metric)
-        unit = _unit(metric, values)
-        parts.append(numbers(metric, heading_of(metric, name), [*map(single_value, values)], unit))
-        if "baseline" in info.references and is_accuracy(metric):
-            gains = [single_value(info.gains(one)[place]) for _, _, one in rows[1:]]
-            key = f"{metric} - baseline"
-            parts.append(numbers(key, "Gain", [None, *gains], unit, is_difference=True))
     metrics = [objective.metric for objective in info.objectives]
     less = [one.metric for one in info.objectives if one.direction == "minimize"]
-    notes = [leading_text(info), *basis_notes(info, metrics)]
-    if "baseline" in info.references and any(map(is_accuracy, metrics)):
+    columns = _front_columns(info, info.leading, with_gains="baseline" in info.references)
+    notes = [_leading_text(info), *basis_notes(info, metrics)]
+    if any(column.heading == "Gain" for column in columns):
         notes.append("gain: over the baseline, in points")
     if less:
         notes.append(f"less is better: {', '.join(less)}")
     what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
     return Table(
-        columns=tuple(parts),
+        columns=tuple(columns),
         name=info.study,
-        title=title_of(info),
-        caption=title_of(info, f"{what} of a search{_on_images(info)}."),
+        title=_title(info),
+        caption=_title(info, f"{what} of a search{_on_images(info)}."),
         notes=(*notes, *seed_texts(info.seed), *info.marks, fingerprint_text(info)),
         narrow=(("loss_terms",),),
     )
 
 
-def _references(info: ParetoInfo) -> list[tuple[str, tuple[float, ...]]]:
-    labels = REFERENCE_LABELS.items()
-    return [(label, info.references[name]) for name, label in labels if name in info.references]
+def _front_columns(
+    info: ParetoInfo, points: Sequence[ParetoPoint], params: Sequence[str] = (), *, with_gains: bool
+) -> list[Column]:
+    """Of the references, then of these points: names, loss terms, parameters, values and gains."""
+    labels = {"baseline": "baseline", ADAPTED: ADAPTED, "plain": "plain finetune"}
+    references = {
+        label: info.references[key] for key, label in labels.items() if key in info.references
+    }
+    columns = [text_column("trial", "Trial", [*references, *(point.name for point in points)])]
+    blank = [""] * len(references)
+    terms = [point.loss_terms for point in points]
+    if any(terms):
+        columns.append(text_column("loss_terms", "Loss terms", [*blank, *terms]))
+    short = short_names(params)
+    for key in params:
+        values = [point.params.get(key) for point in points]
+        shown = [MISSING if value is None else param_text(value) for value in values]
+        columns.append(text_column(key, short[key], [*blank, *values], [*blank, *shown]))
+    rows = [*references.values(), *(point.values for point in points)]
+    for place, metric in enumerate(objective.metric for objective in info.objectives):
+        numbers = [values[place] for values in rows]
+        name = metric if info.n_images is None else short_metric(metric)
+        unit = _unit(metric, numbers)
+        estimates = [*map(single_value, numbers)]
+        columns.append(number_column(metric, _heading(metric, name), estimates, unit))
+        if with_gains and is_accuracy(metric):
+            gains = [None, *(single_value(info.gains(values)[place]) for values in rows[1:])]
+            key = f"{metric} - baseline"
+            columns.append(number_column(key, "Gain", gains, unit, is_difference=True))
+    return columns
 
 
-def leading_text(info: ParetoInfo) -> str:
+def _leading_text(info: ParetoInfo) -> str:
     """ "Pareto front, 3 of 16 complete trials"; "the best 5 of 16 ..." for one objective."""
     of = f"{len(info.leading)} of {len(info.points)} complete trials"
     return f"Pareto front, {of}" if len(info.objectives) > 1 else f"the best {of}"
@@ -488,51 +496,35 @@ def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:
     Args:
         most: trials that are shown, from one end of the front to the other.
     """
-    table, before, points = front_table(info), len(_references(info)), list(info.leading)
-    places = list(range(before + len(points)))
+    points = list(info.leading)
     if len(points) > most:
-        picked = [round(at * (len(points) - 1) / (most - 1)) for at in range(most)]
-        places = [*range(before), *(before + place for place in picked)]
-        points = [points[place] for place in picked]
+        points = [points[round(at * (len(points) - 1) / (most - 1))] for at in range(most)]
     keys = _varied(info.points, points)
-    short, params = short_names(keys), []
-    for key in keys:
-        values = [*[""] * before, *(one.params.get(key) for one in points)]
-        shown = [MISSING if value is None else param_text(value) for value in values]
-        params.append(texts(key, short[key], list(map(str, values)), shown))
-    left_out = [f"{objective.metric} - baseline" for objective in info.objectives]
-    if len({point.loss_terms for point in info.points}) < 2:
-        left_out.append("loss_terms")
-    kept = [one.at(places) for one in table.columns if one.key not in left_out]
-    first = sum(one.is_text for one in kept)
-    title = f"{info.study}: {leading_text(info)} ({info.trials} in all)"
+    title = f"{info.study}: {_leading_text(info)} ({info.trials} in all)"
     title += shown_if(len(points) < len(info.leading), f", {len(points)} of them shown")
     title += shown_if(info.n_images is not None, f"; {info.split} accuracy in %")
-    return replace(
-        table,
-        title=title,
-        columns=(*kept[:first], *params, *kept[first:]),
-        narrow=tuple((key,) for key in reversed(keys)),
-    )
+    columns = _front_columns(info, points, keys, with_gains=False)
+    if len({point.loss_terms for point in info.points}) < 2:
+        columns = [column for column in columns if column.key != "loss_terms"]
+    narrow = tuple((key,) for key in reversed(keys))
+    return replace(front_table(info), title=title, columns=tuple(columns), narrow=narrow)
 
 
 def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list[str]:
     """The parameters that differ between trials: mixes last, for their texts are long; before them
     those that most of the shown trials have first."""
-    first: dict[str, Any] = {}
-    for point in points:
-        for key, value in point.params.items():
-            first.setdefault(key, value)
+    first = {key: value for point in reversed(points) for key, value in point.params.items()}
+    in_order = dict.fromkeys(key for point in points for key in point.params)
     keys = [
         key
-        for key in first
-        if key != _TERMS
+        for key in in_order
+        if key != "loss.terms"
         and (len(points) == 1 or any(one.params.get(key) != first[key] for one in points))
     ]
 
     def place(key: str) -> tuple[bool, int]:
-        there = [point.params[key] for point in shown if key in point.params]
-        return any(isinstance(value, Mapping) for value in there), -len(there)
+        values = [point.params[key] for point in shown if key in point.params]
+        return any(isinstance(value, Mapping) for value in values), -len(values)
 
     return sorted(keys, key=place)
 
@@ -552,11 +544,6 @@ def read_result(study: OpenStudy) -> Result:
     if is_confirmation(study.record):
         return confirm_info(study.record, *read_bits(study.place))
     return study.ablation
-
-
-def facts_of(info: Result) -> StudyFacts:
-    """What the numbers of a result are based on."""
-    return info.test if isinstance(info, ConfirmInfo) else info
 
 
 def end_table(info: Result) -> Table:

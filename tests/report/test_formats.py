@@ -49,7 +49,7 @@ from ablate.report.tables import (
     effects_table,
     front_table,
     settings_table,
-    texts,
+    text_column,
 )
 
 ODD = "<script>alert('&')</script> a_b & 50% | $x$ #1 {y} ~^\\ [z] * -- `c`"
@@ -172,7 +172,7 @@ def test_nothing_in_a_name_is_latex_or_a_control_character() -> None:
     assert r"\label{tab:a_b-50-x-}" in text
     assert "\n\n" not in text  # a paragraph would end the caption
     name = "a\x1b[2Jb\u202ec\rd"
-    table = Table("x", "t\x07", (texts("x", "x", [name]),))
+    table = Table("x", "t\x07", (text_column("x", "x", [name]),))
     assert r"a\textbackslash{}x1b{[}2Jb\textbackslash{}u202ec d" in latex_text(table)
     assert r"| a\\x1b\[2Jb\\u202ec d |" in markdown_text(table)
     for written in (latex_text(table), markdown_text(table)):

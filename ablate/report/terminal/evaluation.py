@@ -17,7 +17,7 @@ from rich.text import Text
 from ablate.files.shown import show_name
 from ablate.report.formats import TerminalTable
 from ablate.report.numbers import MISSING, duration_text
-from ablate.report.tables import Table, texts
+from ablate.report.tables import Table, text_column
 from ablate.robustness.evaluation.evaluation import Evaluation
 from ablate.robustness.evaluation.summary import SummaryLine, benchmark_types, summarise
 
@@ -93,15 +93,17 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     rows[f"all ({len(suite.types)})"] = suite.types
     clean = [] if evaluation.clean is None else [evaluation.clean.accuracy]
     means = [*clean, *(evaluation.accuracy(kinds) for kinds in rows.values())]
-    parts = [texts("corruption", "accuracy, %", [*["clean"] * len(clean), *rows])]
+    parts = [text_column("corruption", "accuracy, %", [*["clean"] * len(clean), *rows])]
     for severity in suite.severities:
         found = [evaluation.accuracy(kinds, severity) for kinds in rows.values()]
         shown = [*[""] * len(clean), *map(_short, found)]
-        parts.append(texts(str(severity), str(severity), [*[None] * len(clean), *found], shown))
-    parts.append(texts("mean", "mean", means, [*map(_short, means)]))
+        parts.append(
+            text_column(str(severity), str(severity), [*[None] * len(clean), *found], shown)
+        )
+    parts.append(text_column("mean", "mean", means, [*map(_short, means)]))
     if exposure is not None:
         told = [_TRAINED_ON[exposure[kind]] if kind in exposure else "" for kind in rows]
-        parts.append(texts("exposure", "trained on", [*[""] * len(clean), *told]))
+        parts.append(text_column("exposure", "trained on", [*[""] * len(clean), *told]))
     notes = ("accuracies in %; brackets: 95 % intervals over the images",)
     return Table(suite.name, "", tuple(parts), notes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ablate.report.tables import Table, texts
+from ablate.report.tables import Table, text_column
 from ablate.study.json_data import json_value
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
     ]
     return Table(
         columns=(
-            texts("layer", "layer", [layer.name for layer in layers]),
-            texts("module", "module", [layer.module for layer in layers]),
-            texts("shape", "feature map of an image", shapes),
-            texts("channels", "channels", channels),
+            text_column("layer", "layer", [layer.name for layer in layers]),
+            text_column("module", "module", [layer.module for layer in layers]),
+            text_column("shape", "feature map of an image", shapes),
+            text_column("channels", "channels", channels),
         ),
         name=model,
         title=title,

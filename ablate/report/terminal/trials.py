@@ -28,7 +28,7 @@ from ablate.report.numbers import (
     param_text,
     short_names,
 )
-from ablate.report.tables import Table, texts
+from ablate.report.tables import Table, text_column
 from ablate.search.asha import deciding_bounds
 from ablate.study.json_data import json_value
 
@@ -61,7 +61,7 @@ def trials_table(
     for name in shown:
         values = [row.get(name) for row in flat]
         parts.append(
-            texts(
+            text_column(
                 name,
                 column_heading(name) + metric_unit(name.removeprefix(RUNG)),
                 values,
@@ -71,7 +71,7 @@ def trials_table(
     if not columns:
         short = short_names(sorted({key for row in record.rows for key in row.params}))
         notes = [_note(record, row, short) for row in record.rows]
-        parts.append(texts(_NOTE, _NOTE, notes, folds=24))
+        parts.append(text_column(_NOTE, _NOTE, notes, folds=24))
     splits = {metric_split(one.removeprefix(RUNG)) for one in shown if is_accuracy(one)}
     said = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     title = f"{record.name}: {len(record.rows)} of {record.trials} trials"
