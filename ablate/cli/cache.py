@@ -12,7 +12,7 @@ from ablate.cli.options import json_option
 from ablate.cli.show import print_result
 
 if TYPE_CHECKING:
-    from ablate.files.inventory import Entry
+    from ablate.files.cache import Entry
     from ablate.report.tables import Table
 
 _UNUSED_DAYS = 30
@@ -35,8 +35,7 @@ def cache(which: str | None, as_json: bool) -> None:
     removed, nor are downloaded data sets (torchvision/) and names of networks' layers (networks/,
     some kB).  A running study needs its baseline: use --remove all only when none is running.
     """
-    from ablate.files.cache import cache_folder
-    from ablate.files.inventory import KINDS, list_cache, remove
+    from ablate.files.cache import KINDS, cache_folder, list_cache, remove
 
     entries = [entry for kind in KINDS for entry in list_cache(cache_folder(), kind)]
     before = time.time() - _UNUSED_DAYS * 86400 * (which == "unused")
@@ -63,8 +62,7 @@ def cache(which: str | None, as_json: bool) -> None:
 
 def _table(entries: list[Entry], verb: str) -> Table:
     """A line a kind."""
-    from ablate.files.cache import cache_folder
-    from ablate.files.inventory import KINDS, evaluation_bound, size_of
+    from ablate.files.cache import KINDS, cache_folder, evaluation_bound, size_of
     from ablate.files.shown import bytes_text
     from ablate.report.tables import Table, text_column
 

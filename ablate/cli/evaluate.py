@@ -9,148 +9,95 @@ from typing import Any
 import click
 
 from ablate.cli.options import (
+    FROM_0,
+    FROM_1,
+    NAMES_OR_NONE,
+    WHOLE_NUMBERS,
     OutputFile,
-    image_size_option,
+    grouped,
     json_option,
-    listed,
-    mean_option,
+    normalization_options,
+    option,
     output_option,
     progress_bar,
-    resize_option,
+    say,
+    size_options,
     skip_option,
-    std_option,
 )
 
-# -- What both commands take ----------------------------------------------------------------
-
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder of the data set's files.",
+_corruption_options = grouped(
+    option("--types A,B", "Only these corruptions.", NAMES_OR_NONE),
+    option("--severities 1,2,...", "Only these severities.", WHOLE_NUMBERS, default="1,2,3,4,5"),
+    option("--seed", "Seed of the corruptions.", FROM_0, default=0, show_default=True),
 )
-types_option = click.option(
-    "--types", callback=listed(or_none=True), metavar="A,B", help="Only these corruptions."
+_data_option = option("--data PATH", "Folder of the data set's files.", Path)
+_frost_option = option(
+    "--frost-images DIR",
+    "Folder of frost photographs.  Default: a generated texture, as result and manifest note.",
+    Path,
 )
-seed_option = click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the corruptions.",
-)
-
-
-severities_option = click.option(
-    "--severities",
-    callback=listed(int),
-    default="1,2,3,4,5",
-    show_default=True,
-    metavar="1,2,...",
-    help="Only these severities.",
-)
-frost_option = click.option(
-    "--frost-images",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of frost photographs.  Default: a generated texture, as result and manifest note.",
-)
-
-
-# -- The commands ---------------------------------------------------------------------------
 
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--checkpoint",
-    metavar="FILE",
-    help="Weights to load: a file, torchvision:WEIGHTS or timm:pretrained.",
-)
-@click.option(
+@option("--checkpoint FILE", "Weights to load: a file, torchvision:WEIGHTS or timm:pretrained.")
+@option(
     "--checkpoint-order",
-    is_flag=True,
-    help="Match tensors by order instead of by name; every shape must match.",
+    "Match tensors by order instead of by name; every shape must match.",
 )
-@click.option(
-    "--dataset",
-    metavar="DATA",
-    help="cifar10, cifar100, svhn, fashion_mnist, digits, package.module:callable, or a folder "
+@option(
+    "--dataset DATA",
+    "cifar10, cifar100, svhn, fashion_mnist, digits, package.module:callable, or a folder "
     "with test/CLASS/*, val/CLASS/* or CLASS/*.",
 )
-@data_option
-@click.option("--split", type=click.Choice(["test", "val"]), help="Which split of a folder to use.")
-@click.option("--suite", metavar="NAME", help="Default: cifar10c up to 96 pixels, else imagenetc.")
-@types_option
-@severities_option
-@seed_option
-@click.option("--images", type=int, metavar="N", help="Use N images, balanced over classes.")
-@click.option(
-    "--official",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Score published files, such as CIFAR-10-C or ImageNet-C, from this folder.",
+@_data_option
+@option("--split", "Which split of a folder to use.", ["test", "val"])
+@option("--suite NAME", "Default: cifar10c up to 96 pixels, else imagenetc.")
+@_corruption_options
+@option("--images N", "Use N images, balanced over classes.", int)
+@option(
+    "--official FOLDER",
+    "Score published files, such as CIFAR-10-C or ImageNet-C, from this folder.",
+    Path,
 )
-@frost_option
-@click.option(
-    "--relative-to",
-    type=click.Path(path_type=Path),
-    metavar="SCORES.json",
-    help="Normalise mCE by another network's -o file on the same images.",
+@_frost_option
+@option(
+    "--relative-to SCORES.json",
+    "Normalise mCE by another network's -o file on the same images.",
+    Path,
 )
-@click.option(
+@option(
     "--normalization",
-    type=click.Choice(["auto", "dataset", "imagenet", "none"]),
-    help="auto: the network's own; must be given for a file or a callable.",
+    "auto: the network's own; must be given for a file or a callable.",
+    ["auto", "dataset", "imagenet", "none"],
 )
-@mean_option
-@std_option
-@image_size_option
-@resize_option
-@click.option(
-    "--seen",
-    callback=listed(or_none=True),
-    metavar="A,B",
-    help="Distortions that the network was finetuned on; '' for none.  An export records its own.",
+@normalization_options
+@size_options
+@option(
+    "--seen A,B",
+    "Distortions that the network was finetuned on; '' for none.  An export records its own.",
+    NAMES_OR_NONE,
 )
 @skip_option
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "bf16", "fp32", "fp16"]),
-    default="auto",
-    show_default=True,
-)
-@click.option(
-    "--threads",
-    type=int,
-    metavar="N",
-    help="CPU threads of torch, at most one per CPU.  Default: one per core.",
-)
-@click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="Default: the GPU, if there is one."
-)
-@click.option(
-    "--batch-size", type=int, metavar="N", help="Default: chosen for device and image size."
-)
-@click.option(
-    "--adapt-batch-norm",
-    type=int,
-    metavar="N",
-    help="Mix the batch-norm statistics, counted as N images, with those of each batch of a copy, "
+@option("--precision", "", ["auto", "bf16", "fp32", "fp16"], default="auto")
+@option("--threads N", "CPU threads of torch, at most one per CPU.  Default: one per core.", int)
+@option("--device", "Default: the GPU, if there is one.", ["cpu", "cuda"])
+@option("--batch-size N", "Default: chosen for device and image size.", int)
+@option(
+    "--adapt-batch-norm N",
+    "Mix the batch-norm statistics, counted as N images, with those of each batch of a copy, "
     "by default of 256 images.",
+    int,
 )
 @output_option(
     "FILE.json",
     "Write all scores, and whether each image was classified correctly.",
     dir_okay=False,
 )
-@click.option(
-    "--csv",
-    "table",
-    type=OutputFile(dir_okay=False),
-    metavar="FILE.csv",
-    help="Write one row per corruption and severity.",
+@option(
+    "--csv FILE.csv table",
+    "Write one row per corruption and severity.",
+    OutputFile(dir_okay=False),
 )
 @json_option
 def evaluate(
@@ -195,34 +142,24 @@ def evaluate(
 @click.command()
 @click.argument("source")
 @click.argument("output", type=click.Path(path_type=Path))
-@data_option
-@click.option("--suite", metavar="NAME", help="all (default), cifar10c, imagenetc, ...")
-@types_option
-@severities_option
-@seed_option
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["npy", "images"]),
-    help="npy: TYPE.npy as in CIFAR-10-C (data sets only); images: TYPE/SEVERITY/CLASS/*.",
+@_data_option
+@option("--suite NAME", "all (default), cifar10c, imagenetc, ...")
+@_corruption_options
+@option(
+    "--format layout",
+    "npy: TYPE.npy as in CIFAR-10-C (data sets only); images: TYPE/SEVERITY/CLASS/*.",
+    ["npy", "images"],
 )
-@click.option(
+@option(
     "--image-format",
-    type=click.Choice(["png", "jpeg"]),
+    "png is lossless; jpeg has quality 95.",
+    ["png", "jpeg"],
     default="png",
-    show_default=True,
-    help="png is lossless; jpeg has quality 95.",
 )
-@frost_option
-@image_size_option
-@resize_option
+@_frost_option
+@size_options
 @skip_option
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of threads.  Default: one per core.",
-)
+@option("--workers N", "Number of threads.  Default: one per core.", FROM_1)
 def corrupt(source: str, output: Path, **options: Any) -> None:
     """Write corrupted copies of images.
 
@@ -238,19 +175,15 @@ def corrupt(source: str, output: Path, **options: Any) -> None:
     with progress_bar() as show:
         try:
             manifest = corrupt_files(
-                source, output, progress=partial(show, "corrupting"), say=_say, **options
+                source, output, progress=partial(show, "corrupting"), say=say, **options
             )
         except KeyboardInterrupt:
-            _say(f"stopped; {output} is incomplete: delete it")
+            say(f"stopped; {output} is incomplete: delete it")
             raise click.exceptions.Exit(130) from None
     frost = manifest.get("frost")
     if isinstance(frost, str):
-        _say(frost)
+        say(frost)
     click.echo(output)
-
-
-def _say(line: str) -> None:
-    click.echo(f"ablate: {line}", err=True)
 
 
 COMMANDS = (evaluate, corrupt)

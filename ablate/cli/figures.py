@@ -6,18 +6,24 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ablate.cli.options import (
+    FROM_0,
+    NAMES,
+    WHOLE_NUMBERS,
     in_options,
     json_option,
-    listed,
     notes_option,
+    option,
     output_option,
     refuse_given,
     said_when_slow,
+    say,
     set_option,
     studies_argument,
     study_argument,
@@ -28,13 +34,11 @@ from ablate.report.figures import FIGURES
 
 @click.command()
 @studies_argument
-@click.option(
-    "--figure",
-    "name",
-    callback=listed(),
-    metavar="NAME,...",
-    help=f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
+@option(
+    "--figure NAME,... name",
+    f"Figures to draw, separated by commas: {', '.join(FIGURES)}; or all: every figure that "
     "applies.  Default: pareto; for one objective, history; for an ablation, effects.",
+    NAMES,
 )
 @output_option(
     "FILE",
@@ -42,54 +46,36 @@ from ablate.report.figures import FIGURES
     "a folder, which is created.  Default: runs/NAME/FIGURE.html.",
     or_folder=True,
 )
-@click.option(
-    "--format",
-    "ending",
-    type=click.Choice(["html", "png", "svg", "pdf"]),
-    help="Format of several figures in a folder.  [default: html]",
+@option(
+    "--format ending",
+    "Format of several figures in a folder.  [default: html]",
+    ["html", "png", "svg", "pdf"],
 )
-@click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
-@click.option(
-    "--size",
-    default="",
-    metavar="WxH",
-    help="Width and height of an image, in inches, mm or pixels: 3.25x2.4in, 83x60mm, 640x480px.  "
+@option("--theme", "", ["light", "dark"], default="light")
+@option(
+    "--size WxH",
+    "Width and height of an image, in inches, mm or pixels: 3.25x2.4in, 83x60mm, 640x480px.  "
     "Default: 3.25 in wide for a column, 6.75 for two.",
-)
-@click.option(
-    "--font-size",
-    type=float,
-    default=7.0,
-    show_default=True,
-    metavar="PT",
-    help="Points of the smallest text of an image.",
-)
-@click.option("--no-title", is_flag=True, help="Leave out the two lines over a figure.")
-@click.option(
-    "--no-caption",
-    is_flag=True,
-    help="Leave out the caption: under the figure of an .html, in a .txt beside an image.",
-)
-@click.option("--data", is_flag=True, help="Also write the data of each figure as .csv.")
-@click.option(
-    "--trials",
-    callback=listed(int),
-    metavar="N,...",
-    help="Only these trials.",
-)
-@click.option("--params", callback=listed(), metavar="KEY,...", help="Only these parameters.")
-@click.option("--objective", default="", metavar="METRIC", help="Show this objective.")
-@click.option(
-    "--rungs",
-    is_flag=True,
-    help="In pareto also show trials that were stopped at a rung, with their scores there.",
-)
-@click.option(
-    "--color",
     default="",
-    metavar="KEY",
-    help="In pareto colour the trials by this searched parameter: its key or its last part, or "
+)
+@option("--font-size PT", "Points of the smallest text of an image.", float, default=7.0)
+@option("--no-title", "Leave out the two lines over a figure.")
+@option(
+    "--no-caption",
+    "Leave out the caption: under the figure of an .html, in a .txt beside an image.",
+)
+@option("--data", "Also write the data of each figure as .csv.")
+@option("--trials N,...", "Only these trials.", WHOLE_NUMBERS)
+@option("--params KEY,...", "Only these parameters.", NAMES)
+@option("--objective METRIC", "Show this objective.", default="")
+@option(
+    "--rungs", "In pareto also show trials that were stopped at a rung, with their scores there."
+)
+@option(
+    "--color KEY",
+    "In pareto colour the trials by this searched parameter: its key or its last part, or "
     "a share of a mix, as mix/blur.",
+    default="",
 )
 def plot(
     studies: tuple[str, ...],
@@ -105,9 +91,7 @@ def plot(
     data: bool,
     trials: tuple[int, ...] | None,
     params: tuple[str, ...] | None,
-    objective: str,
-    rungs: bool,
-    color: str,
+    **options: Any,
 ) -> None:
     """Draw figures of one study, or of several studies in one figure.
 
@@ -119,7 +103,6 @@ def plot(
     from ablate.report.draw import draw_to_files, print_sheet
     from ablate.report.figures.figure import FigureOptions
 
-    options = FigureOptions(trials or (), params or (), objective, rungs, color)
     sheet = print_sheet(size, font_size, titled=not no_title)
     written, remarks, missing = draw_to_files(
         [open_study(study) for study in studies],
@@ -128,14 +111,14 @@ def plot(
         ending=ending,
         theme=theme,
         with_data=data,
-        options=options,
+        options=FigureOptions(trials or (), params or (), **options),
         sheet=sheet,
         captioned=not no_caption,
     )
     for file in written:
         click.echo(file)
     for line in (*remarks, *missing):
-        click.echo(f"ablate: {in_options(line)}", err=True)
+        say(in_options(line))
     if missing:
         raise click.exceptions.Exit(ParameterError.exit_code)
 
@@ -143,18 +126,11 @@ def plot(
 @click.command()
 @study_argument
 @output_option("FILE.html", "Output file.  Default: runs/NAME/report.html.")
-@click.option(
-    "--watch",
-    is_flag=True,
-    help="Update it every 10 seconds while the study runs; an open page reloads.",
-)
-@click.option(
-    "--no-images", is_flag=True, help="Leave out images, which need the study's data and weights."
-)
-@click.option(
+@option("--watch", "Update it every 10 seconds while the study runs; an open page reloads.")
+@option("--no-images", "Leave out images, which need the study's data and weights.")
+@option(
     "--trust",
-    is_flag=True,
-    help="Import, for the images, the functions that the study names, although you have not run it "
+    "Import, for the images, the functions that the study names, although you have not run it "
     "here.",
 )
 def report(study: str, output: Path | None, *, watch: bool, no_images: bool, trust: bool) -> None:
@@ -171,45 +147,35 @@ def report(study: str, output: Path | None, *, watch: bool, no_images: bool, tru
     place = locate(study)
     is_new = output is None and not place.folder.is_dir()  # it is made with the file
     output = output or place.folder / "report.html"
+    how: dict[str, Any] = {"with_images": not no_images, "trust": trust}
     if not is_new:
         check_page_file(output)
     if watch:
         click.echo(output)
         try:
-            watch_report(place, output, written=click.echo, with_images=not no_images, trust=trust)
+            watch_report(place, output, written=click.echo, **how)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
         return
-    with said_when_slow() as begin:
-        begin(f"reading {study}")
-        refused = publish(
-            open_place(place),
-            output,
-            with_images=not no_images,
-            trust=trust,
-            begin=begin,
-        )
+    with said_when_slow(f"reading {study}") as begin:
+        refused = publish(open_place(place), output, begin=begin, **how)
     click.echo(output)
     if refused:
-        click.echo(
-            f"ablate: images are left out: {', '.join(refused)} is code of a study that you have "
-            "not run from its folder, so it was not imported. Read it, then add --trust.",
-            err=True,
+        say(
+            f"images are left out: {', '.join(refused)} is code of a study that you have not run "
+            "from its folder, so it was not imported. Read it, then add --trust."
         )
 
 
 @click.command()
 @studies_argument
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["md", "latex", "csv", "html"]),
-    help="md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.  "
+@option(
+    "--format style",
+    "md: Markdown; latex: needs the package booktabs; csv: fractions at full precision.  "
     "Default: by the ending of FILE; without one a table on a terminal, Markdown in a pipe.",
+    ["md", "latex", "csv", "html"],
 )
-@click.option(
-    "--effects", is_flag=True, help="Ablations only: contrasts and tests instead of arms."
-)
+@option("--effects", "Ablations only: contrasts and tests instead of arms.")
 @output_option(
     "FILE",
     "Output file: .md, .tex, .csv or .html; notes of a .tex are in a .notes.txt beside it.  "
@@ -271,13 +237,11 @@ def table(
 
 @click.command()
 @study_argument
-@click.option(
-    "--tracker",
-    "trackers",
-    multiple=True,
-    metavar="NAME",
-    help="Only this tracker, or one that the study file lacks: tensorboard, mlflow, wandb; with "
+@option(
+    "--tracker NAME trackers",
+    "Only this tracker, or one that the study file lacks: tensorboard, mlflow, wandb; with "
     "settings in YAML as in run.trackers: '{mlflow: {uri: ...}}'.  May be repeated.",
+    multiple=True,
 )
 @json_option
 def track(study: str, trackers: tuple[str, ...], *, as_json: bool) -> None:
@@ -285,8 +249,6 @@ def track(study: str, trackers: tuple[str, ...], *, as_json: bool) -> None:
 
     Also for a finished study, and one that had no trackers.  Pages are drawn and handed over too.
     """
-    from dataclasses import asdict
-
     from ablate.errors import InfrastructureError, StudyFileError
     from ablate.lifecycle.place import locate, shown_folder
     from ablate.report.tracked import track as bring_up_to_date
@@ -316,45 +278,33 @@ def archive(study: str, output: Path, *, as_json: bool) -> None:
     that tuned its arms.  A plain tar of JSON, CSV, YAML and Markdown; the same study gives the same
     bytes.  Neither weights nor data are in it.
     """
-    from dataclasses import asdict
-
     from ablate.report.archive import archive as write_archive
 
-    with said_when_slow() as begin:
-        begin(f"archiving {study}")
+    with said_when_slow(f"archiving {study}"):
         made = write_archive(study, output)
     if as_json:
         print_result([{**asdict(made), "file": str(made.file)}])
         return
     click.echo(f"{output}: {' and '.join(made.studies)}, sha256 {made.sha256}")
     for note in made.notes:
-        click.echo(f"ablate: {note}", err=True)
+        say(note)
     click.echo(f"check it: ablate verify {shlex.quote(str(output))}")
 
 
 @click.command()
 @click.argument("archive", type=click.Path(path_type=Path), metavar="FILE.tar")
-@click.option(
-    "--rerun",
-    type=click.IntRange(min=0),
+@option(
+    "--rerun N",
+    "Also train N complete rows, drawn at random, again, and compare.",
+    FROM_0,
     default=0,
-    metavar="N",
-    help="Also train N complete rows, drawn at random, again, and compare.",
 )
-@click.option("--seed", type=int, metavar="N", help="For the draw.  Default: another each time.")
-@click.option(
-    "--trust", is_flag=True, help="With --rerun: import the functions that the archive names."
-)
+@option("--seed N", "For the draw.  Default: another each time.", int)
+@option("--trust", "With --rerun: import the functions that the archive names.")
 @set_option(" that says where data and weights lie here, e.g. dataset.path=FOLDER")
 @json_option
 def verify(
-    archive: Path,
-    *,
-    rerun: int,
-    seed: int | None,
-    trust: bool,
-    overrides: tuple[str, ...],
-    as_json: bool,
+    archive: Path, *, rerun: int, overrides: tuple[str, ...], as_json: bool, **options: Any
 ) -> None:
     """Check an archive: digests, every table, and rows that are trained again.
 
@@ -365,8 +315,6 @@ def verify(
     --rerun and --trust alone; without --trust they are listed.  Exit codes: 0 if all holds, 1 if
     something differs.
     """
-    from dataclasses import asdict
-
     from ablate.cli.study import parse_values
     from ablate.files.shown import without_controls
     from ablate.report.verify import verify as check_archive
@@ -375,14 +323,8 @@ def verify(
         rule = "is for rows that are trained again, got no --rerun. Add it."
         refuse_given(["overrides", "trust", "seed"], rule)
     with said_when_slow() as begin:
-        verified = check_archive(
-            archive,
-            rerun=rerun,
-            seed=seed,
-            values=parse_values(overrides, "--set"),
-            trust=trust,
-            begin=begin,
-        )
+        values = parse_values(overrides, "--set")
+        verified = check_archive(archive, rerun=rerun, values=values, begin=begin, **options)
     if as_json:
         checks = [{**asdict(check), "holds": check.holds} for check in verified.checks]
         data = {**asdict(verified), "file": str(archive), "holds": verified.holds, "checks": checks}

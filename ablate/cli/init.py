@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,14 @@ import click
 
 from ablate.cli.options import (
     complete_study,
-    image_size_option,
     in_options,
     json_option,
-    mean_option,
+    normalization_options,
+    option,
     refuse_given,
-    resize_option,
     said_when_slow,
+    size_options,
     skip_option,
-    std_option,
 )
 from ablate.cli.show import print_result
 from ablate.errors import ParameterError, StudyFileError, UsageError
@@ -41,77 +39,57 @@ _PARAMETERS = {
     "model.normalization": "`normalization`, `mean` and `std`",
 }
 """What a study's keys are called here."""
-_YES_OR_NO = click.Choice(["yes", "no"])
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_study)
 @click.argument("folder", type=click.Path(path_type=Path), default=".", metavar="[FOLDER]")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="IMAGES",
-    help="Write a study of this folder of images: CLASS/*, or train/CLASS/* with or without "
+@option(
+    "--data IMAGES",
+    "Write a study of this folder of images: CLASS/*, or train/CLASS/* with or without "
     "test/CLASS/* and val/CLASS/*.",
+    Path,
 )
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="The network: resnet20, torchvision:NAME, timm:NAME or package.module:callable.",
+@option(
+    "--model NAME",
+    "The network: resnet20, torchvision:NAME, timm:NAME or package.module:callable.",
 )
-@click.option(
-    "--checkpoint",
-    metavar="FILE",
-    help="Its weights: a file, torchvision:WEIGHTS or timm:pretrained.  Without: a baseline is "
-    "trained.",
+@option(
+    "--checkpoint FILE",
+    "Its weights: a file, torchvision:WEIGHTS or timm:pretrained.  Without: a baseline is trained.",
 )
-@click.option(
+@option(
     "--normalization",
-    type=click.Choice(["imagenet", "dataset", "none"]),
-    help="How images were normalised, where the weights do not say it; or --mean and --std.",
+    "How images were normalised, where the weights do not say it; or --mean and --std.",
+    ["imagenet", "dataset", "none"],
 )
-@mean_option
-@std_option
-@image_size_option
-@resize_option
-@click.option(
+@normalization_options
+@size_options
+@option(
     "--saw-validation",
-    type=_YES_OR_NO,
-    help="Whether the weights were trained on the images that trials are compared on.",
+    "Whether the weights were trained on the images that trials are compared on.",
+    ["yes", "no"],
 )
-@click.option(
-    "--expected-accuracy",
-    type=click.FloatRange(0, 1),
-    metavar="F",
-    help="Clean accuracy that the network had, from 0 to 1: a baseline that is clearly below is "
+@option(
+    "--expected-accuracy F",
+    "Clean accuracy that the network had, from 0 to 1: a baseline that is clearly below is "
     "refused.",
+    click.FloatRange(0, 1),
 )
-@click.option(
-    "--yes", "is_as_expected", is_flag=True, help="Take the baseline's accuracy as it is."
-)
-@click.option(
-    "--minutes",
-    type=click.FloatRange(min=1),
+@option("--yes is_as_expected", "Take the baseline's accuracy as it is.")
+@option(
+    "--minutes N",
+    "Time that the search may take on this machine.",
+    click.FloatRange(min=1),
     default=10,
-    show_default=True,
-    metavar="N",
-    help="Time that the search may take on this machine.",
 )
 @skip_option
-@click.option(
-    "--ablation-of",
-    "search",
-    metavar="STUDY",
+@option(
+    "--ablation-of STUDY search",
+    "Write the ablation of a trial of this search.",
     shell_complete=complete_study,
-    help="Write the ablation of a trial of this search.",
 )
-@click.option(
-    "--pick",
-    default="knee",
-    show_default=True,
-    metavar="TRIAL",
-    help="With --ablation-of: knee, 'best METRIC' or 'trial N'.",
-)
+@option("--pick TRIAL", "With --ablation-of: knee, 'best METRIC' or 'trial N'.", default="knee")
 @json_option
 def init(
     name: str | None,
@@ -174,15 +152,10 @@ def _init_of_data(
 
     seen = options.pop("saw_validation")
     answers = Answers(data, saw_validation=None if seen is None else seen == "yes", **options)
+    ask = _ask if is_terminal() and not as_json else _refuse
+    say = partial(click.echo, err=as_json)
     try:
-        return write_own_study(
-            answers,
-            name,
-            folder,
-            ask=_ask if is_terminal() and not as_json else _refuse,
-            say=partial(click.echo, err=as_json),
-            working=_working,
-        )
+        return write_own_study(answers, name, folder, ask=ask, say=say, working=said_when_slow)
     except StudyFileError:
         raise
     except UsageError as error:
@@ -192,13 +165,6 @@ def _init_of_data(
 def is_terminal() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-@contextmanager
-def _working(what: str) -> Iterator[None]:
-    with said_when_slow() as begin:
-        begin(what)
-        yield
 
 
 def _ask(question: Question) -> Any:

@@ -19,13 +19,15 @@ from ablate.cli import figures as cli_figures
 from ablate.cli import init as cli_init
 from ablate.cli import study as cli_study
 from ablate.cli.options import (
+    FROM_1,
     in_options,
     json_option,
+    option,
     refuse_given,
     run_options,
     said_when_slow,
+    say,
     set_option,
-    study_argument,
     study_file_argument,
 )
 from ablate.cli.show import print_result, run_and_show
@@ -36,6 +38,8 @@ from ablate.files.shown import count_text, shown_if
 from ablate.report.terminal.streams import print_traceback, shown_output
 
 if TYPE_CHECKING:
+    from ablate.lifecycle.open_study import OpenStudy
+    from ablate.report.terminal.live import Display
     from ablate.study.settings import Study
 
 
@@ -59,10 +63,9 @@ class _Commands(click.Group):
                 if output.error is None:
                     raise
                 why = output.error.strerror
-                click.echo(
-                    f"ablate: standard output: must be writable, got: {why}. Part of the output is "
-                    "lost, nothing else: free disk space, then run the command again.",
-                    err=True,
+                say(
+                    f"standard output: must be writable, got: {why}. Part of the output is lost, "
+                    "nothing else: free disk space, then run the command again."
                 )
                 raise SystemExit(end.code if self._runs_study else end.code or 3) from None
 
@@ -87,13 +90,13 @@ class _Commands(click.Group):
         except click.NoSuchOption as error:
             raise _with_key(error) from None
         except KeyboardInterrupt:  # a started run prints how to resume instead
-            click.echo("ablate: stopped", err=True)
+            say("stopped")
             context.exit(130)
         except (AblateError, OSError, MemoryError, RuntimeError, UnicodeEncodeError) as error:
             fault = error if isinstance(error, AblateError) else fault_of_machine(error)
             if fault is None or context.params.get("debug"):
                 raise
-            click.echo(f"ablate: {in_options(str(fault))}", err=True)
+            say(in_options(str(fault)))
             for note in getattr(error, "__notes__", ()):  # a trial's traceback
                 click.echo(note, err=True)
             context.exit(fault.exit_code)
@@ -116,7 +119,7 @@ def _with_key(error: click.NoSuchOption) -> click.NoSuchOption:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "color": True})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@option("--debug", "Show the traceback of an error.")
 @click.version_option(ablate.__version__, message="ablate %(version)s")
 def main(debug: bool) -> None:
     """Hyperparameter search and ablation studies for robustness finetuning.
@@ -134,10 +137,9 @@ def main(debug: bool) -> None:
 @main.command()
 @study_file_argument
 @set_option()
-@click.option(
+@option(
     "--no-import",
-    is_flag=True,
-    help="For a file of somebody else: import none of the functions that it names, and print what "
+    "For a file of somebody else: import none of the functions that it names, and print what "
     "could not be checked.",
 )
 def check(file: Path, overrides: tuple[str, ...], no_import: bool) -> None:
@@ -239,11 +241,10 @@ def schema() -> None:
 @main.command()
 @study_file_argument
 @set_option(" of the file, e.g. finetune.budget.epochs=8")
-@click.option("--resume", is_flag=True, help="Resume if the study already exists.")
-@click.option(
+@option("--resume", "Resume if the study already exists.")
+@option(
     "--dry-run",
-    is_flag=True,
-    help="Train on a few batches and print the expected number of runs, time and disk space (of an "
+    "Train on a few batches and print the expected number of runs, time and disk space (of an "
     "ablation, also its cells), without running the study.",
 )
 @run_options
@@ -271,60 +272,21 @@ def launch(
         return
     from ablate.lifecycle.drive import RunOptions
     from ablate.lifecycle.launch import launch_study
+    from ablate.lifecycle.open_study import OpenStudy
     from ablate.lifecycle.place import place_of_file
 
     place = place_of_file(file, overrides)
-    run_and_show(
-        lambda display: launch_study(place, RunOptions(progress=display, **options), resume=resume),
-        str(file),
-        place,
-        notes=notes,
-        as_json=as_json,
-        options=options,
-    )
 
+    def run(display: Display) -> OpenStudy:
+        how = RunOptions(progress=display, **options)
+        return OpenStudy(place, launch_study(place, how, resume=resume))
 
-@main.command()
-@study_argument
-@click.option("--trials", type=int, metavar="N", help="New total number of trials.")
-@click.option("--add", type=int, metavar="K", help="Number of additional trials.")
-@click.option(
-    "--seeds", type=int, metavar="K", help="Ablations only: new number of seeds per cell."
-)
-@run_options
-def resume(
-    study: str,
-    *,
-    trials: int | None,
-    add: int | None,
-    seeds: int | None,
-    notes: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Finish an interrupted study, or add trials to it.  Interrupted trials run first."""
-    from ablate.lifecycle.drive import RunOptions
-    from ablate.lifecycle.launch import resume_study
-    from ablate.lifecycle.place import locate
-
-    place = locate(study)
-    run_and_show(
-        lambda display: resume_study(
-            place, RunOptions(progress=display, **options), trials, add, seeds
-        ),
-        study,
-        place,
-        notes=notes,
-        as_json=as_json,
-        options=options,
-    )
+    run_and_show(run, str(file), place.folder, notes=notes, as_json=as_json, options=options)
 
 
 @main.command()
 @click.argument("model")
-@click.option(
-    "--image-size", type=click.IntRange(min=1), metavar="PIXELS", help="Input size in pixels."
-)
+@option("--image-size PIXELS", "Input size in pixels.", FROM_1)
 @json_option
 def layers(model: str, image_size: int | None, as_json: bool) -> None:
     """List the layers of a model by their names for loss.fma.layers.
@@ -343,22 +305,15 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option(
-    "--selftest",
-    "is_selftest",
-    is_flag=True,
-    help="Run, interrupt and resume a small study on each kind of device.  Takes "
+@option(
+    "--selftest is_selftest",
+    "Run, interrupt and resume a small study on each kind of device.  Takes "
     "minutes, and prints a report for bug reports.",
 )
-@click.option(
-    "--ray-address",
-    metavar="ADDRESS",
-    help="With --selftest: use a running cluster, auto or HOST:PORT.",
-)
-@click.option(
-    "--storage",
-    metavar="URL",
-    help="With --selftest: also test this storage.  '${ABLATE_STORAGE}' keeps its password out of "
+@option("--ray-address ADDRESS", "With --selftest: use a running cluster, auto or HOST:PORT.")
+@option(
+    "--storage URL",
+    "With --selftest: also test this storage.  '${ABLATE_STORAGE}' keeps its password out of "
     "the command line.",
 )
 @json_option
@@ -376,8 +331,8 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
 
     if not is_selftest:
         refuse_given(["ray_address", "storage"], "needs --selftest, got none. Add --selftest.")
-    say = functools.partial(click.echo, err=True)
-    test = SelfTest(ray_address, storage, say) if is_selftest else None
+    progress = functools.partial(click.echo, err=True)
+    test = SelfTest(ray_address, storage, progress) if is_selftest else None
     findings = []
     with said_when_slow() as begin:
         for finding in examine(begin) if test is None else test.findings():

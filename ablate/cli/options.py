@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and the progress bar."""
+"""Arguments and options that several commands share; messages in their words; progress."""
 
 from __future__ import annotations
 
@@ -19,46 +19,49 @@ from ablate.errors import LONGEST_NAME, UsageError
 SLOW_SECONDS = 1.0
 """What takes longer says what it does."""
 
-
-def complete_study(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    """For a shell: files, run folders also by the start of a study's name, shipped studies."""
-    from ablate.lifecycle.shipped import shipped_studies
-
-    runs = [note.parent for note in sorted(Path().glob("runs/*/run.json"))]
-    names = {run.name: str(run) for run in runs} | {name: name for name in shipped_studies()}
-    names |= {folder: folder for folder in map(str, runs)}
-    items = {item for name, item in names.items() if name.startswith(incomplete)}
-    # First the files: bash forgets what stands before them.
-    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(items))]
+Decorator = Callable[..., Any]
 
 
-study_argument = click.argument("study", metavar="STUDY", shell_complete=complete_study)
-studies_argument = click.argument(
-    "studies", nargs=-1, required=True, metavar="STUDY...", shell_complete=complete_study
-)
-study_file_argument = click.argument(
-    "file",
-    type=click.Path(path_type=Path),
-    metavar="STUDY.yaml",
-    shell_complete=complete_study,
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def option(spec: str, text: str, kind: Any = None, **settings: Any) -> Decorator:
+    """An option of a command.
+
+    Args:
+        spec: "--trial N", its name and what stands for its value in the help; "--rungs", a flag;
+            "--json as_json", a flag, and "--set KEY=VALUE overrides", with the parameter's name.
+        text: its help.
+        kind: of the value: `Path`, a list of choices, or a type of click; None: text, or a flag.
+        settings: of `click.option`; a default is shown, unless it is empty.
+    """
+    names, *others = spec.split()
+    metavar = others.pop(0) if others and not others[0].islower() else None
+    if isinstance(kind, list):
+        kind = click.Choice(kind)
+    elif kind is Path:
+        kind = click.Path(path_type=Path)
+    elif kind is None and metavar is None:
+        settings["is_flag"] = True
+    if settings.get("default"):
+        settings["show_default"] = True
+    declared = [*names.split("/"), *others]
+    return click.option(*declared, type=kind, metavar=metavar, help=text, **settings)
 
 
-def set_option(example: str = "") -> Callable[..., Any]:
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help=f"Override a key{example}.  May be repeated.",
-    )
+def grouped(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, in this order."""
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return declare
+
+
+# -- Types of values -------------------------------------------------------------------------
 
 
 class OutputFile(click.Path):
-    """Type of an option that names a file to write.
+    """A file to write.
 
     Args:
         or_folder: whether it may be a folder: anything but an empty text.
@@ -75,118 +78,123 @@ class OutputFile(click.Path):
         Raises:
             UsageError: if it has no file name, as '', '.' and '/', or too long a one.
         """
-        option = param.opts[-1] if param is not None else "output"
+        named = param.opts[-1] if param is not None else "output"
         has_name = bool(value) if self._or_folder else Path(value).name not in ("", "..")
         if not has_name:
-            raise UsageError(f"{option}: must name a file, got {str(value)!r}. Give its name.")
+            raise UsageError(f"{named}: must name a file, got {str(value)!r}. Give its name.")
         size = len(os.fsencode(Path(value).name))
         if size > LONGEST_NAME:
             rule = f"must be a name of at most {LONGEST_NAME} bytes, got {size}. Shorten it."
-            raise UsageError(f"{option}: {rule}")
+            raise UsageError(f"{named}: {rule}")
         return super().convert(value, param, ctx)
 
 
-def output_option(
-    metavar: str,
-    text: str,
-    *,
-    required: bool = False,
-    or_folder: bool = False,
-    dir_okay: bool = True,
-) -> Callable[..., Any]:
-    """`-o`, `--output`; `text` is its help, the others as `OutputFile`."""
-    kind = OutputFile(or_folder=or_folder, dir_okay=dir_okay)
-    return click.option("-o", "--output", type=kind, metavar=metavar, required=required, help=text)
-
-
-_RUN_OPTIONS = (
-    click.option(
-        "--executor",
-        type=click.Choice(["ray", "inline"]),
-        default="ray",
-        show_default=True,
-        help="ray: trials in parallel on Ray Tune; inline: one after another in this process.",
-    ),
-    click.option(
-        "--ray-address",
-        metavar="ADDRESS",
-        help="A running cluster, auto or HOST:PORT.  Default: start Ray on this machine.",
-    ),
-    click.option(
-        "--takeover", is_flag=True, help="Run it even if another driver appears to be alive."
-    ),
-    click.option(
-        "--accept-environment",
-        is_flag=True,
-        help="Continue although device, precision, run.compile, threads, torch, the code of a "
-        "training loop or a retrained baseline have changed.",
-    ),
-    click.option(
-        "--accept-baseline",
-        is_flag=True,
-        help="Go on although plain finetuning raises the baseline's clean accuracy by more than 3 "
-        "points and 3 standard errors; every result says so.",
-    ),
-    click.option(
-        "--notes", is_flag=True, help="Print the notes of the table: what its numbers are of."
-    ),
-    json_option,
-)
-notes_option = _RUN_OPTIONS[-2]
-
-
-def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """How a study is run and what is printed: of every command that runs one."""
-    for option in reversed(_RUN_OPTIONS):
-        function = option(function)
-    return function
-
-
-def listed(
-    read: type[str] | type[int] | type[float] = str, *, or_none: bool = False
-) -> Callable[..., Any]:
-    """Callback of an option whose value is several ones between commas.
+class Listed(click.ParamType):
+    """Several values between commas, as a tuple.
 
     Args:
-        read: what each of them is.
+        name: what they are, in messages.
+        read: makes one of its text.
         or_none: whether there may be none of them, or the command itself refuses that.
     """
-    wanted = {int: "whole numbers", float: "numbers", str: "names"}[read]
 
-    def split(_context: click.Context, option: click.Parameter, value: str | None) -> Any:
-        if value is None:
-            return None
+    def __init__(self, name: str, read: Callable[[str], Any], *, or_none: bool = False) -> None:
+        self.name, self._read, self._or_none = name, read, or_none
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The values.
+
+        Raises:
+            BadParameter: if one is not of the kind.
+            UsageError: if there is none.
+        """
+        rule = f"must be {self.name} separated by commas, got"
         try:
-            values = tuple(read(part.strip()) for part in value.split(",") if part.strip())
+            values = tuple(self._read(part.strip()) for part in value.split(",") if part.strip())
         except ValueError:
-            message = f"must be {wanted} separated by commas, got {value!r}."
-            raise click.BadParameter(message) from None
-        if not values and not or_none:
-            rule = f"must be {wanted} separated by commas, got none. Leave it out, or name one."
-            raise UsageError(f"{option.opts[-1]}: {rule}")
+            self.fail(f"{rule} {value!r}.", param, ctx)
+        if not values and not self._or_none:
+            named = param.opts[-1] if param is not None else self.name
+            raise UsageError(f"{named}: {rule} none. Leave it out, or name one.")
         return values
 
-    return split
+
+NAMES, NAMES_OR_NONE = Listed("names", str), Listed("names", str, or_none=True)
+WHOLE_NUMBERS, NUMBERS = Listed("whole numbers", int), Listed("numbers", float)
+PIXELS, FROM_0, FROM_1 = click.IntRange(min=8), click.IntRange(min=0), click.IntRange(min=1)
 
 
-mean_option = click.option(
-    "--mean", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1]."
+# -- What several commands take --------------------------------------------------------------
+
+
+def complete_study(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """For a shell: files, run folders also by the start of a study's name, shipped studies."""
+    from ablate.lifecycle.shipped import shipped_studies
+
+    runs = [note.parent for note in sorted(Path().glob("runs/*/run.json"))]
+    names = {run.name: str(run) for run in runs} | {name: name for name in shipped_studies()}
+    names |= {folder: folder for folder in map(str, runs)}
+    items = {item for name, item in names.items() if name.startswith(incomplete)}
+    # First the files: bash forgets what stands before them.
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, sorted(items))]
+
+
+def _study(name: str, metavar: str, **settings: Any) -> Decorator:
+    return click.argument(name, metavar=metavar, shell_complete=complete_study, **settings)
+
+
+study_argument = _study("study", "STUDY")
+studies_argument = _study("studies", "STUDY...", nargs=-1, required=True)
+study_file_argument = _study("file", "STUDY.yaml", type=click.Path(path_type=Path))
+json_option = option("--json as_json", "Print JSON instead of a table.")
+notes_option = option("--notes", "Print the notes of the table: what its numbers are of.")
+skip_option = option("--skip-unreadable", "Skip files that cannot be read.")
+normalization_options = grouped(
+    option("--mean A,B,C", "Per channel, in [0, 1].", NUMBERS),
+    option("--std A,B,C", "Per channel, in [0, 1].", NUMBERS),
 )
-std_option = click.option(
-    "--std", callback=listed(float), metavar="A,B,C", help="Per channel, in [0, 1]."
+size_options = grouped(
+    option("--image-size N", "Crop images to N x N, 8 to 1024.", PIXELS),
+    option("--resize N", "Resize the shorter side to N pixels before the crop.", PIXELS),
 )
-image_size_option = click.option(
-    "--image-size", type=click.IntRange(min=8), metavar="N", help="Crop images to N x N, 8 to 1024."
+run_options = grouped(
+    option(
+        "--executor",
+        "ray: trials in parallel on Ray Tune; inline: one after another in this process.",
+        ["ray", "inline"],
+        default="ray",
+    ),
+    option(
+        "--ray-address ADDRESS",
+        "A running cluster, auto or HOST:PORT.  Default: start Ray on this machine.",
+    ),
+    option("--takeover", "Run it even if another driver appears to be alive."),
+    option(
+        "--accept-environment",
+        "Continue although device, precision, run.compile, threads, torch, the code of a "
+        "training loop or a retrained baseline have changed.",
+    ),
+    option(
+        "--accept-baseline",
+        "Go on although plain finetuning raises the baseline's clean accuracy by more than 3 "
+        "points and 3 standard errors; every result says so.",
+    ),
+    notes_option,
+    json_option,
 )
-resize_option = click.option(
-    "--resize",
-    type=click.IntRange(min=8),
-    metavar="N",
-    help="Resize the shorter side to N pixels before the crop.",
-)
-skip_option = click.option(
-    "--skip-unreadable", is_flag=True, help="Skip files that cannot be read."
-)
+"""How a study is run and what is printed: of every command that runs one."""
+
+
+def set_option(example: str = "") -> Decorator:
+    text = f"Override a key{example}.  May be repeated."
+    return option("--set KEY=VALUE overrides", text, multiple=True)
+
+
+def output_option(metavar: str, text: str, *, required: bool = False, **of_file: bool) -> Decorator:
+    """`-o`, `--output`; `text` is its help, the others as `OutputFile`."""
+    return option(f"-o/--output {metavar}", text, OutputFile(**of_file), required=required)
 
 
 def refuse_given(names: Collection[str], rule: str) -> None:
@@ -201,6 +209,8 @@ def refuse_given(names: Collection[str], rule: str) -> None:
         if parameter.name in names and is_given:
             raise UsageError(f"{parameter.opts[-1]}: {rule}")
 
+
+# -- What is printed -------------------------------------------------------------------------
 
 _PARAMETER = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
@@ -223,22 +233,27 @@ def in_options(text: str) -> str:
         parameter = parameters.get(name)
         if not isinstance(parameter, click.Option):
             return match[0] if parameter is None else parameter.human_readable_name
-        option = parameter.opts[-1]
+        flag = parameter.opts[-1]
         if value is None or parameter.is_flag:
-            return option
+            return flag
         plain = value[1:-1] if value[:1] in ("[", "(") else value
         plain = plain.replace("', '", ",").replace(", ", ",")
-        return f"{option} {plain if ' ' in plain else plain.strip(chr(39))}"
+        return f"{flag} {plain if ' ' in plain else plain.strip(chr(39))}"
 
     return _PARAMETER.sub(spelled, text)
 
 
+def say(line: str) -> None:
+    """A line on standard error."""
+    click.echo(f"ablate: {line}", err=True)
+
+
 @contextmanager
-def said_when_slow() -> Iterator[Callable[[str], None]]:
+def said_when_slow(what: str | None = None) -> Iterator[Callable[[str], None]]:
     """Says on standard error what is done, where that takes longer than a second.
 
     Yields:
-        To be called with what is done from now on.
+        To be called with what is done from now on; at first `what` is.
     """
     from threading import Timer
 
@@ -247,16 +262,17 @@ def said_when_slow() -> Iterator[Callable[[str], None]]:
     def begin(what: str) -> None:
         if timers:
             timers.pop().cancel()
-        timer = Timer(SLOW_SECONDS, partial(click.echo, f"ablate: {what}", err=True))
-        timer.daemon = True
-        timer.start()
-        timers.append(timer)
+        timers.append(Timer(SLOW_SECONDS, partial(say, what)))
+        timers[0].daemon = True
+        timers[0].start()
 
     try:
+        if what is not None:
+            begin(what)
         yield begin
     finally:
-        for timer in timers:
-            timer.cancel()
+        if timers:
+            timers.pop().cancel()
 
 
 @contextmanager

@@ -6,73 +6,60 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ablate.cli.options import in_options
+from ablate.cli.options import in_options, say
 from ablate.errors import AblateError, UsageError
 
 if TYPE_CHECKING:
     from ablate.ledger.record import StudyRecord
     from ablate.lifecycle.open_study import OpenStudy
-    from ablate.lifecycle.place import Place
     from ablate.report.terminal.live import Display
 
 
-Result = TypeVar("Result")
-
-
 def run_and_show(
-    run: Callable[[Display], StudyRecord],
+    run: Callable[[Display], OpenStudy],
     study: str,
-    place: Place,
+    folder: Path,
     *,
+    confirms: bool = False,
     notes: bool,
     as_json: bool,
     options: Mapping[str, Any],
 ) -> None:
     """Run with a display, then what the study ends with, and the exit code.
 
+    A stop says how to go on, and ends with its exit code.
+
     Args:
+        study: as it was named; folder: of what runs; confirms: whether that confirms it.
         options: of the command line, which say where it runs; notes: as of `show_end`.
     """
-    from ablate.lifecycle.open_study import OpenStudy
-    from ablate.report.tracked import hand_over
-
-    folder = place.folder
-    record = run_with_display(run, study, folder, as_json=as_json, options=options)
-    show_end(OpenStudy(place, record), notes=notes, as_json=as_json)
-    for line in filter(None, hand_over(OpenStudy(place, record))):
-        click.echo(f"ablate: {line}", err=True)
-    if not is_good(record, folder):
-        raise click.exceptions.Exit(1)
-
-
-def run_with_display(
-    run: Callable[[Display], Result],
-    study: str,
-    folder: Path,
-    *,
-    as_json: bool,
-    options: Mapping[str, Any],
-) -> Result:
-    """Run with a display; a stop says how to go on, and ends with its exit code."""
+    from ablate.lifecycle.open_study import open_study
     from ablate.report.terminal.live import make_display
     from ablate.report.terminal.streams import TextConsole
+    from ablate.report.tracked import hand_over
     from ablate.search.drive import Terminated
 
     # With --json, standard output is for the JSON alone.
     display = make_display(TextConsole(stderr=as_json), folder.name)
     try:
-        return run(display)
+        opened = run(display)
     except (KeyboardInterrupt, Terminated) as stop:
         display.close()
-        click.echo(f"ablate: stopped; {_how_to_go_on(study, folder, options)}", err=True)
+        say(f"stopped; {_how_to_go_on(study, folder, options)}")
         signal = stop.signal if isinstance(stop, Terminated) else 2
         raise click.exceptions.Exit(128 + signal) from None
     finally:
         display.close()
+    show_end(opened, notes=notes, as_json=as_json, of=open_study(study) if confirms else None)
+    if not confirms:  # which has handed it over
+        for line in filter(None, hand_over(opened)):
+            say(line)
+    if not is_good(opened.record, folder):
+        raise click.exceptions.Exit(1)
 
 
 def _how_to_go_on(study: str, folder: Path, options: Mapping[str, Any]) -> str:
@@ -105,11 +92,11 @@ def is_good(record: StudyRecord, folder: Path) -> bool:
     if not record.complete and stopped:
         outcome = f"no trial is complete, {stopped} of {count} were stopped"
         outcome, option = outcome + (f" and {failed} failed" if failed else ""), ""
-    click.echo(f"ablate: {outcome}; see `ablate trials {shown_folder(folder)}{option}`", err=True)
+    say(f"{outcome}; see `ablate trials {shown_folder(folder)}{option}`")
     return False
 
 
-def show_usual_figure(study: OpenStudy, *, as_json: bool = False) -> None:
+def _show_usual_figure(study: OpenStudy, *, as_json: bool) -> None:
     """Draw the figure that `ablate plot STUDY` draws, and say where it is.
 
     The result is there already: whatever goes wrong in drawing is one line, and no failure of the
@@ -122,7 +109,7 @@ def show_usual_figure(study: OpenStudy, *, as_json: bool = False) -> None:
         written = draw_usual(study)
     except Exception as error:
         why = in_options(str(error)) if isinstance(error, AblateError) else error_text(error)
-        click.echo(f"ablate: the figure could not be drawn: {why}", err=True)
+        say(f"the figure could not be drawn: {why}")
     else:
         if not as_json:
             click.echo(f"figure: {written}")
@@ -176,23 +163,20 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     if as_json:
         rows = result_rows(info)
         print_result(rows)
-        for mark in facts.marks if not rows else ():  # which rows have
-            click.echo(f"ablate: {mark}", err=True)
+        for mark in [] if rows else facts.marks:  # which rows have
+            say(mark)
         if study.record.design is None:
-            show_usual_figure(study, as_json=True)
+            _show_usual_figure(study, as_json=True)
         return
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    answer = [
-        sentence
-        for sentence in sentences((of or study).source)
-        if not sentence.startswith("Warning: ")
-    ]
+    said = sentences((of or study).source)
+    answer = [sentence for sentence in said if not sentence.startswith("Warning: ")]
     print_result(Text("\n".join([*answer[:1], ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)
     if table.notes and not notes:
         click.echo(f"{count_text(len(table.notes), 'note')}: --notes")
     if study.place.folder.is_dir():
-        show_usual_figure(study)
+        _show_usual_figure(study, as_json=False)
     click.echo(f"full report: ablate report {(of or study).reference}")

@@ -1,4 +1,4 @@
-"""Commands on a started study: confirm, status, trials, enqueue, export, logs."""
+"""Commands on a started study: resume, confirm, status, trials, enqueue, export, logs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,106 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ablate.cli.options import (
+    NAMES,
+    WHOLE_NUMBERS,
     json_option,
-    listed,
+    option,
     output_option,
     run_options,
     study_argument,
 )
-from ablate.cli.show import print_result
+from ablate.cli.show import print_result, run_and_show
 from ablate.errors import ParameterError, Problem, StudyFileError
 
+if TYPE_CHECKING:
+    from ablate.lifecycle.open_study import OpenStudy
+    from ablate.report.terminal.live import Display
+
 _FOLLOW_SECONDS = 1.0
+
+
+@click.command()
+@study_argument
+@option("--trials N", "New total number of trials.", int)
+@option("--add K", "Number of additional trials.", int)
+@option("--seeds K", "Ablations only: new number of seeds per cell.", int)
+@run_options
+def resume(
+    study: str,
+    *,
+    trials: int | None,
+    add: int | None,
+    seeds: int | None,
+    notes: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Finish an interrupted study, or add trials to it.  Interrupted trials run first."""
+    from ablate.lifecycle.drive import RunOptions
+    from ablate.lifecycle.launch import resume_study
+    from ablate.lifecycle.open_study import OpenStudy
+    from ablate.lifecycle.place import locate
+
+    place = locate(study)
+
+    def run(display: Display) -> OpenStudy:
+        how = RunOptions(progress=display, **options)
+        return OpenStudy(place, resume_study(place, how, trials, add, seeds))
+
+    run_and_show(run, study, place.folder, notes=notes, as_json=as_json, options=options)
+
+
+def _suite(_context: click.Context, _option: click.Parameter, value: str | None) -> Any:
+    return value.split(",") if value and "," in value else value
+
+
+@click.command()
+@study_argument
+@option(
+    "--seeds K",
+    "Number of new seeds, the same for every arm.  More than before adds runs.",
+    int,
+    default=8,
+)
+@option(
+    "--trials N,...",
+    "Of a search only these trials: of the front, or for one objective any.",
+    WHOLE_NUMBERS,
+)
+@option(
+    "--suite NAME",
+    "Suite, or corruptions A,B,..., to score on the test images.  Default: the study's.",
+    callback=_suite,
+)
+@option("--severities N,...", "Severities to score.  Default: the study's.", WHOLE_NUMBERS)
+@run_options
+def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
+    """Retrain a search's front, or an ablation, and score it on the test images.
+
+    An ablation is run again as it is, with new seeds and the values that its tuning picked; its
+    primary contrasts are those of the test images.  Of a search, the front; for one objective its
+    best trial and those that cannot be told from it on the validation images, at most five.
+    Compares them with the baseline, a plain finetune and combined data augmentation.  Prints the
+    scores on the test images.
+    The study's database records when and why the test images were used.
+    """
+    from ablate import api
+    from ablate.lifecycle.open_study import open_place
+    from ablate.lifecycle.place import locate
+
+    place = locate(study).confirmation
+
+    def run(display: Display) -> OpenStudy:
+        api.confirm(study, progress=display, **options)
+        return open_place(place)
+
+    how = {"notes": notes, "as_json": as_json, "options": options}
+    run_and_show(run, study, place.folder, confirms=True, **how)
 
 
 @click.command()
@@ -47,30 +132,20 @@ def status(study: str, as_json: bool) -> None:
 
 @click.command()
 @study_argument
-@click.option(
-    "--state",
-    metavar="STATE",
-    help="Only trials in this state: complete (done), fail (failed), pruned, running, waiting.",
+@option(
+    "--state STATE",
+    "Only trials in this state: complete (done), fail (failed), pruned, running, waiting.",
 )
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION",
-    help="Only trials that match: COLUMN=VALUE, or with !=, <, <=, >, >=.  An accuracy is a "
+@option(
+    "--where CONDITION",
+    "Only trials that match: COLUMN=VALUE, or with !=, <, <=, >, >=.  An accuracy is a "
     "fraction: 0.9 or 90%.  May be repeated.",
+    multiple=True,
 )
-@click.option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: largest first.")
-@click.option("--columns", metavar="COLUMN,...", help="Show only these columns.")
+@option("--sort COLUMN", "Sort by a column; -COLUMN: largest first.")
+@option("--columns COLUMN,...", "Show only these columns.", NAMES)
 @json_option
-def trials(
-    study: str,
-    *,
-    state: str | None,
-    where: tuple[str, ...],
-    sort: str | None,
-    columns: str | None,
-    as_json: bool,
-) -> None:
+def trials(study: str, *, columns: Sequence[str] | None, as_json: bool, **options: Any) -> None:
     """List the trials of a study with parameters, scores and cost.
 
     Columns are named as in the table or in --json: trial, robust, fma.weight, worked.
@@ -80,10 +155,8 @@ def trials(
     from ablate.report.terminal.trials import trials_rows, trials_table
 
     whole = open_study(study).record
-    record = select_trials(whole, state=state, where=where, sort=sort)
-    shown = [name.strip() for name in columns.split(",")] if columns is not None else []
     table = trials_rows if as_json else partial(trials_table, whole_study=whole)
-    print_result(table(record, shown))
+    print_result(table(select_trials(whole, **options), columns or []))
 
 
 @click.command()
@@ -121,39 +194,59 @@ def enqueue(study: str, values: tuple[str, ...], as_json: bool) -> None:
         )
 
 
+def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, Any]:
+    """Parameters from `key=value`, the value in YAML.
+
+    Args:
+        where: the command or option, for messages.
+
+    Raises:
+        StudyFileError: if one is not so, is given twice or is no YAML; every problem at once.
+    """
+    from ablate.study.yaml_source import parse_yaml
+
+    values: dict[str, Any] = {}
+    problems = []
+    for text in written:
+        key, sign, value = (part.strip() for part in text.partition("="))
+        named = f"{where} {key}"
+        if not sign or not key:
+            named = where
+            rules = [f"must be key=value, got {text!r}. Write {key or 'KEY'}=VALUE."]
+        elif key in values:
+            rules = [f"must be given once, got it again: {text!r}. Leave one of them out."]
+        else:
+            document = parse_yaml(value, named)
+            rules = [problem.message for problem in document.problems]
+            values[key] = document.data
+        problems += [Problem(named, 0, 0, rule) for rule in rules]
+    if problems:
+        raise StudyFileError(problems)
+    return values
+
+
 @click.command()
 @study_argument
-@click.option(
-    "--trial",
+@option(
+    "--trial N|WORD",
+    "Trial number; plain: the plain finetune; knee, or best METRIC, of the front.",
     required=True,
-    metavar="N|WORD",
-    help="Trial number; plain: the plain finetune; knee, or best METRIC, of the front.",
 )
-@click.option(
-    "--alpha",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="A",
-    help="Weight of the finetuned network against the baseline.  "
+@option(
+    "--alpha A",
+    "Weight of the finetuned network against the baseline.  "
     "Default: the alpha of the trial's scores, which is 1 without finetune.interpolation.",
+    click.FloatRange(0, 1, min_open=True),
 )
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["safetensors", "torch_export", "onnx"]),
-    help="safetensors: the weights; torch_export (.pt2) and onnx: the network with its "
+@option(
+    "--format kind",
+    "safetensors: the weights; torch_export (.pt2) and onnx: the network with its "
     "normalisation, for images in [0, 1].  Default: by the ending of the file.",
+    ["safetensors", "torch_export", "onnx"],
 )
 @output_option("FILE", "Output file: .safetensors, .pt2 or .onnx.", required=True)
 @json_option
-def export(
-    study: str,
-    trial: str,
-    *,
-    alpha: float | None,
-    kind: str | None,
-    output: Path,
-    as_json: bool,
-) -> None:
+def export(study: str, trial: str, *, output: Path, as_json: bool, **options: Any) -> None:
     """Export the finetuned network of a complete trial.
 
     With --alpha, the network between the baseline and the finetuned one.
@@ -163,7 +256,7 @@ def export(
 
     opened = open_study(study)
     number = asked_trial(opened.record, trial, where="--trial")
-    point = export_network(opened, number, output, alpha=alpha, kind=kind)
+    point = export_network(opened, number, output, **options)
     written = str(output.absolute())
     export = {"number": number, "alpha": point.alpha if point else 1.0, "file": written}
     print_result([export]) if as_json else click.echo(written)
@@ -171,13 +264,8 @@ def export(
 
 @click.command()
 @study_argument
-@click.option(
-    "--trial",
-    type=int,
-    metavar="N",
-    help="Only this trial, with its output.",
-)
-@click.option("--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
+@option("--trial N", "Only this trial, with its output.", int)
+@option("--follow", "Keep printing new events until Ctrl-C.")
 @json_option
 def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     """Print the event log of a study.  With --trial also its traceback and output."""
@@ -196,8 +284,9 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     if as_json and not follow:
         click.echo(json.dumps(events, indent=2))
         return
+    show = json.dumps if as_json else event_text
     for event in events:
-        click.echo(json.dumps(event) if as_json else event_text(event))
+        click.echo(show(event))
     if row is not None and not as_json:
         if row.failure is not None and row.failure.traceback:
             click.echo(f"\n{row.failure.traceback.rstrip()}")
@@ -205,108 +294,12 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
             click.echo(f"\n{file}:\n{output.rstrip()}")
     if not events and not follow and not as_json:
         click.echo(f"{record.name}: its run folder on this machine has no event log", err=True)
-    seen = len(events)
     with suppress(KeyboardInterrupt):
         while follow:
             time.sleep(_FOLLOW_SECONDS)
-            events = opened.events(trial)
+            seen, events = len(events), opened.events(trial)
             for event in events[seen:]:
-                click.echo(json.dumps(event) if as_json else event_text(event))
-            seen = len(events)
+                click.echo(show(event))
 
 
-@click.command()
-@study_argument
-@click.option(
-    "--seeds",
-    type=int,
-    default=8,
-    show_default=True,
-    metavar="K",
-    help="Number of new seeds, the same for every arm.  More than before adds runs.",
-)
-@click.option(
-    "--trials",
-    callback=listed(int),
-    metavar="N,...",
-    help="Of a search only these trials: of the front, or for one objective any.",
-)
-@click.option(
-    "--suite",
-    callback=lambda _context, _option, given: given.split(",") if given and "," in given else given,
-    metavar="NAME",
-    help="Suite, or corruptions A,B,..., to score on the test images.  Default: the study's.",
-)
-@click.option(
-    "--severities",
-    callback=listed(int),
-    metavar="N,...",
-    help="Severities to score.  Default: the study's.",
-)
-@run_options
-def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
-    """Retrain a search's front, or an ablation, and score it on the test images.
-
-    An ablation is run again as it is, with new seeds and the values that its tuning picked; its
-    primary contrasts are those of the test images.  Of a search, the front; for one objective its
-    best trial and those that cannot be told from it on the validation images, at most five.
-    Compares them with the baseline, a plain finetune and combined data augmentation.  Prints the
-    scores on the test images.
-    The study's database records when and why the test images were used.
-    """
-    from ablate import api
-    from ablate.cli.show import is_good, run_with_display, show_end
-    from ablate.lifecycle.open_study import open_place, open_study
-    from ablate.lifecycle.place import locate
-
-    confirmation = locate(study).confirmation
-    run_with_display(
-        lambda display: api.confirm(study, progress=display, **options),
-        study,
-        confirmation.folder,
-        as_json=as_json,
-        options=options,
-    )
-    opened = open_place(confirmation)
-    show_end(opened, notes=notes, as_json=as_json, of=open_study(study))
-    if not is_good(opened.record, confirmation.folder):
-        raise click.exceptions.Exit(1)
-
-
-COMMANDS = (confirm, status, trials, enqueue, export, logs)
-
-
-# -- What the commands that add to a study, or look into it, do with words from the command line
-
-
-def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, Any]:
-    """Parameters from `key=value`, the value in YAML.
-
-    Args:
-        where: the command or option, for messages.
-
-    Raises:
-        StudyFileError: if one is not so, is given twice or is no YAML; every problem at once.
-    """
-    from ablate.study.yaml_source import parse_yaml
-
-    values: dict[str, Any] = {}
-    problems = []
-    for text in written:
-        key, sign, value = (part.strip() for part in text.partition("="))
-        if not sign or not key:
-            rule = f"must be key=value, got {text!r}. Write {key or 'KEY'}=VALUE."
-            problems.append(Problem(where, 0, 0, rule))
-            continue
-        if key in values:
-            rule = f"must be given once, got it again: {text!r}. Leave one of them out."
-            problems.append(Problem(f"{where} {key}", 0, 0, rule))
-            continue
-        document = parse_yaml(value, f"{where} {key}")
-        problems += [
-            Problem(f"{where} {key}", 0, 0, problem.message) for problem in document.problems
-        ]
-        values[key] = document.data
-    if problems:
-        raise StudyFileError(problems)
-    return values
+COMMANDS = (resume, confirm, status, trials, enqueue, export, logs)

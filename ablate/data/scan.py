@@ -26,8 +26,7 @@ from ablate.data.decode import (
     walk_classes,
 )
 from ablate.errors import DataError, UsageError
-from ablate.files.cache import locked, publish_folder
-from ablate.files.inventory import ABOUT, mark_used
+from ablate.files.cache import ABOUT, locked, mark_used, publish_folder
 from ablate.files.shown import few, show_name
 from ablate.study.json_data import JsonData
 

@@ -16,9 +16,7 @@ from ablate.data.dataset import Split, digest_images
 from ablate.data.decode import Decoder, Listing
 from ablate.data.scan import scan_listings
 from ablate.errors import DataError, InfrastructureError
-from ablate.files.cache import locked, publish_folder
-from ablate.files.damage import is_whole, say_made_again
-from ablate.files.inventory import ABOUT, mark_used
+from ablate.files.cache import ABOUT, is_whole, locked, mark_used, publish_folder, say_made_again
 from ablate.files.shown import show_name
 
 _VERSION = 2

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ablate.errors import AblateError, MissingDependencyError, error_text
-from ablate.errors.installation import pip_install
+from ablate.errors import AblateError, MissingDependencyError, error_text, pip_install
 from ablate.errors.masking import masked
 from ablate.study.provenance import usable_cores, versions
 from ablate_robustness import another_ablate
@@ -68,14 +67,10 @@ def check(what: str) -> Finding:
 _Found = str | tuple[str, ...]
 
 
-def _version(package: str) -> str:
-    return versions([package]).get(package, "absent")
-
-
 def _versions() -> str:
-    packages = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
-    found = ", ".join(f"{name} {_version(name)}" for name in packages)
-    return f"Python {platform.python_version()}, {found}"
+    names = ("ablate", "torch", "torchvision", "optuna", "ray", "plotly")
+    installed = ", ".join(f"{name} {version}" for name, version in versions(names).items())
+    return f"Python {platform.python_version()}, {installed}"
 
 
 def _package() -> _Found:
@@ -90,9 +85,9 @@ def _torch() -> str:
 
     cores = usable_cores()
     here = resolve_environment("auto", threads=cores)
-    gpus = torch.cuda.device_count()
-    names = ", ".join(torch.cuda.get_device_name(index) for index in range(gpus)) or "no GPU"
-    return f"{here.device_name}, {cores} CPUs, {names}; auto: {here.precision}"
+    gpus = map(torch.cuda.get_device_name, range(torch.cuda.device_count()))
+    named = ", ".join(gpus) or "no GPU"
+    return f"{here.device_name}, {cores} CPUs, {named}; auto: {here.precision}"
 
 
 def _ray() -> str:
@@ -114,31 +109,26 @@ def _ray() -> str:
 
 def _cluster_token() -> _Found:
     if os.environ.get("RAY_AUTH_MODE") == "disabled":
-        return (
-            "absent",
-            "RAY_AUTH_MODE=disabled: anyone who can reach the cluster's ports can run code on it",
-            "export RAY_AUTH_MODE=token",
-        )
+        risk = "anyone who can reach the cluster's ports can run code on it"
+        return "absent", f"RAY_AUTH_MODE=disabled: {risk}", "export RAY_AUTH_MODE=token"
     if os.environ.get("RAY_AUTH_TOKEN"):
         return "RAY_AUTH_TOKEN"
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(named) if named else Path.home() / ".ray" / "auth_token"
-    if not file.is_file():
-        fix = "ray get-auth-token --generate, and the same file on every node"
-        return "broken" if named else "absent", f"no {file}; only a cluster needs one", fix
-    return str(file)
+    if file.is_file():
+        return str(file)
+    fix = "ray get-auth-token --generate, and the same file on every node"
+    return "broken" if named else "absent", f"no {file}; only a cluster needs one", fix
 
 
 def _cache() -> str:
-    from ablate.files.cache import cache_folder
+    from ablate.files.cache import cache_folder, size_of
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
-        pass
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    free = shutil.disk_usage(folder).free
-    return f"{folder}: {size / 1e6:.0f} MB used, {free / 1e9:.0f} GB free"
+        free = shutil.disk_usage(folder).free
+    return f"{folder}: {size_of(folder) / 1e6:.0f} MB used, {free / 1e9:.0f} GB free"
 
 
 def _sqlite() -> str:
@@ -166,13 +156,13 @@ def _images() -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         write_figure(Figure(), Path(folder) / "figure.png")
-    return f"PNG, SVG and PDF by kaleido {_version('kaleido')}"
+    return f"PNG, SVG and PDF by kaleido {versions(['kaleido'])['kaleido']}"
 
 
 def _extra(name: str, package: str) -> _Found:
-    if importlib.util.find_spec(package.replace("-", "_")) is None:
+    if importlib.util.find_spec(package) is None:
         return "absent", "not installed", pip_install(name)
-    return f"{package} {_version(package)}"
+    return f"{package} {versions([package])[package]}"
 
 
 CHECKS: dict[str, Callable[[], _Found]] = {

@@ -86,35 +86,36 @@ class SelfTest:
             self._say(f"storage: opening {masked(self._storage)}")
             if sqlite_file(self._storage) is None:  # a file is made, and removed, with its study
                 open_storage(self._storage, create=True).engine.dispose()
+        nodes, room = 1, {"CPU": usable_cores()}
         if self._address is not None:
             self._say("cluster: connecting")
             connect(self._address, RunSettings())
-            room = {"nodes": len(fitting_nodes(0, 0)), **ray.cluster_resources()}
+            nodes, room = len(fitting_nodes(0, 0)), ray.cluster_resources()
             ray.shutdown()
         yield check("versions")
         yield check("torch")
         if self._address is not None:
             kinds = {name.removeprefix("accelerator_type:"): room[name] for name in sorted(room)}
-            counts = [f"{kinds[name]:g} {name}" for name in kinds if ":" not in name]
-            yield Finding("cluster", "ok", ", ".join(counts))
+            counts = [f"{count:g} {name}" for name, count in kinds.items() if ":" not in name]
+            yield Finding("cluster", "ok", ", ".join([*counts, f"{nodes} nodes"]))
             self._say("cluster: trying a wrong token")
             yield _wrong_token(self._address)
         else:
             import torch
 
             yield check("cluster token")
-            room = {"nodes": 1, "CPU": usable_cores(), "GPU": torch.cuda.device_count()}
+            room["GPU"] = torch.cuda.device_count()
         # The current folder, because a study's files will be there, on every node.
         folder = Path(tempfile.mkdtemp(prefix=".ablate-selftest-", dir=Path.cwd()))
         # SIGTERM too ends by an exception, so that all created files are removed.
         before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
         try:
             for device in [kind for kind in ("CPU", "GPU") if room.get(kind)]:
-                trials = int(min(8, room[device], max(2, room["nodes"])))  # one per node
+                trials = int(min(8, room[device], max(2, nodes)))  # one per node
                 try:
-                    for finding in self._try(device, trials, folder):
-                        self.exit_code = self.exit_code or int(finding.state == "broken")
-                        yield finding
+                    for what, problem, good in self._try(device, trials, folder):
+                        self.exit_code = self.exit_code or int(bool(problem))
+                        yield Finding(what, "broken" if problem else "ok", problem or good)
                 except AblateError as error:
                     self.exit_code = 3 if isinstance(error, InfrastructureError) else 1
                     yield Finding(device, "broken", str(error).splitlines()[0])
@@ -122,14 +123,14 @@ class SelfTest:
             shutil.rmtree(folder, ignore_errors=True)
             signal.signal(signal.SIGTERM, before)
 
-    def _try(self, device: str, trials: int, folder: Path) -> Iterator[Finding]:
+    def _try(self, device: str, trials: int, folder: Path) -> Iterator[tuple[str, str, str]]:
+        """What is tried, what is wrong with it ("": nothing), and what is found if nothing is."""
         name = f"selftest-{secrets.token_hex(4)}-{device.lower()}"
         whole, broken = folder / f"{device}-whole", folder / f"{device}-broken"
+        gpus = int(device == "GPU")
+        text = STUDY.substitute(name=name, trials=trials, gpus=gpus, share=1.0 if gpus else 0.25)
         for run in (whole, broken):
             run.mkdir()
-            gpus = int(device == "GPU")
-            share = 1.0 if gpus else 0.25
-            text = STUDY.substitute(name=name, trials=trials, gpus=gpus, share=share)
             (run / "study.yaml").write_text(text)
         storage = self._storage or sqlite_url(broken / "study.db")
         file = sqlite_file(storage)
@@ -138,35 +139,35 @@ class SelfTest:
         self._say(f"{device}: {trials} trials of 4 epochs without interruption")
         self._drive(whole, sqlite_url(whole / "study.db"))
         first = ablate.read(whole / "runs" / name)
-        yield _finding(f"{device} trials", wrong_rows(first, trials), good)
+        yield f"{device} trials", wrong_rows(first, trials), good
         try:
             self._say(f"{device}: the same, killing a worker and then the driver")
             self._drive(broken, storage, kill=True)
-            rows = [row for row in ablate.read(f"{storage}#{name}").rows if row.attempt > 1]
-            again = f"trial {rows[0].number} resumed in another process" if rows else ""
-            yield _finding(f"{device} worker killed", not again and "no trial was resumed", again)
+            again = [row for row in ablate.read(f"{storage}#{name}").rows if row.attempt > 1]
+            problem = "" if again else "no trial was resumed"
+            resumed = f"trial {again[0].number} resumed in another process" if again else ""
+            yield f"{device} worker killed", problem, resumed
             self._say(f"{device}: resuming")
             self._drive(broken, storage)
             second = ablate.read(f"{storage}#{name}")
-            wrong = wrong_rows(second, trials)
-            yield _finding(f"{device} driver killed", wrong, f"resumed: {good}")
+            yield f"{device} driver killed", wrong_rows(second, trials), f"resumed: {good}"
             difference = _difference(first, second)
             differs = f"accuracies differ by at most {difference:.4f}"
-            if difference == 0 and _weights(whole / "runs" / name) == _weights(
-                broken / "runs" / name
-            ):
+            weights = [_weights(run / "runs" / name) for run in (whole, broken)]
+            problem, same = f"bits and {differs}", f"{differs}; tolerance: {_GPU_TOLERANCE}"
+            if difference == 0 and weights[0] == weights[1]:
                 same = "scores and weights are bit-identical to those of the uninterrupted run"
-            elif device == "GPU" and difference <= _GPU_TOLERANCE:
-                same = f"{differs}; tolerance: {_GPU_TOLERANCE}"
-            else:
-                same = ""
-            yield _finding(f"{device} result", not same and f"bits and {differs}", same)
+                problem = ""
+            elif gpus and difference <= _GPU_TOLERANCE:
+                problem = ""
+            yield f"{device} result", problem, same
         finally:
             Ledger.remove(storage, name)
-            for ending in ("", "-wal", "-shm") if is_new else ():
-                Path(f"{file}{ending}").unlink(missing_ok=True)
+            if is_new:
+                for ending in ("", "-wal", "-shm"):
+                    Path(f"{file}{ending}").unlink(missing_ok=True)
         if self._storage is not None:
-            yield Finding("storage", "ok", f"{masked(storage)}: its test study is deleted")
+            yield "storage", "", f"{masked(storage)}: its test study is deleted"
 
     def _drive(self, folder: Path, storage: str, *, kill: bool = False) -> None:
         """Start or resume a study in a new process, and wait until it ends.
@@ -210,10 +211,6 @@ class SelfTest:
             raise (InfrastructureError if code == 3 else AblateError)(text)
 
 
-def _finding(what: str, wrong: str | bool, good: str) -> Finding:
-    return Finding(what, "broken" if wrong else "ok", str(wrong or good))
-
-
 def _wrong_token(address: str) -> Finding:
     """Whether the cluster rejects a wrong token."""
     before = dict(os.environ)
@@ -221,13 +218,12 @@ def _wrong_token(address: str) -> Finding:
     try:
         check_answer(address)
     except InfrastructureError:
-        found = "the right token is accepted, a wrong one is refused"
-        return Finding("cluster token", "ok", found)
+        return Finding("cluster token", "ok", "the right token is accepted, a wrong one is refused")
     finally:
         os.environ.clear()
         os.environ.update(before)
-    found = "a wrong token is accepted: anyone who can reach the cluster's ports can run code on it"
-    return Finding("cluster token", "absent", found, "RAY_AUTH_MODE=token at every `ray start`")
+    risk = "a wrong token is accepted: anyone who can reach the cluster's ports can run code on it"
+    return Finding("cluster token", "absent", risk, "RAY_AUTH_MODE=token at every `ray start`")
 
 
 def wrong_rows(record: StudyRecord, trials: int) -> str:
@@ -245,15 +241,14 @@ def wrong_rows(record: StudyRecord, trials: int) -> str:
 def _difference(first: StudyRecord, second: StudyRecord) -> float:
     """Largest difference of an accuracy, from 0 to 1; infinite if parameters differ."""
     largest = 0.0
-    for one, other in zip(first.rows, second.rows, strict=True):
-        if one.params != other.params:
+    for row, other in zip(first.rows, second.rows, strict=True):
+        if row.params != other.params:
             return float("inf")
-        assert isinstance(one.scores, Scores)
+        assert isinstance(row.scores, Scores)
         assert isinstance(other.scores, Scores)
-        of_other = other.scores.metrics()
-        for name, value in one.scores.metrics().items():
-            if "accuracy" in name:
-                largest = max(largest, abs(value - of_other[name]))
+        scores, others = row.scores.metrics(), other.scores.metrics()
+        gaps = [abs(scores[name] - others[name]) for name in scores if "accuracy" in name]
+        largest = max(largest, *gaps)
     return largest
 
 
@@ -284,7 +279,8 @@ def _drive_and_die(arguments: list[str]) -> None:
         host, pid = what.place["host"], what.place["pid"]
         if not killed:
             killed.append((row.number, pid))
-            node = next(one for one in fitting_nodes(0, 0) if one.name.startswith(f"{host} "))
+            nodes = fitting_nodes(0, 0)
+            node = next(node for node in nodes if node.name.startswith(f"{host} "))
             answer(node, submit(node, lambda: os.kill(pid, signal.SIGKILL)))
         elif row.number == killed[0][0] and pid != killed[0][1]:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,22 +1,8 @@
 """Every error that `ablate` raises on purpose.
 
-    AblateError                     exit code
-    ├── UsageError                  2   invalid arguments
-    │   ├── ParameterError          2   an invalid argument of a public function (a ValueError)
-    │   │   └── NothingToDrawError  2   the study has no data for this figure
-    │   ├── StudyFileError          2   an invalid study or space file: all problems at once
-    │   ├── DataError               2   a data set that is missing, empty or inconsistent
-    │   ├── StudyNotFoundError      2   no such study in the storage
-    │   ├── StudyExistsError        2   `launch` on a study that started with other contents
-    │   ├── FingerprintError        2   a resumed study differs from the one that started
-    │   ├── ResourceError           2   more CPUs or GPUs requested than exist
-    │   └── MissingDependencyError  2   an optional package or program is not installed
-    ├── NotFiniteError              1   a training has diverged
-    ├── StoppedError                1   trials keep failing; running more would not help
-    ├── UnexpectedError             2   an unexpected fault that would occur again
-    └── InfrastructureError         3   storage, cluster or disk failure; can be resumed
-        ├── StorageError            3
-        └── LeaseError              3   another driver holds the study
+    AblateError                exit code 1: what was asked for was tried, and went wrong
+    ├── UsageError             2: arguments, a file or the installation must be changed first
+    └── InfrastructureError    3: storage, cluster or disk failed; the study can be resumed
 
 A message is one line: where, the rule, what was got, the fix.  It contains no secret (`masked`).
 """
@@ -30,11 +16,19 @@ from difflib import get_close_matches
 
 from ablate.errors.masking import masked
 
+DISTRIBUTION = "ablate-robustness"
+"""What pip installs.  The import and the command are `ablate`, a name that PyPI gave to another
+package."""
 LONGEST = 200
 """Largest number of characters of a foreign text in a message."""
 _LONGEST_LINE = 500
 _END = 120
 """Number of characters kept at the end of a cut line, where the fix is."""
+
+
+def pip_install(extra: str) -> str:
+    """The command that installs an extra of this package: "postgres", "images", ..."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def cut(text: str, most: int = LONGEST) -> str:
@@ -207,7 +201,6 @@ def unencodable(error: UnicodeEncodeError) -> str:
 LONGEST_NAME = 200
 """Bytes of a file's name: file systems take 255, and a file that is being written has more."""
 
-
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -229,23 +222,17 @@ def unexpected(where: str, error: BaseException) -> AblateError:
         An `InfrastructureError` if a retry or another machine may succeed (a file, the network,
         memory), so that a job may be requeued; else an `UnexpectedError`.  Its cause is `error`.
     """
+    kind: type[AblateError] = UnexpectedError
+    fix = "Trying again would not help; no result is lost. `ablate --debug` shows the traceback."
     if isinstance(error, OSError | MemoryError):
-        wrapped: AblateError = InfrastructureError(
-            f"{where}: {error_text(error)}. No result is lost: run `ablate resume`."
-        )
-    else:
-        wrapped = UnexpectedError(
-            f"{where}: {error_text(error)}. Trying again would not help; no result is lost. "
-            "`ablate --debug` shows the traceback."
-        )
+        kind, fix = InfrastructureError, "No result is lost: run `ablate resume`."
+    wrapped = kind(f"{where}: {error_text(error)}. {fix}")
     wrapped.__cause__ = error
     return wrapped
 
 
 _SHOWN = 16
 _SHORTEST_STEM = 3
-
-
 _ALSO_CALLED = {
     "lr": "finetune.learning_rate",
     "wd": "finetune.weight_decay",
@@ -278,9 +265,8 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     """
     nearest = also_called(name, known)
     # By its end: resnet18 is torchvision:resnet18, and not a misspelt resnet8.
-    nearest += [
-        candidate for candidate in known if name and candidate.endswith((f".{name}", f":{name}"))
-    ]
+    ends = (f".{name}", f":{name}") if name else ()
+    nearest += [candidate for candidate in known if candidate.endswith(ends)]
     nearest += get_close_matches(name[:LONGEST], known, n=1, cutoff=0.6)
     if not nearest and len(name) >= _SHORTEST_STEM:
         nearest = [candidate for candidate in known if candidate.startswith(name)]

@@ -51,18 +51,25 @@ class OutOfMemoryError(AblateError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, of the CPU or of a GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return _says(error, _MEMORY)
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or _says(error, _MEMORY)
+
+
+def is_lost_gpu(error: BaseException) -> bool:
+    """Whether no later call of this process will reach the GPU."""
+    return _says(error, ("CUDA error",)) and _says(error, _LOST)
+
+
+def _says(error: BaseException, words: Iterable[str]) -> bool:
+    try:
+        return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    except Exception:  # a text of the user's own that cannot be made
+        return False
 
 
 def fault_of_machine(error: BaseException) -> AblateError | None:
     """The one line of an error that can occur anywhere: a name that is too long or not UTF-8, no
-    memory, a full disk.
-
-    Returns:
-        None if it is of another kind.
-    """
+    memory, a full disk; None if it is of another kind."""
     if is_out_of_memory(error):
         return InfrastructureError(
             "memory: must suffice, got: out of memory. Free memory, or allow more (ulimit -v, the "
@@ -75,27 +82,12 @@ def fault_of_machine(error: BaseException) -> AblateError | None:
     name = "a file" if error.filename is None else cut(str(error.filename))
     if error.errno == errno.ENAMETOOLONG:
         return UsageError(f"{name}: must be shorter, got: {error.strerror}. Choose a shorter name.")
-    if error.errno in _LACKS:
-        return InfrastructureError(
-            f"{name}: must be usable, got: {error.strerror}. {_LACKS[error.errno]}, then run the "
-            "command again."
-        )
-    return None
-
-
-def is_lost_gpu(error: BaseException) -> bool:
-    """Whether no later call of this process will reach the GPU."""
-    return _says(error, ("CUDA error",)) and _says(error, _LOST)
-
-
-def _says(error: BaseException, words: Iterable[str]) -> bool:
-    if not isinstance(error, RuntimeError):
-        return False
-    try:
-        text = str(error)
-    except Exception:  # a text of the user's own that cannot be made
-        return False
-    return any(word in text for word in words)
+    if error.errno not in _LACKS:
+        return None
+    return InfrastructureError(
+        f"{name}: must be usable, got: {error.strerror}. {_LACKS[error.errno]}, then run the "
+        "command again."
+    )
 
 
 @contextmanager

@@ -17,26 +17,20 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from html.entities import codepoint2name
-from itertools import groupby, starmap
+from itertools import groupby
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 MASK = "***"
 _FORM = "PASSWORD"
 
-SECRET_VARIABLES = (
-    "ABLATE_STORAGE",
-    # Whatever leads libpq to a password or a key.
-    *("PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR"),
-    *("PGSSLKEY", "PGSSLCERT", "PGSSLPASSWORD"),
-)
-"""Environment variables that only the driver may see, including those in a storage's `${NAME}`."""
-
+_HIDDEN = {"ABLATE_STORAGE", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE"}
+_HIDDEN |= {"PGSYSCONFDIR", "PGSSLKEY", "PGSSLCERT", "PGSSLPASSWORD"}
+"""Environment variables that only the driver may see: whatever leads to a storage's password or
+key.  Those in its `${NAME}` are added as they are met."""
 _URLS = ("ABLATE_STORAGE", "MLFLOW_TRACKING_URI")
-_SECRETS = (
-    *("PGPASSWORD", "PGSSLPASSWORD"),
-    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY"),
-)
+_TRACKERS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "WANDB_API_KEY")
+_SECRETS = ("PGPASSWORD", "PGSSLPASSWORD", *_TRACKERS)
 """Environment variables whose value is a secret; trials see those of trackers, for their own
 loop."""
 
@@ -55,7 +49,12 @@ _variables: set[str] = set()
 
 def masked(text: str) -> str:
     """Replace each known secret in a text by `***`."""
-    _keep_environment()
+    for name in _URLS:
+        if url := os.environ.get(name):
+            keep_secret(_VARIABLE.sub(lambda named: os.environ.get(named[1], ""), url))
+    for name in _SECRETS:
+        if _is_long(secret := os.environ.get(name, "")):
+            _kept["", secret, ""] = None
     return _search(tuple(_kept)).sub(MASK, text)
 
 
@@ -110,7 +109,8 @@ def keep_variable(name: str) -> None:
 
 def environment_without_secrets(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a child process, without secrets; by default that of this process."""
-    hidden = _secret_variables()
+    named = _VARIABLE.findall(os.environ.get("ABLATE_STORAGE", ""))
+    hidden = _HIDDEN | _variables | set(named)
     there = os.environ if environment is None else environment
     return {name: value for name, value in there.items() if name not in hidden}
 
@@ -118,26 +118,11 @@ def environment_without_secrets(environment: Mapping[str, str] | None = None) ->
 @contextmanager
 def without_secrets() -> Iterator[None]:
     """Remove secrets from the environment while a library starts processes in the block."""
-    kept = {name: os.environ.pop(name) for name in _secret_variables() if name in os.environ}
+    kept = {name: os.environ.pop(name) for name in {*os.environ} - {*environment_without_secrets()}}
     try:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _secret_variables() -> set[str]:
-    named = _VARIABLE.findall(os.environ.get("ABLATE_STORAGE", ""))
-    return {*SECRET_VARIABLES, *named, *_variables}
-
-
-def _keep_environment() -> None:
-    """Register the passwords in the environment."""
-    for name in _URLS:
-        if url := os.environ.get(name):
-            keep_secret(_VARIABLE.sub(lambda name: os.environ.get(name[1], ""), url))
-    for name in _SECRETS:
-        if (secret := os.environ.get(name)) and _is_long(secret):
-            _kept["", secret, ""] = None
 
 
 def _secrets_of(text: str) -> Iterator[tuple[str, str, str]]:
@@ -192,7 +177,7 @@ def _search(kept: Collection[tuple[str, str, str]]) -> re.Pattern[str]:
         encoded = _in_other_bases(secret.encode("utf-8", "surrogatepass"))
         first |= {text[0] for text in encoded}
         runs = ((character, len(list(run))) for character, run in groupby(secret))
-        ways += ["".join(starmap(_repeated, runs)), *map(re.escape, encoded)]
+        ways += ["".join(_repeated(*run) for run in runs), *map(re.escape, encoded)]
     begins = re.escape("".join(sorted(first - {"\\"})))
     return re.compile(rf"(?=[{begins}]|(?<!\\)\\)(?:{'|'.join(ways) or '(?!)'})")
 
@@ -204,7 +189,7 @@ def _in_other_bases(data: bytes) -> list[str]:
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
         inner = encoded[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
-        texts += [inner, inner.translate(str.maketrans("+/", "-_"))]
+        texts += [inner, inner.replace("+", "-").replace("/", "_")]
     return texts
 
 
@@ -213,6 +198,7 @@ def _repeated(character: str, count: int) -> str:
     code, data = ord(character), character.encode("utf-8", "surrogatepass")
     units = character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
     slashes, amp, plain = r"\\{1,8}", "&(?:amp;)?", re.escape(character)
+    entity = "apos" if character == "'" else codepoint2name.get(code)
     escapes = [
         "".join(f"%(?:25)?{byte:02x}" for byte in data),
         f"{slashes}U{code:08x}",
@@ -221,13 +207,10 @@ def _repeated(character: str, count: int) -> str:
         f"{slashes}x{code:02x}",
         f"{amp}#(?:0{{0,7}}{code}|x0{{0,7}}{code:x});",
     ]
-    ways = [f"(?i:{'|'.join(escapes)})", *(f"{amp}{name};" for name in _HTML.get(code, ()))]
+    ways = [f"(?i:{'|'.join(escapes)})", *([f"{amp}{entity};"] if entity else [])]
     ways.append(plain if character.isalnum() else rf"\\{{0,8}}{plain}")
     ways += {"'": [r"'\\''", "'\"'\"'"], " ": [r"\+"]}.get(character, [])
     ways = [f"(?:{way}){{{count}}}" for way in ways]
     if character in "\\'":  # doubled, by each level of escaping
         ways.append(rf"{plain}{{{count},{8 * count}}}")
     return f"(?:{'|'.join(ways)})"
-
-
-_HTML = {code: [name] for code, name in codepoint2name.items()} | {ord("'"): ["apos"]}

@@ -7,9 +7,7 @@ is compared with its recorded sha256, so an incomplete state is never used.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ablate.errors import InfrastructureError, MissingDependencyError, UsageError, error_text
-from ablate.files.cache import AWAY, publish_file
+from ablate.files.cache import AWAY, publish_file, size_of, writing
 from ablate.files.regular import check_regular
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]*://")
@@ -93,16 +91,20 @@ def load_blob(saved: Checkpoint) -> bytes:
         CheckpointError: if it is missing, not readable, or its content differs.
         InfrastructureError: if the file system does not answer; the state may be intact.
     """
+    path = _local(saved.uri)
     try:
-        content = _read(saved.uri)
-    except UsageError as error:
-        raise CheckpointError(str(error)) from error
-    except OSError as error:
-        reason = error.strerror or error_text(error)
-        if error.errno in AWAY:
-            raise InfrastructureError(
-                f"{saved.uri}: must be reachable, got {reason!r}. Restore it and resume."
-            ) from error
+        if path is not None:
+            check_regular(path)
+            content = path.read_bytes()
+        else:
+            with _reaching(saved.uri):
+                files, name = _open(saved.uri)
+                content = bytes(files.cat_file(name))
+    except (OSError, UsageError) as error:
+        if getattr(error, "errno", None) in AWAY:
+            with writing(Path(saved.uri)):
+                raise
+        reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(
             f"{saved.uri}: the state of {saved} must be readable, got {reason!r}. Continue from "
             "the previous one."
@@ -149,12 +151,7 @@ def folder_bytes(folder: str) -> int:
     """
     path = _local(folder)
     if path is not None:
-        total = 0
-        for file in path.rglob("*"):
-            with suppress(OSError):  # removed meanwhile
-                status = file.lstat()
-                total += status.st_size * file.is_file()
-        return total
+        return size_of(path) if path.exists() else 0
     with _reaching(folder):
         files, root = _open(folder)
         files.invalidate_cache(root)
@@ -176,22 +173,6 @@ def _local(folder: str) -> Path | None:
         return Path(folder).absolute()
     protocol, _, rest = folder.partition("://")
     return Path(rest).absolute() if protocol in _LOCAL else None
-
-
-def _read(uri: str) -> bytes:
-    """The content of a file.
-
-    Raises:
-        OSError: if there is no such file, or a local one cannot be read.
-    """
-    path = _local(uri)
-    if path is not None:
-        check_regular(path)
-        return path.read_bytes()
-    with _reaching(uri), suppress(FileNotFoundError):
-        files, name = _open(uri)
-        return bytes(files.cat_file(name))
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
 
 
 def _write(folder: str, name: str, content: bytes) -> str:
@@ -230,22 +211,16 @@ def _open(folder: str) -> tuple[Any, str]:
     """The fsspec file system of a path or URI, and the path in it.
 
     Raises:
-        UsageError: if the protocol is unknown or chained, or the URI holds a password.
+        UsageError: if the protocol is unknown, or the URI holds a password.
         MissingDependencyError: if the protocol's package is not installed.
     """
     import fsspec
-    from fsspec.registry import known_implementations
 
     protocol = folder.partition("://")[0] if is_uri(folder) else "file"
     if is_uri(folder) and urlsplit(folder).password is not None:
         raise UsageError(
             f"{protocol}://...: must not contain a password, got one. Set it in the environment or "
             "configuration file of the protocol's package."
-        )
-    if "::" in protocol:
-        raise UsageError(
-            f"{folder}: must use one protocol, got {protocol}. Write "
-            f"{protocol.rpartition('::')[2]}://..."
         )
     try:
         fsspec.get_filesystem_class(protocol)
@@ -255,10 +230,8 @@ def _open(folder: str) -> tuple[Any, str]:
             "s3://, gs://, abfs://, sftp://, ..."
         ) from error
     except ImportError as error:
-        package = str(known_implementations[protocol]["class"]).partition(".")[0]
-        fix = f"pip install {package}" if package != "fsspec" else f"{error}"
         raise MissingDependencyError(
-            f"{folder}: needs a package for {protocol}://, which is not installed. {fix}."
+            f"{folder}: needs a package for {protocol}://, which is not installed. {error}."
         ) from error
     files, root = fsspec.core.url_to_fs(folder)
     return files, str(root).rstrip("/")

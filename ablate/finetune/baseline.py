@@ -25,9 +25,15 @@ from torch import nn
 
 from ablate.data.dataset import Dataset
 from ablate.errors import DataError
-from ablate.files.cache import locked, publish_file, publish_folder
-from ablate.files.damage import DamagedError, say_made_again
-from ablate.files.inventory import mark_used, state_file
+from ablate.files.cache import (
+    DamagedError,
+    locked,
+    mark_used,
+    publish_file,
+    publish_folder,
+    say_made_again,
+    state_file,
+)
 from ablate.finetune.baseline_record import RECORD, WEIGHTS, read_record, sha256_of
 from ablate.finetune.budget import SaveInterval
 from ablate.finetune.loop import EpochReport, Finetuning

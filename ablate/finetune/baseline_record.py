@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate.files.damage import is_whole
+from ablate.files.cache import is_whole
 
 WEIGHTS = "weights.safetensors"
 RECORD = "baseline.json"

@@ -27,8 +27,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from ablate.errors import MissingDependencyError, StorageError, UsageError
-from ablate.errors.installation import pip_install
+from ablate.errors import MissingDependencyError, StorageError, UsageError, pip_install
 from ablate.errors.masking import keep_secret, keep_variable, masked
 
 if TYPE_CHECKING:

@@ -203,7 +203,7 @@ def write_own_study(
     *,
     ask: Callable[[Question], Any],
     say: Callable[[str], None],
-    working: Callable[[str], AbstractContextManager[None]],
+    working: Callable[[str], AbstractContextManager[object]],
 ) -> tuple[Path, ...]:
     """Write a study of one's own images into a folder, and the test split that they lack.
 
@@ -274,7 +274,7 @@ class _Draft:
     folder: Path
     ask: Callable[[Question], Any]
     say: Callable[[str], None]
-    working: Callable[[str], AbstractContextManager[None]]
+    working: Callable[[str], AbstractContextManager[object]]
     scan: FolderScan
     images: Path
     counts: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -16,8 +16,8 @@ from ablate.errors import (
     ParameterError,
     UsageError,
     did_you_mean,
+    pip_install,
 )
-from ablate.errors.installation import pip_install
 from ablate.files.shown import show_name
 from ablate.model import MODELS, is_external
 from ablate.model.build import own_image_size, published

@@ -14,8 +14,13 @@ from typing import Any
 from torch import nn
 
 from ablate.data.dataset import Statistics
-from ablate.errors import DataError, MissingDependencyError, ParameterError, did_you_mean
-from ablate.errors.installation import pip_install
+from ablate.errors import (
+    DataError,
+    MissingDependencyError,
+    ParameterError,
+    did_you_mean,
+    pip_install,
+)
 from ablate.model.normalization import Published
 from ablate.model.weights.external_checkpoint import CheckpointSource
 

@@ -12,8 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ablate.errors import MissingDependencyError, ParameterError, UsageError
-from ablate.errors.installation import pip_install
+from ablate.errors import MissingDependencyError, ParameterError, UsageError, pip_install
 from ablate.errors.masking import without_secrets
 from ablate.files.cache import publish_file, writing
 from ablate.report.style import FONT, INCHES_PER_PIXEL, INK, PAPER

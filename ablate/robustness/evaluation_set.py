@@ -27,9 +27,16 @@ from ablate.data.dataset import Split
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import InfrastructureError
-from ablate.files.cache import GivenUpError, locked, publish_folder
-from ablate.files.damage import say_made_again
-from ablate.files.inventory import ABOUT, bound_evaluation_sets, evaluation_bound, mark_used
+from ablate.files.cache import (
+    ABOUT,
+    GivenUpError,
+    bound_evaluation_sets,
+    evaluation_bound,
+    locked,
+    mark_used,
+    publish_folder,
+    say_made_again,
+)
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption.frost_photographs import FrostPhotographs

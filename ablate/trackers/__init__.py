@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from ablate.errors import MissingDependencyError
-from ablate.errors.installation import pip_install
+from ablate.errors import MissingDependencyError, pip_install
 from ablate.study.settings import TrackerSettings, path_from
 from ablate.trackers.mlflow import MLflow
 from ablate.trackers.tensorboard import TensorBoard

@@ -21,7 +21,7 @@ from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified,
 from ablate.data.load import load_dataset, scan_files
 from ablate.data.scan import FolderScan
 from ablate.errors import FingerprintError, ParameterError
-from ablate.files.damage import DamagedError
+from ablate.files.cache import DamagedError
 from ablate.files.shown import show_name
 from ablate.finetune.baseline import Baseline, load_baseline, obtain_baseline
 from ablate.finetune.loop import EpochReport

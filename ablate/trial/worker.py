@@ -27,7 +27,7 @@ from ablate.errors import (
     UsageError,
 )
 from ablate.errors.device import is_lost_gpu, is_out_of_memory
-from ablate.files.damage import heard_damage
+from ablate.files.cache import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Failure, Row

@@ -16,8 +16,7 @@ from commands import run_here
 
 from ablate.data.dataset import Split
 from ablate.data.stored import Pixels, stored_split
-from ablate.files.cache import cache_folder, locked
-from ablate.files.inventory import list_cache, remove
+from ablate.files.cache import cache_folder, list_cache, locked, remove
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.suites import Suite
 

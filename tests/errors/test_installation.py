@@ -15,7 +15,7 @@ import yaml
 from test_walls import FILES, imports
 
 import ablate
-from ablate.errors.installation import DISTRIBUTION, pip_install
+from ablate.errors import DISTRIBUTION, pip_install
 from ablate.study.provenance import provenance, versions
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,7 @@ from waiting import wait_until
 
 from ablate.data.dataset import Split, digest_images
 from ablate.errors import InfrastructureError
-from ablate.files.cache import locked
-from ablate.files.damage import heard_damage
+from ablate.files.cache import heard_damage, locked
 from ablate.robustness.evaluation_set import EvaluationSet, KeptCopy
 from ablate.robustness.suites import find_suite
 

@@ -13,15 +13,16 @@ import pytest
 
 from ablate.data.stored import Pixels, stored_split
 from ablate.errors import UsageError
-from ablate.files.cache import locked, publish_folder
-from ablate.files.damage import heard_damage
-from ablate.files.inventory import (
+from ablate.files.cache import (
     KINDS,
     Entry,
     bound_evaluation_sets,
     evaluation_bound,
+    heard_damage,
     list_cache,
+    locked,
     mark_used,
+    publish_folder,
     remove,
 )
 

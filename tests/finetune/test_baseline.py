@@ -17,8 +17,7 @@ import torch
 from ablate.data.dataset import Dataset
 from ablate.data.load import load_dataset
 from ablate.errors import DataError, ParameterError, UsageError
-from ablate.files.damage import DamagedError, heard_damage
-from ablate.files.inventory import state_file
+from ablate.files.cache import DamagedError, heard_damage, state_file
 from ablate.finetune import baseline as module
 from ablate.finetune.baseline import (
     Baseline,

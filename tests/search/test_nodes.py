@@ -30,7 +30,7 @@ from ablate.errors import (
     InfrastructureError,
     UsageError,
 )
-from ablate.files.damage import heard_damage
+from ablate.files.cache import heard_damage
 from ablate.model.environment import environment_of
 from ablate.search.cluster import nodes
 from ablate.search.cluster.nodes import (

@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ablate.errors import AblateError, MissingDependencyError, UsageError, error_text
-from ablate.errors.installation import pip_install
+from ablate.errors import AblateError, MissingDependencyError, UsageError, error_text, pip_install
 from ablate.errors.masking import masked
 from ablate.files.cache import publish_file
 from ablate.model.trained import TrainedNetwork

@@ -33,8 +33,7 @@ from ablate.errors import (
     error_text,
     unexpected,
 )
-from ablate.files.cache import locked, publish_file, publish_folder
-from ablate.files.damage import heard_damage, say_made_again
+from ablate.files.cache import heard_damage, locked, publish_file, publish_folder, say_made_again
 from ablate.finetune.baseline_record import WEIGHTS, read_record
 from ablate.search.ray_private import has_all_cpus
 from ablate.study.callables import given_functions, keep_functions
