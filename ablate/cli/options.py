@@ -89,7 +89,7 @@ class OutputFile(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Listed(click.ParamType):
+class Listed(click.types.StringParamType):
     """Several values between commas, as a tuple.
 
     Args:

@@ -106,8 +106,15 @@ def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
         api.confirm(study, progress=display, **options)
         return open_place(place)
 
-    how = {"notes": notes, "as_json": as_json, "options": options}
-    run_and_show(run, study, place.folder, confirms=True, **how)
+    run_and_show(
+        run,
+        study,
+        place.folder,
+        confirms=True,
+        notes=notes,
+        as_json=as_json,
+        options=options,
+    )
 
 
 @click.command()
