@@ -63,14 +63,6 @@ def test_defocus_blur_is_a_disk(side: int, strength: float) -> None:
     torch.testing.assert_close(blurred[0, 0], torch.from_numpy(expected), rtol=0, atol=1e-9)
 
 
-def test_defocus_blur_by_hand() -> None:
-    # A radius of half a pixel: 1 in the middle, 0.5 at 4 sides, 1.5 - root 2 at 4 corners.
-    blurred = defocus_blur(point(32), strengths(1 / 6), NOTHING)[0, 0, 15:18, 15:18]
-    corner = 1.5 - math.sqrt(2)
-    expected = torch.tensor([[corner, 0.5, corner], [0.5, 1, 0.5], [corner, 0.5, corner]])
-    torch.testing.assert_close(blurred, expected.double() / (3 + 4 * corner))
-
-
 def test_motion_blur_by_hand() -> None:
     # A level line of 10 pixels: an even share for each of 9 pixels, half of it at both ends.
     level = motion_blur(point(32), strengths(1.0), strengths(0.0))[0, 0]

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ablate.distortion import load
-from ablate.distortion.photometric import TO_YIQ
 
 gamma = load("gamma").apply
 hue = load("hue").apply
@@ -45,18 +44,6 @@ def test_hue_by_hand() -> None:
         assert turned[row].tolist() == pytest.approx(expected, abs=1e-3)
 
 
-def test_hue_keeps_luma_and_colourfulness_and_turns_back() -> None:
-    generator = torch.Generator().manual_seed(0)
-    images = 0.45 + 0.1 * torch.rand(8, 3, 4, 4, generator=generator)
-    strength, sign = torch.linspace(0.1, 1, 8), torch.ones(8)
-    turned = hue(images, strength, sign)
-    assert not torch.allclose(turned, images, atol=0.01)
-    before, after = (torch.tensor(TO_YIQ) @ colours.flatten(2) for colours in (images, turned))
-    torch.testing.assert_close(after[:, 0], before[:, 0])
-    torch.testing.assert_close(after[:, 1:].norm(dim=1), before[:, 1:].norm(dim=1))
-    torch.testing.assert_close(hue(turned, strength, -sign), images)
-
-
 def test_gamma_by_hand() -> None:
     images = torch.tensor([0.0, 0.25, 0.5, 1.0]).view(1, 1, 1, 4).repeat(3, 1, 1, 1)
     changed = gamma(images, torch.tensor([1.0, 1.0, 0.5]), torch.tensor([1.0, -1.0, 1.0]))
@@ -75,16 +62,9 @@ def test_jpeg_of_a_flat_block_by_hand() -> None:
     torch.testing.assert_close(changed[1], torch.full((1, 8, 8), 148 / 255))
 
 
-def test_jpeg_of_one_wave_by_hand() -> None:
-    # The wave of the table's second number, 11: 20 is 1.8 steps, and becomes 22.
-    wave = torch.cos(math.pi / 8 * (torch.arange(8) + 0.5)) / math.sqrt(32)
-    images = (128 + 20 * wave.expand(1, 1, 8, 8)) / 255
-    expected = (128 + 22 * wave.expand(1, 1, 8, 8)) / 255
-    torch.testing.assert_close(jpeg(images, torch.tensor([0.4]), NOTHING), expected)
-
-
-@pytest.mark.parametrize(("strength", "quality"), [(0.4, 50), (1.0, 20), (0.2, 75)])
-@pytest.mark.parametrize("size", [(32, 32), (37, 50)])
+@pytest.mark.parametrize(
+    ("strength", "quality", "size"), [(1.0, 20, (37, 50)), (0.2, 75, (32, 32))]
+)
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_jpeg_is_near_pillows(
     mode: str, strength: float, quality: int, size: tuple[int, int]

@@ -23,20 +23,15 @@ WITHOUT_RANDOMNESS = {
     "jpeg",
     "pixelate",
 }
-OF_COLOURS = {"saturation", "hue"}
 MIXED = [
     (torch.float32, 3, (32, 32)),
     (torch.float64, 1, (17, 23)),
     (torch.bfloat16, 3, (17, 23)),
     pytest.param(torch.float16, 1, (8, 8), marks=pytest.mark.slow),
-    pytest.param(torch.float16, 3, (96, 80), marks=pytest.mark.slow),
-    pytest.param(torch.bfloat16, 1, (32, 32), marks=pytest.mark.slow),
 ]
 """Each dtype, number of channels and kind of size, each with others; not all crossed."""
 EXTREME = [
     (torch.float32, 3, (1, 1)),
-    pytest.param(torch.float64, 3, (1, 40), marks=pytest.mark.slow),
-    pytest.param(torch.float32, 1, (8, 8), marks=pytest.mark.slow),
     pytest.param(torch.float32, 3, (224, 224), marks=pytest.mark.slow),
 ]
 
@@ -148,30 +143,6 @@ def test_stronger_is_further(distortion: Distortion, device: str) -> None:
     assert distances[-1] > 0.02
 
 
-@pytest.mark.parametrize(
-    ("channels", "size"),
-    [
-        (3, (8, 8)),
-        (1, (17, 23)),
-        pytest.param(1, (16, 16), marks=pytest.mark.slow),
-        pytest.param(3, (17, 23), marks=pytest.mark.slow),
-        pytest.param(3, (96, 96), marks=pytest.mark.slow),
-    ],
-)
-def test_stronger_is_no_nearer_at_other_sizes(
-    distortion: Distortion, channels: int, size: tuple[int, int]
-) -> None:
-    batch = 24 if min(size) < 96 else 6
-    distances = measure_distances(distortion, make_images(batch, channels, *size))
-    if distortion.name != "pixelate" or min(size) > 16:
-        # Cells of 1 to 2 pixels are as far off as they happen to lie to the pixels.
-        assert distances == sorted(distances)
-    assert distances[0] == 0
-    assert (distances[-1] > 0.01) == (channels == 3 or distortion.name not in OF_COLOURS), (
-        f"{distortion.name}: is it in OF_COLOURS where, and only where, it leaves greys alone?"
-    )
-
-
 def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
     images = make_images(4)
     strengths = torch.tensor([0.0, 1.0, 0.3, 0.7])
@@ -180,11 +151,8 @@ def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
         torch.testing.assert_close(mixed[row], distort(distortion, images, strength)[row])
 
 
-@pytest.mark.parametrize("size", [(17, 23), pytest.param((96, 96), marks=pytest.mark.slow)])
-def test_an_image_does_not_depend_on_the_others(
-    distortion: Distortion, size: tuple[int, int], device: str
-) -> None:
-    images, strengths = make_images(8, 3, *size, device=device), torch.linspace(0.2, 1, 8)
+def test_an_image_does_not_depend_on_the_others(distortion: Distortion, device: str) -> None:
+    images, strengths = make_images(8, 3, 17, 23, device=device), torch.linspace(0.2, 1, 8)
     strengths = strengths.to(device)
     draws = distortion.draw(images.shape, make_generator(1, device))
     rows = torch.tensor([6, 1, 3])
@@ -211,14 +179,6 @@ def test_leaves_its_input_alone(distortion: Distortion) -> None:
     distorted = distort(distortion, images, 0.5)
     assert torch.equal(images, before)
     assert distorted.data_ptr() != images.data_ptr()
-
-
-def test_memory_format_does_not_matter(distortion: Distortion) -> None:
-    images = make_images()
-    other = images.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(
-        distort(distortion, other, 0.6), distort(distortion, images, 0.6), rtol=0, atol=1e-6
-    )
 
 
 def test_autocast_does_not_matter(distortion: Distortion) -> None:
@@ -266,10 +226,10 @@ BAD = [
 ]
 
 
-def test_bad_arguments(distortion: Distortion) -> None:
-    for images, strength, message in BAD:
-        with pytest.raises(ParameterError, match=f"^{re.escape(f'{distortion.name}: {message}')}$"):
-            distort(distortion, images, strength)
+@pytest.mark.parametrize(("images", "strength", "message"), BAD)
+def test_bad_arguments(images: Tensor, strength: Tensor, message: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(f'contrast: {message}')}$"):
+        distort(load("contrast"), images, strength)
 
 
 def test_an_unknown_type_suggests_the_nearest() -> None:

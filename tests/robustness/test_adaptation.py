@@ -35,7 +35,7 @@ def make_network(classes: int = 4) -> nn.Sequential:
     return nn.Sequential(norm, nn.Conv2d(3, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), head).eval()
 
 
-@pytest.mark.parametrize("pseudo_images", [0, 4, 16])
+@pytest.mark.parametrize("pseudo_images", [0, 4])
 def test_statistics_are_mixed_by_images(pseudo_images: int) -> None:
     network = make_network()
     before = {name: one.clone() for name, one in network.state_dict().items()}
@@ -84,7 +84,7 @@ def test_a_copy_is_scored_alone_and_in_no_order_of_its_classes() -> None:
     assert small.cells["fog", 1].confidence.tolist() != pytest.approx(in_order)
 
 
-@pytest.mark.parametrize(("count", "sizes"), [(9, [4, 5]), (10, [4, 4, 2]), (8, [4, 4])])
+@pytest.mark.parametrize(("count", "sizes"), [(9, [4, 5]), (10, [4, 4, 2])])
 def test_one_image_left_over_joins_the_batch_before_it(count: int, sizes: list[int]) -> None:
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(3), nn.Linear(3, 4))
     seen: list[int] = []

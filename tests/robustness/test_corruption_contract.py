@@ -16,9 +16,7 @@ from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 from ablate.robustness.corruption import (
     ADDED,
-    BENCHMARK,
     CORRUPTIONS,
-    EXTRA,
     FAMILIES,
     SELECTABLE,
     load,
@@ -38,17 +36,12 @@ WITHOUT_DRAWS = {
     "vignette",
 }
 WITHOUT_DRAWS_RULE = "WITHOUT_DRAWS must name the corruptions that draw nothing, and only those"
-NOT_IN_ORDER = {
-    "saturate": "severities 1 and 2 take colour away, 3 to 5 add it",
-    "elastic_transform": "its affine map shrinks with the severity while its field changes",
-}
 SCALES = ("cifar", "imagenet")
 SHAPES = [
     ((2, 3, 32, 32), "cifar", (1, 5)),
     ((2, 3, 8, 8), "imagenet", (1, 5)),
     ((2, 1, 17, 23), "cifar", (2, 4)),
     pytest.param((2, 3, 32, 32), "imagenet", (2, 4), marks=pytest.mark.slow),
-    pytest.param((2, 3, 40, 24), "cifar", (3,), marks=pytest.mark.slow),
 ]
 """And the table and the severities that they are corrupted by: not all crossed."""
 
@@ -110,11 +103,6 @@ def test_every_file_of_added_is_listed_and_has_its_row() -> None:
     )
 
 
-def test_there_are_nineteen_and_fifteen_of_them_are_the_benchmark() -> None:
-    assert (len(CORRUPTIONS), len(BENCHMARK), len(EXTRA)) == (19, 15, 4)
-    assert set(BENCHMARK) | set(EXTRA) == set(CORRUPTIONS)
-
-
 def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(ParameterError, match=r"known corruption, got 'jpeg'.*jpeg_compression"):
         load("jpeg")
@@ -174,13 +162,6 @@ def test_the_generator_alone_decides(corruption: Corruption) -> None:
     assert drew == (corruption.name not in WITHOUT_DRAWS), WITHOUT_DRAWS_RULE
 
 
-def test_draws_nothing_elsewhere(corruption: Corruption) -> None:
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    corrupt(corruption, make_bytes(2))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 def test_leaves_its_input(corruption: Corruption) -> None:
     for images in (make_bytes(3), make_images(3)):
         kept = images.clone()
@@ -188,24 +169,6 @@ def test_leaves_its_input(corruption: Corruption) -> None:
         assert torch.equal(images, kept)
         assert corrupted.data_ptr() != images.data_ptr()
         assert not torch.equal(corrupted, images)
-
-
-def measure_changes(name: str, scale: str, severities: tuple[int, ...]) -> list[float]:
-    """Mean absolute change in bytes."""
-    images = make_bytes(6, seed=3)
-    return [
-        (corrupt(load(name), images, severity, scale=scale).float() - images).abs().mean().item()
-        for severity in severities
-    ]
-
-
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize(
-    "name", [name for name in (*CORRUPTIONS, *ADDED) if name not in NOT_IN_ORDER]
-)
-def test_the_strongest_is_further_than_the_weakest(name: str, scale: str) -> None:
-    weakest, strongest = measure_changes(name, scale, (1, 5))
-    assert 0 < weakest < strongest, "its tables must grow, or NOT_IN_ORDER says why they do not"
 
 
 def test_how_images_lie_in_memory_does_not_matter(corruption: Corruption) -> None:
@@ -218,16 +181,6 @@ def test_how_images_lie_in_memory_does_not_matter(corruption: Corruption) -> Non
     for other in (channels_last, strided, reversed_copy):
         assert not other.is_contiguous()
         assert torch.equal(corrupt(corruption, other), expected)
-
-
-@pytest.mark.parametrize("name", sorted(WITHOUT_DRAWS))
-def test_without_draws_an_image_is_corrupted_for_itself(name: str) -> None:
-    images = make_bytes(5)
-    together = corrupt(load(name), images)
-    alone = torch.cat([corrupt(load(name), image[None]) for image in images])
-    # A product of another shape may be summed in another order.
-    assert ((together.int() - alone.int()).abs() <= 1).all()
-    assert (together != alone).float().mean() < 0.01
 
 
 def test_a_batch_is_its_parts_in_order(corruption: Corruption) -> None:
@@ -252,11 +205,11 @@ def test_the_table_is_that_of_the_size(corruption: Corruption) -> None:
     assert torch.equal(corrupt(corruption, images), corrupt(corruption, images, scale="imagenet"))
 
 
-def test_refuses_another_severity(corruption: Corruption) -> None:
+def test_refuses_another_severity() -> None:
     for severity in (0, 6, True):
-        expected = f"{corruption.name}: severity must be a whole number from 1 to 5, got {severity}"
+        expected = f"fog: severity must be a whole number from 1 to 5, got {severity}"
         with pytest.raises(ParameterError, match=f"^{re.escape(expected)}\\."):
-            corrupt(corruption, make_bytes(1), severity)
+            corrupt(load("fog"), make_bytes(1), severity)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +242,7 @@ def test_refuses_what_is_no_batch_of_images(images: Tensor, message: str) -> Non
         corrupt(load("contrast"), images)
 
 
-@pytest.mark.parametrize(("severity", "loss"), [(1, 0.2), (5, 0.9)])
-def test_vignette_keeps_the_centre_and_darkens_by_the_square_of_the_distance(
-    severity: int, loss: float
-) -> None:
-    (image,) = load("vignette")(torch.ones(1, 1, 97, 129), severity, make_generator(0, "cpu"))
-    assert image[0, 48, 64] == 1
-    assert image[0, 0, 0].item() == pytest.approx(1 - loss)
-    assert image[0, -1, 0].item() == pytest.approx(1 - loss)
-    # Half as far squared, and an eighth.
-    assert image[0, 48, 0].item() == pytest.approx(1 - loss / 2)
-    assert image[0, 48, 32].item() == pytest.approx(1 - loss / 8)
+def test_vignette_keeps_the_centre_and_darkens_by_the_square_of_the_distance() -> None:
+    (image,) = load("vignette")(torch.ones(1, 1, 97, 129), 5, make_generator(0, "cpu"))
+    places = [image[0, 48, 64], image[0, 48, 32], image[0, 48, 0], image[0, 0, 0]]
+    assert [float(place) for place in places] == pytest.approx([1, 1 - 0.9 / 8, 1 - 0.9 / 2, 0.1])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import multiprocessing
 import subprocess
 import sys
@@ -15,7 +13,6 @@ import torch
 from ablate import distortion
 from ablate.data.dataset import Split, digest_images
 from ablate.distortion.random import make_generator
-from ablate.errors import ParameterError
 from ablate.robustness.corruption import kind as code_version_module
 from ablate.robustness.evaluation_set import EvaluationSet, corrupt_block
 from ablate.robustness.suites import Suite, find_suite
@@ -101,16 +98,6 @@ def test_what_changes_a_cell_makes_another(tmp_path: Path, split: Split) -> None
         assert len(entries(tmp_path)) == number == len(identities)
 
 
-def test_an_entry_says_what_it_is(tmp_path: Path, split: Split) -> None:
-    made = obtain(split, (3,), 5, tmp_path, find_suite(["contrast"]))
-    read(made, "contrast", 3)
-    (file,) = entries(tmp_path)
-    about = json.loads((file.parent / "about.json").read_text())
-    assert about["set"] == made.identity
-    assert (about["type"], about["severity"], about["seed"]) == ("contrast", 3, 5)
-    assert (about["scale"], about["parameters"]) == ("cifar", [0.4])
-
-
 def test_every_block_and_severity_has_its_own_draws(tmp_path: Path) -> None:
     grey = torch.full((1024, 1, 8, 8), 128, dtype=torch.uint8)
     labels = torch.zeros(1024, dtype=torch.int64)
@@ -149,13 +136,6 @@ def test_a_distortions_bytes_are_rounded_and_a_corruptions_cut() -> None:
     # About the mean of 100.5: 0.82 and 0.75 of half a level away.
     assert distorted.unique().tolist() == [100, 101]
     assert corrupted.unique().tolist() == [100]
-
-
-def test_an_unknown_type_leaves_nothing(tmp_path: Path, split: Split) -> None:
-    suite = dataclasses.replace(SUITE, families={"photometric": ("contrasts",)})
-    with pytest.raises(ParameterError, match="Did you mean contrast"):
-        read(obtain(split, (1,), 0, tmp_path, suite), "contrasts", 1)
-    assert not entries(tmp_path)
 
 
 @pytest.mark.slow

@@ -17,7 +17,6 @@ from ablate.robustness.measures import (
     calibration_error,
     mean_corruption_error,
     mean_interval,
-    mean_over_types,
     wilson_interval,
 )
 
@@ -62,11 +61,6 @@ def test_calibration_at_the_borders() -> None:
         pytest.approx((0.8 + 0.21) / 2)
     )
     assert math.isnan(calibration_error(np.array([]), np.array([], dtype=bool)))
-
-
-def test_the_mean_over_types_weighs_each_type_the_same() -> None:
-    assert mean_over_types({"fog": [0.1, 0.3], "snow": [0.6]}) == pytest.approx(0.4)
-    assert math.isnan(mean_over_types({}))
 
 
 def test_mean_corruption_error_by_hand() -> None:

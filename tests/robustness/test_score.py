@@ -71,7 +71,7 @@ COPIES = Copies(
 )
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 2, 3, 5, 16])
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
 def test_each_image_is_right_or_wrong_whatever_the_batches(
     environment: Environment, batch_size: int | None
 ) -> None:
@@ -108,18 +108,15 @@ def test_the_label_is_among_the_five_most_likely(environment: Environment) -> No
     assert found.correct_top5.tolist() == [True] * 5 + [False] * 3
 
 
-@pytest.mark.parametrize("training", [True, False])
 def test_it_scores_in_eval_mode_and_restores_the_mode(
-    environment: Environment, split: Split, training: bool
+    environment: Environment, split: Split
 ) -> None:
-    model = build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0).train(
-        training
-    )
+    model = build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     together = score_images(model, split, environment)
     alone = score_images(model, split, environment, batch_size=1)
     assert together.correct.tolist() == alone.correct.tolist()
-    assert model.training is training
+    assert model.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])
 
@@ -136,20 +133,17 @@ def test_memory_that_runs_out_says_what_helps(environment: Environment, split: S
         score_images(Hungry(), split, environment)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_an_output_that_is_not_finite_is_raised(
-    environment: Environment, split: Split, value: float
-) -> None:
-    model = build_model(ModelSettings(name="resnet8"), 4, (0.5,) * 3, (0.3,) * 3, seed=0)
-    with torch.no_grad():
-        model.classifier.bias[1] = value
+def test_an_output_that_is_not_finite_is_raised(environment: Environment, split: Split) -> None:
+    class Diverged(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(images), 4), math.inf)
+
     with pytest.raises(NotFiniteError) as error:
-        score_images(model, split, environment)
+        score_images(Diverged(), split, environment)
     assert str(error.value) == (
         "score: every logit must be finite, got NaN or infinity on the images as they are. The "
         "training diverged; lower finetune.learning_rate."
     )
-    assert model.training
 
 
 def test_the_copies_with_such_an_output_are_named(environment: Environment) -> None:

@@ -60,34 +60,16 @@ def test_a_list_is_a_suite_in_the_order_of_every_table() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "family",
-            "robustness.suite: must be a known suite, got 'family'. Did you mean families?",
-        ),
-        ("cifar10-c", "robustness.suite: must be a known suite, got 'cifar10-c'. Did you mean "),
-        ("fog", "robustness.suite: must be a known suite, got 'fog'. Write [fog]."),
-        (
-            ["fogg"],
-            "robustness.suite: a list must name corruptions, got 'fogg'. Did you mean fog?",
-        ),
-        (
-            ["hue"],
-            "robustness.suite: a list must name corruptions, got 'hue'. Known: gaussian_noise",
-        ),
-        (
-            [],
-            "robustness.suite: a list must name at least one corruption, got none. Add one, or "
-            "name a suite.",
-        ),
-    ],
-)
-def test_an_unknown_suite_is_refused(name: str | list[str], message: str) -> None:
-    with pytest.raises(ParameterError) as error:
-        find_suite(name)
-    assert str(error.value).startswith(message)
+def test_an_unknown_suite_is_refused() -> None:
+    for name, message in (
+        ("family", "must be a known suite, got 'family'. Did you mean families?"),
+        ("fog", "must be a known suite, got 'fog'. Write [fog]."),
+        (["fogg"], "a list must name corruptions, got 'fogg'. Did you mean fog?"),
+        ([], "a list must name at least one corruption, got none. Add one, or name a suite."),
+    ):
+        with pytest.raises(ParameterError) as error:
+            find_suite(name)
+        assert str(error.value) == f"robustness.suite: {message}"
 
 
 def test_an_added_corruption_is_in_no_suite_and_in_any_list() -> None:
@@ -95,10 +77,6 @@ def test_an_added_corruption_is_in_no_suite_and_in_any_list() -> None:
         suite = find_suite(name)
         assert suite.made_by == "distortion" or not set(suite.types) & set(corruption.ADDED)
     assert find_suite(["vignette", "fog"]).families == {"weather": ("fog",), "other": ("vignette",)}
-    with pytest.raises(ParameterError, match=r"got 'vignete'\. Did you mean vignette\?"):
-        find_suite(["vignete"])
-    with pytest.raises(ParameterError, match=r"got 'vignette'\. Write \[vignette\]\."):
-        find_suite("vignette")
     with pytest.raises(ParameterError, match=r"must be of the suite all, got 'vignette'"):
         select("all", ["vignette"], usual="cifar10c")
     frost, own = corruption.APPROXIMATE_FROST, "vignette: this project's own, in no published suite"
