@@ -154,7 +154,7 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
 
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.files.shown import count_text, without_controls
-    from ablate.report.answer import sentences
+    from ablate.report.answer import study_answer
     from ablate.report.formats import TerminalTable, result_rows
     from ablate.report.tables import end_table, read_result
 
@@ -171,7 +171,7 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    said = sentences((of or study).source)
+    said = study_answer((of or study).source).sentences
     answer = [sentence for sentence in said if not sentence.startswith("Warning: ")]
     print_result(Text("\n".join([*answer[:1], ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)

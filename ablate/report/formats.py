@@ -272,13 +272,13 @@ def _latex(text: str) -> str:
 def html_text(table: Table) -> str:
     """A page without scripts and network requests, light or dark by the reader's system setting;
     ends with a newline."""
-    return _html().render(table=table, is_page=True) + "\n"
+    return _html().render(table=table, is_page=True)
 
 
 def html_table(table: Table) -> str:
     """The table element alone, for a page or a notebook: cells of numbers have the class
     `number`, a row begins with its heading."""
-    return _html().render(table=table) + "\n"
+    return _html().render(table=table)
 
 
 @cache

@@ -14,7 +14,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import StudyRecord
-from ablate.report.answer import sentences
+from ablate.report.answer import study_answer
 from ablate.report.formats import html_table
 from ablate.report.tables import (
     Table,
@@ -44,7 +44,7 @@ def html(thing: Any) -> str:
         said.append(f"{thing.name}: {thing.ended} of {thing.trials} trials ended.")
         if _is_answered(thing):
             source = StudySource(thing)
-            said += sentences(source)
+            said += study_answer(source).sentences
             tables.append(front_table(source.front))
     elif isinstance(thing, ParetoInfo):
         tables = [front_table(thing)]

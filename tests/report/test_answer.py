@@ -17,7 +17,7 @@ from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Failure, RowRecord
-from ablate.report.answer import sentences, study_answer
+from ablate.report.answer import study_answer
 from ablate.study.scores import ReportedScores
 
 ONCE = (
@@ -45,7 +45,7 @@ ROWS = [
 
 
 def said(rows: Sequence[RowRecord], **settings: Any) -> list[str]:
-    return list(sentences(StudySource(example_record(rows, **settings))))
+    return list(study_answer(StudySource(example_record(rows, **settings))).sentences)
 
 
 def test_a_search_in_words() -> None:
@@ -153,7 +153,7 @@ def test_a_search_for_one_accuracy() -> None:
 
 @pytest.mark.parametrize("source", [*searches().values(), *ablations().values()])
 def test_every_study_has_one_to_three_sentences(source: StudySource) -> None:
-    found = sentences(source)
+    found = study_answer(source).sentences
     assert 1 <= len(found) <= 3
     assert all(one.endswith((".", ".)")) and "nan" not in one for one in found)
 
@@ -194,7 +194,9 @@ def confirmation(luck: float = 0.01, **arms: tuple[float, float]) -> ConfirmInfo
 
 
 def confirmed(info: ConfirmInfo) -> list[str]:
-    return list(sentences(StudySource(example_record(ROWS, trials=5), confirmation=info)))
+    return list(
+        study_answer(StudySource(example_record(ROWS, trials=5), confirmation=info)).sentences
+    )
 
 
 def test_a_confirmation_is_of_the_trial_that_the_search_chose() -> None:
@@ -235,7 +237,7 @@ def test_a_confirmation_without_a_score_yet() -> None:
 
 
 def of_ablation(info: AblationInfo) -> list[str]:
-    return list(sentences(ablation_source(info)))
+    return list(study_answer(ablation_source(info)).sentences)
 
 
 def test_an_ablation_in_words() -> None:

@@ -29,7 +29,7 @@ from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, read_bits, read_outcomes
-from ablate.report.answer import sentences
+from ablate.report.answer import study_answer
 from ablate.robustness.bits import Scored
 
 MOST = (
@@ -127,7 +127,9 @@ def recorded_search(study: OpenStudy) -> Search:
 def test_every_number_of_the_quickstart(recorded: Callable[[str], OpenStudy]) -> None:
     study = recorded("quickstart")
     search = recorded_search(study)
-    first, part, once = sentences(replace(study.source, confirmation=None, confirming=None))
+    first, part, once = study_answer(
+        replace(study.source, confirmation=None, confirming=None)
+    ).sentences
     best = next(iter(search.bests().values()))
     assert first.startswith(f"Take trial {best} (")
     assert first.endswith(f": {search.first()}.")
@@ -140,7 +142,7 @@ def test_every_number_of_the_quickstart(recorded: Callable[[str], OpenStudy]) ->
 
 def check_ablation(arms: Arms, source: StudySource, methods: list[str], to: str) -> None:
     """Args: methods: that are shown, in order; to: the reference."""
-    first, part, *_ = sentences(source)
+    first, part, *_ = study_answer(source).sentences
     taken = first.removeprefix("Take ").partition(":")[0].partition(",")[0]
     others = [one.name for one in source.ablation.arms if not one.is_one_network]  # type: ignore[union-attr]
     margin = arms.record.study.answer.clean_margin
@@ -181,7 +183,10 @@ def test_every_number_of_a_recorded_ablation(
     bits, of_references = read_bits(study.place)
     arms = Arms(study.record, {**bits, **of_references})
     check_ablation(arms, study.source, methods, to)
-    assert MOST.format(" of several types" * (to == "DA+CA"), to) in sentences(study.source)[1]
+    assert (
+        MOST.format(" of several types" * (to == "DA+CA"), to)
+        in study_answer(study.source).sentences[1]
+    )
 
 
 def test_a_method_that_was_not_declared_against_the_reference(
@@ -205,7 +210,7 @@ def test_every_number_of_the_confirmed_quickstart(recorded: Callable[[str], Open
     study = recorded("quickstart")
     record, bits, of_references = read_outcomes(study.place.confirmation)
     arms = Arms(record, {**bits, **of_references}, "test")
-    first, part, _ = sentences(study.source)
+    first, part, _ = study_answer(study.source).sentences
     both = [(arms.mean("baseline", one), arms.mean("trial 3", one)) for one in (ROBUST, CLEAN)]
     assert first.startswith(f"Take trial 3 (FMA with DA, on stage3): {counts('test', *both)}")
     loss = arms.triple("trial 3", "baseline", CLEAN, level=1 - 0.05 / 4)
