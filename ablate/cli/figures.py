@@ -69,9 +69,6 @@ from ablate.report.figures import FIGURES
 @option("--params KEY,...", "Only these parameters.", NAMES)
 @option("--objective METRIC", "Show this objective.", default="")
 @option(
-    "--rungs", "In pareto also show trials that were stopped at a rung, with their scores there."
-)
-@option(
     "--color KEY",
     "In pareto colour the trials by this searched parameter: its key or its last part, or "
     "a share of a mix, as mix/blur.",

@@ -35,7 +35,6 @@ def plot(
     trials: Sequence[int] = (),
     params: Sequence[str] = (),
     objective: str = "",
-    rungs: bool = False,
     color: str = "",
 ) -> Figure:
     """Draw a figure of one study or several.
@@ -45,7 +44,6 @@ def plot(
         studies: study files, run folders, `URL#NAME`, or studies from Python.
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.
-        rungs: show trials that were stopped at rungs, with their scores there.
         color: colour the trials by this parameter.
 
     Raises:
@@ -57,7 +55,7 @@ def plot(
         >>> figure = ablate.plot("parameters", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("parameters.html")
     """
-    options = FigureOptions(tuple(trials), tuple(params), objective, rungs, color)
+    options = FigureOptions(tuple(trials), tuple(params), objective, color)
     kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
     figure = themed(kind.draw(info, WIDE), theme)

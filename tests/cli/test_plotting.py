@@ -67,7 +67,7 @@ def test_a_figure_goes_where_it_is_told_or_into_the_run_folder(
 
 
 def test_all_figures_go_into_a_folder(run: Callable[..., Result], folder: Path) -> None:
-    result = run("plot", "runs/drawn", "--figure", "all", "--rungs", "-o", "all/of/them")
+    result = run("plot", "runs/drawn", "--figure", "all", "-o", "all/of/them")
     assert result.exit_code == 0
     names = [Path(line).stem for line in result.stdout.split()]
     said = [line.removeprefix("ablate: ") for line in result.stderr.splitlines()]

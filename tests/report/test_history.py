@@ -85,7 +85,8 @@ def test_a_hypervolume_is_in_percent_of_the_end() -> None:
     assert line.y == pytest.approx((200 / 3, 100, 100))
     (marks,) = traces(figure, "FMA (2)")
     assert list(marks.customdata) == [1, 3], "the trials that raised it"
-    assert figure.layout.title.text == "<b>Still gaining: 33.3 % in the last 1 of 5 trials</b>"
+    heading = "Still gaining: 33.3 % in the last 1 of 5 trials"
+    assert figure.layout.meta["heading"] == heading
     assert "100 % is a hypervolume of 0.015" in facts(figure)
     assert "reference point (85.0, 60.0)" in facts(figure)
     longer = example_record([*ROWS, *(row(at, (0.9, 0.65), at) for at in range(5, 30))])

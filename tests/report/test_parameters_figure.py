@@ -69,7 +69,7 @@ def titles(figure: Any) -> list[str]:
 
 def trials(figure: Any, axis: str = "") -> list[Any]:
     """Traces of trials on the axes x2 and y2 of "2"."""
-    return [one for one in figure.data if one.customdata and one.xaxis == f"x{axis}"]
+    return [one for one in figure.data if one.customdata is not None and one.xaxis == f"x{axis}"]
 
 
 def facts(figure: Any) -> str:
@@ -79,7 +79,7 @@ def facts(figure: Any) -> str:
 def test_a_panel_has_the_trials_with_its_parameter_for_both_objectives() -> None:
     figure = draw(small(), "fma.weight", "terms")
     dominated, front = trials(figure)
-    assert (front.customdata, dominated.customdata) == ((0,), (2,))
+    assert (front.customdata, dominated.customdata) == ([0], [2])
     np.testing.assert_allclose([front.x[0], front.y[0]], [0.1, 0.94], rtol=1e-6)
     np.testing.assert_allclose(trials(figure, "2")[1].y, [0.70], rtol=1e-6)
     assert {number for one in trials(figure, "3") for number in one.customdata} == {0, 1, 2}
@@ -96,7 +96,7 @@ def test_a_panel_has_the_trials_with_its_parameter_for_both_objectives() -> None
 def test_one_objective_is_drawn_alone() -> None:
     figure = draw(small(), "terms", objective="robust")
     assert "yaxis2" not in figure.layout
-    (st,) = [one for one in trials(figure) if one.customdata == (1,)]
+    (st,) = [one for one in trials(figure) if 1 in one.customdata]
     assert abs(st.y[0]) < 0.5, "the row of the first choice"
     assert (st.x[0], st.text) == (pytest.approx(0.8), ("clean+st",))
     assert titles(draw(one_objective()))[0].endswith(", robust")
@@ -120,14 +120,11 @@ def test_a_layer_is_a_row_with_minus_without() -> None:
     assert "not a tested effect; no mark: in all trials, or too few" in facts(figure)
 
 
-def test_three_ratios_are_a_triangle_coloured_by_the_score() -> None:
+def test_a_mix_has_a_panel_a_ratio() -> None:
     figure = draw(small(), "mix", objective="robust")
-    points = {one.customdata[0]: one for one in trials(figure)}
-    assert (points[0].x[0], points[0].y[0]) == (0.5, 0.5)
-    assert (points[1].x[0], points[1].y[0]) == (0, 0), "all of it blur, the left corner"
-    assert points[0].text == ("noise 50%, blur 25%, photometric 25%",)
-    assert points[0].marker.color[0] == pytest.approx(0.7)
-    assert [one.marker.showscale for one in trials(figure)].count(True) == 1
+    assert titles(figure) == ["mix.noise, robust", "mix.blur, robust", "mix.photometric, robust"]
+    ratios = [list(zip(one.customdata, one.x, strict=True)) for one in trials(figure)]
+    assert sorted(one for of in ratios for one in of) == [(0, 0.5), (1, 0), (2, 0)]
 
 
 def test_panels_are_in_order_of_importance_and_the_learning_rate_is_always_there() -> None:
@@ -216,7 +213,7 @@ def test_collapsed_trials_are_outside_the_axes_and_odd_values_are_counted() -> N
     assert "1 trials with a value that is not a number" in facts(figure)
 
 
-@pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 1), (Sheet(900, 320), 4)])
+@pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 1), (Sheet(900, 320), 2)])
 def test_a_small_image_has_fewer_panels_and_names_the_others(sheet: Sheet, panels: int) -> None:
     figure = draw(usual_record(40), sheet=sheet)
     assert len(titles(figure)) == 2 * panels
@@ -225,15 +222,8 @@ def test_a_small_image_has_fewer_panels_and_names_the_others(sheet: Sheet, panel
     assert figure.layout.meta["image_pixels"] == [sheet.width, sheet.height]
 
 
-@pytest.mark.slow
-def test_of_very_many_trials_some_are_drawn_and_the_front_is_whole() -> None:
-    record = usual_record(2600)
-    info = info_of(record)
-    figure = FIGURE.draw(info, WIDE)
-    assert len(figure.to_json()) < 1_500_000
-    drawn = trials(figure, "3")
-    assert {one.type for one in drawn} == {"scattergl"}
-    numbers = [number for one in drawn for number in one.customdata]
-    assert len(numbers) == 24_000 // 14
-    assert {point.number for point in info.pareto.front} <= set(numbers)
-    assert f"{2080 - 24_000 // 14} not drawn, at random, none on the front" in facts(figure)
+def test_very_many_trials_are_light() -> None:
+    figure = FIGURE.draw(info_of(usual_record(2600), "learning_rate"), WIDE)
+    assert {one.type for one in trials(figure, "2")} == {"scattergl"}
+    assert sum(len(one.x) for one in trials(figure, "2")) == 2080
+    assert len(figure.to_json()) < 150_000

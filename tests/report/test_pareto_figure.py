@@ -24,7 +24,7 @@ from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
-from ablate.ledger.record import Failure, Rung, StudyRecord
+from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
 from ablate.report.figures.pareto import FIGURE, FrontsInfo, surfaces
@@ -37,7 +37,8 @@ ROWS = [
     example_row(2, (0.92, 0.65), params={"loss.terms": "clean+fma"}),
     example_row(3, None, state="FAIL", failure=Failure("raised", "boom")),
 ]
-UP = ObjectiveSettings(metric="val_clean_accuracy")
+CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
+UP = ObjectiveSettings(metric=CLEAN)
 DOWN = ObjectiveSettings(metric="train_seconds", direction="minimize")
 
 
@@ -124,7 +125,7 @@ def test_hover_has_values_and_every_parameter() -> None:
     hovered = {
         number: text.split("<br>")
         for trace in figure.data
-        if trace.hovertext and trace.customdata
+        if trace.hovertext and trace.customdata is not None
         for number, text in zip(trace.customdata, trace.hovertext, strict=True)
     }
     values = ["Clean accuracy: <b>90.0</b>", "Robust accuracy: <b>80.0</b>"]
@@ -176,7 +177,7 @@ def test_three_objectives_have_a_panel_a_pair() -> None:
     ]
     record = example_record(rows, objectives=three, reference_point=(0.85, 0.6, 60.0))
     figure = draw(record, sheet=WIDE)
-    assert [trace.showlegend for trace in traces(figure, "Front")] == [True, False, False]
+    assert [trace.showlegend for trace in traces(figure, "Front")] == [False, False, True]
     (front, *_) = traces(figure, "Front")
     assert (0.92, 0.65) not in line(front), "on the front of all three, not of this plane"
     assert (0.92, 0.65) in [pair for one in traces(figure, "FMA") for pair in line(one)]
@@ -203,24 +204,6 @@ def test_networks_between_the_weights_stand_behind_the_front() -> None:
     (between,) = traces(draw_front(curved_record()), "Weights between")
     assert line(between)[0] == (0.95, 0.60)
     assert list(between.y)[1:4] == pytest.approx([0.70, 0.75, math.nan], nan_ok=True)
-
-
-def test_stopped_trials_are_rings_only_where_asked() -> None:
-    scores = {"val_clean_accuracy": 0.95, "val_robust_accuracy": 0.9}
-    rungs = {
-        4: [Rung(1, {}, False, 1), Rung(3, scores, True, 2)],
-        5: [Rung(1, scores, True, 3, images=100)],
-        6: [Rung(1, {"val_clean_accuracy": 0.9}, True, 4)],
-    }
-    stopped = [example_row(at, None, state="PRUNED", rungs=of) for at, of in rungs.items()]
-    record = example_record([*ROWS, *stopped])
-    figure = draw(record, rungs=True)
-    (rings,) = traces(figure, "Stopped early")
-    assert (line(rings), list(rings.customdata)) == ([(0.95, 0.9)], [4])
-    assert list(rings.hovertext) == ["trial 4 after epoch 3"]
-    frame = info_of(record, rungs=True).frame().set_index("number")
-    assert (frame.loc[4, "mark"], frame.loc[4, "on_front"]) == ("stopped", False)
-    assert traces(draw(record), "Stopped") == []
 
 
 # -- A colour along a parameter
@@ -252,18 +235,13 @@ def test_a_number_colours_the_trials_that_have_it(key: str) -> None:
 def test_taps_are_coloured_by_the_deepest_and_mixes_by_a_share() -> None:
     record = usual_record()
     info, bar = info_of(record, color="layers"), draw(record, color="layers").layout.coloraxis
-    assert info.coloring is not None
     assert bar.colorbar.ticktext == ("stem", "stage1", "stage2", "stage3")
     assert (bar.cmin, bar.cmax, len(bar.colorscale)) == (-0.5, 3.5, 8)
     taps = [point.params.get("loss.fma.layers") for point in info.studies[0].points]
     deepest = [bar.colorbar.ticktext.index(of[-1]) if of else math.nan for of in taps]
-    assert info.coloring.values.tolist() == pytest.approx(deepest, nan_ok=True)
-    share = info_of(record, color="mix/blur").coloring
-    assert share is not None
-    assert share.label == "augment.mix.blur"
-    terms = info_of(record, color="loss.terms").coloring
-    assert terms is not None
-    assert terms.axis["cmin"] == -0.5
+    assert info.frame()["color"].tolist() == pytest.approx(deepest, nan_ok=True)
+    assert info_of(record, color="mix/blur").coloring == "augment.mix.blur"
+    assert info_of(record, color="loss.terms").color_axis["cmin"] == -0.5
 
 
 def test_an_unknown_colour_is_answered_with_the_known_ones() -> None:
@@ -295,11 +273,8 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert figure.layout.title.text == "<b>Fronts of example and other &lt;b&gt;</b>"
     assert figure.layout.meta["study"] == ["example", "other <b>"]
     assert facts(figure).startswith("4 of 32 trials complete")
-    for option in ({"rungs": True}, {"color": "lr"}):
-        with pytest.raises(
-            NothingToDrawError, match=r"with `(rungs|color)` needs one search, got 2 studies"
-        ):
-            info_of(example_record(ROWS), other, **option)
+    with pytest.raises(NothingToDrawError, match=r"with `color` needs one search, got 2 studies"):
+        info_of(example_record(ROWS), other, color="lr")
     with pytest.raises(
         ParameterError, match=r"^studies in one figure must have the same objectives"
     ):
@@ -421,12 +396,12 @@ def test_an_ablation_has_its_arms() -> None:
     source = StudySource(replace(example_record(), design=design), example_ablation(arms=arms))
     info = FIGURE.info([source])
     assert isinstance(info, FrontsInfo)
-    assert [(one.name, one.values) for one in info.means] == [("a", (0.9, 0.6)), ("b", (0.8, 0.7))]
+    values = info.frame()[["name", CLEAN, ROBUST]].to_numpy().tolist()
+    assert values == [["a", 0.9, 0.6], ["b", 0.8, 0.7]]
     title = FIGURE.draw(info, COLUMN).layout.title.text
     assert title == "<b>What does robustness cost? Arms of example</b>"
-    for options in (FigureOptions(rungs=True), FigureOptions(color="lr")):
-        with pytest.raises(NothingToDrawError, match=r"needs one search, got an ablation\. D"):
-            FIGURE.info([source], options)
+    with pytest.raises(NothingToDrawError, match=r"needs one search, got an ablation\. D"):
+        FIGURE.info([source], FigureOptions(color="lr"))
 
 
 @pytest.mark.slow

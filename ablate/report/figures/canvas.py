@@ -3,9 +3,10 @@ title, facts, legend, axes, and one colour, mark and dash for each arm or set of
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,16 +74,16 @@ class Sheet:
         """In print."""
         return 72 * SMALL_SIZE / self.points
 
+    def rows_that_fit(self, rows: int, pixels: float, around: float = 150) -> int:
+        """How many of so many rows, each of these pixels, there is room for beside title, axis and
+        legend (`around`); all where the height is free."""
+        if self.height is None:
+            return rows
+        return max(1, min(rows, int((self.height - around) // pixels)))
+
 
 COLUMN, WIDE = Sheet(), Sheet(900)
 """One column of print, and two."""
-_TITLE_LINES = 2
-_LINE, _SUBTITLE_LINE, _OVER = 19, 20, 10
-"""Pixels of a line of the title, of the subtitle, and over both."""
-_AROUND = 150
-"""Pixels of a sheet's height that are not the plot's, about."""
-_BELOW = 100
-"""Pixels of an axis' numbers and title and of the legend, about."""
 
 
 def single_precision(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -102,44 +103,31 @@ def finish(
     *,
     title: str,
     facts: Sequence[str],
-    meta: dict[str, Any],
+    meta: Mapping[str, Any],
     height: float = 400,
     nothing: str = "",
 ) -> Figure:
     """Add title, legend and size to a figure whose traces and axes are drawn; plotly makes room
-    for names of axes and for the legend at the foot.
+    for names of axes and for the legend at the foot, where each name stands once.
 
     Args:
-        title, facts: plain text, escaped here. The first facts stand under the title, as many as
-            one line holds; all are the caption.
+        title, facts: plain text, escaped here, as are the titles of axes. The first facts stand
+            under the title, as many as one line holds; all are the caption.
         meta: for `layout.meta`, which gets heading, facts and size too.
         height: of the image in pixels where the sheet leaves it free.
         nothing: text in the middle, if there is nothing to show yet.
     """
     height = round(height) if sheet.height is None else sheet.height
-    top, heading = 16, {}
-    if sheet.titled:
-        text = wrapped(plain_text(title), sheet.width - 20, 1.1 * TITLE_SIZE, _TITLE_LINES)
-        lines = text.count("<br>") + 1
-        top = _OVER + _LINE * lines + _SUBTITLE_LINE + 12
-        heading = {
-            "text": f"<b>{text}</b>",
-            "font": {"size": TITLE_SIZE},
-            "subtitle": {
-                "text": plain_text(_first_facts(facts, sheet.width - 20)),
-                "font": {"size": SMALL_SIZE, "color": FAINT_INK},
-            },
-            "x": 10 / sheet.width,
-            "xanchor": "left",
-            "y": 1 - (_OVER + 0.72 * TITLE_SIZE) / height,  # of the first line's foot
-            "yanchor": "bottom",
-            "yref": "container",
-        }
-    for upright in figure.select_yaxes():
-        low, high = upright.domain or (0.0, 1.0)
-        if upright.title.text:
-            room = max(80.0, (height - top - _BELOW) * (high - low))
-            upright.title.text = wrapped(upright.title.text, room, FONT_SIZE, lines=3)
+    heading, top = _heading(sheet, title, facts, height) if sheet.titled else ({}, 16)
+    for axes, pixels in (
+        (figure.select_xaxes(), sheet.width),
+        (figure.select_yaxes(), height - top - 100),  # without legend and the axis below
+    ):
+        for one_axis in axes:
+            start, end = one_axis.domain or (0.0, 1.0)
+            room = max(80.0, pixels * (end - start))
+            one_axis.title.text = wrapped(one_axis.title.text or "", room, FONT_SIZE, lines=3)
+    _name_once(figure)
     figure.update_layout(
         base_layout()
         | {
@@ -156,8 +144,8 @@ def finish(
                 "font": {"size": SMALL_SIZE},
             },
             "hovermode": "closest",
-            "meta": meta
-            | {
+            "meta": {
+                **meta,
                 "heading": title,
                 "facts": list(facts),
                 "image_pixels": [sheet.width, height],
@@ -169,75 +157,68 @@ def finish(
     if nothing:
         if not figure.data:
             figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
-        figure.add_annotation(
-            text=nothing,
-            xref="paper",
-            yref="paper",
-            x=0.5,
-            y=0.5,
-            showarrow=False,
-            bgcolor=PAPER,
-            font={"size": FONT_SIZE, "color": FAINT_INK},
-        )
+        middle = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5, "showarrow": False}
+        font = {"size": FONT_SIZE, "color": FAINT_INK}
+        figure.add_annotation(text=nothing, bgcolor=PAPER, font=font, **middle)
     return figure
 
 
-def _first_facts(facts: Sequence[str], pixels: float) -> str:
-    """As many facts as one line holds."""
-    said = ""
-    for fact in facts:
-        longer = f"{said} · {fact}" if said else fact
-        if text_pixels(longer, SMALL_SIZE) > pixels:
-            break
-        said = longer
-    return said or (shortened(facts[0], int(pixels / (0.5 * SMALL_SIZE))) if facts else "")
+def _heading(
+    sheet: Sheet, title: str, facts: Sequence[str], height: int
+) -> tuple[dict[str, Any], int]:
+    """plotly's title of the layout, and the pixels that it takes."""
+    text = wrapped(title, sheet.width - 20, 1.1 * TITLE_SIZE, lines=2)
+    characters = _characters(sheet.width - 20, SMALL_SIZE)
+    longer = [line for line in accumulate(facts, "{} · {}".format) if len(line) <= characters]
+    subtitle = [*facts[:1], *longer][-1] if facts else ""
+    heading = {
+        "text": f"<b>{text}</b>",
+        "font": {"size": TITLE_SIZE},
+        "subtitle": {
+            "text": wrapped(subtitle, sheet.width - 20, lines=1),
+            "font": {"size": SMALL_SIZE, "color": FAINT_INK},
+        },
+        "x": 10 / sheet.width,
+        "xanchor": "left",
+        "y": 1 - 21 / height,  # of the first line's foot
+        "yanchor": "bottom",
+        "yref": "container",
+    }
+    return heading, 42 + 19 * (text.count("<br>") + 1)
 
 
-def rows_that_fit(sheet: Sheet, rows: int, pixels: float, around: float = _AROUND) -> int:
-    """How many of so many rows, each of these pixels, a sheet has room for beside title, axis and
-    legend; all where its height is free."""
-    if sheet.height is None:
-        return rows
-    return max(1, min(rows, int((sheet.height - around) // pixels)))
+def _name_once(figure: Figure) -> None:
+    """Of traces with one name the last stands in the legend, and shows and hides them all."""
+    named = [trace for trace in figure.data if trace.name and trace.showlegend is not False]
+    last = {trace.name: trace for trace in named}
+    for trace in named:
+        trace.showlegend = trace is last[trace.name]
+        trace.legendgroup = trace.legendgroup or trace.name
 
 
 # -- Texts -----------------------------------------------------------------------------------
 
 
-_NARROW = frozenset("fijlrtI ().,:;|'![]-")
+def _characters(pixels: float, size: float) -> int:
+    """How many a line holds, about, in the font that stands in for Helvetica on many servers."""
+    return max(8, int(pixels / (0.59 * size)))
 
 
-def text_pixels(text: str, size: float) -> float:
-    """The width of a line, about, in the font that stands in for Helvetica on many servers."""
-    ems = (0.3 if one in _NARROW else 0.67 if one.isupper() else 0.56 for one in text)
-    return 1.15 * size * sum(ems)
-
-
-def wrapped(text: str, pixels: float, size: float = SMALL_SIZE, lines: int = 0) -> str:
-    """Text broken at spaces into lines of this width, with plotly's `<br>`.
-
-    Args:
-        lines: at the most; the last is cut where more would be needed. 0: any number.
-    """
-    broken = [""]
-    for word in text.replace("<br>", " ").split(" "):
-        longer = f"{broken[-1]} {word}".strip()
-        if not broken[-1] or text_pixels(longer, size) <= pixels:
-            broken[-1] = longer
-        else:
-            broken.append(word)
-    if lines and len(broken) > lines:
-        last = " ".join(broken[lines - 1 :])
-        broken[lines - 1 :] = [shortened(last, max(8, int(pixels / (0.5 * size))))]
-    return "<br>".join(broken)
+def wrapped(text: str, pixels: float, size: float = SMALL_SIZE, lines: int | None = None) -> str:
+    """Plain text as markup, broken into lines of this width with plotly's `<br>`; the last of so
+    many `lines` ends in "…" where more would be needed."""
+    width = _characters(pixels, size)
+    broken = textwrap.wrap(text, width, max_lines=lines, placeholder="…", break_on_hyphens=False)
+    return "<br>".join(map(plain_text, broken))
 
 
 # -- Axes and marks --------------------------------------------------------------------------
 
 
 def axis(title: str = "", **more: Any) -> dict[str, Any]:
-    """An axis with this title, plain text; plotly makes room for its names."""
-    text = {"text": plain_text(title), "standoff": 8, "font": {"size": FONT_SIZE}}
+    """An axis with this title, plain text that `finish` escapes; plotly makes room for its
+    names."""
+    text = {"text": title, "standoff": 8, "font": {"size": FONT_SIZE}}
     return base_axis() | {"automargin": True, "title": text} | more
 
 
@@ -245,7 +226,14 @@ def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
     """plotly's axis of a metric: its label with the split, in percent where it is an accuracy."""
     split = metric_split(metric)
     label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
-    return axis(label * titled, **({"tickformat": ".3~%"} if is_accuracy(metric) else {}))
+    percent = {"tickformat": ".3~%"} if is_accuracy(metric) else {}
+    return axis(label if titled else "", **percent)
+
+
+def least_range(metric: str, largest: float) -> float:
+    """Of an axis of this metric whose values are at most so large: nearly equal ones are not blown
+    up, or noise would look like a trend."""
+    return 0.02 if is_accuracy(metric) else 0.1 * abs(largest) or 1.0
 
 
 def marker(
@@ -266,14 +254,20 @@ def marker(
 
 def interval_bars(estimates: Sequence[Any], factor: float = 1.0, **style: Any) -> dict[str, Any]:
     """plotly's error bars of estimates with `low`, `mean` and `high`, multiplied by the factor."""
-    ends = [
-        [factor * (one.high - one.mean), factor * (one.mean - one.low)]
-        if isfinite(one.low) and isfinite(one.high)
-        else [None, None]
-        for one in estimates
-    ]
-    more, less = ([pair[at] for pair in ends] for at in (0, 1))
-    return style | {"type": "data", "symmetric": False, "array": more, "arrayminus": less}
+    ends = np.array([(one.low, one.mean, one.high) for one in estimates]).reshape(-1, 3)
+    return error_bars(factor * ends[:, 0], factor * ends[:, 1], factor * ends[:, 2], **style)
+
+
+def error_bars(
+    low: NDArray[np.float64], mean: NDArray[np.float64], high: NDArray[np.float64], **style: Any
+) -> dict[str, Any]:
+    """plotly's error bars between these ends, none where an end is not finite."""
+    more, less = high - mean, mean - low
+    is_known = np.isfinite(more) & np.isfinite(less)
+    bars = {"type": "data", "symmetric": False, "width": 0}
+    bars["array"] = np.where(is_known, more, 0.0).tolist()
+    bars["arrayminus"] = np.where(is_known, less, 0.0).tolist()
+    return bars | style
 
 
 def looks(source: StudySource) -> Mapping[str, Look]:
@@ -282,85 +276,78 @@ def looks(source: StudySource) -> Mapping[str, Look]:
     if source.ablation is None:
         sets = {source.record.loss_terms(row) for row in source.record.rows}
         return {terms: terms_look(terms) for terms in sets}
-    found: dict[str, Look] = {}
+    looks_of: dict[str, Look] = {}
     terms_of = arm_terms(source)
-    used = list(terms_of.values())
-    for at, (name, terms) in enumerate(terms_of.items()):
-        place = used[:at].count(terms)  # among the arms with these terms
-        if terms:
-            look = like(terms_look(terms), place)
-        else:
-            look = _nth_look("", place)
-            look = replace(look, color=FAINT_INK) if any(used) else look
-        found[name] = replace(look, label=network_label(name))
-    return found
+    all_terms = list(terms_of.values())
+    for position, (name, terms) in enumerate(terms_of.items()):
+        nth = all_terms[:position].count(terms)  # among the arms with these terms
+        look = like(terms_look(terms), nth) if terms else _nth_look("", nth)
+        if not terms and any(all_terms):
+            look = replace(look, color=FAINT_INK)
+        looks_of[name] = replace(look, label=network_label(name))
+    return looks_of
 
 
-def like(look: Look, place: int) -> Look:
+def like(look: Look, nth: int) -> Look:
     """That of a further network with the same loss terms: another mark and dash."""
-    symbols = [look.symbol, *(one for one in SYMBOLS if one != look.symbol)]
-    dash = DASHES[place % len(DASHES)]
-    return replace(look, symbol=symbols[place % len(symbols)], dash=dash)
-
-
-# -- Facts: what the numbers of one study, or of several, stand on ---------------------------
-
-
-_LABEL_CHARACTERS, _NAMED = 32, 3
+    symbols = [look.symbol, *(symbol for symbol in SYMBOLS if symbol != look.symbol)]
+    return replace(look, symbol=symbols[nth % len(symbols)], dash=DASHES[nth % len(DASHES)])
 
 
 def study_looks(names: Sequence[str]) -> list[Look]:
     """Label, colour, mark and dash of each study in a figure of several, by its place: names that
     fit a legend and differ, cut in the middle, equal ones numbered."""
-    labels = [shortened(name, _LABEL_CHARACTERS) for name in names] if len(names) > 1 else [*names]
-    found = []
-    for place, label in enumerate(labels):
-        is_twice, nth = labels.count(label) > 1, labels[: place + 1].count(label)
-        found.append(_nth_look(f"{label} [{nth}]" if is_twice else label, place))
-    return found
+    labels = [shortened(name, 32) for name in names] if len(names) > 1 else [*names]
+    numbered = [
+        f"{label} [{labels[: place + 1].count(label)}]" if labels.count(label) > 1 else label
+        for place, label in enumerate(labels)
+    ]
+    return [_nth_look(label, place) for place, label in enumerate(numbered)]
 
 
-def _nth_look(label: str, place: int) -> Look:
-    color, symbol = SERIES[place % len(SERIES)], SYMBOLS[place % len(SYMBOLS)]
-    return Look(label, color, symbol, DASHES[place % len(DASHES)])
+def _nth_look(label: str, nth: int) -> Look:
+    color, symbol = SERIES[nth % len(SERIES)], SYMBOLS[nth % len(SYMBOLS)]
+    return Look(label, color, symbol, DASHES[nth % len(DASHES)])
+
+
+# -- Facts: what the numbers of one study, or of several, stand on ---------------------------
 
 
 def several_title(what: str, labels: Sequence[str]) -> str:
     """ "Pareto fronts of a, b and c"; more than three studies are counted."""
-    if len(labels) > _NAMED:
+    if len(labels) > 3:
         return f"{what} of {len(labels)} studies"
     return f"{what} of {' and '.join(filter(None, [', '.join(labels[:-1]), labels[-1]]))}"
 
 
 def several_facts(infos: Sequence[Basis]) -> list[str]:
     """The basis of the numbers of several searches, without marks."""
-    complete, trials = (sum(getattr(one, name) for one in infos) for name in ("complete", "trials"))
-    basis = []
-    for one in infos:
-        counts = [*count_texts(one.n_images, one.n_corrupted), *seed_texts(one.seed)]
-        text = ", ".join(filter(None, (one.split, *counts)))
-        basis.append([text] if text else [])
+    complete, trials = sum(info.complete for info in infos), sum(info.trials for info in infos)
+    bases = []
+    for info in infos:
+        counts = [*count_texts(info.n_images, info.n_corrupted), *seed_texts(info.seed)]
+        bases.append(", ".join(filter(None, (info.split, *counts))))
     return [
         f"{complete} of {trials} trials complete",
-        *_of_studies(infos, [[one.subject] for one in infos]),
-        *_of_studies(infos, basis),
+        *_of_studies(infos, [[info.subject] for info in infos]),
+        *_of_studies(infos, [[basis] if basis else [] for basis in bases]),
     ]
 
 
-def several_marks(infos: Sequence[Basis]) -> list[str]:
+def several_marks(infos: Sequence[StudyFacts]) -> list[str]:
     """What has to be said beside the numbers of any of them."""
     return _of_studies(infos, [info.marks for info in infos])
 
 
-def _of_studies(infos: Sequence[Basis], facts: Sequence[Sequence[str]]) -> list[str]:
+def _of_studies(infos: Sequence[StudyFacts], facts: Sequence[Sequence[str]]) -> list[str]:
     """Facts of each study, each fact once; those that are not of all name their studies."""
-    found: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}
     for look, of_study in zip(study_looks([info.study for info in infos]), facts, strict=True):
         for fact in dict.fromkeys(of_study):
-            found.setdefault(fact, []).append(look.label)
+            names_of.setdefault(fact, []).append(look.label)
     return [
         fact if len(names) == len(infos) else f"{few(names)}: {fact}"
-        for fact, names in found.items()
+        for fact, names in names_of.items()
     ]
 
 
@@ -384,8 +371,6 @@ def ablation_facts(info: AblationInfo) -> list[str]:
     facts = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
     if info.n_images is not None:
         counts = count_texts(info.n_images, info.n_corrupted)
-        facts += [
-            ", ".join([f"{info.split} accuracy", *counts]),
-            f"robust: mean over {info.mean_over}",
-        ]
+        facts.append(", ".join([f"{info.split} accuracy", *counts]))
+        facts.append(f"robust: mean over {info.mean_over}")
     return facts

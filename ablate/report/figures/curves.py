@@ -169,7 +169,7 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     """Draw the curves, a panel for each metric: below each other, or side by side where wide."""
     count = min(len(info.metrics), _MOST_PANELS)
     if not sheet.is_wide:
-        count = canvas.rows_that_fit(sheet, count, 110)
+        count = sheet.rows_that_fit(count, 110)
     across = count if sheet.is_wide else 1
     figure = make_subplots(count // across, across, vertical_spacing=0.1 if count > 1 else 0)
     outside = set[int]()

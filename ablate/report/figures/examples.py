@@ -29,7 +29,7 @@ from ablate.errors import AblateError, NothingToDrawError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import shown_if
 from ablate.lifecycle.open_study import open_ledger
-from ablate.report.figures.canvas import Sheet, basis_meta, finish, rows_that_fit, wrapped
+from ablate.report.figures.canvas import Sheet, basis_meta, finish, wrapped
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import plain_text, share_text, shortened
 from ablate.report.style import FAINT_INK, INK, SERIES, SMALL_SIZE
@@ -203,10 +203,10 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
     a_row = high + _GAP + _LINE * len(_WHEN)
     lefts = [_NAMES + column * (side + _GAP) for column in range(columns)]
     kinds = [copy.kind.replace("_", " ") for copy in images[0]]
-    heads = [wrapped(plain_text(kind), side + _GAP, lines=2) for kind in kinds[:columns]]
+    heads = [wrapped(kind, side + _GAP, lines=2) for kind in kinds[:columns]]
     top = float(_LINE * (1 + max(head.count("<br>") for head in heads)))
     around = _AROUND if sheet.titled else _BESIDE
-    shown = images[: rows_that_fit(sheet, len(images), a_row, around + top)]
+    shown = images[: sheet.rows_that_fit(len(images), a_row, around + top)]
 
     figure = Figure()
     texts = [
@@ -214,7 +214,7 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
         for left, head in zip(lefts, heads, strict=True)
     ]
     for copies in shown:
-        name = wrapped(plain_text(_name(copies[0].label)), _NAMES - 2 * _GAP, lines=2)
+        name = wrapped(_name(copies[0].label), _NAMES - 2 * _GAP, lines=2)
         texts.append((0, top + high / 2, name, INK, "middle right"))
         line_ys = [top + high + _LINE * (line + 0.6) for line in range(len(_WHEN))]
         texts += [

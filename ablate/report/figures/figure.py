@@ -30,7 +30,6 @@ class FigureOptions:
     trials: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     objective: str = ""
-    rungs: bool = False
     color: str = ""
 
 

@@ -203,7 +203,7 @@ def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
     maximize = info.objective.direction == "maximize"
     values = np.concatenate([one.table["value"].dropna() for one in courses])
     inside = values[values == fenced(values, maximize=maximize)]
-    two = len(courses) > 1 and len(values) and canvas.rows_that_fit(sheet, 2, 140) == 2
+    two = len(courses) > 1 and len(values) and sheet.rows_that_fit(2, 140) == 2
     x, y, facts = axis("Trials that ended", rangemode="tozero"), metric_axis(metric), [*info.facts]
     if len(inside) < len(values):  # a collapsed trial does not stretch the axis
         clip, end = ("clipmin", min) if maximize else ("clipmax", max)

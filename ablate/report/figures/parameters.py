@@ -1,7 +1,7 @@
 """The parameters figure: which settings matter, and where?
 
 First the importance of each parameter, then a panel a parameter, the most important first: scores
-against a number or a choice, with minus without a layer, or in a triangle of three ratios.
+against a number, a ratio of a mix or a choice; of layers the gain with minus without.
 """
 
 from __future__ import annotations
@@ -34,24 +34,11 @@ from ablate.analysis.objectives import front_words, is_accuracy, objective_place
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
 from ablate.files.shown import few, shown_if
-from ablate.report.figures.canvas import (
-    NO_TRIAL,
-    Sheet,
-    axis,
-    basis_meta,
-    finish,
-    looks,
-    marker,
-    metric_axis,
-    several_facts,
-    single_precision,
-    text_pixels,
-    trace_type,
-)
+from ablate.report.figures import canvas
+from ablate.report.figures.canvas import Sheet, axis
 from ablate.report.figures.figure import FigureKind, FigureOptions, the_search
 from ablate.report.numbers import metric_label, metric_words, plain_text, short_names, shortened
-from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SMALL_SIZE, Look, terms_look
-from ablate.report.words import network_label
+from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, Look, terms_look
 from ablate.robustness.measures import LEVEL
 from ablate.study.keys import written_domains
 
@@ -64,26 +51,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """What one panel shows: a parameter, or a ratio of a mix that has not three.
+    """What one panel shows: the importances, a parameter, or a ratio of a mix.
 
     Attributes:
-        features: one; of a subset a flag an item, of a mix three ratios; a value a point each.
+        features: one a panel; of a subset a flag an item; of the importances none.
         effects: of a subset, one a shown objective.
     """
 
     key: str
-    kind: Literal["importance", "number", "choice", "subset", "mix"]
-    features: tuple[Feature, ...]
+    kind: Literal["importance", "number", "choice", "subset"]
+    features: tuple[Feature, ...] = ()
     effects: tuple[TapEffects, ...] = ()
+
+    @property
+    def feature(self) -> Feature:
+        return self.features[0]
 
     def title(self, names: Mapping[str, str]) -> str:
         return shown_if(self.effects, "gain by ") + names.get(self.key, self.key)
-
-    @property
-    def rows(self) -> int:
-        """Of a panel with names at its left: parameters, layers or choices; else 0."""
-        choices = self.features[0].choices if self.kind == "choice" else ()
-        return len(self.features if self.kind in ("importance", "subset") else choices)
 
 
 @dataclass(frozen=True)
@@ -130,6 +115,13 @@ class ParametersInfo:
             key: shortened(max(short, ".".join(key.split(".")[1:][-2:]), key=len), 18)
             for key, short in short_names(sorted(keys)).items()
         }
+
+    def rows(self, panel: Panel) -> int:
+        """Of a panel with names at its left: parameters, layers or choices; else 0."""
+        if panel.kind == "importance":
+            return len(self.ranked)
+        choices = panel.feature.choices if panel.kind == "choice" else ()
+        return len(panel.features if panel.kind == "subset" else choices)
 
     def frame(self) -> pd.DataFrame:
         """A row a trial, an importance and a layer (`kind`): of a trial as `ParetoInfo.frame` with
@@ -202,7 +194,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
         named=bool(options.params),
         compared=int(compared.sum()),
         importances=tuple(importances(some, losses[at]) for at in places),
-        looks=looks(source),
+        looks=canvas.looks(source),
     )
     panels = list(_panels(features, pareto, places, space))
     if options.params:
@@ -232,97 +224,79 @@ def _panels(
                 rows = [pareto.points[at].params for at in np.flatnonzero(there)]
                 effects.append(tap_effects(rows, key, pareto.values[there, place], space))
             yield Panel(key, "subset", parts, tuple(effects))
-        elif len(parts) == 3 and not any((one.values < 0).any() for one in parts):
-            yield Panel(key, "mix", parts)
-        else:
+        else:  # ratios of a mix
             yield from (Panel(one.name, "number", (one,)) for one in parts)
 
 
 # -- The drawing: a row a parameter, a column an objective; on a wide sheet two parameters a row ---
 
 
-_STRIP, _LEAST_STRIP, _BETWEEN, _GUTTER, _AROUND = 112, 36, 48, 56, 160
-"""Pixels: height of a panel, at the least, and between two; between columns; titles and ticks."""
+_STRIP, _BETWEEN, _GUTTER, _AROUND = 112, 48, 56, 200
+"""Pixels: height of a panel, between two; between columns; titles, ticks and legend."""
 _ROW, _MOST_ROWS = 18, 24
-_MOST_MARKS = 24_000  # of a figure: about 1 MB, which a browser still turns over quickly
 _FAINT_LINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 _SMALL = {"size": SMALL_SIZE}
 
-Axes = tuple[list[Any], dict[str, Any], dict[str, Any]]  # traces, and their axes x and y
-Groups = Sequence[tuple[Look, bool, NDArray[np.int64]]]  # look, on the front, places in the points
+Drawn = tuple[list[Any], dict[str, Any], dict[str, Any]]  # traces, and their axes x and y
 
 
 def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     """Draw importances, then a panel a parameter; without trials the figure says so."""
-    count = len(info.shown)
-    aside = 2 if sheet.width >= 380 * count else 1
-    legend = _legend(info)
-    widest = max((text_pixels(entry.name, SMALL_SIZE) + 45 for entry in legend), default=1.0)
-    around = _AROUND + 20 * math.ceil(len(legend) / max(1, (sheet.width - 100) // widest))
+    across = len(info.shown)
+    aside = 2 if sheet.width >= 380 * across else 1
     room = len(info.panels) if info.named else 8 if sheet.is_wide else 6
     if sheet.height is not None:
-        least = _LEAST_STRIP + _BETWEEN
-        room = min(room, aside * max(1, int((sheet.height - around + _BETWEEN) // least)))
-    order = info.ranked if room > 2 and not info.named else []
-    panels = list(info.panels[: room - bool(order)]) if info.pareto.points else []
-    for panel in info.panels[len(panels) :] if panels and not info.named else ():
-        if panel.key.rpartition(".")[2] in ("learning_rate", "lr"):
-            panels[-1] = panel  # it has a panel always
-    groups = _groups(info, _MOST_MARKS // max(count * len(panels), 1))
-    of_order = tuple(one for panel in info.panels for one in panel.features[:1])
-    cells = [*([Panel("importance", "importance", of_order)] if order else []), *panels]
+        room = min(room, aside * sheet.rows_that_fit(room, 0.75 * _STRIP + _BETWEEN))
+    cells = list(info.panels[:room]) if info.pareto.points else []
+    if info.ranked and cells and room > 2 and not info.named:
+        cells = [Panel("importance", "importance"), *cells[: room - 1]]
+    for panel in info.panels if cells and not info.named else ():
+        if panel.key.rpartition(".")[2] in ("learning_rate", "lr") and panel not in cells:
+            cells[-1] = panel  # it has a panel always
     rows = [cells[at : at + aside] for at in range(0, len(cells), aside)]
-    most = [max(cell.rows for cell in row) for row in rows]
-    strips = [float(max(_STRIP, _ROW * min(one, _MOST_ROWS))) for one in most]
+    needed = [max((info.rows(cell) for cell in in_row), default=0) for in_row in rows]
+    strips = [float(max(_STRIP, _ROW * min(count, _MOST_ROWS))) for count in needed]
     if sheet.height is not None:
-        each = (sheet.height - around + _BETWEEN) / max(len(rows), 1) - _BETWEEN
-        strips = [max(each, 20.0)] * len(rows)
-    inside = sum(strips) + _BETWEEN * (len(strips) - 1) if rows else 200.0
+        strips = [(sheet.height - _AROUND) / max(len(rows), 1)] * len(rows)
+    inside = sum(strips) + _BETWEEN * max(len(rows) - 1, 0) if rows else 200.0
     figure = Figure()
     if rows:
+        names = product((cell.title(info.names) for cell in cells), info.metrics)
         figure = make_subplots(
             len(rows),
-            aside * count,
+            aside * across,
             row_heights=strips,
             vertical_spacing=_BETWEEN / inside,
             horizontal_spacing=_GUTTER / sheet.width,
-            specs=[[{}] * len(row) * count + [None] * (aside - len(row)) * count for row in rows],
+            specs=[[{}] * len(row) * across + [None] * (aside - len(row)) * across for row in rows],
             subplot_titles=[
-                plain_text(f"{shortened(cell.title(info.names), 21)}, {_short(metric)}")
-                for cell, metric in product(cells, info.metrics)
+                plain_text(f"{shortened(name, 21)}, {_short(metric)}") for name, metric in names
             ],
         )
         figure.update_annotations(font=_SMALL)
-    figure.add_traces(legend)
-    baseline = info.pareto.references.get("baseline")
     for row, (in_row, strip) in enumerate(zip(rows, strips, strict=True), 1):
-        for column, (cell, at) in enumerate(product(in_row, range(count)), 1):
-            traces, x_axis, y_axis = _axes(info, cell, at, groups, int(strip // _ROW))
-            if cell.rows:  # their names at the sheet's edges
-                side, outer = ("left", 1) if column <= count else ("right", aside * count)
+        for column, (cell, at) in enumerate(product(in_row, range(across)), 1):
+            traces, x_axis, y_axis = _drawn(info, cell, at, int(strip // _ROW))
+            if info.rows(cell):  # their names at the sheet's edges
+                side, outer = ("left", 1) if column <= across else ("right", aside * across)
                 y_axis |= {"side": side, "showticklabels": column == outer}
+            place = {"row": row, "col": column}
             figure.add_traces(traces, rows=row, cols=column)
-            figure.update_xaxes(x_axis | {"tickfont": _SMALL, "tickangle": 0}, row=row, col=column)
-            figure.update_yaxes(y_axis | {"tickfont": _SMALL}, row=row, col=column)
-            if cell.kind in ("number", "choice") and baseline:
-                line = figure.add_hline if cell.kind == "number" else figure.add_vline
-                line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", row=row, col=column)
-            if cell.kind == "mix":
-                of = figure.get_subplot(row, column)
-                x, y = of.xaxis.domain[1], of.yaxis.domain[1]
-                bar = {"x": x, "y": y, "len": 0.6 * strip / inside}
-                figure.update_traces(marker_colorbar=bar, row=row, col=column)
-    facts = _facts(info, panels, groups)
-    for fits, needed in zip(strips, most, strict=True):
-        facts += [f"room for {fits // _ROW:.0f} of {needed} rows"] if fits // _ROW < needed else []
-    finish(
+            figure.update_xaxes(x_axis | {"tickfont": _SMALL, "tickangle": 0}, **place)
+            figure.update_yaxes(y_axis | {"tickfont": _SMALL}, **place)
+            _add_baseline(figure, info, cell, at, place)
+    facts = _facts(info, cells)
+    for strip, count in zip(strips, needed, strict=True):
+        fitting = int(strip // _ROW)
+        facts += [f"room for {fitting} of {count} rows"] if fitting < count else []
+    canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=facts,
-        meta=basis_meta(FIGURE.title, info.pareto),
-        height=around + inside,
-        nothing="" if panels else NO_TRIAL,
+        meta=canvas.basis_meta(FIGURE.title, info.pareto),
+        height=_AROUND + inside,
+        nothing="" if cells else canvas.NO_TRIAL,
     )
     return figure.update_layout(margin_t=figure.layout.margin.t + 20 * bool(rows))
 
@@ -331,147 +305,124 @@ def _short(metric: str) -> str:
     return short_metric(metric) if is_accuracy(metric) else metric_label(metric)
 
 
-def _groups(info: ParametersInfo, most: int) -> Groups:
-    """Trials with numbers for all objectives, the front last; of very many others at random."""
-    points, on_front = info.pareto.points, info.pareto.is_on_front
-    places = np.flatnonzero(np.isfinite(info.pareto.values).all(axis=1))
-    places = np.random.default_rng(0).permutation(places)
-    places = places[np.argsort(~on_front[places], kind="stable")][:most]
-    alike: dict[tuple[bool, str], list[int]] = {}
-    for place in np.sort(places).tolist():
-        alike.setdefault((points[place].on_front, points[place].loss_terms), []).append(place)
-    return [
-        (info.looks.get(terms, terms_look("")), is_front, np.array(of_kind))
-        for (is_front, terms), of_kind in sorted(alike.items())
-    ]
+def _add_baseline(
+    figure: Figure, info: ParametersInfo, cell: Panel, at: int, place: dict[str, int]
+) -> None:
+    """A dotted line where the scores of the baseline are."""
+    baseline = info.pareto.references.get("baseline")
+    if baseline is not None and cell.kind in ("number", "choice"):
+        add_line = figure.add_hline if cell.kind == "number" else figure.add_vline
+        add_line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", **place)
 
 
-def _legend(info: ParametersInfo) -> list[Scatter]:
-    """Entries without a point: the sets of terms, what is faint, and the baseline."""
-    pareto = info.pareto
-    entries: dict[str, dict[str, Any]] = {}
-    for terms, count in sorted(Counter(point.loss_terms for point in pareto.points).items()):
-        look = info.looks.get(terms, terms_look(""))
-        entries[f"{look.label} ({count})"] = {"marker": marker(look, 10)}
-    if len(pareto.front) < len(pareto.points):
-        faint = marker(Look("", INK, "circle"), 10, on_front=False)
-        entries[f"Not {front_words(pareto.objectives)}"] = {"marker": faint}
-    if entries and "baseline" in pareto.references:
-        entries[network_label("baseline")] = {"mode": "lines", "line": _FAINT_LINE}
-    usual = {"x": [None], "y": [None], "mode": "markers", "showlegend": True, "hoverinfo": "skip"}
-    return [Scatter(usual | {"name": plain_text(name)} | look) for name, look in entries.items()]
-
-
-def _axes(info: ParametersInfo, panel: Panel, at: int, groups: Groups, most: int) -> Axes:
+def _drawn(info: ParametersInfo, panel: Panel, at: int, most: int) -> Drawn:
     """A panel for the objective `at`; with room for so many rows."""
     if panel.kind == "importance":
         of_key = {one.key: one for one in info.importances[at]}
         rows = [(info.names[key], *astuple(of_key[key])[1:]) for key in info.ranked[:most]]
-        traces, x, y = _row_axes(rows, 100)
+        traces, x, y = _intervals(rows, 100)
         ticks = {"tickvals": [0, 50, 100], "ticktext": ["0", "50", "100%"]}
         return traces, x | ticks | {"range": [-3, 103]}, y
     if panel.kind == "subset":
         taps = panel.effects[at].taps[:most]
         short = short_names([one.tap for one in taps])
         rows = [(short[one.tap], one.difference, one.low, one.high, math.nan) for one in taps]
-        return _row_axes(rows, 100 if is_accuracy(info.metrics[at]) else 1)
-    if panel.kind == "mix":
-        return _mix_axes(info, panel, info.shown[at], groups)
-    return _score_axes(info, panel.features[0], info.shown[at], groups, most)
+        return _intervals(rows, 100 if is_accuracy(info.metrics[at]) else 1)
+    draw_scores = _choices if panel.kind == "choice" else _numbers
+    return draw_scores(info, panel.feature, info.shown[at], most)
 
 
-def _row_axes(rows: Sequence[tuple[Any, ...]], factor: float) -> Axes:
+def _intervals(rows: Sequence[tuple[Any, ...]], factor: float) -> Drawn:
     """Rows of a name, and times a factor a value, the ends of its interval, what chance gives."""
     known = [at for at, row in enumerate(rows) if math.isfinite(row[2])]
     value, low, high, chance = factor * np.array([rows[at][1:] for at in known]).reshape(-1, 4).T
     tick = {"symbol": "line-ns", "size": 9, "line": {"color": FAINT_INK, "width": 2}}
-    whisker = {"array": high - value, "arrayminus": value - low, "color": INK, "thickness": 1.2}
-    numbers = map("{:.3g}, {:.3g} to {:.3g}".format, value, low, high)
-    said = [f"<b>{plain_text(rows[at][0])}</b><br>{next(numbers)}" for at in known]
+    texts = map("{:.3g}, {:.3g} to {:.3g}".format, value, low, high)
+    hover = [
+        f"<b>{plain_text(rows[at][0])}</b><br>{text}" for at, text in zip(known, texts, strict=True)
+    ]
+    bars = canvas.error_bars(low, value, high, color=INK, thickness=1.2)
     usual = {"y": known, "mode": "markers", "showlegend": False}
-    dot = {"marker": {"color": INK, "size": 8}, "error_x": whisker | {"width": 0}}
+    dot = {"marker": {"color": INK, "size": 8}, "error_x": bars}
     traces = [
         Scatter(x=chance, marker=tick, hoverinfo="skip", **usual),
-        Scatter(x=value, hovertext=said, hoverinfo="text", **dot, **usual),
+        Scatter(x=value, hovertext=hover, hoverinfo="text", **dot, **usual),
     ]
-    x_axis = axis(nticks=4, tickformat="+.3~g", rangemode="tozero")
-    x_axis |= {"zeroline": True, "zerolinecolor": FAINT_INK}
-    # plotly.js would draw bars of NaN for a trace without points.
-    return traces if known else [], x_axis, _row_axis([row[0] for row in rows])
+    zero: dict[str, Any] = {"zeroline": True, "zerolinecolor": FAINT_INK, "rangemode": "tozero"}
+    return traces, axis(nticks=4, tickformat="+.3~g", **zero), _row_axis([row[0] for row in rows])
 
 
 def _row_axis(names: Sequence[str]) -> dict[str, Any]:
     texts = [plain_text(shortened(name, 16)) for name in names]
-    ticks = {"tickvals": [*range(len(names))], "ticktext": texts, "ticks": "", "showgrid": False}
-    return axis(range=[len(names) - 0.4, -0.6]) | ticks
+    places = {"tickvals": [*range(len(names))], "range": [len(names) - 0.4, -0.6]}
+    return axis(ticks="", showgrid=False, ticktext=texts) | places
 
 
-def _points(
+def _trials(
     info: ParametersInfo,
     place: int,
-    groups: Groups,
-    at: tuple[NDArray[Any], NDArray[Any]],
-    said: str,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
     *,
+    hover: str,
     texts: Sequence[str] = (),
-    colors: dict[str, Any] | None = None,
-) -> list[Any]:
-    """Traces of the trials at x and y, except where one is NaN, with their texts for the hover,
-    coloured by the objective if there is a scale for it."""
-    points, traces = info.pareto.points, list[Any]()
+) -> Iterator[Any]:
+    """Traces of the trials at x and y, except where one is NaN, the front last."""
+    points, is_there = info.pareto.points, np.isfinite(info.pareto.values).all(axis=1)
+    counts = Counter(point.loss_terms for point in points)
     form = ".1%" if is_accuracy(info.pareto.objectives[place].metric) else ".4g"
-    for look, on_front, places in groups:
-        there = places[np.isfinite(at[0][places]) & np.isfinite(at[1][places])]
-        style = marker(look, on_front=on_front)
-        if colors:
-            scores = single_precision(info.pareto.values[there, place])
-            line = {"color": INK, "width": 1.5 if on_front else 0}
-            style |= colors | {"color": scores, "line": line, "showscale": not traces}
-        traces.append(
-            trace_type(len(points))(
-                x=at[0][there],
-                y=single_precision(at[1][there]),
-                customdata=[points[one].number for one in there],
-                text=[texts[one] for one in there] if texts else None,
-                mode="markers",
-                marker=style,
-                hovertemplate=f"<b>Trial %{{customdata}}</b><br>{said.format(form)}<extra></extra>",
-                showlegend=False,
-            )
+    alike: dict[tuple[bool, str], list[int]] = {}
+    for at in np.flatnonzero(is_there & np.isfinite(x) & np.isfinite(y)).tolist():
+        alike.setdefault((points[at].on_front, points[at].loss_terms), []).append(at)
+    for (on_front, terms), places in sorted(alike.items()):
+        look = info.looks.get(terms, terms_look(""))
+        yield canvas.trace_type(len(points))(
+            x=canvas.single_precision(x[places]),
+            y=canvas.single_precision(y[places]),
+            customdata=np.array([points[at].number for at in places], dtype=np.int32),
+            text=[texts[at] for at in places] if texts else None,
+            mode="markers",
+            marker=canvas.marker(look, on_front=on_front),
+            hovertemplate=f"<b>Trial %{{customdata}}</b><br>{hover.format(form)}<extra></extra>",
+            name=f"{plain_text(look.label)} ({counts[terms]})",
         )
-    return traces
 
 
-def _score_axes(
-    info: ParametersInfo, feature: Feature, place: int, groups: Groups, most: int
-) -> Axes:
-    """Scores against a number; of a choice a row each."""
-    pareto, at, choices = info.pareto, feature.values, feature.choices
-    scores, window = pareto.values[:, place], _window(info, place)
-    score_axis = metric_axis(pareto.objectives[place].metric, titled=False) | {"range": window}
-    if choices:  # the trials of one are spread around it evenly (Roberts 2018, the R2 sequence)
-        numbers = np.array([point.number for point in pareto.points], dtype=np.int64)
-        spread = at + 0.28 * (2 * ((numbers * 0.7548776662466927) % 1) - 1)
-        names = dict(enumerate(map(plain_text, choices)))
-        texts = [names.get(value, "") for value in at.tolist()]
-        said = "%{{text}}: %{{x:{}}}"
-        traces = _points(info, place, groups, (scores, spread), said, texts=texts)
-        same = shown_if(all(choice.startswith("clean+") for choice in choices), "clean+")
-        every = slice(None, None, math.ceil(len(choices) / max(most, 1)))
-        rows = _row_axis([choice.removeprefix(same) for choice in choices])
-        rows |= {key: rows[key][every] for key in ("tickvals", "ticktext")}
-        return traces, score_axis | {"nticks": 4}, rows
-    found = [*at[~np.isnan(at)].tolist(), *(feature.ends or ())]
-    low, high = (min(found), max(found)) if found else (0.0, 1.0)
+def _numbers(info: ParametersInfo, feature: Feature, place: int, most: int) -> Drawn:
+    """Scores against a number."""
+    values, scores = feature.values, info.pareto.values[:, place]
+    ends = [*values[~np.isnan(values)].tolist(), *(feature.ends or ())]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
     pad = 0.05 * (high - low) or 0.1 * abs(low) or 0.5
     x_axis = axis(nticks=4, exponentformat="e", minexponent=5, range=[low - pad, high + pad])
     if feature.kind == "log":
-        step = {"dtick": math.ceil((high - low) / 4)} if high - low > 1 else {}
-        plain = "none" if low > -5 and high < 6 else "e"
-        x_axis |= {"type": "log", "exponentformat": plain} | step
-        at = 10**at
-    traces = _points(info, place, groups, (at, scores), "%{{x:.4g}}: %{{y:{}}}")
-    return traces, x_axis, score_axis | {"nticks": 3 + most // 4}
+        values = 10**values
+        x_axis |= {"type": "log", "exponentformat": "none" if low > -5 and high < 6 else "e"}
+        x_axis |= {"dtick": math.ceil((high - low) / 4)} if high - low > 1 else {}
+    traces = _trials(info, place, values, scores, hover="%{{x:.4g}}: %{{y:{}}}")
+    return [*traces], x_axis, _score_axis(info, place) | {"nticks": 3 + most // 4}
+
+
+def _choices(info: ParametersInfo, feature: Feature, place: int, most: int) -> Drawn:
+    """Scores, a row a choice; its trials are spread around it evenly (Roberts 2018, the R2
+    sequence)."""
+    choices, points = feature.choices, info.pareto.points
+    numbers = np.array([point.number for point in points], dtype=np.int64)
+    spread = feature.values + 0.28 * (2 * ((numbers * 0.7548776662466927) % 1) - 1)
+    names = dict(enumerate(map(plain_text, choices)))
+    texts = [names.get(value, "") for value in feature.values.tolist()]
+    scores, hover = info.pareto.values[:, place], "%{{text}}: %{{x:{}}}"
+    traces = [*_trials(info, place, scores, spread, hover=hover, texts=texts)]
+    same = shown_if(all(choice.startswith("clean+") for choice in choices), "clean+")
+    every = slice(None, None, math.ceil(len(choices) / max(most, 1)))
+    rows = _row_axis([choice.removeprefix(same) for choice in choices])
+    rows |= {key: rows[key][every] for key in ("tickvals", "ticktext")}
+    return traces, _score_axis(info, place) | {"nticks": 4}, rows
+
+
+def _score_axis(info: ParametersInfo, place: int) -> dict[str, Any]:
+    metric = info.pareto.objectives[place].metric
+    return canvas.metric_axis(metric, titled=False) | {"range": _window(info, place)}
 
 
 def _window(info: ParametersInfo, place: int) -> list[float]:
@@ -480,96 +431,57 @@ def _window(info: ParametersInfo, place: int) -> list[float]:
     inside = scores == fenced(scores, maximize=objective.direction == "maximize")
     kept = scores[inside | info.pareto.is_on_front].tolist()
     kept += [values[place] for name, values in info.pareto.references.items() if name == "baseline"]
-    kept = [one for one in kept if math.isfinite(one)]
+    kept = [value for value in kept if math.isfinite(value)]
     low, high = min(kept, default=0.0), max(kept, default=1.0)
-    # Two points of accuracy at the least, or noise would look like a trend.
-    least = 0.02 if is_accuracy(objective.metric) else 0.1 * max(abs(low), abs(high)) or 1.0
+    least = canvas.least_range(objective.metric, max(abs(low), abs(high)))
     pad = max(0.06 * (high - low), (least - (high - low)) / 2)
     return [low - pad, high + pad]
 
 
-def _mix_axes(info: ParametersInfo, panel: Panel, place: int, groups: Groups) -> Axes:
-    """A triangle whose corners are one part alone, its trials coloured by their scores."""
-    objective = info.pareto.objectives[place]
-    parts = np.stack([feature.values for feature in panel.features])
-    shares = parts / np.where(parts.sum(axis=0) > 0, parts.sum(axis=0), math.nan)
-    names = [plain_text(shortened(feature.part, 11)) for feature in panel.features]
-    outline = Scatter(
-        x=[0, 0.5, 1, 0],
-        y=[0, 1, 0, 0],
-        mode="lines+text",
-        line={"color": INK, "width": 1},
-        text=[names[1], names[0], names[2], ""],
-        textposition=["bottom left", "top center", "bottom center", "top center"],
-        cliponaxis=False,
-        textfont=_SMALL,
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    low, high = _window(info, place)
-    best = min(high, 1.0) if is_accuracy(objective.metric) else high
-    bar = {"thickness": 8, "outlinewidth": 0, "tickfont": _SMALL, "tickvals": [low, best]}
-    bar |= {"xanchor": "right", "yanchor": "top"}
-    bar |= {"tickformat": ".1%"} if is_accuracy(objective.metric) else {}
-    colors = {"colorscale": SEQUENTIAL, "cmin": low, "cmax": best, "colorbar": bar}
-    colors |= {"reversescale": objective.direction == "minimize"}
-    texts = [
-        ", ".join(f"{name} {share:.0%}" for name, share in zip(names, of_trial, strict=True))
-        for of_trial in shares.T.tolist()
-    ]
-    at, said = (shares[2] + shares[0] / 2, shares[0]), "%{{text}}: %{{marker.color:{}}}"
-    traces = [outline, *_points(info, place, groups, at, said, texts=texts, colors=colors)]
-    bare: dict[str, Any] = {"showline": False, "showgrid": False, "ticks": ""}
-    bare |= {"tickvals": [], "ticktext": []}
-    return traces, axis(range=[-0.6, 2.5], **bare), axis(range=[-0.22, 1.25], **bare)
-
-
 def _title(info: ParametersInfo) -> str:
     """What matters most, where an order is shown; else the question."""
-    names, study = info.names, info.pareto.study
-    most: dict[str, list[str]] = {}
-    for metric, found in zip(info.metrics, info.importances, strict=True):
-        if one := leading(found):
-            most.setdefault(names[one.key], []).append(metric_words(metric))
-    if most:
-        said = (f"{name} for {' and '.join(words)}" for name, words in most.items())
-        return f"What matters most: {', '.join(said)}"
-    return f"Which settings of {study} matter, and where?"
+    metrics_of: dict[str, list[str]] = {}
+    for metric, importances_of in zip(info.metrics, info.importances, strict=True):
+        if first := leading(importances_of):
+            metrics_of.setdefault(info.names[first.key], []).append(metric_words(metric))
+    if metrics_of:
+        phrases = (f"{name} for {' and '.join(words)}" for name, words in metrics_of.items())
+        return f"What matters most: {', '.join(phrases)}"
+    return f"Which settings of {info.pareto.study} matter, and where?"
 
 
-def _facts(info: ParametersInfo, panels: Sequence[Panel], groups: Groups) -> list[str]:
+def _facts(info: ParametersInfo, panels: Sequence[Panel]) -> list[str]:
     """What the numbers stand on, which order is not shown, what is left out, how to read it."""
     pareto, count = info.pareto, info.compared
-    basis, *others = [*several_facts([pareto]), *pareto.marks]
-    said = [basis]
+    facts = canvas.several_facts([pareto])
     has_shares = any(info.importances) and not info.named
     if has_shares and not all(map(leading, info.importances)):
-        said.append("order not shown")
+        facts.insert(1, "order not shown")
     if not any(info.importances) and count:
-        said.append(f"{count} trials are too few for importance")
-    said += others
-    numbers = int(np.isfinite(pareto.values).all(axis=1).sum())
-    drawn = sum(len(places) for *_, places in groups)
-    counts = {
-        "trials with a value that is not a number": len(pareto.points) - numbers,
-        f"not drawn, at random, none {front_words(pareto.objectives)}": numbers - drawn,
-    }
-    said += [f"{number:,} {what}" for what, number in counts.items() if number]
-    said += ["trials that violate a constraint are among those shown"] if pareto.violating else []
+        facts.insert(1, f"{count} trials are too few for importance")
+    facts += pareto.marks
+    if odd := len(pareto.points) - int(np.isfinite(pareto.values).all(axis=1).sum()):
+        facts.append(f"{odd:,} trials with a value that is not a number")
+    if pareto.violating:
+        facts.append("trials that violate a constraint are among those shown")
     if len(pareto.objectives) > MOST_OBJECTIVES:
-        said.append(f"the first {MOST_OBJECTIVES} of {len(pareto.objectives)} objectives")
-    if left := [info.names[one.key] for one in info.panels if one not in panels]:
-        said.append(f"no room for {few(left)}" + shown_if(not info.named, ": `params` draws them"))
+        facts.append(f"the first {MOST_OBJECTIVES} of {len(pareto.objectives)} objectives")
+    if left_out := [info.names[panel.key] for panel in info.panels if panel not in panels]:
+        how = shown_if(not info.named, ": `params` draws them")
+        facts.append(f"no room for {few(left_out)}{how}")
+    facts += [f"faint: not {front_words(pareto.objectives)}"] if panels else []
     if has_shares:
         interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
-        said.append(f"importance: PED-ANOVA of {count} trials, {interval}")
-    for effects in (one.effects[0] for one in panels if one.effects and one.effects[0].taps):
-        said.append(
-            f"layers: with minus without, least squares with {LEVEL:.0%} intervals, the others "
-            "fixed, not a tested effect; no mark: in all trials, or too few"
-        )
-        said += [f"adjusted for {', '.join(effects.adjusted)}"] if effects.adjusted else []
-    return list(dict.fromkeys(said))
+        facts.append(f"importance: PED-ANOVA of {count} trials, {interval}")
+    for effects in (panel.effects[0] for panel in panels if panel.effects):
+        if effects.taps:
+            facts.append(
+                f"layers: with minus without, least squares with {LEVEL:.0%} intervals, the others "
+                "fixed, not a tested effect; no mark: in all trials, or too few"
+            )
+        if effects.adjusted:
+            facts.append(f"adjusted for {', '.join(effects.adjusted)}")
+    return list(dict.fromkeys(facts))
 
 
 FIGURE = FigureKind(
