@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ablate.ablation.configuration import Draft, Ground, Path, Values, key_rule
+from ablate.ablation.draft import Draft, Values
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
-from ablate.study.document import show
+from ablate.study.document import Path, show
 
 COMBINED = "combined_augmentations"
 LAYER = "layer:"
@@ -37,7 +37,7 @@ class Change:
     values: Values | None = None
     part: str = ""
 
-    def apply(self, ground: Ground, values: Values) -> dict[str, Any]:
+    def apply(self, draft: Draft, values: Values) -> dict[str, Any]:
         """A configuration after the change.
 
         Raises:
@@ -46,7 +46,7 @@ class Change:
         if self.values is not None:
             return {**values, **self.values}
         try:
-            return {**values, **_left_out(ground, values, self.part)}
+            return {**values, **_left_out(draft, values, self.part)}
         except ParameterError as error:  # of a mix that does not match the families or types
             raise LeftOutError(str(error)) from error
 
@@ -54,24 +54,24 @@ class Change:
 def read_components(draft: Draft) -> list[Change]:
     """Read the components of a file, in its order; problems are noted."""
     written = draft.settings.components or ()
+    own = written if isinstance(written, Mapping) else dict.fromkeys(written)
+    layers = tuple(LAYER + tap for tap in draft.taps)
+    known = (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES)
     found: list[Change] = []
     for place, name in enumerate(written):
-        is_named = isinstance(written, Mapping)
-        own = written[name] if isinstance(written, Mapping) else None
-        path: Path = ("components", name if is_named else place)
+        path: Path = ("components", name if isinstance(written, Mapping) else place)
+        values = own[name]
         if any(one.name == name for one in found):
             draft.refuse(path, f"given twice, got {show(name)}. Remove one.")
-        elif own is not None:
-            if (values := draft.checked(own, path)) is not None:
+        elif values is not None:
+            if draft.checked(values, path):
                 found.append(Change(name, path, values))
-        elif draft.ground.study.trainable is not None:
+        elif not draft.has_baseline:
             rule = "a component of a custom training loop needs the values without it, got only"
             fix = f"Write components: {{{name}: {{KEY: VALUE}}}}."
             draft.refuse(path, f"{rule} {show(name)}. {fix}")
-        elif not _is_known(draft.ground, name):
-            layers = tuple(LAYER + tap for tap in draft.ground.taps)
-            fix = did_you_mean(name, (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES))
-            rule = f"unknown component, got {show(name)}. {fix}"
+        elif name not in known:
+            rule = f"unknown component, got {show(name)}. {did_you_mean(name, known)}"
             draft.refuse(path, f"{rule} Or write {{{name}: {{KEY: VALUE}}}}.")
         else:
             found.append(Change(name, path, part=name))
@@ -82,7 +82,7 @@ def left_out(draft: Draft, component: Change) -> dict[str, Any] | None:
     """The reference without a component; None where that cannot be, or changes nothing, which is
     noted."""
     try:
-        values = component.apply(draft.ground, draft.reference)
+        values = component.apply(draft, draft.reference)
     except LeftOutError as error:
         draft.refuse(component.path, str(error))
         return None
@@ -91,44 +91,57 @@ def left_out(draft: Draft, component: Change) -> dict[str, Any] | None:
 
 def is_part(draft: Draft, component: Change, values: Values) -> bool:
     """Whether the reference has a component, without which it is these values; else it is noted."""
-    if not draft.ground.same(values, draft.reference):
+    if not draft.same(values, draft.reference):
         return True
-    terms = draft.ground.get(draft.reference, "loss.terms")
+    terms = draft.get(draft.reference, "loss.terms")
     got = "" if terms is None else f", got loss.terms {show(terms)}"
     rule = f"leaving out {component.name} must change the reference, but changes nothing{got}"
     draft.refuse(component.path, f"{rule}. Remove it, or add it to the reference.")
     return False
 
 
-def _is_known(ground: Ground, name: str) -> bool:
-    layers = ground.names.get("loss.fma.layers", ())
-    is_layer = name.startswith(LAYER) and name.removeprefix(LAYER) in layers
-    return is_layer or name == COMBINED or name in TERMS or name in FAMILIES or name in _TYPES
+def add_changed(draft: Draft, name: str, changes: Sequence[Change], fix: str) -> None:
+    """Add the cell that is the reference after these changes.
+
+    Args:
+        fix: suggested for an equivalent cell.
+
+    Raises:
+        NotPlannedError: if it cannot be made, which is noted.
+    """
+    values = dict(draft.reference)
+    try:
+        for change in changes:
+            values = change.apply(draft, values)
+    except LeftOutError as error:
+        draft.stop((), f"cell {name}: {error}")
+    draft.add(name, values, (), fix)
+    draft.stop_if_refused()
 
 
-def _left_out(ground: Ground, values: Values, name: str) -> dict[str, Any]:
+def _left_out(draft: Draft, values: Values, name: str) -> dict[str, Any]:
     """What a built-in component changes."""
     if name == COMBINED:  # the first type of the configuration in place of several
-        drawn = drawn_types(ground, values)
+        drawn = drawn_types(draft, values)
         return single_type(next(iter(drawn))) if len(drawn) > 1 else {}
     if name in TERMS:
-        terms = str(ground.get(values, "loss.terms")).split("+")
+        terms = str(draft.get(values, "loss.terms")).split("+")
         left = _without(terms, name)
         if not left:
             rule = f"an objective needs a term, got {show('+'.join(terms))} without {name}"
             raise LeftOutError(f"{rule}. Add a term to the reference.")
         return {"loss.terms": "+".join(left)}
     if name.startswith(LAYER):
-        return _without_layer(ground, values, name.removeprefix(LAYER))
-    return _without_distortion(ground, values, name)
+        return _without_layer(draft, values, name.removeprefix(LAYER))
+    return _without_distortion(draft, values, name)
 
 
-def _without_layer(ground: Ground, values: Values, layer: str) -> dict[str, Any]:
-    layers = ground.get(values, "loss.fma.layers")
+def _without_layer(draft: Draft, values: Values, layer: str) -> dict[str, Any]:
+    layers = draft.get(values, "loss.fma.layers")
     if layer not in layers:
         return {}
     changed: dict[str, Any] = {"loss.fma.layers": _without(layers, layer)}
-    weights = ground.get(values, "loss.fma.layer_weights")
+    weights = draft.get(values, "loss.fma.layer_weights")
     if isinstance(weights, Mapping):
         kept = {name: weight for name, weight in weights.items() if name != layer}
         changed["loss.fma.layer_weights"] = kept
@@ -145,19 +158,19 @@ def _without(items: Sequence[str], item: str) -> list[str]:
     return [one for one in items if one != item]
 
 
-def drawn_types(ground: Ground, values: Values) -> dict[str, float]:
+def drawn_types(draft: Draft, values: Values) -> dict[str, float]:
     """Distortion type -> its probability in a configuration; none for `augmix`.
 
     Raises:
         ParameterError: if the mix does not match the families or types.
     """
-    if ground.get(values, "augment.method") == "augmix":
+    if draft.get(values, "augment.method") == "augmix":
         return {}
-    types = ground.get(values, "augment.types")
-    mix = ground.get(values, "augment.mix")
+    mix = draft.get(values, "augment.mix")
     if mix is not None:
         mix = {name: float(ratio) for name, ratio in mix.items()}  # as written, 1 is an int
-    return type_ratios(ground.get(values, "augment.families"), mix, types)
+    families, types = (draft.get(values, f"augment.{key}") for key in ("families", "types"))
+    return type_ratios(families, mix, types)
 
 
 def single_type(kind: str) -> dict[str, Any]:
@@ -165,10 +178,10 @@ def single_type(kind: str) -> dict[str, Any]:
     return {"augment.types": [kind], "augment.mix": None}
 
 
-def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, Any]:
+def _without_distortion(draft: Draft, values: Values, name: str) -> dict[str, Any]:
     """Without a family, or a type; the ratios of the others are kept."""
     gone = FAMILIES.get(name, (name,))
-    ratios = drawn_types(ground, values)
+    ratios = drawn_types(draft, values)
     left = {kind: ratio for kind, ratio in ratios.items() if kind not in gone}
     if len(left) == len(ratios):
         return {}
@@ -176,19 +189,17 @@ def _without_distortion(ground: Ground, values: Values, name: str) -> dict[str, 
         raise LeftOutError(
             f"an augmentation needs a distortion, got {name} alone. Add another to the reference."
         )
-    families, types = (ground.get(values, f"augment.{key}") for key in ("families", "types"))
-    mix = ground.get(values, "augment.mix")
+    families, types, mix = (
+        draft.get(values, f"augment.{key}") for key in ("families", "types", "mix")
+    )
+    key, chosen = "augment.types", list(left)
     if types is None and name in families:
-        chosen = _without(families, name)
-        changed: dict[str, Any] = {"augment.families": chosen}
-    else:
-        chosen = list(left)
-        changed = {"augment.types": chosen}
-        if types is None:
-            mix = left  # which has been over families
-    if mix is not None:
-        changed["augment.mix"] = {key: mix[key] for key in chosen if key in mix}
-    return changed
+        key, chosen = "augment.families", _without(families, name)
+    elif types is None:
+        mix = left  # which has been over families
+    if mix is None:
+        return {key: chosen}
+    return {key: chosen, "augment.mix": {one: mix[one] for one in chosen if one in mix}}
 
 
 # -- Factors and their levels
@@ -249,17 +260,17 @@ def _levels(
     path: Path = ("factors", name)
     if isinstance(written, Mapping):
         for level, values in written.items():
-            if draft.checked(values, (*path, level)) is not None:
+            if draft.checked(values, (*path, level)):
                 yield Change(level, (*path, level), values)
         return
-    rule = key_rule(draft.ground, name, written)
+    rule = draft.key_rule(name, written)
     if rule is not None:
         own = " Levels of your own factor: {LEVEL: {KEY: VALUE}}."
         draft.refuse(path, rule + (own if rule.startswith("unknown key") else ""))
         return
     for place, value in enumerate(written):
         at = (*path, place)
-        if draft.checked({name: value}, path, at=at) is not None:
+        if draft.checked({name: value}, path, at=at):
             yield Change(_level_name(value), at, {name: value})
 
 

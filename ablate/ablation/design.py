@@ -10,25 +10,17 @@ from importlib import import_module
 from typing import Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS, Arm, Cell, Claim, Contrast, Design, difference
-from ablate.ablation.configuration import (
-    Draft,
-    Ground,
-    NotPlannedError,
-    Path,
-    Problems,
-    Refuse,
-    Values,
-)
 from ablate.ablation.designs.arms import NOT_ADAPTED, budget_rule
 from ablate.ablation.designs.factorial import factors_of
+from ablate.ablation.draft import Draft, NotPlannedError, Problems, Refuse, Values
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.results import BASELINE
-from ablate.ablation.searches import check_searches, pick_rule, tune_pick_rule
+from ablate.ablation.searches import check_tuning, pick_rule
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite
-from ablate.study.document import Finding, show
+from ablate.study.document import Finding, Path, show
 from ablate.study.names import KnownNames
 from ablate.study.scores import TOTALS, metric_names
 from ablate.study.seeds import PLAIN, Seeds
@@ -59,33 +51,25 @@ def make_design(study: Study, names: KnownNames, reference: Values) -> tuple[Des
         The design, and problems: path in the study, and `rule, got X. Fix.`
     """
     settings = study.ablation_section
-    empty = Design(settings.design, (), (), ())
-    draft = Draft(Ground(study, names, study.model.name), reference)
-    whole = draft.checked(reference, ("reference",))
-    if whole is None:
-        return empty, draft.problems
-    ground = draft.ground.with_reference(whole)
-    draft = Draft(ground, whole, may_repeat=settings.tune is not None)
+    design = Design(settings.design, (), (), ())
+    draft = Draft(study, names)
+    if not draft.checked(reference, ("reference",)):
+        return design, draft.problems
+    draft.base_on(dict(reference))
     others: Problems = []
-    if settings.design == "arms" and (rule := budget_rule(ground)) is not None:
+    if settings.design == "arms" and (rule := budget_rule(draft.study)) is not None:
         others.append((("finetune", "budget"), rule))
-    if settings.baseline_seeds == "each" and (rule := _each_rule(ground.study)) is not None:
+    if settings.baseline_seeds == "each" and (rule := _each_rule(draft.study)) is not None:
         others.append((("ablation", "baseline_seeds"), rule))
     try:
-        design: Design = import_module(f"ablate.ablation.designs.{settings.design}").plan(draft)
+        design = import_module(f"ablate.ablation.designs.{settings.design}").plan(draft)
+        if draft.has_baseline:
+            design = _with_baseline(design, study)
     except NotPlannedError:
-        design = empty
-    if study.trainable is None:
-        design = _with_baseline(
-            design,
-            has_runs=settings.baseline_seeds == "each",
-            adapted=study.robustness.adapt_batch_norm is not None,
-        )
+        pass
     draft.check_runs(len(design.cells))
     if settings.tune is not None:
-        for key, rule in _tune_rules(study, names):
-            draft.refuse(("tune", key), rule)
-        check_searches(ground, design, draft.refuse)
+        check_tuning(draft, design)
     if not others and not draft.problems:
         design = with_claims(study, design, draft.refuse)
     return design, [*others, *draft.problems]
@@ -130,12 +114,8 @@ def planned_rows(study: Study, design: Design) -> list[Planned]:
     settings = study.ablation_section
     rows = []
     for place, seed in enumerate(train_seeds(study)):
-        seeds = Seeds(
-            split=study.dataset.validation.seed,
-            train=seed,
-            evaluation=study.robustness.seed,
-        )
-        own = {}
+        split, evaluation = study.dataset.validation.seed, study.robustness.seed
+        seeds, own = Seeds(split=split, train=seed, evaluation=evaluation), {}
         if settings.baseline_seeds == "each" and study.trainable is None:
             own = {"baseline.seed": study.baseline.seed + place}
         rows += [Planned(cell.name, place, {**cell.values, **own}, seeds) for cell in design.cells]
@@ -181,34 +161,19 @@ def _each_rule(study: Study) -> str | None:
     return None
 
 
-def _tune_rules(study: Study, names: KnownNames) -> Iterator[tuple[str, str]]:
-    """Problems of the tuning: key, and `rule, got X. Fix.`"""
-    tune = study.tune_section
-    samplers = names.get("search.sampler", ())
-    if samplers and tune.sampler not in samplers:
-        fix = did_you_mean(tune.sampler, samplers)
-        yield "sampler", f"unknown sampler, got {show(tune.sampler)}. {fix}"
-    rule = tune_pick_rule(tune, [objective.metric for objective in study.objectives])
-    if rule is not None:
-        yield "pick", rule
-
-
-def _with_baseline(design: Design, *, has_runs: bool, adapted: bool) -> Design:
-    """With the baseline as the first arm.
-
-    Args:
-        has_runs: whether each seed has its own baseline, which is then a cell without training.
-        adapted: whether the second arm is the baseline with batch norm adapted at test time.
-    """
-    if not design.cells:
-        return design  # it could not be made
-    cells = (Cell(BASELINE, UNTRAINED), *design.cells) if has_runs else design.cells
-    fixed = [Arm(name, (name,)) for name in (NOT_FINETUNED if adapted else (BASELINE,))]
-    arms, contrasts = (*fixed, *design.arms), design.contrasts
+def _with_baseline(design: Design, study: Study) -> Design:
+    """With the baseline as the first arm, and the same with batch norm adapted at test time as the
+    second; a baseline for each seed is a cell without training."""
+    cells = design.cells
+    if study.ablation_section.baseline_seeds == "each":
+        cells = (Cell(BASELINE, UNTRAINED), *cells)
+    names = (BASELINE,) if study.robustness.adapt_batch_norm is None else NOT_FINETUNED
+    fixed = [Arm(name, (name,)) for name in names]
+    contrasts = design.contrasts
     if design.reference not in ("", *NOT_FINETUNED):
         reference = design.arm(design.reference)
         contrasts = (*(difference(one, reference) for one in fixed), *contrasts)
-    return replace(design, cells=cells, arms=arms, contrasts=contrasts)
+    return replace(design, cells=cells, arms=(*fixed, *design.arms), contrasts=contrasts)
 
 
 # -- Claims: the contrasts that a file declares as primary, and what counts as kept --------
@@ -309,6 +274,11 @@ def front_design(points: Sequence[ParetoPoint], *, adapted: bool = False) -> Des
     fixed = NOT_FINETUNED if adapted else (BASELINE,)
     arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
     plain = arms[len(fixed)]
+    selected = {}
+    for point in points:
+        metrics = point.scores.metrics() if point.scores else {}
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        selected[point.name] = finite
     return Design(
         kind="arms",
         cells=tuple(cells),
@@ -316,14 +286,7 @@ def front_design(points: Sequence[ParetoPoint], *, adapted: bool = False) -> Des
         contrasts=tuple(difference(arm, plain) for arm in arms if arm is not plain),
         reference=plain.name,
         notes=(TRAINED_ON,),
-        selected={
-            point.name: {
-                name: value
-                for name, value in (point.scores.metrics() if point.scores else {}).items()
-                if math.isfinite(value)
-            }
-            for point in points
-        },
+        selected=selected,
     )
 
 

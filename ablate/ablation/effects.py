@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from ablate.ablation.significance import (
     noninferiority,
     sign_flip_test,
 )
-from ablate.robustness.bits import Shares
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import EXPOSURES
 from ablate.study.settings import NonInferiorSettings
@@ -96,16 +95,14 @@ class Effect:
         return self.p_adjusted is not None
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """An effect before it is known what else the study claims; the models and differences that it
-    is of, but not their images."""
+class _Tested(NamedTuple):
+    """A contrast on a metric; worst: where each failed run counts as the worst of its cell."""
 
-    effect: Effect
+    contrast: Contrast
+    metric: str
     is_claim: bool
-    model: MeanModel
-    worst: MeanModel | None
-    by_pair: NDArray[np.float64]
+    found: Differences
+    worst: Differences | None
 
 
 def all_effects(
@@ -139,52 +136,56 @@ def all_effects(
         for contrast in by_name.values():
             is_claim = (contrast.name, metric) in primary
             is_shown = metric in shown and metric in (contrast.metrics or (metric,))
-            differences = table.differences(contrast) if is_claim or is_shown else None
-            if differences is None and not is_claim:
+            found = table.differences(contrast) if is_claim or is_shown else None
+            if found is None and not is_claim:
                 continue
-            differences = differences or NO_DIFFERENCES
+            found = found or NO_DIFFERENCES
             worst = None if worst_table is None else worst_table.differences(contrast)
-            if worst is not None and worst.same_values(differences):
+            if worst is not None and worst.same_values(found):
                 worst = None  # no run of these cells has failed
-            model, worst_model = differences.model(), None if worst is None else worst.model()
-            by_pair = differences.by_pair
-            effect = Effect(
-                contrast=contrast.name,
-                kind=contrast.kind,
-                metric=metric,
-                estimate=model.estimate(),
-                p=model.p(),
-                components=model.components,
-                n_images=differences.n_images,
-                missing=differences.missing,
-                by_baseline=tuple(by_pair.tolist()) if results.replications else (),
-                tuned=any(cell in tuned for cell, weight in contrast.weights.items() if weight),
-                worst=None if worst_model is None else worst_model.estimate(),
-                at_level=model.estimate(level),
-            )
-            effect = _with_kept(effect, model, margin, metric in minimized)
-            tested.append(_Tested(effect, is_claim, model, worst_model, by_pair))
+            tested.append(_Tested(contrast, metric, is_claim, found, worst))
     places = {name: place for place, name in enumerate(by_name)}
-    tested.sort(key=lambda one: places[one.effect.contrast])
-    p_values = [one.effect.p for one in tested if one.is_claim]
-    adjusted = iter(holm([p if math.isfinite(p) else 1.0 for p in p_values]))
-    return tuple(
-        _claimed(one, next(adjusted), level, margin, one.effect.metric in minimized)
-        if one.is_claim
-        else one.effect
-        for one in tested
-    )
+    tested.sort(key=lambda one: places[one.contrast.name])
+    p_values = [one.found.model.p() for one in tested]
+    claimed = [p for p, one in zip(p_values, tested, strict=True) if one.is_claim]
+    adjusted = iter(holm([p if math.isfinite(p) else 1.0 for p in claimed]))
+    effects = []
+    for p, one in zip(p_values, tested, strict=True):
+        contrast, metric, found, model = one.contrast, one.metric, one.found, one.found.model
+        worst_level = level if one.is_claim else LEVEL
+        effect = Effect(
+            contrast=contrast.name,
+            kind=contrast.kind,
+            metric=metric,
+            estimate=model.estimate(),
+            p=p,
+            components=model.components,
+            n_images=found.n_images,
+            missing=found.missing,
+            by_baseline=tuple(found.by_pair.tolist()) if results.replications else (),
+            tuned=any(cell in tuned for cell, weight in contrast.weights.items() if weight),
+            worst=None if one.worst is None else one.worst.model.estimate(worst_level),
+            at_level=None if one.is_claim else model.estimate(level),
+        )
+        if one.is_claim:
+            effect = _claimed(effect, found, next(adjusted), level, metric in minimized)
+        if margin is not None and margin.metric == metric:
+            kept = noninferiority(
+                *(model, margin.margin),
+                is_minimized=metric in minimized,
+                estimate=effect.estimate,
+            )
+            kept = replace(kept, kept=None) if effect.tuned else kept
+            effect = replace(effect, kept=kept)
+        effects.append(effect)
+    return tuple(effects)
 
 
 def _claimed(
-    tested: _Tested,
-    p_adjusted: float,
-    level: float,
-    margin: NonInferiorSettings | None,
-    is_minimized: bool,
+    effect: Effect, found: Differences, p_adjusted: float, level: float, is_minimized: bool
 ) -> Effect:
-    """A primary effect: adjusted, with simultaneous intervals at this level, and a verdict."""
-    effect, model = tested.effect, tested.model
+    """A primary effect: adjusted, with a simultaneous interval at this level, and a verdict."""
+    model = found.model
     verdict: Verdict = "better" if (model.mean > 0) != is_minimized else "worse"
     if effect.tuned:
         verdict = "exploratory"
@@ -194,29 +195,16 @@ def _claimed(
         verdict = "not shown"
     elif effect.n_images is not None and abs(model.mean) * effect.n_images <= 1 + _ROUNDING:
         verdict = "at most one image"
-    complete = tested.by_pair[np.isfinite(tested.by_pair)]
+    complete = found.by_pair[np.isfinite(found.by_pair)]
     p_seeds = sign_flip_test(complete)
-    effect = replace(
+    return replace(
         effect,
         estimate=simultaneous(model.estimate(level), is_rejected=p_adjusted < ALPHA),
         p_adjusted=p_adjusted if math.isfinite(effect.p) else math.nan,
         verdict=verdict,
         p_seeds=p_seeds if math.isfinite(p_seeds) else None,
         is_exact=len(complete) <= MOST_EXACT,
-        worst=None if tested.worst is None else tested.worst.estimate(level),
-        at_level=None,
     )
-    return _with_kept(effect, model, margin, is_minimized)
-
-
-def _with_kept(
-    effect: Effect, model: MeanModel, margin: NonInferiorSettings | None, is_minimized: bool
-) -> Effect:
-    """With whether it is kept, by the interval that is shown; as it is on another metric."""
-    if margin is None or margin.metric != effect.metric:
-        return effect
-    kept = noninferiority(model, margin.margin, is_minimized=is_minimized, estimate=effect.estimate)
-    return replace(effect, kept=replace(kept, kept=None) if effect.tuned else kept)
 
 
 def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
@@ -256,7 +244,7 @@ def tied_with_best(
         found = table.differences(difference(arm, best))
         if found is None:
             return False
-        estimate = found.model().estimate(LEVEL)
+        estimate = found.model.estimate(LEVEL)
         return estimate.low <= 0 <= estimate.high
 
     return tuple(arm.name for arm in arms if arm.name in means and is_tied(arm))
@@ -265,7 +253,7 @@ def tied_with_best(
 def arm_difference(results: Results, arm: Arm, to: Arm, metric: str, level: float) -> Estimate:
     """One arm less another on a metric, with its interval at a level."""
     found = MetricTable(results, metric).differences(difference(arm, to))
-    return (found or NO_DIFFERENCES).model().estimate(level)
+    return (found or NO_DIFFERENCES).model.estimate(level)
 
 
 # -- The differences that a contrast is, within each pair and image by image
@@ -277,30 +265,21 @@ class Differences:
 
     Attributes:
         by_pair: `[pairs]`, NaN where a run was not successful.
-        by_image: `[K, n]`, over the complete pairs; None where a cell has kept no bits.
+        model: of their mean over pairs and images, or over pairs alone.
+        n_images: behind each difference; None where a cell has kept no bits.
         missing: what is not complete, as "seed 3 of ST".
     """
 
     by_pair: NDArray[np.float64]
-    by_image: Shares | None
+    model: MeanModel
+    n_images: int | None
     missing: tuple[str, ...]
-
-    @property
-    def n_images(self) -> int | None:
-        """Behind each difference; None where they are not known."""
-        return None if self.by_image is None else self.by_image.shape[1]
 
     def same_values(self, other: Differences) -> bool:
         return np.array_equal(self.by_pair, other.by_pair, equal_nan=True)
 
-    def model(self) -> MeanModel:
-        """Of their mean: over pairs and images, or over pairs alone."""
-        if self.by_image is None:
-            return over_seeds(self.by_pair[np.isfinite(self.by_pair)])
-        return over_seeds_and_images(self.by_image)
 
-
-NO_DIFFERENCES = Differences(np.empty(0), None, ())
+NO_DIFFERENCES = Differences(np.empty(0), over_seeds(np.empty(0)), None, ())
 
 
 class MetricTable:
@@ -321,25 +300,33 @@ class MetricTable:
         parts = self._parts(contrast)
         if not parts:
             return None
-        cells = [cell for cell, weight in contrast.weights.items() if weight]
-        weights = np.array([contrast.weights[cell] for cell in cells])
-        for cell in cells:
+        weights = {cell: weight for cell, weight in contrast.weights.items() if weight}
+        for cell in weights:
             if (cell, parts) not in self._columns:
                 self._columns[cell, parts] = self._results.column(cell, parts)
-        columns = [self._columns[cell, parts] for cell in cells]
+        columns = [self._columns[cell, parts] for cell in weights]
+        signed = np.array([*weights.values()])
         values = np.stack([column.values for column in columns])
         is_there = np.isfinite(values)
         places = np.flatnonzero(is_there.all(axis=0))
         by_pair = np.full(values.shape[1], math.nan)
         # Rounding errors are set to zero, or they would have a sign.
-        complete = weights @ values[:, places]
-        sizes = np.abs(weights) @ np.abs(values[:, places])
+        complete = signed @ values[:, places]
+        sizes = np.abs(signed) @ np.abs(values[:, places])
         by_pair[places] = np.where(np.abs(complete) <= _ROUNDING * sizes, 0.0, complete)
-        missing = [
-            f"{self._results.pair_name(place)} of {cells[at]}"
+        names = [*weights]
+        missing = tuple(
+            f"{self._results.pair_name(place)} of {names[at]}"
             for place, at in np.argwhere(~is_there.T).tolist()
-        ]
-        return Differences(by_pair, _by_image(weights, columns, places), tuple(missing))
+        )
+        shares = [column.shares_at(places) for column in columns] if len(places) else []
+        known = [one for one in shares if one is not None]
+        if not known or len(known) < len(columns):
+            return Differences(by_pair, over_seeds(by_pair[places]), None, missing)
+        by_image = sum(weight * own for weight, own in zip(signed, known, strict=True))
+        by_image[np.abs(by_image) <= _ROUNDING] = 0.0  # shares are of the size of 1
+        n_images = by_image.shape[1]
+        return Differences(by_pair, over_seeds_and_images(by_image), n_images, missing)
 
     def _parts(self, contrast: Contrast) -> tuple[str, ...]:
         """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its
@@ -356,18 +343,3 @@ class MetricTable:
         if contrast.kind not in ("difference", "step") or len(asked) != 1:
             return ()
         return tuple(f"{split}_accuracy.{kind}" for kind in asked.pop())
-
-
-def _by_image(
-    weights: NDArray[np.float64], columns: Sequence[Column], places: NDArray[np.intp]
-) -> Shares | None:
-    """The weighted sum image by image, `[K, n]`; None where a cell has kept no bits."""
-    total: Shares | None = None
-    for weight, column in zip(weights, columns, strict=True):
-        own = column.shares_at(places) if len(places) else None
-        if own is None:
-            return None
-        total = weight * own if total is None else total + weight * own
-    if total is not None:
-        total[np.abs(total) <= _ROUNDING] = 0.0  # shares are of the size of 1
-    return total

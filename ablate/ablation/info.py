@@ -141,7 +141,7 @@ class AblationInfo(Displayed, StudyFacts):
     @property
     def cautions(self) -> tuple[str, ...]:
         """What limits the claims: tuning on these images, and seeds that were added after looks."""
-        return tuple(filter(None, (self.tuned, _looked(self.looks))))
+        return _cautions(self.tuned, self.looks)
 
     @property
     def paired(self) -> str:
@@ -154,18 +154,17 @@ class AblationInfo(Displayed, StudyFacts):
         Raises:
             KeyError: if there is no such contrast on that metric.
         """
-        found = self._effects.get((contrast, metric))
-        if found is None:
-            raise KeyError(f"{contrast} on {metric}")
-        return found
-
-    @property
-    def _effects(self) -> Mapping[tuple[str, str], Effect]:
-        return {(effect.contrast, effect.metric): effect for effect in self.effects}
+        for effect in self.effects:
+            if (effect.contrast, effect.metric) == (contrast, metric):
+                return effect
+        raise KeyError(f"{contrast} on {metric}")
 
     def to_reference(self, arm: str, metric: str) -> Effect | None:
         """An arm less the reference; None of the reference itself, and without one."""
-        return self._effects.get((f"{arm} - {self.reference}", metric))
+        try:
+            return self.effect(f"{arm} - {self.reference}", metric)
+        except KeyError:
+            return None
 
     @property
     def primary(self) -> tuple[Effect, ...]:
@@ -222,13 +221,10 @@ def info_of_results(
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
     arms = [_arm(results, arm, metrics) for arm in design.arms]
-    rank_metric = main if study.trainable is None else study.objectives[0].metric
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
-    collapsed = [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]
-    cautions = tuple(filter(None, (why_tuned, _looked(record.looks))))
-    marks = [*cautions]
-    if collapsed:
+    marks = [*_cautions(why_tuned, record.looks)]
+    if collapsed := [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]:
         marks.append(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
             f"({few(collapsed, 6)}): {COLLAPSED}"
@@ -255,7 +251,7 @@ def info_of_results(
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
         },
-        rank_metric=rank_metric,
+        rank_metric=main if study.trainable is None else study.objectives[0].metric,
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,
@@ -288,15 +284,13 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
     ]
 
 
-def _looked(looks: int) -> str:
-    """That seeds were added after results were there; empty where they were not."""
-    if not looks:
-        return ""
+def _cautions(tuned: str, looks: int) -> tuple[str, ...]:
     times = "once" if looks == 1 else f"{looks} times"
-    return (
+    looked = (
         f"{looks + 1} looks: seeds were added {times} when all results were there, which "
         "intervals and p values do not allow for: differences are claimed too often"
     )
+    return tuple(filter(None, (tuned, looked if looks else "")))
 
 
 def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:

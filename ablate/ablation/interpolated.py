@@ -10,7 +10,7 @@ other half.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,16 +54,25 @@ def pick_networks(
     Returns:
         None for fewer than two runs with a curve.
     """
-    curved = {place: row for place, row in rows.items() if _has_curve(row, outcomes)}
+    curved = {
+        place: row
+        for place, row in rows.items()
+        if row.state == "COMPLETE" and row.path is not None and isinstance(row.scores, Scores)
+        if all(bits_name(alpha) in outcomes.get(row.number, {}) for alpha in row.path.alphas)
+    }
     if len(curved) < 2:
         return None
     first = next(iter(curved.values()))
     assert first.path is not None
     assert isinstance(first.scores, Scores)
-    alphas = first.path.alphas
-    by_alpha = [_shares(curved.values(), outcomes, alpha, first.scores) for alpha in alphas]
+    alphas, by_alpha = first.path.alphas, []
+    for alpha in alphas:
+        texts = [outcomes[row.number][bits_name(alpha)] for row in curved.values()]
+        bits = unpack_bits(texts, first.scores)
+        found = {metric: image_shares(bits, first.scores, metric) for metric in CURVE_METRICS}
+        by_alpha.append({name: shares for name, shares in found.items() if shares is not None})
     odd = {metric: _is_odd(first, by_alpha[0][metric].shape[1], metric) for metric in CURVE_METRICS}
-    # [alpha, metric, run, half]
+    # [alpha, metric, half, run]
     means = np.array(
         [
             [
@@ -72,11 +81,11 @@ def pick_networks(
             ]
             for shares in by_alpha
         ]
-    ).transpose(0, 1, 3, 2)
+    )
     picked = np.empty((len(curved), 2))
     made = {metric: by_alpha[0][metric].copy() for metric in CURVE_METRICS}
     for run in range(len(curved)):
-        others = np.delete(means, run, axis=2).mean(axis=2)
+        others = np.delete(means.transpose(0, 1, 3, 2), run, axis=2).mean(axis=2)
         for half in (0, 1):
             curve = [
                 AlphaScore(alpha, *map(float, others[place, :, 1 - half]))
@@ -89,25 +98,6 @@ def pick_networks(
                 made[metric][run, there] = shares[metric][run, there]
     named = {name: made[metric] for name, metric in ON_CURVE.items()}
     return PickedNetworks(named, picked, tuple(curved))
-
-
-def _has_curve(row: RowRecord, outcomes: Mapping[int, Mapping[str, str]]) -> bool:
-    if row.state != "COMPLETE" or row.path is None or not isinstance(row.scores, Scores):
-        return False
-    kept = outcomes.get(row.number, {})
-    return all(bits_name(alpha) in kept for alpha in row.path.alphas)
-
-
-def _shares(
-    rows: Collection[RowRecord],
-    outcomes: Mapping[int, Mapping[str, str]],
-    alpha: float,
-    scores: Scores,
-) -> dict[str, Shares]:
-    texts = [outcomes[row.number][bits_name(alpha)] for row in rows]
-    bits = unpack_bits(texts, scores)
-    found = {metric: image_shares(bits, scores, metric) for metric in CURVE_METRICS}
-    return {metric: shares for metric, shares in found.items() if shares is not None}
 
 
 def _is_odd(row: RowRecord, n: int, metric: str) -> Bits:

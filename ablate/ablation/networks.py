@@ -63,18 +63,20 @@ def shown_networks(
     usual = [one for one in (best, *ends) if one is not None and one in rows]
     numbers = list(dict.fromkeys(trials or usual))[: len(trials) or _MOST_TRIALS]
     bits, of_references = source.read_bits(sorted({rows[number].origin for number in numbers}))
-    asked: list[tuple[str, int | None, str, object, Mapping[str, str]]] = [
-        (name, None, "", record.references.get(name), of_references.get(name, {}))
-        for name in (*NOT_FINETUNED, "plain")
-    ]
+    found = []
+
+    def add(
+        scores: object, kept: Mapping[str, str], name: str, number: int | None, terms: str
+    ) -> None:
+        if isinstance(scores, Scores):
+            own = unpack_bits([kept["val"]], scores) if "val" in kept else None
+            found.append(Network(name, number, terms, scores, own))
+
+    for name in (*NOT_FINETUNED, "plain"):
+        add(record.references.get(name), of_references.get(name, {}), name, None, "")
     for number in numbers:
         row = rows[number]
-        asked.append(("", number, record.loss_terms(row), row.scores, bits.get(row.origin, {})))
-    found = [
-        Network(name, number, terms, scores, _bits(own, scores))
-        for name, number, terms, scores, own in asked
-        if isinstance(scores, Scores)
-    ]
+        add(row.scores, bits.get(row.origin, {}), "", number, record.loss_terms(row))
     return found, 0 if trials else len({*front} - {*numbers})
 
 
@@ -86,7 +88,3 @@ def ablation_runs(source: StudySource, ablation: AblationInfo) -> Mapping[tuple[
         for row in source.record.complete
         if isinstance(scores := row.test_scores if is_test else row.scores, Scores)
     }
-
-
-def _bits(kept: Mapping[str, str], scores: Scores) -> ImageBits | None:
-    return unpack_bits([kept["val"]], scores) if "val" in kept else None

@@ -41,60 +41,56 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
         UsageError: if one is a search, or does not match the first.
     """
     records = [record for record, *_ in sources]
-    first = records[0]
+    designs = []
     for place, record in enumerate(records):
-        _check_ablation(record)
+        if record.design is None:
+            _refuse(record, "be an ablation", "a search")
+        if record.study.trainable is not None:
+            _refuse(record, "finetune a baseline", f"trainable {record.study.trainable}")
+        if record.study.ablation_section.baseline_seeds == "each":
+            _refuse(record, "have one baseline", "baseline_seeds: each, whose pairs are baselines")
         for other in records[:place]:
             if record.baseline_sha256 and record.baseline_sha256 == other.baseline_sha256:
                 _refuse(record, "start from another baseline", f"that of {other.name}")
-        _check_same(first, record)
-    split: SplitName = "val" if first.test is None else "test"
+        designs.append(Design.from_json(record.design))
+        _check_same(records[0], record, designs[0], designs[-1])
+    split: SplitName = "val" if records[0].test is None else "test"
     parts = [Results(*source, split) for source in sources]
     for record, part in zip(records, parts, strict=True):
-        if (images := _images(part)) != _images(parts[0]):
-            what = f"be scored on the {_images(parts[0])} images of {first.name}"
-            _refuse(record, what, f"{images} images")
+        if (images := _images(part)) != (wanted := _images(parts[0])):
+            rule = f"be scored on the {wanted} images of {records[0].name}"
+            _refuse(record, rule, f"{images} images")
     planned = [record.study.ablation_section.seed_count for record in records]
     results = PooledResults(parts, [record.name for record in records], planned)
-    designs = [Design.from_json(record.design or {}) for record in records]
-    notes = dict.fromkeys(chain.from_iterable(design.notes for design in designs))
+    accepted = {one.name: one.accepted_baseline for one in records if one.accepted_baseline}
     whole = replace(
-        first,
+        records[0],
         name=", ".join(record.name for record in records),
         fingerprint=", ".join(record.fingerprint[:12] for record in records),
         rows=tuple(chain.from_iterable(record.rows for record in records)),
         trials=sum(record.trials for record in records),
         looks=sum(record.looks for record in records),
-        accepted_baseline="; ".join(
-            f"{record.name}: {record.accepted_baseline}"
-            for record in records
-            if record.accepted_baseline
-        ),
+        accepted_baseline="; ".join(f"{name}: {why}" for name, why in accepted.items()),
     )
-    tuning = {cell: one for design in designs for cell, one in design.tuning.items()}
-    design = replace(designs[0], notes=tuple(notes), tuning=tuning)
+    design = replace(
+        designs[0],
+        notes=tuple(dict.fromkeys(chain.from_iterable(design.notes for design in designs))),
+        tuning={cell: one for design in designs for cell, one in design.tuning.items()},
+    )
     return info_of_results(whole, design, results, split)
 
 
-def _check_ablation(record: StudyRecord) -> None:
-    if record.design is None:
-        _refuse(record, "be an ablation", "a search")
-    if record.study.trainable is not None:
-        _refuse(record, "finetune a baseline", f"trainable {record.study.trainable}")
-    if record.study.ablation_section.baseline_seeds == "each":
-        _refuse(record, "have one baseline", "baseline_seeds: each, whose pairs are baselines")
-
-
-def _check_same(first: StudyRecord, other: StudyRecord) -> None:
-    designs = Design.from_json(first.design or {}), Design.from_json(other.design or {})
+def _check_same(first: StudyRecord, other: StudyRecord, *designs: Design) -> None:
     wanted, got = map(_compared, (first, other), designs)
     for what, value in wanted.items():
         if value == got[what]:
             continue
         rule = f"have the {what} of {first.name}"
-        if isinstance(value, list):
-            _refuse(other, rule, _unlike(value, got[what]))
-        _refuse(other, f"{rule} ({show(value)})", show(got[what]))
+        if not isinstance(value, list):
+            _refuse(other, f"{rule} ({show(value)})", show(got[what]))
+        missing = [f"no {one}" for one in value if one not in got[what]]
+        more = [f"also {one}" for one in got[what] if one not in value]
+        _refuse(other, rule, [*missing, *more, "another order"][0])
     # What a cell sets is the cell's, such as a value that its tuning has picked.
     own = {key for design in designs for cell in design.cells for key in cell.values}
     for line in changed_keys(*(one.study.model_dump(mode="json") for one in (first, other))):
@@ -118,14 +114,6 @@ def _compared(record: StudyRecord, design: Design) -> dict[str, Any]:
         "contrasts": [one.name for one in design.contrasts],
         "margin": None if margin is None else margin.model_dump(),
     }
-
-
-def _unlike(wanted: list[str], got: list[str]) -> str:
-    """What differs between two lists of names."""
-    if missing := [one for one in wanted if one not in got]:
-        return f"no {missing[0]}"
-    more = [one for one in got if one not in wanted]
-    return f"also {more[0]}" if more else "another order"
 
 
 def _images(results: Results) -> str:

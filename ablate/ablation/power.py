@@ -7,8 +7,10 @@ variance and the degrees of freedom of `intervals.over_seeds_and_images`.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ablate.ablation.cell import Claim
 from ablate.ablation.effects import ALPHA, Effect
@@ -143,8 +145,7 @@ def needed_text(
     return "; ".join(texts)
 
 
-@dataclass(frozen=True)
-class _Aim:
+class _Aim(NamedTuple):
     """A difference that is to be shown at `alpha`, on so many images."""
 
     difference: float
@@ -160,16 +161,15 @@ class _Aim:
         if found is not None:
             ends = f" ({low} to {more if high is None else high})"
             return f"{found} {name}{shown_if(not found == low == high, ends)}"
-        is_of_images = not self._is_reached(parts[0], _ALL_SEEDS, self.images)
-        text = f"{more} {name}" + ("" if low is None else f" ({low} or more)")
-        text = f"no number of {name}" if is_of_images else text
+        text, either = f"{more} {name}" + ("" if low is None else f" ({low} or more)"), "or"
+        if not self._is_reached(parts[0], _ALL_SEEDS, self.images):
+            text, either = f"no number of {name}", "but"
         for n_seeds in (seeds, MOST_SEEDS) if self.images is not None else ():
             usual, least, most = (self._fewest_images(one, n_seeds) for one in parts)
             if usual is not None and least is not None:
                 ends = f" ({least:,} or more)"
                 if most is not None:
                     ends = shown_if(least != most, f" ({least:,} to {most:,})")
-                either = "but" if is_of_images else "or"
                 return f"{text}, {either} {usual:,} images{ends} with {n_seeds} {name}"
         return text
 
@@ -192,10 +192,4 @@ class _Aim:
 
 def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
     """The smallest number from low to high that holds, where all above it do; high if none."""
-    while low < high:
-        middle = (low + high) // 2
-        if holds(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return high
+    return low + bisect_left(range(low, high), True, key=holds)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
 from ablate.analysis.drawn import FAR_SPREADS
 from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
-from ablate.robustness.bits import ImageBits, Shares, image_shares, unpack_bits
+from ablate.robustness.bits import Shares, image_shares, unpack_bits
 from ablate.study.scores import COSTS, TOTALS, AnyScores, ExposedTypes, Scores
 
 SplitName = Literal["val", "test"]
@@ -63,15 +63,6 @@ class Column(NamedTuple):
         return some
 
 
-class _CellBits(NamedTuple):
-    """Bits of the runs of a cell that have them, the scores of one of them, and the line of the
-    bits by the index of the pair."""
-
-    bits: ImageBits
-    scores: Scores
-    lines: Mapping[int, int]
-
-
 class Results:
     """The runs of an ablation by pair and cell.
 
@@ -84,7 +75,7 @@ class Results:
         split: of the scores.
 
     Attributes:
-        pairs: indices of the seeds, ascending.
+        pairs: indices of the seeds, ascending; a place is an index in them.
         replications: of `PooledResults`; empty of one ablation.
         first: the scores of one run; None before one has ended well.
     """
@@ -100,57 +91,65 @@ class Results:
     ) -> None:
         self._outcomes = outcomes
         self._split = split
+        self._rows = [row for row in record.rows if row.cell is not None and row.pair is not None]
+        self.pairs = sorted({row.pair for row in self._rows if row.pair is not None})
+        self._runs: dict[str, dict[int, RowRecord]] = {}
+        for place, pair in enumerate(self.pairs):
+            for row in self._rows:
+                if row.pair == pair:
+                    self._runs.setdefault(str(row.cell), {})[place] = row
         scored = record.references if split == "val" else record.test_references
-        self._fixed = {name: scored[name] for name in NOT_FINETUNED if name in scored}
-        self._fixed_bits = {name: references.get(name, {}).get(split) for name in self._fixed}
-        self._rows: dict[tuple[str, int], RowRecord] = {
-            (row.cell, row.pair): row
-            for row in record.rows
-            if row.cell is not None and row.pair is not None
+        self._fixed = {
+            name: scored[name]
+            for name in NOT_FINETUNED
+            if name in scored and name not in self._runs
         }
-        self.pairs = sorted({pair for _, pair in self._rows})
-        self._cells = {cell for cell, _ in self._rows}
+        self._fixed_bits = {name: references.get(name, {}).get(split) for name in self._fixed}
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._picked: dict[str, PickedNetworks | None] = {}
         self._minimized: Collection[str] | None = None  # where failed runs count as the worst
         self._clean_margin = record.study.answer.clean_margin
-        scores = (self.scores_of(row) for row in self._rows.values())
-        self.first = next((one for one in scores if one is not None), None)
+        self.first = next((one for row in self._rows if (one := self._scores(row))), None)
 
-    def scores_of(self, row: RowRecord) -> AnyScores | None:
+    def _scores(self, row: RowRecord) -> AnyScores | None:
         """Of a complete row, on the split."""
         if row.state != "COMPLETE":
             return None
         return row.scores if self._split == "val" else row.test_scores
 
+    def _metrics_of(self, row: RowRecord) -> Mapping[str, float]:
+        if row.number not in self._metrics:
+            scores = self._scores(row)
+            self._metrics[row.number] = {} if scores is None else scores.metrics()
+        return self._metrics[row.number]
+
+    def _scored_runs(self, cell: str) -> dict[int, Scores]:
+        """By place, the scores of the runs that have scores of images."""
+        runs = self._runs.get(cell, {}).items()
+        return {at: one for at, row in runs if isinstance(one := self._scores(row), Scores)}
+
     def is_fixed(self, cell: str) -> bool:
         """Whether a cell is a network without runs: the common baseline, or the same adapted."""
-        return cell in self._fixed and cell not in self._cells
+        return cell in self._fixed
 
     def pair_name(self, place: int) -> str:
         """What is paired, for a person: "seed 3"."""
         return f"seed {self.pairs[place] + 1}"
-
-    def _runs(self, cell: str) -> Iterator[tuple[int, RowRecord]]:
-        """Of a cell, each with the place of its pair, in order."""
-        for place, pair in enumerate(self.pairs):
-            if (row := self._rows.get((cell, pair))) is not None:
-                yield place, row
 
     # What can be compared
 
     def metrics(self) -> list[str]:
         """Accuracies but those of one severity; or what a loop reported; none without a value."""
         names: dict[str, None] = {}
-        for row in self._rows.values():
+        for row in self._rows:
+            is_own_loop = not isinstance(self._scores(row), Scores)
             for name, value in self._metrics_of(row).items():
                 is_one_severity = name.rpartition(".")[2].isdigit()
                 is_compared = name not in COSTS and not is_one_severity
-                is_own_loop = not isinstance(self.scores_of(row), Scores)
                 if math.isfinite(value) and (is_compared or is_own_loop):
                     names[name] = None
-        has_curve = any(self.picked(cell) is not None for cell in self._cells)
+        has_curve = any(self.picked(cell) is not None for cell in self._runs)
         return [*names, *(ON_CURVE if has_curve else ())]
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
@@ -166,20 +165,12 @@ class Results:
         values = np.full(len(self.pairs), math.nan)
         if self.is_fixed(cell):
             values[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
-        elif metric in ON_CURVE:
-            picked = self.picked(cell)
-            if picked is not None:
-                values[list(picked.places)] = picked.shares[metric].mean(axis=1)
-        else:
-            for place, row in self._runs(cell):
+        elif metric not in ON_CURVE:
+            for place, row in self._runs.get(cell, {}).items():
                 values[place] = self._metrics_of(row).get(metric, math.nan)
+        elif (picked := self.picked(cell)) is not None:
+            values[list(picked.places)] = picked.shares[metric].mean(axis=1)
         return values
-
-    def _metrics_of(self, row: RowRecord) -> Mapping[str, float]:
-        if row.number not in self._metrics:
-            scores = self.scores_of(row)
-            self._metrics[row.number] = {} if scores is None else scores.metrics()
-        return self._metrics[row.number]
 
     def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
         """The mean over cells at each pair, `[K]`; NaN if one is missing."""
@@ -194,21 +185,36 @@ class Results:
         Returns:
             None without pairs, if a run has no bits, or if the metric is not a mean over images.
         """
-        if metric in ON_CURVE and self.is_fixed(cell):
-            metric = ON_CURVE[metric]
+        if self.is_fixed(cell):
+            text, metric = self._fixed_bits[cell], ON_CURVE.get(metric, metric)
+            if text is None or not places:
+                return None
+            scores = self._fixed[cell]
+            found = image_shares(unpack_bits([text], scores), scores, metric)
+            return None if found is None else found[[0] * len(places)]
         if metric in ON_CURVE:
             picked = self.picked(cell)
-            if picked is None or not set(places) <= set(picked.places) or not places:
+            if picked is None or not places or not set(places) <= set(picked.places):
                 return None
             return picked.shares[metric][[picked.places.index(place) for place in places]]
         if stand_ins := self._stand_ins(cell, metric):
             places = [stand_ins.get(place, place) for place in places]
-        kept = self._unpack(cell)
-        if kept is None or not places or any(place not in kept.lines for place in places):
+        scored = self._scored_runs(cell)
+        texts = {
+            place: text
+            for place in scored
+            if (text := self._kept(self._runs[cell][place])) is not None
+        }
+        if not places or any(place not in texts for place in places):
             return None
-        found = image_shares(kept.bits, kept.scores, metric)
-        lines = [kept.lines[place] for place in places]
+        scores = scored[next(iter(texts))]
+        found = image_shares(unpack_bits([*texts.values()], scores), scores, metric)
+        lines = [[*texts].index(place) for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
+
+    def _kept(self, row: RowRecord) -> str | None:
+        """The bits of a run."""
+        return self._outcomes.get(row.number, {}).get(self._split)
 
     def column(self, cell: str, metrics: Sequence[str]) -> Column:
         """The mean of some metrics of a cell."""
@@ -218,29 +224,10 @@ class Results:
         known = [one for one in shares if one is not None]
         return Column(values, places, _mean(known) if len(known) == len(shares) else None)
 
-    def _unpack(self, cell: str) -> _CellBits | None:
-        if self.is_fixed(cell):
-            fixed, text = self._fixed[cell], self._fixed_bits[cell]
-            if text is None:
-                return None
-            lines = dict.fromkeys(range(len(self.pairs)), 0)
-            return _CellBits(unpack_bits([text], fixed), fixed, lines)
-        kept = [
-            (place, scores, text)
-            for place, row in self._runs(cell)
-            if isinstance(scores := self.scores_of(row), Scores)
-            and (text := self._outcomes.get(row.number, {}).get(self._split)) is not None
-        ]
-        if not kept:
-            return None
-        bits = unpack_bits([text for *_, text in kept], kept[0][1])
-        return _CellBits(bits, kept[0][1], {one[0]: line for line, one in enumerate(kept)})
-
     def picked(self, cell: str) -> PickedNetworks | None:
         """The networks of a cell between baseline and finetuned weights; None without curves."""
         if cell not in self._picked:
-            is_scored = self._split == "val" and not self.is_fixed(cell)
-            rows = dict(self._runs(cell)) if is_scored else {}
+            rows = self._runs.get(cell, {}) if self._split == "val" else {}
             self._picked[cell] = pick_networks(rows, self._outcomes, self._clean_margin)
         return self._picked[cell]
 
@@ -252,16 +239,12 @@ class Results:
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
         """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
         none."""
-        scores = [self.scores_of(row) for _, row in self._runs(cell)]
-        if self.is_fixed(cell):
-            scores = [self._fixed[cell]]
-        first = next((one for one in scores if isinstance(one, Scores)), None)
-        return () if first is None else first.exposed_types(exposed)
+        scores = self._fixed.get(cell) or next(iter(self._scored_runs(cell).values()), None)
+        return () if scores is None else scores.exposed_types(exposed)
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
         """Mean of what a run took, over the complete runs of these cells; NaN of none."""
-        rows = [row for cell in cells for _, row in self._runs(cell)]
-        scored = [scores for row in rows if isinstance(scores := self.scores_of(row), Scores)]
+        scored = [scores for cell in cells for scores in self._scored_runs(cell).values()]
         return float(np.mean([getattr(one, cost) for one in scored])) if scored else math.nan
 
     # Runs that failed or collapsed
@@ -271,7 +254,7 @@ class Results:
         return [
             f"{self.pair_name(place)} ({row.failure.kind})"
             for cell in cells
-            for place, row in self._runs(cell)
+            for place, row in self._runs.get(cell, {}).items()
             if row.failure is not None
         ]
 
@@ -279,7 +262,7 @@ class Results:
         """All unsuccessful runs in order, as "seed 3 of FMA: raised: ValueError: no"."""
         return [
             f"seed {(row.pair or 0) + 1} of {row.cell}: {row.failure.kind}: {row.failure.reason}"
-            for row in sorted(self._rows.values(), key=lambda row: row.number)
+            for row in sorted(self._rows, key=lambda row: row.number)
             if row.failure is not None
         ]
 
@@ -294,11 +277,10 @@ class Results:
         least = float(of_baseline.mean()) / 2 if len(of_baseline) else -math.inf
         places: set[int] = set()
         for cell in cells:
-            if self.is_fixed(cell) or cell == BASELINE:
-                continue
-            for metric in (clean, robust):
-                places |= _far_below(self._scored_values(cell, metric))
-            places |= {*np.flatnonzero(self._scored_values(cell, clean) < least).tolist()}
+            if not self.is_fixed(cell) and cell != BASELINE:
+                values = [self._scored_values(cell, metric) for metric in (clean, robust)]
+                places |= _far_below(values[0]) | _far_below(values[1])
+                places |= {*np.flatnonzero(values[0] < least).tolist()}
         return [self.pair_name(place) for place in sorted(places)]
 
     def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
@@ -319,16 +301,19 @@ class Results:
         if not np.isfinite(values).any():
             return {}
         worst = np.nanargmax(values) if metric in self._minimized else np.nanargmin(values)
-        return {place: int(worst) for place, row in self._runs(cell) if row.failure is not None}
+        runs = self._runs.get(cell, {}).items()
+        return {place: int(worst) for place, row in runs if row.failure is not None}
 
     def whole_pairs(self) -> list[int]:
         """Places of the pairs at which every cell has ended well, or counts as its worst run."""
-        counts: dict[int, int] = dict.fromkeys(range(len(self.pairs)), 0)
-        for cell in self._cells:
-            for place, row in self._runs(cell):
-                is_worst = self._minimized is not None and row.failure is not None
-                counts[place] += is_worst or self.scores_of(row) is not None
-        return [place for place, count in counts.items() if count == len(self._cells)]
+
+        def counts(row: RowRecord | None) -> bool:
+            is_worst = self._minimized is not None and row is not None and row.failure is not None
+            return is_worst or (row is not None and self._scores(row) is not None)
+
+        places = range(len(self.pairs))
+        runs = self._runs.values()
+        return [place for place in places if all(counts(of.get(place)) for of in runs)]
 
 
 class PooledResults(Results):
@@ -360,10 +345,10 @@ class PooledResults(Results):
         names = [one.study for one in self.replications]
         return PooledResults(parts, names, [one.planned for one in self.replications])
 
-    def _texts(self, read: Callable[[Results], list[str]]) -> list[tuple[str, str]]:
-        """What is said of each run, and of which study."""
-        both = zip(self.replications, self._parts, strict=True)
-        return [(text, replication.study) for replication, one in both for text in read(one)]
+    def _texts(self, read: Callable[[Results], list[str]]) -> Iterator[tuple[str, str]]:
+        """What there is of each run, and of which study."""
+        for replication, part in zip(self.replications, self._parts, strict=True):
+            yield from ((text, replication.study) for text in read(part))
 
     def collapsed(self, cells: Sequence[str]) -> list[str]:
         return [f"{text} of {study}" for text, study in self._texts(lambda of: of.collapsed(cells))]

@@ -5,26 +5,26 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ablate.ablation.cell import Cell, Design
-from ablate.ablation.configuration import Ground, Refuse
+from ablate.ablation.draft import Draft
 from ablate.ablation.results import BASELINE
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.files.shown import count_text
 from ablate.ledger.record import StudyRecord
-from ablate.space.domain import Domain, SimplexDomain, SubsetDomain
+from ablate.space.domain import SimplexDomain, SubsetDomain
 from ablate.space.parse import read_space
-from ablate.space.space import Parameter, Space
+from ablate.space.space import Space
 from ablate.study.document import name_of, show
 from ablate.study.fingerprint import changed_keys
 from ablate.study.keys import FIXED_KEYS
-from ablate.study.settings import SearchSettings, Study, TuneSettings
+from ablate.study.settings import SearchSettings, Study
 
 
 def tuned_cells(study: Study, cells: Sequence[Cell]) -> list[Cell]:
@@ -63,46 +63,58 @@ def without_keys(space: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str,
     return left
 
 
-def check_searches(ground: Ground, design: Design, refuse: Refuse) -> None:
-    """Report arms whose search cannot start, or has only one point."""
+def check_tuning(draft: Draft, design: Design) -> None:
+    """Note what is wrong with the tuning: its sampler, its pick, and arms whose search cannot
+    start, or has only one point."""
+    tune = draft.study.tune_section
+    samplers = draft.names.get("search.sampler", ())
+    if samplers and tune.sampler not in samplers:
+        fix = did_you_mean(tune.sampler, samplers)
+        draft.refuse(("tune", "sampler"), f"unknown sampler, got {show(tune.sampler)}. {fix}")
+    metrics = [objective.metric for objective in draft.study.objectives]
+    rule, (word, argument) = pick_rule(tune.pick), (*tune.pick.split(), "", "")[:2]
+    if rule is None and word == "best" and best_of(argument, metrics) is None:
+        fix = did_you_mean(argument, metrics)
+        rule = f"best needs one of the objectives, got {argument}. {fix}"
+    if rule is None and word == "trial" and int(argument) >= tune.trials:
+        rule = f"must be a trial from 0 to {tune.trials - 1}, got {tune.pick}"
+        rule += ". Pick another, or raise tune.trials."
+    if rule is not None:
+        draft.refuse(("tune", "pick"), rule)
     arms = {cell: arm.name for arm in design.arms for cell in arm.cells}
-    said: set[tuple[str, str]] = set()
-    for cell in tuned_cells(ground.study, design.cells):
-        study = arm_study(ground.study, cell, ground.study.name)
-        space, findings = read_space(study, ground.names)
-        rules = [f"{name_of(path)}: {rule}" for path, rule in findings]
-        if not rules and not _can_vary(ground, cell, space):
+    noted: set[tuple[str, str]] = set()
+    for cell in tuned_cells(draft.study, design.cells):
+        study = arm_study(draft.study, cell, draft.study.name)
+        space, findings = read_space(study, draft.names)
+        rules = [f"{name_of(path)}: {found}" for path, found in findings]
+        if not rules and not _can_vary(draft, cell, space):
             fix = "Add one to the space, such as finetune.learning_rate."
             rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]
-        for rule in rules:
-            if (arms[cell.name], rule) not in said:
-                said.add((arms[cell.name], rule))
-                refuse(("arms", arms[cell.name]), f"its search: {rule}")
+        for found in rules:
+            if (arms[cell.name], found) not in noted:
+                noted.add((arms[cell.name], found))
+                draft.refuse(("arms", arms[cell.name]), f"its search: {found}")
 
 
-def _can_vary(ground: Ground, cell: Cell, space: Space) -> bool:
-    """Whether a parameter of the space changes what the cell trains."""
-    return any(
-        len({ground.identity({**cell.values, one.key: value}) for value in _values(one.domain)}) > 1
-        for one in space.parameters
-        if _may_be_active(one, space)
-    )
-
-
-def _may_be_active(parameter: Parameter, space: Space) -> bool:
-    return all(
-        condition.key in space.keys or condition.holds(space.fixed.get(condition.key))
-        for condition in parameter.when
-    )
-
-
-def _values(domain: Domain) -> Sequence[Any]:
-    """Some values of a domain, at least two if it has two."""
-    if isinstance(domain, SubsetDomain):
-        return [[name] for name in domain.names]
-    if isinstance(domain, SimplexDomain):
-        return [{name: 1.0} for name in domain.names]
-    return domain.examples()
+def _can_vary(draft: Draft, cell: Cell, space: Space) -> bool:
+    """Whether a parameter of the space, two values of which differ, changes what the cell
+    trains."""
+    for parameter in space.parameters:
+        may_be_active = all(
+            condition.key in space.keys or condition.holds(space.fixed.get(condition.key))
+            for condition in parameter.when
+        )
+        values: Sequence[Any]
+        if isinstance(parameter.domain, SubsetDomain):
+            values = [[name] for name in parameter.domain.names]
+        elif isinstance(parameter.domain, SimplexDomain):
+            values = [{name: 1.0} for name in parameter.domain.names]
+        else:
+            values = parameter.domain.examples()
+        made = (draft.identity({**cell.values, parameter.key: value}) for value in values)
+        if may_be_active and len({*made}) > 1:
+            return True
+    return False
 
 
 # -- Expected best score of a smaller search: what an arm's tuning budget bought -----------
@@ -167,26 +179,6 @@ def pick_rule(pick: Any) -> str | None:
     return f"must be {_PICK}, got {show(pick)}. Write pick: knee."
 
 
-def tune_pick_rule(tune: TuneSettings, metrics: Sequence[str]) -> str | None:
-    """Why the pick of a tuning is invalid, as `rule, got X. Fix.`, or None.
-
-    Args:
-        metrics: of the objectives.
-    """
-    rule = pick_rule(tune.pick)
-    if rule is not None:
-        return rule
-    word, argument = (*tune.pick.split(), "")[:2]
-    if word == "best" and best_of(argument, metrics) is None:
-        return (
-            f"best needs one of the objectives, got {argument}. {did_you_mean(argument, metrics)}"
-        )
-    if word == "trial" and int(argument) >= tune.trials:
-        rule = f"must be a trial from 0 to {tune.trials - 1}, got {tune.pick}"
-        return f"{rule}. Pick another, or raise tune.trials."
-    return None
-
-
 def best_of(metric: str, metrics: Sequence[str]) -> str | None:
     """The objective of `best METRIC`, where `val_` may be left out; None if there is none."""
     return next((one for one in (metric, f"val_{metric}") if one in metrics), None)
@@ -204,48 +196,46 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         ParameterError: if it is none of these, there is no such complete trial, or no such
             objective.
     """
-    where = f"{key}: study {record.name}"
     rule = pick_rule(pick)
     if rule is not None:
         raise ParameterError(f"{key}.pick: {rule}")
+
+    def refuse(rule: str) -> NoReturn:
+        raise ParameterError(f"{key}: study {record.name}: {rule}")
+
     if record.design is not None:
-        raise ParameterError(f"{where}: must be a search, got an ablation. Name a search.")
+        refuse("must be a search, got an ablation. Name a search.")
     info = pareto_info(record)
     word, argument = (*pick.split(), "")[:2]
     if word == "trial":
         number = int(argument)
-        found = next((point for point in info.points if point.number == number), None)
-        if found is not None:
-            return found
+        for point in info.points:
+            if point.number == number:
+                return point
         state = next((row.state for row in record.rows if row.number == number), None)
         got = f"trial {number}, which is {state}" if state else f"no trial {number}"
-        raise ParameterError(
-            f"{where}: must have that trial in state COMPLETE, got {got}. Pick another."
-        )
+        refuse(f"must have that trial in state COMPLETE, got {got}. Pick another.")
     if info.picked is None and info.points and info.bounds:
-        raise ParameterError(
-            f"{where}: must have a trial that keeps all constraints, got none of "
-            f"{len(info.points)} complete ones: nearest is {nearest_text(record)}. Name "
-            "one that does not by its number, or change the constraints."
+        refuse(
+            f"must have a trial that keeps all constraints, got none of {len(info.points)} "
+            f"complete ones: nearest is {nearest_text(record)}. Name one that does not by its "
+            "number, or change the constraints."
         )
     if info.picked is None:
-        raise ParameterError(
-            f"{where}: must have a complete trial, got none in "
-            f"{count_text(len(record.rows), 'row')}. Finish the search, or see `ablate trials` "
-            "for why its trials failed."
+        refuse(
+            f"must have a complete trial, got none in {count_text(len(record.rows), 'row')}. "
+            "Finish the search, or see `ablate trials` for why its trials failed."
         )
+    if word == "knee":
+        return info.picked
     metrics = [objective.metric for objective in info.objectives]
-    if word == "best":
-        metric = best_of(argument, metrics)
-        if metric is None:
-            raise ParameterError(
-                f"{where}: best needs one of its objectives, got {argument}. "
-                f"{did_you_mean(argument, metrics)}"
-            )
-        place = metrics.index(metric)
-        sign = 1 if info.objectives[place].direction == "maximize" else -1
-        return max(info.front, key=lambda point: (sign * point.values[place], -point.number))
-    return info.picked
+    metric = best_of(argument, metrics)
+    if metric is None:
+        fix = did_you_mean(argument, metrics)
+        refuse(f"best needs one of its objectives, got {argument}. {fix}")
+    place = metrics.index(metric)
+    sign = 1 if info.objectives[place].direction == "maximize" else -1
+    return max(info.front, key=lambda point: (sign * point.values[place], -point.number))
 
 
 def check_same_sections(study: Study, record: StudyRecord) -> None:

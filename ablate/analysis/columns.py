@@ -42,68 +42,42 @@ class Column:
     unit: Unit = ""
 
 
-COLUMNS = {
-    one.name: one
-    for one in (
-        Column("number", lambda row, _: row.number, "int64", "first", "trial", "Trial"),
-        Column("state", lambda row, _: row.state, "", "first", "", "State", "state"),
-        Column("attempt", lambda row, _: row.attempt, "int64", "first", "attempts", "Attempts"),
-        Column("cell", lambda row, _: row.cell, "string", "ablation", "", "Cell"),
-        Column("pair", lambda row, _: row.pair, "Int64", "ablation", "", "Pair"),
-        Column("train_seed", lambda row, _: _train_seed(row), "Int64", "ablation", "", "Seed"),
-        Column("failure_kind", lambda row, _: row.failure and row.failure.kind, "string"),
-        Column(
-            "failure_reason",
-            lambda row, _: row.failure and row.failure.reason,
-            "string",
-            title="Failure",
-        ),
-        Column("enqueued", lambda row, _: row.enqueued, "boolean"),
-        Column("copy_of", lambda row, _: row.copy_of, "Int64", title="Copy of"),
-        Column(
-            "worked_seconds",
-            lambda _, account: account.worked_seconds if account.spans else None,
-            heading="worked",
-            title="Seconds",
-            unit="seconds",
-        ),
-        Column(
-            "lost_seconds",
-            lambda _, account: account.lost_seconds if account.spans else None,
-            heading="lost",
-            unit="seconds",
-        ),
-        Column(
-            "gpu_hours",
-            lambda _, account: account.gpu_hours if account.spans else None,
-            title="GPU hours",
-            unit="hours",
-        ),
-        Column(
-            "peak_memory_bytes",
-            lambda _, account: account.peak_memory_bytes or None,
-            "Int64",
-            heading="peak_memory",
-            unit="bytes",
-        ),
-        Column(
-            "peak_gpu_bytes",
-            lambda _, account: account.peak_gpu_bytes or None,
-            "Int64",
-            heading="peak_gpu",
-            unit="bytes",
-        ),
-        Column("hosts", lambda _, account: "+".join(account.hosts) or None, "string"),
-        Column("started", lambda row, _: _as_utc(row.started), "", unit="moment"),
-        Column("finished", lambda row, _: _as_utc(row.finished), "", unit="moment"),
-        Column(
-            "duration_seconds",
-            lambda row, _: _duration_seconds(row),
-            heading="duration",
-            unit="seconds",
-        ),
-    )
-}
+def _of_account(name: str, dtype: str = "float64", **words: Any) -> Column:
+    """A cost, which a row has from its first attempt on; a memory of 0 is not known."""
+
+    def value(_: RowRecord, account: Account) -> Any:
+        found = getattr(account, name) if account.spans else None
+        return found or None if dtype == "Int64" else found
+
+    return Column(name, value, dtype, **words)
+
+
+def _moment(name: str) -> Column:
+    return Column(name, lambda row, _: _as_utc(getattr(row, name)), "", unit="moment")
+
+
+_ALL = (
+    Column("number", lambda row, _: row.number, "int64", "first", "trial", "Trial"),
+    Column("state", lambda row, _: row.state, "", "first", "", "State", "state"),
+    Column("attempt", lambda row, _: row.attempt, "int64", "first", "attempts", "Attempts"),
+    Column("cell", lambda row, _: row.cell, "string", "ablation", "", "Cell"),
+    Column("pair", lambda row, _: row.pair, "Int64", "ablation", "", "Pair"),
+    Column("train_seed", lambda row, _: _train_seed(row), "Int64", "ablation", "", "Seed"),
+    Column("failure_kind", lambda row, _: row.failure and row.failure.kind, "string"),
+    Column("failure_reason", lambda row, _: _failure_reason(row), "string", title="Failure"),
+    Column("enqueued", lambda row, _: row.enqueued, "boolean"),
+    Column("copy_of", lambda row, _: row.copy_of, "Int64", title="Copy of"),
+    _of_account("worked_seconds", heading="worked", title="Seconds", unit="seconds"),
+    _of_account("lost_seconds", heading="lost", unit="seconds"),
+    _of_account("gpu_hours", title="GPU hours", unit="hours"),
+    _of_account("peak_memory_bytes", "Int64", heading="peak_memory", unit="bytes"),
+    _of_account("peak_gpu_bytes", "Int64", heading="peak_gpu", unit="bytes"),
+    Column("hosts", lambda _, account: "+".join(account.hosts) or None, "string"),
+    _moment("started"),
+    _moment("finished"),
+    Column("duration_seconds", lambda row, _: _duration(row), heading="duration", unit="seconds"),
+)
+COLUMNS = {column.name: column for column in _ALL}
 """All of them, in the order of the frame: a further one is an entry here, and its name in
 `ablate.study.scores.RESERVED`.  What each is: `ablate.analysis.frame.trials_frame`."""
 LEADING, CELL, TRAILING = (
@@ -126,11 +100,15 @@ def _train_seed(row: RowRecord) -> int | None:
     return None if row.cell is None or row.seeds is None else row.seeds.train
 
 
+def _failure_reason(row: RowRecord) -> str | None:
+    return None if row.failure is None else row.failure.reason
+
+
 def _as_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else as_utc(moment)
 
 
-def _duration_seconds(row: RowRecord) -> float | None:
+def _duration(row: RowRecord) -> float | None:
     if row.started is None or row.finished is None:
         return None
     return (as_utc(row.finished) - as_utc(row.started)).total_seconds()
@@ -140,20 +118,15 @@ def flat_rows(record: StudyRecord) -> list[dict[str, Any]]:
     """The rows as flat mappings in the record's order: the columns of `trials_frame`, which says
     what each is.  Missing values are left out.
     """
-    return [
-        _flat_scores(record, row)
-        | {
-            one.name: value
-            for one in COLUMNS.values()
-            if (value := one.value(row, account)) is not None
-        }
-        | {
-            name: part
-            for key, value in row.params.items()
-            for name, part in flat_param(PARAM + key, value).items()
-        }
-        for row, account in zip(record.rows, trial_accounts(record), strict=True)
-    ]
+    rows = []
+    for row, account in zip(record.rows, trial_accounts(record), strict=True):
+        flat = _flat_scores(record, row)
+        of_row = {name: column.value(row, account) for name, column in COLUMNS.items()}
+        flat |= {name: value for name, value in of_row.items() if value is not None}
+        for key, value in row.params.items():
+            flat |= flat_param(PARAM + key, value)
+        rows.append(flat)
+    return rows
 
 
 def _flat_scores(record: StudyRecord, row: RowRecord) -> dict[str, Any]:
@@ -210,17 +183,15 @@ def known_columns(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     curves alpha and barrier, with constraints the violation, with a pruner the scores at the last
     rung."""
     objectives, pruner = record.study.objectives, record.study.search.pruner
-    there = column_order(rows, objectives)
     later = [*CURVE] if record.study.finetune.curve_alphas else []
     later += [VIOLATION] if record.bounds else []
     if pruner is not None:
+        later += [RUNG_EPOCH]
+        later += [RUNG_IMAGES] if pruner.images is not None else []
+        later += [RUNG_VIOLATION] if record.bounds else []
         metrics = [*pruner.compared(objectives), *(objective.metric for objective in objectives)]
-        later += [RUNG_EPOCH, *([RUNG_IMAGES] if pruner.images is not None else [])]
-        later += [
-            *([RUNG_VIOLATION] if record.bounds else []),
-            *(RUNG + metric for metric in metrics),
-        ]
-    there += [name for name in dict.fromkeys(later) if name not in there]
+        later += [RUNG + metric for metric in metrics]
+    there = list(dict.fromkeys([*column_order(rows, objectives), *later]))
     searched = [PARAM + key for key in written_domains(record.study.space)]
     has_parts = {column.rpartition(".")[0] for column in there}
     return there + [key for key in searched if key not in there and key not in has_parts]

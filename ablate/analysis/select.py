@@ -72,14 +72,14 @@ def select_trials(
     if sort is not None:
         column = find_column(sort.removeprefix("-"), columns, "sort")
         values = {row.number: flat[row.number].get(column) for row in kept}
-        there = [row for row in kept if not _is_missing(values[row.number])]
-        absent = [row for row in kept if _is_missing(values[row.number])]
+        absent = {number for number, value in values.items() if _is_missing(value)}
+        there = [row for row in kept if row.number not in absent]
         # A choice may have both numbers and words; numbers come first.
         there.sort(
             key=lambda row: (isinstance(values[row.number], str), values[row.number]),
             reverse=sort.startswith("-"),
         )
-        kept = [*there, *absent]
+        kept = [*there, *(row for row in kept if row.number in absent)]
     return replace(record, rows=tuple(kept))
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ablate.ablation.cell import Design
-from ablate.ablation.configuration import Ground, Path
 from ablate.ablation.design import make_design
+from ablate.ablation.draft import Draft
 from ablate.lifecycle.known_names import names_for
+from ablate.study.document import Path
 from ablate.study.settings import Study
 
 NAMES = names_for("resnet8")
@@ -51,7 +52,7 @@ def weights_of(design: Design) -> dict[str, dict[str, float]]:
     return {contrast.name: dict(contrast.weights) for contrast in design.contrasts}
 
 
-def ground_of(**sections: Any) -> Ground:
+def draft_of(components: Any = ("fma",), **sections: Any) -> Draft:
     """What configurations of such a study stand on."""
-    study = ablation_study({"design": "leave_one_out", "components": ["fma"]}, **sections)
-    return Ground(study, NAMES, study.model.name)
+    ablation = {"design": "leave_one_out", "components": components}
+    return Draft(ablation_study(ablation, **sections), NAMES)

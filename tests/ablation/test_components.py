@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from plans import TAPS, ground_of
+from plans import TAPS, draft_of
 
 from ablate.ablation.components import (
     COMBINED,
@@ -14,15 +13,13 @@ from ablate.ablation.components import (
     LeftOutError,
     read_components,
 )
-from ablate.ablation.configuration import Draft
 
 SIXTH, NINTH = pytest.approx(1 / 6), pytest.approx(1 / 9)
 
 
 def without(name: str, values: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """What holds without a part that does not hold with it."""
-    ground = ground_of(**sections)
-    left = Change(name, (), part=name).apply(ground, values)
+    left = Change(name, (), part=name).apply(draft_of(**sections), values)
     return {key: value for key, value in left.items() if values.get(key, left) != value}
 
 
@@ -198,11 +195,7 @@ def test_one_type_in_place_of_several_is_the_first_that_is_drawn(
 
 
 def read(components: Any, **sections: Any) -> tuple[list[str], list[tuple[Any, str]]]:
-    ground = ground_of(**sections)
-    assert ground.study.ablation is not None
-    ablation = ground.study.ablation.model_copy(update={"components": components})
-    ground = replace(ground, study=ground.study.model_copy(update={"ablation": ablation}))
-    draft = Draft(ground, {})
+    draft = draft_of(components, **sections)
     found = read_components(draft)
     return [one.name for one in found], [(path[1:], rule) for path, rule in draft.problems]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from plans import TAPS, ablation_study, ground_of
+from plans import TAPS, ablation_study, draft_of
 
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.trial.robustness import TrialRun
@@ -123,19 +123,19 @@ def same_bits(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize(("one", "other"), ONE, ids=str)
 def test_what_trains_the_same_is_one(one: Values, other: Values, train: Weights) -> None:
-    assert ground_of().same(one, other)
+    assert draft_of().same(one, other)
     assert same_bits(train(one), train(other))
 
 
 @pytest.mark.parametrize(("one", "other"), TWO, ids=str)
 def test_what_trains_something_else_is_not(one: Values, other: Values, train: Weights) -> None:
-    assert not ground_of().same(one, other)
+    assert not draft_of().same(one, other)
     assert not same_bits(train(one), train(other))
 
 
 def test_taps_of_another_network_are_not_those_of_this_one() -> None:
     other = {"model.name": "torchvision:resnet18"}
-    ground = ground_of()
+    ground = draft_of()
     assert not ground.same(other, other | {"loss.fma.layers": TAPS})
     assert not ground.same(other, other | {"loss.fma.layer_weights": "linear"})
     assert ground.same(other, {"loss.fma.layers": "taps"} | other)
@@ -154,4 +154,4 @@ def test_taps_of_another_network_are_not_those_of_this_one() -> None:
     ],
 )
 def test_values_of_a_loop_of_one_s_own(one: Values, other: Values, are_one: bool) -> None:
-    assert ground_of(trainable="own:train").same(one, other) == are_one
+    assert draft_of(trainable="own:train").same(one, other) == are_one

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from ablate.ablation.cell import Arm, Design, difference
 from ablate.ablation.components import LeftOutError, is_part, read_components
-from ablate.ablation.configuration import Draft
+from ablate.ablation.draft import Draft
 
 
 def plan(draft: Draft) -> Design:
@@ -14,11 +14,11 @@ def plan(draft: Draft) -> Design:
 
     Each is compared with the first cell, and with the one before it.
     """
-    ground, components = draft.ground, read_components(draft)
+    components = read_components(draft)
     draft.stop_if_refused()
     for component in components:
         try:
-            is_part(draft, component, component.apply(ground, draft.reference))
+            is_part(draft, component, component.apply(draft, draft.reference))
         except LeftOutError:
             continue  # what it cannot be without, it has
         draft.stop_if_refused()
@@ -26,11 +26,10 @@ def plan(draft: Draft) -> Design:
         values = dict(draft.reference)
         for component in components[count:]:
             try:
-                values = component.apply(ground, values)
+                values = component.apply(draft, values)
             except LeftOutError as error:
-                rule = f"the first cell is without all components: {error}"
-                draft.stop(component.path, rule)
-        is_plain = ground.study.trainable is None and ground.get(values, "loss.terms") == "clean"
+                draft.stop(component.path, f"the first cell is without all components: {error}")
+        is_plain = draft.has_baseline and draft.get(values, "loss.terms") == "clean"
         name = "plain" if is_plain else "without all"
         if count:
             name = f"+ {components[count - 1].name}"

@@ -7,13 +7,21 @@ from itertools import combinations, product
 from math import prod
 
 from ablate.ablation.cell import Contrast, ContrastKind, Design
-from ablate.ablation.components import WITH, WITHOUT, Factor, LeftOutError, read_factors
-from ablate.ablation.configuration import Draft
+from ablate.ablation.components import (
+    WITH,
+    WITHOUT,
+    Factor,
+    LeftOutError,
+    add_changed,
+    read_factors,
+)
+from ablate.ablation.draft import Draft
 
 TIMES = " * "
-NO_REFERENCE = "effects are half-sums over cells: a main effect is the mean at the high level " + (
-    "minus the mean at the low level, an interaction half the difference between the effects of "
-    "the one factor at both levels of the other"
+NO_REFERENCE = (
+    "effects are half-sums over cells: a main effect is the mean at the high level minus the mean "
+    "at the low level, an interaction half the difference between the effects of the one factor at "
+    "both levels of the other"
 )
 
 
@@ -32,20 +40,17 @@ def checked_factors(draft: Draft) -> list[Factor]:
     factors = read_factors(draft)
     for factor in factors:
         try:
-            made = [level.apply(draft.ground, draft.reference) for level in factor.levels]
+            made = [level.apply(draft, draft.reference) for level in factor.levels]
         except LeftOutError as error:
             draft.refuse(factor.path, str(error))
             continue
         if len(made) < 2:
             draft.refuse(factor.path, f"needs two levels, got {len(made)}. Add one.")
-        elif any(draft.ground.same(one, other) for one, other in combinations(made, 2)):
+        elif any(draft.same(one, other) for one, other in combinations(made, 2)):
             names = ", ".join(level.name for level in factor.levels)
-            rule = (
-                f"levels must differ, got {names}, two of which give the same training at the "
-                "reference"
-            )
+            rule = f"levels must differ, got {names}, two of which give the same training at the"
             fix = "Change one, or add the component to the reference."
-            draft.refuse(factor.path, f"{rule}. {fix}")
+            draft.refuse(factor.path, f"{rule} reference. {fix}")
     draft.stop_if_refused()
     return factors
 
@@ -56,20 +61,14 @@ def make_cells(
     """The names of the cells, one a pick of one level a factor; stops at one that cannot be."""
     for pick in picks:
         levels = [factor.levels[at] for factor, at in zip(factors, pick, strict=True)]
-        values = dict(draft.reference)
         name = ", ".join(
             f"{level.name} {factor.name}"
             if level.name in (WITH, WITHOUT)
             else f"{factor.name} {level.name}"
             for factor, level in zip(factors, levels, strict=True)
         )
-        try:
-            for level in levels:
-                values = level.apply(draft.ground, values)
-        except LeftOutError as error:
-            draft.stop((), f"cell {name}: {error}")
-        draft.add(name, values, (), "Remove a factor that has no effect without another.")
-        draft.stop_if_refused()
+        fix = "Remove a factor that has no effect without another."
+        add_changed(draft, name, levels, fix)
     return [cell.name for cell in draft.cells]
 
 
@@ -77,15 +76,18 @@ def _contrasts(
     factors: Sequence[Factor], picks: Sequence[Sequence[int]], names: Sequence[str]
 ) -> Iterator[Contrast]:
     """Effects of each level against the first, averaged over all other factors."""
-    for place, factor in enumerate(factors):
-        for high in range(1, len(factor.levels)):
-            signs = [_sign(pick[place], high) for pick in picks]
-            yield effect(_effect_name(factor, high), "main effect", signs, names)
-    for (i, first), (j, second) in combinations(enumerate(factors), 2):
-        for high, other in product(range(1, len(first.levels)), range(1, len(second.levels))):
-            signs = [_sign(pick[i], high) * _sign(pick[j], other) for pick in picks]
-            name = f"{_effect_name(first, high)}{TIMES}{_effect_name(second, other)}"
-            yield effect(name, "interaction", signs, names)
+    signs_of = {
+        _effect_name(factor, high): [_sign(pick[place], high) for pick in picks]
+        for place, factor in enumerate(factors)
+        for high in range(1, len(factor.levels))
+    }
+    for name, signs in signs_of.items():
+        yield effect(name, "main effect", signs, names)
+    for one, other in combinations(factors, 2):
+        for high, of_other in product(range(1, len(one.levels)), range(1, len(other.levels))):
+            pair = _effect_name(one, high), _effect_name(other, of_other)
+            signs = [a * b for a, b in zip(signs_of[pair[0]], signs_of[pair[1]], strict=True)]
+            yield effect(TIMES.join(pair), "interaction", signs, names)
 
 
 def effect(name: str, kind: ContrastKind, signs: Sequence[int], names: Sequence[str]) -> Contrast:

@@ -17,7 +17,6 @@ from itertools import combinations
 from math import prod
 
 from ablate.ablation.cell import Contrast, ContrastKind, Design
-from ablate.ablation.configuration import Draft, Path
 from ablate.ablation.designs.factorial import (
     NO_REFERENCE,
     TIMES,
@@ -26,8 +25,15 @@ from ablate.ablation.designs.factorial import (
     factors_of,
     make_cells,
 )
+from ablate.ablation.draft import Draft
 from ablate.errors import did_you_mean
-from ablate.study.document import show
+from ablate.study.document import Path, show
+
+FEWEST_FACTORS, MOST_FACTORS = 3, 11
+NO_ALIASES = "no aliases among main effects and two-factor interactions"
+
+Effect = tuple[str, ...]
+"""A main effect or an interaction, by its factors: `("fma",)`, `("fma", "st")`."""
 
 
 def plan(draft: Draft) -> Design:
@@ -48,27 +54,23 @@ def plan(draft: Draft) -> Design:
     fraction = make_fraction([factor.name for factor in factors], draft.settings.resolution)
     wanted = _asked(draft, fraction)
     draft.stop_if_refused()
-    names = make_cells(draft, factors, [[int(high) for high in run] for run in fraction.runs])
+    cells = make_cells(draft, factors, [[int(high) for high in run] for run in fraction.runs])
+    names, size = fraction.factors, f"{len(fraction.runs)} of {2 ** len(factors)} runs"
     contrasts: list[Contrast] = []
-    for of in [*((name,) for name in fraction.factors), *wanted]:
-        places = [fraction.factors.index(name) for name in of]
+    for of in [*((name,) for name in names), *wanted]:
+        places = [names.index(name) for name in of]
         signs = [prod(1 if run[at] else -1 for at in places) for run in fraction.runs]
         kind: ContrastKind = "main effect" if len(of) == 1 else "interaction"
-        contrasts.append(effect(TIMES.join(of), kind, signs, names))
-    mixed = ", ".join(name for name in fraction.factors if aliases_of(fraction, (name,)))
-    warning = (
-        f"main effects of {mixed} may be those of the interactions that they are aliased with",
-    )
-    size = f"{len(fraction.runs)} of {2 ** len(fraction.factors)} runs"
-    relation = f"the full factorial, {size}"
+        contrasts.append(effect(TIMES.join(of), kind, signs, cells))
+    relation, notes = f"the full factorial, {size}", [NO_REFERENCE]
     if fraction.generators:
         generators = "; ".join(fraction.generators)
         relation = f"resolution {fraction.resolution}, {size}; {generators}"
-    return draft.design(
-        contrasts,
-        aliases=(relation, *alias_lines(fraction)),
-        notes=(NO_REFERENCE, *(warning if mixed else ())),
-    )
+    if mixed := ", ".join(name for name in names if aliases_of(fraction, (name,))):
+        notes.append(
+            f"main effects of {mixed} may be those of the interactions that they are aliased with"
+        )
+    return draft.design(contrasts, aliases=(relation, *alias_lines(fraction)), notes=tuple(notes))
 
 
 def _asked(draft: Draft, fraction: Fraction) -> list[Effect]:
@@ -113,13 +115,6 @@ def _interaction_rule(fraction: Fraction, text: str) -> str | None:
 
 
 # -- The smallest fraction of a resolution, and its aliases
-
-
-FEWEST_FACTORS, MOST_FACTORS = 3, 11
-NO_ALIASES = "no aliases among main effects and two-factor interactions"
-
-Effect = tuple[str, ...]
-"""A main effect or an interaction, by its factors: `("fma",)`, `("fma", "st")`."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from ablate.ablation.cell import Arm, Contrast, Design, difference
+from ablate.ablation.cell import Arm, Design, difference
 from ablate.ablation.components import Change, LeftOutError, drawn_types
-from ablate.ablation.configuration import Draft, Path
+from ablate.ablation.draft import Draft
 from ablate.distortion import FAMILIES
 from ablate.robustness.suites import find_suite
-from ablate.study.document import show
+from ablate.study.document import Path, show
 from ablate.study.seeds import PLAIN
 
 ALL = "all families"
@@ -21,35 +22,38 @@ def plan(draft: Draft) -> Design:
     On the family that was left out, both gains over the plain finetune are compared: for unseen and
     for seen distortions.
     """
-    ground, reference = draft.ground, draft.reference
-    if ground.study.trainable is not None:
+    if not draft.has_baseline:
         rule = "needs families of distortion, got a trainable. Use leave_one_out."
         draft.stop(("design",), rule)
-    draft.add("plain", {**reference, **PLAIN}, ("reference",))
-    draft.add(ALL, reference, ("reference",), "Add a term that reads augmented copies.")
+    draft.add("plain", {**draft.reference, **PLAIN}, ("reference",))
+    draft.add(ALL, draft.reference, ("reference",), "Add a term that reads augmented copies.")
     draft.stop_if_refused()
     plain, whole = Arm("plain", ("plain",)), Arm(ALL, (ALL,))
     contrasts = [difference(plain, whole)]
     for family, path in _families(draft):
         try:
-            values = Change(family, path, part=family).apply(ground, reference)
+            values = Change(family, path, part=family).apply(draft, draft.reference)
         except LeftOutError as error:
             draft.refuse(path, str(error))
             continue
         name = f"without {family}"
         if draft.add(name, values, path):
-            arm, metric = Arm(name, (name,)), f"val_accuracy.{family}"
+            arm = Arm(name, (name,))
             contrasts.append(difference(arm, whole))
-            contrasts.append(_about(difference(arm, plain), f"unseen {family}", metric))
-            contrasts.append(_about(difference(whole, plain), f"seen {family}", metric))
+            for trained, word in ((arm, "unseen"), (whole, "seen")):
+                gain = difference(trained, plain)
+                metrics = (f"val_accuracy.{family}",)
+                contrasts.append(
+                    replace(gain, name=f"{word} {family}: {gain.name}", metrics=metrics)
+                )
     return draft.design(contrasts, ALL)
 
 
 def _families(draft: Draft) -> Iterator[tuple[str, Path]]:
     """The families to leave out in turn, and their paths in the file."""
-    drawn = drawn_types(draft.ground, draft.reference)
+    drawn = drawn_types(draft, draft.reference)
     used = [family for family, kinds in FAMILIES.items() if any(kind in drawn for kind in kinds)]
-    scored = find_suite(draft.ground.study.robustness.suite).families
+    scored = find_suite(draft.study.robustness.suite).families
     asked = draft.settings.families or tuple(used)
     if not used:
         rule = "must draw from families of distortion, got augment.method augmix"
@@ -69,7 +73,3 @@ def _families(draft: Draft) -> Iterator[tuple[str, Path]]:
             draft.refuse(path, f"{rule}. {fix}, or use a suite that contains it.")
         else:
             yield family, path
-
-
-def _about(contrast: Contrast, name: str, metric: str) -> Contrast:
-    return Contrast(f"{name}: {contrast.name}", contrast.weights, contrast.kind, (metric,))

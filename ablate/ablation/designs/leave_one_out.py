@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from ablate.ablation.cell import Design
 from ablate.ablation.components import left_out, read_components
-from ablate.ablation.configuration import Draft
-
-REFERENCE = "reference"
+from ablate.ablation.draft import Draft
 
 
 def plan(draft: Draft) -> Design:
     """A cell a component; each is compared with the reference."""
-    draft.add(REFERENCE, draft.reference, ("reference",))
+    draft.add("reference", draft.reference, ("reference",))
     for component in read_components(draft):
         if (values := left_out(draft, component)) is not None:
             draft.add(f"without {component.name}", values, component.path)

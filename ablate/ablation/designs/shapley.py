@@ -21,15 +21,14 @@ from itertools import combinations
 import numpy as np
 
 from ablate.ablation.cell import Contrast, ContrastKind, Design
-from ablate.ablation.components import Change, LeftOutError, left_out, read_components
-from ablate.ablation.configuration import Draft
+from ablate.ablation.components import Change, add_changed, left_out, read_components
 from ablate.ablation.designs.factorial import TIMES
+from ablate.ablation.draft import Draft
 from ablate.ablation.results import BASELINE
 from ablate.study.document import show
 from ablate.study.seeds import derive_seed
 
 NOTHING, ALL = "nothing", "all"
-_VALUE: ContrastKind = "Shapley value"
 
 Subset = frozenset[str]
 Order = tuple[str, ...]
@@ -56,22 +55,27 @@ def plan(draft: Draft) -> Design:
     `permutations` only the subsets that the drawn orders visit are cells, and there are no
     interactions.
     """
-    components = _components(draft)
+    components = _checked_components(draft)
     names = [component.name for component in components]
     every, count, orders = 2 ** len(names), draft.settings.permutations, tuple[Order, ...]()
     if count is None:
         draft.check_runs(every, "components, or add permutations: M")
         draft.stop_if_refused()  # before subsets are made: there may be millions
-        subsets = _subsets(names)
+        subsets, note = _subsets(names), EXACT
     else:
-        orders = draw_orders(names, count, draft.ground.study.finetune.seed)
+        orders = draw_orders(names, count, draft.study.finetune.seed)
         subsets = _visited(names, orders)
         if len(subsets) == every:
             rule = f"must leave subsets out, got {count}, which visit all {every}"
             draft.stop(("permutations",), f"{rule}. Remove it: exact values need no more runs.")
         draft.check_runs(len(subsets), "permutations")
         draft.stop_if_refused()
-    _make_cells(draft, components, subsets)
+        drawn = "one random order" if len(orders) == 1 else f"{len(orders)} random orders"
+        note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
+    for subset in subsets:
+        left = [component for component in components if component.name not in subset]
+        fix = "Remove a component that has no effect without another."
+        add_changed(draft, subset_name(names, subset), left, fix)
 
     def contrast(name: str, kind: ContrastKind, weights: Mapping[Subset, float]) -> Contrast:
         named = {subset_name(names, subset): weight for subset, weight in weights.items()}
@@ -80,22 +84,20 @@ def plan(draft: Draft) -> Design:
     contrasts = []
     for name in names:
         weights = sampled_weights(orders, name) if orders else index_weights(names, [name])
-        contrasts.append(contrast(name, _VALUE, weights))
-    for pair in combinations(names, 2) if not orders else ():
-        contrasts.append(contrast(TIMES.join(pair), "interaction", index_weights(names, pair)))
+        contrasts.append(contrast(name, "Shapley value", weights))
+    if not orders:
+        for pair in combinations(names, 2):
+            weights = index_weights(names, pair)
+            contrasts.append(contrast(TIMES.join(pair), "interaction", weights))
     contrasts.append(Contrast(f"{ALL} - {NOTHING}", {ALL: 1.0, NOTHING: -1.0}))
-    note = EXACT
-    if orders:
-        drawn = "one random order" if len(orders) == 1 else f"{len(orders)} random orders"
-        note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
     return draft.design(contrasts, notes=(note,), orders=orders)
 
 
-def _components(draft: Draft) -> list[Change]:
+def _checked_components(draft: Draft) -> list[Change]:
     """The components, two at least, each of which changes the reference; stops at any other."""
     components = read_components(draft)
     for component in components:
-        if component.name == BASELINE and draft.ground.study.trainable is None:
+        if component.name == BASELINE and draft.has_baseline:
             rule = "is always an arm, the network before finetuning, got a component of this name"
             draft.refuse(component.path, f"{rule}. Rename it.")
         elif TIMES.strip() in component.name:
@@ -108,21 +110,6 @@ def _components(draft: Draft) -> list[Change]:
         rule = f"a Shapley value needs two components, got {components[0].name} alone"
         draft.stop(("components",), f"{rule}. Add one, or write design: leave_one_out.")
     return components
-
-
-def _make_cells(draft: Draft, components: Sequence[Change], subsets: Iterable[Subset]) -> None:
-    """A cell a subset; stops at one that cannot be made."""
-    names = [component.name for component in components]
-    for subset in subsets:
-        name, values = subset_name(names, subset), dict(draft.reference)
-        try:
-            for component in components:
-                if component.name not in subset:
-                    values = component.apply(draft.ground, values)
-        except LeftOutError as error:
-            draft.stop((), f"cell {name}: {error}")
-        draft.add(name, values, (), "Remove a component that has no effect without another.")
-        draft.stop_if_refused()
 
 
 # -- Subsets and orders, and the weights that make effects of them -------------------------
