@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from ablate.report.tracked import track
     from ablate.report.verify import verify
     from ablate.robustness.corrupt import corrupt
-    from ablate.robustness.evaluation.evaluate import evaluate
-    from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
+    from ablate.robustness.evaluate import evaluate
+    from ablate.robustness.evaluation import load_evaluation, write_evaluation
     from ablate.search.callbacks import StopStudy
     from ablate.trial.own_loop import TrialContext
 
@@ -62,8 +62,8 @@ _NAMES = {
     "report.tracked": "track",
     "report.verify": "verify",
     "robustness.corrupt": "corrupt",
-    "robustness.evaluation.evaluate": "evaluate",
-    "robustness.evaluation.evaluation_file": "load_evaluation write_evaluation",
+    "robustness.evaluate": "evaluate",
+    "robustness.evaluation": "load_evaluation write_evaluation",
     "search.callbacks": "StopStudy",
     "trial.own_loop": "TrialContext",
 }

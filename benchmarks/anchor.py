@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import ablate
 from ablate.errors import AblateError
-from ablate.robustness.evaluation.evaluation import Evaluation
+from ablate.robustness.evaluation import Evaluation
 
 IMAGES = 10_000
 WITHIN = 0.2

@@ -56,7 +56,7 @@ from image_source import read_images
 from ablate.distortion.random import make_generator
 from ablate.model.environment import resolve_environment
 from ablate.robustness.corruption import CORRUPTIONS, SEVERITIES, load, scale_for
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "robustness"))
 import reference

@@ -28,7 +28,7 @@ from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
 from ablate.report.figures import FIGURES
-from ablate.robustness.evaluation.evaluation import Evaluation
+from ablate.robustness.evaluation import Evaluation
 from ablate.study.settings import ModelSettings
 
 ROOT = Path(__file__).parents[1]

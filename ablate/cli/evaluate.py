@@ -116,8 +116,8 @@ def evaluate(
 
     from ablate.cli.show import print_result
     from ablate.report.terminal.evaluation import evaluation_report
-    from ablate.robustness.evaluation.evaluate import evaluate as score
-    from ablate.robustness.evaluation.evaluation_file import (
+    from ablate.robustness.evaluate import evaluate as score
+    from ablate.robustness.evaluation import (
         check_place,
         to_json,
         write_csv,

@@ -181,6 +181,12 @@ class Outcomes:
     def accuracy(self) -> float:
         return float(self.correct.mean())
 
+    def take(self, places: np.ndarray) -> Outcomes:
+        """The answers for the images at these places."""
+        top5 = self.correct_top5
+        top5 = None if top5 is None else top5[places]
+        return Outcomes(self.correct[places], top5, self.confidence[places])
+
 
 @dataclass(frozen=True)
 class SetOutcomes:

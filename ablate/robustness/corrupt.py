@@ -37,7 +37,7 @@ from ablate.model.environment import resolve_environment
 from ablate.robustness import corruption
 from ablate.robustness.arguments import check_whole, named_by_parameters, read_severities
 from ablate.robustness.bits import Cell
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch, code_version
 from ablate.robustness.evaluation_set import block_size, corrupt_block, one_core_each
 from ablate.robustness.suites import Suite, find_suite, select
@@ -198,7 +198,7 @@ def corrupt_files(
         writer = _ArrayWriter(output, images, severities)
     manifest = {
         **versions(_PACKAGES),
-        "code_version": code_version(chosen.types),
+        "code_version": code_version(),
         "source": images.about(),
         "suite": chosen.name,
         "types": list(chosen.types),

@@ -39,7 +39,7 @@ from ablate.files.cache import (
 )
 from ablate.robustness import corruption
 from ablate.robustness.bits import Cell
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption.frost import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.suites import Suite, caveats
 from ablate.study.seeds import derive_seed
@@ -268,7 +268,7 @@ class EvaluationSet:
         images, suite = self.split.images, self.suite
         made_from: dict[str, Any] = {
             "version": _VERSION,
-            "code": code_version((kind,)),
+            "code": code_version(),
             "data": self.split.digest,
             "shape": list(images.shape),
             "block": block_size(*images.shape[2:]),

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from itertools import product, starmap
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ablate.data.dataset import Split, draw_stratified
+from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
-from ablate.errors import NotFiniteError
+from ablate.errors import NotFiniteError, ParameterError
 from ablate.errors.device import within_memory
 from ablate.model.environment import Environment
-from ablate.model.modes import kept_mode
-from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm, shuffled
-from ablate.robustness.bits import Outcomes, SetOutcomes
+from ablate.model.modes import adaptable_norms, kept_mode
+from ablate.robustness.bits import Cell, Outcomes, SetOutcomes
 
 
 @runtime_checkable
@@ -103,6 +105,10 @@ _SMALL_SIDE = 32
 """Image size in pixels for which those batch sizes are chosen."""
 _SMALLEST_BATCH = {"cpu": 16, "cuda": 128}
 
+BATCH_SIZE = 256
+"""Images that adapted statistics are estimated from, on any device; the last batch of a copy has
+fewer."""
+
 _TOP = 5
 _SHOWN = 3
 _CLEAN = "the images as they are"
@@ -117,15 +123,15 @@ def score_images(
     model: nn.Module, split: Split, environment: Environment, *, batch_size: int | None = None
 ) -> Outcomes:
     """The answers of a network on a split; arguments and errors as for `score_set`."""
-    with _scoring(model, environment, None):
-        blocks, answers = iter([split.images]), _Answers(model, environment, batch_size)
-        return answers.of([_CLEAN], split.labels, blocks)[0]
+    clean = score_set(model, split, None, environment, batch_size=batch_size).clean
+    assert clean is not None
+    return clean
 
 
 def score_set(
     model: nn.Module,
     clean: Split | None,
-    corrupted: CorruptedImages,
+    corrupted: CorruptedImages | None,
     environment: Environment,
     *,
     where: str = "score",
@@ -140,7 +146,7 @@ def score_set(
         model: takes images in [0, 1]; moved to the environment's device. It is scored in eval mode;
             afterwards each module has its previous mode.
         clean: the clean images; None: they are not scored.
-        corrupted: their copies, with their own labels.
+        corrupted: their copies, with their own labels; None: none are scored.
         environment: device and precision; the largest logit is determined in fp32.
         where, fix: for the message if a logit is not finite.
         batch_size: None: what suits the device and the images' size.
@@ -154,116 +160,101 @@ def score_set(
         DataError: if an image cannot be read.
         ParameterError: if batch norm cannot be adapted.
     """
-    kinds = [kind for kinds in corrupted.families.values() for kind in kinds]
-    cells = [(kind, severity) for kind in kinds for severity in corrupted.severities]
+    cells: list[Cell] = []
+    if corrupted is not None:
+        kinds = [kind for kinds in corrupted.families.values() for kind in kinds]
+        cells, labels = list(product(kinds, corrupted.severities)), corrupted.labels
     names = [f"{kind} {severity}" for kind, severity in cells]
 
-    def blocks(first: int, stop: int) -> Iterator[ByteImages]:
+    def read(first: int, stop: int) -> Iterator[ByteImages]:
         for done in range(first, stop):
             if progress is not None:
                 progress(names[done], done, len(cells))
+            assert corrupted is not None
             yield from corrupted.blocks(*cells[done])
 
-    of_clean: Outcomes | None = None
-    with _scoring(model, environment, adapt_batch_norm):
-        if adapt_batch_norm is None:
-            answers = _Answers(model, environment, batch_size, where, fix)
-            if clean is not None:
-                (of_clean,) = answers.of([_CLEAN], clean.labels, iter([clean.images]))
-            # One sequence of images: batches are full even if copies are small.
-            found = answers.of(names, corrupted.labels, blocks(0, len(cells)))
-        else:
-            answers = _Answers(model, environment, batch_size or BATCH_SIZE, where, fix, least=2)
-            # Of one image there may be one value per channel, which has no variance.
-            if clean is not None:
-                of_clean = answers.of_shuffled(_CLEAN, clean.labels, clean.images)
-            found = [
-                answers.of_shuffled(name, corrupted.labels, torch.cat([*blocks(at, at + 1)]))
-                for at, name in enumerate(names)
-            ]
-    return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
-
-
-def _scoring(model: nn.Module, environment: Environment, adapt: int | None) -> ExitStack:
-    """The network on its device in eval mode, its batch norm adapted if that is asked for."""
-    with ExitStack() as stack:
-        stack.enter_context(kept_mode(model))
-        model.to(environment.device).eval()
-        if adapt is not None:
-            stack.enter_context(adapted_batch_norm(model, adapt))
-        return stack.pop_all()
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """Passes images through a network, batch by batch.
-
-    Attributes:
-        least: a last batch of fewer images joins the one before it.
-    """
-
-    model: nn.Module
-    environment: Environment
-    batch_size: int | None
-    where: str = "score"
-    fix: str = DIVERGED
-    least: int = 1
-
-    def of(
-        self, names: Sequence[str], labels: Labels, blocks: Iterator[ByteImages]
-    ) -> list[Outcomes]:
-        """Its answers for the copies of these names, each with these labels."""
-        n, device = len(labels), self.environment.device
-        every = labels.to(device).repeat(len(names))
-        right, among, sure, finite = [], [], [], []
-        start = 0
-        memory = within_memory(
-            f"{self.where}: a batch of images must fit into memory, ran out of memory. Give it "
-            "more (run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller "
-            "batches (`ablate evaluate --batch-size`)."
+    def answers(
+        names: list[str], labels: Labels, blocks: Iterator[ByteImages]
+    ) -> Iterator[Outcomes]:
+        # Of one image there may be one value per channel, which has no variance to adapt to.
+        size, least = (batch_size, 1) if adapt_batch_norm is None else (batch_size or BATCH_SIZE, 2)
+        batches = _batches(blocks, environment.device, size, least)
+        finite, right, among, sure = (
+            column.reshape(len(names), -1)
+            for column in _pass_through(
+                model, environment, labels.repeat(len(names)), batches, where
+            )
         )
-        # Not inference mode: a student that keeps something of this pass goes on learning.
-        with memory, torch.no_grad(), self.environment.autocast():
-            for batch in _batches(blocks, device, self.batch_size, self.least):
-                floats = batch.to(device).float() / 255
-                logits = self.model(floats.contiguous(memory_format=torch.channels_last)).float()
-                classes_of = every[start : start + len(batch)]
-                start += len(batch)
-                highest, classes = logits.max(dim=1)
-                right.append(classes == classes_of)
-                sure.append((highest - logits.logsumexp(dim=1)).exp())
-                finite.append(logits.isfinite().all(dim=1))
-                if logits.shape[1] > _TOP:
-                    top = logits.topk(_TOP, dim=1).indices
-                    among.append((top == classes_of[:, None]).any(dim=1))
-
-        def rows(parts: list[torch.Tensor]) -> np.ndarray:
-            array: np.ndarray = torch.cat(parts).view(len(names), n).cpu().numpy()
-            return array
-
-        self._check(names, rows(finite))
-        correct, confidence = rows(right), rows(sure)
-        top5 = rows(among) if among else [None] * len(names)
-        return [Outcomes(*answers) for answers in zip(correct, top5, confidence, strict=True)]
-
-    def of_shuffled(self, name: str, labels: Labels, images: ByteImages) -> Outcomes:
-        """Its answers for the images of one copy, shown in another order."""
-        order = shuffled(len(labels))
-        (answers,) = self.of([name], labels[order], iter([images[order]]))
-        back = order.argsort().numpy()
-        top5 = answers.correct_top5
-        return Outcomes(
-            answers.correct[back], None if top5 is None else top5[back], answers.confidence[back]
-        )
-
-    def _check(self, names: Sequence[str], finite: np.ndarray) -> None:
         bad = [name for name, row in zip(names, finite, strict=True) if not row.all()]
         if bad:
             more = f" and {len(bad) - _SHOWN} more copies" if len(bad) > _SHOWN else ""
             raise NotFiniteError(
-                f"{self.where}: every logit must be finite, got NaN or infinity on "
-                f"{', '.join(bad[:_SHOWN])}{more}. {self.fix}"
+                f"{where}: every logit must be finite, got NaN or infinity on "
+                f"{', '.join(bad[:_SHOWN])}{more}. {fix}"
             )
+        top5 = among if among.size else [None] * len(names)
+        return starmap(Outcomes, zip(right, top5, sure, strict=True))
+
+    def shuffled(name: str, labels: Labels, images: ByteImages) -> Outcomes:
+        """Of one copy, shown in another order, which is always the same."""
+        order = torch.randperm(len(labels), generator=make_generator(0, "cpu"))
+        (found,) = answers([name], labels[order], iter([images[order]]))
+        return found.take(order.argsort().numpy())
+
+    of_clean: Outcomes | None = None
+    with ExitStack() as stack:
+        stack.enter_context(kept_mode(model))
+        model.to(environment.device).eval()
+        if adapt_batch_norm is None:
+            if clean is not None:
+                (of_clean,) = answers([_CLEAN], clean.labels, iter([clean.images]))
+            # One sequence of images: batches are full even if copies are small.
+            found = list(answers(names, labels, read(0, len(cells)))) if cells else []
+        else:
+            stack.enter_context(adapted_batch_norm(model, adapt_batch_norm))
+            if clean is not None:
+                of_clean = shuffled(_CLEAN, clean.labels, clean.images)
+            found = [
+                shuffled(name, labels, torch.cat([*read(place, place + 1)]))
+                for place, name in enumerate(names)
+            ]
+    return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
+
+
+def _pass_through(
+    model: nn.Module,
+    environment: Environment,
+    labels: Labels,
+    batches: Iterator[ByteImages],
+    where: str,
+) -> Iterator[np.ndarray]:
+    """For each image: whether the logits are finite; whether the label is the most likely class,
+    and among the five (nothing for five classes or fewer); the probability of that class."""
+    every = labels.to(environment.device)
+    finite, right, among, sure = [], [], [], []
+    start = 0
+    memory = within_memory(
+        f"{where}: a batch of images must fit into memory, ran out of memory. Give it more "
+        "(run.gpus_per_trial, run.gpu_memory_fraction), or score a network in smaller batches "
+        "(`ablate evaluate --batch-size`)."
+    )
+    # Not inference mode: a student that keeps something of this pass goes on learning.
+    with memory, torch.no_grad(), environment.autocast():
+        for batch in batches:
+            floats = batch.to(environment.device).float() / 255
+            logits = model(floats.contiguous(memory_format=torch.channels_last)).float()
+            classes_of = every[start : start + len(batch)]
+            start += len(batch)
+            highest, classes = logits.max(dim=1)
+            right.append(classes == classes_of)
+            sure.append((highest - logits.logsumexp(dim=1)).exp())
+            finite.append(logits.isfinite().all(dim=1))
+            if logits.shape[1] > _TOP:
+                top = logits.topk(_TOP, dim=1).indices
+                among.append((top == classes_of[:, None]).any(dim=1))
+
+    for parts in (finite, right, among, sure):
+        yield torch.cat(parts).cpu().numpy() if parts else np.empty(0, dtype=np.bool_)
 
 
 def _batches(
@@ -292,3 +283,64 @@ def _size_for(images: ByteImages, device: str) -> int:
     """Images of twice the size need four times the memory."""
     share = (_SMALL_SIDE / math.sqrt(images.shape[2] * images.shape[3])) ** 2
     return max(_SMALLEST_BATCH[device], int(_BATCH_SIZE[device] * min(1.0, share)))
+
+
+# -- Batch-norm statistics adapted to the images that are scored, without labels -----------
+#
+# Source: [S] Schneider et al. 2020, arXiv:2006.16971: the statistics of each batch are mixed with
+# those of training, which count as N images.  Differs: images are shuffled within their copy, so
+# that the order of the classes in a folder does not matter, with the same order for every copy.
+
+
+@contextmanager
+def adapted_batch_norm(model: nn.Module, pseudo_images: int) -> Iterator[None]:
+    """Let each batch norm in eval mode use (N source + n batch) / (N + n) of mean and variance.
+
+    Args:
+        model: its statistics are the same afterwards.
+        pseudo_images: N >= 0, how many images the network's own statistics count as; 0: those of
+            the batch alone.  n is the number of images in the batch.
+
+    Raises:
+        ParameterError: if the network has no batch norm with statistics, or, in the forward pass,
+            if a batch has one value per channel.
+    """
+    norms = adaptable_norms(model)
+    if not norms:
+        raise ParameterError(
+            "`adapt_batch_norm`: needs a network with batch norm, got "
+            f"{type(model).__name__}, in which none is found. Leave it out."
+        )
+    with ExitStack() as stack:
+        for norm in norms:
+            stack.enter_context(_adapted(norm, pseudo_images))
+        yield
+
+
+@contextmanager
+def _adapted(norm: _BatchNorm, pseudo_images: int) -> Iterator[None]:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+
+    # In front of the module, since subclasses, as timm's, do more than normalise.
+    def mix(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        batch: Tensor = inputs[0]
+        share = pseudo_images / (pseudo_images + len(batch))
+        if batch.numel() == batch.shape[1]:
+            raise ParameterError(
+                "`batch_size`: adapted batch norm needs more than one value per channel, got a "
+                "batch of one image. Choose another size."
+            )
+        others = [axis for axis in range(batch.ndim) if axis != 1]
+        # Unbiased, as running statistics are.
+        own_variance, own_mean = torch.var_mean(batch.float(), dim=others)
+        norm.running_mean = share * mean + (1 - share) * own_mean
+        norm.running_var = share * variance + (1 - share) * own_variance
+
+    handle = norm.register_forward_pre_hook(mix)
+    try:
+        yield
+    finally:
+        handle.remove()
+        norm.running_mean, norm.running_var = mean, variance

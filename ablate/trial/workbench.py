@@ -34,7 +34,7 @@ from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import CorruptedImages, fewer_images, score_set
 from ablate.robustness.suites import Suite, exposures, find_suite

@@ -17,8 +17,8 @@ from torch import nn
 
 from ablate.cli.main import main
 from ablate.errors import AblateError
-from ablate.robustness.evaluation.evaluate import evaluate
-from ablate.robustness.evaluation.evaluation import Evaluation
+from ablate.robustness.evaluate import evaluate
+from ablate.robustness.evaluation import Evaluation
 
 QUICK: dict[str, Any] = {"types": ["contrast"], "severities": (1,)}
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32", "threads": 1}

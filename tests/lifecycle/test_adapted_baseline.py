@@ -16,7 +16,7 @@ from ablate.ledger.record import ADAPTED
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
 from ablate.report.formats import result_rows
-from ablate.robustness.adaptation import adapted_batch_norm
+from ablate.robustness.score import adapted_batch_norm
 from ablate.trial.workbench import Workbench
 from tests.commands import run_here
 

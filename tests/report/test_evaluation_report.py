@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ablate.report.terminal.evaluation import evaluation_report
 from ablate.robustness.corruption import BENCHMARK, FAMILIES
-from ablate.robustness.evaluation.evaluation import (
+from ablate.robustness.evaluation import (
     CellScores,
     EvaluatedData,
     EvaluatedModel,

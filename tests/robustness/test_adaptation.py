@@ -13,10 +13,9 @@ from torch.nn import functional
 from ablate.data.dataset import Split
 from ablate.errors import ParameterError
 from ablate.model.environment import resolve_environment
-from ablate.robustness.adaptation import adapted_batch_norm
-from ablate.robustness.evaluation.evaluate import evaluate
-from ablate.robustness.evaluation.evaluation_file import load_evaluation, write_evaluation
-from ablate.robustness.score import score_set
+from ablate.robustness.evaluate import evaluate
+from ablate.robustness.evaluation import load_evaluation, write_evaluation
+from ablate.robustness.score import adapted_batch_norm, score_set
 from tests.robustness.test_score import Copies
 
 CPU = resolve_environment("fp32", threads=1, device="cpu")

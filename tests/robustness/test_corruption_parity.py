@@ -27,7 +27,7 @@ from parity_statistics import (
 from PIL import Image
 
 from ablate.robustness.corruption import CORRUPTIONS, FAMILIES, Scale, load
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, load_frost
+from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 
 SEVERITIES = (1, 2, 3, 4, 5)
 CELLS = [(kind, severity) for kind in CORRUPTIONS for severity in SEVERITIES]

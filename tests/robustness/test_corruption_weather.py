@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from ablate.distortion.random import as_uniform, draw_bits
 from ablate.robustness.corruption import FAMILIES, load
-from ablate.robustness.corruption.frost import frost_plates
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs, of_photographs
+from ablate.robustness.corruption.frost import FrostPhotographs, frost_plates, of_photographs
 from ablate.robustness.corruption.spatter import (
     canny,
     smooth_layer,

@@ -20,10 +20,8 @@ from ablate.errors import AblateError, NotFiniteError
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.robustness.arguments import named_by_parameters
-from ablate.robustness.evaluation.evaluate import evaluate
-from ablate.robustness.evaluation.evaluation import Evaluation
-from ablate.robustness.evaluation.evaluation_file import load_evaluation
-from ablate.robustness.evaluation.summary import summarise
+from ablate.robustness.evaluate import evaluate
+from ablate.robustness.evaluation import Evaluation, load_evaluation, summarise
 from ablate.study.settings import ModelSettings
 
 QUICK: dict[str, Any] = {"types": ["brightness", "contrast"], "severities": (1, 5)}

@@ -14,21 +14,20 @@ import pytest
 
 from ablate.errors import DataError
 from ablate.robustness.corruption import BENCHMARK, FAMILIES
-from ablate.robustness.evaluation.evaluation import (
+from ablate.robustness.evaluation import (
     CellScores,
     EvaluatedData,
     EvaluatedModel,
     EvaluatedSuite,
     Evaluation,
-    relate,
-)
-from ablate.robustness.evaluation.evaluation_file import (
+    SummaryLine,
     load_evaluation,
+    relate,
+    summarise,
     to_json,
     write_csv,
     write_evaluation,
 )
-from ablate.robustness.evaluation.summary import SummaryLine, summarise
 from ablate.robustness.measures import ALEXNET_MEAN_ERRORS
 from ablate.study.scores import Exposure
 

@@ -172,14 +172,3 @@ def test_the_code_and_libraries_of_pixels_are_in_the_key() -> None:
     for source in ("robustness/evaluation_set.py", "robustness/corruption/kind.py"):
         assert Path(source) in named
     assert len(named) > 15
-    assert not [file for file in named if "added" in file.parts]  # of its own type's key alone
-
-
-def test_an_added_type_changes_the_key_of_its_own_copies_alone(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = obtain(split, (1,), 0, None, find_suite(["fog", "vignette"]))
-    keys = {kind: made._made_from(kind, 1)["code"] for kind in made.suite.types}
-    monkeypatch.setattr("ablate.robustness.corruption.kind.ADDED", ())  # before it was added
-    assert made._made_from("fog", 1)["code"] == keys["fog"]
-    assert code_version_module.code_version() == keys["fog"] != keys["vignette"]

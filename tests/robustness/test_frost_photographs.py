@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ablate.errors import DataError
-from ablate.robustness.corruption.frost_photographs import load_frost
+from ablate.robustness.corruption.frost import load_frost
 
 
 def save(folder: Path, name: str, level: int, size: tuple[int, int] = (40, 30)) -> None:

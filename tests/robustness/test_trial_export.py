@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ablate.model.weights.export_metadata import read_metadata
-from ablate.robustness.evaluation.evaluate import evaluate
+from ablate.robustness.evaluate import evaluate
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import score_set
 from ablate.robustness.suites import find_suite

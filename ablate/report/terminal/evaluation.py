@@ -18,8 +18,7 @@ from ablate.files.shown import show_name
 from ablate.report.formats import TerminalTable
 from ablate.report.numbers import MISSING, duration_text
 from ablate.report.tables import Table, text_column
-from ablate.robustness.evaluation.evaluation import Evaluation
-from ablate.robustness.evaluation.summary import SummaryLine, benchmark_types, summarise
+from ablate.robustness.evaluation import Evaluation, SummaryLine, benchmark_types, summarise
 
 _TRAINED_ON = {"seen_type": "type", "seen_family": "family", "unseen": "no"}
 _IDENTITY = 12

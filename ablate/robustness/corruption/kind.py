@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,8 +15,8 @@ from torch import Tensor
 from ablate.distortion.kind import Kind, check_images
 from ablate.distortion.photometric import LUMA
 from ablate.errors import ParameterError
-from ablate.robustness.corruption import ADDED, SEVERITIES, Scale, scale_for
-from ablate.robustness.corruption.frost_photographs import FrostPhotographs
+from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
+from ablate.robustness.corruption.frost import FrostPhotographs
 
 Parameters = tuple[float, ...]
 
@@ -168,35 +168,25 @@ def check_batch(where: str, images: Tensor) -> None:
             )
 
 
-# -- A digest of the code that makes corrupted images, for the keys of stored copies -------
-
-
 _PACKAGE = Path(__file__).parents[2]
 _SOURCES = (
-    *("distortion/*.py", "robustness/corruption/*.py"),
+    *("distortion/*.py", "robustness/corruption/*.py", "robustness/corruption/added/*.py"),
     *("robustness/evaluation_set.py", "study/seeds.py"),
 )
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pillow")
 """Their codecs, filters and random draws affect the pixels."""
 
 
-def code_version(types: Collection[str] = ()) -> str:
-    """A digest of the source files that produce pixels, and of the versions of libraries.
+@cache
+def code_version() -> str:
+    """A digest of the source files that produce pixels, and of the versions of libraries, for the
+    keys of stored copies.
 
     A changed comment changes it too: then sets are regenerated needlessly, but a set is never
     mistaken for another one.
-
-    Args:
-        types: the file of a corruption in `added/` counts only if it is among these, so that the
-            sets of other types stay when one is added.
     """
-    return _digest_code(tuple(name for name in ADDED if name in types))
-
-
-@cache
-def _digest_code(added: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for pattern in (*_SOURCES, *(f"robustness/corruption/added/{name}.py" for name in added)):
+    for pattern in _SOURCES:
         for file in sorted(_PACKAGE.glob(pattern)):
             digest.update(f"{file.relative_to(_PACKAGE)}\0".encode())
             digest.update(file.read_bytes())

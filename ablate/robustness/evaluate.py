@@ -27,7 +27,6 @@ from ablate.files.shown import few, show_name
 from ablate.model.environment import DeviceKind, resolve_environment
 from ablate.model.origin import Normalization, Origin, find_origin, module_origin
 from ablate.model.subject import Subject, build_subject, probe
-from ablate.robustness.adaptation import BATCH_SIZE, adapted_batch_norm
 from ablate.robustness.arguments import (
     check_choice,
     check_whole,
@@ -37,21 +36,27 @@ from ablate.robustness.arguments import (
     read_statistics,
 )
 from ablate.robustness.corruption import scale_for
-from ablate.robustness.corruption.frost_photographs import load_frost
+from ablate.robustness.corruption.frost import load_frost
 from ablate.robustness.corruption.kind import code_version
-from ablate.robustness.evaluation.evaluation import (
+from ablate.robustness.evaluation import (
+    INCOMPARABLE,
     CellScores,
     EvaluatedData,
     EvaluatedModel,
     EvaluatedSuite,
     Evaluation,
+    load_evaluation,
     relate,
 )
-from ablate.robustness.evaluation.evaluation_file import load_evaluation
-from ablate.robustness.evaluation.summary import INCOMPARABLE
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.official import OfficialImages, open_official
-from ablate.robustness.score import CorruptedImages, Progress, score_set
+from ablate.robustness.score import (
+    BATCH_SIZE,
+    CorruptedImages,
+    Progress,
+    adapted_batch_norm,
+    score_set,
+)
 from ablate.robustness.suites import Suite, exposures, select
 from ablate.study.preparation import Preprocessing
 from ablate.study.provenance import usable_cores, versions
@@ -519,5 +524,5 @@ def _unscored(
         exposure=exposure,
         marks=tuple(marks),
         notes=tuple(notes),
-        versions={"code": code_version(suite.types), **versions(_PACKAGES)},
+        versions={"code": code_version(), **versions(_PACKAGES)},
     )
