@@ -12,13 +12,13 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ablate.errors import ParameterError
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
 from ablate.model import chosen_layers, taps_of
-from ablate.space.domain import ChoiceDomain, Domain
+from ablate.space.domain import ChoiceDomain
 from ablate.space.fit import MOST_POINTS, points, telling_values
 from ablate.space.space import Parameter, Space
 from ablate.study.document import Finding, show
@@ -69,24 +69,37 @@ def type_shares(values: Values) -> dict[str, float]:
     return type_ratios(*names)
 
 
-def _only_where(keys: tuple[str, ...], decider: str, wanted: Any, text: str = "") -> Reading:
-    where = text or f"{decider} is {wanted}"
-    return Reading(where, keys, (decider,), lambda values: bool(values[decider] == wanted))
+_DRAWN = ("augment.families", "augment.types", "augment.mix", "augment.method")
+_STRENGTHS = ("augment.strength", "augment.strengths", "augment.strengths.")
+_OF_MAPS = ("loss.fma.distance", "loss.fma.activation", "loss.fma.layers", "loss.fma.layer_weights")
+_ANCHORS = tuple(key for key in leaves() if key.endswith(".anchor"))
+_OF_WEIGHTS = ("baseline.checkpoint", "baseline.saw_validation", "baseline.expected_accuracy")
+_OF_TRAINING = tuple(
+    key for key in leaves() if key.startswith("baseline.") and key not in _OF_WEIGHTS
+)
 
 
-def _unless(keys: tuple[str, ...], decider: str, other: Any) -> Reading:
-    where = f"{decider} is not {other}"
-    return Reading(where, keys, (decider,), lambda values: bool(values[decider] != other))
+def _where(decider: str, verb: Literal["is", "is not"], value: Any, *keys: str) -> Reading:
+    """A condition on the value of one key."""
+    words = "is not given" if value is None else f"{verb} {value}"
+    is_wanted = verb == "is"
+    return Reading(
+        f"{decider} {words}",
+        keys,
+        (decider,),
+        lambda values: (values[decider] == value) is is_wanted,
+    )
 
 
 def _with_term(term: str) -> Reading:
-    keys, where = (f"loss.{term}.",), f"loss.terms has {term}"
-    return Reading(where, keys, ("loss.terms",), lambda values: term in terms_of(values))
+    where = f"loss.terms has {term}"
+    keys, deciders = (f"loss.{term}.",), ("loss.terms",)
+    return Reading(where, keys, deciders, lambda values: term in terms_of(values))
 
 
-def _weighed(term: str, keys: tuple[str, ...]) -> Reading:
-    weight = f"loss.{term}.weight"
-    return Reading(f"{weight} is above 0", keys, (weight,), lambda values: bool(values[weight] > 0))
+def _weighed(weight: str, *keys: str) -> Reading:
+    """What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
+    return Reading(f"{weight} is above 0", keys, (weight,), lambda values: values[weight] > 0)
 
 
 def _has_ema(values: Values) -> bool:
@@ -103,58 +116,44 @@ def _is_mixed(values: Values) -> bool:
     return len(values["augment.families"] if types is None else types) > 1
 
 
+def _has_types(values: Values) -> bool:
+    return len(type_shares(values)) > 1
+
+
 def _needs_strength(values: Values) -> bool:
     return any(kind not in values["augment.strengths"] for kind in type_shares(values))
 
 
-_DRAWN = ("augment.families", "augment.types", "augment.mix", "augment.method")
-_ANCHORS = tuple(key for key in leaves() if key.endswith(".anchor"))
-_OF_TRAINING = tuple(
-    key
-    for key in leaves()
-    if key.startswith("baseline.")
-    and key.partition(".")[2] not in ("checkpoint", "saw_validation", "expected_accuracy")
-)
-
 READINGS: tuple[Reading, ...] = (
     *map(_with_term, TERMS),
-    # What a term makes nothing of at weight 0; its anchor still costs a teacher's pass.
-    _weighed("st", ("loss.st.form", "loss.st.temperature")),
-    _weighed(
-        "fma",
-        tuple(f"loss.fma.{key}" for key in ("distance", "activation", "layers", "layer_weights")),
-    ),
-    Reading(
-        "loss.fma.layers has more than one layer",
-        *(("loss.fma.layer_weights",), ("loss.fma.layers",), _has_layers),
-    ),
+    _weighed("loss.st.weight", "loss.st.form", "loss.st.temperature"),
+    _weighed("loss.fma.weight", *_OF_MAPS),
+    Reading("loss.fma.layers has more than one layer", _OF_MAPS[3:], _OF_MAPS[2:3], _has_layers),
     Reading(
         "a term in loss.terms has the anchor ema",
-        *(("loss.teacher_decay",), ("loss.terms", *_ANCHORS), _has_ema),
+        ("loss.teacher_decay",),
+        ("loss.terms", *_ANCHORS),
+        _has_ema,
     ),
     Reading("loss.terms has more than clean", ("augment.",), ("loss.terms",), has_copies),
-    _only_where(("augment.families",), "augment.types", None, "augment.types is not given"),
-    _unless(
-        (*_DRAWN[:3], "augment.strength", "augment.strengths", "augment.strengths."),
-        *("augment.method", "augmix"),
-    ),
+    _where("augment.types", "is", None, "augment.families"),
+    _where("augment.method", "is not", "augmix", *_DRAWN[:3], *_STRENGTHS),
     Reading("more than one family or type is drawn from", ("augment.mix",), _DRAWN[:2], _is_mixed),
     Reading(
         "a type is drawn that augment.strengths leaves out",
-        *(("augment.strength",), (*_DRAWN, "augment.strengths"), _needs_strength),
+        _STRENGTHS[:1],
+        (*_DRAWN, "augment.strengths"),
+        _needs_strength,
     ),
-    _only_where(("augment.depth",), "augment.method", "composed"),
-    Reading(
-        "more than one type is drawn",
-        *(("augment.depth",), _DRAWN, lambda values: len(type_shares(values)) > 1),
-    ),
-    _unless(("augment.copies",), "augment.method", "all"),
-    _only_where(("augment.augmix.",), "augment.method", "augmix"),
-    _only_where(("baseline.momentum",), "baseline.optimizer", "sgd"),
-    _only_where(("finetune.momentum",), "finetune.optimizer", "sgd"),
-    _unless(("baseline.warmup_fraction",), "baseline.schedule", "one_cycle"),
-    _unless(("finetune.warmup_fraction",), "finetune.schedule", "one_cycle"),
-    _only_where(_OF_TRAINING, "baseline.checkpoint", None, "no baseline.checkpoint is given"),
+    _where("augment.method", "is", "composed", "augment.depth"),
+    Reading("more than one type is drawn", ("augment.depth",), _DRAWN, _has_types),
+    _where("augment.method", "is not", "all", "augment.copies"),
+    _where("augment.method", "is", "augmix", "augment.augmix."),
+    _where("baseline.optimizer", "is", "sgd", "baseline.momentum"),
+    _where("finetune.optimizer", "is", "sgd", "finetune.momentum"),
+    _where("baseline.schedule", "is not", "one_cycle", "baseline.warmup_fraction"),
+    _where("finetune.schedule", "is not", "one_cycle", "finetune.warmup_fraction"),
+    _where("baseline.checkpoint", "is", None, *_OF_TRAINING),
 )
 
 
@@ -337,16 +336,13 @@ def inert_rule(
     if not never:
         return f"has no effect on any trial, got {show(values)}. Remove it."
     where = " and ".join(reading.where for reading in never)
-    keys = dict.fromkeys(decider for reading in never for decider in reading.deciders)
-    domains = {one.key: one.domain for one in space.parameters}
-    got = ", ".join(f"{one}: {_possible(domains.get(one), fixed[one])}" for one in keys)
-    first_key = next(iter(keys))
-    return f"has no effect, used only where {where}, got {got}. Change {first_key}, or remove this."
-
-
-def _possible(domain: Domain | None, fixed: Any) -> str:
-    if domain is None:
-        return show(fixed)
-    return (
-        f"one of {show(list(domain.choices))}" if isinstance(domain, ChoiceDomain) else "searched"
-    )
+    domains = {other.key: other.domain for other in space.parameters}
+    got = {}
+    for decider in (decider for reading in never for decider in reading.deciders):
+        domain = domains.get(decider)
+        got[decider] = show(fixed[decider]) if domain is None else "searched"
+        if isinstance(domain, ChoiceDomain):
+            got[decider] = f"one of {show(list(domain.choices))}"
+    rule = f"has no effect, used only where {where}, got"
+    values_text = ", ".join(f"{decider}: {text}" for decider, text in got.items())
+    return f"{rule} {values_text}. Change {next(iter(got))}, or remove this."

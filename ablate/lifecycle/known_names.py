@@ -7,8 +7,7 @@ not a tap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ablate.data import DATASETS
@@ -27,12 +26,12 @@ from ablate.study.callables import (
     may_import,
 )
 from ablate.study.metrics import METRIC_KEYS
-from ablate.study.names import OpenNames
+from ablate.study.names import KnownNames, OpenNames
 from ablate.study.scores import metric_names
 from ablate.study.settings import Study
 
 
-def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Sequence[str]]:
+def names_for(model: str | None, base: Path | None = None) -> KnownNames:
     """Names by dotted key of the study.
 
     Args:
@@ -47,17 +46,26 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
     ]
     layers = _layers(model, base)
 
-    def own(key: str, name: str) -> str | None:
+    def refusal(key: str) -> Callable[[str], str | None]:
         """Why the callable that a name may be cannot be imported."""
-        return _import_refusal(key, base, name) if _is_own(name) else None
 
+        def of(name: str) -> str | None:
+            if key != "trainable" and not _is_own(name):
+                return None
+            try:
+                import_callable(key, name, base)
+            except NotImportedError:
+                return None
+            except ParameterError as error:
+                return str(error).removeprefix(f"{key}: ")
+            return None
+
+        return of
+
+    data, networks = refusal("dataset.name"), refusal("model.name")
     return {
-        "dataset.name": OpenNames(
-            lambda: DATASETS, is_callable_name, refusal=partial(own, "dataset.name")
-        ),
-        "model.name": OpenNames(
-            lambda: MODELS, _is_model, _torchvision_like, partial(own, "model.name")
-        ),
+        "dataset.name": OpenNames(lambda: DATASETS, is_callable_name, refusal=data),
+        "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like, networks),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
         "loss.fma.distance": tuple(DISTANCES),
@@ -66,7 +74,7 @@ def names_for(model: str | None, base: Path | None = None) -> Mapping[str, Seque
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
-        "trainable": OpenNames(refusal=partial(_import_refusal, "trainable", base)),
+        "trainable": OpenNames(refusal=refusal("trainable")),
         "robustness.suite": SUITES,
         "robustness.corruptions": ANY.types,
         "search.sampler": SAMPLERS,
@@ -82,17 +90,6 @@ def named_callables(study: Study) -> dict[str, str]:
     return {key: name for key, name in names.items() if _is_own(name) and not is_given(name)}
 
 
-def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
-    """Why the module or function of a key cannot be imported."""
-    try:
-        import_callable(key, name, base)
-    except NotImportedError:
-        return None
-    except ParameterError as error:
-        return str(error).removeprefix(f"{key}: ")
-    return None
-
-
 def _is_own(name: str) -> bool:
     """Whether a name of a data set, network or training loop is a callable of a module."""
     return is_callable_name(name) and name.partition(":")[0] not in SOURCES
@@ -105,8 +102,7 @@ def _layers(model: str | None, base: Path | None) -> Sequence[str]:
         return OpenNames()
 
     def taps() -> Sequence[str]:
-        known = taps_of(model)
-        if known is not None:
+        if (known := taps_of(model)) is not None:
             return known
         from ablate.model.inspect import usable_taps
 
@@ -121,9 +117,8 @@ def _layers(model: str | None, base: Path | None) -> Sequence[str]:
 
 
 def _is_model(name: str) -> bool:
-    return is_callable_name(name) and (
-        not name.startswith("torchvision:") or name in _torchvision_like(name)
-    )
+    is_other = not name.startswith("torchvision:")
+    return is_callable_name(name) and (is_other or name in _torchvision_like(name))
 
 
 def _torchvision_like(name: str) -> Sequence[str]:
@@ -133,4 +128,4 @@ def _torchvision_like(name: str) -> Sequence[str]:
     from ablate.model.inspect import torchvision_names
 
     names = torchvision_names()
-    return names if ":" in name else [one for one in names if one == f"torchvision:{name}"]
+    return names if ":" in name else [known for known in names if known == f"torchvision:{name}"]

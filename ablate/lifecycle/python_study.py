@@ -49,52 +49,35 @@ def _plain(value: Any, path: DataPath, findings: list[Finding]) -> Any:
     """A value in the types that YAML has."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
+    elif isinstance(value, PurePath):
+        value = str(value)
+    elif type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    rule = unstorable(value)
     if len(path) > MAX_DEPTH:
-        findings.append(Finding(path, f"must have at most {MAX_DEPTH} levels. Make it flatter."))
-    elif isinstance(value, Mapping):
-        mapping = {}
-        for key, item in value.items():
-            if isinstance(key, str):
-                mapping[key] = _plain(item, (*path, key), findings)
-            else:
-                rule = f"keys must be text, got {show(key)}. Put it in quotes."
-                findings.append(Finding((*path, str(key)), rule))
-        return mapping
+        rule = f"must have at most {MAX_DEPTH} levels. Make it flatter."
     elif isinstance(value, list | tuple):
         return [_plain(item, (*path, i), findings) for i, item in enumerate(value)]
-    else:
-        return _scalar(value, path, findings)
-    return None
-
-
-def _scalar(value: Any, path: DataPath, findings: list[Finding]) -> Any:
-    if callable(value):
+    elif isinstance(value, Mapping):
+        for key in [key for key in value if not isinstance(key, str)]:
+            rule = f"keys must be text, got {show(key)}. Put it in quotes."
+            findings.append(Finding((*path, str(key)), rule))
+        items = ((key, item) for key, item in value.items() if isinstance(key, str))
+        return {key: _plain(item, (*path, key), findings) for key, item in items}
+    elif callable(value):
         try:
             return name_function(value)
         except ParameterError as error:
             findings.append(Finding(path, str(error)))
             return "refused:refused"  # still a name, so that no other rule is broken
-    if isinstance(value, PurePath):
-        value = str(value)
-    elif type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        value = value.item()
-    if (wrong := _not_plain(value)) is None:
+    elif not isinstance(value, str | int | float | None):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        rule = f"must be text, a number, a list or a mapping, got an object of {kind}"
+        rule += ". Write its value."
+    if rule is None:
         return value
-    findings.append(Finding(path, wrong))
+    findings.append(Finding(path, rule))
     return None
-
-
-def _not_plain(value: Any) -> str | None:
-    """Why a value cannot be stored, as `rule, got X. Fix.`"""
-    if isinstance(value, str):
-        return unstorable(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-        return "whole numbers must be below 2**63, got a larger one. Write a smaller one."
-    if value is None or isinstance(value, bool | int | float):
-        return None
-    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
-    rule = f"must be text, a number, a list or a mapping, got an object of {kind}"
-    return f"{rule}. Write its value."
 
 
 class Study(settings.Study):

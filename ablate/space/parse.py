@@ -392,7 +392,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 def _unstorable(value: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be finite, got {show(value)}. Write a number, or text in quotes."
-    return unstorable(value) if isinstance(value, str) else None
+    return unstorable(value)
 
 
 def _interval(data: Mapping[str, Any], word: str, kind: type[float]) -> tuple[Any, Any, bool, Any]:

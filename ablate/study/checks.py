@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
-from operator import attrgetter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ablate.errors import did_you_mean
-from ablate.study.document import Finding, Path, show, starts_with
+from ablate.study.document import Finding, Path, get, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
@@ -29,16 +27,16 @@ def study_rules(study: Study, refused: Collection[Path] = ()) -> Findings:
         refused: rules that read one of these paths are skipped.
     """
     for keys, rule in _RULES:
-        read = [tuple(key.split(".")) for key in keys]
+        read = [tuple(key.split(".")) for key in keys.split()]
         if not any(starts_with(path, key) for key in read for path in refused):
             yield from rule(study)
 
 
 def rules_of(key: str, study: Study) -> Findings:
     """Rules about this key alone."""
-    path = tuple(key.split("."))
     for keys, rule in _RULES:
-        if len(keys) == 1 and f"{key}.".startswith(f"{keys[0]}."):
+        if f"{key}.".startswith(f"{keys}."):
+            path = tuple(key.split("."))
             yield from (finding for finding in rule(study) if starts_with(finding.path, path))
 
 
@@ -48,10 +46,8 @@ def study_notes(study: Study) -> Iterator[str]:
     if study.ablation is None and points > trials:
         rest = f"the last {points - trials} will not be run"
         yield f"search.enqueue has {points} points and search.trials is {trials}: {rest}"
-    pruner, known = (
-        study.search.pruner,
-        {*COSTS, *(objective.metric for objective in study.objectives)},
-    )
+    pruner = study.search.pruner
+    known = {*COSTS, *(objective.metric for objective in study.objectives)}
     compared = () if pruner is None else pruner.compared(study.objectives)
     others = [metric for metric in compared if metric not in known]
     if study.trainable is not None and others:
@@ -72,20 +68,17 @@ def _objectives(study: Study) -> Findings:
             yield Finding(("objectives", i), f"given twice, got {show(metric)}. Remove one.")
 
 
-def _severities(study: Study) -> Findings:
-    have = study.robustness.severities
-    for path, metric in metric_paths(study).items() if study.trainable is None else ():
+def _metrics(study: Study) -> Findings:
+    severities = study.robustness.severities
+    for path, metric in metric_paths(study).items():
         severity = metric.rpartition(".")[2]
-        if severity.isdigit() and int(severity) not in have:
-            rule = f"its severity must be in robustness.severities {show(list(have))}"
+        if study.trainable is not None:
+            if rule := reserved_name(metric):
+                yield Finding(path, rule)
+        elif severity.isdigit() and int(severity) not in severities:
+            rule = f"its severity must be in robustness.severities {show(list(severities))}"
             fix = f"Add {severity} there or choose another metric."
             yield Finding(path, f"{rule}, got {show(metric)}. {fix}")
-
-
-def _reserved(study: Study) -> Findings:
-    for path, metric in metric_paths(study).items() if study.trainable is not None else ():
-        if rule := reserved_name(metric):
-            yield Finding(path, rule)
 
 
 def _constraints(study: Study) -> Findings:
@@ -97,19 +90,21 @@ def _constraints(study: Study) -> Findings:
             yield Finding(path, f"{rule}, and remove the other.")
         sides = {True: constraint.min, False: constraint.max}
         relative = [side for side in sides.values() if isinstance(side, str)]
-        bounds = constraint.bounds({metric: 0.0})
-        far = [sides[bound.is_least] for bound in bounds if abs(bound.limit) >= 1]
-        whole = [side for side in far if isinstance(side, str)]
+        far = [
+            side
+            for bound in constraint.bounds({metric: 0.0})
+            if isinstance(side := sides[bound.is_least], str) and abs(bound.limit) >= 1
+        ]
         rule = f"must be a number, got {' and '.join(relative)}"
         if relative and study.trainable is not None:
             why = "with trainable, which has no baseline. Write it, such as 0.9."
             yield Finding(path, f"{rule} {why}")
         elif relative and metric in COSTS:
             yield Finding(path, f"{rule}: a baseline has no {metric}. Write it, such as max: 300.")
-        elif whole:
+        elif far:
             rule = "must be baseline plus or less a fraction below 1, because accuracies are"
-            got = f"fractions, got {' and '.join(whole)}"
-            yield Finding(path, f"{rule} {got}. Write baseline - 0.01 for one point.")
+            fix = "Write baseline - 0.01 for one point."
+            yield Finding(path, f"{rule} fractions, got {' and '.join(far)}. {fix}")
         for bound in constraint.bounds(None) if study.trainable is None else ():
             if limit := unreachable(bound):
                 side, got = "min" if bound.is_least else "max", show(sides[bound.is_least])
@@ -135,29 +130,23 @@ def _pruner(study: Study) -> Findings:
     path = ("search", "pruner")
     space = written_parameters(study.space if study.trainable is None else {})
     parameters = {parameter.key: parameter for parameter in space}
-    unit = next(
-        (u for u in UNITS[1:] if getattr(budget, u) or f"finetune.budget.{u}" in parameters), None
-    )
-    if unit is not None:
-        rule = f"compares trials after whole epochs, got finetune.budget in {unit}"
+    units = [u for u in UNITS[1:] if getattr(budget, u) or f"finetune.budget.{u}" in parameters]
+    possible: list[int] = []
+    if epochs := parameters.get("finetune.budget.epochs"):
+        domain = epochs.entry if isinstance(epochs.entry, Mapping) else {}
+        values = domain.get("int") or domain.get("choice")
+        possible = [v for v in values if isinstance(v, int)] if isinstance(values, list) else []
+    if budget.in_epochs is not None and (epochs is None or epochs.when):
+        possible.append(budget.in_epochs)
+    if units:
+        rule = f"compares trials after whole epochs, got finetune.budget in {units[0]}"
         yield Finding(path, f"{rule}. Remove it, or write budget: {{epochs: 4}}.")
-    fixed, epochs = budget.in_epochs, parameters.get("finetune.budget.epochs")
-    domain = epochs.entry if epochs is not None and isinstance(epochs.entry, Mapping) else {}
-    values = domain.get("int") or domain.get("choice")
-    possible = (
-        [value for value in values if isinstance(value, int)] if isinstance(values, list) else []
-    )
-    if fixed is not None and (epochs is None or epochs.when):
-        possible.append(fixed)
-    most = max(possible, default=None)
-    if unit is None and most is not None and pruner.min_epochs >= most:
+    elif possible and pruner.min_epochs >= max(possible):
+        most = max(possible)
         rule = f"must be below finetune.budget.epochs ({most}), got {pruner.min_epochs}"
         fix = "Lower it, or raise" if most > 1 else "Raise"
         fix += " the budget: after the last epoch there is nothing left to stop."
         yield Finding((*path, "min_epochs"), f"{rule}. {fix}")
-    for i, metric in enumerate(pruner.metrics):
-        if metric in pruner.metrics[:i]:
-            yield Finding((*path, "metrics", i), f"given twice, got {show(metric)}. Remove one.")
     if study.trainable is not None and pruner.images is not None:
         rule = f"has no effect with trainable, got {pruner.images}"
         yield Finding((*path, "images"), f"{rule}. Remove it: a trainable scores itself.")
@@ -196,13 +185,13 @@ def _gpus(study: Study) -> Findings:
 
 
 def _graphs(study: Study) -> Findings:
-    for section in ("baseline", "finetune") if study.run.compile == "reduce-overhead" else ():
+    for section in ("baseline", "finetune"):
         key, parts = f"{section}.accumulation_steps", getattr(study, section).accumulation_steps
-        if parts > 1 or key in searched(study.space):
+        is_split = parts > 1 or key in searched(study.space)
+        if is_split and study.run.compile == "reduce-overhead":
             rule = f"must not be reduce-overhead with {key}, got both: the parts of a batch would"
             fix = "Write compile: default, or accumulation_steps: 1."
-            rule = f"{rule} overwrite each other's gradients. {fix}"
-            yield Finding(("run", "compile"), rule)
+            yield Finding(("run", "compile"), f"{rule} overwrite each other's gradients. {fix}")
 
 
 def _warmup(study: Study) -> Findings:
@@ -223,25 +212,25 @@ def _copies(study: Study) -> Findings:
 
 
 def _crops(study: Study) -> Findings:
-    dataset = study.dataset
-    if dataset.crop_scale is not None and dataset.loading != "streamed":
-        rule = f"needs images that are decoded in each epoch, got {dataset.crop_scale:g}"
-        rule += " with resident ones. Write loading: streamed."
-        yield Finding(("dataset", "crop_scale"), rule)
+    scale = study.dataset.crop_scale
+    if scale is not None and study.dataset.loading != "streamed":
+        rule = f"needs images that are decoded in each epoch, got {scale:g} with resident ones"
+        yield Finding(("dataset", "crop_scale"), f"{rule}. Write loading: streamed.")
 
 
 def _labels(study: Study) -> Findings:
     labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
     if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
-        rule = "must not contain terms that need labels, because dataset.unlabeled has none, got "
-        rule += f"{show(study.loss.terms)}. Leave out {labelled[0]}."
-        yield Finding(("loss", "terms"), rule)
+        rule = "must not contain terms that need labels, because dataset.unlabeled has none, got"
+        fix = f"Leave out {labelled[0]}."
+        yield Finding(("loss", "terms"), f"{rule} {show(study.loss.terms)}. {fix}")
 
 
 def _probe(study: Study) -> Findings:
     key, fraction = "finetune.probe_fraction", study.finetune.probe_fraction
     paths, terms = searched_paths(study.space), study.loss.terms
-    if {key, "loss.terms"} <= paths.keys() or not (fraction or key in paths):
+    is_probed = fraction or key in paths
+    if not is_probed or {key, "loss.terms"} <= paths.keys():
         return
     if "fma" in candidates(study.space, "loss.terms", [terms]):
         rule = "needs a term that reaches the last layer, and fma alone does not, got"
@@ -258,15 +247,14 @@ def _interpolation(study: Study) -> Findings:
     is_asked = study.finetune.interpolation is not None
     if is_asked and robust not in metrics:
         rule = f"chooses the most robust network, so {robust} must be an objective, got"
-        rule += f" {show(metrics)}. Add it, or remove this."
-        yield Finding(("finetune", "interpolation"), rule)
+        fix = "Add it, or remove this."
+        yield Finding(("finetune", "interpolation"), f"{rule} {show(metrics)}. {fix}")
     margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
     has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
     is_read = is_asked or (study.ablation is None and has_clean and len(accuracies) > 1)
     if not is_read and margin != AnswerSettings().clean_margin:
         rule = "has no effect without finetune.interpolation, or a search for clean and robust"
-        rule += f" accuracy, got {margin:g}. Remove it."
-        yield Finding(("answer", "clean_margin"), rule)
+        yield Finding(("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it.")
 
 
 def _adapted(study: Study) -> Findings:
@@ -283,67 +271,49 @@ def no_batch_norm(model: str, pseudo_images: int) -> str:
     return f"{rule}, which has none with statistics. Remove it."
 
 
-# -- Ratios and lists by name --------------------------------------------------------------
-
-
 def _mix(study: Study) -> Findings:
     augment, space = study.augment, searched(study.space)
     key = "augment.families" if augment.types is None else "augment.types"
     if augment.mix is not None and not space & {"augment.families", "augment.types"}:
-        yield from _ratios(("augment", "mix"), augment.mix, key, augment.types or augment.families)
+        yield from _ratios("augment.mix", augment.mix, key, augment.types or augment.families)
 
 
 def _layer_weights(study: Study) -> Findings:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
-    if not isinstance(weights, str) and "loss.fma.layers" not in searched(study.space):
-        names = tuple(weights) if isinstance(layers, str) else layers
-        yield from _ratios(("loss", "fma", "layer_weights"), weights, "loss.fma.layers", names)
+    is_fixed = not isinstance(layers, str) and "loss.fma.layers" not in searched(study.space)
+    if is_fixed and not isinstance(weights, str):
+        yield from _ratios("loss.fma.layer_weights", weights, "loss.fma.layers", layers)
 
 
-def _ratios(path: Path, ratios: Mapping[str, float], key: str, names: tuple[str, ...]) -> Findings:
+def _ratios(key: str, ratios: Mapping[str, float], of: str, names: Sequence[str]) -> Findings:
     for name, ratio in ratios.items():
         if name not in names and ratio > 0:
-            rule = f"must be one of {key} {show(list(names))}, got {show(name)}"
-            yield Finding((*path, name), f"{rule}. {did_you_mean(name, names)}")
+            rule = f"must be one of {of} {show(list(names))}, got {show(name)}"
+            yield Finding((*key.split("."), name), f"{rule}. {did_you_mean(name, names)}")
 
 
-_DISTINCT = (
-    *("robustness.severities", "robustness.suite", "augment.families", "loss.fma.layers"),
-    *("augment.types", "finetune.frozen"),
+_RULES: tuple[tuple[str, Callable[[Study], Findings]], ...] = (
+    ("objectives", _objectives),
+    ("constraints", _constraints),
+    ("objectives constraints robustness.severities search.pruner", _metrics),
+    ("search.pruner finetune.budget", _pruner),
+    ("finetune.budget", _budget),
+    ("space ablation trainable", _set_by_the_study),
+    ("finetune.seed baseline.seed ablation", seed_rules),
+    ("objectives search.reference_point", _reference_point),
+    ("augment.mix augment.families augment.types", _mix),
+    ("augment.copies augment.method", _copies),
+    ("run.gpus_per_trial trainable", _gpus),
+    ("run.compile baseline finetune space", _graphs),
+    ("objectives finetune.interpolation answer ablation", _interpolation),
+    ("dataset.crop_scale dataset.loading", _crops),
+    ("baseline finetune", _warmup),
+    ("dataset.unlabeled loss.terms", _labels),
+    ("finetune.probe_fraction loss.terms space", _probe),
+    ("robustness.adapt_batch_norm ablation", _adapted),
+    ("loss.fma.layer_weights loss.fma.layers", _layer_weights),
 )
-"""Lists that name each thing once; where there is one word or nothing in its place, none."""
-
-
-def _distinct(key: str, study: Study) -> Findings:
-    items = attrgetter(key)(study)
-    for i, item in enumerate(items if isinstance(items, tuple) else ()):
-        if item in items[:i]:
-            yield Finding((*key.split("."), i), f"given twice, got {show(item)}. Remove one.")
-
-
-_RULES: tuple[tuple[tuple[str, ...], Callable[[Study], Findings]], ...] = (
-    (("objectives",), _objectives),
-    (("constraints",), _constraints),
-    (("objectives", "constraints", "robustness.severities", "search.pruner"), _severities),
-    (("objectives", "constraints", "search.pruner"), _reserved),
-    (("search.pruner", "finetune.budget"), _pruner),
-    (("finetune.budget",), _budget),
-    (("space", "ablation", "trainable"), _set_by_the_study),
-    (("finetune.seed", "baseline.seed", "ablation"), seed_rules),
-    (("objectives", "search.reference_point"), _reference_point),
-    *(((key,), partial(_distinct, key)) for key in _DISTINCT),
-    (("augment.mix", "augment.families", "augment.types"), _mix),
-    (("augment.copies", "augment.method"), _copies),
-    (("run.gpus_per_trial", "trainable"), _gpus),
-    (("run.compile", "baseline", "finetune", "space"), _graphs),
-    (("objectives", "finetune.interpolation", "answer", "ablation"), _interpolation),
-    (("dataset.crop_scale", "dataset.loading"), _crops),
-    (("baseline", "finetune"), _warmup),
-    (("dataset.unlabeled", "loss.terms"), _labels),
-    (("finetune.probe_fraction", "loss.terms", "space"), _probe),
-    (("robustness.adapt_batch_norm", "ablation"), _adapted),
-    (("loss.fma.layer_weights", "loss.fma.layers"), _layer_weights),
-)
+"""Each with the keys that it reads."""
 
 
 # -- What is written, although it changes nothing ------------------------------------------
@@ -358,36 +328,31 @@ def written_rules(data: Mapping[str, Any]) -> Findings:
     Args:
         data: as written.
     """
-    name, finetune = data.get("name"), data.get("finetune")
-    finetune = finetune if isinstance(finetune, dict) else {}
+    name = data.get("name")
     if isinstance(name, str) and "~" in name:
         rule = f"must have no ~, which names the parts of a study (NAME~confirm), got {name!r}"
         yield Finding(("name",), f"{rule}. Write another name.")
-    if data.get("trainable") is not None:
-        yield from _written_with_a_trainable(data, finetune)
+    if data.get("trainable") is None:
+        interpolation = get(data, ("finetune", "interpolation"))
+        if isinstance(interpolation, dict) and {"alphas", "alpha"} <= interpolation.keys():
+            rule = "takes alphas, the networks of a curve, or alpha, one of them alone, got both"
+            yield Finding(("finetune", "interpolation"), f"{rule}. Remove one.")
         return
-    interpolation = finetune.get("interpolation")
-    if isinstance(interpolation, dict) and {"alphas", "alpha"} <= interpolation.keys():
-        rule = "takes alphas, the networks of a curve, or alpha, one of them alone, got both"
-        yield Finding(("finetune", "interpolation"), f"{rule}. Remove one.")
-
-
-def _written_with_a_trainable(data: Mapping[str, Any], finetune: Mapping[str, Any]) -> Findings:
     for section in _NOT_OF_A_LOOP:
         if (written := data.get(section)) is not None:
             rule = f"has no effect with trainable, got {show(written)}"
             yield Finding((section,), f"{rule}. Remove it, or trainable.")
-    for key, written in finetune.items():
+    finetune = data.get("finetune")
+    for key, written in finetune.items() if isinstance(finetune, dict) else ():
         if key not in ("budget", "seed"):
-            rule = f"has no effect with trainable, got {show(written)}. Remove it: a trainable"
-            rule += " reads budget.epochs and seed."
-            yield Finding(("finetune", key), rule)
-    budget = finetune.get("budget")
-    budget = budget if isinstance(budget, dict) else {}
-    for unit in [unit for unit in UNITS[1:] if budget.get(unit) is not None]:
-        rule = f"must be epochs with trainable, got {unit}: {show(budget[unit])}"
-        rule += ". Write budget: {epochs: 4}."
-        yield Finding(("finetune", "budget", unit), rule)
+            rule = f"has no effect with trainable, got {show(written)}"
+            fix = "Remove it: a trainable reads budget.epochs and seed."
+            yield Finding(("finetune", key), f"{rule}. {fix}")
+    for unit in UNITS[1:]:
+        path = ("finetune", "budget", unit)
+        if (amount := get(data, path)) is not None:
+            rule = f"must be epochs with trainable, got {unit}: {show(amount)}"
+            yield Finding(path, f"{rule}. Write budget: {{epochs: 4}}.")
     if data.get("objectives") is None:
         rule = "are required with trainable, got none"
         fix = "List the metrics that its function reports: [{metric: accuracy}, {metric: seconds}]."

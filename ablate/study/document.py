@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ablate.errors import Problem, storable_text
+from ablate.errors import Problem, cut, storable_text
 
 Path = tuple[str | int, ...]
 """Of a value in a study's data, such as `("loss", "fma", "layers", 0)`."""
@@ -52,11 +52,14 @@ def get(data: Any, path: Path, default: Any = None) -> Any:
     return data
 
 
-def unstorable(text: str) -> str | None:
-    """Why a text cannot be kept in a database or be a path, as `rule, got X. Fix.`; else None."""
-    if storable_text(text) == text:
-        return None
-    return f"must be text that can be stored, got {show(text)}. Remove the control character."
+def unstorable(value: Any) -> str | None:
+    """Why a text or number cannot be kept in a database, as `rule, got X. Fix.`; else None."""
+    if isinstance(value, str) and storable_text(value) != value:
+        return f"must be text that can be stored, got {show(value)}. Remove the control character."
+    if isinstance(value, int) and abs(value) >= 2**63:
+        got = cut(str(value), 40)
+        return f"whole numbers must be below 2**63, got {got}. Write a smaller one."
+    return None
 
 
 def show(value: Any) -> str:

@@ -50,11 +50,8 @@ def leaves() -> tuple[str, ...]:
 @cache
 def searchable() -> tuple[str, ...]:
     """Keys that may be searched: those that affect a trial, but not how trials are compared."""
-    return tuple(
-        key
-        for key in leaves()
-        if (key.partition(".")[0] in SEARCHABLE and key not in FIXED_KEYS) or key in SEARCHABLE_KEYS
-    )
+    of_trials = [key for key in leaves() if key.partition(".")[0] in SEARCHABLE]
+    return (*SEARCHABLE_KEYS, *(key for key in of_trials if key not in FIXED_KEYS))
 
 
 def is_searchable(key: str) -> bool:
@@ -103,16 +100,13 @@ def find_key(name: str, keys: Sequence[str], *, where: str, what: str) -> str:
         ParameterError: if there is none, or several match.
     """
     meant = meant_keys(name, keys)
-    if len(meant) > 1:
-        raise ParameterError(
-            f"{where}: must be one parameter, got {name}, which is short for {', '.join(meant)}. "
-            "Write more of the key."
-        )
-    if not meant:
-        raise ParameterError(
-            f"{where}: must be {what}, got {name or 'nothing'}. {did_you_mean(name, keys)}"
-        )
-    return meant[0]
+    if len(meant) == 1:
+        return meant[0]
+    rule = f"must be {what}, got {name or 'nothing'}. {did_you_mean(name, keys)}"
+    if meant:
+        rule = f"must be one parameter, got {name}, which is short for {', '.join(meant)}"
+        rule += ". Write more of the key."
+    raise ParameterError(f"{where}: {rule}")
 
 
 def plain_values(study: Study) -> dict[str, Any]:
@@ -173,12 +167,8 @@ def written_parameters(
 
 def written_domains(space: Any) -> dict[str, Mapping[str, Any]]:
     """The domains of a written space by key, without entries that are none."""
-    parameters = written_parameters(space)
-    return {
-        parameter.key: parameter.entry
-        for parameter in parameters
-        if isinstance(parameter.entry, Mapping)
-    }
+    entries = {parameter.key: parameter.entry for parameter in written_parameters(space)}
+    return {key: entry for key, entry in entries.items() if isinstance(entry, Mapping)}
 
 
 def searched(space: Any) -> set[str]:
@@ -200,11 +190,8 @@ def candidates(space: Any, key: str, fixed: Sequence[str]) -> list[str]:
         fixed: its value in the study.
     """
     domain = written_domains(space).get(key, {})
-    return list(_names_in(domain.get("subset", domain.get("choice", list(fixed)))))
-
-
-def _names_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for item in value if isinstance(value, list) else ():
-        yield from _names_in(item)
+    written = domain.get("subset", domain.get("choice", list(fixed)))
+    names: list[str] = []
+    for value in written if isinstance(written, list) else [written]:
+        names += [name for name in (value if isinstance(value, list) else [value]) if name]
+    return [name for name in names if isinstance(name, str)]

@@ -33,8 +33,20 @@ from ablate.study.scores import Bound
 from ablate.study.yaml_source import write_yaml
 
 T = TypeVar("T")
+
+
+def _each_once(items: T) -> T:
+    """A list that names each thing once; other values as they are."""
+    if isinstance(items, tuple):
+        for item in items:
+            if items.count(item) > 1:
+                raise ValueError(f"given twice, got {show(item)}. Remove one.")
+    return items
+
+
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
-Filled = Annotated[tuple[T, ...], Field(min_length=1, strict=False)]
+Distinct = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_each_once)]
+Filled = Annotated[tuple[T, ...], Field(min_length=1, strict=False), AfterValidator(_each_once)]
 
 LARGEST_SEED = 2**32 - 1
 Seed = Annotated[int, Field(ge=0, lt=LARGEST_SEED + 1)]
@@ -57,9 +69,10 @@ def total_of(ratios: Mapping[str, float]) -> float:
 
 
 def _with_a_sum(ratios: dict[str, float]) -> dict[str, float]:
-    if not any(ratios.values()):
+    total = total_of(ratios)
+    if total == 0:
         raise ValueError(f"needs a ratio above 0, got {show(ratios)}. Raise one.")
-    if total_of(ratios) == math.inf:
+    if total == math.inf:
         raise ValueError(f"ratios must have a finite sum, got {show(ratios)}. Lower them.")
     return ratios
 
@@ -169,15 +182,10 @@ class NormalizationSettings(Settings):
     std: Listed[float]
     """Of each channel, in [0, 1]."""
 
-    @field_validator("mean", "std")
-    @classmethod
-    def _in_range(cls, values: Listed[float], info: ValidationInfo) -> Listed[float]:
-        for value in values:
-            if rule := statistic_rule(str(info.field_name), value):
-                raise ValueError(rule)
-        return values
-
     def rules(self) -> Iterator[str]:
+        for name in ("mean", "std"):
+            wrong = (statistic_rule(name, value) for value in getattr(self, name))
+            yield from (f"{name} {rule}" for rule in wrong if rule)
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             rule = "must have a mean and a std for each channel, 3 or 1"
             fix = "Write {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}."
@@ -292,12 +300,7 @@ class InterpolationSettings(Settings):
     interpolated too.
     """
 
-    alphas: Filled[PositiveShare] = (
-        0.25,
-        0.5,
-        0.75,
-        1.0,
-    )
+    alphas: Filled[PositiveShare] = (0.25, 0.5, 0.75, 1.0)
     """Weights of the finetuned network that are scored after the last epoch: between 0, the
     baseline, and 1, which must be among them."""
     alpha: PositiveShare | None = None
@@ -308,8 +311,6 @@ class InterpolationSettings(Settings):
     def _ascending(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
         if 1 not in alphas:
             raise ValueError(f"must contain 1, the finetuned network, got {list(alphas)}. Add 1.")
-        if len(set(alphas)) < len(alphas):
-            raise ValueError(f"must differ from each other, got {list(alphas)}. Remove one.")
         return tuple(sorted(alphas))
 
 
@@ -321,7 +322,7 @@ class FinetuneSettings(TrainingSettings):
     layer_decay: PositiveShare = 1.0
     """Factor of the learning rate for each tap below the head: the head has the rate itself, the
     last tap `layer_decay` times it, the one before that its square; 1: one rate for all."""
-    frozen: Listed[str] = ()
+    frozen: Distinct[str] = ()
     """Taps (each with what lies between it and the tap before) or module paths that do not learn;
     their batch norm keeps its statistics."""
     probe_fraction: ShareBelow1 = 0.0
@@ -478,22 +479,24 @@ class ObjectiveSettings(Settings):
 _OF_BASELINE = re.compile(r"baseline(?: *([+-]) *(\d+\.?\d*(?:e-?\d+)?))?", re.IGNORECASE)
 
 
+def _number_or_baseline(limit: float | str) -> float | str:
+    if isinstance(limit, str) and _OF_BASELINE.fullmatch(limit) is None:
+        rule = f"must be a number, or baseline plus or less one, got {limit!r}"
+        raise ValueError(f"{rule}. Write 0.9, or baseline - 0.01.")
+    return limit
+
+
+Limit = Annotated[float | str, AfterValidator(_number_or_baseline)]
+
+
 class ConstraintSettings(Settings):
     """The values of a metric with which a trial counts; others are not on the front."""
 
     metric: str
-    min: float | str | None = None
+    min: Limit | None = None
     """The least value: a number, or `baseline - 0.01`, of the same metric."""
-    max: float | str | None = None
+    max: Limit | None = None
     """The largest value: a number, or `baseline + 0.01`, of the same metric."""
-
-    @field_validator("min", "max")
-    @classmethod
-    def _number_or_baseline(cls, limit: float | str | None) -> float | str | None:
-        if isinstance(limit, str) and _OF_BASELINE.fullmatch(limit) is None:
-            rule = f"must be a number, or baseline plus or less one, got {limit!r}"
-            raise ValueError(f"{rule}. Write 0.9, or baseline - 0.01.")
-        return limit
 
     def rules(self) -> Iterator[str]:
         if self.min is None and self.max is None:
@@ -561,7 +564,7 @@ class PrunerSettings(Settings):
     asha if `metric` is given."""
     metric: str | None = None
     """Of asha: compared at each rung, in the direction of its objective."""
-    metrics: Listed[str] = ()
+    metrics: Distinct[str] = ()
     """Of pareto_asha: compared at each rung; none: all objectives."""
     min_epochs: Count = 1
     """Epochs of the first rung."""
@@ -573,25 +576,18 @@ class PrunerSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _kind_of_metric(cls, data: Any) -> Any:
-        """Read a metric without a kind as asha; refuse keys of the other kind."""
-        if not isinstance(data, dict):
-            return data
-        metric, metrics = data.get("metric"), data.get("metrics")
-        kind = data.get("kind", "pareto_asha" if metric is None else "asha")
-        rule = None
-        if metric is not None and metrics and "kind" not in data:
-            rule = "give metric or metrics, got both. Leave one of them out."
-        elif kind == "pareto_asha" and metric is not None:
-            rule = f"pareto_asha compares metrics, got metric: {metric}. Write kind: asha, or "
-            rule += f"metrics: [{metric}]."
-        elif kind == "asha" and metrics:
-            rule = "asha compares one metric, got a list in metrics. Write kind: pareto_asha, or "
-            rule += "metric."
-        elif kind == "asha" and metric is None:
-            rule = "asha needs a metric, got none. Add metric, or use kind: pareto_asha."
-        if rule:
-            raise ValueError(rule)
-        return {**data, "kind": kind}
+        is_asha = isinstance(data, dict) and data.get("metric") is not None
+        return {"kind": "asha", **data} if is_asha else data
+
+    def rules(self) -> Iterator[str]:
+        if self.kind == "pareto_asha" and self.metric is not None:
+            fix = f"Write kind: asha, or metrics: [{self.metric}]."
+            yield f"pareto_asha compares metrics, got metric: {self.metric}. {fix}"
+        if self.kind == "asha" and self.metrics:
+            fix = "Write kind: pareto_asha, or metric."
+            yield f"asha compares one metric, got a list in metrics. {fix}"
+        if self.kind == "asha" and self.metric is None:
+            yield "asha needs a metric, got none. Add metric, or use kind: pareto_asha."
 
     def compared(self, objectives: Iterable[ObjectiveSettings]) -> tuple[str, ...]:
         """The metrics that trials are compared by, in a study with these objectives."""
@@ -694,25 +690,16 @@ class TrackerSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _of_a_name(cls, data: Any) -> Any:
-        names = list(cls.model_fields)
-        if isinstance(data, str):
-            if data in names:
-                return {data: {}}
-            rule = f"must be one of {', '.join(names)}, got {data!r}"
-            raise ValueError(f"{rule}. {did_you_mean(data, names)}")
+        data = {data: {}} if isinstance(data, str) else data
         if not isinstance(data, dict):
             return data
-        if not data:
-            raise ValueError(f"must name a tracker, got nothing. Known: {', '.join(names)}.")
-        if len(data) == 1 and None in data.values():
-            return {key: {} for key in data}
-        given = [name for name in names if name in data]
-        if len(given) == len(names):  # a study that was read has the other trackers as None
-            given = [name for name in given if data[name] is not None] or given
-        if len(given) > 1:
-            rule = f"must be one tracker, got {' and '.join(given)}"
-            raise ValueError(f"{rule}. Write an item for each.")
-        return data
+        # A study that was read has the other trackers as None.
+        given, names = [key for key in data if data[key] is not None] or [*data], cls.model_fields
+        if len(given) == 1 and given[0] in names:
+            return {given[0]: {} if data[given[0]] is None else data[given[0]]}
+        fix = did_you_mean(given[0], list(names)) if len(given) == 1 else "Write an item for each."
+        got = " and ".join(given) or "nothing"
+        raise ValueError(f"must be one of {', '.join(names)}, got {got}. {fix}")
 
     @property
     def name(self) -> str:
@@ -899,14 +886,6 @@ class AblationSettings(Settings):
     max_runs: Count = 500
     """A design with more runs is rejected."""
 
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
-        if isinstance(seeds, tuple) and len(set(seeds)) < len(seeds):
-            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
-            raise ValueError(f"must be distinct, got {twice} twice. Remove one.")
-        return seeds
-
     def rules(self) -> Iterator[str]:
         reads, design = READS[self.design], self.design
         for key in dict.fromkeys(key for keys in READS.values() for key in keys):
@@ -976,7 +955,7 @@ class Study(Displayed, Settings):
     augment: AugmentSettings = AugmentSettings()
     space: dict[str, Any] | str = Field(default_factory=dict)
     """A search space, or the file that holds it."""
-    objectives: Filled[ObjectiveSettings] = (
+    objectives: Annotated[Listed[ObjectiveSettings], Field(min_length=1)] = (
         ObjectiveSettings(metric="val_clean_accuracy"),
         ObjectiveSettings(metric="val_robust_accuracy"),
     )

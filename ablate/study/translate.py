@@ -10,25 +10,34 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ablate.errors import also_called, did_you_mean
-from ablate.files.shown import count_text
 from ablate.study.document import Finding, Path, dotted, has, show
 from ablate.study.keys import all_keys, leaves
 
-_KINDS = {
-    "int_type": ("a whole number", "Write a whole number, such as 4."),
-    "float_type": ("a number", "Write a number, such as 0.5."),
-    "string_type": ("text", "Put it in quotes."),
-    "bool_type": ("true or false", "Write true or false."),
-    "tuple_type": ("a list", "Write it in brackets, such as [a, b]."),
-    "list_type": ("a list", "Write it in brackets, such as [a, b]."),
-    "dict_type": ("a mapping", "Write keys below it, or {key: value}."),
-    "model_type": ("a mapping", "Write keys below it, or {key: value}."),
+_LIST = ("must be a list", "Write it in brackets, such as [a, b].")
+_MAPPING = ("must be a mapping", "Write keys below it, or {key: value}.")
+_TYPES = {
+    "int_type": ("must be a whole number", "Write a whole number, such as 4."),
+    "float_type": ("must be a number", "Write a number, such as 0.5."),
+    "string_type": ("must be text", "Put it in quotes."),
+    "bool_type": ("must be true or false", "Write true or false."),
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
 }
-_BOUNDS = {
-    "greater_than": ("gt", "above", "Raise it."),
-    "greater_than_equal": ("ge", "at least", "Raise it."),
-    "less_than": ("lt", "below", "Lower it."),
-    "less_than_equal": ("le", "at most", "Lower it."),
+_RULES = {
+    **_TYPES,
+    "greater_than": ("must be above {gt}", "Raise it."),
+    "greater_than_equal": ("must be at least {ge}", "Raise it."),
+    "less_than": ("must be below {lt}", "Lower it."),
+    "less_than_equal": ("must be at most {le}", "Lower it."),
+    "too_short": ("must have at least 1 item", "Add one."),
+    "string_too_long": ("must have at most {max_length} characters", "Shorten it."),
+    "finite_number": ("must be finite", "Write a number, such as 0.5."),
+    "string_pattern_mismatch": (
+        "must be the name of a folder, without / \\ # or a leading dot",
+        "Write letters, digits, - and _.",
+    ),
 }
 
 
@@ -66,25 +75,19 @@ def _locate(loc: Iterable[str | int], data: Any, *, is_missing: bool) -> tuple[P
 
 def _union(path: Path, errors: list[tuple[Path, ErrorDetails]]) -> Iterator[Finding]:
     # If the value has the type of one branch, only the errors of that branch are useful.
-    fitting = [
-        (at, item)
-        for at, item in errors
-        if at != path or item["type"] not in (*_KINDS, "literal_error")
-    ]
+    others = (*_TYPES, "literal_error")
+    fitting = [(at, item) for at, item in errors if at != path or item["type"] not in others]
     if fitting:
         yield from (_finding(*each) for each in fitting)
         return
-    items = [item for _, item in errors]
-    value = items[0]["input"]
-    kinds = dict.fromkeys(
-        _KINDS[item["type"]][0] if item["type"] in _KINDS else ", ".join(_choices(item))
-        for item in items
-    )
-    choices = [choice for item in items for choice in _choices(item)]
-    fix = "Write one of these."
-    if isinstance(value, str) and choices:
-        fix = did_you_mean(value, choices)
-    yield Finding(path, f"must be {' or '.join(kinds)}, got {show(value)}. {fix}")
+    value = errors[0][1]["input"]
+    types = (_TYPES[item["type"]][0] for _, item in errors if item["type"] in _TYPES)
+    kinds = [rule.removeprefix("must be ") for rule in types]
+    choices = [choice for _, item in errors for choice in _choices(item)]
+    expected = " or ".join([*dict.fromkeys(kinds), *([", ".join(choices)] if choices else [])])
+    is_name = isinstance(value, str) and choices
+    fix = did_you_mean(value, choices) if is_name else "Write one of these."
+    yield Finding(path, f"must be {expected}, got {show(value)}. {fix}")
 
 
 def _choices(item: ErrorDetails) -> list[str]:
@@ -100,48 +103,33 @@ def _finding(path: Path, item: ErrorDetails) -> Finding:
         return Finding(path, "is required, got nothing. Add it.")
     if kind == "value_error":
         return Finding(path, item["msg"].removeprefix("Value error, "))
+    rule, fix = _RULES.get(kind, (item["msg"].lower(), "Write another value."))
+    got = repr(value) if kind == "int_type" and isinstance(value, float) else show(value)
     if path[:1] == ("storage",):  # it may contain a password
         got = "a mapping" if isinstance(value, dict) else "something else"
         got = "a list" if isinstance(value, list) else got
         fix = "Write storage: URL, a password as ${VARIABLE}."
-        return Finding(path, f"must be text, got {got}. {fix}")
-    rule, fix = item["msg"].lower(), "Write another value."
-    if kind in _KINDS:
-        rule, fix = f"must be {_KINDS[kind][0]}", _type_fix(kind, value)
-    elif kind in _BOUNDS:
-        name, words, fix = _BOUNDS[kind]
-        rule = f"must be {words} {show(context[name])}"
     elif kind == "literal_error":
         choices = _choices(item)
-        several = len(choices) > 1
-        rule = f"must be {'one of ' if several else ''}{', '.join(choices)}"
-        fix = did_you_mean(str(value), choices) if several else f"Write {choices[0]}."
-    elif kind == "too_short":
-        least = context["min_length"]
-        rule, fix = f"must have at least {count_text(least, 'item')}", "Add one."
-    elif kind == "string_too_long":
-        rule, fix = f"must have at most {context['max_length']} characters", "Shorten it."
-    elif kind == "finite_number":
-        rule, fix = "must be finite", "Write a number, such as 0.5."
-    elif kind == "string_pattern_mismatch":
-        rule = "must be the name of a folder, without / \\ # or a leading dot"
-        fix = "Write letters, digits, - and _."
-    got = repr(value) if kind == "int_type" and isinstance(value, float) else show(value)
+        rule = f"must be {'one of ' if choices[1:] else ''}{', '.join(choices)}"
+        fix = did_you_mean(str(value), choices) if choices[1:] else f"Write {choices[0]}."
+    elif kind in ("int_type", "float_type") and isinstance(value, str):
+        fix = "Write it without quotes." if _is_number(value) else fix
+    elif kind in _TYPES and value is None:
+        fix = "Write a value after it or remove the key."
+    elif kind == "string_type" and isinstance(value, list | dict):
+        fix = "Write text."
+    if kind in _RULES:
+        rule = rule.format(**{name: show(bound) for name, bound in context.items()})
     return Finding(path, f"{rule}, got {got}. {fix}")
 
 
-def _type_fix(kind: str, value: Any) -> str:
-    if kind in ("int_type", "float_type") and isinstance(value, str):
-        try:
-            float(value)
-        except ValueError:
-            return _KINDS[kind][1]
-        return "Write it without quotes."
-    if value is None:
-        return "Write a value after it or remove the key."
-    if kind == "string_type" and isinstance(value, list | dict):
-        return "Write text."
-    return _KINDS[kind][1]
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def unknown_key(path: Path) -> str:

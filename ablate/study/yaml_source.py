@@ -14,7 +14,7 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.reader import ReaderError
 
-from ablate.errors import Problem, cut
+from ablate.errors import Problem
 from ablate.study.document import Document, Finding, Path, Place, dotted, show, unstorable
 
 MAX_DEPTH = 40
@@ -150,11 +150,7 @@ class _Builder:
                 value = _SCALARS[node.tag](node.value)
             except ValueError:
                 rule = f"must fit its tag, got {show(node.value)}. Remove the tag."
-        if isinstance(value, int) and abs(value) >= 2**63:
-            got = cut(node.value, 40)
-            rule = f"whole numbers must be below 2**63, got {got}. Write a smaller one."
-        if isinstance(value, str):
-            rule = unstorable(value)
+        rule = rule or unstorable(value)
         if rule is not None:
             self._document.report([Finding(path, rule)])
             return None

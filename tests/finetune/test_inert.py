@@ -108,7 +108,7 @@ def said(space: str, study: str = "", head: str = HEAD) -> list[str]:
         (
             "baseline: {checkpoint: a.safetensors, saw_validation: false}\n",
             "baseline.learning_rate: {float: [0.01, 0.1]}",
-            "baseline.learning_rate: has no effect, used only where no baseline.checkpoint is ",
+            "baseline.learning_rate: has no effect, used only where baseline.checkpoint is not ",
         ),
         (
             "loss: {terms: clean}\n",

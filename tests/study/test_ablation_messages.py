@@ -65,7 +65,7 @@ def one_line(problems: Problems, text: str) -> str:
         ),
         (
             "{design: leave_family_out, seeds: [3, 1, 3]}",
-            "5: ablation.seeds: must be distinct, got 3 twice. Remove one.",
+            "5: ablation.seeds: given twice, got 3. Remove one.",
         ),
         (
             "{design: leave_family_out, seeds: 1, primary: [{compare: plain}]}",

@@ -183,8 +183,7 @@ Problems = Callable[..., list[str]]
         ),
         (
             "finetune: {interpolation: {alphas: [1, 0.5, 0.5]}}",
-            "5: finetune.interpolation.alphas: must differ from each other, got "
-            "[1.0, 0.5, 0.5]. Remove one.",
+            "5: finetune.interpolation.alphas: given twice, got 0.5. Remove one.",
         ),
         (
             "finetune: {interpolation: {alpha: 0.3, alphas: [0.25, 0.5, 0.75, 1]}}",  # the default

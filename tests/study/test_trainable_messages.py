@@ -158,10 +158,6 @@ def test_the_fingerprint_is_of_what_the_loop_reads() -> None:
             "pareto_asha.",
         ),
         (
-            "{pruner: {metric: val_clean_accuracy, metrics: [val_clean_accuracy]}}",
-            "5: search.pruner: give metric or metrics, got both. Leave one of them out.",
-        ),
-        (
             "{pruner: {kind: asha, metrics: [val_clean_accuracy]}}",
             "5: search.pruner: asha compares one metric, got a list in metrics. Write kind: "
             "pareto_asha, or metric.",

@@ -62,7 +62,7 @@ def test_every_part_has_its_place() -> None:
     assert document.place(("a",)) == Place("f", 1, 1)
     assert document.place(("a", "b")) == Place("f", 2, 3)
     assert document.place(("a", "b", 1)) == Place("f", 3, 7)
-    assert document.place(("a", "nowhere", "below")) == Place("f", 2, 3)
+    assert document.place(("a", "nowhere", "below")) == Place("f", 1, 1)
 
 
 def test_an_alias_is_its_own_copy() -> None:
