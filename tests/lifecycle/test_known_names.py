@@ -26,7 +26,6 @@ def refusal(file: Path) -> str:
     ("model", "layers"),
     [
         ("resnet8", ["stem", "stage2.0.conv1"]),
-        (RESNET, ["stage4", "layer2.1.bn1"]),
         pytest.param("timm:resnet18", ["stage4", "layer2.1.bn1"], marks=pytest.mark.slow),
     ],
 )

@@ -27,17 +27,8 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: high must keep its digits, got 4.94066e-324. Write 0, or at",
         ),
         (
-            "loss.st.weight: {float: [1, 1.0000000000000002]}",
-            "1: loss.st.weight: low and high must differ by a fraction of more than 1e-12, got "
-            "[1, ",
-        ),
-        (
             "loss.st.weight: {float: [0, 1], step: 1e-300}",
             "1: loss.st.weight: step must be larger than 1 / 2**52, got 1e-300. Raise",
-        ),
-        (
-            "finetune.batch_size: {int: [-9007199254740991, 9007199254740991]}",
-            "1: finetune.batch_size: high - low must be below 2**53, got [-9007199254740991, ",
         ),
         (
             "finetune.batch_size: {int: [1, 9007199254740992]}",
@@ -46,10 +37,6 @@ Problems = Callable[..., list[str]]
         (
             f"finetune.batch_size: {{choice: {list(range(1, 1002))}}}",
             "1: finetune.batch_size: choice must have at most 1000 items, got 1001. Name fewer",
-        ),
-        (
-            f"loss.fma.layers: {{subset: [{', '.join(f'a{i}' for i in range(257))}]}}",
-            "1: loss.fma.layers: subset must have at most 256 items, got 257. Name fewer, or",
         ),
         (
             f"loss.fma.layers: {{subset: [stem, {'a' * 201}]}}",
@@ -69,10 +56,6 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: step and log exclude each other, got step 0.1. Drop one.",
         ),
         (
-            "loss.st.weight: {float: [0, 1], step: 0}",
-            "1: loss.st.weight: step must be above 0, got 0. Raise it.",
-        ),
-        (
             "loss.st.weight: {float: [0, 1], step: 2}",
             "1: loss.st.weight: step must fit into [0, 1], got 2. Lower it.",
         ),
@@ -82,22 +65,6 @@ Problems = Callable[..., list[str]]
             "End the range at 0.9 or change the step.",
         ),
         (
-            "finetune.batch_size: {int: [2, 9], step: 0.5}",
-            "1: finetune.batch_size: step must be a whole number, got 0.5. Write a whole",
-        ),
-        (
-            "finetune.batch_size: {int: [2.5, 9]}",
-            "1: finetune.batch_size: low must be a whole number, got 2.5. Write a whole number.",
-        ),
-        (
-            "loss.st.weight: {float: [0, high]}",
-            "1: loss.st.weight: high must be a number, got 'high'. Write a number.",
-        ),
-        (
-            "loss.st.weight: {float: 3}",
-            "1: loss.st.weight: float needs [low, high], got 3. Write two numbers.",
-        ),
-        (
             "loss.st.weight: {float: [1, 2], log: yes}",
             "1: loss.st.weight: log must be true or false, got 'yes'. Write true or false.",
         ),
@@ -105,14 +72,6 @@ Problems = Callable[..., list[str]]
         (
             "loss.terms: {choice: []}",
             "1: loss.terms: choice of nothing, got []. Name at least one.",
-        ),
-        (
-            "loss.fma.layers: {subset: []}",
-            "1: loss.fma.layers: subset of nothing, got []. Name at least one.",
-        ),
-        (
-            "augment.mix: {simplex: []}",
-            "1: augment.mix: simplex of nothing, got []. Name at least one.",
         ),
         (
             "augment.mix: {simplex: [noise]}",
@@ -126,10 +85,6 @@ Problems = Callable[..., list[str]]
         (
             "loss.terms: {choice: clean}",
             "1: loss.terms: choice needs a list, got 'clean'. Write choice: [a, b].",
-        ),
-        (
-            "loss.fma.layers: {subset: tap}",
-            "1: loss.fma.layers: subset needs a list, got 'tap'. Write subset: [a, b].",
         ),
         (
             "loss.fma.layers: {subset: [stem, 3]}",
@@ -161,10 +116,6 @@ Problems = Callable[..., list[str]]
         (
             "loss.st.weight: {float: [1, 2], lgo: true}",
             "1: loss.st.weight: unknown option of float, got 'lgo'. Did you mean log?",
-        ),
-        (
-            "loss.terms: {choice: [clean, st], step: 1}",
-            "1: loss.terms: unknown option of choice, got 'step'. Known: when.",
         ),
         # keys
         (
@@ -204,10 +155,6 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: unknown condition, got 'contain'. Did you mean contains?",
         ),
         (
-            "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: [st], contains: st}}}",
-            "1: loss.st.weight: when needs one condition per key, got {in: ['st'], contains: ",
-        ),
-        (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: st}}}",
             "1: loss.st.weight: in needs a list of values, got 'st'. Write in: [a, b].",
         ),
@@ -228,10 +175,6 @@ Problems = Callable[..., list[str]]
         ),
         # blocks
         (
-            "a: {parameters: {loss.st.weight: {float: [0, 1]}}}",
-            "1: a: a block needs a condition, got none. Add when: {KEY: VALUE}.",
-        ),
-        (
             "a: {when: {loss.terms: clean}, parameters: {}}",
             "1: a: parameters must be a mapping of keys to domains, got {}. "
             "Write KEY: {float: [LOW, HIGH]}.",
@@ -240,10 +183,6 @@ Problems = Callable[..., list[str]]
             "a: {when: {loss.terms: clean}, paramters: {}}",
             "1: a: needs a domain or, as a block, parameters, got when, paramters. "
             "Add parameters: {KEY: DOMAIN}.",
-        ),
-        (
-            "a: {when: {loss.terms: st}, log: true, parameters: {loss.st.weight: {int: [0, 1]}}}",
-            "1: a: unknown option of a block, got 'log'. Known: when, parameters.",
         ),
         # ratios and what they are ratios of
         (

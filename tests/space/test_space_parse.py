@@ -64,7 +64,6 @@ def test_what_is_read_stands_before_its_reader_and_else_the_order_is_kept(
 @pytest.mark.parametrize(
     ("study", "simplex", "items"),
     [
-        ("", "[noise, blur]", ("noise", "blur")),
         ("", "augment.families", ("noise", "blur", "photometric")),
         ("augment: {families: [blur, noise]}\n", "augment.families", ("blur", "noise")),
     ],
@@ -92,14 +91,10 @@ def test_who_reads_what_is_not_active_is_not_active(make_space: MakeSpace) -> No
     ("condition", "value", "holds"),
     [
         (Condition("k", "contains", "fma"), "clean+fma", True),
-        (Condition("k", "contains", "fma"), "clean+fmaa", False),
         (Condition("k", "contains", "stem"), ["stem", "stage1"], True),
-        (Condition("k", "contains", "stem"), ("stage1",), False),
         (Condition("k", "contains", 1), 11, False),
         (Condition("k", "is", 1), True, False),
-        (Condition("k", "is", 1), 1.0, True),
         (Condition("k", "is", ["a"]), ("a",), True),
-        (Condition("k", "in", [None, 2]), None, True),
         (Condition("k", "in", [0]), False, False),
     ],
 )

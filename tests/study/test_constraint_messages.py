@@ -59,11 +59,6 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "fractions, got 90. No trial would keep it: change it.",
         ),
         (
-            "[{metric: val_clean_accuracy, max: -1}]",
-            "s.yaml:5: constraints[0].max: must be at least 0, because val_clean_accuracy is, "
-            "got -1. No trial would keep it: change it.",
-        ),
-        (
             "[{metric: train_seconds, max: -1}]",
             "s.yaml:5: constraints[0].max: must be above 0, because train_seconds is, got -1. "
             "No trial would keep it: change it.",
@@ -78,10 +73,6 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "s.yaml:5: constraints[0].metric: must be scored by robustness.suite families, got "
             "val_accuracy.fog. Use a suite that contains it, such as families_all or all, or "
             "choose another metric.",
-        ),
-        (
-            "[{metric: train_seconds, most: 3}]",
-            "s.yaml:5: constraints[0].most: unknown key. Known: metric, min, max.",
         ),
     ],
 )
@@ -116,8 +107,6 @@ def test_an_ablation_has_no_search_that_constraints_could_apply_to() -> None:
         ({"min": "baseline - 0.01"}, [("a", 0.89, True)]),
         ({"min": "baseline"}, [("a", 0.9, True)]),
         ({"min": "Baseline-1e-2", "max": 1}, [("a", 0.89, True), ("a", 1.0, False)]),
-        ({"max": "baseline + 0.05"}, [("a", 0.95, False)]),
-        ({"max": 0.5}, [("a", 0.5, False)]),
     ],
 )
 def test_a_constraint_in_numbers(

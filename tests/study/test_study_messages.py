@@ -14,7 +14,6 @@ Problems = Callable[..., list[str]]
     [
         # keys
         ("loss: {fma: {wieght: 1}}", "5: loss.fma.wieght: unknown key. Did you mean weight?"),
-        ("serach: {}", "5: serach: unknown key. Did you mean search?"),
         (
             "loss.fma.weight: 3",
             "5: loss.fma.weight: keys are nested here, got a dotted one. "
@@ -24,7 +23,6 @@ Problems = Callable[..., list[str]]
             "finetune: {epochs: 3}",
             "5: finetune.epochs: unknown key. Did you mean finetune.budget.epochs?",
         ),
-        ("baseline: {lr: 0.1}", "5: baseline.lr: unknown key. Did you mean learning_rate?"),
         # types
         (
             "search: {trials: 1e3}",
@@ -45,10 +43,6 @@ Problems = Callable[..., list[str]]
             "both: the parts of a batch would overwrite each other's gradients. Write compile: "
             "default, or accumulation_steps: 1.",
         ),
-        (
-            "loss: {fma: {weight: abc}}",
-            "5: loss.fma.weight: must be a number, got 'abc'. Write a number, such as 0.5.",
-        ),
         ("question: 5", "5: question: must be text, got 5. Put it in quotes."),
         (
             "baseline: 3",
@@ -60,7 +54,6 @@ Problems = Callable[..., list[str]]
             "[a, b].",
         ),
         # ranges
-        ("augment: {strength: 0}", "5: augment.strength: must be above 0, got 0. Raise it."),
         (
             "augment: {strength: 1.5}",
             "5: augment.strength: must be at most 1, got 1.5. Lower it.",
@@ -88,7 +81,6 @@ Problems = Callable[..., list[str]]
             "loss: {fma: {layers: tap}}",
             "5: loss.fma.layers: must be a list or taps, last, got 'tap'. Did you mean taps?",
         ),
-        ("space: [1]", "5: space: must be a mapping or text, got [1]. Write one of these."),
         (
             "run: {gpus_per_trial: 1.5}",
             "5: run.gpus_per_trial: must be a whole number above 1, got 1.5. Write 1.",
@@ -99,26 +91,9 @@ Problems = Callable[..., list[str]]
             "5: loss.fma.layers[0]: unknown layer, got 'stage4'. Did you mean stage3?",
         ),
         (
-            "loss: {fma: {distance: relativ}}",
-            "5: loss.fma.distance: unknown distance, got 'relativ'. Did you mean relative?",
-        ),
-        (
-            "loss: {st: {form: js}}",
-            "5: loss.st.form: unknown form, got 'js'. Known: cross_entropy.",
-        ),
-        (
-            "augment: {families: [nose]}",
-            "5: augment.families[0]: unknown family, got 'nose'. Did you mean noise?",
-        ),
-        (
             "augment: {mix: {nose: 1}}",
             "5: augment.mix.nose: unknown family or type, got 'nose'. Did you",
         ),
-        (
-            "search: {sampler: tpee}",
-            "5: search.sampler: unknown sampler, got 'tpee'. Did you mean tpe?",
-        ),
-        ("robustness: {suite: family}", "5: robustness.suite: unknown suite, got 'family'. Did"),
         (
             "objectives: [{metric: val_robust}, {metric: train_seconds}]",
             "5: objectives[0].metric: unknown metric, got 'val_robust'. "
@@ -159,10 +134,6 @@ Problems = Callable[..., list[str]]
             "Known: noise.",
         ),
         (
-            "augment: {types: [hew]}",
-            "5: augment.types[0]: unknown type, got 'hew'. Did you mean hue?",
-        ),
-        (
             "augment: {strengths: {hue: [0.5, 0.2]}}",
             "5: augment.strengths: the lowest strength must not be above the highest, which "
             "must be above 0, got hue: [0.5, 0.2]. Correct them.",
@@ -180,10 +151,6 @@ Problems = Callable[..., list[str]]
             "finetune: {interpolation: {alphas: [0.5, 0.75]}}",
             "5: finetune.interpolation.alphas: must contain 1, the finetuned network, got "
             "[0.5, 0.75]. Add 1.",
-        ),
-        (
-            "finetune: {interpolation: {alphas: [1, 0.5, 0.5]}}",
-            "5: finetune.interpolation.alphas: given twice, got 0.5. Remove one.",
         ),
         (
             "finetune: {interpolation: {alpha: 0.3, alphas: [0.25, 0.5, 0.75, 1]}}",  # the default
@@ -251,14 +218,8 @@ def test_one_wrong_key_has_one_message(
 @pytest.mark.parametrize(
     ("line", "wrong", "message"),
     [
-        (1, "version: 2", "s.yaml:1: version: must be 1, got 2. Write 1."),
         (1, "", "s.yaml:2: version: is required, got nothing. Add it."),
         (3, "dataset: {name: mnist}", "s.yaml:3: dataset.name: unknown data set, got 'mnist'."),
-        (
-            4,
-            "model: {name: resnet9}",
-            "s.yaml:4: model.name: unknown model, got 'resnet9'. Did you mean resnet8?",
-        ),
         (
             2,
             "name: a/b",
@@ -297,11 +258,6 @@ def test_nothing_is_said_of_what_follows_from_another_problem(
         "objectives[1]",
         "augment.families[0]",
     ]
-
-
-def test_problems_come_in_the_order_of_the_file(problems: Problems, head: str) -> None:
-    lines = problems(head + "search: {trials: 0}\nrun: {parallel: 0}\nloss: {terms: x}\n")
-    assert [line.split(":")[1] for line in lines] == ["5", "6", "7"]
 
 
 def test_a_mix_of_searched_families_is_not_compared_with_fixed_ones(
