@@ -14,7 +14,7 @@ from example_records import BEGAN, example_record, example_row, example_scores
 from example_sources import searches, usual_record
 
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.accounting import study_account
+from ablate.analysis.summary import status_info
 from ablate.ledger.record import Drive, Rung, TestOpened
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.report.page.page import (
@@ -184,17 +184,16 @@ def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
     opened = TestOpened(began + 60, "confirm 2 trials", "example~confirm")
     record = usual_record(10, drives=[drive])
     record = replace(record, test_opened=(opened,), parent="other")
-    found = dict(origin_facts(record, study_account(record, NOW)))
+    found = dict(origin_facts(status_info(record, NOW)))
     assert found["Code"] == "commit abc, with uncommitted changes"
     assert found["Versions"] == "python 3.11.7, torch 2.6.0"
     assert found["Started"] == "2026-03-01 12:00 UTC"
-    assert found["Last run"] == "until 2026-03-01 12:02 UTC (finished)"
-    assert found["Rows"] == "8 complete, 1 pruned, 1 fail, of 10"
+    assert found["Trials"].startswith("8 complete, 1 pruned, 1 fail")
     assert found["Seeds"] == "search 0; split 0; corrupted sets 0; training 0"
     assert found["Part of"] == "other"
     assert "hosts node0, node1" in found["Hardware"]
     assert found["Selected on"] == "the validation images"
-    assert found["Test images used"] == "2026-03-01 12:01 UTC: confirm 2 trials"
+    assert found["Test images used"].endswith("confirm 2 trials; scores in example~confirm")
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import Design
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.columns import (
     CELL,
     COLUMNS,
@@ -31,10 +29,10 @@ from ablate.analysis.columns import (
 )
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
-from ablate.analysis.summary import continuation
+from ablate.analysis.summary import StatusInfo, continuation, status_info
 from ablate.errors import NothingToDrawError, ParameterError, StudyNotFoundError, UsageError
 from ablate.errors.masking import masked
-from ablate.files.shown import bytes_text, few, shown_if
+from ablate.files.shown import few, shown_if
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place
 from ablate.lifecycle.place import Place, StudyReference, locate
@@ -43,9 +41,10 @@ from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import usual_figure, why_not_drawn
 from ablate.report.formats import html_table
-from ablate.report.numbers import metric_label, run_time_rows, short_names
+from ablate.report.numbers import metric_label, short_names
 from ablate.report.style import DARK
 from ablate.report.tables import Table, arms_table, effects_table, front_table
+from ablate.report.terminal.status import study_facts
 from ablate.report.write import PAGE, check_file, write_text
 from ablate.study.callables import imports_limited, was_imported
 from ablate.study.keys import written_domains
@@ -342,7 +341,7 @@ def report_content(
         first=replace(first[0], heading=find_figure(top).title) if first else None,
         sections=tuple(sections),
         trials=trials_of(record, has_weights=has_weights),
-        origin=origin_facts(record, study_account(record, now)),
+        origin=origin_facts(status_info(record, now)),
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100),
         notes=tuple(dict.fromkeys(notes)),
         export=f"ablate export {reference} --trial {{trial}} -o "
@@ -512,45 +511,32 @@ def _page_value(name: str, value: Any) -> Any:
 # -- Where the numbers come from
 
 
-def origin_facts(record: StudyRecord, account: StudyAccount) -> list[tuple[str, str]]:
+def origin_facts(info: StatusInfo) -> list[tuple[str, str]]:
     """Code, machine, seeds, dates, cost, and which data saw what: names and texts, without
     passwords."""
-    counts = Counter[str](row.state for row in record.rows)
-    states = ("COMPLETE", "PRUNED", "FAIL", "RUNNING", "WAITING")
-    ended = ", ".join(f"{counts[state]} {state.lower()}" for state in states if counts[state])
-    rows = ("Rows", f"{ended or 'none'}, of {record.trials}")
-    made = record.drives[-1].provenance if record.drives else {}
-    git, versions = made.get("git") or {}, {"python": made.get("python", "")}
-    versions |= made.get("packages", {})
-    commit, dirty = git.get("commit"), shown_if(git.get("dirty"), ", with uncommitted changes")
-    environment, memory = record.environment, account.peak_memory_bytes
+    record = info.record
+    last = record.drives[-1].provenance if record.drives else {}
+    versions = {"python": last.get("python", ""), **last.get("packages", {})}
+    environment = record.environment
     hardware = {
         "": environment.get("device_name") or environment.get("device"),
         "precision ": environment.get("precision"),
         "threads per trial: ": environment.get("threads"),
-        "hosts ": ", ".join(account.hosts),
-        "peak memory ": memory and bytes_text(memory),
+        "hosts ": ", ".join(info.account.hosts),
+        "on ": last.get("platform"),
     }
-    parts = [f"{name}{value}" for name, value in hardware.items() if value]
     facts = [
-        ("Study", record.name),
-        ("Fingerprint", record.fingerprint),
-        ("Part of", record.parent or ""),
-        ("Storage", record.storage),
-        ("Code", f"commit {commit}{dirty}" if commit else "not in a Git repository"),
-        ("Versions", ", ".join(f"{name} {one}" for name, one in versions.items() if one)),
-        ("Hardware", "; ".join([*parts, str(made.get("platform", ""))])),
-        ("Seeds", _seeds_text(record)),
-        *_run_facts(record),
-        *(
-            (name[:1].upper() + name[1:], text)
-            for name, text in run_time_rows(account, record.study.search.budget)
-        ),
-        rows,
+        ("fingerprint", record.fingerprint),
+        ("part of", record.parent or ""),
+        ("started", _moment(record.drives[0].started) if record.drives else ""),
+        *study_facts(info),
+        ("versions", ", ".join(f"{name} {one}" for name, one in versions.items() if one)),
+        ("hardware", "; ".join(f"{name}{value}" for name, value in hardware.items() if value)),
+        ("seeds", _seeds_text(record)),
         *_data_facts(record),
-        *((f"Note {place}", note) for place, note in enumerate(record.notes, 1)),
+        *(("noted", note) for note in record.notes),
     ]
-    return [(name, masked(text)) for name, text in facts if text]
+    return [(name[:1].upper() + name[1:], masked(text)) for name, text in facts if text]
 
 
 def _seeds_text(record: StudyRecord) -> str:
@@ -563,21 +549,10 @@ def _seeds_text(record: StudyRecord) -> str:
     return "; ".join([*parts, f"training {few(trained or [study.finetune.seed], 20)}"])
 
 
-def _run_facts(record: StudyRecord) -> list[tuple[str, str]]:
-    if not record.drives:
-        return []
-    first, last, runs = record.drives[0], record.drives[-1], len(record.drives)
-    text = f"since {_moment(last.started)}{shown_if(record.driver, ', running')}"
-    if last.ended is not None:
-        times = shown_if(runs > 1, f"{runs} runs, ")
-        text = f"{times}until {_moment(last.ended)} ({last.end or 'killed'})"
-    return [("Started", _moment(first.started)), ("Last run", text)]
-
-
 def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
     """Which data saw which step."""
     if record.study.trainable is not None:
-        return [("Data", "loaded by the training function; its splits are unknown to ablate")]
+        return [("data", "loaded by the training function; its splits are unknown to ablate")]
     dataset, start = record.study.dataset, record.study.baseline
     baseline = "the training images without the validation split"
     if start.checkpoint:
@@ -586,18 +561,16 @@ def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
             seen = "saw" if start.saw_validation else "did not see"
             baseline += f"; it {seen} the validation images"
     digest = record.sections.get("data", "")
-    opened = "; ".join(f"{_moment(one.time)}: {one.what}" for one in record.test_opened)
     return [
         (
-            "Data set",
+            "data set",
             dataset.name
             + shown_if(dataset.path, f", {dataset.path}")
             + shown_if(digest, f"; digest {digest[:12]}"),
         ),
-        ("Baseline trained on", baseline),
-        ("Finetuned on", _training_images(record)),
-        ("Selected on", "the validation images"),
-        ("Test images used", opened or "never"),
+        ("baseline trained on", baseline),
+        ("finetuned on", _training_images(record)),
+        ("selected on", "the validation images"),
     ]
 
 

@@ -1,8 +1,7 @@
-"""The state of a study: a table for a terminal, and the same as plain data for `--json`."""
+"""The state of a study: its facts for a terminal and the page, and as plain data for `--json`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
@@ -10,7 +9,7 @@ from rich.table import Column, Table
 
 from ablate.analysis.caveats import baseline_warning, result_marks
 from ablate.analysis.summary import StatusInfo, continuation
-from ablate.files.shown import bytes_text, few
+from ablate.files.shown import bytes_text, few, shown_if
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.report.numbers import (
     duration_text,
@@ -30,87 +29,81 @@ _MOST_FAILURES = 4
 
 def status_table(info: StatusInfo) -> Table:
     """The state of the study on one screen, a line per fact; what is unknown has none."""
-    record = info.record
+    record, warning = info.record, baseline_warning(info.record)
     ended = sum(info.counts[state] for state in TERMINAL)
-    warning = baseline_warning(record)
-    title = f"{record.name}: {ended} of {record.trials} trials ended"
-    title += f"; {record.spent}" if record.spent is not None else ""
-    title = f"warning: {warning}\n{title}" if warning else title
+    title = shown_if(warning, f"warning: {warning}\n")
+    title += f"{record.name}: {ended} of {record.trials} trials ended"
+    title += shown_if(record.spent, f"; {record.spent}")
     columns = Column(no_wrap=True), Column(overflow="fold")
     table = Table(*columns, title=escape(title), show_header=False)
-    how, (commit, dirty) = continuation(record), _commit(record)
-    facts = [
-        ("trials", _trials_text(info)),
-        *_results(info),
-        *run_time_rows(info.account, record.study.search.budget),
-        ("size", _size_text(info)),
-        *_failures(info),
-        *(
-            ("test images used", f"{moment_text(one.time)}: {one.what}; scores in {one.study}")
-            for one in record.test_opened
-        ),
-        *(("note", mark) for mark in result_marks(record) if mark != warning),
-        ("driver", record.driver or f"none{'; ' * bool(how)}{how}"),
-        ("code", f"commit {commit[:12]}{', with uncommitted changes' * dirty}" if commit else ""),
-        ("storage", record.storage),
-    ]
-    for name, text in facts:
-        if text:
-            table.add_row(escape(name), escape(text))
+    for name, text in study_facts(info):
+        table.add_row(escape(name), escape(text))
+    for mark in result_marks(record):
+        if mark != warning:
+            table.add_row("note", escape(mark))
     return table
 
 
-def _trials_text(info: StatusInfo) -> str:
-    parts = [f"{count} {state.lower()}" for state, count in info.counts.items() if count]
+def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
+    """Where a study stands, what it took, and where it is kept: names and texts."""
+    record, account = info.record, info.account
+    trials = [f"{count} {state.lower()}" for state, count in info.counts.items() if count]
     if info.rows_per_minute is not None:
-        parts.append(f"{info.rows_per_minute:.3g} a minute")
-    if info.record.driver is not None and info.seconds_left:
-        parts.append(f"{duration_text(info.seconds_left)} left")
-    return ", ".join(parts) or "none started"
-
-
-def _results(info: StatusInfo) -> Iterator[tuple[str, str]]:
-    record = info.record
+        trials.append(f"{info.rows_per_minute:.3g} a minute")
+    if record.driver is not None and info.seconds_left:
+        trials.append(f"{duration_text(info.seconds_left)} left")
+    facts = [("trials", ", ".join(trials) or "none started")]
     if record.preparing is not None:
         stopped = "" if record.driver else "; its driver has ended"
-        yield "preparing", step_text(record.preparing) + stopped
-    baseline = record.references.get("baseline")
-    if baseline is not None:
+        facts.append(("preparing", step_text(record.preparing) + stopped))
+    if (baseline := record.references.get("baseline")) is not None:
         fed = fed_text(baseline.clean_accuracy, baseline.n_images, record.preprocessing)
-        yield "baseline", f"right on {fed}"
-    if record.design is not None:
-        done, seeds = info.pairs
-        cells = len(record.design["cells"])
-        yield "ablation", f"{cells} cells, {done} of {seeds} seeds ended in every cell"
-        return
-    for best in info.best:
-        value = f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)}"
-        yield f"best {metric_words(best.metric)}", f"{value} (trial {best.number})"
-    objectives = record.study.objectives
-    if len(objectives) > 1:
-        text = hypervolume_text(info.hypervolume, objectives, record.reference_point)
-        yield "hypervolume", text
-
-
-def _size_text(info: StatusInfo) -> str:
+        facts.append(("baseline", f"right on {fed}"))
+    if record.design is None:
+        facts += [
+            (
+                f"best {metric_words(best.metric)}",
+                f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} (trial "
+                f"{best.number})",
+            )
+            for best in info.best
+        ]
+        objectives = record.study.objectives
+        if len(objectives) > 1:
+            volume = hypervolume_text(info.hypervolume, objectives, record.reference_point)
+            facts.append(("hypervolume", volume))
+    else:
+        (done, seeds), cells = info.pairs, len(record.design["cells"])
+        seeds_text = f"{cells} cells, {done} of {seeds} seeds ended in every cell"
+        facts.append(("ablation", seeds_text))
+    facts += run_time_rows(account, record.study.search.budget)
     states, weights = info.disk or (0, 0)
-    parts = {
-        "of memory at most": info.account.peak_memory_bytes,
-        "on a GPU at most": info.account.peak_gpu_bytes,
+    sizes = {
+        "of memory at most": account.peak_memory_bytes,
+        "on a GPU at most": account.peak_gpu_bytes,
         "of training states on disk": states,
         "of weights on disk": weights,
     }
-    return ", ".join(f"{bytes_text(size)} {what}" for what, size in parts.items() if size)
-
-
-def _failures(info: StatusInfo) -> Iterator[tuple[str, str]]:
+    size = ", ".join(f"{bytes_text(size)} {what}" for what, size in sizes.items() if size)
+    facts.append(("size", size))
     for group in info.failures[:_MOST_FAILURES]:
-        trials = few(group.numbers, 12)
-        yield f"failed: {len(group.numbers)}", f"{group.kind}: {group.reason} ({trials})"
-    rest = info.failures[_MOST_FAILURES:]
-    if rest:
+        reason = f"{group.kind}: {group.reason} ({few(group.numbers, 12)})"
+        facts.append((f"failed: {len(group.numbers)}", reason))
+    if rest := info.failures[_MOST_FAILURES:]:
         failed = sum(len(group.numbers) for group in rest)
-        yield f"failed: {failed}", f"for {len(rest)} other reasons"
+        facts.append((f"failed: {failed}", f"for {len(rest)} other reasons"))
+    facts += [
+        ("test images used", f"{moment_text(one.time)}: {one.what}; scores in {one.study}")
+        for one in record.test_opened
+    ]
+    how, (commit, dirty) = continuation(record), _commit(record)
+    code = f"commit {(commit or '')[:12]}{shown_if(dirty, ', with uncommitted changes')}"
+    facts += [
+        ("driver", record.driver or f"none{shown_if(how, f'; {how}')}"),
+        ("code", shown_if(commit, code)),
+        ("storage", record.storage),
+    ]
+    return [(name, text) for name, text in facts if text]
 
 
 def _commit(record: StudyRecord) -> tuple[str | None, bool]:
