@@ -297,7 +297,7 @@ def layers(model: str, image_size: int | None, as_json: bool) -> None:
     loss.fma.layers also accepts any module path of the model.
     """
     from ablate.model.build import describe_layers
-    from ablate.report.terminal.layers import layers_rows, layers_table
+    from ablate.report.terminal.lines import layers_rows, layers_table
     from ablate.study.settings import ModelSettings
 
     described = describe_layers(ModelSettings(name=model), image_size, base=Path())

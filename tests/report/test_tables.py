@@ -39,7 +39,7 @@ from ablate.report.tables import (
     settings_table,
     shown_effects,
 )
-from ablate.report.terminal.layers import layers_rows, layers_table
+from ablate.report.terminal.lines import layers_rows, layers_table
 from ablate.report.terminal.lines import estimate_text
 from ablate.study.settings import ModelSettings
 from ablate.trial.estimate import TrialEstimate

@@ -1,18 +1,20 @@
-"""Lines for a terminal: an event of a run's log, in local time; the cost of a study."""
+"""For a terminal: an event of a run's log, what a study would take, and the layers of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ablate.files.shown import shown_if
 from ablate.report.numbers import duration_text, param_text, short_names
+from ablate.report.tables import Table, text_column
 from ablate.study.json_data import json_value
 from ablate.study.preparation import fed_text
 
 if TYPE_CHECKING:
     from ablate.lifecycle.dry_run import DryRun, PlannedAblation
+    from ablate.model.build import LayerInfo
 
 
 _HEAD = ("time", "event", "trial", "plain", "attempt", "host")
@@ -106,3 +108,31 @@ def _design_lines(plan: PlannedAblation) -> list[str]:
     lines += [f"  {line}" for line in plan.aliases]
     lines += [f"primary: {claim}" for claim in plan.claims]
     return [*lines, *plan.power, *(f"note: {note}" for note in plan.notes)]
+
+
+# -- A model's layers
+
+
+def layers_table(model: str, layers: Sequence[LayerInfo]) -> Table:
+    """A model's named layers, first to last; of one without, modules that can be tapped."""
+    has_taps = any(layer.is_tap for layer in layers)
+    what = "layers" if has_taps else "modules, and no usable tap,"
+    shapes = [" x ".join(map(str, layer.shape)) for layer in layers]
+    channels = [
+        "not known"
+        if layer.channel_axis is None
+        else f"{layer.shape[layer.channel_axis - 1]} (axis {layer.channel_axis})"
+        for layer in layers
+    ]
+    columns = (
+        text_column("layer", "layer", [layer.name for layer in layers]),
+        text_column("module", "module", [layer.module for layer in layers]),
+        text_column("shape", "feature map of an image", shapes),
+        text_column("channels", "channels", channels),
+    )
+    return Table(model, f"{model}: {len(layers)} {what} for loss.fma.layers", columns)
+
+
+def layers_rows(layers: Sequence[LayerInfo]) -> list[dict[str, Any]]:
+    """One dict a layer, for JSON."""
+    return [json_value(vars(layer)) for layer in layers]
