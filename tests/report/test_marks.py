@@ -115,7 +115,7 @@ def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images(
 def test_a_figure_of_all_complete_trials_has_those_that_violate_a_constraint() -> None:
     def facts(least: float) -> list[str]:
         limits = [{"metric": "val_clean_accuracy", "min": least}]
-        kind, source = find_figure("parameters"), StudySource(usual_record(30, constraints=limits))
+        kind, source = find_figure("parameters"), StudySource(usual_record(8, constraints=limits))
         found: list[str] = kind.draw(kind.info([source], USUAL), COLUMN).layout.meta["facts"]
         return found
 

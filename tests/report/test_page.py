@@ -111,14 +111,6 @@ def test_a_study_without_a_question_asks_a_plain_one(usual: ReportContent) -> No
     assert content_of(StudySource(record)).question.startswith("What does robustness cost")
 
 
-def test_levels_of_headings_leave_none_out(page_text: str) -> None:
-    levels = [int(one) for one in re.findall(r"<h(\d)", page_text.split("<script", 1)[0])]
-    levels += [int(one) for one in re.findall(r"^ *<h(\d)", page_text, re.M)]
-    assert levels[0] == 1
-    assert {*levels} <= {1, 2, 3}
-    assert page_text.count("<h1") == 1
-
-
 def test_terms_are_explained_where_they_stand_first() -> None:
     terms = Glossary()
     meaning = "Data augmentation, training on distorted copies: cross-entropy"
