@@ -99,16 +99,6 @@ def test_a_baseline_a_seed_is_a_cell_that_is_not_trained() -> None:
     assert (budget.in_epochs, budget.images) == (0, None)
 
 
-def test_a_loop_of_one_s_own_has_no_baseline() -> None:
-    design = design_of(
-        "leave_one_out",
-        {"reference": {"aug": True, "net.width": 8}, "components": {"aug": {"aug": False}}},
-        **OWN,
-    )
-    assert [arm.name for arm in design.arms] == ["reference", "without aug"]
-    assert cells_of(design)["without aug"] == {"aug": False, "net.width": 8}
-
-
 # leave one out
 
 
@@ -244,12 +234,11 @@ def test_a_factorial_with_three_levels() -> None:
     }
 
 
-@pytest.mark.parametrize("written", ["fma * st", "st*fma", " st  *fma "])
-def test_a_claim_on_an_interaction_may_name_its_factors_in_any_order(written: str) -> None:
+def test_a_claim_on_an_interaction_may_name_its_factors_in_any_order() -> None:
     ablation = {
         "reference": BOTH,
         "components": ["fma", "st"],
-        "primary": [{"compare": written}, {"compare": "st", "metric": "val_clean_accuracy"}],
+        "primary": [{"compare": " st  *fma "}, {"compare": "st", "metric": "val_clean_accuracy"}],
     }
     assert design_of("factorial", ablation).claims == (
         Claim("fma * st", "val_robust_accuracy"),
@@ -321,23 +310,9 @@ def test_arms() -> None:
         "b": {"loss.fma.weight": 2},
     }
     assert list(weights_of(design)) == ["baseline - plain", "a - plain", "b - plain"]
-
-
-@pytest.mark.parametrize(
-    ("asked", "reference", "contrasts"),
-    [
-        (None, "a", ["baseline - a", "b - a"]),
-        ("b", "b", ["baseline - b", "a - b"]),
-        ("baseline", "baseline", ["a - baseline", "b - baseline"]),
-    ],
-)
-def test_what_arms_are_compared_with(
-    asked: str | None, reference: str, contrasts: list[str]
-) -> None:
-    arms = {"a": {}, "b": {"loss.terms": "clean+da"}}
-    design = design_of("arms", {"arms": arms, "compare_to": asked}, finetune=IMAGES)
-    assert design.reference == reference
-    assert list(weights_of(design)) == contrasts
+    ablation["compare_to"] = "baseline"
+    compared = design_of("arms", ablation, finetune=IMAGES)
+    assert list(weights_of(compared)) == [f"{name} - baseline" for name in arms]
 
 
 def test_a_model_for_each_type() -> None:

@@ -21,7 +21,7 @@ LETTERS = "ABCDEFGHIJK"
 PARTS = ("st", "fma", "layers", "noise")
 
 every_design = pytest.mark.parametrize(
-    ("k", "asked"), [(k, asked) for k in range(3, 12) for asked in (3, 4, 5)]
+    ("k", "asked"), [(k, asked) for k in (3, 5, 7, 9) for asked in (3, 4, 5)]
 )
 
 
@@ -106,7 +106,7 @@ def test_words_are_all_products_that_never_change(k: int, asked: int) -> None:
     assert design.resolution is None or design.resolution >= asked
 
 
-@pytest.mark.parametrize(("k", "asked"), [(k, asked) for k in range(3, 10) for asked in (3, 4, 5)])
+@pytest.mark.parametrize(("k", "asked"), [(k, asked) for k in range(3, 9) for asked in (3, 4, 5)])
 def test_no_smaller_design_and_none_of_less_aberration(k: int, asked: int) -> None:
     """Every set of generators is tried, without the shortcuts of the search."""
     design = lettered(k, asked)

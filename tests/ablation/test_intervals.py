@@ -45,19 +45,15 @@ def right_or_wrong(seed: int, n_seeds: int, n_images: int, rate: float) -> np.nd
     return first.astype(float) - second
 
 
-@pytest.mark.parametrize("n", [2, 5, 20])
-@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize(("n", "level"), [(2, 0.95), (20, 0.8)])
 def test_over_seeds_it_is_that_of_scipy(n: int, level: float) -> None:
     random = np.random.default_rng(n)
     first, second = random.normal(0.8, 0.01, n), random.normal(0.79, 0.01, n)
     found = t_interval(first - second, level)
     expected = stats.ttest_rel(first, second).confidence_interval(level)
     assert bounds(found) == pytest.approx((expected.low, expected.high), rel=1e-9)
-    scale = stats.sem(first - second)
-    same = stats.t.interval(level, n - 1, loc=(first - second).mean(), scale=scale)
-    assert bounds(found) == pytest.approx(same, rel=1e-9)
     assert (found.n, found.method) == (n, "t over seeds")
-    assert found.sd == pytest.approx(scale * math.sqrt(n))
+    assert found.sd == pytest.approx(np.std(first - second, ddof=1))
 
 
 @pytest.mark.parametrize("interval", [t_interval, crossed_interval])
@@ -101,8 +97,7 @@ def test_equal_seeds_say_nothing_of_seeds() -> None:
     assert all(map(math.isnan, (alike.low, alike.high, model.p(), model.p(0.1))))
 
 
-@pytest.mark.parametrize("n_seeds", [2, 3, 8])
-@pytest.mark.parametrize("n_images", [359, 36])
+@pytest.mark.parametrize(("n_seeds", "n_images"), [(2, 359), (8, 36)])
 def test_images_that_do_not_differ_exclude_no_small_difference(n_seeds: int, n_images: int) -> None:
     found = over_seeds_and_images(np.zeros((n_seeds, n_images)))
     estimate = found.estimate()
@@ -128,9 +123,9 @@ def fourths(table: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize("n_seeds", [2, 3, 5, 8])
+@pytest.mark.parametrize("n_seeds", [2, 5])
 def test_the_parts_of_the_variance_are_explicit_sums(kind: str, n_seeds: int) -> None:
-    for seed in range(5):
+    for seed in range(3):
         table = TABLES[kind](seed, n_seeds)
         n_images = table.shape[1]
         of_seeds, of_images, rest = mean_squares(table)
@@ -161,9 +156,9 @@ def test_the_parts_of_the_variance_are_explicit_sums(kind: str, n_seeds: int) ->
 
 
 @pytest.mark.parametrize("kind", TABLES)
-@pytest.mark.parametrize("n_seeds", [2, 3, 5, 8])
+@pytest.mark.parametrize("n_seeds", [2, 5])
 def test_interval_and_p_are_those_of_the_widest_form(kind: str, n_seeds: int) -> None:
-    for seed in range(5):
+    for seed in range(3):
         table = TABLES[kind](seed, n_seeds)
         found, expected = over_seeds_and_images(table), Model(table)
         assert found.mean == pytest.approx(expected.mean, abs=1e-12)
@@ -188,11 +183,13 @@ def models(seed: int, n_seeds: int) -> Iterator[MeanModel]:
 
 
 @pytest.mark.parametrize(
-    "n_seeds", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 5, 8))]
+    ("n_seeds", "draws"), [(2, 2), pytest.param(5, 20, marks=pytest.mark.slow)]
 )
-def test_p_is_below_alpha_exactly_where_the_interval_excludes_the_null(n_seeds: int) -> None:
+def test_p_is_below_alpha_exactly_where_the_interval_excludes_the_null(
+    n_seeds: int, draws: int
+) -> None:
     sides = set()
-    for seed in range(20):
+    for seed in range(draws):
         for model in models(seed, n_seeds):
             scale = abs(model.mean) + model.estimate(0.5).high - model.estimate(0.5).low
             for null in (0.0, model.mean + scale, model.mean - 3 * scale, 0.01):
@@ -212,18 +209,6 @@ def test_p_is_below_alpha_exactly_where_the_interval_excludes_the_null(n_seeds: 
 
 def _from(null: float) -> Callable[[float], float]:
     return lambda bound: abs(bound - null)
-
-
-def test_seeds_that_agree_leave_the_images_variance() -> None:
-    # One network each, trained without chance: of the images, and of those that are added.
-    images = np.random.default_rng(0).normal(size=50)
-    found = crossed_interval(np.tile(images, (5, 1)))
-    squares = ((images - images.mean()) ** 2).sum() + ADDED_IMAGES * fourths(images)
-    half = stats.t.ppf(0.975, 49) * math.sqrt(squares / (49 + ADDED_IMAGES) / 50)
-    assert bounds(found) == pytest.approx((images.mean() - half, images.mean() + half), rel=1e-9)
-    assert found.sd == pytest.approx(0, abs=1e-12)
-    alone = t_interval(images)
-    assert found.high - found.low == pytest.approx(alone.high - alone.low, rel=0.1)
 
 
 def test_one_image_is_an_interval_over_seeds() -> None:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from example_results import (
-    DIED,
     ROBUST,
-    Example,
     images_right,
     make_example,
     make_scored,
-    make_scores,
 )
 from plans import cells_of, design_of, weights_of
 from recompute import Model, holm, simultaneous
@@ -61,7 +58,7 @@ def gains(game: Game, name: str, orders: list[tuple[str, ...]]) -> list[float]:
 # weights
 
 
-@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde"])
+@pytest.mark.parametrize("names", ["ab", "abcde"])
 def test_a_value_is_the_mean_gain_over_all_orders(names: str) -> None:
     game, orders = random_game(len(names)), list(permutations(names))
     for name in names:
@@ -69,7 +66,7 @@ def test_a_value_is_the_mean_gain_over_all_orders(names: str) -> None:
         assert index(game, index_weights(names, name)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("names", ["ab", "abc", "abcd", "abcde"])
+@pytest.mark.parametrize("names", ["ab", "abcde"])
 def test_an_interaction_is_the_value_of_one_with_the_other_less_its_value_without(
     names: str,
 ) -> None:
@@ -83,7 +80,7 @@ def test_an_interaction_is_the_value_of_one_with_the_other_less_its_value_withou
         assert both == pytest.approx(with_it - without)
 
 
-@pytest.mark.parametrize("names", ["ab", "abc", "abcdefgh"])
+@pytest.mark.parametrize("names", ["ab", "abcdefgh"])
 def test_values_sum_to_the_total(names: str) -> None:
     game = random_game(7)
     values = [index(game, index_weights(names, [name])) for name in names]
@@ -181,19 +178,6 @@ def test_orders_that_are_drawn_make_cells_of_the_subsets_that_they_visit() -> No
 
 
 # what runs give
-
-
-def example(design: Design, seeds: int, *, failed: str = "", bits: bool = False) -> Example:
-    random = np.random.default_rng(5)
-    runs: dict[str, list[Any]] = {}
-    for cell in design.cells:
-        rates = random.uniform(0.2, 0.9, seeds)
-        runs[cell.name] = [
-            make_scored(random, float(rate)) if bits else make_scores(float(rate)) for rate in rates
-        ]
-    if failed:
-        runs[failed][0] = DIED
-    return make_example(runs, design=design)
 
 
 @pytest.mark.slow

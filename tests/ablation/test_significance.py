@@ -18,7 +18,7 @@ from ablate.ablation.significance import (
 )
 
 
-@pytest.mark.parametrize("n", [2, 3, 5, 8, 12])
+@pytest.mark.parametrize("n", [2, 3, 8])
 def test_sign_flips_are_those_of_scipy(n: int) -> None:
     differences = np.random.default_rng(n).normal(0.5, 1.0, n)
     expected = stats.permutation_test(
@@ -37,7 +37,7 @@ def test_sign_flips_by_hand() -> None:
     assert sign_flip_test(np.array([-1.0, 2.0, 3.0])) == 4 / 8
 
 
-@pytest.mark.parametrize("n", [2, 5, 8, 16])
+@pytest.mark.parametrize("n", [2, 5, 12])
 def test_the_least_p_is_reached_where_all_signs_agree(n: int) -> None:
     differences = np.random.default_rng(n).uniform(0.1, 1.0, n)
     assert sign_flip_test(differences) == 2 / 2**n
@@ -119,10 +119,10 @@ def test_a_small_loss_is_kept_and_a_large_one_is_not() -> None:
 
 
 @pytest.mark.parametrize("is_minimized", [False, True])
-@pytest.mark.parametrize("n_seeds", [3, 4, 5, 8])
+@pytest.mark.parametrize("n_seeds", [3, 8])
 def test_it_is_kept_exactly_where_p_is_below_a_fortieth(n_seeds: int, is_minimized: bool) -> None:
     seen = set()
-    for seed in range(40):
+    for seed in range(10):
         random = np.random.default_rng(seed)
         table = random.normal(0, 1, (n_seeds, 1)) + random.normal(0, 3, (n_seeds, 20))
         for model in (over_seeds_and_images(table), over_seeds(table.mean(axis=1))):

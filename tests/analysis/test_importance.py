@@ -61,8 +61,9 @@ def optunas_own(features: tuple[Feature, ...], losses: Any, trials: list[int], s
     return [found.get(feature.name, 0.0) for feature in features]
 
 
-@pytest.mark.parametrize("trials", [9, 25])
-@pytest.mark.parametrize("digits", [1, 6])  # of one digit many losses are equal
+@pytest.mark.parametrize(
+    ("trials", "digits"), [(9, 6), (25, 1)]
+)  # of one digit many losses are equal
 def test_ped_anova_is_optunas(trials: int, digits: int) -> None:
     random = np.random.default_rng(trials)
     params = [some_params(random) for _ in range(trials)]
