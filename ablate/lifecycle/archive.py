@@ -68,13 +68,6 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def manifest_text(files: Mapping[str, bytes], about: Mapping[str, Any]) -> bytes:
-    """The first file of an archive: what it is, and the sha256 of each other file."""
-    listed = {name: {"sha256": sha256(content)} for name, content in files.items()}
-    data = {"archive": VERSION, **about, "files": listed}
-    return f"{json.dumps(data, ensure_ascii=False, indent=1)}\n".encode()
-
-
 def read_archive(path: Path, *, must_be_unchanged: bool = True) -> ArchiveFiles:
     """The files of an archive; nothing is written to the disk.
 

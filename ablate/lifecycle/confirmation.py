@@ -161,13 +161,12 @@ def _points(
             f"study {record.name}: must have a complete trial with a number for each objective, "
             "got none. Finish it first: ablate resume."
         )
-    for number in trials or ():
-        if number not in choice:
-            rule = "complete and keep the constraints" if info.bounds else "complete"
-            near = did_you_mean(str(number), list(map(str, choice)))
-            raise ParameterError(
-                f"`trials`: must be {'on the front' if is_front else rule}, got {number}. {near}"
-            )
+    if unknown := [number for number in trials or () if number not in choice]:
+        rule = "complete and keep the constraints" if info.bounds else "complete"
+        near = did_you_mean(str(unknown[0]), list(map(str, choice)))
+        raise ParameterError(
+            f"`trials`: must be {'on the front' if is_front else rule}, got {unknown[0]}. {near}"
+        )
     if trials is not None:
         return [point for number, point in choice.items() if number in trials]
     originals = [point for point in choice.values() if point.copy_of is None]

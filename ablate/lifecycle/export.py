@@ -176,17 +176,19 @@ def write_weights(
     output = output.absolute()
     if trial is None:
         _check_plain(record, alpha)
-    elif alpha is not None and not 0 < alpha <= 1:
+        source, _ = _source(record, folder, None)
+        publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
+        return None
+    if alpha is not None and not 0 < alpha <= 1:
         raise UsageError(f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
-    row = None if trial is None else _complete_row(record, trial)
-    source, metadata = _source(record, folder, None if row is None else row.origin)
+    row = _complete_row(record, trial)
+    source, metadata = _source(record, folder, row.origin)
     kept_alpha = 1.0 if metadata is None else metadata.alpha
-    point = None
-    if row is not None and alpha is None and row.path is not None:
+    if alpha is None and row.path is not None:
         point = point_of(row)
-    elif row is not None:
+    else:
         point = Point(row.number, kept_alpha if alpha is None else alpha)
-    if point is None or point.alpha == kept_alpha:
+    if point.alpha == kept_alpha:
         publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
         return point
     from ablate.finetune.baseline import kept_baseline, read_weights
@@ -251,17 +253,15 @@ def _complete_row(record: StudyRecord, number: int) -> RowRecord:
 
 
 def _check_plain(record: StudyRecord, alpha: float | None) -> None:
-    got = "", ""
     if alpha not in (None, 1):
-        got = f"`alpha={alpha:g}`", "Leave that out."
+        got = f"`alpha={alpha:g}`. Leave that out."
     elif not needs_plain(record.study):
-        got = f"{record.name}, which has none", "Name a trial by its number."
+        got = f"{record.name}, which has none. Name a trial by its number."
     elif "plain" not in record.references:
-        got = f"{record.name}, where it has no scores yet", "Resume the study."
-    if got[0]:
-        raise UsageError(
-            f"plain: must be the finished plain finetune of a search, got {got[0]}. {got[1]}"
-        )
+        got = f"{record.name}, where it has no scores yet. Resume the study."
+    else:
+        return
+    raise UsageError(f"plain: must be the finished plain finetune of a search, got {got}")
 
 
 def _source(

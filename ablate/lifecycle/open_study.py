@@ -67,16 +67,13 @@ class OpenStudy:
             place=self.place,
         )
         confirmed = self.place.confirmation
-        try:
-            ledger = open_part(confirmed, self.place.name)
-        except UsageError:  # a study of its own with that name
-            ledger = None
-        if ledger is None:
+        if not Ledger.exists(confirmed.url, confirmed.name):
             return source
-        ledger.close()
         from ablate.ablation.confirm import confirm_info
 
         confirming, outcomes, references = read_outcomes(confirmed)
+        if confirming.parent != self.place.name:  # a study of its own with that name
+            return source
         info = confirm_info(confirming, outcomes, references)
         return replace(source, confirmation=info, confirming=confirming)
 
@@ -185,24 +182,26 @@ def refuse_other_study(place: Place) -> None:
     Raises:
         UsageError: if there is one.
     """
-    identities = []
     try:
         there = place_of_folder(place.folder)
-        for one in (there, place):
-            if Ledger.exists(one.url, one.name):
-                with closing(Ledger.open(one.url, one.name)) as ledger:
-                    identities.append(ledger.head.identity)
-            elif one is there:
-                return
+        before = _identity(there)
+        if before is None or before == _identity(place):
+            return
     except AblateError:  # none is named, or its storage cannot be told or reached
-        return
-    if len(set(identities)) == 1 and len(identities) == 2:
         return
     raise UsageError(
         f"{shown_folder(place.folder)}: must be a run folder of study {place.name} in "
         f"{place.shown}, got that of {there.name} in {there.shown}, whose weights would be "
         "overwritten. Run the command in another folder, or give the study another `name:`."
     )
+
+
+def _identity(place: Place) -> str | None:
+    """Of the study at a place; None if there is none."""
+    if not Ledger.exists(place.url, place.name):
+        return None
+    with closing(Ledger.open(place.url, place.name)) as ledger:
+        return ledger.head.identity
 
 
 def refuse_if_rescued(place: Place) -> None:

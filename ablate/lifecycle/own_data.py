@@ -8,7 +8,6 @@ writes a short study with comments.
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 import time
@@ -29,9 +28,8 @@ from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
 from ablate.finetune.baseline import new_network
-from ablate.lifecycle.ablation_of import relative_to
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.shipped import write_new
+from ablate.lifecycle.shipped import relative_to, write_new
 from ablate.lifecycle.study_file import parse_study
 from ablate.model.build import own_image_size, own_statistics
 from ablate.model.environment import environment_of, gpu_count, preparation_cores
@@ -51,24 +49,15 @@ from ablate.trial.estimate import estimate_trial
 from ablate.trial.workbench import Workbench
 
 TEST_FRACTION = 0.2
-VALIDATION_FRACTION = 0.25
+VALIDATION_FRACTION, _LARGEST_VALIDATION = 0.25, 5000
 _SPLIT_SEED = 0
-_LARGEST_VALIDATION = 5000
 _MOST_DECODED = 20_000
 _SMALL = 96
 """Side in pixels up to which images are scored as CIFAR-10-C's are, and not as ImageNet-C's."""
-_LARGEST_RESIZE = 2048
-_LEAST_TRIALS, _LEAST_IMAGES = 8, 100
-_START_SECONDS = 20.0
-"""Of Ray and its workers."""
 _LARGEST_RESIDENT = 4 * 2**30
 """Bytes of decoded training images that are kept in memory."""
 _HALF = "--mean 0.5,0.5,0.5 --std 0.5,0.5,0.5"
-_SUITES = {
-    "families_grey": "the images are grey",
-    "cifar10c": f"up to {_SMALL} pixels; imagenetc above",
-    "imagenetc": f"above {_SMALL} pixels; cifar10c up to that",
-}
+_SCORED_BY = "of a study's commands `ablate confirm` alone scores it"
 
 
 @dataclass(frozen=True)
@@ -150,12 +139,12 @@ class SearchSize:
 
     @property
     def seconds(self) -> float:
-        """Of the whole search, with the start, the baseline and the plain finetune."""
-        training = self.passes * self.steps * self.step_seconds
-        rounds = math.ceil((self.trials + 2) / self.parallel)
-        made = _START_SECONDS + self.copy_seconds * self.images
-        made += self.epochs * self._epoch_seconds
-        return made + rounds * (training + self.score_seconds * self.images)
+        """Of the whole search: 20 s in which Ray starts, the copies, the baseline (trained without
+        copies), the trials and the plain finetune."""
+        start = 20 + self.copy_seconds * self.images
+        start += self.epochs * self.steps * self.step_seconds / 2
+        trial = self.passes * self.steps * self.step_seconds + self.score_seconds * self.images
+        return start + math.ceil((self.trials + 2) / self.parallel) * trial
 
     @property
     def duration(self) -> str:
@@ -166,34 +155,29 @@ class SearchSize:
         return f"{self.passes} {'pass' if self.passes == 1 else 'passes'}"
 
     @property
-    def _epoch_seconds(self) -> float:
-        return self.steps * self.step_seconds / 2  # without copies
-
-    @property
     def baseline_epochs(self) -> int:
         """1,500 steps, in at most a quarter of the time; 10 to 100 epochs."""
-        affordable = 60 * self.minutes / 4 / max(self._epoch_seconds, 1e-9)
+        affordable = 60 * self.minutes / 4 / max(self.steps * self.step_seconds / 2, 1e-9)
         return int(min(max(min(math.ceil(1500 / self.steps), affordable), 10), 100))
 
     def fitted(self) -> SearchSize:
         """The same, smaller until it fits: scored images are halved to 100 while they cost more
         than the training, passes to 1, trials lowered to 8, then scored images again."""
-        scoring = self.score_seconds * self.images
-        is_dear = scoring > self.passes * self.steps * self.step_seconds
-        can_score_less = self.images >= 2 * _LEAST_IMAGES
-        if self.seconds <= 60 * self.minutes:
-            return self
-        if can_score_less and is_dear:
-            smaller = replace(self, images=self.images // 2)
-        elif self.passes > 1:
-            smaller = replace(self, passes=self.passes // 2)
-        elif self.trials > _LEAST_TRIALS:
-            smaller = replace(self, trials=self.trials - 4)
-        elif can_score_less:
-            smaller = replace(self, images=self.images // 2)
-        else:
-            return self
-        return smaller.fitted()
+        size = self
+        while size.seconds > 60 * size.minutes:
+            training = size.passes * size.steps * size.step_seconds
+            fewer_images = replace(size, images=size.images // 2)
+            if fewer_images.images >= 100 and size.score_seconds * size.images > training:
+                size = fewer_images
+            elif size.passes > 1:
+                size = replace(size, passes=size.passes // 2)
+            elif size.trials > 8:
+                size = replace(size, trials=size.trials - 4)
+            elif fewer_images.images >= 100:
+                size = fewer_images
+            else:
+                break
+        return size
 
 
 def write_own_study(
@@ -244,9 +228,8 @@ def write_own_study(
         draft.has_batch_norm = has_adaptable_norm(draft.model, draft.base)
         if answers.checkpoint is None:  # the time decides how long a baseline is trained
             draft.choose_size()
-            draft.score_baseline()
-        else:
-            draft.score_baseline()
+        draft.score_baseline()
+        if answers.checkpoint is not None:
             draft.choose_size()
         write_new(folder, {file: draft.text()})
     except BaseException:
@@ -262,11 +245,10 @@ class _Draft:
     Attributes:
         images: the folder that the study reads; counts: split -> class -> images, of it.
         about: how test and validation images come about, for the file.
-        normalization: value of `model.normalization`.
+        normalization: value of `model.normalization`, in YAML.
         has_taps: whether the network names layers whose feature maps can be compared.
         has_batch_norm: decides optimiser and learning rates.
-        measured: clean accuracy of the baseline, and the number of images; expected: that it had.
-        size: of the search.
+        measured: clean accuracy of the baseline, and the number of images.
     """
 
     answers: Answers
@@ -282,11 +264,10 @@ class _Draft:
     model: str = ""
     image_size: int = 32
     resize: int | None = None
-    normalization: str | dict[str, list[float]] = "auto"
+    normalization: str = "auto"
     saw_validation: bool | None = None
     has_taps: bool = True
     has_batch_norm: bool = True
-    expected: float | None = None
     measured: tuple[float, int] | None = None
     size: SearchSize = SearchSize()
 
@@ -314,11 +295,6 @@ class _Draft:
         count = sum(self.training.values())
         return round(min(VALIDATION_FRACTION, _LARGEST_VALIDATION / count), 4)
 
-    @property
-    def sizes_text(self) -> str:
-        """As "32x32 (1,000)"."""
-        return few([f"{wide}x{high} ({n:,})" for (wide, high), n in self.scan.sizes.items()])
-
     def check_images(self) -> None:
         """Say what is in the folder, and what is odd about it.
 
@@ -330,7 +306,7 @@ class _Draft:
             self.say(f"{where}: {line}")
         for line in self.scan.notes(skip_unreadable=skips):
             self.say(f"note: {line}")
-        self.scan.refuse(skip_unreadable=skips, resize=_LARGEST_RESIZE, image_size=1)
+        self.scan.refuse(skip_unreadable=skips, resize=2048, image_size=1)
         count, least = len(self.training), min(self.training.values(), default=0)
         if count < 2 or least < (3 if self.needs_split else 2):
             got = f"{least} images of a class" if count > 1 else f"{count} classes to train on"
@@ -354,17 +330,11 @@ class _Draft:
         """
         given = self.images
         root = given / ("train" if "train" in self.counts else "")
-        unreadable = {file.name for file in self.scan.unreadable}
+        unreadable = {given / file.name for file in self.scan.unreadable}
         listing = walk_classes(root)
-        kept = (
-            file
-            for file in listing.files
-            if os.path.relpath(root / file[0], given) not in unreadable
-        )
-        listing = replace(listing, files=tuple(kept))
-        seed = derive_seed(_SPLIT_SEED, "test")
-        rows = split_stratified(listing.labels, TEST_FRACTION, seed)
-        self.counts = {}
+        kept = tuple(file for file in listing.files if root / file[0] not in unreadable)
+        listing, self.counts = replace(listing, files=kept), {}
+        rows = split_stratified(listing.labels, TEST_FRACTION, derive_seed(_SPLIT_SEED, "test"))
         try:
             for split, chosen in zip(("train", "test"), rows, strict=True):
                 for name in listing.classes:
@@ -393,16 +363,6 @@ class _Draft:
 
     # -- The network, and how it was fed
 
-    def _asked(
-        self,
-        option: str,
-        text: str,
-        choices: dict[str, str],
-        read: Callable[[str], Any],
-        default: str | None = None,
-    ) -> Any:
-        return self.ask(Question(option, text, choices, read, default))
-
     def ask_for_network(self) -> str:
         small = all(max(size) <= _SMALL for size in self.scan.sizes)
         choices = {
@@ -412,40 +372,43 @@ class _Draft:
             "nets:build": "your own: a function in nets.py that takes the number of classes",
         }
         default = "resnet20" if small else "torchvision:resnet18"
-        return str(self._asked("`model`", "Which network?", choices, str, default))
+        return str(self.ask(Question("`model`", "Which network?", choices, str, default)))
 
     def find_network(self) -> None:
         """Its whole name, where its weights come from, the sizes that it sees, and whether it has
         seen the validation images."""
-        said, origin = self.answers, None
-        if said.checkpoint is not None:
-            origin = find_origin(self.model, said.checkpoint)
-            self.model = origin.name
-        else:
+        origin = None
+        self.saw_validation = self.answers.saw_validation
+        if self.answers.checkpoint is None:
             self.model, notes = find_name(self.model)
             for note in notes:
                 self.say(f"note: {note}")
             self.say("no checkpoint: the baseline is trained on the training images")
+        else:
+            origin = find_origin(self.model, self.answers.checkpoint)
+            self.model = origin.name
         self._find_sizes(origin)
-        self.saw_validation = said.saw_validation
-        if said.checkpoint is not None and self.saw_validation is None:
+        if origin is not None and self.saw_validation is None:
             own = self.has_validation
             where = "They are val/." if own else "They are drawn from the training images."
-            self.saw_validation = self._asked(
+            question = Question(
                 "`saw_validation`",
                 f"Were the weights trained on some of the validation images?  {where}",
                 {"yes": "every result is marked so", "no": "they have seen none of them"},
                 _read_yes_or_no,
                 None if own else "yes",
             )
+            self.saw_validation = self.ask(question)
 
     def _find_sizes(self, origin: Origin | None) -> None:
         """The side that the network sees, and the shorter side before the crop."""
         own = own_image_size(ModelSettings(name=self.model))
-        sizes, is_silent = set(self.scan.sizes), origin is not None and origin.is_silent
+        known = origin if origin is not None and not origin.is_silent else None
+        sizes, is_silent = set(self.scan.sizes), origin is not None and known is None
+        shown = few([f"{wide}x{high} ({n:,})" for (wide, high), n in self.scan.sizes.items()])
         side, resize = self.answers.image_size, self.answers.resize
         if side is None and not is_silent:
-            side = origin.image_size if origin is not None else own
+            side = own if known is None else known.image_size
         if side is None and own is not None and sizes == {(own, own)}:
             side = own
         if side is None:
@@ -453,17 +416,28 @@ class _Draft:
             if len(sizes) == 1 and len(set(*sizes)) == 1:
                 choices.setdefault(str(*set(*sizes)), "the images' own")
             whose = "weights do" if self.answers.checkpoint else "network does"
-            side = self._asked(
-                "`image_size`",
+            text = (
                 f"Which side in pixels does the network see?  The {whose} not say it; the images "
-                f"are {self.sizes_text}.",
-                {**choices, "N": "any other"},
-                _read_pixels,
+                f"are {shown}."
             )
-        if resize is None and origin is not None and not is_silent and side == origin.image_size:
-            resize = origin.resize
+            choices["N"] = "any other"
+            side = self.ask(Question("`image_size`", text, choices, _read_pixels))
+        if resize is None and known is not None and side == known.image_size:
+            resize = known.resize
         if resize is None and sizes != {(side, side)}:
-            resize = self._ask_resize(side) if is_silent else side
+            resize = side
+            if is_silent:
+                text = (
+                    "To which shorter side in pixels were images resized before the centre crop?  "
+                    f"The weights do not say it; the images are {shown}, the network sees "
+                    f"{side} x {side}."
+                )
+                choices = {
+                    str(side): "only the longer side is cut",
+                    str(round(side * 8 / 7)): "the usual crop of ImageNet's evaluation",
+                    "N": "any other",
+                }
+                resize = self.ask(Question("`resize`", text, choices, _read_pixels))
         if resize is not None and resize < side:
             raise ParameterError(
                 f"`resize`: must be at least the image size {side}, got {resize}. Raise it, or "
@@ -471,31 +445,17 @@ class _Draft:
             )
         self.image_size, self.resize = side, resize
 
-    def _ask_resize(self, side: int) -> Any:
-        return self._asked(
-            "`resize`",
-            "To which shorter side in pixels were images resized before the centre crop?  The "
-            f"weights do not say it; the images are {self.sizes_text}, the network sees {side} x "
-            f"{side}.",
-            {
-                str(side): "only the longer side is cut",
-                str(round(side * 8 / 7)): "the usual crop of ImageNet's evaluation",
-                "N": "any other",
-            },
-            _read_pixels,
-        )
-
     def find_normalization(self) -> None:
         """How images are normalised: as said, as the weights say, or as asked, with the accuracy of
         each choice, from which a wrong one is seen at once; it is never guessed."""
-        said, settings = self.answers, ModelSettings(name=self.model)
-        Normalization(said.normalization, said.mean, said.std).check()
-        if said.mean is not None and said.std is not None:
-            self.normalization = {"mean": list(said.mean), "std": list(said.std)}
-        elif said.normalization is not None:
-            self.normalization = said.normalization
-        elif said.checkpoint is not None and not brings_statistics(
-            settings, said.checkpoint, Path()
+        answers, settings = self.answers, ModelSettings(name=self.model)
+        Normalization(answers.normalization, answers.mean, answers.std).check()
+        if answers.mean is not None and answers.std is not None:
+            self.normalization = _statistics_text(answers.mean, answers.std)
+        elif answers.normalization is not None:
+            self.normalization = answers.normalization
+        elif answers.checkpoint is not None and not brings_statistics(
+            settings, answers.checkpoint, Path()
         ):
             mean, std = (", ".join(f"{value:.4g}" for value in part) for part in IMAGENET)
             choices = {
@@ -511,16 +471,14 @@ class _Draft:
             with self.working("scoring the weights"):
                 tried = {choice: self._try_normalization(choice) for choice in choices}
             n = next(iter(tried.values()))[1]
-            self.normalization = self._asked(
+            question = Question(
                 "`normalization`",
                 "How were images normalised?  The weights do not say it; in brackets: the share of "
                 f"{n:,} validation images that they are right on when fed so.",
-                {
-                    choice: f"{meaning} ({100 * tried[choice][0]:.1f} %)"
-                    for choice, meaning in choices.items()
-                },
+                {name: f"{text} ({100 * tried[name][0]:.1f} %)" for name, text in choices.items()},
                 _read_normalization,
             )
+            self.normalization = self.ask(question)
 
     def _try_normalization(self, choice: str) -> tuple[float, int]:
         """Accuracy of the weights as fed so, on at most 500 validation images; not cached."""
@@ -582,14 +540,16 @@ class _Draft:
                 )
         text = fed_text(accuracy, n, None)
         wrong = "it is fed otherwise than it was trained, or not converged"
-        question, choices = f"{text}: is that what you expect?", {"yes": "go on", "no": wrong}
-        is_taken |= expected is not None
-        if not is_taken and not self._asked("`is_as_expected`", question, choices, _read_yes_or_no):
+        choices = {"yes": "go on", "no": wrong}
+        question = Question(
+            "`is_as_expected`", f"{text}: is that what you expect?", choices, _read_yes_or_no
+        )
+        if expected is None and not is_taken and not self.ask(question):
             raise UsageError(
                 f"baseline: must be as good as it was, got {text} right. Either {CAUSES}: correct "
                 "that."
             )
-        self.measured, self.expected = (accuracy, n), expected
+        self.measured = accuracy, n
 
     def choose_size(self) -> None:
         """The largest search that fits, by a batch and a scoring that are timed."""
@@ -625,12 +585,6 @@ class _Draft:
     # -- The file
 
     @property
-    def suite(self) -> str:
-        if self.scan.grey == sum(self.scan.sizes.values()):
-            return "families_grey"
-        return "cifar10c" if self.image_size <= _SMALL else "imagenetc"
-
-    @property
     def training_count(self) -> int:
         """Images to train on, without the validation split."""
         held_out = 0.0 if self.has_validation else self.validation_fraction
@@ -642,41 +596,44 @@ class _Draft:
 
     def text(self) -> str:
         """The study file, with a comment where a choice was made."""
-        size, n, checkpoint = self.size, self.training_count, self.answers.checkpoint
+        n, checkpoint = self.training_count, self.answers.checkpoint
         if checkpoint is not None and Path(checkpoint).is_file():
             checkpoint = _as_yaml(relative_to(Path(checkpoint).absolute(), self.base))
-        more = ["clean+fma", "clean+da+fma"] if self.has_taps else ["clean+da+st"]
+        suite, reason = "imagenetc", f"above {_SMALL} pixels; cifar10c up to that"
+        if self.scan.grey == sum(self.scan.sizes.values()):
+            suite, reason = "families_grey", "the images are grey"
+        elif self.image_size <= _SMALL:
+            suite, reason = "cifar10c", f"up to {_SMALL} pixels; imagenetc above"
         accuracy, count = self.measured or (0.0, 0)
+        expected = self.answers.expected_accuracy
         # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
         rate = 0.01 * self.batch_size / 128 if self.has_batch_norm else 1e-4
-        text = (files(__package__) / "own_study.yaml.j2").read_text(encoding="utf-8")
+        more = ["clean+fma", "clean+da+fma"] if self.has_taps else ["clean+da+st"]
+        template = (files(__package__) / "own_study.yaml.j2").read_text(encoding="utf-8")
         environment = Environment(
             autoescape=False,
             trim_blocks=True,
             undefined=StrictUndefined,
             keep_trailing_newline=True,
         )
-        return environment.from_string(text).render(
+        return environment.from_string(template).render(
             draft=self,
             yaml=_as_yaml,
-            size=size,
+            size=self.size,
             question=f"Which finetuning makes {self.model} more robust on my images?",
             path=relative_to(self.images.absolute(), self.base),
             streamed=3 * self.image_size**2 * n > _LARGEST_RESIDENT,
-            normalization=_in_one_line(self.normalization),
             checkpoint=checkpoint,
-            accuracy=accuracy if self.expected is None else self.expected,
+            accuracy=accuracy if expected is None else expected,
             measured=f"measured: {100 * accuracy:.1f} % of {count:,} validation images",
-            budget_images=2 * size.passes * max(n, self.batch_size),
+            budget_images=2 * self.size.passes * max(n, self.batch_size),
             rate=f"{rate:g}",
             rates=f"[{rate / 10:g}, {3 * rate:g}]",
             terms=["clean+da", "clean+st", *more],
-            suite_reason=_SUITES[self.suite],
+            suite=suite,
+            suite_reason=reason,
             validation_count=count,
         )
-
-
-_SCORED_BY = "of a study's commands `ablate confirm` alone scores it"
 
 
 def _read_pixels(text: str) -> int:
@@ -691,8 +648,8 @@ def _read_yes_or_no(text: str) -> bool:
     return text.lower() in ("yes", "y")
 
 
-def _read_normalization(text: str) -> str | dict[str, list[float]]:
-    """The value of `model.normalization` that an answer means."""
+def _read_normalization(text: str) -> str:
+    """The value of `model.normalization` that an answer means, in YAML."""
     if text in ("imagenet", "dataset", "none"):
         return text
     numbers = text.replace("--mean", " ").replace("--std", " ").split()
@@ -703,7 +660,12 @@ def _read_normalization(text: str) -> str | dict[str, list[float]]:
             f"must be imagenet, dataset, none, or numbers as {_HALF}, got {text!r}. Correct it."
         ) from None
     Normalization(None, mean, std).check()
-    return {"mean": list(mean), "std": list(std)}
+    return _statistics_text(mean, std)
+
+
+def _statistics_text(mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    means, stds = (", ".join(f"{value:g}" for value in values) for values in (mean, std))
+    return f"{{mean: [{means}], std: [{stds}]}}"
 
 
 def _copy_seconds(bench: Workbench) -> float:
@@ -722,11 +684,3 @@ def _copy_seconds(bench: Workbench) -> float:
 
 def _as_yaml(text: str) -> str:
     return write_yaml({"": text}).partition(": ")[2].rstrip("\n")
-
-
-def _in_one_line(value: str | dict[str, list[float]]) -> str | None:
-    """As YAML in one line; None of the default."""
-    if isinstance(value, str):
-        return None if value == "auto" else value
-    parts = (f"{key}: [{', '.join(f'{one:g}' for one in ones)}]" for key, ones in value.items())
-    return f"{{{', '.join(parts)}}}"

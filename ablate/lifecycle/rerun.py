@@ -1,10 +1,10 @@
 """Trains rows of a study again, and compares their scores with those that are stored.
 
 A row is a function of study, parameters and seeds, so on one CPU machine it gives the same bits.
-Elsewhere, and on a GPU, sums are rounded differently, training makes another network of it, and
-scores can only be close.  How close: networks that are trained twice make errors that are about
-independent from image to image (Jordan 2023, arXiv:2304.01910), so the variance of an accuracy is
-at most that of a binomial proportion.  Taking this for the tolerance is our own choice.
+Elsewhere, and on a GPU, sums are rounded differently and training makes another network of it.
+Then clean and robust accuracy must be within three standard errors of the difference between two
+proportions of n images: networks that are trained twice make errors that are about independent
+from image to image (Jordan 2023, arXiv:2304.01910).
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +33,8 @@ from ablate.study.settings import Study
 from ablate.trial.task import Job, Prepared, Report
 from ablate.trial.worker import Worker
 
-STANDARD_ERRORS = 3
-"""Within which an accuracy of another environment must be."""
+_SHOWN = 3
+"""Differences of one check that are printed; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,6 @@ class Check:
         return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
-_SHOWN = 3
-"""Differences of one check that are printed; the others are counted."""
-
-
 def draw_rows(
     studies: Sequence[OpenStudy], count: int, seed: int
 ) -> list[tuple[OpenStudy, list[RowRecord]]]:
@@ -92,10 +86,11 @@ def draw_rows(
         if row.copy_of is None
     ]
     drawn = sorted(random.Random(seed).sample(trained, min(count, len(trained))))
-    return [
-        (studies[place], [studies[place].record.rows[number] for _, number in of_study])
-        for place, of_study in groupby(drawn, key=itemgetter(0))
+    rows = [
+        (study, [study.record.rows[number] for at, number in drawn if at == place])
+        for place, study in enumerate(studies)
     ]
+    return [(study, of_study) for study, of_study in rows if of_study]
 
 
 def callables_of(study: Study, rows: Sequence[RowRecord]) -> list[str]:
@@ -126,8 +121,7 @@ def rerun_rows(
         DataError: if data or weights are others than those of the study.
         InfrastructureError: if a row cannot be trained here, for reasons outside of it.
     """
-    name = opened.record.name
-    head = opened.head
+    name, head = opened.record.name, opened.head
     outcomes, _ = read_bits(opened.place, [row.number for row in rows])
     study = _study_here(head, values)
     given_functions(study.model_dump(mode="json"))
@@ -163,7 +157,7 @@ def rerun_rows(
                     raise InfrastructureError(
                         f"trial {row.number} could not be trained here: {report.lost}"
                     )
-                bits = outcomes.get(row.number)
+                bits = outcomes.get(row.number, {})
                 rule, differences = _compared(head.study, row, bits, report, exact=not changes)
                 if differences:
                     differences[0] = f"{how}: {differences[0]}"
@@ -182,8 +176,7 @@ def _study_here(head: Head, values: Mapping[str, Any]) -> Study:
             f"{', '.join(values)}: must be keys of the study, such as dataset.path, with values "
             "that they take, got others. Correct the key or the value."
         ) from error
-    before, after = (one.model_dump(mode="json") for one in (study, moved))
-    if changed := changed_keys(before, after):
+    if changed := changed_keys(study.model_dump(mode="json"), moved.model_dump(mode="json")):
         raise ParameterError(
             "a rerun may only be told where data and weights lie, got "
             f"{'; '.join(changed)}, which changes scores. Leave it out."
@@ -207,7 +200,7 @@ def _changes(head: Head, prepared: Prepared, shown: str) -> list[str]:
             "`overrides=['dataset.path=FOLDER']`."
         )
     begun, now = head.environment, prepared.environment
-    for key in ("device_name", "python") if head.study.trainable is not None else ("device_name",):
+    for key in ("device_name", "python"):  # the version of Python is kept for a training loop alone
         if begun.get(key) != now.get(key):
             changes.append(f"{key}: {begun.get(key)} -> {now.get(key)}")
     if head.study.trainable is None and now.get("device") != "cpu":
@@ -216,13 +209,12 @@ def _changes(head: Head, prepared: Prepared, shown: str) -> list[str]:
 
 
 def _compared(
-    study: Study, row: RowRecord, bits: Mapping[str, str] | None, report: Report, *, exact: bool
+    study: Study, row: RowRecord, bits: Mapping[str, str], report: Report, *, exact: bool
 ) -> tuple[str, list[str]]:
     """What was compared by which rule, and what differs by more than that allows.
 
     Args:
-        exact: scores of ablate's own finetuning must be equal bit by bit, else within a tolerance;
-            those of a training loop must be equal in any case.
+        exact: scores must be equal bit by bit; those of a training loop must be so in any case.
     """
     if report.failure is not None:
         why = f"it was complete, and failed here: {report.failure['reason']}"
@@ -233,27 +225,25 @@ def _compared(
     pairs = [(row.scores, scores_from_json(attributes[SCORES]))]
     if row.test_scores is not None:
         pairs.append((row.test_scores, scores_from_json(attributes[TEST])))
-    rules, differences, count = list[str](), list[str](), 0
+    exact |= not isinstance(row.scores, Scores)
+    differences, compared = list[str](), list[str]()
     for old, new in pairs:
-        if not exact and isinstance(old, Scores) and isinstance(new, Scores):
-            for text, is_close in _within_tolerance(old, new):
-                rules.append(text)
-                differences += [] if is_close else [text]
-            continue
-        before, now = (
-            {name: value for name, value in scores.metrics().items() if name not in COSTS}
-            for scores in (old, new)
-        )
-        count += len(before)
-        differences += [
-            f"{metric}: archived {before.get(metric)!r}, trained again {now.get(metric)!r}"
-            for metric in dict.fromkeys((*before, *now))
-            if repr(before.get(metric)) != repr(now.get(metric))  # NaN equals NaN
-        ]
-    if rules:
-        return f"within {STANDARD_ERRORS} standard errors: {'; '.join(rules)}", differences
-    rule = f"{count} scores"
-    if bits is not None:
+        before, now = old.metrics(), new.metrics()
+        for name in dict.fromkeys((*before, *now)):
+            archived, again = before.get(name, math.nan), now.get(name, math.nan)
+            text = f"{name}: archived {archived!r}, trained again {again!r}"
+            if exact and name not in COSTS:
+                compared.append(text)
+                differences += [] if repr(archived) == repr(again) else [text]  # NaN equals NaN
+            elif isinstance(old, Scores) and name.endswith(("_clean_accuracy", "_robust_accuracy")):
+                n = old.n_images if "clean" in name else old.n_corrupted or old.n_images
+                allowed = tolerance(archived, again, n)
+                compared.append(f"{text}, tolerance {allowed:.4f} on {n} images")
+                differences += [] if abs(again - archived) <= allowed else compared[-1:]
+    if not exact:
+        return f"within three standard errors: {'; '.join(compared)}", differences
+    rule = f"{len(compared)} scores"
+    if bits:
         there = attributes.get(OUTCOMES) or {}
         rule += f" and which images were right, {', '.join(bits)}"
         differences += [
@@ -264,25 +254,11 @@ def _compared(
     return f"{rule} are equal bit by bit", differences
 
 
-def _within_tolerance(old: Scores, new: Scores) -> Iterator[tuple[str, bool]]:
-    """Both accuracies with the tolerance, and whether they are within it."""
-    corrupted = old.n_corrupted or old.n_images
-    for metric, n in (("clean_accuracy", old.n_images), ("robust_accuracy", corrupted)):
-        before, now = getattr(old, metric), getattr(new, metric)
-        allowed = tolerance(before, now, n)
-        yield (
-            f"{old.split}_{metric}: {100 * before:.2f} %, trained again {100 * now:.2f} %, "
-            f"tolerance {100 * allowed:.2f} points on {n} images",
-            abs(now - before) <= allowed,
-        )
-
-
 def tolerance(before: float, now: float, n: int) -> float:
-    """Three standard errors of the difference between two proportions of n images.
+    """Three standard errors of the difference between two proportions of n images, pooled.
 
-    Each with one image right and one wrong added, so that it is not 0 at 0 and 1 (Agresti and
-    Caffo 2000, The American Statistician 54).  Of a mean over corrupted copies n is the number of
-    images, not of copies: those of one image are right or wrong together.
+    Of a mean over corrupted copies n is the number of images, not of copies: those of one image are
+    right or wrong together.
     """
-    added = [(n * accuracy + 1) / (n + 2) for accuracy in (before, now)]
-    return STANDARD_ERRORS * math.sqrt(sum(one * (1 - one) / (n + 2) for one in added))
+    pooled = (before + now) / 2
+    return 3 * math.sqrt(2 * pooled * (1 - pooled) / n)

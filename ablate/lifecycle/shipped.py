@@ -1,4 +1,4 @@
-"""The studies that come with ablate, by name: `ablate launch quickstart`, `ablate init quickstart`.
+"""The studies that come with ablate, by name, and the files and paths of a study that is written.
 
 In a checkout they are the files of `studies/`, which name spaces in `search_spaces/`.  A wheel has
 both folders in `ablate/shipped/`, without the pictures.
@@ -7,13 +7,15 @@ both folders in `ablate/shipped/`, without the pictures.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ablate.errors import UsageError, did_you_mean
 from ablate.files.durable import is_uri
-from ablate.study.settings import path_from
+from ablate.study.settings import Study, path_from
 from ablate.study.yaml_source import parse_yaml
 
 _PACKAGE = Path(__file__).parents[1]
@@ -64,18 +66,50 @@ def shipped_file(name: Path) -> Path | None:
 
 def paths_from_here(overrides: Iterable[str]) -> list[str]:
     """Overrides of a shipped study, whose paths the user wrote as seen from the current folder."""
-    return list(map(_path_from_here, overrides))
+    moved = []
+    for override in overrides:
+        key, _, text = (part.strip() for part in override.partition("="))
+        path: Any = parse_yaml(text, "").data if key in PATHS else None
+        is_path = isinstance(path, str) and not is_uri(path)
+        if is_path and key == "baseline.checkpoint":
+            is_path = Path(path).is_file()  # else they are published weights
+        here = f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}" if is_path else override
+        moved.append(here)
+    return moved
 
 
-def _path_from_here(override: str) -> str:
-    key, _, text = override.partition("=")
-    key = key.strip()
-    path = parse_yaml(text, "").data if key in PATHS else None
-    if not isinstance(path, str) or is_uri(path):
-        return override
-    if key == "baseline.checkpoint" and not Path(path).is_file():
-        return override  # published weights, or a path that is as seen from anywhere
-    return f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}"
+def moved_paths(study: Study, base: Path, folder: Path) -> dict[str, Any]:
+    """A study as written, with its paths as a file in another folder has them.
+
+    Args:
+        base: the folder that they start from now.
+
+    Raises:
+        UsageError: if it imports a module that is beside its own file.
+    """
+    for name in (study.dataset.name, study.model.name):
+        module = base / f"{name.partition(':')[0].partition('.')[0]}.py"
+        if ":" in name and module.exists() and base.resolve() != folder.resolve():
+            raise UsageError(
+                f"FOLDER: must be the folder of {module.name}, which the study imports, got "
+                f"{folder}. Name {base}."
+            )
+    data = study.written()
+    for key in PATHS:
+        *above, last = key.split(".")
+        node: Any = data
+        for part in above:
+            node = node.get(part, {})
+        path = node.get(last)
+        if isinstance(path, str) and not is_uri(path) and path_from(base, path).exists():
+            node[last] = relative_to(path_from(base, path), folder)
+    return data
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """A path as a study file in a folder writes it: relative where it is in or beside that."""
+    written = os.path.relpath(path, folder)
+    return str(path) if Path(written).parts[:2] == ("..", "..") else written
 
 
 def write_shipped(name: str, folder: Path) -> tuple[Path, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from ablate.errors import UsageError
 from ablate.files.tar import ARCHIVE, write_tar
 from ablate.ledger.portable import portable_names, portable_study
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.archive import MANIFEST, ArchiveFiles, manifest_text, sha256
+from ablate.lifecycle.archive import MANIFEST, VERSION, ArchiveFiles, sha256
 from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place
 from ablate.lifecycle.place import StudyReference, locate, place_of_archive
 from ablate.report.formats import WRITERS
@@ -104,17 +105,25 @@ def archive(study: StudyReference, output: str | Path) -> Archive:
         folder = "" if name == place.name else f"{name.removeprefix(f'{place.name}~')}/"
         with closing(open_ledger(replace(place, name=name))) as ledger:
             files |= {folder + file: text for file, text in portable_study(ledger).items()}
-    kept = ArchiveFiles(output, {"study": place.name, "files": {}}, files)
-    studies = studies_in(kept)
-    for folder, one in studies.items():
-        files = files | {folder + file: text for file, text in derived_files(one).items()}
+    studies = studies_in(ArchiveFiles(output, {"study": place.name, "files": {}}, files))
+    derived = {
+        folder + file: text
+        for folder, opened in studies.items()
+        for file, text in derived_files(opened).items()
+    }
     record = studies[""].record
     readme = _README.format(name=record.name, version=ablate.__version__).encode()
-    whole = {"README.txt": readme, **dict(sorted(files.items()))}
-    about = {"ablate": ablate.__version__, **facts_of(record)}
-    write_tar(output, record.name, {MANIFEST: manifest_text(whole, about), **whole})
-    notes = dict.fromkeys(note for one in studies.values() for note in _notes(one.record))
-    names = tuple(one.record.name for one in studies.values())
+    whole = {"README.txt": readme, **dict(sorted({**files, **derived}.items()))}
+    manifest = {
+        "archive": VERSION,
+        "ablate": ablate.__version__,
+        **facts_of(record),
+        "files": {name: {"sha256": sha256(content)} for name, content in whole.items()},
+    }
+    text = f"{json.dumps(manifest, ensure_ascii=False, indent=1)}\n".encode()
+    write_tar(output, record.name, {MANIFEST: text, **whole})
+    notes = dict.fromkeys(note for opened in studies.values() for note in _notes(opened.record))
+    names = tuple(opened.record.name for opened in studies.values())
     return Archive(output.absolute(), sha256(output.read_bytes()), names, tuple(notes))
 
 
@@ -127,21 +136,14 @@ def studies_in(files: ArchiveFiles) -> dict[str, OpenStudy]:
     }
 
 
-def _notes(record: StudyRecord) -> list[str]:
-    notes = []
+def _notes(record: StudyRecord) -> Iterator[str]:
     if not record.is_over:
-        notes.append(
-            f"{record.name} is not finished: {record.ended} of {record.trials} rows have ended"
-        )
-    trainable = record.study.trainable
-    if trainable is not None:
+        yield f"{record.name} is not finished: {record.ended} of {record.trials} rows have ended"
+    if (function := record.study.trainable) is not None:
         where, rows = "its module", "need it to be trained again"
-        if is_given(trainable):
+        if is_given(function):
             where, rows = "this Python process", "cannot be trained again elsewhere"
-        notes.append(
-            f"the function {trainable} is in {where} and not in the archive: its rows {rows}"
-        )
-    return notes
+        yield f"the function {function} is in {where} and not in the archive: its rows {rows}"
 
 
 # -- What follows from study and rows -----------------------------------------------------------
@@ -149,11 +151,7 @@ def _notes(record: StudyRecord) -> list[str]:
 
 def facts_of(record: StudyRecord) -> dict[str, Any]:
     """What the manifest says of a study."""
-    return {
-        "study": record.name,
-        "fingerprint": record.fingerprint,
-        "finished": record.is_over,
-    }
+    return {"study": record.name, "fingerprint": record.fingerprint, "finished": record.is_over}
 
 
 def derived_files(opened: OpenStudy) -> dict[str, bytes]:
@@ -194,10 +192,6 @@ def _trials_text(record: StudyRecord) -> str:
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow(
-            {
-                key: value.isoformat() if isinstance(value, datetime) else value
-                for key, value in row.items()
-            }
-        )
+        moments = {key: value for key, value in row.items() if isinstance(value, datetime)}
+        writer.writerow(row | {key: moment.isoformat() for key, moment in moments.items()})
     return out.getvalue()

@@ -9,11 +9,12 @@ these the tables.
 from __future__ import annotations
 
 import csv
+import io
 import math
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from ablate.study.fingerprint import study_fingerprint
 
 ROUNDING = 1e-9
 """By how much a number of a table may differ, as a share of it."""
+_WORDS = ("verdict", "kept")
+"""Columns of which an earlier version said more: "too few seeds: a claim needs 3", "yes (p .1)"."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def verify(
             checks += _check_study(opened, folder, files)
         except UsageError:
             raise
-        except UNREADABLE as error:
+        except (csv.Error, *UNREADABLE) as error:
             raise UsageError(
                 f"{file}: the rows of {opened.record.name} must give its tables, got an error "
                 f"({error_text(error)}): they were changed. Get the file again."
@@ -135,7 +138,7 @@ def verify(
             raise UsageError(
                 f"`rerun`: needs a complete row that was trained, got none in {file}. Leave it out."
             )
-        named = [name for one, rows in draws for name in callables_of(one.record.study, rows)]
+        named = [name for opened, rows in draws for name in callables_of(opened.record.study, rows)]
         shown = ", ".join(dict.fromkeys(named))
         if named and not trust:
             raise UsageError(
@@ -166,7 +169,7 @@ def _check_manifest(files: ArchiveFiles, record: StudyRecord) -> Check:
         for name in files.changed
     ]
     differences += [
-        f"{name}: archived {cut(str(manifest.get(name)), 60)}, recomputed {value}"
+        _difference(name, str(manifest.get(name)), str(value))
         for name, value in facts_of(record).items()
         if manifest.get(name) != value
     ]
@@ -181,8 +184,8 @@ def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterato
     yield Check(f"{folder}{ROWS}", *_compare_scores(opened.record, networks))
     for name, made in derived_files(opened).items():
         if not name.endswith(".md"):
-            archived = files.files.get(folder + name, b"")
-            yield Check(folder + name, *_compare_file(name, archived, made))
+            archived = files.files.get(folder + name, b"").decode(errors="replace")
+            yield Check(folder + name, *_compare_file(name, archived, made.decode()))
 
 
 def _compare_fingerprint(head: Head) -> tuple[str, tuple[str, ...]]:
@@ -191,7 +194,7 @@ def _compare_fingerprint(head: Head) -> tuple[str, tuple[str, ...]]:
     made = study_fingerprint(head.study, Space.from_json(head.space), "", added)
     known = {name: value for name, value in made.items() if name not in ("data", "method")}
     differences = tuple(
-        f"{name}: archived {cut(str(head.fingerprint.get(name)), 15)}, recomputed {value[:12]}..."
+        _difference(name, str(head.fingerprint.get(name)), value)
         for name, value in known.items()
         if head.fingerprint and head.fingerprint.get(name) != value
     )
@@ -202,69 +205,75 @@ def _compare_scores(
     record: StudyRecord, networks: list[ScoredNetwork]
 ) -> tuple[str, tuple[str, ...]]:
     """Accuracies from the bits of the images, and values from the accuracies."""
-    differences = [
-        f"{network.name}, {difference}"
-        for network in networks
-        if network.bits is not None
-        for difference in _differing_accuracies(network, network.bits)
-    ]
+    differences, with_bits = list[str](), 0
+    for name, split, scores, text in networks:
+        if text is None:
+            continue
+        with_bits += 1
+        bits = unpack_bits([text], scores)
+        shares = {"clean_accuracy": (scores.clean_accuracy, bits.clean[0])}
+        for kind, by_severity in scores.accuracies.items():
+            for place, (severity, accuracy) in enumerate(by_severity.items()):
+                shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.types[kind][0, place]
+        differences += [
+            f"{name}, {split}_{metric}: archived {accuracy!r}, the bits give {right.mean()!r}"
+            for metric, (accuracy, right) in shares.items()
+            if float(right.mean()) != accuracy
+        ]
     for row in record.rows:
         metrics = {} if row.scores is None else row.scores.metrics()
-        for objective, value in zip(record.study.objectives, row.values or (), strict=False):
-            if metrics.get(objective.metric) != value:
-                differences.append(
-                    f"trial {row.number}, value of {objective.metric}: archived {value!r}, "
-                    f"recomputed {metrics.get(objective.metric)!r}"
-                )
+        differences += [
+            f"trial {row.number}, value of {objective.metric}: archived {value!r}, recomputed "
+            f"{metrics.get(objective.metric)!r}"
+            for objective, value in zip(record.study.objectives, row.values or (), strict=False)
+            if metrics.get(objective.metric) != value
+        ]
     compared = f"values of {len(record.complete)} complete rows are those of their scores"
-    if count := sum(network.bits is not None for network in networks):
-        compared += f", scores of {count} networks those of the images' bits"
+    if with_bits:
+        compared += f", scores of {with_bits} networks those of the images' bits"
     return compared, tuple(differences)
 
 
-def _differing_accuracies(network: ScoredNetwork, text: str) -> Iterator[str]:
-    """Accuracies that are not the share of images that were right."""
-    scores = network.scores
-    bits = unpack_bits([text], scores)
-    shares = {"clean_accuracy": (scores.clean_accuracy, bits.clean[0])}
-    for kind, by_severity in scores.accuracies.items():
-        for place, (severity, accuracy) in enumerate(by_severity.items()):
-            shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.types[kind][0, place]
-    for name, (accuracy, right) in shares.items():
-        if (share := float(right.mean())) != accuracy:
-            yield f"{scores.split}_{name}: archived {accuracy!r}, the bits give {share!r}"
+def _compare_file(name: str, archived: str, made: str) -> tuple[str, tuple[str, ...], int]:
+    """A file that was made again, a table by the names of its columns, another line by line; and
+    how many numbers differ by rounding.
 
-
-def _compare_file(name: str, archived: bytes, made: bytes) -> tuple[str, tuple[str, ...], int]:
-    """A file that was made again, cell by cell; and how many numbers differ by rounding."""
-    old, new = (
-        list(csv.reader(text.decode(errors="replace").splitlines())) for text in (archived, made)
-    )
-    heads = new[0] if name.endswith(".csv") else []
-    differences, rounded, blank = list[str](), 0, list[str]()
-    for number, (left, right) in enumerate(zip_longest(old, new, fillvalue=blank)):
-        for before, now, column in zip_longest(left, right, heads, fillvalue=""):
-            if before == now or (column in _WORDS and _is_start(now, before)):
+    A column that the archive does not have is of a later version.
+    """
+    is_table = name.endswith(".csv")
+    if is_table:
+        (heads, *old), (made_heads, *new) = (
+            list(csv.reader(io.StringIO(text, newline=""))) or [[]] for text in (archived, made)
+        )
+        compared = f"{len(new)} rows of {len(heads)} columns are those recomputed from the rows"
+        if later := [head for head in made_heads if head not in heads]:
+            compared += f"; not in the archive: {', '.join(later)}"
+    else:
+        heads = made_heads = ["line"]
+        old, new = ([[line] for line in text.splitlines()] for text in (archived, made))
+        compared = f"{len(new)} lines are those recomputed from the rows"
+        old += [["no such line"]] * (len(new) - len(old))
+        new += [["no such line"]] * (len(old) - len(new))
+    if heads[:1] != made_heads[:1] or len(old) != len(new):
+        size, now = f"{len(old)} by {heads[:1]}", f"{len(new)} by {made_heads[:1]}"
+        return compared, (_difference("rows", size, now),), 0
+    differences, rounded = list[str](), 0
+    for number, (old_row, new_row) in enumerate(zip(old, new, strict=True), 1):
+        cells = dict(zip(made_heads, new_row, strict=True))
+        for column, before in zip(heads, old_row, strict=True):
+            now = cells.get(column, "no such column")
+            if before == now or (column in _WORDS and re.split(r":| \(", before)[0] == now):
                 continue
-            if name != TRIALS and _is_close(before, now):  # rows are stored, and not computed
+            if is_table and name != TRIALS and _is_close(before, now):  # rows are stored
                 rounded += 1
                 continue
-            where = f"line {number + 1}"
-            if heads:
-                where = f"row {number} ({cut((right or left)[0], 40)}), {column}"
-            differences.append(f"{where}: archived {cut(before, 60)}, recomputed {cut(now, 60)}")
-    compared = f"{len(new)} lines are those recomputed from the rows"
-    if heads:
-        compared = f"{len(new) - 1} rows of {len(heads)} columns are those recomputed from the rows"
+            row = f"row {number} ({cut(new_row[0], 40)}), {column}"
+            differences.append(_difference(row if is_table else f"line {number}", before, now))
     return compared, tuple(differences), rounded
 
 
-_WORDS = ("verdict", "kept")
-"""Columns of which an earlier version said more: "no claim: too few seeds: a claim needs 3"."""
-
-
-def _is_start(made: str, archived: str) -> bool:
-    return archived.removeprefix("no claim: ").startswith(made)
+def _difference(where: str, archived: str, made: str) -> str:
+    return f"{where}: archived {cut(archived, 60)}, recomputed {cut(made, 60)}"
 
 
 def _is_close(archived: str, made: str) -> bool:

@@ -16,10 +16,10 @@ from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head
 from ablate.ledger.storage import sqlite_url
-from ablate.lifecycle.ablation_of import moved_study
 from ablate.lifecycle.ablation_reference import FoundReference, design_of, find_reference
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import place_of_file
+from ablate.lifecycle.shipped import moved_paths
 from ablate.space.parse import parse_space
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.scores import Scores
@@ -251,5 +251,5 @@ def test_the_ablation_of_a_search_with_an_own_network_stays_beside_it(work: Path
     (work / "nets.py").write_text("")
     moved = Study.model_validate({**OWN, "name": "s", "model": {"name": "nets:build"}})
     with pytest.raises(UsageError, match=r"must be the folder of nets\.py, which the study impo"):
-        moved_study(moved, work, work / "other")
-    assert moved_study(moved, work, work)["model"] == {"name": "nets:build"}
+        moved_paths(moved, work, work / "other")
+    assert moved_paths(moved, work, work)["model"] == {"name": "nets:build"}
