@@ -228,7 +228,7 @@ def make_usual(
 
         return hook
 
-    for name in TAPS[options.model]:
+    for name in TAPS:
         model.get_submodule(name).register_forward_hook(keep(name))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
 

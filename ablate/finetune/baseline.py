@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -39,8 +39,7 @@ from ablate.finetune.budget import SaveInterval
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import SOURCES, is_external
-from ablate.model.build import build_model, check_image_size
-from ablate.model.callable import code_digest
+from ablate.model.build import build_model, check_image_size, code_digest
 from ablate.model.environment import Environment
 from ablate.model.taps import LayerNames
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
@@ -113,8 +112,9 @@ def obtain_baseline(
         "classes": dataset.classes,
         "model": model_settings.model_dump(mode="json"),
     }
-    if _is_users(model_settings):
-        made_from["code"] = code_digest(model_settings.name, base)
+    name = model_settings.name
+    if is_external(name) and name.partition(":")[0] not in SOURCES:  # the code is the user's
+        made_from["code"] = code_digest(name, base)
     if checkpoint is None:
         made_from |= {
             "train": dataset.train.digest,
@@ -127,8 +127,11 @@ def obtain_baseline(
             "precision": environment.precision,
             "threads": environment.threads,
             "torch": environment.torch,
-            **({"compile": environment.compile} if environment.compile else {}),
         }
+        if environment.compile:
+            made_from["compile"] = environment.compile
+        if dataset.contents is not None:
+            made_from["contents"] = dataset.contents
     else:
         # Its weights may carry the data's statistics, and are read, not trained.
         source = find_checkpoint(model_settings, checkpoint, base)
@@ -138,12 +141,11 @@ def obtain_baseline(
             "mean": dataset.mean if exported is None else exported.mean,
             "std": dataset.std if exported is None else exported.std,
         }
-    if checkpoint is None and dataset.contents is not None:
-        made_from["contents"] = dataset.contents
-    entry = _entry(cache, made_from)
-    key = entry.name
+    text = json.dumps(made_from, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    entry = cache / "baselines" / key
     with locked(entry):
-        found = _find(entry, key)
+        found = _find(entry)
         if found is not None:
             return found
         if entry.is_dir():
@@ -182,19 +184,14 @@ def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
         sha256: of the file, from a study's head.
     """
     for entry in sorted((cache / "baselines").glob("*/")):
-        found = _find(entry, entry.name)
-        if found is not None and found.sha256 == sha256:
+        if (found := _find(entry)) is not None and found.sha256 == sha256:
             return found
     return None
 
 
 class TrainingStates:
-    """Where the state of a baseline's training is kept until it is done, and when it is written.
-
-    Args:
-        path: the file.
-        seconds: between two states; see `SaveInterval`.
-    """
+    """The file of the state of a baseline's training until it is done, written every so many
+    seconds; see `SaveInterval`."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._path = path
@@ -229,15 +226,12 @@ class TrainingStates:
             content = self._path.read_bytes()
         except OSError:
             return []
-        digest, content = content[:_DIGEST_CHARACTERS], content[_DIGEST_CHARACTERS:]
+        digest, content = content[:64], content[64:]
         if hashlib.sha256(content).hexdigest().encode() != digest:
             return []
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         training.load_state(state["training"])
         return [EpochReport(**entry) for entry in state["curve"]]
-
-
-_DIGEST_CHARACTERS = 64
 
 
 def train_baseline(
@@ -306,7 +300,8 @@ def load_baseline(
     Raises:
         DamagedError: if the weights are missing or damaged.
     """
-    model = _build(dataset, model_settings, 0, base, _exported(baseline.path, model_settings))
+    exported = _exported(baseline.path, model_settings)
+    model = new_network(dataset, model_settings, seed=0, base=base, exported=exported, checks=False)
     model.load_state_dict(load(read_weights(baseline)))
     mark_used(baseline.path.parent)
     return model
@@ -319,31 +314,23 @@ def new_network(
     seed: int,
     base: Path | None,
     exported: ExportMetadata | None = None,
+    checks: bool = True,
 ) -> nn.Module:
-    """A new network for these images, found to take their size.
+    """A new network for these images.
 
     Args:
         exported: of the weights that it will have, whose normalisation is then its own.
+        checks: whether it is tried out on images of their size; of a baseline that was done.
     """
-    model = _build(dataset, model_settings, seed, base, exported)
-    if is_external(model_settings.name):
-        _, channels, _, side = dataset.validation.images.shape
-        check_image_size(model, model_settings.name, side, channels)
-    return model
-
-
-def _build(
-    dataset: Dataset,
-    model_settings: ModelSettings,
-    seed: int,
-    base: Path | None,
-    exported: ExportMetadata | None,
-) -> nn.Module:
     statistics = dataset.mean, dataset.std
     if exported is not None:
         statistics = exported.mean, exported.std
         model_settings = model_settings.model_copy(update={"normalization": "dataset"})
-    return build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
+    model = build_model(model_settings, len(dataset.classes), *statistics, seed=seed, base=base)
+    if checks and is_external(model_settings.name):
+        _, channels, _, side = dataset.validation.images.shape
+        check_image_size(model, model_settings.name, side, channels)
+    return model
 
 
 def _exported(weights: Path | None, model_settings: ModelSettings) -> ExportMetadata | None:
@@ -353,12 +340,6 @@ def _exported(weights: Path | None, model_settings: ModelSettings) -> ExportMeta
     with suppress(DataError):  # a damaged file is named where its weights are read
         return read_metadata(weights)
     return None
-
-
-def _is_users(model_settings: ModelSettings) -> bool:
-    """Whether the network is a callable of the user's, whose code may change."""
-    name = model_settings.name
-    return is_external(name) and name.partition(":")[0] not in SOURCES
 
 
 def read_weights(baseline: Baseline) -> bytes:
@@ -380,15 +361,10 @@ def read_weights(baseline: Baseline) -> bytes:
     )
 
 
-def _entry(cache: Path, made_from: Mapping[str, Any]) -> Path:
-    text = json.dumps(made_from, sort_keys=True)
-    return cache / "baselines" / hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _find(entry: Path, key: str) -> Baseline | None:
+def _find(entry: Path) -> Baseline | None:
     """The cached baseline, if its weights are intact."""
     record = read_record(entry)
     if record is None:
         return None
     mark_used(entry)
-    return Baseline(entry / WEIGHTS, record.sha256, key, record.train_seconds)
+    return Baseline(entry / WEIGHTS, record.sha256, entry.name, record.train_seconds)

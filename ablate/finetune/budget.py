@@ -91,16 +91,9 @@ class Budget:
         return self.progress(steps, seconds) >= 1
 
 
-# -- When a training state is saved within an epoch: regularly, using at most a hundredth of the
-# time
-
-
-_TIMES_A_WRITE = 100
-"""The least time between two writes, in durations of the last one."""
-
-
 class SaveInterval:
-    """Decides when the next training state is due.
+    """When the next training state within an epoch is due: regularly, using at most a hundredth of
+    the time.
 
     Args:
         seconds: between two writes, or 100 times the duration of the last one, if that is longer.
@@ -119,4 +112,4 @@ class SaveInterval:
         began = time.monotonic()
         yield
         ended = time.monotonic()
-        self._due = ended + max(self._seconds, _TIMES_A_WRITE * (ended - began))
+        self._due = ended + max(self._seconds, 100 * (ended - began))

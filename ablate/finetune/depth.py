@@ -12,7 +12,7 @@ layer alone before the whole network.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,8 +37,8 @@ def rate_factors(model: nn.Module, layer_decay: float) -> dict[str, float]:
     Returns:
         By the parameter's name in `model.named_parameters()`.
     """
-    group = _Groups(layer_names(model))
-    groups = {name: group.of(name.rpartition(".")[0]) for name, _ in model.named_parameters()}
+    group = _depth_groups(layer_names(model))
+    groups = {name: group(name.rpartition(".")[0]) for name, _ in model.named_parameters()}
     above = {one: place for place, one in enumerate(sorted({*groups.values()}, reverse=True))}
     return {name: layer_decay ** above[one] for name, one in groups.items()}
 
@@ -160,23 +160,18 @@ def _last_layer(model: nn.Module) -> set[nn.Parameter]:
     return found
 
 
-class _Groups:
-    """The depth groups of a network, numbered from 0, its first."""
-
-    def __init__(self, names: LayerNames) -> None:
-        tops = [path for path in names.modules if "." not in path]
-        layers = names.taps or dict.fromkeys(tops)
-        self._place = {path: place for place, path in enumerate(names.modules)}
-        self._ends = sorted(names.ready(layer) for layer in layers)
-
-    def of(self, path: str) -> int:
-        """The group of a module; the network's own parameters, as a class token, are in group 0."""
-        return bisect_left(self._ends, self._place.get(path, -1))
+def _depth_groups(names: LayerNames) -> Callable[[str], int]:
+    """The number of a module's depth group, from 0, the first; the network's own parameters, as a
+    class token, are in that."""
+    layers = names.taps or [path for path in names.modules if "." not in path]
+    places = {path: place for place, path in enumerate(names.modules)}
+    ends = sorted(map(names.ready, layers))
+    return lambda path: bisect_left(ends, places.get(path, -1))
 
 
 def _frozen_paths(names: LayerNames, frozen: Sequence[str]) -> Iterator[str]:
     """Paths of all frozen modules, "" where the network's own parameters are frozen."""
-    groups, known = _Groups(names), [*names.taps, *names.modules]
+    group, known = _depth_groups(names), [*names.taps, *names.modules]
     for layer in frozen:
         if layer not in known:
             raise ParameterError(
@@ -186,5 +181,5 @@ def _frozen_paths(names: LayerNames, frozen: Sequence[str]) -> Iterator[str]:
         path = names.taps.get(layer, layer)
         yield from (one for one in names.modules if one == path or one.startswith(f"{path}."))
         if layer in names.taps:
-            group = groups.of(names.modules[names.ready(layer)])
-            yield from (one for one in ("", *names.modules) if groups.of(one) == group)
+            number = group(names.modules[names.ready(layer)])
+            yield from (one for one in ("", *names.modules) if group(one) == number)

@@ -101,21 +101,16 @@ class Forward:
         images = torch.cat(list(batches)).contiguous(memory_format=torch.channels_last)
         read = self._model if model is self._student else model  # not what wraps it compiled
         if model is self._student and not self._is_probed:
-            self._probe(images[:1])
+            # A compiled network hides whether a feature map is changed in place later.
+            with kept_mode(self._model), torch.no_grad(), self._taps(self._model) as taps:
+                self._model.eval()(images[:1])
+            taps.split(1)
             self._is_probed = True
         with self._taps(read) as taps:
             with self._environment.autocast():
                 logits: torch.Tensor = model(images)
             parts = split_copies(logits, len(batches))
             return [View(*both) for both in zip(parts, taps.split(len(batches)), strict=True)]
-
-    def _probe(self, image: Images) -> None:
-        """One image through the network as it is written: a compiled one hides whether a feature
-        map is changed in place later."""
-        with kept_mode(self._model), torch.no_grad(), self._taps(self._model) as taps:
-            self._model.eval()
-            self._model(image)
-        taps.split(1)
 
     def _taps(self, model: nn.Module) -> FeatureTaps:
         return FeatureTaps(model, self._loss.layers, self._loss.activation)

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, overload
@@ -20,17 +21,17 @@ from torch import nn
 
 from ablate.data.dataset import TrainingImages
 from ablate.distortion.random import make_generator
-from ablate.distortion.shapes import ByteImages, Images, Labels, Scalar
-from ablate.errors import NotFiniteError
+from ablate.distortion.shapes import ByteImages, Images, Labels
+from ablate.errors import NotFiniteError, ParameterError
+from ablate.errors.device import within_memory
 from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.budget import Budget, Work
 from ablate.finetune.depth import LearningParts
-from ablate.finetune.failures import explained_failures
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
 from ablate.finetune.loss.clean import label_factor
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.optimizer import (
-    average_weights,
+    RunningAverage,
     balance_gradients,
     build_optimizer,
     set_learning_rate,
@@ -120,8 +121,7 @@ class Finetuning:
         self._probe_fraction = tune.probe_fraction
         self._probe_steps = 0
         self._probing: bool | None = None
-        probes = tune.probe_fraction > 0
-        self._learning = LearningParts(self._student, tune.frozen, probes=probes)
+        self._learning = LearningParts(self._student, tune.frozen, probes=tune.probe_fraction > 0)
         self._train = train
         self._placed = train.place(device)
         self._settings = settings
@@ -132,7 +132,13 @@ class Finetuning:
         self._batch_size = min(settings.batch_size, len(train))
         self._parts = min(settings.accumulation_steps, self._batch_size)
         loss.check_batch(self._batch_size // self._parts)
-        self._teachers = self._make_teachers()
+        self._teachers: dict[str, nn.Module] = {}
+        for anchor in loss.teachers:
+            self._teachers[anchor] = (
+                RunningAverage(self._student, loss.teacher_decay)
+                if anchor == "ema"
+                else copy.deepcopy(self._student).eval().requires_grad_(False)
+            )
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
         self._optimizer = build_optimizer(
@@ -140,7 +146,7 @@ class Finetuning:
         )
         self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
         decay = settings.ema_decay
-        self._average = None if decay is None else average_weights(self._student, decay)
+        self._average = None if decay is None else RunningAverage(self._student, decay)
         self.budget = Budget.of(
             budget,
             epoch_steps=len(train) // self._batch_size,
@@ -298,15 +304,6 @@ class Finetuning:
         whole, steps = self.budget.epoch_steps, self.budget.steps
         return whole if steps is None else min(whole, max(1, steps - self._steps))
 
-    def _make_teachers(self) -> dict[str, nn.Module]:
-        teachers: dict[str, nn.Module] = {}
-        for anchor in self._loss.teachers:
-            if anchor == "ema":
-                teachers[anchor] = average_weights(self._student, self._loss.teacher_decay)
-            else:
-                teachers[anchor] = copy.deepcopy(self._student).eval().requires_grad_(False)
-        return teachers
-
     def _followers(self) -> dict[str, nn.Module]:
         """The networks that follow the student, and so belong to the state."""
         found = {name: module for name, module in self._teachers.items() if name == "ema"}
@@ -332,16 +329,15 @@ class Finetuning:
         order = torch.randperm(len(self._train), generator=generator)
         order = order[first * self._batch_size : steps * self._batch_size]
         batches = self._placed.batches(order, self._batch_size, seed=self._seed("crop"))
-        for step, (images, labels) in enumerate(batches, start=first):
-            yield step, self._move(images, step), labels
-
-    def _move(self, images: ByteImages, step: int) -> ByteImages:
-        padding = self._dataset_settings.crop_padding
-        if padding:
-            images = shift_images(images, padding, self._generator("shift", step))
-        if self._dataset_settings.horizontal_flip:
-            images = flip_images(images, self._generator("flip", step))
-        return images
+        padding, device = self._dataset_settings.crop_padding, self._environment.device
+        for step, (stored, labels) in enumerate(batches, start=first):
+            images = stored
+            if padding:
+                generator = make_generator(self._seed("shift", step), device)
+                images = shift_images(images, padding, generator)
+            if self._dataset_settings.horizontal_flip:
+                images = flip_images(images, make_generator(self._seed("flip", step), device))
+            yield step, images, labels
 
     def _step(self, step: int, batch: ByteImages, labels: Labels, elapsed: float) -> torch.Tensor:
         progress = self.budget.progress(self._steps + step, elapsed)
@@ -391,7 +387,7 @@ class Finetuning:
             if not loss.requires_grad:
                 raise self._learning.unreached(probing=bool(self._probing))
             loss = loss * (len(part) / len(images))
-            _backward(self._scaler.scale(loss))
+            torch.autograd.backward(self._scaler.scale(loss))  # `Tensor.backward` has no types
             total += loss.detach()
         return total
 
@@ -410,10 +406,24 @@ class Finetuning:
     def _seed(self, purpose: str, *step: int) -> int:
         return derive_seed(self._settings.seed, purpose, self.epoch, *step)
 
-    def _generator(self, purpose: str, step: int) -> torch.Generator:
-        return make_generator(self._seed(purpose, step), self._environment.device)
 
-
-def _backward(loss: Scalar) -> None:
-    # `Tensor.backward` has no types.
-    torch.autograd.backward(loss)
+@contextmanager
+def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
+    """Turn what torch raises for want of memory, or of values to normalise, into one line about the
+    study: clean images a step, and images that go through the network at once, with copies."""
+    rule = (
+        "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
+        f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
+        "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
+    )
+    try:
+        with within_memory(rule):
+            yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ParameterError(
+            "finetune.batch_size: batch norm needs more than one value per channel, got "
+            f"{batch_size} for images this small. Raise it, lower finetune.accumulation_steps, or "
+            "write finetune.batch_norm: frozen."
+        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
 from inspect import unwrap
@@ -154,22 +154,17 @@ def learning_rate(settings: TrainingSettings, progress: float) -> float:
         and a cosine spans the rest; one cycle has its own warm-up.
     """
     highest, warmup = settings.learning_rate, settings.warmup_fraction
+    first = highest / FIRST_DIVISOR
     if settings.schedule == "one_cycle":
-        return _one_cycle(highest, progress)
+        if progress < RISE_FRACTION:
+            return _cosine(first, highest, progress / RISE_FRACTION)
+        falling = (progress - RISE_FRACTION) / (1 - RISE_FRACTION)
+        return _cosine(highest, first / LAST_DIVISOR, falling)
     if progress < warmup:
-        first = highest / FIRST_DIVISOR
         return first + (highest - first) * progress / warmup
     if settings.schedule == "constant":
         return highest
     return _cosine(highest, 0.0, (progress - warmup) / (1 - warmup))
-
-
-def _one_cycle(highest: float, progress: float) -> float:
-    first = highest / FIRST_DIVISOR
-    if progress < RISE_FRACTION:
-        return _cosine(first, highest, progress / RISE_FRACTION)
-    falling = (progress - RISE_FRACTION) / (1 - RISE_FRACTION)
-    return _cosine(highest, first / LAST_DIVISOR, falling)
 
 
 def _cosine(start: float, end: float, share: float) -> float:
@@ -188,12 +183,18 @@ class RunningAverage(AveragedModel):
 
     Torch's own update copies the number of updates to the device each time.  Differs: whole
     numbers, such as batch norm's count of batches, are copied; torch averages them too, and rounds
-    down.
+    down.  Call `update_parameters(model)` after each step.
+
+    Args:
+        model: copied in its current state; the copy is in eval mode and has no gradient.
+        decay: decay per step, in (0, 1).  Statistics of batch norm are averaged too.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self._follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         super().__init__(model, multi_avg_fn=self._follow, use_buffers=True)
+        self.n_averaged += 1  # torch's first update copies the weights, which the copy has
+        self.eval().requires_grad_(False)
         # Such modules (timm's levit) keep what they computed of their weights until they train.
         own = (one for one in self.module.modules() if type(one).train is not nn.Module.train)
         self._keeping = tuple(own)
@@ -202,10 +203,11 @@ class RunningAverage(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the model's weights and statistics by one step; copy whole numbers."""
         pairs: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-        for own, other in zip(_numbers(self.module), _numbers(model), strict=True):
+        both = [chain(one.parameters(), one.buffers()) for one in (self.module, model)]
+        for own, other in zip(*both, strict=True):
             averages, news = pairs.setdefault(own.dtype, ([], []))
-            averages.append(own)
-            news.append(other)
+            averages.append(own.detach())
+            news.append(other.detach())
         for dtype, (averages, news) in pairs.items():
             if dtype.is_floating_point or dtype.is_complex:
                 self._follow(averages, news, self.n_averaged)
@@ -214,23 +216,6 @@ class RunningAverage(AveragedModel):
         self.n_averaged += 1
         for one in self._keeping:
             one.train().eval()
-
-
-def _numbers(model: nn.Module) -> Iterator[Tensor]:
-    return (one.detach() for one in chain(model.parameters(), model.buffers()))
-
-
-def average_weights(model: nn.Module, decay: float) -> RunningAverage:
-    """Make a running average of a network's weights; call `update_parameters(model)` after each
-    step.
-
-    Args:
-        model: copied in its current state; the copy is in eval mode and has no gradient.
-        decay: decay per step, in (0, 1).  Statistics of batch norm are averaged too.
-    """
-    average = RunningAverage(model, decay)
-    average.n_averaged += 1  # torch's first update copies the weights, which the copy has
-    return average.eval().requires_grad_(False)
 
 
 # -- `scale: gradient`: state a term's weight as a ratio of gradient norms -----------------
@@ -265,8 +250,9 @@ def balance_gradients(
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     values = loss.values(views)
-    copies = copies_loss(views, _known_labels(views))
-    reference = gradient_norm(copies, parameters, loss_scale=loss_scale)
+    clean = next(iter(views.teachers.values())) if views.clean is None else views.clean
+    labels = torch.where(views.labels == NO_LABEL, clean.logits.argmax(1), views.labels)
+    reference = gradient_norm(copies_loss(views, labels), parameters, loss_scale=loss_scale)
     factors = {}
     for name in loss.gradient_scaled:
         own = gradient_norm(values[name], parameters, loss_scale=loss_scale)
@@ -278,12 +264,6 @@ def balance_gradients(
             )
         factors[name] = reference / own
     return factors
-
-
-def _known_labels(views: Views) -> Tensor:
-    """The labels of a batch; of an image without one, the class that is predicted for it."""
-    clean = next(iter(views.teachers.values())) if views.clean is None else views.clean
-    return torch.where(views.labels == NO_LABEL, clean.logits.argmax(1), views.labels)
 
 
 def gradient_norm(value: Scalar, parameters: Sequence[Tensor], *, loss_scale: float = 1.0) -> float:

@@ -35,7 +35,7 @@ from ablate.model.build import own_image_size, own_statistics
 from ablate.model.environment import environment_of, gpu_count, preparation_cores
 from ablate.model.inspect import has_adaptable_norm, usable_taps
 from ablate.model.normalization import IMAGENET
-from ablate.model.origin import Normalization, Origin, find_name, find_origin
+from ablate.model.subject import Normalization, Origin, find_name, find_origin
 from ablate.model.weights.external_checkpoint import load_external
 from ablate.model.weights.preprocessing import brings_statistics
 from ablate.robustness.evaluation_set import corrupt_block

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import getsourcefile, unwrap
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from ablate.data.dataset import Statistics
 from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.files.shown import count_text
-from ablate.model import MODELS, SOURCES, callable, is_external
-from ablate.model.channels import channel_axis
+from ablate.model import MODELS, SOURCES, is_external
 from ablate.model.modes import kept_mode
 from ablate.model.normalization import Published, choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
-from ablate.model.taps import layer_names, map_in
+from ablate.model.taps import channel_axis, layer_names, map_in
+from ablate.study.callables import import_callable, is_given
 from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
@@ -34,6 +37,7 @@ _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module
     "wrn-40-2": partial(WideResNet, 40, 2),
 }
 _OWN_IMAGE_SIZE = 32
+_WHERE = "model.name"
 
 
 def build_model(
@@ -80,9 +84,7 @@ def build_model(
         torch.default_generator.manual_seed(seed)
         if is_external(name):
             source, network = _source(name)
-            built = (
-                source.build(network, classes) if source else callable.build(name, classes, base)
-            )
+            built = source.build(network, classes) if source else _build_own(name, classes, base)
             model = adapt(built, name, classes, statistics)
         else:
             model = _BUILDERS[name](classes, statistics.mean, statistics.std)
@@ -143,6 +145,77 @@ def _source(name: str) -> tuple[Any, str]:
     else:
         from ablate.model import timm as networks  # type: ignore[no-redef]
     return networks, network
+
+
+# -- A network of the user's own, by `package.module:callable` ------------------------------
+
+
+def _build_own(spec: str, classes: int, base: Path | None) -> nn.Module:
+    """The network that `package.module:callable` returns, from installed packages or `base`.
+
+    It is called as `callable(classes=10)` and returns a `torch.nn.Module` that takes normalised
+    images (batch, channel, height, width) and returns logits (batch, classes). A dict `taps` of the
+    network, name -> module path, first to last, names layers for `loss.fma.layers`; a dict
+    `channel_axes`, name or module path -> axis, says where the channels are (see `channel_axis`).
+    """
+    make = import_callable(_WHERE, spec, base)
+    try:
+        model = make(classes=classes)
+    except (Exception, SystemExit) as error:
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a network when called with classes={classes}, "
+            f"got {error_text(error)}. Fix it."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a torch.nn.Module, got {type(model).__name__}. Return a "
+            "new network in each call."
+        )
+    lazy = [name for name, weight in model.named_parameters() if is_lazy(weight)]
+    if lazy:
+        raise ParameterError(
+            f"{_WHERE}: {spec} must return a network whose weights have shapes, got {lazy[0]} of a "
+            "lazy layer. Give that layer its input size."
+        )
+    modules = {path for path, _ in model.named_modules() if path}
+    taps, axes = getattr(model, "taps", {}), getattr(model, "channel_axes", {})
+    if wrong := _wrong_item(taps, lambda _name, path: path in modules):
+        raise ParameterError(
+            f"{_WHERE}: the attribute taps of {spec} must be a dict of name -> module path of the "
+            f"network, got {wrong}. Use paths from named_modules()."
+        )
+    known = {*taps, *modules}
+    if wrong := _wrong_item(axes, lambda name, axis: name in known and type(axis) is int):
+        raise ParameterError(
+            f"{_WHERE}: the attribute channel_axes of {spec} must be a dict of tap or module path "
+            f"-> axis of the channels, a whole number, got {wrong}. Count the batch as axis 0."
+        )
+    return model
+
+
+def _wrong_item(items: object, is_right: Callable[[Any, Any], bool]) -> str:
+    """The first wrong item of a dict, or what is there in place of one; empty if all are right."""
+    if not isinstance(items, dict):
+        return type(items).__name__
+    wrong = (f"{key!r}: {value!r}" for key, value in items.items() if not is_right(key, value))
+    return next(wrong, "")
+
+
+def code_digest(spec: str, base: Path | None) -> str:
+    """sha256 of the callable's source file; empty if there is none, or its name has a digest.
+
+    Imported files are not included.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+    """
+    if is_given(spec):
+        return ""
+    try:
+        file = getsourcefile(unwrap(import_callable(_WHERE, spec, base)))
+    except TypeError:
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 # -- The layers of a network, and whether it takes images of a size ------------------------

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ablate.distortion.shapes import Images, Logits
+from ablate.model import TAPS
 from ablate.model.normalization import Normalize
 
 _WIDTHS = (16, 32, 64)
@@ -66,7 +67,7 @@ class ResNet(nn.Module):
         self.stage2 = _build_stage(ResidualBlock, first, second, blocks, stride=2)
         self.stage3 = _build_stage(ResidualBlock, second, third, blocks, stride=2)
         self.classifier = nn.Linear(third, classes)
-        self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
+        self.taps = {name: name for name in TAPS}
         initialize_convolutions(self)
 
     def forward(self, images: Images) -> Logits:
@@ -156,7 +157,7 @@ class WideResNet(nn.Module):
         self.norm = nn.BatchNorm2d(three)
         self.relu = nn.ReLU()
         self.classifier = nn.Linear(three, classes)
-        self.taps = {name: name for name in ("stem", "stage1", "stage2", "stage3")}
+        self.taps = {name: name for name in TAPS}
         initialize_convolutions(self)
 
     def forward(self, images: Images) -> Logits:

@@ -1,15 +1,12 @@
-"""Any network for evaluation: takes images in [0, 1] of any size and returns logits."""
+"""Any network for evaluation: found by its name or file, and made to take images in [0, 1]."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import warnings
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +15,32 @@ from torch.nn import functional
 from ablate.data.dataset import Statistics
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images
-from ablate.errors import DataError, ParameterError, UsageError, error_text
+from ablate.errors import (
+    DataError,
+    MissingDependencyError,
+    ParameterError,
+    UsageError,
+    did_you_mean,
+    error_text,
+    pip_install,
+)
 from ablate.files.shown import count_text, show_name
-from ablate.model.build import build_model, logits_of
+from ablate.model import MODELS, is_external
+from ablate.model.build import build_model, logits_of, own_image_size, published
+from ablate.model.inspect import torchvision_names
 from ablate.model.modes import kept_mode
-from ablate.model.normalization import carried_statistics
-from ablate.model.origin import EXPORT_ENDING, Normalization, Origin, unknown_normalization
-from ablate.model.weights.external_checkpoint import load_external
+from ablate.model.normalization import IMAGENET, Choice, carried_statistics, explain_choices
+from ablate.model.trained import TrainedNetwork
+from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.model.weights.programs import load_program
+from ablate.study.settings import ModelSettings, statistic_rule
 
+EXPORT_ENDING = ".safetensors"
+PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
+"""Extensions of files that may be a network with its code; the type is determined from their
+content."""
+_HALF = "`mean=[0.5, 0.5, 0.5]` `std=[0.5, 0.5, 0.5]`"
 _PROBED = 3
 _SAME, _ALIKE = 1e-3, 0.05
 """How far two answers on an image may lie apart, as shares of the spread of all logits."""
@@ -39,11 +54,268 @@ _FIXES = {
     "dtype": _IN_FP32,
 }
 _OTHER_FIX = "Give `image_size`, or write the file for a batch of any size."
-_DAMAGED = (
-    *(RuntimeError, ValueError, OSError, KeyError, TypeError),
-    *(AssertionError, AttributeError, pickle.PickleError, zipfile.BadZipFile),
-)
-"""What torch raises of a file that is damaged, or was made by somebody else."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network and its weights, located but not yet built.
+
+    Attributes:
+        name: value of `model.name`, or the file.
+        kind: "network": built by its name; "program": a file with its code; "module": in memory.
+        checkpoint: weights of a network, as `find_checkpoint` takes them.
+        identity: of the weights' content; empty for a network in memory.
+        metadata: of an export, or of a network that was loaded from one.
+        image_size: input size in pixels that it was trained with; None: unknown.
+        resize: shorter side in pixels before the centre crop in its own evaluation.
+        statistics: for normalising its images; None: unknown.
+        is_silent: whether its weights do not say at what size they were trained; then
+            `image_size` is only that of the network's published weights.
+        notes: where things were found.
+    """
+
+    name: str
+    kind: Literal["network", "program", "module"]
+    checkpoint: str | None = None
+    identity: str = ""
+    metadata: ExportMetadata | None = None
+    image_size: int | None = None
+    resize: int | None = None
+    statistics: Statistics | None = None
+    is_silent: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> ModelSettings:
+        """Settings for building a named network."""
+        return ModelSettings(name=self.name)
+
+
+def find_origin(model: str, checkpoint: str | None) -> Origin:
+    """Find the network of `model` and `checkpoint`.
+
+    Args:
+        model: what `model.name` takes; the bare name of a network of torchvision or timm; a
+            .safetensors export of a trial; a TorchScript or torch.export file.
+        checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
+            `timm:pretrained`.
+
+    Raises:
+        UsageError: if weights are missing or named twice, or the file is of ONNX.
+        ParameterError: if the name is unknown.
+        DataError: if a file is missing, damaged or of another kind.
+        MissingDependencyError: if the network is timm's, which is not installed.
+    """
+    path, shown = Path(model), show_name(model)
+    if path.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"`model`: ONNX files are not scored, got {shown}. Evaluate the .safetensors "
+            "(`ablate export ... -o NAME.safetensors`) or .pt2 export."
+        )
+    is_name = model in MODELS or is_external(model)
+    if path.suffix not in (EXPORT_ENDING, *PROGRAM_ENDINGS) and (is_name or not path.is_file()):
+        return _find_network(model, checkpoint)
+    if not path.is_file():
+        raise DataError(
+            f"`model`: must be a network or an existing file, got {shown}. Correct the path."
+        )
+    if checkpoint is not None:
+        raise UsageError(
+            f"`checkpoint`: applies only to a named network, got it with the file {model}. Leave "
+            "one of them out."
+        )
+    # Settings are read for published weights alone, and this is a file.
+    identity = find_checkpoint(ModelSettings(name="resnet20"), model, Path()).identity
+    if path.suffix != EXPORT_ENDING:
+        return Origin(model, "program", identity=identity)
+    metadata = read_metadata(path)
+    if metadata is None:
+        raise UsageError(
+            f"{shown}: must record its network, as exports do, got a file without it. "
+            f"Name the network: ablate evaluate NAME --checkpoint {shown}."
+        )
+    return _as_exported(_as_published(Origin(metadata.model, "network", model, identity)), metadata)
+
+
+def module_origin(module: object, checkpoint: str | None) -> Origin:
+    """A network in memory; one of `load_model` is known as its exported file is.
+
+    Raises:
+        ParameterError: if it is not a module.
+        UsageError: if weights are given too.
+    """
+    if not isinstance(module, nn.Module):
+        raise ParameterError(
+            "`model`: must be a torch.nn.Module, a name or a file, got "
+            f"{show_name(getattr(module, '__name__', type(module).__name__))}. Put the function "
+            "into the forward of a module."
+        )
+    if checkpoint is not None:
+        raise UsageError(
+            "`checkpoint`: applies only to a named network, got it with one in memory. Load the "
+            "weights into it first."
+        )
+    if isinstance(module, TrainedNetwork):
+        return _as_exported(Origin(module.provenance.model, "module"), module.provenance)
+    return Origin(type(module).__name__, "module")
+
+
+def _find_network(name: str, checkpoint: str | None) -> Origin:
+    full, notes = find_name(name)
+    if checkpoint is None:
+        defaults = {"torchvision": "torchvision:DEFAULT", "timm": "timm:pretrained"}
+        own = defaults.get(full.partition(":")[0])
+        raise UsageError(
+            f"`checkpoint`: {full} must have weights, got no `checkpoint`, and random weights "
+            f"cannot be evaluated. Give a file{f', or {own}' if own else ''}."
+        )
+    settings = ModelSettings(name=full)
+    published(settings)  # an unknown network is reported before its weights
+    weights = find_checkpoint(settings, checkpoint, Path())
+    origin = Origin(full, "network", checkpoint, weights.identity, notes=notes)
+    if weights.path is None:
+        return _as_published(origin)
+    if weights.path.suffix == EXPORT_ENDING:
+        metadata = read_metadata(weights.path)
+        if metadata is not None and metadata.model == full:
+            return _as_exported(_as_published(origin), metadata)
+    return replace(origin, image_size=own_image_size(settings), is_silent=True)
+
+
+def find_name(name: str) -> tuple[str, tuple[str, ...]]:
+    """A network's full name: ours before torchvision's before timm's; and notes of whose it is."""
+    if name in MODELS or is_external(name):
+        return name, ()
+    if f"torchvision:{name}" in torchvision_names():
+        return f"torchvision:{name}", (f"{name} is torchvision's: torchvision:{name}",)
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"`model`: must be a known network or a file, got {name!r}, which neither ablate nor "
+            f"torchvision has; timm is not installed. Run {pip_install('timm')}."
+        ) from error
+    if name.partition(".")[0] in timm.list_models():
+        return f"timm:{name}", (f"{name} is timm's: timm:{name}",)
+    theirs = [full.partition(":")[2] for full in torchvision_names()]
+    raise ParameterError(
+        f"`model`: must be a known network or a file, got {name!r}. "
+        f"{did_you_mean(name, [*MODELS, *theirs, *timm.list_models()])}"
+    )
+
+
+def _as_exported(origin: Origin, metadata: ExportMetadata) -> Origin:
+    return replace(
+        origin,
+        metadata=metadata,
+        image_size=metadata.image_size,
+        resize=metadata.resize,
+        statistics=Statistics(metadata.mean, metadata.std),
+    )
+
+
+def _as_published(origin: Origin) -> Origin:
+    """Add the statistics and sizes published with the network."""
+    package, _, weights = (origin.checkpoint or "").partition(":")
+    found = published(origin.settings, weights if package == "torchvision" else "")
+    if found is None:
+        return replace(origin, image_size=own_image_size(origin.settings))
+    notes = origin.notes
+    if found.interpolation != "bilinear":
+        other = f"the network's own evaluation uses {found.interpolation}"
+        notes += (f"files are resized bilinearly; {other}",)
+    return replace(
+        origin,
+        image_size=found.image_size,
+        resize=found.resize,
+        statistics=found.statistics,
+        notes=notes,
+    )
+
+
+# -- Normalisation: given, contained in the weights, or known; it is never guessed ---------
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The given normalisation of images.
+
+    Attributes:
+        choice: value of `model.normalization`; None: not given.
+        mean, std: of each channel, both or none.
+        dataset: gives the statistics of the data set's training images.
+    """
+
+    choice: Choice | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    dataset: Callable[[], Statistics] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything is stated."""
+        return self.mean is not None or self.choice not in (None, "auto")
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ParameterError: naming the parameter.
+        """
+        mean, std = self.mean, self.std
+        if mean is None and std is None:
+            return
+        if self.choice is not None:
+            raise ParameterError(
+                "`normalization`: cannot be combined with `mean` and `std`, got both. Leave one of "
+                "them out."
+            )
+        if mean is None or std is None or len(mean) != len(std) or len(mean) not in (1, 3):
+            raise ParameterError(
+                "`mean` and `std`: must have a number for each channel, 3 or 1, got "
+                f"{len(mean or ())} and {len(std or ())}. Write {_HALF}."
+            )
+        for name, values in (("mean", mean), ("std", std)):
+            for value in values:
+                if rule := statistic_rule(name, value):
+                    raise ParameterError(f"`{name}`: {rule}")
+
+    def resolve(self, origin: Origin) -> Statistics | None:
+        """The statistics to build with; None: only the weights have them.
+
+        Raises:
+            UsageError: if they are unknown; they are never guessed.
+            ParameterError: if the data set has none.
+        """
+        if self.mean is not None and self.std is not None:
+            return Statistics(self.mean, self.std)
+        if self.choice == "imagenet":
+            return IMAGENET
+        if self.choice == "none":
+            return Statistics((0.0,) * 3, (1.0,) * 3)
+        if self.choice == "dataset":
+            if self.dataset is None:
+                raise ParameterError(
+                    "`normalization`: dataset needs a data set with known training images, got "
+                    "none. Give `mean` and `std`."
+                )
+            return self.dataset()
+        if origin.statistics is not None:
+            return origin.statistics
+        if origin.kind == "network" and not is_external(origin.name):
+            return None
+        raise unknown_normalization(origin.name)
+
+
+def unknown_normalization(name: str) -> UsageError:
+    """The error for a network with unknown normalisation."""
+    return UsageError(
+        f"`mean` and `std`: must be given for {name}, whose normalisation is unknown, got none. "
+        f"Give what it was trained with: `normalization` {explain_choices(_HALF)}."
+    )
+
+
+# -- The network, built and tried out -------------------------------------------------------
 
 
 class Subject(nn.Module):
@@ -196,18 +468,11 @@ def _build_network(
         raise unknown_normalization(origin.name)
     # Statistics in the weights, or recorded in an export, are not overridden silently.
     own = inside if origin.metadata is None else origin.statistics
-    if normalization.is_given and own is not None and not _are_close(own, given):
-        raise _given_twice(origin.name, own)
+    if normalization.is_given and own is not None:
+        pairs = list(zip((*own.mean, *own.std), (*given.mean, *given.std), strict=False))
+        if len(own.mean) != len(given.mean) or max(abs(a - b) for a, b in pairs) >= 1e-4:
+            raise _given_twice(origin.name, own)  # they differ by more than rounding
     return network, inside or given
-
-
-def _are_close(one: Statistics, other: Statistics) -> bool:
-    """Whether two differ by no more than rounding."""
-    return len(one.mean) == len(other.mean) and all(
-        abs(a - b) < 1e-4
-        for mine, yours in zip(one, other, strict=True)
-        for a, b in zip(mine, yours, strict=True)
-    )
 
 
 def _given_twice(name: str, inside: Statistics) -> ParameterError:
@@ -228,14 +493,9 @@ def _state_identity(module: nn.Module) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-@dataclass(frozen=True)
-class Probed:
-    """Results of a network on test inputs.
-
-    Attributes:
-        outputs: number of classes.
-        gives_probabilities: whether it returns probabilities instead of logits.
-    """
+class Probed(NamedTuple):
+    """What a network gives for test inputs: its number of classes, and whether it returns
+    probabilities instead of logits."""
 
     outputs: int
     gives_probabilities: bool
@@ -302,65 +562,3 @@ def _describe(output: object) -> str:
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"
     return type(output).__name__
-
-
-# -- Networks that come as a file with their code: TorchScript, and torch.export's .pt2
-
-
-def load_program(
-    path: Path, device: str = "cpu"
-) -> tuple[nn.Module, Literal["TorchScript", "torch.export"]]:
-    """Load a network from a file, to be called with normalised images.
-
-    Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
-    people that one trusts.  TorchScript runs in torch's own interpreter.
-
-    Args:
-        device: "cpu" or "cuda": where it will run, required for a .pt2 file.
-
-    Returns:
-        The network, and which of the two wrote the file.
-
-    Raises:
-        DataError: if the file is missing, damaged, or contains weights without a network.
-    """
-    shown = show_name(path)
-    if not path.is_file():
-        raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] for name in archive.namelist()]
-    except (OSError, zipfile.BadZipFile):
-        names = []
-    kind: Literal["TorchScript", "torch.export"] = "TorchScript"
-    if "archive_format" in names and any(name.startswith("models/") for name in names):
-        kind = "torch.export"
-    elif not any(name.startswith("code/") for name in names):
-        raise DataError(
-            f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
-            "without code. If it is a state dict, name its network: ablate evaluate NAME "
-            f"--checkpoint {shown}."
-        )
-    try:
-        # Torch does not compare the checksums that it writes, and would score other weights.
-        with zipfile.ZipFile(path) as archive:
-            if (member := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"a wrong checksum of {show_name(member)}")
-        if kind == "TorchScript":
-            with warnings.catch_warnings():
-                # torch (2.13, 2.15) advises writers of such files; a reader cannot follow it.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                warnings.simplefilter("ignore", FutureWarning)
-                module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
-            return module, kind
-        exported = torch.export.load(path)
-        if device != "cpu":
-            from torch.export.passes import move_to_device_pass
-
-            exported = move_to_device_pass(exported, device)
-        return exported.module(), kind
-    except _DAMAGED as error:
-        raise DataError(
-            f"{shown}: must be a complete {kind} file, got {error_text(error)}. Write it again "
-            "with this torch."
-        ) from error

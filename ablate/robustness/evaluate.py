@@ -25,8 +25,15 @@ from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
 from ablate.model.environment import DeviceKind, resolve_environment
-from ablate.model.origin import Normalization, Origin, find_origin, module_origin
-from ablate.model.subject import Subject, build_subject, probe
+from ablate.model.subject import (
+    Normalization,
+    Origin,
+    Subject,
+    build_subject,
+    find_origin,
+    module_origin,
+    probe,
+)
 from ablate.robustness.arguments import (
     check_choice,
     check_whole,

@@ -17,8 +17,8 @@ from ablate.finetune.augment.augmentation import build_augmentation
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.fma import check_layers
 from ablate.finetune.loss.objective import build_loss
+from ablate.model import tap_paths
 from ablate.model import timm as timm_networks
-from ablate.model import torchvision as torchvision_networks
 from ablate.model.environment import resolve_environment
 from ablate.model.taps import layer_names
 from ablate.study.settings import (
@@ -137,7 +137,8 @@ def build(name: str) -> nn.Module:
     if name.startswith("timm"):
         model.taps = timm_networks.find_taps(model)  # type: ignore[assignment]
     else:
-        model.taps = torchvision_networks.find_taps(name, model)  # type: ignore[assignment]
+        paths, modules = tap_paths(f"torchvision:{name}"), dict(model.named_modules())
+        model.taps = {tap: path for tap, path in paths.items() if path in modules}  # type: ignore[assignment]
     return model
 
 

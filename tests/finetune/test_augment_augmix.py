@@ -34,12 +34,6 @@ def test_shares_are_dirichlet(concentration: float) -> None:
         assert stats.kstest(part.numpy(), marginal.cdf).pvalue > 1e-3
 
 
-def test_shares_follow_their_seed() -> None:
-    first = draw_shares(8, 2, 1.0, seed=2**62 + 1)
-    assert torch.equal(first, draw_shares(8, 2, 1.0, seed=2**62 + 1))
-    assert not torch.equal(first, draw_shares(8, 2, 1.0, seed=2**62 + 2))
-
-
 @pytest.mark.parametrize("concentration", [1e-300, 1e-3, 1e9])
 def test_shares_are_finite_at_the_ends(concentration: float) -> None:
     shares = draw_shares(400, 3, concentration, seed=1)
@@ -110,15 +104,6 @@ def test_beta_sets_how_much_of_the_clean_image_is_left() -> None:
         change[beta] = (copy - images).abs().mean((1, 2, 3))
     assert (change[1e-3] < 1e-6).float().mean().item() == pytest.approx(0.5, abs=0.15)
     assert (change[1e6] < 1e-6).float().mean() < 0.1
-
-
-def test_a_higher_severity_is_further_from_the_image() -> None:
-    images = make_images(128)
-    distances = [
-        (augmix(images, 5, AugMixSettings(severity=severity)) - images).abs().mean().item()
-        for severity in (1.0, 4.0, 10.0)
-    ]
-    assert distances == sorted(distances)
 
 
 def test_what_the_network_sees() -> None:

@@ -64,13 +64,6 @@ def test_a_family_that_the_mix_leaves_out_is_not_drawn() -> None:
     assert CombinedAugmentations(mix={"blur": 1.0}).types == CORE["blur"]
 
 
-def test_one_type_is_single_augmentation() -> None:
-    images = make_images()
-    augment = CombinedAugmentations(types=("gaussian_blur",))
-    assert augment.types == ("gaussian_blur",)
-    assert set(recognise(images, augment(images, seed=1), 1)) == {"gaussian_blur"}
-
-
 def test_an_image_of_one_type_has_the_same_pixels_under_any_mix() -> None:
     images = make_images(256)
     first = CombinedAugmentations(types=TYPES)(images, seed=5)
@@ -94,9 +87,3 @@ def test_clean_images_move_nothing_else() -> None:
     clean = (some == images).flatten(1).all(1)
     assert 16 < clean.sum() < 48
     torch.testing.assert_close(some[~clean], every[~clean], rtol=0, atol=1e-6)
-
-
-def test_the_order_of_families_does_not_matter() -> None:
-    images = make_images()
-    first = CombinedAugmentations(("noise", "blur"))(images, seed=1)
-    assert torch.equal(first, CombinedAugmentations(("blur", "noise"))(images, seed=1))

@@ -38,17 +38,6 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
-        ],
-    ),
-]
-
 
 def settings_of(values: dict[str, Any]) -> AugmentSettings:
     return AugmentSettings.model_validate(values)
@@ -169,16 +158,6 @@ def test_black_and_white_images_stay_finite(augmentation: Augmentation) -> None:
     images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)]).repeat(8, 1, 1, 1)
     for copy in augmentation.copies(images, seed=1):
         assert 0 <= copy.min() <= copy.max() <= 1
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_works_on_every_device_here(augmentation: Augmentation, device: str) -> None:
-    images = make_images().to(device)
-    first = augmentation.copies(images, seed=1)
-    for copy, again in zip(first, augmentation.copies(images, seed=1), strict=True):
-        assert copy.device == images.device
-        assert 0 <= copy.min() <= copy.max() <= 1
-        torch.testing.assert_close(copy, again)
 
 
 @pytest.mark.parametrize("method", METHODS)

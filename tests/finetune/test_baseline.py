@@ -100,13 +100,6 @@ def test_the_second_time_it_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_caches_get_the_same_bits(tmp_path: Path) -> None:
-    one, other = obtain(tmp_path / "one"), obtain(tmp_path / "other")
-    assert one.sha256 == other.sha256
-    assert one.path != other.path
-
-
-@pytest.mark.slow
 def test_two_processes_train_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     answers: multiprocessing.Queue[Baseline] = context.Queue()
@@ -179,17 +172,13 @@ def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
 RECORDS = {
     "cut short": b"{",
     "a list": b"[]",
-    "a number": b"1",
-    "empty": b"{}",
-    "no digest": b'{"sha256": null, "curve": []}',
     "no curve": b'{"sha256": "0", "curve": 5}',
-    "zero bytes": bytes(500),
     "nested": b"[" * 99_999,
 }
 DAMAGED = "cache: the baseline was damaged; regenerated"
 
 
-@pytest.mark.parametrize("damage", ["weights", "zeros", "missing", *RECORDS])
+@pytest.mark.parametrize("damage", ["weights", "missing", *RECORDS])
 def test_a_damaged_entry_is_made_again(
     cache: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,8 +191,6 @@ def test_a_damaged_entry_is_made_again(
         content = bytearray(first.path.read_bytes())
         content[-1] ^= 1
         first.path.write_bytes(content)
-    elif damage == "zeros":
-        first.path.write_bytes(bytes(first.path.stat().st_size))
     elif damage == "missing":
         first.path.unlink()
     else:
@@ -219,21 +206,6 @@ def test_a_damaged_entry_is_made_again(
     assert said == []
 
 
-def test_weights_that_change_after_they_were_found_are_not_loaded(cache: Path) -> None:
-    baseline, data = obtain(cache), load()
-    load_baseline(baseline, data, MODEL)
-    content = bytearray(baseline.path.read_bytes())
-    content[-1] ^= 1
-    baseline.path.write_bytes(content)
-    with pytest.raises(DamagedError, match=r"must contain the baseline's weights as writ"):
-        load_baseline(baseline, data, MODEL)
-    baseline.path.unlink()
-    with pytest.raises(
-        DamagedError, match=r"got No such file or directory\. Resume; it is then retrained"
-    ):
-        load_baseline(baseline, data, MODEL)
-
-
 def test_weights_damaged_while_the_network_is_built_are_not_loaded(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,7 +219,12 @@ def test_weights_damaged_while_the_network_is_built_are_not_loaded(
         return build(*arguments, **options)
 
     monkeypatch.setattr(module, "build_model", build_slowly)
-    with pytest.raises(DamagedError, match="got other bytes"):
+    with pytest.raises(DamagedError, match=r"must contain the baseline.s weights .* other bytes"):
+        load_baseline(baseline, data, MODEL)
+    baseline.path.unlink()
+    with pytest.raises(
+        DamagedError, match=r"got No such file or directory\. Resume; it is then retrained"
+    ):
         load_baseline(baseline, data, MODEL)
 
 
@@ -263,25 +240,6 @@ def test_what_changes_it_makes_another(cache: Path) -> None:
         obtain(cache, precision="bf16").key,
     }
     assert len(keys) == 6
-
-
-def test_its_weights_are_loaded_into_a_new_network(cache: Path) -> None:
-    baseline, data = obtain(cache), load()
-    one = load_baseline(baseline, data, MODEL)
-    other = load_baseline(baseline, data, MODEL)
-    assert one is not other
-    for name, weight in one.state_dict().items():
-        assert torch.equal(weight, other.state_dict()[name])
-    assert torch.equal(one.normalize.mean.flatten(), torch.tensor(data.mean))
-
-
-def test_the_entry_says_what_it_was_made_from(cache: Path) -> None:
-    baseline = obtain(cache)
-    record = json.loads((baseline.path.parent / "baseline.json").read_text())
-    assert record["sha256"] == baseline.sha256
-    assert record["made_from"]["train"] == load().train.digest
-    assert record["made_from"]["baseline"]["epochs"] == 1
-    assert [epoch["epoch"] for epoch in record["curve"]] == [1]
 
 
 def checkpoint(path: Path) -> BaselineSettings:

@@ -156,17 +156,6 @@ def test_what_some_draw_reads_is_right(study: str, space: str) -> None:
     assert said(space, study) == []
 
 
-def test_all_of_it_is_said_at_once() -> None:
-    space = (
-        "loss.fma.weight: {float: [0.01, 30]}\nloss.st.weight: {float: [0.01, 30]}\n"
-        "finetune.momentum: {float: [0, 0.9]}"
-    )
-    assert [line.partition(":")[0] for line in said(space, "loss: {terms: clean}\n")] == [
-        "loss.fma.weight",
-        "loss.st.weight",
-    ]
-
-
 def test_an_arm_that_is_tuned_searches_what_it_reads() -> None:
     ablation = (
         "loss: {terms: clean}\nfinetune: {budget: {images: 900}}\nablation: {design: arms, "
@@ -249,41 +238,6 @@ def test_inert_is_what_changes_no_draw() -> None:
         assert not inert & differs, own
     assert named > 15
     assert seen > 45
-
-
-def test_what_is_searched_in_vain_is_said_beside_mistakes_elsewhere() -> None:
-    study = "loss: {terms: clean+da}\nobjectives: [{metric: val_accuracy.jpeg}, {metric: x}]\n"
-    space = (
-        "loss.fma.weight: {float: [0.01, 30]}\n"
-        "fma: {when: {loss.terms: {contains: fma}}, "
-        "parameters: {loss.fma.layers: {subset: taps}}}\n"
-    )
-    for one, other in zip(
-        said(space, study),
-        (
-            "objectives[1].metric: unknown metric",
-            "loss.fma.layers: when can never hold",
-        ),
-        strict=True,
-    ):
-        assert one.startswith(other)
-
-
-@pytest.mark.parametrize(
-    ("study", "space"),
-    [
-        ("loss: {terms: clean+fmma}\n", "loss.fma.weight: {float: [0.01, 30]}"),
-        ("", "loss.terms: {choice: [clean+da, clean+fmma]}\nloss.fma.weight: {float: [0.01, 30]}"),
-        (
-            "loss: {terms: clean+da}\n",
-            "fma: {when: {los.terms: {contains: fma}}, parameters: {loss.fma.weight: "
-            "{float: [0.01, 30]}}}",
-        ),
-    ],
-)
-def test_nothing_is_said_of_what_rests_on_another_mistake(study: str, space: str) -> None:
-    (mistake,) = said(space, study)
-    assert "fmma" in mistake or "los.terms" in mistake
 
 
 def test_every_reading_is_of_keys_that_exist() -> None:

@@ -27,11 +27,6 @@ from ablate.study.settings import (
 MOVED = DatasetSettings(name="digits", crop_padding=1, horizontal_flip=True)
 
 
-@pytest.fixture(params=["fp32", "bf16"])
-def precision(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def make_split(n: int = 40) -> Split:
     """Noise whose mean says the class."""
     generator = torch.Generator().manual_seed(0)
@@ -98,18 +93,11 @@ def plain_bits() -> list[torch.Tensor]:
     return finish(make_run())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_learns(precision: str) -> None:
     run = make_run("clean", epochs=6, precision=precision, learning_rate=0.1)
     losses = [run.run_epoch().train_loss for _ in range(6)]
     assert losses[-1] < 0.5 * losses[0]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("terms", ["clean", "clean+da", "clean+st", "clean+fma", "fma", "st"])
-def test_every_objective_lowers_itself(terms: str) -> None:
-    run = make_run(terms, epochs=8, learning_rate=0.02)
-    losses = [run.run_epoch().train_loss for _ in range(8)]
-    assert sum(losses[-2:]) < sum(losses[:2])
 
 
 def test_a_report_says_what_was_done() -> None:
@@ -127,23 +115,6 @@ def test_a_report_says_what_was_done() -> None:
 @pytest.mark.parametrize("terms", ["clean", "da"])
 def test_what_is_not_read_does_not_go_through_the_network(terms: str) -> None:
     assert make_run(terms).run_epoch().images == 2 * 16
-
-
-def test_fewer_images_than_a_batch_are_one_batch() -> None:
-    assert make_run("clean", n=8).run_epoch().images == 8
-
-
-def test_resumed_is_uninterrupted(precision: str) -> None:
-    held: dict[str, object] = {"fma": {"anchor": "clean"}}  # the pretrained one is in no state
-    whole = finish(make_run(precision=precision, loss=held))
-    for stop in (1, 2):
-        run = make_run(precision=precision, loss=held)
-        for _ in range(stop):
-            run.run_epoch()
-        later = make_run(precision=precision, weights_seed=9, loss=held)
-        later.load_state(through_a_file(run.state()))
-        assert later.epoch == stop
-        assert same(finish(later), whole)
 
 
 RESUMED: dict[str, dict[str, object]] = {
@@ -209,19 +180,6 @@ def test_the_clock_counts_what_was_trained_before_a_pause() -> None:
     assert later.done
 
 
-@pytest.mark.slow
-def test_other_runs_beside_it_change_nothing(plain_bits: list[torch.Tensor]) -> None:
-    run = make_run()
-    run.run_epoch()
-    beside = make_run("clean+st", seed=5)
-    torch.manual_seed(123)
-    beside.run_epoch()
-    run.run_epoch()
-    torch.rand(7)
-    beside.run_epoch()
-    assert same(finish(run), plain_bits)
-
-
 def test_torchs_own_random_state_is_left_alone() -> None:
     state = torch.random.get_rng_state()
     make_run().run_epoch()
@@ -269,26 +227,6 @@ def test_an_epoch_takes_each_image_at_most_once_in_another_order() -> None:
     first, second = orders()
     assert len(set(first)) == len(set(second)) == 32
     assert first != second
-
-
-def test_clean_and_augmented_go_through_the_network_together() -> None:
-    run = make_run()
-    sizes: list[int] = []
-    run.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    run.run_epoch()
-    assert sizes == [32, 32]
-
-
-def test_learning_rate_falls_to_zero_along_a_cosine() -> None:
-    run = make_run("clean", epochs=2, learning_rate=0.1)
-    rates: list[float] = []
-    run._optimizer.register_step_pre_hook(
-        lambda optimizer, *_: rates.extend({group["lr"] for group in optimizer.param_groups})
-    )
-    run.run_epoch()
-    run.run_epoch()
-    expected = [0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
-    assert rates == pytest.approx(expected)
 
 
 def test_a_loss_that_is_not_finite_is_raised() -> None:

@@ -57,13 +57,6 @@ def test_it_is_the_weighted_sum_of_its_terms() -> None:
     torch.testing.assert_close(loss(views, factors), scaled)
 
 
-def test_a_term_that_is_not_named_does_not_count() -> None:
-    views = make_views()
-    torch.testing.assert_close(
-        build(terms="clean", fma={"weight": 9.0})(views), build(terms="clean")(views)
-    )
-
-
 READS = [  # settings; clean, copies, labels, teachers
     ({"terms": "clean"}, (True, False, True, ())),
     ({"terms": "da"}, (False, True, True, ())),
@@ -109,28 +102,6 @@ def test_layers_are_those_with_a_weight_first_to_last() -> None:
     paths = ["head", "layer1.1", "stage1", "layer1.0"]
     ordered = ("layer1.0", "layer1.1", "stage1", "head")
     assert build(terms="fma", fma={"layers": paths}).layers == ordered
-
-
-def test_depth_weighs_layers() -> None:
-    views = make_views()
-    alone = [build(terms="fma", fma={"layers": [tap]})(views) for tap in TAPS]
-    for scheme, weights in {
-        "uniform": (1, 1, 1, 1),
-        "linear": (1, 2, 3, 4),
-        "geometric": (1, 2, 4, 8),
-    }.items():
-        fma = {"layers": list(TAPS[::-1]), "layer_weights": scheme}
-        expected = sum(w * one for w, one in zip(weights, alone, strict=True)) / sum(weights)
-        torch.testing.assert_close(build(terms="fma", fma=fma)(views), expected)
-
-
-def test_only_the_layers_in_use_are_read() -> None:
-    views = make_views()
-    loss = build(terms="fma", fma={"layers": ["stage2"]})
-    one = [View(view.logits, {"stage2": view.features["stage2"]}) for view in views.copies]
-    assert views.clean is not None
-    clean = View(views.clean.logits, {"stage2": views.clean.features["stage2"]})
-    torch.testing.assert_close(loss(Views(views.labels, clean, tuple(one), (1.0,))), loss(views))
 
 
 BAD = [

@@ -92,21 +92,6 @@ def test_equal_predictions_are_at_0_or_at_their_entropy() -> None:
         assert loss(logits, logits_of((0.25, 0.5, 0.25))).item() > least + 0.01
 
 
-def test_kl_is_cross_entropy_less_the_entropy_of_the_anchor() -> None:
-    clean, distorted = make_logits(2)
-    least = stability_loss(clean, clean)
-    torch.testing.assert_close(
-        stability_loss(clean, distorted, form="kl"), stability_loss(clean, distorted) - least
-    )
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_shift_of_the_logits_does_not_matter(form: str) -> None:
-    clean, distorted = make_logits(2)
-    loss = StabilityLoss(form)
-    torch.testing.assert_close(loss(clean + 5, distorted - 3), loss(clean, distorted))
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_temperature_divides_logits_and_its_square_multiplies(form: str) -> None:
     logits = make_logits(3)
@@ -134,20 +119,6 @@ def test_copies_of_a_pairwise_form_are_averaged(form: str) -> None:
     torch.testing.assert_close(StabilityLoss(form)(clean, *copies), sum(alone) / 2)
     weighted = stability_loss(clean, *copies, form=form, copy_weights=(0.9, 0.1))
     torch.testing.assert_close(weighted, 0.9 * alone[0] + 0.1 * alone[1])
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_derivatives_are_those_of_finite_differences(form: str) -> None:
-    logits = [one.double().requires_grad_() for one in make_logits(3)]
-    assert torch.autograd.gradcheck(StabilityLoss(form, temperature=2.0), logits)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_a_held_anchor_gets_no_gradient(form: str) -> None:
-    clean, *copies = (one.requires_grad_() for one in make_logits(3))
-    StabilityLoss(form, anchor="clean")(clean, *copies).backward()
-    assert clean.grad is None
-    assert all(copy.grad is not None and copy.grad.abs().max() > 1e-6 for copy in copies)
 
 
 BAD = [

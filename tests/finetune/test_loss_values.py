@@ -33,12 +33,6 @@ def make_maps(seed: int) -> dict[str, Tensor]:
     }
 
 
-def test_cross_entropies_by_hand() -> None:
-    logits, labels = logits_of((0.5, 0.25, 0.25), (0.1, 0.8, 0.1)), torch.tensor([0, 2])
-    expected = (math.log(2) + math.log(10)) / 2
-    assert clean_loss(logits, labels).item() == pytest.approx(expected)
-
-
 def test_images_without_a_label_do_not_count() -> None:
     logits = logits_of((0.5, 0.25, 0.25), (0.1, 0.8, 0.1)).requires_grad_()
     value = clean_loss(logits, torch.tensor([0, -1]))
@@ -85,12 +79,6 @@ def test_a_teacher_takes_the_place_of_the_clean_branch(terms: str) -> None:
     loss = build(terms, **{terms: {"anchor": "pretrained"}})
     taught = views._replace(clean=None, teachers={"pretrained": views.clean})
     torch.testing.assert_close(loss(taught), student)
-
-
-def test_anchors_give_one_value() -> None:
-    clean, distorted = make_maps(0), make_maps(1)
-    both, held = (FMALoss(anchor=anchor)(clean, distorted) for anchor in ("both", "clean"))
-    torch.testing.assert_close(both, held)
 
 
 def test_fma_by_hand() -> None:

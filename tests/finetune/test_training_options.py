@@ -25,12 +25,11 @@ from ablate.errors import ParameterError
 from ablate.errors.device import OutOfMemoryError
 from ablate.finetune import loop
 from ablate.finetune.augment.augmentation import build_augmentation
-from ablate.finetune.failures import explained_failures
-from ablate.finetune.loop import Finetuning
+from ablate.finetune.loop import Finetuning, explained_failures
 from ablate.finetune.loss import TERMS
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.finetune.optimizer import average_weights, balance_gradients, gradient_norm
+from ablate.finetune.optimizer import RunningAverage, balance_gradients, gradient_norm
 from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.taps import layer_names
@@ -135,18 +134,6 @@ def test_a_budget_of_seconds_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) 
     finish(run)
     assert 0.5 <= run.train_seconds < 0.6
     assert run.epoch > 1
-
-
-def test_without_a_unit_it_is_four_epochs() -> None:
-    run = make_run({"terms": "clean"}, budget={"epochs": None})
-    finish(run)
-    assert run.epoch == 4
-
-
-def test_a_small_budget_is_one_step() -> None:
-    run = make_run({"terms": "clean+fma"}, budget={"images": 1})
-    finish(run)
-    assert run.work.student_images == 2 * BATCH
 
 
 # What is said of a run: resumed is uninterrupted, whatever it keeps
@@ -294,7 +281,7 @@ def test_the_average_of_the_weights_is_the_model() -> None:
 
 def test_an_average_has_the_bits_of_torch_s() -> None:
     model = make_run()._student
-    ours = average_weights(model, 0.9)
+    ours = RunningAverage(model, 0.9)
     torchs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     torchs.update_parameters(model)
     for step in range(3):
@@ -329,7 +316,7 @@ class Caching(nn.Linear):
 
 def test_an_average_forgets_what_it_has_computed_of_older_weights() -> None:
     model, features = Caching(3, 2), torch.rand(4, 3)
-    average = average_weights(model, 0.5)
+    average = RunningAverage(model, 0.5)
     average(features)
     model.weight.data += 1
     average.update_parameters(model)
@@ -338,36 +325,16 @@ def test_an_average_forgets_what_it_has_computed_of_older_weights() -> None:
     assert torch.equal(average(features), expected)
 
 
-@pytest.mark.parametrize("anchor", ["clean", "ema"])
-def test_an_average_counts_its_batches_like_the_network(anchor: str) -> None:
-    run = make_run({"fma": {"anchor": anchor}}, ema_decay=0.9)
-    run.run_epoch()
-    average = run.model if anchor == "clean" else run._teachers["ema"].module
-    counts = {name: one for name, one in bits(average).items() if name.endswith("tracked")}
-    assert {int(one) for one in counts.values()} == {2}
-    assert same(counts, bits(run._student))
-
-
 # Optimisation
 
 
-def test_accumulation_is_the_same_gradient_without_batch_norm() -> None:
-    def train(parts: int) -> dict[str, torch.Tensor]:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
-        return finish(make_run({"terms": "clean+da"}, model=model, accumulation_steps=parts))
-
-    whole = train(1)
-    for parts in (2, 5, 99):
-        for name, tensor in train(parts).items():
-            torch.testing.assert_close(tensor, whole[name], rtol=1e-4, atol=1e-5)
-
-
-def test_accumulation_averages_over_the_labelled_images_of_the_batch() -> None:
+@pytest.mark.parametrize("labelled", [1, 3])
+def test_accumulation_is_the_gradient_of_the_batch_without_batch_norm(labelled: int) -> None:
     """A part with few labels counts less in `clean` and `da`, and as much in `st`."""
     split = make_split()
-    labels = split.labels.where(torch.arange(SPLIT_SIZE) % 3 == 0, -1)
-    labels[:20] = -1
+    labels = split.labels.where(torch.arange(SPLIT_SIZE) % labelled == 0, -1)
+    if labelled > 1:
+        labels[:20] = -1
     split = Split(split.images, labels, "made here")
 
     def train(parts: int) -> dict[str, torch.Tensor]:
@@ -540,33 +507,14 @@ def test_a_compiled_step() -> None:
 # Memory
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes."),
-    ],
-    ids=["python", "gpu", "cpu"],
-)
-def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
+def test_out_of_memory_says_what_to_lower() -> None:
     with pytest.raises(OutOfMemoryError) as caught, explained_failures(128, 256):
-        raise error
+        torch.empty(2**60, dtype=torch.uint8)
     assert str(caught.value) == (
         "finetune.batch_size: a step must fit into memory, ran out of memory with batch size 128, "
         "256 images at once. Raise finetune.accumulation_steps, lower finetune.batch_size or "
         "dataset.image_size, or raise run.gpu_memory_fraction."
     )
-
-
-def test_memory_that_really_is_not_there() -> None:
-    with pytest.raises(OutOfMemoryError), explained_failures(1, 1):
-        torch.empty(2**60, dtype=torch.uint8)
-
-
-def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="shapes"), explained_failures(1, 1):
-        raise RuntimeError("shapes differ")
 
 
 def test_batch_norm_needs_more_than_one_value() -> None:

@@ -15,10 +15,10 @@ from ablate.model.build import (
     LayerInfo,
     build_model,
     check_image_size,
+    code_digest,
     describe_layers,
     own_image_size,
 )
-from ablate.model.callable import code_digest
 from ablate.model.taps import FeatureTaps
 from ablate.study.settings import ModelSettings
 

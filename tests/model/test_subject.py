@@ -16,9 +16,17 @@ from ablate.data.dataset import Statistics
 from ablate.errors import AblateError, DataError, ParameterError, UsageError
 from ablate.model.build import build_model
 from ablate.model.normalization import IMAGENET
-from ablate.model.origin import Normalization, Origin, find_origin, module_origin
-from ablate.model.subject import Subject, build_subject, load_program, probe
+from ablate.model.subject import (
+    Normalization,
+    Origin,
+    Subject,
+    build_subject,
+    find_origin,
+    module_origin,
+    probe,
+)
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.model.weights.programs import load_program
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.5)

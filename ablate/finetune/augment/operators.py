@@ -212,33 +212,14 @@ def move(
     shear_x, shear_y = amount("shear_x", SHEAR), amount("shear_y", SHEAR)
     shift_x = amount("translate_x", SHIFT * width).trunc() / width
     shift_y = amount("translate_y", SHIFT * height).trunc() / height
-    maps = affine_maps(angle, shear_x, shear_y, shift_x, shift_y, aspect=width / height)
+    # Where each pixel is read from, in torch's coordinates of [-1, 1] a side.  At most one of the
+    # five differs from 0 on an image.
+    aspect, cosine, sine = width / height, angle.cos(), angle.sin()
+    across, down = shear_x / aspect, shear_y * aspect
+    first = torch.stack([cosine, across - sine / aspect, across + 2 * shift_x], dim=1)
+    second = torch.stack([down + sine * aspect, cosine, down + 2 * shift_y], dim=1)
+    maps = torch.stack([first, second], dim=1)
     grid = functional.affine_grid(maps.to(images.dtype), list(images.shape), align_corners=False)
     sampled = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     inside = ((grid >= -1) & (grid < 1)).all(-1)
     return sampled * inside[:, None]
-
-
-def affine_maps(
-    angle: PerImage,
-    shear_x: PerImage,
-    shear_y: PerImage,
-    shift_x: PerImage,
-    shift_y: PerImage,
-    *,
-    aspect: float,
-) -> Float[Tensor, "batch 2 3"]:
-    """Where each pixel of the result is read from, in torch's coordinates of [-1, 1] a side.
-
-    Args:
-        angle: in radians, about the centre.
-        shear_x, shear_y: pixels along one axis for each pixel along the other.
-        shift_x, shift_y: as shares of the side.
-            At most one of the five may differ from 0 on an image.
-        aspect: width over height.
-    """
-    cosine, sine = angle.cos(), angle.sin()
-    across, down = shear_x / aspect, shear_y * aspect
-    first = torch.stack([cosine, across - sine / aspect, across + 2 * shift_x], dim=1)
-    second = torch.stack([down + sine * aspect, cosine, down + 2 * shift_y], dim=1)
-    return torch.stack([first, second], dim=1)

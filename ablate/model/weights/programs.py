@@ -1,8 +1,9 @@
-"""A finetuned network with its code, for programs without ablate: torch.export and ONNX.
+"""A network with its code: a finetuned one written as torch.export or ONNX for programs without
+ablate, and those of others read, TorchScript too.
 
-Both take images (batch, 3, image_size, image_size) as floats in [0, 1], any number of them, and
-return logits: the normalisation is inside.  A file is run before it is put in its place, and
-carries the JSON of `ExportMetadata` under the name `METADATA`.
+What is written takes images (batch, 3, image_size, image_size) as floats in [0, 1], any number of
+them, and returns logits: the normalisation is inside.  A file is run before it is put in its place,
+and carries the JSON of `ExportMetadata` under the name `METADATA`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,29 @@ import contextlib
 import io
 import json
 import logging
+import pickle
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ablate.errors import AblateError, MissingDependencyError, UsageError, error_text, pip_install
+from ablate.errors import (
+    AblateError,
+    DataError,
+    MissingDependencyError,
+    UsageError,
+    error_text,
+    pip_install,
+)
 from ablate.errors.masking import masked
 from ablate.files.cache import publish_file
+from ablate.files.shown import show_name
 from ablate.model.trained import TrainedNetwork
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -30,6 +42,11 @@ _INPUT, _OUTPUT = "images", "logits"
 _ALIKE = 1e-3
 """Largest difference of two logits, as a share of the largest one."""
 METADATA = "ablate"
+_DAMAGED = (
+    *(RuntimeError, ValueError, OSError, KeyError, TypeError),
+    *(AssertionError, AttributeError, pickle.PickleError, zipfile.BadZipFile),
+)
+"""What torch raises of a file that is damaged, or was made by somebody else."""
 
 
 def write_torch_export(network: TrainedNetwork, output: Path) -> None:
@@ -143,3 +160,62 @@ def _explained(network: TrainedNetwork, what: str) -> Iterator[None]:
         raise refused from error
     finally:
         logger.setLevel(level)
+
+
+def load_program(
+    path: Path, device: str = "cpu"
+) -> tuple[nn.Module, Literal["TorchScript", "torch.export"]]:
+    """Load a network from a file, to be called with normalised images.
+
+    Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
+    people that one trusts.  TorchScript runs in torch's own interpreter.
+
+    Args:
+        device: "cpu" or "cuda": where it will run, required for a .pt2 file.
+
+    Returns:
+        The network, and which of the two wrote the file.
+
+    Raises:
+        DataError: if the file is missing, damaged, or contains weights without a network.
+    """
+    shown = show_name(path)
+    if not path.is_file():
+        raise DataError(f"{shown}: must be a file, got no such file. Correct the path.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        names = []
+    kind: Literal["TorchScript", "torch.export"] = "TorchScript"
+    if "archive_format" in names and any(name.startswith("models/") for name in names):
+        kind = "torch.export"
+    elif not any(name.startswith("code/") for name in names):
+        raise DataError(
+            f"{shown}: must be a network with its code (TorchScript, torch.export), got a file "
+            "without code. If it is a state dict, name its network: ablate evaluate NAME "
+            f"--checkpoint {shown}."
+        )
+    try:
+        # Torch does not compare the checksums that it writes, and would score other weights.
+        with zipfile.ZipFile(path) as archive:
+            if (member := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"a wrong checksum of {show_name(member)}")
+        if kind == "TorchScript":
+            with warnings.catch_warnings():
+                # torch (2.13, 2.15) advises writers of such files; a reader cannot follow it.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.simplefilter("ignore", FutureWarning)
+                module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
+            return module, kind
+        exported = torch.export.load(path)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            exported = move_to_device_pass(exported, device)
+        return exported.module(), kind
+    except _DAMAGED as error:
+        raise DataError(
+            f"{shown}: must be a complete {kind} file, got {error_text(error)}. Write it again "
+            "with this torch."
+        ) from error
