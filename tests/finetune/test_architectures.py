@@ -115,17 +115,11 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], list[int]]] = {
         ),
         [8, 16, 32, 64],
     ),
-    "timm densenet": (
-        timm("densenet121", growth_rate=4, block_config=(1,) * 4),
-        [8, 12, 10, 9, 8],
-    ),
-    "timm regnet": (timm("regnetx_002"), [32, 24, 56, 152, 368]),
     "timm efficientnet": (timm("efficientnet_lite0"), [16, 24, 40, 112, 320]),
     "timm convnext": (
         timm("convnext_atto", depths=(1,) * 4, dims=(8, 12, 16, 20)),
         [8, 12, 16, 20],
     ),
-    "timm mobilenet": (timm("mobilenetv3_small_050"), [16, 8, 16, 24, 288]),
 }
 
 

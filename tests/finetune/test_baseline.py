@@ -221,6 +221,7 @@ def test_weights_damaged_while_the_network_is_built_are_not_loaded(
     monkeypatch.setattr(module, "build_model", build_slowly)
     with pytest.raises(DamagedError, match=r"must contain the baseline.s weights .* other bytes"):
         load_baseline(baseline, data, MODEL)
+    monkeypatch.undo()
     baseline.path.unlink()
     with pytest.raises(
         DamagedError, match=r"got No such file or directory\. Resume; it is then retrained"

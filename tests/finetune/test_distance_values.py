@@ -123,14 +123,6 @@ def test_both_scaled_alike(name: str) -> None:
         assert distance(clean / 10, distorted / 10).item() < near / 9
 
 
-@pytest.mark.parametrize("name", ["relative", "mse", "l1", "cosine", "cka", "invariance"])
-def test_whole_maps_do_not_know_positions(name: str) -> None:
-    clean, distorted = make_maps()
-    distance = load_distance(name)
-    flat = distance(clean.flatten(1), distorted.flatten(1))
-    torch.testing.assert_close(distance(clean, distorted), flat)
-
-
 SAME_FOR = {
     "moved inside the image": ("pooled", lambda maps: maps.roll(1, dims=3)),
     "channels in another order": ("attention", lambda maps: maps.flip(1)),
@@ -185,7 +177,7 @@ def test_invariance_is_that_of_all_pairs() -> None:
     ids=["squared_error", "scatter", "gram_matrix", "per_image"],
 )
 def test_derivatives_by_hand(function: Callable[[Tensor, Tensor], Tensor]) -> None:
-    clean, distorted = (maps.double().requires_grad_() for maps in make_maps(3, 2, 3, 2))
+    clean, distorted = (maps.double().requires_grad_() for maps in make_maps(3, 2, 2, 1))
     assert torch.autograd.gradcheck(function, (clean, distorted))
     assert torch.autograd.gradcheck(function, (clean.detach(), distorted))
     assert torch.autograd.gradcheck(function, (clean, distorted.detach()))

@@ -95,8 +95,8 @@ def plain_bits() -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_learns(precision: str) -> None:
-    run = make_run("clean", epochs=6, precision=precision, learning_rate=0.1)
-    losses = [run.run_epoch().train_loss for _ in range(6)]
+    run = make_run("clean", epochs=4, precision=precision, learning_rate=0.1)
+    losses = [run.run_epoch().train_loss for _ in range(4)]
     assert losses[-1] < 0.5 * losses[0]
 
 
@@ -244,7 +244,7 @@ def test_a_loss_that_is_not_finite_is_raised() -> None:
 
 
 def test_a_loss_that_is_not_finite_is_found_before_the_epoch_ends() -> None:
-    run = make_run("clean", n=16 * 120)
+    run = make_run("clean", n=16 * 60)
     with torch.no_grad():
         run.model.classifier.weight.fill_(math.nan)
     steps: list[int] = []

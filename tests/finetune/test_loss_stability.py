@@ -100,18 +100,6 @@ def test_temperature_divides_logits_and_its_square_multiplies(form: str) -> None
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("form", ["kl", "js"])
-def test_the_gradient_keeps_its_size_at_high_temperatures(form: str) -> None:
-    sizes = []
-    for temperature in (10.0, 100.0):
-        clean, distorted = make_logits(2)
-        distorted.requires_grad_()
-        StabilityLoss(form, temperature=temperature)(clean, distorted).backward()
-        assert distorted.grad is not None
-        sizes.append(distorted.grad.norm().item())
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
-
-
 @pytest.mark.parametrize("form", ["cross_entropy", "kl"])
 def test_copies_of_a_pairwise_form_are_averaged(form: str) -> None:
     clean, *copies = make_logits(3)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
 from ablate.errors import ParameterError
 from ablate.finetune.loop import Finetuning
 from ablate.model.flops import count_flops
 from tests.finetune.test_depth import changed, make_network
-from tests.finetune.test_training_options import BATCH, bits, finish, make_run, through_a_file
+from tests.finetune.test_training_options import BATCH, bits, finish, make_run
 
 LAST = {"classifier.weight", "classifier.bias"}
 
@@ -58,23 +57,6 @@ def test_counting_its_passes_leaves_the_network_as_it_was() -> None:
     run = make_run({"terms": "clean"}, probe_fraction=0.5, budget={"flops": 1e9})
     learning = [name for name, one in run._student.named_parameters() if one.requires_grad]
     assert learning == [name for name, _ in run._student.named_parameters()]
-
-
-def test_resumed_while_probing_it_is_uninterrupted() -> None:
-    option = {"terms": "clean"}
-    expected = finish(make_run(option, probe_fraction=0.5))
-    run, later = (make_run(option, probe_fraction=0.5) for _ in range(2))
-    run.run_epoch()
-    later.load_state(through_a_file(run.state()))
-    found = finish(later)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert later.work.train_flops == make_train_flops(option)
-
-
-def make_train_flops(option: dict[str, str]) -> int:
-    run = make_run(option, probe_fraction=0.5)
-    finish(run)
-    return run.work.train_flops
 
 
 def test_what_cannot_be_probed() -> None:

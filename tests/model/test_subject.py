@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -325,17 +324,6 @@ def test_other_outputs_are_refused(output: Callable[[Tensor], Any], got: str) ->
         f"`model`: Other must return the logits (images, classes) as one tensor, got {got}. Return "
         "only logits, without features or auxiliary outputs."
     )
-
-
-@pytest.mark.parametrize(
-    "output", [lambda logits: {"logits": logits}, lambda logits: SimpleNamespace(logits=logits)]
-)
-def test_logits_are_taken_out_of_what_has_them(output: Callable[[Tensor], Any]) -> None:
-    class Other(Tiny):
-        def forward(self, images: Tensor) -> Any:
-            return output(super().forward(images))
-
-    assert probe(of_memory(Other()), (3, 8, 8)).outputs == 4
 
 
 def test_another_width_is_refused() -> None:

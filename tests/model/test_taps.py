@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from ablate import FeatureTaps
 from ablate.errors import ParameterError
 from ablate.model.build import build_model
-from ablate.model.taps import LayerNames, layer_names, split_copies
+from ablate.model.taps import layer_names, split_copies
 from ablate.study.settings import ModelSettings
 
 
@@ -75,14 +75,6 @@ def test_hooks_leave_with_the_context(network: Network) -> None:
     assert not network.first._forward_hooks
 
 
-def test_gradient_reaches_the_network(network: Network) -> None:
-    with FeatureTaps(network, ["stage1"]) as taps:
-        network(torch.rand(2, 3, 8, 8))
-        taps.features["stage1"].square().mean().backward()
-    assert network.first.weight.grad is not None
-    assert network.first.weight.grad.abs().max() > 0
-
-
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_split_gives_a_part_a_copy(network: Network, n: int) -> None:
     images = [torch.rand(2, 3, 8, 8) for _ in range(n)]
@@ -94,14 +86,6 @@ def test_split_gives_a_part_a_copy(network: Network, n: int) -> None:
         torch.testing.assert_close(part["stem"], network.first(one))
 
 
-def test_names_of_the_layers(network: Network) -> None:
-    assert layer_names(network) == LayerNames(
-        {"stem": "first", "stage1": "block"},
-        ("first", "block", "block.0", "block.1", "pairs", "listed", "head"),
-    )
-    assert layer_names(nn.Sequential(nn.ReLU())) == LayerNames({}, ("0",))
-
-
 def test_an_average_goes_by_the_names_of_its_network(network: Network) -> None:
     average = AveragedModel(network)
     assert layer_names(average) == layer_names(network)
@@ -110,10 +94,7 @@ def test_an_average_goes_by_the_names_of_its_network(network: Network) -> None:
     assert list(taps.features) == ["stage1", "block.0"]
 
 
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish)
-
-
-@pytest.mark.parametrize("kind", [*ACTIVATIONS, nn.Tanh, nn.Sigmoid])
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh])
 def test_before_is_what_the_last_activation_takes_in(kind: type[nn.Module]) -> None:
     model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), kind(), nn.Conv2d(4, 4, 1), kind()))
     images = torch.rand(2, 3, 4, 4)
@@ -252,18 +233,14 @@ def test_split_has_the_gradient_of_chunk_in_the_maps_own_memory_format(used: str
         value = (first**2).sum() * (used != "second") + (second**3).sum() * (used != "first")
         return torch.autograd.grad(value, moving)[0]
 
-    def one_half(moving: Tensor) -> Tensor:
-        return (split_copies(moving, 2)[used == "second"] ** 2).sum()
-
     own = gradient(lambda moving: split_copies(moving, 2))
     torch.testing.assert_close(own, gradient(lambda moving: moving.chunk(2)))
     assert own.is_contiguous(memory_format=torch.channels_last)
     alone = batch.clone().requires_grad_()
-    one_half(alone).backward()
+    split_copies(alone, 2)[1].square().sum().backward()
     assert alone.grad is not None
-    used_rows, other_rows = alone.grad.chunk(2)[:: -1 if used == "second" else 1]
-    assert used_rows.abs().min() > 0
-    assert other_rows.abs().max() == 0
+    unused, read = alone.grad.chunk(2)
+    assert unused.abs().max() == 0 < read.abs().min()
 
 
 def test_an_odd_batch_has_no_halves() -> None:
@@ -272,14 +249,4 @@ def test_an_odd_batch_has_no_halves() -> None:
     assert str(caught.value) == (
         "split: a batch must split into 2 equal parts, got 3 rows. Concatenate as many copies of "
         "every image."
-    )
-
-
-@pytest.mark.parametrize(("rows", "n"), [(6, 4), (3, 0), (2, 3)])
-def test_a_batch_that_does_not_fall_into_parts(rows: int, n: int) -> None:
-    with pytest.raises(ParameterError) as caught:
-        split_copies(torch.rand(rows, 2), n)
-    assert str(caught.value) == (
-        f"split: a batch must split into {n} equal parts, got {rows} rows. Concatenate as many "
-        "copies of every image."
     )
