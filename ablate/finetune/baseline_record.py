@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ablate.files.cache import is_whole
 
@@ -17,14 +17,9 @@ WEIGHTS = "weights.safetensors"
 RECORD = "baseline.json"
 
 
-@dataclass(frozen=True)
-class BaselineRecord:
-    """Record of a baseline with intact weights.
-
-    Attributes:
-        sha256: of the file of the weights.
-        train_seconds: wall time of its training, 0 for a checkpoint.
-    """
+class BaselineRecord(NamedTuple):
+    """Of a baseline with intact weights: the sha256 of their file, and the wall time of the
+    training, 0 for a checkpoint."""
 
     sha256: str
     train_seconds: float
@@ -40,20 +35,12 @@ def read_record(entry: Path) -> BaselineRecord | None:
         record = json.loads((entry / RECORD).read_text())
         sha256 = record["sha256"]
         seconds = math.fsum(epoch["seconds"] for epoch in record["curve"])
-        if not are_whole(entry / WEIGHTS, sha256):
+        weights = entry / WEIGHTS
+        if not is_whole((weights,), sha256, lambda: sha256_of(weights)):  # once per process
             return None
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None  # damage can make any text of it
     return BaselineRecord(sha256, seconds)
-
-
-def are_whole(weights: Path, sha256: str) -> bool:
-    """Whether weights have this digest, checked once per process.
-
-    Raises:
-        OSError: if they are missing or cannot be read.
-    """
-    return is_whole((weights,), sha256, lambda: sha256_of(weights))
 
 
 def sha256_of(file: Path) -> str:

@@ -74,7 +74,17 @@ class LearningParts:
             raise ParameterError(
                 f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
             )
-        self._last = _last_layer(model) if probes else set()
+        self._last: set[nn.Parameter] = set()
+        if probes:
+            *_, last = (one for one in model.modules() if [*one.parameters(recurse=False)])
+            self._last = {one for one in last.parameters() if one.requires_grad}
+            if not (isinstance(last, nn.Linear) and self._last):
+                frozen_last = ", which is frozen" if isinstance(last, nn.Linear) else ""
+                raise ParameterError(
+                    "finetune.probe_fraction: needs a network that ends in a linear layer that "
+                    f"learns, got {type(last).__name__}{frozen_last}. Leave it out, or change "
+                    "finetune.frozen."
+                )
 
     def check_reached(self, loss: LossSettings) -> None:
         """Check that feature maps, if they are all that an objective reads, depend on what learns.
@@ -145,19 +155,6 @@ def learning_problem(
             key, _, rule = str(error).partition(": ")
             return key, rule
     return None
-
-
-def _last_layer(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of the linear layer that a network ends in."""
-    *_, last = (one for one in model.modules() if any(True for _ in one.parameters(recurse=False)))
-    found = {one for one in last.parameters() if one.requires_grad}
-    if not (isinstance(last, nn.Linear) and found):
-        raise ParameterError(
-            "finetune.probe_fraction: needs a network that ends in a linear layer that learns, got "
-            f"{type(last).__name__}{', which is frozen' * isinstance(last, nn.Linear)}. Leave it "
-            "out, or change finetune.frozen."
-        )
-    return found
 
 
 def _depth_groups(names: LayerNames) -> Callable[[str], int]:

@@ -242,8 +242,7 @@ class Finetuning:
         device = self._environment.device
         at_once = self._batch_size * self._views // self._parts
         paused = False
-        if self._under_way is None:
-            self._under_way = self._batches(self.step, steps)
+        self._under_way = self._under_way or self._batches(self.step, steps)
         with explained_failures(self._batch_size, at_once), own_generators(device):
             for step, images, labels in self._under_way:
                 elapsed = self.train_seconds + time.perf_counter() - began

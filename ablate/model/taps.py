@@ -136,13 +136,16 @@ class FeatureTaps:
                     f"layers: {layer} must keep its output to be tapped, got one that is later "
                     f"changed in place. {fix}"
                 )
-        raw = {layer: self._kept[layer][0] for layer in self._paths if layer in self._kept}
-        axes = {
-            layer: channel_axis(self._model, layer, self._paths[layer], features.shape)
-            for layer, features in raw.items()
-        }
-        maps = {layer: features.movedim(axes[layer] or 1, 1) for layer, features in raw.items()}
-        return FeatureMaps(maps, [layer for layer, axis in axes.items() if axis is None])
+        maps: dict[str, Tensor] = {}
+        unplaced = []
+        for layer, path in self._paths.items():
+            if layer in self._kept:
+                kept = self._kept[layer][0]
+                axis = channel_axis(self._model, layer, path, kept.shape)
+                maps[layer] = kept if axis is None or axis == 1 else kept.movedim(axis, 1)
+                if axis is None:
+                    unplaced.append(layer)
+        return FeatureMaps(maps, unplaced)
 
     def __enter__(self) -> FeatureTaps:
         if not self._paths:

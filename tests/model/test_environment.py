@@ -31,16 +31,6 @@ def test_apply_keeps_matrices_of_fp32_whole() -> None:
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_apply_sets_the_threads() -> None:
-    before = torch.get_num_threads()
-    try:
-        for threads in (2, 1):
-            resolve_environment("fp32", threads=threads, device="cpu").apply()
-            assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_apply_asks_cudnn_for_the_same_bits_only_where_told() -> None:
     environment = resolve_environment("fp32", threads=1, device="cpu")
     for same_bits in (True, False):

@@ -290,12 +290,6 @@ def test_torchvisions_weights_without_network(
             "torchvision:DEFAULT needs model.name: torchvision:NAME, got 'resnet8'. Use that "
             "network, or give a file.",
         ),
-        (
-            RESNET18,
-            "timm:pretrained",
-            "timm:pretrained needs model.name: timm:NAME, got 'torchvision:resnet18'. Use that "
-            "network, or give a file.",
-        ),
     ],
 )
 def test_weights_that_are_not_of_the_network(

@@ -126,12 +126,8 @@ def _read_limits(name: str, given: Limits) -> tuple[float, float]:
 # -- The draws that the methods of combined augmentations share, each made from (seed, purpose)
 
 
-OnCPU = Float64[Tensor, " batch"]
-"""One uniform number in [0, 1) per image, on the CPU."""
-
-
-def draw_on_cpu(batch: int, seed: int, *purpose: str) -> OnCPU:
-    """One uniform number per image.
+def draw_on_cpu(batch: int, seed: int, *purpose: str) -> Float64[Tensor, " batch"]:
+    """One uniform number in [0, 1) per image.
 
     Drawn on the CPU, because it determines how many images go through a distortion, and this must
     be known without waiting for the device.

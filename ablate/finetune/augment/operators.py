@@ -141,10 +141,6 @@ def _luma(dtype: torch.dtype, device: torch.device) -> Float[Tensor, "3 1 1"]:
     return torch.tensor(LUMA, dtype=dtype, device=device)[:, None, None]
 
 
-_TONE = (autocontrast, equalize, posterize, solarize)
-_COLOUR = (color, contrast, brightness, sharpness)
-
-
 def apply_operators(
     images: Images, operators: Int64[Tensor, " batch"], level: PerImage, sign: PerImage
 ) -> Images:
@@ -161,7 +157,8 @@ def apply_operators(
     """
     result = images.clone()
     by_operator = rows_by_number(operators, len(OPERATORS), images.device)
-    for operator in (*_TONE, *_COLOUR):
+    of_tone = (autocontrast, equalize, posterize, solarize)
+    for operator in (*of_tone, color, contrast, brightness, sharpness):
         rows = by_operator[OPERATORS.index(operator.__name__)]
         if len(rows):
             result[rows] = operator(images[rows], level[rows])

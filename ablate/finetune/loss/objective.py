@@ -14,8 +14,6 @@ from ablate.finetune.loss.term import Term, Views
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
-NO_FACTORS: Mapping[str, float] = MappingProxyType({})
-
 
 class RobustLoss:
     """A sum of weighted terms.
@@ -80,7 +78,7 @@ class RobustLoss:
     def __call__(
         self,
         views: Views,
-        factors: Mapping[str, float] = NO_FACTORS,
+        factors: Mapping[str, float] = MappingProxyType({}),
         *,
         label_factor: Scalar | float = 1.0,
     ) -> Scalar:
