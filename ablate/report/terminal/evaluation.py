@@ -21,7 +21,6 @@ from ablate.report.tables import Table, text_column
 from ablate.robustness.evaluation import Evaluation, SummaryLine, benchmark_types, summarise
 
 _TRAINED_ON = {"seen_type": "type", "seen_family": "family", "unseen": "no"}
-_IDENTITY = 12
 _HEADLINE = (
     "clean_accuracy",
     "mean_corruption_accuracy_unnormalised",
@@ -56,7 +55,7 @@ def basis_lines(evaluation: Evaluation) -> list[str]:
     if Path(weights).is_absolute():
         weights = Path(weights).name
     algorithm, colon, digest = model.identity.partition(":")
-    identity = f"{algorithm}{colon}{digest[:_IDENTITY]}" if algorithm == "sha256" else ""
+    identity = f"{algorithm}{colon}{digest[:12]}" if algorithm == "sha256" else ""
     told = [*filter(None, (weights, identity)), f"{model.parameters:,} parameters"]
     lines = [f"weights: {', '.join(told)}"]
     trained = model.training
@@ -96,10 +95,8 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for severity in suite.severities:
         found = [evaluation.accuracy(kinds, severity) for kinds in rows.values()]
         shown = [*[""] * len(clean), *map(_short, found)]
-        parts.append(
-            text_column(str(severity), str(severity), [*[None] * len(clean), *found], shown)
-        )
-    parts.append(text_column("mean", "mean", means, [*map(_short, means)]))
+        parts.append(text_column(str(severity), str(severity), shown))
+    parts.append(text_column("mean", "mean", [*map(_short, means)]))
     if exposure is not None:
         told = [_TRAINED_ON[exposure[kind]] if kind in exposure else "" for kind in rows]
         parts.append(text_column("exposure", "trained on", [*[""] * len(clean), *told]))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ablate.analysis.caveats import bounds_at, missed_bounds, result_marks
+from ablate.analysis.caveats import result_marks
 from ablate.analysis.columns import (
     COLUMNS,
     RUNG,
@@ -17,8 +16,8 @@ from ablate.analysis.columns import (
     known_columns,
 )
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import bytes_text
-from ablate.ledger.record import RowRecord, Rung, StudyRecord
+from ablate.files.shown import bytes_text, shown_if
+from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.report.numbers import (
     MISSING,
     duration_text,
@@ -29,10 +28,10 @@ from ablate.report.numbers import (
     short_names,
 )
 from ablate.report.tables import Table, text_column
-from ablate.search.asha import deciding_bounds
 from ablate.study.json_data import json_value
 
-_NOTE = "parameters, or reason of failure"
+_USUAL = {"attempt": (0, 1), VIOLATION: (0,), "alpha": (1,), "copy_of": ()}
+"""Columns that are shown where a row has another value."""
 
 
 def trials_table(
@@ -51,35 +50,32 @@ def trials_table(
     """
     flat = flat_rows(record)
     there = known_columns(record, flat)
-    telling = [] if columns else _telling(flat)
-    shown = [find_column(name, there, "columns") for name in columns]
+    telling = [
+        name
+        for name, usual in _USUAL.items()
+        if not columns and any(name in row and row[name] not in usual for row in flat)
+    ]
+    names = [find_column(name, there, "columns") for name in columns]
     if not columns:
         cell = [name for name in ("cell", "pair") if name in there]
         metrics = [objective.metric for objective in record.study.objectives]
-        shown = ["number", *cell, "state", *metrics, *telling]
+        names = ["number", *cell, "state", *metrics, *telling]
     parts = []
-    for name in shown:
+    for name in names:
         values = [row.get(name) for row in flat]
-        parts.append(
-            text_column(
-                name,
-                column_heading(name) + metric_unit(name.removeprefix(RUNG)),
-                values,
-                [_cell(name, one) for one in values],
-            )
-        )
+        heading = column_heading(name) + metric_unit(name.removeprefix(RUNG))
+        parts.append(text_column(name, heading, values, [_text(name, of) for of in values]))
     if not columns:
         short = short_names(sorted({key for row in record.rows for key in row.params}))
         notes = [_note(record, row, short) for row in record.rows]
-        parts.append(text_column(_NOTE, _NOTE, notes, folds=24))
-    splits = {metric_split(one.removeprefix(RUNG)) for one in shown if is_accuracy(one)}
-    said = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
-    title = f"{record.name}: {len(record.rows)} of {record.trials} trials"
+        parts.append(text_column("note", "parameters, or reason of failure", notes, folds=24))
+    splits = {metric_split(one.removeprefix(RUNG)) for one in names if is_accuracy(one)}
+    units = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     return Table(
         columns=tuple(parts),
         name=record.name,
-        title=title,
-        notes=(*said, *result_marks(whole_study or record)),
+        title=f"{record.name}: {len(record.rows)} of {record.trials} trials",
+        notes=(*units, *result_marks(whole_study or record)),
         narrow=tuple((name,) for name in reversed(telling)),
         keeps_empty=True,
     )
@@ -90,19 +86,9 @@ def trials_rows(record: StudyRecord, columns: Sequence[str] = ()) -> list[dict[s
     flat = flat_rows(record)
     if columns:
         there = known_columns(record, flat)
-        shown = [find_column(name, there, "columns") for name in columns]
-        flat = [{name: row.get(name) for name in shown} for row in flat]
+        names = [find_column(name, there, "columns") for name in columns]
+        flat = [{name: row.get(name) for name in names} for row in flat]
     return [json_value(row) for row in flat]
-
-
-def _telling(flat: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns in which a row has another value than the usual one."""
-    usual = {"attempt": (0, 1), VIOLATION: (0,), "alpha": (1,), "copy_of": ()}
-    return [
-        name
-        for name, values in usual.items()
-        if any(name in row and row[name] not in values for row in flat)
-    ]
 
 
 _TEXTS: Mapping[str, Callable[[Any], str]] = {
@@ -115,7 +101,7 @@ _TEXTS: Mapping[str, Callable[[Any], str]] = {
 """By the unit of a column."""
 
 
-def _cell(name: str, value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if value is None:
         return MISSING
     if name in COLUMNS and COLUMNS[name].unit:
@@ -125,31 +111,20 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> str:
-    """Why a row failed, was stopped or stands at alpha 1, whose copy it is, then its parameters."""
+    """Why a row failed, was stopped or stands at alpha 1, then its parameters."""
     lines = []
     if row.failure is not None:
         lines.append(f"{row.failure.kind}: {row.failure.reason}")
     elif row.path is not None and row.path.note:
         lines.append(row.path.note)
     elif row.state == "PRUNED" and row.rungs:
-        lines.append(_stopped_text(record, row.rungs[-1]))
-    lines.append(
-        "; ".join(f"{short[key]} {param_text(row.params[key])}" for key in sorted(row.params))
-    )
-    return "\n".join(filter(None, lines))
-
-
-def _stopped_text(record: StudyRecord, rung: Rung) -> str:
-    pruner = record.study.search.pruner
-    compared = () if pruner is None else pruner.compared(record.study.objectives)
-    if all(math.isnan(rung.value(metric)) for metric in compared):  # by an earlier pruner
-        compared = tuple(rung.scores)
-    values = {metric: metric_text(metric, rung.value(metric)) for metric in compared}
-    named = [f"{metric_words(metric)} {values[metric]}" for metric in compared]
-    text = ", ".join(named if len(named) > 1 else values.values())
-    images = f" on {rung.images} images" if rung.images else ""
-    known = bounds_at(record, rung)
-    deciding = [one for one in deciding_bounds(record.study, record.bounds) if one in known]
-    missed = missed_bounds(deciding, rung.scores)
-    beyond = f"; beyond constraints: {' and '.join(missed)}" if missed else ""
-    return f"stopped after epoch {rung.epoch} at {text}{images}{beyond}"
+        rung, pruner = row.rungs[-1], record.study.search.pruner
+        compared = pruner.compared(record.study.objectives) if pruner is not None else ()
+        metrics = [metric for metric in compared if metric in rung.scores] or rung.scores
+        scores = ", ".join(
+            f"{metric_words(one)} {metric_text(one, rung.value(one))}" for one in metrics
+        )
+        images = shown_if(rung.images, f" on {rung.images} images")
+        lines.append(f"stopped after epoch {rung.epoch} at {scores}{images}")
+    params = (f"{short[key]} {param_text(row.params[key])}" for key in sorted(row.params))
+    return "\n".join(filter(None, [*lines, "; ".join(params)]))
