@@ -31,15 +31,13 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
-_CODE = re.compile(r"`([^`]+)`")
-
-
 def html(thing: Any) -> str:
     """The sentences and tables of a study, its results, or an evaluation; a study from Python as
     its file."""
     if isinstance(thing, Study):
         return HTML.format(code=escape(thing.to_yaml()))
     said, tables = list[str](), list[Table]()
+    thing = thing.test if isinstance(thing, ConfirmInfo) else thing
     if isinstance(thing, StudyRecord):
         said.append(f"{thing.name}: {thing.ended} of {thing.trials} trials ended.")
         if _is_answered(thing):
@@ -50,13 +48,11 @@ def html(thing: Any) -> str:
         tables = [front_table(thing)]
     elif isinstance(thing, AblationInfo):
         tables = [result_table(thing), effects_table(thing)]
-    elif isinstance(thing, ConfirmInfo):
-        tables = [result_table(thing.test), effects_table(thing.test)]
     else:
         from ablate.report.terminal.evaluation import evaluation_report
 
         return html_of(evaluation_report(thing))
-    texts = (_CODE.sub(r"<code>\1</code>", escape(text)) for text in said)
+    texts = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)) for text in said)
     return "".join(f"<p>{text}</p>\n" for text in texts) + "".join(
         f'<div style="overflow-x: auto">\n{html_table(table)}</div>\n' for table in tables
     )

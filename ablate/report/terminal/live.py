@@ -66,16 +66,14 @@ def watching(progress: Progress | bool | None, study: str) -> Iterator[Progress]
     console = TextConsole(stderr=True)
     if progress is None:
         progress = console.is_terminal or console.is_jupyter
-    if not isinstance(progress, bool):
-        yield progress
-    elif not progress:
-        yield Progress()
-    else:
+    if progress is True:
         display = make_display(console, study)
         try:
             yield display
         finally:
             display.close()
+    else:
+        yield progress or Progress()
 
 
 class Display(Progress):
@@ -169,10 +167,6 @@ class Display(Progress):
 # -- Lines, for a log file or a pipe -------------------------------------------------------
 
 
-_STEP_SECONDS = 10.0
-"""Between two lines on how far a step of the preparation is."""
-
-
 class PlainDisplay(Display):
     """One line per phase and finished trial, none per epoch."""
 
@@ -185,10 +179,11 @@ class PlainDisplay(Display):
         now = time.monotonic()
         with self._lock:
             what, moment = self._said
-            if what == step.what and now - moment < _STEP_SECONDS:
-                return
-            self._said = (step.what, now)
-        self.note(step_text(step))
+            is_new = what != step.what or now - moment >= 10
+            if is_new:
+                self._said = (step.what, now)
+        if is_new:
+            self.note(step_text(step))
 
     def note(self, text: str) -> None:
         self._print(f"{self._study}: {text}")
@@ -242,36 +237,32 @@ def _end_text(row: RowRecord, metrics: Sequence[str]) -> str:
 # -- A panel, redrawn in place -------------------------------------------------------------
 
 
-_BAR_COLUMNS = 24
-_OTHER_LINES = 10
-"""Of the screen, what is left to head, best values and notes: running trials take the rest."""
-
-
 class _Panel(Display):
     """The state of a run on a screen or in a cell of so many lines."""
 
     def __init__(self, study: str, lines: int) -> None:
         super().__init__(study)
-        self._most = max(3, lines - _OTHER_LINES)  # else notes would scroll away
+        self._most = max(3, lines - 10)  # running trials; else notes would scroll away
 
     def render(self) -> RenderableType:
         """The current panel: how far the study is, what runs, and the best values."""
         rows = Table.grid(padding=(0, 2))
         with self._lock:
-            total, done = self._trials or 1, len(self._states)
-            rows.add_row(Text(self._study, style="bold"), _bar(done, total), *self._progress())
-            step = self._step
-            if step is not None:
+            done = len(self._states)
+            name = Text(self._study, style="bold")
+            rows.add_row(name, _bar(done, self._trials or 1), *self._progress())
+            if (step := self._step) is not None:
                 bar = _bar(step.done or 0, step.total) if step.total else ""
                 rows.add_row(step.what, bar, step_progress_text(step))
             for number, last in list(self._running.items())[: self._most]:
-                epoch, epochs, loss = last or (0, 1, math.nan)
-                rows.add_row(
-                    "plain finetune" if number is None else f"trial {number}",
-                    _bar(epoch, epochs),
-                    f"epoch {epoch}" + (f" of {epochs}" if epochs else "") if last else "starting",
-                    "" if math.isnan(loss) else f"loss {loss:.3g}",
-                )
+                trial = "plain finetune" if number is None else f"trial {number}"
+                if last is None:
+                    rows.add_row(trial, _bar(0, 1), "starting")
+                    continue
+                epoch, epochs, loss = last
+                of = f" of {epochs}" if epochs else ""
+                loss_text = "" if math.isnan(loss) else f"loss {loss:.3g}"
+                rows.add_row(trial, _bar(epoch, epochs), f"epoch {epoch}{of}", loss_text)
             if len(self._running) > self._most:
                 rows.add_row(f"and {len(self._running) - self._most} more")
             running = sum(number is not None for number in self._running)
@@ -283,11 +274,11 @@ class _Panel(Display):
             ]
         counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count > 0)
         texts = Text(counted, style="dim"), Text(" · ".join(best))
-        return Group(rows, *(text for text in texts if text))
+        return Group(rows, *filter(None, texts))
 
 
 def _bar(done: int, total: int | None) -> ProgressBar:
-    return ProgressBar(total, done, width=_BAR_COLUMNS)
+    return ProgressBar(total, done, width=24)
 
 
 class LiveDisplay(_Panel):
