@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from reference.filters import zoom_centre
 from torch import Tensor
 
 from ablate.distortion.random import draw_bits, make_generator
@@ -89,23 +89,13 @@ def test_motion_blur_is_a_sum_of_moved_images(
     np.testing.assert_allclose(blurred, expected * 255, 0, 0.501)
 
 
-def literal_zoom(plane: np.ndarray, factor: float) -> np.ndarray:
-    height, width = plane.shape
-    high, wide = math.ceil(height / factor), math.ceil(width / factor)
-    top, left = (height - high) // 2, (width - wide) // 2
-    cropped = plane[top : top + high, left : left + wide]
-    zoomed = ndimage.zoom(cropped, (factor, factor), order=1)
-    top, left = (zoomed.shape[0] - height) // 2, (zoomed.shape[1] - width) // 2
-    return zoomed[top : top + height, left : left + width]
-
-
 def test_zooms_of_large_images_take_no_operator() -> None:
     images = make_planes(262, 300, batch=1)
     assert images.shape[2] * images.shape[3] > LARGEST_OPERATOR
     factors = np.arange(1, *load("zoom_blur").tables["imagenet"][4])
 
     def mean(plane: np.ndarray) -> np.ndarray:
-        frames = [plane, *(literal_zoom(plane, factor) for factor in factors)]
+        frames = [plane, *(zoom_centre(plane, factor) for factor in factors)]
         return np.mean(frames, axis=0)
 
     expected = plane_by_plane(images, mean)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -47,10 +45,3 @@ def test_shot_noise_is_the_distortions_quantile() -> None:
     bits = draw_bits(images.shape, make_generator(0, "cpu"))
     expected = poisson_quantile(images * 50, bits) / 50
     assert torch.allclose(corrupt("shot_noise", images, 5, "cifar"), expected.clamp(0, 1))
-
-
-def test_bytes_are_cut_and_not_rounded() -> None:
-    images = torch.full((16, 3, 32, 32), 100, dtype=torch.uint8)
-    change = corrupt("gaussian_noise", images, 1, "cifar").float() - 100
-    error = 0.04 * 255 / math.sqrt(change.numel())
-    assert change.mean().item() == pytest.approx(-0.5, abs=5 * error)

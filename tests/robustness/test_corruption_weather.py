@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from reference.canny import find_edges
-from reference.filters import chamfer_distance
+from reference.filters import average_3x3, chamfer_distance, correlate, equalise
+from reference.weather import EMBOSS, make_plasma
 from scipy import ndimage
 
 from ablate.distortion.random import as_uniform, draw_bits
@@ -31,39 +32,28 @@ def noise(*shape: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(256, shape, generator=generator(seed), dtype=torch.uint8)
 
 
+class Draws:
+    """Gives the reference our draws, at the points that it fills: midst, rows, columns by step."""
+
+    def __init__(self, noise: np.ndarray) -> None:
+        self.noise, self.step, self.turn = noise, len(noise), 0
+
+    def uniform(self, low: float, high: float, shape: tuple[int, ...]) -> np.ndarray:
+        half = self.step // 2
+        down, across = [(half, half), (0, half), (half, 0)][self.turn % 3]
+        drawn = self.noise[down :: self.step, across :: self.step]
+        self.turn += 1
+        self.step //= 2 if self.turn % 3 == 0 else 1
+        return high * drawn
+
+
 @pytest.mark.parametrize("decay", [3.0, 1.75])
 def test_plasma_is_diamond_and_square(decay: float) -> None:
-    side, batch = 16, 3
-    got = draw_plasma(batch, side, decay, generator(5))
-    shape = torch.Size((side, side, batch, 1))
-    draws = as_uniform(draw_bits(shape, generator(5)))[..., 0] * 2 - 1
-    for image in range(batch):
-        noises = draws[:, :, image].double().numpy()
-        heights = np.zeros((side, side))
-        step, wibble = side, 100.0
-        while step >= 2:
-            half = step // 2
-            for square in (True, False):
-                offsets = [(half, half)] if square else [(0, half), (half, 0)]
-                reach = (
-                    [(half, half), (half, -half), (-half, half), (-half, -half)]
-                    if square
-                    else [(half, 0), (-half, 0), (0, half), (0, -half)]
-                )
-                for first, second in offsets:
-                    for row in range(first, side, step):
-                        for column in range(second, side, step):
-                            around = sum(
-                                heights[(row + down) % side, (column + across) % side]
-                                for down, across in reach
-                            )
-                            heights[row, column] = (
-                                around / 4 + wibble * wibble * noises[row, column]
-                            )
-            step //= 2
-            wibble /= decay
-        heights = (heights - heights.min()) / (heights.max() - heights.min())
-        assert got[image, 0].numpy() == pytest.approx(heights, abs=1e-5)
+    made = draw_plasma(3, 16, decay, generator(5))
+    draws = as_uniform(draw_bits(torch.Size((16, 16, 3, 1)), generator(5)))[..., 0] * 2 - 1
+    for image in range(3):
+        expected = make_plasma(16, decay, Draws(draws[..., image].double().numpy()))
+        assert made[image, 0].numpy() == pytest.approx(expected, abs=1e-5)
 
 
 def photograph(height: int, width: int) -> np.ndarray:
@@ -152,16 +142,9 @@ def test_distances_are_exact(drops: torch.Tensor) -> None:
 def literal_water(plane: np.ndarray) -> np.ndarray:
     """The light of one plane, step by step."""
     depth = (plane * 255).astype(np.uint8)
-    far = chamfer_distance(find_edges(depth, 50, 150), cut=20)
-    far = np.floor(ndimage.uniform_filter(far, 3, mode="mirror") + 1e-9).astype(int)
-    histogram = np.bincount(far.ravel(), minlength=256)
-    first = int(np.flatnonzero(histogram)[0])
-    if histogram[first] < far.size:
-        share = np.cumsum(histogram) - histogram[first]
-        far = np.rint(share * 255 / (far.size - histogram[first])).astype(int)[far]
-    lit = ndimage.correlate(far, [[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], mode="mirror").clip(0, 255)
-    nine = ndimage.correlate(lit, np.ones((3, 3), int), mode="mirror")
-    light = depth * np.rint(nine / 9)
+    far = average_3x3(chamfer_distance(find_edges(depth, 50, 150), cut=20))
+    lit = correlate(equalise((far + 1e-9).astype(np.uint8)).astype(int), EMBOSS).clip(0, 255)
+    light = depth * average_3x3(lit.astype(np.uint8)).astype(float)
     return light / max(light.max(), 1)
 
 
