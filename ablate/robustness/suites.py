@@ -106,28 +106,27 @@ def find_suite(name: str | Sequence[str]) -> Suite:
     Raises:
         ParameterError: if there is no such suite or corruption, or a list is empty.
     """
-    if not isinstance(name, str):
-        for kind in name:
-            if kind not in ANY.types:
-                raise ParameterError(
-                    f"robustness.suite: a list must name corruptions, got {kind!r}. "
-                    f"{did_you_mean(kind, ANY.types)}"
-                )
-        if not name:
+    if isinstance(name, str):
+        if name not in SUITES:
+            is_type = name in ANY.types
             raise ParameterError(
-                "robustness.suite: a list must name at least one corruption, got none. "
-                "Add one, or name a suite."
+                f"robustness.suite: must be a known suite, got {name!r}.",
+                f"Write [{name}]." if is_type else did_you_mean(name, (*SUITES, *ANY.types)),
+                parameter_fix=f"Give `types={name}`." if is_type else "",
             )
-        return _corruptions("custom", name)
-    if name not in SUITES:
-        known = (*SUITES, *ANY.types)
-        is_type = name in ANY.types
+        return _SUITES[name]
+    for kind in name:
+        if kind not in ANY.types:
+            raise ParameterError(
+                f"robustness.suite: a list must name corruptions, got {kind!r}. "
+                f"{did_you_mean(kind, ANY.types)}"
+            )
+    if not name:
         raise ParameterError(
-            f"robustness.suite: must be a known suite, got {name!r}.",
-            f"Write [{name}]." if is_type else did_you_mean(name, known),
-            parameter_fix=f"Give `types={name}`." if is_type else "",
+            "robustness.suite: a list must name at least one corruption, got none. "
+            "Add one, or name a suite."
         )
-    return _SUITES[name]
+    return _corruptions("custom", name)
 
 
 def added_types(suite: Suite) -> tuple[str, ...]:
@@ -148,16 +147,13 @@ def types_without_effect(study: Study) -> tuple[str, ...]:
         return ()
     if suite.made_by == "distortion":
         return tuple(kind for kind in suite.types if kind in distortion.OF_COLOUR)
-    kept = {
-        kind: [one for one in study.robustness.severities if one in corruption.GREY_KEPT[kind]]
-        for kind in suite.types
-        if kind in corruption.GREY_KEPT
-    }
-    return tuple(
-        f"{kind} at severity {', '.join(map(str, severities))}"
-        for kind, severities in kept.items()
-        if severities
-    )
+    kept = []
+    for kind in suite.types:
+        listed = corruption.GREY_KEPT.get(kind, ())
+        severities = [str(at) for at in study.robustness.severities if at in listed]
+        if severities:
+            kept.append(f"{kind} at severity {', '.join(severities)}")
+    return tuple(kept)
 
 
 def select(suite: str | None, types: Sequence[str] | None, *, usual: str) -> Suite:
@@ -170,25 +166,22 @@ def select(suite: str | None, types: Sequence[str] | None, *, usual: str) -> Sui
     Raises:
         ParameterError: if there is no such suite, or a type is not in it.
     """
-    if suite is None and types is not None:
-        return find_suite(_restrict(ANY, types).types)
-    chosen = find_suite(usual if suite is None else suite)
-    return chosen if types is None else _restrict(chosen, types)
-
-
-def _restrict(suite: Suite, types: Sequence[str]) -> Suite:
-    """The suite with only these types, in its order."""
+    if types is None:
+        return find_suite(usual if suite is None else suite)
+    chosen = ANY if suite is None else find_suite(suite)
     if not types:
         raise ParameterError(
             "`types`: must name at least one type, got none. Leave it out to use all."
         )
     for kind in types:
-        if kind not in suite.types:
+        if kind not in chosen.types:
             raise ParameterError(
-                f"`types`: must be of the suite {suite.name}, got {kind!r}. "
-                f"{did_you_mean(kind, suite.types)}"
+                f"`types`: must be of the suite {chosen.name}, got {kind!r}. "
+                f"{did_you_mean(kind, chosen.types)}"
             )
-    return replace(suite, families=only_types(suite.families, types))
+    if suite is None:
+        return find_suite([kind for kind in ANY.types if kind in types])
+    return replace(chosen, families=only_types(chosen.families, types))
 
 
 def caveats(suite: Suite, frost_images: object) -> tuple[str, ...]:
@@ -199,12 +192,11 @@ def caveats(suite: Suite, frost_images: object) -> tuple[str, ...]:
     """
     if suite.made_by != "corruption":
         return ()
-    frosted = "frost" in suite.types and frost_images is None
     own = [kind for kind in corruption.ADDED if kind in suite.types]
-    return (
-        *((corruption.APPROXIMATE_FROST,) if frosted else ()),
-        *(f"{kind}: this project's own, in no published suite" for kind in own),
-    )
+    noted = [f"{kind}: this project's own, in no published suite" for kind in own]
+    if "frost" in suite.types and frost_images is None:
+        noted.insert(0, corruption.APPROXIMATE_FROST)
+    return tuple(noted)
 
 
 def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposure]:
@@ -224,13 +216,13 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
     }
     own = {kind: family for family, kinds in distortion.FAMILIES.items() for kind in kinds}
     related: Mapping[str, str] = own if suite.made_by == "distortion" else _RELATED
-    found: dict[str, Exposure] = {}
-    for kind in suite.types:
+
+    def exposure(kind: str) -> Exposure:
         if _NAMESAKES.get(kind, kind) in trained:
-            found[kind] = "seen_type"
-        else:
-            found[kind] = "seen_family" if related.get(kind) in trained_families else "unseen"
-    return found
+            return "seen_type"
+        return "seen_family" if related.get(kind) in trained_families else "unseen"
+
+    return {kind: exposure(kind) for kind in suite.types}
 
 
 def objective_rules(study: Study) -> Iterator[Finding]:
