@@ -1,12 +1,15 @@
 """The 19 corruptions against an independent reference, by type and severity.
 
-Bounds follow from sampling: see `parity_statistics`. There are 95 cells of 18 moments, an accuracy
-and a confidence each; with the chances set there, a right implementation fails some comparison for
-one seed in twenty, and the seeds are fixed.
+Both sides corrupt the same images with draws of their own. So whatever is computed per image
+differs, from side to side, by a number whose expectation is 0 if they draw from one distribution;
+the spread of that number over the images gives the error of its mean.  There are 95 cells of 18
+moments, an accuracy and a confidence each; with the chances set here, a right implementation fails
+some comparison for one seed in twenty, and the seeds are fixed.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,17 +18,12 @@ import numpy as np
 import pytest
 import reference
 import torch
-from parity_images import held_out_digits, large_images, photographs
-from parity_statistics import (
-    CHANCE,
-    Look,
-    chance_of_accuracies,
-    chance_of_confidences,
-    find_differences,
-    look_at,
-)
 from PIL import Image
+from scipy import stats
+from torch import nn
+from torch.nn import functional
 
+from ablate.data.digits import read_scans
 from ablate.robustness.corruption import CORRUPTIONS, FAMILIES, Scale, load
 from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 
@@ -180,3 +178,181 @@ def test_the_network_suffers_but_still_sees() -> None:
     accuracies = [looks(*cell)[1].correct.mean() for cell in CELLS]
     assert clean > 0.8
     assert 0.5 < np.mean(accuracies) < clean - 0.03
+
+
+# -- The images: handwritten digits, brighter than their coloured ground, whose spectrum falls as
+# 1 / frequency as that of photographs does; and a network that looks at them
+
+
+COUNT = 192
+_EPOCHS = 8
+
+
+@cache
+def read_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """1,797 digits, uint8 `[n, 3, 32, 32]`, and their labels, shuffled."""
+    scans, labels = read_scans()
+    ink = torch.from_numpy(scans).float()[:, None] / 16
+    ink = functional.interpolate(ink, (24, 24), mode="bilinear", align_corners=False)
+    generator = torch.Generator().manual_seed(0)
+    colours = 0.3 + 0.2 * torch.rand(len(ink), 3, 1, 1, generator=generator)
+    images = make_ground(len(ink), 32, generator) + functional.pad(ink, (4, 4, 4, 4)) * colours
+    order = torch.randperm(len(ink), generator=generator)
+    return (images.clamp(0, 1) * 255).to(torch.uint8)[order], labels[order]
+
+
+def make_ground(count: int, side: int, generator: torch.Generator) -> torch.Tensor:
+    """Coloured noise of the spectrum 1 / frequency, `[count, 3, side, side]`, not clamped."""
+    squared = torch.fft.fftfreq(side)[:, None] ** 2 + torch.fft.rfftfreq(side)[None] ** 2
+    fall = squared.clamp_min(1 / side**2).rsqrt()
+    fall[0, 0] = 0
+    white = torch.randn(count, 4, side, side, generator=generator)
+    planes = torch.fft.irfft2(torch.fft.rfft2(white) * fall, s=(side, side))
+    planes = planes / planes.std((2, 3), keepdim=True)
+    mean = 0.15 + 0.4 * torch.rand(count, 3, 1, 1, generator=generator)
+    return mean + 0.12 * planes[:, 3:] + 0.07 * planes[:, :3]
+
+
+@cache
+def held_out_digits() -> tuple[torch.Tensor, torch.Tensor]:
+    """The last `COUNT` of them, that the network was not trained on."""
+    images, labels = read_digits()
+    return images[-COUNT:], labels[-COUNT:]
+
+
+@cache
+def large_images(count: int) -> torch.Tensor:
+    """Colours of the same spectrum and the whole range, uint8 `[count, 3, 224, 224]`."""
+    ground = make_ground(count, 224, torch.Generator().manual_seed(1))
+    return ((1.5 * ground - 0.1).clamp(0, 1) * 255).to(torch.uint8)
+
+
+@cache
+def photographs(side: int) -> tuple[np.ndarray, ...]:
+    """Six in the place of frost's, uint8 `[side, side + 20, 3]`; the sixth would be seen: black."""
+    generator = torch.Generator().manual_seed(2)
+    ground = make_ground(6, side + 20, generator)[..., :side, :] + 0.2
+    ground[5] = 0
+    return tuple((ground.clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+
+
+@cache
+def trained_network() -> nn.Module:
+    """Three convolutions, trained within seconds on all but the last `COUNT` digits."""
+    images, labels = (part[:-COUNT] for part in read_digits())
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers: list[nn.Module] = []
+        for before, after in ((3, 16), (16, 32), (32, 32)):
+            layers += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(512, 10))
+    optimizer = torch.optim.AdamW(network.parameters(), 0.01)
+    steps = _EPOCHS * -(-len(images) // 64)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
+    for _ in range(_EPOCHS):
+        for rows in torch.randperm(len(images), generator=generator).split(64):
+            loss = functional.cross_entropy(network(as_input(images[rows])), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+def as_input(images: torch.Tensor) -> torch.Tensor:
+    return images.float() / 127.5 - 1
+
+
+# -- What is compared, and when it differs by more than by chance
+
+
+NAMES = ("mean", "variance", "beside", "below", "rightward", "downward")
+"""Of the change, per image and channel: its mean and variance over the pixels; its covariance with
+itself one pixel to the right and one down (how it hangs together); and the mean of its product with
+the image's slope to the right and down (where it moves the image to)."""
+
+CHANCE = 1e-5
+"""That a pair of equal distributions is taken for unequal by one comparison."""
+
+ROUNDING = np.array([0.05, 0.1, 0.1, 0.1, 0.05, 0.05])[:, None]
+"""In grey levels, or their squares: fp32 and fp64 end on two sides of a byte here and there."""
+RELATIVE_ROUNDING = 0.003
+
+
+@dataclass(frozen=True)
+class Look:
+    """One side's copy of the images.
+
+    Attributes:
+        moments: `[n, 6, 3]`, by `NAMES` and channel.
+        correct: bool `[n]`, whether the network says the label; None where none looked.
+        confidence: `[n]`, the probability that it gives the label.
+    """
+
+    moments: np.ndarray
+    correct: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+
+
+def look_at(
+    corrupted: torch.Tensor, images: torch.Tensor, labels: torch.Tensor | None = None
+) -> Look:
+    """Args: uint8 `[n, 3, height, width]` both."""
+    before = images.numpy().astype(np.float64)
+    change = corrupted.numpy() - before
+    centred = change - change.mean((2, 3), keepdims=True)
+    moments = [
+        change.mean((2, 3)),
+        (centred**2).mean((2, 3)),
+        (centred[..., 1:] * centred[..., :-1]).mean((2, 3)),
+        (centred[..., 1:, :] * centred[..., :-1, :]).mean((2, 3)),
+        (change[..., 1:-1] * (before[..., 2:] - before[..., :-2])).mean((2, 3)) / 64,
+        (change[..., 1:-1, :] * (before[..., 2:, :] - before[..., :-2, :])).mean((2, 3)) / 64,
+    ]
+    if labels is None:
+        return Look(np.stack(moments, 1))
+    probabilities = trained_network()(as_input(corrupted)).softmax(1)
+    correct = (probabilities.argmax(1) == labels).numpy()
+    confidence = probabilities[torch.arange(len(labels)), labels].double().numpy()
+    return Look(np.stack(moments, 1), correct, confidence)
+
+
+def find_differences(ours: Look, theirs: Look) -> list[str]:
+    """Every moment whose mean over the images differs by more than its error allows.
+
+    The bound is Student's quantile for `CHANCE` times the standard error of the paired
+    difference, and `ROUNDING` above that.
+    """
+    difference = ours.moments - theirs.moments
+    count = len(difference)
+    quantile = stats.t.ppf(1 - CHANCE / 2, count - 1)
+    error = difference.std(0, ddof=1) / np.sqrt(count)
+    size = np.abs(theirs.moments).mean(0)
+    bound = quantile * error + ROUNDING + RELATIVE_ROUNDING * size
+    found = difference.mean(0)
+    return [
+        f"{NAMES[row]} of channel {channel}: {theirs.moments.mean(0)[row, channel]:.4g} "
+        f"{found[row, channel]:+.4g} (bound {bound[row, channel]:.2g})"
+        for row, channel in zip(*np.nonzero(np.abs(found) > bound), strict=True)
+    ]
+
+
+def chance_of_accuracies(ours: Look, theirs: Look) -> float:
+    """Of accuracies at least that far apart, if both sides are one distribution.
+
+    McNemar's exact test: of the images that only one side gets right, either is as likely.
+    """
+    only_ours = int((ours.correct & ~theirs.correct).sum())
+    only_theirs = int((theirs.correct & ~ours.correct).sum())
+    if only_ours + only_theirs == 0:
+        return 1.0
+    return float(stats.binomtest(only_ours, only_ours + only_theirs).pvalue)
+
+
+def chance_of_confidences(ours: Look, theirs: Look) -> float:
+    """The same of the mean probability of the label, by Student's paired test."""
+    difference = ours.confidence - theirs.confidence
+    if np.abs(difference).max() < 0.02:  # a grey level here and there
+        return 1.0
+    return float(stats.ttest_1samp(difference, 0).pvalue)

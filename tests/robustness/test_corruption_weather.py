@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference.canny import find_edges
 from reference.filters import average_3x3, chamfer_distance, correlate, equalise
 from reference.weather import EMBOSS, make_plasma
 from scipy import ndimage
 
 from ablate.distortion.random import as_uniform, draw_bits
+from ablate.errors import DataError
 from ablate.robustness.corruption import FAMILIES, load
-from ablate.robustness.corruption.frost import FrostPhotographs, frost_plates, of_photographs
+from ablate.robustness.corruption.frost import (
+    FrostPhotographs,
+    frost_plates,
+    load_frost,
+    of_photographs,
+)
 from ablate.robustness.corruption.spatter import (
     canny,
     smooth_layer,
@@ -156,3 +165,51 @@ def test_water_is_lit_along_its_edges(drops: torch.Tensor) -> None:
         assert close.mean() > 0.99
     assert (got[..., :5].max((0, 1)) == 1).all()
     assert (got[..., 5] == 0).all()  # no drops, no water
+
+
+# -- Photographs of frost, from a folder of the user's
+
+
+def save(folder: Path, name: str, level: int, size: tuple[int, int] = (40, 30)) -> None:
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", size, (level, level + 1, level + 2)).save(folder / name)
+
+
+def test_the_first_five_by_name(tmp_path: Path) -> None:
+    for number in (3, 1, 6, 2, 5, 4):
+        save(tmp_path / "frost", f"frost{number}.png", 10 * number)
+    (tmp_path / "frost" / "licence.txt").write_text("whose they are")
+    (tmp_path / "frost" / ".hidden.png").write_text("no image")
+    found = load_frost(tmp_path / "frost")
+    assert [int(photograph[0, 0, 0]) for photograph in found.photographs] == [10, 20, 30, 40, 50]
+    assert found.photographs[0].shape == (3, 30, 40)
+    assert found.photographs[0][:, 0, 0].tolist() == [10, 11, 12]  # red first
+
+
+def test_the_digest_is_of_what_is_drawn(tmp_path: Path) -> None:
+    for number in range(1, 7):
+        save(tmp_path / "frost", f"frost{number}.png", 10 * number)
+    first = load_frost(tmp_path / "frost").digest
+    assert load_frost(tmp_path / "frost").digest == first
+    save(tmp_path / "frost", "frost6.png", 200)
+    assert load_frost(tmp_path / "frost").digest == first
+    save(tmp_path / "frost", "frost5.png", 200)
+    second = load_frost(tmp_path / "frost").digest
+    assert second != first
+    save(tmp_path / "frost", "frost5.png", 200, size=(30, 40))  # the same bytes in another shape
+    assert load_frost(tmp_path / "frost").digest != second
+
+
+def test_refusals(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"away: must be a folder of frost photographs.*no such folder"
+    ):
+        load_frost(tmp_path / "away")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: must contain frost photographs .*got none\. Add"):
+        load_frost(tmp_path / "empty")
+    (tmp_path / "torn").mkdir()
+    np.save(tmp_path / "torn" / "x.npy", np.zeros(3))
+    (tmp_path / "torn" / "x.npy").rename(tmp_path / "torn" / "frost1.png")
+    with pytest.raises(DataError, match=r"frost1.png: must be a readable image, got"):
+        load_frost(tmp_path / "torn")
