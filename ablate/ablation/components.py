@@ -78,45 +78,23 @@ def read_components(draft: Draft) -> list[Change]:
     return found
 
 
-def left_out(draft: Draft, component: Change) -> dict[str, Any] | None:
-    """The reference without a component; None where that cannot be, or changes nothing, which is
-    noted."""
-    try:
-        values = component.apply(draft, draft.reference)
-    except LeftOutError as error:
-        draft.refuse(component.path, str(error))
-        return None
-    return values if is_part(draft, component, values) else None
-
-
-def is_part(draft: Draft, component: Change, values: Values) -> bool:
-    """Whether the reference has a component, without which it is these values; else it is noted."""
-    if not draft.same(values, draft.reference):
-        return True
-    terms = draft.get(draft.reference, "loss.terms")
-    got = "" if terms is None else f", got loss.terms {show(terms)}"
-    rule = f"leaving out {component.name} must change the reference, but changes nothing{got}"
-    draft.refuse(component.path, f"{rule}. Remove it, or add it to the reference.")
-    return False
-
-
-def add_changed(draft: Draft, name: str, changes: Sequence[Change], fix: str) -> None:
-    """Add the cell that is the reference after these changes.
+def add_changed(
+    draft: Draft, name: str, changes: Sequence[Change], path: Path = (), *, fix: str
+) -> None:
+    """Add the cell that is the reference after these changes, or note why it cannot be one.
 
     Args:
-        fix: suggested for an equivalent cell.
-
-    Raises:
-        NotPlannedError: if it cannot be made, which is noted.
+        path: position in the file; empty: the message names the cell.
+        fix: suggested for a cell with the same training as another.
     """
     values = dict(draft.reference)
     try:
         for change in changes:
             values = change.apply(draft, values)
     except LeftOutError as error:
-        draft.stop((), f"cell {name}: {error}")
-    draft.add(name, values, (), fix)
-    draft.stop_if_refused()
+        draft.refuse(path, str(error) if path else f"cell {name}: {error}")
+    else:
+        draft.add(name, values, path, fix)
 
 
 def _left_out(draft: Draft, values: Values, name: str) -> dict[str, Any]:

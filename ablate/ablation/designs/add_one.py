@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from ablate.ablation.cell import Arm, Design, difference
-from ablate.ablation.components import LeftOutError, is_part, read_components
+from ablate.ablation.components import add_changed, read_components
 from ablate.ablation.draft import Draft
 
 
@@ -16,26 +17,15 @@ def plan(draft: Draft) -> Design:
     """
     components = read_components(draft)
     draft.stop_if_refused()
-    for component in components:
-        try:
-            is_part(draft, component, component.apply(draft, draft.reference))
-        except LeftOutError:
-            continue  # what it cannot be without, it has
-        draft.stop_if_refused()
+    first, fix = "without all", "Put it after the component that it needs, or remove it."
     for count in range(len(components) + 1):
-        values = dict(draft.reference)
-        for component in components[count:]:
-            try:
-                values = component.apply(draft, values)
-            except LeftOutError as error:
-                draft.stop(component.path, f"the first cell is without all components: {error}")
-        is_plain = draft.has_baseline and draft.get(values, "loss.terms") == "clean"
-        name = "plain" if is_plain else "without all"
-        if count:
-            name = f"+ {components[count - 1].name}"
+        name = f"+ {components[count - 1].name}" if count else first
         path = components[max(count - 1, 0)].path
-        draft.add(name, values, path, "Put it after the component that it needs.")
-    first, *others = (Arm(cell.name, (cell.name,)) for cell in draft.cells)
-    contrasts = [difference(arm, first) for arm in others]
+        add_changed(draft, name, components[count:], path, fix=fix)
+        draft.stop_if_refused()
+    if draft.has_baseline and draft.get(draft.cells[0].values, "loss.terms") == "clean":
+        draft.cells[0] = replace(draft.cells[0], name="plain")
+    plain, *others = (Arm(cell.name, (cell.name,)) for cell in draft.cells)
+    contrasts = [difference(arm, plain) for arm in others]
     contrasts += [difference(after, before, "step") for before, after in pairwise(others)]
-    return draft.design(contrasts, first.name)
+    return draft.design(contrasts, plain.name)

@@ -68,7 +68,8 @@ def make_cells(
             for factor, level in zip(factors, levels, strict=True)
         )
         fix = "Remove a factor that has no effect without another."
-        add_changed(draft, name, levels, fix)
+        add_changed(draft, name, levels, fix=fix)
+        draft.stop_if_refused()
     return [cell.name for cell in draft.cells]
 
 

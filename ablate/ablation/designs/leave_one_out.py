@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ablate.ablation.cell import Design
-from ablate.ablation.components import left_out, read_components
+from ablate.ablation.components import add_changed, read_components
 from ablate.ablation.draft import Draft
 
 
@@ -11,6 +11,6 @@ def plan(draft: Draft) -> Design:
     """A cell a component; each is compared with the reference."""
     draft.add("reference", draft.reference, ("reference",))
     for component in read_components(draft):
-        if (values := left_out(draft, component)) is not None:
-            draft.add(f"without {component.name}", values, component.path)
+        name, fix = f"without {component.name}", "Remove it, or add it to the reference."
+        add_changed(draft, name, [component], component.path, fix=fix)
     return draft.design()

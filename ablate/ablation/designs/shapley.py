@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 
 from ablate.ablation.cell import Contrast, ContrastKind, Design
-from ablate.ablation.components import Change, add_changed, left_out, read_components
+from ablate.ablation.components import Change, add_changed, read_components
 from ablate.ablation.designs.factorial import TIMES
 from ablate.ablation.draft import Draft
 from ablate.ablation.results import BASELINE
@@ -74,8 +74,9 @@ def plan(draft: Draft) -> Design:
         note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
     for subset in subsets:
         left = [component for component in components if component.name not in subset]
-        fix = "Remove a component that has no effect without another."
-        add_changed(draft, subset_name(names, subset), left, fix)
+        fix = "Remove a component that has no effect, or none without another."
+        add_changed(draft, subset_name(names, subset), left, fix=fix)
+        draft.stop_if_refused()
 
     def contrast(name: str, kind: ContrastKind, weights: Mapping[Subset, float]) -> Contrast:
         named = {subset_name(names, subset): weight for subset, weight in weights.items()}
@@ -103,8 +104,6 @@ def _checked_components(draft: Draft) -> list[Change]:
         elif TIMES.strip() in component.name:
             rule = f"must not contain *, which joins two components, got {show(component.name)}"
             draft.refuse(component.path, f"{rule}. Rename it.")
-        else:
-            left_out(draft, component)
     draft.stop_if_refused()
     if len(components) < 2:
         rule = f"a Shapley value needs two components, got {components[0].name} alone"
