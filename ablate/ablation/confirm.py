@@ -139,7 +139,7 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         for metric in metrics:
             values, tested = on_validation.values(name, metric), _on_test(metric)
             if metric in design.selected[name]:
-                luck[metric] = _estimate(design.selected[name][metric] - values)
+                luck[metric] = t_interval(design.selected[name][metric] - values)
             # A cost is that of the run, whatever it is scored on.
             if tested != metric and (same_suite or metric == "val_clean_accuracy"):
                 gaps[metric] = _gap_estimate(on_validation, on_test, name, metric)
@@ -183,12 +183,8 @@ def _gap_estimate(on_validation: Results, on_test: Results, name: str, metric: s
     places = np.flatnonzero(np.isfinite(first - second)).tolist()
     shares = on_validation.shares(name, metric, places), on_test.shares(name, tested, places)
     if shares[0] is None or shares[1] is None:
-        return _estimate(first - second)
+        return t_interval(first - second)
     return over_seeds_and_two_sets(shares[0], shares[1]).estimate()
-
-
-def _estimate(differences: NDArray[np.float64]) -> Estimate:
-    return t_interval(differences[np.isfinite(differences)])
 
 
 def _baseline_gap(record: StudyRecord, metric: str) -> float:

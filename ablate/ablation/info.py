@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ablate.ablation.cell import Arm, Claim, Design
 from ablate.ablation.effects import (
@@ -313,7 +312,7 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     cells, is_fixed = arm.cells, results.is_fixed(arm.cells[0])
     estimates = {}
     for metric in metrics:
-        values = _finite(results.mean_values(cells, metric))
+        values = results.mean_values(cells, metric)
         estimates[metric] = t_interval(values[:1] if is_fixed else values)
     costs = {cost: results.cost(cells, cost) for cost in COSTS}
     if is_fixed:
@@ -344,12 +343,8 @@ def _transfers(design: Design, results: Results, split: SplitName) -> Iterator[T
                 both = zip(arm.cells, types, strict=True)
                 cells = [cell for cell, of in both if of and (str(of[0]) == kind) == is_own]
                 value = results.mean_values(cells, metric) if cells else math.nan
-                estimates.append(t_interval(_finite(value - of_reference)))
+                estimates.append(t_interval(value - of_reference))
         yield Transfer(arm.name, tested, tuple(found[True]), tuple(found[False]))
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values[np.isfinite(values)]
 
 
 def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> Iterator[TuningCurve]:

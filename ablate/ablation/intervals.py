@@ -357,8 +357,9 @@ def _pools() -> ThreadpoolController:
 
 
 def t_interval(differences: np.ndarray, level: float = LEVEL) -> Estimate:
-    """The interval of `over_seeds`."""
-    return over_seeds(differences).estimate(level)
+    """The interval of `over_seeds`, of the differences that are finite."""
+    seeds = np.asarray(differences, dtype=np.float64)
+    return over_seeds(seeds[np.isfinite(seeds)]).estimate(level)
 
 
 def _no_interval(seeds: NDArray[np.float64]) -> MeanModel:
