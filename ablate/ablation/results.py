@@ -199,22 +199,17 @@ class Results:
             return picked.shares[metric][[picked.places.index(place) for place in places]]
         if stand_ins := self._stand_ins(cell, metric):
             places = [stand_ins.get(place, place) for place in places]
-        scored = self._scored_runs(cell)
-        texts = {
-            place: text
-            for place in scored
-            if (text := self._kept(self._runs[cell][place])) is not None
-        }
+        scored, texts = self._scored_runs(cell), dict[int, str]()
+        for place in scored:
+            kept = self._outcomes.get(self._runs[cell][place].number, {})
+            if self._split in kept:
+                texts[place] = kept[self._split]
         if not places or any(place not in texts for place in places):
             return None
         scores = scored[next(iter(texts))]
         found = image_shares(unpack_bits([*texts.values()], scores), scores, metric)
         lines = [[*texts].index(place) for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
-
-    def _kept(self, row: RowRecord) -> str | None:
-        """The bits of a run."""
-        return self._outcomes.get(row.number, {}).get(self._split)
 
     def column(self, cell: str, metrics: Sequence[str]) -> Column:
         """The mean of some metrics of a cell."""

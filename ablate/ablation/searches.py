@@ -18,7 +18,7 @@ from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import FingerprintError, ParameterError, did_you_mean
 from ablate.files.shown import count_text
 from ablate.ledger.record import StudyRecord
-from ablate.space.domain import SimplexDomain, SubsetDomain
+from ablate.space.fit import telling_values
 from ablate.space.parse import read_space
 from ablate.space.space import Space
 from ablate.study.document import name_of, show
@@ -97,22 +97,16 @@ def check_tuning(draft: Draft, design: Design) -> None:
 
 
 def _can_vary(draft: Draft, cell: Cell, space: Space) -> bool:
-    """Whether a parameter of the space, two values of which differ, changes what the cell
-    trains."""
+    """Whether a parameter of the space changes what the cell trains."""
     for parameter in space.parameters:
         may_be_active = all(
             condition.key in space.keys or condition.holds(space.fixed.get(condition.key))
             for condition in parameter.when
         )
-        values: Sequence[Any]
-        if isinstance(parameter.domain, SubsetDomain):
-            values = [[name] for name in parameter.domain.names]
-        elif isinstance(parameter.domain, SimplexDomain):
-            values = [{name: 1.0} for name in parameter.domain.names]
-        else:
-            values = parameter.domain.examples()
+        values = telling_values(parameter.domain)
         made = (draft.identity({**cell.values, parameter.key: value}) for value in values)
-        if may_be_active and len({*made}) > 1:
+        first = next(made)
+        if may_be_active and any(other != first for other in made):
             return True
     return False
 
@@ -166,17 +160,14 @@ COMPARED = (
 )
 """Sections of the fingerprint in which an ablation and its search must agree."""
 
-_PICK = "knee, best METRIC or trial N"
-
 
 def pick_rule(pick: Any) -> str | None:
     """Why a pick is invalid, as `rule, got X. Fix.`, or None."""
-    words = pick.split() if isinstance(pick, str) else []
-    if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
-        return None
-    if len(words) == 2 and words[0] == "trial" and words[1].isdecimal():
-        return None
-    return f"must be {_PICK}, got {show(pick)}. Write pick: knee."
+    is_valid = isinstance(pick, str) and re.fullmatch(
+        r"\s*(knee|best\s+\S+|trial\s+[0-9]+)\s*", pick
+    )
+    rule = f"must be knee, best METRIC or trial N, got {show(pick)}. Write pick: knee."
+    return None if is_valid else rule
 
 
 def best_of(metric: str, metrics: Sequence[str]) -> str | None:
