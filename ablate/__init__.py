@@ -122,19 +122,14 @@ def _warn_of_another() -> None:
 _warn_of_another()
 
 
-def _quiet_tqdm() -> None:
-    """In a kernel without ipywidgets, optuna's import of tqdm warns of bars that ablate never
-    shows."""
-    if "ipykernel" in sys.modules:
-        import warnings
-        from contextlib import suppress
+if "ipykernel" in sys.modules:
+    # Without ipywidgets, optuna's import of tqdm warns of bars that ablate never shows.
+    import warnings
+    from contextlib import suppress
 
-        with warnings.catch_warnings(), suppress(ImportError):
-            warnings.filterwarnings("ignore", "IProgress not found")
-            import_module("tqdm.auto")
-
-
-_quiet_tqdm()
+    with warnings.catch_warnings(), suppress(ImportError):
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import_module("tqdm.auto")
 
 
 def __getattr__(name: str) -> Any:

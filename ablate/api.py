@@ -146,27 +146,35 @@ def launch(
         ({'lr': 0.5}, (0.375, 2.625))
     """
     place = place_of(study, overrides)
+    how: dict[str, Any] = {"progress": progress, **options}
     callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    with watching(progress, place.name) as shown:
-        run = RunOptions(progress=shown, callbacks=callbacks, **options)
-        return _run(place, run, lambda: launch_study(place, run, resume=resume))
+    return _run(place, lambda run: launch_study(place, run, resume=resume), callbacks, **how)
 
 
-def _run(place: Place, run: RunOptions, work: Callable[[], StudyRecord]) -> StudyRecord:
+def _run(
+    place: Place,
+    work: Callable[[RunOptions], StudyRecord],
+    callbacks: Callbacks,
+    *,
+    title: str = "",
+    progress: Progress | bool | None = None,
+    **options: Any,
+) -> StudyRecord:
     """The record of a run, also where a callback has stopped it."""
-    try:
-        record = work()
-    except CallbackStop:
-        record = open_place(place).record
+    with watching(progress, title or place.name) as shown:
+        try:
+            record = work(RunOptions(progress=shown, callbacks=callbacks, **options))
+        except CallbackStop:
+            record = open_place(place).record
 
-    def note(event: str, text: str) -> None:
-        EventLog(place.folder).driver(event, text=text)
-        run.progress.note(text)
+        def note(event: str, text: str) -> None:
+            EventLog(place.folder).driver(event, text=text)
+            shown.note(text)
 
-    run.callbacks.study_ended(record, note)
-    for line in filter(None, hand_over(OpenStudy(place, record))):
-        note("tracker", line)
-    return record
+        callbacks.study_ended(record, note)
+        for line in filter(None, hand_over(OpenStudy(place, record))):
+            note("tracker", line)
+        return record
 
 
 def resume(
@@ -206,10 +214,9 @@ def resume(
         10
     """
     place = locate(study)
+    how: dict[str, Any] = {"progress": progress, **options}
     callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
-    with watching(progress, place.name) as shown:
-        run = RunOptions(progress=shown, callbacks=callbacks, **options)
-        return _run(place, run, lambda: resume_study(place, run, trials, add, seeds))
+    return _run(place, lambda run: resume_study(place, run, trials, add, seeds), callbacks, **how)
 
 
 def read(study: StudyReference) -> StudyRecord:
@@ -309,20 +316,13 @@ def confirm(
             "two-sided p is .0078."
         )
     place = locate(study)
-    callbacks, title = Callbacks(on_epoch, on_trial_end, on_study_end), f"{place.name}, confirm"
-    with closing(open_ledger(place)) as ledger, watching(progress, title) as shown:
-        run = RunOptions(progress=shown, callbacks=callbacks, **options)
-        confirming = partial(
-            confirm_study,
-            ledger,
-            place,
-            run,
-            seeds=seeds,
-            trials=trials,
-            suite=suite,
-            severities=severities,
-        )
-        _run(place.confirmation, run, confirming)
+    how: dict[str, Any] = {"progress": progress, "title": f"{place.name}, confirm", **options}
+    asked: dict[str, Any] = {"seeds": seeds, "trials": trials}
+    asked |= {"suite": suite, "severities": severities}
+    callbacks = Callbacks(on_epoch, on_trial_end, on_study_end)
+    with closing(open_ledger(place)) as ledger:
+        confirming = partial(confirm_study, ledger, place, **asked)
+        _run(place.confirmation, confirming, callbacks, **how)
     return confirm_info(*read_outcomes(place.confirmation))
 
 

@@ -5,7 +5,6 @@ Training, `ablate evaluate`, `ablate corrupt` and published corrupted copies all
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import random
@@ -13,7 +12,7 @@ import stat
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -227,10 +226,8 @@ class Decoder:
         Raises:
             DataError: if the first cannot be read.
         """
-        first = None
-        if resize is None:
-            name = listing.files[0].name
-            first = (name, read_size(listing.root / name))
+        name = listing.files[0].name
+        first = None if resize is not None else (name, read_size(listing.root / name))
         return cls(str(listing.root), listing.names, image_size, resize, crop_scale, first)
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
@@ -359,11 +356,8 @@ def open_rgb(path: Path) -> Image.Image:
     Raises:
         DataError: if it is not a complete image.
     """
-    try:
-        with _open(path) as file:
-            return _to_8_bits(file).convert("RGB")
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        return _to_8_bits(file).convert("RGB")
 
 
 def read_size(path: Path) -> Size:
@@ -372,31 +366,15 @@ def read_size(path: Path) -> Size:
     Raises:
         DataError: if it is none.
     """
-    try:
-        with _open(path) as file:
-            return file.size
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+    with _opened(path) as file:
+        return file.size
 
 
 def is_grey(path: Path) -> bool:
     """Whether an image file has one channel, by its header; False for a file that is no image."""
-    with suppress(*_UNREADABLE), _open(path) as file:
+    with suppress(DataError), _opened(path) as file:
         return file.mode in _GREY_MODES
     return False
-
-
-def digest_file(path: Path) -> str:
-    """sha256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
 class Examined(NamedTuple):
@@ -414,37 +392,38 @@ def examine(path: Path) -> Examined:
     A large JPEG is decoded at an eighth of its size, which reads all of its bytes in half the time.
     """
     try:
-        with _open(path) as file:
+        with _opened(path) as file:
             size, is_grey = file.size, file.mode in _GREY_MODES
             if max(size) > _SMALL:
                 file.draft("L", (1, 1))
             file.load()
             _to_8_bits(file)
             return Examined(size, is_grey)
-    except _UNREADABLE as error:
-        return Examined(unreadable=_reason(error))
+    except DataError as error:
+        return Examined(unreadable=_reason(path, error.__cause__))
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         status = path.stat()
-    except FileNotFoundError as error:
-        raise ValueError("a broken link" if path.is_symlink() else "no such file") from error
-    if stat.S_ISFIFO(status.st_mode):  # opening it would block
-        raise ValueError("a FIFO")
-    if not status.st_size:
-        raise ValueError("an empty file")
-    return Image.open(path, formats=FORMATS)
+        if stat.S_ISFIFO(status.st_mode):  # opening it would block
+            raise ValueError("a FIFO")
+        if not status.st_size:
+            raise ValueError("an empty file")
+        with Image.open(path, formats=FORMATS) as file:
+            yield file
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{show_name(path)}: must be a readable image, got {_reason(path, error)}. Replace or "
+            "remove it."
+        ) from error
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{show_name(path)}: must be a readable image, got {_reason(error)}. Replace or remove it."
-    )
-
-
-def _reason(error: Exception) -> str:
+def _reason(path: Path, error: BaseException | None) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, FileNotFoundError):
+        return "a broken link" if path.is_symlink() else "no such file"
     if isinstance(error, UnidentifiedImageError):
         return "a file that is not an image"
     if "truncated" in text.lower():

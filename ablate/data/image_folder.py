@@ -28,7 +28,6 @@ from ablate.data.decode import (
     THREADS,
     Decoder,
     Listing,
-    digest_file,
     list_classes,
     list_unlabeled,
     read_size,
@@ -62,8 +61,9 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
     """
     parts, left_out = list_parts(settings, base), dict[str, int]()
     for name, listing in parts.items():
-        parts[name], left_out[name] = readable(settings, listing, cache)
+        parts[name], count = readable(settings, listing, cache)
         parts[name].check_classes()
+        left_out |= {name: count} if count else {}
     train, test, *others = parts.values()
 
     def decode(listing: Listing) -> Split:
@@ -75,7 +75,7 @@ def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) ->
         test=lambda: decode(test),
         stored_size=read_size(train.root / train.files[0].name)[::-1],
         validation=decode(others[0]) if others else None,
-        left_out={name: count for name, count in left_out.items() if count},
+        left_out=left_out,
     )
 
 
@@ -94,7 +94,7 @@ def list_parts(settings: DatasetSettings, base: Path) -> dict[str, Listing]:
         )
     folder = path_from(base, settings.path)
     has_test, has_val = (folder / "test").is_dir(), (folder / "val").is_dir()
-    held_out = "test" if has_test or not has_val else "val"
+    held_out = "val" if has_val and not has_test else "test"
     for part in ("train", held_out):
         if not (folder / part).is_dir():
             missing = f"no {part}/" if folder.is_dir() else "no such folder"
@@ -102,8 +102,8 @@ def list_parts(settings: DatasetSettings, base: Path) -> dict[str, Listing]:
                 f"{show_name(folder)}: must have train/CLASS/* and test/CLASS/* or val/CLASS/*, "
                 f"got {missing}. Correct dataset.path; {_RELATIVE}"
             )
-    train, *others = list_classes(folder / "train"), list_classes(folder / held_out)
-    rules = [f"{show_name(folder)}: train/ and {held_out}/ must have the same classes"]
+    train, where = list_classes(folder / "train"), show_name(folder)
+    rules = {folder / held_out: f"{where}: train/ and {held_out}/ must have the same classes"}
     validation = folder / "val" if has_test and has_val else None
     if settings.validation.path is not None:
         validation = path_from(base, settings.validation.path)
@@ -113,16 +113,17 @@ def list_parts(settings: DatasetSettings, base: Path) -> dict[str, Listing]:
                 f"Correct dataset.validation.path; {_RELATIVE}"
             )
     if validation is not None:
-        others.append(list_classes(validation))
-        rule = f"must have the classes of {show_name(folder / 'train')}"
-        rules.append(f"{show_name(validation)}: {rule}")
-    for rule, other in zip(rules, others, strict=True):
+        of_train = show_name(folder / "train")
+        rules[validation] = f"{show_name(validation)}: must have the classes of {of_train}"
+    parts = {"train": train}
+    for root, rule in rules.items():
+        other = parts[os.path.relpath(root, folder)] = list_classes(root)
         if odd := sorted(set(train.classes) ^ set(other.classes)):
             raise DataError(
                 f"{rule}, got {', '.join(map(show_name, odd))} in only one of them. "
                 "Add or remove their folders."
             )
-    return {os.path.relpath(part.root, folder): part for part in (train, *others)}
+    return parts
 
 
 def list_unlabeled_part(settings: DatasetSettings, base: Path) -> Listing | None:
@@ -230,7 +231,7 @@ class StreamedSplit:
         count = min(len(files), _SAMPLED)
         sampled = [files[place * len(files) // count] for place in range(count)]
         with ThreadPoolExecutor(max_workers=THREADS) as pool:
-            digests = pool.map(lambda file: digest_file(self.listing.root / file.name), sampled)
+            digests = pool.map(lambda file: _digest_file(self.listing.root / file.name), sampled)
             return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     def take(self, indices: torch.Tensor) -> StreamedSplit:
@@ -255,6 +256,17 @@ class StreamedSplit:
         decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
         # More processes than cores would only wait for each other; the result is the same.
         return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
+
+
+def _digest_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"{show_name(path)}: must be a readable image, got {error.strerror}. Replace or "
+            "remove it."
+        ) from error
 
 
 class PlacedStream:

@@ -6,7 +6,7 @@ import hashlib
 from importlib import import_module
 from pathlib import Path
 
-from ablate.data import DATASETS, PUBLISHED
+from ablate.data import PUBLISHED
 from ablate.data.dataset import (
     Dataset,
     Source,
@@ -25,7 +25,7 @@ from ablate.data.image_folder import (
     training_images,
 )
 from ablate.data.scan import FolderScan, OnFile, scan_listings
-from ablate.errors import DataError, did_you_mean
+from ablate.errors import DataError
 from ablate.files.shown import show_name
 from ablate.study.callables import is_callable_name
 from ablate.study.settings import DatasetSettings, path_from
@@ -102,11 +102,9 @@ def load_validation(
     """
     here = settings.model_copy(update={"download": False})
     source = _read_source(here, base, cache, image_size)
-    images: TrainingImages
-    if source.validation is None:
+    images: TrainingImages | None = source.validation
+    if images is None:
         images = source.train.take(split_validation(source, settings.validation)[1])
-    else:
-        images = source.validation
     chosen = draw_stratified(images.labels, count, settings.validation.seed)
     if len(chosen) < len(images):
         images = images.take(chosen)
@@ -139,7 +137,11 @@ def scan_files(
 
 
 def _read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
-    _check_settings(settings, image_size)
+    if settings.resize is not None and settings.resize < image_size:
+        raise DataError(
+            f"dataset.resize: must be at least the image size {image_size}, got "
+            f"{settings.resize}. Raise it, or lower dataset.image_size."
+        )
     source = read_source(settings, base, cache, image_size)
     if len(source.classes) < 2:
         raise DataError(
@@ -155,39 +157,6 @@ def read_source(settings: DatasetSettings, base: Path, cache: Path, image_size: 
     reader = "from_callable" if is_callable_name(name) else name
     source: Source = import_module(f"ablate.data.{reader}").read(settings, base, cache, image_size)
     return source
-
-
-def _check_settings(settings: DatasetSettings, image_size: int) -> None:
-    name = settings.name
-    if name not in DATASETS and not is_callable_name(name):
-        raise DataError(
-            f"dataset.name: must be a known data set, got {name!r}. {did_you_mean(name, DATASETS)}"
-        )
-    if settings.resize is not None and settings.resize < image_size:
-        raise DataError(
-            f"dataset.resize: must be at least the image size {image_size}, got "
-            f"{settings.resize}. Raise it, or lower dataset.image_size."
-        )
-    if settings.validation.path is not None and name != "image_folder":
-        raise DataError(
-            "dataset.validation.path: only image_folder has a folder of validation images, got "
-            f"{settings.validation.path!r} with {name}. Use dataset.validation.fraction."
-        )
-    has_files = name == "image_folder" or settings.unlabeled is not None
-    for key, is_set in {
-        "skip_unreadable:": settings.skip_unreadable,
-        "loading: streamed": settings.loading == "streamed",
-    }.items():
-        if is_set and not has_files:
-            raise DataError(
-                f"dataset.{key} requires image files, got {name}. Remove it, or set "
-                "dataset.name to image_folder."
-            )
-    if settings.crop_scale is not None and settings.loading != "streamed":
-        raise DataError(
-            "dataset.crop_scale: needs images that are decoded in each epoch, got "
-            f"{settings.crop_scale:g} with resident ones. Set dataset.loading: streamed."
-        )
 
 
 def _join(digests: list[str]) -> str:

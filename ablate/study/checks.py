@@ -218,6 +218,23 @@ def _crops(study: Study) -> Findings:
         yield Finding(("dataset", "crop_scale"), f"{rule}. Write loading: streamed.")
 
 
+def _image_files(study: Study) -> Findings:
+    dataset, path = study.dataset, study.dataset.validation.path
+    if path is not None and dataset.name != "image_folder":
+        rule = "only image_folder has a folder of validation images, got"
+        fix = "Use dataset.validation.fraction."
+        yield Finding(
+            ("dataset", "validation", "path"), f"{rule} {path!r} with {dataset.name}. {fix}"
+        )
+    if dataset.name == "image_folder" or dataset.unlabeled is not None:
+        return
+    for key, usual in {"skip_unreadable": False, "loading": "resident"}.items():
+        if getattr(dataset, key) != usual:
+            rule = f"requires image files, got {dataset.name}"
+            fix = "Remove it, or set dataset.name to image_folder."
+            yield Finding(("dataset", key), f"{rule}. {fix}")
+
+
 def _labels(study: Study) -> Findings:
     labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
     if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
@@ -307,6 +324,7 @@ _RULES: tuple[tuple[str, Callable[[Study], Findings]], ...] = (
     ("run.compile baseline finetune space", _graphs),
     ("objectives finetune.interpolation answer ablation", _interpolation),
     ("dataset.crop_scale dataset.loading", _crops),
+    ("dataset", _image_files),
     ("baseline finetune", _warmup),
     ("dataset.unlabeled loss.terms", _labels),
     ("finetune.probe_fraction loss.terms space", _probe),

@@ -77,11 +77,3 @@ def test_a_path_is_refused(tmp_path: Path) -> None:
         "dataset.path: digits is embedded and takes none, got 'somewhere'. Remove it, or set "
         "dataset.name to image_folder."
     )
-
-
-def test_unknown_data_set_suggests_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(DataError) as error:
-        load(tmp_path, name="digit")
-    assert str(error.value) == (
-        "dataset.name: must be a known data set, got 'digit'. Did you mean digits?"
-    )

@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+import ablate
 from ablate.data import DATASETS
 from ablate.data.dataset import Dataset, Split
 from ablate.data.image_folder import StreamedSplit
 from ablate.data.load import load_dataset
-from ablate.errors import DataError
+from ablate.errors import DataError, StudyFileError
 from ablate.study.settings import DatasetSettings
 
 
@@ -39,33 +40,42 @@ def unlabeled(tmp_path: Path) -> Path:
     ("settings", "message"),
     [
         (
-            {"resize": 12},
-            "dataset.resize: must be at least the image size 16, got 12. Raise it, or lower "
-            "dataset.image_size.",
-        ),
-        (
             {"validation": {"path": "held"}},
             "dataset.validation.path: only image_folder has a folder of validation images, got "
             "'held' with digits. Use dataset.validation.fraction.",
         ),
         (
             {"loading": "streamed"},
-            "dataset.loading: streamed requires image files, got digits. Remove it, or set "
-            "dataset.name to image_folder.",
+            "dataset.loading: requires image files, got digits. Remove it, or set dataset.name to "
+            "image_folder.",
         ),
         (
             {"crop_scale": 0.5},
             "dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 with "
-            "resident ones. Set dataset.loading: streamed.",
+            "resident ones. Write loading: streamed.",
         ),
     ],
 )
-def test_settings_that_do_not_go_together(
-    tmp_path: Path, settings: dict[str, object], message: str
-) -> None:
-    with pytest.raises(DataError) as error:
-        load(tmp_path, **settings)
+def test_settings_that_do_not_go_together(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyFileError) as error:
+        ablate.check(
+            {
+                "name": "mine",
+                "dataset": {"name": "digits", **settings},
+                "model": {"name": "resnet8"},
+                "space": {"finetune.learning_rate": {"float": [0.1, 0.2]}},
+            }
+        )
     assert str(error.value) == message
+
+
+def test_images_are_not_cut_out_of_smaller_ones(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load(tmp_path, resize=12)
+    assert str(error.value) == (
+        "dataset.resize: must be at least the image size 16, got 12. Raise it, or lower "
+        "dataset.image_size."
+    )
 
 
 @pytest.mark.parametrize("name", DATASETS)
