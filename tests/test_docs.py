@@ -70,11 +70,6 @@ def one_block(language: str, part: str, page: str) -> str:
     return found
 
 
-def test_every_block_is_of_a_kind_that_is_checked() -> None:
-    known = {"sh", "bash", "yaml", "python", "console", "text"}
-    assert {block.language for block in blocks("")} - known == set()
-
-
 # -- Commands ---------------------------------------------------------------------------------
 
 KNOWN_PROGRAMS = {"cd", "export", "git", "mkdir", "ray", "sbatch", ".", "mkdocs"}
@@ -369,13 +364,6 @@ def test_data_and_network_of_the_docs_run(work: Path) -> None:
     assert row.scores.teacher_images == 24
     assert set(row.scores.seen_types) == {"gaussian_noise", "motion_blur", "jpeg"}
     assert len(row.scores.accuracies) == 16
-
-
-def test_a_search_for_own_model_finds_its_page_first() -> None:
-    """The search of the site counts titles most, and then what a page is boosted by."""
-    found = {page for page, text in PAGES.items() if re.search(r"^# .*own model", text, re.M)}
-    assert found == {"docs/tutorials/own_data.md"}
-    assert PAGES["docs/tutorials/own_data.md"].startswith("---\nsearch: {boost: ")
 
 
 # -- Links ------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ def test_each_number_of_the_text_is_one_of_its_picture(
         assert number in {f"{abs(one):.{decimals}f}" for one in known}, f"{number}: {paragraph}"
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_the_archives() -> None:
     import pictures
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,12 @@ sys.path.append(str(BENCHMARK))
 
 from compare import Own, Peer, PeerError, own_searches  # noqa: E402
 from surrogate import (  # noqa: E402
-    INACTIVE,
     TABLE,
     Surrogate,
     Table,
-    draw_at_random,
     encode,
     load_table,
 )
-
-from ablate.space.domain import ChoiceDomain  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +46,6 @@ def test_the_table_is_whole_and_small(table: Table) -> None:
         assert encode(table.space, again) == pytest.approx(encode(table.space, params))
 
 
-def test_chunks_of_other_studies_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="needs chunks quickstart_3_"):
-        load_table("quickstart", 3, tmp_path)
-
-
 def test_seconds_are_those_of_one_machine_whichever_recorded(tmp_path: Path) -> None:
     for number in range(2):
         chunk = json.loads(gzip.decompress((TABLE / "quickstart_4_000.json.gz").read_bytes()))
@@ -76,20 +66,6 @@ def test_seconds_are_those_of_one_machine_whichever_recorded(tmp_path: Path) -> 
         load_table("quickstart", 4, tmp_path)
 
 
-def test_a_point_is_encoded_with_what_is_not_active(table: Table) -> None:
-    coded = {len(encode(table.space, params)) for params in table.params}
-    assert len(coded) == 1
-    params = next(one for one in table.params if "loss.fma.weight" not in one)
-    features = encode(table.space, params)
-    terms, weight = table.space.parameters[:2]
-    assert isinstance(terms.domain, ChoiceDomain)
-    assert weight.key == "loss.fma.weight"
-    place = 1 + len(terms.domain.choices)
-    assert features[place : place + 2] == [0.0, INACTIVE]
-    assert min(features) == INACTIVE
-    assert max(features) <= 1 + 1e-9
-
-
 def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     table: Table, surrogate: Surrogate
 ) -> None:
@@ -102,28 +78,6 @@ def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     assert any((curve != other).any() for other in others)
     near = np.abs(curve - table.curves.mean(axis=1)[0]).max()
     assert near <= np.abs(table.curves[:, 0] - table.curves[:, 1]).max() / np.sqrt(2) + 0.5 / 359
-
-
-def test_a_difference_from_a_collapse_makes_no_training_better_than_any(
-    table: Table, surrogate: Surrogate
-) -> None:
-    """Added to what is expected, as other differences are, it made one better by 0.06."""
-    draw = partial(draw_at_random, np.random.default_rng(1))
-    points = [table.space.draw(draw).values for _ in range(100)]
-    ends = np.array([[surrogate.curve(one, seed)[-1] for seed in range(2)] for one in points])
-    assert (ends - table.curves[:, :, -1].max(axis=(0, 1))).max() < 0.03
-
-
-def test_predictions_are_spread_as_what_was_recorded(table: Table, surrogate: Surrogate) -> None:
-    """Of points that were not recorded; those of a regression alone are closer to the middle."""
-    draw = partial(draw_at_random, np.random.default_rng(1))
-    points = [table.space.draw(draw).values for _ in range(400)]
-    recorded = table.curves.mean(axis=1)[:, -1, -1]
-    predicted = surrogate.means(points)[:, -1, -1]
-    wide, wanted = (
-        np.subtract(*np.quantile(one[:, 1:], [0.8, 0.2], axis=0)) for one in (predicted, recorded)
-    )
-    assert wide == pytest.approx(wanted, rel=0.2)
 
 
 def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ablate.cli.options import json_option
+from ablate.cli.options import json_option, option
 from ablate.cli.show import print_result
 
 if TYPE_CHECKING:
@@ -19,11 +19,10 @@ _UNUSED_DAYS = 30
 
 
 @click.command()
-@click.option(
-    "--remove",
-    "which",
-    type=click.Choice(["unused", "all"]),
-    help=f"Remove what was not used for {_UNUSED_DAYS} days, or all, and list it.",
+@option(
+    "--remove which",
+    f"Remove what was not used for {_UNUSED_DAYS} days, or all, and list it.",
+    ["unused", "all"],
 )
 @json_option
 def cache(which: str | None, as_json: bool) -> None:
@@ -61,34 +60,31 @@ def cache(which: str | None, as_json: bool) -> None:
 
 
 def _table(entries: list[Entry], verb: str) -> Table:
-    """A line a kind."""
-    from ablate.files.cache import KINDS, cache_folder, evaluation_bound, size_of
+    """A line a kind; last what killed processes left."""
+    from ablate.files.cache import cache_folder, evaluation_bound, size_of
     from ablate.files.shown import bytes_text
     from ablate.report.tables import Table, text_column
 
+    kinds: dict[str, list[Entry]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.is_left):
+        kind = "left by killed processes" if entry.is_left else entry.kind
+        kinds.setdefault(kind, []).append(entry)
     lines = []
-    for kind in (*KINDS, "left by killed processes"):
-        own = [
-            entry
-            for entry in entries
-            if kind == ("left by killed processes" if entry.is_left else entry.kind)
-        ]
-        if own:
-            size = bytes_text(sum(entry.size for entry in own))
-            used = datetime.fromtimestamp(max(entry.used for entry in own))
-            lines.append((kind, str(len(own)), size, f"{used:%Y-%m-%d %H:%M}"))
+    for kind, own in kinds.items():
+        used = datetime.fromtimestamp(max(entry.used for entry in own))
+        size = bytes_text(sum(entry.size for entry in own))
+        lines.append((kind, str(len(own)), size, f"{used:%Y-%m-%d %H:%M}"))
     downloads = cache_folder() / "torchvision"
     if not verb and downloads.is_dir():
         lines.append(("downloaded data sets", "", bytes_text(size_of(downloads)), ""))
     names = ("kind", "entries", "size", "last used")
-    columns = list(zip(*lines, strict=True)) or [()] * len(names)
+    columns = (tuple(line[at] for line in lines) for at in range(len(names)))
+    bound = bytes_text(round(evaluation_bound()))
     return Table(
         columns=tuple(text_column(*pair) for pair in zip(names, names, columns, strict=True)),
         name="cache",
         title=f"{verb}{cache_folder()}: {bytes_text(sum(entry.size for entry in entries))}",
-        notes=(
-            f"evaluation sets: at most {bytes_text(round(evaluation_bound()))} (ABLATE_CACHE_GB)",
-        ),
+        notes=(f"evaluation sets: at most {bound} (ABLATE_CACHE_GB)",),
     )
 
 

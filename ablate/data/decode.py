@@ -203,7 +203,7 @@ class Decoder:
         image_size: side in pixels of what comes out; None: as stored.
         resize: shorter side in pixels before the middle is cut; None: fitted to `image_size`.
         crop_scale: least share of the area in a random crop; None: the middle.
-        first: name and size of the file whose size all must have; None: any size.
+        size: that every image must have; None: any.
     """
 
     root: str
@@ -211,24 +211,7 @@ class Decoder:
     image_size: int | None
     resize: int | None = None
     crop_scale: float | None = None
-    first: tuple[str, Size] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        listing: Listing,
-        image_size: int | None,
-        resize: int | None,
-        crop_scale: float | None = None,
-    ) -> Decoder:
-        """A decoder of these files, which must have one size unless they are resized.
-
-        Raises:
-            DataError: if the first cannot be read.
-        """
-        name = listing.files[0].name
-        first = None if resize is not None else (name, read_size(listing.root / name))
-        return cls(str(listing.root), listing.names, image_size, resize, crop_scale, first)
+    size: Size | None = None
 
     def __call__(self, row: int, seed: int | None = None) -> np.ndarray:
         """Decode the image of a row.
@@ -241,20 +224,15 @@ class Decoder:
             uint8 `[3, height, width]`.
 
         Raises:
-            DataError: if the file is not a complete image, or not of the first one's size.
+            DataError: if the file is not a complete image, or has another size.
         """
-        name = os.fsdecode(self.names[row].item())
-        image = open_rgb(Path(self.root, name))
-        if self.first is not None and image.size != self.first[1]:
-            sizes = [
-                f"{size[0]}x{size[1]} ({show_name(file)})"
-                for file, size in (self.first, (name, image.size))
-            ]
-            fix, parameter_fix = size_fixes(self.image_size)
+        path = Path(self.root, os.fsdecode(self.names[row].item()))
+        image = open_rgb(path)
+        if self.size not in (None, image.size):
+            (width, height), got = self.size, "x".join(map(str, image.size))
             raise DataError(
-                f"{show_name(self.root)}: must have images of one size, got {' and '.join(sizes)}.",
-                fix,
-                parameter_fix=parameter_fix,
+                f"{show_name(path)}: must be {width}x{height} as the first image, got {got}.",
+                *size_fixes(self.image_size),
             )
         if self.image_size is None:
             return _to_bytes(image)

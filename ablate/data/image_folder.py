@@ -248,12 +248,10 @@ class StreamedSplit:
         return decoded_split(self.listing, self.image_size, self.resize, self.cache)
 
     def place(self, device: str) -> PlacedStream:
-        """Ready to be read; the workers start with the first batch and end with the object.
-
-        Raises:
-            DataError: if the first file cannot be read.
-        """
-        decoder = Decoder.of(self.listing, self.image_size, self.resize, self.crop_scale)
+        """Ready to be read; the workers start with the first batch and end with the object."""
+        names = self.listing.names
+        resize, crop_scale = self.resize, self.crop_scale
+        decoder = Decoder(str(self.listing.root), names, self.image_size, resize, crop_scale)
         # More processes than cores would only wait for each other; the result is the same.
         return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
 
@@ -303,8 +301,7 @@ class PlacedStream:
         """See `PlacedImages`.
 
         Raises:
-            DataError: if an image cannot be read, or, without `resize`, has another size than the
-                first.
+            DataError: if an image cannot be read.
             InfrastructureError: if a worker died.
         """
         starts = range(0, len(order) - batch_size + 1, batch_size)

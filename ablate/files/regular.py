@@ -6,7 +6,6 @@ A FIFO would be waited for, a device never ends, and a file of any size fills th
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from pathlib import Path
 
@@ -54,18 +53,11 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
         OSError: as `check_regular`, or if it cannot be read.
     """
     check_regular(path, most_bytes)
-    # Those of the system (/proc) are regular without a size, and some of them wait.
-    with open(path, "rb", opener=_without_waiting) as file:
-        content: bytes | None = file.read(most_bytes + 1)
-    if content is None:
-        raise UnusualFileError(errno.EAGAIN, "a file that is waited for", str(path))
+    with path.open("rb") as file:  # those of the system (/proc) are regular without a size
+        content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise _too_large(path, len(content), most_bytes)
     return content
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _too_large(path: Path, size: int, most_bytes: int) -> UnusualFileError:

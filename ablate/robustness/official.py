@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,15 @@ import numpy as np
 import torch
 
 from ablate.data.dataset import draw_stratified
-from ablate.data.decode import THREADS, Decoder, Listing, is_grey, list_classes, resize_images
+from ablate.data.decode import (
+    THREADS,
+    Decoder,
+    Listing,
+    is_grey,
+    list_classes,
+    read_size,
+    resize_images,
+)
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import DataError, ParameterError, did_you_mean
 from ablate.files.regular import MOST_READ_BYTES, check_regular, read_regular
@@ -408,9 +416,9 @@ def _open_folders(
 
     def read(kind: str, severity: int) -> Iterator[ByteImages]:
         # Without a resize, all must have the size of the first.
-        decoder = Decoder.of(used, form.image_size, form.resize)
-        names = files[kind, severity].names[rows.numpy()]
-        decoder = replace(decoder, root=str(roots[kind, severity]), names=names)
+        size = None if form.resize else read_size(used.root / used.files[0].name)
+        root, names = str(roots[kind, severity]), files[kind, severity].names[rows.numpy()]
+        decoder = Decoder(root, names, form.image_size, form.resize, size=size)
         yield from map(torch.from_numpy, decoder.blocks())
 
     digest = hashlib.sha256(rows.numpy().tobytes())

@@ -68,17 +68,11 @@ def test_check_says_what_is_right_and_what_is_wrong(write_study: Write, ablate: 
     assert all(line.startswith(f"{file}:") for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("suite", "named"),
-    [("families", "saturation"), ("families_all", "saturation and hue"), ("families_grey", "")],
-)
-def test_check_names_types_that_change_nothing(
-    write_study: Write, ablate: Run, suite: str, named: str
-) -> None:
-    file = write_study(dataset={"name": "digits"}, robustness={"suite": suite})
+def test_check_names_types_that_change_nothing(write_study: Write, ablate: Run) -> None:
+    file = write_study(dataset={"name": "digits"}, robustness={"suite": "families_all"})
     said = ablate("check", file).stdout
-    assert (f"scores {named}, which " in said) == bool(named)
-    assert ("Use families_grey." in said) == bool(named)
+    assert "scores saturation and hue, which " in said
+    assert "Use families_grey." in said
 
 
 def test_schema_is_json(ablate: Run) -> None:
@@ -215,7 +209,7 @@ def test_doctor_tries_what_it_names_and_says_what_is_broken(
     assert "; export RAY_AUTH_MODE=token" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "launch", "status", "trials", "plot", "report"])
+@pytest.mark.parametrize("command", ["check", "status", "report"])
 def test_a_path_that_is_not_utf8_is_one_line(
     command: str, write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,10 +240,6 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A custom training loop is imported then, which may take long."""
-    from click.testing import CliRunner
-
-    from ablate.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stopped_loop.py").write_text("raise KeyboardInterrupt\n")
     (tmp_path / "own.yaml").write_text(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -94,12 +93,3 @@ def test_a_stopped_run_says_so(folder: Path, work: Path, monkeypatch: pytest.Mon
     result = run(folder, "out")
     assert result.exit_code == 130
     assert result.stderr == "ablate: stopped; out is incomplete: delete it\n"
-
-
-def test_help_is_complete() -> None:
-    assert isinstance(corrupt, click.Command)
-    said = " ".join(run("--help").output.split())
-    for option in corrupt.params:
-        if isinstance(option, click.Option):
-            assert option.opts[-1] in said
-    assert "SOURCE is a folder" in said

@@ -52,16 +52,12 @@ def refusal(call: Callable[[], Any]) -> str:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"severities": ()}, "`severities`: must be whole numbers from 1 to 5, got none. Correct "),
         ({"severities": [1.0]}, "`severities`: must be whole numbers from 1 to 5, got 1.0. "),
-        ({"severities": (True,)}, "`severities`: must be whole numbers from 1 to 5, got True. "),
         ({"severities": 3}, "`severities`: must be a list of whole numbers, got 3. Write [3]."),
         ({"batch_size": 0}, "`batch_size`: must be at least 1, got 0. Correct it."),
         ({"batch_size": 8.0}, "`batch_size`: must be a whole number, got 8.0. Correct it."),
         ({"threads": 100_000}, f"`threads`: must be at most {CPUS}, got 100000. Lower it."),
-        ({"image_size": 1025}, "`image_size`: must be at most 1024, got 1025. Lower it."),
         ({"image_size": 4}, "`image_size`: must be at least 8, got 4. Correct it."),
-        ({"seed": -1}, "`seed`: must be at least 0, got -1. Correct it."),
         (
             {"precision": "fp8"},
             "`precision`: must be auto, bf16, fp16 or fp32, got 'fp8'. Correct it.",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-import ablate
 from ablate.cli.main import main
 from ablate.cli.options import in_options
 
@@ -18,10 +16,6 @@ from ablate.cli.options import in_options
     ("command", "option"),
     [
         ("report runs/x", "-o"),
-        ("archive runs/x", "-o"),
-        ("table runs/x", "-o"),
-        ("export runs/x 0 --format onnx", "-o"),
-        ("evaluate weights.safetensors", "-o"),
         ("evaluate weights.safetensors", "--csv"),
     ],
 )
@@ -33,9 +27,8 @@ def test_an_output_names_a_file(command: str, option: str, output: str) -> None:
     assert result.stderr == f"ablate: {name}: must name a file, got {output!r}. Give its name.\n"
 
 
-@pytest.mark.parametrize("command", ["report runs/x", "plot runs/x", "archive runs/x"])
-def test_an_output_has_a_name_that_file_systems_take(command: str) -> None:
-    result = CliRunner().invoke(main, [*command.split(), "-o", f"{'a' * 300}.html"])
+def test_an_output_has_a_name_that_file_systems_take() -> None:
+    result = CliRunner().invoke(main, ["plot", "runs/x", "-o", f"{'a' * 300}.html"])
     assert result.exit_code == 2
     rule = "must be a name of at most 200 bytes, got 305. Shorten it."
     assert result.stderr == f"ablate: --output: {rule}\n"
@@ -55,25 +48,15 @@ def test_a_name_that_is_too_long_is_one_line(
     assert result.stderr.startswith("ablate: ")
 
 
-def test_figures_are_written_somewhere() -> None:
-    result = CliRunner().invoke(main, ["plot", "runs/x", "-o", ""])
-    assert result.exit_code == 2
-    assert result.stderr == "ablate: --output: must name a file, got ''. Give its name.\n"
-
-
 @pytest.mark.parametrize(
     ("command", "option", "wanted"),
     [
         ("confirm runs/x", "--trials", "whole numbers"),
-        ("confirm runs/x", "--severities", "whole numbers"),
-        ("evaluate weights.safetensors", "--severities", "whole numbers"),
         ("evaluate weights.safetensors", "--mean", "numbers"),
-        ("corrupt images copies", "--severities", "whole numbers"),
-        ("plot runs/x", "--trials", "whole numbers"),
         ("plot runs/x", "--params", "names"),
     ],
 )
-@pytest.mark.parametrize("value", [",", "", " , "])
+@pytest.mark.parametrize("value", ["", " , "])
 def test_an_empty_list_is_refused(command: str, option: str, wanted: str, value: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), option, value])
     assert result.exit_code == 2
@@ -98,11 +81,3 @@ def test_messages_name_parameters_as_options() -> None:
             "--mean 0.5,0.4 --pick 'trial 3' --pick knee STUDY"
         )
         assert in_options("run `ablate resume`") == "run `ablate resume`"
-
-
-def test_only_the_command_line_spells_options() -> None:
-    """Messages of all other packages name parameters."""
-    package = Path(ablate.__file__).parent
-    for file in package.rglob("*.py"):
-        if file.parent.name != "cli":
-            assert not re.search(r'"--[a-z-]+( \{[^}]*\})?: ', file.read_text()), file

@@ -131,20 +131,7 @@ def test_processes_inherit_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert masked("value-of-PGPASSWORD and value-of-NAMED_THERE") == "*** and ***"
 
 
-REPEATED = (
-    "?token",
-    "?token=a&",
-    "a://b:c@",
-    "\\",
-    "%",
-    "%25",
-    "&",
-    "&#0",
-    "'",
-    "+",
-    "\\x5a",
-    NASTY[:-1],
-)
+REPEATED = ("?token=a&", "a://b:c@", "\\", "%25", "&#0", "\\x5a", NASTY[:-1])
 
 
 @pytest.mark.parametrize("part", REPEATED)

@@ -16,8 +16,6 @@ from ablate.files.regular import (
     MOST_READ_BYTES,
     MOST_TEXT_BYTES,
     MOST_WEIGHTS_BYTES,
-    UnusualFileError,
-    read_regular,
 )
 from ablate.model.weights.export_metadata import read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint
@@ -47,24 +45,6 @@ def test_a_study_file(tmp_path: Path) -> None:
         assert shown(odd).startswith(f"ablate: {odd}: {rule} {got}")
         odd.unlink()
     assert shown(Path("/proc/self/mem")).startswith("ablate: /proc/self/mem: cannot be read, got")
-
-
-def test_a_file_of_the_system_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As /proc/kmsg, which only root may read: regular by its mode, and empty until something
-    happens."""
-    reading, writing = os.pipe()
-    (tmp_path / "empty").touch()
-    regular = (tmp_path / "empty").stat()
-    monkeypatch.setattr(Path, "stat", lambda _path: regular)
-    with pytest.raises(UnusualFileError, match="a file that is waited for"):
-        read_regular(Path(f"/proc/self/fd/{reading}"), MOST_TEXT_BYTES)
-    os.write(writing, b"abc")
-    with pytest.raises(UnusualFileError, match="3 bytes, above 2"):
-        read_regular(Path(f"/proc/self/fd/{reading}"), 2)
-    os.close(reading)
-    os.close(writing)
 
 
 READERS: dict[str, tuple[str, int | None, Callable[[Path], object]]] = {
