@@ -17,7 +17,6 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.document import show
 from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
-from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
 
@@ -85,7 +84,6 @@ def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Stud
         count = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
         ablation = settings.model_copy(update={"seeds": count})
         study = study.model_copy(update={"ablation": ablation})
-        check_room_for_seeds(study)
         notes.append(f"ablation.seeds: {there} -> {seeds}")
     return study, base, notes
 

@@ -24,7 +24,6 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.arguments import read_severities
 from ablate.robustness.suites import find_suite
 from ablate.study.document import show
-from ablate.study.seeds import check_room_for_seeds
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
 MOST_CONFIRMED = 5
@@ -95,7 +94,6 @@ def confirm_study(
         design = repeated_design(record.study, begun_with, test)
         study = _repeating_study(record.study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
-    check_room_for_seeds(study)
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
         begun = open_part(part, place.name)

@@ -319,7 +319,7 @@ def make_sampler(
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return QMCSampler(
                     scramble=True,
-                    seed=seed,
+                    seed=seed % 2**32,
                     independent_sampler=RandomSampler(seed=ask_seed),
                     warn_independent_sampling=False,
                 )

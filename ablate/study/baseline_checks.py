@@ -40,13 +40,12 @@ def expected_rule(
     Returns:
         None if it is at most so many standard errors below, or nothing is expected.
     """
-    error = 0.0 if expected is None else math.sqrt(expected * (1 - expected) / images)
+    error = math.sqrt(expected * (1 - expected) / images) if expected is not None else 0.0
     if expected is None or accuracy >= expected - errors * error:
         return None
+    fed = fed_text(accuracy, images, preprocessing)
     rule = f"must be reached within {errors:g} standard errors of {100 * error:.1f} points"
-    got = (
-        f"{expected:g} and a baseline that is right on {fed_text(accuracy, images, preprocessing)}"
-    )
+    got = f"{expected:g} and a baseline that is right on {fed}"
     return f"{rule}, got {got}. Either {CAUSES}: correct that, or lower it."
 
 

@@ -142,52 +142,38 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
 
 
 def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
-    with _searched(name.partition(".")[0], base):
+    """Import a module, of `base` too, and forget a namesake from another folder."""
+    folder, top = None if base is None else base.absolute(), name.partition(".")[0]
+    with _LOCK:
+        if folder is not None and _FOUND_IN.get(top, folder) != folder:
+            for loaded in [module for module in sys.modules if module.partition(".")[0] == top]:
+                del sys.modules[loaded]
+            del _FOUND_IN[top]
+        if folder is not None:
+            sys.path.append(str(folder))
+            # A file that was written since Python last looked into the folder.
+            importlib.invalidate_caches()
         try:
             return importlib.import_module(name)
         except (Exception, SystemExit) as error:
             missing = getattr(error, "name", None) or ""
-            is_absent = isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(
-                f"{missing}."
-            )
-            if not is_absent:
+            is_absent = f"{name}.".startswith(f"{missing}.")
+            if not (isinstance(error, ModuleNotFoundError) and is_absent):
                 rule = f"{name} must be importable, got {error_text(error)}"
                 fix = f"Fix it: python -c 'import {name}'."
                 raise ParameterError(f"{where}: {rule}. {fix}") from error
-            folder = "" if base is None else show_name(base)
-            folder = "this folder" if folder == "." else folder
-            place = f" or put {name.replace('.', '/')}.py into {folder}" if folder else ""
+            shown = "" if base is None else show_name(base)
+            shown = "this folder" if shown == "." else shown
+            place = f" or put {name.replace('.', '/')}.py into {shown}" if shown else ""
             rule = f"must name a module that can be imported, got {spec!r} and no module {missing}"
             raise ParameterError(f"{where}: {rule}. Install it{place}.") from error
-
-
-@contextmanager
-def _searched(top: str, base: Path | None) -> Iterator[None]:
-    """Search `base` for the length of an import, and forget a namesake from another folder."""
-    if base is None:
-        yield
-        return
-    folder = base.absolute()
-    with _LOCK:
-        if _FOUND_IN.get(top, folder) != folder:
-            for loaded in [module for module in sys.modules if module.partition(".")[0] == top]:
-                del sys.modules[loaded]
-            del _FOUND_IN[top]
-        sys.path.append(str(folder))
-        # A file that was written since Python last looked into the folder.
-        importlib.invalidate_caches()
-        try:
-            yield
         finally:
-            sys.path.remove(str(folder))
-            if _place(sys.modules.get(top)) == folder:
-                _FOUND_IN[top] = folder
-
-
-def _place(module: ModuleType | None) -> Path | None:
-    """The folder of a top-level module or package."""
-    inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
-    return None if inside is None else Path(inside).parent
+            if folder is not None:
+                sys.path.remove(str(folder))
+                module = sys.modules.get(top)
+                inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
+                if inside is not None and Path(inside).parent == folder:
+                    _FOUND_IN[top] = folder
 
 
 # -- Functions that no module holds ---------------------------------------------------------
@@ -344,16 +330,12 @@ def _describe_function(function: types.FunctionType, name: str, seen: list[Any])
         source = textwrap.dedent(inspect.getsource(function))
     except (OSError, TypeError) as error:
         raise _unknown(name, "without source", "Write it with def in a file or a cell") from error
-    values = function.__globals__
-    read = {
-        global_name: values[global_name]
-        for global_name in _global_names(function.__code__)
-        if global_name in values
-    }
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    values, code = function.__globals__, function.__code__
+    read = {used: values[used] for used in _global_names(code) if used in values}
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
     empty = types.CellType()  # one that is not set yet
-    read |= {one: cell.cell_contents for one, cell in cells if cell != empty}
-    used = {one: _describe(value, one, seen) for one, value in read.items()}
+    read |= {variable: cell.cell_contents for variable, cell in cells if cell != empty}
+    used = {variable: _describe(value, variable, seen) for variable, value in read.items()}
     defaults = [function.__defaults__, function.__kwdefaults__]
     return ["function", source, used, _describe(defaults, name, seen)]
 
@@ -408,7 +390,6 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
 
 
 def _unknown(name: str, what: str, fix: str) -> ParameterError:
-    return ParameterError(
-        f"must have a fingerprint, got {name}, {what}: a resumed study could not tell whether it "
-        f"has changed. {fix}."
-    )
+    rule = f"must have a fingerprint, got {name}, {what}"
+    why = "a resumed study could not tell whether it has changed"
+    return ParameterError(f"{rule}: {why}. {fix}.")

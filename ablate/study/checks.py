@@ -11,7 +11,6 @@ from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
 from ablate.study.scores import COSTS
-from ablate.study.seeds import seed_rules
 from ablate.study.settings import UNITS, AnswerSettings, Study
 
 Findings = Iterator[Finding]
@@ -316,7 +315,6 @@ _RULES: tuple[tuple[str, Callable[[Study], Findings]], ...] = (
     ("search.pruner finetune.budget", _pruner),
     ("finetune.budget", _budget),
     ("space ablation trainable", _set_by_the_study),
-    ("finetune.seed baseline.seed ablation", seed_rules),
     ("objectives search.reference_point", _reference_point),
     ("augment.mix augment.families augment.types", _mix),
     ("augment.copies augment.method", _copies),

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,27 +39,20 @@ def provenance(folder: Path) -> dict[str, Any]:
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
     """Package -> its version, of those that are installed."""
-    return {name: number for name in packages if (number := _version(name)) is not None}
+    found = {"ablate": ablate.__version__}  # of the code that runs, also where it is not installed
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            found.setdefault(package, version(package))
+    return {package: found[package] for package in packages if package in found}
 
 
 def _run_git(folder: Path, *arguments: str) -> str | None:
     command, environment = ["git", "-C", str(folder), *arguments], environment_without_secrets()
-    try:
-        text = subprocess.check_output(
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.check_output(
             command, env=environment, text=True, stderr=subprocess.DEVNULL, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return text.strip()
-
-
-def _version(package: str) -> str | None:
-    if package == "ablate":  # the code that runs, also where it is not installed
-        return ablate.__version__
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+        ).strip()
+    return None
 
 
 def usable_cores() -> int:

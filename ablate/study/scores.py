@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from statistics import fmean
 from typing import Any, Literal
 
@@ -152,29 +153,20 @@ class Total:
     is_objective: bool = False
 
 
+def _exposed_total(exposed: ExposedTypes, label: str) -> Total:
+    short, label = f"robust_{exposed}", f"Robust accuracy, {label}"
+    return Total(short, label, lambda scores: scores.exposed_accuracy(exposed))
+
+
 TOTALS: Mapping[str, Total] = {
-    "clean_accuracy": Total("clean", "Clean accuracy", lambda one: one.clean_accuracy, True),
-    "robust_accuracy": Total("robust", "Robust accuracy", lambda one: one.robust_accuracy, True),
-    "robust_accuracy_seen_type": Total(
-        "robust_seen_type",
-        "Robust accuracy, types trained on",
-        lambda one: one.exposed_accuracy("seen_type"),
+    "clean_accuracy": Total("clean", "Clean accuracy", attrgetter("clean_accuracy"), True),
+    "robust_accuracy": Total("robust", "Robust accuracy", attrgetter("robust_accuracy"), True),
+    "robust_accuracy_seen_type": _exposed_total("seen_type", "types trained on"),
+    "robust_accuracy_seen_family": _exposed_total(
+        "seen_family", "other types of families trained on"
     ),
-    "robust_accuracy_seen_family": Total(
-        "robust_seen_family",
-        "Robust accuracy, other types of families trained on",
-        lambda one: one.exposed_accuracy("seen_family"),
-    ),
-    "robust_accuracy_unseen": Total(
-        "robust_unseen",
-        "Robust accuracy, unseen families",
-        lambda one: one.exposed_accuracy("unseen"),
-    ),
-    "robust_accuracy_untrained": Total(
-        "robust_untrained",
-        "Robust accuracy, types not trained on",
-        lambda one: one.exposed_accuracy("untrained"),
-    ),
+    "robust_accuracy_unseen": _exposed_total("unseen", "unseen families"),
+    "robust_accuracy_untrained": _exposed_total("untrained", "types not trained on"),
     # Of networks between others: `ablate.ablation.interpolated`.
     "clean_accuracy_interpolated": Total("clean, interpolated", "Clean accuracy, interpolated"),
     "robust_accuracy_interpolated": Total("robust, interpolated", "Robust accuracy, interpolated"),

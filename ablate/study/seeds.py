@@ -7,15 +7,13 @@ generator state, and two trials with one seed see the same order and the same dr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablate.errors import UsageError
-from ablate.study.document import Finding, dotted
 from ablate.study.json_data import JsonData
 from ablate.study.keys import value_at
-from ablate.study.settings import LARGEST_SEED, Study
+from ablate.study.settings import Study
 
 
 @dataclass(frozen=True)
@@ -39,34 +37,6 @@ def derive_seed(seed: int, *where: str | int) -> int:
     """
     text = "\x1f".join(str(part) for part in (seed, *where))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def seed_rules(study: Study) -> Iterator[Finding]:
-    """Seeds after which an ablation has no room for those of its pairs."""
-    settings = study.ablation
-    if settings is None:
-        return
-    count, seed = settings.seed_count, study.finetune.seed
-    if isinstance(settings.seeds, int) and seed + count > LARGEST_SEED:
-        rule = f"must be at most {LARGEST_SEED - count}, since the {count} seeds after it are used"
-        yield Finding(("finetune", "seed"), f"{rule}, got {seed}. Lower it.")
-    if not isinstance(settings.seeds, int) and max(settings.seeds) > LARGEST_SEED:
-        rule = f"must be at most {LARGEST_SEED}, got {max(settings.seeds)}"
-        yield Finding(("ablation", "seeds"), f"{rule}. Use fewer, or lower ones.")
-    seed = study.baseline.seed
-    if settings.baseline_seeds == "each" and seed + count - 1 > LARGEST_SEED:
-        rule = f"must be at most {LARGEST_SEED + 1 - count} for {count} baselines"
-        yield Finding(("baseline", "seed"), f"{rule}, got {seed}. Lower it.")
-
-
-def check_room_for_seeds(study: Study) -> None:
-    """Refuse an ablation without room for its seeds.
-
-    Raises:
-        UsageError: naming the first of `seed_rules`.
-    """
-    for path, rule in seed_rules(study):
-        raise UsageError(f"study {study.name}: {dotted(path)}: {rule}")
 
 
 # -- A point of the search space, and the plain finetune ------------------------------------

@@ -48,8 +48,7 @@ Listed = Annotated[tuple[T, ...], Field(strict=False)]
 Distinct = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_each_once)]
 Filled = Annotated[tuple[T, ...], Field(min_length=1, strict=False), AfterValidator(_each_once)]
 
-LARGEST_SEED = 2**32 - 1
-Seed = Annotated[int, Field(ge=0, lt=LARGEST_SEED + 1)]
+Seed = Annotated[int, Field(ge=0, lt=2**62)]  # so that those after it fit into 63 bits
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

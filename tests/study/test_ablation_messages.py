@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-
-from ablate.ablation.design import more_seeds
-from ablate.errors import UsageError
-from ablate.lifecycle.study_file import parse_study
-from ablate.study.seeds import check_room_for_seeds
 
 Problems = Callable[..., list[str]]
 
@@ -347,43 +340,6 @@ def test_what_tuning_may_not_search(
     problems: Problems, head: str, space: str, message: str
 ) -> None:
     assert one_line(problems, f"{head}{TUNED}{space}\n").startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "others", "message"),
-    [
-        (
-            "seeds: 3",
-            "finetune: {seed: 4294967293, budget: {images: 1000}}",
-            "6: finetune.seed: must be at most 4294967292, since the 3 seeds after it are used, "
-            "got 4294967293. Lower it.",
-        ),
-        (
-            "seeds: 3, baseline_seeds: each",
-            f"{IMAGES}baseline: {{seed: 4294967294}}",
-            "7: baseline.seed: must be at most 4294967293 for 3 baselines, got 4294967294. "
-            "Lower it.",
-        ),
-    ],
-)
-def test_there_is_room_for_all_seeds(
-    problems: Problems, head: str, seeds: str, others: str, message: str
-) -> None:
-    ablation = f"ablation: {{design: leave_one_out, components: [fma], {seeds}}}\n"
-    assert one_line(problems, f"{head}{ablation}{others}\n") == message
-    largest, got = re.findall(r"42949672\d\d", message)
-    assert problems(f"{head}{ablation}{others.replace(got, largest)}\n") == []
-
-
-def test_seeds_that_are_added_later_have_room(
-    head: str, names: Mapping[str, Sequence[str]]
-) -> None:
-    text = f"{head}ablation: {{design: leave_one_out, components: [fma], seeds: [4294967295]}}\n"
-    study = parse_study(text, "s.yaml", names=lambda _: names, base=Path())
-    check_room_for_seeds(study)
-    ablation = study.ablation_section.model_copy(update={"seeds": more_seeds(study, 2)})
-    with pytest.raises(UsageError, match=r"ablation.seeds: must be at most 4294967295, got 42949"):
-        check_room_for_seeds(study.model_copy(update={"ablation": ablation}))
 
 
 @pytest.mark.parametrize(
