@@ -342,33 +342,30 @@ def _network_rules(
     fixed = [layers] if isinstance(layers, str) else list(layers)
     words = {"taps", "last"} & set(candidates(study.space, _LAYERS, fixed))
     # Of networks whose taps are known by name all are usable.
-    terms = _values_of(study, "loss.terms", [study.loss.terms])
-    compares_maps = any("fma" in str(term) for term in terms)
-    if words and compares_maps and taps is not None and not taps:
-        from ablate.model.build import describe_layers  # which loads torch
+    if not words or taps or taps is None or not _compares_maps(study):
+        return
+    from ablate.model.build import describe_layers  # which loads torch
 
-        shown = ""
-        try:
-            maps = [
-                layer.name for layer in describe_layers(study.model, base=base) if layer.shape[1:]
-            ]
-            shown = f" such as [{', '.join(maps[-3:])}]" if maps else ""
-        except NotImportedError:
-            return
-        except UsageError:  # not run without images of the right size
-            pass
-        path = searched_paths(study.space).get(_LAYERS, tuple(_LAYERS.split(".")))
-        rule = f"needs a network whose taps give feature maps, got {show(words.pop())} for {model}"
-        fix = f"Name modules{shown}; `ablate layers {model}` lists them."
-        yield Finding(path, f"{rule}, which has none. {fix}")
+    shown = ""
+    try:
+        described = describe_layers(study.model, base=base)
+        maps = [layer.name for layer in described if layer.shape[1:]]
+        shown = f" such as [{', '.join(maps[-3:])}]" if maps else ""
+    except NotImportedError:
+        return
+    except UsageError:  # not run without images of the right size
+        pass
+    path = searched_paths(study.space).get(_LAYERS, tuple(_LAYERS.split(".")))
+    rule = f"needs a network whose taps give feature maps, got {show(words.pop())} for {model}"
+    fix = f"Name modules{shown}; `ablate layers {model}` lists them."
+    yield Finding(path, f"{rule}, which has none. {fix}")
 
 
 def network_notes(study: Study, base: Path) -> Iterator[str]:
     """What to say of a study's network that is not wrong, but may not be meant so."""
-    model, terms = study.model.name, _values_of(study, "loss.terms", [study.loss.terms])
-    scales = _values_of(study, "loss.fma.scale", [study.loss.fma.scale])
-    is_by_value = "value" in scales and any("fma" in str(term) for term in terms)
-    if study.trainable is None and is_by_value and _has_norm(model, base) is False:
+    model, scales = study.model.name, _values_of(study, "loss.fma.scale", study.loss.fma.scale)
+    is_by_value = study.trainable is None and "value" in scales and _compares_maps(study)
+    if is_by_value and _has_norm(model, base) is False:
         yield (
             f"loss.fma.scale: value was calibrated on networks with batch norm, and {model} has "
             "none: at the same weight its gradient may be several times as large. Write scale: "
@@ -384,11 +381,15 @@ def _has_norm(model: str, base: Path) -> bool | None:
     return None
 
 
-def _values_of(study: Study, key: str, fixed: Sequence[str]) -> Collection[Any]:
+def _compares_maps(study: Study) -> bool:
+    return any("fma" in str(terms) for terms in _values_of(study, "loss.terms", study.loss.terms))
+
+
+def _values_of(study: Study, key: str, fixed: str) -> Collection[Any]:
     """The values of a key in an ablation's configurations, else in the space, else its own."""
     ablation = None if study.ablation is None else study.ablation.model_dump(mode="json")
     configured = [value for path, value in _leaves(ablation) if key in path]
-    return configured or candidates(study.space, key, fixed)
+    return configured or candidates(study.space, key, [fixed])
 
 
 def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]:
