@@ -30,7 +30,7 @@ from ablate.analysis.columns import (
 from ablate.analysis.objectives import front_words, is_accuracy
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import StatusInfo, continuation, status_info
-from ablate.errors import NothingToDrawError, ParameterError, StudyNotFoundError, UsageError
+from ablate.errors import NothingToDrawError, ParameterError, UsageError
 from ablate.errors.masking import masked
 from ablate.files.shown import few, shown_if
 from ablate.ledger.record import NOT_FINETUNED, StudyRecord
@@ -133,8 +133,7 @@ def watch_report(
 ) -> None:
     """Rewrite the report while the study runs, until all its rows have ended.
 
-    An open page reloads itself; the last one, which has the images, does not.  For a study file
-    that is not launched yet, wait until it is.
+    An open page reloads itself; the last one, which has the images, does not.
 
     Args:
         written: called after each write, with the progress of the study.
@@ -142,18 +141,8 @@ def watch_report(
 
     Raises: as `publish`.
     """
-    is_waiting = False
     while True:
-        try:
-            study = open_place(place)
-        except StudyNotFoundError:
-            if place.file is None:
-                raise
-            if not is_waiting:
-                written("waiting for the study to be launched")
-            is_waiting = True
-            time.sleep(every_seconds)
-            continue
+        study = open_place(place)
         has_ended = study.record.is_over and study.record.driver is None
         pause = 0.0 if has_ended else every_seconds
         content, _ = _content(study, pause, with_images=has_ended and with_images, trust=trust)
@@ -571,6 +560,7 @@ def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
         ("baseline trained on", baseline),
         ("finetuned on", _training_images(record)),
         ("selected on", "the validation images"),
+        ("test images used", shown_if(not record.test_opened, "never")),
     ]
 
 
