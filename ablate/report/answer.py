@@ -324,8 +324,7 @@ def _part(
         if effect.kind in FACTOR_EFFECTS and of_rank:
             verdict = verdict_words(effect, info)
             reason = "" if verdict else _UNDECLARED
-            words = contrast_words(effect, info)
-            factors.append(_Change(words, effect.estimate, reason, verdict))
+            factors.append(_Change(contrast_words(effect, info), effect.estimate, reason, verdict))
     if factors:
         return networks.changes("On", factors, "part")
     terms = arm_terms(source)
@@ -453,26 +452,27 @@ class _Networks:
         Args:
             methods: their words by name; taken: whose gain it is.
         """
-        changes = {}
+        changes, names = [], []
         for name, words in methods.items():
             change = self.less(name, over.name, self.robust)
             if name != over.name and not math.isnan(change.mean):
                 reason, verdict = self.claim(name, over.name)
                 verdict = verdict or self._verdict(name, over.name, change)
                 verdict = verdict.replace(" is kept", f" is kept compared with {over.called}")
-                changes[name] = _Change(words, change, reason, verdict)
+                changes.append(_Change(words, change, reason, verdict))
+                names.append(name)
         if not changes:
             return ""
         if over.kinds is None:
-            return self.changes(f"Over {over.called}, on", [*changes.values()], "method")
+            return self.changes(f"Over {over.called}, on", changes, "method")
         copies = f"distorted copies{over.kinds}, without FMA or ST ({over.called})"
-        best = taken or next(iter(changes))
+        best = taken or names[0]
         start, base, end = (self.value(one, self.robust) for one in ("baseline", over.name, best))
         lost = self.value(best, self.clean) - self.value(over.name, self.clean)
         opening = f"Over {copies}, on"
         if base - start > (end - start) / 2 > 0 and not lost > self.margin:
             opening = f"Most of the gain comes from training on {copies}. Compared with that, on"
-        return self.changes(opening, [*changes.values()], "method")
+        return self.changes(opening, changes, "method")
 
     def changes(self, opening: str, changes: Sequence[_Change], called: str) -> str:
         """The sentence of differences; called: what one is of."""

@@ -15,7 +15,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ablate.ablation.cell import Design
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.columns import (
     CELL,
@@ -33,7 +32,7 @@ from ablate.analysis.summary import StatusInfo, continuation, status_info
 from ablate.errors import NothingToDrawError, ParameterError, UsageError
 from ablate.errors.masking import masked
 from ablate.files.shown import few, shown_if
-from ablate.ledger.record import NOT_FINETUNED, StudyRecord
+from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_place
 from ablate.lifecycle.place import Place, StudyReference, locate
 from ablate.report.answer import Answer, study_answer
@@ -47,7 +46,6 @@ from ablate.report.tables import Table, arms_table, effects_table, front_table
 from ablate.report.terminal.status import study_facts
 from ablate.report.write import PAGE, check_file, write_text
 from ablate.study.callables import imports_limited, was_imported
-from ablate.study.keys import written_domains
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -565,14 +563,9 @@ def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
 
 
 def _training_images(record: StudyRecord) -> str:
-    dataset, varied = record.study.dataset, {*written_domains(record.study.space)}
-    if record.design is not None:
-        design = Design.from_json(record.design)
-        for arm in design.arms:
-            if arm.name not in NOT_FINETUNED:
-                varied.update(*(design.cell(name).values for name in arm.cells))
+    dataset = record.study.dataset
     text = "the training images without the validation split"
-    if "dataset.train_fraction" in varied:
+    if any("dataset.train_fraction" in row.params for row in record.rows):
         text = f"a share of each class of {text}, which varies"
     elif dataset.train_fraction < 1:
         text = f"{100 * dataset.train_fraction:g} % of each class of {text}"
