@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -58,11 +58,11 @@ def plot(
     options = FigureOptions(tuple(trials), tuple(params), objective, color)
     kind = find_figure(name)
     info = kind.info([open_study(study).source for study in studies], options)
-    figure = themed(kind.draw(info, WIDE), theme)
+    figure = _themed(kind.draw(info, WIDE), theme)
     return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
 
 
-def themed(figure: Figure, theme: str) -> Figure:
+def _themed(figure: Figure, theme: str) -> Figure:
     """The figure in a theme, which must be known."""
     if theme not in ("light", "dark"):
         raise ParameterError(f"theme: must be light or dark, got {theme}.")
@@ -93,8 +93,8 @@ def print_sheet(size: str, points: float, *, titled: bool) -> Sheet:
         )
     if not size:
         return Sheet(titled=titled, points=points)
-    found = _SIZE.fullmatch(size.strip())
-    sides = [float(found[side]) / _PER_INCH[found[3]] for side in (1, 2)] if found else [0.0]
+    written = _SIZE.fullmatch(size.strip())
+    sides = [float(written[side]) / _PER_INCH[written[3]] for side in (1, 2)] if written else [0.0]
     if not all(1 <= side <= 40 for side in sides):
         raise ParameterError(
             "`size`: must be width x height with in, mm or px, each from 1 to 40 inches, got "
@@ -159,21 +159,23 @@ def draw_to_files(
     asked = FIGURES if is_all else dict.fromkeys(names or [usual_figure(sources[0])])
     kinds = [find_figure(name) for name in asked]
     several = len(kinds) > 1
-    file = None if several else output
     if output is not None:
         _check_output(output, ending, several=several)
-    suffix = f".{ending or 'html'}" if file is None else file.suffix.lower()
-    is_page = suffix == PAGE
+    folder = studies[0].place.folder if output is None else output
+    files = {kind.name: folder / f"{kind.name}.{ending or 'html'}" for kind in kinds}
+    if output is not None and not several:
+        files = {kinds[0].name: output}
+    is_page = files[kinds[0].name].suffix.lower() == PAGE
     _check_options(kinds, options, sheet, is_page=is_page)
     drawn: list[Drawn] = []
     remarks, missing = list[str](), list[str]()
     for kind in kinds:
         own = FigureOptions(**{name: getattr(options, name) for name in kind.takes})
-        usual = WIDE if is_page else replace(sheet, width=kind.width)
-        on = sheet if sheet.height is not None else replace(usual, titled=sheet.titled)
+        on = WIDE if is_page else replace(sheet, width=kind.width)
+        on = sheet if sheet.height is not None else replace(on, titled=sheet.titled)
         try:
             info = kind.info(sources, own if several else options)
-            drawn.append((kind, info, themed(kind.draw(info, on), theme)))
+            drawn.append((kind, info, _themed(kind.draw(info, on), theme)))
         except Exception as error:
             if not several and isinstance(error, AblateError):
                 raise
@@ -183,31 +185,29 @@ def draw_to_files(
                 missing.append(why_not_drawn(kind.name, error))
     if not drawn:
         raise ParameterError("\n".join(missing or remarks))
-    folder = studies[0].place.folder if output is None else output
-    if file is None:
+    if several or output is None:
         make_folder(folder)
-    paths = [folder / f"{kind.name}{suffix}" if file is None else file for kind, _, _ in drawn]
-    beside = _texts_beside(drawn, paths, captioned=captioned, with_data=with_data)
-    write_figures([(figure, path) for (_, _, figure), path in zip(drawn, paths, strict=True)])
+    beside = _texts_beside(drawn, files, captioned=captioned, with_data=with_data)
+    write_figures([(figure, files[kind.name]) for kind, _, figure in drawn])
     for path, text in beside.items():
         write_text(text, path)
-    return [*paths, *beside], remarks, missing
+    return [*(files[kind.name] for kind, _, _ in drawn), *beside], remarks, missing
 
 
 def _texts_beside(
-    drawn: Sequence[Drawn], paths: Sequence[Path], *, captioned: bool, with_data: bool
+    drawn: Sequence[Drawn], files: Mapping[str, Path], *, captioned: bool, with_data: bool
 ) -> dict[Path, str]:
     """The captions of images, and the data; of a page the caption stands in it."""
-    found = {}
-    for (kind, info, figure), path in zip(drawn, paths, strict=True):
-        caption = caption_text(kind, figure) if captioned else ""
-        if path.suffix.lower() == PAGE:
+    texts = {}
+    for kind, info, figure in drawn:
+        file, caption = files[kind.name], caption_text(kind, figure) if captioned else ""
+        if file.suffix.lower() == PAGE:
             figure.layout.meta |= {"caption": caption}
         elif captioned:
-            found[path.with_suffix(".txt")] = f"{caption}\n"
+            texts[file.with_suffix(".txt")] = f"{caption}\n"
         if with_data:  # numbers with all digits
-            found[path.with_suffix(".csv")] = info.frame().to_csv(index=False)
-    return found
+            texts[file.with_suffix(".csv")] = info.frame().to_csv(index=False)
+    return texts
 
 
 def _check_output(output: Path, ending: str | None, *, several: bool) -> None:
@@ -243,8 +243,7 @@ def _check_options(
 def caption_text(kind: FigureKind, figure: Figure) -> str:
     """What a figure shows, how to read it, and what its numbers stand on, as sentences."""
     meta = figure.layout.meta
-    facts = "; ".join(meta["facts"])
-    question = meta.get("question") or ""
+    facts, question = "; ".join(meta["facts"]), meta.get("question") or ""
     asked = question if isinstance(question, str) else ""  # of several studies a list
-    said = (meta["heading"], asked, kind.says, facts[:1].upper() + facts[1:])
-    return " ".join(one if one[-1] in ".?!" else f"{one}." for one in said if one)
+    sentences = filter(None, (meta["heading"], asked, kind.says, facts[:1].upper() + facts[1:]))
+    return " ".join(text if text[-1] in ".?!" else f"{text}." for text in sentences)

@@ -19,7 +19,7 @@ from ablate.analysis.hypervolume import hypervolume, hypervolume_steps
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import NothingToDrawError, ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
+from ablate.report.figures.canvas import COLUMN
 from ablate.report.figures.history import FIGURE, HistoryInfo
 from ablate.study.settings import ObjectiveSettings
 
@@ -49,8 +49,8 @@ def info_of(*records: StudyRecord) -> HistoryInfo:
     return found
 
 
-def draw(*records: StudyRecord, sheet: Sheet = COLUMN) -> Any:
-    return FIGURE.draw(info_of(*records), sheet)
+def draw(*records: StudyRecord) -> Any:
+    return FIGURE.draw(info_of(*records), COLUMN)
 
 
 @pytest.mark.parametrize("objectives", [(UP, DOWN), (UP, DOWN, UP)])
@@ -99,34 +99,23 @@ def test_several_studies_share_one_reference_point_and_100_percent() -> None:
     other = replace(RECORD, name="other", rows=RECORD.rows[:1], reference_point=(0.5, 0.5))
     figure = draw(RECORD, other)
     lines = [trace for trace in figure.data if trace.mode == "lines"]
-    one, two = (line for line in lines if line.xaxis is None)
+    one, two = lines
     assert (one.name, two.name) == ("example", "other")
     assert (one.line.color, one.line.dash) != (two.line.color, two.line.dash)
     assert two.y == pytest.approx((200 / 3, 200 / 3))
     assert "(85.0, 60.0), also for studies that have another" in facts(figure)
     assert figure.layout.title.text == "<b>Hypervolume of example and other</b>"
-    shares = [line for line in lines if line.xaxis == "x2"]
-    assert list(shares[0].x) == pytest.approx([0.65, 0.7, 0.7, 0.8, 0.8])
-    assert list(shares[0].y) == pytest.approx([1, 0.75, 0.5, 0.25, 0])
-    small = draw(RECORD, other, sheet=Sheet(434, 320))
-    assert not [trace for trace in small.data if trace.xaxis == "x2"], "no room for a second panel"
     with pytest.raises(ParameterError, match=r"^studies in one figure must have the same obj"):
         info_of(RECORD, example_record(**ONE))
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_one_objective_has_the_best_so_far_and_several_searches_shares(direction: str) -> None:
+def test_one_objective_has_the_best_so_far(direction: str) -> None:
     rows = [row(at, (one,), at) for at, one in enumerate([0.7, 0.79, 0.75, math.nan, 0.6])]
     loss = {"objectives": [("loss", direction)], "trainable": "loops:train"}
     record = example_record(rows, **loss, references={}, reference_point=None)
     best = [0.7, 0.79, 0.79, 0.79, 0.79] if direction == "maximize" else [0.7, 0.7, 0.7, 0.7, 0.6]
     assert list(info_of(record).frame()["best"]) == best
-    figure = draw(record, replace(record, name="other"), sheet=WIDE)
-    shares, _ = (trace for trace in figure.data if trace.xaxis == "x2")
-    reached = dict(zip(np.round(shares.x, 2).tolist(), shares.y, strict=True))
-    assert reached[0.75] == (0.5 if direction == "maximize" else 0.75)
-    side = "above" if direction == "maximize" else "below"
-    assert figure.layout.yaxis2.title.text.startswith(f"Trials at or {side}")
 
 
 def test_trials_references_and_collapsed_ones() -> None:

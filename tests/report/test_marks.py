@@ -8,17 +8,13 @@ from typing import Any
 
 import pytest
 from example_records import BEGAN, example_record, example_row, example_scores
-from example_sources import draw_front, usual_record
+from example_sources import draw_front
 from rich.console import Console, RenderableType
 
-from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import OVERLAP
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.ledger.record import RowRecord, StudyRecord
-from ablate.report.figures import find_figure
-from ablate.report.figures.canvas import COLUMN
-from ablate.report.figures.figure import USUAL
 from ablate.report.formats import TerminalTable, result_rows
 from ablate.report.tables import front_table
 from ablate.report.terminal.status import status_rows, status_table
@@ -110,14 +106,3 @@ def test_the_caption_says_what_the_mean_is_of_and_of_how_many_images(
 ) -> None:
     info = pareto_info(example_record(rows(0, **scored), references={}))
     assert said in text(TerminalTable(front_table(info)))
-
-
-def test_a_figure_of_all_complete_trials_has_those_that_violate_a_constraint() -> None:
-    def facts(least: float) -> list[str]:
-        limits = [{"metric": "val_clean_accuracy", "min": least}]
-        kind, source = find_figure("parameters"), StudySource(usual_record(8, constraints=limits))
-        found: list[str] = kind.draw(kind.info([source], USUAL), COLUMN).layout.meta["facts"]
-        return found
-
-    said = "trials that violate a constraint are among those shown"
-    assert (said in facts(0.94), said in facts(0.1)) == (True, False)

@@ -144,9 +144,9 @@ def test_panels_are_in_order_of_importance_and_the_learning_rate_is_always_there
     shown = titles(figure)[1::2]
     assert shown[:2] == ["importance, robust", "p7, robust"]
     assert shown[-1] == "lr, robust"
-    assert len(shown) == 8
+    assert len(shown) == 10
     assert "no room for " in facts(figure)
-    assert len(titles(draw(record))) == 2 * 6
+    assert len(titles(draw(record))) == 2 * 8
     assert len(titles(draw(record, *names))) == 2 * 9
 
 
@@ -213,10 +213,10 @@ def test_collapsed_trials_are_outside_the_axes_and_odd_values_are_counted() -> N
     assert "1 trials with a value that is not a number" in facts(figure)
 
 
-@pytest.mark.parametrize(("sheet", "panels"), [(Sheet(434, 320), 1), (Sheet(900, 320), 2)])
-def test_a_small_image_has_fewer_panels_and_names_the_others(sheet: Sheet, panels: int) -> None:
-    figure = draw(usual_record(40), sheet=sheet)
-    assert len(titles(figure)) == 2 * panels
+def test_a_small_image_has_fewer_panels_and_names_the_others() -> None:
+    sheet = Sheet(434, 320)
+    figure = draw(usual_record(12), sheet=sheet)
+    assert len(titles(figure)) == 2
     assert any(one.startswith("learning_rate") for one in titles(figure))
     assert "no room for " in facts(figure)
     assert figure.layout.meta["image_pixels"] == [sheet.width, sheet.height]
@@ -227,3 +227,9 @@ def test_very_many_trials_are_light() -> None:
     assert {one.type for one in trials(figure, "2")} == {"scattergl"}
     assert sum(len(one.x) for one in trials(figure, "2")) == 2080
     assert len(figure.to_json()) < 150_000
+
+
+def test_trials_that_violate_a_constraint_are_among_those_shown() -> None:
+    limits = [{"metric": "val_clean_accuracy", "min": 0.94}]
+    figure = draw(usual_record(12, constraints=limits), "learning_rate")
+    assert "trials that violate a constraint are among those shown" in facts(figure)

@@ -53,7 +53,7 @@ def read(name: str, source: StudySource | StudyRecord, *trials: int) -> Any:
 
 
 def draw(info: Any, sheet: Sheet = COLUMN) -> Any:
-    return find_figure("severity" if hasattr(info, "lines") else "profile").draw(info, sheet)
+    return find_figure("severity" if hasattr(info, "severities") else "profile").draw(info, sheet)
 
 
 def of_ablation(example: Example) -> StudySource:
@@ -122,7 +122,7 @@ def test_a_gain_is_over_the_baseline_and_without_bits_has_no_interval() -> None:
     assert (last["gain"], last["trained_on"]) == (pytest.approx(0.1), False)
     figure = draw(info)
     assert figure.layout.meta["heading"] == "Robust to what?"
-    filled, hollow = traces(figure, "Trial 0, FMA")
+    hollow, filled = traces(figure, "Trial 0, FMA")
     assert (len(filled.x), len(hollow.x)) == (2, 7)
     assert "open" in hollow.marker.symbol
     assert set(hollow.customdata) == {0}
@@ -209,9 +209,9 @@ def test_models_of_one_type_each_are_told_by_whether_it_was_that_type() -> None:
 
 def test_a_line_of_a_search_begins_at_the_clean_images() -> None:
     info = read("severity", record(row(0, 0.93, 0.80)))
-    labels = [line.look.label for line in info.lines]
+    labels = [look.label for look in info.looks]
     assert labels == ["Before finetuning", "Plain finetuning", "Trial 0, FMA"]
-    last = info.lines[-1].accuracies[-1]
+    last = info.accuracies[-1][-1]
     assert (last.low, last.high) == wilson_interval(round(359 * 0.75), 359)
     figure = draw(info)
     assert list(figure.data[-1].y) == pytest.approx([93.0, 85.0, 80.0, 75.0])
@@ -225,7 +225,7 @@ def test_a_line_of_a_search_begins_at_the_clean_images() -> None:
 def test_a_line_of_an_arm_is_the_mean_over_seeds() -> None:
     runs: dict[str, Any] = {"plain": [make_scores(0.5), make_scores(0.6)], "a": [make_scores(0.7)]}
     info = read("severity", of_ablation(make_example(runs, baseline=make_scores(0.4))))
-    baseline, a, plain = info.lines
-    assert baseline.accuracies[1].mean == pytest.approx(0.4)
-    assert plain.accuracies[1] == t_interval(np.array([0.5, 0.6]))
-    assert (a.look.label, a.accuracies[1].n) == ("a", 1)
+    baseline, a, plain = info.accuracies
+    assert baseline[1].mean == pytest.approx(0.4)
+    assert plain[1] == t_interval(np.array([0.5, 0.6]))
+    assert (info.looks[1].label, a[1].n) == ("a", 1)

@@ -8,9 +8,9 @@ arm, the mean over its runs.  Training losses are not drawn: those of unlike ter
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,8 @@ MOST_DRAWN, _MOST_POINTS, _MOST_PANELS = 500, 40_000, 3
 """Lines in one figure; their points, where beyond each is drawn through fewer epochs; metrics."""
 _TYPES = {"number": "Int64", "state": "string", "group": "string", "on_front": "bool"}
 _TYPES |= {"metric": "string", "epoch": "int64", "value": "float64", "stop": "bool"}
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -82,39 +84,27 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         raise ParameterError(f"`trials`: {rule}. It has {len(numbers)}, from 0.")
     shown = options.trials or numbers
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
-    metrics = tuple(objective.metric for objective in record.study.objectives)
-    if options.objective:
-        known = dict.fromkeys(metrics)
-        for row in begun:
-            scored = [one.get("scores") or () for one in row.curve] + [
-                at.scores for at in row.rungs
-            ]
-            known |= dict.fromkeys(name for names in scored for name in names)
-        if options.objective not in known:
-            rule = f"must be reported epoch by epoch in {record.name}, got {options.objective}"
-            near = did_you_mean(options.objective, list(known))
-            raise ParameterError(f"`objective`: {rule}. {near}")
-        metrics = (options.objective,)
+    metrics = _metrics(record, begun, options.objective)
     is_search = record.design is None
     front = {point.number for point in pareto_info(record).front} if is_search else set()
-    chosen = _evenly([row for row in begun if row.number in front], MOST_DRAWN)
+    drawn = _evenly([row for row in begun if row.number in front], MOST_DRAWN)
     others = [row for row in begun if row.number not in front]
-    chosen += _evenly(others, MOST_DRAWN - len(chosen)) if is_search else others
+    drawn += _evenly(others, MOST_DRAWN - len(drawn)) if is_search else others
     arms = () if source.ablation is None else source.ablation.arms
     arm_of = {cell: arm.name for arm in reversed(arms) for cell in arm.cells}
-    looks, found = dict(canvas.looks(source)), []
-    most = max(2, _MOST_POINTS // (len(chosen) * len(metrics) or 1))
-    for row in sorted(chosen, key=lambda row: row.number):
-        terms, cell = record.loss_terms(row), row.cell or ""
-        group = terms if is_search else arm_of.get(cell, cell)
-        look = terms_look(terms)
-        looks.setdefault(group, look if is_search else replace(look, label=group or terms))
+    looks, rows = dict(canvas.looks(source)), []
+    most = max(2, _MOST_POINTS // (len(drawn) * len(metrics) or 1))
+    for row in sorted(drawn, key=lambda row: row.number):
+        terms = record.loss_terms(row)
+        group = terms if is_search else arm_of.get(row.cell or "", row.cell or "")
+        label = terms_look(terms).label if is_search else group or terms
+        looks.setdefault(group, replace(terms_look(terms), label=label))
         trial = (row.number, row.state, group, row.number in front)
         for metric in metrics:
-            found += [(*trial, metric, *point) for point in _points(record, row, metric, most)]
-    table = pd.DataFrame(found, columns=list(_TYPES)).astype(_TYPES)
-    lines = table.groupby("metric")["epoch"].nunique()
-    metrics = tuple(one for one in metrics if lines.get(one, 0) > 1) or metrics[:1]
+            rows += [(*trial, metric, *point) for point in _points(record, row, metric, most)]
+    table = pd.DataFrame(rows, columns=list(_TYPES)).astype(_TYPES)
+    epochs = table.groupby("metric")["epoch"].nunique()
+    metrics = tuple(metric for metric in metrics if epochs.get(metric, 0) > 1) or metrics[:1]
     table = table[table["metric"].isin(metrics)]
     if not is_search:
         runs = table[table["state"] != "FAIL"].groupby(["group", "metric", "epoch"], sort=False)
@@ -132,6 +122,21 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     )
 
 
+def _metrics(record: StudyRecord, begun: Sequence[RowRecord], asked: str) -> tuple[str, ...]:
+    """The objectives, or what is asked for, which a trial must have reported."""
+    objectives = tuple(objective.metric for objective in record.study.objectives)
+    if not asked:
+        return objectives
+    known = dict.fromkeys(objectives)
+    for row in begun:
+        known |= {name: None for entry in row.curve for name in entry.get("scores") or ()}
+        known |= {name: None for rung in row.rungs for name in rung.scores}
+    if asked not in known:
+        rule = f"must be reported epoch by epoch in {record.name}, got {asked}"
+        raise ParameterError(f"`objective`: {rule}. {did_you_mean(asked, list(known))}")
+    return (asked,)
+
+
 def _points(
     record: StudyRecord, row: RowRecord, metric: str, most: int
 ) -> list[tuple[int, float, bool]]:
@@ -141,9 +146,9 @@ def _points(
         if (score := (entry.get("scores") or {}).get(metric)) is not None:
             values[int(entry["epoch"])] = float(score)
     objectives = (objective.metric for objective in record.study.objectives)
-    ended = dict(zip(objectives, row.values, strict=False)) if row.values is not None else {}
-    if row.curve and metric in ended:
-        values.setdefault(int(row.curve[-1]["epoch"]), ended[metric])
+    at_end = dict(zip(objectives, row.values, strict=False)) if row.values is not None else {}
+    if row.curve and metric in at_end:
+        values.setdefault(int(row.curve[-1]["epoch"]), at_end[metric])
     baseline = record.references.get("baseline")
     if values and baseline is not None and is_accuracy(metric):
         values.setdefault(0, baseline.metrics().get(metric, math.nan))
@@ -152,14 +157,15 @@ def _points(
         (epoch, value if math.isfinite(value) else math.nan, epoch in stops)
         for epoch, value in sorted(values.items())
     ]
-    kept = np.linspace(0, len(points) - 1, min(most, len(points))).round().astype(int)
-    return [points[place] for place in kept]
+    return _evenly(points, most, with_ends=True)
 
 
-def _evenly(rows: Sequence[RowRecord], most: int) -> list[RowRecord]:
+def _evenly(items: Sequence[Item], most: int, *, with_ends: bool = False) -> list[Item]:
     """At most so many, with equal steps between them."""
-    most = min(most, len(rows))
-    return [rows[place * len(rows) // most] for place in range(most)]
+    most = min(most, len(items))
+    if with_ends:
+        return [items[at] for at in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return [items[place * len(items) // most] for place in range(most)]
 
 
 # -- Drawing -------------------------------------------------------------------------------
@@ -168,21 +174,42 @@ def _evenly(rows: Sequence[RowRecord], most: int) -> list[RowRecord]:
 def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     """Draw the curves, a panel for each metric: below each other, or side by side where wide."""
     count = min(len(info.metrics), _MOST_PANELS)
-    if not sheet.is_wide:
-        count = sheet.rows_that_fit(count, 110)
-    across = count if sheet.is_wide else 1
-    figure = make_subplots(count // across, across, vertical_spacing=0.1 if count > 1 else 0)
+    count = count if sheet.is_wide else sheet.rows_that_fit(count, 110)
+    down, across = (1, count) if sheet.is_wide else (count, 1)
+    figure = make_subplots(down, across, vertical_spacing=0.1, shared_xaxes=down > 1)
     outside = set[int]()
-    for place, metric in enumerate(info.metrics[:_MOST_PANELS][-count:]):
-        row, column = (1, place + 1) if sheet.is_wide else (place + 1, 1)
+    for panel, metric in enumerate(info.metrics[:_MOST_PANELS][-count:]):
+        place = {"row": 1, "col": panel + 1} if sheet.is_wide else {"row": panel + 1, "col": 1}
         table = info.table[info.table["metric"] == metric]
-        figure.add_traces(_traces(info, table, metric), rows=row, cols=column)
-        x = axis(shown_if(sheet.is_wide or place + 1 == count, "Epoch"), tickformat="d")
-        x["dtick"] = 1 if len(table) and table["epoch"].max() <= 12 else None
-        figure.update_xaxes(x, row=row, col=column)
-        collapsed = _collapsed(info, table, metric)
-        outside |= collapsed
-        figure.update_yaxes(_height(info, table, metric, collapsed), row=row, col=column)
+        for trace in _traces(info, table, metric):
+            figure.add_trace(trace, **place)
+        dtick = 1 if len(table) and table["epoch"].max() <= 12 else None
+        title = shown_if(sheet.is_wide or panel + 1 == count, "Epoch")
+        figure.update_xaxes(axis(title, tickformat="d", dtick=dtick), **place)
+        # A trial whose last value is far worse than the others' does not stretch the axis.
+        maximize = larger_is_better(metric, info.objectives)
+        ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
+        is_inside = ends == fenced(ends, maximize=maximize)
+        outside |= {*ends.index[~is_inside]}
+        kept = table["value"][table["number"].isin(ends.index[is_inside])]
+        clip = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
+        limit = {} if is_inside.all() else {"autorangeoptions": clip}
+        figure.update_yaxes(metric_axis(metric) | limit, **place)
+    title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
+    if info.stopped:
+        title = f"{info.stopped} of {count_text(info.begun, 'trial')} were stopped early"
+    return canvas.finish(
+        figure,
+        sheet,
+        title=title,
+        facts=_facts(info, count, len(outside)),
+        meta=canvas.basis_meta("Curves", info),
+        height=420 if sheet.is_wide else 200 + 210 * count,
+        nothing="" if len(info.table) else "no trial has been scored yet",
+    )
+
+
+def _facts(info: CurvesInfo, panels: int, outside: int) -> list[str]:
     facts = canvas.several_facts([info])
     if info.runs is not None:
         facts.insert(0, f"mean over the runs of an arm, at most {info.runs}")
@@ -193,86 +220,50 @@ def draw(info: CurvesInfo, sheet: Sheet) -> Figure:
     facts += [f"at rungs n = {images} images" for images in info.rung_images]
     if info.begun > MOST_DRAWN and info.runs is None:
         facts.append(f"{MOST_DRAWN} of {info.begun} trials drawn, others evenly left out")
-    facts += [f"{count} of {len(info.metrics)} objectives"] if count < len(info.metrics) else []
-    facts += [f"{count_text(len(outside), 'trial')} far worse, outside the axes"] if outside else []
-    for one in {trace.legendgroup: trace for trace in figure.data}.values():
-        one.showlegend = True
-    title = f"How did the {'trials' if info.runs is None else 'arms'} learn?"
-    if info.stopped:
-        title = f"{info.stopped} of {count_text(info.begun, 'trial')} were stopped early"
-    return canvas.finish(
-        figure,
-        sheet,
-        title=title,
-        facts=[*facts, *canvas.several_marks([info])],
-        meta=canvas.basis_meta("Curves", info),
-        height=420 if sheet.is_wide else 200 + 210 * count,
-        nothing="" if len(info.table) else "no trial has been scored yet",
-    )
+    if panels < len(info.metrics):
+        facts.append(f"{panels} of {len(info.metrics)} objectives")
+    facts += [f"{count_text(outside, 'trial')} far worse, outside the axes"] if outside else []
+    return [*facts, *canvas.several_marks([info])]
 
 
-def _collapsed(info: CurvesInfo, table: pd.DataFrame, metric: str) -> set[int]:
-    """Numbers of the trials whose last value is far worse than the others': axes leave them out."""
-    ends = table.dropna(subset=["number", "value"]).groupby("number")["value"].last()
-    inside = ends == fenced(ends, maximize=larger_is_better(metric, info.objectives))
-    return set(ends.index[~inside])
-
-
-def _height(info: CurvesInfo, table: pd.DataFrame, metric: str, collapsed: set[int]) -> Any:
-    """The axis of values, which collapsed trials do not stretch."""
-    if not collapsed:
-        return metric_axis(metric)
-    kept = table["value"][table["number"].notna() & ~table["number"].isin(collapsed)]
-    maximize = larger_is_better(metric, info.objectives)
-    limit = {"clipmin": kept.min()} if maximize else {"clipmax": kept.max()}
-    return metric_axis(metric) | {"autorangeoptions": limit}
-
-
-def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> list[Any]:
+def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> Iterator[Any]:
     """Trials of one look in one trace, told apart by gaps; over them which were stopped or
     failed."""
     value = "%{y:.2%}" if is_accuracy(metric) else "%{y:.4g}"
     value = f"{plain_text(metric_words(metric))} {value} at epoch %{{x}}<extra></extra>"
-    counts, traces = table.groupby("group")["number"].nunique().to_dict(), []
+    counts = info.table.groupby("group")["number"].nunique().to_dict()
     for (is_best, group), part in table.groupby(["on_front", "group"]):
         look = info.looks[str(group)]
         gaps = part.drop_duplicates("number", keep="last").assign(value=math.nan)
         lines = pd.concat([part, gaps]).sort_values("number", kind="stable")
         color, width = (look.color, 2.4) if is_best else (faint(look.color), 1.2)
-        style: dict[str, Any] = {"line": {"color": color, "width": width, "dash": look.dash}}
-        style["marker"] = {"color": color, "symbol": look.symbol, "size": 2 * width + 2}
-        label = plain_text(look.label)
-        trial = f"<b>Trial %{{customdata}}</b>, {label}" if info.runs is None else f"<b>{label}</b>"
-        trace = trace_type(len(table))(
-            style,
+        label, name = plain_text(look.label), f"<b>{plain_text(look.label)}</b>"
+        if info.runs is None:
+            name, label = f"<b>Trial %{{customdata}}</b>, {label}", f"{label} ({counts[group]})"
+        yield trace_type(len(table))(
             x=lines["epoch"].to_numpy(np.int32),
             y=single_precision(lines["value"].to_numpy()),
             mode="lines+markers" if len(table) <= 1000 else "lines",
-            name=f"{label} ({counts[group]})" if info.runs is None else label,
-            legendgroup=look.label,
-            showlegend=False,
-            customdata=[None if pd.isna(one) else int(one) for one in lines["number"]],
-            hovertemplate=f"{trial}<br>{value}",
+            name=label,
+            line={"color": color, "width": width, "dash": look.dash},
+            marker={"color": color, "symbol": look.symbol, "size": 2 * width + 2},
+            customdata=[None if pd.isna(number) else int(number) for number in lines["number"]],
+            hovertemplate=f"{name}<br>{value}",
         )
-        traces.append(trace)
     last = table.dropna(subset="value").drop_duplicates("number", keep="last")
-    failed = last[last["state"] == "FAIL"]
+    failed, line = last[last["state"] == "FAIL"], {"color": INK, "width": 1.5}
     ends = (("Stopped", table[table["stop"]], "circle-open"), ("Failed", failed, "x-thin"))
-    line = {"color": INK, "width": 1.5}
     for label, rows, symbol in ends:
-        trace = trace_type(len(rows))(
-            x=rows["epoch"].to_numpy(),
-            y=single_precision(rows["value"].to_numpy()),
-            mode="markers",
-            name=f"{label} ({len(rows)})",
-            legendgroup=label,
-            showlegend=False,
-            marker={"symbol": symbol, "size": 8, "color": INK, "line": line},
-            customdata=rows["number"].tolist(),
-            hovertemplate=f"<b>Trial %{{customdata}}</b>, {label.lower()}<br>{value}",
-        )
-        traces += [trace] if len(rows) else []
-    return traces
+        if len(rows):
+            yield trace_type(len(rows))(
+                x=rows["epoch"].to_numpy(),
+                y=single_precision(rows["value"].to_numpy()),
+                mode="markers",
+                name=f"{label} ({len(rows)})",
+                marker={"symbol": symbol, "size": 8, "color": INK, "line": line},
+                customdata=rows["number"].tolist(),
+                hovertemplate=f"<b>Trial %{{customdata}}</b>, {label.lower()}<br>{value}",
+            )
 
 
 FIGURE = FigureKind(

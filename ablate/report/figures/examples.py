@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image as PillowImage
-from plotly.graph_objects import Figure, Image, Scatter
+from plotly.graph_objects import Figure, Image
+from plotly.subplots import make_subplots
 
 from ablate.ablation.answer import best_number
 from ablate.ablation.study_source import StudySource
@@ -29,10 +30,10 @@ from ablate.errors import AblateError, NothingToDrawError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import shown_if
 from ablate.lifecycle.open_study import open_ledger
-from ablate.report.figures.canvas import Sheet, basis_meta, finish, wrapped
+from ablate.report.figures.canvas import Sheet, axis, basis_meta, finish, wrapped
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import plain_text, share_text, shortened
-from ablate.report.style import FAINT_INK, INK, SERIES, SMALL_SIZE
+from ablate.report.style import INK, SERIES, SMALL_SIZE
 from ablate.study.callables import NotImportedError, imports_limited, is_limited, was_imported
 from ablate.study.scores import Scores
 from ablate.trial.task import weights_file
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _MOST_IMAGES = 4
 _RIGHT, _WRONG = SERIES[0], SERIES[4]
-_WHEN = ("before", "after")
 
 
 class Copy(NamedTuple):
@@ -178,69 +178,55 @@ def _chosen(compared: Compared) -> dict[str, Any]:
 # -- The drawing
 
 
-_NAMES = 88
-"""Pixels left of the images, for the names of rows and of the lines below the images."""
 _LEAST, _LARGEST = 70, 150
 """Pixels of an image, across."""
 _GAP, _LINE = 8, 16
 """Pixels between two images, and of a line of words."""
-_BESIDE, _AROUND = 26, 80
-"""Pixels of a sheet that are not the images': margins left and right; title and facts."""
 _KEPT, _PHOTOGRAPH = 160, 96
 """Pixels of an image's longer side in a figure's data; and above which it is kept as JPEG: as PNG
 it would be many times larger."""
 
 
 def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
-    """Draw a row of copies for each image, the clean one first, as many of both as fit: pictures
-    without axes, at places in pixels."""
+    """Draw a row of copies for each image, the clean one first, as many of both as fit; below each
+    what the baseline sees in it, then the trial."""
     images = [list(copies) for _, copies in groupby(info.copies, lambda copy: copy.image)]
-    room = sheet.width - _BESIDE - _NAMES
+    room = sheet.width - 60  # beside the names
     columns = min(len(images[0]), max(2, room // (_LEAST + _GAP)))
     side = min(_LARGEST, room / columns - _GAP)
     height, width, _ = images[0][0].pixels.shape
-    high = side * height / width
-    a_row = high + _GAP + _LINE * len(_WHEN)
-    lefts = [_NAMES + column * (side + _GAP) for column in range(columns)]
+    under = 3 * _LINE
+    a_row = side * height / width + under
+    around = 110 if sheet.titled else 60
+    shown = images[: sheet.rows_that_fit(len(images), a_row, around)]
     kinds = [copy.kind.replace("_", " ") for copy in images[0]]
-    heads = [wrapped(kind, side + _GAP, lines=2) for kind in kinds[:columns]]
-    top = float(_LINE * (1 + max(head.count("<br>") for head in heads)))
-    around = _AROUND if sheet.titled else _BESIDE
-    shown = images[: sheet.rows_that_fit(len(images), a_row, around + top)]
-
-    figure = Figure()
-    texts = [
-        (left + side / 2, top, head, INK, "top center")
-        for left, head in zip(lefts, heads, strict=True)
-    ]
-    for copies in shown:
-        name = wrapped(_name(copies[0].label), _NAMES - 2 * _GAP, lines=2)
-        texts.append((0, top + high / 2, name, INK, "middle right"))
-        line_ys = [top + high + _LINE * (line + 0.6) for line in range(len(_WHEN))]
-        texts += [
-            (0, line_y, when, FAINT_INK, "middle right")
-            for line_y, when in zip(line_ys, _WHEN, strict=True)
-        ]
-        for left, copy in zip(lefts, copies, strict=False):
-            figure.add_trace(_image(copy, left, top, side, high))
-            for line_y, answer in zip(line_ys, (copy.before, copy.after), strict=True):
-                is_right = answer == copy.label
-                text = "right" if is_right else _name(answer)
-                text = plain_text(shortened(text, int(side / (0.56 * SMALL_SIZE))))
-                color = _RIGHT if is_right else _WRONG
-                texts.append((left + side / 2, line_y, text, color, "middle center"))
-        top += a_row
-    x, y, words, colors, positions = zip(*texts, strict=True)
-    font = {"size": SMALL_SIZE, "color": colors}
-    look = {"mode": "text", "textposition": positions, "textfont": font, "cliponaxis": False}
-    figure.add_trace(Scatter(x=x, y=y, text=words, hoverinfo="skip", showlegend=False, **look))
-    hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
-    figure.update_layout(
-        xaxis={**hidden, "range": [0, sheet.width - _BESIDE]},
-        yaxis={**hidden, "range": [top, 0], "scaleanchor": "x", "constraintoward": "top"},
+    figure = make_subplots(
+        len(shown),
+        columns,
+        column_titles=[wrapped(kind, side + _GAP, lines=2) for kind in kinds[:columns]],
+        horizontal_spacing=_GAP / sheet.width,
+        vertical_spacing=under / (a_row * len(shown)),
     )
+    figure.update_annotations(font={"size": SMALL_SIZE, "color": INK})
+    for row, copies in enumerate(shown, 1):
+        for column, copy in enumerate(copies[:columns], 1):
+            figure.add_trace(_image(copy), row=row, col=column)
+            for line, answer in enumerate((copy.before, copy.after)):
+                is_right = answer == copy.label
+                text = "right" if is_right else shortened(_name(answer), int(side / 8))
+                figure.add_annotation(
+                    **{"text": plain_text(text), "showarrow": False},
+                    **{"xref": "x domain", "yref": "y domain", "x": 0.5, "y": 0, "yanchor": "top"},
+                    yshift=-_LINE * line,
+                    font={"size": SMALL_SIZE, "color": _RIGHT if is_right else _WRONG},
+                    row=row,
+                    col=column,
+                )
+        figure.update_yaxes(axis(_name(copies[0].label)), row=row, col=1)
+    bare = {"ticks": "", "showticklabels": False, "showline": False, "constrain": "domain"}
+    figure.update_xaxes(bare).update_yaxes(bare, constraintoward="top")
     which = "that only one of the two gets right" if info.differ else "images"
-    return finish(
+    finish(
         figure,
         sheet,
         title="What do the networks see in distorted images?",
@@ -253,18 +239,19 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
             *info.marks,
         ],
         meta=basis_meta("Example images", info),
-        height=top + around,
+        height=a_row * len(shown) + around,
     )
+    top = figure.layout.margin.t + 2 * _LINE
+    return figure.update_layout(margin_t=top, margin_b=2 * _LINE + 6)
 
 
-def _image(copy: Copy, left: float, top: float, width: float, height: float) -> Image:
+def _image(copy: Copy) -> Image:
     """Where it is enlarged, its pixels stay squares."""
     picture = PillowImage.fromarray(copy.pixels)
     kind = "jpeg" if max(picture.size) > _PHOTOGRAPH else "png"
     picture.thumbnail((_KEPT, _KEPT), PillowImage.Resampling.LANCZOS)
     content = io.BytesIO()
     picture.save(content, kind, quality=90)
-    dx, dy = width / picture.width, height / picture.height
     severity = shown_if(copy.severity > 0, f", severity {copy.severity}")
     hover = (
         f"{copy.label}: {copy.kind}{severity}",
@@ -273,10 +260,6 @@ def _image(copy: Copy, left: float, top: float, width: float, height: float) -> 
     )
     return Image(
         source=f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}",
-        x0=left + dx / 2,
-        dx=dx,
-        y0=top + dy / 2,
-        dy=dy,
         zsmooth="fast" if kind == "jpeg" else False,
         hovertemplate="<br>".join(map(plain_text, hover)).replace("%{", "% {") + "<extra></extra>",
     )

@@ -2,15 +2,14 @@
 
 A line is what a search had reached after each trial that ended: of one objective the best value, of
 several the hypervolume of the front, in percent of the end.  Values are those of one seed each, so
-a line also rises by luck; a diamond is a mean over fresh seeds.  Several searches have a second
-panel: the share of their trials that reach a value.  Of an ablation whose arms were tuned, a line
-is the expected best score of an arm by number of trials.
+a line also rises by luck; a diamond is a mean over fresh seeds.  Of an ablation whose arms were
+tuned, a line is the expected best score of an arm by number of trials.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +35,9 @@ from ablate.report.numbers import metric_words, plain_text, reference_text
 from ablate.report.style import INK, Look, terms_look
 from ablate.report.words import network_label
 from ablate.study.settings import ObjectiveSettings
+
+_TYPES = {"study": "string", "loss_terms": "string", "number": "int64"}
+_TYPES |= {"ended_trials": "int64", "value": "float64", "reached": "float64", "raised": "bool"}
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,9 @@ class HistoryInfo:
         state): int64; the objective (NaN where a constraint is violated) and hypervolume, best or
         expected_best (until then): float64.
         """
-        found = pd.concat([one.table for one in self.courses], ignore_index=True).astype(_TYPES)
+        table = pd.concat([course.table for course in self.courses], ignore_index=True)
         names = {"value": self.objective.metric, "reached": self.reached}
-        return found.drop(columns="raised").rename(columns=names)
-
-
-_TYPES = {"study": "string", "loss_terms": "string", "number": "int64"}
-_TYPES |= {"ended_trials": "int64", "value": "float64", "reached": "float64", "raised": "bool"}
+        return table.astype(_TYPES).drop(columns="raised").rename(columns=names)
 
 
 def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
@@ -100,75 +98,80 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> HistoryInfo:
     """
     ablation = sources[0].ablation
     if len(sources) == 1 and ablation is not None and ablation.tuning:
-        return _tuning_info(sources[0], ablation)
+        return _of_tuning(sources[0], ablation)
     records = [the_search([source], "history").record for source in sources]
     bases, objectives = [study_basis(record) for record in records], shared_objectives(records)
     point = _reference_point(records) if len(objectives) > 1 else None
     looks = canvas.study_looks([record.name for record in records])
     if len(records) == 1:
         looks = [Look("Best so far" if point is None else "Front so far", INK, "circle")]
-    courses = tuple(_course(*one, point) for one in zip(sources, looks, strict=True))
-    facts, unit, references = canvas.several_facts(bases), 1.0, {}
+    courses = tuple(_course(*pair, point) for pair in zip(sources, looks, strict=True))
+    facts, unit, references = canvas.several_facts(bases), 1.0, dict[str, float]()
     if point is None:
         shared = shared_references([pareto_info(record) for record in records])
-        references = {name: one[0] for name, one in shared.items() if math.isfinite(one[0])}
+        references = {name: values[0] for name, values in shared.items()}
     else:
-        end = max((one.table["reached"].max() for one in courses if len(one.table)), default=0.0)
-        unit = end / 100 or 1.0
-        others = any(one.reference_point not in (None, point) for one in records)
-        text = reference_text([one.metric for one in objectives], point)
-        facts.insert(1, f"100 % is a hypervolume of {end:.4g}")
-        facts += [f"reference point {text}{', also for studies that have another' * others}"]
+        ends = [course.table["reached"].max() for course in courses if len(course.table)]
+        unit = max(ends, default=0.0) / 100 or 1.0
+        text = reference_text([objective.metric for objective in objectives], point)
+        has_others = any(record.reference_point not in (None, point) for record in records)
+        also = shown_if(has_others, ", also for studies that have another")
+        facts.insert(1, f"100 % is a hypervolume of {max(ends, default=0.0):.4g}")
+        facts.append(f"reference point {text}{also}")
     return HistoryInfo(
         courses,
         objectives[objective_place("", objectives)],
         "best" if point is None else "hypervolume",
         unit,
-        references,
-        facts=(*facts, *canvas.several_marks(bases)),
-        meta=canvas.basis_meta("History", *bases),
+        {name: value for name, value in references.items() if math.isfinite(value)},
+        (*facts, *canvas.several_marks(bases)),
+        canvas.basis_meta("History", *bases),
     )
 
 
-def _tuning_info(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
+def _of_tuning(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     metric, courses = ablation.tuning[0].metric, []
     looks, terms = canvas.looks(source), arm_terms(source)
     curves = [curve for curve in ablation.tuning if curve.metric == metric]
     for curve in curves:
         counts = range(1, len(curve.scores) + 1)
-        table: dict[str, Any] = {"study": curve.arm, "loss_terms": terms.get(curve.arm, "")}
-        table |= {"number": counts, "ended_trials": counts, "value": math.nan}
-        table |= {"reached": curve.scores, "raised": True}
-        courses.append(Course(looks[curve.arm], pd.DataFrame(table), len(counts)))
-    shared = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
-    known = {one.mean for one in shared if one is not None and math.isfinite(one.mean)}
+        columns: dict[str, Any] = {"study": curve.arm, "loss_terms": terms.get(curve.arm, "")}
+        columns |= {"number": counts, "ended_trials": counts, "value": math.nan}
+        columns |= {"reached": curve.scores, "raised": True}
+        courses.append(Course(looks[curve.arm], pd.DataFrame(columns), len(counts)))
     notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
     if not all(curve.is_random for curve in curves):
         notes.append("an approximation: the sampler was not random, so trials are not independent")
+    fixed = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
+    known = [one.mean for one in fixed if one is not None and math.isfinite(one.mean)]
     direction: Any = "minimize" if metric in ablation.minimized else "maximize"
-    objective = ObjectiveSettings(metric=metric, direction=direction)
-    references = dict(zip(("baseline",), known, strict=False))
-    facts = (*canvas.ablation_facts(ablation), *notes, *ablation.marks)
-    meta = canvas.basis_meta("History", ablation)
-    return HistoryInfo(tuple(courses), objective, "expected_best", 1.0, references, facts, meta)
+    return HistoryInfo(
+        tuple(courses),
+        ObjectiveSettings(metric=metric, direction=direction),
+        "expected_best",
+        1.0,
+        dict(zip(("baseline",), known, strict=False)),
+        (*canvas.ablation_facts(ablation), *notes, *ablation.marks),
+        canvas.basis_meta("History", ablation),
+    )
 
 
 def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
     count, points = len(records[0].study.objectives), [one.reference_point for one in records]
-    found = next((one for one in points if one is not None), None)
-    if found is None or count > MOST_OBJECTIVES:
+    point = next((point for point in points if point is not None), None)
+    if point is None or count > MOST_OBJECTIVES:
         rule = f"needs a reference point and at most {MOST_OBJECTIVES} objectives"
-        got = f"{'none' if found is None else 'one'} and {count}"
+        got = f"{'none' if point is None else 'one'} and {count}"
         fix = "Where no baseline is scored, set search.reference_point first; or draw pareto."
         raise NothingToDrawError(records[0].name, "history", f"{rule}, got {got}", fix)
-    return found
+    return point
 
 
 def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) -> Course:
     record, objectives = source.record, source.record.study.objectives
-    rows = [row for row in record.rows if row.state in TERMINAL and row.finished is not None]
-    rows.sort(key=lambda row: row.end_order)
-    complete = [(place, row) for place, row in enumerate(rows, 1) if row.values is not None]
+    ended = [row for row in record.rows if row.state in TERMINAL and row.finished is not None]
+    ended.sort(key=lambda row: row.end_order)
+    complete = [(count, row) for count, row in enumerate(ended, 1) if row.values is not None]
     values = as_table([counted_values(row, record.bounds) for _, row in complete], len(objectives))
     all_means = confirmed_means(source, "validation")
     means = [one.values for one in all_means if one.number is not None and not one.violates]
@@ -181,154 +184,134 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
         values = np.where(np.isfinite(values), values, math.nan)
         reached, before = better.accumulate(values[:, 0]), math.nan
         confirmed = float(better.reduce([math.nan, *(of_mean[0] for of_mean in means)]))
-    raised = np.isfinite(reached) & (reached != np.append(before, reached)[:-1])
-    table = {
+    columns = {
         "study": record.name,
         "loss_terms": [record.loss_terms(row) for _, row in complete],
         "number": [row.number for _, row in complete],
-        "ended_trials": [place for place, _ in complete],
+        "ended_trials": [count for count, _ in complete],
         "value": values[:, objective_place("", objectives)],
         "reached": reached,
-        "raised": raised,
+        "raised": np.isfinite(reached) & (reached != np.append(before, reached)[:-1]),
     }
-    return Course(look, pd.DataFrame(table).astype(_TYPES), len(rows), confirmed)
+    return Course(look, pd.DataFrame(columns).astype(_TYPES), len(ended), confirmed)
 
 
 # -- Drawing -------------------------------------------------------------------------------
 
 
 def draw(info: HistoryInfo, sheet: Sheet) -> Figure:
-    """What searches or arms had reached and, beside or below it, the shares of several searches."""
-    courses, metric = info.courses, info.objective.metric
-    maximize = info.objective.direction == "maximize"
-    values = np.concatenate([one.table["value"].dropna() for one in courses])
-    inside = values[values == fenced(values, maximize=maximize)]
-    two = len(courses) > 1 and len(values) and sheet.rows_that_fit(2, 140) == 2
+    """What searches or arms had reached."""
+    metric, maximize = info.objective.metric, info.objective.direction == "maximize"
     x, y, facts = axis("Trials that ended", rangemode="tozero"), metric_axis(metric), [*info.facts]
-    if len(inside) < len(values):  # a collapsed trial does not stretch the axis
-        clip, end = ("clipmin", min) if maximize else ("clipmax", max)
-        y["autorangeoptions"] = {clip: end([*inside.tolist(), *info.references.values()])}
-        facts += (
-            [f"far worse, not shown: {len(values) - len(inside)}"] if info.reached == "best" else []
-        )
-    figure = Figure(layout={"xaxis": x, "yaxis": y})
     if info.reached == "hypervolume":
-        figure.layout.yaxis = axis("Hypervolume, % of the end")
+        y = axis("Hypervolume, % of the end")
     elif info.reached == "expected_best":
-        figure.layout.xaxis = axis("Trials of an arm's search", rangemode="tozero")
-        figure.layout.yaxis.title.text = f"Expected best {metric_words(metric)}"
-    if two:
-        side = "at or above" if maximize else "at or below"
-        y2 = axis(f"Trials {side}", tickformat=".0%", range=[0, 1.02], anchor="x2")
-        figure.update_layout(xaxis2=y | {"anchor": "y2"}, yaxis2=y2)
-        ends = {"xaxis": [0, 0.56], "xaxis2": [0.68, 1]}
-        if not sheet.is_wide:
-            ends = {"yaxis": [0.6, 1], "yaxis2": [0, 0.34]}
-        figure.update_layout({name: {"domain": domain} for name, domain in ends.items()})
-        figure.add_traces([_shares(one, maximize=maximize) for one in courses])
-    for one in courses:
-        figure.add_traces(_traces(info, one))
+        x["title"]["text"] = "Trials of an arm's search"
+        y["title"]["text"] = f"Expected best {metric_words(metric)}"
+    else:  # a collapsed trial does not stretch the axis
+        values = np.concatenate([course.table["value"].dropna() for course in info.courses])
+        inside = values[values == fenced(values, maximize=maximize)]
+        if len(inside) < len(values):
+            shown = [*inside.tolist(), *info.references.values()]
+            y["autorangeoptions"] = {"clipmin": min(shown)} if maximize else {"clipmax": max(shown)}
+            facts.append(f"far worse, not shown: {len(values) - len(inside)}")
+    figure = Figure(layout={"xaxis": x, "yaxis": y})
+    for course in info.courses:
+        figure.add_traces([*_traces(info, course)])
     for name, value in info.references.items():
         dash, label = "dot" if name == "baseline" else "dash", network_label(name)
-        style = {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": dash}}
-        at = {"x": [0, max(one.last for one in courses)], "y": [value] * 2}
-        figure.add_trace(Scatter(style, **at, name=label, showlegend=True, hoverinfo="skip"))
-    is_empty = all(one.table["reached"].isna().all() for one in courses)
+        line = {"color": INK, "width": 1.5, "dash": dash}
+        ends: dict[str, Any] = {"x": [0, max(course.last for course in info.courses)]}
+        ends["y"] = [value, value]
+        figure.add_scatter(**ends, mode="lines", line=line, name=label, hoverinfo="skip")
+    is_empty = all(course.table["reached"].isna().all() for course in info.courses)
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=facts,
-        meta=dict(info.meta),
-        height=620 if two and not sheet.is_wide else 400,
+        meta=info.meta,
         nothing=canvas.NO_TRIAL if is_empty else "",
     )
 
 
-def _traces(info: HistoryInfo, one: Course) -> list[Any]:
+def _traces(info: HistoryInfo, course: Course) -> Iterator[Any]:
     """The line, its trials (of a front those that raised it), and what was confirmed."""
-    own, table, is_single = one.look, one.table, len(info.courses) == 1
+    look, table, is_single = course.look, course.table, len(info.courses) == 1
     is_tuned, is_best = info.reached == "expected_best", info.reached == "best"
     value = "%{y:.2%}" if is_accuracy(info.objective.metric) else "%{y:.4g}"
     value = "%{y:.1f} % of the end" if info.reached == "hypervolume" else value
-    steps = table[table["raised"]]
-    y = canvas.single_precision((steps["reached"] / info.unit).to_numpy())
-    x, y = np.append(steps["ended_trials"], ([one.last] if len(y) else [])), np.append(y, y[-1:])
-    line = {"color": own.color, "dash": own.dash, "width": 2, "shape": "hv"}
-    style: dict[str, Any] = {"legendgroup": own.label, "showlegend": True}
-    style |= {"mode": "lines", "name": plain_text(own.label), "line": line, "hoverinfo": "skip"}
-    if is_tuned:
-        style |= {
-            "mode": "lines+markers",
-            "marker": marker(own),
-            "line": line | {"shape": "linear"},
-        }
-        style |= {"hoverinfo": "all", "hovertemplate": f"{value} expected of %{{x}} trials"}
-    found = [trace_type(len(y))(style, x=x, y=y)]
-    marks = table[table["value"].notna()] if is_best else steps.iloc[: 0 if is_tuned else None]
+    raised, label = table[table["raised"]], plain_text(look.label)
+    y = canvas.single_precision((raised["reached"] / info.unit).to_numpy())
+    yield trace_type(len(y))(
+        x=np.append(raised["ended_trials"], [course.last] if len(y) else []),  # on to the end
+        y=np.append(y, y[-1:]),
+        mode="lines+markers" if is_tuned else "lines",
+        name=label,
+        line={"color": look.color, "dash": look.dash, "width": 2}
+        | {"shape": "linear" if is_tuned else "hv"},
+        marker=marker(look),
+        hoverinfo=None if is_tuned else "skip",
+        hovertemplate=f"{value} expected of %{{x}} trials" if is_tuned else None,
+    )
+    marks = table[table["value"].notna()] if is_best else raised.iloc[: 0 if is_tuned else None]
     for terms, rows in marks.groupby("loss_terms" if is_single else "study"):
-        look = terms_look(str(terms)) if is_single else own
-        heights, label = rows["value" if is_best else "reached"] / info.unit, plain_text(look.label)
-        text = f"<b>Trial %{{customdata}}</b>, {label}<br>{value} after %{{x}} trials"
-        trace = trace_type(len(rows))(
+        own = terms_look(str(terms)) if is_single else look
+        heights = (rows["value" if is_best else "reached"] / info.unit).to_numpy()
+        own_label = plain_text(own.label)
+        text = f"<b>Trial %{{customdata}}</b>, {own_label}<br>{value} after %{{x}} trials"
+        yield trace_type(len(rows))(
             x=rows["ended_trials"].to_numpy(),
-            y=canvas.single_precision(heights.to_numpy()),
+            y=canvas.single_precision(heights),
             mode="markers",
-            marker=marker(look),
-            name=f"{label} ({len(rows)})",
-            legendgroup=look.label,
-            showlegend=is_single,
+            marker=marker(own),
+            name=f"{own_label} ({len(rows)})",
+            legendgroup=own_label,
+            showlegend=None if is_single else False,
             customdata=rows["number"].tolist(),
             hovertemplate=f"{text}<extra></extra>",
         )
-        found.append(trace)
-    if math.isfinite(one.confirmed):
-        style |= {
-            "mode": "markers",
-            "marker": marker(replace(own, symbol="diamond"), 12, hollow=True),
-        }
-        style |= {"name": shown_if(not is_single, f"{plain_text(own.label)}, ") + "fresh seeds"}
-        at: Any = {"x": [one.last], "y": [one.confirmed / info.unit], "cliponaxis": False}
-        found.append(Scatter(style, **at))
-    return found
-
-
-def _shares(one: Course, *, maximize: bool) -> Any:
-    """Which share of the trials has a value or a better one."""
-    x, look = np.sort(canvas.single_precision(one.table["value"].dropna().to_numpy())), one.look
-    ends = np.append(x, x[-1:]) if maximize else np.append(x[:1], x)
-    shares = np.linspace(maximize, not maximize, len(ends))
-    line = {"color": look.color, "width": 2, "dash": look.dash, "shape": "vh" if maximize else "hv"}
-    style = {"mode": "lines", "line": line, "legendgroup": look.label, "showlegend": False}
-    style["hovertemplate"] = f"%{{y:.0%}} reach %{{x}}<extra>{plain_text(look.label)}</extra>"
-    return trace_type(len(x))(style, x=ends, y=shares, xaxis="x2", yaxis="y2")
+    if math.isfinite(course.confirmed):
+        yield Scatter(
+            x=[course.last],
+            y=[course.confirmed / info.unit],
+            mode="markers",
+            marker=marker(replace(look, symbol="diamond"), 12, hollow=True),
+            name=shown_if(not is_single, f"{label}, ") + "fresh seeds",
+            legendgroup=label,
+            hoverinfo="skip",
+            cliponaxis=False,
+        )
 
 
 def _title(info: HistoryInfo) -> str:
     """What the last quarter of the trials gained, where that can be said."""
-    gains = {one.look.label: _gain(info, one) for one in info.courses}
+    gains = {course.look.label: _gain(info, course) for course in info.courses}
     if info.reached == "expected_best":
         gaining = [label for label, gain in gains.items() if gain]
         return f"Still gaining: {few(gaining)}" if gaining else "No arm still gains"
     if len(info.courses) > 1:
-        what = f"Best {metric_words(info.objective.metric)}"
-        what = "Hypervolume" if info.reached == "hypervolume" else what
+        best = f"Best {metric_words(info.objective.metric)}"
+        what = "Hypervolume" if info.reached == "hypervolume" else best
         return canvas.several_title(what, list(gains))
-    (one,), (gain,) = info.courses, gains.values()
-    raised = one.table["ended_trials"][one.table["raised"]]
+    (course,), (gain,) = info.courses, gains.values()
     if gain:
-        return f"Still gaining: {gain} in the last {max(1, one.last // 4)} of {one.last} trials"
-    return f"Last gain after {max(raised)} of {one.last} trials" if len(raised) else "No gain yet"
+        quarter = max(1, course.last // 4)
+        return f"Still gaining: {gain} in the last {quarter} of {course.last} trials"
+    raised = course.table["ended_trials"][course.table["raised"]]
+    return (
+        f"Last gain after {max(raised)} of {course.last} trials" if len(raised) else "No gain yet"
+    )
 
 
-def _gain(info: HistoryInfo, one: Course) -> str:
+def _gain(info: HistoryInfo, course: Course) -> str:
     """Of the last quarter of its trials, in words; empty where none shows."""
-    before = one.table["reached"][one.table["ended_trials"] <= one.last - max(1, one.last // 4)]
-    ends = [before.iloc[-1], one.table["reached"].iloc[-1]] if len(before) else [math.nan]
-    gain = abs(ends[-1] - ends[0]) if all(map(math.isfinite, ends)) else math.nan
+    reached, ended = course.table["reached"], course.table["ended_trials"]
+    before = reached[ended <= course.last - max(1, course.last // 4)]
+    gain = abs(reached.iloc[-1] - before.iloc[-1]) if len(before) else math.nan
     text = f"{100 * gain:.1f} points" if is_accuracy(info.objective.metric) else f"{gain:.3g}"
     text = f"{gain / info.unit:.1f} %" if info.reached == "hypervolume" else text
-    return text if float(text.split()[0]) > 0 else ""
+    return text if math.isfinite(gain) and float(text.split()[0]) > 0 else ""
 
 
 FIGURE = FigureKind(

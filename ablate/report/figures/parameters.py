@@ -244,7 +244,7 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     """Draw importances, then a panel a parameter; without trials the figure says so."""
     across = len(info.shown)
     aside = 2 if sheet.width >= 380 * across else 1
-    room = len(info.panels) if info.named else 8 if sheet.is_wide else 6
+    room = len(info.panels) if info.named else 10 if sheet.is_wide else 8
     if sheet.height is not None:
         room = min(room, aside * sheet.rows_that_fit(room, 0.75 * _STRIP + _BETWEEN))
     cells = list(info.panels[:room]) if info.pareto.points else []
@@ -469,7 +469,9 @@ def _facts(info: ParametersInfo, panels: Sequence[Panel]) -> list[str]:
     if left_out := [info.names[panel.key] for panel in info.panels if panel not in panels]:
         how = shown_if(not info.named, ": `params` draws them")
         facts.append(f"no room for {few(left_out)}{how}")
-    facts += [f"faint: not {front_words(pareto.objectives)}"] if panels else []
+    if panels:
+        dotted = shown_if("baseline" in pareto.references, "; dotted: before finetuning")
+        facts.append(f"faint: not {front_words(pareto.objectives)}{dotted}")
     if has_shares:
         interval = f"{LEVEL:.0%} intervals by bootstrap; grey ticks: what chance gives"
         facts.append(f"importance: PED-ANOVA of {count} trials, {interval}")

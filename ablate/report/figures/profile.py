@@ -76,13 +76,12 @@ class ProfileInfo:
         types |= {"trained_on": "boolean", "over": "string", "method": "string"}
         types |= dict.fromkeys(("gain", "low", "high"), "float64")
         rows = []
-        for one in self.profiles:
+        for profile in self.profiles:
             for family, kind in _rows(self.families):
-                gain = one.gains.get(kind or family)
-                if gain is not None:
-                    names = (one.look.label, one.number, family, kind or None, one.seen.get(kind))
-                    numbers = (gain.mean, gain.low, gain.high)
-                    rows.append((*names, self.over or None, gain.method, *numbers))
+                if gain := profile.gains.get(kind or family):
+                    names = (profile.look.label, profile.number, family, kind or None)
+                    how = (profile.seen.get(kind), self.over or None, gain.method)
+                    rows.append((*names, *how, gain.mean, gain.low, gain.high))
         return typed_frame(types, rows)
 
 
@@ -96,31 +95,34 @@ def _rows(families: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
 
 def network_looks(source: StudySource, networks: Sequence[Network]) -> list[Look]:
     """Of each; trials of the same loss terms have another mark and dash."""
-    looks, used, found = canvas.looks(source), list[str](), list[Look]()
-    for one in networks:
-        if one.number is None:
-            found.append(REFERENCES[one.name])
+    looks, terms_before, network_looks = canvas.looks(source), list[str](), list[Look]()
+    for network in networks:
+        if network.number is None:
+            network_looks.append(REFERENCES[network.name])
             continue
-        look = canvas.like(looks[one.terms], used.count(one.terms))
-        label = f"Trial {one.number}" + shown_if(one.terms, f", {look.label}")
-        found.append(replace(look, label=label))
-        used.append(one.terms)
-    return found
+        look = canvas.like(looks[network.terms], terms_before.count(network.terms))
+        label = f"Trial {network.number}" + shown_if(network.terms, f", {look.label}")
+        network_looks.append(replace(look, label=label))
+        terms_before.append(network.terms)
+    return network_looks
 
 
 def _of_search(source: StudySource, trials: Sequence[int]) -> ProfileInfo:
     networks, left_out = shown_networks(source, "profile", trials)
-    baseline = next((one for one in networks if one.name == BASELINE), None)
-    families = {name: kinds for one in networks for name, kinds in one.scores.families.items()}
+    baseline = next((network for network in networks if network.name == BASELINE), None)
+    families: dict[str, Sequence[str]] = {}
+    for network in networks:
+        families |= network.scores.families
+    parts = [kind or family for family, kind in _rows(families)]
     profiles = tuple(
         Profile(
             look,
-            one.number,
-            {kind or name: _gain(one, baseline, kind or name) for name, kind in _rows(families)},
-            _seen(one.scores),
+            network.number,
+            {part: _gain(network, baseline, part) for part in parts},
+            _seen(network.scores),
         )
-        for one, look in zip(networks, network_looks(source, networks), strict=True)
-        if one is not baseline
+        for network, look in zip(networks, network_looks(source, networks), strict=True)
+        if network is not baseline
     )
     basis, over = study_basis(source.record), shown_if(baseline, "the baseline")
     facts = (*canvas.several_facts([basis]), OVER_IMAGES, *basis.marks)
@@ -133,13 +135,13 @@ def _seen(scores: Scores) -> dict[str, bool]:
     return {kind: scores.exposure_of(kind) == "seen_type" for kind in scores.accuracies}
 
 
-def _gain(one: Network, baseline: Network | None, part: str) -> Estimate:
+def _gain(network: Network, baseline: Network | None, part: str) -> Estimate:
     """Of a type or a family, over images; without an interval where bits were not kept."""
-    metric = f"{one.scores.split}_accuracy.{part}"
-    networks = [one] if baseline is None else [one, baseline]
-    values = [of.scores.metrics().get(metric, math.nan) for of in networks]
+    metric = f"{network.scores.split}_accuracy.{part}"
+    networks = [network] if baseline is None else [network, baseline]
+    values = [each.scores.metrics().get(metric, math.nan) for each in networks]
     mean = values[0] - sum(values[1:])
-    shares = [image_shares(of.bits, of.scores, metric) for of in networks if of.bits]
+    shares = [image_shares(each.bits, each.scores, metric) for each in networks if each.bits]
     if len(shares) == 2 and math.isfinite(mean):
         return over_images((shares[0] - shares[1])[0]).estimate()  # type: ignore[operator]
     return Estimate(mean, math.nan, math.nan, math.nan, 1, NONE)
@@ -152,42 +154,46 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
     """Contrasts with the reference, or effects of factors; the declared ones first."""
     scored = {cell: scores for (cell, _), scores in ablation_runs(source, ablation).items()}
     arms = {arm.name: arm for arm in ablation.arms}
-    transfers = {one.arm: one for one in ablation.transfers}
+    transfers = {transfer.arm: transfer for transfer in ablation.transfers}
     claimed = {effect.contrast for effect in ablation.primary}
     by_contrast: dict[str, dict[str, Effect]] = {}
     for effect in ablation.effects:
         arm, to = sides(effect, ablation)
         is_arm = bool(arm) and to == ablation.reference and not arms[arm].is_one_network
         if effect.estimate.n and (is_arm or effect.kind in ("main effect", "Shapley value")):
-            found = by_contrast.setdefault(effect.contrast, {})
-            found[effect.metric.partition("_accuracy.")[2]] = as_contribution(effect, ablation)
+            part = effect.metric.partition("_accuracy.")[2]
+            by_contrast.setdefault(effect.contrast, {})[part] = as_contribution(effect, ablation)
     order = sorted(by_contrast, key=lambda contrast: contrast not in claimed)
     looks, profiles = canvas.looks(source), list[Profile]()
     for contrast in order[:_MOST]:
         effects = by_contrast[contrast]
         effect = next(iter(effects.values()))
-        arm = sides(effect, ablation)[0]
+        arm, _ = sides(effect, ablation)
         name = arm if contrast.startswith(f"{arm} - ") else contrast_words(effect, ablation)
-        look = replace(looks.get(arm, Look("", INK, SYMBOLS[len(profiles) % 8])), label=name)
-        if of := transfers.get(arm):
-            for label, those in (("that type", of.own), ("others", of.others)):
-                own = dict.fromkeys(of.tested_on, label == "that type")
-                gains = dict(zip(own, those, strict=True))
-                named = replace(look, label=f"{arm}, trained on {label}")
-                profiles.append(Profile(named, None, gains, own))
+        look = looks.get(arm, Look("", INK, SYMBOLS[len(profiles) % len(SYMBOLS)]))
+        if transfer := transfers.get(arm):
+            for label, gains in (("that type", transfer.own), ("others", transfer.others)):
+                seen = dict.fromkeys(transfer.tested_on, label == "that type")
+                own_look = replace(look, label=f"{arm}, trained on {label}")
+                by_type = dict(zip(seen, gains, strict=True))
+                profiles.append(Profile(own_look, None, by_type, seen))
             continue
         cells = arms[arm].cells if arm else ()
         seen = next((_seen(scored[cell]) for cell in cells if cell in scored), {})
-        gains = {part: one.estimate for part, one in effects.items() if part}
-        profiles.append(Profile(look, None, gains, seen))
-    methods = {one.method: None for of in profiles for one in of.gains.values() if one.n > 1}
+        by_part = {part: of_part.estimate for part, of_part in effects.items() if part}
+        profiles.append(Profile(replace(look, label=name), None, by_part, seen))
+    estimates = [gain for profile in profiles for gain in profile.gains.values()]
+    methods = dict.fromkeys(gain.method for gain in estimates if gain.n > 1)
     intervals = f"95 % intervals, exploratory: {' or '.join(methods)}"
-    is_part = any(one.look.label.startswith("contribution") for one in profiles)
-    over = "networks without it" if is_part else ablation.reference
-    families = next((one.families for one in scored.values()), {})
-    facts = (*canvas.ablation_facts(ablation), intervals, *ablation.marks)
-    meta = canvas.basis_meta("Profile", ablation)
-    return ProfileInfo(facts, meta, over, families, tuple(profiles), len(order[_MOST:]))
+    is_part = any(profile.look.label.startswith("contribution") for profile in profiles)
+    return ProfileInfo(
+        (*canvas.ablation_facts(ablation), intervals, *ablation.marks),
+        canvas.basis_meta("Profile", ablation),
+        "networks without it" if is_part else ablation.reference,
+        next((scores.families for scores in scored.values()), {}),
+        tuple(profiles),
+        len(order[_MOST:]),
+    )
 
 
 # -- Drawing -------------------------------------------------------------------------------
@@ -195,76 +201,77 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
 
 def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
     """Draw a row a family and a row a type, with a mark for each network; without room for types
-    families alone, then fewer networks."""
-    facts = list(info.facts)
-    room = _MOST_PIXELS if sheet.height is None else sheet.height - _AROUND
+    families alone."""
+    facts, profiles = list(info.facts), info.profiles
     # A family of one type is that type.
     rows = [row for row in _rows(info.families) if row[1] or len(info.families[row[0]]) > 1]
-    if len(rows) * (_ROW + _MARK * len(info.profiles)) > room:
+    pixels = _ROW + _MARK * len(profiles)
+    room = sheet.rows_that_fit(len(rows), pixels, _AROUND)
+    if min(room, _MOST_PIXELS // pixels) < len(rows):
         rows = [(family, "") for family in info.families]
         facts.insert(1, "means over families, for want of room")
-    most = max(1, int(room / max(1, len(rows)) - _ROW) // _MARK)
-    profiles = info.profiles[:most]
-    left_out = info.left_out + len(info.profiles[most:])
-    facts[1:1] = [f"{count_text(left_out, 'network')} not shown"] if left_out else []
-    height, figure = _ROW + _MARK * len(profiles), Figure()
-    for order, one in enumerate(profiles):
-        shift = _ROW / 2 + _MARK * (order + 0.5)
-        places = {kind or family: at * height + shift for at, (family, kind) in enumerate(rows)}
-        known = [part for part in places if part in one.gains and one.gains[part].n]
-        for is_seen in (True, False):
+    if info.left_out:
+        facts.insert(1, f"{count_text(info.left_out, 'network')} not shown")
+    figure, parts = Figure(), [kind or family for family, kind in rows]
+    for order, profile in enumerate(profiles):
+        middle = (order + 0.8) / (len(profiles) + 0.6)
+        heights = {
+            part: row + middle
+            for row, part in enumerate(parts)
+            if part in profile.gains and profile.gains[part].n
+        }
+        for is_seen in (False, True):  # the last one stands in the legend
             some = {
-                part: places[part]
-                for part in known
-                if any(one.seen.get(kind) for kind in info.families.get(part, (part,))) == is_seen
+                part: y for part, y in heights.items() if _is_seen(info, profile, part) == is_seen
             }
             if some:
-                figure.add_trace(_marks(one, some, is_filled=is_seen))
-                figure.data[-1].showlegend = known[0] in some
-    axis = canvas.axis(f"Points over {info.over}" if info.over else "Accuracy (%)")
-    zero = {"zeroline": bool(info.over), "zerolinecolor": INK, "zerolinewidth": 1.5}
-    ticks: dict[str, Any] = {"tickfont": {"size": SMALL_SIZE}, "ticks": "", "showgrid": False}
-    ticks |= {"tickvals": [(at + 0.5) * height for at in range(len(rows))]}
-    names = [shortened((kind or family).replace("_", " "), 24) for family, kind in rows]
-    ticks["ticktext"] = [
-        plain_text(name) if kind else f"<b>{plain_text(name)}</b>"
-        for name, (_, kind) in zip(names, rows, strict=True)
+                figure.add_trace(_marks(profile, some, is_filled=is_seen))
+    names = [plain_text(shortened(part.replace("_", " "), 24)) for part in parts]
+    texts = [
+        name if kind else f"<b>{name}</b>" for name, (_, kind) in zip(names, rows, strict=True)
     ]
+    zero = {"zeroline": bool(info.over), "zerolinecolor": INK, "zerolinewidth": 1.5}
+    ticks = {"tickvals": [row + 0.5 for row in range(len(rows))], "ticktext": texts, "ticks": ""}
+    title = f"Points over {info.over}" if info.over else "Accuracy (%)"
     figure.update_layout(
-        xaxis=axis | zero | {"showgrid": True},
-        yaxis=canvas.axis() | ticks | {"range": [height * len(rows), 0]},
+        xaxis=canvas.axis(title, showgrid=True) | zero,
+        yaxis=canvas.axis(range=[len(rows), 0], showgrid=False, tickfont={"size": SMALL_SIZE})
+        | ticks,
     )
-    if any(any(one.seen.values()) for one in profiles):
+    if any(any(profile.seen.values()) for profile in profiles):
         facts.insert(0, "filled: trained on that type, or one of that family; hollow: held out")
     return canvas.finish(
         figure,
         sheet,
         title=_title(info),
         facts=facts,
-        meta=dict(info.meta),
-        height=height * len(rows) + _AROUND if figure.data else 300,
+        meta=info.meta,
+        height=pixels * len(rows) + _AROUND if figure.data else 300,
         nothing="" if figure.data else canvas.NO_TRIAL,
     )
 
 
-def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Scatter:
-    """Some types and families of a network, each at its place."""
-    gains = [one.gains[part] for part in places]
-    name = plain_text(shortened(network_label(one.look.label), 40))
-    hover = [
-        f"<b>{name}</b><br>{plain_text(part)}<br>{printed(gain)}"
-        for part, gain in zip(places, gains, strict=True)
-    ]
+def _is_seen(info: ProfileInfo, profile: Profile, part: str) -> bool:
+    """Whether a network was trained on a type, or on one of a family."""
+    return any(profile.seen.get(kind) for kind in info.families.get(part, (part,)))
+
+
+def _marks(profile: Profile, heights: Mapping[str, float], *, is_filled: bool) -> Scatter:
+    """Some types and families of a network."""
+    gains = [profile.gains[part] for part in heights]
+    name = plain_text(shortened(network_label(profile.look.label), 40))
     return Scatter(
         x=[100 * gain.mean if math.isfinite(gain.mean) else None for gain in gains],
-        y=list(places.values()),
+        y=list(heights.values()),
         mode="markers",
         name=name,
-        legendgroup=one.look.label,
-        marker=canvas.marker(one.look, 8, hollow=not is_filled),
-        error_x=canvas.interval_bars(gains, 100, color=one.look.color, thickness=1.5, width=0),
-        customdata=None if one.number is None else [one.number] * len(gains),
-        hovertext=hover,
+        marker=canvas.marker(profile.look, 8, hollow=not is_filled),
+        error_x=canvas.interval_bars(gains, 100, color=profile.look.color, thickness=1.5),
+        customdata=None if profile.number is None else [profile.number] * len(gains),
+        hovertext=[
+            f"<b>{name}</b><br>{plain_text(part)}<br>{printed(gain)}"
+            for part, gain in zip(heights, gains, strict=True)
+        ],
         hoverinfo="text",
     )
 
@@ -272,22 +279,21 @@ def _marks(one: Profile, places: Mapping[str, float], *, is_filled: bool) -> Sca
 def _title(info: ProfileInfo) -> str:
     """On how many types a network gains whose intervals are known, the recommended trial or the arm
     that gains most in the mean; else the question."""
-    found = []
-    for one in info.profiles:
-        gains = [gain for part, gain in one.gains.items() if part not in info.families]
-        known = [gain for gain in gains if math.isfinite(gain.low)]
+    findings = []
+    for profile in info.profiles:
+        of_types = [gain for part, gain in profile.gains.items() if part not in info.families]
+        known = [gain for gain in of_types if math.isfinite(gain.low)]
         more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
-        if more and one.look != REFERENCES["plain"]:
-            short = shortened(one.look.label.partition(", ")[0], 32)
-            said = f"{short[:1].upper()}{short[1:]}: more accurate than {info.over} "
-            said += f"on {more} of {len(known)} types"
+        if more and profile.look != REFERENCES["plain"]:
+            name = shortened(profile.look.label.partition(", ")[0], 32)
+            text = f"{name[:1].upper()}{name[1:]}: more accurate than {info.over} on {more} of "
+            text += f"{len(known)} types" + shown_if(less, f", less on {less}")
             mean = sum(gain.mean for gain in known) / len(known)
-            found.append((one.number is None, mean, said + shown_if(less, f", less on {less}")))
-    if found and all(is_arm for is_arm, *_ in found):
-        return max(found)[2]
-    if found:
-        return found[0][2]
-    return "Robust to what?"
+            findings.append((profile.number is None, mean, text))
+    if not findings:
+        return FIGURE.title
+    is_of_arms = all(is_arm for is_arm, _, _ in findings)
+    return (max(findings) if is_of_arms else findings[0])[2]
 
 
 def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ProfileInfo:
