@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 from inspect import unwrap
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,14 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from ablate.model.modes import kept_mode
 
 
-@dataclass(frozen=True)
-class ImageFlops:
-    """Operations that one image costs; a multiplication and an addition are two.
-
-    Attributes:
-        forward: of a forward pass.
-        training: of a forward and a backward pass.
-    """
+class ImageFlops(NamedTuple):
+    """Operations that one image costs, in a forward pass and in a forward and a backward pass; a
+    multiplication and an addition are two."""
 
     forward: int
     training: int

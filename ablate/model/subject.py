@@ -29,7 +29,12 @@ from ablate.model import MODELS, is_external
 from ablate.model.build import build_model, logits_of, own_image_size, published
 from ablate.model.inspect import torchvision_names
 from ablate.model.modes import kept_mode
-from ablate.model.normalization import IMAGENET, Choice, carried_statistics, explain_choices
+from ablate.model.normalization import (
+    Choice,
+    carried_statistics,
+    choose_statistics,
+    explain_choices,
+)
 from ablate.model.trained import TrainedNetwork
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
@@ -72,6 +77,7 @@ class Origin:
         is_silent: whether its weights do not say at what size they were trained; then
             `image_size` is only that of the network's published weights.
         notes: where things were found.
+        module: a network in memory; it is not changed.
     """
 
     name: str
@@ -84,6 +90,7 @@ class Origin:
     statistics: Statistics | None = None
     is_silent: bool = False
     notes: tuple[str, ...] = ()
+    module: nn.Module | None = None
 
     @property
     def settings(self) -> ModelSettings:
@@ -91,22 +98,39 @@ class Origin:
         return ModelSettings(name=self.name)
 
 
-def find_origin(model: str, checkpoint: str | None) -> Origin:
+def find_origin(model: object, checkpoint: str | None) -> Origin:
     """Find the network of `model` and `checkpoint`.
 
     Args:
         model: what `model.name` takes; the bare name of a network of torchvision or timm; a
-            .safetensors export of a trial; a TorchScript or torch.export file.
+            .safetensors export of a trial; a TorchScript or torch.export file; or a network in
+            memory, where one of `load_model` is known as its exported file is.
         checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
             `timm:pretrained`.
 
     Raises:
         UsageError: if weights are missing or named twice, or the file is of ONNX.
-        ParameterError: if the name is unknown.
+        ParameterError: if the name is unknown, or `model` is something else.
         DataError: if a file is missing, damaged or of another kind.
         MissingDependencyError: if the network is timm's, which is not installed.
     """
-    path, shown = Path(model), show_name(model)
+    if isinstance(model, nn.Module):
+        if checkpoint is not None:
+            raise UsageError(
+                "`checkpoint`: applies only to a named network, got it with one in memory. Load "
+                "the weights into it first."
+            )
+        if isinstance(model, TrainedNetwork):
+            origin = Origin(model.provenance.model, "module", module=model)
+            return _as_exported(origin, model.provenance)
+        return Origin(type(model).__name__, "module", module=model)
+    if not isinstance(model, (str, Path)):
+        raise ParameterError(
+            "`model`: must be a torch.nn.Module, a name or a file, got "
+            f"{show_name(getattr(model, '__name__', type(model).__name__))}. Put the function "
+            "into the forward of a module."
+        )
+    model, path, shown = str(model), Path(model), show_name(model)
     if path.suffix.lower() == ".onnx":
         raise UsageError(
             f"`model`: ONNX files are not scored, got {shown}. Evaluate the .safetensors "
@@ -135,29 +159,6 @@ def find_origin(model: str, checkpoint: str | None) -> Origin:
             f"Name the network: ablate evaluate NAME --checkpoint {shown}."
         )
     return _as_exported(_as_published(Origin(metadata.model, "network", model, identity)), metadata)
-
-
-def module_origin(module: object, checkpoint: str | None) -> Origin:
-    """A network in memory; one of `load_model` is known as its exported file is.
-
-    Raises:
-        ParameterError: if it is not a module.
-        UsageError: if weights are given too.
-    """
-    if not isinstance(module, nn.Module):
-        raise ParameterError(
-            "`model`: must be a torch.nn.Module, a name or a file, got "
-            f"{show_name(getattr(module, '__name__', type(module).__name__))}. Put the function "
-            "into the forward of a module."
-        )
-    if checkpoint is not None:
-        raise UsageError(
-            "`checkpoint`: applies only to a named network, got it with one in memory. Load the "
-            "weights into it first."
-        )
-    if isinstance(module, TrainedNetwork):
-        return _as_exported(Origin(module.provenance.model, "module"), module.provenance)
-    return Origin(type(module).__name__, "module")
 
 
 def _find_network(name: str, checkpoint: str | None) -> Origin:
@@ -289,10 +290,8 @@ class Normalization:
         """
         if self.mean is not None and self.std is not None:
             return Statistics(self.mean, self.std)
-        if self.choice == "imagenet":
-            return IMAGENET
-        if self.choice == "none":
-            return Statistics((0.0,) * 3, (1.0,) * 3)
+        if self.choice in ("imagenet", "none"):
+            return choose_statistics(self.choice, Statistics((0.0,) * 3, (1.0,) * 3), None)
         if self.choice == "dataset":
             if self.dataset is None:
                 raise ParameterError(
@@ -397,7 +396,6 @@ def build_subject(
     image_size: int | None = None,
     by_order: bool = False,
     device: str = "cpu",
-    module: nn.Module | None = None,
     may_have_more: bool = False,
 ) -> Subject:
     """Build the network with its weights, ready for evaluation.
@@ -409,7 +407,6 @@ def build_subject(
         image_size: input size in pixels; None: the network's own, if known.
         by_order: match a file's tensors by their order.
         device: "cpu" or "cuda", where it will run.
-        module: a network in memory; it is not changed.
         may_have_more: whether a file or a module may have more outputs than `classes`, since only
             labels say how many it needs.
 
@@ -434,9 +431,9 @@ def build_subject(
         statistics, is_normalizing = normalization.resolve(origin), True
         network, _ = load_program(Path(origin.name), device)
     else:
-        assert module is not None
-        network, identity = module, _state_identity(module)
-        statistics = carried_statistics(module)
+        assert origin.module is not None
+        network, identity = origin.module, _state_identity(origin.module)
+        statistics = carried_statistics(network)
         if statistics is None:
             statistics, is_normalizing = normalization.resolve(origin), True
         elif normalization.is_given:

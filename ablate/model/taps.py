@@ -173,7 +173,6 @@ class FeatureTaps:
         self._handles.clear()
         self._activated.clear()
         _set_in_place(self._in_place, True)
-        self._in_place = []
 
     def split(self, n: int = 2) -> tuple[FeatureMaps, ...]:
         """The equal parts of every map, for a forward pass of `torch.cat([clean, *copies])`.
@@ -189,17 +188,17 @@ class FeatureTaps:
                 has changed a map.
         """
         maps = self.features
-        parts = tuple(FeatureMaps({}, maps.unplaced) for _ in range(n))
         for layer in self._paths:
             if layer not in maps:
                 raise ParameterError(
                     f"layers: {layer} must run in the forward pass to be tapped, got a pass "
                     "without it. Tap a layer inside it, or another one."
                 )
-        for layer, features in maps.items():
-            for part, rows in zip(parts, split_copies(features, n), strict=True):
-                part[layer] = rows
-        return parts
+        split = {layer: split_copies(features, n) for layer, features in maps.items()}
+        return tuple(
+            FeatureMaps({layer: parts[place] for layer, parts in split.items()}, maps.unplaced)
+            for place in range(n)
+        )
 
     def _note(
         self, layer: str, _module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor

@@ -31,7 +31,6 @@ from ablate.model.subject import (
     Subject,
     build_subject,
     find_origin,
-    module_origin,
     probe,
 )
 from ablate.robustness.arguments import (
@@ -195,10 +194,7 @@ def evaluate(
         normalized.check()
         if isinstance(relative_to, (str, Path)):
             relative_to = load_evaluation(relative_to)
-        weights = None if checkpoint is None else str(checkpoint)
-        module = None if isinstance(model, (str, Path)) else model
-        named = find_origin(str(model), weights) if module is None else None
-        origin = named or module_origin(module, weights)
+        origin = find_origin(model, None if checkpoint is None else str(checkpoint))
         if origin.kind == "program" and precision == "auto":
             precision = "fp32"  # what the file's code was written in
         environment = resolve_environment(
@@ -237,7 +233,6 @@ def evaluate(
             image_size=image_size,
             by_order=checkpoint_order,
             device=environment.device,
-            module=module,
             may_have_more=scored.classes is None,
         )
         environment.apply()

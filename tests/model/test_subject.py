@@ -18,11 +18,9 @@ from ablate.model.build import build_model
 from ablate.model.normalization import IMAGENET
 from ablate.model.subject import (
     Normalization,
-    Origin,
     Subject,
     build_subject,
     find_origin,
-    module_origin,
     probe,
 )
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
@@ -252,8 +250,7 @@ def test_files_that_are_no_programs(tmp_path: Path, program: Callable[[str], Pat
 
 
 def of_memory(network: nn.Module, normalization: Normalization = SAID, **options: Any) -> Subject:
-    origin = Origin(type(network).__name__, "module")
-    return build_subject(origin, 4, normalization, module=network, **options)
+    return build_subject(find_origin(network, None), 4, normalization, **options)
 
 
 def test_a_network_in_memory_is_wrapped_and_not_changed(tiny: Tiny, images: Tensor) -> None:
@@ -398,12 +395,12 @@ def test_more_outputs_than_labels_where_those_alone_are_known() -> None:
 
 
 def test_what_is_no_network(tiny: Tiny) -> None:
-    assert module_origin(tiny, None).name == "Tiny"
-    assert refusal(lambda: module_origin(lambda images: images, None), ParameterError) == (
+    assert find_origin(tiny, None).name == "Tiny"
+    assert refusal(lambda: find_origin(lambda images: images, None), ParameterError) == (
         "`model`: must be a torch.nn.Module, a name or a file, got <lambda>. Put the function into "
         "the forward of a module."
     )
-    assert "got int." in refusal(lambda: module_origin(3, None), ParameterError)
+    assert "got int." in refusal(lambda: find_origin(3, None), ParameterError)
 
 
 def test_images_that_it_does_not_take_are_refused() -> None:
