@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.distortion import CORE, load
+from ablate.distortion import load
 from ablate.distortion.random import make_generator
 from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.study.seeds import derive_seed
@@ -58,10 +58,6 @@ def test_types_come_in_their_ratios() -> None:
         ratio = mix.get(kind, 0) / 4
         spread = 4 * (ratio * (1 - ratio) / n) ** 0.5
         assert counts[kind] / n == pytest.approx(ratio, abs=spread), kind
-
-
-def test_a_family_that_the_mix_leaves_out_is_not_drawn() -> None:
-    assert CombinedAugmentations(mix={"blur": 1.0}).types == CORE["blur"]
 
 
 def test_an_image_of_one_type_has_the_same_pixels_under_any_mix() -> None:

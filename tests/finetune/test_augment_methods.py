@@ -60,17 +60,6 @@ def test_per_batch_has_one_type_by_the_ratios() -> None:
         assert counts[kind] / len(seeds) == pytest.approx(share, abs=spread)
 
 
-def test_per_batch_draws_a_type_for_each_copy() -> None:
-    images = make_images(4)
-    pairs = [
-        copies_of(images, seed, method="per_batch", copies=2, strength=0.3) for seed in range(12)
-    ]
-    bright = [
-        [bool(((copy - images).flatten(1).std(1) < 1e-6).all()) for copy in pair] for pair in pairs
-    ]
-    assert {tuple(pair) for pair in bright} >= {(True, False), (False, True)}
-
-
 def test_all_has_the_pixels_of_single_augmentation_and_weighs_by_the_ratios() -> None:
     images, mix = make_images(), {"gaussian_blur": 1.0, "brightness": 3.0, "contrast": 4.0}
     settings = AugmentSettings.model_validate({"method": "all", "types": TYPES, "mix": mix})

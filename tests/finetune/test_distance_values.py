@@ -123,24 +123,6 @@ def test_both_scaled_alike(name: str) -> None:
         assert distance(clean / 10, distorted / 10).item() < near / 9
 
 
-SAME_FOR = {
-    "moved inside the image": ("pooled", lambda maps: maps.roll(1, dims=3)),
-    "channels in another order": ("attention", lambda maps: maps.flip(1)),
-    "brighter in one position": ("cosine_per_position", lambda maps: maps * torch.rand(3, 3)),
-    "longer as a whole": ("cosine", lambda maps: 7 * maps),
-    "features in another order": ("cka", lambda maps: maps.flip(1) + 5),
-}
-
-
-@pytest.mark.parametrize("change", SAME_FOR)
-def test_what_a_distance_does_not_see(change: str) -> None:
-    name, apply = SAME_FOR[change]
-    clean, _ = make_maps()
-    changed: Tensor = apply(clean)
-    assert load_distance(name)(clean, changed).item() == pytest.approx(0, abs=1e-6)
-    assert load_distance("mse")(clean, changed).item() > 0.01
-
-
 def test_cka_by_hand() -> None:
     clean = torch.tensor([[-1.0], [0.0], [1.0]])
     distance = load_distance("cka")

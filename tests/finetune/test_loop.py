@@ -112,11 +112,6 @@ def test_a_report_says_what_was_done() -> None:
     assert run.work.student_images == 4 * 2 * 16
 
 
-@pytest.mark.parametrize("terms", ["clean", "da"])
-def test_what_is_not_read_does_not_go_through_the_network(terms: str) -> None:
-    assert make_run(terms).run_epoch().images == 2 * 16
-
-
 RESUMED: dict[str, dict[str, object]] = {
     "fp32": {"terms": "clean+st+fma"},
     "bf16": {"precision": "bf16"},

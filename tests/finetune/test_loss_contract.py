@@ -170,13 +170,6 @@ def test_it_is_a_mean_over_the_batch(variant: str) -> None:
         torch.testing.assert_close(loss(twice), loss(views))
 
 
-def test_the_order_of_the_copies_does_not_matter(variant: str) -> None:
-    views = make_views()
-    loss = build_loss(settings_of(variant), NAMES)
-    turned = views._replace(copies=views.copies[::-1], copy_weights=views.copy_weights[::-1])
-    torch.testing.assert_close(loss(turned), loss(views))
-
-
 def test_its_weight_scales_it(variant: str) -> None:
     plain = build_loss(settings_of(variant), NAMES)
     heavy = build_loss(settings_of(variant, weight=2.5), NAMES)

@@ -125,11 +125,6 @@ BAD = [
         "Did you mean stage3?",
     ),
     (
-        {"terms": "fma", "fma": {"layers": ["stem", "layer1.2"]}},
-        "loss.fma.layers: must be taps or module paths of the model, got 'layer1.2'. "
-        "Did you mean layer1.1?",
-    ),
-    (
         {"terms": "fma", "fma": {"layers": ["stem", "stem"]}},
         "loss.fma.layers: a layer may be given once, got stem twice. Raise its weight in "
         "loss.fma.layer_weights.",

@@ -71,7 +71,7 @@ def read_onnx_logits(file: str, images: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("name", "side"),
     [
-        ("program_nets:InDict", 8),
+        pytest.param("program_nets:InDict", 8, marks=pytest.mark.slow),
         pytest.param("timm:test_resnet", 32, marks=pytest.mark.slow),
         pytest.param("torchvision:squeezenet1_1", 32, marks=pytest.mark.slow),
     ],
