@@ -125,11 +125,6 @@ BAD = [
         "Did you mean stage3?",
     ),
     (
-        {"terms": "fma", "fma": {"layers": ["stem", "stem"]}},
-        "loss.fma.layers: a layer may be given once, got stem twice. Raise its weight in "
-        "loss.fma.layer_weights.",
-    ),
-    (
         {"terms": "fma", "fma": {"layers": ["stage1", "layer1"]}},
         "loss.fma.layers: a layer may be given once, got stage1 and layer1, which are the same. "
         "Raise its weight in loss.fma.layer_weights.",

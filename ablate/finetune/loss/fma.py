@@ -339,10 +339,8 @@ def _check_known(where: str, layers: Sequence[str], names: LayerNames) -> None:
             )
         path = names.taps.get(layer, layer)
         if path in seen:
-            other = seen[path]
-            again = "twice" if layer == other else f"and {layer}, which are the same"
             raise ParameterError(
-                f"{where}: a layer may be given once, got {other} {again}. Raise its weight in "
-                "loss.fma.layer_weights."
+                f"{where}: a layer may be given once, got {seen[path]} and {layer}, which are the "
+                "same. Raise its weight in loss.fma.layer_weights."
             )
         seen[path] = layer
