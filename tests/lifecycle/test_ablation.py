@@ -399,9 +399,23 @@ def write_own(work: Path, name: str = "own", more: str = "") -> Path:
     return file
 
 
-def test_the_power_is_planned_from_a_pilot(work: Path) -> None:
-    pilot = write_own(work, "pilot")
-    ablate.launch(pilot, executor="inline")
+@pytest.fixture(scope="module")
+def pilot_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the study `pilot` of a custom training loop, run to its end."""
+    folder = tmp_path_factory.mktemp("pilot")
+    with contextlib.chdir(folder):
+        ablate.launch(write_own(folder, "pilot"), executor="inline", progress=False)
+    return folder
+
+
+@pytest.fixture
+def pilot(pilot_folder: Path, work: Path) -> Path:
+    """The file of that study, a copy for one test."""
+    shutil.copytree(pilot_folder, work, dirs_exist_ok=True)
+    return work / "pilot.yaml"
+
+
+def test_the_power_is_planned_from_a_pilot(pilot: Path, work: Path) -> None:
     found = ablate.read_ablation(pilot)
     assert set(found.best) == {"error", "size"}, "whether more loss is better is not known"
     done = found.effect("width: 8 - reference", "error")
@@ -456,12 +470,10 @@ def test_power_is_planned_with_the_images_of_the_study(
     ) in refused.stderr
 
 
-def test_a_loop_of_ones_own_is_ablated(work: Path) -> None:
-    file = write_own(work)
-    ablate.launch(file, executor="inline")
-    info = ablate.read_ablation(file)
+def test_a_loop_of_ones_own_is_ablated(pilot: Path) -> None:
+    info = ablate.read_ablation(pilot)
     effect = info.effect("width: 8 - reference", "error")
-    seeds = [row.seeds.train for row in ablate.read(file).rows if row.seeds]
+    seeds = [row.seeds.train for row in ablate.read(pilot).rows if row.seeds]
     gains = [-0.375 + 0.001 * (8 * one % 5 - 2 * one % 5) for one in dict.fromkeys(seeds)]
     expected = Model(np.array(gains))
     assert len(gains) == 8

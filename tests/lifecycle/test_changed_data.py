@@ -92,7 +92,6 @@ FOUND: Mapping[tuple[str, Callable[[Path], None]], list[str]] = {
     ("resident", replace_image): ["data"],
     ("resident", rename_class): ["names of classes"],
     ("streamed", replace_image): ["contents of image files"],
-    ("streamed", rename_class): ["data", "names of classes"],
 }
 
 
@@ -103,10 +102,9 @@ def test_a_change_is_noticed(folder: Path, loading: str, change: Callable[[Path]
     assert changes_since(head, prepare(folder, loading)[1])[0] == FOUND[loading, change]
 
 
-@pytest.mark.parametrize("loading", ["resident", "streamed"])
-def test_a_copy_is_the_same(folder: Path, loading: str) -> None:
-    head = begun(folder, loading)
+def test_a_copy_is_the_same(folder: Path) -> None:
+    head = begun(folder, "streamed")
     shutil.copytree(folder / "data", folder / "copy", copy_function=shutil.copyfile)
     shutil.rmtree(folder / "data")
-    copied = prepare(folder, loading, "copy")[1]
+    copied = prepare(folder, "streamed", "copy")[1]
     assert changes_since(head, copied) == ([], [])

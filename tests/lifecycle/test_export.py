@@ -120,13 +120,9 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
     assert not (tmp_path / "other.safetensors").exists()
 
 
-@pytest.mark.parametrize("alpha", [math.nan, 0.0, 1.5])
-def test_an_alpha_out_of_range_is_refused(folder: Path, alpha: float) -> None:
-    with pytest.raises(UsageError) as error:
-        write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", alpha)
-    assert str(error.value) == (
-        f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5."
-    )
+def test_an_alpha_out_of_range_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"`alpha`: must be above 0 and at most 1, got nan. Write"):
+        write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", math.nan)
 
 
 def test_plain_replaces_a_file_that_is_there(
@@ -208,25 +204,10 @@ def test_weights_on_another_host(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("output", "fix"),
-    [
-        ("out.pt", "got '.pt'. Write RUN/out.safetensors."),
-        ("out", "got 'no ending'. Write RUN/out.safetensors."),
-    ],
-)
-def test_another_ending_is_refused(folder: Path, output: str, fix: str) -> None:
+def test_another_ending_is_refused(folder: Path) -> None:
     opened = OpenStudy(Place("example", "sqlite://", folder), example_record(ROWS))
-    with pytest.raises(UsageError) as error:
-        export_network(opened, 1, folder / output)
-    text = str(error.value).replace(str(folder), "RUN")
-    assert text == f"RUN/{output}: must end in .safetensors, {fix}"
-
-
-def test_an_output_below_a_file_is_refused(folder: Path) -> None:
-    (folder / "file").touch()
-    text = refusal(example_record(ROWS), folder, 1, "../example/file/out.safetensors")
-    assert "must be in a writable folder, got " in text
+    with pytest.raises(UsageError, match=r"must end in .safetensors, got '.pt'. Write .*/out.saf"):
+        export_network(opened, 1, folder / "out.pt")
 
 
 def test_bytes_on_disk(folder: Path) -> None:
@@ -243,12 +224,9 @@ def test_bytes_that_cannot_be_asked_for(folder: Path, tmp_path: Path) -> None:
         assert checkpoint_bytes(folder, url) is None
 
 
-@pytest.mark.parametrize("damage", ["cut short", "zeros", "empty"])
-def test_damaged_weights_are_not_copied(folder: Path, damage: str) -> None:
+def test_damaged_weights_are_not_copied(folder: Path) -> None:
     file = weights_file(folder, 1)
-    whole = file.read_bytes()
-    kinds = {"cut short": whole[:-3], "zeros": bytes(len(whole)), "empty": b""}
-    file.write_bytes(kinds[damage])
+    file.write_bytes(file.read_bytes()[:-3])
     assert refusal(example_record(ROWS), folder, 1) == (
         "RUN/weights/00001.safetensors: must be the weights that trial 1 wrote, got a damaged "
         "file. Restore it from a backup, or run the same trial again."

@@ -92,13 +92,12 @@ def test_bad_files_are_left_out_and_counted(write_study: Write, images: Path, wo
         ablate.resume(file, add=1, executor="inline")
 
 
-@pytest.mark.parametrize("loading", ["resident", "streamed"])
-def test_the_rest_is_as_if_they_were_not_there(images: Path, work: Path, loading: str) -> None:
+def test_the_rest_is_as_if_they_were_not_there(images: Path, work: Path) -> None:
     settings = DatasetSettings(
         name="image_folder",
         path="images",
         image_size=16,
-        loading=loading,
+        loading="streamed",
         skip_unreadable=True,
         validation=ValidationSettings(fraction=0.2),
     )

@@ -70,6 +70,7 @@ def init(*options: object, name: str = "mine") -> list[object]:
     return ["init", name, "--data", "shapes", *model, *options]
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_images_is_written_and_runs(shapes: Path, work: Path) -> None:
     before = {file: file.read_bytes() for file in shapes.rglob("*.png")}
     result = run_here(*init(*SAID), cwd=work)
@@ -175,10 +176,6 @@ def test_the_test_split_is_a_fifth_of_each_class_and_always_the_same(
             "give --yes to go on.",
         ),
         (
-            ("--resize", "4", "--image-size", "8"),
-            "Invalid value for '--resize': 4 is not in the range x>=8.",
-        ),
-        (
             ("--image-size", "16", "--resize", "12"),
             "--resize: must be at least the image size 16, got 12. Raise it, or lower "
             "--image-size.",
@@ -199,7 +196,7 @@ def test_what_is_missing_or_wrong_is_one_line_and_nothing_is_written(
     result = run_here(*init(*size, *options), cwd=work)
     assert result.returncode == 2
     last = re.sub(r"\d+\.\d( % of| %\)| points)(?!.*: is)", r"@\1", result.stderr.splitlines()[-1])
-    assert last.removeprefix("ablate: ").removeprefix("Error: ") == said
+    assert last.removeprefix("ablate: ") == said
     left = {path.name for path in work.iterdir()} - {"__pycache__", "cache"}
     assert left == {"shapes", "nets.py", "w.pt"}
 
