@@ -369,8 +369,10 @@ class Keeper:
         if self._keep == "all":
             return []
         point = np.asarray(counted_values(row, self._bounds), dtype=float) * self._signs
-        if np.isfinite(point).all() and not any(_beats(o, point) for o in self._front.values()):
-            self._front = {n: o for n, o in self._front.items() if not _beats(point, o)}
+        is_beaten = any(_beats(other, point) for other in self._front.values())
+        if np.isfinite(point).all() and not is_beaten:
+            front = self._front.items()
+            self._front = {trial: other for trial, other in front if not _beats(point, other)}
             self._front[row.number] = point
         self._kept.append(row.number)
         if len(self._kept) <= self._keep:
