@@ -253,8 +253,6 @@ def test_for_one_objective_the_best_trials_are_confirmed(
         api.confirm(file, trials=[9])
     shown = ablate("report", file, "--no-images")
     assert shown.returncode == 0, shown.stderr
-    page = Path("runs/single/report.html").read_text()
-    assert ">The best</th>" in page
     exported = ablate("export", file, "--trial", str(best.number), "-o", "best.safetensors")
     assert exported.returncode == 0, exported.stderr
     assert Path("best.safetensors").stat().st_size > 10_000
