@@ -5,9 +5,9 @@ What samplers could not draw, or databases not keep, is refused here.
 
 from __future__ import annotations
 
+import json
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError, Problem, StudyFileError, did_you_mean
@@ -25,7 +25,7 @@ from ablate.space.domain import (
 )
 from ablate.space.fit import condition_rules, related_rules, value_rules
 from ablate.space.space import Parameter, Space
-from ablate.study.document import Finding, Path, dotted, name_of, show, unstorable
+from ablate.study.document import Finding, Path, dotted, name_of, show
 from ablate.study.keys import (
     FIXED_KEYS,
     LONGEST_OWN_KEY,
@@ -89,9 +89,9 @@ def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
         if key in domains
     ]
     ordered = in_order(parameters)
-    if circle := _circle({each.key: each for each in parameters if each not in ordered}):
-        rule = f"conditions must not form a cycle, got {' -> '.join([*circle, circle[0]])}."
-        findings.append(Finding(entries[circle[0]].path, f"{rule} Remove one of them."))
+    if circle := [each.key for each in parameters if each not in ordered]:
+        rule = f"conditions must not form a cycle, got {', '.join(circle)}"
+        findings.append(Finding(entries[circle[0]].path, f"{rule}. Remove one of them."))
     asked = dict.fromkeys(condition.key for condition in conditions.values())
     used = {key: fixed[key] for key in asked if key in fixed and key not in entries}
     return Space(tuple(ordered), used), findings
@@ -209,9 +209,6 @@ def _not_searchable(key: str) -> str:
 # -- Domains as written --------------------------------------------------------------------
 
 
-LARGEST = 2**53
-"""Floats, in which samplers compute, are exact to here."""
-
 MOST_CHOICES = 1_000
 """Largest number of choices; each row stores all of them."""
 
@@ -221,8 +218,8 @@ MOST_ITEMS = 256
 _LONGEST_NAME = 200
 """Characters of an item: a database keeps 512 of `key[item]`."""
 
-_LEAST_WIDTH = 1e-12
-"""Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
+_SIZES: Mapping[type[float], tuple[float, float]] = {int: (1, 2**52), float: (1e-300, 1e300)}
+"""Least and largest size of a number other than 0: samplers compute in floats, with differences."""
 
 
 class _WrongDomainError(Exception):
@@ -291,13 +288,7 @@ class _Spec(NamedTuple):
                 return SubsetDomain(self._names(data[word], word))
             case "simplex":
                 return self._simplex(data[word])
-        choices = _items(data[word], word, MOST_CHOICES)
-        texts = [stored(choice) for choice in choices]
-        for i, text in enumerate(texts):
-            if text in texts[:i]:
-                rule = f"stored as the same text, got {show(text)} twice. Remove one."
-                raise _WrongDomainError(rule, word, i)
-        return ChoiceDomain(choices)
+        return ChoiceDomain(_items(data[word], word, MOST_CHOICES))
 
     def _names(self, written: Any, word: str) -> tuple[str, ...]:
         """A list of text; `taps`: every tap of the study's network."""
@@ -369,30 +360,14 @@ def _items(items: Any, word: str, most: int) -> tuple[Any, ...]:
         rule = f"{word} must have at most {most} items, got {len(items)}"
         raise _WrongDomainError(f"{rule}. Name fewer, or search an int or float.", word)
     for i, item in enumerate(items):
-        if wrong := next(filter(None, map(_unstorable, _leaves(item))), None):
-            raise _WrongDomainError(wrong, word, i)
-        if item in items[:i]:
+        try:
+            json.dumps(item, allow_nan=False)
+        except ValueError:
+            rule = f"must be finite, got {show(item)}. Write a number, or text in quotes."
+            raise _WrongDomainError(rule, word, i) from None
+        if stored(item) in map(stored, items[:i]):
             raise _WrongDomainError(f"given twice, got {show(item)}. Remove one.", word, i)
     return tuple(items)
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    """The text and numbers in a choice, keys of mappings too."""
-    inner: Iterable[Any] = ()
-    if isinstance(value, dict):
-        inner = [*value, *value.values()]
-    elif isinstance(value, list):
-        inner = value
-    else:
-        yield value
-    for part in inner:
-        yield from _leaves(part)
-
-
-def _unstorable(value: Any) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"must be finite, got {show(value)}. Write a number, or text in quotes."
-    return unstorable(value)
 
 
 def _interval(data: Mapping[str, Any], word: str, kind: type[float]) -> tuple[Any, Any, bool, Any]:
@@ -418,35 +393,25 @@ def _interval(data: Mapping[str, Any], word: str, kind: type[float]) -> tuple[An
 
 
 def _number(value: Any, name: str, kind: type[float], *at: str | int) -> float:
-    """A finite number of this kind; `name` is its own in the message."""
+    """A number of this kind; `name` is its own in the message."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind or not math.isfinite(value):
         words = "a whole number" if kind is int else "a number"
         raise _WrongDomainError(f"{name} must be {words}, got {show(value)}. Write {words}.", *at)
-    if kind is int and abs(value) >= LARGEST:
-        rule = f"{name} must be within 2**53, got {show(value)}. Take a smaller one."
-        raise _WrongDomainError(rule, *at)
-    if 0 < abs(value) < sys.float_info.min:
-        fix = f"Write 0, or at least {sys.float_info.min:.3g}."
-        raise _WrongDomainError(f"{name} must keep its digits, got {show(value)}. {fix}", *at)
+    least, most = _SIZES[kind]
+    if value != 0 and not least <= abs(value) <= most:
+        rule = f"{name} must be 0, or from {least:g} to {most:g} in size, got {show(value)}"
+        raise _WrongDomainError(f"{rule}. Take another one.", *at)
     return value
 
 
 def _range_rule(low: float, high: float, ends: str, *, log: bool) -> str | None:
-    widen = "Widen it, or fix the value in the study."
     if low >= high:
-        return f"low must be below high, got {ends}. {'Swap them.' if low > high else widen}"
+        fix = "Swap them." if low > high else "Widen it, or fix the value in the study."
+        return f"low must be below high, got {ends}. {fix}"
     if log and low <= 0:
         return f"log needs a low above 0, got {ends}. Raise low or drop log."
-    # Samplers compute in floats.
-    if isinstance(low, int) and high - low >= LARGEST:
-        return f"high - low must be below 2**53, got {ends}. Narrow it, or search a float."
-    if not math.isfinite(high - low):
-        return f"high - low must be finite, got {ends}. Narrow it."
-    if isinstance(low, float) and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
-        rule = f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}"
-        return f"{rule}, got {ends}. {widen}"
     return None
 
 
@@ -458,7 +423,7 @@ def _step_rule(low: float, high: float, step: float, *, log: bool) -> str | None
         return f"step must be above 0, {got}. Raise it."
     if step > high - low:
         return f"step must fit into [{low:.12g}, {high:.12g}], {got}. Lower it."
-    if largest / step >= LARGEST / 2:
+    if largest / step >= 2**52:
         return f"step must be larger than {largest:g} / 2**52, {got}. Raise it."
     # A float as far as steps with nine digits lead to the end.
     off = abs(low + step * round((high - low) / step) - high)
@@ -477,23 +442,8 @@ def in_order(parameters: Sequence[Parameter]) -> list[Parameter]:
     """The parameters in order, without those that read each other in a circle."""
     waiting = {parameter.key: parameter for parameter in parameters}
     ordered: list[Parameter] = []
-    while ready := next((each for each in waiting.values() if not _reads(each, waiting)), None):
+    while ready := next(
+        (each for each in waiting.values() if not {*each.requires} & waiting.keys()), None
+    ):
         ordered.append(waiting.pop(ready.key))
     return ordered
-
-
-def _reads(parameter: Parameter, waiting: Mapping[str, Parameter]) -> list[str]:
-    return [key for key in parameter.requires if key in waiting]
-
-
-def _circle(waiting: Mapping[str, Parameter]) -> list[str]:
-    """Keys of which each reads the next and the last the first; the first as written first."""
-    path = list(waiting)[:1]
-    while path:
-        following = _reads(waiting[path[-1]], waiting)[0]
-        if following in path:
-            circle = path[path.index(following) :]
-            at = circle.index(min(circle, key=list(waiting).index))
-            return circle[at:] + circle[:at]
-        path.append(following)
-    return path

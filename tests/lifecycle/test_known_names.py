@@ -141,6 +141,14 @@ def test_an_objective_must_be_scored_by_the_suite(write_study: Write) -> None:
     assert place_of_file(file).study is not None
 
 
+def test_a_list_of_the_suite_names_corruptions_and_text_a_suite(write_study: Write) -> None:
+    metrics = [{"metric": "val_accuracy.fog.2"}, {"metric": "val_accuracy.digital"}]
+    suite = {"suite": ["fog", "jpeg_compression"], "severities": [2]}
+    assert place_of_file(write_study(robustness=suite, objectives=metrics)).study is not None
+    text = refusal(write_study(robustness={"suite": ["fog", "jpeg"]}))
+    assert text.startswith("robustness.suite[1]: unknown corruption, got 'jpeg'. Did you mean jpeg")
+
+
 def test_a_path_is_of_the_folder_that_a_link_leads_to(tmp_path: Path) -> None:
     for folder in ("real/studies", "real/spaces", "here"):
         (tmp_path / folder).mkdir(parents=True)

@@ -19,20 +19,12 @@ Problems = Callable[..., list[str]]
     [
         # what no sampler could draw, or no database keep
         (
-            "loss.st.weight: {float: [-1e308, 1e308]}",
-            "1: loss.st.weight: high - low must be finite, got [-1e+308, 1e+308]. Narrow it.",
-        ),
-        (
             "loss.st.weight: {float: [0, 5e-324]}",
-            "1: loss.st.weight: high must keep its digits, got 4.94066e-324. Write 0, or at",
+            "1: loss.st.weight: high must be 0, or from 1e-300 to 1e+300 in size, got 4.94066e-324.",
         ),
         (
             "loss.st.weight: {float: [0, 1], step: 1e-300}",
             "1: loss.st.weight: step must be larger than 1 / 2**52, got 1e-300. Raise",
-        ),
-        (
-            "finetune.batch_size: {int: [1, 9007199254740992]}",
-            "1: finetune.batch_size: high must be within 2**53, got 9007199254740992. Take a",
         ),
         (
             f"finetune.batch_size: {{choice: {list(range(1, 1002))}}}",
@@ -77,10 +69,6 @@ Problems = Callable[..., list[str]]
             "augment.mix: {simplex: [noise]}",
             "1: augment.mix: simplex needs two items or more, got ['noise']. "
             "Add one, or do not search it.",
-        ),
-        (
-            "augment.mix: {choice: ['{\"noise\":1}', {noise: 1}]}",
-            "1: augment.mix: stored as the same text, got '{\"noise\":1}' twice. Remove one.",
         ),
         (
             "loss.terms: {choice: clean}",
@@ -142,8 +130,7 @@ Problems = Callable[..., list[str]]
         # conditions
         (
             "loss.st.weight: {float: [0, 1], when: {loss.st.weight: 1}}",
-            "1: loss.st.weight: conditions must not form a cycle, got loss.st.weight -> "
-            "loss.st.weight. Remove one of them.",
+            "1: loss.st.weight: conditions must not form a cycle, got loss.st.weight. Remove one",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {}}",
