@@ -30,11 +30,14 @@ from ablate.study.keys import (
     FIXED_KEYS,
     LONGEST_OWN_KEY,
     SEARCHABLE,
+    WrittenParameter,
     all_keys,
+    is_block,
     is_own_key,
     is_searchable,
     plain_values,
     searchable,
+    written_parameters,
 )
 from ablate.study.names import KnownNames, OpenNames, failures
 from ablate.study.settings import Study
@@ -66,27 +69,28 @@ def parse_space(study: Study, names: KnownNames) -> Space:
 
 def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     """The space of a study's valid parameters, and what is wrong with the others."""
-    findings: list[Finding] = []
-    entries: dict[str, _Entry] = {}
+    findings = list(_block_rules(study.space, ("space",)))
+    entries: dict[str, WrittenParameter] = {}
     is_own = study.trainable is not None
-    written = study.space if isinstance(study.space, dict) else {}
-    for entry in _entries(written, ("space",), {}, findings):
-        if rule := _key_rule(entry, entries, is_own=is_own):
-            findings.append(Finding(entry.path, rule))
+    for parameter in written_parameters(study.space, ("space",)):
+        if isinstance(parameter.entry, dict) and "parameters" in parameter.entry:
+            continue  # a block that is reported
+        if rule := _key_rule(parameter, entries, is_own=is_own):
+            findings.append(Finding(parameter.path, rule))
         else:
-            entries[entry.key] = entry
+            entries[parameter.key] = parameter
+    when = {key: _conditions(entry.when, findings) for key, entry in entries.items()}
+    findings = list(dict.fromkeys(findings))  # one of a block once, not for each parameter
     fixed = plain_values(study)
     domains = dict(_domains(entries, fixed, names, findings))
-    conditions = {path: each for entry in entries.values() for path, each in entry.when.items()}
+    conditions = {path: each for own in when.values() for path, each in own.items()}
     findings += condition_rules(conditions, entries.keys(), domains, study, names)
     if not is_own:
         paths = {key: (*entries[key].path, domain.word) for key, domain in domains.items()}
         findings += value_rules(domains, paths, study, names)
         findings += related_rules(domains, paths, study, names)
     parameters = [
-        Parameter(key, domains[key], tuple(entry.when.values()))
-        for key, entry in entries.items()
-        if key in domains
+        Parameter(key, domains[key], tuple(when[key].values())) for key in entries if key in domains
     ]
     ordered = in_order(parameters)
     if circle := [each.key for each in parameters if each not in ordered]:
@@ -97,90 +101,71 @@ def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     return Space(tuple(ordered), used), findings
 
 
-# -- Parameters as written, blocks opened --------------------------------------------------
-
-
-class _Entry(NamedTuple):
-    """A parameter as written, with the conditions of itself and its blocks, by their paths."""
-
-    path: Path
-    data: Any
-    when: Mapping[Path, Condition]
-
-    @property
-    def key(self) -> str:
-        return str(self.path[-1])
+# -- Blocks, conditions and keys -----------------------------------------------------------
 
 
 _OPERATORS = ("in", "contains")
 
 
-def _entries(
-    space: Mapping[str, Any],
-    path: Path,
-    above: Mapping[Path, Condition],
-    findings: list[Finding],
-) -> Iterator[_Entry]:
-    for name, value in space.items():
-        at, when = (*path, name), dict(above)
-        if isinstance(value, dict) and "when" in value:
-            when |= _conditions(value["when"], (*at, "when"), findings)
-        if not isinstance(value, dict) or "parameters" not in value:
-            yield _Entry(at, value, when)
+def _block_rules(space: Any, path: Path) -> Iterator[Finding]:
+    """What is wrong with the blocks of a space, beside the parameters in them."""
+    for key, entry in space.items() if isinstance(space, dict) else ():
+        if not isinstance(entry, dict) or "parameters" not in entry:
             continue
-        for option in value.keys() - {"when", "parameters"}:
+        at, inner = (*path, key), entry["parameters"]
+        for option in [name for name in entry if name not in ("when", "parameters")]:
             fix = did_you_mean(option, ("when", "parameters"))
             rule = f"unknown option of a block, got {show(option)}. {fix}"
-            findings.append(Finding((*at, option), rule))
-        if "when" not in value:
-            rule = "a block needs a condition, got none. Add when: {KEY: VALUE}."
-            findings.append(Finding(at, rule))
-        inner = value["parameters"]
-        if isinstance(inner, dict) and inner:
-            yield from _entries(inner, (*at, "parameters"), when, findings)
-        else:
-            rule = f"parameters must be a mapping of keys to domains, got {show(inner)}."
-            fix = "Write KEY: {float: [LOW, HIGH]}."
-            findings.append(Finding((*at, "parameters"), f"{rule} {fix}"))
+            yield Finding((*at, option), rule)
+        if "when" not in entry:
+            yield Finding(at, "a block needs a condition, got none. Add when: {KEY: VALUE}.")
+        if not is_block(entry):
+            rule = f"parameters must be a mapping of keys to domains, got {show(inner)}"
+            yield Finding((*at, "parameters"), f"{rule}. Write KEY: {{float: [LOW, HIGH]}}.")
+        yield from _block_rules(inner, (*at, "parameters"))
 
 
-def _conditions(written: Any, path: Path, findings: list[Finding]) -> dict[Path, Condition]:
-    """The conditions of a `when`, by their paths."""
+def _conditions(when: Mapping[Path, Any], findings: list[Finding]) -> dict[Path, Condition]:
+    """The conditions of a parameter and its blocks, by their paths."""
     conditions: dict[Path, Condition] = {}
-    if not isinstance(written, dict) or not written:
-        rule = f"when must be a mapping of keys to values, got {show(written)}."
-        findings.append(Finding(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}."))
-        return conditions
-    for key, value in written.items():
-        at = (*path, key)
-        if not isinstance(value, dict):
-            conditions[at] = Condition(key, "is", value)
+    for path, written in when.items():
+        if not isinstance(written, dict) or not written:
+            rule = f"when must be a mapping of keys to values, got {show(written)}."
+            findings.append(Finding(path, f"{rule} Write when: {{loss.terms: {{contains: fma}}}}."))
             continue
-        unknown = next((name for name in value if name not in _OPERATORS), None)
-        operator, operand = next(iter(value.items()), ("", None))
-        if unknown is not None:
-            rule = f"unknown condition, got {show(unknown)}. {did_you_mean(unknown, _OPERATORS)}"
-            findings.append(Finding((*at, unknown), rule))
-        elif len(value) != 1:
-            rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
-            findings.append(Finding(at, rule))
-        elif operator == "in" and not (isinstance(operand, list) and operand):
-            rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
-            findings.append(Finding((*at, operator), rule))
-        else:
-            conditions[at] = Condition(key, operator, operand)
+        for key, value in written.items():
+            at = (*path, key)
+            if not isinstance(value, dict):
+                conditions[at] = Condition(key, "is", value)
+                continue
+            unknown = next((name for name in value if name not in _OPERATORS), None)
+            operator, operand = next(iter(value.items()), ("", None))
+            if unknown is not None:
+                fix = did_you_mean(unknown, _OPERATORS)
+                rule = f"unknown condition, got {show(unknown)}. {fix}"
+                findings.append(Finding((*at, unknown), rule))
+            elif len(value) != 1:
+                rule = f"when needs one condition per key, got {show(value)}. Write in or contains."
+                findings.append(Finding(at, rule))
+            elif operator == "in" and not (isinstance(operand, list) and operand):
+                rule = f"in needs a list of values, got {show(operand)}. Write in: [a, b]."
+                findings.append(Finding((*at, operator), rule))
+            else:
+                conditions[at] = Condition(key, operator, operand)
     return conditions
 
 
-def _key_rule(entry: _Entry, before: Mapping[str, _Entry], *, is_own: bool) -> str | None:
+def _key_rule(
+    parameter: WrittenParameter, before: Mapping[str, WrittenParameter], *, is_own: bool
+) -> str | None:
     """Why a key is no parameter, as `rule, got X. Fix.`"""
-    key = entry.key
+    key, entry = parameter.key, parameter.entry
     if key in before:
         return f"searched twice, got it here and at {dotted(before[key].path)}. Keep one."
     if is_own_key(key) if is_own else is_searchable(key):
         return None
-    if isinstance(entry.data, dict) and "when" in entry.data and not {*entry.data} & {*DOMAINS}:
-        rule = f"needs a domain or, as a block, parameters, got {', '.join(entry.data)}."
+    if isinstance(entry, dict) and "when" in entry and not {*entry} & {*DOMAINS}:
+        rule = f"needs a domain or, as a block, parameters, got {', '.join(entry)}."
         return f"{rule} Add parameters: {{KEY: DOMAIN}}."
     return _not_own(key) if is_own else _not_searchable(key)
 
@@ -232,7 +217,7 @@ class _WrongDomainError(Exception):
 
 
 def _domains(
-    entries: Mapping[str, _Entry],
+    entries: Mapping[str, WrittenParameter],
     fixed: Mapping[str, Any],
     names: KnownNames,
     findings: list[Finding],
@@ -240,13 +225,13 @@ def _domains(
     spec = _Spec(fixed, names.get("loss.fma.layers", ()), {})
 
     def is_no_subset(key: str) -> bool:
-        return not (isinstance(entries[key].data, dict) and "subset" in entries[key].data)
+        return not (isinstance(entries[key].entry, dict) and "subset" in entries[key].entry)
 
     # Subsets first, because a simplex may refer to a later one.
     for key in sorted(entries, key=is_no_subset):
         entry = entries[key]
         try:
-            domain = spec.domain(entry.data)
+            domain = spec.domain(entry.entry)
         except _WrongDomainError as error:
             if error.rule:
                 findings.append(Finding((*entry.path, *error.at), error.rule))

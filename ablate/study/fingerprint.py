@@ -182,9 +182,9 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
     for name, value in data.items():
         key = prefix + name
         if key == "space":
-            for one in written_parameters(value):
-                own = {**one.entry, "when": list(one.when)} if one.when else one.entry
-                yield f"space.{one.key}", own
+            for parameter in written_parameters(value):
+                when = {"when": [*parameter.when.values()]} if parameter.when else {}
+                yield f"space.{parameter.key}", {**parameter.entry, **when}
         elif isinstance(value, dict) and (key not in leaves() or key == "ablation"):
             yield from _flatten(value, f"{key}.")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel
@@ -138,17 +139,20 @@ class WrittenParameter(NamedTuple):
     Attributes:
         path: in the space, through its blocks.
         entry: its domain, which may be invalid.
-        when: the conditions of its blocks and its own.
+        when: the conditions of its blocks and its own, as written, by path.
     """
 
     path: Path
-    key: str
     entry: Any
-    when: tuple[Any, ...]
+    when: Mapping[Path, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.path[-1])
 
 
 def written_parameters(
-    space: Any, path: Path = (), when: tuple[Any, ...] = ()
+    space: Any, path: Path = (), when: Mapping[Path, Any] = MappingProxyType({})
 ) -> Iterator[WrittenParameter]:
     """The parameters of a space as written, those of a block in its place.
 
@@ -156,13 +160,19 @@ def written_parameters(
         path: of the space; when: conditions of all its parameters.
     """
     for key, entry in space.items() if isinstance(space, Mapping) else ():
-        is_mapping = isinstance(entry, Mapping)
-        inner = entry.get("parameters") if is_mapping else None
-        own = (*when, entry["when"]) if is_mapping and "when" in entry else when
-        if isinstance(inner, Mapping):
-            yield from written_parameters(inner, (*path, key, "parameters"), own)
+        at, own = (*path, key), dict(when)
+        if isinstance(entry, Mapping) and "when" in entry:
+            own[*at, "when"] = entry["when"]
+        if is_block(entry):
+            yield from written_parameters(entry["parameters"], (*at, "parameters"), own)
         else:
-            yield WrittenParameter((*path, key), str(key), entry, own)
+            yield WrittenParameter(at, entry, own)
+
+
+def is_block(entry: Any) -> bool:
+    """Whether an entry of a space is a block of parameters with one condition."""
+    inner = entry.get("parameters") if isinstance(entry, Mapping) else None
+    return isinstance(inner, Mapping) and bool(inner)
 
 
 def written_domains(space: Any) -> dict[str, Mapping[str, Any]]:

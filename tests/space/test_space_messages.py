@@ -20,7 +20,7 @@ Problems = Callable[..., list[str]]
         # what no sampler could draw, or no database keep
         (
             "loss.st.weight: {float: [0, 5e-324]}",
-            "1: loss.st.weight: high must be 0, or from 1e-300 to 1e+300 in size, got 4.94066e-324.",
+            "1: loss.st.weight: high must be 0, or from 1e-300 to 1e+300 in size, got 4.94066e-324",
         ),
         (
             "loss.st.weight: {float: [0, 1], step: 1e-300}",
