@@ -152,6 +152,11 @@ def confirmation(place: int) -> Example:
     return replace(example, record=replace(example.record, **own))
 
 
+@pytest.fixture(scope="module")
+def examples() -> list[Example]:
+    return [confirmation(place) for place in range(3)]
+
+
 def read(examples: list[Example]) -> claims.Ablations:
     return claims.Ablations([(one.record, one.outcomes, one.references) for one in examples])
 
@@ -172,8 +177,7 @@ def seed_means(examples: list[Example], arm: str, metrics: list[str]) -> np.ndar
     return np.array(found)
 
 
-def test_a_claim_needs_all_its_parts() -> None:
-    examples = [confirmation(place) for place in range(3)]
+def test_a_claim_needs_all_its_parts(examples: list[Example]) -> None:
     arms = read(examples)
     untrained = [f"val_{metric}" for metric in arms.names()]
     assert untrained == ["val_accuracy.impulse_noise", "val_accuracy.gaussian_blur"]
@@ -216,8 +220,7 @@ def excludes_0(estimate: Estimate) -> bool:
     return estimate.low > 0 or estimate.high < 0 or 0 in (estimate.low, estimate.high)
 
 
-def test_a_script_without_ablate_finds_the_same_claims() -> None:
-    examples = [confirmation(place) for place in range(3)]
+def test_a_script_without_ablate_finds_the_same_claims(examples: list[Example]) -> None:
     arms = read(examples)
     untrained = [f"val_{metric}" for metric in arms.names()]
     clean = "val_clean_accuracy"
@@ -250,8 +253,8 @@ def test_what_is_published_is_what_the_archives_say() -> None:
             assert line.endswith(f"| {adjusted} | not shown |")
 
 
-def test_these_baselines_alone_are_averaged_seed_by_seed() -> None:
-    examples = [confirmation(place) for place in (0, 2)]
+def test_these_baselines_alone_are_averaged_seed_by_seed(examples: list[Example]) -> None:
+    examples = examples[::2]
     arms = read(examples)
 
     def by_seed(arm: str) -> np.ndarray:

@@ -30,7 +30,7 @@ def table() -> Table:
 
 @pytest.fixture(scope="module")
 def surrogate(table: Table) -> Surrogate:
-    return Surrogate(table, trees=20)
+    return Surrogate(table, trees=8)
 
 
 def test_the_table_is_whole_and_small(table: Table) -> None:
@@ -73,7 +73,7 @@ def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     curve = surrogate.curve(params, 3)
     assert curve.shape == table.curves.shape[2:]
     assert (curve == surrogate.curve(params, 3)).all()
-    assert (curve == Surrogate(table, trees=20).curve(params, 3)).all()
+    assert (curve == Surrogate(table, trees=8).curve(params, 3)).all()
     others = [surrogate.curve(params, seed) for seed in range(4, 12)]
     assert any((curve != other).any() for other in others)
     near = np.abs(curve - table.curves.mean(axis=1)[0]).max()

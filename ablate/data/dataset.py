@@ -118,13 +118,10 @@ class _PlacedSplit:
     labels: Labels
 
     def batches(
-        self,
-        order: torch.Tensor,
-        batch_size: int,
-        *,
-        seed: int,  # noqa: ARG002
+        self, order: torch.Tensor, batch_size: int, *, seed: int
     ) -> Iterator[tuple[ByteImages, Labels]]:
         """See `PlacedImages`; nothing is drawn here."""
+        del seed
         order = send(order, self.images.device)
         for start in range(0, len(order) - batch_size + 1, batch_size):
             rows = order[start : start + batch_size]

@@ -157,10 +157,6 @@ def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(
         assert result.returncode == 2
         assert "search.pruner.images: must be at most the " in result.stderr
         assert "obtaining the baseline" not in result.stdout
-    write_study(search={"trials": 2, "pruner": {"images": 4}})  # the same file, corrected
-    result = ablate("launch", file, "--executor", "inline")
-    assert result.returncode == 0, result.stderr
-    assert "obtaining the baseline" in result.stdout
 
 
 def test_resume_by_run_folder(done: Path, ablate: Run) -> None:
@@ -253,6 +249,7 @@ def test_ctrl_c_while_the_file_is_read_is_a_stop(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_its_budget_ended_is_not_unfinished(
     write_own: Write, ablate: Run, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,4 +151,4 @@ def test_time_grows_as_the_text_does(part: str) -> None:
             times.append(time.thread_time() - begun)
         return min(times)
 
-    assert seconds(40_000) < 24 * max(seconds(5_000), 1e-4)
+    assert seconds(16_000) < 24 * max(seconds(2_000), 1e-4)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import stat
-import time
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,22 +78,23 @@ def test_a_folder_takes_the_place_of_whatever_is_there(tmp_path: Path) -> None:
     assert not list(elsewhere.iterdir())
 
 
-def _count_up(path: Path) -> None:
-    with locked(path):
-        count = int(path.read_text())
-        time.sleep(0.05)
-        path.write_text(str(count + 1))
+COUNT_UP = """
+import pathlib, sys, time
+from ablate.files.cache import locked
+path = pathlib.Path(sys.argv[1])
+with locked(path):
+    count = int(path.read_text())
+    time.sleep(0.05)
+    path.write_text(str(count + 1))
+"""
 
 
 def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_count_up, args=(path,)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    command = [sys.executable, "-c", COUNT_UP, str(path)]
+    for process in [subprocess.Popen(command) for _ in range(3)]:
+        assert process.wait(timeout=120) == 0
     assert path.read_text() == "3"
 
 
