@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -24,7 +21,6 @@ from example_results import (
     make_scored,
     minus,
 )
-from example_sources import curved_row
 from recompute import Model, holm
 
 import ablate
@@ -251,74 +247,3 @@ def test_what_is_published_is_what_the_archives_say() -> None:
             line = next(line for line in text.splitlines() if line.startswith(f"| {contrast} |"))
             assert line.startswith(f"| {contrast} | {difference} | {p} |")
             assert line.endswith(f"| {adjusted} | not shown |")
-
-
-def test_these_baselines_alone_are_averaged_seed_by_seed(examples: list[Example]) -> None:
-    examples = examples[::2]
-    arms = read(examples)
-
-    def by_seed(arm: str) -> np.ndarray:
-        return np.mean(
-            [
-                [
-                    images_right(one.outcomes[row.number]["val"], row.scores, "val_clean_accuracy")
-                    for row in one.record.rows
-                    if row.cell == arm and isinstance(row.scores, Scores)
-                ]
-                for one in examples
-            ],
-            axis=0,
-        )
-
-    model = Model(by_seed("DA+ST+CA") - by_seed("plain"))
-    estimate = arms.within("DA+ST+CA", "plain", [claims.CLEAN])
-    assert (estimate.mean, estimate.n) == (pytest.approx(model.mean), 4)
-    assert (estimate.low, estimate.high) == pytest.approx(model.bounds())
-
-
-def test_tables_are_made_of_the_archives_that_there_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "paper_tune_0_ST_CA.tar"
-    shutil.copy(ROOT / "studies" / "paper" / "results" / name, tmp_path)
-    levels = {"1": 0.5, "5": 0.4}
-    for baseline in (0, 1):
-        scored = {
-            arm: {"n_images": 10, "clean_accuracy": 0.9, "accuracies": levels}
-            for arm in claims.ARMS
-        }
-        scored["ST+CA"]["accuracies"] = {"1": 0.5, "5": 0.42 + 0.02 * baseline}
-        (tmp_path / f"jpeg_compression_{baseline}.json").write_text(json.dumps(scored))
-    monkeypatch.setattr(sys, "argv", ["tables.py", str(tmp_path)])
-    tables.main()
-    printed = capsys.readouterr().out
-    record = ablate.read(tmp_path / name)
-    least = record.references["plain"].clean_accuracy - 0.005
-    kept = [row.values[1] for row in record.rows if row.values and row.values[0] >= least]
-    mean = (sum(kept) + record.references["plain"].robust_accuracy * (16 - len(kept))) / 16
-    assert f"| ST+CA | {100 * mean:.1f} |" in printed
-    assert f"| {len(kept)} of 16 |" in printed
-    assert "| ST+CA | 90.0 | 50.0 | 43.0 | 46.5 | +1.5 [-4.9, +7.9] |" in printed
-    *_, missing = printed.strip().splitlines()
-    assert missing.startswith("Not there: paper_kept_0.tar, paper_kept_1.tar, paper_kept_2.tar, ")
-    assert name not in missing
-    assert printed.count("## ") == 2
-
-
-def test_curves_are_read_at_equal_clean_accuracy() -> None:
-    def record(robust: Mapping[str, float]) -> Any:
-        baseline = SimpleNamespace(clean_accuracy=0.9, robust_accuracy=0.5)
-        rows = [
-            replace(
-                curved_row(0, {0.0: (0.9, 0.5), 0.5: (0.9, 0.6), 1.0: (0.88, end)}, 0.0), cell=arm
-            )
-            for arm, end in robust.items()
-        ]
-        return SimpleNamespace(complete=rows, references={"baseline": baseline})
-
-    ends = dict.fromkeys(claims.ARMS[1:], 0.7)
-    text = tables.curves([record(ends | {"FMA+CA": 0.8}), record(ends | {"FMA+CA": 0.84})])
-    line = next(line for line in text.splitlines() if line.startswith("| FMA+CA"))
-    shown = [part.split(" [")[0].strip() for part in line.split("|")[2:-1]]
-    # A point is half of the way from alpha 0.5 to 1: 0.6 to 0.8, and to 0.84.
-    assert [*map(float, shown)] == [60.0, 0.0, 65.5, 3.0, 71.0, 6.0]
