@@ -24,11 +24,12 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
@@ -42,8 +43,6 @@ from ablate.errors import DataError
 from ablate.files.cache import locked, publish_file
 from ablate.files.shown import show_name
 from ablate.study.settings import DatasetSettings, path_from
-
-Result = TypeVar("Result")
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """uint8 images `[n, channel, height, width]` and int64 labels `[n]`."""
@@ -72,6 +71,14 @@ class Published:
     read: Callable[[Path, str], Arrays]
     inner: str = ""
 
+    def find(self, folder: Path) -> list[Path] | None:
+        """The files of the first layout that is complete."""
+        for layout in self.layouts:
+            files = [folder / name for name in layout]
+            if all(file.is_file() for file in files):
+                return files
+        return None
+
 
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
     """The data set `settings.name` at `image_size`; see `read_published`."""
@@ -96,34 +103,12 @@ def read_published(
     folder = cache / "torchvision" if settings.path is None else path_from(base, settings.path)
     if published.inner and folder.name == published.inner:
         folder = folder.parent
-    files = _obtain_files(published, folder, download=settings.download)
-
-    def part(name: str) -> Split:
-        def read() -> Pixels:
-            images, labels = _checked(published, folder, lambda: published.read(folder, name))
-            return Pixels(labels, resize_chunks(images, image_size, settings.resize))
-
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        made_from = (published.name, name, image_size, settings.resize, stats)
-        return stored_split(cache, made_from, read, what=f"{published.name}, {name}")
-
-    classes = _checked(published, folder, lambda: published.read_classes(folder))
-    return Source(
-        classes=tuple(classes),
-        train=part("train"),
-        test=lambda: part("test"),
-        stored_size=(SIDES[published.name],) * 2,
-    )
-
-
-def _obtain_files(published: Published, folder: Path, *, download: bool) -> list[Path]:
-    """Find the data set's files, and download them if they are missing and that is allowed."""
-    files = _find_files(published.layouts, folder)
-    if files is None and download:
+    files = published.find(folder)
+    if files is None and settings.download:
         with locked(folder / published.name):
-            if _find_files(published.layouts, folder) is None:
+            if published.find(folder) is None:
                 _fetch(published, folder)
-        files = _find_files(published.layouts, folder)
+        files = published.find(folder)
     if files is None:
         missing = next(file for file in published.layouts[0] if not (folder / file).is_file())
         raise DataError(
@@ -131,16 +116,38 @@ def _obtain_files(published: Published, folder: Path, *, download: bool) -> list
             "Set dataset.download: true, or set dataset.path to its folder.",
             parameter_fix="Set `data` to its folder.",
         )
-    return files
+    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+    def part(name: str) -> Split:
+        def read() -> Pixels:
+            with _as_published(published, folder):
+                images, labels = published.read(folder, name)
+            return Pixels(labels, resize_chunks(images, image_size, settings.resize))
+
+        made_from = (published.name, name, image_size, settings.resize, stats)
+        return stored_split(cache, made_from, read, what=f"{published.name}, {name}")
+
+    with _as_published(published, folder):
+        classes = tuple(published.read_classes(folder))
+    return Source(
+        classes=classes,
+        train=part("train"),
+        test=lambda: part("test"),
+        stored_size=(SIDES[published.name],) * 2,
+    )
 
 
-def _find_files(layouts: Sequence[Sequence[str]], folder: Path) -> list[Path] | None:
-    """The files of the first complete layout."""
-    for layout in layouts:
-        files = [folder / name for name in layout]
-        if all(file.is_file() for file in files):
-            return files
-    return None
+@contextmanager
+def _as_published(published: Published, folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise DataError(
+            f"dataset.path: {published.name} must be the published files, got different ones in "
+            f"{show_name(folder)}.",
+            "Remove them and set dataset.download: true.",
+            parameter_fix="Download them again.",
+        ) from error
 
 
 def _fetch(published: Published, folder: Path) -> None:
@@ -157,18 +164,6 @@ def _fetch(published: Published, folder: Path) -> None:
         for file in published.layouts[0]:
             # With its mode, because a published file is first readable only by its owner.
             publish_file(folder / file, partial(shutil.copy, temporary / file))
-
-
-def _checked(published: Published, folder: Path, read: Callable[[], Result]) -> Result:
-    try:
-        return read()
-    except RuntimeError as error:
-        raise DataError(
-            f"dataset.path: {published.name} must be the published files, got different ones in "
-            f"{show_name(folder)}.",
-            "Remove them and set dataset.download: true.",
-            parameter_fix="Download them again.",
-        ) from error
 
 
 # -- The data sets; `dataset` is torchvision's class ---------------------------------------
@@ -228,12 +223,13 @@ def published_fashion(dataset: Any) -> Published:
     )
 
     def read_arrays(folder: Path, part: str) -> Arrays:
-        files = _find_files(layouts, folder) or []
+        files = published.find(folder) or []
         images, labels = files[:2] if part == "train" else files[2:]
         return read_idx(images, 3)[:, None], read_idx(labels, 1).astype(np.int64)
 
     fetch, classes = partial(dataset, download=True), dataset.classes
-    return Published("fashion_mnist", layouts, fetch, lambda _folder: classes, read_arrays)
+    published = Published("fashion_mnist", layouts, fetch, lambda _folder: classes, read_arrays)
+    return published
 
 
 def read_idx(file: Path, dimensions: int) -> np.ndarray:
