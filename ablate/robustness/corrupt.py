@@ -146,13 +146,9 @@ def corrupt_files(
 
     Args:
         source: a name of a data set, or a folder with CLASS/*, test/CLASS/*, val/CLASS/*, or
-            images without classes.
+            images without classes; data: folder of a named data set's files.
         output: folder that does not exist, or is empty.
-        data: folder of a named data set's files.
-        suite: its name; None: all types, or those of `types`.
-        types: types of the suite; None: all.
-        severities, seed: of the corruptions.
-        frost_images: folder of photographs; None: a generated texture.
+        suite, types: None, both: all corruptions.
         layout: "npy": `TYPE.npy`, uint8 `[severities * n, height, width, 3]`, severity after
             severity, with `labels.npy`; "images": `TYPE/SEVERITY/CLASS/NAME.png`; None: "npy" for
             data sets, "images" for folders.
@@ -166,9 +162,8 @@ def corrupt_files(
         The manifest.
 
     Raises:
-        ParameterError: if a name is unknown or a number out of its range.
-        UsageError: if the output is not empty or cannot be written, or the disk has no room for its
-            arrays (the size of image files is not known in advance).
+        UsageError: if an argument is invalid, the output is not empty or cannot be written, or the
+            disk has no room for its arrays (the size of image files is not known in advance).
         DataError: if images are missing, unreadable, or of several sizes for one array.
         InfrastructureError: if the disk is full or broken.
     """

@@ -18,7 +18,7 @@ QUANTILES = (np.arange(65536) + 0.5) / 65536
 
 
 @pytest.mark.parametrize(
-    ("mean", "wrong"), [(0.0, 0), (0.3, 1e-4), (2.0, 1e-4), (4.0, 1e-4), (4.1, 7e-3), (50.0, 6e-4)]
+    ("mean", "wrong"), [(0.0, 0), (0.3, 1e-4), (4.0, 1e-4), (4.1, 7e-3), (50.0, 6e-4)]
 )
 def test_counts_are_scipys_poisson(mean: float, wrong: float) -> None:
     counts = poisson_quantile(torch.full((1, 1, 256, 256), mean), EVERY_BITS).flatten()

@@ -122,20 +122,9 @@ def test_what_cannot_be_adapted(network: nn.Module, images: torch.Tensor, messag
 
 def test_the_result_says_it(tmp_path: Path) -> None:
     network = make_network(classes=10)
-    plain, adapted = (
-        evaluate(
-            network,
-            dataset="digits",
-            types=["contrast"],
-            severities=[5],
-            images=40,
-            normalization="none",
-            device="cpu",
-            threads=1,
-            adapt_batch_norm=count,
-        )
-        for count in (None, 16)
-    )
+    options = {"dataset": "digits", "types": ["contrast"], "severities": [5], "images": 40}
+    options |= {"normalization": "none", "device": "cpu", "threads": 1}
+    plain, adapted = (evaluate(network, adapt_batch_norm=count, **options) for count in (None, 16))
     mark = (
         "batch norm adapted at test time to batches of 256 images of one copy; the network's own "
         "statistics count as 16 images"

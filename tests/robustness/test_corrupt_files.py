@@ -103,8 +103,8 @@ def test_images_are_those_that_are_scored(write: Write, folder: Path, tmp_path: 
 
 
 def test_arrays_are_those_that_are_scored(write: Write, tmp_path: Path) -> None:
-    write("digits", types=("fog",), severities=(1, 2, 3, 4, 5))
-    made, scored = copies_of("digits", tmp_path / "cache", ("fog",), (1, 2, 3, 4, 5))
+    write("digits", types=("fog",), severities=(1, 2, 3, 4, 5), image_size=8)
+    made, scored = copies_of("digits", tmp_path / "cache", ("fog",), (1, 2, 3, 4, 5), image_size=8)
     array = np.load(tmp_path / "out" / "fog.npy", mmap_mode="r")
     assert array.dtype == np.uint8
     assert (array.reshape(scored[0].shape) == scored[0]).all()

@@ -283,29 +283,26 @@ def refusal(path: Path) -> str:
 
 
 def test_what_is_no_evaluation(tmp_path: Path) -> None:
-    file = tmp_path / "scores.json"
+    file, made = tmp_path / "scores.json", evaluation(TWO)
     assert refusal(file) == (
         "FILE: must be a readable file, got No such file or directory. Correct the path."
     )
-    file.write_text("no json")
-    assert refusal(file) == (
-        "FILE: must be scores written by `ablate evaluate -o FILE.json`, got a file that is not "
-        "JSON. Choose another file."
-    )
-    file.write_text("[]")
-    assert refusal(file).startswith(
-        "FILE: must be scores written by `ablate evaluate -o FILE.json`, got other JSON."
-    )
-    file.write_text(json.dumps({**to_json(evaluation(TWO)), "version": 2}))
-    assert refusal(file) == (
-        "FILE: must be scores of version 1, got version 2. Evaluate again with this version of "
-        "ablate, or update ablate."
-    )
-    file.write_text(json.dumps(to_json(evaluation(TWO), bits=False)))
-    assert refusal(file) == (
-        "FILE: must be scores with the bits of each image, got the output of --json. Write the "
-        "file with -o."
-    )
+    other = "written by `ablate evaluate -o FILE.json`, got"
+    for text, message in (
+        ("no json", f"{other} a file that is not JSON. Choose another file."),
+        ("[]", f"{other} other JSON. Choose another file."),
+        (
+            json.dumps({**to_json(made), "version": 2}),
+            "of version 1, got version 2. Evaluate again with this version of ablate, or update "
+            "ablate.",
+        ),
+        (
+            json.dumps(to_json(made, bits=False)),
+            "with the bits of each image, got the output of --json. Write the file with -o.",
+        ),
+    ):
+        file.write_text(text)
+        assert refusal(file) == f"FILE: must be scores {message}"
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:
