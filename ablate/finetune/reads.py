@@ -164,7 +164,9 @@ def readings_of(key: str) -> tuple[Reading, ...]:
     readings = tuple(
         reading
         for reading in READINGS
-        if any(key == one or (one.endswith(".") and key.startswith(one)) for one in reading.keys)
+        if any(
+            key == read or (read.endswith(".") and key.startswith(read)) for read in reading.keys
+        )
     )
     above, _, kind = key.rpartition(".")
     if above == "augment.strengths":

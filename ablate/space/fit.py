@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.errors import did_you_mean
-from ablate.space.condition import Condition
-from ablate.space.domain import ChoiceDomain, Domain, SimplexDomain, SubsetDomain
+from ablate.space.domain import ChoiceDomain, Condition, Domain, SimplexDomain, SubsetDomain
 from ablate.space.space import Parameter, Space
 from ablate.study.checks import rules_of
 from ablate.study.document import Finding, Path, show

@@ -221,8 +221,8 @@ class Rows:
             return self
         count = len(points)
         values, excess = (
-            np.vstack([one, np.tile(np.median(one, axis=0), (count, 1))])
-            for one in (self.values, self.excess)
+            np.vstack([known, np.tile(np.median(known, axis=0), (count, 1))])
+            for known in (self.values, self.excess)
         )
         fails = np.concatenate([-np.ones(len(self)), np.ones(count)])[:, None]
         deviations = np.vstack(
@@ -280,7 +280,7 @@ class Expectation:
             for output, deviation in zip(outputs[kept].T, deviations[kept].T, strict=True)
         ]
         if len(pending):
-            believed = np.column_stack([one.believe(pending) for one in self._processes])
+            believed = np.column_stack([process.believe(pending) for process in self._processes])
             outputs = np.vstack([outputs, believed])
             deviations = np.vstack([deviations, np.zeros_like(believed)])
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
@@ -332,8 +332,8 @@ class Expectation:
     def _missing(self, values: Array) -> Array:
         """What points `[..., 1 or 2]` would need more of each value to add something, in ranges."""
         missing = ((self._least - values) / self._ranges).max(axis=-1)
-        for one in self._front:
-            missing = np.maximum(missing, ((one - values) / self._ranges).min(axis=-1))
+        for best in self._front:
+            missing = np.maximum(missing, ((best - values) / self._ranges).min(axis=-1))
         return np.asarray(np.maximum(missing, 0.0))
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError, Problem, StudyFileError, did_you_mean
-from ablate.space.condition import Condition
 from ablate.space.domain import (
     DOMAINS,
     ChoiceDomain,
+    Condition,
     Domain,
     FloatDomain,
     IntDomain,

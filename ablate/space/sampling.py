@@ -129,8 +129,8 @@ class _Coordinates:
         self._space = space
         self.dimensions = space.dimensions
         self._counts = [
-            len(one.choices) if isinstance(one, CategoricalDimension) else 1
-            for one in self.dimensions
+            len(dimension.choices) if isinstance(dimension, CategoricalDimension) else 1
+            for dimension in self.dimensions
         ]
         places = range(len(self.dimensions))
         self.groups = np.repeat(places, [1 + count for count in self._counts])
@@ -148,7 +148,9 @@ class _Coordinates:
                 continue
             value = raw[dimension.name]
             if isinstance(dimension, CategoricalDimension):
-                same = (type(value) is type(one) and value == one for one in dimension.choices)
+                same = (
+                    type(value) is type(other) and value == other for other in dimension.choices
+                )
                 numbers += [1.0, *(math.sqrt(0.5) * is_same for is_same in same)]
             else:
                 numbers += [1.0, _share_of(dimension, value)]
@@ -194,20 +196,17 @@ class _GaussianProcessSampler(BaseSampler):
         from ablate.space.gaussian_process import Expectation, Rows
 
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        running += [one for one in known if one.user_attrs.get(IS_RUNNING)]
-        pending = [one.params for one in running if one.number != trial.number and one.params]
-        failed = [
-            one.params
-            for one in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            if one.params and one.user_attrs.get(HAS_FAILED)
-        ]
-        signs = np.array([1.0 if one.name == "MAXIMIZE" else -1.0 for one in study.directions])
+        running += [row for row in known if row.user_attrs.get(IS_RUNNING)]
+        pending = [row.params for row in running if row.number != trial.number and row.params]
+        ended = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        failed = [row.params for row in ended if row.params and row.user_attrs.get(HAS_FAILED)]
+        signs = np.array([1.0 if way.name == "MAXIMIZE" else -1.0 for way in study.directions])
         zeros = [0.0] * (len(known[0].values) + len(known[0].constraints))
         rows = Rows(
-            points=self._coordinates.of([one.params for one in known]),
-            values=np.array([one.values for one in known]) * signs,
-            excess=np.array([list(one.constraints.values()) for one in known]),
-            deviations=np.array([one.user_attrs.get(DEVIATIONS, zeros) for one in known]),
+            points=self._coordinates.of([row.params for row in known]),
+            values=np.array([row.values for row in known]) * signs,
+            excess=np.array([list(row.constraints.values()) for row in known]),
+            deviations=np.array([row.user_attrs.get(DEVIATIONS, zeros) for row in known]),
         ).with_failed(self._coordinates.of(failed))
         reference = None if self._reference is None else list(signs * self._reference)
         random = np.random.default_rng(self._seed)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
-from ablate.space.condition import Condition
-from ablate.space.domain import DOMAINS, Dimension, Domain
+from ablate.space.domain import DOMAINS, Condition, Dimension, Domain
 from ablate.study.document import Finding, show
 from ablate.study.seeds import Params
 
@@ -186,7 +185,7 @@ class Space:
                 when = " and ".join(map(str, parameter.when)) or "what it reads is searched"
                 rule = f"is searched only when {when}, got {show(values[key])}"
                 raise ParameterError(f"{key}: {rule}. Leave it out.")
-            for missing in [one for one in domain.requires if one in drawn]:
+            for missing in [needed for needed in domain.requires if needed in drawn]:
                 rule = f"is a ratio of the items in {missing}, got none beside it"
                 raise ParameterError(f"{key}: {rule}. Give {missing} too.")
             raw |= domain.encode(key, values[key], known)

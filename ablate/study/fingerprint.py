@@ -116,7 +116,7 @@ def study_fingerprint(
     if added_types:
         data["robustness"]["added_types"] = sorted(added_types)
     resolved = space.to_json()
-    resolved["parameters"] = sorted(resolved["parameters"], key=lambda one: str(one["key"]))
+    resolved["parameters"] = sorted(resolved["parameters"], key=lambda entry: str(entry["key"]))
     parts = {section: data[section] for section in SECTIONS if section not in left_out} | {
         "space": resolved,
         "data": data_digest,
@@ -157,9 +157,9 @@ def noted_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _matters(key: str, *dumps: Mapping[str, Any]) -> bool:
-    if key.startswith("answer.") and not any(one["finetune"]["interpolation"] for one in dumps):
+    if key.startswith("answer.") and not any(dump["finetune"]["interpolation"] for dump in dumps):
         return False  # read by reports alone
-    is_left_out = any(f"{key}.".startswith(f"{one}.") for one in _NOT_IN_SECTIONS)
+    is_left_out = any(f"{key}.".startswith(f"{left_out}.") for left_out in _NOT_IN_SECTIONS)
     return not is_left_out and key.partition(".")[0] in SECTIONS
 
 

@@ -73,11 +73,11 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
     Source: own rule; barriers as in Frankle et al. 2020, arXiv:1912.05671, in accuracy, and with
     a tolerance as there.
     """
-    scores = {one.alpha: one for one in curve}
+    scores = {score.alpha: score for score in curve}
     baseline, finetuned = scores[0.0], scores[1.0]
-    least = min(one.violation for one in curve if one.alpha > 0)
-    chosen_from = [one for one in curve if one.alpha > 0 and one.violation == least]
-    lowest = min(curve, key=lambda one: (one.clean, one.alpha))
+    least = min(score.violation for score in curve if score.alpha > 0)
+    chosen_from = [score for score in curve if score.alpha > 0 and score.violation == least]
+    lowest = min(curve, key=lambda score: (score.clean, score.alpha))
     barrier = max(0.0, min(baseline.clean, finetuned.clean) - lowest.clean)
     if barrier > clean_margin + _ROUNDING and finetuned in chosen_from:
         note = (
@@ -85,11 +85,13 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
             "points below both the baseline and the finetuned network"
         )
         return Choice(1.0, barrier, note)
-    keeping = [one for one in chosen_from if baseline.clean - one.clean <= clean_margin + _ROUNDING]
+    keeping = [
+        score for score in chosen_from if baseline.clean - score.clean <= clean_margin + _ROUNDING
+    ]
 
-    def rank(one: AlphaScore) -> tuple[float, float]:
+    def rank(score: AlphaScore) -> tuple[float, float]:
         """By an accuracy, in which sums of equal counts are equal, then by alpha."""
-        return round(one.robust if keeping else one.clean, _DIGITS), one.alpha
+        return round(score.robust if keeping else score.clean, _DIGITS), score.alpha
 
     return Choice(max(keeping or chosen_from, key=rank).alpha, barrier)
 
@@ -143,11 +145,11 @@ class Curve(JsonData):
     ) -> Curve:
         """The curve with the network that the rule chooses (`choose_alpha`)."""
         baseline = self.scores(like, 0.0).metrics()
-        bounds = [bound for one in constraints for bound in one.bounds(baseline)]
+        bounds = [bound for limits in constraints for bound in limits.bounds(baseline)]
         curve = []
-        for alpha, one in zip(self.alphas, self.all_scores(like), strict=True):
-            violated = violation(bounds, one.metrics()) if bounds else 0.0
-            curve.append(AlphaScore(alpha, one.clean_accuracy, one.robust_accuracy, violated))
+        for alpha, scores in zip(self.alphas, self.all_scores(like), strict=True):
+            violated = violation(bounds, scores.metrics()) if bounds else 0.0
+            curve.append(AlphaScore(alpha, scores.clean_accuracy, scores.robust_accuracy, violated))
         alpha, barrier, note = choose_alpha(curve, clean_margin)
         return replace(self, alpha=alpha, barrier=barrier, note=note)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ablate.space.condition import Condition
 from ablate.space.domain import (
     DOMAINS,
     ChoiceDomain,
+    Condition,
     FloatDomain,
     IntDomain,
     SimplexDomain,
