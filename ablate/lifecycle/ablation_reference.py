@@ -20,11 +20,10 @@ from ablate.ablation.searches import (
     tuned_cells,
 )
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
-from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord, row_violation
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.open_study import open_place
-from ablate.lifecycle.place import Place, locate, place_of_file
+from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, open_study
+from ablate.lifecycle.place import Place, place_of_file
 from ablate.search.progress import Progress
 from ablate.study.document import dotted
 from ablate.study.settings import Study
@@ -64,30 +63,25 @@ def find_reference(study: Study, base: Path) -> FoundReference:
         return FoundReference(settings.reference)
     pick = str(settings.reference.get("pick", "knee"))
     where = "ablation.reference.study"
-    place = _locate_study(str(settings.reference["study"]), base, where)
-    if not Ledger.exists(place.url, place.name):
-        raise StudyNotFoundError(
-            f"{where}: must have been launched, got no study {place.name} in {place.shown}. Launch "
-            "it first."
-        )
-    with closing(Ledger.open(place.url, place.name)) as ledger:
+    opened = _open_named(str(settings.reference["study"]), base, where)
+    record = opened.record
+    with closing(open_ledger(opened.place)) as ledger:
         ledger.check_writable("to be the reference of an ablation")
-        record = ledger.read()
     check_same_sections(study, record)
     point = pick_trial(record, pick)
     text = f"trial {point.number} of study {record.name} ({pick})"
     return FoundReference(dict(point.params), text, record.name, record.sections)
 
 
-def _locate_study(name: str, base: Path, key: str) -> Place:
-    """Locate a study named under a key of a study file: relative to the file's folder, else to the
-    current folder."""
+def _open_named(name: str, base: Path, key: str) -> OpenStudy:
+    """The study that is named under a key of a study file: relative to the file's folder, else to
+    the current folder."""
     name = os.path.expanduser(name)  # noqa: PTH111 (it may be a URL)
     beside = base / name
     try:
         if beside.suffix in (".yaml", ".yml") and beside.is_file():
-            return place_of_file(beside)
-        return locate(str(beside)) if beside.is_dir() else locate(name)
+            return open_place(place_of_file(beside))
+        return open_study(str(beside) if beside.is_dir() else name)
     except StudyFileError:
         raise
     except UsageError as error:
@@ -130,11 +124,7 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
     if settings is None or settings.plan is None:
         return ()
     where = "ablation.plan.pilot"
-    place = _locate_study(settings.plan.pilot, base, where)
-    try:
-        pilot = open_place(place)
-    except StudyNotFoundError as error:
-        raise StudyNotFoundError(f"{where}: {error}") from error
+    pilot = _open_named(settings.plan.pilot, base, where)
     named, fix = pilot.record.name, "Name an ablation on the same data."
     if pilot.record.design is None:
         raise UsageError(f"{where}: must be an ablation, got the search {named}. {fix}")

@@ -116,8 +116,8 @@ def test_a_search_is_looked_for_beside_the_file_first(
         ),
         (
             "other.yaml",
-            "ablation.reference.study: must have been launched, got no study other in "
-            "sqlite:///{work}/runs/other/study.db. Launch it first.",
+            "ablation.reference.study: study other: must have been launched, got no such study in "
+            "sqlite:///{work}/runs/other/study.db. Launch it first, or check name and storage.",
         ),
         (
             "",
