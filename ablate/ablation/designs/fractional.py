@@ -155,11 +155,35 @@ def make_fraction(factors: Sequence[str], resolution: int) -> Fraction:
         The design; the full factorial, without words, if no smaller one is possible.
     """
     names = tuple(factors)
+    columns, words = tuple[int, ...](), tuple[int, ...]()
     for n_basic in range(2, len(names)):
-        columns = _least_aberration(n_basic, len(names), resolution)
-        if columns is not None:
-            return _build(names, columns)
-    return _build(names, ())
+        designs = _designs(n_basic, len(names), resolution)
+        if designs:
+            lengths = range(1, len(names) + 1)
+            columns, words = min(
+                designs, key=lambda one: [[*map(int.bit_count, one[1])].count(at) for at in lengths]
+            )
+            break
+    n_basic = len(names) - len(columns)
+
+    def factors_in(bits: int) -> Effect:
+        return tuple(name for place, name in enumerate(names) if bits >> place & 1)
+
+    # A basic factor is the product of itself; a product is high if an even number of it is low.
+    products = [*(1 << place for place in range(n_basic)), *columns]
+    return Fraction(
+        factors=names,
+        generators=tuple(
+            f"{name} = {' '.join(factors_in(column))}"
+            for name, column in zip(names[n_basic:], columns, strict=True)
+        ),
+        words=_ordered(names, map(factors_in, words[1:])),
+        resolution=min(map(int.bit_count, words[1:]), default=None),
+        runs=tuple(
+            tuple((product & ~run).bit_count() % 2 == 0 for product in products)
+            for run in range(2**n_basic)
+        ),
+    )
 
 
 def aliases_of(fraction: Fraction, effect: Effect) -> tuple[Effect, ...]:
@@ -193,8 +217,11 @@ def alias_lines(fraction: Fraction) -> list[str]:
     return lines or [NO_ALIASES]
 
 
-def _least_aberration(n_basic: int, n_factors: int, resolution: int) -> tuple[int, ...] | None:
-    """The basic factors in each generator, as bits; None if no design has the resolution.
+def _designs(
+    n_basic: int, n_factors: int, resolution: int
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """All designs of a resolution, up to exchanges of basic factors: the basic factors in each
+    generator, and the words, of which the first is empty; factors as bits.
 
     Designs are extended by one generator at a time, and dropped at the first word that is too
     short.
@@ -204,7 +231,7 @@ def _least_aberration(n_basic: int, n_factors: int, resolution: int) -> tuple[in
         for length in range(resolution - 1, n_basic + 1)
         for chosen in combinations(range(n_basic), length)
     ]
-    designs: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), (0,))]  # columns, words
+    designs: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), (0,))]
     for factor in range(n_basic, n_factors):
         grown = []
         for columns, words in designs:
@@ -213,40 +240,11 @@ def _least_aberration(n_basic: int, n_factors: int, resolution: int) -> tuple[in
                 # An exchange of basic factors makes the shortest generator A B C ...
                 if not columns and column & (column + 1):
                     continue
-                word = column | 1 << factor
-                added = tuple(word ^ other for other in words)
-                if all(one.bit_count() >= resolution for one in added):
+                added = tuple(column ^ 1 << factor ^ word for word in words)
+                if all(word.bit_count() >= resolution for word in added):
                     grown.append(((*columns, column), words + added))
         designs = grown
-
-    def pattern(design: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
-        lengths = [word.bit_count() for word in design[1]]
-        return [lengths.count(length) for length in range(1, n_factors + 1)]
-
-    return min(designs, key=pattern)[0] if designs else None
-
-
-def _build(factors: tuple[str, ...], columns: tuple[int, ...]) -> Fraction:
-    n_basic = len(factors) - len(columns)
-    generators = list[str]()
-    products: list[frozenset[str]] = [frozenset()]
-    for factor, column in zip(factors[n_basic:], columns, strict=True):
-        basic = [name for place, name in enumerate(factors[:n_basic]) if column >> place & 1]
-        generators.append(f"{factor} = {' '.join(basic)}")
-        products += [product.symmetric_difference([factor, *basic]) for product in products]
-    words = _ordered(factors, products[1:])
-    # A basic factor is the product of itself; a product is high if an even number of it is low.
-    columns = (*(1 << place for place in range(n_basic)), *columns)
-    return Fraction(
-        factors=factors,
-        generators=tuple(generators),
-        words=words,
-        resolution=len(words[0]) if words else None,
-        runs=tuple(
-            tuple((column & ~run).bit_count() % 2 == 0 for column in columns)
-            for run in range(2**n_basic)
-        ),
-    )
+    return designs
 
 
 def _ordered(factors: Sequence[str], effects: Iterable[Iterable[str]]) -> tuple[Effect, ...]:
