@@ -97,6 +97,14 @@ class Listing:
         """The files at these places, int64 `[n]`."""
         return replace(self, files=tuple(self.files[row] for row in rows.tolist()))
 
+    def common_size(self, resize: int | None) -> Size | None:
+        """The size of the first file, which all must have; None where they are resized.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        return None if resize is not None else read_size(self.root / self.files[0].name)
+
     def check_classes(self) -> Listing:
         """Itself.
 

@@ -7,6 +7,7 @@ three equal channels, and split into training and test images here, since it has
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,7 @@ def read(settings: DatasetSettings, _base: Path, _cache: Path, image_size: int) 
     )
 
 
+@cache
 def read_scans() -> tuple[np.ndarray, torch.Tensor]:
     """Scans `[n, 8, 8]`, ink from 0 to 16, and labels `[n]`."""
     rows = np.loadtxt(Path(__file__).with_name("digits.csv.gz"), delimiter=",")

@@ -248,10 +248,20 @@ class StreamedSplit:
         return decoded_split(self.listing, self.image_size, self.resize, self.cache)
 
     def place(self, device: str) -> PlacedStream:
-        """Ready to be read; the workers start with the first batch and end with the object."""
-        names = self.listing.names
-        resize, crop_scale = self.resize, self.crop_scale
-        decoder = Decoder(str(self.listing.root), names, self.image_size, resize, crop_scale)
+        """Ready to be read; the workers start with the first batch and end with the object.
+
+        Raises:
+            DataError: if the first file cannot be read.
+        """
+        files, resize = self.listing, self.resize
+        decoder = Decoder(
+            str(files.root),
+            files.names,
+            self.image_size,
+            resize,
+            self.crop_scale,
+            size=files.common_size(resize),
+        )
         # More processes than cores would only wait for each other; the result is the same.
         return PlacedStream(decoder, self.labels, device, min(self.workers, usable_cores()))
 

@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from ablate.data.dataset import Split, digest_images
 from ablate.data.decode import Decoder, Listing
 from ablate.data.scan import scan_listings
-from ablate.errors import InfrastructureError
+from ablate.errors import DataError, InfrastructureError
 from ablate.files.cache import ABOUT, is_whole, locked, mark_used, publish_folder, say_made_again
 from ablate.files.shown import show_name
 
@@ -78,13 +78,17 @@ def decoded_split(listing: Listing, image_size: int, resize: int | None, cache: 
     """
 
     def read() -> Pixels:
-        scan = scan_listings(listing.root, {"": listing}, cache=cache)
-        scan.refuse(skip_unreadable=False, resize=resize, image_size=image_size)
-        decoder = Decoder(str(listing.root), listing.names, image_size, resize)
+        size = listing.common_size(resize)
+        decoder = Decoder(str(listing.root), listing.names, image_size, resize, size=size)
         return Pixels(listing.labels.numpy(), decoder.blocks())
 
     made_from = (image_size, resize, listing.classes, listing.files)
-    return stored_split(cache, made_from, read, what=show_name(listing.root))
+    try:
+        return stored_split(cache, made_from, read, what=show_name(listing.root))
+    except DataError:  # of the first bad file: all of them are named at once
+        scan = scan_listings(listing.root, {"": listing}, cache=cache)
+        scan.refuse(skip_unreadable=False, resize=resize, image_size=image_size)
+        raise
 
 
 def _open(entry: Path) -> Split | None:

@@ -35,7 +35,6 @@ from ablate.data.decode import (
     Listing,
     is_grey,
     list_classes,
-    read_size,
     resize_images,
 )
 from ablate.distortion.shapes import ByteImages, Labels
@@ -416,7 +415,7 @@ def _open_folders(
 
     def read(kind: str, severity: int) -> Iterator[ByteImages]:
         # Without a resize, all must have the size of the first.
-        size = None if form.resize else read_size(used.root / used.files[0].name)
+        size = used.common_size(form.resize)
         root, names = str(roots[kind, severity]), files[kind, severity].names[rows.numpy()]
         decoder = Decoder(root, names, form.image_size, form.resize, size=size)
         yield from map(torch.from_numpy, decoder.blocks())

@@ -18,7 +18,7 @@ from ablate.study.settings import DatasetSettings, ValidationSettings
 DIGEST = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
-def load(folder: Path, seed: int = 0, image_size: int = 32, **settings: object) -> Dataset:
+def load(folder: Path, seed: int = 0, image_size: int = 8, **settings: object) -> Dataset:
     validation = ValidationSettings(fraction=0.2, seed=seed)
     chosen = DatasetSettings.model_validate(
         {"name": "digits", "validation": validation, **settings}
@@ -39,7 +39,7 @@ def test_sizes_shapes_and_types(tmp_path: Path) -> None:
     assert len(test) == 359
     assert len(data.validation) == 287
     for split in (data.train, data.validation, test):
-        assert split.images.shape == (len(split), 3, 32, 32)
+        assert split.images.shape == (len(split), 3, 8, 8)
         assert split.images.dtype == torch.uint8
         assert split.labels.dtype == torch.int64
         assert torch.bincount(split.labels, minlength=10).min() > 0
@@ -57,8 +57,8 @@ def test_another_seed_selects_on_other_images_and_keeps_the_test(tmp_path: Path)
 
 
 def test_a_resize_cuts_the_middle(tmp_path: Path) -> None:
-    whole, cut = load(tmp_path, image_size=40), load(tmp_path, image_size=32, resize=40)
-    assert torch.equal(cut.test().images, whole.test().images[:, :, 4:36, 4:36])
+    whole, cut = load(tmp_path, image_size=12), load(tmp_path, image_size=8, resize=12)
+    assert torch.equal(cut.test().images, whole.test().images[:, :, 2:10, 2:10])
 
 
 def test_scans_keep_their_ink() -> None:
