@@ -130,6 +130,9 @@ def build(name: str) -> nn.Module:
         model = FAMILIES[name][0]()
     if name.startswith("timm"):
         model.taps = timm_networks.find_taps(model)  # type: ignore[assignment]
+    elif name in ("efficientnet_b0", "mobilenet_v2"):  # of fewer blocks than the published ones
+        stages = range(len(model.features) - 1)  # type: ignore[arg-type]
+        model.taps = {f"stage{i}" if i else "stem": f"features.{i}" for i in stages}  # type: ignore[assignment]
     else:
         paths, modules = tap_paths(f"torchvision:{name}"), dict(model.named_modules())
         model.taps = {tap: path for tap, path in paths.items() if path in modules}  # type: ignore[assignment]
