@@ -87,9 +87,6 @@ class Budget:
             return min(1.0, seconds / self.seconds)
         return min(1.0, steps / self.steps) if self.steps else 1.0
 
-    def is_spent(self, steps: int, seconds: float) -> bool:
-        return self.progress(steps, seconds) >= 1
-
 
 class SaveInterval:
     """When the next training state within an epoch is due: regularly, using at most a hundredth of

@@ -35,7 +35,9 @@ def interpolate_weights(baseline: State, finetuned: State, alpha: float) -> dict
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
-    _check_same_shape(baseline, finetuned)
+    shapes = [{name: one.shape for name, one in state.items()} for state in (baseline, finetuned)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("networks must have the same tensors, got other names or shapes")
     return {name: _between(baseline[name], finetuned[name], alpha) for name in finetuned}
 
 
@@ -43,12 +45,6 @@ def move_towards(finetuned: nn.Module, baseline: nn.Module, alpha: float) -> Non
     """Put the network between two into the first, in place."""
     states = baseline.state_dict(), finetuned.state_dict()
     finetuned.load_state_dict(interpolate_weights(*states, alpha))
-
-
-def _check_same_shape(one: State, other: State) -> None:
-    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in (one, other)]
-    if shapes[0] != shapes[1]:
-        raise ValueError("networks must have the same tensors, got other names or shapes")
 
 
 def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:

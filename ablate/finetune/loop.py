@@ -166,7 +166,7 @@ class Finetuning:
     @property
     def done(self) -> bool:
         """Whether the budget is spent and its last epoch reported."""
-        return not self.step and self.budget.is_spent(self._steps, self.train_seconds)
+        return not self.step and self.budget.progress(self._steps, self.train_seconds) >= 1
 
     @property
     def work(self) -> Work:
@@ -253,7 +253,7 @@ class Finetuning:
                 if step + 1 == steps:
                     continue
                 elapsed = self.train_seconds + time.perf_counter() - began
-                if self.budget.is_spent(self._steps + step + 1, elapsed):
+                if self.budget.progress(self._steps + step + 1, elapsed) >= 1:
                     break
                 paused = pause is not None and pause()
                 if paused:
@@ -266,7 +266,6 @@ class Finetuning:
 
     def state(self) -> dict[str, Any]:
         """Everything that a later process needs to continue: tensors and plain data."""
-        modules = self._followers()
         return {
             "epoch": self.epoch,
             "steps": self._steps,
@@ -278,7 +277,7 @@ class Finetuning:
             "model": self._student.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
-            "averages": {name: module.state_dict() for name, module in modules.items()},
+            "averages": {name: module.state_dict() for name, module in self._followers().items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -99,7 +99,7 @@ def undecayed(model: nn.Module) -> frozenset[str]:
 
     Source: timm's rule; torchvision's references (`--transformer-embedding-decay 0`).
     """
-    said: Iterable[str] = getattr(model, "no_weight_decay", tuple)()
+    listed: Iterable[str] = getattr(model, "no_weight_decay", tuple)()
     embeddings = [name for name, one in model.named_modules() if isinstance(one, nn.Embedding)]
     places = {
         f"{name}.weight" for name in embeddings if re.fullmatch(_PLACE, name.rpartition(".")[2])
@@ -111,7 +111,7 @@ def undecayed(model: nn.Module) -> frozenset[str]:
         or name in places
         or _UNDECAYED.fullmatch(name.rpartition(".")[2])
         or "cpb_mlp" in name.split(".")
-        or any(fnmatchcase(name, pattern) for pattern in said)
+        or any(fnmatchcase(name, pattern) for pattern in listed)
     )
 
 

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import ParameterError, did_you_mean
 
-_NAMES = {*FAMILIES, *(kind for kinds in FAMILIES.values() for kind in kinds)}
-
 
 def type_ratios(
     families: Sequence[str],
@@ -32,11 +30,12 @@ def type_ratios(
         ParameterError: if a family or type is unknown or repeated, there is none, a ratio is
             negative or not finite, all are 0, or an unused one has a ratio above 0.
     """
+    every_type: dict[str, tuple[str, ...]]
+    every_type = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}
     if types is None:
         what, many, chosen, parts = "family", "families", families, CORE
     else:
-        what, many, chosen = "type", "types", types
-        parts = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}
+        what, many, chosen, parts = "type", "types", types, every_type
     known = tuple(parts)
     if not chosen:
         raise ParameterError(
@@ -56,7 +55,7 @@ def type_ratios(
     ratios = dict.fromkeys(chosen, 1.0) if mix is None else dict(mix)
     for name, ratio in ratios.items():
         # A mix over families at 0 may stay where types are drawn, and the other way round.
-        if name not in known and not (ratio == 0 and name in _NAMES):
+        if name not in known and not (ratio == 0 and name in {**FAMILIES, **every_type}):
             raise ParameterError(
                 f"augment.mix: must name {many} of distortion, got {name!r}. "
                 f"{did_you_mean(name, known)}"

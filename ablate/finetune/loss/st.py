@@ -158,9 +158,10 @@ def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
 # same images, and a weight of each copy.  It returns the mean over images and copies, in nats.
 
 
-def _find_form(
-    name: str, temperature: float
-) -> Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]:
+Form = Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]
+
+
+def _find_form(name: str, temperature: float) -> Form:
     """The function of a form, for a temperature in its domain."""
     if name not in FORMS:
         raise ParameterError(
@@ -171,8 +172,7 @@ def _find_form(
             f"loss.st.temperature: must be finite and above 0, got {temperature:g}. "
             "1 leaves the logits as they are."
         )
-    form: Callable[[Tensor, Sequence[Tensor], Sequence[float]], Tensor]
-    form = globals()[f"{name}_form"]
+    form: Form = globals()[f"{name}_form"]
     return form
 
 
