@@ -83,17 +83,6 @@ def test_a_normalisation_in_the_file_goes_before_the_settings(tmp_path: Path) ->
         assert torch.equal(model.state_dict()["normalize.mean"].flatten(), torch.tensor(mean))
 
 
-def test_the_identity_follows_the_content_and_not_the_path(tmp_path: Path) -> None:
-    export_weights(build(seed=1), tmp_path / "one.safetensors")
-    export_weights(build(seed=1), tmp_path / "same.safetensors")
-    export_weights(build(seed=2), tmp_path / "other.safetensors")
-    one, same, other = (
-        find_checkpoint(OWN, f"{name}.safetensors", tmp_path).identity
-        for name in ("one", "same", "other")
-    )
-    assert one == same != other
-
-
 def test_a_missing_file(tmp_path: Path) -> None:
     assert refusal("none.pt", tmp_path) == (
         "baseline.checkpoint: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
