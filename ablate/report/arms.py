@@ -217,26 +217,22 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
 def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
     """Notes on the kind of interval in brackets, and why there is none; no line of no seed."""
     methods = {effect.estimate.method for effect in effects}
-    said = [text.format(info.paired) for method, text in _INTERVALS.items() if method in methods]
-    if info.n_images is None and said:
-        said = [OVER_SEEDS]  # the images of a custom training loop are unknown
-    notes = [f"brackets: 95 % interval, {' or '.join(said)}"] if said else []
+    kinds = [text.format(info.paired) for method, text in _INTERVALS.items() if method in methods]
+    if info.n_images is None and kinds:
+        kinds = [OVER_SEEDS]  # the images of a custom training loop are unknown
+    notes = [f"brackets: 95 % interval, {' or '.join(kinds)}"] if kinds else []
     claims = [effect.estimate for effect in effects if effect.primary]
-    if said and claims and len(info.primary) > 1:
+    if kinds and claims and len(info.primary) > 1:
         is_holm = any(0 in (one.low, one.high) for one in claims)
         count = f"the {len(info.primary)} primary contrasts"
         notes[0] += f"; those of {count} are simultaneous (Bonferroni)"
         notes[0] += shown_if(is_holm, "; an end >0 or <0 is by Holm's test, which excludes 0")
-    return notes + no_interval_notes((effect.estimate for effect in effects), info.paired)
+    reasons = dict.fromkeys(no_interval_text(one.estimate, info.paired) for one in effects)
+    unknown = f"(how {info.paired}s vary is not known)"
+    return notes + [f"{reason} {unknown}" for reason in reasons if reason]
 
 
-def no_interval_notes(estimates: Iterable[Estimate], paired: str = "seed") -> list[str]:
-    """Why there are estimates without an interval, a line a reason."""
-    reasons = dict.fromkeys(no_interval_text(one, paired) for one in estimates)
-    return [f"{reason} (how {paired}s vary is not known)" for reason in reasons if reason]
-
-
-def no_interval_text(estimate: Estimate, paired: str = "seed") -> str:
+def no_interval_text(estimate: Estimate, paired: str) -> str:
     """ "1 seed: no interval", or that all seeds are equal; empty where there is an interval, and of
     no seed."""
     if not estimate.n or not math.isnan(estimate.low):

@@ -8,7 +8,7 @@ in grey is readable.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablate.report.words import PLAIN, network_label, terms_words
 
@@ -98,42 +98,6 @@ def faint(color: str) -> str:
     return _FAINT.get(color, color)
 
 
-def open_symbol(symbol: str) -> str:
-    """plotly's name of the outline of a mark: "circle-open-dot" for "circle-dot"."""
-    base, dot, _ = symbol.partition("-dot")
-    return f"{base.removesuffix('-open')}-open{dot}"
-
-
-def base_layout() -> dict[str, Any]:
-    """White paper, one font, no box: what a column of a journal prints."""
-    return {
-        "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
-        "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
-        "hoverlabel": {
-            "bgcolor": PAPER,
-            "bordercolor": FAINT_INK,
-            "align": "left",
-            "font": {"family": FONT, "size": FONT_SIZE - 2, "color": INK},
-        },
-        "template": None,
-    }
-
-
-def base_axis() -> dict[str, Any]:
-    return {
-        "showline": True,
-        "linecolor": INK,
-        "linewidth": 1,
-        "ticks": "outside",
-        "ticklen": 4,
-        "tickcolor": INK,
-        "gridcolor": GRID,
-        "zeroline": False,
-        "title": {"standoff": 8},
-    }
-
-
 # -- The dark form of a figure: the same drawing, its inks and papers exchanged ------------
 #
 # Figures are drawn light and know of no theme; the report's page exchanges by the same table.
@@ -155,16 +119,10 @@ DARK = {
 
 def dark(figure: Figure) -> Figure:
     """The figure for a dark page, as a new one."""
-    from plotly.graph_objects import Figure
+    from plotly.io import from_json
 
-    exchanged = Figure(_exchanged(figure.to_plotly_json()))
-    exchanged.update_layout(template=None)  # which is lost on the way, and then is plotly's own
-    return exchanged
-
-
-def _exchanged(part: Any) -> Any:
-    if isinstance(part, dict):
-        return {key: _exchanged(value) for key, value in part.items()}
-    if isinstance(part, (list, tuple)):
-        return [_exchanged(value) for value in part]
-    return DARK.get(part, part) if isinstance(part, str) else part
+    text = str(figure.to_json())
+    for light, exchanged in DARK.items():
+        text = text.replace(f'"{light}"', f'"{exchanged}"')
+    # Without a template a figure that is read would have plotly's own.
+    return from_json(text).update_layout(template=None)

@@ -102,8 +102,9 @@ def contrast_words(effect: Effect, ablation: AblationInfo) -> str:
     arm, to = sides(effect, ablation)
     if not arm:  # of leave_family_out, on the family alone
         seen, _, of = name.partition(": ")
-        said = {"unseen": "not trained on", "seen": "trained on"}.get(seen.partition(" ")[0])
-        return f"gain on {seen.partition(' ')[2]}, {said}" if of and said else name
+        exposure, _, family = seen.partition(" ")
+        words = {"unseen": "not trained on", "seen": "trained on"}.get(exposure)
+        return f"gain on {family}, {words}" if of and words else name
     if effect.kind == "step":
         return f"adding {part_name(arm.removeprefix(_ADDED))}"
     return _difference_words(arm, to, arms, ablation.reference)
@@ -111,9 +112,9 @@ def contrast_words(effect: Effect, ablation: AblationInfo) -> str:
 
 def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) -> str:
     if arm.startswith(_ADDED):
-        added = [one for one in arms[: arms.index(arm) + 1] if one.startswith(_ADDED)]
-        *first, last = (part_name(one.removeprefix(_ADDED)) for one in added)
-        return f"adding {', '.join(first)}{' and ' * bool(first)}{last}"
+        added = [name for name in arms[: arms.index(arm) + 1] if name.startswith(_ADDED)]
+        *first, last = (part_name(name.removeprefix(_ADDED)) for name in added)
+        return f"adding {', '.join(first)}{shown_if(first, ' and ')}{last}"
     if arm.startswith(_WITHOUT) and to == reference:
         return f"leaving out {part_name(arm.removeprefix(_WITHOUT))}"
     if to.startswith(_WITHOUT) and arm == reference:
@@ -121,7 +122,7 @@ def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) ->
     parts, other = arm.split("+"), to.split("+")
     if all(parts) and set(other) < set(parts):
         return f"adding {'+'.join(part for part in parts if part not in other)} to {to}"
-    return f"{arm} against {'the ' * (to in ('baseline', 'reference'))}{to}"
+    return f"{arm} against {shown_if(to in ('baseline', 'reference'), 'the ')}{to}"
 
 
 def verdict_words(effect: Effect, ablation: AblationInfo) -> str:
@@ -133,8 +134,8 @@ def verdict_words(effect: Effect, ablation: AblationInfo) -> str:
         return "exploratory: tuned on these images"
     if effect.verdict == "too few seeds":
         return f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)"
-    said = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
-    text = said.get(effect.verdict, _direction(effect))
+    words = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
+    text = words.get(effect.verdict, _direction(effect))
     if ablation.looks and effect.verdict in ("better", "worse"):
         text += f", at {ablation.looks + 1} looks"
     both = ((one.metric, one.kept) for one in ablation.effects if one.contrast == effect.contrast)

@@ -80,15 +80,6 @@ def test_colours_say_terms_and_a_dominated_trial_is_faint() -> None:
     assert list(faint.customdata) == [2, 4]
 
 
-def test_the_numbers_of_a_short_front_stand_where_the_front_leaves_room() -> None:
-    (front,) = traces(draw_front(example_record(ROWS[:1])), "FMA")
-    assert (front.text, front.textposition) == (("0",), "top right")
-    scores = [(0.93 + at / 1e3, 0.8 - at / 1e3) for at in range(13)]
-    many = [example_row(at, one, scores=example_scores(*one)) for at, one in enumerate(scores)]
-    (front,) = traces(draw_front(example_record(many)), "FMA")
-    assert [text for text in front.text if text] == ["10"], "of a long front that of the title"
-
-
 def test_the_title_is_what_the_named_trial_gains_and_loses() -> None:
     layout = draw_front(usual_record()).layout
     assert layout.title.text == "<b>Trial 26: +11.7 robust for -0.8 clean</b>"

@@ -21,7 +21,9 @@ from ablate.report.numbers import count_texts, metric_label, plain_text, seed_te
 from ablate.report.style import (
     DASHES,
     FAINT_INK,
+    FONT,
     FONT_SIZE,
+    GRID,
     INK,
     PAPER,
     SERIES,
@@ -30,10 +32,7 @@ from ablate.report.style import (
     SYMBOLS,
     TITLE_SIZE,
     Look,
-    base_axis,
-    base_layout,
     faint,
-    open_symbol,
     terms_look,
 )
 from ablate.report.words import network_label
@@ -129,8 +128,17 @@ def finish(
             one_axis.title.text = wrapped(one_axis.title.text or "", room, FONT_SIZE, lines=3)
     _name_once(figure)
     figure.update_layout(
-        base_layout()
-        | {
+        {
+            "template": None,
+            "font": {"family": FONT, "size": FONT_SIZE, "color": INK},
+            "paper_bgcolor": PAPER,
+            "plot_bgcolor": PAPER,
+            "hoverlabel": {
+                "bgcolor": PAPER,
+                "bordercolor": FAINT_INK,
+                "align": "left",
+                "font": {"family": FONT, "size": FONT_SIZE - 2, "color": INK},
+            },
             "title": heading,
             "margin": {"l": 10, "r": 16, "t": top, "b": 10},
             "legend": {
@@ -218,8 +226,18 @@ def wrapped(text: str, pixels: float, size: float = SMALL_SIZE, lines: int | Non
 def axis(title: str = "", **more: Any) -> dict[str, Any]:
     """An axis with this title, plain text that `finish` escapes; plotly makes room for its
     names."""
-    text = {"text": title, "standoff": 8, "font": {"size": FONT_SIZE}}
-    return base_axis() | {"automargin": True, "title": text} | more
+    return {
+        "title": {"text": title, "standoff": 8, "font": {"size": FONT_SIZE}},
+        "automargin": True,
+        "showline": True,
+        "linecolor": INK,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": INK,
+        "gridcolor": GRID,
+        "zeroline": False,
+        **more,
+    }
 
 
 def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
@@ -242,8 +260,9 @@ def marker(
     """plotly's marker: with an ink line on the front, smaller and faint off it."""
     color = look.color if on_front else faint(look.color)
     if hollow:
-        line = {"color": color, "width": 1.5}
-        return {"color": color, "symbol": open_symbol(look.symbol), "size": size, "line": line}
+        outline, dot, _ = look.symbol.partition("-dot")  # "circle-open-dot" of "circle-dot"
+        symbol, line = f"{outline}-open{dot}", {"color": color, "width": 1.5}
+        return {"color": color, "symbol": symbol, "size": size, "line": line}
     return {
         "color": color,
         "symbol": look.symbol,

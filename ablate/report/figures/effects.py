@@ -164,7 +164,9 @@ def _rows(info: EffectsInfo, metrics: Sequence[str], names: float) -> list[_Row]
     """The contrasts on these metrics, the declared ones first; their names have so many pixels."""
     effects = [effect for effect in info.effects if effect.metric in metrics]
     claims = {effect.contrast for effect in effects if effect.primary and not effect.tuned}
-    interactions = dict.fromkeys(one.contrast for one in effects if one.kind == "interaction")
+    interactions = dict.fromkeys(
+        effect.contrast for effect in effects if effect.kind == "interaction"
+    )
     left_out = {*list(interactions)[_MOST_INTERACTIONS:]} - claims
     rows: list[_Row] = []
     for heading, is_declared in (("Declared", True), ("Exploratory", False)):
@@ -181,7 +183,7 @@ def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
     """A contrast on some metrics."""
     ablation, marks, under = info.ablation, dict[str, _Mark](), list[str]()
     name = contrast_words(as_contribution(stored[0], ablation), ablation)
-    for effect in (as_contribution(one, ablation) for one in stored):
+    for effect in (as_contribution(as_stored, ablation) for as_stored in stored):
         shown = effect.at_level or effect.estimate
         numbers = difference_cell(ablation, effect.metric, shown).printed
         is_claim, lines = effect.primary and not effect.tuned, list[str]()
@@ -205,8 +207,8 @@ def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
             is_claim,
         )
         under += map(plain_text, lines)
-    look_names = (*sides(stored[0], ablation), name)
-    look = next((info.looks[one] for one in look_names if one in info.looks), _PLAIN)
+    arms = (*sides(stored[0], ablation), name)
+    look = next((info.looks[arm] for arm in arms if arm in info.looks), _PLAIN)
     return _Row(wrapped(name, names, lines=4), tuple(under), marks, look)
 
 
@@ -268,8 +270,10 @@ def _draw_panel(
     factor, is_first = scale(metric), at["col"] == 1
     is_less = metric in info.ablation.minimized
     feet = np.cumsum([row.pixels for row in rows]).tolist()
-    kept = (effect.kept for effect in info.effects if effect.metric == metric)
-    if margin := factor * next((one.margin for one in kept if one is not None), 0.0):
+    margins = [
+        effect.kept.margin for effect in info.effects if effect.metric == metric and effect.kept
+    ]
+    if margin := factor * next(filter(None, margins), 0.0):
         edge = margin if is_less else -margin
         band = {"mode": "none", "fill": "toself", "fillcolor": GRID, "hoverinfo": "skip"}
         band |= {"name": "Loss within the declared margin"}
@@ -320,7 +324,7 @@ def _draw_panel(
     figure.update_yaxes(y_axis | {"ticktext": right}, secondary_y=True, **at)
 
 
-# -- What is said over and under it --------------------------------------------------------
+# -- Texts over and under it ---------------------------------------------------------------
 
 
 def _title(info: EffectsInfo) -> str:
@@ -375,7 +379,8 @@ def _facts(info: EffectsInfo) -> list[str]:
     ablation, primary = info.ablation, info.ablation.primary
     facts = canvas.ablation_facts(ablation)
     facts += [f"studies {ablation.study}"] if ablation.replications else []
-    methods = {one.estimate.method: None for one in info.effects if math.isfinite(one.estimate.low)}
+    estimates = [effect.estimate for effect in info.effects]
+    methods = dict.fromkeys(one.method for one in estimates if math.isfinite(one.low))
     if methods:
         together = shown_if(
             len(primary) > 1, f" (95 % for all {len(primary)} declared contrasts together)"
@@ -385,7 +390,7 @@ def _facts(info: EffectsInfo) -> list[str]:
     if primary:
         facts.append("filled: declared before the first run; hollow: exploratory, no claim")
         holm = f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}"
-        facts += [holm] if any(math.isfinite(one.p) for one in primary) else []
+        facts += [holm] if any(math.isfinite(claim.p) for claim in primary) else []
     else:
         facts.append("no contrast was declared before the first run: none supports a claim")
     facts += [f"aliases: {'; '.join(ablation.aliases)}"] if ablation.aliases else []

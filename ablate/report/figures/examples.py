@@ -85,8 +85,10 @@ class ExamplesInfo(Basis):
         types = {"image": "int64", "kind": "string", "severity": "int64"}
         types |= dict.fromkeys(("label", "before", "after"), "string")
         types |= dict.fromkeys(("right_before", "right_after"), "bool")
-        right = [(one.before == one.label, one.after == one.label) for one in self.copies]
-        rows = [(*one[:-1], *both) for one, both in zip(self.copies, right, strict=True)]
+        rows = [
+            (*copy[:-1], copy.before == copy.label, copy.after == copy.label)
+            for copy in self.copies
+        ]
         return typed_frame(types, rows)
 
 
@@ -156,8 +158,8 @@ def _chosen(compared: Compared) -> dict[str, Any]:
     """The first images that one network alone gets right, with all their copies, and counts."""
     labels, images = compared.labels, compared.images
     before, after = (
-        np.array([of[kind] == labels for kind in images])
-        for of in (compared.before, compared.after)
+        np.array([answers[kind] == labels for kind in images])
+        for answers in (compared.before, compared.after)
     )
     differ = np.flatnonzero((before != after).any(axis=0)).tolist()
     seen, turns = Counter[int](), list[tuple[int, int]]()
@@ -168,7 +170,7 @@ def _chosen(compared: Compared) -> dict[str, Any]:
     for _, place in sorted(turns)[:_MOST_IMAGES]:
         for severity, kind in zip([0, *[compared.severity] * len(images)], images, strict=False):
             classes = labels[place], compared.before[kind][place], compared.after[kind][place]
-            label, first, then = (compared.classes[one] for one in classes)
+            label, first, then = (compared.classes[index] for index in classes)
             picture = compared.picture(kind, place)
             copies.append(Copy(place, kind, severity, label, first, then, picture))
     right = {"right_before": float(before[1:].mean()), "right_after": float(after[1:].mean())}

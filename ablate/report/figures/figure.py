@@ -78,8 +78,8 @@ class FigureKind:
         for name in (field.name for field in fields(options) if getattr(options, field.name)):
             if name not in self.takes:
                 raise ParameterError(f"`name={self.name}`: takes no `{name}`. Leave it out.")
-        found: Info = self.read(sources, options)
-        return found
+        info: Info = self.read(sources, options)
+        return info
 
 
 def usual_figure(source: StudySource) -> str:

@@ -143,7 +143,7 @@ def _of_tuning(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
     if not all(curve.is_random for curve in curves):
         notes.append("an approximation: the sampler was not random, so trials are not independent")
     fixed = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
-    known = [one.mean for one in fixed if one is not None and math.isfinite(one.mean)]
+    known = [shared.mean for shared in fixed if shared and math.isfinite(shared.mean)]
     direction: Any = "minimize" if metric in ablation.minimized else "maximize"
     return HistoryInfo(
         tuple(courses),
@@ -157,7 +157,7 @@ def _of_tuning(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
 
 
 def _reference_point(records: Sequence[StudyRecord]) -> tuple[float, ...]:
-    count, points = len(records[0].study.objectives), [one.reference_point for one in records]
+    count, points = len(records[0].study.objectives), [each.reference_point for each in records]
     point = next((point for point in points if point is not None), None)
     if point is None or count > MOST_OBJECTIVES:
         rule = f"needs a reference point and at most {MOST_OBJECTIVES} objectives"
@@ -174,7 +174,7 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
     complete = [(count, row) for count, row in enumerate(ended, 1) if row.values is not None]
     values = as_table([counted_values(row, record.bounds) for _, row in complete], len(objectives))
     all_means = confirmed_means(source, "validation")
-    means = [one.values for one in all_means if one.number is not None and not one.violates]
+    means = [mean.values for mean in all_means if mean.number is not None and not mean.violates]
     if point is not None:
         reached, before = hypervolume_steps(values, objectives, point), 0.0
         volume = hypervolume(means, objectives, point) if all_means else None

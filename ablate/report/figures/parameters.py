@@ -23,6 +23,7 @@ from ablate.ablation.study_source import StudySource
 from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.features import Feature, find_params, trial_features
+from ablate.analysis.hypervolume import maximised
 from ablate.analysis.importance import (
     Importance,
     TapEffects,
@@ -103,8 +104,9 @@ class ParametersInfo:
     def ranked(self) -> list[str]:
         """Keys by how far their importance is beyond chance, over the shown objectives."""
         beyond: dict[str, float] = {}
-        for one in chain.from_iterable(self.importances):
-            beyond[one.key] = beyond.get(one.key, 0.0) + max(one.beyond_chance, 0.0)
+        for importance in chain.from_iterable(self.importances):
+            key, share = importance.key, max(importance.beyond_chance, 0.0)
+            beyond[key] = beyond.get(key, 0.0) + share
         return sorted(beyond, key=lambda key: -beyond[key])
 
     @cached_property
@@ -142,12 +144,13 @@ class ParametersInfo:
         trials = pd.concat([self.pareto.frame(), pd.DataFrame(values)], axis=1)
         trials.insert(0, "kind", "trial")
         rows: list[dict[str, Any]] = []
-        for metric, found in zip(self.metrics, self.importances, strict=True):
-            rows += [{"kind": "importance", "metric": metric} | asdict(one) for one in found]
+        for metric, importances_of in zip(self.metrics, self.importances, strict=True):
+            row = {"kind": "importance", "metric": metric}
+            rows += [row | asdict(importance) for importance in importances_of]
         for panel in self.panels:
             for metric, effects in zip(self.metrics, panel.effects, strict=False):
                 row = {"kind": "layer", "metric": metric, "key": panel.key}
-                rows += [row | asdict(one) for one in effects.taps]
+                rows += [row | asdict(tap) for tap in effects.taps]
         table = pd.concat([trials, pd.DataFrame(rows)], ignore_index=True)
         whole = table.columns.intersection(["number", "trials_in", "trials_out"])
         return table.astype(dict.fromkeys(whole, "Int64"))
@@ -176,15 +179,17 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     features = trial_features(params, space)
     searched = sorted({key for row in record.rows for key in row.params})
     bases = list(dict.fromkeys([*written_domains(space), *searched]))
-    names = {base: {one.name: None for one in features if one.key == base} for base in bases}
-    keys = [name for base in bases for name in names[base] or [base]]
+    names_of: dict[str, dict[str, None]] = {}
+    for feature in features:
+        names_of.setdefault(feature.key, {})[feature.name] = None
+    keys = [name for base in bases for name in names_of.get(base, [base])]
     if not keys:
         why = "needs a parameter that is searched, got none"
         raise NothingToDrawError(record.name, FIGURE.name, why, "Search one in its space.")
     is_own = np.array([point.copy_of is None for point in pareto.points], dtype=bool)
     compared = is_own & np.isfinite(pareto.values).all(axis=1)
     some = [replace(feature, values=feature.values[compared]) for feature in features]
-    signs = [-1 if one.direction == "maximize" else 1 for one in pareto.objectives]
+    signs = [-1 if is_maximised else 1 for is_maximised in maximised(pareto.objectives)]
     losses = (pareto.values * signs)[compared].T
     info = ParametersInfo(
         pareto=pareto,
@@ -200,12 +205,13 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     if options.params:
         of_name = {part.name: panel for panel in panels for part in panel.features}
         of_name |= {panel.key: panel for panel in panels}
-        found = find_params(options.params, keys)
-        panels = list(dict.fromkeys(of_name[name] for name in found if name in of_name))
+        named = find_params(options.params, keys)
+        panels = list(dict.fromkeys(of_name[name] for name in named if name in of_name))
     else:
         order = [*info.ranked, *bases]
         panels.sort(key=lambda panel: order.index(panel.features[0].key))
-        panels = [one for one in panels if any(part.varies for part in one.features)] or panels
+        varying = [panel for panel in panels if any(part.varies for part in panel.features)]
+        panels = varying or panels
     return replace(info, panels=tuple(panels))
 
 
@@ -225,7 +231,7 @@ def _panels(
                 effects.append(tap_effects(rows, key, pareto.values[there, place], space))
             yield Panel(key, "subset", parts, tuple(effects))
         else:  # ratios of a mix
-            yield from (Panel(one.name, "number", (one,)) for one in parts)
+            yield from (Panel(ratio.name, "number", (ratio,)) for ratio in parts)
 
 
 # -- The drawing: a row a parameter, a column an objective; on a wide sheet two parameters a row ---
@@ -270,7 +276,7 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
             horizontal_spacing=_GUTTER / sheet.width,
             specs=[[{}] * len(row) * across + [None] * (aside - len(row)) * across for row in rows],
             subplot_titles=[
-                plain_text(f"{shortened(name, 21)}, {_short(metric)}") for name, metric in names
+                plain_text(f"{shortened(name, 16)}, {_short(metric)}") for name, metric in names
             ],
         )
         figure.update_annotations(font=_SMALL)
@@ -318,15 +324,15 @@ def _add_baseline(
 def _drawn(info: ParametersInfo, panel: Panel, at: int, most: int) -> Drawn:
     """A panel for the objective `at`; with room for so many rows."""
     if panel.kind == "importance":
-        of_key = {one.key: one for one in info.importances[at]}
+        of_key = {importance.key: importance for importance in info.importances[at]}
         rows = [(info.names[key], *astuple(of_key[key])[1:]) for key in info.ranked[:most]]
         traces, x, y = _intervals(rows, 100)
         ticks = {"tickvals": [0, 50, 100], "ticktext": ["0", "50", "100%"]}
         return traces, x | ticks | {"range": [-3, 103]}, y
     if panel.kind == "subset":
         taps = panel.effects[at].taps[:most]
-        short = short_names([one.tap for one in taps])
-        rows = [(short[one.tap], one.difference, one.low, one.high, math.nan) for one in taps]
+        short = short_names([tap.tap for tap in taps])
+        rows = [(short[tap.tap], tap.difference, tap.low, tap.high, math.nan) for tap in taps]
         return _intervals(rows, 100 if is_accuracy(info.metrics[at]) else 1)
     draw_scores = _choices if panel.kind == "choice" else _numbers
     return draw_scores(info, panel.feature, info.shown[at], most)

@@ -234,12 +234,12 @@ def _table(
     frames, is_alone, columns = [], len(studies) == 1, dict[str, Any]()
     study_looks = canvas.study_looks([study.study for study in studies])
     for place, (study, look) in enumerate(zip(studies, study_looks, strict=True)):
-        points, violating = study.points, np.array([one.violation > 0 for one in study.points])
+        points, violating = study.points, np.array([each.violation > 0 for each in study.points])
         state = np.where(study.is_on_front, _ON_FRONT, np.where(violating, _VIOLATING, _DOMINATED))
         columns = {"mark": "trial", "study": study.study, "state": state}
         columns |= {name: [getattr(point, name) for point in points] for name in _OF_POINTS}
         columns["group"] = columns["loss_terms"] if is_alone else f"{place:03}"
-        columns["look"] = [terms_look(one.loss_terms) if is_alone else look for one in points]
+        columns["look"] = [terms_look(each.loss_terms) if is_alone else look for each in points]
         columns["hover"] = [_hover(study.objectives, point) for point in points]
         frames.append(pd.DataFrame(columns | dict(zip(searched, study.values.T, strict=True))))
     if means:

@@ -88,7 +88,8 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> SeverityInfo:
     """The baseline, then arms whose runs have ended, those of declared contrasts first."""
     runs, record = ablation_runs(source, ablation), source.record
     references = record.test_references if ablation.split == "test" else record.references
-    baselines = [one for one in (references.get(BASELINE),) if isinstance(one, Scores)]
+    baseline = references.get(BASELINE)
+    baselines = [baseline] if isinstance(baseline, Scores) else []
     severities = _severities([*baselines, *runs.values()])
     looks = [REFERENCES[BASELINE] for _ in baselines]
     accuracies = [_of_one(scores, severities) for scores in baselines]
@@ -123,7 +124,7 @@ def _not_shown(networks: int) -> list[str]:
 
 
 def _severities(scores: Sequence[Scores]) -> tuple[int, ...]:
-    scored = {int(one) for each in scores for row in each.accuracies.values() for one in row}
+    scored = {int(text) for each in scores for row in each.accuracies.values() for text in row}
     return (0, *sorted(scored)) if scores else ()
 
 
