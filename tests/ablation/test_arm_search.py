@@ -81,11 +81,9 @@ def test_arms_that_can_be_tuned(space: dict[str, Any]) -> None:
     "space",
     [
         FMA,
-        {"loss.fma.weight": {"float": [0.1, 10]}},
         {"augment.families": {"subset": ["noise", "blur"]}},
         {"augment.mix": {"simplex": "augment.families"}},
         {"loss.terms": {"choice": ["clean", "clean+fma"]}},
-        {"finetune.learning_rate": {"choice": [0.1]}},
     ],
 )
 def test_an_arm_whose_trials_would_all_be_one(space: dict[str, Any]) -> None:

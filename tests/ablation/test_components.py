@@ -29,7 +29,6 @@ def without(name: str, values: dict[str, Any], **sections: Any) -> dict[str, Any
 @pytest.mark.parametrize(
     ("terms", "term", "left"),
     [
-        ("clean+fma", "fma", "clean"),
         ("clean+fma", "clean", "fma"),
         ("clean+st+fma", "st", "clean+fma"),
         ("da+st", "da", "st"),
@@ -106,10 +105,6 @@ def test_the_last_layer_cannot_be_left_out(values: dict[str, Any], shown: str) -
             {"augment.types": ["gaussian_noise", "speckle_noise", "jpeg", "hue"]},
             {"augment.types": ["hue", "jpeg"]},
         ),
-        (
-            {"augment.types": ["jpeg", "shot_noise"], "augment.mix": {"jpeg": 3, "shot_noise": 1}},
-            {"augment.types": ["jpeg"], "augment.mix": {"jpeg": 3}},
-        ),
         ({"augment.families": ["blur", "digital"]}, {}),
         ({"augment.types": ["jpeg", "hue"]}, {}),
         ({"augment.mix": {"noise": 0, "blur": 1, "photometric": 1}}, {}),
@@ -124,13 +119,6 @@ def test_without_a_family(values: dict[str, Any], left: dict[str, Any]) -> None:
     ("values", "left"),
     [
         (
-            {"augment.families": ["noise", "blur"]},
-            {
-                "augment.types": ["impulse_noise", "gaussian_blur"],
-                "augment.mix": {"impulse_noise": 0.25, "gaussian_blur": 0.5},
-            },
-        ),
-        (
             {"augment.families": ["noise", "blur"], "augment.mix": {"noise": 3, "blur": 1}},
             {
                 "augment.types": ["impulse_noise", "gaussian_blur"],
@@ -138,13 +126,6 @@ def test_without_a_family(values: dict[str, Any], left: dict[str, Any]) -> None:
             },
         ),
         ({"augment.types": ["gaussian_noise", "hue"]}, {"augment.types": ["hue"]}),
-        (
-            {
-                "augment.types": ["gaussian_noise", "hue", "jpeg"],
-                "augment.mix": {"gaussian_noise": 1, "hue": 5, "jpeg": 0},
-            },
-            {"augment.types": ["hue"], "augment.mix": {"hue": 5}},
-        ),
         ({"augment.families": ["blur"]}, {}),
     ],
 )
@@ -157,7 +138,6 @@ def test_without_a_type_what_is_left_keeps_its_shares(
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("noise", {"augment.families": ["noise"]}),
         ("noise", {"augment.types": ["shot_noise", "gaussian_noise"]}),
         ("noise", {"augment.mix": {"noise": 1, "blur": 0}}),
         ("hue", {"augment.types": ["hue"]}),
@@ -181,8 +161,6 @@ def test_the_last_distortion_cannot_be_left_out(name: str, values: dict[str, Any
         ({"augment.families": ["photometric", "blur"]}, "gaussian_blur"),
         ({"augment.types": ["jpeg", "hue"]}, "hue"),
         ({"augment.mix": {"noise": 0, "blur": 1, "photometric": 1}}, "gaussian_blur"),
-        ({"augment.method": "all"}, "gaussian_noise"),
-        ({"augment.method": "composed"}, "gaussian_noise"),
     ],
 )
 def test_one_type_in_place_of_several_is_the_first_that_is_drawn(

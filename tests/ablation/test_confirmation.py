@@ -458,13 +458,6 @@ def test_the_images_are_paired() -> None:
     assert probability(tables, UP).tolist() == [1.0, 0.0]
 
 
-def test_equal_points_share_their_fate() -> None:
-    values = np.random.default_rng(3).normal(size=(2, 4, 2))
-    found = probability(of_seeds_alone(np.concatenate([values, values[:1]])), UP)
-    assert found[0] == found[2]
-    assert probability(of_seeds_alone(np.zeros((3, 4, 2))), UP).tolist() == [1.0, 1.0, 1.0]
-
-
 def test_few_seeds_and_no_point() -> None:
     assert probability([], UP).tolist() == []
     for n in (0, 1):

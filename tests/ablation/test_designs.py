@@ -343,7 +343,6 @@ def test_a_model_for_each_type() -> None:
     ("budget", "note"),
     [
         ({"images": 12345}, "equal compute: 12,345 images through the network in each run"),
-        ({"flops": 2.5e12}, "equal compute: 2.5e+12 floating point operations in each run"),
         ({"seconds": 90}, "equal compute: 90 seconds of training in each run"),
     ],
 )

@@ -84,11 +84,9 @@ KEYS = ("loss.fma.weight", "loss.st.weight", "augment.mix.noise", "augment.mix.b
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("loss.st.weight", ["loss.st.weight"]),
         ("param.rate", ["rate"]),
         ("fma.weight", ["loss.fma.weight"]),
         ("mix", ["augment.mix.noise", "augment.mix.blur"]),
-        ("augment.mix", ["augment.mix.noise", "augment.mix.blur"]),
         ("mix.noise", ["augment.mix.noise"]),
     ],
 )

@@ -17,10 +17,8 @@ DOWN = ObjectiveSettings(metric="train_seconds", direction="minimize")
 @pytest.mark.parametrize(
     ("values", "objectives", "reference", "expected"),
     [
-        ([(0.9, 0.7)], (UP, UP), (0.8, 0.5), 0.1 * 0.2),
         # Two rectangles less what they share.
         ([(0.9, 0.7), (1.0, 0.6)], (UP, UP), (0.8, 0.5), 0.1 * 0.2 + 0.2 * 0.1 - 0.1 * 0.1),
-        ([(0.9, 0.7), (0.85, 0.6)], (UP, UP), (0.8, 0.5), 0.1 * 0.2),
         ([(0.9, 10.0)], (UP, DOWN), (0.8, 60.0), 0.1 * 50),
         ([(0.9, 0.7, 10.0)], (UP, UP, DOWN), (0.8, 0.5, 60.0), 0.1 * 0.2 * 50),
         # No better than the reference in one objective.
@@ -56,7 +54,6 @@ def test_of_no_reference_point_or_a_wrong_one() -> None:
         ([(0.9, 0.9, 9.0), (0.8, 0.8, 9.0), (0.8, 0.8, 8.0)], (UP, UP, DOWN), [True, False, True]),
         # What is no number is off the front and pushes nobody off it.
         ([(math.nan, 0.9), (0.5, 0.5), (math.inf, 0.6)], (UP, UP), [False, True, False]),
-        ([(math.nan, math.nan)], (UP, UP), [False]),
     ],
 )
 def test_front(values: list, objectives: tuple, expected: list[bool]) -> None:
