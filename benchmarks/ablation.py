@@ -5,7 +5,7 @@
 1,250 cells x 8 seeds of made-up bits (359 images, clean and in 18 corrupted copies) are written
 through the ledger into SQLite.  Ours is `ablate.read_ablation`: reading the database, unpacking
 every image of every run, an interval over seeds and images and an exact test for each contrast and
-metric, Holm, ranks. The peer is pandas and SciPy on a frame of the same metrics, without images:
+metric, Holm. The peer is pandas and SciPy on a frame of the same metrics, without images:
 `groupby`, then `ttest_rel` with its interval and an exact `permutation_test` for each contrast and
 metric; its frame exists already. Each round is a separate process.
 """
