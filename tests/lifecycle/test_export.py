@@ -133,35 +133,22 @@ def test_plain_replaces_a_file_that_is_there(
     assert (work / "out.safetensors").read_bytes() == weights_of(None)
 
 
-def test_a_number_that_is_not_there(folder: Path) -> None:
-    assert refusal(example_record(ROWS), folder, 5) == (
-        "trial 5: must be a trial of example, got an unknown number. Its trials: 0 to 4."
-    )
-    assert refusal(example_record(ROWS[:1]), folder, -1).endswith("Its trials: 0 alone.")
-    assert refusal(example_record(), folder, 0).endswith("Its trials: none.")
+NO_WEIGHTS = {
+    5: "trial 5: must be a trial of example, got an unknown number. Its trials: 0 to 4.",
+    2: "trial 2: must be COMPLETE, got FAIL (ValueError: no images). Only complete trials have "
+    "weights: name another.",
+    4: "trial 4: must be a finetuning by ablate, got a custom training loop. Its weights are where "
+    "that loop wrote them.",
+    None: "plain: must be the finished plain finetune of a search, got example, where it has no "
+    "scores yet. Resume the study.",
+}
 
 
-def test_a_trial_that_is_not_complete(folder: Path) -> None:
-    assert refusal(example_record(ROWS), folder, 2) == (
-        "trial 2: must be COMPLETE, got FAIL (ValueError: no images). "
-        "Only complete trials have weights: name another."
-    )
-    assert "must be COMPLETE, got RUNNING. Only" in refusal(example_record(ROWS), folder, 3)
-
-
-def test_a_plain_finetune_that_is_not_finished(folder: Path) -> None:
+@pytest.mark.parametrize("number", NO_WEIGHTS)
+def test_what_has_no_weights(folder: Path, number: int | None) -> None:
     record = example_record(ROWS, references={"baseline": example_scores(0.95, 0.6)})
-    assert refusal(record, folder, None) == (
-        "plain: must be the finished plain finetune of a search, got example, where it has no "
-        "scores yet. Resume the study."
-    )
-
-
-def test_a_training_loop_of_the_studys_own_keeps_its_weights_itself(folder: Path) -> None:
-    assert refusal(example_record(ROWS), folder, 4) == (
-        "trial 4: must be a finetuning by ablate, got a custom training loop. "
-        "Its weights are where that loop wrote them."
-    )
+    assert refusal(record, folder, number) == NO_WEIGHTS[number]
+    assert refusal(example_record(), folder, 0).endswith("Its trials: none.")
 
 
 def test_weights_that_were_removed(folder: Path) -> None:
