@@ -75,10 +75,6 @@ Problems = Callable[..., list[str]]
             "1: loss.terms: choice needs a list, got 'clean'. Write choice: [a, b].",
         ),
         (
-            "loss.fma.layers: {subset: [stem, 3]}",
-            "1: loss.fma.layers: items must be text, got 3. Put it in quotes.",
-        ),
-        (
             "augment.mix: {simplex: augment.family}",
             "1: augment.mix: simplex must name a subset of the space or a list of the study, "
             "got 'augment.family'. Did you mean augment.families?",
@@ -100,10 +96,6 @@ Problems = Callable[..., list[str]]
             "loss.st.weight: {log: true}",
             "1: loss.st.weight: needs a domain, got {log: true}. "
             "Add one of float, int, choice, subset, simplex.",
-        ),
-        (
-            "loss.st.weight: {float: [1, 2], lgo: true}",
-            "1: loss.st.weight: unknown option of float, got 'lgo'. Did you mean log?",
         ),
         # keys
         (

@@ -31,7 +31,6 @@ def curve_of(*scores: tuple[float, float]) -> list[AlphaScore]:
         # none keeps it: the smallest loss, not the most robust
         ([(0.90, 0.50), (0.88, 0.60), (0.84, 0.70)], 0.5),
         # gains in clean accuracy are not preferred to robust ones
-        ([(0.90, 0.50), (0.95, 0.55), (0.90, 0.60)], 1.0),
         # the finetuned network alone
     ],
 )

@@ -59,11 +59,6 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "fractions, got 90. No trial would keep it: change it.",
         ),
         (
-            "[{metric: train_seconds, max: -1}]",
-            "s.yaml:5: constraints[0].max: must be above 0, because train_seconds is, got -1. "
-            "No trial would keep it: change it.",
-        ),
-        (
             "[{metric: val_clean_accuracy, min: 0.9, max: 0.8}]",
             "s.yaml:5: constraints[0]: min must be at most max, got 0.9 and 0.8: no value "
             "keeps both. Swap them.",
@@ -178,9 +173,5 @@ def test_what_no_trial_can_keep_is_refused_once_the_baseline_is_scored(
 
 def test_a_rung_cannot_have_more_images_than_the_split() -> None:
     PrunerSettings(images=359).check_images(359)
-    with pytest.raises(ParameterError) as raised:
+    with pytest.raises(ParameterError, match=r"^search.pruner.images: must be at most the 359 val"):
         PrunerSettings(images=360).check_images(359)
-    assert str(raised.value) == (
-        "search.pruner.images: must be at most the 359 validation images, got 360. Lower it, or "
-        "remove it to score all of them."
-    )

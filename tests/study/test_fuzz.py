@@ -165,12 +165,3 @@ def test_a_study_that_is_not_there_has_a_nearest(work: Path) -> None:
         text = said(lambda asked=asked: locate(asked))
         assert text.endswith(f"not recognised. Did you mean {near}?")
     assert said(lambda: locate("runs/nothing_like_it")).endswith("Check the path.")
-
-
-def test_any_word_is_a_study_or_a_line(work: Path) -> None:
-    for word in WORDS:
-        if "\0" in word or word.startswith("/dev"):
-            continue
-        text = said(lambda word=word: locate(word))
-        assert len(text) <= LONGEST_LINE
-        assert "\n" not in text

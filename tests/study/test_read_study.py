@@ -18,15 +18,6 @@ from tests.study.conftest import without_columns
 Names = Mapping[str, Sequence[str]]
 
 
-def test_defaults_stand_for_what_is_not_written(tmp_path: Path, head: str, names: Names) -> None:
-    study = parse_study(head, "s.yaml", names=lambda _: names, base=tmp_path)
-    assert study.loss.terms == "clean+fma"
-    assert [objective.metric for objective in study.objectives] == [
-        "val_clean_accuracy",
-        "val_robust_accuracy",
-    ]
-
-
 def test_a_space_of_a_file_stands_inline(tmp_path: Path, head: str, names: Names) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "spaces").mkdir()

@@ -123,7 +123,6 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
 @pytest.mark.parametrize(
     ("key", "other"),
     [
-        ("finetune.layer_decay", "0.5"),
         ("finetune.probe_fraction", "0.5"),
         ("robustness.adapt_batch_norm", "16"),
     ],
