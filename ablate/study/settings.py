@@ -693,11 +693,13 @@ class TrackerSettings(Settings):
         if not isinstance(data, dict):
             return data
         # A study that was read has the other trackers as None.
-        given, names = [key for key in data if data[key] is not None] or [*data], cls.model_fields
+        names = cls.model_fields
+        given = [key for key in data if key not in names or data[key] is not None] or [*data]
         if len(given) == 1 and given[0] in names:
             return {given[0]: {} if data[given[0]] is None else data[given[0]]}
-        fix = did_you_mean(given[0], list(names)) if len(given) == 1 else "Write an item for each."
-        got = " and ".join(given) or "nothing"
+        fix = "Write an item for each." if given else "Write a name."
+        fix = did_you_mean(given[0], list(names)) if len(given) == 1 else fix
+        got = " and ".join(map(show, given)) or "nothing"
         raise ValueError(f"must be one of {', '.join(names)}, got {got}. {fix}")
 
     @property
