@@ -355,7 +355,8 @@ def _intervals(rows: Sequence[tuple[Any, ...]], factor: float) -> Drawn:
         Scatter(x=value, hovertext=hover, hoverinfo="text", **dot, **usual),
     ]
     zero: dict[str, Any] = {"zeroline": True, "zerolinecolor": FAINT_INK, "rangemode": "tozero"}
-    return traces, axis(nticks=4, tickformat="+.3~g", **zero), _row_axis([row[0] for row in rows])
+    drawn = traces if known else []  # plotly draws the axes of empty traces at NaN
+    return drawn, axis(nticks=4, tickformat="+.3~g", **zero), _row_axis([row[0] for row in rows])
 
 
 def _row_axis(names: Sequence[str]) -> dict[str, Any]:
