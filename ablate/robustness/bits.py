@@ -135,24 +135,15 @@ def _types_of(name: str, scores: Scores) -> Sequence[str]:
 
 
 def _mean_of_types(bits: ImageBits, kinds: Sequence[str]) -> Shares | None:
-    return _mean([_mean_of_severities(bits.types[kind]) for kind in kinds])
-
-
-def _mean_of_severities(bits: Bits) -> Shares:
-    """Counted in bytes, which is faster: severities are few."""
-    counts = bits.view(np.uint8).sum(axis=1, dtype=np.uint8)
-    mean: Shares = counts / bits.shape[1]
-    return mean
+    """Severities are few, so that they are counted in bytes, which is faster."""
+    counts = [bits.types[kind].view(np.uint8).sum(axis=1, dtype=np.uint8) for kind in kinds]
+    return _mean(
+        [count / bits.types[kind].shape[1] for kind, count in zip(kinds, counts, strict=True)]
+    )
 
 
 def _mean(parts: Sequence[Shares]) -> Shares | None:
-    if not parts:
-        return None
-    total = parts[0].copy()
-    for part in parts[1:]:
-        total += part
-    total /= len(parts)
-    return total
+    return np.asarray(sum(parts) / len(parts)) if parts else None
 
 
 # -- The answers of a network for each image of a set, and the numbers that follow from them -
