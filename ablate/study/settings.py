@@ -692,9 +692,9 @@ class TrackerSettings(Settings):
         data = {data: {}} if isinstance(data, str) else data
         if not isinstance(data, dict):
             return data
-        # A study that was read has the other trackers as None.
-        names = cls.model_fields
-        given = [key for key in data if key not in names or data[key] is not None] or [*data]
+        names, given = cls.model_fields, [*data]
+        if names.keys() <= data.keys():  # a study that was read has the other trackers as None
+            given = [key for key in data if data[key] is not None]
         if len(given) == 1 and given[0] in names:
             return {given[0]: {} if data[given[0]] is None else data[given[0]]}
         fix = "Write an item for each." if given else "Write a name."

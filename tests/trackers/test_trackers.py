@@ -176,10 +176,10 @@ def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
         ("tensorboad", "run.trackers[0]: must be one of tensorboard, mlflow, wandb, got "
                        "'tensorboad'. Did you mean tensorboard?"),
         ({"tensorboard": None, "mlflow": {"uri": "http://h"}},
-         "run.trackers[0]: must be one tracker, got tensorboard and mlflow. Write an item for "
-         "each."),
-        ({}, "run.trackers[0]: must name a tracker, got nothing. Known: tensorboard, mlflow, "
-             "wandb."),
+         "run.trackers[0]: must be one of tensorboard, mlflow, wandb, got 'tensorboard' and "
+         "'mlflow'. Write an item for each."),
+        ({}, "run.trackers[0]: must be one of tensorboard, mlflow, wandb, got nothing. Write a "
+             "name."),
         ({"wandb": {"projet": "p"}}, "run.trackers[0].wandb.projet: unknown key. Did you mean "
                                      "project?"),
         ({"mlflow": {"uri": "http://me:hunter22@host"}},
