@@ -1,7 +1,6 @@
 """The baseline: the network that every trial finetunes, trained once and cached.
 
 It is trained by the same loop as the trials, on clean images only, and never on validation images.
-
 Or its weights are external, and the study states whether they were trained on those.  An
 interrupted training is continued: its state is stored next to its cache entry until it has
 finished.
@@ -62,9 +61,7 @@ class Baseline:
     """The weights of a baseline in the cache.
 
     Attributes:
-        path: the safetensors file.
-        sha256: of that file.
-        key: of everything that determines it.
+        path, sha256: of the safetensors file; key: of everything that determines it.
         train_seconds: wall time of its training; 0 for a checkpoint.
     """
 
