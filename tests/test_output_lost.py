@@ -75,15 +75,17 @@ def train(context):
 def test_a_closed_stream_changes_no_exit_code(tmp_path: Path, closed: str) -> None:
     """Nor does a trial's output reach the file that was opened in its place."""
     write_own_study(tmp_path, "own", WRITES_TO_ANY)
-    executor = "ray" if closed.startswith("<") else "inline"
-    commands = [
-        f"launch own.yaml --executor {executor}",
-        "status own.yaml",
-        "trials own.yaml --json",
-        "logs own.yaml --trial 0",
-        "--help",
-    ]
-    for command, expected in [*((one, 0) for one in commands), ("status nonsense", 2)]:
+    is_on_ray = closed.startswith("<")
+    commands = (
+        {"launch own.yaml --executor ray": 0}
+        if is_on_ray
+        else {
+            "launch own.yaml --executor inline": 0,
+            "trials own.yaml --json": 0,
+            "status nonsense": 2,
+        }
+    )
+    for command, expected in commands.items():
         program = f"{shlex.join(COMMAND)} {command} {closed}"
         done = subprocess.run(
             ["sh", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
-from commands import run_here
 from example_records import example_record, example_row
 
 from ablate.cli.main import main
@@ -34,10 +33,10 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_launch_ends_with_the_front_and_its_picture(
-    write_study: Write, ablate_alone: Run, work: Path
+    write_study: Write, ablate: Run, work: Path
 ) -> None:
     file = write_study("front", search={"trials": 2, "sampler": "random"})
-    result = ablate_alone("launch", file)
+    result = ablate("launch", file, "--executor", "inline")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "front: Pareto front" in result.stdout
     assert "plain finetune" in result.stdout
@@ -45,7 +44,7 @@ def test_launch_ends_with_the_front_and_its_picture(
     assert f"figure: {picture}" in result.stdout
     assert result.stdout.strip().splitlines()[-1].startswith("full report: ablate report runs/")
     assert "plotly" in picture.read_text()
-    again = run_here("launch", file)
+    again = ablate("launch", file)
     assert again.returncode == 0
     assert "front: Pareto front" in again.stdout
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ray.cluster_utils import Cluster
 
 import ablate
 from ablate.errors import FingerprintError, StudyFileError, StudyNotFoundError
@@ -226,7 +227,9 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
 
 
 @pytest.mark.slow
-def test_data_and_network_of_a_main_module_go_to_rays_workers(work: Path) -> None:
+def test_data_and_network_of_a_main_module_go_to_rays_workers(
+    work: Path, ray_head: Cluster
+) -> None:
     """A script, whose functions only its own process can import, killed and resumed by Ray."""
     Path("script.py").write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -237,7 +240,11 @@ def test_data_and_network_of_a_main_module_go_to_rays_workers(work: Path) -> Non
     assert len(killed.rows) > 0
     assert killed.count("COMPLETE") < 3
     result = subprocess.run(
-        [*script, "ray"], env=environment, capture_output=True, text=True, check=False
+        [*script, "ray", ray_head.address],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     record = ablate.read("runs/script")
@@ -284,7 +291,7 @@ study = ablate.Study(
 )
 if __name__ == "__main__":
     ablate.launch(study, resume=True, progress=False, on_epoch=tell, executor=sys.argv[1],
-                  accept_baseline=True)
+                  ray_address=sys.argv[2] if sys.argv[2:] else None, accept_baseline=True)
 """
 
 

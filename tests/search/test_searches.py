@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from commands import run_alone
+from forked_driver import ForkedDriver
 from own_study import write_own_study
 
 import ablate
@@ -42,7 +44,7 @@ def launched(
     kills: list[tuple[int, int]],
     constraints: Sequence[Mapping[str, object]] = (),
     search: Mapping[str, object] | None = None,
-) -> tuple[list[int], StudyRecord]:
+) -> tuple[list[int | None], StudyRecord]:
     folder.mkdir()
     file = write_own_study(
         folder,
@@ -54,11 +56,14 @@ def launched(
         constraints=list(constraints),
         search=search or {"trials": 16, "pruner": {}},
     )
-    codes = []
+    codes: list[int | None] = []
+    program = ["launch", str(file), "--resume", "--executor", "inline"]
+    output = ""
     while not codes or codes[-1] == -signal.SIGKILL:
-        done = run_alone("launch", file, "--resume", "--executor", "inline", cwd=folder)
-        codes.append(done.returncode)
-    assert codes[-1] == 0, done.stdout + done.stderr
+        driver = ForkedDriver(program, folder, os.environ)
+        output, _ = driver.communicate(timeout=240)
+        codes.append(driver.returncode)
+    assert codes[-1] == 0, output
     return codes, ablate.read(folder / "runs" / "pruned")
 
 
