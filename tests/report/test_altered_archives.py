@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import random
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from commands import run_here
 from own_study import write_own_study
@@ -180,6 +182,23 @@ def test_an_earlier_version_may_have_said_more_of_a_verdict_but_nothing_else(
     for said, code in ((b"exploratory (tuned)", 0), (b"better", 1)):
         files["tables/effects.csv"] = table.replace(b"exploratory", said, 1)
         assert run_here("verify", written(dict(files), work)).returncode == code
+
+
+def test_tables_are_compared_by_the_names_of_their_columns(
+    packed: Callable[[str], dict[str, bytes]], work: Path
+) -> None:
+    """One that a later version has added does not count; one that nothing gives does."""
+    files = packed("ablation_quickstart")
+    table = pd.read_csv(io.BytesIO(files["tables/effects.csv"]), dtype=str, keep_default_na=False)
+    for changed, code, said in (
+        (table.drop(columns=["p", "metric"]), 0, "not in the archive: metric, p\n"),
+        (table[[*table.columns[:1], *table.columns[:0:-1]]], 0, "all holds"),
+        (table.assign(luck="0.5"), 1, "luck: archived 0.5, recomputed no such column"),
+        (table.drop(index=0), 1, "rows: archived "),
+    ):
+        files["tables/effects.csv"] = changed.to_csv(index=False).encode()
+        result = run_here("verify", written(dict(files), work))
+        assert (result.returncode, said in result.stdout) == (code, True), result.stdout
 
 
 # -- Whatever is altered, wherever

@@ -324,6 +324,7 @@ def test_a_script_without_ablate_recomputes_every_table(packed_arms: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_the_script_recomputes_a_confirmed_search_and_what_this_repository_publishes(
     packed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
