@@ -91,9 +91,9 @@ def _figure(thing: Displayed) -> Figure | None:
         kind = find_figure(usual_figure(source))
         return kind.draw(kind.info([source]), WIDE)
     if isinstance(thing, (AblationInfo, ConfirmInfo)):
-        from ablate.report.figures.effects import effects_info, plot_effects
+        from ablate.report.figures.effects import draw, effects_info
 
         info = thing.test if isinstance(thing, ConfirmInfo) else thing
         primary, others = shown_effects(info)
-        return plot_effects(effects_info(info, [*primary, *others]), WIDE)
+        return draw(effects_info(info, [*primary, *others]), WIDE)
     return None

@@ -26,7 +26,7 @@ from ablate.ablation.cell import Claim
 from ablate.ablation.info import AblationInfo, ablation_info
 from ablate.ablation.pooled import pooled_info
 from ablate.report.figures.canvas import COLUMN
-from ablate.report.figures.effects import effects_info, plot_effects
+from ablate.report.figures.effects import draw, effects_info
 from ablate.report.formats import result_rows
 from ablate.report.tables import arms_table, effects_table
 from ablate.robustness.bits import Scored
@@ -99,7 +99,7 @@ def test_the_row_of_the_worst_case_is_shown_beside_the_main_one() -> None:
     assert "DA against plain, failed runs as the worst" not in names
     (shown,) = (one for one in result_rows(info)[0]["effects"] if one["primary"] and one["worst"])
     assert shown["worst"]["mean"] == pytest.approx(worst.mean)
-    figure = plot_effects(effects_info(info, info.primary), COLUMN)
+    figure = draw(effects_info(info, info.primary), COLUMN)
     assert f"failed runs as the worst: {row['difference']}" in "".join(
         one.text for one in figure.layout.annotations
     )

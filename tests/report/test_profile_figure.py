@@ -103,12 +103,6 @@ def test_trials_that_are_asked_for() -> None:
 # -- profile ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["profile", "severity"])
-def test_terms_may_be_stored_in_any_order(name: str) -> None:
-    stored = replace(row(0, 0.93, 0.70), params={"loss.terms": "fma+st+clean"})
-    assert traces(draw(read(name, record(stored))), "Trial 0, ST and FMA")
-
-
 def test_a_gain_is_over_the_baseline_and_without_bits_has_no_interval() -> None:
     info = read("profile", record(row(0, 0.93, 0.70)))
     plain, trial = info.profiles

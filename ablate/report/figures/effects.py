@@ -215,7 +215,7 @@ def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
 # -- Drawing -------------------------------------------------------------------------------
 
 
-def plot_effects(info: EffectsInfo, sheet: Sheet) -> Figure:
+def draw(info: EffectsInfo, sheet: Sheet) -> Figure:
     """Draw rows of intervals: metrics side by side on a wide sheet, else one below the other.
 
     What has no room is left out from the end, exploratory contrasts first, and counted.
@@ -404,7 +404,7 @@ FIGURE = FigureKind(
     says="Each row is a comparison with its interval. Only those declared before the first run "
     "(filled) support claims.",
     read=info_of,
-    draw=plot_effects,
+    draw=draw,
     several=True,
     takes=("objective",),
 )

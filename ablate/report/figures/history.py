@@ -308,10 +308,13 @@ def _gain(info: HistoryInfo, course: Course) -> str:
     """Of the last quarter of its trials, in words; empty where none shows."""
     reached, ended = course.table["reached"], course.table["ended_trials"]
     before = reached[ended <= course.last - max(1, course.last // 4)]
-    gain = abs(reached.iloc[-1] - before.iloc[-1]) if len(before) else math.nan
+    ends = [before.iloc[-1], reached.iloc[-1]] if len(before) else [math.nan]
+    if not all(map(math.isfinite, ends)):
+        return ""
+    gain = abs(ends[1] - ends[0])
     text = f"{100 * gain:.1f} points" if is_accuracy(info.objective.metric) else f"{gain:.3g}"
     text = f"{gain / info.unit:.1f} %" if info.reached == "hypervolume" else text
-    return text if math.isfinite(gain) and float(text.split()[0]) > 0 else ""
+    return text if float(text.split()[0]) > 0 else ""
 
 
 FIGURE = FigureKind(

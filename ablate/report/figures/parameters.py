@@ -256,9 +256,10 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     cells = list(info.panels[:room]) if info.pareto.points else []
     if info.ranked and cells and room > 2 and not info.named:
         cells = [Panel("importance", "importance"), *cells[: room - 1]]
-    for panel in info.panels if cells and not info.named else ():
-        if panel.key.rpartition(".")[2] in ("learning_rate", "lr") and panel not in cells:
-            cells[-1] = panel  # it has a panel always
+    left_out = [panel for panel in info.panels if panel not in cells]
+    rates = [one for one in left_out if one.key.rpartition(".")[2] in ("learning_rate", "lr")]
+    if cells and rates and not info.named:
+        cells[-1] = rates[0]  # it has a panel always
     rows = [cells[at : at + aside] for at in range(0, len(cells), aside)]
     needed = [max((info.rows(cell) for cell in in_row), default=0) for in_row in rows]
     strips = [float(max(_STRIP, _ROW * min(count, _MOST_ROWS))) for count in needed]
@@ -280,6 +281,7 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
             ],
         )
         figure.update_annotations(font=_SMALL)
+    baseline = info.pareto.references.get("baseline")
     for row, (in_row, strip) in enumerate(zip(rows, strips, strict=True), 1):
         for column, (cell, at) in enumerate(product(in_row, range(across)), 1):
             traces, x_axis, y_axis = _drawn(info, cell, at, int(strip // _ROW))
@@ -290,7 +292,9 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
             figure.add_traces(traces, rows=row, cols=column)
             figure.update_xaxes(x_axis | {"tickfont": _SMALL, "tickangle": 0}, **place)
             figure.update_yaxes(y_axis | {"tickfont": _SMALL}, **place)
-            _add_baseline(figure, info, cell, at, place)
+            if baseline is not None and cell.kind in ("number", "choice"):
+                add_line = figure.add_hline if cell.kind == "number" else figure.add_vline
+                add_line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", **place)
     facts = _facts(info, cells)
     for strip, count in zip(strips, needed, strict=True):
         fitting = int(strip // _ROW)
@@ -309,16 +313,6 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
 
 def _short(metric: str) -> str:
     return short_metric(metric) if is_accuracy(metric) else metric_label(metric)
-
-
-def _add_baseline(
-    figure: Figure, info: ParametersInfo, cell: Panel, at: int, place: dict[str, int]
-) -> None:
-    """A dotted line where the scores of the baseline are."""
-    baseline = info.pareto.references.get("baseline")
-    if baseline is not None and cell.kind in ("number", "choice"):
-        add_line = figure.add_hline if cell.kind == "number" else figure.add_vline
-        add_line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", **place)
 
 
 def _drawn(info: ParametersInfo, panel: Panel, at: int, most: int) -> Drawn:

@@ -239,8 +239,10 @@ def _table(
         columns = {"mark": "trial", "study": study.study, "state": state}
         columns |= {name: [getattr(point, name) for point in points] for name in _OF_POINTS}
         columns["group"] = columns["loss_terms"] if is_alone else f"{place:03}"
-        columns["look"] = [terms_look(each.loss_terms) if is_alone else look for each in points]
-        columns["hover"] = [_hover(study.objectives, point) for point in points]
+        of_terms = {terms: terms_look(terms) for terms in {*columns["loss_terms"]}}
+        columns["look"] = [of_terms[each.loss_terms] if is_alone else look for each in points]
+        is_light = len(points) <= canvas.MANY
+        columns["hover"] = [_hover(study.objectives, point) for point in points] if is_light else ""
         frames.append(pd.DataFrame(columns | dict(zip(searched, study.values.T, strict=True))))
     if means:
         mean_looks = [(looks or {})[mean.name] for mean in means]
@@ -523,8 +525,10 @@ def _marks(info: FrontsInfo, x: int, y: int) -> Iterator[Any]:
             if len(info.studies) == 1 and any(texts):
                 # On the side that a front leaves free: the better one of both axes.
                 side = f"{'top' if up else 'bottom'} {'right' if right else 'left'}"
-                style |= {"mode": "markers+text", "textposition": side, "cliponaxis": False}
+                style |= {"mode": "markers+text", "textposition": side}
                 style |= {"textfont": {"size": SMALL_SIZE, "color": INK}}
+                if is_light:
+                    style["cliponaxis"] = False  # the best stand at the edge
                 style["text"] = texts
             yield canvas.trace_type(len(info.table))(style, x=points[:, 0], y=points[:, 1])
 

@@ -199,7 +199,7 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
 # -- Drawing -------------------------------------------------------------------------------
 
 
-def plot_profile(info: ProfileInfo, sheet: Sheet) -> Figure:
+def draw(info: ProfileInfo, sheet: Sheet) -> Figure:
     """Draw a row a family and a row a type, with a mark for each network; without room for types
     families alone."""
     facts, profiles = list(info.facts), info.profiles
@@ -311,6 +311,6 @@ FIGURE = FigureKind(
     says="Each mark is how many points of accuracy a network gains on a type of corruption, or in "
     "the mean over a family (bold), with its interval.",
     read=info_of,
-    draw=plot_profile,
+    draw=draw,
     takes=("trials",),
 )
