@@ -14,7 +14,7 @@ from ablate.space.domain import ChoiceDomain, Condition, Domain, SimplexDomain, 
 from ablate.space.space import Parameter, Space
 from ablate.study.checks import rules_of
 from ablate.study.document import Finding, Path, show
-from ablate.study.keys import BY_NAME, OPEN, plain_values, searched_paths, value_at
+from ablate.study.keys import OPEN, plain_values, searched_paths, value_at
 from ablate.study.names import KnownNames, name_rules
 from ablate.study.settings import Study
 from ablate.study.translate import findings
@@ -47,10 +47,13 @@ def _rules_of_value(study: Study, key: str, value: Any, names: KnownNames) -> It
         value_at(data, above)[name] = value
         yield from (Finding(at[depth:], rule) for at, rule in findings(error, data))
         return
-    yield from (Finding(at[depth:], rule) for at, rule in rules_of(key, changed))
+    unknown = list(name_rules(key, value, names))
     if above in OPEN:
-        yield from (Finding((), rule) for _, rule in name_rules(above, {name: value}, names))
-    yield from name_rules(key, value, names)
+        unknown += [Finding((), rule) for _, rule in name_rules(above, {name: value}, names)]
+    yield from unknown
+    wrong = {finding.path for finding in unknown}
+    rules = (Finding(at[depth:], rule) for at, rule in rules_of(key, changed))
+    yield from (finding for finding in rules if finding.path not in wrong)
 
 
 def condition_rules(
@@ -100,9 +103,10 @@ def _never(condition: Condition, domain: Domain) -> str | None:
 
 
 def related_rules(
-    domains: Mapping[str, Domain], paths: Mapping[str, Path], study: Study, names: KnownNames
+    domains: Mapping[str, Domain], paths: Mapping[str, Path], study: Study
 ) -> Iterator[Finding]:
-    """Ratios whose items are not those that they are ratios of; arguments as for `value_rules`."""
+    """Ratios of items that are searched too, which are not by them; arguments as for
+    `value_rules`."""
     fixed = plain_values(study)
     by_type = "augment.types" in domains or fixed["augment.types"] is not None
     for key, items_key in (
@@ -122,14 +126,6 @@ def related_rules(
             fix = f"Write {{simplex: {items_key}}}"
             fix += "." if isinstance(items, SubsetDomain) else f" and make {items_key} a subset."
             yield Finding(paths[key], f"{rule} {show(mappings[0])}. {fix}")
-        elif items is None and isinstance(fixed[items_key], list):
-            for name in dict.fromkeys(name for mapping in mappings for name in mapping):
-                # An unknown one has already been reported.
-                exists = any(name in names.get(kind, (name,)) for kind in BY_NAME[key])
-                if name not in fixed[items_key] and exists:
-                    rule = f"must be one of {items_key} {show(fixed[items_key])}, got {show(name)}"
-                    fix = did_you_mean(name, fixed[items_key])
-                    yield Finding(paths[key], f"{rule}. {fix}")
 
 
 # -- Which points are reachable ------------------------------------------------------------

@@ -88,7 +88,7 @@ def read_space(study: Study, names: KnownNames) -> tuple[Space, list[Finding]]:
     if not is_own:
         paths = {key: (*entries[key].path, domain.word) for key, domain in domains.items()}
         findings += value_rules(domains, paths, study, names)
-        findings += related_rules(domains, paths, study, names)
+        findings += related_rules(domains, paths, study)
     parameters = [
         Parameter(key, domains[key], tuple(when[key].values())) for key in entries if key in domains
     ]

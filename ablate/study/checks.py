@@ -32,11 +32,9 @@ def study_rules(study: Study, refused: Collection[Path] = ()) -> Findings:
 
 
 def rules_of(key: str, study: Study) -> Findings:
-    """Rules about this key alone."""
-    for keys, rule in _RULES:
-        if f"{key}.".startswith(f"{keys}."):
-            path = tuple(key.split("."))
-            yield from (finding for finding in rule(study) if starts_with(finding.path, path))
+    """What of `study_rules` is about this key."""
+    path = tuple(key.split("."))
+    yield from (finding for finding in study_rules(study) if starts_with(finding.path, path))
 
 
 def study_notes(study: Study) -> Iterator[str]:
@@ -290,7 +288,7 @@ def no_batch_norm(model: str, pseudo_images: int) -> str:
 def _mix(study: Study) -> Findings:
     augment, space = study.augment, searched(study.space)
     key = "augment.families" if augment.types is None else "augment.types"
-    if augment.mix is not None and not space & {"augment.families", "augment.types"}:
+    if augment.mix is not None and not space & {key, "augment.types"}:
         yield from _ratios("augment.mix", augment.mix, key, augment.types or augment.families)
 
 
