@@ -85,9 +85,6 @@ def test_a_loss_beyond_the_margin_is_said_first() -> None:
 def test_equally_robust_trials_are_ranked_by_clean_accuracy_then_by_number() -> None:
     rows = [trial(at, clean, 0.7, "clean+st") for at, clean in enumerate((0.95, 0.96, 0.96))]
     assert said(rows)[0].startswith("Take trial 1 ")
-
-
-def test_counts_that_would_be_equal_have_a_decimal() -> None:
     assert "it gets 60.4 right, 60.0 before" in said([trial(0, 0.95, 0.604, "clean+st")])[0]
 
 

@@ -1,4 +1,4 @@
-"""Numbers and numbers of objectives that no sheet can hold: drawn, or said to be left out."""
+"""Numbers that no sheet can hold, and many objectives."""
 
 from __future__ import annotations
 
@@ -70,35 +70,19 @@ def many_study(count: int) -> StudyRecord:
     return study(rows, objectives=objectives, reference_point=(0.0,) * count)
 
 
-@pytest.mark.parametrize(
-    ("record", "drawn", "said"),
-    [
-        (huge_study(), {"curves", "pareto", "parameters"}, []),
-        (
-            many_study(30),
-            set(),
-            ["pairs of objectives not shown: 420", "the first 6 of 30 objectives"],
-        ),
-    ],
-    ids=["huge", "30"],
-)
-def test_figures_cope_or_say_what_they_leave_out(
-    record: StudyRecord, drawn: set[str], said: list[str]
-) -> None:
-    found = {}
+def test_figures_cope() -> None:
+    found = set()
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         for name in FIGURES:
             kind = find_figure(name)
             try:
-                figure = kind.draw(kind.info([StudySource(record)]), COLUMN)
+                figure = kind.draw(kind.info([StudySource(huge_study())]), COLUMN)
             except NothingToDrawError:
                 continue
             json.loads(figure.to_json())
-            found[name] = figure.layout.meta["facts"]
-    assert drawn <= found.keys()
-    for name, one in zip(("pareto", "parameters"), said, strict=False):
-        assert one in found[name]
+            found.add(name)
+    assert {"curves", "pareto", "parameters"} <= found
 
 
 def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
