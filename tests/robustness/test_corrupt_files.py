@@ -231,7 +231,7 @@ def test_a_stopped_copy_says_that_it_is_unfinished(
         write(folder, progress=stop)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["finished"] is False
-    assert (tmp_path / "out" / "contrast").exists()
+    assert (tmp_path / "out" / "fog").exists()
     rule = r"out: must be finished, got an incomplete copy\. Remove it and write it"
     with pytest.raises(DataError, match=rule):
         open_official(tmp_path / "out")
