@@ -56,16 +56,16 @@ def search_answer(
     Returns:
         None before the baseline and a trial are scored, and for other objectives.
     """
-    metrics = [one.metric for one in info.objectives if is_accuracy(one.metric)]
-    clean = next((one for one in metrics if one.endswith("_clean_accuracy")), None)
-    robust = next((one for one in metrics if "_robust_accuracy" in one), None)
+    metrics = [objective.metric for objective in info.objectives if is_accuracy(objective.metric)]
+    clean = next((metric for metric in metrics if metric.endswith("_clean_accuracy")), None)
+    robust = next((metric for metric in metrics if "_robust_accuracy" in metric), None)
     if len(info.objectives) == 1 and metrics:
         clean, (robust,) = _CLEAN, metrics
     points = [
-        one
-        for one in info.points
-        if isinstance(one.scores, Scores) and all(map(math.isfinite, one.values))
-        if not one.violation
+        point
+        for point in info.points
+        if isinstance(point.scores, Scores) and all(map(math.isfinite, point.values))
+        if not point.violation
     ]
     if clean is None or robust is None or "baseline" not in info.references or not points:
         return None
@@ -116,7 +116,7 @@ class SearchAnswer:
         clean: str,
         robust: str,
     ) -> None:
-        asked = [one.metric for one in info.objectives]
+        asked = [objective.metric for objective in info.objectives]
         self.margin = math.inf if len(asked) == 1 else record.study.answer.clean_margin
         self.clean, self.robust = clean, robust
         self._places = [asked.index(clean) if clean in asked else 0, asked.index(robust)]

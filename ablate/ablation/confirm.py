@@ -111,10 +111,14 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
     test = info_of_results(record, design, on_test, "test")
     names = tuple(design.selected)
     objectives = objectives_on(record.study.objectives, "test")
-    known = [one for one in objectives if _is_known(on_test, names, one.metric)]
-    constraints = [one for one in record.study.constraints if _is_judged(on_test, names, one)]
+    known = [objective for objective in objectives if _is_known(on_test, names, objective.metric)]
+    constraints = [
+        constraint
+        for constraint in record.study.constraints
+        if _is_judged(on_test, names, constraint)
+    ]
     asked = ["val_clean_accuracy", "val_robust_accuracy"]
-    asked += [one.metric for one in record.study.objectives]
+    asked += [objective.metric for objective in record.study.objectives]
     metrics = tuple(
         metric
         for metric in dict.fromkeys(asked)
@@ -157,7 +161,7 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
         validation=info_of_results(record, design, on_validation, "val"),
         points=tuple(points),
         objectives=tuple(one.metric for one in known),
-        constraints=tuple(_on_test(one.metric) for one in constraints),
+        constraints=tuple(_on_test(constraint.metric) for constraint in constraints),
     )
 
 
@@ -221,7 +225,8 @@ def _front_probabilities(
     """By point; a point of which no run has ended well is none that the others could be beaten by,
     and has none."""
     values = {
-        name: np.array([results.values(name, one.metric) for one in objectives]) for name in names
+        name: np.array([results.values(name, objective.metric) for objective in objectives])
+        for name in names
     }
     there = [name for name, of in values.items() if np.isfinite(of).all(axis=0).any()]
     if not there:
@@ -234,7 +239,7 @@ def _front_probabilities(
         shares = results.shares(name, metric, places)
         return results.values(name, metric)[places, None] if shares is None else shares
 
-    tables = [[table(name, one.metric) for one in objectives] for name in there]
+    tables = [[table(name, objective.metric) for objective in objectives] for name in there]
     excesses: list[list[np.ndarray]] = [[] for _ in there]
     for constraint in constraints:
         metric = _on_test(constraint.metric)

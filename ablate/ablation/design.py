@@ -210,9 +210,9 @@ def _declared(
     design: Design, declared: ContrastSettings, path: Path, refuse: Refuse
 ) -> Contrast | None:
     """The contrast that the file asks for; None where it is wrong, which is noted."""
-    effects = [one for one in design.contrasts if one.kind in FACTOR_EFFECTS]
+    effects = [contrast for contrast in design.contrasts if contrast.kind in FACTOR_EFFECTS]
     asked = set(factors_of(declared.compare))
-    same = [one for one in effects if set(factors_of(one.name)) == asked]
+    same = [effect for effect in effects if set(factors_of(effect.name)) == asked]
     if declared.to is None and same:
         return same[0]
     names = [arm.name for arm in design.arms]
@@ -237,7 +237,7 @@ def _declared(
 def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None:
     """Refuse a metric that no run has."""
     if study.trainable is not None:
-        known, what = [one.metric for one in study.objectives], "one of the objectives"
+        known, what = [objective.metric for objective in study.objectives], "one of the objectives"
     else:
         suite, is_curved = study.robustness.suite, study.finetune.interpolation is not None
         known = _scored_metrics(suite, study.robustness.severities)
@@ -302,7 +302,7 @@ def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> De
         UsageError: if a claim is on a metric that these do not give.
     """
     known = {*_scored_metrics(test["suite"], test["severities"]), *ON_CURVE}
-    asked = {f"primary contrast {one.contrast}": one.metric for one in design.claims}
+    asked = {f"primary contrast {claim.contrast}": claim.metric for claim in design.claims}
     if study.ablation_section.noninferior is not None:
         asked["noninferior"] = study.ablation_section.noninferior.metric
     for what, metric in asked.items():

@@ -320,7 +320,7 @@ class MetricTable:
             for place, at in np.argwhere(~is_there.T).tolist()
         )
         shares = [column.shares_at(places) for column in columns] if len(places) else []
-        known = [one for one in shares if one is not None]
+        known = [share for share in shares if share is not None]
         if not known or len(known) < len(columns):
             return Differences(by_pair, over_seeds(by_pair[places]), None, missing)
         by_image = sum(weight * own for weight, own in zip(signed, known, strict=True))

@@ -207,13 +207,17 @@ def info_of_results(
     study, settings, first = record.study, record.study.ablation_section, results.first
     metrics, main = results.metrics(), f"{split}_robust_accuracy"
     # Of a custom training loop nothing says whether more is better of other metrics.
-    ranked = [one for one in metrics if one in {asked.metric for asked in study.objectives}]
+    ranked = [
+        metric for metric in metrics if metric in {asked.metric for asked in study.objectives}
+    ]
     if isinstance(first, Scores):
         metrics = [name for name in (*compared_metrics(first), *ON_CURVE) if name in metrics]
         families = [f"{split}_accuracy.{family}" for family in first.families]
         leading = [f"{split}_clean_accuracy", main, *families, *ON_CURVE]
         ranked = [name for name in leading if name in metrics]
-    asked = [one.metric for one in study.objectives if one.direction == "minimize"]
+    asked = [
+        objective.metric for objective in study.objectives if objective.direction == "minimize"
+    ]
     costs = COSTS if study.trainable is None else ()
     minimized = tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
     margin = settings.noninferior
@@ -273,8 +277,8 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
     if record.test is not None and split == "val":
         return []
     if not design.selected:
-        return [replace(one, metric=on_split(one.metric, split)) for one in design.claims]
-    asked = [on_split(one.metric, split) for one in record.study.objectives]
+        return [replace(claim, metric=on_split(claim.metric, split)) for claim in design.claims]
+    asked = [on_split(objective.metric, split) for objective in record.study.objectives]
     return [
         Claim(f"{name} - {design.reference}", metric)
         for metric in filter(is_accuracy, asked)
@@ -353,7 +357,7 @@ def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> It
         if tuned:
             sign = -1.0 if tuned[0].metric in minimized else 1.0
             scores = [sign * np.array(one.scores, dtype=np.float64) for one in tuned]
-            mean = np.mean([sign * expected_best(one) for one in scores], axis=0)
+            mean = np.mean([sign * expected_best(score) for score in scores], axis=0)
             is_random = record.study.tune_section.sampler == "random"
             yield TuningCurve(arm.name, tuned[0].metric, tuple(mean.tolist()), is_random)
 
@@ -371,7 +375,7 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
                 "over the seeds of ARM alone"
             )
         return [f"conditional {where}"]
-    counts = [f"{one.seeds}" for one in parts]
+    counts = [f"{part.seeds}" for part in parts]
     seeds = f"{count_text(parts[0].seeds, 'seed')} each"
     if len({*counts}) > 1:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
@@ -381,9 +385,9 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
         "one baseline; standard deviations, intervals and tests are over baselines",
         "conditional on one split of the images",
         *(
-            f"{one.study}: {one.planned - one.seeds} of {one.planned} seeds left out, at which a "
-            "run has not ended well"
-            for one in parts
-            if one.seeds < one.planned
+            f"{part.study}: {part.planned - part.seeds} of {part.planned} seeds left out, at which "
+            "a run has not ended well"
+            for part in parts
+            if part.seeds < part.planned
         ),
     ]

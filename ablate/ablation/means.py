@@ -70,7 +70,7 @@ def arm_means(
     for arm in ablation.arms:
         found = {metric: (cost, math.nan, math.nan, 0) for metric, cost in arm.costs.items()}
         found |= {name: (one.mean, one.low, one.high, one.n) for name, one in arm.estimates.items()}
-        there = [found[one.metric] for one in objectives if one.metric in found]
+        there = [found[objective.metric] for objective in objectives if objective.metric in found]
         if len(there) == len(objectives) and not arm.is_one_network:
             values, low, high, counts = zip(*there, strict=True)
             number = Point.of_name(arm.name).trial if arm.name in trials else None

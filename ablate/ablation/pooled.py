@@ -62,7 +62,9 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
             _refuse(record, rule, f"{images} images")
     planned = [record.study.ablation_section.seed_count for record in records]
     results = PooledResults(parts, [record.name for record in records], planned)
-    accepted = {one.name: one.accepted_baseline for one in records if one.accepted_baseline}
+    accepted = {
+        record.name: record.accepted_baseline for record in records if record.accepted_baseline
+    }
     whole = replace(
         records[0],
         name=", ".join(record.name for record in records),
@@ -110,8 +112,8 @@ def _compared(record: StudyRecord, design: Design) -> dict[str, Any]:
         "design": design.kind,
         "arms": [arm.name for arm in design.arms],
         "cells": [cell.name for cell in design.cells],
-        "primary contrasts": [f"{one.contrast} on {one.metric}" for one in design.claims],
-        "contrasts": [one.name for one in design.contrasts],
+        "primary contrasts": [f"{claim.contrast} on {claim.metric}" for claim in design.claims],
+        "contrasts": [contrast.name for contrast in design.contrasts],
         "margin": None if margin is None else margin.model_dump(),
     }
 

@@ -81,9 +81,9 @@ def power_lines(
     alpha = ALPHA / max(1, len(claims))
     for claim in claims:
         known = [
-            (one.components.standard_error(seeds, one.n_images), one.components, one)
-            for one in effects
-            if one.metric == claim.metric and one.components is not None
+            (effect.components.standard_error(seeds, effect.n_images), effect.components, effect)
+            for effect in effects
+            if effect.metric == claim.metric and effect.components is not None
         ]
         known = [one for one in known if one[2].contrast == claim.contrast] or known
         if not known:
@@ -164,8 +164,10 @@ class _Aim(NamedTuple):
         text, either = f"{more} {name}" + ("" if low is None else f" ({low} or more)"), "or"
         if not self._is_reached(parts[0], _ALL_SEEDS, self.images):
             text, either = f"no number of {name}", "but"
-        for n_seeds in (seeds, MOST_SEEDS) if self.images is not None else ():
-            usual, least, most = (self._fewest_images(one, n_seeds) for one in parts)
+        if self.images is None:
+            return text
+        for n_seeds in (seeds, MOST_SEEDS):
+            usual, least, most = (self._fewest_images(part, n_seeds) for part in parts)
             if usual is not None and least is not None:
                 ends = f" ({least:,} or more)"
                 if most is not None:

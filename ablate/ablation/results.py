@@ -216,7 +216,7 @@ class Results:
         values = _mean([self.values(cell, metric) for metric in metrics])
         places = np.flatnonzero(np.isfinite(values))
         shares = [self.shares(cell, metric, places.tolist()) for metric in metrics]
-        known = [one for one in shares if one is not None]
+        known = [share for share in shares if share is not None]
         return Column(values, places, _mean(known) if len(known) == len(shares) else None)
 
     def picked(self, cell: str) -> PickedNetworks | None:
@@ -327,7 +327,7 @@ class PooledResults(Results):
         self, parts: Sequence[Results], names: Sequence[str], planned: Sequence[int]
     ) -> None:
         self._parts = parts
-        self._places = [one.whole_pairs() for one in parts]
+        self._places = [part.whole_pairs() for part in parts]
         self.pairs = list(range(len(parts)))
         self.first = parts[0].first
         self.replications = tuple(map(Replication, names, map(len, self._places), planned))
@@ -336,9 +336,11 @@ class PooledResults(Results):
         return self.replications[place].study
 
     def with_failures_as_worst(self, minimized: Collection[str]) -> Results:
-        parts = [one.with_failures_as_worst(minimized) for one in self._parts]
-        names = [one.study for one in self.replications]
-        return PooledResults(parts, names, [one.planned for one in self.replications])
+        parts = [part.with_failures_as_worst(minimized) for part in self._parts]
+        names = [replication.study for replication in self.replications]
+        return PooledResults(
+            parts, names, [replication.planned for replication in self.replications]
+        )
 
     def _texts(self, read: Callable[[Results], list[str]]) -> Iterator[tuple[str, str]]:
         """What there is of each run, and of which study."""
@@ -355,8 +357,8 @@ class PooledResults(Results):
         return [f"{study}: {text}" for text, study in self._texts(lambda of: of.failures())]
 
     def metrics(self) -> list[str]:
-        others = [set(one.metrics()) for one in self._parts[1:]]
-        return [name for name in self._parts[0].metrics() if all(name in one for one in others)]
+        others = [set(part.metrics()) for part in self._parts[1:]]
+        return [name for name in self._parts[0].metrics() if all(name in other for other in others)]
 
     def is_fixed(self, cell: str) -> bool:
         """Not where there are several: their baselines differ."""
@@ -375,15 +377,15 @@ class PooledResults(Results):
         return np.stack(whole) if whole and len(whole) == len(found) else None
 
     def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
-        return tuple(sorted({alpha for one in self._parts for alpha in one.alphas(cells)}))
+        return tuple(sorted({alpha for part in self._parts for alpha in part.alphas(cells)}))
 
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
         """Nothing where the ablations do not agree."""
-        found = {one.exposed_types(cell, exposed) for one in self._parts}
+        found = {part.exposed_types(cell, exposed) for part in self._parts}
         return found.pop() if len(found) == 1 else ()
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
-        return float(np.mean([one.cost(cells, cost) for one in self._parts]))
+        return float(np.mean([part.cost(cells, cost) for part in self._parts]))
 
 
 def _mean(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

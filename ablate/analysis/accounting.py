@@ -177,12 +177,14 @@ def trial_accounts(record: StudyRecord) -> tuple[Account, ...]:
             spans=spans,
             lost_seconds=_lost_seconds(row, spans),
             gpu_hours=sum((end - start) * gpus_at(start) for start, end in spans) / 3600,
-            peak_memory_bytes=max((one.peak_memory_bytes for one in row.attempts), default=0),
-            peak_gpu_bytes=max((one.peak_gpu_bytes for one in row.attempts), default=0),
-            hosts=tuple(dict.fromkeys(one.host for one in row.attempts if one.host)),
+            peak_memory_bytes=max(
+                (attempt.peak_memory_bytes for attempt in row.attempts), default=0
+            ),
+            peak_gpu_bytes=max((attempt.peak_gpu_bytes for attempt in row.attempts), default=0),
+            hosts=tuple(dict.fromkeys(attempt.host for attempt in row.attempts if attempt.host)),
         )
         for row in record.rows
-        for spans in [[(one.started, attempt_end(row, one)) for one in row.attempts]]
+        for spans in [[(attempt.started, attempt_end(row, attempt)) for attempt in row.attempts]]
     )
 
 
@@ -191,8 +193,8 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     if row.state == "FAIL":
         return sum(end - start for start, end in spans)
     # Nothing takes away any more what has ended; else what is in a checkpoint.
-    places = [(one.epoch, one.seconds) for one in row.checkpoints]
-    places += [(one.first_epoch, one.first_seconds) for one in row.attempts[-1:]]
+    places = [(checkpoint.epoch, checkpoint.seconds) for checkpoint in row.checkpoints]
+    places += [(attempt.first_epoch, attempt.first_seconds) for attempt in row.attempts[-1:]]
     if row.state in TERMINAL:
         places = [(max((int(point["epoch"]) for point in row.curve), default=0), 0.0)]
     went_on_from = max((_trained_seconds(row, *place) for place in places), default=0.0)

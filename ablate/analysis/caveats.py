@@ -208,7 +208,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
             "ends, so alpha 1 is used"
         )
     costs = [row.scores for row in complete if isinstance(row.scores, Scores)]
-    taught = sum(one.teacher_images > 0 for one in costs)
+    taught = sum(cost.teacher_images > 0 for cost in costs)
     if study.finetune.budget.images is not None and taught:
         marks.append(
             f"{taught} of {len(costs)} runs {'has' if taught == 1 else 'have'} a teacher, whose "

@@ -82,11 +82,11 @@ def _features(key: str, values: list[Any], domain: Mapping[str, Any]) -> Iterato
     is_choice = "choice" in domain
     if all(map(_are_ratios, present)) and not is_choice:
         for part in dict.fromkeys(part for value in present for part in value):
-            ratios = [one if one is _ABSENT else one.get(part, 0.0) for one in values]
+            ratios = [value if value is _ABSENT else value.get(part, 0.0) for value in values]
             yield Feature(key, str(part), "number", _column(ratios, float))
     elif all(isinstance(value, (list, tuple)) for value in present) and not is_choice:
         for part in dict.fromkeys(part for value in present for part in value):
-            is_in = [one if one is _ABSENT else part in one for one in values]
+            is_in = [value if value is _ABSENT else part in value for value in values]
             yield Feature(key, str(part), "flag", _column(is_in, float))
     elif all(isinstance(value, bool) for value in present) and len(domain.get("choice", ())) < 3:
         yield Feature(key, "", "flag", _column(values, float), ("False", "True"))

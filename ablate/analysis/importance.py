@@ -302,7 +302,7 @@ def tap_effects(
 def network_order(tap: str) -> tuple[Any, ...]:
     """The stem first, then by name, numbers in it by their size."""
     digits = re.split(r"(\d+)", tap)
-    return tap != "stem", [int(one) if one.isdigit() else one for one in digits]
+    return tap != "stem", [int(digit) if digit.isdigit() else digit for digit in digits]
 
 
 def least_squares(columns: Table, scores: Table, level: float) -> list[tuple[float, float, float]]:

@@ -20,10 +20,10 @@ def shared_objectives(records: Sequence[StudyRecord]) -> tuple[ObjectiveSettings
     """
     found = {record.study.objectives: record.name for record in records}
     if len(found) > 1:
-        got = (
-            f"{', '.join(f'{one.direction} {one.metric}' for one in objectives)} (study {name})"
-            for objectives, name in found.items()
-        )
+        got = []
+        for objectives, name in found.items():
+            written = [f"{objective.direction} {objective.metric}" for objective in objectives]
+            got.append(f"{', '.join(written)} (study {name})")
         raise ParameterError(
             f"studies in one figure must have the same objectives, got {' and '.join(got)}. "
             "Draw them one at a time."
@@ -61,7 +61,8 @@ def objectives_on(
 ) -> tuple[ObjectiveSettings, ...]:
     """The same objectives on the images of another split."""
     return tuple(
-        one.model_copy(update={"metric": on_split(one.metric, split)}) for one in objectives
+        objective.model_copy(update={"metric": on_split(objective.metric, split)})
+        for objective in objectives
     )
 
 

@@ -153,7 +153,9 @@ class ParetoInfo(Displayed, Basis):
         """Points that keep all constraints and have a number for the first objective, best first,
         then by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
-        kept = (one for one in self.points if not one.violation and math.isfinite(one.values[0]))
+        kept = (
+            point for point in self.points if not point.violation and math.isfinite(point.values[0])
+        )
         return tuple(sorted(kept, key=lambda point: (sign * point.values[0], point.number)))
 
     @property
@@ -166,7 +168,9 @@ class ParetoInfo(Displayed, Basis):
         """One row a complete trial: number, loss_terms, on_front, and a column an objective."""
         types = {"number": "int64", "loss_terms": "string", "on_front": "bool"}
         types |= {objective.metric: "float64" for objective in self.objectives}
-        rows = [(one.number, one.loss_terms, one.on_front, *one.values) for one in self.points]
+        rows = [
+            (point.number, point.loss_terms, point.on_front, *point.values) for point in self.points
+        ]
         return typed_frame(types, rows)
 
     def gains(self, values: tuple[float, ...]) -> tuple[float, ...]:
@@ -223,8 +227,8 @@ def reference_values(
     known, metrics = scores.metrics(), (objective.metric for objective in objectives)
     was_finetuned = name not in NOT_FINETUNED
     return tuple(
-        known.get(one, math.nan) if is_accuracy(one) or was_finetuned else math.nan
-        for one in metrics
+        known.get(metric, math.nan) if is_accuracy(metric) or was_finetuned else math.nan
+        for metric in metrics
     )
 
 

@@ -84,10 +84,10 @@ def _call(name: str, rule: str, make: Callable[[], Any]) -> Any:
 
 def _check_classes(name: str, classes: Any) -> tuple[str, ...]:
     is_sequence = isinstance(classes, Sequence) and not isinstance(classes, str)
-    if not is_sequence or not all(isinstance(one, str) for one in classes):
+    if not is_sequence or not all(isinstance(class_name, str) for class_name in classes):
         raise _wrong(name, "classes as a sequence of names", _kind(classes))
     if len(set(classes)) < len(classes):
-        twice = next(one for one in classes if classes.count(one) > 1)
+        twice = next(class_name for class_name in classes if classes.count(class_name) > 1)
         raise _wrong(name, "classes with different names", f"{twice!r} twice")
     return tuple(classes)
 

@@ -170,7 +170,9 @@ def obtain_baseline(
             (temporary / RECORD).write_text(json.dumps(record, indent=1))
         with suppress(OSError):
             state_file(entry).unlink(missing_ok=True)
-        return Baseline(entry / WEIGHTS, sha256, key, math.fsum(one.seconds for one in reports))
+        return Baseline(
+            entry / WEIGHTS, sha256, key, math.fsum(report.seconds for report in reports)
+        )
 
 
 def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
@@ -207,7 +209,8 @@ class TrainingStates:
         with self._interval.writing():  # making the state costs training time too
             buffer = io.BytesIO()
             torch.save(
-                {"training": training.state(), "curve": [asdict(one) for one in reports]}, buffer
+                {"training": training.state(), "curve": [asdict(report) for report in reports]},
+                buffer,
             )
             content = buffer.getvalue()
             digest = hashlib.sha256(content).hexdigest().encode()

@@ -69,15 +69,15 @@ class LearningParts:
         self._model = model
         self._every_norm = batch_norms(model)
         self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
-        self._learning = [one for one in model.parameters() if one.requires_grad]
+        self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._learning:
             raise ParameterError(
                 f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
             )
         self._last: set[nn.Parameter] = set()
         if probes:
-            *_, last = (one for one in model.modules() if [*one.parameters(recurse=False)])
-            self._last = {one for one in last.parameters() if one.requires_grad}
+            *_, last = (module for module in model.modules() if [*module.parameters(recurse=False)])
+            self._last = {parameter for parameter in last.parameters() if parameter.requires_grad}
             if not (isinstance(last, nn.Linear) and self._last):
                 frozen_last = ", which is frozen" if isinstance(last, nn.Linear) else ""
                 raise ParameterError(
@@ -176,7 +176,9 @@ def _frozen_paths(names: LayerNames, frozen: Sequence[str]) -> Iterator[str]:
                 f"{did_you_mean(layer, known)}"
             )
         path = names.taps.get(layer, layer)
-        yield from (one for one in names.modules if one == path or one.startswith(f"{path}."))
+        yield from (
+            module for module in names.modules if module == path or module.startswith(f"{path}.")
+        )
         if layer in names.taps:
             number = group(names.modules[names.ready(layer)])
             yield from (one for one in ("", *names.modules) if group(one) == number)

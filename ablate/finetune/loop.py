@@ -374,7 +374,7 @@ class Finetuning:
         ends = [len(images) * part // self._parts for part in range(self._parts + 1)]
         for rows in map(slice, ends, ends[1:]):
             part = images[rows]
-            views = self._forward(part, [one[rows] for one in copies], weights, labels[rows])
+            views = self._forward(part, [copy[rows] for copy in copies], weights, labels[rows])
             if self._loss.gradient_scaled and not self._factors and not self._probing:
                 scale = self._scaler.get_scale()
                 self._factors = balance_gradients(

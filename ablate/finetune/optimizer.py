@@ -196,7 +196,9 @@ class RunningAverage(AveragedModel):
         self.n_averaged += 1  # torch's first update copies the weights, which the copy has
         self.eval().requires_grad_(False)
         # Such modules (timm's levit) keep what they computed of their weights until they train.
-        own = (one for one in self.module.modules() if type(one).train is not nn.Module.train)
+        own = (
+            module for module in self.module.modules() if type(module).train is not nn.Module.train
+        )
         self._keeping = tuple(own)
 
     @torch.no_grad()

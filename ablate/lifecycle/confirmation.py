@@ -178,7 +178,7 @@ def _confirming_study(
     record: StudyRecord, name: str, points: Sequence[ParetoPoint], seeds: int
 ) -> Study:
     search = record.study
-    arms: dict[str, dict[str, Any]] = {one.name: one.retrained for one in points}
+    arms: dict[str, dict[str, Any]] = {point.name: point.retrained for point in points}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
     # Each point has its alpha, so that nothing is chosen again; constraints are judged on the test
     # images.  Seeds that were searched are not new.

@@ -54,7 +54,11 @@ def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") 
     words = text.split()
     if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
         return pick_trial(record, text, key=where).number
-    known = ["plain", "knee", *(f"best {one.metric}" for one in record.study.objectives)]
+    known = [
+        "plain",
+        "knee",
+        *(f"best {objective.metric}" for objective in record.study.objectives),
+    ]
     raise ParameterError(
         f"{where}: must be a trial's number, plain, knee or best METRIC, got {text or 'nothing'}. "
         f"{did_you_mean(text, known)}"

@@ -171,8 +171,9 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     """A finished study, whose trackers are brought up to date: its driver may have died before."""
     settings = (place.study or ledger.head.study).run.trackers
     command = f"`ablate track {shown_folder(place.folder)}`"
-    for done in track_rows(ledger, place, settings) if settings else ():
-        run.progress.note(done.text(command))
+    if settings:
+        for done in track_rows(ledger, place, settings):
+            run.progress.note(done.text(command))
     record = ledger.read()
     if record.spent is not None and _is_spent(ledger, place):
         fix = "raise it in the study file, then `ablate resume FILE`"

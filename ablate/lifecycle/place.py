@@ -205,7 +205,9 @@ def locate(study: StudyReference) -> Place:
     if _is(Path.is_dir, path):
         return place_of_folder(path)
     archives = (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
-    if (archive := next((one for one in archives if _is(Path.is_file, one)), None)) is not None:
+    if (
+        archive := next((archive for archive in archives if _is(Path.is_file, archive)), None)
+    ) is not None:
         from ablate.lifecycle.archive import read_archive  # which loads optuna
 
         first = place_of_archive(read_archive(archive))

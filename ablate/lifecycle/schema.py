@@ -45,9 +45,11 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
             known_texts = (texts[base, key] for base in bases if (base, key) in texts)
             entry["description"] = next(known_texts, "")
     for key, known in names.items():
+        if not known:
+            continue
         node = _property(schema, key) if key not in LISTED.values() else {}
         is_open = isinstance(known, OpenNames) or key in (*METRIC_KEYS, "loss.terms")
-        for branch in node.get("anyOf", [node]) if known else ():
+        for branch in node.get("anyOf", [node]):
             is_list = branch.get("type") == "array"
             text = branch["items"] if is_list else branch
             if text.get("type") == "string" and "enum" not in text:

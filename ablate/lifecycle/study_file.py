@@ -256,9 +256,9 @@ def _name_last_tap(data: dict[str, Any], names: NamesFor) -> None:
     paths = [path for path, value in leaves if value == "last" and _is_of_layers(path)]
     if not paths or not isinstance(model, str) or any("model.name" in path for path, _ in leaves):
         return
-    taps = names(model).get(_LAYERS, ())
-    for path in paths if taps else ():
-        get(data, path[:-1])[path[-1]] = [taps[-1]]
+    if taps := names(model).get(_LAYERS, ()):
+        for path in paths:
+            get(data, path[:-1])[path[-1]] = [taps[-1]]
 
 
 def _leaves(data: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Any]]:

@@ -250,7 +250,7 @@ def _of_ablation(source: StudySource) -> Answer:
     assert info is not None
     assert own is not None
     caveats = _running_text(info.ended, info.runs, "run")
-    limits = [*info.cautions, *(one for one in info.warnings if one != info.warning)]
+    limits = [*info.cautions, *(warning for warning in info.warnings if warning != info.warning)]
     caveats += map(_sentence, [*limits, *info.failures])
     primary = {effect.contrast: effect for effect in info.primary}
 

@@ -223,11 +223,11 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
     notes = [f"brackets: 95 % interval, {' or '.join(kinds)}"] if kinds else []
     claims = [effect.estimate for effect in effects if effect.primary]
     if kinds and claims and len(info.primary) > 1:
-        is_holm = any(0 in (one.low, one.high) for one in claims)
+        is_holm = any(0 in (claim.low, claim.high) for claim in claims)
         count = f"the {len(info.primary)} primary contrasts"
         notes[0] += f"; those of {count} are simultaneous (Bonferroni)"
         notes[0] += shown_if(is_holm, "; an end >0 or <0 is by Holm's test, which excludes 0")
-    reasons = dict.fromkeys(no_interval_text(one.estimate, info.paired) for one in effects)
+    reasons = dict.fromkeys(no_interval_text(effect.estimate, info.paired) for effect in effects)
     unknown = f"(how {info.paired}s vary is not known)"
     return notes + [f"{reason} {unknown}" for reason in reasons if reason]
 

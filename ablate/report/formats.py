@@ -46,7 +46,9 @@ class TerminalTable:
     notes: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = [one for one in self.table.columns if self.table.keeps_empty or _has_any(one)]
+        columns = [
+            column for column in self.table.columns if self.table.keeps_empty or _has_any(column)
+        ]
         left_out: list[str] = []
         for keys in self.table.narrow:
             if sum(_least_width(column) + 2 for column in columns) - 2 <= options.max_width:
@@ -71,8 +73,8 @@ class TerminalTable:
         yield drawn
         if left_out:
             yield Text(f"not shown (too wide): {', '.join(left_out)}", style="dim")
-        for note in self.table.notes if self.notes else ():
-            yield Text(f"- {note}")
+        if self.notes:
+            yield from (Text(f"- {note}") for note in self.table.notes)
 
 
 def _has_any(column: Column) -> bool:
@@ -96,8 +98,9 @@ def csv_text(table: Table) -> str:
     """
     frame = table.frame
     for column in table.columns:
-        for key in column.data if column.is_text else ():
-            frame[key] = [_csv_value(value) for value in frame[key]]
+        if column.is_text:
+            for key in column.data:
+                frame[key] = [_csv_value(value) for value in frame[key]]
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 

@@ -74,7 +74,7 @@ def hypervolume_text(
     """ "0.014, reference point (85.0, 60.0)"; empty where one of them is missing."""
     if volume is None or reference_point is None:
         return ""
-    point = reference_text([one.metric for one in objectives], reference_point)
+    point = reference_text([objective.metric for objective in objectives], reference_point)
     return f"{volume:.4g}, reference point {point}"
 
 

@@ -253,7 +253,7 @@ def effects_table(info: AblationInfo) -> Table:
     in_words = [as_contribution(effect, info) for effect in effects]
     units = [unit_of(info, effect.metric) for effect in effects]
     estimates = [effect.estimate for effect in effects]
-    counts = [str(one.n) if one.n < info.seeds else "" for one in estimates]
+    counts = [str(estimate.n) if estimate.n < info.seeds else "" for estimate in estimates]
     words = [contrast_words(of, info) + end for (end, _), of in zip(rows, in_words, strict=True)]
     verdicts = [
         "worst case" if end else verdict_words(of, info) or "exploratory"
@@ -267,7 +267,9 @@ def effects_table(info: AblationInfo) -> Table:
             words,
             folds=_NARROW,
         ),
-        text_column("metric", "On", [shown_name(info, one.metric) for one in effects], folds=8),
+        text_column(
+            "metric", "On", [shown_name(info, effect.metric) for effect in effects], folds=8
+        ),
         number_column(
             "difference",
             "Difference",
@@ -303,7 +305,7 @@ def effects_table(info: AblationInfo) -> Table:
             for of, unit in zip(in_words, units, strict=True)
         ]
         columns.append(text_column("by_baseline", "By baseline", singles, printed))
-    has_intervals = any(math.isfinite(one.low) for one in estimates)
+    has_intervals = any(math.isfinite(estimate.low) for estimate in estimates)
     intervals = shown_if(has_intervals, ", with 95 % intervals")
     return Table(
         columns=tuple(columns),
@@ -416,7 +418,7 @@ def result_table(info: AblationInfo) -> Table:
     metric by which arms are compared."""
     table = arms_table(info)
     if not info.reference:
-        effects = tuple(one for one in info.effects if one.metric == info.rank_metric)
+        effects = tuple(effect for effect in info.effects if effect.metric == info.rank_metric)
         table = effects_table(replace(info, effects=effects))
     seeds = count_text(info.seeds, info.paired)
     basis = shown_if(info.n_images is not None, f", {info.split} accuracy in %")
@@ -433,7 +435,7 @@ def front_table(info: ParetoInfo) -> Table:
     Nothing has a spread: a search trains each trial once.
     """
     metrics = [objective.metric for objective in info.objectives]
-    less = [one.metric for one in info.objectives if one.direction == "minimize"]
+    less = [objective.metric for objective in info.objectives if objective.direction == "minimize"]
     columns = _front_columns(info, info.leading, with_gains="baseline" in info.references)
     notes = [_leading_text(info), *basis_notes(info, metrics)]
     if any(column.heading == "Gain" for column in columns):
@@ -519,7 +521,7 @@ def _varied(points: Sequence[ParetoPoint], shown: Sequence[ParetoPoint]) -> list
         key
         for key in in_order
         if key != "loss.terms"
-        and (len(points) == 1 or any(one.params.get(key) != first[key] for one in points))
+        and (len(points) == 1 or any(point.params.get(key) != first[key] for point in points))
     ]
 
     def place(key: str) -> tuple[bool, int]:

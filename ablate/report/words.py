@@ -36,7 +36,7 @@ def terms_words(loss_terms: str) -> str:
     terms = in_order(loss_terms).split("+")
     if not {*terms} <= {*TERMS}:
         return "+".join(terms)
-    methods = " and ".join(one.upper() for one in terms if one in METHODS)
+    methods = " and ".join(term.upper() for term in terms if term in METHODS)
     da = shown_if("da" in terms, "DA")
     words = " with ".join(filter(None, (methods, da))) or PLAIN
     return words if "clean" in terms else f"{words}, no clean loss"
@@ -69,7 +69,7 @@ def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
     is then said of the network without the part.
     """
     arm, to = sides(effect, ablation)
-    is_margin = any(one.kept is not None for one in ablation.effects)
+    is_margin = any(effect.kept is not None for effect in ablation.effects)
     if is_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
         return effect
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}

@@ -52,7 +52,9 @@ def only_types(
     families: Mapping[str, Sequence[str]], chosen: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """The families with only these types; those without one are left out."""
-    kept = ((one, tuple(kind for kind in families[one] if kind in chosen)) for one in families)
+    kept = (
+        (family, tuple(kind for kind in families[family] if kind in chosen)) for family in families
+    )
     return {family: kinds for family, kinds in kept if kinds}
 
 

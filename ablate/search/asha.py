@@ -116,7 +116,7 @@ def judged_at_rungs(bounds: Sequence[Bound], compared: Sequence[str]) -> list[Bo
     """The constraints by which trials are ordered at a rung: with one side, on a metric that is not
     compared."""
     sides = Counter(bound.metric for bound in bounds)
-    return [one for one in bounds if one.metric not in compared and sides[one.metric] == 1]
+    return [bound for bound in bounds if bound.metric not in compared and sides[bound.metric] == 1]
 
 
 def largest_costs(bounds: Sequence[Bound], growing: Sequence[str]) -> list[Bound]:

@@ -318,10 +318,12 @@ class LedgerSearcher(_Stateless, Searcher):  # type: ignore[misc]
         now = time.monotonic()
         away, self._looked = now - self._looked, now
         limit = self._epoch_seconds
-        for tuned in self._trials.values() if limit is not None else ():
+        if limit is None:
+            return
+        for tuned in self._trials.values():
             if away > _AWAY_SECONDS:
                 tuned.began += away
-            elif tuned.row is not None and limit is not None and now - tuned.began > limit:
+            elif tuned.row is not None and now - tuned.began > limit:
                 tuned.began = math.inf
                 self.dispatcher.time_out(tuned.row, limit)
                 if (actor := actor_of(tuned.trial)) is not None:

@@ -109,7 +109,9 @@ _OPERATORS = ("in", "contains")
 
 def _block_rules(space: Any, path: Path) -> Iterator[Finding]:
     """What is wrong with the blocks of a space, beside the parameters in them."""
-    for key, entry in space.items() if isinstance(space, dict) else ():
+    if not isinstance(space, dict):
+        return
+    for key, entry in space.items():
         if not isinstance(entry, dict) or "parameters" not in entry:
             continue
         at, inner = (*path, key), entry["parameters"]

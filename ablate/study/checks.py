@@ -102,7 +102,9 @@ def _constraints(study: Study) -> Findings:
             rule = "must be baseline plus or less a fraction below 1, because accuracies are"
             fix = "Write baseline - 0.01 for one point."
             yield Finding(path, f"{rule} fractions, got {' and '.join(far)}. {fix}")
-        for bound in constraint.bounds(None) if study.trainable is None else ():
+        if study.trainable is not None:
+            continue
+        for bound in constraint.bounds(None):
             if limit := unreachable(bound):
                 side, got = "min" if bound.is_least else "max", show(sides[bound.is_least])
                 fix = "No trial would keep it: change it."
@@ -357,7 +359,8 @@ def written_rules(data: Mapping[str, Any]) -> Findings:
             rule = f"has no effect with trainable, got {show(written)}"
             yield Finding((section,), f"{rule}. Remove it, or trainable.")
     finetune = data.get("finetune")
-    for key, written in finetune.items() if isinstance(finetune, dict) else ():
+    written_keys = finetune if isinstance(finetune, dict) else {}
+    for key, written in written_keys.items():
         if key not in ("budget", "seed"):
             rule = f"has no effect with trainable, got {show(written)}"
             fix = "Remove it: a trainable reads budget.epochs and seed."

@@ -159,7 +159,9 @@ def written_parameters(
     Args:
         path: of the space; when: conditions of all its parameters.
     """
-    for key, entry in space.items() if isinstance(space, Mapping) else ():
+    if not isinstance(space, Mapping):
+        return
+    for key, entry in space.items():
         at, own = (*path, key), dict(when)
         if isinstance(entry, Mapping) and "when" in entry:
             own[*at, "when"] = entry["when"]

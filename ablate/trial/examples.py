@@ -83,7 +83,10 @@ def compare(
     update = {"train_fraction": study.dataset.train_fraction}
     is_same = finetuned.dataset.model_copy(update=update) == study.dataset
     sections = ("model", "baseline", "robustness")
-    if not (is_same and all(getattr(finetuned, one) == getattr(study, one) for one in sections)):
+    if not (
+        is_same
+        and all(getattr(finetuned, section) == getattr(study, section) for section in sections)
+    ):
         raise DataError(f"trial {row.number}: must have the study's baseline, got its own.")
     kept = kept_baseline(cache, baseline_sha256)
     if kept is None:

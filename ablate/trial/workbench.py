@@ -326,7 +326,11 @@ class Workbench:
         guess = guess_rule(scored.scores.clean_accuracy, frequent, share)
         notes = () if scan is None else scan.notes(skip_unreadable=skips)
         pruner, rung_scores = study.search.pruner, None
-        if pruner and pruner.images and any(one.reads_baseline for one in study.constraints):
+        if (
+            pruner
+            and pruner.images
+            and any(constraint.reads_baseline for constraint in study.constraints)
+        ):
             rung_scores = self.score_baseline(pruner.images).scores
         return Prepared(
             data_digest=digest,

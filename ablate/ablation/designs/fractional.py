@@ -197,7 +197,7 @@ def aliases_of(fraction: Fraction, effect: Effect) -> tuple[Effect, ...]:
         is aliased with words, is not included.
     """
     products = (set(effect).symmetric_difference(word) for word in fraction.words)
-    return _ordered(fraction.factors, (one for one in products if 0 < len(one) <= 2))
+    return _ordered(fraction.factors, (product for product in products if 0 < len(product) <= 2))
 
 
 def alias_lines(fraction: Fraction) -> list[str]:

@@ -13,7 +13,9 @@ def plan(draft: Draft) -> Design:
     draft.add("reference", draft.reference, ("reference",))
     factors, keys = read_factors(draft), searchable()
     # Dotted keys without their section, as `fma.distance`, where one such name is left.
-    short = [one.name.partition(".")[2] if one.name in keys else one.name for one in factors]
+    short = [
+        factor.name.partition(".")[2] if factor.name in keys else factor.name for factor in factors
+    ]
     for factor, name in zip(factors, short, strict=True):
         shown = name if short.count(name) == 1 else factor.name
         for level in factor.levels:

@@ -380,7 +380,9 @@ def _facts(info: EffectsInfo) -> list[str]:
     facts = canvas.ablation_facts(ablation)
     facts += [f"studies {ablation.study}"] if ablation.replications else []
     estimates = [effect.estimate for effect in info.effects]
-    methods = dict.fromkeys(one.method for one in estimates if math.isfinite(one.low))
+    methods = dict.fromkeys(
+        estimate.method for estimate in estimates if math.isfinite(estimate.low)
+    )
     if methods:
         together = shown_if(
             len(primary) > 1, f" (95 % for all {len(primary)} declared contrasts together)"

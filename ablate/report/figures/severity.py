@@ -163,7 +163,10 @@ def draw(info: SeverityInfo, sheet: Sheet) -> Figure:
         name = plain_text(shortened(network_label(look.label), 40))
         figure.add_scatter(
             x=[severity + shift for severity in info.severities],
-            y=[None if math.isnan(one.mean) else 100 * one.mean for one in accuracies],
+            y=[
+                None if math.isnan(accuracy.mean) else 100 * accuracy.mean
+                for accuracy in accuracies
+            ],
             mode="lines+markers",
             name=name,
             line={"color": look.color, "width": 2, "dash": look.dash},

@@ -294,7 +294,7 @@ def report_content(
 
     record, confirmation = source.record, source.confirmation
     question = "Which settings are best?"
-    if any("_robust_accuracy" in one.metric for one in record.study.objectives):
+    if any("_robust_accuracy" in objective.metric for objective in record.study.objectives):
         question = "What does robustness cost, and which part earns it?"
     info = source.ablation or pareto_info(record)
     answer, tables = study_answer(source), _tables(source)
@@ -472,7 +472,7 @@ def _column_names(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     names += [one for one in there if is_accuracy(one) and one.count(".") < 2]
     rest = [VIOLATION, "alpha", *(name for name, one in COLUMNS.items() if one.title)]
     if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
-        rest += [RUNG_EPOCH, *(RUNG + one for one in objectives)]
+        rest += [RUNG_EPOCH, *(RUNG + objective for objective in objectives)]
     return [*dict.fromkeys([*names, *(name for name in rest if name in used)])]
 
 
@@ -626,8 +626,8 @@ class Glossary:
 
         self._meanings: dict[str, str] = yaml.safe_load(_text("glossary.yaml"))
         words = "|".join(
-            re.escape(one) if one.isupper() else f"(?i:{re.escape(one)})"
-            for one in sorted(self._meanings, key=len, reverse=True)
+            re.escape(meaning) if meaning.isupper() else f"(?i:{re.escape(meaning)})"
+            for meaning in sorted(self._meanings, key=len, reverse=True)
         )
         self._pattern = re.compile(rf"\b(?P<term>{words})(?:s|es)?\b")
         self._seen: set[str] = set()

@@ -191,7 +191,11 @@ class PlainDisplay(Display):
     def totals(self, record: StudyRecord) -> None:
         super().totals(record)
         texts = [f"{record.ended} of {record.trials} trials ended"]
-        wanted = {one.metric for one in record.study.objectives if is_accuracy(one.metric)}
+        wanted = {
+            objective.metric
+            for objective in record.study.objectives
+            if is_accuracy(objective.metric)
+        }
         for name, scores in record.references.items():
             values = {key: of for key, of in scores.metrics().items() if key in wanted}
             texts += [f"{name}: {_values_text(values)}"] if values else []
@@ -207,7 +211,9 @@ class PlainDisplay(Display):
         with self._lock:
             progress = ", ".join(filter(None, self._progress()))
             objectives = self._head.study.objectives if self._head else ()
-        self._print(f"{_end_text(row, [one.metric for one in objectives])} ({progress})")
+        self._print(
+            f"{_end_text(row, [objective.metric for objective in objectives])} ({progress})"
+        )
 
     def close(self) -> None:
         self._console.quiet = True  # which a closed pipe sets too

@@ -69,7 +69,7 @@ def trials_table(
         short = short_names(sorted({key for row in record.rows for key in row.params}))
         notes = [_note(record, row, short) for row in record.rows]
         parts.append(text_column("note", "parameters, or reason of failure", notes, folds=24))
-    splits = {metric_split(one.removeprefix(RUNG)) for one in names if is_accuracy(one)}
+    splits = {metric_split(name.removeprefix(RUNG)) for name in names if is_accuracy(name)}
     units = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     return Table(
         columns=tuple(parts),
@@ -122,7 +122,8 @@ def _note(record: StudyRecord, row: RowRecord, short: Mapping[str, str]) -> str:
         compared = pruner.compared(record.study.objectives) if pruner is not None else ()
         metrics = [metric for metric in compared if metric in rung.scores] or rung.scores
         scores = ", ".join(
-            f"{metric_words(one)} {metric_text(one, rung.value(one))}" for one in metrics
+            f"{metric_words(metric)} {metric_text(metric, rung.value(metric))}"
+            for metric in metrics
         )
         images = shown_if(rung.images, f" on {rung.images} images")
         lines.append(f"stopped after epoch {rung.epoch} at {scores}{images}")
