@@ -26,7 +26,7 @@ def option(spec: str, text: str, kind: Any = None, **settings: Any) -> Decorator
     """An option of a command.
 
     Args:
-        spec: "--trial N", its name and what stands for its value in the help; "--rungs", a flag;
+        spec: "--trial N", its name and what stands for its value in the help; "--notes", a flag;
             "--json as_json", a flag, and "--set KEY=VALUE overrides", with the parameter's name.
         text: its help.
         kind: of the value: `Path`, a list of choices, or a type of click; None: text, or a flag.
