@@ -144,6 +144,7 @@ def obtain_baseline(
     with locked(entry):
         found = _find(entry)
         if found is not None:
+            mark_used(entry)
             return found
         if entry.is_dir():
             say_made_again("the baseline was")
@@ -183,7 +184,8 @@ def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
         sha256: of the file, from a study's head.
     """
     for entry in sorted((cache / "baselines").glob("*/")):
-        if (found := _find(entry)) is not None and found.sha256 == sha256:
+        if (found := _find(entry, sha256)) is not None:
+            mark_used(entry)
             return found
     return None
 
@@ -320,7 +322,8 @@ def new_network(
 
     Args:
         exported: of the weights that it will have, whose normalisation is then its own.
-        checks: whether it is tried out on images of their size; of a baseline that was done.
+        checks: whether it is tried out on images of their size.  A baseline's network was tried
+            out when the baseline was made.
     """
     statistics = dataset.mean, dataset.std
     if exported is not None:
@@ -361,10 +364,9 @@ def read_weights(baseline: Baseline) -> bytes:
     )
 
 
-def _find(entry: Path) -> Baseline | None:
-    """The cached baseline, if its weights are intact."""
-    record = read_record(entry)
+def _find(entry: Path, sha256: str | None = None) -> Baseline | None:
+    """The cached baseline, if its weights are intact and, where given, have this digest."""
+    record = read_record(entry, sha256)
     if record is None:
         return None
-    mark_used(entry)
     return Baseline(entry / WEIGHTS, record.sha256, entry.name, record.train_seconds)

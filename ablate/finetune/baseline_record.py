@@ -25,22 +25,26 @@ class BaselineRecord(NamedTuple):
     train_seconds: float
 
 
-def read_record(entry: Path) -> BaselineRecord | None:
+def read_record(entry: Path, sha256: str | None = None) -> BaselineRecord | None:
     """The record of a baseline, its weights compared with it; None where one is missing or damaged.
 
     Args:
         entry: its folder in the cache.
+        sha256: of the weights that are looked for; those of another are not compared, and None is
+            returned; None: any.
     """
     try:
         record = json.loads((entry / RECORD).read_text())
-        sha256 = record["sha256"]
+        recorded = record["sha256"]
+        if sha256 is not None and recorded != sha256:
+            return None
         seconds = math.fsum(epoch["seconds"] for epoch in record["curve"])
         weights = entry / WEIGHTS
-        if not is_whole((weights,), sha256, lambda: sha256_of(weights)):  # once per process
+        if not is_whole((weights,), recorded, lambda: sha256_of(weights)):  # once per process
             return None
     except (OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError):
         return None  # damage can make any text of it
-    return BaselineRecord(sha256, seconds)
+    return BaselineRecord(recorded, seconds)
 
 
 def sha256_of(file: Path) -> str:

@@ -104,9 +104,9 @@ class LearningParts:
         ):
             raise self.unreached(probing=False)
 
-    def hold(self, *, probing: bool = False) -> None:
-        """Let the batch norms of what does not learn keep their statistics; call it after
-        `model.train()`.
+    def set_learning(self, *, probing: bool = False) -> None:
+        """Give a gradient to the parameters that learn and to no others, and let the batch norms
+        of what does not learn keep their statistics; call it after `model.train()`.
 
         Args:
             probing: whether the last layer alone learns.

@@ -116,12 +116,17 @@ class Finetuning:
         self._steps = 0
         self._losses: list[float] = []
         self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
-        tune = settings if isinstance(settings, FinetuneSettings) else FinetuneSettings()
+        self._section = "baseline"
+        frozen: Sequence[str] = ()
+        layer_decay, self._probe_fraction = 1.0, 0.0
+        if isinstance(settings, FinetuneSettings):
+            self._section = "finetune"
+            frozen, layer_decay = settings.frozen, settings.layer_decay
+            self._probe_fraction = settings.probe_fraction
         self._student = model.to(device)
-        self._probe_fraction = tune.probe_fraction
         self._probe_steps = 0
         self._probing: bool | None = None
-        self._learning = LearningParts(self._student, tune.frozen, probes=tune.probe_fraction > 0)
+        self._learning = LearningParts(self._student, frozen, probes=self._probe_fraction > 0)
         self._train = train
         self._placed = train.place(device)
         self._settings = settings
@@ -130,8 +135,8 @@ class Finetuning:
         self._dataset_settings = dataset_settings
         self._environment = environment
         self._batch_size = min(settings.batch_size, len(train))
-        self._parts = min(settings.accumulation_steps, self._batch_size)
-        loss.check_batch(self._batch_size // self._parts)
+        self._accumulation_steps = min(settings.accumulation_steps, self._batch_size)
+        loss.check_batch(self._batch_size // self._accumulation_steps)
         self._teachers: dict[str, nn.Module] = {}
         for anchor in loss.teachers:
             self._teachers[anchor] = (
@@ -142,7 +147,7 @@ class Finetuning:
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
         self._optimizer = build_optimizer(
-            self._student, settings, tune.layer_decay, skips=environment.precision == "fp16"
+            self._student, settings, layer_decay, may_skip_steps=environment.precision == "fp16"
         )
         self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
         decay = settings.ema_decay
@@ -150,8 +155,8 @@ class Finetuning:
         self.budget = Budget.of(
             budget,
             epoch_steps=len(train) // self._batch_size,
-            step_images=self._batch_size * self._views,
-            step_flops=self._count_step,
+            step_images=self._batch_size * self._views_per_image,
+            step_flops=self._mean_step_flops,
         )
 
     @property
@@ -171,46 +176,53 @@ class Finetuning:
     @property
     def work(self) -> Work:
         """What the epochs done took."""
-        return self._work(self._steps, self._probe_steps)
+        return self._work_of(self._steps, self._probe_steps)
 
     @property
     def final_work(self) -> Work | None:
         """What the whole budget takes; None if the clock ends it."""
         if (steps := self.budget.steps) is None:
             return None
-        done = (self.budget.progress(step, 0.0) for step in range(steps))
-        return self._work(steps, sum(part < self._probe_fraction for part in done))
+        points = (self.budget.progress(step, 0.0) for step in range(steps))
+        return self._work_of(steps, sum(progress < self._probe_fraction for progress in points))
 
-    def _work(self, steps: int, probe_steps: int) -> Work:
-        flops, probing = self._image_flops
-        per_step = self._batch_size * self._views
-        student, probed = steps * per_step, probe_steps * per_step
-        teacher = steps * self._batch_size * len(self._teachers)
-        training = flops.training * (student - probed) + probing.training * probed
-        return Work(student, teacher, training + flops.forward * teacher)
+    def _work_of(self, steps: int, probe_steps: int) -> Work:
+        every, probing = self._image_flops
+        images = steps * self._batch_size
+        flops = (steps - probe_steps) * self._step_flops(every.training)
+        flops += probe_steps * self._step_flops(probing.training)
+        return Work(images * self._views_per_image, images * len(self._teachers), flops)
 
-    def _count_step(self) -> int:
-        """Floating point operations of a step, as torch counts them."""
-        flops, probing = self._image_flops
+    def _mean_step_flops(self) -> int:
+        """Floating point operations of a step, in the mean over probing and finetuning."""
+        every, probing = self._image_flops
         share = self._probe_fraction
-        training = round(share * probing.training + (1 - share) * flops.training)
-        return self._batch_size * (training * self._views + flops.forward * len(self._teachers))
+        return self._step_flops(round(share * probing.training + (1 - share) * every.training))
+
+    def _step_flops(self, training: int) -> int:
+        """Of student and teachers in a step, where training on an image costs so many."""
+        teachers = self._image_flops[0].forward * len(self._teachers)
+        return self._batch_size * (training * self._views_per_image + teachers)
 
     @cached_property
     def _image_flops(self) -> tuple[ImageFlops, ImageFlops]:
-        """Of an image, where all parts learn, and where the last layer is probed."""
-        channels, *size = self._train.take(torch.arange(1)).resident().images.shape[1:]
-        shape = (channels, size[0], size[1])
+        return self._measure_flops()  # only where they are asked for, and once
+
+    def _measure_flops(self) -> tuple[ImageFlops, ImageFlops]:
+        """Of an image, where all parts learn, and where the last layer is probed, as torch counts
+        them; what learns is changed for it and set back."""
+        channels, height, width = self._train.take(torch.arange(1)).resident().images.shape[1:]
+        shape = (channels, height, width)
         with kept_mode(self._student):
-            self._learning.hold(probing=self._probe_fraction > 0)
+            self._learning.set_learning(probing=self._probe_fraction > 0)
             probing = count_flops(self._student, shape)
-            self._learning.hold()  # as it was: another training of this network may follow
+            self._learning.set_learning()  # as it was: another training of this network may follow
             every = count_flops(self._student, shape) if self._probe_fraction else probing
         self._probing = None
         return every, probing
 
     @property
-    def _views(self) -> int:
+    def _views_per_image(self) -> int:
         """How often an image goes through the student in a step."""
         copies = 0 if self._augment is None else len(self._augment.copy_weights)
         return copies + self._forward.reads_clean
@@ -240,10 +252,11 @@ class Finetuning:
         unread: list[torch.Tensor] = []
         steps = self._epoch_steps
         device = self._environment.device
-        at_once = self._batch_size * self._views // self._parts
+        pass_images = self._batch_size * self._views_per_image // self._accumulation_steps
+        explained = explained_failures(self._section, self._batch_size, pass_images)
         paused = False
         self._under_way = self._under_way or self._batches(self.step, steps)
-        with explained_failures(self._batch_size, at_once), own_generators(device):
+        with explained, own_generators(device):
             for step, images, labels in self._under_way:
                 elapsed = self.train_seconds + time.perf_counter() - began
                 seed_generators(self._seed("network", step), device)
@@ -251,7 +264,7 @@ class Finetuning:
                 if len(unread) == _CHECKED_STEPS:
                     self._read(unread)
                 if step + 1 == steps:
-                    continue
+                    break
                 elapsed = self.train_seconds + time.perf_counter() - began
                 if self.budget.progress(self._steps + step + 1, elapsed) >= 1:
                     break
@@ -318,7 +331,7 @@ class Finetuning:
             epochs=self.budget.epochs,
             train_loss=math.fsum(losses) / len(losses),
             seconds=seconds,
-            images=len(losses) * self._batch_size * self._views,
+            images=len(losses) * self._batch_size * self._views_per_image,
         )
 
     def _batches(self, first: int, steps: int) -> Iterator[tuple[int, ByteImages, Labels]]:
@@ -343,14 +356,15 @@ class Finetuning:
         probing = progress < share
         if probing is not self._probing:
             self._forward.prepare()
-            self._learning.hold(probing=probing)
+            self._learning.set_learning(probing=probing)
             self._probing = probing
-        if not probing and 0 < self._probe_steps == self._steps + step:
+        has_only_probed = 0 < self._probe_steps == self._steps + step
+        if has_only_probed and not probing:
             self._optimizer.state.clear()  # finetuning starts anew, with no momentum of one layer
         self._probe_steps += probing
         # Probing and finetuning have a whole schedule each.
-        part = progress / share if probing else (progress - share) / (1 - share)
-        set_learning_rate(self._optimizer, self._settings, part)
+        schedule_progress = progress / share if probing else (progress - share) / (1 - share)
+        set_learning_rate(self._optimizer, self._settings, schedule_progress)
         images = batch.float() / 255
         copies: tuple[Images, ...] = ()
         if self._augment is not None:
@@ -368,23 +382,24 @@ class Finetuning:
         return loss
 
     def _backward(self, images: Images, copies: Sequence[Images], labels: Labels) -> torch.Tensor:
-        """The gradient of a step, part by part; the objective, without gradient."""
+        """The gradient of a step, chunk by chunk; the objective, without gradient."""
         weights = () if self._augment is None else self._augment.copy_weights
         total = torch.zeros((), device=images.device)
-        ends = [len(images) * part // self._parts for part in range(self._parts + 1)]
+        chunks = self._accumulation_steps
+        ends = [len(images) * number // chunks for number in range(chunks + 1)]
         for rows in map(slice, ends, ends[1:]):
-            part = images[rows]
-            views = self._forward(part, [copy[rows] for copy in copies], weights, labels[rows])
+            chunk = images[rows]
+            views = self._forward(chunk, [copy[rows] for copy in copies], weights, labels[rows])
             if self._loss.gradient_scaled and not self._factors and not self._probing:
                 scale = self._scaler.get_scale()
                 self._factors = balance_gradients(
                     self._loss, views, self._student, loss_scale=scale
                 )
-            factor = 1.0 if self._parts == 1 else label_factor(labels, rows)
+            factor = 1.0 if chunks == 1 else label_factor(labels, rows)
             loss = self._loss(views, self._factors, label_factor=factor)
             if not loss.requires_grad:
                 raise self._learning.unreached(probing=bool(self._probing))
-            loss = loss * (len(part) / len(images))
+            loss = loss * (len(chunk) / len(images))
             torch.autograd.backward(self._scaler.scale(loss))  # `Tensor.backward` has no types
             total += loss.detach()
         return total
@@ -406,13 +421,19 @@ class Finetuning:
 
 
 @contextmanager
-def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
+def explained_failures(section: str, batch_size: int, pass_images: int) -> Iterator[None]:
     """Turn what torch raises for want of memory, or of values to normalise, into one line about the
-    study: clean images a step, and images that go through the network at once, with copies."""
+    study.
+
+    Args:
+        section: of the study that has the settings of the training, baseline or finetune.
+        batch_size: clean images per step.
+        pass_images: images that go through the network at once, with copies.
+    """
     rule = (
-        "finetune.batch_size: a step must fit into memory, ran out of memory with batch size "
-        f"{batch_size}, {pass_images} images at once. Raise finetune.accumulation_steps, lower "
-        "finetune.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
+        f"{section}.batch_size: a step must fit into memory, ran out of memory with batch size "
+        f"{batch_size}, {pass_images} images at once. Raise {section}.accumulation_steps, lower "
+        f"{section}.batch_size or dataset.image_size, or raise run.gpu_memory_fraction."
     )
     try:
         with within_memory(rule):
@@ -420,8 +441,12 @@ def explained_failures(batch_size: int, pass_images: int) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        fix = f"Raise it, or lower {section}.accumulation_steps."
+        if section == "finetune":
+            fix = (
+                "Raise it, lower finetune.accumulation_steps, or write finetune.batch_norm: frozen."
+            )
         raise ParameterError(
-            "finetune.batch_size: batch norm needs more than one value per channel, got "
-            f"{batch_size} for images this small. Raise it, lower finetune.accumulation_steps, or "
-            "write finetune.batch_norm: frozen."
+            f"{section}.batch_size: batch norm needs more than one value per channel, got "
+            f"{batch_size} for images this small. {fix}"
         ) from error

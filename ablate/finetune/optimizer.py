@@ -30,7 +30,11 @@ from ablate.study.settings import TrainingSettings
 
 
 def build_optimizer(
-    model: nn.Module, settings: TrainingSettings, layer_decay: float = 1.0, *, skips: bool = False
+    model: nn.Module,
+    settings: TrainingSettings,
+    layer_decay: float = 1.0,
+    *,
+    may_skip_steps: bool = False,
 ) -> torch.optim.Optimizer:
     """The optimiser that the settings name; weight decay on matrices and filters alone.
 
@@ -43,17 +47,17 @@ def build_optimizer(
             momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.
         layer_decay: see `rate_factors`; kept as `rate_factor` of each group, for
             `set_learning_rate`.
-        skips: whether steps may be left out, because a gradient was infinite.  A fused SGD that
-            leaves out its first step would go on with a momentum that was never written.
+        may_skip_steps: because a gradient was infinite.  A fused SGD that leaves out its first
+            step would go on with a momentum that was never written.
     """
-    left = undecayed(model)
+    undecayed_names = undecayed(model)
     factors = rate_factors(model, layer_decay)
     named = list(model.named_parameters())
     groups: list[dict[str, Any]] = []
     for factor in sorted({*factors.values()}, reverse=True):
         ours = [(name, parameter) for name, parameter in named if factors[name] == factor]
-        decayed = [parameter for name, parameter in ours if name not in left]
-        others = [parameter for name, parameter in ours if name in left]
+        decayed = [parameter for name, parameter in ours if name not in undecayed_names]
+        others = [parameter for name, parameter in ours if name in undecayed_names]
         groups += [
             {"params": decayed, "rate_factor": factor},
             {"params": others, "rate_factor": factor, "weight_decay": 0},
@@ -67,7 +71,7 @@ def build_optimizer(
         momentum=settings.momentum,
         weight_decay=decay,
         nesterov=settings.momentum > 0,
-        fused=None if skips else True,
+        fused=None if may_skip_steps else True,
     )
 
 

@@ -145,7 +145,7 @@ def test_takes_torchs_own_steps(name: str) -> None:
 def test_a_first_step_that_is_left_out_leaves_no_momentum() -> None:
     model = nn.Linear(1, 1, bias=False)
     before = model.weight.detach().clone()
-    optimizer = build_optimizer(model, TrainingSettings(momentum=0.5), skips=True)
+    optimizer = build_optimizer(model, TrainingSettings(momentum=0.5), may_skip_steps=True)
     scaler = torch.amp.GradScaler("cpu")
     scaler.scale(model.weight.sum() * math.inf).backward()
     scaler.step(optimizer)

@@ -499,13 +499,24 @@ def test_a_compiled_step() -> None:
 # Memory
 
 
-def test_out_of_memory_says_what_to_lower() -> None:
-    with pytest.raises(OutOfMemoryError) as caught, explained_failures(128, 256):
+@pytest.mark.parametrize("section", ["baseline", "finetune"])
+def test_out_of_memory_says_what_to_lower(section: str) -> None:
+    with pytest.raises(OutOfMemoryError) as caught, explained_failures(section, 128, 256):
         torch.empty(2**60, dtype=torch.uint8)
     assert str(caught.value) == (
-        "finetune.batch_size: a step must fit into memory, ran out of memory with batch size 128, "
-        "256 images at once. Raise finetune.accumulation_steps, lower finetune.batch_size or "
+        f"{section}.batch_size: a step must fit into memory, ran out of memory with batch size 128,"
+        f" 256 images at once. Raise {section}.accumulation_steps, lower {section}.batch_size or "
         "dataset.image_size, or raise run.gpu_memory_fraction."
+    )
+
+
+def test_a_baseline_is_not_told_to_change_the_finetuning() -> None:
+    torch_text = "Expected more than 1 value per channel when training"
+    with pytest.raises(ParameterError) as caught, explained_failures("baseline", 1, 1):
+        raise ValueError(torch_text)
+    assert str(caught.value) == (
+        "baseline.batch_size: batch norm needs more than one value per channel, got 1 for images "
+        "this small. Raise it, or lower baseline.accumulation_steps."
     )
 
 

@@ -30,9 +30,8 @@ def clean_loss(clean_logits: Logits, labels: Labels) -> Scalar:
 
 
 def label_factor(labels: Labels, rows: slice) -> Scalar:
-    """How many more images of a part of a batch have a label than of the whole, as a quotient of
-    shares: what a mean over the part's labelled images is multiplied by, besides the part's share
-    of the images.
+    """Share of labelled images in the part over that in the batch.  A part's loss times this and
+    times the part's share of the images sums to the loss of the whole batch.
 
     Args:
         labels: of the whole batch.

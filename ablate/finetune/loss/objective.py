@@ -87,8 +87,8 @@ class RobustLoss:
         Args:
             views: outputs of the networks for the batch.
             factors: name of a term -> additional factor of its weight; default 1.
-            label_factor: additional factor of the terms that read labels: of a part of a batch,
-                how many more of its images have a label than of the whole.
+            label_factor: additional factor of the terms that read labels, where the batch is a
+                part of a larger one; see `clean.label_factor`.
         """
         first, *others = (
             term.weight
