@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ablate.errors import ParameterError
-from ablate.finetune.augment.ratios import type_ratios
-from ablate.finetune.loss import TERMS
+from ablate.finetune.augment.ratios import lowest_and_highest, type_ratios
+from ablate.finetune.loss import SCHEMES, TERMS
 from ablate.model import chosen_layers, taps_of
 from ablate.space.domain import ChoiceDomain
 from ablate.space.fit import MOST_POINTS, points, telling_values
@@ -69,7 +69,8 @@ def type_shares(values: Values) -> dict[str, float]:
     return type_ratios(*names)
 
 
-_DRAWN = ("augment.families", "augment.types", "augment.mix", "augment.method")
+_TYPES = ("augment.families", "augment.types", "augment.mix")
+_DRAWN = (*_TYPES, "augment.method")
 _STRENGTHS = ("augment.strength", "augment.strengths", "augment.strengths.")
 _OF_MAPS = ("loss.fma.distance", "loss.fma.activation", "loss.fma.layers", "loss.fma.layer_weights")
 _ANCHORS = tuple(key for key in leaves() if key.endswith(".anchor"))
@@ -79,16 +80,14 @@ _OF_TRAINING = tuple(
 )
 
 
-def _where(decider: str, verb: Literal["is", "is not"], value: Any, *keys: str) -> Reading:
-    """A condition on the value of one key."""
-    words = "is not given" if value is None else f"{verb} {value}"
-    is_wanted = verb == "is"
-    return Reading(
-        f"{decider} {words}",
-        keys,
-        (decider,),
-        lambda values: (values[decider] == value) is is_wanted,
-    )
+def _where_is(decider: str, value: Any, *keys: str) -> Reading:
+    where = f"{decider} is {'not given' if value is None else value}"
+    return Reading(where, keys, (decider,), lambda values: bool(values[decider] == value))
+
+
+def _where_is_not(decider: str, value: Any, *keys: str) -> Reading:
+    where = f"{decider} is not {value}"
+    return Reading(where, keys, (decider,), lambda values: bool(values[decider] != value))
 
 
 def _with_term(term: str) -> Reading:
@@ -98,7 +97,8 @@ def _with_term(term: str) -> Reading:
 
 
 def _weighed(weight: str, *keys: str) -> Reading:
-    """What a term makes nothing of at weight 0; its anchor still costs a teacher's pass."""
+    """Keys that have no effect while the weight is 0.  (The anchor is not among them: its teacher
+    still runs.)"""
     return Reading(f"{weight} is above 0", keys, (weight,), lambda values: values[weight] > 0)
 
 
@@ -106,7 +106,7 @@ def _has_ema(values: Values) -> bool:
     return any(values.get(f"loss.{term}.anchor") == "ema" for term in terms_of(values))
 
 
-def _has_layers(values: Values) -> bool:
+def _has_several_layers(values: Values) -> bool:
     layers = values["loss.fma.layers"]
     return bool(layers == "taps" or (layers != "last" and len(layers) > 1))
 
@@ -116,7 +116,7 @@ def _is_mixed(values: Values) -> bool:
     return len(values["augment.families"] if types is None else types) > 1
 
 
-def _has_types(values: Values) -> bool:
+def _has_several_types(values: Values) -> bool:
     return len(type_shares(values)) > 1
 
 
@@ -128,32 +128,42 @@ READINGS: tuple[Reading, ...] = (
     *map(_with_term, TERMS),
     _weighed("loss.st.weight", "loss.st.form", "loss.st.temperature"),
     _weighed("loss.fma.weight", *_OF_MAPS),
-    Reading("loss.fma.layers has more than one layer", _OF_MAPS[3:], _OF_MAPS[2:3], _has_layers),
+    Reading(
+        "loss.fma.layers has more than one layer",
+        keys=("loss.fma.layer_weights",),
+        deciders=("loss.fma.layers",),
+        holds=_has_several_layers,
+    ),
     Reading(
         "a term in loss.terms has the anchor ema",
-        ("loss.teacher_decay",),
-        ("loss.terms", *_ANCHORS),
-        _has_ema,
+        keys=("loss.teacher_decay",),
+        deciders=("loss.terms", *_ANCHORS),
+        holds=_has_ema,
     ),
     Reading("loss.terms has more than clean", ("augment.",), ("loss.terms",), has_copies),
-    _where("augment.types", "is", None, "augment.families"),
-    _where("augment.method", "is not", "augmix", *_DRAWN[:3], *_STRENGTHS),
-    Reading("more than one family or type is drawn from", ("augment.mix",), _DRAWN[:2], _is_mixed),
+    _where_is("augment.types", None, "augment.families"),
+    _where_is_not("augment.method", "augmix", *_TYPES, *_STRENGTHS),
+    Reading(
+        "more than one family or type is drawn from",
+        keys=("augment.mix",),
+        deciders=("augment.families", "augment.types"),
+        holds=_is_mixed,
+    ),
     Reading(
         "a type is drawn that augment.strengths leaves out",
-        _STRENGTHS[:1],
-        (*_DRAWN, "augment.strengths"),
-        _needs_strength,
+        keys=("augment.strength",),
+        deciders=(*_DRAWN, "augment.strengths"),
+        holds=_needs_strength,
     ),
-    _where("augment.method", "is", "composed", "augment.depth"),
-    Reading("more than one type is drawn", ("augment.depth",), _DRAWN, _has_types),
-    _where("augment.method", "is not", "all", "augment.copies"),
-    _where("augment.method", "is", "augmix", "augment.augmix."),
-    _where("baseline.optimizer", "is", "sgd", "baseline.momentum"),
-    _where("finetune.optimizer", "is", "sgd", "finetune.momentum"),
-    _where("baseline.schedule", "is not", "one_cycle", "baseline.warmup_fraction"),
-    _where("finetune.schedule", "is not", "one_cycle", "finetune.warmup_fraction"),
-    _where("baseline.checkpoint", "is", None, *_OF_TRAINING),
+    _where_is("augment.method", "composed", "augment.depth"),
+    Reading("more than one type is drawn", ("augment.depth",), _DRAWN, _has_several_types),
+    _where_is_not("augment.method", "all", "augment.copies"),
+    _where_is("augment.method", "augmix", "augment.augmix."),
+    _where_is("baseline.optimizer", "sgd", "baseline.momentum"),
+    _where_is("finetune.optimizer", "sgd", "finetune.momentum"),
+    _where_is_not("baseline.schedule", "one_cycle", "baseline.warmup_fraction"),
+    _where_is_not("finetune.schedule", "one_cycle", "finetune.warmup_fraction"),
+    _where_is("baseline.checkpoint", None, *_OF_TRAINING),
 )
 
 
@@ -205,7 +215,7 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
     all taps is `taps`, a mix of equal ratios is None, and weights of unused terms are omitted.
 
     Args:
-        taps: named layers of its network, first to last; None if unknown.
+        taps: named layers of its network, first to last; empty if unknown.
 
     Raises:
         ParameterError: if the augmentation has nothing to draw from.
@@ -230,8 +240,10 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
     shares = type_shares(values)
     for name in ("families", "types", "mix", "strength", "strengths"):
         read.pop(f"augment.{name}", None)
+    strengths, strength = values["augment.strengths"], values["augment.strength"]
     read["augment.types"] = {
-        kind: [round(share, _DIGITS), *_limits(values, kind)] for kind, share in shares.items()
+        kind: [round(share, _DIGITS), *lowest_and_highest(strengths.get(kind, strength))]
+        for kind, share in shares.items()
     }
     if "augment.depth" in read:
         read["augment.depth"] = min(read["augment.depth"], len(shares))
@@ -273,15 +285,9 @@ def _layer_shares(named: Any, weights: Any, taps: Collection[str]) -> Any:
         return [sorted(layers), weights]
     else:
         ordered = enumerate(layer for layer in taps if layer in layers)
-        linear = weights == "linear"
-        by_layer = {layer: at + 1.0 if linear else 2.0**at for at, layer in ordered}
+        by_layer = {layer: SCHEMES[weights](place) for place, layer in ordered}
     total = math.fsum(by_layer.values()) or 1.0
     return {layer: round(weight / total, _DIGITS) for layer, weight in by_layer.items() if weight}
-
-
-def _limits(values: Values, kind: str) -> tuple[float, float]:
-    given = values["augment.strengths"].get(kind, values["augment.strength"])
-    return (given[0], given[1]) if isinstance(given, list | tuple) else (0.0, given)
 
 
 # -- Searched parameters that no trial reads: all of their points would score the same -----

@@ -176,23 +176,13 @@ def test_one_mistake_has_one_message(problems: Problems, space: str, message: st
     assert line.startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("study", "space", "message"),
-    [
-        (
-            "augment: {mix: {noise: 1}}\n",
-            "augment.families: {subset: [noise, blur]}",
-            "1: augment.families: augment.mix must not be fixed while augment.families is "
-            "searched, got {noise: 1}. Search augment.mix: {simplex: augment.families} or remove "
-            "it from the study.",
-        ),
-    ],
-)
-def test_a_space_must_fit_its_study(
-    problems: Problems, study: str, space: str, message: str
-) -> None:
-    (line,) = problems(space, study)
-    assert line.startswith(message)
+def test_a_space_must_fit_its_study(problems: Problems) -> None:
+    space = "augment.families: {subset: [noise, blur]}"
+    assert problems(space, "augment: {mix: {noise: 1}}\n") == [
+        "1: augment.families: augment.mix must not be fixed while augment.families is searched, "
+        "got {noise: 1}. Search augment.mix: {simplex: augment.families} or remove it from the "
+        "study."
+    ]
 
 
 def test_taps_need_a_model_with_taps(make_study: Callable[..., Study]) -> None:

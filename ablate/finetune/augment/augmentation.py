@@ -23,7 +23,6 @@ from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
 from ablate.finetune.augment.augmix import augmix, seen_types
 from ablate.finetune.augment.mixture import (
-    Limits,
     Mixture,
     build_mixture,
     draw_clean,
@@ -33,6 +32,7 @@ from ablate.finetune.augment.mixture import (
     rows_by_number,
     rows_where,
 )
+from ablate.finetune.augment.ratios import Limits
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import AugmentSettings
 

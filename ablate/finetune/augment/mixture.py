@@ -16,11 +16,8 @@ from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images, PerImage
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.augment.ratios import type_ratios
+from ablate.finetune.augment.ratios import Limits, lowest_and_highest, type_ratios
 from ablate.study.seeds import derive_seed
-
-Limits = float | Sequence[float]
-"""Strengths of a type: the highest, or the lowest and the highest."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def build_mixture(
 
 def _read_limits(name: str, given: Limits) -> tuple[float, float]:
     is_highest = isinstance(given, int | float)
-    limits = (0.0, given) if isinstance(given, int | float) else tuple(given)
+    limits = lowest_and_highest(given)
     if len(limits) != 2 or not 0 <= limits[0] <= limits[1] <= 1 or limits[1] == 0:
         raise ParameterError(
             f"augment.strengths.{name}: must be the highest strength, above 0 and at most 1, or "

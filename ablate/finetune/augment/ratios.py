@@ -1,4 +1,4 @@
-"""The probability of each distortion type: a mix over families, or over single types."""
+"""The distortion types that are drawn from: the probability of each, and its strengths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import ParameterError, did_you_mean
+
+Limits = float | Sequence[float]
+"""Strengths of a type: the highest, or the lowest and the highest."""
+
+
+def lowest_and_highest(given: Limits) -> tuple[float, ...]:
+    """The lowest and the highest strength that a value of `augment.strengths` means."""
+    return (0.0, given) if isinstance(given, int | float) else tuple(given)
 
 
 def type_ratios(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -47,6 +48,15 @@ DISTANCES = {
     "invariance": Distance(18, min_images=2),
 }
 """What `loss.fma.distance` may name; each is a function NAME_distance in `distances.py`."""
+
+
+SCHEMES: Mapping[str, Callable[[int], float]] = {
+    "uniform": lambda _place: 1.0,
+    "linear": lambda place: place + 1.0,
+    "geometric": lambda place: 2.0**place,
+}
+"""What `loss.fma.layer_weights` may name: the weight of a layer by its place in depth, from 0 [O]:
+equal; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
 
 
 @cache

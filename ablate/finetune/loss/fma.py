@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ablate.distortion.shapes import FeatureMap, Images, Scalar
 from ablate.errors import ParameterError, did_you_mean
-from ablate.finetune.loss import DISTANCES
+from ablate.finetune.loss import DISTANCES, SCHEMES
 from ablate.finetune.loss.distances import load_distance
 from ablate.finetune.loss.term import (
     TEACHERS,
@@ -32,13 +32,6 @@ from ablate.study.keys import candidates
 from ablate.study.settings import LossSettings, Study
 
 LayerWeights = Mapping[str, float] | str
-
-SCHEMES: dict[str, Callable[[int], float]] = {
-    "uniform": lambda _place: 1.0,
-    "linear": lambda place: place + 1.0,
-    "geometric": lambda place: 2.0**place,
-}
-"""Weights by depth [O]: equal; 1, 2, 3, ...; 1, 2, 4, ...: deeper layers count more."""
 
 
 def feature_map_loss(
