@@ -27,7 +27,12 @@ def dotted(path: Path) -> str:
     """A path as a reader writes it: `objectives[1].metric`."""
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif text:
+            text += f".{part}"
+        else:
+            text = part
     return text
 
 
@@ -85,11 +90,15 @@ def _flow(value: Any) -> str:
 
 class Place(NamedTuple):
     """A position: the file as the user named it, or `--set KEY`; line and column from 1, 0 if
-    unknown."""
+    unknown; and whether `file` already names the key there, as `--set KEY` does."""
 
     file: str
     line: int = 0
     column: int = 0
+    names_key: bool = False
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.file, self.line, self.column, message)
 
 
 @dataclass
@@ -123,8 +132,9 @@ class Document:
             self.refused.add(path)
             place = self.place(path)
             name = name_of(path) if place.file else dotted(path)
-            prefix = "" if not name or place.file == f"`overrides={name}`" else f"{name}: "
-            self.problems.append(Problem(*place, prefix + rule))
+            is_named = place.names_key and path in self.places
+            prefix = "" if not name or is_named else f"{name}: "
+            self.problems.append(place.problem(prefix + rule))
 
     def place(self, path: Path) -> Place:
         """Position of a value; of the nearest one above if it is not written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from ablate.errors import Problem, did_you_mean
+from ablate.errors import did_you_mean
 from ablate.errors.masking import keep_secret
 from ablate.study.document import Document, Path, Place, dotted, show
 from ablate.study.keys import BY_NAME, all_keys, leaves, searched_paths
@@ -45,16 +45,17 @@ def apply_overrides(
         else:
             rule = _below_a_value(path, document)
         if rule is not None or path is None:
-            document.problems.append(Problem(*place, str(rule)))
+            document.problems.append(place.problem(str(rule)))
             continue
         value = parse_yaml(text, place.file)
-        document.problems += [Problem(*place, problem.message) for problem in value.problems]
+        document.problems += [place.problem(problem.message) for problem in value.problems]
         if value.problems and value.data is None:
             continue
         for end in range(1, len(path)):
             if document.get(path[:end]) is None:
                 document.put(path[:end], {}, place)
-        document.put(path, value.data, place)
+        is_parameter = key.startswith("space.")  # which a message names without `space.`
+        document.put(path, value.data, place._replace(names_key=not is_parameter))
         document.refused |= {path + at for at in value.refused}
 
 

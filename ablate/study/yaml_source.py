@@ -144,7 +144,8 @@ class _Builder:
         if node.tag not in _SCALARS or not isinstance(node, yaml.ScalarNode):
             rule = f"tags are not allowed, got {show(node.tag)}. Remove the tag."
         elif node.tag == f"{_TAG}int" and len(node.value) > 1000:
-            value = 2**63  # of more digits than Python may read
+            length = len(node.value)  # more digits than Python may read
+            rule = f"whole numbers must be below 2**63, got one of {length} characters. Shorten it."
         else:
             try:
                 value = _SCALARS[node.tag](node.value)
@@ -159,16 +160,17 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         places, data = self._document.places, dict[str, Any]()
         for key, value in node.value:
-            name = key.value if key.tag == f"{_TAG}str" else "?"
+            is_text = key.tag == f"{_TAG}str" and isinstance(key, yaml.ScalarNode)
+            name = key.value if is_text else "?"
             inner, rule = (*path, name), None
-            if name == "?":
+            if not is_text:
                 got = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
                 rule = f"keys must be text, got {got}. Put it in quotes."
             elif name in data:
                 rule = f"key given twice, got it here and on line {places[inner].line}. Remove one."
             if rule is not None:
-                prefix = f"{dotted(inner)}: "
-                self._document.problems.append(Problem(*self._place(key), prefix + rule))
+                problem = self._place(key).problem(f"{dotted(inner)}: {rule}")
+                self._document.problems.append(problem)
                 self._document.refused.add(inner)
                 continue
             places[inner] = self._place(key)

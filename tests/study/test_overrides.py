@@ -67,6 +67,11 @@ def test_the_space_itself_is_replaced(tmp_path: Path, head: str, names: Names) -
             "loss.fma={weight: abc}",
             "`overrides=loss.fma`: loss.fma.weight: must be a number, got 'abc'.",
         ),
+        (
+            "dataset.crop_scale=0.5",
+            "`overrides=dataset.crop_scale`: needs images that are decoded in each epoch, got 0.5 "
+            "with resident ones. Write loading: streamed.",
+        ),
         ("loss.terms=[a", "`overrides=loss.terms`: invalid YAML: expected ',' or ']', but got"),
         (
             "space.loss.da.weight={float: [2, 1]}",

@@ -33,6 +33,7 @@ from ablate.study.yaml_source import MAX_DEPTH, MAX_NODES, parse_yaml
         ("{<<: {a: 1}, =: 2}", {"<<": {"a": 1}, "=": 2}),
         ("&x [1]", [1]),
         ("{a: &x [1], b: *x}", {"a": [1], "b": [1]}),
+        ("{'?': 1}", {"?": 1}),
         ("", None),
     ],
 )
@@ -65,6 +66,8 @@ def test_an_alias_is_its_own_copy() -> None:
     ("text", "message"),
     [
         ("a: 1\n1: 2\n", "f:2:1: ?: keys must be text, got 1. Put it in quotes."),
+        ("? !!str [a]\n: 1\n", "f:1:3: ?: keys must be text, got a list or mapping. Put it in"),
+        (f"a: {'9' * 5000}", "f:1:1: a: whole numbers must be below 2**63, got one of 5000 char"),
         ("a: [1, 2\nb: 3\n", "f:2:2: invalid YAML: expected ',' or ']', but got ':'."),
         (
             "a: b: c\n",
