@@ -243,13 +243,13 @@ def _front_probabilities(
     excesses: list[list[np.ndarray]] = [[] for _ in there]
     for constraint in constraints:
         metric = _on_test(constraint.metric)
-        for bound in constraint.bounds({constraint.metric: 0.0}):
-            limit: Any = bound.limit
-            if isinstance(constraint.min if bound.is_least else constraint.max, str):
-                limit = bound.limit + table(BASELINE, metric)
+        for side in constraint.sides:
+            limit: Any = side.number
+            if side.is_relative:
+                limit = side.number + table(BASELINE, metric)
             for name, beyond in zip(there, excesses, strict=True):
                 own = table(name, metric)
-                beyond.append(limit - own if bound.is_least else own - limit)
+                beyond.append(limit - own if side.name == "min" else own - limit)
     found = front_probability(tables, objectives, excesses=excesses)
     return dict(zip(there, found.tolist(), strict=True))
 

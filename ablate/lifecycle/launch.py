@@ -331,15 +331,14 @@ def check_prepared(study: Study, prepared: Prepared) -> None:
     for number, constraint in enumerate(study.constraints):
         where = f"constraints[{number}]"
         value = f"{100 * baseline[constraint.metric]:.2f} %"
-        bounds = {bound.is_least: bound for bound in constraint.bounds(baseline)}
-        for is_least, bound in bounds.items():
-            side = "min" if is_least else "max"
+        bounds = constraint.bounds(baseline)
+        for side, bound in zip(constraint.sides, bounds, strict=True):
             if constraint.reads_baseline and (rule := unreachable(bound)) is not None:
                 raise ParameterError(
-                    f"{where}.{side}: {rule}, got {getattr(constraint, side)} with a baseline of "
+                    f"{where}.{side.name}: {rule}, got {side.written} with a baseline of "
                     f"{value}. No trial would keep it: change it."
                 )
-        if len(bounds) == 2 and bounds[True].limit > bounds[False].limit:
+        if len(bounds) == 2 and bounds[0].limit > bounds[1].limit:
             raise ParameterError(
                 f"{where}: min must be at most max, got {constraint.min} and {constraint.max} with "
                 f"a baseline of {value}. No trial would keep both: change one."

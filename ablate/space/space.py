@@ -13,12 +13,10 @@ from ablate.study.seeds import Params
 
 AUTO_ROWS, AUTO_DIMENSIONS = 256, 64
 """Up to which `auto` takes `gp`: it models no more rows, and takes seconds in more dimensions."""
-FITTED = ("tpe", "gp")
-"""Samplers that model the finished trials."""
 FIXED = "fixed_params"
 """Optuna's attribute of a trial that was enqueued: raw draws by dimension."""
 STARTUP = 10
-"""Finished trials before they do; until then their points are random."""
+"""Finished trials before `tpe` and `gp` model them; until then their points are random."""
 
 
 def sampler_of(name: str, number: int, dimensions: int) -> str:

@@ -27,7 +27,7 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ablate.errors import FingerprintError, ParameterError, did_you_mean, error_text
 from ablate.files.cache import cache_folder
@@ -39,7 +39,16 @@ _FOUND_IN: dict[str, Path] = {}
 
 Allowed = Callable[[str, Path | None], bool]
 """Whether a callable may be imported: its name, and the folder of its study file."""
-_LIMIT: ContextVar[tuple[Allowed, list[str]] | None] = ContextVar("imports", default=None)
+
+
+class Limit(NamedTuple):
+    """What may be imported, and `KEY NAME` of what was refused so far."""
+
+    allowed: Allowed
+    refused: list[str]
+
+
+_LIMIT: ContextVar[Limit | None] = ContextVar("imports", default=None)
 
 
 class NotImportedError(ParameterError):
@@ -54,7 +63,7 @@ def imports_limited(allowed: Allowed = lambda _name, _base: False) -> Iterator[l
         `KEY NAME` of what was refused so far.
     """
     refused: list[str] = []
-    token = _LIMIT.set((allowed, refused))
+    token = _LIMIT.set(Limit(allowed, refused))
     try:
         yield refused
     finally:
@@ -69,7 +78,7 @@ def is_limited() -> bool:
 def may_import(name: str, base: Path | None) -> bool:
     """Whether `import_callable` would try to import this name."""
     limit = _LIMIT.get()
-    return limit is None or is_given(name) or limit[0](name, base)
+    return limit is None or is_given(name) or limit.allowed(name, base)
 
 
 def remember_import(name: str, base: Path) -> None:
@@ -114,8 +123,8 @@ def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., A
     """
     if is_given(spec):
         return given_function(where, spec)
-    if (limit := _LIMIT.get()) is not None and not limit[0](spec, base):
-        limit[1].append(f"{where} {spec}")
+    if (limit := _LIMIT.get()) is not None and not may_import(spec, base):
+        limit.refused.append(f"{where} {spec}")
         raise NotImportedError(
             f"{where}: must be code of a study that you have run from its folder, got {spec}, "
             "which is not imported to read a study. Read that code, then add `trust=True`."
@@ -171,7 +180,8 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
             if folder is not None:
                 sys.path.remove(str(folder))
                 module = sys.modules.get(top)
-                inside = [*getattr(module, "__path__", []), getattr(module, "__file__", None)][0]
+                folders = [*getattr(module, "__path__", [])]
+                inside = folders[0] if folders else getattr(module, "__file__", None)
                 if inside is not None and Path(inside).parent == folder:
                     _FOUND_IN[top] = folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from ablate.errors import did_you_mean
@@ -11,9 +12,10 @@ from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
 from ablate.study.scores import COSTS
-from ablate.study.settings import UNITS, AnswerSettings, Study
+from ablate.study.settings import UNITS, UNITS_BUT_EPOCHS, AnswerSettings, Study
 
 Findings = Iterator[Finding]
+Rule = Callable[[Study], Findings]
 
 _BUDGET = {f"finetune.budget.{unit}" for unit in UNITS}
 _SEEDS = {"finetune.seed", "baseline.seed"}
@@ -25,9 +27,9 @@ def study_rules(study: Study, refused: Collection[Path] = ()) -> Findings:
     Args:
         refused: rules that read one of these paths are skipped.
     """
-    for keys, rule in _RULES:
-        read = [tuple(key.split(".")) for key in keys.split()]
-        if not any(starts_with(path, key) for key in read for path in refused):
+    for read, rule in _RULES:
+        pairs = product(read, refused)
+        if not any(starts_with(key, path) or starts_with(path, key) for key, path in pairs):
             yield from rule(study)
 
 
@@ -55,9 +57,23 @@ def study_notes(study: Study) -> Iterator[str]:
         )
 
 
+_RULES: list[tuple[list[Path], Rule]] = []
+
+
+def _reads(*keys: str) -> Callable[[Rule], Rule]:
+    """Adds a rule to `study_rules`, with all keys of the study that it reads."""
+
+    def add(rule: Rule) -> Rule:
+        _RULES.append(([tuple(key.split(".")) for key in keys], rule))
+        return rule
+
+    return add
+
+
 # -- Objectives and constraints ------------------------------------------------------------
 
 
+@_reads("objectives")
 def _objectives(study: Study) -> Findings:
     metrics = [objective.metric for objective in study.objectives]
     for i, metric in enumerate(metrics):
@@ -65,6 +81,7 @@ def _objectives(study: Study) -> Findings:
             yield Finding(("objectives", i), f"given twice, got {show(metric)}. Remove one.")
 
 
+@_reads("objectives", "constraints", "robustness.severities", "search.pruner", "trainable")
 def _metrics(study: Study) -> Findings:
     severities = study.robustness.severities
     for path, metric in metric_paths(study).items():
@@ -78,6 +95,7 @@ def _metrics(study: Study) -> Findings:
             yield Finding(path, f"{rule}, got {show(metric)}. {fix}")
 
 
+@_reads("constraints", "trainable")
 def _constraints(study: Study) -> Findings:
     metrics = [constraint.metric for constraint in study.constraints]
     for i, constraint in enumerate(study.constraints):
@@ -85,14 +103,9 @@ def _constraints(study: Study) -> Findings:
         if metric in metrics[:i]:
             rule = f"given twice, got {show(metric)}. Write min and max in one of them"
             yield Finding(path, f"{rule}, and remove the other.")
-        sides = {True: constraint.min, False: constraint.max}
-        relative = [side for side in sides.values() if isinstance(side, str)]
-        far = [
-            side
-            for bound in constraint.bounds({metric: 0.0})
-            if isinstance(side := sides[bound.is_least], str) and abs(bound.limit) >= 1
-        ]
-        rule = f"must be a number, got {' and '.join(relative)}"
+        relative = [side for side in constraint.sides if side.is_relative]
+        far = [str(side.written) for side in relative if abs(side.number) >= 1]
+        rule = f"must be a number, got {' and '.join(str(side.written) for side in relative)}"
         if relative and study.trainable is not None:
             why = "with trainable, which has no baseline. Write it, such as 0.9."
             yield Finding(path, f"{rule} {why}")
@@ -106,11 +119,11 @@ def _constraints(study: Study) -> Findings:
             continue
         for bound in constraint.bounds(None):
             if limit := unreachable(bound):
-                side, got = "min" if bound.is_least else "max", show(sides[bound.is_least])
-                fix = "No trial would keep it: change it."
-                yield Finding((*path, side), f"{limit}, got {got}. {fix}")
+                side, fix = "min" if bound.is_least else "max", "No trial would keep it: change it."
+                yield Finding((*path, side), f"{limit}, got {show(bound.limit)}. {fix}")
 
 
+@_reads("objectives", "search.reference_point")
 def _reference_point(study: Study) -> Findings:
     path, count = ("search", "reference_point"), len(study.objectives)
     point = study.search.reference_point
@@ -122,6 +135,7 @@ def _reference_point(study: Study) -> Findings:
         yield Finding(path, f"{rule}. Give each objective its value, in their order.")
 
 
+@_reads("search.pruner", "finetune.budget", "trainable", "space")
 def _pruner(study: Study) -> Findings:
     pruner, budget = study.search.pruner, study.finetune.budget
     if pruner is None:
@@ -129,7 +143,9 @@ def _pruner(study: Study) -> Findings:
     path = ("search", "pruner")
     space = written_parameters(study.space if study.trainable is None else {})
     parameters = {parameter.key: parameter for parameter in space}
-    units = [u for u in UNITS[1:] if getattr(budget, u) or f"finetune.budget.{u}" in parameters]
+    units = [
+        u for u in UNITS_BUT_EPOCHS if getattr(budget, u) or f"finetune.budget.{u}" in parameters
+    ]
     possible: list[int] = []
     if epochs := parameters.get("finetune.budget.epochs"):
         domain = epochs.entry if isinstance(epochs.entry, Mapping) else {}
@@ -154,12 +170,14 @@ def _pruner(study: Study) -> Findings:
 # -- Training and augmentation -------------------------------------------------------------
 
 
+@_reads("finetune.budget", "ablation")
 def _budget(study: Study) -> Findings:
     if study.finetune.budget.epochs == 0 and study.ablation is None:
         path = ("finetune", "budget", "epochs")
         yield Finding(path, "must be at least 1, got 0. Raise it.")
 
 
+@_reads("space", "ablation", "trainable")
 def _set_by_the_study(study: Study) -> Findings:
     """Budgets and seeds in the space of a loop, or of arms that are tuned."""
     paths = searched_paths(study.space)
@@ -175,6 +193,7 @@ def _set_by_the_study(study: Study) -> Findings:
             yield Finding(paths[key], rule)
 
 
+@_reads("run.gpus_per_trial", "trainable")
 def _gpus(study: Study) -> Findings:
     gpus = study.run.gpus_per_trial
     if study.trainable is None and gpus != "auto" and gpus > 1:
@@ -183,6 +202,7 @@ def _gpus(study: Study) -> Findings:
         yield Finding(path, f"{rule}. Write 1; other trials use the other GPUs.")
 
 
+@_reads("run.compile", "baseline", "finetune", "space")
 def _graphs(study: Study) -> Findings:
     for section in ("baseline", "finetune"):
         key, parts = f"{section}.accumulation_steps", getattr(study, section).accumulation_steps
@@ -193,6 +213,7 @@ def _graphs(study: Study) -> Findings:
             yield Finding(("run", "compile"), f"{rule} overwrite each other's gradients. {fix}")
 
 
+@_reads("baseline", "finetune", "space")
 def _warmup(study: Study) -> Findings:
     for section in ("baseline", "finetune"):
         settings = getattr(study, section)
@@ -202,6 +223,7 @@ def _warmup(study: Study) -> Findings:
             yield Finding((section, "warmup_fraction"), rule)
 
 
+@_reads("augment.copies", "augment.method", "space")
 def _copies(study: Study) -> Findings:
     augment = study.augment
     is_searched = {"augment.method", "augment.copies"} & searched(study.space)
@@ -210,6 +232,7 @@ def _copies(study: Study) -> Findings:
         yield Finding(("augment", "copies"), f"{rule}. Remove it.")
 
 
+@_reads("dataset.crop_scale", "dataset.loading")
 def _crops(study: Study) -> Findings:
     scale = study.dataset.crop_scale
     if scale is not None and study.dataset.loading != "streamed":
@@ -217,6 +240,7 @@ def _crops(study: Study) -> Findings:
         yield Finding(("dataset", "crop_scale"), f"{rule}. Write loading: streamed.")
 
 
+@_reads("dataset")
 def _image_files(study: Study) -> Findings:
     dataset, path = study.dataset, study.dataset.validation.path
     if path is not None and dataset.name != "image_folder":
@@ -234,6 +258,7 @@ def _image_files(study: Study) -> Findings:
             yield Finding(("dataset", key), f"{rule}. {fix}")
 
 
+@_reads("dataset.unlabeled", "loss.terms", "space")
 def _labels(study: Study) -> Findings:
     labelled = [term for term in study.loss.term_names if term in ("clean", "da")]
     if study.dataset.unlabeled and labelled and "loss.terms" not in searched(study.space):
@@ -242,6 +267,7 @@ def _labels(study: Study) -> Findings:
         yield Finding(("loss", "terms"), f"{rule} {show(study.loss.terms)}. {fix}")
 
 
+@_reads("finetune.probe_fraction", "loss.terms", "space")
 def _probe(study: Study) -> Findings:
     key, fraction = "finetune.probe_fraction", study.finetune.probe_fraction
     paths, terms = searched_paths(study.space), study.loss.terms
@@ -255,6 +281,7 @@ def _probe(study: Study) -> Findings:
         yield Finding(paths.get(key, tuple(key.split("."))), f"{rule} {got}. {fix}")
 
 
+@_reads("objectives", "finetune.interpolation", "answer", "ablation", "trainable")
 def _interpolation(study: Study) -> Findings:
     if study.trainable is not None:
         return
@@ -273,6 +300,7 @@ def _interpolation(study: Study) -> Findings:
         yield Finding(("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it.")
 
 
+@_reads("robustness.adapt_batch_norm", "ablation")
 def _adapted(study: Study) -> Findings:
     pseudo_images, ablation = study.robustness.adapt_batch_norm, study.ablation
     if pseudo_images is not None and ablation and ablation.baseline_seeds == "each":
@@ -287,6 +315,7 @@ def no_batch_norm(model: str, pseudo_images: int) -> str:
     return f"{rule}, which has none with statistics. Remove it."
 
 
+@_reads("augment.mix", "augment.families", "augment.types", "space")
 def _mix(study: Study) -> Findings:
     augment, space = study.augment, searched(study.space)
     key = "augment.families" if augment.types is None else "augment.types"
@@ -294,6 +323,7 @@ def _mix(study: Study) -> Findings:
         yield from _ratios("augment.mix", augment.mix, key, augment.types or augment.families)
 
 
+@_reads("loss.fma.layer_weights", "loss.fma.layers", "space")
 def _layer_weights(study: Study) -> Findings:
     weights, layers = study.loss.fma.layer_weights, study.loss.fma.layers
     is_fixed = not isinstance(layers, str) and "loss.fma.layers" not in searched(study.space)
@@ -306,30 +336,6 @@ def _ratios(key: str, ratios: Mapping[str, float], of: str, names: Sequence[str]
         if name not in names and ratio > 0:
             rule = f"must be one of {of} {show(list(names))}, got {show(name)}"
             yield Finding((*key.split("."), name), f"{rule}. {did_you_mean(name, names)}")
-
-
-_RULES: tuple[tuple[str, Callable[[Study], Findings]], ...] = (
-    ("objectives", _objectives),
-    ("constraints", _constraints),
-    ("objectives constraints robustness.severities search.pruner", _metrics),
-    ("search.pruner finetune.budget", _pruner),
-    ("finetune.budget", _budget),
-    ("space ablation trainable", _set_by_the_study),
-    ("objectives search.reference_point", _reference_point),
-    ("augment.mix augment.families augment.types", _mix),
-    ("augment.copies augment.method", _copies),
-    ("run.gpus_per_trial trainable", _gpus),
-    ("run.compile baseline finetune space", _graphs),
-    ("objectives finetune.interpolation answer ablation", _interpolation),
-    ("dataset.crop_scale dataset.loading", _crops),
-    ("dataset", _image_files),
-    ("baseline finetune", _warmup),
-    ("dataset.unlabeled loss.terms", _labels),
-    ("finetune.probe_fraction loss.terms space", _probe),
-    ("robustness.adapt_batch_norm ablation", _adapted),
-    ("loss.fma.layer_weights loss.fma.layers", _layer_weights),
-)
-"""Each with the keys that it reads."""
 
 
 # -- What is written, although it changes nothing ------------------------------------------
@@ -365,7 +371,7 @@ def written_rules(data: Mapping[str, Any]) -> Findings:
             rule = f"has no effect with trainable, got {show(written)}"
             fix = "Remove it: a trainable reads budget.epochs and seed."
             yield Finding(("finetune", key), f"{rule}. {fix}")
-    for unit in UNITS[1:]:
+    for unit in UNITS_BUT_EPOCHS:
         path = ("finetune", "budget", unit)
         if (amount := get(data, path)) is not None:
             rule = f"must be epochs with trainable, got {unit}: {show(amount)}"

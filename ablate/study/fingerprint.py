@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ablate.study.document import show
 from ablate.study.keys import leaves, value_at, written_parameters
-from ablate.study.settings import LATER, Study
+from ablate.study.settings import ADDED_KEYS, Study
 
 METHOD = 2
 """Version of what the settings of a study mean, stored when it starts.
@@ -105,7 +105,7 @@ def study_fingerprint(
         del data["ablation"]["permutations"]
     # Which network of a trial is scored is no part of its training.
     data["answer"]["interpolation"] = data["finetune"].pop("interpolation")
-    for key, off in LATER.items():
+    for key, off in ADDED_KEYS.items():
         if value_at(data, key) == off:
             _delete(data, key)
     for key in _NOT_IN_SECTIONS:
@@ -166,7 +166,7 @@ def _matters(key: str, *dumps: Mapping[str, Any]) -> bool:
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     for key in dict.fromkeys([*before, *after]):
-        was, now = before.get(key, LATER.get(key)), after.get(key, LATER.get(key))
+        was, now = before.get(key, ADDED_KEYS.get(key)), after.get(key, ADDED_KEYS.get(key))
         parts: list[tuple[str, Any, Any]] = [("", was, now)]
         if key == "search.pruner" and was and now:  # whole settings: only what differs
             parts = [(f".{name}", was[name], now[name]) for name in was]

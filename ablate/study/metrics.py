@@ -9,8 +9,10 @@ from ablate.study.scores import COSTS, RESERVED, RESERVED_PREFIXES, Bound
 from ablate.study.settings import ObjectiveSettings, Study
 
 METRIC_KEYS = (
-    *("objectives.metric", "constraints.metric"),
-    *("search.pruner.metric", "search.pruner.metrics"),
+    "objectives.metric",
+    "constraints.metric",
+    "search.pruner.metric",
+    "search.pruner.metrics",
 )
 """Keys whose values are metrics: those of the suite, or those that a trainable reports."""
 

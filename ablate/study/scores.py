@@ -143,7 +143,7 @@ class Total:
 
     Attributes:
         short: what tables and options call it; label: figures and sentences.
-        value: None of what no scores have by themselves.
+        value: None if it is not computed from one network's scores.
         is_objective: whether a search may ask for it, since no trial's is NaN.
     """
 

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -46,17 +46,19 @@ def _each_once(items: T) -> T:
 
 Listed = Annotated[tuple[T, ...], Field(strict=False)]
 Distinct = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_each_once)]
-Filled = Annotated[tuple[T, ...], Field(min_length=1, strict=False), AfterValidator(_each_once)]
+NonEmptyDistinct = Annotated[
+    tuple[T, ...], Field(min_length=1, strict=False), AfterValidator(_each_once)
+]
 
 Seed = Annotated[int, Field(ge=0, lt=2**62)]  # so that those after it fit into 63 bits
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
-ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]  # [0, 1]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]  # (0, 1]
+ShareBelow1 = Annotated[float, Field(ge=0, lt=1)]  # [0, 1)
+Fraction = Annotated[float, Field(gt=0, lt=1)]  # (0, 1)
 
 
 def total_of(ratios: Mapping[str, float]) -> float:
@@ -98,7 +100,7 @@ class Settings(BaseModel):
         return self
 
 
-LATER: Mapping[str, Any] = {
+ADDED_KEYS: Mapping[str, Any] = {
     "dataset.skip_unreadable": False,
     "finetune.layer_decay": 1.0,
     "finetune.frozen": [],
@@ -207,7 +209,8 @@ class ModelSettings(Settings):
 DEFAULT_EPOCHS = 4
 """Of a budget that names no unit."""
 
-UNITS = ("epochs", "images", "flops", "seconds")
+UNITS_BUT_EPOCHS = ("images", "flops", "seconds")
+UNITS = ("epochs", *UNITS_BUT_EPOCHS)
 """Of a finetuning's budget."""
 
 
@@ -281,7 +284,7 @@ class BudgetSettings(Settings):
     @property
     def in_epochs(self) -> int | None:
         """Epochs; None for a budget in another unit."""
-        if any(getattr(self, unit) is not None for unit in ("images", "flops", "seconds")):
+        if any(getattr(self, unit) is not None for unit in UNITS_BUT_EPOCHS):
             return None
         return DEFAULT_EPOCHS if self.epochs is None else self.epochs
 
@@ -299,7 +302,7 @@ class InterpolationSettings(Settings):
     interpolated too.
     """
 
-    alphas: Filled[PositiveShare] = (0.25, 0.5, 0.75, 1.0)
+    alphas: NonEmptyDistinct[PositiveShare] = (0.25, 0.5, 0.75, 1.0)
     """Weights of the finetuned network that are scored after the last epoch: between 0, the
     baseline, and 1, which must be among them."""
     alpha: PositiveShare | None = None
@@ -380,7 +383,7 @@ class FMASettings(Settings):
     """`value`: the weight multiplies the distance and its constant; `gradient`: it is the ratio of
     the term's gradient norm to that of the cross-entropy on the augmented images in the first
     step."""
-    layers: Filled[str] | Literal["taps", "last"] = "taps"
+    layers: NonEmptyDistinct[str] | Literal["taps", "last"] = "taps"
     """Taps (`ablate layers MODEL`) or module paths; `taps`: all taps, `last`: the last one."""
     layer_weights: Ratios | Literal["uniform", "linear", "geometric"] = "uniform"
     """By layer, scaled to sum 1; `linear` and `geometric` grow with depth, by 1 and twofold."""
@@ -439,9 +442,9 @@ class AugmentSettings(Settings):
     method: Literal["per_sample", "per_batch", "all", "composed", "augmix"] = "per_sample"
     """`per_sample`: one type drawn for each image; `per_batch`: one for a batch; `all`: a copy per
     type; `composed`: several types in turn on one image; `augmix`."""
-    families: Filled[str] = ("noise", "blur", "photometric")
+    families: NonEmptyDistinct[str] = ("noise", "blur", "photometric")
     """Families of distortion to draw from, each by its core types."""
-    types: Filled[str] | None = None
+    types: NonEmptyDistinct[str] | None = None
     """Single types to draw from instead of families."""
     mix: Ratios | None = None
     """Ratio by family, or by type if `types` is given, scaled to sum 1; none: uniform."""
@@ -475,7 +478,7 @@ class ObjectiveSettings(Settings):
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
-_OF_BASELINE = re.compile(r"baseline(?: *([+-]) *(\d+\.?\d*(?:e-?\d+)?))?", re.IGNORECASE)
+_OF_BASELINE = re.compile(r"baseline(?: *[+-] *\d+\.?\d*(?:e-?\d+)?)?", re.IGNORECASE)
 
 
 def _number_or_baseline(limit: float | str) -> float | str:
@@ -488,6 +491,23 @@ def _number_or_baseline(limit: float | str) -> float | str:
 Limit = Annotated[float | str, AfterValidator(_number_or_baseline)]
 
 
+class Side(NamedTuple):
+    """The least or the largest value of a constraint; where it `is_relative`, `number` is what is
+    added to the baseline's."""
+
+    name: Literal["min", "max"]
+    written: float | str
+    is_relative: bool
+    number: float
+
+
+def _side(name: Literal["min", "max"], written: float | str) -> Side:
+    if not isinstance(written, str):
+        return Side(name, written, is_relative=False, number=written)
+    added = written[len("baseline") :].replace(" ", "")
+    return Side(name, written, is_relative=True, number=float(added or 0))
+
+
 class ConstraintSettings(Settings):
     """The values of a metric with which a trial counts; others are not on the front."""
 
@@ -498,18 +518,24 @@ class ConstraintSettings(Settings):
     """The largest value: a number, or `baseline + 0.01`, of the same metric."""
 
     def rules(self) -> Iterator[str]:
-        if self.min is None and self.max is None:
+        if not self.sides:
             yield "needs min or max, got neither. Add one, such as max: 300."
-        elif self.min is not None and self.max is not None:
-            of_min, of_max = isinstance(self.min, str), isinstance(self.max, str)
-            if of_min == of_max and _number(self.min) > _number(self.max):
-                rule = f"min must be at most max, got {self.min} and {self.max}"
+        elif len(self.sides) == 2:
+            least, most = self.sides
+            if least.is_relative == most.is_relative and least.number > most.number:
+                rule = f"min must be at most max, got {least.written} and {most.written}"
                 yield f"{rule}: no value keeps both. Swap them."
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those that are written, min first."""
+        least = () if self.min is None else (_side("min", self.min),)
+        return least if self.max is None else (*least, _side("max", self.max))
 
     @property
     def reads_baseline(self) -> bool:
         """Whether a side is relative to the baseline."""
-        return isinstance(self.min, str) or isinstance(self.max, str)
+        return any(side.is_relative for side in self.sides)
 
     def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
         """Its one or two sides in numbers.
@@ -518,21 +544,13 @@ class ConstraintSettings(Settings):
             baseline: its metrics; None: not scored, and sides relative to it are left out.
         """
         bounds = []
-        for limit, is_least in ((self.min, True), (self.max, False)):
-            if isinstance(limit, str) and baseline is not None:
-                value = baseline[self.metric] + _number(limit)
-                bounds.append(Bound(self.metric, value, is_least))
-            elif limit is not None and not isinstance(limit, str):
-                bounds.append(Bound(self.metric, limit, is_least))
+        for side in self.sides:
+            is_least = side.name == "min"
+            if not side.is_relative:
+                bounds.append(Bound(self.metric, side.number, is_least))
+            elif baseline is not None:
+                bounds.append(Bound(self.metric, baseline[self.metric] + side.number, is_least))
         return tuple(bounds)
-
-
-def _number(limit: float | str) -> float:
-    """The number of a limit: its own, or what it adds to the baseline."""
-    if not isinstance(limit, str):
-        return limit
-    parts = _OF_BASELINE.fullmatch(limit)
-    return float(f"{parts[1]}{parts[2]}") if parts is not None and parts[1] else 0.0
 
 
 class AnswerSettings(Settings):
@@ -692,15 +710,18 @@ class TrackerSettings(Settings):
         data = {data: {}} if isinstance(data, str) else data
         if not isinstance(data, dict):
             return data
-        names, given = cls.model_fields, [*data]
-        if names.keys() <= data.keys():  # a study that was read has the other trackers as None
-            given = [key for key in data if data[key] is not None]
-        if len(given) == 1 and given[0] in names:
-            return {given[0]: {} if data[given[0]] is None else data[given[0]]}
+        if cls.model_fields.keys() <= data.keys():  # a study that was read has the others as None
+            data = {name: settings for name, settings in data.items() if settings is not None}
+        if len(data) != 1 or not data.keys() <= cls.model_fields.keys():
+            raise ValueError(cls._not_one_tracker([*data]))
+        return {name: {} if settings is None else settings for name, settings in data.items()}
+
+    @classmethod
+    def _not_one_tracker(cls, given: list[str]) -> str:
+        names, got = [*cls.model_fields], " and ".join(map(show, given)) or "nothing"
         fix = "Write an item for each." if given else "Write a name."
-        fix = did_you_mean(given[0], list(names)) if len(given) == 1 else fix
-        got = " and ".join(map(show, given)) or "nothing"
-        raise ValueError(f"must be one of {', '.join(names)}, got {got}. {fix}")
+        fix = did_you_mean(given[0], names) if len(given) == 1 else fix
+        return f"must be one of {', '.join(names)}, got {got}. {fix}"
 
     @property
     def name(self) -> str:
@@ -860,7 +881,7 @@ class AblationSettings(Settings):
     """Name -> values by dotted key; `augment.types: each` is a model for each type."""
     compare_to: str | None = None
     """The arm that others are compared with; none: `plain` where there is one, else the first."""
-    families: Filled[str] | None = None
+    families: NonEmptyDistinct[str] | None = None
     """`leave_family_out`: families to leave out in turn; none: all."""
     resolution: Annotated[int, Field(ge=3, le=5)] = 4
     """`fractional`: 3, 4 or 5; higher means more runs and fewer aliases."""
@@ -869,7 +890,7 @@ class AblationSettings(Settings):
     permutations: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """`shapley`: number of random orders of the components to average over, so that only the
     subsets that they visit are run; none: all subsets."""
-    seeds: Count | Filled[Seed] = 8
+    seeds: Count | NonEmptyDistinct[Seed] = 8
     """Runs of each cell, with the seeds after finetune.seed; or a list of seeds for all cells."""
     baseline_seeds: Literal["one", "each"] = "one"
     """`one`: all runs start from the study's baseline; `each`: every seed trains its own baseline,
@@ -914,9 +935,9 @@ class AblationSettings(Settings):
 
 
 class RobustnessSettings(Settings):
-    suite: str | Filled[str] = "families"
+    suite: str | NonEmptyDistinct[str] = "families"
     """A suite, or a list of corruptions of the benchmark."""
-    severities: Filled[Annotated[int, Field(ge=1, le=5)]] = (1, 3, 5)
+    severities: NonEmptyDistinct[Annotated[int, Field(ge=1, le=5)]] = (1, 3, 5)
     images: Count | None = None
     """Images in each corrupted copy, balanced over classes; None: the whole validation split. Clean
     accuracy always uses the whole split."""

@@ -40,7 +40,6 @@ def one_line(problems: Problems, text: str) -> str:
             "5: ablation: permutations belongs to design shapley, got it with factorial. Remove "
             "it, or change the design.",
         ),
-        # types
         # seeds
         (
             "{design: leave_family_out, seeds: 1, primary: [{compare: plain}]}",
@@ -110,8 +109,7 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
         (
             "{design: one_at_a_time, factors: {loss.fma.weight: [2, 3, 2.0]}}",
             "5: ablation.factors.loss.fma.weight: a level may be given once, got 2 twice. "
-            "Remove "
-            "one, or name them: {NAME: {KEY: VALUE}}.",
+            "Remove one, or name them: {NAME: {KEY: VALUE}}.",
         ),
         (
             "{design: one_at_a_time, factors: {loss.fma.weight: []}}",
@@ -281,39 +279,22 @@ def test_arms(problems: Problems, head: str, ablation: str, message: str) -> Non
     assert one_line(problems, text).startswith(message)
 
 
-@pytest.mark.parametrize(
-    ("ablation", "message"),
-    [
-        (
-            "{a: {}}, tune: {trials: 4, pick: trial 99}}",
-            "7: ablation.tune.pick: must be a trial from 0 to 3, got trial 99. Pick another, or "
-            "raise tune.trials.",
-        ),
-    ],
-)
-def test_arms_that_are_tuned(problems: Problems, head: str, ablation: str, message: str) -> None:
-    text = f"{head}{SEARCHED}ablation: {{design: arms, arms: {ablation}\n"
-    assert one_line(problems, text).startswith(message)
+def test_arms_that_are_tuned(problems: Problems, head: str) -> None:
+    ablation = "{design: arms, arms: {a: {}}, tune: {trials: 4, pick: trial 99}}"
+    assert one_line(problems, f"{head}{SEARCHED}ablation: {ablation}\n") == (
+        "7: ablation.tune.pick: must be a trial from 0 to 3, got trial 99. Pick another, or raise "
+        "tune.trials."
+    )
 
 
-TUNED = f"{IMAGES}ablation: {{design: arms, arms: {{a: {{}}}}, tune: {{trials: 2}}}}\nspace: "
-RATE = "finetune.learning_rate: {float: [0.001, 0.1]}"
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        (
-            f"{{{RATE}, finetune.seed: {{int: [0, 5]}}}}",
-            "7: finetune.seed: seeds are paired, got finetune.seed in the space of "
-            "ablation.tune. Remove it.",
-        ),
-    ],
-)
-def test_what_tuning_may_not_search(
-    problems: Problems, head: str, space: str, message: str
-) -> None:
-    assert one_line(problems, f"{head}{TUNED}{space}\n").startswith(message)
+def test_what_tuning_may_not_search(problems: Problems, head: str) -> None:
+    ablation = "{design: arms, arms: {a: {}}, tune: {trials: 2}}"
+    space = "{finetune.learning_rate: {float: [0.001, 0.1]}, finetune.seed: {int: [0, 5]}}"
+    text = f"{head}{IMAGES}ablation: {ablation}\nspace: {space}\n"
+    assert one_line(problems, text) == (
+        "7: finetune.seed: seeds are paired, got finetune.seed in the space of ablation.tune. "
+        "Remove it."
+    )
 
 
 @pytest.mark.parametrize(

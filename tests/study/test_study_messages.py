@@ -217,30 +217,31 @@ def test_the_required_keys(
     assert any(found.startswith(message) for found in problems("\n".join(lines)))
 
 
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (
+            "objectives: [{metric: train_seconds, direction: up}, 5]\n"
+            "search: {reference_point: [1, 2]}\naugment: {families: [7], mix: {blur: 1}}\n",
+            ["objectives[0].direction", "objectives[1]", "augment.families[0]"],
+        ),
+        ("space: 3\naugment: {method: all, copies: 2, mix: {hue: 1}}\n", ["space"]),
+        ("finetune: 3\nsearch: {pruner: {min_epochs: 9}}\n", ["finetune"]),
+        ("ablation: 3\nfinetune: {budget: {epochs: 0}}\n", ["ablation"]),
+    ],
+)
 def test_nothing_is_said_of_what_follows_from_another_problem(
-    problems: Problems, head: str
+    problems: Problems, head: str, text: str, keys: list[str]
 ) -> None:
-    text = (
-        "objectives: [{metric: train_seconds, direction: up}, 5]\n"
-        "search: {reference_point: [1, 2]}\naugment: {families: [7], mix: {blur: 1}}\n"
-    )
-    lines = problems(head + text)
-    assert [line.split(": ")[1] for line in lines] == [
-        "objectives[0].direction",
-        "objectives[1]",
-        "augment.families[0]",
-    ]
+    assert [line.split(": ")[1] for line in problems(head + text)] == keys
 
 
-def test_images_without_labels_have_no_terms_that_need_them(problems: Problems) -> None:
-    head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
-    data = "dataset: {name: digits, unlabeled: more}\n"
-    (line,) = problems(f"{head}{data}loss: {{terms: clean+fma}}\n")
-    assert line == (
-        "s.yaml:5: loss.terms: must not contain terms that need labels, because "
+def test_images_without_labels_have_no_terms_that_need_them(problems: Problems, head: str) -> None:
+    assert problems(head, "dataset.unlabeled=more", "loss.terms=clean+fma") == [
+        "`overrides=loss.terms`: must not contain terms that need labels, because "
         "dataset.unlabeled has none, got 'clean+fma'. Leave out clean."
-    )
-    assert not problems(f"{head}{data}loss: {{terms: st+fma}}\n")
+    ]
+    assert not problems(head, "dataset.unlabeled=more", "loss.terms=st+fma")
 
 
 _PROBED = "finetune: {probe_fraction: 0.5, budget: {images: 600}}\n"
@@ -262,12 +263,3 @@ def test_a_probe_needs_a_term_that_reaches_the_last_layer(
     rule = "needs a term that reaches the last layer, and fma alone does not, got "
     fix = ". Remove it, or write loss.terms: clean+fma."
     assert problems(head + added) == [f"s.yaml:{message.format(rule, fix)}"]
-
-
-def test_crops_need_images_that_are_decoded_anew(problems: Problems) -> None:
-    head = "version: 1\nname: a\nmodel: {name: resnet8}\n"
-    (line,) = problems(f"{head}dataset: {{name: digits, crop_scale: 0.5}}\n")
-    assert line == (
-        "s.yaml:4: dataset.crop_scale: needs images that are decoded in each epoch, got 0.5 "
-        "with resident ones. Write loading: streamed."
-    )
