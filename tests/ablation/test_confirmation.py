@@ -29,7 +29,6 @@ from ablate.ablation.confirm import (
     confirm_info,
     front_probability,
     is_confirmation,
-    resampled_means,
 )
 from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeated_design
 from ablate.ablation.intervals import over_seeds_and_two_sets
@@ -465,17 +464,3 @@ def test_few_seeds_and_no_point() -> None:
         assert np.isnan(found).tolist() == [True, True]
     alone = np.random.default_rng(5).normal(size=(1, 4, 2))
     assert probability(of_seeds_alone(alone), UP).tolist() == [1.0]
-
-
-def test_means_are_of_seeds_and_images_drawn_with_replacement() -> None:
-    table = np.arange(6.0).reshape(2, 3) ** 2
-    means = resampled_means([table, 2 * table], resamples=4000, seed=0)
-    assert means[:, 1] == pytest.approx(2 * means[:, 0])  # the same draw for both
-    drawn = [
-        table[list(seeds)][:, list(images)].mean()
-        for seeds in product(range(2), repeat=2)
-        for images in product(range(3), repeat=3)
-    ]
-    assert {round(one, 6) for one in means[:, 0]} == {round(one, 6) for one in drawn}
-    assert means[:, 0].mean() == pytest.approx(np.mean(drawn), abs=0.3)
-    assert means[:, 0].std() == pytest.approx(np.std(drawn), rel=0.05)

@@ -17,7 +17,6 @@ from ablate.ablation.designs.factorial import NO_REFERENCE
 IMAGES = {"budget": {"images": 1000}}
 BOTH = {"loss.terms": "clean+st+fma"}
 SINGLE = {"augment.types": ["gaussian_noise"], "augment.mix": None}
-OWN = {"trainable": "own:train"}
 
 # One of each, small.
 EVERY: dict[str, dict[str, Any]] = {

@@ -32,7 +32,6 @@ from ablate.report.tables import arms_table, effects_table
 from ablate.robustness.bits import Scored
 
 CLAIMS = (Claim("FMA - plain", ROBUST), Claim("DA - plain", ROBUST))
-UNTRAINED = "val_robust_accuracy_untrained"
 SEEN = {NOISE: "seen_type", "impulse_noise": "seen_family", "gaussian_blur": "unseen"}
 
 

@@ -32,6 +32,7 @@ def test_every_command_has_help(command: str) -> None:
     assert first_words in " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_launch_ends_with_the_front_and_its_picture(
     write_study: Write, ablate: Run, work: Path
 ) -> None:
@@ -105,25 +106,6 @@ def test_status_and_plot_load_no_torch(done: Path, work: Path) -> None:
     assert (work / "front.html").stat().st_size > 1_000_000
 
 
-def test_trials_by_conditions_and_columns(done: Path, ablate: Run) -> None:
-    rows = json.loads(
-        ablate(
-            *("trials", done, "--state", "done", "--where", "robust>=0", "--where", "trial<1"),
-            *("--columns", "trial,clean,attempts,worked_seconds", "--json"),
-        ).stdout
-    )
-    assert [list(row) for row in rows] == [
-        ["number", "val_clean_accuracy", "attempt", "worked_seconds"]
-    ]
-    assert rows[0]["attempt"] == 1
-    assert rows[0]["worked_seconds"] > 0
-    result = ablate("trials", done, "--where", "robst>1")
-    assert result.returncode == 2
-    assert result.stderr == (
-        "ablate: where: must be a column of the trials, got robst. Did you mean hosts?\n"
-    )
-
-
 def test_weights_are_exported(done: Path, ablate: Run, work: Path) -> None:
     from safetensors import safe_open
 
@@ -156,12 +138,6 @@ def test_more_images_at_a_rung_than_there_are_are_refused_before_any_training(
         assert result.returncode == 2
         assert "search.pruner.images: must be at most the " in result.stderr
         assert "obtaining the baseline" not in result.stdout
-
-
-def test_resume_by_run_folder(done: Path, ablate: Run) -> None:
-    result = ablate("resume", "runs/done", "--add", "1", "--executor", "inline")
-    assert result.returncode == 0
-    assert "(3 in all)" in result.stdout
 
 
 @pytest.mark.slow
@@ -204,7 +180,7 @@ def test_doctor_tries_what_it_names_and_says_what_is_broken(
     assert "; export RAY_AUTH_MODE=token" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "status", "report"])
+@pytest.mark.parametrize("command", ["check", "status"])
 def test_a_path_that_is_not_utf8_is_one_line(
     command: str, write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

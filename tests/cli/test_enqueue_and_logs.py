@@ -210,15 +210,3 @@ def test_a_log_is_followed_until_ctrl_c(there: Path) -> None:
         finally:
             process.kill()
     assert (process.returncode, error) == (0, b"")
-
-
-def test_what_cannot_be_exported_is_said(there: Path, ablate: Run) -> None:
-    result = ablate("export", "own.yaml", "--trial", "0", "-o", "weights.safetensors")
-    assert result.returncode == 2
-    assert result.stderr.startswith("ablate: ")
-    assert result.stderr.count("\n") == 1
-    result = ablate("export", "own.yaml", "--trial", "best", "-o", "weights.safetensors")
-    assert result.returncode == 2
-    assert (
-        "--trial: must be a trial's number, plain, knee or best METRIC, got best." in result.stderr
-    )

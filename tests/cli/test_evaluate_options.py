@@ -85,7 +85,7 @@ def test_kinds_and_ranges(image_folder: Path, options: dict[str, Any], message: 
     assert refusal(lambda: of_images(image_folder, **options)).startswith(message)
 
 
-@pytest.mark.parametrize("severities", [(5, 1), np.array([1, 5]), [5, 1, 5], iter([1, 5])])
+@pytest.mark.parametrize("severities", [np.array([5, 1]), iter([5, 1, 5])])
 def test_severities_are_taken_in_their_order(image_folder: Path, severities: Any) -> None:
     found = of_images(image_folder, severities=severities)
     assert found.suite.severities == (1, 5)
@@ -208,8 +208,6 @@ def test_grey_copies_are_said(image_folder: Path, copies: Path) -> None:
             ("--types", ","),
             "--types: must name at least one type, got none. Leave it out to use all.",
         ),
-        (("--images", "-3"), "--images: must be at least 1, got -3. Correct it."),
-        (("--severities", "6"), "--severities: must be whole numbers from 1 to 5, got 6. Correct "),
         (("--mean", "120,110,100", "--std", "60,60,60"), "--mean: must be from 0 to 1, since "),
     ],
 )

@@ -19,7 +19,7 @@ from ablate.cli.options import in_options
         ("evaluate weights.safetensors", "--csv"),
     ],
 )
-@pytest.mark.parametrize("output", ["", ".", "/", ".."])
+@pytest.mark.parametrize("output", ["", ".."])
 def test_an_output_names_a_file(command: str, option: str, output: str) -> None:
     result = CliRunner().invoke(main, [*command.split(), option, output])
     assert result.exit_code == 2
@@ -34,9 +34,7 @@ def test_an_output_has_a_name_that_file_systems_take() -> None:
     assert result.stderr == f"ablate: --output: {rule}\n"
 
 
-@pytest.mark.parametrize(
-    "command", ["status #{}", "report #{}", "resume #{}", "init quickstart {}", "corrupt {} copies"]
-)
+@pytest.mark.parametrize("command", ["status #{}", "init quickstart {}", "corrupt {} copies"])
 def test_a_name_that_is_too_long_is_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

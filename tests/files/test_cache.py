@@ -89,6 +89,7 @@ with locked(path):
 """
 
 
+@pytest.mark.slow
 def test_processes_wait_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")

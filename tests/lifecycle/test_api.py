@@ -241,19 +241,6 @@ def test_a_training_seed_may_be_searched_and_a_confirmation_has_its_own(write_st
         assert len(set(of_cell)) == len(of_cell) == 2, "each seed is another training"
 
 
-def test_the_run_folder_keeps_no_password(
-    write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ablate.lifecycle.place import place_of_file
-
-    monkeypatch.setenv("PW", "s3cret")
-    for given, kept in (("${PW}", "${PW}"), ("s3cret", "***")):
-        file = write_study("noted", storage=f"postgresql+psycopg://me:{given}@h/d")
-        place_of_file(file).make_folder()
-        note = json.loads((work / "runs" / "noted" / "run.json").read_text())
-        assert note["storage"] == f"postgresql+psycopg://me:{kept}@h/d"
-
-
 def test_a_storage_in_memory_is_refused(write_study: Write) -> None:
     with pytest.raises(UsageError, match=r"storage: must be kept after the command ends, got"):
         ablate.launch(write_study("memory", storage="sqlite://"))

@@ -23,6 +23,7 @@ from tests.commands import run_here
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path) -> None:
     def write(checkpoint: str) -> Path:
         baseline = {"checkpoint": checkpoint, "saw_validation": False}
@@ -161,6 +162,7 @@ def test_what_brings_its_preprocessing_needs_none_stated(work: Path) -> None:
     assert normalization_rule(stated, "plain.pt", work) is None
 
 
+@pytest.mark.slow
 def test_a_baseline_is_shown_with_how_it_is_fed(write_fed: Write) -> None:
     """By the dry run, the first lines of a launch, the status, and after a resume."""
     file = write_fed(STATED, image_size=12, resize=14)

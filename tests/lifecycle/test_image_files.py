@@ -126,11 +126,3 @@ def test_images_without_labels(images: Path, work: Path) -> None:
     scan = scan_files(settings, work)
     assert scan is not None
     assert scan.summary() == ("unlabeled: 68 images without classes",)
-
-
-def test_a_class_of_bad_files_only(images: Path, work: Path) -> None:
-    for file in (images / "train/left").glob("*.png"):
-        file.write_bytes(b"no image")
-    settings = DatasetSettings(name="image_folder", path="images", skip_unreadable=True)
-    with pytest.raises(DataError, match=r"train/left: must have at least one image .*, got none"):
-        load_dataset(settings, work, work / "cache", image_size=16)

@@ -75,6 +75,7 @@ def foreign(foreign_run: Path, session_cache: Path, work: Path) -> Iterator[Path
     sys.modules.pop("code_of_others", None)
 
 
+@pytest.mark.slow
 def test_reading_imports_nothing(foreign: Path, work: Path) -> None:
     for name in ("net", "loop"):
         run = foreign / "runs" / name
@@ -112,6 +113,7 @@ def test_images_of_a_report_import_what_one_has_run_oneself(
     assert image in Path("own.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_rerun_says_what_it_would_import(foreign: Path, work: Path) -> None:
     packed = work / "loop.tar"
     ablate.archive(foreign / "runs" / "loop", packed)
@@ -132,6 +134,7 @@ def test_a_rerun_says_what_it_would_import(foreign: Path, work: Path) -> None:
     assert result.stderr.startswith("ablate: --trust: is for rows that are trained again, got no ")
 
 
+@pytest.mark.slow
 def test_a_foreign_file_is_checked_without_its_code(foreign: Path, work: Path) -> None:
     result = run_here("check", foreign / "net.yaml", "--no-import")
     assert result.returncode == 0, result.stderr

@@ -42,6 +42,7 @@ def resumed(file: Path, seeds: int) -> StudyRecord:
     return ablate.resume(file, seeds=seeds, executor="inline", progress=False)
 
 
+@pytest.mark.slow
 def test_a_look_is_counted_and_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ablate.launch(file, executor="inline", progress=False)
     before = ablate.read_ablation("runs/arms")

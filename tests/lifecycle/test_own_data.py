@@ -114,6 +114,7 @@ def test_a_study_of_ones_own_images_is_written_and_runs(shapes: Path, work: Path
     )
 
 
+@pytest.mark.slow
 def test_the_test_split_is_a_fifth_of_each_class_and_always_the_same(
     shapes: Path, work: Path
 ) -> None:
@@ -226,6 +227,7 @@ def test_on_a_terminal_it_asks(shapes: Path, work: Path, monkeypatch: pytest.Mon
     assert not (work / "other.yaml").exists()
 
 
+@pytest.mark.slow
 def test_splits_that_are_there_are_kept_and_a_baseline_is_trained(work: Path) -> None:
     for split, share in (("train", 1), ("val", 2), ("test", 3)):
         counts = {name: count // share for name, count in COUNTS.items()}

@@ -70,7 +70,6 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         ("quikstart", ".", "quikstart: must be a shipped study, got another name. Did you mean "
          "quickstart?"),
         ("quickstart", "file", "file: must be a folder, got a file. Name another FOLDER."),
-        ("quickstart", "file/in", "file/in: must be a folder, got a file. Name another FOLDER."),
         ("quickstart", "/proc/no", "/proc/no: must be writable, got: No such file or directory. "
          "Name another FOLDER."),
     ],

@@ -47,11 +47,13 @@ def test_feature_levels_are_taps(name: str, taps: list[str]) -> None:
         assert layer.shape[layer.channel_axis - 1] == channels[layer.module]
 
 
+@pytest.mark.slow
 def test_size_and_statistics_are_its_own() -> None:
     assert own_image_size(settings("inception_v3")) == 299
     assert own_statistics(settings("vit_tiny_patch16_224")) == ((0.5,) * 3, (0.5,) * 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [

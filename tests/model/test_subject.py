@@ -84,6 +84,7 @@ def export(path: Path, **changed: Any) -> ExportMetadata:
 # --- what a name names
 
 
+@pytest.mark.slow
 def test_bare_names_are_ours_then_torchvisions_then_timms() -> None:
     resnet50 = find_origin("resnet50", "torchvision:IMAGENET1K_V2")
     assert (resnet50.name, resnet50.image_size, resnet50.resize) == (

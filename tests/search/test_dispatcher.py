@@ -42,14 +42,6 @@ def epoch(number: int, **more: object) -> Report:
     return Report(entry={"epoch": number, "train_loss": 0.1, "seconds": 1.0}, **more)  # type: ignore[arg-type]
 
 
-class Watcher(Progress):
-    def __init__(self) -> None:
-        self.ended: list[RowRecord] = []
-
-    def finished(self, row: RowRecord) -> None:
-        self.ended.append(row)
-
-
 @pytest.fixture
 def make_ledger(tmp_path: Path) -> Callable[..., Ledger]:
     def make(
@@ -82,7 +74,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
 
     def start(
         ledger: Ledger,
-        watcher: Watcher | None = None,
+        watcher: Progress | None = None,
         *,
         grace_seconds: float = 30.0,
         accept_baseline: bool = False,
@@ -90,7 +82,7 @@ def dispatch(tmp_path: Path) -> Iterator[Callable[..., Dispatcher]]:
     ) -> Dispatcher:
         record = ledger.read()
         around = RunContext(
-            progress=watcher or Watcher(),
+            progress=watcher or Progress(),
             events=EventLog(tmp_path),
             janitor=Janitor(tmp_path, str(tmp_path / "checkpoints")),
             weights_to_remove=Keeper(["maximize", "maximize"], "all", ()).completed,
@@ -455,17 +447,6 @@ def test_the_training_states_of_an_ended_row_are_removed(started: Started, tmp_p
     wait_until(lambda: not folder.exists())
 
 
-def test_a_report_that_is_handed_in_twice_counts_once(started: Started) -> None:
-    watcher = Watcher()
-    ledger, dispatcher = started(watcher, trials=1)
-    row = take(dispatcher)
-    for report in (epoch(1), DONE, DONE):
-        dispatcher.report(row, report)
-    assert dispatcher.take(SECONDS) == FINISHED
-    assert [ended.number for ended in watcher.ended] == [0]
-    assert len(ledger.read().rows[0].curve) == 1
-
-
 def test_what_a_node_takes_with_it_is_one_loss(make_ledger: Make, dispatch: Start) -> None:
     ledger = make_ledger(trials=4)
     dispatcher = dispatch(ledger)
@@ -612,7 +593,7 @@ def test_a_budget_that_is_spent_begins_nothing_more(make_ledger: Make, dispatch:
 def test_a_thread_that_meets_the_unexpected_ends_the_drive(
     make_ledger: Make, dispatch: Start
 ) -> None:
-    class Broken(Watcher):
+    class Broken(Progress):
         def finished(self, row: RowRecord) -> None:
             raise KeyError("what nobody thought of")
 

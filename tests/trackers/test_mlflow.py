@@ -20,6 +20,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import faults
 
 
+@pytest.mark.slow
 def test_each_row_is_there_once(work: Path) -> None:
     """Also where someone has doubled a run, and one is left that was not finished."""
     from mlflow import MlflowClient

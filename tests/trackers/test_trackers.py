@@ -59,6 +59,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_row_and_epoch_is_there_once(tracked: Path) -> None:
     record = ablate.read(tracked / "runs/own")
     assert {row.state for row in record.rows} == {"COMPLETE", "PRUNED", "FAIL"}
@@ -78,6 +79,7 @@ def test_each_row_and_epoch_is_there_once(tracked: Path) -> None:
     assert wandb.rows[1]["failure_reason"] == "RuntimeError: broken"
 
 
+@pytest.mark.slow
 def test_the_hparams_page_has_columns(tracked: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
@@ -94,6 +96,7 @@ def test_the_hparams_page_has_columns(tracked: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_pages_are_handed_over(tracked: Path) -> None:
     (study,) = (tracked / "runs/own/wandb").glob("*-study")
     files = {path.relative_to(study / "files") for path in study.rglob("files/**/*.*")}
@@ -102,6 +105,7 @@ def test_the_pages_are_handed_over(tracked: Path) -> None:
     assert {str(file) for file in files if file.suffix != ".html"} == {"study.yaml", "table.md"}
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_away_costs_a_line(tracked: Path) -> None:
     output = (tracked / "output").read_text()
     lines = [line for line in output.splitlines() if "mlflow" in line]
@@ -111,6 +115,7 @@ def test_a_tracker_that_is_away_costs_a_line(tracked: Path) -> None:
     assert "mlflow (http://127.0.0.1:9) fails: " in about_pages
 
 
+@pytest.mark.slow
 def test_no_secret_is_stored_or_printed(tracked: Path) -> None:
     files = [path for path in tracked.rglob("*") if path.is_file()]
     assert len(files) > 20
@@ -120,6 +125,7 @@ def test_no_secret_is_stored_or_printed(tracked: Path) -> None:
             assert secret.encode() not in content, file
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_written_again_and_once(tracked: Path, work: Path) -> None:
     """Also after a driver that died before it renamed a row."""
     shutil.copytree(tracked, work, dirs_exist_ok=True)
@@ -148,6 +154,7 @@ def test_what_is_missing_is_written_again_and_once(tracked: Path, work: Path) ->
     assert not list((work / "runs/own").glob(".*")) + list((work / "runs/own/wandb").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_former_study_is_tracked(launched: Path, work: Path) -> None:
     """A robustness finetuning that had no trackers; one that is away ends the command with 3."""
     shutil.copytree(launched, work, dirs_exist_ok=True)
@@ -220,6 +227,7 @@ def test_a_server_must_be_named(work: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+@pytest.mark.slow
 def test_trackers_are_no_part_of_a_study(work: Path) -> None:
     """They may be added to a study that has been run; launched again, it is only shown."""
     file = write_own_study(work, "own")
