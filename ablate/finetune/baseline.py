@@ -322,8 +322,7 @@ def new_network(
 
     Args:
         exported: of the weights that it will have, whose normalisation is then its own.
-        checks: whether it is tried out on images of their size.  A baseline's network was tried
-            out when the baseline was made.
+        checks: whether it is tried out on images of their size; a baseline's was, as it was made.
     """
     statistics = dataset.mean, dataset.std
     if exported is not None:

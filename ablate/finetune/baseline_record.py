@@ -30,8 +30,7 @@ def read_record(entry: Path, sha256: str | None = None) -> BaselineRecord | None
 
     Args:
         entry: its folder in the cache.
-        sha256: of the weights that are looked for; those of another are not compared, and None is
-            returned; None: any.
+        sha256: of the weights that are wanted, so that no others are read; None: any.
     """
     try:
         record = json.loads((entry / RECORD).read_text())

@@ -82,8 +82,7 @@ class Budget:
         return None if self.steps is None else -(-self.steps // self.epoch_steps)
 
     def progress(self, steps: int, seconds: float) -> float:
-        """How much of it is spent after so many steps and seconds, in [0, 1]; a budget
-        of no steps is spent from the start."""
+        """Share, in [0, 1], spent after these steps and seconds; a budget of no steps is spent."""
         if self.seconds is not None:
             return min(1.0, seconds / self.seconds)
         return min(1.0, steps / self.steps) if self.steps else 1.0

@@ -209,8 +209,7 @@ class Finetuning:
         return self._measure_flops()  # only where they are asked for, and once
 
     def _measure_flops(self) -> tuple[ImageFlops, ImageFlops]:
-        """Of an image, where all parts learn, and where the last layer is probed, as torch counts
-        them; what learns is changed for it and set back."""
+        """Of an image, where all parts learn, and where the last layer is probed: each is set."""
         channels, height, width = self._train.take(torch.arange(1)).resident().images.shape[1:]
         shape = (channels, height, width)
         with kept_mode(self._student):
@@ -250,23 +249,20 @@ class Finetuning:
         began = time.perf_counter()
         self._probing = None
         unread: list[torch.Tensor] = []
-        steps = self._epoch_steps
-        device = self._environment.device
+        steps, device = self._epoch_steps, self._environment.device
         pass_images = self._batch_size * self._views_per_image // self._accumulation_steps
-        explained = explained_failures(self._section, self._batch_size, pass_images)
         paused = False
         self._under_way = self._under_way or self._batches(self.step, steps)
-        with explained, own_generators(device):
+        failures = explained_failures(self._section, self._batch_size, pass_images)
+        with failures, own_generators(device):
             for step, images, labels in self._under_way:
                 elapsed = self.train_seconds + time.perf_counter() - began
                 seed_generators(self._seed("network", step), device)
                 unread.append(self._step(step, images, labels, elapsed))
                 if len(unread) == _CHECKED_STEPS:
                     self._read(unread)
-                if step + 1 == steps:
-                    break
                 elapsed = self.train_seconds + time.perf_counter() - began
-                if self.budget.progress(self._steps + step + 1, elapsed) >= 1:
+                if step + 1 == steps or self.budget.progress(self._steps + step + 1, elapsed) >= 1:
                     break
                 paused = pause is not None and pause()
                 if paused:
@@ -422,14 +418,9 @@ class Finetuning:
 
 @contextmanager
 def explained_failures(section: str, batch_size: int, pass_images: int) -> Iterator[None]:
-    """Turn what torch raises for want of memory, or of values to normalise, into one line about the
-    study.
-
-    Args:
-        section: of the study that has the settings of the training, baseline or finetune.
-        batch_size: clean images per step.
-        pass_images: images that go through the network at once, with copies.
-    """
+    """Turn what torch raises for want of memory, or of values to normalise, into one line about a
+    section of the study, baseline or finetune: clean images a step, and images that go through the
+    network at once, with copies."""
     rule = (
         f"{section}.batch_size: a step must fit into memory, ran out of memory with batch size "
         f"{batch_size}, {pass_images} images at once. Raise {section}.accumulation_steps, lower "
@@ -441,12 +432,11 @@ def explained_failures(section: str, batch_size: int, pass_images: int) -> Itera
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        fix = f"Raise it, or lower {section}.accumulation_steps."
+        split_less = f"lower {section}.accumulation_steps"
+        fix = f"or {split_less}."
         if section == "finetune":
-            fix = (
-                "Raise it, lower finetune.accumulation_steps, or write finetune.batch_norm: frozen."
-            )
+            fix = f"{split_less}, or write finetune.batch_norm: frozen."
         raise ParameterError(
             f"{section}.batch_size: batch norm needs more than one value per channel, got "
-            f"{batch_size} for images this small. {fix}"
+            f"{batch_size} for images this small. Raise it, {fix}"
         ) from error

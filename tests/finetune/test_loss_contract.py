@@ -15,7 +15,7 @@ import ablate.finetune.loss
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS, st
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import ANCHORS, View, Views
-from ablate.model.taps import LayerNames
+from ablate.model.taps import FeatureMaps, LayerNames
 from ablate.study.settings import LossSettings
 
 NAMES = LayerNames({"stem": "stem", "stage1": "stage1"}, ("stem", "stage1", "stage1.conv"))
@@ -63,7 +63,7 @@ def make_views(dtype: torch.dtype = torch.float32) -> Views:
 
     def view() -> View:
         maps = {"stem": draw(6, 4, 8, 8), "stage1": draw(6, 8, 4, 4), "stage1.conv": draw(6, 5)}
-        return View(draw(6, 3), maps)
+        return View(draw(6, 3), FeatureMaps(maps))
 
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     teachers = {"pretrained": view(), "ema": view()}
@@ -93,7 +93,7 @@ def pick(views: Views, order: Tensor) -> Views:
 
     def of(view: View) -> View:
         maps = {layer: features[order] for layer, features in view.features.items()}
-        return View(view.logits[order], maps)
+        return View(view.logits[order], FeatureMaps(maps))
 
     assert views.clean is not None
     teachers = {anchor: of(view) for anchor, view in views.teachers.items()}
@@ -183,7 +183,8 @@ def test_what_it_does_not_ask_for_it_does_not_read(variant: str) -> None:
     loss = build_loss(settings_of(variant), NAMES)
 
     def keep(view: View) -> View:
-        return View(view.logits, {layer: view.features[layer] for layer in loss.layers})
+        maps = {layer: view.features[layer] for layer in loss.layers}
+        return View(view.logits, FeatureMaps(maps))
 
     assert views.clean is not None
     less = Views(
@@ -209,7 +210,7 @@ def test_a_gpu_gives_the_value_of_a_cpu(variant: str) -> None:
 
     def move(view: View) -> View:
         maps = {layer: features.detach().cuda() for layer, features in view.features.items()}
-        return View(view.logits.detach().cuda(), maps)
+        return View(view.logits.detach().cuda(), FeatureMaps(maps))
 
     assert views.clean is not None
     there = Views(

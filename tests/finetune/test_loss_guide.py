@@ -42,7 +42,7 @@ import torch
 
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.model.taps import LayerNames
+from ablate.model.taps import FeatureMaps, LayerNames
 from ablate.study.settings import LossSettings
 
 fma = {"distance": "huber", "anchor": "clean"}
@@ -56,7 +56,7 @@ images = torch.rand(8, 4)
 
 def view(batch: torch.Tensor) -> View:
     features = body(batch)
-    return View(head(features.relu()), {"body": features})
+    return View(head(features.relu()), FeatureMaps({"body": features}))
 
 
 for _ in range(3):

@@ -12,7 +12,7 @@ from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES
 from ablate.finetune.loss.objective import RobustLoss, build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.model.taps import LayerNames
+from ablate.model.taps import FeatureMaps, LayerNames
 from ablate.study.settings import LossSettings
 
 TAPS = ("stem", "stage1", "stage2", "stage3")
@@ -27,7 +27,7 @@ def make_views(copies: int = 1) -> Views:
 
     def view() -> View:
         maps = {tap: torch.randn(4, 2, 4, 4, generator=generator) for tap in TAPS}
-        return View(torch.randn(4, 3, generator=generator), maps)
+        return View(torch.randn(4, 3, generator=generator), FeatureMaps(maps))
 
     teachers = {"pretrained": view(), "ema": view()}
     weights = (1 / copies,) * copies

@@ -15,7 +15,7 @@ from ablate.finetune.loss.clean import clean_loss
 from ablate.finetune.loss.fma import FMALoss, choose_layers, feature_map_loss, scale_weights
 from ablate.finetune.loss.objective import build_loss
 from ablate.finetune.loss.term import View, Views
-from ablate.model.taps import LayerNames
+from ablate.model.taps import FeatureMaps, LayerNames
 from ablate.study.settings import LossSettings
 
 LAYERS = ("stem", "stage1", "stage2", "stage3")
@@ -25,12 +25,13 @@ def logits_of(*rows: tuple[float, ...]) -> Tensor:
     return torch.tensor(rows).log()
 
 
-def make_maps(seed: int) -> dict[str, Tensor]:
+def make_maps(seed: int) -> FeatureMaps:
     generator = torch.Generator().manual_seed(seed)
-    return {
+    maps = {
         layer: torch.randn(4, channels, 6, 6, generator=generator)
         for layer, channels in {"stem": 2, "stage1": 3, "stage2": 5, "stage3": 8}.items()
     }
+    return FeatureMaps(maps)
 
 
 def test_images_without_a_label_do_not_count() -> None:

@@ -139,7 +139,7 @@ def draw_strengths(images: Images, seed: int, *type_name: str) -> PerImage:
     Args:
         images: the whole batch.
         seed: of this copy.
-        type_name: if an image has a strength for each type; None: one strength for any type.
+        type_name: where an image has a strength for each type; left out: one for all types.
     """
     generator = make_generator(derive_seed(seed, "strength", *type_name), images.device)
     return torch.rand(len(images), generator=generator, device=images.device)

@@ -42,30 +42,29 @@ class _PerImage(torch.autograd.Function):
     def forward(
         ctx: Any, formula: Formula, may_learn: bool, clean: Tensor, distorted: Tensor
     ) -> Tensor:
-        wanted = [may_learn and want for want in ctx.needs_input_grad[2:]]
-        grads: list[Tensor | None] = [None, None]
-        for branch, maps in enumerate((clean, distorted)):
-            if wanted[branch]:
+        branches = {"clean": clean, "distorted": distorted}
+        grads: dict[str, Tensor] = {}
+        for (branch, maps), wanted in zip(branches.items(), ctx.needs_input_grad[2:], strict=True):
+            if may_learn and wanted:
                 # fp16 would lose small gradients, which are not scaled up yet.
                 kept = torch.float32 if maps.dtype == torch.float16 else maps.dtype
                 grads[branch] = torch.empty_like(maps, dtype=kept)
         parts = []
         for rows in image_blocks(clean):
-            leaves = [
-                widen(maps[rows].detach()).requires_grad_(want)
-                for maps, want in zip((clean, distorted), wanted, strict=True)
-            ]
-            with torch.set_grad_enabled(any(wanted)), without_autocast(clean):
-                value = formula(*leaves)
+            leaves = {
+                branch: widen(maps[rows].detach()).requires_grad_(branch in grads)
+                for branch, maps in branches.items()
+            }
+            with torch.set_grad_enabled(bool(grads)), without_autocast(clean):
+                value = formula(leaves["clean"], leaves["distorted"])
             parts.append(value.detach())
-            moving = [leaf for leaf in leaves if leaf.requires_grad]
-            ones = torch.ones_like(value)
-            found = iter(torch.autograd.grad(value, moving, ones) if moving else ())
-            for grad in grads:
-                if grad is not None:
-                    grad[rows] = next(found)
+            if grads:
+                moving = [leaves[branch] for branch in grads]
+                slopes = torch.autograd.grad(value, moving, torch.ones_like(value))
+                for grad, slope in zip(grads.values(), slopes, strict=True):
+                    grad[rows] = slope
         ctx.dtypes = clean.dtype, distorted.dtype
-        ctx.save_for_backward(*grads)
+        ctx.save_for_backward(grads.get("clean"), grads.get("distorted"))
         return torch.cat(parts)
 
     @staticmethod

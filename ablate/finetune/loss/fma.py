@@ -22,8 +22,8 @@ from ablate.finetune.loss.term import (
     Term,
     View,
     Views,
+    anchor_target,
     check_branch,
-    hold_anchor,
     weighted_sum,
 )
 from ablate.model import chosen_layers
@@ -146,7 +146,7 @@ class FMALoss(nn.Module):
                 f"{distance.min_images}, got {images}. Raise the batch size or choose another "
                 "distance."
             )
-        anchored = {layer: hold_anchor(clean[layer], self.anchor) for layer in weights}
+        anchored = {layer: anchor_target(clean[layer], self.anchor) for layer in weights}
         value = feature_map_loss(anchored, distorted, weights, distance=self.distance)
         return float(distance.gradient_scale) * value
 
@@ -157,13 +157,14 @@ def build_term(settings: LossSettings, names: LayerNames) -> Term:
     layers = choose_layers(fma.layers, names)
     if not isinstance(fma.layer_weights, str):
         _check_known("loss.fma.layer_weights", tuple(fma.layer_weights), names)
+    # The loss scales them once more, which can change a last bit: left, for the same results.
     weights = scale_weights(layers, fma.layer_weights)
     loss = FMALoss(fma.distance, weights, "both" if fma.anchor == "both" else "clean")
     teacher = fma.anchor if fma.anchor in TEACHERS else None
 
     def compared(view: View) -> FeatureMaps:
-        maps = {layer: view.features[layer] for layer in weights if layer in view.features}
-        return FeatureMaps(maps, getattr(view.features, "unplaced", ()))
+        maps = {layer: view.features[layer] for layer in weights}
+        return FeatureMaps(maps, view.features.unplaced)
 
     def value(views: Views) -> Scalar:
         anchor = compared(views.of_anchor(fma.anchor))

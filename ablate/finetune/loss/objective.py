@@ -10,7 +10,7 @@ from types import MappingProxyType
 from ablate.distortion.shapes import Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import TERMS
-from ablate.finetune.loss.term import Term, Views
+from ablate.finetune.loss.term import Term, Views, weighted_sum
 from ablate.model.taps import LayerNames
 from ablate.study.settings import LossSettings
 
@@ -90,14 +90,11 @@ class RobustLoss:
             label_factor: additional factor of the terms that read labels, where the batch is a
                 part of a larger one; see `clean.label_factor`.
         """
-        first, *others = (
-            term.weight
-            * factors.get(term.name, 1.0)
-            * (label_factor if term.needs_labels else 1.0)
-            * term.value(views)
+        weights = (
+            term.weight * factors.get(term.name, 1.0) * (label_factor if term.needs_labels else 1.0)
             for term in self.terms
         )
-        return sum(others, start=first)
+        return weighted_sum(weights, self.values(views).values())
 
 
 def build_loss(settings: LossSettings, layers: LayerNames) -> RobustLoss:

@@ -21,8 +21,8 @@ from ablate.finetune.loss.term import (
     TEACHERS,
     Term,
     Views,
+    anchor_target,
     check_branch,
-    hold_anchor,
     weighted_sum,
     widen,
 )
@@ -119,7 +119,7 @@ class StabilityLoss(nn.Module):
             ParameterError: if there is no copy or the shapes differ.
         """
         return stability_loss(
-            hold_anchor(clean_logits, self.anchor),
+            anchor_target(clean_logits, self.anchor),
             *distorted_logits,
             form=self.form,
             temperature=self.temperature,
@@ -134,7 +134,7 @@ def build_term(settings: LossSettings, _layers: LayerNames) -> Term:
 
     def value(views: Views) -> Scalar:
         return stability_loss(
-            hold_anchor(views.of_anchor(st.anchor).logits, st.anchor),
+            anchor_target(views.of_anchor(st.anchor).logits, st.anchor),
             *(copy.logits for copy in views.copies),
             form=st.form,
             temperature=st.temperature,

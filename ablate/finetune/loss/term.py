@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from ablate.distortion.shapes import FeatureMap, Labels, Logits, Scalar
+from ablate.distortion.shapes import Labels, Logits, Scalar
 from ablate.errors import ParameterError, did_you_mean
+from ablate.model.taps import FeatureMaps
 from ablate.study.settings import Anchor
 
 
@@ -24,7 +25,7 @@ class View(NamedTuple):
     """
 
     logits: Logits
-    features: dict[str, FeatureMap]
+    features: FeatureMaps
 
 
 class Views(NamedTuple):
@@ -87,7 +88,7 @@ class Term:
     min_images: int = 1
 
 
-def weighted_sum(weights: Iterable[float], values: Iterable[Tensor]) -> Scalar:
+def weighted_sum(weights: Iterable[float | Tensor], values: Iterable[Tensor]) -> Scalar:
     """Sum of values by their weights, at least one; so many of both."""
     first, *others = (weight * value for weight, value in zip(weights, values, strict=True))
     total: Tensor = sum(others, start=first)
@@ -138,6 +139,6 @@ def check_branch(where: str, anchor: str) -> None:
         )
 
 
-def hold_anchor(clean: Tensor, anchor: str) -> Tensor:
+def anchor_target(clean: Tensor, anchor: str) -> Tensor:
     """The anchor's tensor: with its gradient for "both", without for every other anchor."""
     return clean if anchor == "both" else clean.detach()
