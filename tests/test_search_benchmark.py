@@ -44,6 +44,7 @@ def test_the_table_is_whole_and_small(table: Table) -> None:
         assert encode(table.space, again) == pytest.approx(encode(table.space, params))
 
 
+@pytest.mark.slow
 def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     table: Table, surrogate: Surrogate
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_training_is_the_same_with_its_seed_and_another_with_others(
     assert near <= np.abs(table.curves[:, 0] - table.curves[:, 1]).max() / np.sqrt(2) + 0.5 / 359
 
 
+@pytest.mark.slow
 def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:
     trial = float(surrogate.table.train_seconds.mean()) * surrogate.table.epochs
     found = Own(own_searches(4)["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)

@@ -121,18 +121,6 @@ def test_class_without_images(folder: Path) -> None:
     assert message.endswith(", got none. Add some, or remove the folder.")
 
 
-UNREADABLE = (
-    "/images/train: must have readable images, got 1 of {} image files that cannot be read: {}. "
-    "Replace or remove them, or set dataset.skip_unreadable: true."
-)
-
-
-def test_unreadable_image(folder: Path) -> None:
-    (folder / "images/train/dog/003.png").write_bytes(b"no image")
-    assert refused(folder) == UNREADABLE.format(20, "dog/003.png (a file that is not an image)")
-    assert not list((folder / "cache/data").glob("*/"))
-
-
 def test_val_beside_test_is_the_validation_split(folder: Path) -> None:
     before = load(folder)
     shutil.copytree(folder / "images/test", folder / "images/val")

@@ -415,6 +415,7 @@ def pilot(pilot_folder: Path, work: Path) -> Path:
     return work / "pilot.yaml"
 
 
+@pytest.mark.slow
 def test_the_power_is_planned_from_a_pilot(pilot: Path, work: Path) -> None:
     found = ablate.read_ablation(pilot)
     assert set(found.best) == {"error", "size"}, "whether more loss is better is not known"

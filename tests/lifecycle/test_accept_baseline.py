@@ -42,6 +42,7 @@ def write_untrained(write_study: Write) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_the_study_stops_before_its_first_trial(write_study: Write) -> None:
     file = write_untrained(write_study)
     told = run_here("launch", file, "--executor", "inline")

@@ -80,6 +80,7 @@ def test_check_tells_what_is_there_and_what_is_missing(
     assert f"note: dataset.path does not exist yet: {images}\n" in check(file)
 
 
+@pytest.mark.slow
 def test_bad_files_are_left_out_and_counted(write_study: Write, images: Path, work: Path) -> None:
     file = study_on(write_study, "without", skip_unreadable=True)
     record = ablate.launch(file, executor="inline")

@@ -74,6 +74,7 @@ def test_a_look_is_counted_and_said(file: Path, capsys: pytest.CaptureFixture[st
     assert "better, at 3 looks" in " ".join(study_answer(source).sentences)
 
 
+@pytest.mark.slow
 def test_seeds_that_are_added_before_all_runs_have_ended_are_no_look(file: Path) -> None:
     ended: list[object] = []
 

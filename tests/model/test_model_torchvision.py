@@ -22,7 +22,7 @@ from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 FAMILIES = ("resnet18", "efficientnet_b0", "convnext_tiny", "mobilenet_v2", "mobilenet_v3_small")
-LARGE = ("convnext_tiny", "efficientnet_b0", "resnet18")
+LARGE = ("convnext_tiny", "efficientnet_b0", "mobilenet_v2", "resnet18")
 NAMED = [name for name in torchvision_names() if taps_of(name)]
 SMALLEST = ("densenet121", "regnet_x_400mf", "regnet_y_400mf", "swin_t", "swin_v2_t")
 LARGER = [

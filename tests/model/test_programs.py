@@ -101,6 +101,7 @@ def refused(name: str, kind: str) -> UsageError:
     return error.value
 
 
+@pytest.mark.slow
 def test_a_file_with_other_logits_is_not_kept() -> None:
     text = str(refused("program_nets:Drifting", "torch.export"))
     assert "RuntimeError: logits that are off by " in text

@@ -80,6 +80,7 @@ def test_rungs_and_resume_change_no_bit(session_cache: Path, tmp_path: Path) -> 
     assert weights_file(tmp_path / "b" / "run", 7).read_bytes() == weights
 
 
+@pytest.mark.slow
 def test_a_curve_is_scored_at_a_rung_on_fewer_images(session_cache: Path, tmp_path: Path) -> None:
     pruner = {"metrics": ["val_robust_accuracy", "train_flops"], "images": 100}
     study = Study.model_validate(
@@ -117,6 +118,7 @@ def test_a_curve_is_scored_at_a_rung_on_fewer_images(session_cache: Path, tmp_pa
     assert final["train_flops"] == rung["scores"]["train_flops"], "it is known beforehand"
 
 
+@pytest.mark.slow
 def test_a_state_amid_an_epoch_changes_no_bit(session_cache: Path, tmp_path: Path) -> None:
     """Of a budget that is less than an epoch, which has no other state at all."""
     part = {"finetune": {"budget": {"images": 64 * 2 * 4}}}
