@@ -137,7 +137,14 @@ class Ledger:
                 f"study {name}: must be of ledger format {FORMAT}, got {head['format']}. "
                 "Use the version of ablate that wrote it."
             )
-        return cls(url, storage, study_id, Head.from_json(head))
+        try:
+            read = Head.from_json(head)
+        except ValueError as error:
+            raise StudyNotFoundError(
+                f"study {name}: must have only keys that this ablate knows, got {error}. "
+                "Use the version of ablate that wrote it."
+            ) from error
+        return cls(url, storage, study_id, read)
 
     @staticmethod
     def exists(url: str, name: str) -> bool:

@@ -25,10 +25,15 @@ def test_tables_of_another_optuna_are_refused(storage_url: str, version: str) ->
         Ledger.open(storage_url, "rows")
 
 
-def test_a_ledger_of_another_format_is_refused(storage_url: str) -> None:
+def test_a_ledger_of_another_version_is_refused(storage_url: str) -> None:
     Ledger.create(storage_url, make_head(), trials=3)
-    head = json.dumps({**make_head().to_json(), "format": 99})
+    known = make_head().to_json()
+    study = {**known["study"], "loss": {**known["study"]["loss"], "margin": 1}}
     statement = "UPDATE study_user_attributes SET value_json = :head WHERE key = 'ablate:head'"
-    change(storage_url, statement, head=head)
-    with pytest.raises(StudyNotFoundError, match=r"must be of ledger format 2, got 99\. Use the"):
-        Ledger.open(storage_url, "rows")
+    for head, message in (
+        ({**known, "format": 99}, r"must be of ledger format 2, got 99\. Use the"),
+        ({**known, "study": study}, r"keys that this ablate knows, got Head.study.loss.margin"),
+    ):
+        change(storage_url, statement, head=json.dumps(head))
+        with pytest.raises(StudyNotFoundError, match=message):
+            Ledger.open(storage_url, "rows")
