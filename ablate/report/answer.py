@@ -26,11 +26,12 @@ from ablate.analysis.objectives import is_accuracy, on_split
 from ablate.analysis.pareto import ParetoPoint
 from ablate.analysis.summary import best_values
 from ablate.files.shown import count_text, few, shown_if
-from ablate.report.arms import NOTHING, interval_notes, printed
-from ablate.report.numbers import metric_text, metric_unit, metric_words, param_text
+from ablate.report.arms import ABOVE_ZERO, BELOW_ZERO, NOTHING, interval_notes, points_cell
+from ablate.report.numbers import metric_text, metric_unit, metric_words, param_text, percent_text
 from ablate.report.words import (
     METHODS,
     PLAIN,
+    VerdictWords,
     contrast_words,
     network_label,
     terms_words,
@@ -110,7 +111,7 @@ def _of_search(source: StudySource) -> Answer:
         f"It was trained once and is the best of {trials} on these images, so part of the gain may "
         "be luck: `ablate confirm` trains it again, and measures that on the test images."
     )
-    caveats.insert(int(is_running), once)
+    caveats.insert(1 if is_running else 0, once)  # that it will change comes first
     points = {point.name: point for point in answer.ranked}
 
     def value(name: str, metric: str) -> float:
@@ -119,11 +120,11 @@ def _of_search(source: StudySource) -> Answer:
 
     networks = _Networks(
         split="validation",
-        clean=answer.clean,
-        robust=answer.robust,
+        clean_metric=answer.clean,
+        robust_metric=answer.robust,
         value=value,
-        less=lambda one, other, metric: answer.less(points[one], points.get(other, other), metric),
-        claim=lambda *_: ("each was trained once", ""),
+        difference=lambda name, to, metric: answer.less(points[name], points.get(to, to), metric),
+        claim=lambda *_: _Claim("each was trained once"),
         n_images=source.front.n_corrupted or 1,
         margin=answer.margin,
     )
@@ -141,7 +142,7 @@ def _of_search(source: StudySource) -> Answer:
         over = _Over("plain", PLAIN)
     for point in answer.bests:
         if point.loss_terms in ("clean+da", "da"):
-            over = _Over(point.name, "DA", "")
+            over = _Over(point.name, "DA", is_da_alone=True)
             break
     methods = _by_method(answer.bests) or [
         point for point in answer.bests if point.loss_terms not in ("clean", "")
@@ -151,7 +152,8 @@ def _of_search(source: StudySource) -> Answer:
     note = "intervals of the answer: 95 %, of new images for these networks, t over images"
     if pairs > 1:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
-    return _answer(first, networks.part(words, over, best.name), caveats, [note], best.number)
+    sentence = networks.sentence_of_methods(words, over, best.name)
+    return _answer(first, sentence, caveats, [note], best.number)
 
 
 def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) -> Answer | None:
@@ -167,7 +169,7 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     if not ranked:
         return None
     few_seeds = shown_if(test.seeds < LEAST_SEEDS, "too few seeds")
-    networks = _networks(test, robust, answer.margin, lambda *_: (few_seeds, ""), test.level)
+    networks = _networks(test, robust, answer.margin, lambda *_: _Claim(few_seeds), test.level)
     chosen, preferred = ranked[0], answer.bests[0].name
     who = _who(chosen)
     if preferred != chosen.name:
@@ -177,11 +179,11 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
     if not math.isnan(luck.low):
         shown = "no sign that the search was lucky"
         if luck.low > 0:
-            shown = f"that {100 * luck.mean:.1f} points of the search's score were luck"
+            shown = f"that {percent_text(luck.mean)} points of the search's score were luck"
         first += f"; trained again with new seeds, it shows {shown} (validation images)"
     over = _Over("plain", PLAIN)
     if not math.isnan(networks.value(COMBINED_DA, robust)):
-        over = _Over(COMBINED_DA, network_label(COMBINED_DA), " of several types")
+        over = _Over(COMBINED_DA, network_label(COMBINED_DA), True, True)
     methods = {point.name: terms_words(point.loss_terms) for point in _by_method(ranked)}
     limits = [
         *_running_text(test.ended, test.runs, "run"),
@@ -196,8 +198,8 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
         "intervals of the answer: 95 % for all confirmed points over one reference together, t "
         "over seeds and images",
     ]
-    part = networks.part(methods, over, chosen.name)
-    return _answer(f"{first}.", part, limits, notes, chosen.number)
+    sentence = networks.sentence_of_methods(methods, over, chosen.name)
+    return _answer(f"{first}.", sentence, limits, notes, chosen.number)
 
 
 def _by_method(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
@@ -254,12 +256,12 @@ def _of_ablation(source: StudySource) -> Answer:
     caveats += map(_sentence, [*limits, *info.failures])
     primary = {effect.contrast: effect for effect in info.primary}
 
-    def claim(one: str, other: str) -> tuple[str, str]:
-        effect = primary.get(f"{one} - {other}")
+    def claim(name: str, other: str) -> _Claim:
+        effect = primary.get(f"{name} - {other}")
         if effect is None:
-            return _UNDECLARED, ""
-        verdict = verdict_words(effect, info)
-        return "" if effect.estimate.n >= LEAST_SEEDS and not effect.tuned else verdict, verdict
+            return _Claim(_UNDECLARED)
+        verdict, is_claim = verdict_words(effect, info), effect.estimate.n >= LEAST_SEEDS
+        return _Claim("" if is_claim and not effect.tuned else verdict.text, verdict)
 
     margin = source.record.study.answer.clean_margin
     networks = _networks(info, info.rank_metric, margin, claim)
@@ -287,8 +289,8 @@ def _of_ablation(source: StudySource) -> Answer:
             )
     notes = interval_notes(info, info.primary or info.effects)
     rows = [row.number for row in source.record.complete if row.cell == taken]
-    part = _part(shown, info, arms, networks, taken)
-    return _answer(first, part, caveats, notes, min(rows, default=None))
+    sentence = _sentence_of_methods(shown, info, arms, networks, taken)
+    return _answer(first, sentence, caveats, notes, min(rows, default=None))
 
 
 def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str, str]:
@@ -309,7 +311,7 @@ def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str,
     return best, best + shown_if(others, f", not shown to be more robust than {few(others)}")
 
 
-def _part(
+def _sentence_of_methods(
     source: StudySource,
     info: AblationInfo,
     arms: Sequence[str],
@@ -323,8 +325,8 @@ def _part(
         of_rank = effect.metric == info.rank_metric and effect.estimate.n
         if effect.kind in FACTOR_EFFECTS and of_rank:
             verdict = verdict_words(effect, info)
-            reason = "" if verdict else _UNDECLARED
-            factors.append(_Change(contrast_words(effect, info), effect.estimate, reason, verdict))
+            claim = _Claim("" if verdict.finding else _UNDECLARED, verdict)
+            factors.append(_Change(contrast_words(effect, info).text, effect.estimate, claim))
     if factors:
         return networks.changes("On", factors, "part")
     terms = arm_terms(source)
@@ -339,17 +341,17 @@ def _part(
     declared = {effect.contrast.partition(" - ")[0] for effect in primary}
     methods.sort(key=lambda arm: (arm != taken, arm not in declared))
     called = PLAIN if reference == "plain" else network_label(reference)
-    kinds = shown_if(reference in combined, " of several types") if reference in alone else None
-    networks = replace(networks, robust=primary[0].metric if primary else info.rank_metric)
+    over = _Over(reference, called, reference in alone, reference in combined)
+    networks = replace(networks, robust_metric=primary[0].metric if primary else info.rank_metric)
     by_name = {arm: network_label(arm) for arm in methods}
-    return networks.part(by_name, _Over(reference, called, kinds), taken)
+    return networks.sentence_of_methods(by_name, over, taken)
 
 
 def _networks(
     info: AblationInfo,
-    robust: str,
+    robust_metric: str,
     margin: float,
-    claim: Callable[[str, str], tuple[str, str]],
+    claim: Callable[[str, str], _Claim],
     level: float = LEVEL,
 ) -> _Networks:
     """The arms of an ablation or a confirmation; a difference that is no contrast of it has an
@@ -357,18 +359,18 @@ def _networks(
     arms = {arm.name: arm.estimates for arm in info.arms}
     effects = {(effect.contrast, effect.metric): effect.estimate for effect in info.effects}
 
-    def less(one: str, other: str, metric: str) -> Estimate:
-        effect = effects.get((f"{one} - {other}", metric))
-        if effect is None and info.compare is not None and {one, other} <= {*arms}:
-            return info.compare(one, other, metric, level)
+    def difference(name: str, other: str, metric: str) -> Estimate:
+        effect = effects.get((f"{name} - {other}", metric))
+        if effect is None and info.compare is not None and {name, other} <= {*arms}:
+            return info.compare(name, other, metric, level)
         return effect or NOTHING
 
     return _Networks(
         split=info.split or "",
-        clean=f"{'test' if info.split == 'test' else 'val'}_clean_accuracy",
-        robust=robust,
+        clean_metric=f"{'test' if info.split == 'test' else 'val'}_clean_accuracy",
+        robust_metric=robust_metric,
         value=lambda name, metric: arms.get(name, {}).get(metric, NOTHING).mean,
-        less=less,
+        difference=difference,
         claim=claim,
         n_images=info.n_corrupted or 1,
         margin=margin,
@@ -379,21 +381,28 @@ def _networks(
 
 
 class _Over(NamedTuple):
-    """What methods are compared with: a network, what it is called, and of which kinds the
-    distorted copies are that it is trained on (None: on none, or on more than these)."""
+    """What methods are compared with: a network, what it is called, whether it is trained on
+    distorted copies with neither FMA nor ST, and whether these are of several types."""
 
     name: str
     called: str
-    kinds: str | None = None
+    is_da_alone: bool = False
+    has_several_types: bool = False
+
+
+class _Claim(NamedTuple):
+    """Why a difference supports no claim (empty: it does), and its verdict where it was tested."""
+
+    reason: str
+    verdict: VerdictWords = VerdictWords()
 
 
 class _Change(NamedTuple):
-    """A difference in words, why it supports no claim (empty: it does), and its verdict."""
+    """A difference in words."""
 
     words: str
     estimate: Estimate
-    reason: str
-    verdict: str
+    claim: _Claim
 
 
 @dataclass(frozen=True)
@@ -401,52 +410,53 @@ class _Networks:
     """Networks by name, on the images of one split.
 
     Attributes:
-        clean, robust: metrics.
-        value: of a network in a metric; less: one less another.
-        claim: of one less another, why it supports no claim (empty: it does), and its verdict where
-            it was tested.
+        value: of a network in a metric.
+        difference: of a network less another, in a metric; claim: what it allows to be said.
         margin: of clean accuracy that may be lost.
     """
 
     split: str
-    clean: str
-    robust: str
+    clean_metric: str
+    robust_metric: str
     value: Callable[[str, str], float]
-    less: Callable[[str, str, str], Estimate]
-    claim: Callable[[str, str], tuple[str, str]]
+    difference: Callable[[str, str, str], Estimate]
+    claim: Callable[[str, str], _Claim]
     n_images: int
     margin: float
 
     @property
     def counts_images(self) -> bool:
-        return "_robust_accuracy" in self.robust
+        return "_robust_accuracy" in self.robust_metric
 
     def scored(self, *names: str) -> str:
         """How many of 100 images are right before and after, with a decimal where that would be
         the same; of several networks as a range."""
-        before, *after = (self.value(name, self.robust) for name in ("baseline", *names))
+        robust = self.robust_metric
+        before, *after = (self.value(name, robust) for name in ("baseline", *names))
         ends = (min(after), max(after))
         if not self.counts_images or math.isnan(before):
-            unit = metric_unit(self.robust)
-            start, *texts = (f"{metric_text(self.robust, one)}{unit}" for one in (before, *ends))
+            unit = metric_unit(robust)
+            start, *texts = (f"{metric_text(robust, value)}{unit}" for value in (before, *ends))
             range_ = " to ".join(dict.fromkeys(texts))
-            return f"its {metric_words(self.robust)} is {range_}, {start} before finetuning"
-        digits = int(round(100 * before) in [round(100 * end) for end in ends])
+            return f"its {metric_words(robust)} is {range_}, {start} before finetuning"
+        digits = 1 if round(100 * before) in [round(100 * end) for end in ends] else 0
         start, *texts = (f"{100 * one:.{digits}f}" for one in (before, *ends))
         text = (
             f"of 100 distorted {self.split} images {'it gets' if len(names) == 1 else 'they get'} "
             f"{' to '.join(dict.fromkeys(texts))} right, {start} before finetuning"
         )
-        clean_before, clean = (self.value(name, self.clean) for name in ("baseline", names[0]))
+        clean, clean_before = (
+            self.value(name, self.clean_metric) for name in (names[0], "baseline")
+        )
         if len(names) > 1 or math.isnan(clean_before) or math.isnan(clean):
             return text
-        text += f"; of undistorted ones {100 * clean:.1f}, {100 * clean_before:.1f} before"
-        change = self.less(names[0], "baseline", self.clean)
+        text += f"; of undistorted ones {percent_text(clean)}, {percent_text(clean_before)} before"
+        change = self.difference(names[0], "baseline", self.clean_metric)
         if change.low <= 0 <= change.high and change.mean != 0:
             text += f" (the {'loss' if change.mean < 0 else 'gain'} may be chance)"
         return text
 
-    def part(self, methods: Mapping[str, str], over: _Over, taken: str) -> str:
+    def sentence_of_methods(self, methods: Mapping[str, str], over: _Over, taken: str) -> str:
         """What each method adds to a reference, and whether that earns most of the gain.
 
         Args:
@@ -454,21 +464,27 @@ class _Networks:
         """
         changes, names = [], []
         for name, words in methods.items():
-            change = self.less(name, over.name, self.robust)
+            change = self.difference(name, over.name, self.robust_metric)
             if name != over.name and not math.isnan(change.mean):
                 reason, verdict = self.claim(name, over.name)
-                verdict = verdict or self._verdict(name, over.name, change)
-                verdict = verdict.replace(" is kept", f" is kept compared with {over.called}")
-                changes.append(_Change(words, change, reason, verdict))
+                if not verdict.finding:
+                    verdict = self._verdict(name, over.name, change)
+                kept = verdict.margin + shown_if(verdict.is_kept, f" compared with {over.called}")
+                verdict = verdict._replace(margin=kept)
+                changes.append(_Change(words, change, _Claim(reason, verdict)))
                 names.append(name)
         if not changes:
             return ""
-        if over.kinds is None:
+        if not over.is_da_alone:
             return self.changes(f"Over {over.called}, on", changes, "method")
-        copies = f"distorted copies{over.kinds}, without FMA or ST ({over.called})"
+        types = shown_if(over.has_several_types, " of several types")
+        copies = f"distorted copies{types}, without FMA or ST ({over.called})"
         best = taken or names[0]
-        start, base, end = (self.value(one, self.robust) for one in ("baseline", over.name, best))
-        lost = self.value(best, self.clean) - self.value(over.name, self.clean)
+        of_networks = [
+            self.value(name, self.robust_metric) for name in ("baseline", over.name, best)
+        ]
+        start, base, end = of_networks
+        lost = self.value(best, self.clean_metric) - self.value(over.name, self.clean_metric)
         opening = f"Over {copies}, on"
         if base - start > (end - start) / 2 > 0 and not lost > self.margin:
             opening = f"Most of the gain comes from training on {copies}. Compared with that, on"
@@ -477,37 +493,39 @@ class _Networks:
     def changes(self, opening: str, changes: Sequence[_Change], called: str) -> str:
         """The sentence of differences; called: what one is of."""
         shown, left = changes[:_MOST_METHODS], len(changes) - _MOST_METHODS
-        parts = [
-            f"{one.words} {_difference_text(one.estimate, self.robust)}"
-            + shown_if(one.verdict, f", {one.verdict.replace('; ', ' and ')}")
-            for one in shown
-        ]
+        parts = [self._change_text(change) for change in shown]
         if left > 0:
             parts.append(f"{count_text(left, f'more {called}')} below")
-        reasons = dict.fromkeys(one.reason for one in shown)
+        reasons = dict.fromkeys(change.claim.reason for change in shown)
         why = shown_if("" not in reasons, f": {', '.join(reasons)}")
-        is_none = why or all(is_tie(one.estimate, self.n_images) for one in shown)
-        metric, _, of = metric_words(self.robust).partition(", ")
-        has_intervals = any(not math.isnan(one.estimate.low) for one in shown)
+        is_none = why or all(is_tie(change.estimate, self.n_images) for change in shown)
+        metric, _, part = metric_words(self.robust_metric).partition(", ")
+        metric += shown_if(part, f" ({part})")
+        has_intervals = any(not math.isnan(change.estimate.low) for change in shown)
         return (
             shown_if(is_none, f"No claim is supported{why}. ")
-            + f"{opening} the {self.split} images, {metric}{shown_if(of, f' ({of})')} changes by"
+            + f"{opening} the {self.split} images, {metric} changes by"
             + f"{shown_if(has_intervals, ' (95 % intervals)')}: {'; '.join(parts)}."
         )
 
-    def _verdict(self, name: str, reference: str, robust: Estimate) -> str:
+    def _change_text(self, change: _Change) -> str:
+        text = f"{change.words} {_difference_text(change.estimate, self.robust_metric)}"
+        verdict = " and ".join(filter(None, change.claim.verdict[:2]))
+        return text + shown_if(verdict, f", {verdict}")
+
+    def _verdict(self, name: str, reference: str, robust: Estimate) -> VerdictWords:
         """Of a difference that was not tested."""
         if math.isnan(robust.low):
-            return ""
+            return VerdictWords()
         if is_tie(robust, self.n_images):
-            return "no difference is shown"
+            return VerdictWords("no difference is shown")
         if not self.counts_images:
-            return ""
+            return VerdictWords()
         if robust.mean < 0:
-            return "less robust"
-        clean = self.less(name, reference, self.clean)
+            return VerdictWords("less robust")
+        clean = self.difference(name, reference, self.clean_metric)
         loses = not math.isnan(clean.mean) and not clean.low > -self.margin
-        return "more robust" + shown_if(loses, " and a clean loss is not excluded")
+        return VerdictWords("more robust", shown_if(loses, "a clean loss is not excluded"))
 
 
 def _difference_text(estimate: Estimate, metric: str) -> str:
@@ -515,9 +533,10 @@ def _difference_text(estimate: Estimate, metric: str) -> str:
     mean, low, high = estimate.mean, estimate.low, estimate.high
     if not is_accuracy(metric):
         return f"{mean:+.4g} ({low:+.4g} to {high:+.4g})" if not math.isnan(low) else f"{mean:+.4g}"
-    shown, _, interval = printed(estimate).partition(" ")
-    between = interval.strip("[]").replace(", ", " to ").replace(">0", "above 0")
-    return f"{shown} points ({between.replace('<0', 'below 0') or 'no interval'})"
+    parts = points_cell(estimate).parts
+    in_words = {ABOVE_ZERO: "above 0", BELOW_ZERO: "below 0"}
+    ends = [in_words.get(end, end) for end in (parts.low, parts.high) if end]
+    return f"{parts.mean} points ({' to '.join(ends) or 'no interval'})"
 
 
 def _running_text(ended: int, runs: int, what: str) -> list[str]:

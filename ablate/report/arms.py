@@ -24,6 +24,18 @@ _INTERVALS = {
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, NONE)
 """Of what no seed has."""
 _DIGITS, _MORE_DECIMALS = 4, 6
+ABOVE_ZERO, BELOW_ZERO = ">0", "<0"
+"""Ends of an interval that Holm's test sets (`ablation.effects.simultaneous`)."""
+
+
+class Unit(NamedTuple):
+    """How a number is read: its factor, 100 for percent and points, and its decimals."""
+
+    scale: float
+    decimals: int = 1
+
+
+PLAIN_UNIT, POINTS = Unit(1), Unit(100)
 
 
 class Parts(NamedTuple):
@@ -42,15 +54,13 @@ class Cell:
     Attributes:
         text: of a cell without a number.
         estimate: in the metric's own unit.
-        scale: the factor for display: 100 for percent and points.
         is_difference: shown with its sign and its interval; else with its standard deviation.
         is_bold: whether it is among the best.
     """
 
     text: str = ""
     estimate: Estimate | None = None
-    scale: float = 1.0
-    decimals: int = 1
+    unit: Unit = PLAIN_UNIT
     is_difference: bool = False
     is_bold: bool = False
 
@@ -74,30 +84,38 @@ class Cell:
 
     def _end(self, end: float) -> str:
         """An end of the interval, which does not read as 0 where the interval excludes 0: it has
-        more decimals, or is ">0" where Holm's test sets it (`ablation.effects.simultaneous`)."""
-        one, shown = self.estimate, self._shown(end)
-        if one is None or not (one.low >= 0 or one.high <= 0) or one.mean == 0 or float(shown):
+        more decimals, or is `ABOVE_ZERO` or `BELOW_ZERO`."""
+        estimate, shown = self.estimate, self._shown(end)
+        if estimate is None or not (estimate.low >= 0 or estimate.high <= 0) or estimate.mean == 0:
             return shown
-        places = range(self.decimals + 1, self.decimals + _MORE_DECIMALS)
-        longer = (signed_text(self.scale * end, count) for count in places)
-        return next(filter(float, longer), ">0" if one.mean > 0 else "<0")
+        scale, fewest = self.unit
+        for decimals in range(fewest, fewest + _MORE_DECIMALS):
+            shown = signed_text(scale * end, decimals)
+            if not reads_as_zero(shown):
+                return shown
+        return ABOVE_ZERO if estimate.mean > 0 else BELOW_ZERO
 
     def _shown(self, value: float) -> str:
         if math.isnan(value):
             return ""
         if self.is_difference:
-            return signed_text(self.scale * value + 0.0, self.decimals)
-        return f"{self.scale * value:.{self.decimals}f}"
+            return signed_text(self.unit.scale * value + 0.0, self.unit.decimals)
+        return f"{self.unit.scale * value:.{self.unit.decimals}f}"
 
 
-def printed(estimate: Estimate) -> str:
-    """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
-    return Cell("", estimate, 100, is_difference=True).printed
+def reads_as_zero(text: str) -> bool:
+    """Of "-0.0" and "0.000"."""
+    return float(text) == 0
+
+
+def points_cell(estimate: Estimate) -> Cell:
+    """A difference of accuracies, as "+16.3 [+15.0, +17.6]"."""
+    return Cell(estimate=estimate, unit=POINTS, is_difference=True)
 
 
 def difference_cell(info: AblationInfo, metric: str, estimate: Estimate) -> Cell:
     """A difference, with as many decimals as its metric has."""
-    return Cell("", estimate, *unit_of(info, metric), is_difference=True)
+    return Cell(estimate=estimate, unit=unit_of(info, metric), is_difference=True)
 
 
 def single_value(value: float) -> Estimate:
@@ -148,13 +166,6 @@ def decimals(metric: str, values: Iterable[float]) -> int:
     largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
     before = math.floor(math.log10(largest)) + 1 if largest else 1
     return max(0, _DIGITS - before)
-
-
-class Unit(NamedTuple):
-    """How a number is read: its factor, 100 for percent and points, and its decimals."""
-
-    scale: float
-    decimals: int
 
 
 def unit_of(info: AblationInfo, metric: str) -> Unit:
@@ -215,7 +226,7 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
 
 
 def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]:
-    """Notes on the kind of interval in brackets, and why there is none; no line of no seed."""
+    """Notes on the kind of interval in brackets, and why there is none; no line without seeds."""
     methods = {effect.estimate.method for effect in effects}
     kinds = [text.format(info.paired) for method, text in _INTERVALS.items() if method in methods]
     if info.n_images is None and kinds:
@@ -233,8 +244,8 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
 
 
 def no_interval_text(estimate: Estimate, paired: str) -> str:
-    """ "1 seed: no interval", or that all seeds are equal; empty where there is an interval, and of
-    no seed."""
+    """ "1 seed: no interval", or that all seeds are equal; empty where there is an interval, and
+    without seeds."""
     if not estimate.n or not math.isnan(estimate.low):
         return ""
     count = f"1 {paired}" if estimate.n == 1 else f"{estimate.n} equal {paired}s"

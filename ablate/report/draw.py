@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -235,7 +235,7 @@ def _check_options(
             f"`size` and `font_size`: apply to .png, .svg and .pdf, got a {PAGE}. "
             "A page fills its window: leave them out."
         )
-    for name in (field.name for field in fields(options) if getattr(options, field.name)):
+    for name in options.given:
         if not any(name in kind.takes for kind in kinds):
             raise ParameterError(f"--{name}: none of these figures takes it. Leave it out.")
 

@@ -16,13 +16,7 @@ from ablate.analysis.pareto import ParetoInfo
 from ablate.ledger.record import StudyRecord
 from ablate.report.answer import study_answer
 from ablate.report.formats import html_table
-from ablate.report.tables import (
-    Table,
-    effects_table,
-    front_table,
-    result_table,
-    shown_effects,
-)
+from ablate.report.tables import Table, effects_table, front_table, result_table, shown_effects
 from ablate.report.terminal.streams import HTML, html_of
 from ablate.study.displayed import Displayed
 from ablate.study.settings import Study

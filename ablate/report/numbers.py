@@ -1,4 +1,4 @@
-"""Numbers and names as a person reads them: the only place where a fraction becomes percent."""
+"""Numbers, times and names as a person reads them."""
 
 from __future__ import annotations
 
@@ -50,9 +50,14 @@ def metric_unit(metric: str) -> str:
 
 def metric_text(metric: str, value: float) -> str:
     """ "96.4" for an accuracy (percent), four digits for anything else, "-" for NaN."""
-    if math.isnan(value):
-        return MISSING
-    return f"{100 * value:.1f}" if is_accuracy(metric) else f"{value:.4g}"
+    if is_accuracy(metric):
+        return percent_text(value)
+    return MISSING if math.isnan(value) else f"{value:.4g}"
+
+
+def percent_text(share: float) -> str:
+    """ "96.4" of 0.964, "-" of NaN."""
+    return MISSING if math.isnan(share) else f"{100 * share:.1f}"
 
 
 def signed_text(value: float, decimals: int) -> str:
@@ -92,8 +97,8 @@ def shortened(text: str, characters: int) -> str:
 
 
 def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
-    """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are; of None
-    nothing."""
+    """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are; no text
+    where the images are unknown."""
     if n_images is None:
         return []
     fewer = n_corrupted is not None and n_corrupted != n_images
@@ -101,7 +106,7 @@ def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
 
 
 def seed_texts(seed: int | None) -> list[str]:
-    """ "single seed (0)"; of None nothing."""
+    """ "single seed (0)"; no text where there are several."""
     return [] if seed is None else [f"single seed ({seed})"]
 
 

@@ -42,14 +42,8 @@ from ablate.report.arms import (
     single_value,
     unit_of,
 )
-from ablate.report.numbers import (
-    MISSING,
-    metric_label,
-    param_text,
-    seed_texts,
-    short_names,
-)
-from ablate.report.words import as_contribution, contrast_words, verdict_words
+from ablate.report.numbers import MISSING, metric_label, param_text, seed_texts, short_names
+from ablate.report.words import as_contribution, contrast_words, margins, verdict_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +52,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 12
 """Trials of a table at the end of a command."""
-_NARROW = 12
+_FOLD = 12
+"""Characters from which on a narrow terminal breaks a name into lines."""
 WORST = ", failed runs as the worst"
 """Behind the name of a contrast, in the row of `Effect.worst`."""
 
@@ -120,7 +115,7 @@ class Table:
         """Fractions and seconds at full precision."""
         import pandas as pd
 
-        data = {key: of for column in self.columns for key, of in column.data.items()}
+        data = {key: values for column in self.columns for key, values in column.data.items()}
         return pd.DataFrame(data, dtype=object)
 
 
@@ -151,13 +146,15 @@ def number_column(
         shown: as they are read, if that is something else.
     """
     each = [units] * len(estimates) if isinstance(units, Unit) else units
-    cells = tuple(
-        Cell(absent) if one is None else Cell("", one, *unit, is_difference, at in best)
-        for at, (one, unit) in enumerate(zip(shown or estimates, each, strict=True))
-    )
-    fields = ("mean", "sd", "low", "high", "n")
-    data = {f"{key}.{name}": [of and getattr(of, name) for of in estimates] for name in fields}
-    return Column(key, heading, cells, data, is_text=False)
+    cells = []
+    for row, (estimate, unit) in enumerate(zip(shown or estimates, each, strict=True)):
+        cell = Cell(estimate=estimate, unit=unit, is_difference=is_difference, is_bold=row in best)
+        cells.append(Cell(absent) if estimate is None else cell)
+    data = {
+        f"{key}.{name}": [estimate and getattr(estimate, name) for estimate in estimates]
+        for name in ("mean", "sd", "low", "high", "n")
+    }
+    return Column(key, heading, tuple(cells), data, is_text=False)
 
 
 def _unit(metric: str, values: Iterable[float]) -> Unit:
@@ -198,7 +195,7 @@ def arms_table(info: AblationInfo) -> Table:
     names = [arm.name for arm in info.arms]
     runs = [runs_text(info, arm) for arm in info.arms]
     shown = [name + shown_if(text, f" ({text})") for name, text in zip(names, runs, strict=True)]
-    columns = [text_column("arm", "Arm", names, shown, folds=_NARROW)]
+    columns = [text_column("arm", "Arm", names, shown, folds=_FOLD)]
     for metric in metrics:
         estimates = [arm.estimates.get(metric, NOTHING) for arm in info.arms]
         tied = info.best.get(metric, ())
@@ -254,19 +251,22 @@ def effects_table(info: AblationInfo) -> Table:
     units = [unit_of(info, effect.metric) for effect in effects]
     estimates = [effect.estimate for effect in effects]
     counts = [str(estimate.n) if estimate.n < info.seeds else "" for estimate in estimates]
-    words = [contrast_words(of, info) + end for (end, _), of in zip(rows, in_words, strict=True)]
-    verdicts = [
-        "worst case" if end else verdict_words(of, info) or "exploratory"
-        for (end, _), of in zip(rows, in_words, strict=True)
+    words = [
+        contrast_words(effect, info).text + end
+        for (end, _), effect in zip(rows, in_words, strict=True)
     ]
+    verdicts = [
+        "worst case" if end else verdict_words(effect, info).text or "exploratory"
+        for (end, _), effect in zip(rows, in_words, strict=True)
+    ]
+
+    def p_column(key: str, heading: str) -> Column:
+        values = [getattr(effect, key) for effect in effects]
+        return text_column(key, heading, values, [*map(p_text, values)])
+
+    stored = [effect.contrast + end for end, effect in rows]
     columns = [
-        text_column(
-            "contrast",
-            "Contrast",
-            [effect.contrast + end for end, effect in rows],
-            words,
-            folds=_NARROW,
-        ),
+        text_column("contrast", "Contrast", stored, words, folds=_FOLD),
         text_column(
             "metric", "On", [shown_name(info, effect.metric) for effect in effects], folds=8
         ),
@@ -275,15 +275,15 @@ def effects_table(info: AblationInfo) -> Table:
             "Difference",
             estimates,
             units,
-            shown=[of.estimate for of in in_words],
+            shown=[effect.estimate for effect in in_words],
             is_difference=True,
         ),
-        *([text_column("n", "n", counts)] if any(counts) else []),
-        *(
-            text_column(key, heading, values, [*map(p_text, values)])
-            for key, heading in (("p", "p"), ("p_adjusted", "Adjusted p"))
-            for values in [[getattr(effect, key) for effect in effects]]
-        ),
+    ]
+    if any(counts):
+        columns.append(text_column("n", "n", counts))
+    columns += [
+        p_column("p", "p"),
+        p_column("p_adjusted", "Adjusted p"),
         Column(
             "verdict",
             "Verdict",
@@ -292,17 +292,17 @@ def effects_table(info: AblationInfo) -> Table:
                 "verdict": ["worst case" if end else effect.verdict for end, effect in rows],
                 "kept": [_kept(info, effect) for effect in effects],
             },
-            folds=_NARROW,
+            folds=_FOLD,
         ),
     ]
     if info.replications:
         singles = [effect.by_baseline for effect in effects]
         printed = [
             ", ".join(
-                Cell("", single_value(value), *unit, is_difference=True).printed
-                for value in of.by_baseline
+                Cell(estimate=single_value(value), unit=unit, is_difference=True).printed
+                for value in effect.by_baseline
             )
-            for of, unit in zip(in_words, units, strict=True)
+            for effect, unit in zip(in_words, units, strict=True)
         ]
         columns.append(text_column("by_baseline", "By baseline", singles, printed))
     has_intervals = any(math.isfinite(estimate.low) for estimate in estimates)
@@ -351,15 +351,15 @@ def p_text(p: float | None, limit: float = ALPHA) -> str:
 
 def _kept(info: AblationInfo, effect: Effect) -> str:
     """Whether the contrast of a primary effect keeps what must be kept; "-" of any other."""
-    both = (one.kept for one in info.effects if one.contrast == effect.contrast)
-    kept = next((one for one in both if one is not None), None)
-    if kept is None or not effect.primary:
+    declared = margins(effect, info)
+    if not declared or not effect.primary:
         return MISSING
     if effect.tuned:
         return "exploratory"
-    if kept.kept is None:
+    is_kept = declared[0][1].kept
+    if is_kept is None:
         return f"too few {info.paired}s" if effect.estimate.n < LEAST_SEEDS else "no interval"
-    return "yes" if kept.kept else "not shown"
+    return "yes" if is_kept else "not shown"
 
 
 def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
@@ -390,7 +390,7 @@ def _claims_notes(info: AblationInfo) -> list[str]:
     notes = [f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}"]
     several_metrics = len({effect.metric for effect in info.primary}) > 1
     names = [
-        contrast_words(as_contribution(effect, info), info)
+        contrast_words(as_contribution(effect, info), info).text
         + shown_if(several_metrics, f" on {shown_name(info, effect.metric)}")
         for effect in info.primary
     ]
@@ -487,8 +487,8 @@ def _front_columns(
 
 def _leading_text(info: ParetoInfo) -> str:
     """ "Pareto front, 3 of 16 complete trials"; "the best 5 of 16 ..." for one objective."""
-    of = f"{len(info.leading)} of {len(info.points)} complete trials"
-    return f"Pareto front, {of}" if len(info.objectives) > 1 else f"the best {of}"
+    counted = f"{len(info.leading)} of {len(info.points)} complete trials"
+    return f"Pareto front, {counted}" if len(info.objectives) > 1 else f"the best {counted}"
 
 
 def settings_table(info: ParetoInfo, most: int = MOST_ROWS) -> Table:

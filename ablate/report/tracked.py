@@ -55,9 +55,10 @@ def track(
     with closing(open_ledger(place)) as ledger:
         settings = _chosen(trackers, (place.study or ledger.head.study).run.trackers)
         done = track_rows(ledger, place, settings)
-    good = [one for one, now in zip(settings, done, strict=True) if not now.failed]
-    lines = iter(hand_over(open_place(place), good))
-    return [now if now.failed else replace(now, failed=next(lines)) for now in done]
+    good = [at for at, now in enumerate(done) if not now.failed]
+    lines = hand_over(open_place(place), [settings[at] for at in good])
+    failed = dict(zip(good, lines, strict=True))
+    return [replace(now, failed=failed.get(at, now.failed)) for at, now in enumerate(done)]
 
 
 def _chosen(named: Sequence[Any], of_study: Sequence[TrackerSettings]) -> list[TrackerSettings]:

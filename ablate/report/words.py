@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import Effect, Verdict
@@ -53,7 +54,8 @@ def part_name(component: str) -> str:
 
 
 def sides(effect: Effect, ablation: AblationInfo) -> tuple[str, str]:
-    """The arm of a difference, and what it is compared with; empty of an effect of factors."""
+    """The arm of a difference, and what it is compared with; an effect of factors has neither: both
+    are empty."""
     names = [arm.name for arm in ablation.arms]
     for name in names:
         to = effect.contrast.removeprefix(f"{name} - ")
@@ -88,59 +90,94 @@ def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
     )
 
 
-def contrast_words(effect: Effect, ablation: AblationInfo) -> str:
+class ContrastWords(NamedTuple):
+    """What is compared, and with what if that is said; of a contribution its part."""
+
+    subject: str
+    other: str = ""
+    is_contribution: bool = False
+
+    @property
+    def text(self) -> str:
+        of = shown_if(self.is_contribution, "contribution of ")
+        return f"{of}{self.subject}{shown_if(self.other, f' against {self.other}')}"
+
+
+def contrast_words(effect: Effect, ablation: AblationInfo) -> ContrastWords:
     """A contrast as a person reads it, with the sign that it has: "leaving out FMA", "contribution
     of FMA", "adding FMA to DA+CA", "FMA and ST beyond their sum", else "ST+CA against DA+CA"."""
     name = effect.contrast
     arms = [arm.name for arm in ablation.arms]
     if effect.kind == "interaction":
-        return f"{' and '.join(map(part_name, name.split(_BOTH)))} beyond their sum"
+        return ContrastWords(f"{' and '.join(map(part_name, name.split(_BOTH)))} beyond their sum")
     if effect.kind in ("main effect", "Shapley value"):
         is_part = any(f"{_WITHOUT}{name}" in arm.split(", ") for arm in arms)
-        is_part = is_part or effect.kind == "Shapley value"
-        return f"{'contribution' if is_part else 'effect'} of {part_name(name)}"
+        if is_part or effect.kind == "Shapley value":
+            return ContrastWords(part_name(name), is_contribution=True)
+        return ContrastWords(f"effect of {part_name(name)}")
     arm, to = sides(effect, ablation)
     if not arm:  # of leave_family_out, on the family alone
         seen, _, of = name.partition(": ")
         exposure, _, family = seen.partition(" ")
         words = {"unseen": "not trained on", "seen": "trained on"}.get(exposure)
-        return f"gain on {family}, {words}" if of and words else name
+        return ContrastWords(f"gain on {family}, {words}" if of and words else name)
     if effect.kind == "step":
-        return f"adding {part_name(arm.removeprefix(_ADDED))}"
+        return ContrastWords(f"adding {part_name(arm.removeprefix(_ADDED))}")
     return _difference_words(arm, to, arms, ablation.reference)
 
 
-def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) -> str:
+def _difference_words(arm: str, to: str, arms: Sequence[str], reference: str) -> ContrastWords:
     if arm.startswith(_ADDED):
         added = [name for name in arms[: arms.index(arm) + 1] if name.startswith(_ADDED)]
         *first, last = (part_name(name.removeprefix(_ADDED)) for name in added)
-        return f"adding {', '.join(first)}{shown_if(first, ' and ')}{last}"
+        return ContrastWords(f"adding {', '.join(first)}{shown_if(first, ' and ')}{last}")
     if arm.startswith(_WITHOUT) and to == reference:
-        return f"leaving out {part_name(arm.removeprefix(_WITHOUT))}"
+        return ContrastWords(f"leaving out {part_name(arm.removeprefix(_WITHOUT))}")
     if to.startswith(_WITHOUT) and arm == reference:
-        return f"contribution of {part_name(to.removeprefix(_WITHOUT))}"
+        return ContrastWords(part_name(to.removeprefix(_WITHOUT)), is_contribution=True)
     parts, other = arm.split("+"), to.split("+")
     if all(parts) and set(other) < set(parts):
-        return f"adding {'+'.join(part for part in parts if part not in other)} to {to}"
-    return f"{arm} against {shown_if(to in ('baseline', 'reference'), 'the ')}{to}"
+        added_parts = "+".join(part for part in parts if part not in other)
+        return ContrastWords(f"adding {added_parts} to {to}")
+    return ContrastWords(arm, shown_if(to in ("baseline", "reference"), "the ") + to)
 
 
-def verdict_words(effect: Effect, ablation: AblationInfo) -> str:
-    """What a primary contrast allows to be said, as "more robust; a clean loss is not excluded";
-    empty of an exploratory one."""
+class VerdictWords(NamedTuple):
+    """What a contrast allows to be said of its metric, and of a metric with a declared margin."""
+
+    finding: str = ""
+    margin: str = ""
+    is_kept: bool = False
+
+    @property
+    def text(self) -> str:
+        return "; ".join(filter(None, (self.finding, self.margin)))
+
+
+def verdict_words(effect: Effect, ablation: AblationInfo) -> VerdictWords:
+    """What a primary contrast allows to be said; nothing of an exploratory one."""
     if not effect.primary:
-        return ""
+        return VerdictWords()
     if effect.tuned:
-        return "exploratory: tuned on these images"
+        return VerdictWords("exploratory: tuned on these images")
     if effect.verdict == "too few seeds":
-        return f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)"
+        return VerdictWords(f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)")
     words = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
     text = words.get(effect.verdict, _direction(effect))
     if ablation.looks and effect.verdict in ("better", "worse"):
         text += f", at {ablation.looks + 1} looks"
-    both = ((one.metric, one.kept) for one in ablation.effects if one.contrast == effect.contrast)
-    declared = next(((metric, kept) for metric, kept in both if kept is not None), None)
-    return text if declared is None else f"{text}; {_kept(*declared)}"
+    for metric, kept in margins(effect, ablation):
+        name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
+        if kept.kept:
+            return VerdictWords(text, f"{name} is kept", is_kept=True)
+        return VerdictWords(text, f"a {name.removesuffix(' accuracy')} loss is not excluded")
+    return VerdictWords(text)
+
+
+def margins(effect: Effect, ablation: AblationInfo) -> list[tuple[str, NonInferiority]]:
+    """The metrics whose loss may be tolerated, and whether its contrast keeps them."""
+    same = (other for other in ablation.effects if other.contrast == effect.contrast)
+    return [(other.metric, other.kept) for other in same if other.kept is not None]
 
 
 def _direction(effect: Effect) -> str:
@@ -149,10 +186,3 @@ def _direction(effect: Effect) -> str:
         return str(effect.verdict)
     more = "more" if effect.verdict == "better" else "less"
     return f"{more} robust" if is_robust else f"{more} accurate on clean images"
-
-
-def _kept(metric: str, kept: NonInferiority) -> str:
-    name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
-    if kept.kept:
-        return f"{name} is kept"
-    return f"a {name.removesuffix(' accuracy')} loss is not excluded"

@@ -75,12 +75,11 @@ def write_figures(drawn: Sequence[tuple[Figure, Path]]) -> None:
                 f"{path}: a figure's file must end with {', '.join(ENDINGS)}, got "
                 f"{path.suffix or 'no ending'}. Write {path.with_suffix(PAGE).name}."
             )
-    endings = [path.suffix.lower() for _, path in drawn]
-    asked = [(figure, end[1:]) for (figure, _), end in zip(drawn, endings, strict=True)]
-    images = iter(_images([one for one in asked if f".{one[1]}" != PAGE]))
-    for (figure, path), ending in zip(drawn, endings, strict=True):
-        content = figure_page(figure).encode() if ending == PAGE else next(images)
-        _publish(content, path)
+    of_image = {path: figure for figure, path in drawn if path.suffix.lower() != PAGE}
+    asked = [(figure, path.suffix.lower()[1:]) for path, figure in of_image.items()]
+    images = dict(zip(of_image, _images(asked), strict=True))
+    for figure, path in drawn:
+        _publish(images.get(path) or figure_page(figure).encode(), path)
 
 
 def write_text(text: str, path: Path) -> None:

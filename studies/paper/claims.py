@@ -16,7 +16,7 @@ from ablate.ablation.results import PooledResults, Results, SplitName
 from ablate.ablation.significance import LEAST_SEEDS, NonInferiority, holm, noninferiority
 from ablate.lifecycle.open_study import read_outcomes
 from ablate.lifecycle.place import locate
-from ablate.report.arms import Cell
+from ablate.report.arms import Cell, Unit
 from ablate.report.tables import p_text
 
 ARMS = ("plain", "DA+CA", "ST+CA", "FMA+CA", "DA+FMA+CA", "DA+ST+CA")
@@ -37,7 +37,7 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def points(estimate: Estimate, decimals: int = 1) -> str:
     """ "+16.3 [+15.0, +17.6]" of a difference of accuracies."""
-    return Cell(estimate=estimate, scale=100, decimals=decimals, is_difference=True).printed
+    return Cell(estimate=estimate, unit=Unit(100, decimals), is_difference=True).printed
 
 
 def percent(estimate: Estimate) -> str:

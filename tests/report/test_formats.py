@@ -33,7 +33,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.cli.main import main
 from ablate.cli.show import show_end
 from ablate.lifecycle.open_study import open_study
-from ablate.report.arms import Cell
+from ablate.report.arms import POINTS, Cell, Unit
 from ablate.report.formats import (
     WRITERS,
     html_text,
@@ -85,16 +85,22 @@ TABLES: dict[str, Table] = {
     ("cell", "printed"),
     [
         (Cell("a name"), "a name"),
-        (Cell("", estimate(0.7731), 100), "77.3 ± 0.4"),
-        (Cell("", estimate(0.7731, None), 100), "77.3"),
-        (Cell("", estimate(math.nan, None)), "-"),
-        (Cell("", estimate(0.186), 100, is_difference=True), "+18.6 [+17.6, +19.6]"),
-        (Cell("", estimate(-0.0001, 0.0002), 100, is_difference=True), "-0.0 [-0.0, +0.0]"),
-        (Cell("", estimate(0.0, 0.0), 100, is_difference=True), "0.0 [0.0, 0.0]"),
-        (Cell("", estimate(-0.0, None), 100, is_difference=True), "0.0"),
-        (Cell("", estimate(0.01, 0.0099), 100, is_difference=True), "+1.0 [+0.01, +2.0]"),
-        (Cell("", estimate(0.01, 0.01), 100, is_difference=True), "+1.0 [>0, +2.0]"),
-        (Cell("", estimate(-0.5), decimals=3), "-0.500 ± 0.004"),
+        (Cell(estimate=estimate(0.7731), unit=POINTS), "77.3 ± 0.4"),
+        (Cell(estimate=estimate(0.7731, None), unit=POINTS), "77.3"),
+        (Cell(estimate=estimate(math.nan, None)), "-"),
+        (Cell(estimate=estimate(0.186), unit=POINTS, is_difference=True), "+18.6 [+17.6, +19.6]"),
+        (
+            Cell(estimate=estimate(-0.0001, 0.0002), unit=POINTS, is_difference=True),
+            "-0.0 [-0.0, +0.0]",
+        ),
+        (Cell(estimate=estimate(0.0, 0.0), unit=POINTS, is_difference=True), "0.0 [0.0, 0.0]"),
+        (Cell(estimate=estimate(-0.0, None), unit=POINTS, is_difference=True), "0.0"),
+        (
+            Cell(estimate=estimate(0.01, 0.0099), unit=POINTS, is_difference=True),
+            "+1.0 [+0.01, +2.0]",
+        ),
+        (Cell(estimate=estimate(0.01, 0.01), unit=POINTS, is_difference=True), "+1.0 [>0, +2.0]"),
+        (Cell(estimate=estimate(-0.5), unit=Unit(1, 3)), "-0.500 ± 0.004"),
     ],
 )
 def test_a_cell_as_it_is_read(cell: Cell, printed: str) -> None:

@@ -41,7 +41,7 @@ def of_arms(*names: str, reference: str = "", **fields: object) -> AblationInfo:
     ],
 )
 def test_words_of_a_contrast(names: tuple[str, ...], contrast: str, words: str) -> None:
-    assert contrast_words(example_effect(contrast, 0.1), of_arms(*names)) == words
+    assert contrast_words(example_effect(contrast, 0.1), of_arms(*names)).text == words
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_words_of_a_contrast(names: tuple[str, ...], contrast: str, words: str) 
 )
 def test_words_of_an_effect_of_factors(contrast: str, kind: str, words: str) -> None:
     effect = example_effect(contrast, 0.1, kind=kind)
-    assert contrast_words(effect, factorial_ablation()) == words
+    assert contrast_words(effect, factorial_ablation()).text == words
 
 
 def test_a_part_left_out_is_turned_into_its_contribution() -> None:
@@ -65,7 +65,7 @@ def test_a_part_left_out_is_turned_into_its_contribution() -> None:
         "without fma - reference", -0.05, 0.02, p_adjusted=0.01, verdict="worse"
     )
     turned = as_contribution(effect, ablation)
-    assert contrast_words(turned, ablation) == "contribution of FMA"
+    assert contrast_words(turned, ablation).text == "contribution of FMA"
     assert (turned.estimate.mean, turned.verdict) == (0.05, "better")
     assert turned.estimate.low == -effect.estimate.high
     assert turned.p_adjusted == effect.p_adjusted
@@ -77,13 +77,16 @@ def test_a_part_left_out_is_turned_into_its_contribution() -> None:
 
 def test_verdicts_in_words_have_both_parts() -> None:
     ablation = example_ablation()
-    assert verdict_words(ablation.effect("FMA - plain", ablation.rank_metric), ablation) == (
+    assert verdict_words(ablation.effect("FMA - plain", ablation.rank_metric), ablation).text == (
         "more robust; clean accuracy is kept"
     )
-    assert verdict_words(ablation.effect("DA - plain", ablation.rank_metric), ablation) == (
+    assert verdict_words(ablation.effect("DA - plain", ablation.rank_metric), ablation).text == (
         "not shown to differ; a clean loss is not excluded"
     )
-    assert verdict_words(ablation.effect("baseline - plain", ablation.rank_metric), ablation) == ""
+    assert (
+        verdict_words(ablation.effect("baseline - plain", ablation.rank_metric), ablation).text
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_verdicts_in_words_have_both_parts() -> None:
 )
 def test_words_of_a_verdict(changes: dict[str, object], words: str) -> None:
     effect = example_effect("a - b", 0.1, p_adjusted=0.01, **changes)  # type: ignore[arg-type]
-    assert verdict_words(effect, of_arms("a", "b")) == words
+    assert verdict_words(effect, of_arms("a", "b")).text == words
     if changes["verdict"] == "better":
         looked = of_arms("a", "b", looks=2)
-        assert verdict_words(effect, looked) == f"{words}, at 3 looks"
+        assert verdict_words(effect, looked).text == f"{words}, at 3 looks"

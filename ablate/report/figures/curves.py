@@ -32,8 +32,8 @@ from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import INK, Look, faint, terms_look
 from ablate.study.metrics import larger_is_better
 
-MOST_DRAWN, _MOST_POINTS, _MOST_PANELS = 500, 40_000, 3
-"""Lines in one figure; their points, where beyond each is drawn through fewer epochs; metrics."""
+MOST_DRAWN, _MOST_PANELS = 500, 3  # lines in one figure, and metrics
+_MOST_POINTS = 40_000  # of all lines: of more, each is drawn through fewer epochs
 _TYPES = {"number": "Int64", "state": "string", "group": "string", "on_front": "bool"}
 _TYPES |= {"metric": "string", "epoch": "int64", "value": "float64", "stop": "bool"}
 
@@ -251,7 +251,8 @@ def _traces(info: CurvesInfo, table: pd.DataFrame, metric: str) -> Iterator[Any]
             hovertemplate=f"{name}<br>{value}",
         )
     last = table.dropna(subset="value").drop_duplicates("number", keep="last")
-    failed, line = last[last["state"] == "FAIL"], {"color": INK, "width": 1.5}
+    failed = last[last["state"] == "FAIL"]
+    line = {"color": INK, "width": 1.5}
     ends = (("Stopped", table[table["stop"]], "circle-open"), ("Failed", failed, "x-thin"))
     for label, rows, symbol in ends:
         if len(rows):

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_METRICS, _MOST_INTERACTIONS = 3, 6
-_MOST_PIXELS, _LEAST_PANEL, _AROUND = 2150, 70, 150
-"""Height of a figure at the most, of a panel at the least, and of what is around the panels."""
-_LINE, _BETWEEN, _GAP, _NUMBERS = 17, 9, 64, 142
-"""Pixels of a line of text, between two rows, between two panels, of the numbers at the right."""
+_MOST_PIXELS = 2150  # height of a figure
+_LEAST_PANEL = 70  # height of a panel
+_AROUND = 150  # pixels around the panels
+_LINE = 17  # pixels of a line of text
+_BETWEEN, _GAP = 9, 64  # pixels between two rows, and between two panels
+_NUMBERS = 142  # pixels of the numbers at the right
 _PLAIN = Look("of no arm", INK, "circle")
 
 
@@ -181,14 +183,16 @@ def _rows(info: EffectsInfo, metrics: Sequence[str], names: float) -> list[_Row]
 
 def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
     """A contrast on some metrics."""
-    ablation, marks, under = info.ablation, dict[str, _Mark](), list[str]()
-    name = contrast_words(as_contribution(stored[0], ablation), ablation)
+    ablation = info.ablation
+    marks: dict[str, _Mark] = {}
+    under: list[str] = []
+    name = contrast_words(as_contribution(stored[0], ablation), ablation).text
     for effect in (as_contribution(as_stored, ablation) for as_stored in stored):
         shown = effect.at_level or effect.estimate
         numbers = difference_cell(ablation, effect.metric, shown).printed
         is_claim, lines = effect.primary and not effect.tuned, list[str]()
         if is_claim and effect.verdict != "too few seeds":
-            lines.append(f"{verdict_words(effect, ablation)}; p {p_text(effect.p_adjusted)}")
+            lines.append(f"{verdict_words(effect, ablation).text}; p {p_text(effect.p_adjusted)}")
         if is_claim and effect.worst is not None:
             worst = difference_cell(ablation, effect.metric, effect.worst).printed
             lines.append(f"failed runs as the worst: {worst}")
@@ -351,23 +355,22 @@ def _finding(info: EffectsInfo, claim: Effect) -> str:
     """ "FMA gains 16.3 points of robust accuracy over plain, distorted copies alone 14.5 (a clean
     loss is not excluded)"."""
     ablation, metric, is_better = info.ablation, claim.metric, claim.verdict == "better"
-    words, _, compared_with = contrast_words(claim, ablation).partition(" against ")
-    part = words.removeprefix("contribution of ")
-    subject, amount = part[:1].upper() + part[1:], _amount(info, claim)
+    words = contrast_words(claim, ablation)
+    subject, amount = words.subject[:1].upper() + words.subject[1:], _amount(info, claim)
     if not is_accuracy(metric):
         text = f"{subject}: {amount} in {metric_words(metric)}, {claim.verdict}"
     else:
-        gains, loses = ("gains", "loses") if part == words else ("adds", "costs")
+        gains, loses = ("adds", "costs") if words.is_contribution else ("gains", "loses")
         accuracy = metric_words(metric).removesuffix(", interpolated")
         verb = gains if is_better else loses
         text = f"{subject} {verb} {amount.lstrip('+-')} points of {accuracy}"
-    text += shown_if(compared_with, f" over {compared_with}")
+    text += shown_if(words.other, f" over {words.other}")
     copies = f"{COMBINED_DA} - {claim.contrast.partition(' - ')[2]}"
     for effect in info.effects:  # what distorted copies alone gain is no part's credit
         if is_better and (effect.contrast, effect.metric) == (copies, metric):
             text += f", distorted copies alone {_amount(info, effect).lstrip('+')}"
-    _, _, kept = verdict_words(claim, ablation).partition("; ")
-    return text + shown_if(kept.endswith("not excluded"), f" ({kept})")
+    verdict = verdict_words(claim, ablation)
+    return text + shown_if(verdict.margin and not verdict.is_kept, f" ({verdict.margin})")
 
 
 def _amount(info: EffectsInfo, effect: Effect) -> str:

@@ -32,6 +32,11 @@ class FigureOptions:
     objective: str = ""
     color: str = ""
 
+    @property
+    def given(self) -> list[str]:
+        """The names of those that are asked for."""
+        return [field.name for field in fields(self) if getattr(self, field.name)]
+
 
 USUAL = FigureOptions()
 
@@ -75,7 +80,7 @@ class FigureKind:
             raise ParameterError(
                 f"`name={self.name}`: takes one study, got {len(sources)}. Draw one at a time."
             )
-        for name in (field.name for field in fields(options) if getattr(options, field.name)):
+        for name in options.given:
             if name not in self.takes:
                 raise ParameterError(f"`name={self.name}`: takes no `{name}`. Leave it out.")
         info: Info = self.read(sources, options)

@@ -254,7 +254,9 @@ def _traces(info: HistoryInfo, course: Course) -> Iterator[Any]:
         hoverinfo=None if is_tuned else "skip",
         hovertemplate=f"{value} expected of %{{x}} trials" if is_tuned else None,
     )
-    marks = table[table["value"].notna()] if is_best else raised.iloc[: 0 if is_tuned else None]
+    marks = table[table["value"].notna()] if is_best else raised
+    if is_tuned:  # its line has marks
+        marks = marks[:0]
     for terms, rows in marks.groupby("loss_terms" if is_single else "study"):
         own = terms_look(str(terms)) if is_single else look
         heights = (rows["value" if is_best else "reached"] / info.unit).to_numpy()

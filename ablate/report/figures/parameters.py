@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby, product
@@ -24,13 +24,7 @@ from ablate.analysis.columns import PARAM, flat_param
 from ablate.analysis.drawn import MOST_OBJECTIVES, fenced
 from ablate.analysis.features import Feature, find_params, trial_features
 from ablate.analysis.hypervolume import maximised
-from ablate.analysis.importance import (
-    Importance,
-    TapEffects,
-    importances,
-    leading,
-    tap_effects,
-)
+from ablate.analysis.importance import Importance, TapEffects, importances, leading, tap_effects
 from ablate.analysis.objectives import front_words, is_accuracy, objective_place, short_metric
 from ablate.analysis.pareto import ParetoInfo, pareto_info
 from ablate.errors import NothingToDrawError
@@ -83,7 +77,7 @@ class ParametersInfo:
         panels: of parameters that differ between trials, the most important first; or of those that
             were named (`named`), in that order.
         compared: trials that the importances are of; importances: for each shown objective one a
-            parameter, or none of too few trials.
+            parameter, or none of too few trials; ranked: their keys, over all objectives.
         looks: by set of loss terms.
     """
 
@@ -94,20 +88,12 @@ class ParametersInfo:
     named: bool
     compared: int
     importances: tuple[tuple[Importance, ...], ...]
+    ranked: Sequence[str]
     looks: Mapping[str, Look]
 
     @property
     def metrics(self) -> list[str]:
         return [self.pareto.objectives[place].metric for place in self.shown]
-
-    @cached_property
-    def ranked(self) -> list[str]:
-        """Keys by how far their importance is beyond chance, over the shown objectives."""
-        beyond: dict[str, float] = {}
-        for importance in chain.from_iterable(self.importances):
-            key, share = importance.key, max(importance.beyond_chance, 0.0)
-            beyond[key] = beyond.get(key, 0.0) + share
-        return sorted(beyond, key=lambda key: -beyond[key])
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -156,6 +142,15 @@ class ParametersInfo:
         return table.astype(dict.fromkeys(whole, "Int64"))
 
 
+def _ranked(importances_of: Iterable[Iterable[Importance]]) -> list[str]:
+    """Keys by how far their importance is beyond chance, over the shown objectives."""
+    beyond: dict[str, float] = {}
+    for importance in chain.from_iterable(importances_of):
+        share = max(importance.beyond_chance, 0.0)
+        beyond[importance.key] = beyond.get(importance.key, 0.0) + share
+    return sorted(beyond, key=lambda key: -beyond[key])
+
+
 def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ParametersInfo:
     """The parameters of a search.
 
@@ -191,16 +186,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
     some = [replace(feature, values=feature.values[compared]) for feature in features]
     signs = [-1 if is_maximised else 1 for is_maximised in maximised(pareto.objectives)]
     losses = (pareto.values * signs)[compared].T
-    info = ParametersInfo(
-        pareto=pareto,
-        shown=places,
-        keys=tuple(keys),
-        panels=(),
-        named=bool(options.params),
-        compared=int(compared.sum()),
-        importances=tuple(importances(some, losses[at]) for at in places),
-        looks=canvas.looks(source),
-    )
+    by_objective = tuple(importances(some, losses[at]) for at in places)
+    by_importance = _ranked(by_objective)
     panels = list(_panels(features, pareto, places, space))
     if options.params:
         of_name = {part.name: panel for panel in panels for part in panel.features}
@@ -208,11 +195,21 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
         named = find_params(options.params, keys)
         panels = list(dict.fromkeys(of_name[name] for name in named if name in of_name))
     else:
-        order = [*info.ranked, *bases]
+        order = [*by_importance, *bases]
         panels.sort(key=lambda panel: order.index(panel.features[0].key))
         varying = [panel for panel in panels if any(part.varies for part in panel.features)]
         panels = varying or panels
-    return replace(info, panels=tuple(panels))
+    return ParametersInfo(
+        pareto=pareto,
+        shown=places,
+        keys=tuple(keys),
+        panels=tuple(panels),
+        named=bool(options.params),
+        compared=int(compared.sum()),
+        importances=by_objective,
+        ranked=by_importance,
+        looks=canvas.looks(source),
+    )
 
 
 def _panels(
@@ -237,9 +234,11 @@ def _panels(
 # -- The drawing: a row a parameter, a column an objective; on a wide sheet two parameters a row ---
 
 
-_STRIP, _BETWEEN, _GUTTER, _AROUND = 112, 48, 56, 200
-"""Pixels: height of a panel, between two; between columns; titles, ticks and legend."""
-_ROW, _MOST_ROWS = 18, 24
+_STRIP = 112  # pixels: height of a panel
+_BETWEEN, _GUTTER = 48, 56  # between two panels of a column, and between columns
+_AROUND = 200  # of titles, ticks and legend
+_ROW, _MOST_ROWS = 18, 24  # height of a row of a panel; rows that make a panel higher
+_MOST_WIDE, _MOST_NARROW = 10, 8  # panels of a sheet whose height is free
 _FAINT_LINE = {"color": FAINT_INK, "width": 1, "dash": "dot"}
 _SMALL = {"size": SMALL_SIZE}
 
@@ -250,7 +249,8 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     """Draw importances, then a panel a parameter; without trials the figure says so."""
     across = len(info.shown)
     aside = 2 if sheet.width >= 380 * across else 1
-    room = len(info.panels) if info.named else 10 if sheet.is_wide else 8
+    most = _MOST_WIDE if sheet.is_wide else _MOST_NARROW
+    room = len(info.panels) if info.named else most
     if sheet.height is not None:
         room = min(room, aside * sheet.rows_that_fit(room, 0.75 * _STRIP + _BETWEEN))
     cells = list(info.panels[:room]) if info.pareto.points else []
@@ -259,7 +259,8 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     left_out = [panel for panel in info.panels if panel not in cells]
     rates = [one for one in left_out if one.key.rpartition(".")[2] in ("learning_rate", "lr")]
     if cells and rates and not info.named:
-        cells[-1] = rates[0]  # it has a panel always
+        # Other settings are judged at a learning rate: whether its best lie inside its range.
+        cells[-1] = rates[0]
     rows = [cells[at : at + aside] for at in range(0, len(cells), aside)]
     needed = [max((info.rows(cell) for cell in in_row), default=0) for in_row in rows]
     strips = [float(max(_STRIP, _ROW * min(count, _MOST_ROWS))) for count in needed]
@@ -308,7 +309,9 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
         height=_AROUND + inside,
         nothing="" if cells else canvas.NO_TRIAL,
     )
-    return figure.update_layout(margin_t=figure.layout.margin.t + 20 * bool(rows))
+    if rows:  # for the titles of panels
+        figure.update_layout(margin_t=figure.layout.margin.t + 20)
+    return figure
 
 
 def _short(metric: str) -> str:

@@ -136,7 +136,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
             studies or of an ablation.
         ParameterError: if objectives differ, or the parameter of `color` is unknown.
     """
-    record, source, several = sources[0].record, sources[0], len(sources) > 1
+    source, several = sources[0], len(sources) > 1
+    record = source.record
     objectives = shared_objectives([each.record for each in sources])
     if len(objectives) < 2:
         rule, fix = "needs two objectives, got one", "Draw history."
@@ -231,7 +232,9 @@ def _table(
     types |= {"number": "Int64", "seeds": "Int64", "on_front": "boolean", "color": "float64"}
     types |= dict.fromkeys([*searched, *(ends if means else metrics)], "float64")
     types |= {"state": "int64", "group": "string", "look": "object", "hover": "string"}
-    frames, is_alone, columns = [], len(studies) == 1, dict[str, Any]()
+    frames = []
+    is_alone = len(studies) == 1
+    columns: dict[str, Any]
     study_looks = canvas.study_looks([study.study for study in studies])
     for place, (study, look) in enumerate(zip(studies, study_looks, strict=True)):
         points, violating = study.points, np.array([each.violation > 0 for each in study.points])
@@ -592,7 +595,9 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     if info.surfaces:
         facts.append(f"band: between what the best and what all of {len(studies)} searches reach")
     trials = info.table[info.table["mark"] == "trial"]
-    values = trials[info.metrics].to_numpy()[: 0 if info.is_confirmed else None]
+    if info.is_confirmed:  # the axes are not those of the trials
+        trials = trials[:0]
+    values = trials[info.metrics].to_numpy()
     finite = np.isfinite(values).all(axis=1)
     low, high, _ = np.array(ranges).T
     is_outside = ((values < low) | (values > high)).any(axis=1)

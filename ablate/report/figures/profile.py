@@ -24,7 +24,7 @@ from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import ADAPTED
-from ablate.report.arms import printed
+from ablate.report.arms import points_cell
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST = 4  # contrasts of an ablation
-_MOST_PIXELS, _AROUND, _ROW, _MARK = 1700, 170, 10, 9
-"""Of all rows where the height is free; around them; of a row, and of each of its marks."""
+_MOST_PIXELS, _AROUND = 1700, 170  # of all rows where the height is free, and around them
+_ROW, _MARK = 10, 9  # pixels of a row, and of each of its marks
 OVER_IMAGES = "95 % intervals over images: each network was trained once"
 REFERENCES = {
     "baseline": Look(network_label("baseline"), INK, "star"),
@@ -164,12 +164,14 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
             part = effect.metric.partition("_accuracy.")[2]
             by_contrast.setdefault(effect.contrast, {})[part] = as_contribution(effect, ablation)
     order = sorted(by_contrast, key=lambda contrast: contrast not in claimed)
-    looks, profiles = canvas.looks(source), list[Profile]()
+    looks, profiles, has_contribution = canvas.looks(source), list[Profile](), False
     for contrast in order[:_MOST]:
         effects = by_contrast[contrast]
         effect = next(iter(effects.values()))
         arm, _ = sides(effect, ablation)
-        name = arm if contrast.startswith(f"{arm} - ") else contrast_words(effect, ablation)
+        words = contrast_words(effect, ablation)
+        has_contribution = has_contribution or words.is_contribution
+        name = arm if contrast.startswith(f"{arm} - ") else words.text
         look = looks.get(arm, Look("", INK, SYMBOLS[len(profiles) % len(SYMBOLS)]))
         if transfer := transfers.get(arm):
             for label, gains in (("that type", transfer.own), ("others", transfer.others)):
@@ -185,11 +187,10 @@ def _of_ablation(source: StudySource, ablation: AblationInfo) -> ProfileInfo:
     estimates = [gain for profile in profiles for gain in profile.gains.values()]
     methods = dict.fromkeys(gain.method for gain in estimates if gain.n > 1)
     intervals = f"95 % intervals, exploratory: {' or '.join(methods)}"
-    is_part = any(profile.look.label.startswith("contribution") for profile in profiles)
     return ProfileInfo(
         (*canvas.ablation_facts(ablation), intervals, *ablation.marks),
         canvas.basis_meta("Profile", ablation),
-        "networks without it" if is_part else ablation.reference,
+        "networks without it" if has_contribution else ablation.reference,
         next((scores.families for scores in scored.values()), {}),
         tuple(profiles),
         len(order[_MOST:]),
@@ -269,7 +270,7 @@ def _marks(profile: Profile, heights: Mapping[str, float], *, is_filled: bool) -
         error_x=canvas.interval_bars(gains, 100, color=profile.look.color, thickness=1.5),
         customdata=None if profile.number is None else [profile.number] * len(gains),
         hovertext=[
-            f"<b>{name}</b><br>{plain_text(part)}<br>{printed(gain)}"
+            f"<b>{name}</b><br>{plain_text(part)}<br>{points_cell(gain).printed}"
             for part, gain in zip(heights, gains, strict=True)
         ],
         hoverinfo="text",

@@ -6,6 +6,7 @@ From the study to its content, data without markup, and from there to the page.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -299,13 +300,9 @@ def report_content(
     info = source.ablation or pareto_info(record)
     answer, tables = study_answer(source), _tables(source)
     notes = [*answer.notes, *info.marks, *(confirmation.test.marks if confirmation else ())]
-    notes += [note for of in tables.values() for table in of for note in table.notes]
-    first: list[DrawnFigure] = []
-    missing = top = ""
-    for top in ("pareto", usual_figure(source)):
-        first, missing = _figures(source.answering, [top], notes)
-        if first or missing:
-            break
+    shown_tables = [table for of_section in tables.values() for table in of_section]
+    notes += [note for table in shown_tables for note in table.notes]
+    top, first, missing = _first_figure(source, notes)
     sections = []
     for anchor, title in SECTIONS.items():
         names = [name for name in FIGURES if find_figure(name).section == anchor]
@@ -325,7 +322,7 @@ def report_content(
         subject=info.subject,
         state=_state(source),
         answer=answer,
-        first=replace(first[0], heading=find_figure(top).title) if first else None,
+        first=first,
         sections=tuple(sections),
         trials=trials_of(record, has_weights=has_weights),
         origin=origin_facts(status_info(record, now)),
@@ -342,6 +339,17 @@ _NARROW, _WIDE = Sheet(600, titled=False), Sheet(900, titled=False)
 """A figure of one column of print, and of two."""
 _BUTTONS = 22
 """Pixels over a figure for plotly's buttons."""
+
+
+def _first_figure(source: StudySource, notes: Sequence[str]) -> tuple[str, DrawnFigure | None, str]:
+    """The front, else the usual figure: its name, the figure, and why it could not be drawn."""
+    usual = usual_figure(source)
+    for name in ("pareto", usual):
+        drawn, missing = _figures(source.answering, [name], notes)
+        if drawn or missing:
+            heading = find_figure(name).title
+            return name, replace(drawn[0], heading=heading) if drawn else None, missing
+    return usual, None, ""
 
 
 def _figures(
@@ -491,7 +499,7 @@ def _page_value(name: str, value: Any) -> Any:
     """A number, text or boolean for JSON; None for NaN."""
     if isinstance(value, float):
         percent = 100 if is_accuracy(name.removeprefix(RUNG)) else 1
-        return None if value - value != 0 else float(f"{value * percent:.5g}")
+        return float(f"{value * percent:.5g}") if math.isfinite(value) else None
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
@@ -615,6 +623,8 @@ def report_page(content: ReportContent) -> str:
     )
 
 
+SPELLED = ("FMA", "ST", "DA", "CA", "robust accuracy")
+"""Names that the page spells out under an answer that has them."""
 _TOGETHER = re.compile(r"[+-][\d.]+ points|\([^()]{,24} to [^()]{,12}\)|\d %|trials? \d+")
 
 
@@ -657,7 +667,7 @@ class Glossary:
     def spelled_out(self, text: str) -> str:
         """ "FMA: feature-map augmentation loss · ST: stability training", of names in a text."""
         parts = []
-        for name in ("FMA", "ST", "DA", "CA", "robust accuracy"):
+        for name in SPELLED:
             if re.search(rf"\b{name}\b", text):
                 meaning = self._meanings[name].partition(":")[0]
                 parts.append(f"{name}: {meaning[:1].lower()}{meaning[1:]}")

@@ -4,7 +4,6 @@ severity, the other means.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from ablate.files.shown import show_name
 from ablate.report.formats import TerminalTable
-from ablate.report.numbers import MISSING, duration_text
+from ablate.report.numbers import MISSING, duration_text, percent_text
 from ablate.report.tables import Table, text_column
 from ablate.robustness.evaluation import Evaluation, SummaryLine, benchmark_types, summarise
 
@@ -64,7 +63,7 @@ def basis_lines(evaluation: Evaluation) -> list[str]:
         number += f" at alpha {trained['alpha']:g}" if "alpha" in trained else ""
         lines.append(f"finetuned: study {trained['study']}, {number}, loss {trained['loss_terms']}")
     most = np.bincount(evaluation.labels).argmax()
-    share = _percent(float((evaluation.labels == most).mean()))
+    share = percent_text(float((evaluation.labels == most).mean()))
     environment, took = evaluation.environment, duration_text(evaluation.seconds)
     seed = [] if evaluation.seed is None else [f"seed {evaluation.seed}"]
     machine = [f"{environment['precision']} on {environment['device']}"] if environment else []
@@ -112,16 +111,12 @@ def _summary(lines: Sequence[SummaryLine]) -> Lines:
     table.add_column(no_wrap=True)
     for line in lines:
         name = Group(Text(line.name), Padding(Text(line.over, style="dim"), (0, 0, 0, 2)))
-        value, at = _percent(line.value), line.interval
-        ends = "" if at is None else f"({_percent(at.low)} to {_percent(at.high)})"
+        value, at = percent_text(line.value), line.interval
+        ends = "" if at is None else f"({percent_text(at.low)} to {percent_text(at.high)})"
         table.add_row(name, value if value == MISSING else f"{value} %", ends)
     return table
 
 
-def _percent(value: float) -> str:
-    return MISSING if math.isnan(value) else f"{100 * value:.1f}"
-
-
 def _short(value: float) -> str:
     """In a table of 80 columns there is no room for 100.0."""
-    return _percent(value).replace("100.0", "100")
+    return percent_text(value).replace("100.0", "100")

@@ -100,7 +100,8 @@ def _design_lines(plan: PlannedAblation) -> list[str]:
     width = max((len(cell.name) for cell in plan.cells), default=0)
     lines = [f"design {plan.design}: {len(plan.cells)} cells"]
     for cell in plan.cells:
-        values = "; ".join(f"{short[key]} {param_text(of)}" for key, of in cell.differs.items())
+        differs = (f"{short[key]} {param_text(value)}" for key, value in cell.differs.items())
+        values = "; ".join(differs)
         seconds = duration_text(cell.seconds)
         lines.append(
             f"  {cell.name:{width}}  {seconds:>10} per run  {values or 'settings of the study'}"

@@ -43,7 +43,7 @@ def make_display(console: Console, study: str) -> Display:
     """A live panel for a terminal that can redraw, or in a notebook; else lines.
 
     Args:
-        console: of nothing else.
+        console: which nothing else writes to.
         study: its name, for the head line.
     """
     if console.is_jupyter:
@@ -197,7 +197,7 @@ class PlainDisplay(Display):
             if is_accuracy(objective.metric)
         }
         for name, scores in record.references.items():
-            values = {key: of for key, of in scores.metrics().items() if key in wanted}
+            values = {key: value for key, value in scores.metrics().items() if key in wanted}
             texts += [f"{name}: {_values_text(values)}"] if values else []
         self.note("; ".join(texts))
 
@@ -224,7 +224,8 @@ class PlainDisplay(Display):
 
 def _values_text(values: Mapping[str, float]) -> str:
     """ "clean accuracy 94.0, robust accuracy 70.0"."""
-    return ", ".join(f"{metric_words(one)} {metric_text(one, of)}" for one, of in values.items())
+    texts = (f"{metric_words(key)} {metric_text(key, value)}" for key, value in values.items())
+    return ", ".join(texts)
 
 
 def _end_text(row: RowRecord, metrics: Sequence[str]) -> str:
@@ -266,9 +267,9 @@ class _Panel(Display):
                     rows.add_row(trial, _bar(0, 1), "starting")
                     continue
                 epoch, epochs, loss = last
-                of = f" of {epochs}" if epochs else ""
+                total = f" of {epochs}" if epochs else ""
                 loss_text = "" if math.isnan(loss) else f"loss {loss:.3g}"
-                rows.add_row(trial, _bar(epoch, epochs), f"epoch {epoch}{of}", loss_text)
+                rows.add_row(trial, _bar(epoch, epochs), f"epoch {epoch}{total}", loss_text)
             if len(self._running) > self._most:
                 rows.add_row(f"and {len(self._running) - self._most} more")
             running = sum(number is not None for number in self._running)

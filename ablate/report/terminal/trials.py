@@ -64,7 +64,7 @@ def trials_table(
     for name in names:
         values = [row.get(name) for row in flat]
         heading = column_heading(name) + metric_unit(name.removeprefix(RUNG))
-        parts.append(text_column(name, heading, values, [_text(name, of) for of in values]))
+        parts.append(text_column(name, heading, values, [_text(name, value) for value in values]))
     if not columns:
         short = short_names(sorted({key for row in record.rows for key in row.params}))
         notes = [_note(record, row, short) for row in record.rows]
