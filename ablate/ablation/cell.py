@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from ablate.errors import StudyNotFoundError
 from ablate.study.json_data import JsonData
 
 ContrastKind = Literal["difference", "step", "main effect", "Shapley value", "interaction"]
@@ -113,9 +114,17 @@ class Design(JsonData):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """As of any `JsonData`; earlier versions also stored `soups`, empty unless asked for."""
-        kept = {name: value for name, value in data.items() if name != "soups" or value}
-        return super().from_json(kept)
+        """As of any `JsonData`; earlier versions also stored `soups`, empty unless asked for.
+
+        Raises:
+            StudyNotFoundError: if it has soups.
+        """
+        if data.get("soups"):
+            raise StudyNotFoundError(
+                "confirmation: must be of single networks, got one with the mean of several "
+                "(--soup of an earlier version). Read it with that version, or remove its folder."
+            )
+        return super().from_json({name: value for name, value in data.items() if name != "soups"})
 
     def cell(self, name: str) -> Cell:
         return next(cell for cell in self.cells if cell.name == name)

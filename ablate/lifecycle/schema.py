@@ -43,7 +43,8 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
         bases = [base.__name__ for base in getattr(settings, name).__mro__]
         for key, entry in node["properties"].items():
             known_texts = (texts[base, key] for base in bases if (base, key) in texts)
-            entry["description"] = next(known_texts, "")
+            if text := next(known_texts, ""):
+                entry["description"] = text
     for key, known in names.items():
         if not known:
             continue
@@ -62,7 +63,7 @@ def json_schema(names: KnownNames) -> dict[str, Any]:
             node.get("anyOf", [node])[0]["propertyNames"] = {"enum": closed}
     domain = {"$ref": "#/$defs/Domain"}
     other = {"anyOf": [domain, {"required": ["when", "parameters"]}]}
-    texts_of = {key: _property(schema, key)["description"] for key in searchable()}
+    texts_of = {key: _property(schema, key).get("description", "") for key in searchable()}
     searched = {key: domain | {"description": text} for key, text in texts_of.items()}
     space = {"type": "object", "properties": searched, "additionalProperties": other}
     schema["$defs"] |= {"Domain": _DOMAIN, "Space": space}

@@ -205,6 +205,8 @@ MOST_ITEMS = 256
 _LONGEST_NAME = 200
 """Characters of an item: a database keeps 512 of `key[item]`."""
 
+_LEAST_WIDTH = 1e-12
+"""Of a range of floats, as a share of its ends: some 4,000 floats lie in it then."""
 _SIZES: Mapping[type[float], tuple[float, float]] = {int: (1, 2**52), float: (1e-300, 1e300)}
 """Least and largest size of a number other than 0: samplers compute in floats, with differences."""
 
@@ -399,6 +401,9 @@ def _range_rule(low: float, high: float, ends: str, *, log: bool) -> str | None:
         return f"low must be below high, got {ends}. {fix}"
     if log and low <= 0:
         return f"log needs a low above 0, got {ends}. Raise low or drop log."
+    if isinstance(low, float) and high - low < _LEAST_WIDTH * max(abs(low), abs(high)):
+        rule = f"low and high must differ by a fraction of more than {_LEAST_WIDTH:g}"
+        return f"{rule}, got {ends}. Widen it, or fix the value in the study."
     return None
 
 

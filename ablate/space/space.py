@@ -234,6 +234,7 @@ def enqueue_rules(space: Space, sets: Sequence[Mapping[str, Any]]) -> Iterator[F
                 space.encode_partial(left)
                 break
             except ParameterError as error:
-                key, _, rule = str(error).partition(": ")
-                yield Finding(("search", "enqueue", i, key), rule)
+                message = str(error)
+                key = next(key for key in left if message.startswith(f"{key}: "))
+                yield Finding(("search", "enqueue", i, key), message.removeprefix(f"{key}: "))
                 del left[key]

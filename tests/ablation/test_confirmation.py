@@ -33,7 +33,7 @@ from ablate.ablation.confirm import (
 from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeated_design
 from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, Point
-from ablate.errors import ParameterError, UsageError
+from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.scores import Scores
@@ -116,7 +116,9 @@ def test_what_a_confirmation_runs() -> None:
     assert DESIGN.selected["trial 7"][ROBUST] == pytest.approx(0.60)
     # A mean of nothing is no number that JSON has.
     assert "val_robust_accuracy_seen_type" not in DESIGN.selected["trial 7"]
-    assert Design.from_json(DESIGN.to_json()) == DESIGN
+    assert Design.from_json({**DESIGN.to_json(), "soups": {}}) == DESIGN
+    with pytest.raises(StudyNotFoundError, match="must be of single networks"):
+        Design.from_json({**DESIGN.to_json(), "soups": {"a": []}})
 
 
 def test_which_study_is_a_confirmation() -> None:

@@ -71,3 +71,5 @@ def test_every_problem_is_said_where_it_stands(problems: Callable[..., list[str]
         "in this range.",
     ]
     assert problems(SPACE, STUDY.format("{loss.fma.weight: 3}")) == []
+    (unknown,) = problems(SPACE, STUDY.format("{'a: b': 1}"))
+    assert unknown.startswith("-1: search.enqueue[0].a: b: not in the space.")

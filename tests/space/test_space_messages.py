@@ -40,6 +40,11 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: low must be below high, got [10, 0.01]. Swap them.",
         ),
         (
+            "loss.st.weight: {float: [0.1, 0.10000000000000002]}",
+            "1: loss.st.weight: low and high must differ by a fraction of more than 1e-12, got "
+            "[0.1, 0.10000000000000002]. Widen it, or fix the value in the study.",
+        ),
+        (
             "loss.st.weight: {float: [0, 1], log: true}",
             "1: loss.st.weight: log needs a low above 0, got [0, 1]. Raise low or drop log.",
         ),
