@@ -261,7 +261,8 @@ def marker(
     color = look.color if on_front else faint(look.color)
     if hollow:
         outline, dot, _ = look.symbol.partition("-dot")  # "circle-open-dot" of "circle-dot"
-        symbol, line = f"{outline}-open{dot}", {"color": color, "width": 1.5}
+        symbol = f"{outline.removesuffix('-open')}-open{dot}"
+        line = {"color": color, "width": 1.5}
         return {"color": color, "symbol": symbol, "size": size, "line": line}
     return {
         "color": color,
