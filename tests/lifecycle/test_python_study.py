@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ray.cluster_utils import Cluster
 
 import ablate
 from ablate.errors import FingerprintError, StudyFileError, StudyNotFoundError
@@ -227,9 +226,7 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
 
 
 @pytest.mark.slow
-def test_data_and_network_of_a_main_module_go_to_rays_workers(
-    work: Path, ray_head: Cluster
-) -> None:
+def test_data_and_network_of_a_main_module_go_to_rays_workers(work: Path) -> None:
     """A script, whose functions only its own process can import, killed and resumed by Ray."""
     Path("script.py").write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -240,7 +237,7 @@ def test_data_and_network_of_a_main_module_go_to_rays_workers(
     assert len(killed.rows) > 0
     assert killed.count("COMPLETE") < 3
     result = subprocess.run(
-        [*script, "ray", ray_head.address],
+        [*script, "ray"],
         env=environment,
         capture_output=True,
         text=True,
@@ -291,7 +288,7 @@ study = ablate.Study(
 )
 if __name__ == "__main__":
     ablate.launch(study, resume=True, progress=False, on_epoch=tell, executor=sys.argv[1],
-                  ray_address=sys.argv[2] if sys.argv[2:] else None, accept_baseline=True)
+                  accept_baseline=True)
 """
 
 
