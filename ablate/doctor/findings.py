@@ -128,7 +128,7 @@ def _cache() -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
-    return f"{folder}: {size_of(folder) / 1e6:.0f} MB used, {free / 1e9:.0f} GB free"
+    return f"{folder}: {size_of(folder.resolve()) / 1e6:.0f} MB used, {free / 1e9:.0f} GB free"
 
 
 def _sqlite() -> str:

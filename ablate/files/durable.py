@@ -151,7 +151,7 @@ def folder_bytes(folder: str) -> int:
     """
     path = _local(folder)
     if path is not None:
-        return size_of(path) if path.exists() else 0
+        return size_of(path.resolve()) if path.exists() else 0
     with _reaching(folder):
         files, root = _open(folder)
         files.invalidate_cache(root)

@@ -10,9 +10,20 @@ from pathlib import Path
 import pytest
 
 import ablate
+from ablate.doctor.findings import check
 from ablate.doctor.selftest import wrong_rows
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_a_cache_behind_a_link_has_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").write_bytes(bytes(3_000_000))
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("ABLATE_CACHE", f"{tmp_path}/link")
+    assert check("cache").found.startswith(f"{tmp_path}/link: 3 MB used, ")
 
 
 def test_options_of_the_self_test_need_it(ablate: Run) -> None:

@@ -104,6 +104,13 @@ def test_what_is_saved_comes_back_until_it_is_removed(folder: str) -> None:
         load_blob(saved[1])
 
 
+def test_a_link_to_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "states")
+    assert folder_bytes(f"{tmp_path}/link") == 0
+    save_blob(f"{tmp_path}/states", 1, CONTENT)
+    assert folder_bytes(f"{tmp_path}/link") == len(CONTENT)
+
+
 def test_a_torn_state_is_a_checkpoint_error_and_the_one_before_is_whole(folder: str) -> None:
     before, torn = save_blob(folder, 1, CONTENT), save_blob(folder, 2, CONTENT)
     with fsspec.open(torn.uri, "wb") as file:
