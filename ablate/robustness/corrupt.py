@@ -95,7 +95,6 @@ def corrupt(
         (True, False)
     """
     corruption.load(name)  # whose name is checked first
-    frost = None if frost_images is None else load_frost(Path(frost_images))
     if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4:
         planes = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         corrupted = corrupt(planes, name, severity, seed=seed, frost_images=frost_images)
@@ -107,6 +106,7 @@ def corrupt(
             f"got {got}. Convert them."
         )
     check_batch(name, images)
+    frost = None if frost_images is None else load_frost(Path(frost_images))
     suite, size = find_suite([name]), block_size(images.shape[2], images.shape[3])
     return torch.cat(
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def notes() -> list[str]:
 
 @pytest.fixture
 def write(tmp_path: Path, notes: list[str]) -> Write:
-    """Writes to `out`, fog and frost at two severities unless told otherwise."""
+    """Writes to `out`, contrast and fog at two severities unless told otherwise."""
 
     def run(
         source: object,
@@ -343,6 +344,22 @@ def test_wrong_sources(write: Write, folder: Path, tmp_path: Path) -> None:
     pixels(1, (7, 20)).save(folder / "cat" / "0.png")
     with pytest.raises(DataError, match=r"sides of 8 pixels or more, got 1 smaller \(cat/0.png\)"):
         write(folder)
+
+
+def test_arrays_need_room_on_the_disk(
+    write: Write, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = 2 * 2 * 6 * 16 * 16 * 3
+    for free in (needed, needed - 1):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        if free == needed:
+            write(folder, output="whole", layout="npy")
+            continue
+        with pytest.raises(
+            UsageError, match=r"out: must have room for arrays of 18 kB, got 18 kB\. "
+        ):
+            write(folder, layout="npy")
+    assert not [*(tmp_path / "out").iterdir()]
 
 
 def test_corrupt_in_memory(write: Write, folder: Path, tmp_path: Path) -> None:
