@@ -30,7 +30,7 @@ def option(spec: str, text: str, kind: Any = None, **settings: Any) -> Decorator
             "--json as_json", a flag, and "--set KEY=VALUE overrides", with the parameter's name.
         text: its help.
         kind: of the value: `Path`, a list of choices, or a type of click; None: text, or a flag.
-        settings: of `click.option`; a default is shown, unless it is empty.
+        settings: of `click.option`; a default is shown, unless it is 0 or empty.
     """
     names, *others = spec.split()
     metavar = others.pop(0) if others and not others[0].islower() else None

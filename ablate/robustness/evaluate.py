@@ -55,7 +55,7 @@ from ablate.robustness.evaluation import (
     relate,
 )
 from ablate.robustness.evaluation_set import EvaluationSet
-from ablate.robustness.official import OfficialImages, open_official
+from ablate.robustness.official import DISTORTIONS, OfficialImages, open_official
 from ablate.robustness.score import (
     BATCH_SIZE,
     CorruptedImages,
@@ -79,7 +79,7 @@ _PROBABILITIES = (
 _NOT_FINITE = "Score it with `precision='fp32'`, or use weights from a finished training."
 _MADE = {
     "corruption": "corrupted by ablate: same distribution as the benchmark, not the same bytes",
-    "distortion": "training distortions, not the benchmark's corruptions",
+    "distortion": DISTORTIONS,
 }
 
 

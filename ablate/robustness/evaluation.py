@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ablate.errors import DataError, UsageError
-from ablate.files.cache import publish_file
+from ablate.errors import DataError
+from ablate.files.cache import publish_file, writing
 from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import show_name
-from ablate.robustness.bits import Cell, Outcomes
+from ablate.robustness.bits import Cell, Outcomes, pack_row
 from ablate.robustness.corruption import BENCHMARK, SEVERITIES, Scale
 from ablate.robustness.measures import (
     ALEXNET_CLEAN_ERROR,
@@ -514,7 +514,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
         if scores.right_top5 is not None:
             top5 = ("right_top5", "top5_accuracy", "top5_interval")
             found |= {name: getattr(scores, name) for name in top5}
-        return found | ({"correct": _encode(np.packbits(scores.correct))} if bits else {})
+        return found | ({"correct": pack_row(scores.correct)} if bits else {})
 
     found = {
         "format": FORMAT,
@@ -550,12 +550,9 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
         "seconds": evaluation.seconds,
     }
     if bits:
-        found["labels"] = _encode(evaluation.labels.astype("<u4"))
+        labels = evaluation.labels.astype("<u4").tobytes()
+        found["labels"] = base64.b64encode(labels).decode("ascii")
     return json_value(found)  # type: ignore[no-any-return]
-
-
-def _encode(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def from_json(found: Any, where: str = "evaluation") -> Evaluation:
@@ -650,15 +647,11 @@ def check_place(path: Path) -> None:
 
     Raises:
         UsageError: if its folder cannot be created or written.
+        InfrastructureError: if the disk is full or broken.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UsageError(
-            f"{path}: must be in a writable folder, got {error.strerror!r}. Choose "
-            "another folder or change its owner."
-        ) from error
 
 
 def load_evaluation(path: str | Path) -> Evaluation:
