@@ -114,7 +114,7 @@ def find_suite(name: str | Sequence[str]) -> Suite:
             raise ParameterError(
                 f"robustness.suite: must be a known suite, got {name!r}.",
                 f"Write [{name}]." if is_type else did_you_mean(name, (*SUITES, *ANY.types)),
-                parameter_fix=f"Give `types={name}`." if is_type else "",
+                parameter_fix=f"Give `types={[name]}`." if is_type else "",
             )
         return _SUITES[name]
     for kind in name:

@@ -69,7 +69,7 @@ def refusal(call: Callable[[], Any]) -> str:
         ({"types": ()}, "`types`: must name at least one type, got none. Leave it out to use all."),
         (
             {"suite": "fog", "types": None},
-            "`suite`: must be a known suite, got 'fog'. Give `types=fog`.",
+            "`suite`: must be a known suite, got 'fog'. Give `types=['fog']`.",
         ),
         (
             {"mean": 0.5, "std": [0.5], "normalization": None},
@@ -208,6 +208,11 @@ def test_grey_copies_are_said(image_folder: Path, copies: Path) -> None:
             ("--types", ","),
             "--types: must name at least one type, got none. Leave it out to use all.",
         ),
+        (
+            ("--types", "fog", "--suite", "fog"),
+            "--suite: must be a known suite, got 'fog'. Give --types fog.",
+        ),
+        (("-o", "/proc/scores.json"), "/proc/scores.json: must be in a writable folder, got "),
         (("--mean", "120,110,100", "--std", "60,60,60"), "--mean: must be from 0 to 1, since "),
     ],
 )
