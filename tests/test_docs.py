@@ -123,6 +123,11 @@ def parse(command: click.Command, words: list[str]) -> None:
             parameter.type.convert(value, parameter, context)
 
 
+def test_every_block_is_of_a_kind_that_is_checked() -> None:
+    known = {"sh", "bash", "yaml", "python", "console", "text"}
+    assert {block.language for block in blocks("")} <= known
+
+
 @pytest.mark.parametrize(
     "page", [name for name in PAGES if blocks("sh", name) + blocks("bash", name)]
 )

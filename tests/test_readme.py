@@ -117,6 +117,15 @@ def test_a_readme_of_a_package_has_40_lines_and_three_decisions(file: Path) -> N
     assert "\n## " not in decisions
 
 
+@pytest.mark.parametrize("init", sorted((ROOT / "ablate").glob("*/__init__.py")), ids=str)
+def test_every_package_says_what_comes_in_and_goes_out(init: Path) -> None:
+    title, _, *heads, after = init.with_name("README.md").read_text().splitlines()[:6]
+    assert title.startswith(f"# {init.parent.name}: ")
+    for head, what in zip(heads, ("In", "Out", "Must not know"), strict=True):
+        assert re.match(rf"- \*\*{what}\*\*: .", head)
+    assert after == ""
+
+
 def test_every_function_of_the_architecture_is_in_its_file() -> None:
     """Of each "`file.py`, `Name.part`" every part is defined in that file."""
     text = (ROOT / "docs" / "architecture.md").read_text()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
+import ablate
 from ablate.cli.main import main
 from ablate.cli.options import in_options
 
@@ -79,3 +81,17 @@ def test_messages_name_parameters_as_options() -> None:
             "--mean 0.5,0.4 --pick 'trial 3' --pick knee STUDY"
         )
         assert in_options("run `ablate resume`") == "run `ablate resume`"
+
+
+def test_only_the_command_line_spells_options() -> None:
+    """Messages of all other packages name parameters."""
+    package = Path(ablate.__file__).parent
+    for file in package.rglob("*.py"):
+        if file.parent.name != "cli":
+            assert not re.search(r'"--[a-z-]+( \{[^}]*\})?: ', file.read_text()), file
+
+
+def test_settings_of_a_tracker_that_are_no_yaml_have_their_place() -> None:
+    result = CliRunner().invoke(main, ["track", "runs/x", "--tracker", "a: ["])
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("ablate: --tracker:1:5: invalid YAML: ")

@@ -116,12 +116,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_nobodys_fault(tmp_path: Path) -> None:
-    def write(_: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    file = tmp_path / "file"
+    for code, rule in (
+        (errno.ENOSPC, "cannot be written, got 'No space left on device'. Free disk space and"),
+        (errno.ESTALE, "must be reachable, got 'Stale file handle'. Restore it and"),
+    ):
 
-    with pytest.raises(InfrastructureError) as error:
-        publish_file(tmp_path / "file", write)
-    assert str(error.value) == (
-        f"{tmp_path / 'file'}: cannot be written, got 'No space left on device'. Free disk space "
-        "and resume."
-    )
+        def write(_: Path, code: int = code) -> None:
+            raise OSError(code, os.strerror(code))
+
+        with pytest.raises(InfrastructureError) as error:
+            publish_file(file, write)
+        assert str(error.value) == f"{file}: {rule} resume."

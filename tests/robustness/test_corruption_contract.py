@@ -35,6 +35,10 @@ WITHOUT_DRAWS = {
     "saturate",
     "vignette",
 }
+NOT_IN_ORDER = {
+    "saturate": "severities 1 and 2 take colour away, 3 to 5 add it",
+    "elastic_transform": "its affine map shrinks with the severity while its field changes",
+}
 WITHOUT_DRAWS_RULE = "WITHOUT_DRAWS must name the corruptions that draw nothing, and only those"
 SCALES = ("cifar", "imagenet")
 SHAPES = [
@@ -169,6 +173,28 @@ def test_leaves_its_input(corruption: Corruption) -> None:
         assert torch.equal(images, kept)
         assert corrupted.data_ptr() != images.data_ptr()
         assert not torch.equal(corrupted, images)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_strongest_is_further_than_the_weakest(corruption: Corruption, scale: str) -> None:
+    if corruption.name in NOT_IN_ORDER:
+        return
+    images = make_bytes(6, seed=3)
+    weakest, strongest = (
+        (corrupt(corruption, images, severity, scale=scale).float() - images).abs().mean()
+        for severity in (1, 5)
+    )
+    assert 0 < weakest < strongest, "its tables must grow, or NOT_IN_ORDER says why they do not"
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_DRAWS))
+def test_without_draws_an_image_is_corrupted_for_itself(name: str) -> None:
+    images = make_bytes(5)
+    together = corrupt(load(name), images)
+    alone = torch.cat([corrupt(load(name), image[None]) for image in images])
+    # A product of another shape may be summed in another order.
+    assert ((together.int() - alone.int()).abs() <= 1).all()
+    assert (together != alone).float().mean() < 0.01
 
 
 def test_how_images_lie_in_memory_does_not_matter(corruption: Corruption) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ablate.errors import DataError
+from ablate.errors import DataError, ParameterError
 from ablate.robustness.corruption import BENCHMARK, EXTRA, OTHER
 from ablate.robustness.official import DISTORTIONS, OFFICIAL, WRITTEN, open_official
 from ablate.robustness.score import CorruptedImages
@@ -290,6 +290,12 @@ def empty_first(folder: Path) -> None:
         shutil.rmtree(path)
 
 
+def lose(folder: Path) -> None:
+    file = folder / "snow/1/cat/val_00.JPEG"
+    file.unlink()
+    file.symlink_to("nowhere")
+
+
 BAD_FOLDERS = [
     (rename("snow/4/dog", "wolf"), r"snow/4: must have the classes of .*snow/1, got dog, wolf in"),
     (rename("fog/2/dog/val_04.JPEG", "val_40.JPEG"), r"fog/2: must have the images of .*snow/1, g"),
@@ -299,6 +305,7 @@ BAD_FOLDERS = [
         copy("fog/1", "fog/0.5"),
         r"fog: must have severities named 1 to 5, or five numbers, got 0\.5",
     ),
+    (lose, r"snow/1/cat/val_00\.JPEG: must be a readable file, got No such file or directory\. Un"),
     (copy("fog", "weather/fog"), r"must have each type once, got .*weather/fog and .*fog\. Remove"),
     (empty_first, r"snow/1: must have one folder for each class, got none\."),
 ]
@@ -332,6 +339,10 @@ def test_an_unreadable_image_is_named(folders: Path) -> None:
 
 
 def test_a_type_that_nobody_knows_is_a_slip(arrays: Path) -> None:
+    with pytest.raises(
+        ParameterError, match=r"`types`: must name at least one corruption, got non"
+    ):
+        open_official(arrays, types=[])
     with pytest.raises(DataError, match=r"must have fogg, got only .*\. Did you mean fog\?$"):
         open_official(arrays, types=["fogg"])
     # The near name of one that is known is another corruption.
