@@ -31,6 +31,9 @@ Values = Mapping[str, Any]
 SECTIONS = ("dataset", "model", "baseline", "finetune", "loss", "augment")
 """What a finetuning is made from."""
 
+_TRAINED = tuple(key for key in leaves() if key.partition(".")[0] in SECTIONS)
+"""The keys of a finetuning."""
+
 _DIGITS = 12
 """To which ratios are compared: 0.2 of 0.6 is 1 of 3."""
 
@@ -186,13 +189,6 @@ def readings_of(key: str) -> tuple[Reading, ...]:
     return readings
 
 
-@cache
-def _trained_keys() -> tuple[tuple[str, tuple[Reading, ...]], ...]:
-    """The keys of a finetuning, each with its conditions."""
-    keys = (key for key in leaves() if key.partition(".")[0] in SECTIONS)
-    return tuple((key, readings_of(key)) for key in keys)
-
-
 def is_read(key: str, values: Values) -> bool:
     """Whether a key reaches the finetuning of a configuration."""
     return all(reading.holds(values) for reading in readings_of(key))
@@ -220,11 +216,7 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ParameterError: if the augmentation has nothing to draw from.
     """
-    read = {
-        key: values[key]
-        for key, readings in _trained_keys()
-        if all(reading.holds(values) for reading in readings)
-    }
+    read = {key: values[key] for key in _TRAINED if is_read(key, values)}
     read["loss.terms"] = terms_of(values)
     read["finetune.frozen"] = sorted(values["finetune.frozen"])
     amounts = {unit: read.pop(f"finetune.budget.{unit}") for unit in UNITS}
@@ -255,7 +247,7 @@ def trained_identity(values: Values, taps: Sequence[str] = ()) -> str:
     try:
         read: Mapping[str, Any] = trained_values(values, taps)
     except ParameterError:  # the trial will report it
-        read = {key: values[key] for key, _ in _trained_keys()}
+        read = {key: values[key] for key in _TRAINED}
     return as_text(read)
 
 
