@@ -463,15 +463,15 @@ class _Networks:
             methods: their words by name; taken: whose gain it is.
         """
         changes, names = [], []
-        for name, words in methods.items():
+        for name in [name for name in methods if name != over.name]:
             change = self.difference(name, over.name, self.robust_metric)
-            if name != over.name and not math.isnan(change.mean):
+            if not math.isnan(change.mean):
                 reason, verdict = self.claim(name, over.name)
                 if not verdict.finding:
                     verdict = self._verdict(name, over.name, change)
                 kept = verdict.margin + shown_if(verdict.is_kept, f" compared with {over.called}")
                 verdict = verdict._replace(margin=kept)
-                changes.append(_Change(words, change, _Claim(reason, verdict)))
+                changes.append(_Change(methods[name], change, _Claim(reason, verdict)))
                 names.append(name)
         if not changes:
             return ""

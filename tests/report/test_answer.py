@@ -12,6 +12,7 @@ from example_ablations import CLEAN, ROBUST, estimate, example_ablation, example
 from example_records import example_record, example_row, example_scores
 from example_sources import ablation_source, ablations, searches
 
+from ablate.ablation.cell import Cell, Design
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
@@ -270,6 +271,24 @@ def test_an_ablation_without_a_claim_says_so() -> None:
         "intervals): FMA +16.3 points (no interval); DA +14.5 points (+12.5 to +16.5), more robust."
     )
     assert caveat == "20 of 24 runs have ended: this will change."
+
+
+def test_a_reference_that_is_the_only_method_is_not_compared_with_itself() -> None:
+    """As where FMA is left out of clean+fma."""
+    arms = [scored_arm("reference", 0.955, 0.773), scored_arm("without fma", 0.960, 0.610)]
+    compared = list[str]()
+    info = example_ablation(
+        arms=(example_ablation().arms[0], *arms),
+        effects=(),
+        reference="reference",
+        compare=lambda name, other, *_: compared.append(f"{name} - {other}") or estimate(0.16),
+    )
+    cells = (Cell("reference"), Cell("without fma", {"loss.terms": "clean"}))
+    design = Design("leave_one_out", cells, (), ()).to_json()
+    source = StudySource(replace(example_record(), design=design, name=info.study), info)
+    first, caveat = study_answer(source).sentences
+    assert first.startswith("Take reference: ")
+    assert "reference - reference" not in compared
 
 
 def test_parts_of_a_factorial_or_shapley_design() -> None:
