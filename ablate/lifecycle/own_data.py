@@ -43,7 +43,7 @@ from ablate.robustness.score import score_images
 from ablate.study.baseline_checks import CAUSES, WARNING_ERRORS, expected_rule, guess_rule
 from ablate.study.preparation import fed_text
 from ablate.study.seeds import derive_seed
-from ablate.study.settings import ModelSettings
+from ablate.study.settings import LARGEST_RESIZE, ModelSettings
 from ablate.study.yaml_source import write_yaml
 from ablate.trial.estimate import estimate_trial
 from ablate.trial.workbench import Workbench
@@ -306,7 +306,7 @@ class _Draft:
             self.say(f"{where}: {line}")
         for line in self.scan.notes(skip_unreadable=skips):
             self.say(f"note: {line}")
-        self.scan.refuse(skip_unreadable=skips, resize=2048, image_size=1)
+        self.scan.refuse(skip_unreadable=skips, resize=LARGEST_RESIZE, image_size=1)
         count, least = len(self.training), min(self.training.values(), default=0)
         if count < 2 or least < (3 if self.needs_split else 2):
             got = f"{least} images of a class" if count > 1 else f"{count} classes to train on"
@@ -637,8 +637,9 @@ class _Draft:
 
 
 def _read_pixels(text: str) -> int:
-    if not text.isdecimal() or not 8 <= int(text) <= 2048:
-        raise ParameterError(f"must be a whole number of pixels from 8, got {text!r}. Correct it.")
+    if not text.isdecimal() or not 8 <= int(text) <= LARGEST_RESIZE:
+        rule = f"must be a whole number of pixels, from 8 to {LARGEST_RESIZE}"
+        raise ParameterError(f"{rule}, got {text!r}. Correct it.")
     return int(text)
 
 
