@@ -15,6 +15,7 @@ from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
+from ablate.study.checks import check_seeds
 from ablate.study.document import show
 from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
 from ablate.study.settings import Study
@@ -66,6 +67,7 @@ def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Stud
 
     Raises:
         FingerprintError: if seeds of the file are others than those that were run.
+        UsageError: if there are no so many seeds.
     """
     study, base, notes = ledger.head.study, Path(ledger.head.base), list[str]()
     if place.study is not None:
@@ -84,6 +86,7 @@ def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Stud
         count = seeds if isinstance(settings.seeds, int) else more_seeds(study, seeds)
         ablation = settings.model_copy(update={"seeds": count})
         study = study.model_copy(update={"ablation": ablation})
+        check_seeds(study)
         notes.append(f"ablation.seeds: {there} -> {seeds}")
     return study, base, notes
 

@@ -23,6 +23,7 @@ from ablate.lifecycle.open_study import open_part
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.arguments import read_severities
 from ablate.robustness.suites import find_suite
+from ablate.study.checks import check_seeds
 from ablate.study.document import show
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
@@ -94,6 +95,7 @@ def confirm_study(
         design = repeated_design(record.study, begun_with, test)
         study = _repeating_study(record.study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
+    check_seeds(study)
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
         begun = open_part(part, place.name)

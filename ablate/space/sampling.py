@@ -318,7 +318,7 @@ def make_sampler(
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return QMCSampler(
                     scramble=True,
-                    seed=seed % 2**32,
+                    seed=seed,
                     independent_sampler=RandomSampler(seed=ask_seed),
                     warn_independent_sampling=False,
                 )

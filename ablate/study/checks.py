@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ablate.errors import did_you_mean
-from ablate.study.document import Finding, Path, get, show, starts_with
+from ablate.errors import UsageError, did_you_mean
+from ablate.study.document import Finding, Path, dotted, get, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
 from ablate.study.scores import COSTS
-from ablate.study.settings import UNITS, UNITS_BUT_EPOCHS, AnswerSettings, Study
+from ablate.study.settings import SEEDS, UNITS, UNITS_BUT_EPOCHS, AnswerSettings, Study
 
 Findings = Iterator[Finding]
 Rule = Callable[[Study], Findings]
@@ -191,6 +191,32 @@ def _set_by_the_study(study: Study) -> Findings:
             why = "arms are compared at equal compute" if key in _BUDGET else "seeds are paired"
             rule = f"{why}, got {key} in the space of ablation.tune. Remove it."
             yield Finding(paths[key], rule)
+
+
+@_reads("finetune.seed", "baseline.seed", "ablation")
+def _seeds(study: Study) -> Findings:
+    """The last seeds that an ablation counts up to, or that were added to it."""
+    if (ablation := study.ablation) is None:
+        return
+    count, last = ablation.seed_count, {"finetune.seed": study.finetune.seed + ablation.seed_count}
+    if not isinstance(ablation.seeds, int):
+        last = {"ablation.seeds": max(ablation.seeds)}
+    if ablation.baseline_seeds == "each":
+        last["baseline.seed"] = study.baseline.seed + count - 1
+    for key, seed in last.items():
+        if seed >= SEEDS:
+            rule = f"the last of {count} seeds must be below {SEEDS}, got {seed}"
+            yield Finding(tuple(key.split(".")), f"{rule}. Begin lower, or use fewer.")
+
+
+def check_seeds(study: Study) -> None:
+    """Refuse an ablation whose seeds were counted up too far.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    for path, rule in _seeds(study):
+        raise UsageError(f"study {study.name}: {dotted(path)}: {rule}")
 
 
 @_reads("run.gpus_per_trial", "trainable")

@@ -50,7 +50,8 @@ NonEmptyDistinct = Annotated[
     tuple[T, ...], Field(min_length=1, strict=False), AfterValidator(_each_once)
 ]
 
-Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as far as every sampler tells them apart
+SEEDS = 2**32  # as far as every sampler tells them apart
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

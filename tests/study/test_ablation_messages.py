@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from ablate.ablation.design import more_seeds
+from ablate.errors import UsageError
+from ablate.study.checks import check_seeds
+from tests.ablation.plans import ablation_study
+
 Problems = Callable[..., list[str]]
 
 BOTH = "reference: {loss.terms: clean+st+fma}"
@@ -285,6 +290,34 @@ def test_arms_that_are_tuned(problems: Problems, head: str) -> None:
         "7: ablation.tune.pick: must be a trial from 0 to 3, got trial 99. Pick another, or raise "
         "tune.trials."
     )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "key", "largest"),
+    [
+        ("seeds: 3", "finetune.seed", 4294967292),
+        ("seeds: 3, baseline_seeds: each", "baseline.seed", 4294967293),
+    ],
+)
+def test_there_is_room_for_all_seeds(
+    problems: Problems, head: str, seeds: str, key: str, largest: int
+) -> None:
+    text = f"{head}ablation: {{design: leave_one_out, components: [fma], {seeds}}}\n"
+    assert problems(text, f"{key}={largest}") == []
+    assert problems(text, f"{key}={largest + 1}") == [
+        f"`overrides={key}`: the last of 3 seeds must be below 4294967296, got 4294967296. Begin "
+        "lower, or use fewer."
+    ]
+
+
+def test_seeds_that_are_added_later_have_room() -> None:
+    study = ablation_study(
+        {"design": "leave_one_out", "components": ["fma"], "seeds": [4294967295]}
+    )
+    check_seeds(study)
+    added = study.ablation_section.model_copy(update={"seeds": more_seeds(study, 2)})
+    with pytest.raises(UsageError, match=r"^study a: ablation.seeds: the last of 2 seeds must be"):
+        check_seeds(study.model_copy(update={"ablation": added}))
 
 
 def test_what_tuning_may_not_search(problems: Problems, head: str) -> None:
