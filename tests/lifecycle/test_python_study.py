@@ -72,7 +72,7 @@ def fingerprint(study: Settings, base: Path) -> dict[str, str]:
     return study_fingerprint(study, parse_space(study, names_for(study.model.name, base)), "")
 
 
-@pytest.mark.parametrize("file", SHIPPED[::2], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_a_shipped_study_is_the_same_after_to_yaml(file: Path) -> None:
     study = place_of_file(file).study
     assert study is not None
