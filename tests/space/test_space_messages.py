@@ -34,7 +34,23 @@ Problems = Callable[..., list[str]]
             f"loss.fma.layers: {{subset: [stem, {'a' * 201}]}}",
             "1: loss.fma.layers: items must have at most 200 characters, got 201. Shorten it.",
         ),
+        (
+            "loss.terms: {choice: [.inf]}",
+            "1: loss.terms: must be finite, got inf. Write a number, or text in quotes.",
+        ),
         # intervals
+        (
+            "loss.st.weight: {float: 3}",
+            "1: loss.st.weight: float needs [low, high], got 3. Write two numbers.",
+        ),
+        (
+            "finetune.batch_size: {int: [2.5, 9]}",
+            "1: finetune.batch_size: low must be a whole number, got 2.5. Write a whole number.",
+        ),
+        (
+            "loss.st.weight: {float: [0, 1], step: 0}",
+            "1: loss.st.weight: step must be above 0, got 0. Raise it.",
+        ),
         (
             "loss.st.weight: {float: [10, 0.01]}",
             "1: loss.st.weight: low must be below high, got [10, 0.01]. Swap them.",
@@ -66,6 +82,14 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: log must be true or false, got 'yes'. Write true or false.",
         ),
         # lists
+        (
+            "loss.terms: {choice: [clean, clean]}",
+            "1: loss.terms: given twice, got 'clean'. Remove one.",
+        ),
+        (
+            "loss.fma.layers: {subset: [stem, 3]}",
+            "1: loss.fma.layers: items must be text, got 3. Put it in quotes.",
+        ),
         (
             "loss.terms: {choice: []}",
             "1: loss.terms: choice of nothing, got []. Name at least one.",
@@ -102,6 +126,10 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: needs a domain, got {log: true}. "
             "Add one of float, int, choice, subset, simplex.",
         ),
+        (
+            "loss.st.weight: {float: [1, 2], lgo: true}",
+            "1: loss.st.weight: unknown option of float, got 'lgo'. Did you mean log?",
+        ),
         # keys
         (
             "alpha: {float: [0, 1]}",
@@ -123,7 +151,6 @@ Problems = Callable[..., list[str]]
             "2: loss.st.weight: searched twice, got it here and at "
             "space.a.parameters.loss.st.weight. Keep one.",
         ),
-        # values
         # conditions
         (
             "loss.st.weight: {float: [0, 1], when: {loss.st.weight: 1}}",
@@ -137,6 +164,10 @@ Problems = Callable[..., list[str]]
         (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {contain: st}}}",
             "1: loss.st.weight: unknown condition, got 'contain'. Did you mean contains?",
+        ),
+        (
+            "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: [st], contains: st}}}",
+            "1: loss.st.weight: when needs one condition per key, got {in: ['st'], contains: ",
         ),
         (
             "loss.st.weight: {float: [0, 1], when: {loss.terms: {in: st}}}",
@@ -158,6 +189,14 @@ Problems = Callable[..., list[str]]
             "1: loss.st.weight: when on loss.terms: unknown term, got 'stt'. Did you mean st?",
         ),
         # blocks
+        (
+            "a: {parameters: {loss.st.weight: {float: [0, 1]}}}",
+            "1: a: a block needs a condition, got none. Add when: {KEY: VALUE}.",
+        ),
+        (
+            "a: {when: {loss.terms: st}, log: true, parameters: {loss.st.weight: {int: [0, 1]}}}",
+            "1: a: unknown option of a block, got 'log'. Known: when, parameters.",
+        ),
         (
             "a: {when: {loss.terms: clean}, parameters: {}}",
             "1: a: parameters must be a mapping of keys to domains, got {}. "

@@ -59,6 +59,26 @@ def refusals(text: str, names: Callable[[str], Any] = names_for) -> list[str]:
             "fractions, got 90. No trial would keep it: change it.",
         ),
         (
+            "[{metric: val_clean_accuracy, max: -1}]",
+            "s.yaml:5: constraints[0].max: must be at least 0, because val_clean_accuracy is, got "
+            "-1. No trial would keep it: change it.",
+        ),
+        (
+            "[{metric: train_seconds, max: 0}]",
+            "s.yaml:5: constraints[0].max: must be above 0, because train_seconds is, got 0. No "
+            "trial would keep it: change it.",
+        ),
+        (
+            "[{metric: train_seconds, max: baseline}]",
+            "s.yaml:5: constraints[0]: must be a number, got baseline: a baseline has no "
+            "train_seconds. Write it, such as max: 300.",
+        ),
+        (
+            "[{metric: train_seconds, max: 9}, {metric: train_seconds, min: 1}]",
+            "s.yaml:5: constraints[1]: given twice, got 'train_seconds'. Write min and max in one "
+            "of them, and remove the other.",
+        ),
+        (
             "[{metric: val_clean_accuracy, min: 0.9, max: 0.8}]",
             "s.yaml:5: constraints[0]: min must be at most max, got 0.9 and 0.8: no value "
             "keeps both. Swap them.",

@@ -48,6 +48,10 @@ Problems = Callable[..., list[str]]
             "5: augment.families: must be a list, got 'noise'. Write it in brackets, such as "
             "[a, b].",
         ),
+        (
+            "run: {gpus_per_trial: 1.5}",
+            "5: run.gpus_per_trial: must be a whole number above 1, got 1.5. Write 1.",
+        ),
         # ranges
         (
             "augment: {strength: 1.5}",
@@ -78,6 +82,10 @@ Problems = Callable[..., list[str]]
         ),
         # names
         (
+            "search: {sampler: tpee}",
+            "5: search.sampler: unknown sampler, got 'tpee'. Did you mean tpe?",
+        ),
+        (
             "loss: {fma: {layers: [stage4]}}",
             "5: loss.fma.layers[0]: unknown layer, got 'stage4'. Did you mean stage3?",
         ),
@@ -89,6 +97,15 @@ Problems = Callable[..., list[str]]
         (
             "loss: {terms: clean++st}",
             "5: loss.terms: empty term, got 'clean++st'. Join terms with one +, such as clean+fma.",
+        ),
+        # lists and ratios
+        (
+            "robustness: {severities: [1, 3, 1]}",
+            "5: robustness.severities: given twice, got 1. Remove one.",
+        ),
+        (
+            "augment: {mix: {noise: 0}}",
+            "5: augment.mix: needs a ratio above 0, got {noise: 0}. Raise one.",
         ),
         # what does not fit together
         (

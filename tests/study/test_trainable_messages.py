@@ -57,6 +57,16 @@ def test_data_and_model_are_not_needed_and_keys_are_free() -> None:
             "5: a: when names an unknown parameter, got 'finetune.seed'. Known: a.",
         ),
         (
+            "finetune: {learning_rate: 1}\n",
+            "5: finetune.learning_rate: has no effect with trainable, got 1. Remove it: a "
+            "trainable reads budget.epochs and seed.",
+        ),
+        (
+            "search: {pruner: {images: 9}}\n",
+            "5: search.pruner.images: has no effect with trainable, got 9. Remove it: a trainable "
+            "scores itself.",
+        ),
+        (
             "space: {finetune.budget.epochs: {int: [1, 3]}}\n",
             "5: finetune.budget.epochs: is set by the study with trainable, got "
             "finetune.budget.epochs in the space. Name it otherwise, such as loop.epochs.",
@@ -95,6 +105,15 @@ def test_a_metric_named_like_a_column_is_refused(metric: str, written: str, at: 
         f"s.yaml:{at}: must not be the name of a column of the trials, got '{metric}'. Rename the "
         f"metric, such as loop_{metric.replace('.', '_')}."
     )
+
+
+def test_objectives_are_required() -> None:
+    with pytest.raises(StudyFileError) as error:
+        read(HEAD)
+    assert without_columns(error.value) == [
+        "s.yaml:1: objectives: are required with trainable, got none. List the metrics that its "
+        "function reports: [{metric: accuracy}, {metric: seconds}]."
+    ]
 
 
 def test_a_trainable_of_another_type_is_the_only_problem() -> None:
