@@ -328,6 +328,16 @@ def test_a_callback_that_raises_is_noted_once_and_breaks_nothing(work: Path) -> 
     assert log.count("on_study_end raised ValueError: my own mistake") == 1
 
 
+def test_an_epoch_can_stop_a_study_and_its_trial_goes_on_later(work: Path) -> None:
+    def first(epoch: Any) -> None:
+        raise ablate.StopStudy
+
+    study = ablate.Study(**own(make_loop()))
+    record = launch(study, on_epoch=first)
+    assert len(record.rows) < 4  # its trial may have ended meanwhile
+    assert resume(study).count("COMPLETE") == 4
+
+
 def test_a_run_shows_itself_in_a_cell_without_a_loop(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

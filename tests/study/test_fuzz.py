@@ -12,12 +12,14 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ablate.errors import AblateError
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import locate, place_of_file
+from ablate.space.domain import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 
@@ -92,6 +94,11 @@ def override(rng: random.Random) -> str:
     return f"{key}{sign}{rng.choice(WORDS)}"
 
 
+def first_of(dimension: Dimension) -> Any:
+    """A value that a sampler may draw."""
+    return dimension.choices[0] if isinstance(dimension, CategoricalDimension) else dimension.low
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of the shipped studies and spaces."""
@@ -139,8 +146,9 @@ def test_any_file_and_any_override_is_a_study_or_a_few_lines(
             assert found is not None
             space = parse_space(found, names_for(found.model.name, study.parent))
             # What is let through can be drawn from, and each point of it is a study.
-            params = space.draw(lambda dimension: getattr(dimension, "choices", [0.5])[0])
-            found.with_values(dict(params.values) if found.trainable is None else {})
+            values = dict(space.draw(first_of).values)
+            space.encode(values)
+            found.with_values(values if found.trainable is None else {})
 
         text = said(check)
         refused += bool(text)
@@ -149,6 +157,15 @@ def test_any_file_and_any_override_is_a_study_or_a_few_lines(
             assert len(line) <= LONGEST_LINE, shown
         file.write_text(texts[file])
     assert MUTATIONS / 4 < refused < MUTATIONS
+
+
+def test_any_word_is_a_study_or_a_line(work: Path) -> None:
+    for word in WORDS:
+        if "\0" in word or word.startswith("/dev"):
+            continue
+        text = said(lambda word=word: locate(word))
+        assert len(text) <= LONGEST_LINE
+        assert "\n" not in text
 
 
 def test_a_study_that_is_not_there_has_a_nearest(work: Path) -> None:

@@ -31,6 +31,12 @@ def test_an_override_is_yaml(head: str, names: Names, override: str, key: str, v
     assert value_at(study.model_dump(mode="json"), key) == value
 
 
+def test_later_overrides_stand_over_earlier_ones_and_the_file(head: str, names: Names) -> None:
+    text, sets = f"{head}loss: {{st: {{weight: 2}}}}\n", ["loss.st.weight=3", "loss.st.weight=4"]
+    study = parse_study(text, "s.yaml", sets, names=lambda _: names, base=Path())
+    assert study.loss.st.weight == 4
+
+
 def test_a_parameter_of_a_space_file_and_of_a_block_is_replaced(
     tmp_path: Path, head: str, names: Names
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ablate.study.document import Place
-from ablate.study.yaml_source import MAX_DEPTH, MAX_NODES, parse_yaml
+from ablate.study.yaml_source import MAX_DEPTH, MAX_NODES, parse_yaml, write_yaml
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,15 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: Any) -> None:
 
 def test_nan() -> None:
     assert math.isnan(parse_yaml(".nan", "f").data)
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "1e-3", "~", "", "010", "0x1", ".inf", "true", "<<", "1:30", "a: b", "- a", "\t"]
+)
+def test_text_that_looks_like_something_else_is_written_as_text(text: str) -> None:
+    assert parse_yaml(write_yaml({text: [text, {text: text}]}), "f").data == {
+        text: [text, {text: text}]
+    }
 
 
 def test_every_part_has_its_place() -> None:
