@@ -11,13 +11,7 @@ from typing import TYPE_CHECKING
 
 from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import Point, point_of
-from ablate.errors import (
-    LONGEST,
-    DataError,
-    ParameterError,
-    UsageError,
-    did_you_mean,
-)
+from ablate.errors import LONGEST, DataError, ParameterError, UsageError, did_you_mean
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes, is_uri
 from ablate.ledger.record import RowRecord, StudyRecord
@@ -54,11 +48,7 @@ def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") 
     words = text.split()
     if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
         return pick_trial(record, text, key=where).number
-    known = [
-        "plain",
-        "knee",
-        *(f"best {objective.metric}" for objective in record.study.objectives),
-    ]
+    known = ["plain", "knee", *(f"best {asked.metric}" for asked in record.study.objectives)]
     raise ParameterError(
         f"{where}: must be a trial's number, plain, knee or best METRIC, got {text or 'nothing'}. "
         f"{did_you_mean(text, known)}"

@@ -36,14 +36,7 @@ from ablate.lifecycle.changes import (
     of_parent,
     store_changes,
 )
-from ablate.lifecycle.drive import (
-    RunOptions,
-    drive_to_end,
-    leased,
-    prepare,
-    running_on,
-    track_rows,
-)
+from ablate.lifecycle.drive import RunOptions, drive_to_end, leased, prepare, running_on, track_rows
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.open_study import (
     open_ledger,
@@ -51,11 +44,7 @@ from ablate.lifecycle.open_study import (
     refuse_if_rescued,
     refuse_other_study,
 )
-from ablate.lifecycle.place import (
-    Place,
-    check_normalization,
-    shown_folder,
-)
+from ablate.lifecycle.place import Place, check_normalization, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.fit import nothing_searched
 from ablate.space.parse import parse_space

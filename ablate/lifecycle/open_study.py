@@ -16,13 +16,7 @@ from ablate.ledger.lease import rescued_copy
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Head, StudyRecord
 from ablate.ledger.storage import sqlite_url
-from ablate.lifecycle.place import (
-    Place,
-    StudyReference,
-    locate,
-    place_of_folder,
-    shown_folder,
-)
+from ablate.lifecycle.place import Place, StudyReference, locate, place_of_folder, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
     from ablate.ablation.info import AblationInfo

@@ -204,10 +204,9 @@ def locate(study: StudyReference) -> Place:
         return _place_of_url(reference)
     if _is(Path.is_dir, path):
         return place_of_folder(path)
-    archives = (one for one in (path, *path.parents) if one.suffix == ARCHIVE)
-    if (
-        archive := next((archive for archive in archives if _is(Path.is_file, archive)), None)
-    ) is not None:
+    archives = (above for above in (path, *path.parents) if above.suffix == ARCHIVE)
+    archive = next((file for file in archives if _is(Path.is_file, file)), None)
+    if archive is not None:
         from ablate.lifecycle.archive import read_archive  # which loads optuna
 
         first = place_of_archive(read_archive(archive))

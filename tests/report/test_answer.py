@@ -286,7 +286,7 @@ def test_a_reference_that_is_the_only_method_is_not_compared_with_itself() -> No
     cells = (Cell("reference"), Cell("without fma", {"loss.terms": "clean"}))
     design = Design("leave_one_out", cells, (), ()).to_json()
     source = StudySource(replace(example_record(), design=design, name=info.study), info)
-    first, caveat = study_answer(source).sentences
+    first, _ = study_answer(source).sentences
     assert first.startswith("Take reference: ")
     assert "reference - reference" not in compared
 
