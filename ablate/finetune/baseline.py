@@ -113,22 +113,7 @@ def obtain_baseline(
     if is_external(name) and name.partition(":")[0] not in SOURCES:  # the code is the user's
         made_from["code"] = code_digest(name, base)
     if checkpoint is None:
-        made_from |= {
-            "train": dataset.train.digest,
-            "image_shape": list(dataset.validation.images.shape[1:]),
-            "crop_scale": dataset_settings.crop_scale,
-            "crop_padding": dataset_settings.crop_padding,
-            "horizontal_flip": dataset_settings.horizontal_flip,
-            "baseline": baseline_settings.model_dump(mode="json", exclude={"expected_accuracy"}),
-            "device": environment.device,
-            "precision": environment.precision,
-            "threads": environment.threads,
-            "torch": environment.torch,
-        }
-        if environment.compile:
-            made_from["compile"] = environment.compile
-        if dataset.contents is not None:
-            made_from["contents"] = dataset.contents
+        made_from |= _training_inputs(dataset, dataset_settings, baseline_settings, environment)
     else:
         # Its weights may carry the data's statistics, and are read, not trained.
         source = find_checkpoint(model_settings, checkpoint, base)
@@ -174,6 +159,32 @@ def obtain_baseline(
         return Baseline(
             entry / WEIGHTS, sha256, key, math.fsum(report.seconds for report in reports)
         )
+
+
+def _training_inputs(
+    dataset: Dataset,
+    dataset_settings: DatasetSettings,
+    baseline_settings: BaselineSettings,
+    environment: Environment,
+) -> dict[str, Any]:
+    """What determines the bits of a training, besides the network and its code."""
+    inputs: dict[str, Any] = {
+        "train": dataset.train.digest,
+        "image_shape": list(dataset.validation.images.shape[1:]),
+        "crop_scale": dataset_settings.crop_scale,
+        "crop_padding": dataset_settings.crop_padding,
+        "horizontal_flip": dataset_settings.horizontal_flip,
+        "baseline": baseline_settings.model_dump(mode="json", exclude={"expected_accuracy"}),
+        "device": environment.device,
+        "precision": environment.precision,
+        "threads": environment.threads,
+        "torch": environment.torch,
+    }
+    if environment.compile:
+        inputs["compile"] = environment.compile
+    if dataset.contents is not None:
+        inputs["contents"] = dataset.contents
+    return inputs
 
 
 def kept_baseline(cache: Path, sha256: str) -> Baseline | None:
