@@ -16,6 +16,7 @@ import torch
 from ablate.data.dataset import Source, Split, digest_images
 from ablate.data.decode import resize_chunks
 from ablate.errors import DataError, error_text
+from ablate.study.callables import import_callable
 from ablate.study.settings import DatasetSettings, path_from
 
 
@@ -31,8 +32,6 @@ def read(
         ParameterError: if it cannot be imported.
         DataError: if it raises, or gives something else than a data set.
     """
-    from ablate.study.callables import import_callable
-
     name = settings.name
     make = import_callable("dataset.name", name, base)
     path = None if settings.path is None else path_from(base, settings.path)

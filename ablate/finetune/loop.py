@@ -206,10 +206,7 @@ class Finetuning:
 
     @cached_property
     def _image_flops(self) -> tuple[ImageFlops, ImageFlops]:
-        return self._measure_flops()  # only where they are asked for, and once
-
-    def _measure_flops(self) -> tuple[ImageFlops, ImageFlops]:
-        """Of an image, where all parts learn, and where the last layer is probed: each is set."""
+        """Where all parts learn, and where the last layer is probed; counted once, if asked for."""
         channels, height, width = self._train.take(torch.arange(1)).resident().images.shape[1:]
         shape = (channels, height, width)
         with kept_mode(self._student):

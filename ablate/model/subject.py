@@ -429,7 +429,7 @@ def build_subject(
         may_have_more = False
     elif origin.kind == "program":
         statistics, is_normalizing = normalization.resolve(origin), True
-        network, _ = load_program(Path(origin.name), device)
+        network = load_program(Path(origin.name), device)
     else:
         assert origin.module is not None
         network, identity = origin.module, _state_identity(origin.module)

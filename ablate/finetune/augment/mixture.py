@@ -133,15 +133,15 @@ def draw_on_cpu(batch: int, seed: int, *purpose: str) -> Float64[Tensor, " batch
     return torch.rand(batch, generator=generator, dtype=torch.float64)
 
 
-def draw_strengths(images: Images, seed: int, *type_name: str) -> PerImage:
+def draw_strengths(images: Images, seed: int, *purpose: str) -> PerImage:
     """One uniform number in [0, 1) per image on the device, in fp32; sets the strengths.
 
     Args:
         images: the whole batch.
         seed: of this copy.
-        type_name: where an image has a strength for each type; left out: one for all types.
+        purpose: the name of a type, where an image has a strength for each; else none.
     """
-    generator = make_generator(derive_seed(seed, "strength", *type_name), images.device)
+    generator = make_generator(derive_seed(seed, "strength", *purpose), images.device)
     return torch.rand(len(images), generator=generator, device=images.device)
 
 
@@ -153,12 +153,12 @@ def draw_types(batch: int, mixture: Mixture, seed: int) -> Int64[Tensor, " batch
 
 
 def draw_clean(
-    batch: int, clean_fraction: float, seed: int, *type_name: str
+    batch: int, clean_fraction: float, seed: int, *purpose: str
 ) -> Bool[Tensor, " batch"]:
     """Which images are left clean, each with probability `clean_fraction`; on the CPU."""
     if not clean_fraction:
         return torch.zeros(batch, dtype=torch.bool)
-    return draw_on_cpu(batch, seed, "clean", *type_name) < clean_fraction
+    return draw_on_cpu(batch, seed, "clean", *purpose) < clean_fraction
 
 
 def rows_where(

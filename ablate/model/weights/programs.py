@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -162,9 +161,7 @@ def _explained(network: TrainedNetwork, what: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def load_program(
-    path: Path, device: str = "cpu"
-) -> tuple[nn.Module, Literal["TorchScript", "torch.export"]]:
+def load_program(path: Path, device: str = "cpu") -> nn.Module:
     """Load a network from a file, to be called with normalised images.
 
     Reading a .pt2 file can run code that its writer put there, as torch reads it: only files of
@@ -172,9 +169,6 @@ def load_program(
 
     Args:
         device: "cpu" or "cuda": where it will run, required for a .pt2 file.
-
-    Returns:
-        The network, and which of the two wrote the file.
 
     Raises:
         DataError: if the file is missing, damaged, or contains weights without a network.
@@ -187,7 +181,7 @@ def load_program(
             names = [name.partition("/")[2] for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile):
         names = []
-    kind: Literal["TorchScript", "torch.export"] = "TorchScript"
+    kind = "TorchScript"
     if "archive_format" in names and any(name.startswith("models/") for name in names):
         kind = "torch.export"
     elif not any(name.startswith("code/") for name in names):
@@ -207,13 +201,13 @@ def load_program(
                 warnings.simplefilter("ignore", DeprecationWarning)
                 warnings.simplefilter("ignore", FutureWarning)
                 module: nn.Module = torch.jit.load(str(path), "cpu")  # type: ignore[no-untyped-call]
-            return module, kind
+            return module
         exported = torch.export.load(path)
         if device != "cpu":
             from torch.export.passes import move_to_device_pass
 
             exported = move_to_device_pass(exported, device)
-        return exported.module(), kind
+        return exported.module()
     except _DAMAGED as error:
         raise DataError(
             f"{shown}: must be a complete {kind} file, got {error_text(error)}. Write it again "
