@@ -41,6 +41,28 @@ def load_distance(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     return distance
 
 
+def direction(vectors: Tensor, axes: Sequence[int]) -> Tensor:
+    """Vectors over these axes, in fp32 or fp64, scaled to length 1; a vector of zeros is not
+    changed, and its gradient is finite."""
+    length = torch.linalg.vector_norm(vectors, dim=tuple(axes), keepdim=True)
+    unit: Tensor = vectors / length.where(length > 0, 1.0)
+    return unit
+
+
+def direction_gap(first: Tensor, second: Tensor, axes: Sequence[int]) -> Tensor:
+    """1 - cos of the angle between two vectors over these axes, in [0, 2]; 1 between a vector of
+    zeros and any other, 0 between two of zeros.
+
+    Computed as half the squared chord, which is precise for similar vectors.
+    """
+    over = tuple(axes)
+    gap: Tensor = (direction(first, over) - direction(second, over)).square().sum(over) / 2
+    # The chord from a vector of zeros has length 1, half of the required value.
+    zero = [torch.linalg.vector_norm(one.detach(), dim=over) == 0 for one in (first, second)]
+    gap += (zero[0] != zero[1]) / 2
+    return gap
+
+
 def relative_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     """||F - F'||^2 / (stopgrad ||F||^2 + eps) [O]: free of scale, the default of FMA.
 
@@ -192,28 +214,3 @@ def invariance_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
     # All squared distances of n points sum to n times the squared distances from their mean.
     everyone = 2 * scatter(clean, distorted) / pairs
     return squared_error(clean, distorted).mean() / everyone.where(everyone > 0, 1.0)
-
-
-# -- Vectors without their length, for the distances that are free of scale ----------------
-
-
-def direction(vectors: Tensor, axes: Sequence[int]) -> Tensor:
-    """Vectors over these axes, in fp32 or fp64, scaled to length 1; a vector of zeros is not
-    changed, and its gradient is finite."""
-    length = torch.linalg.vector_norm(vectors, dim=tuple(axes), keepdim=True)
-    unit: Tensor = vectors / length.where(length > 0, 1.0)
-    return unit
-
-
-def direction_gap(first: Tensor, second: Tensor, axes: Sequence[int]) -> Tensor:
-    """1 - cos of the angle between two vectors over these axes, in [0, 2]; 1 between a vector of
-    zeros and any other, 0 between two of zeros.
-
-    Computed as half the squared chord, which is precise for similar vectors.
-    """
-    over = tuple(axes)
-    gap: Tensor = (direction(first, over) - direction(second, over)).square().sum(over) / 2
-    # The chord from a vector of zeros has length 1, half of the required value.
-    zero = [torch.linalg.vector_norm(one.detach(), dim=over) == 0 for one in (first, second)]
-    gap += (zero[0] != zero[1]) / 2
-    return gap
