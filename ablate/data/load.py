@@ -46,8 +46,8 @@ def load_dataset(
             the network's own.
 
     Raises:
-        DataError: if it is unknown, missing, empty or inconsistent, has one class, or if the
-            validation split takes all or none of the images of a class.
+        DataError: if it is missing, empty or inconsistent, has one class, or if the validation
+            split takes all or none of the images of a class.
         ParameterError: if its callable cannot be imported.
         UsageError: if the cache cannot be written.
     """
