@@ -167,6 +167,19 @@ def test_one_channel_for_a_network_that_takes_one(folder: Path, tmp_path: Path) 
     assert birds.notes[-1] == "the network takes one channel: the images are converted to luma"
 
 
+def test_files_that_cannot_be_read(folder: Path, tmp_path: Path) -> None:
+    for name in ("crow/0.png", "owl/1.png"):
+        (folder / "val" / name).write_bytes(b"no image")
+    assert refusal(folder, tmp_path) == (
+        "TMP/birds/val: must have readable images, got 2 of 5 image files that cannot be read: "
+        "crow/0.png (a file that is not an image), owl/1.png (a file that is not an image). "
+        "Replace or remove them, or set dataset.skip_unreadable: true."
+    )
+    found = load(folder, tmp_path, ImageRequest(image_size=16, skip_unreadable=True))
+    assert found.split.labels.tolist() == [0, 0, 1]
+    assert found.notes[0] == "left out as unreadable: 2 of 5 images (crow/0.png, owl/1.png)"
+
+
 def test_what_is_not_there(folder: Path, tmp_path: Path) -> None:
     assert refusal("cifar01", tmp_path) == (
         "`dataset`: must be a known data set, package.module:callable or an existing folder, got "

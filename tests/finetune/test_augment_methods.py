@@ -70,6 +70,14 @@ def test_all_has_the_pixels_of_single_augmentation_and_weighs_by_the_ratios() ->
         assert close(copy, single(images, kind, 3))
 
 
+def test_all_leaves_an_image_clean_for_each_type_apart() -> None:
+    images = make_images(64)
+    copies = copies_of(images, 1, method="all", clean_fraction=0.5)
+    clean = torch.stack([(copy == images).flatten(1).all(1) for copy in copies])
+    assert clean.any(1).all()
+    assert len(torch.unique(clean, dim=0)) == len(copies)
+
+
 def test_composed_draws_up_to_depth_distinct_types() -> None:
     mixture = mixture_of(**dict.fromkeys(TYPES, 1.0))
     sequences = draw_sequences(3000, mixture, 3, seed=0)

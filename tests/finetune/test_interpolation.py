@@ -53,6 +53,14 @@ def test_counts_are_the_finetuned_networks_and_types_stay() -> None:
     assert torch.equal(some["2.weight"], wide.bfloat16())
 
 
+def test_nothing_that_was_given_changes() -> None:
+    before = bits(BASELINE), bits(FINETUNED)
+    for alpha in (0, 0.5, 1):
+        for tensor in interpolate_weights(BASELINE, FINETUNED, alpha).values():
+            tensor.zero_()
+    assert (bits(BASELINE), bits(FINETUNED)) == before
+
+
 def test_a_network_is_moved_in_place() -> None:
     finetuned, baseline = network(5, 5), network(2, 2)
     move_towards(finetuned, baseline, 0.25)

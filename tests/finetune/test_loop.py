@@ -112,6 +112,10 @@ def test_a_report_says_what_was_done() -> None:
     assert run.work.student_images == 4 * 2 * 16
 
 
+def test_fewer_images_than_a_batch_are_one_batch() -> None:
+    assert make_run("clean", n=8).run_epoch().images == 8
+
+
 RESUMED: dict[str, dict[str, object]] = {
     "fp32": {"terms": "clean+st+fma"},
     "bf16": {"precision": "bf16"},

@@ -136,6 +136,15 @@ def test_a_budget_of_seconds_ends_by_the_clock(monkeypatch: pytest.MonkeyPatch) 
     assert run.epoch > 1
 
 
+@pytest.mark.parametrize(
+    ("budget", "steps"), [({"epochs": None}, 4 * 2), ({"images": 1}, 1), ({"flops": 1}, 1)]
+)
+def test_without_a_unit_it_is_four_epochs_and_a_small_one_is_a_step(
+    budget: dict[str, Any], steps: int
+) -> None:
+    assert make_run({"terms": "clean"}, budget=budget).budget.steps == steps
+
+
 # What is said of a run: resumed is uninterrupted, whatever it keeps
 
 VARIANTS: dict[str, dict[str, Any]] = {

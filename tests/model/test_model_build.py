@@ -75,6 +75,17 @@ def test_weights_follow_the_seed_and_leave_the_random_state(
     assert other(torch.rand(2, 3, 8, 8)).shape == (2, 7)
 
 
+def test_normalisation_is_part_of_the_network(name: str, model: torch.nn.Module) -> None:
+    plain = build_model(name, 10, (0.0,) * 3, (1.0,) * 3, seed=0).eval()
+    images = torch.rand(4, 3, 16, 16)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    plain.load_state_dict(
+        {key: one for key, one in model.state_dict().items() if "normalize" not in key},
+        strict=False,
+    )
+    assert torch.allclose(model.eval()(images), plain((images - mean) / std), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("choice", "mean", "std"),
     [

@@ -94,7 +94,10 @@ def test_an_average_goes_by_the_names_of_its_network(network: Network) -> None:
     assert list(taps.features) == ["stage1", "block.0"]
 
 
-@pytest.mark.parametrize("kind", [nn.ReLU, nn.GELU])
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.LeakyReLU, nn.ELU, nn.Mish)
+
+
+@pytest.mark.parametrize("kind", [*ACTIVATIONS, nn.Tanh, nn.Sigmoid])
 def test_before_is_what_the_last_activation_takes_in(kind: type[nn.Module]) -> None:
     model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), kind(), nn.Conv2d(4, 4, 1), kind()))
     images = torch.rand(2, 3, 4, 4)
@@ -243,10 +246,11 @@ def test_split_has_the_gradient_of_chunk_in_the_maps_own_memory_format(used: str
     assert unused.abs().max() == 0 < read.abs().min()
 
 
-def test_an_odd_batch_has_no_halves() -> None:
+@pytest.mark.parametrize("n", [2, 0])
+def test_a_batch_that_does_not_fall_into_parts(n: int) -> None:
     with pytest.raises(ParameterError) as caught:
-        split_copies(torch.rand(3, 2), 2)
+        split_copies(torch.rand(3, 2), n)
     assert str(caught.value) == (
-        "split: a batch must split into 2 equal parts, got 3 rows. Concatenate as many copies of "
-        "every image."
+        f"split: a batch must split into {n} equal parts, got 3 rows. Concatenate as many copies "
+        "of every image."
     )
