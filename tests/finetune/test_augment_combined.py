@@ -83,3 +83,9 @@ def test_clean_images_move_nothing_else() -> None:
     clean = (some == images).flatten(1).all(1)
     assert 16 < clean.sum() < 48
     torch.testing.assert_close(some[~clean], every[~clean], rtol=0, atol=1e-6)
+
+
+def test_the_order_of_families_does_not_matter() -> None:
+    images = make_images()
+    first = CombinedAugmentations(("noise", "blur"))(images, seed=1)
+    assert torch.equal(first, CombinedAugmentations(("blur", "noise"))(images, seed=1))

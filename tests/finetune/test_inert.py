@@ -156,6 +156,29 @@ def test_what_some_draw_reads_is_right(study: str, space: str) -> None:
     assert said(space, study) == []
 
 
+def test_all_of_it_is_said_at_once() -> None:
+    space = (
+        "loss.fma.weight: {float: [0.01, 30]}\nloss.st.weight: {float: [0.01, 30]}\n"
+        "finetune.momentum: {float: [0, 0.9]}"
+    )
+    assert [line.partition(":")[0] for line in said(space, "loss: {terms: clean}\n")] == [
+        "loss.fma.weight",
+        "loss.st.weight",
+    ]
+
+
+def test_an_arm_that_is_tuned_searches_what_it_reads() -> None:
+    ablation = (
+        "loss: {terms: clean}\nfinetune: {budget: {images: 900}}\nablation: {design: arms, "
+        "seeds: 2, tune: {trials: 2}, "
+        "arms: {a: {loss.terms: clean+st}, b: {loss.terms: clean+fma}}}\n"
+    )
+    space = """
+finetune.learning_rate: {float: [0.001, 0.1]}
+loss.st.weight: {float: [1, 2], when: {loss.terms: {contains: st}}}"""
+    assert said(space, ablation, head=HEAD.replace("search: {trials: 9}\n", "")) == []
+
+
 def draw(space: Space, chance: random.Random) -> dict[str, Any]:
     def ask(dimension: Dimension) -> Any:
         if isinstance(dimension, CategoricalDimension):

@@ -123,6 +123,11 @@ BAD = [
         "loss.st.temperature: must be finite and above 0, got 0. 1 leaves the logits as they are.",
     ),
     (
+        lambda: stability_loss(torch.zeros(4, 3), torch.zeros(4, 3), temperature=math.inf),
+        "loss.st.temperature: must be finite and above 0, got inf. "
+        "1 leaves the logits as they are.",
+    ),
+    (
         lambda: StabilityLoss()(torch.zeros(4, 10)),
         "loss.st: needs the logits of at least one distorted copy, got none. "
         "Pass them after the clean ones.",

@@ -143,6 +143,12 @@ BAD_WEIGHTS = [
         "0 leaves the layer out.",
     ),
     (
+        ("stem",),
+        {"stem": float("inf")},
+        "loss.fma.layer_weights.stem: must be finite and at least 0, got inf. "
+        "0 leaves the layer out.",
+    ),
+    (
         ("stem", "stage1"),
         {"stem": 0.0},
         "loss.fma.layer_weights: one weight must be above 0, got {'stem': 0.0}. "

@@ -519,6 +519,11 @@ def test_out_of_memory_says_what_to_lower(section: str) -> None:
     )
 
 
+def test_other_errors_are_left_alone() -> None:
+    with pytest.raises(ValueError, match="shapes"), explained_failures("finetune", 1, 1):
+        raise ValueError("shapes differ")
+
+
 def test_a_baseline_is_not_told_to_change_the_finetuning() -> None:
     torch_text = "Expected more than 1 value per channel when training"
     with pytest.raises(ParameterError) as caught, explained_failures("baseline", 1, 1):

@@ -205,6 +205,11 @@ def test_another_precision_is_taken(tmp_path: Path, dtype: torch.dtype) -> None:
         assert torch.equal(value, state[key].to(value.dtype))
 
 
+def test_a_key_with_a_line_break(tmp_path: Path) -> None:
+    torch.save({**build().state_dict(), "two\nlines": torch.zeros(1)}, tmp_path / "weights.pt")
+    assert "with keys 1 unexpected ('two\\nlines'). Name" in refusal("weights.pt", tmp_path)
+
+
 def test_another_architecture(tmp_path: Path) -> None:
     state = build().state_dict()
     state["extra.weight"] = state.pop("stem.0.weight")

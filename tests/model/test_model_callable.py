@@ -232,12 +232,13 @@ def test_logits_are_taken_out_of_what_has_them(build: Build, name: str) -> None:
     assert torch.equal(model(images), build("Net")(images))
 
 
-def test_what_comes_out_must_be_logits(build: Build) -> None:
+@pytest.mark.parametrize("mode", ["training", "eval"])
+def test_what_comes_out_must_be_logits(build: Build, mode: str) -> None:
     with pytest.raises(ParameterError) as error:
-        build("one_too_many")(torch.rand(2, 3, 8, 8))
+        build("one_too_many").train(mode == "training")(torch.rand(2, 3, 8, 8))
     assert str(error.value) == (
         "model.name: own_nets:one_too_many must return logits of shape (images, classes) = (2, 5) "
-        "as one tensor, got shape (2, 6) in training mode. Return only logits, or choose another "
+        f"as one tensor, got shape (2, 6) in {mode} mode. Return only logits, or choose another "
         "network."
     )
 

@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,6 +105,20 @@ def test_bare_names_are_ours_then_torchvisions_then_timms() -> None:
         "tf_efficientnet_lite0 is timm's: timm:tf_efficientnet_lite0",
         "files are resized bilinearly; the network's own evaluation uses bicubic",
     )
+
+
+def test_an_export_needs_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "trial.safetensors"
+    metadata = export(file)
+    for found in (find_origin(str(file), None), find_origin("resnet8", str(file))):
+        assert found.metadata == metadata
+        assert (found.name, found.image_size, found.resize) == ("resnet8", 16, 20)
+        assert found.checkpoint == str(file)
+        subject = build_subject(found, 4, SILENT)
+        assert (subject.image_size, subject.statistics) == (16, Statistics(*_float32(MEAN, STD)))
+    expected = build_model(ModelSettings(name="resnet8"), 4, MEAN, STD, 3).eval()
+    larger = torch.rand(2, 3, 16, 16)
+    assert torch.equal(subject.eval()(larger), expected(larger))
 
 
 def _float32(*rows: tuple[float, ...]) -> list[tuple[float, ...]]:
@@ -294,6 +309,17 @@ def test_other_outputs_are_refused(output: Callable[[Tensor], Any], got: str) ->
         f"`model`: Other must return the logits (images, classes) as one tensor, got {got}. Return "
         "only logits, without features or auxiliary outputs."
     )
+
+
+@pytest.mark.parametrize(
+    "output", [lambda logits: {"logits": logits}, lambda logits: SimpleNamespace(logits=logits)]
+)
+def test_logits_are_taken_out_of_what_has_them(output: Callable[[Tensor], Any]) -> None:
+    class Other(Tiny):
+        def forward(self, images: Tensor) -> Any:
+            return output(super().forward(images))
+
+    assert probe(of_memory(Other()), (3, 8, 8)).outputs == 4
 
 
 def test_another_width_is_refused() -> None:
