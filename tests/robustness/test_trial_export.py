@@ -29,14 +29,14 @@ STUDY = Study.model_validate(
         "run": {"precision": "fp32"},
     }
 )
+VALUES = {"loss.terms": "clean+da", "augment.families": ["photometric"]}
 TYPES = ("brightness", "contrast")
 
 
 @pytest.mark.slow
 def test_an_export_is_scored_as_its_trial(tmp_path: Path, session_cache: Path) -> None:
     bench = Workbench.get(STUDY, Path(), session_cache)
-    values = {"loss.terms": "clean+da", "augment.families": ["photometric"]}
-    run = TrialRun(bench, values, Seeds(split=0, train=0, evaluation=0))
+    run = TrialRun(bench, VALUES, Seeds(split=0, train=0, evaluation=0))
     while not run.done:
         run.run_epoch()
     file = tmp_path / "trial.safetensors"
@@ -63,3 +63,46 @@ def test_an_export_is_scored_as_its_trial(tmp_path: Path, session_cache: Path) -
     for cell, outcomes in expected.cells.items():
         assert np.array_equal(found.cells[cell].correct, outcomes.correct)
     assert found.exposure == dict.fromkeys(TYPES, "seen_type")
+
+
+@pytest.mark.slow
+def test_an_export_has_the_scores_that_its_trial_was_chosen_by(
+    tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Workbench.get(STUDY, Path(), session_cache)
+    run = TrialRun(bench, VALUES, Seeds(split=0, train=0, evaluation=0))
+    run.run_epoch()
+    run.export(tmp_path / "trial.safetensors", 0)
+    chosen_by = run.finish().scores
+
+    validation, train = bench.dataset.validation, bench.dataset.train.resident()
+    for name, split in (("train", train), ("test", validation)):
+        np.savez(tmp_path / f"{name}.npz", images=split.images, labels=split.labels)
+    (tmp_path / "validation_images.py").write_text(READ_VALIDATION)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = evaluate(
+        tmp_path / "trial.safetensors",
+        dataset="validation_images:read",
+        data=tmp_path,
+        suite="families",
+        severities=(5,),
+        device="cpu",
+        precision="fp32",
+        threads=1,
+    )
+    assert found.clean is not None
+    assert found.clean.accuracy == chosen_by.clean_accuracy
+    assert {kind: {"5": found.accuracy([kind])} for kind in found.suite.types} == {
+        kind: dict(row) for kind, row in chosen_by.accuracies.items()
+    }
+    assert found.exposure == chosen_by.exposure
+
+
+READ_VALIDATION = """
+import numpy as np
+
+def read(image_size, path):
+    files = {key: np.load(path / f"{key}.npz") for key in ("train", "test")}
+    pairs = {key: (file["images"], file["labels"]) for key, file in files.items()}
+    return pairs | {"classes": [str(digit) for digit in range(10)]}
+"""
