@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ablate.distortion import FAMILIES, load
+from ablate.distortion import FAMILIES, OF_COLOUR, load
 from ablate.distortion.kind import Distortion
 from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
@@ -143,6 +143,14 @@ def test_stronger_is_further(distortion: Distortion, device: str) -> None:
     assert distances[-1] > 0.02
 
 
+def test_those_of_colour_alone_change_nothing_on_grey_images(distortion: Distortion) -> None:
+    distances = measure_distances(distortion, make_images(24, 1, 17, 23))
+    assert distances[0] == 0
+    assert (distances[-1] > 0.01) == (distortion.name not in OF_COLOUR), (
+        f"{distortion.name}: is it in OF_COLOUR where, and only where, it leaves greys alone?"
+    )
+
+
 def test_every_image_has_its_own_strength(distortion: Distortion) -> None:
     images = make_images(4)
     strengths = torch.tensor([0.0, 1.0, 0.3, 0.7])
@@ -179,6 +187,14 @@ def test_leaves_its_input_alone(distortion: Distortion) -> None:
     distorted = distort(distortion, images, 0.5)
     assert torch.equal(images, before)
     assert distorted.data_ptr() != images.data_ptr()
+
+
+def test_how_images_lie_in_memory_does_not_matter(distortion: Distortion) -> None:
+    images = make_images()
+    other = images.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(
+        distort(distortion, other, 0.6), distort(distortion, images, 0.6), rtol=0, atol=1e-6
+    )
 
 
 def test_autocast_does_not_matter(distortion: Distortion) -> None:
