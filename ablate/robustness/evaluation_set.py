@@ -259,7 +259,7 @@ class EvaluationSet:
             if state == "damaged":
                 say_made_again(f"images of {kind}, severity {severity} were")
             with publish_folder(copy.entry) as temporary:
-                copy.write(temporary, self._make(kind, severity, stop), self.identity)
+                copy.write(temporary, self._make(kind, severity, stop))
             bound_evaluation_sets(copy.entry.parents[1], keep=copy.entry)
         return True
 
@@ -324,8 +324,8 @@ class KeptCopy:
         write_array_header_1_0(header, about)
         return header.getvalue()
 
-    def write(self, folder: Path, blocks: Iterable[ByteImages], identity: str) -> None:
-        """Write its blocks into a folder, and the identity of its set for listing the cache."""
+    def write(self, folder: Path, blocks: Iterable[ByteImages]) -> None:
+        """Write its blocks into a folder, and what they were made from."""
         checksums = []
         # Not through a memory map: on a full disk that would be a bus error without a message.
         with (folder / _FILE).open("wb") as file:
@@ -334,7 +334,7 @@ class KeptCopy:
                 content = images.contiguous().numpy().tobytes()
                 checksums.append(zlib.crc32(content))
                 file.write(content)
-        about = {"set": identity, **self.made_from, _CHECKSUMS: checksums}
+        about = {**self.made_from, _CHECKSUMS: checksums}
         (folder / ABOUT).write_text(json.dumps(about))
 
     def read(self, start: int = 0) -> Iterator[ByteImages]:
