@@ -71,7 +71,7 @@ class Draft:
         self.problems: Problems = []
         self._own = plain_values(study)
         self._model = study.model.name
-        self._names: dict[str, str] = {}  # of the cells, by identity
+        self._by_identity: dict[str, str] = {}  # names of the cells
         self._noted: set[str] = set()
 
     def base_on(self, reference: Values) -> None:
@@ -223,7 +223,7 @@ class Draft:
         """
         # Arms that are tuned separately may be equivalent.
         identity = self.identity(values) if self.settings.tune is None else name
-        twin = self._names.get(identity)
+        twin = self._by_identity.get(identity)
         if any(cell.name == name for cell in self.cells):
             self.refuse(path, f"every cell needs its own name, got {name} twice. Rename one.")
             return False
@@ -237,7 +237,7 @@ class Draft:
                 self._noted.add(rule)
                 self.refuse(path, f"cell {name}: {rule}")
         if not rules:
-            self._names[identity] = name
+            self._by_identity[identity] = name
             self.cells.append(Cell(name, dict(values)))
         return not rules
 

@@ -94,10 +94,9 @@ class Results:
         self._rows = [row for row in record.rows if row.cell is not None and row.pair is not None]
         self.pairs = sorted({row.pair for row in self._rows if row.pair is not None})
         self._runs: dict[str, dict[int, RowRecord]] = {}
-        for place, pair in enumerate(self.pairs):
-            for row in self._rows:
-                if row.pair == pair:
-                    self._runs.setdefault(str(row.cell), {})[place] = row
+        places = {pair: place for place, pair in enumerate(self.pairs)}
+        for row in sorted(self._rows, key=lambda row: row.pair or 0):
+            self._runs.setdefault(str(row.cell), {})[places[row.pair or 0]] = row
         scored = record.references if split == "val" else record.test_references
         self._fixed = {
             name: scored[name]

@@ -103,10 +103,12 @@ def _can_vary(draft: Draft, cell: Cell, space: Space) -> bool:
             condition.key in space.keys or condition.holds(space.fixed.get(condition.key))
             for condition in parameter.when
         )
+        if not may_be_active:
+            continue
         values = telling_values(parameter.domain)
         made = (draft.identity({**cell.values, parameter.key: value}) for value in values)
         first = next(made)
-        if may_be_active and any(other != first for other in made):
+        if any(other != first for other in made):
             return True
     return False
 

@@ -73,12 +73,12 @@ def _column(name: str, rows: list[dict[str, Any]]) -> pd.Series[Any]:
     import pandas as pd
 
     values = [row.get(name) for row in rows]
-    dtype = COLUMNS[name].dtype if name in COLUMNS else _TYPES.get(name, "float64")
-    unit = COLUMNS[name].unit if name in COLUMNS else ""
-    if unit == "state":
+    column = COLUMNS.get(name)
+    if column is not None and column.unit == "state":
         return pd.Series(pd.Categorical(values, categories=list(STATES)))
-    if unit == "moment":
+    if column is not None and column.unit == "moment":
         return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+    dtype = _TYPES.get(name, "float64") if column is None else column.dtype
     return pd.Series(values, dtype=_param_dtype(values) if name.startswith(PARAM) else dtype)
 
 

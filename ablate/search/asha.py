@@ -124,15 +124,6 @@ def largest_costs(bounds: Sequence[Bound], growing: Sequence[str]) -> list[Bound
     return [bound for bound in bounds if bound.metric in growing and not bound.is_least]
 
 
-def deciding_bounds(study: Study, bounds: Sequence[Bound]) -> list[Bound]:
-    """The constraints for which the study's pruner may stop a trial; none without a pruner."""
-    pruner = study.search.pruner
-    if pruner is None:
-        return []
-    judged = judged_at_rungs(bounds, pruner.compared(study.objectives))
-    return [*judged, *(one for one in largest_costs(bounds, _growing(study)) if one not in judged)]
-
-
 def _growing(study: Study) -> Sequence[str]:
     return () if study.trainable is not None else COSTS
 

@@ -74,7 +74,7 @@ def plan(draft: Draft) -> Design:
         note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
     for subset in subsets:
         left = [component for component in components if component.name not in subset]
-        fix = "Remove a component that has no effect, or none without another."
+        fix = "Remove a component that has no effect, or has none without another."
         add_changed(draft, subset_name(names, subset), left, fix=fix)
         draft.stop_if_refused()
 
@@ -95,7 +95,7 @@ def plan(draft: Draft) -> Design:
 
 
 def _checked_components(draft: Draft) -> list[Change]:
-    """The components, two at least, each of which changes the reference; stops at any other."""
+    """The components, two at least; stops where a name would be read as something else."""
     components = read_components(draft)
     for component in components:
         if component.name == BASELINE and draft.has_baseline:
