@@ -356,9 +356,6 @@ def test_the_bound_of_a_claim_that_is_kept_is_that_of_its_interval() -> None:
     assert alone.kept.kept is True
 
 
-# -- the one baseline
-
-
 # -- what was seen
 ON_NOISE = {
     "seen_types": (NOISE,),

@@ -18,13 +18,14 @@ from example_results import (
     Run,
     make_design,
     make_example,
+    make_scored,
     make_scores,
 )
 from scipy import stats
 
 from ablate.ablation.cell import Arm, Cell, Claim, Tuning, difference
 from ablate.ablation.info import AblationInfo, ablation_info
-from ablate.ablation.intervals import OVER_SEEDS
+from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
 from ablate.ablation.results import SplitName
 from ablate.ablation.searches import expected_best
 from ablate.errors import ParameterError
@@ -294,6 +295,42 @@ def test_a_loop_of_one_s_own() -> None:
     assert info.best == {"loss": ("FMA",), "accuracy": ("FMA",)}
     assert info.marks == ()
     assert all(math.isnan(cost) for cost in info.arms[0].costs.values())
+
+
+def test_on_the_test_images() -> None:
+    random = np.random.default_rng(0)
+
+    def both(rate: float) -> Any:
+        validated = make_scored(random, rate)
+        tested = make_scored(random, rate - 0.1, split="test", n=50, n_corrupted=45)
+        return validated, tested
+
+    design = make_design(["plain", "FMA"], claims=(Claim("FMA - plain", ROBUST),))
+    example = make_example(
+        {"plain": [both(0.5) for _ in range(8)], "FMA": [both(0.8) for _ in range(8)]},
+        baseline=both(0.4),
+        design=design,
+        settings={"noninferior": {"margin": 0.5}},
+    )
+    info, before = info_of(example, "test"), info_of(example)
+    assert (info.split, info.rank_metric) == ("test", "test_robust_accuracy")
+    assert (info.n_images, info.n_corrupted) == (50, 45)
+    assert all(metric.startswith("test_") for metric in info.metrics)
+    (primary,) = info.primary
+    assert (primary.metric, primary.verdict) == ("test_robust_accuracy", "better")
+    assert primary.estimate.method == OVER_SEEDS_AND_IMAGES
+    values = [
+        row.test_scores.robust_accuracy
+        for row in example.record.rows
+        if row.cell == "FMA" and row.test_scores is not None
+    ]
+    mean = arm_of(info, "FMA").estimates["test_robust_accuracy"].mean
+    assert mean == pytest.approx(np.mean(values))
+    assert info.effect("FMA - plain", "test_clean_accuracy").kept is not None
+    one = arm_of(info, "baseline").estimates["test_robust_accuracy"]
+    assert one.mean == pytest.approx(example.record.test_references["baseline"].robust_accuracy)
+    assert before.primary[0].metric == ROBUST
+    assert before.n_images == 40
 
 
 NAN = math.nan

@@ -20,6 +20,8 @@ from ablate.errors import NothingToDrawError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN
+from ablate.report.formats import markdown_text
+from ablate.report.tables import arms_table, effects_table
 from ablate.study.scores import Scores
 
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
@@ -117,6 +119,22 @@ def test_a_pair_is_an_ablation_whose_seeds_are_averaged(died: bool) -> None:
     assert any(mark.startswith(f"over 3 baselines of {counts}") for mark in info.marks)
     assert not any("one baseline that all runs start from" in mark for mark in info.marks)
     assert info.failures == (("r1: seed 2 of FMA: raised: ValueError: no",) if died else ())
+
+
+def test_its_tables_say_what_is_paired() -> None:
+    info = pooled_info(sources([replication(0), replication(1), replication(2)]))
+    text = markdown_text(effects_table(info))
+    shares = [f"{100 * one:+.1f}" for one in info.effect("FMA - plain", ROBUST).by_baseline]
+    assert f"| {', '.join(shares)} |" in text
+    assert "| By baseline |" in text
+    assert "t over baselines and images (of new baselines on new images)" in text
+    assert "over 3 baselines of 4 seeds each and 60 images" in text
+    assert "sign flips over baselines, on these images: p " in text
+    assert "mean ± standard deviation over 3 baselines" in arms_table(info).notes
+    two = pooled_info(sources([replication(0), replication(1)]))
+    assert "too few baselines for a claim (3 needed)" in markdown_text(effects_table(two)).replace(
+        "\\", ""
+    )
 
 
 def test_its_effects_are_a_figure() -> None:

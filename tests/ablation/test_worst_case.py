@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import recompute
 from example_results import (
     DIED,
     NOISE,
@@ -32,6 +34,7 @@ from ablate.report.tables import arms_table, effects_table
 from ablate.robustness.bits import Scored
 
 CLAIMS = (Claim("FMA - plain", ROBUST), Claim("DA - plain", ROBUST))
+UNTRAINED = "val_robust_accuracy_untrained"
 SEEN = {NOISE: "seen_type", "impulse_noise": "seen_family", "gaussian_blur": "unseen"}
 
 
@@ -119,6 +122,29 @@ def test_ablations_that_are_read_as_one_have_it_too() -> None:
     assert alone is not None
     others = [effect.by_baseline[place] for place in (0, 2)]
     assert effect.worst.mean == pytest.approx(np.mean([others[0], alone.mean, others[1]]))
+
+
+@pytest.mark.parametrize("metric", [ROBUST, UNTRAINED])
+def test_the_script_of_the_paper_finds_the_same(metric: str) -> None:
+    example, runs = study()
+    script: Any = object.__new__(recompute.Study)
+    script.split, script.fixed, script.pairs = "val", {}, list(range(5))
+    script.cells = {
+        name: {
+            place: recompute.Network(run.scores.to_json(), run.bits)
+            for place, run in enumerate(of_cell)
+            if isinstance(run, Scored)
+        }
+        for name, of_cell in runs.items()
+    }
+    script.failed = {("FMA", 2)}
+    script.weights = {"FMA - plain": {"FMA": 1.0, "plain": -1.0}}
+    model = script.worst("FMA - plain", metric)
+    found = info_of(example).effect("FMA - plain", metric).worst
+    assert found is not None
+    assert (found.mean, found.n) == (pytest.approx(model.mean), 5)
+    level = 0.025 if metric == ROBUST else 0.05
+    assert (found.low, found.high) == pytest.approx(model.bounds(level))
 
 
 # -- collapsed runs

@@ -447,6 +447,24 @@ def test_the_training_states_of_an_ended_row_are_removed(started: Started, tmp_p
     wait_until(lambda: not folder.exists())
 
 
+def test_a_report_that_is_handed_in_twice_counts_once(started: Started) -> None:
+    ended: list[int] = []
+
+    class Watcher(Progress):
+        def finished(self, row: RowRecord) -> None:
+            ended.append(row.number)
+
+    ledger, dispatcher = started(Watcher(), trials=2)
+    row = take(dispatcher)
+    for report in (epoch(1), DONE, DONE):
+        dispatcher.report(row, report)
+    dispatcher.report(take(dispatcher), DONE)
+    assert dispatcher.take(SECONDS) == FINISHED
+    assert dispatcher.error is None
+    assert ended == [0, 1]
+    assert len(ledger.read().rows[0].curve) == 1
+
+
 def test_what_a_node_takes_with_it_is_one_loss(make_ledger: Make, dispatch: Start) -> None:
     ledger = make_ledger(trials=4)
     dispatcher = dispatch(ledger)
