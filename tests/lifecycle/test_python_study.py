@@ -116,6 +116,7 @@ WRONG = [
     ({"dataset.name": "digit"}, "dataset.name: unknown data set, got 'digit'. Did you mean digits"),
     ({1: 2}, "1: keys must be text, got 1. Put it in quotes."),
     ({"question": {1, 2}}, "question: must be text, a number, a list or a mapping, got an object"),
+    ({"dataset.path": "a\0b"}, "dataset.path: must be text that can be stored, got 'a\\x00b'."),
     ({"search.seed": 2**70}, "search.seed: whole numbers must be below 2**63"),
     (
         {"space": {"loss.da.weight": ablate.space.float(10, 0.1)}},

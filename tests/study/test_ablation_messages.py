@@ -47,6 +47,14 @@ def one_line(problems: Problems, text: str) -> str:
         ),
         # seeds
         (
+            "{design: leave_family_out, seeds: x}",
+            "5: ablation.seeds: must be a whole number or a list, got 'x'. Write one of these.",
+        ),
+        (
+            "{design: leave_family_out, seeds: [3, 1, 3]}",
+            "5: ablation.seeds: given twice, got 3. Remove one.",
+        ),
+        (
             "{design: leave_family_out, seeds: 1, primary: [{compare: plain}]}",
             "5: ablation: a test needs at least two seeds, got seeds: 1 with primary or "
             "noninferior. Raise seeds; with 8 the smallest two-sided p is .0078.",
@@ -82,6 +90,11 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "{design: leave_one_out, components: {x: {finetune.seed: 3}}}",
             "5: ablation.components.x.finetune.seed: seeds are paired over all cells, got 3. "
             "Remove it; ablation.seeds sets the seeds.",
+        ),
+        (
+            "{design: leave_one_out, components: {x: {robustness.suite: all}}}",
+            "5: ablation.components.x.robustness.suite: cannot differ between cells, because it is "
+            "not part of a run, or runs are compared by it, got 'all'. Set it for the whole study.",
         ),
         (
             "{design: leave_one_out, components: {x: {augment.mix.noise: 0}}}",
