@@ -7,7 +7,8 @@ not a tap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from ablate.data import DATASETS
@@ -45,27 +46,11 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         for metric in metric_names(suite.families, SEVERITIES)
     ]
     layers = _layers(model, base)
-
-    def refusal(key: str) -> Callable[[str], str | None]:
-        """Why the callable that a name may be cannot be imported."""
-
-        def of(name: str) -> str | None:
-            if key != "trainable" and not _is_own(name):
-                return None
-            try:
-                import_callable(key, name, base)
-            except NotImportedError:
-                return None
-            except ParameterError as error:
-                return str(error).removeprefix(f"{key}: ")
-            return None
-
-        return of
-
-    data, networks = refusal("dataset.name"), refusal("model.name")
+    keys = ("dataset.name", "model.name", "trainable")
+    data, network, loop = (partial(_import_refusal, key, base) for key in keys)
     return {
         "dataset.name": OpenNames(lambda: DATASETS, is_callable_name, refusal=data),
-        "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like, networks),
+        "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like, network),
         "loss.terms": TERMS,
         "loss.st.form": FORMS,
         "loss.fma.distance": tuple(DISTANCES),
@@ -74,11 +59,24 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
-        "trainable": OpenNames(refusal=refusal("trainable")),
+        "trainable": OpenNames(refusal=loop),
         "robustness.suite": SUITES,
         "robustness.corruptions": ANY.types,
         "search.sampler": SAMPLERS,
     }
+
+
+def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
+    """Why the callable that a name may be cannot be imported."""
+    if key != "trainable" and not _is_own(name):
+        return None
+    try:
+        import_callable(key, name, base)
+    except NotImportedError:
+        return None
+    except ParameterError as error:
+        return str(error).removeprefix(f"{key}: ")
+    return None
 
 
 def named_callables(study: Study) -> dict[str, str]:
