@@ -239,7 +239,7 @@ class Decoder:
         if self.size not in (None, image.size):
             (width, height), got = self.size, "x".join(map(str, image.size))
             raise DataError(
-                f"{show_name(path)}: must be {width}x{height} as the first image, got {got}.",
+                f"{show_name(path)}: must be {width}x{height} like the first image, got {got}.",
                 *size_fixes(self.image_size),
             )
         if self.image_size is None:

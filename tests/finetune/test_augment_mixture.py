@@ -95,6 +95,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
         "augment.strength: must be above 0 and at most 1, got 0. 1 is the strongest distortion.",
     ),
     (
+        {"strength": 1.5},
+        "augment.strength: must be above 0 and at most 1, got 1.5. 1 is the strongest distortion.",
+    ),
+    (
         {"strengths": {"brightnes": 0.5}},
         "augment.strengths: must name types of distortion, got 'brightnes'. "
         "Did you mean brightness?",
@@ -105,7 +109,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
             "augment.strengths.contrast: must be the highest strength, above 0 and at most 1, or "
             f"the lowest and the highest, got {shown}. Write 0.5 or [0.2, 0.5].",
         )
-        for limits, shown in [(0.0, "0"), (1.2, "1.2"), ((0.5, 0.2), "[0.5, 0.2]")]
+        for limits, shown in [
+            (0.0, "0"),
+            (1.2, "1.2"),
+            (float("nan"), "nan"),
+            ((0.5, 0.2), "[0.5, 0.2]"),
+            ((-0.1, 0.5), "[-0.1, 0.5]"),
+            ((0.1, 0.2, 0.3), "[0.1, 0.2, 0.3]"),
+        ]
     ),
     (
         {"clean_fraction": float("nan")},

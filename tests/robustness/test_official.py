@@ -193,7 +193,9 @@ def test_folders_may_be_resized_and_cut(folders: Path) -> None:
     file = next((folders / "snow" / "3" / "dog").iterdir())
     Image.new("RGB", (9, 20)).save(file)
     assert read(open_official(folders, image_size=8, resize=9), "snow", 3).shape == (FILES, 3, 8, 8)
-    with pytest.raises(DataError, match=r"snow/3/dog/.* must be 8x8 as the first image, got 9x20"):
+    with pytest.raises(
+        DataError, match=r"snow/3/dog/.* must be 8x8 like the first image, got 9x20"
+    ):
         read(open_official(folders), "snow", 3)
 
 
