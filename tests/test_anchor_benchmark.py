@@ -15,10 +15,12 @@ from torch.nn.functional import avg_pool2d, batch_norm, conv2d, linear, relu
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from anchor import ANCHORS
+import anchor
+from anchor import ANCHORS, judge
 
 from ablate.model.build import build_model, build_skeleton
 from ablate.model.weights.external_checkpoint import load_external, match_by_order
+from ablate.robustness.corruption import BENCHMARK
 from ablate.study.settings import ModelSettings
 
 N = 3
@@ -162,3 +164,76 @@ def test_files_of_either_layout_give_the_published_logits(
         found, expected = model.eval()(few), published_logits(state, 2 * few - 1)
     assert expected.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_command_prints_what_the_logits_say(
+    state: State,
+    images: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with torch.inference_mode():
+        pixels = pixels_of(images.reshape(76 * N, 32, 32, 3))
+        answers = published_logits(state, 2 * pixels - 1).argmax(1).view(76, N)
+    labels = answers.mode(dim=0).values
+    labels[0] = answers[75, 0]
+    corrupted, clean = (answers[:75] == labels), (answers[75] == labels)
+    assert 0.05 < corrupted.float().mean() < 0.5
+    assert 0 < clean.float().mean() < 1
+
+    folder = tmp_path / "CIFAR-10-C"
+    folder.mkdir()
+    for kind, copies in zip(
+        sorted(BENCHMARK), images[:75].reshape(15, 5 * N, 32, 32, 3), strict=True
+    ):
+        np.save(folder / f"{kind}.npy", copies)
+    np.save(folder / "spatter.npy", images[:5].reshape(5 * N, 32, 32, 3))  # not of the fifteen
+    np.save(folder / "labels.npy", np.tile(labels.numpy().astype(np.uint8), 5))
+    np.savez(tmp_path / "clean.npz", images=images[75].transpose(0, 3, 1, 2), labels=labels.numpy())
+    Path("few.py").write_text(FEW)
+    torch.save(LAYOUTS["RobustBench"](state), "augmix.pt")
+    arguments = ["--augmix", "augmix.pt", "--official", str(folder), "--dataset", "few:few"]
+    monkeypatch.setattr(sys, "argv", ["anchor.py", *arguments, "--data", str(tmp_path)])
+    anchor.main()
+    found, expected = 100 * clean.double().mean(), 100 * corrupted.double().mean()
+    few = "not comparable: needs 10,000 images"
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "| Standard, WRN-28-10 | clean | | not run | 94.78 | | |",
+        "| Standard, WRN-28-10 | CIFAR-10-C | | not run | 73.46 | | |",
+        f"| AugMix, WRN-40-2 | clean | 3 | {found:.2f} | 95.08 | {found - 95.08:+.2f} | {few} |",
+        f"| AugMix, WRN-40-2 | CIFAR-10-C | 3 x 75 | {expected:.2f} | 88.82 | "
+        f"{expected - 88.82:+.2f} | {few} |",
+    ]
+
+    (folder / "fog.npy").unlink()
+    with pytest.raises(SystemExit, match=r"CIFAR-10-C: must have fog, got only"):
+        anchor.main()
+
+
+FEW = """
+import numpy as np
+
+def few(image_size, path):
+    with np.load(path / "clean.npz") as file:
+        test = file["images"], file["labels"].astype(np.int64)
+    train = np.zeros((10, 3, 32, 32), np.uint8), np.arange(10)
+    return {"train": train, "test": test, "classes": tuple("0123456789")}
+"""
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "n", "expected"),
+    [
+        (73.46, 10_000, "within 0.2"),
+        (73.26, 10_000, "within 0.2"),
+        (73.66, 10_000, "within 0.2"),
+        (73.25, 10_000, "not within 0.2"),
+        (73.67, 10_000, "not within 0.2"),
+        (73.46, 9_999, "not comparable: needs 10,000 images"),
+    ],
+)
+def test_agreement_is_judged_on_all_images(accuracy: float, n: int, expected: str) -> None:
+    assert judge(accuracy, ANCHORS["standard"].corrupted, n) == expected
