@@ -183,7 +183,8 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
         first += f"; trained again with new seeds, it shows {shown} (validation images)"
     over = _Over("plain", PLAIN)
     if not math.isnan(networks.value(COMBINED_DA, robust)):
-        over = _Over(COMBINED_DA, network_label(COMBINED_DA), True, True)
+        called = network_label(COMBINED_DA)
+        over = _Over(COMBINED_DA, called, is_da_alone=True, has_several_types=True)
     methods = {point.name: terms_words(point.loss_terms) for point in _by_method(ranked)}
     limits = [
         *_running_text(test.ended, test.runs, "run"),
@@ -341,7 +342,8 @@ def _sentence_of_methods(
     declared = {effect.contrast.partition(" - ")[0] for effect in primary}
     methods.sort(key=lambda arm: (arm != taken, arm not in declared))
     called = PLAIN if reference == "plain" else network_label(reference)
-    over = _Over(reference, called, reference in alone, reference in combined)
+    is_alone, has_several = reference in alone, reference in combined
+    over = _Over(reference, called, is_da_alone=is_alone, has_several_types=has_several)
     networks = replace(networks, robust_metric=primary[0].metric if primary else info.rank_metric)
     by_name = {arm: network_label(arm) for arm in methods}
     return networks.sentence_of_methods(by_name, over, taken)
@@ -480,10 +482,9 @@ class _Networks:
         types = shown_if(over.has_several_types, " of several types")
         copies = f"distorted copies{types}, without FMA or ST ({over.called})"
         best = taken or names[0]
-        of_networks = [
+        start, base, end = (
             self.value(name, self.robust_metric) for name in ("baseline", over.name, best)
-        ]
-        start, base, end = of_networks
+        )
         lost = self.value(best, self.clean_metric) - self.value(over.name, self.clean_metric)
         opening = f"Over {copies}, on"
         if base - start > (end - start) / 2 > 0 and not lost > self.margin:
@@ -510,8 +511,9 @@ class _Networks:
 
     def _change_text(self, change: _Change) -> str:
         text = f"{change.words} {_difference_text(change.estimate, self.robust_metric)}"
-        verdict = " and ".join(filter(None, change.claim.verdict[:2]))
-        return text + shown_if(verdict, f", {verdict}")
+        verdict = change.claim.verdict
+        allowed = " and ".join(filter(None, (verdict.finding, verdict.margin)))
+        return text + shown_if(allowed, f", {allowed}")
 
     def _verdict(self, name: str, reference: str, robust: Estimate) -> VerdictWords:
         """Of a difference that was not tested."""

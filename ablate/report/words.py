@@ -71,8 +71,8 @@ def as_contribution(effect: Effect, ablation: AblationInfo) -> Effect:
     is then said of the network without the part.
     """
     arm, to = sides(effect, ablation)
-    is_margin = any(effect.kept is not None for effect in ablation.effects)
-    if is_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
+    has_margin = any(effect.kept is not None for effect in ablation.effects)
+    if has_margin or not arm.startswith(_WITHOUT) or to != ablation.reference:
         return effect
     turned: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
@@ -99,8 +99,8 @@ class ContrastWords(NamedTuple):
 
     @property
     def text(self) -> str:
-        of = shown_if(self.is_contribution, "contribution of ")
-        return f"{of}{self.subject}{shown_if(self.other, f' against {self.other}')}"
+        start = shown_if(self.is_contribution, "contribution of ")
+        return f"{start}{self.subject}{shown_if(self.other, f' against {self.other}')}"
 
 
 def contrast_words(effect: Effect, ablation: AblationInfo) -> ContrastWords:
@@ -117,10 +117,10 @@ def contrast_words(effect: Effect, ablation: AblationInfo) -> ContrastWords:
         return ContrastWords(f"effect of {part_name(name)}")
     arm, to = sides(effect, ablation)
     if not arm:  # of leave_family_out, on the family alone
-        seen, _, of = name.partition(": ")
-        exposure, _, family = seen.partition(" ")
+        part, colon, _ = name.partition(": ")
+        exposure, _, family = part.partition(" ")
         words = {"unseen": "not trained on", "seen": "trained on"}.get(exposure)
-        return ContrastWords(f"gain on {family}, {words}" if of and words else name)
+        return ContrastWords(f"gain on {family}, {words}" if colon and words else name)
     if effect.kind == "step":
         return ContrastWords(f"adding {part_name(arm.removeprefix(_ADDED))}")
     return _difference_words(arm, to, arms, ablation.reference)
@@ -166,12 +166,13 @@ def verdict_words(effect: Effect, ablation: AblationInfo) -> VerdictWords:
     text = words.get(effect.verdict, _direction(effect))
     if ablation.looks and effect.verdict in ("better", "worse"):
         text += f", at {ablation.looks + 1} looks"
-    for metric, kept in margins(effect, ablation):
-        name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
-        if kept.kept:
-            return VerdictWords(text, f"{name} is kept", is_kept=True)
-        return VerdictWords(text, f"a {name.removesuffix(' accuracy')} loss is not excluded")
-    return VerdictWords(text)
+    if not (declared := margins(effect, ablation)):
+        return VerdictWords(text)
+    metric, kept = declared[0]
+    name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
+    if kept.kept:
+        return VerdictWords(text, f"{name} is kept", is_kept=True)
+    return VerdictWords(text, f"a {name.removesuffix(' accuracy')} loss is not excluded")
 
 
 def margins(effect: Effect, ablation: AblationInfo) -> list[tuple[str, NonInferiority]]:

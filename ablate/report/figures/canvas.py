@@ -274,10 +274,8 @@ def marker(
 
 def interval_bars(estimates: Sequence[Any], factor: float = 1.0, **style: Any) -> dict[str, Any]:
     """plotly's error bars of estimates with `low`, `mean` and `high`, multiplied by the factor."""
-    ends = np.array(
-        [(estimate.low, estimate.mean, estimate.high) for estimate in estimates]
-    ).reshape(-1, 3)
-    return error_bars(factor * ends[:, 0], factor * ends[:, 1], factor * ends[:, 2], **style)
+    ends = [(estimate.low, estimate.mean, estimate.high) for estimate in estimates]
+    return error_bars(*factor * np.array(ends).reshape(-1, 3).T, **style)
 
 
 def error_bars(

@@ -14,13 +14,14 @@ import numpy as np
 from plotly.graph_objects import Figure
 
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.intervals import NONE, Estimate, t_interval
+from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.networks import ablation_runs, shown_networks
 from ablate.ablation.results import BASELINE
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import study_basis
 from ablate.analysis.frame import typed_frame
 from ablate.files.shown import count_text
+from ablate.report.arms import NOTHING
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
@@ -134,7 +135,7 @@ def _of_one(scores: Scores, severities: Sequence[int]) -> tuple[Estimate, ...]:
     for severity in severities:
         mean, n = accuracy_at(scores, severity), scores.n_images
         if math.isnan(mean):
-            estimates.append(Estimate(mean, math.nan, math.nan, math.nan, 0, NONE))
+            estimates.append(NOTHING)
             continue
         n = scores.n_corrupted or n if severity else n
         ends = wilson_interval(round(mean * n), n)
