@@ -104,6 +104,13 @@ def test_a_study_without_a_question_asks_a_plain_one(usual: ReportContent) -> No
     assert content_of(StudySource(record)).question.startswith("What does robustness cost")
 
 
+def test_levels_of_headings_leave_none_out(page_text: str) -> None:
+    levels = [int(level) for level in re.findall(r"^ *(?:<summary>)?<h(\d)", page_text, re.M)]
+    assert levels[0] == 1
+    assert {*levels} == {1, 2, 3}
+    assert levels.count(1) == 1
+
+
 def test_terms_are_explained_where_they_stand_first() -> None:
     terms = Glossary()
     meaning = "Data augmentation, training on distorted copies: cross-entropy"
@@ -182,6 +189,9 @@ def test_provenance_has_code_machine_seeds_dates_and_data() -> None:
     assert "hosts node0, node1" in found["Hardware"]
     assert found["Selected on"] == "the validation images"
     assert found["Test images used"].endswith("confirm 2 trials; scores in example~confirm")
+    for test, used in ((None, "never"), ({"suite": "all"}, "by every run")):
+        own = replace(record, test_opened=(), test=test)
+        assert dict(origin_facts(status_info(own, NOW)))["Test images used"] == used
 
 
 @pytest.mark.slow

@@ -160,8 +160,8 @@ def check_begun(record: StudyRecord, named: str) -> None:
     if record.driver is not None:
         fix = f"{record.driver} is preparing it: wait, or run ablate report {named} --watch"
     raise UsageError(
-        f"study {record.name}: a report needs a trial that has started, got none: the study was "
-        f"never prepared. {fix}"
+        f"study {record.name}: needs a trial that has started, got none: the study was never "
+        f"prepared. {fix}"
     )
 
 
@@ -297,11 +297,10 @@ def report_content(
     question = "Which settings are best?"
     if any("_robust_accuracy" in objective.metric for objective in record.study.objectives):
         question = "What does robustness cost, and which part earns it?"
-    info = source.ablation or pareto_info(record)
+    info = source.ablation or source.front
     answer, tables = study_answer(source), _tables(source)
     notes = [*answer.notes, *info.marks, *(confirmation.test.marks if confirmation else ())]
-    shown_tables = [table for of_section in tables.values() for table in of_section]
-    notes += [note for table in shown_tables for note in table.notes]
+    notes += [note for group in tables.values() for table in group for note in table.notes]
     top, first, missing = _first_figure(source, notes)
     sections = []
     for anchor, title in SECTIONS.items():
@@ -556,17 +555,14 @@ def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
             seen = "saw" if start.saw_validation else "did not see"
             baseline += f"; it {seen} the validation images"
     digest = record.sections.get("data", "")
+    name = dataset.name + shown_if(dataset.path, f", {dataset.path}")
+    used = "by every run" if record.test is not None else shown_if(not record.test_opened, "never")
     return [
-        (
-            "data set",
-            dataset.name
-            + shown_if(dataset.path, f", {dataset.path}")
-            + shown_if(digest, f"; digest {digest[:12]}"),
-        ),
+        ("data set", name + shown_if(digest, f"; digest {digest[:12]}")),
         ("baseline trained on", baseline),
         ("finetuned on", _training_images(record)),
         ("selected on", "the validation images"),
-        ("test images used", shown_if(not record.test_opened, "never")),
+        ("test images used", used),
     ]
 
 
