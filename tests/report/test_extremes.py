@@ -96,5 +96,15 @@ def test_a_page_copes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert section.missing == why
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("pareto", "pairs of objectives not shown: 6"), ("parameters", "the first 6 of 7 objectives")],
+)
+def test_objectives_that_are_left_out_are_counted(name: str, said: str) -> None:
+    kind = find_figure(name)
+    figure = kind.draw(kind.info([StudySource(many_study(7))]), COLUMN)
+    assert said in figure.layout.meta["facts"]
+
+
 def test_the_volume_of_many_objectives_is_not_waited_for() -> None:
     assert status_info(many_study(30), now=0.0).hypervolume is None

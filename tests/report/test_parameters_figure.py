@@ -124,7 +124,7 @@ def test_a_mix_has_a_panel_a_ratio() -> None:
     figure = draw(small(), "mix", objective="robust")
     assert titles(figure) == ["mix.noise, robust", "mix.blur, robust", "mix.photometric, robust"]
     ratios = [list(zip(one.customdata, one.x, strict=True)) for one in trials(figure)]
-    assert sorted(one for of in ratios for one in of) == [(0, 0.5), (1, 0), (2, 0)]
+    assert sorted(pair for pairs in ratios for pair in pairs) == [(0, 0.5), (1, 0), (2, 0)]
 
 
 def test_panels_are_in_order_of_importance_and_the_learning_rate_is_always_there() -> None:

@@ -14,6 +14,7 @@ from example_records import example_record, example_row, example_scores
 from example_sources import (
     curved_record,
     draw_front,
+    sloped_scores,
     usual_record,
     usual_rows,
 )
@@ -78,6 +79,15 @@ def test_colours_say_terms_and_a_dominated_trial_is_faint() -> None:
     assert front.marker.symbol == faint.marker.symbol != st.marker.symbol
     assert (front.name, front.showlegend, faint.showlegend) == ("FMA (3)", True, False)
     assert list(faint.customdata) == [2, 4]
+
+
+def test_the_numbers_of_a_short_front_stand_where_the_front_leaves_room() -> None:
+    (front,) = traces(draw_front(example_record(ROWS[:1])), "FMA")
+    assert (front.text, front.textposition) == (("0",), "top right")
+    scores = [(0.93 + at / 1e3, 0.8 - at / 1e3) for at in range(13)]
+    many = [example_row(at, one, scores=example_scores(*one)) for at, one in enumerate(scores)]
+    (front,) = traces(draw_front(example_record(many)), "FMA")
+    assert [text for text in front.text if text] == ["10"], "of a long front that of the title"
 
 
 def test_the_title_is_what_the_named_trial_gains_and_loses() -> None:
@@ -268,6 +278,12 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
         ParameterError, match=r"^studies in one figure must have the same objectives"
     ):
         info_of(example_record(), example_record(objectives=[("a", "maximize"), ("b", "maximize")]))
+
+
+def test_baselines_that_differ_are_not_drawn() -> None:
+    other = replace(example_record(ROWS), references={"baseline": sloped_scores(0.9, 0.5)})
+    figure = draw(example_record(ROWS), other)
+    assert (traces(figure, "Before finetuning"), len(traces(figure, "Plain finetuning"))) == ([], 1)
 
 
 def study(name: str, *values: tuple[float, float]) -> StudyRecord:

@@ -78,6 +78,10 @@ def test_an_own_loop_has_all_its_metrics_as_it_names_them() -> None:
     assert row(table, "c") == "c 0.5100 ± 0.0040 - +0.0788 [+0.0688, +0.0888]"
     assert "less is better: loss" in table.notes
     assert "accuracy" not in said(table)
+    both = ("val_clean_accuracy", "test_clean_accuracy")
+    arm = example_arm("a", {metric: estimate(0.9) for metric in both})
+    info = own_loop_ablation(arms=(arm,), metrics=both, effects=(), rank_metric=both[0])
+    assert arms_table(info).headings[1:3] == ["val_clean_accuracy (%)", "test_clean_accuracy (%)"]
 
 
 @pytest.mark.parametrize(
