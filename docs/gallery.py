@@ -22,10 +22,7 @@ LEDGERS = Path(__file__).parents[1] / "tests/report/ledgers"
 STUDIES = {
     "runs/quickstart": (
         "`studies/quickstart.yaml` with its confirmation: 16 trials on handwritten digits.",
-        (
-            *("pareto", "history", "profile", "severity"),
-            *("parameters", "curves"),
-        ),
+        ("pareto", "history", "profile", "severity", "parameters", "curves"),
     ),
     "runs/one_objective": (
         "The study of [one objective](../howto/one_objective.md): a pruner, a constraint, and "
@@ -46,7 +43,6 @@ STUDIES = {
 
 def gallery_page() -> str:
     """Every figure, its picture, its caption and its command."""
-    captions = {name: text for name, text in gallery_images().items() if name.endswith(".txt")}
     parts = [
         "# Figures\n\nEach picture is drawn by the command under it from a recorded study when "
         "this site is built. `ablate plot STUDY --figure all -o FOLDER` draws every figure that "
@@ -61,8 +57,8 @@ def gallery_page() -> str:
         parts.append(f"\n## {figure}\n\n**{kind.title}{end}** {kind.says}\n\n")
         if figure in by_figure:
             folder, title = f"figures/{Path(study).name}", kind.title
-            caption = captions[f"reference/{folder}/light/{figure}.txt"]
-            drawn = gallery_images()[f"reference/{folder}/light/{figure}.svg"]
+            images, path = gallery_images(), f"reference/{folder}/light/{figure}"
+            caption, drawn = images[f"{path}.txt"], images[f"{path}.svg"]
             size = f"{{ width={_PIXELS_PER_INCH * _width(drawn):.0f} }}"
             parts.append(
                 f"![{title}]({folder}/light/{figure}.svg#only-light){size}\n"
@@ -86,9 +82,8 @@ def _width(svg: bytes) -> float:
     return float(found[1]) / 96
 
 
-def _as_text(caption: str | bytes) -> str:
-    text = caption.decode() if isinstance(caption, bytes) else caption
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text.strip())
+def _as_text(caption: bytes) -> str:
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", caption.decode().strip())
 
 
 @cache

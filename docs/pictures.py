@@ -336,8 +336,7 @@ def front() -> Numbers:
 
 def draw_front(file: Path) -> None:
     """As `ablate plot` draws it."""
-    printed(["plot", str(FRONT), "--figure", "pareto", "-o", str(file)])
-    file.with_suffix(".txt").unlink(missing_ok=True)
+    printed(["plot", str(FRONT), "--figure", "pareto", "--no-caption", "-o", str(file)])
 
 
 def draw_report(file: Path) -> None:
@@ -498,11 +497,13 @@ def write_small(figure: Figure, file: Path) -> None:
 
 
 def shrink(source: Path, file: Path) -> None:
-    """Keep 256 colours."""
+    """Keep 256 colours, among them those of few pixels: marks are told apart by them."""
     from PIL import Image
 
     with Image.open(source) as image:
-        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(
+            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
     small.save(file, optimize=True)
 
 
