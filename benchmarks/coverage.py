@@ -6,6 +6,7 @@
     python benchmarks/coverage.py --part collapses     # seeds that are not normal
     python benchmarks/coverage.py --part looks         # seeds added after results were there
     python benchmarks/coverage.py --part tuned         # settings chosen on the same images
+    python benchmarks/coverage.py --part equivalence   # claims that two are equivalent
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -47,7 +48,7 @@ from ablate.ablation.intervals import (
     over_seeds_and_images,
 )
 from ablate.ablation.power import planned_power
-from ablate.ablation.significance import holm, noninferiority
+from ablate.ablation.significance import equivalence_p, holm, noninferiority
 
 SEEDS = (3, 5, 8)
 LEVEL, ALPHA = 0.95, 0.05
@@ -303,16 +304,67 @@ def realised(random: np.random.Generator, case: Case, n_seeds: int, repetitions:
     return sum(model.estimate(1 - ALPHA).low > 0 for model in found) / repetitions
 
 
-def planned_difference(components: Components, n_seeds: int, images: int) -> float:
-    """That has a planned power of 80 %."""
+def planned_difference(
+    components: Components, n_seeds: int, images: int, power: float = 0.8
+) -> float:
+    """That has this planned power."""
     low, high = 1e-6, 100 * components.standard_error(n_seeds, images)
     for _ in range(50):
         middle = (low + high) / 2
-        if planned_power(components, n_seeds, images, middle, ALPHA) < 0.8:
+        if planned_power(components, n_seeds, images, middle, ALPHA) < power:
             low = middle
         else:
             high = middle
     return high
+
+
+def equivalence(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """How often equivalence is claimed where the difference is exactly the margin, alone (nominal
+    2.5 %); how often anything is claimed wrongly of that and two contrasts without a difference
+    (5 %); how many verdicts contradict their interval; and how often it is claimed where nothing
+    differs, at the margin that is planned for 80 %."""
+    yield (
+        "| equivalence | "
+        + row_of("K = {}: wrong, wrong of three (contradictions), planned 80 %", SEEDS)
+        + " |"
+    )
+    yield "|---" * (1 + len(SEEDS)) + "|"
+    margin = 0.01
+    for name, sds in FOUND.items():
+        same, apart = normal_case(name, sds), normal_case(name, sds, margin)
+        cells = []
+        for n_seeds in SEEDS:
+            wrong = any_wrong = contradictions = shown = 0
+            components = Components(*sds[:3], n_seeds=8)
+            planned = planned_difference(components, n_seeds, sds[3], 0.9)
+            for _ in range(repetitions):
+                models = [
+                    over_seeds_and_images(case.draw(random, n_seeds))
+                    for case in (apart, same, same)
+                ]
+                p = min(1.0, 2 * equivalence_p(models[0], margin))
+                wrong += p < ALPHA
+                adjusted = holm([p, *(model.p() for model in models[1:])])
+                any_wrong += min(adjusted) < ALPHA
+                one = simultaneous(
+                    models[0].estimate(1 - ALPHA / 3), margin, is_rejected=adjusted[0] < ALPHA
+                )
+                is_within = -margin <= one.low and one.high <= margin
+                contradictions += (adjusted[0] < ALPHA) != is_within
+                shown += equivalence_p(models[1], planned) < ALPHA / 2
+            cells.append(
+                f"{with_error(wrong / repetitions, repetitions)}, "
+                f"{with_error(any_wrong / repetitions, repetitions)} ({contradictions}), "
+                f"{with_error(shown / repetitions, repetitions)}"
+            )
+        yield f"| {name} | {' | '.join(cells)} |"
+    for case in LOST:
+        cells = []
+        for n_seeds in SEEDS:
+            models = (over_seeds_and_images(case.draw(random, n_seeds)) for _ in range(repetitions))
+            wrong = sum(equivalence_p(model, -case.truth) < ALPHA / 2 for model in models)
+            cells.append(with_error(wrong / repetitions, repetitions))
+        yield f"| {case.name} | {' | '.join(cells)} |"
 
 
 def seeds_alone(random: np.random.Generator, repetitions: int) -> Iterator[str]:
@@ -449,7 +501,10 @@ def row_of(text: str, numbers: tuple[int, ...]) -> str:
     return " | ".join(text.format(number) for number in numbers)
 
 
-_ALL = (coverage, claims, kept_wrong, power, seeds_alone, pooled, collapses, looks, tuned)
+_ALL = (
+    *(coverage, claims, kept_wrong, equivalence, power),
+    *(seeds_alone, pooled, collapses, looks, tuned),
+)
 PARTS = {part.__name__: part for part in _ALL}
 
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from ablate.analysis.objectives import amount_text
 from ablate.errors import StudyNotFoundError
 from ablate.study.json_data import JsonData
 
@@ -60,10 +63,25 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Claim:
-    """A contrast on one metric that was declared beforehand."""
+    """A contrast on one metric that was declared beforehand: that there is a difference, or that it
+    is less than `equivalent_within`, in the metric's unit."""
 
     contrast: str
     metric: str
+    equivalent_within: float | None = None
+
+    @property
+    def text(self) -> str:
+        """ "ST - DA on val_robust_accuracy, equivalent within 1 point"."""
+        text = f"{self.contrast} on {self.metric}"
+        if self.equivalent_within is None:
+            return text
+        return f"{text}, equivalent within {amount_text(self.metric, self.equivalent_within)}"
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a margin where there is none, so that a design's digest is that of before."""
+        return {name: value for name, value in written(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

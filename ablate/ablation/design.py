@@ -184,20 +184,20 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
     settings = study.ablation_section
     if settings.noninferior is not None:
         _check_metric(study, settings.noninferior.metric, ("noninferior", "metric"), refuse)
-        margin = settings.noninferior.margin
-        if study.trainable is None and margin >= 1:
-            rule = f"must be below 1, because accuracies are fractions, got {margin:g}"
-            refuse(("noninferior", "margin"), f"{rule}. Write 0.01 for one point.")
+        _check_margin(study, settings.noninferior.margin, ("noninferior", "margin"), refuse)
     contrasts = {contrast.name: contrast for contrast in design.contrasts}
     claims: list[Claim] = []
+    kinds = set[tuple[str, str, bool]]()
     for place, declared in enumerate(settings.primary):
         path: Path = ("primary", place)
         _check_metric(study, declared.metric, (*path, "metric"), refuse)
+        _check_margin(study, declared.equivalent_within, (*path, "equivalent_within"), refuse)
         if (contrast := _declared(design, declared, path, refuse)) is not None:
-            claim = Claim(contrast.name, declared.metric)
-            if claim in claims:
-                got = f"{claim.contrast} on {claim.metric}"
-                refuse(path, f"given twice, got {got}. Remove one.")
+            claim = Claim(contrast.name, declared.metric, declared.equivalent_within)
+            kind = (claim.contrast, claim.metric, claim.equivalent_within is None)
+            if kind in kinds:
+                refuse(path, f"given twice, got {claim.text}. Remove one.")
+            kinds.add(kind)
             contrasts.setdefault(contrast.name, contrast)
             claims.append(claim)
     for place, added in enumerate(settings.contrasts):
@@ -232,6 +232,12 @@ def _declared(
         refuse(path, f"must be two arms, got {show(to)} twice. Change one.")
         return None
     return difference(design.arm(declared.compare), design.arm(to))
+
+
+def _check_margin(study: Study, margin: float | None, path: Path, refuse: Refuse) -> None:
+    if study.trainable is None and margin is not None and margin >= 1:
+        rule = f"must be below 1, because accuracies are fractions, got {margin:g}"
+        refuse(path, f"{rule}. Write 0.01 for one point.")
 
 
 def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None:

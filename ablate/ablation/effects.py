@@ -23,6 +23,7 @@ from ablate.ablation.significance import (
     LEAST_SEEDS,
     MOST_EXACT,
     NonInferiority,
+    equivalence_p,
     holm,
     noninferiority,
     sign_flip_test,
@@ -37,9 +38,8 @@ ALPHA = 0.05
 _ROUNDING = 1e-12
 """Of the sizes that are added up."""
 
-Verdict = Literal[
-    "better", "worse", "not shown", "at most one image", "too few seeds", "exploratory"
-]
+Shown = Literal["better", "worse", "equivalent"]
+Verdict = Literal[Shown, "not shown", "at most one image", "too few seeds", "exploratory"]
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,14 @@ class Effect:
             `simultaneous`).
         at_level: of an exploratory one, `estimate` with an interval at the level of the primary
             ones, for a picture whose intervals have one level; None: `estimate` is.
-        p: two-sided, from the model of the interval; NaN where there is no interval.
-        p_adjusted: by Holm over the primary contrasts; None of an exploratory one.
+        equivalent_within: the margin of a claim of equivalence; None of any other.
+        p: two-sided, from the model of the interval; of a claim of equivalence the larger of two
+            one-sided; NaN where there is no interval.
+        p_adjusted: by Holm over the primary contrasts, where one-sided p count double; None of an
+            exploratory one.
         verdict: what it allows to be claimed; of an exploratory one nothing.
-        p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else None;
-            is_exact: whether all sign flips were evaluated.
+        p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else, and
+            of equivalence, None; is_exact: whether all sign flips were evaluated.
         components: of the differences' variance; None where there is no interval; n_images: that
             they are about, None where not known.
         kept: whether it is no worse than the declared margin; None where none is declared for this
@@ -89,6 +92,7 @@ class Effect:
     tuned: bool = False
     worst: Estimate | None = None
     at_level: Estimate | None = None
+    equivalent_within: float | None = None
 
     @property
     def primary(self) -> bool:
@@ -101,6 +105,7 @@ class _Tested(NamedTuple):
     contrast: Contrast
     metric: str
     is_claim: bool
+    equivalent_within: float | None
     found: Differences
     worst: Differences | None
 
@@ -123,8 +128,10 @@ def all_effects(
         minimized: metrics for which less is better.
         tuned: cells that were tuned on these images.
     """
-    primary = {(claim.contrast, claim.metric) for claim in claims}
-    level = 1 - ALPHA / max(1, len(primary))
+    margins: dict[tuple[str, str], list[float | None]] = {}  # of the claims on a contrast
+    for claim in sorted(dict.fromkeys(claims), key=lambda one: one.equivalent_within or 0.0):
+        margins.setdefault((claim.contrast, claim.metric), []).append(claim.equivalent_within)
+    level = 1 - ALPHA / max(1, sum(map(len, margins.values())))
     by_name = {contrast.name: contrast for contrast in contrasts}
     shown = dict.fromkeys([*metrics, *([] if margin is None else [margin.metric])])
     worst_results = results.with_failures_as_worst(minimized) if results.failures() else None
@@ -134,7 +141,8 @@ def all_effects(
         table = MetricTable(results, metric)
         worst_table = None if worst_results is None else MetricTable(worst_results, metric)
         for contrast in by_name.values():
-            is_claim = (contrast.name, metric) in primary
+            declared = margins.get((contrast.name, metric), [])
+            is_claim = bool(declared)
             is_shown = metric in shown and metric in (contrast.metrics or (metric,))
             found = table.differences(contrast) if is_claim or is_shown else None
             if found is None and not is_claim:
@@ -143,11 +151,19 @@ def all_effects(
             worst = None if worst_table is None else worst_table.differences(contrast)
             if worst is not None and worst.same_values(found):
                 worst = None  # no run of these cells has failed
-            tested.append(_Tested(contrast, metric, is_claim, found, worst))
+            for within in declared or [None]:
+                tested.append(_Tested(contrast, metric, is_claim, within, found, worst))
     places = {name: place for place, name in enumerate(by_name)}
     tested.sort(key=lambda one: places[one.contrast.name])
-    p_values = [one.found.model.p() for one in tested]
-    claimed = [p for p, one in zip(p_values, tested, strict=True) if one.is_claim]
+    p_values = [
+        model.p() if within is None else equivalence_p(model, within)
+        for within, model in ((one.equivalent_within, one.found.model) for one in tested)
+    ]
+    claimed = [
+        min(1.0, p if one.equivalent_within is None else 2 * p)
+        for p, one in zip(p_values, tested, strict=True)
+        if one.is_claim
+    ]
     adjusted = iter(holm([p if math.isfinite(p) else 1.0 for p in claimed]))
     effects = []
     for p, one in zip(p_values, tested, strict=True):
@@ -166,6 +182,7 @@ def all_effects(
             tuned=any(cell in tuned for cell, weight in contrast.weights.items() if weight),
             worst=None if one.worst is None else one.worst.model.estimate(worst_level),
             at_level=None if one.is_claim else model.estimate(level),
+            equivalent_within=one.equivalent_within,
         )
         if one.is_claim:
             effect = _claimed(effect, found, next(adjusted), level, metric in minimized)
@@ -185,21 +202,23 @@ def _claimed(
     effect: Effect, found: Differences, p_adjusted: float, level: float, is_minimized: bool
 ) -> Effect:
     """A primary effect: adjusted, with a simultaneous interval at this level, and a verdict."""
-    model = found.model
-    verdict: Verdict = "better" if (model.mean > 0) != is_minimized else "worse"
+    model, margin = found.model, effect.equivalent_within
+    direction: Verdict = "better" if (model.mean > 0) != is_minimized else "worse"
+    verdict: Verdict = direction if margin is None else "equivalent"
+    images = (effect.n_images or math.inf) * (abs(model.mean) if margin is None else 1)
     if effect.tuned:
         verdict = "exploratory"
     elif model.n < LEAST_SEEDS:
         verdict = "too few seeds"
     elif not p_adjusted < ALPHA:
         verdict = "not shown"
-    elif effect.n_images is not None and abs(model.mean) * effect.n_images <= 1 + _ROUNDING:
+    elif images <= 1 + _ROUNDING:
         verdict = "at most one image"
     complete = found.by_pair[np.isfinite(found.by_pair)]
-    p_seeds = sign_flip_test(complete)
+    p_seeds = sign_flip_test(complete) if margin is None else math.nan
     return replace(
         effect,
-        estimate=simultaneous(model.estimate(level), is_rejected=p_adjusted < ALPHA),
+        estimate=simultaneous(model.estimate(level), margin, is_rejected=p_adjusted < ALPHA),
         p_adjusted=p_adjusted if math.isfinite(effect.p) else math.nan,
         verdict=verdict,
         p_seeds=p_seeds if math.isfinite(p_seeds) else None,
@@ -207,14 +226,17 @@ def _claimed(
     )
 
 
-def simultaneous(estimate: Estimate, *, is_rejected: bool) -> Estimate:
-    """An interval at Bonferroni's level that agrees with Holm's test.
+def simultaneous(estimate: Estimate, margin: float | None = None, *, is_rejected: bool) -> Estimate:
+    """An interval at Bonferroni's level that agrees with Holm's test; where equivalence is shown it
+    ends at the margin at most.
 
     Holm rejects more than Bonferroni. An interval that then still holds 0 ends at 0, which is what
     all tests together exclude (Strassburger and Bretz 2008, Statistics in Medicine 27, 4914).
     Bonferroni's intervals hold all true values in 95 % of studies; with those that end at 0 it is
     93 to 94 % in the worst case, one true difference just on the other side of 0 among large ones.
     """
+    if is_rejected and margin is not None:
+        return replace(estimate, low=max(estimate.low, -margin), high=min(estimate.high, margin))
     if not is_rejected or not estimate.low <= 0 <= estimate.high:
         return estimate
     if estimate.mean > 0:

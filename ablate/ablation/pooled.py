@@ -112,7 +112,7 @@ def _compared(record: StudyRecord, design: Design) -> dict[str, Any]:
         "design": design.kind,
         "arms": [arm.name for arm in design.arms],
         "cells": [cell.name for cell in design.cells],
-        "primary contrasts": [f"{claim.contrast} on {claim.metric}" for claim in design.claims],
+        "primary contrasts": [claim.text for claim in design.claims],
         "contrasts": [contrast.name for contrast in design.contrasts],
         "margin": None if margin is None else margin.model_dump(),
     }

@@ -1,7 +1,9 @@
 """How many seeds and images a contrast needs: power from the components of its variance.
 
 Source: noncentral t, as for a paired test (Cohen 1988, Statistical Power Analysis, ch. 2), with the
-variance and the degrees of freedom of `intervals.over_seeds_and_images`.
+variance and the degrees of freedom of `intervals.over_seeds_and_images`.  Equivalence has a power
+of at least 2 P - 1 where nothing differs, P that of a difference of the margin (Phillips 1990, J.
+Pharmacokinet. Biopharm. 18, 137).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ablate.ablation.cell import Claim
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.intervals import Components, expected_model
 from ablate.ablation.significance import LEAST_SEEDS
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import amount_text, is_accuracy
 from ablate.files.shown import shown_if
 
 POWER = 0.8
@@ -92,14 +94,18 @@ def power_lines(
         images = pilot.n_images
         if images is not None:
             images = images_scored(claim.metric) or images
-        power = planned_power(components, seeds, images, difference, alpha)
+        margin, of = claim.equivalent_within, f"a true difference of {difference:g}"
+        power = planned_power(components, seeds, images, margin or difference, alpha)
+        if margin is not None:
+            power, of = max(0.0, 2 * power - 1), "no true difference"
         scored = "" if images is None else f" and {images:,} images"
         line = (
-            f"{claim.contrast} on {claim.metric}: power {100 * power:.0f} % at a true difference "
-            f"of {difference:g}, with {seeds} seeds{scored}, from the pilot's {pilot.contrast}"
+            f"{claim.text}: power {100 * power:.0f} % at {of}, with {seeds} seeds{scored}, from "
+            f"the pilot's {pilot.contrast}"
         )
         if is_accuracy(claim.metric):
-            line += f"; for 80 %: {needed_text(components, images, alpha=alpha, seeds=seeds)}"
+            needed = needed_text(components, images, alpha=alpha, seeds=seeds, margin=margin)
+            line += f"; for 80 %: {needed}"
         if power < LEAST_POWER:
             line += f". Warning: below {100 * LEAST_POWER:.0f} %, a claim is unlikely"
         lines.append(line)
@@ -113,6 +119,7 @@ def needed_text(
     alpha: float = 0.05,
     seeds: int | None = None,
     differences: Sequence[float] = DIFFERENCES,
+    margin: float | None = None,
     paired: str = "seed",
 ) -> str:
     """The fewest seeds with which each difference is shown with power `POWER`; where `MOST_SEEDS`
@@ -125,6 +132,7 @@ def needed_text(
         components, images, alpha: as of `planned_power`.
         seeds: that are run, with which images are counted, or `MOST_SEEDS` where no number of
             images suffices with those; None: those of the components.
+        margin: of a claim of equivalence, in place of differences.
         paired: what is paired, "seed" or "baseline".
     """
     from scipy.stats import chi2
@@ -138,19 +146,20 @@ def needed_text(
     )
     counted = max(LEAST_SEEDS, seeds or components.n_seeds)
     texts = []
-    for difference in differences:
-        aim = _Aim(difference, alpha, images)
+    for difference in differences if margin is None else (margin,):
+        aim = _Aim(difference, alpha, images, POWER if margin is None else (1 + POWER) / 2)
         needed = aim.needed((components, low, high), counted, f"{paired}s")
-        texts.append(f"{100 * difference:g} point{'' if difference == 0.01 else 's'}: {needed}")
+        texts.append(f"{amount_text('val_clean_accuracy', difference)}: {needed}")
     return "; ".join(texts)
 
 
 class _Aim(NamedTuple):
-    """A difference that is to be shown at `alpha`, on so many images."""
+    """A difference that is to be shown at `alpha`, on so many images, with this power."""
 
     difference: float
     alpha: float
     images: int | None
+    power: float
 
     def needed(
         self, parts: tuple[Components, Components, Components], seeds: int, name: str
@@ -176,7 +185,7 @@ class _Aim(NamedTuple):
         return text
 
     def _is_reached(self, of: Components, seeds: int, images: int | None) -> bool:
-        return planned_power(of, seeds, images, self.difference, self.alpha) >= POWER
+        return planned_power(of, seeds, images, self.difference, self.alpha) >= self.power
 
     def _fewest_seeds(self, of: Components) -> int | None:
         if not self._is_reached(of, MOST_SEEDS, self.images):

@@ -1,4 +1,5 @@
-"""Tests over paired seeds: sign flips on these images, Holm's adjustment, non-inferiority.
+"""Tests over paired seeds: sign flips on these images, Holm's adjustment, non-inferiority,
+equivalence.
 
 Sign flips: where the two networks of a pair do not differ, and differences are exchangeable within
 a seed, a difference is as likely with either sign.  Source: Fisher 1935, The Design of
@@ -125,3 +126,16 @@ def noninferiority(
     p = half if sign * model.mean > -margin else 1 - half
     kept = low > -margin if model.n >= LEAST_SEEDS and not math.isnan(low) else None
     return NonInferiority(margin, kept, p, low)
+
+
+def equivalence_p(model: MeanModel, margin: float) -> float:
+    """The larger p of two one-sided tests, that the mean is -margin or less, and margin or more.
+
+    It is below .025 exactly where the model's 95 % interval lies within the margin; NaN where there
+    is no interval.
+
+    Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657; each at half the level of a
+    two-sided test (ICH E9 1998, sec. 5.5), so that the interval that is shown decides.
+    """
+    sides = [noninferiority(model, margin, is_minimized=less).p for less in (False, True)]
+    return math.nan if math.isnan(sides[0]) else max(sides)

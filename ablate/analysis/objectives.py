@@ -50,6 +50,13 @@ def is_accuracy(metric: str) -> bool:
     return _ACCURACY.fullmatch(metric) is not None
 
 
+def amount_text(metric: str, amount: float) -> str:
+    """ "1 point", "0.5 points" of an accuracy; of another metric the number."""
+    if not is_accuracy(metric):
+        return f"{amount:g}"
+    return f"{100 * amount:g} {'point' if amount == 0.01 else 'points'}"
+
+
 def on_split(metric: str, split: str) -> str:
     """The same accuracy on the images of another split ("val", "test"); other metrics are kept."""
     head, _, rest = metric.partition("_")

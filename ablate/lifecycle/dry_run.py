@@ -206,7 +206,7 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
         seeds=settings.seed_count,
         cells=tuple(cells),
         aliases=design.aliases,
-        claims=tuple(f"{claim.contrast} on {claim.metric}" for claim in design.claims),
+        claims=tuple(claim.text for claim in design.claims),
         notes=design.notes,
         power=plan_of(study, design, base),
         tuning_trials=settings.tune.trials * len(tuned) if settings.tune else 0,

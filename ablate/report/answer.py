@@ -22,7 +22,7 @@ from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import baseline_warning, nearest_text
-from ablate.analysis.objectives import is_accuracy, on_split
+from ablate.analysis.objectives import amount_text, is_accuracy, on_split
 from ablate.analysis.pareto import ParetoPoint
 from ablate.analysis.summary import best_values
 from ablate.files.shown import count_text, few, shown_if
@@ -132,7 +132,7 @@ def _of_search(source: StudySource) -> Answer:
     scored = networks.scored(best.name)
     first = f"Take {_who(best)}: {scored}."
     if not answer.keeps(best):
-        margin = f"{100 * answer.margin:g} {'point' if answer.margin == 0.01 else 'points'}"
+        margin = amount_text("val_clean_accuracy", answer.margin)
         first = (
             f"No trial loses at most {margin} on undistorted images; {_who(best)} loses least: "
             f"{scored}."
@@ -255,14 +255,17 @@ def _of_ablation(source: StudySource) -> Answer:
     caveats = _running_text(info.ended, info.runs, "run")
     limits = [*info.cautions, *(warning for warning in info.warnings if warning != info.warning)]
     caveats += map(_sentence, [*limits, *info.failures])
-    primary = {effect.contrast: effect for effect in info.primary}
 
     def claim(name: str, other: str) -> _Claim:
-        effect = primary.get(f"{name} - {other}")
-        if effect is None:
+        found = [effect for effect in info.primary if effect.contrast == f"{name} - {other}"]
+        if not found:
             return _Claim(_UNDECLARED)
-        verdict, is_claim = verdict_words(effect, info), effect.estimate.n >= LEAST_SEEDS
-        return _Claim("" if is_claim and not effect.tuned else verdict.text, verdict)
+        # of one metric both of difference and of equivalence, where both are declared
+        words = [verdict_words(one, info) for one in found if one.metric == found[-1].metric]
+        both = " and ".join(dict.fromkeys(one.finding for one in words))
+        verdict = words[-1]._replace(finding=both)
+        is_claim = found[-1].estimate.n >= LEAST_SEEDS and not found[-1].tuned
+        return _Claim("" if is_claim else verdict.text, verdict)
 
     margin = source.record.study.answer.clean_margin
     networks = _networks(info, info.rank_metric, margin, claim)
@@ -359,7 +362,9 @@ def _networks(
     """The arms of an ablation or a confirmation; a difference that is no contrast of it has an
     interval at this level."""
     arms = {arm.name: arm.estimates for arm in info.arms}
-    effects = {(effect.contrast, effect.metric): effect.estimate for effect in info.effects}
+    effects = {
+        (effect.contrast, effect.metric): effect.estimate for effect in reversed(info.effects)
+    }  # of two claims that of a difference, which is the first
 
     def difference(name: str, other: str, metric: str) -> Estimate:
         effect = effects.get((f"{name} - {other}", metric))
@@ -499,7 +504,10 @@ class _Networks:
             parts.append(f"{count_text(left, f'more {called}')} below")
         reasons = dict.fromkeys(change.claim.reason for change in shown)
         why = shown_if("" not in reasons, f": {', '.join(reasons)}")
-        is_none = why or all(is_tie(change.estimate, self.n_images) for change in shown)
+        is_none = why or all(
+            is_tie(change.estimate, self.n_images) and not change.claim.verdict.is_equivalent
+            for change in shown
+        )
         metric, _, part = metric_words(self.robust_metric).partition(", ")
         metric += shown_if(part, f" ({part})")
         has_intervals = any(not math.isnan(change.estimate.low) for change in shown)

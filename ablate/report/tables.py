@@ -18,7 +18,7 @@ from ablate.ablation.intervals import Estimate
 from ablate.ablation.power import needed_text
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.caveats import StudyFacts
-from ablate.analysis.objectives import is_accuracy, short_metric
+from ablate.analysis.objectives import amount_text, is_accuracy, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, pareto_info
 from ablate.errors import UsageError
 from ablate.files.shown import count_text, shown_if
@@ -281,19 +281,16 @@ def effects_table(info: AblationInfo) -> Table:
     ]
     if any(counts):
         columns.append(text_column("n", "n", counts))
+    data: dict[str, list[Any]] = {
+        "verdict": ["worst case" if end else effect.verdict for end, effect in rows],
+        "kept": [_kept(info, effect) for effect in effects],
+    }
+    if any(effect.equivalent_within is not None for effect in effects):
+        data["equivalent_within"] = [effect.equivalent_within for effect in effects]
     columns += [
         p_column("p", "p"),
         p_column("p_adjusted", "Adjusted p"),
-        Column(
-            "verdict",
-            "Verdict",
-            tuple(map(Cell, verdicts)),
-            {
-                "verdict": ["worst case" if end else effect.verdict for end, effect in rows],
-                "kept": [_kept(info, effect) for effect in effects],
-            },
-            folds=_FOLD,
-        ),
+        Column("verdict", "Verdict", tuple(map(Cell, verdicts)), data, folds=_FOLD),
     ]
     if info.replications:
         singles = [effect.by_baseline for effect in effects]
@@ -402,14 +399,23 @@ def _claims_notes(info: AblationInfo) -> list[str]:
     for metric, margin in {
         effect.metric: effect.kept.margin for effect in info.effects if effect.kept is not None
     }.items():
-        loss = f"{scale(metric) * margin:g}{shown_if(is_accuracy(metric), ' points')}"
-        name = shown_name(info, metric)
+        loss, name = amount_text(metric, margin), shown_name(info, metric)
         notes.append(f"kept: {name} is worse by less than {loss}, at its interval's bound")
     alpha = ALPHA / len(info.primary)
     for name, effect in claims:
+        within = effect.equivalent_within
+        if within is not None:
+            amount = amount_text(effect.metric, within)
+            notes.append(
+                f"{name}, equivalent within {amount}: shown to differ by no more than {amount}, "
+                "where the interval is within it; p: the larger of two one-sided, doubled for Holm"
+            )
         if effect.components is not None and is_accuracy(effect.metric):
-            needed = needed_text(effect.components, effect.n_images, alpha=alpha, paired=paired)
-            notes.append(f"{paired}s for 80 % power, {name}: {needed}")
+            needed = needed_text(
+                effect.components, effect.n_images, alpha=alpha, margin=within, paired=paired
+            )
+            kind = shown_if(within is not None, ", equivalence if nothing differs")
+            notes.append(f"{paired}s for 80 % power, {name}{kind}: {needed}")
     return notes
 
 

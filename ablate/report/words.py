@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from ablate.ablation.design import COMBINED_DA
-from ablate.ablation.effects import Effect, Verdict
+from ablate.ablation.effects import Effect, Shown, Verdict
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, NonInferiority
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import amount_text, is_accuracy
 from ablate.files.shown import shown_if
 from ablate.finetune.loss import TERMS, in_order
 from ablate.ledger.record import ADAPTED
@@ -148,6 +148,7 @@ class VerdictWords(NamedTuple):
     finding: str = ""
     margin: str = ""
     is_kept: bool = False
+    is_equivalent: bool = False
 
     @property
     def text(self) -> str:
@@ -163,16 +164,20 @@ def verdict_words(effect: Effect, ablation: AblationInfo) -> VerdictWords:
     if effect.verdict == "too few seeds":
         return VerdictWords(f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)")
     words = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
+    if effect.equivalent_within is not None:
+        same = f"equivalent within {amount_text(effect.metric, effect.equivalent_within)}"
+        words |= {"equivalent": same, "not shown": f"not shown to be {same}"}
     text = words.get(effect.verdict, _direction(effect))
-    if ablation.looks and effect.verdict in ("better", "worse"):
+    if ablation.looks and effect.verdict in get_args(Shown):
         text += f", at {ablation.looks + 1} looks"
+    found = VerdictWords(text, is_equivalent=effect.verdict == "equivalent")
     if not (declared := margins(effect, ablation)):
-        return VerdictWords(text)
+        return found
     metric, kept = declared[0]
     name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
     if kept.kept:
-        return VerdictWords(text, f"{name} is kept", is_kept=True)
-    return VerdictWords(text, f"a {name.removesuffix(' accuracy')} loss is not excluded")
+        return found._replace(margin=f"{name} is kept", is_kept=True)
+    return found._replace(margin=f"a {name.removesuffix(' accuracy')} loss is not excluded")
 
 
 def margins(effect: Effect, ablation: AblationInfo) -> list[tuple[str, NonInferiority]]:

@@ -19,8 +19,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -830,6 +832,15 @@ class ClaimSettings(ContrastSettings):
 
     metric: str = "val_robust_accuracy"
     """Metric to compare."""
+    equivalent_within: Positive | None = None
+    """Claim that the two differ by less than this, in the metric's unit; none: that they differ.
+    For both claims the contrast is given twice, once with and once without it."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the key where it is off, so that fingerprints are those of before it."""
+        off = ("equivalent_within", None)
+        return {key: value for key, value in written(self).items() if (key, value) != off}
 
 
 class NonInferiorSettings(Settings):

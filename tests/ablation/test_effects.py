@@ -24,7 +24,7 @@ from example_results import (
     minus,
     score_bits,
 )
-from recompute import Model
+from recompute import Model, holm
 from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
@@ -336,6 +336,88 @@ def test_a_claim_on_one_severity() -> None:
         ("ST - plain", ROBUST, "exploratory"),
     ]
     assert effects[1].estimate.mean == pytest.approx(0.101)
+
+
+# -- equivalence
+SMALL = [0.004, -0.002, 0.003, -0.004, 0.001, 0.002, -0.003, 0.001]
+SAME = Claim("ST - plain", ROBUST, 0.01)
+
+
+def two_tests(gains: Sequence[float], margin: float) -> float:
+    """The larger p of two one-sided t tests."""
+    return max(
+        float(stats.ttest_1samp(gains, -margin, alternative="greater").pvalue),
+        float(stats.ttest_1samp(gains, margin, alternative="less").pvalue),
+    )
+
+
+def test_equivalence_is_claimed_with_the_others_and_beside_a_difference() -> None:
+    example = of_gains(FMA=EIGHT, ST=SMALL)
+    claims = [SAME, CLAIMS[0], CLAIMS[1]]
+    effects = example.effects([FIRST, SECOND], [ROBUST, "val_clean_accuracy"], claims)
+    better, differs, same = (one for one in effects if one.primary)
+    p, none = two_tests(SMALL, 0.01), float(stats.ttest_1samp(SMALL, 0).pvalue)
+    first = float(stats.ttest_1samp(EIGHT, 0).pvalue)
+    assert first < 2 * p < none
+    assert [differs.p, same.p] == pytest.approx([none, p])
+    expected = holm([first, none, 2 * p])  # a one-sided p counts double
+    assert [one.p_adjusted for one in (better, differs, same)] == pytest.approx(expected)
+    assert (differs.verdict, same.verdict) == ("not shown", "equivalent")
+    assert (differs.equivalent_within, same.equivalent_within) == (None, 0.01)
+    assert (same.p_seeds, same.at_level) == (None, None)
+    for one in (differs, same):
+        low, high = Model(np.array(SMALL)).bounds(0.05 / 3)
+        assert (one.estimate.low, one.estimate.high) == pytest.approx((low, high))
+    assert example.effects([SECOND], claims=[SAME], minimized=[ROBUST])[0].verdict == "equivalent"
+
+
+def test_an_interval_ends_at_the_margin_where_holm_shows_what_bonferroni_does_not() -> None:
+    for sign in (1, -1):
+        shifted = [0.0045 + sign * one for one in SMALL]
+        low, high = Model(np.array(shifted)).bounds(0.025)
+        margin = high - 0.0001
+        assert low > -margin
+        claims = [CLAIMS[0], Claim("ST - plain", ROBUST, margin)]
+        _, same = of_gains(FMA=EIGHT, ST=shifted).effects([FIRST, SECOND], claims=claims)
+        assert same.p_adjusted == pytest.approx(2 * two_tests(shifted, margin))
+        assert (same.verdict, same.estimate.high) == ("equivalent", margin)
+        assert same.estimate.low == pytest.approx(low)
+
+
+def test_without_a_test_or_enough_seeds_and_images_nothing_is_equivalent() -> None:
+    def verdict(example: Example) -> str:
+        (found,) = example.effects([SECOND], claims=[SAME])
+        low, high = found.estimate.low, found.estimate.high
+        assert (found.verdict == "equivalent") == (low >= -0.01 and high <= 0.01)
+        return found.verdict
+
+    assert verdict(of_gains(ST=[gain + 0.02 for gain in SMALL])) == "not shown"
+    assert verdict(of_gains(ST=[0.02, 0.0, -0.01])) == "not shown"
+    assert verdict(of_gains(ST=[0.01] * 8)) == "not shown", "equal seeds have no interval"
+    dead = make_example({"plain": [DIED] * 8, "ST": [DIED] * 8})
+    assert verdict(dead) == "too few seeds"
+    (two,) = of_gains(ST=SMALL[2:4]).effects([SECOND], claims=[Claim(SAME.contrast, ROBUST, 0.5)])
+    assert two.p < 0.025
+    assert two.verdict == "too few seeds"
+    random = np.random.default_rng(1)
+    alone = [[make_scored(random, n=1, n_corrupted=1) for _ in range(5)] for _ in range(2)]
+    within = [Claim(SAME.contrast, ROBUST, 3.0)]
+    single = make_example({"plain": alone[0], "ST": alone[1]})
+    assert single.effects([SECOND], claims=within)[0].verdict == "at most one image"
+
+
+def test_equivalence_is_over_seeds_and_images() -> None:
+    random = np.random.default_rng(3)
+    runs: dict[str, list[Run]] = {
+        name: [make_scored(random, 0.9, n=400, n_corrupted=400) for _ in range(4)]
+        for name in ("plain", "ST")
+    }
+    example = make_example(runs)
+    for margin in (0.005, 0.1):
+        (found,) = example.effects([SECOND], claims=[Claim(SAME.contrast, ROBUST, margin)])
+        low, high = found.estimate.low, found.estimate.high
+        assert found.verdict == ("equivalent" if -margin < low and high < margin else "not shown")
+        assert (found.verdict == "equivalent") == (margin == 0.1)
 
 
 # -- what is kept

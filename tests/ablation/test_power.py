@@ -110,6 +110,31 @@ def test_a_contrast_of_the_pilot_is_planned_with_its_own_components() -> None:
     assert lines(["a"], [effect("a", DIGITS, "val_clean_accuracy")]) == ()
 
 
+def test_equivalence_is_planned_where_nothing_differs() -> None:
+    claim, seeds = Claim("a", ROBUST, 0.01), 8
+    (line,) = power_lines([claim], [effect("a", DIGITS)], seeds, 0.02, lambda _: 1000)
+    random, shown, repetitions = np.random.default_rng(0), 0, 400
+    for _ in range(repetitions):
+        table = DIGITS.seeds * random.standard_normal((seeds, 1))
+        table = table + DIGITS.images * random.standard_normal((1, 1000))
+        table += DIGITS.rest * random.standard_normal((seeds, 1000))
+        found = over_seeds_and_images(table).estimate(0.95)
+        shown += found.low > -0.01 and found.high < 0.01
+    planned = 2 * planned_power(DIGITS, seeds, 1000, 0.01) - 1
+    assert 0.6 < planned < 0.95
+    assert shown / repetitions == pytest.approx(planned, abs=0.07)
+    needed = needed_text(DIGITS, 1000, margin=0.01, seeds=seeds)
+    assert line == (
+        f"a on {ROBUST}, equivalent within 1 point: power {100 * planned:.0f} % at no true "
+        f"difference, with 8 seeds and 1,000 images, from the pilot's a; for 80 %: {needed}"
+    )
+    fewest = int(needed.removeprefix("1 point: ").partition(" seeds")[0])
+    both = [2 * planned_power(DIGITS, count, 1000, 0.01) - 1 for count in (fewest - 1, fewest)]
+    assert both[0] < 0.8 <= both[1]
+    (hopeless,) = power_lines([claim], [effect("a", DIGITS)], 3, 0.02, lambda _: 40)
+    assert ": power 0 % at no true difference" in hopeless
+
+
 def test_two_claims_are_planned_at_half_the_level() -> None:
     found = lines(["a", "b"], [effect("a", DIGITS), effect("b", DIGITS)])
     power = 100 * planned_power(DIGITS, 3, IMAGES, 0.01, 0.025)

@@ -1,4 +1,4 @@
-"""Sign flips, Holm's adjustment, non-inferiority: by hand, against SciPy, few seeds."""
+"""Sign flips, Holm's adjustment, non-inferiority, equivalence: by hand, by SciPy, few seeds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import stats
 from ablate.ablation.intervals import over_seeds, over_seeds_and_images
 from ablate.ablation.significance import (
     FLIPS,
+    equivalence_p,
     holm,
     noninferiority,
     sign_flip_test,
@@ -106,6 +107,26 @@ def test_it_is_kept_exactly_where_p_is_below_a_fortieth(n_seeds: int, is_minimiz
     assert seen == {True, False}
 
 
+@pytest.mark.parametrize("n_seeds", [3, 8])
+def test_two_are_equivalent_exactly_where_the_interval_is_within_the_margin(n_seeds: int) -> None:
+    seen = set()
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        table = random.normal(0, 1, (n_seeds, 1)) + random.normal(0, 3, (n_seeds, 20))
+        seeds = table.mean(axis=1)
+        for margin in (0.5, 1.5, 3.0):
+            tests = [
+                stats.ttest_1samp(seeds, -margin, alternative="greater").pvalue,
+                stats.ttest_1samp(seeds, margin, alternative="less").pvalue,
+            ]
+            assert equivalence_p(over_seeds(seeds), margin) == pytest.approx(max(tests), rel=1e-8)
+            for model in (over_seeds_and_images(table), over_seeds(seeds)):
+                one, is_within = model.estimate(), equivalence_p(model, margin) < 0.025
+                assert is_within == (-margin < one.low and one.high < margin), (seed, margin)
+                seen.add(is_within)
+    assert seen == {True, False}
+
+
 def test_too_few_seeds_say_nothing() -> None:
     two = noninferiority(over_seeds(np.array([0.2500, 0.2501])), 0.25)
     assert two.kept is None
@@ -119,3 +140,4 @@ def test_without_an_interval_nothing_is_said(seeds: np.ndarray) -> None:
     assert found.kept is None
     assert math.isnan(found.p)
     assert math.isnan(found.low)
+    assert math.isnan(equivalence_p(over_seeds(seeds), 0.005))

@@ -14,6 +14,7 @@ from example_sources import ablation_source, ablations, searches
 
 from ablate.ablation.cell import Cell, Design
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
+from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ablation.study_source import StudySource
@@ -301,6 +302,24 @@ def test_parts_of_a_factorial_or_shapley_design() -> None:
         "FMA +6.0 points (+4.0 to +8.0), more robust; contribution of ST +3.0 points (+1.0 to "
         "+5.0), more robust."
     )
+
+
+def test_equivalence_is_a_claim_and_stands_beside_that_of_a_difference() -> None:
+    differs = example_effect("FMA - DA", 0.001, 0.004, p_adjusted=0.3, verdict="not shown")
+    same = replace(differs, p_adjusted=0.02, verdict="equivalent", equivalent_within=0.01)
+
+    def sentence(*claims: Effect) -> str:
+        info = example_ablation(reference="DA", effects=claims)
+        return next(one for one in of_ablation(info) if "changes by" in one)
+
+    found = sentence(differs, same)
+    assert "No claim is supported" not in found
+    assert "FMA +0.1 points (-0.3 to +0.5), not shown to differ and equivalent within 1 point" in (
+        found
+    )
+    lacking = sentence(differs, replace(same, verdict="not shown"))
+    assert lacking.startswith("No claim is supported. ")
+    assert "not shown to differ and not shown to be equivalent within 1 point" in lacking
 
 
 def test_an_ablation_before_a_run_has_ended() -> None:

@@ -135,6 +135,24 @@ def test_the_title_says_what_is_shown_or_that_nothing_is() -> None:
     )
 
 
+def test_equivalence_is_in_the_row_and_the_title_and_a_contrast_has_one_mark() -> None:
+    differs = example_effect("FMA - DA", 0.001, 0.004, p_adjusted=0.3, verdict="not shown")
+    same = replace(differs, p_adjusted=0.02, verdict="equivalent", equivalent_within=0.01)
+    assert heading(differs, same) == (
+        "FMA against DA: shown to differ by no more than 1 point, as trained"
+    )
+    figure = draw(example_ablation(effects=(differs, same)))
+    assert names(figure) == ["<b>Declared</b>", "FMA against DA"]
+    assert len(marks(figure)) == 1
+    assert [note.text for note in figure.layout.annotations] == [
+        "not shown to differ; p .3<br>equivalent within 1 point; p .02"
+    ]
+    lacking = replace(same, verdict="not shown")
+    assert heading(lacking) == "No claim is supported, as trained"
+    frame = effects_info(example_ablation(), [differs, same]).frame()
+    assert frame["equivalent_within"].tolist()[1:] == [0.01]
+
+
 def test_factors_have_contributions_and_the_strongest_interactions() -> None:
     figure = draw(factorial_ablation())
     assert figure.layout.meta["heading"] == "FMA adds 10.0 points of robust accuracy, as trained"

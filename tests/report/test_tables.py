@@ -142,6 +142,24 @@ def test_the_frame_has_the_names_and_signs_of_the_design() -> None:
     assert (stored["contrast"], stored["difference.mean"]) == ("without fma - reference", -0.1)
 
 
+def test_claims_of_equivalence_have_their_margin_and_a_note() -> None:
+    same = example_effect(
+        "FMA - DA", 0.001, 0.004, p=0.01, p_adjusted=0.02, verdict="equivalent", p_seeds=None
+    )
+    same = replace(same, equivalent_within=0.005)
+    table = effects_table(example_ablation(effects=(*example_ablation().effects, same)))
+    printed = row(table, "FMA against DA robust")
+    assert printed == "FMA against DA robust +0.1 [-0.3, +0.5] .01 .02 equivalent within 0.5 points"
+    assert (
+        "FMA against DA, equivalent within 0.5 points: shown to differ by no more than 0.5 points, "
+        "where the interval is within it; p: the larger of two one-sided, doubled for Holm"
+    ) in said(table)
+    frame = table.frame.set_index("contrast")
+    assert frame.loc["FMA - DA", "verdict"] == "equivalent"
+    assert frame.loc["FMA - DA", "equivalent_within"] == 0.005
+    assert "equivalent_within" not in effects_table(example_ablation()).frame
+
+
 def test_effects_of_factors_come_first_and_others_by_their_own_metric() -> None:
     order = [cells[0].printed for cells in effects_table(factorial_ablation()).rows]
     assert order[:2] == ["contribution of FMA", "contribution of ST"]

@@ -106,3 +106,17 @@ def test_words_of_a_verdict(changes: dict[str, object], words: str) -> None:
     if changes["verdict"] == "better":
         looked = of_arms("a", "b", looks=2)
         assert verdict_words(effect, looked).text == f"{words}, at 3 looks"
+
+
+def test_equivalence_and_its_lack_are_other_words_than_those_of_a_difference() -> None:
+    ablation = example_ablation(looks=1)
+    same = example_effect(
+        "DA - plain", 0.001, 0.005, p_adjusted=0.01, verdict="equivalent", equivalent_within=0.01
+    )
+    for effect, text in (
+        (same, "equivalent within 1 point, at 2 looks"),
+        (replace(same, verdict="not shown"), "not shown to be equivalent within 1 point"),
+        (replace(same, verdict="not shown", equivalent_within=None), "not shown to differ"),
+        (replace(same, metric="loss"), "equivalent within 0.01, at 2 looks"),
+    ):
+        assert verdict_words(effect, ablation).finding == text

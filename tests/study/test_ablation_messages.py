@@ -234,6 +234,19 @@ def test_the_section_itself(problems: Problems, head: str, ablation: str, messag
             "5: ablation.noninferior.margin: must be below 1, because accuracies are fractions, "
             "got 1. Write 0.01 for one point.",
         ),
+        (
+            "{design: leave_one_out, components: [fma], "
+            "primary: [{compare: without fma, equivalent_within: 1}]}",
+            "5: ablation.primary[0].equivalent_within: must be below 1, because accuracies are "
+            "fractions, got 1. Write 0.01 for one point.",
+        ),
+        (
+            "{design: leave_one_out, components: [fma], primary: [{compare: without fma}, "
+            "{compare: without fma, equivalent_within: 0.01}, "
+            "{compare: without fma, equivalent_within: 0.02}]}",
+            "5: ablation.primary[2]: given twice, got without fma - reference on "
+            "val_robust_accuracy, equivalent within 2 points. Remove one.",
+        ),
         # what stands beside it
         (
             "{design: leave_one_out, components: [fma]}\nspace: {loss.fma.weight: {float: [1, 2]}}",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate.ablation.cell import Claim, Design
 from ablate.lifecycle.study_file import parse_study
 from ablate.space.parse import parse_space
 from ablate.study.document import show
@@ -189,3 +190,22 @@ def test_orders_are_in_it_only_where_they_are_asked_for(head: str, names: Names)
         del kept[key]
     assert whole["ablation"] == digest_of(kept)
     assert {name for name in whole if whole[name] != drawn[name]} == {"ablation"}
+
+
+def test_a_margin_is_in_it_only_where_equivalence_is_claimed(head: str, names: Names) -> None:
+    """As before the key existed: in a study, and in a design."""
+    primary = "primary: [{compare: without fma, metric: val_clean_accuracy}]"
+    terms = "loss: {terms: clean+st+fma}\n"
+    text = f"{head}{terms}ablation: {{design: leave_one_out, components: [fma], {primary}}}\n"
+    whole, kept = sections_of(text, names), study_of(text, names).model_dump(mode="json")
+    assert kept["ablation"]["primary"] == [
+        {"compare": "without fma", "to": None, "metric": "val_clean_accuracy"}
+    ]
+    margin = sections_of(text.replace("accuracy}", "accuracy, equivalent_within: 0.01}"), names)
+    assert {name for name in whole if whole[name] != margin[name]} == {"ablation"}
+    claims = Claim("a - b", "val_clean_accuracy"), Claim("a - b", "val_clean_accuracy", 0.01)
+    design = Design("arms", (), (), (), claims=claims)
+    first, second = design.to_json()["claims"]
+    assert first == {"contrast": "a - b", "metric": "val_clean_accuracy"}
+    assert second == {**first, "equivalent_within": 0.01}
+    assert Design.from_json(design.to_json()) == design

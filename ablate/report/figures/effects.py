@@ -22,7 +22,7 @@ from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import amount_text, is_accuracy
 from ablate.errors import ParameterError, did_you_mean
 from ablate.files.shown import count_text, shown_if
 from ablate.report.arms import difference_cell, no_interval_text, scale, shown_name
@@ -71,7 +71,8 @@ class EffectsInfo:
         Columns: contrast, kind, metric, method of the interval, verdict: string; primary: boolean;
         mean, sd, low, high: float64, in the metric's unit (accuracies: fractions), NaN if missing;
         n: int64, seeds; p, p_adjusted: float64, NaN if not tested or exploratory; margin: float64
-        and kept: boolean, if a margin is declared for the metric.
+        and kept: boolean, if a margin is declared for the metric; equivalent_within: float64, of a
+        claim of equivalence.
         """
         import pandas as pd
 
@@ -79,6 +80,7 @@ class EffectsInfo:
         types |= dict.fromkeys(("mean", "sd", "low", "high"), "float64")
         types |= {"n": "int64", "method": "string", "p": "float64", "p_adjusted": "float64"}
         types |= {"verdict": "string", "margin": "float64", "kept": "boolean"}
+        types["equivalent_within"] = "float64"
         rows = [
             vars(effect)
             | vars(effect.estimate)
@@ -204,12 +206,13 @@ def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
             f"{numbers}, {count_text(shown.n, ablation.paired)}, p {p_text(effect.p)}",
             *lines,
         ]
-        marks[effect.metric] = _Mark(
+        mark = _Mark(
             shown,
             "<br>".join(map(plain_text, filter(None, (numbers, note)))),
             "<br>".join([f"<b>{plain_text(name)}</b>", *map(plain_text, hover)]),
             is_claim,
         )
+        marks.setdefault(effect.metric, mark)  # of two claims that of a difference, the first
         under += map(plain_text, lines)
     arms = (*sides(stored[0], ablation), name)
     look = next((info.looks[arm] for arm in arms if arm in info.looks), _PLAIN)
@@ -346,6 +349,10 @@ def _title(info: EffectsInfo) -> str:
     if shown:
         best = max(shown, key=lambda one: (one.verdict == "better", abs(one.estimate.mean)))
         return _finding(info, best) + basis
+    if same := [claim for claim in claims if claim.verdict == "equivalent"]:
+        margin = amount_text(same[0].metric, same[0].equivalent_within or 0.0)
+        words = contrast_words(same[0], ablation).text
+        return f"{words[:1].upper()}{words[1:]}: shown to differ by no more than {margin}{basis}"
     is_few = any(claim.verdict == "too few seeds" for claim in claims)
     few = f": too few {ablation.paired}s, a claim needs {LEAST_SEEDS}"
     return f"No claim is supported{basis}{shown_if(is_few, few)}"
