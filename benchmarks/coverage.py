@@ -7,6 +7,7 @@
     python benchmarks/coverage.py --part looks         # seeds added after results were there
     python benchmarks/coverage.py --part tuned         # settings chosen on the same images
     python benchmarks/coverage.py --part equivalence   # claims that two are equivalent
+    python benchmarks/coverage.py --part orders        # Shapley values from some orders
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -30,15 +31,17 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist, median
+from typing import Any
 
 import numpy as np
 import scipy
 from scipy.special import stdtrit
 from threadpoolctl import threadpool_limits
 
+from ablate.ablation.designs.shapley import draw_orders, index_weights
 from ablate.ablation.effects import simultaneous
 from ablate.ablation.intervals import (
     Components,
@@ -492,6 +495,106 @@ def tuned(random: np.random.Generator, repetitions: int) -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def orders(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """Mean squared error of Shapley values from random orders without their reverses, by that from
+    pairs, where as many subsets are trained: the fewest orders that visit at least as many, on
+    average, as M / 2 pairs do.  Means over games of a kind."""
+    yield f"| error of single orders by that of pairs | {row_of('M = {}', ORDERS)} |"
+    yield "|---" * (1 + len(ORDERS)) + "|"
+    for kind, make in GAMES.items():
+        for n in (4, 6, 8):
+            cells = []
+            games = np.stack([make(random, n) for _ in range(10)])
+            exact = [index_weights("abcdefgh"[:n], name) for name in "abcdefgh"[:n]]
+            truth = np.stack(
+                [sum(w * games[:, mask_of(some)] for some, w in of.items()) for of in exact], axis=1
+            )
+
+            def error(drawn: list[np.ndarray], games: Any = games, truth: Any = truth) -> float:
+                return float(np.mean([np.square(values(games, one) - truth) for one in drawn]))
+
+            for count in ORDERS:
+                pairs = [
+                    np.array([["abcdefgh".index(name) for name in order] for order in some])
+                    for some in (
+                        draw_orders("abcdefgh"[:n], count, int(seed))
+                        for seed in random.integers(2**31, size=repetitions)
+                    )
+                ]
+                wanted = float(np.mean([visited(one) for one in pairs]))
+                if len(pairs[0]) < count or wanted > 0.9 * 2**n:
+                    cells.append("-")  # nearly all subsets: exact values need no more
+                    continue
+                single_count, seen = count - 1, 0.0
+                while seen < wanted:
+                    single_count += 1
+                    single = [alone(random, n, single_count) for _ in range(repetitions)]
+                    seen = float(np.mean([visited(one) for one in single]))
+                ratio = error(single) / error(pairs)
+                cells.append(f"{ratio:.1f} ({wanted:.0f} and {seen:.0f} of {2**n})")
+            yield f"| {kind}, {n} components | {' | '.join(cells)} |"
+
+
+ORDERS = (4, 8, 16)
+
+
+def mask_of(some: Iterable[str]) -> int:
+    return sum(1 << "abcdefgh".index(name) for name in some)
+
+
+def alone(random: np.random.Generator, n: int, count: int) -> np.ndarray:
+    """Different random orders, `[count, n]`."""
+    drawn: dict[tuple[int, ...], None] = {}
+    while len(drawn) < min(count, math.factorial(n)):
+        drawn[tuple(random.permutation(n).tolist())] = None
+    return np.array(list(drawn))
+
+
+def steps(of: np.ndarray) -> np.ndarray:
+    """The subsets after each component of some orders, as bits."""
+    return np.cumsum(1 << of, axis=1)
+
+
+def visited(of: np.ndarray) -> int:
+    return 1 + len(np.unique(steps(of)))
+
+
+def values(games: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """The mean gain of each component over some orders, `[games, n]`."""
+    after = steps(of)
+    gains = games[:, after] - games[:, after - (1 << of)]
+    places = np.argsort(of, axis=1)
+    return np.take_along_axis(gains, places[None], axis=2).mean(axis=1)
+
+
+def saturating(random: np.random.Generator, n: int) -> np.ndarray:
+    """Each part repairs a share of what the others have left wrong: `[2 ** n]`."""
+    shares = random.uniform(0, 0.5, n)
+    is_in = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return 1 - np.prod(1 - shares * is_in, axis=1)
+
+
+def decaying(random: np.random.Generator, n: int) -> np.ndarray:
+    """What k parts do together is normal, with half the deviation for each further part."""
+    sizes = np.array([one.bit_count() for one in range(2**n)])
+    together = 0.5**sizes * random.standard_normal(2**n)
+    for place in range(n):  # the sum over all subsets
+        for one in range(2**n):
+            if one >> place & 1:
+                together[one] += together[one ^ 1 << place]
+    return together
+
+
+def thresholds(random: np.random.Generator, n: int) -> np.ndarray:
+    """1 where the weights of the parts are above half of all, else 0: all or nothing."""
+    weights = random.random(n)
+    is_in = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return (is_in @ weights > weights.sum() / 2).astype(float)
+
+
+GAMES = {"saturating": saturating, "decaying": decaying, "threshold": thresholds}
+
+
 def with_error(share: float, repetitions: int) -> str:
     """A share in percent, with the standard error of a simulation."""
     return f"{100 * share:.1f} ({100 * math.sqrt(share * (1 - share) / repetitions):.1f})"
@@ -503,7 +606,7 @@ def row_of(text: str, numbers: tuple[int, ...]) -> str:
 
 _ALL = (
     *(coverage, claims, kept_wrong, equivalence, power),
-    *(seeds_alone, pooled, collapses, looks, tuned),
+    *(seeds_alone, pooled, collapses, looks, tuned, orders),
 )
 PARTS = {part.__name__: part for part in _ALL}
 

@@ -115,24 +115,23 @@ def _can_vary(draft: Draft, cell: Cell, space: Space) -> bool:
 
 # -- Expected best score of a smaller search: what an arm's tuning budget bought -----------
 #
-# Source: Dodge et al. 2019, arXiv:1909.03004, sec. 3.2: E[V_n], V_n the best of n draws from the
-# empirical distribution of the T scores.
+# Source: Tang et al. 2020, arXiv:2004.13705, sec. 3: without replacement, which is unbiased.  Dodge
+# et al. 2019, arXiv:1909.03004, sec. 3.2, draw with replacement: biased low for n near T, as scores
+# above the best one are never seen.
 
 
 def expected_best(values: np.ndarray) -> NDArray[np.float64]:
-    """Expected maximum of n scores drawn with replacement, for n from 1 to T.
+    """Mean of the maximum over all subsets of n of the T scores, for n from 1 to T.
 
-    Exact for random search, whose trials are independent samples; an approximation for adaptive
-    samplers, whose later trials are better because of earlier ones.  Biased low for n near T,
-    because unseen scores above the best one are not considered (Tang et al. 2020,
-    arXiv:2004.13705).
+    Without bias for random search, whose trials are independent samples; an approximation for
+    adaptive samplers, whose later trials are better because of earlier ones.
 
     Args:
         values: `[T]`, higher is better; NaN or infinity for a failed trial, which counts as the
             worst score of the others.
 
     Returns:
-        `[T]`, not decreasing: at n = 1 the mean, at n = T below the maximum unless all are tied.
+        `[T]`, not decreasing: at n = 1 the mean, at n = T the maximum.
         NaN if all failed; empty without trials.
     """
     scores = np.asarray(values, dtype=np.float64)
@@ -141,14 +140,15 @@ def expected_best(values: np.ndarray) -> NDArray[np.float64]:
         return np.full(len(scores), math.nan)
     ordered = np.sort(np.where(is_scored, scores, scores[is_scored].min()))
     n = len(ordered)
-    # The best of n is at or below the i-th score with probability (i / T)^n; the sum over scores,
-    # by parts: the highest less every gap between neighbours, times how probably it is not crossed.
+    # The best of n is at or below the i-th score with probability C(i, n) / C(T, n); the sum over
+    # scores, by parts: the highest less every gap between neighbours, times how probably it is not
+    # crossed.
     gaps = np.diff(ordered)
-    shares = np.arange(1, n) / n
+    ranks = np.arange(1, n)
     below = np.ones(n - 1)
     best = np.empty(n)
     for place in range(n):
-        below *= shares
+        below *= np.maximum(ranks - place, 0) / (n - place)
         best[place] = ordered[-1] - gaps @ below
     return best
 

@@ -900,8 +900,8 @@ class AblationSettings(Settings):
     interactions: Listed[str] = ()
     """`fractional`: interactions of interest, such as `fma * st`; they must not be aliased."""
     permutations: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """`shapley`: number of random orders of the components to average over, so that only the
-    subsets that they visit are run; none: all subsets."""
+    """`shapley`: number of random orders of the components to average over, each drawn one with its
+    reverse, so that only the subsets that they visit are run; none: all subsets."""
     seeds: Count | NonEmptyDistinct[Seed] = 8
     """Runs of each cell, with the seeds after finetune.seed; or a list of seeds for all cells."""
     baseline_seeds: Literal["one", "each"] = "one"

@@ -148,7 +148,7 @@ def tuning(searches: Mapping[str, Sequence[StudyRecord]]) -> str:
         f"{100 * MARGIN:g} points of clean accuracy to the plain finetune; another counts as that "
         "plain finetune. Mean over searches with its 95 % interval (t over searches, each "
         "from a baseline of its own); the first trial is the default, the others are random, and "
-        f"all count as draws.\n\n{markdown(heads, rows)}"
+        f"all count as draws (without replacement).\n\n{markdown(heads, rows)}"
     )
 
 

@@ -104,6 +104,26 @@ def test_orders_are_those_of_the_seed() -> None:
     assert {frozenset(order) for order in first} == {frozenset("abcdef")}
     assert len(set(first)) == 20
     assert set(draw_orders("abc", 100, seed=0)) == set(permutations("abc"))
+    assert len(draw_orders("ab", 5, seed=0)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 20])
+def test_each_order_comes_with_its_reverse(count: int) -> None:
+    """Of an odd number the last is alone; a game of single components and pairs is then exact."""
+    orders = draw_orders("abcde", count, seed=4)
+    assert len({*orders}) == count
+    for at in range(0, count - 1, 2):
+        assert orders[at + 1] == orders[at][::-1]
+    alone, together = np.random.default_rng(count).normal(size=(2, 5, 5))
+
+    def game(some: Subset) -> float:
+        places = ["abcde".index(name) for name in some]
+        return float(alone[0, places].sum() + together[np.ix_(places, places)].sum())
+
+    for name in "abcde":
+        found = index(game, sampled_weights(orders, name))
+        exact = index(game, index_weights("abcde", name))
+        assert (found == pytest.approx(exact)) == (count % 2 == 0)
 
 
 # the design
@@ -170,9 +190,9 @@ def test_orders_that_are_drawn_make_cells_of_the_subsets_that_they_visit() -> No
     (note,) = design.notes
     assert note == (
         "a component's effect is its Shapley value, estimated: its gain averaged over 2 random "
-        f"orders of adding the components, {len(design.cells)} of 16 subsets; the values sum to "
-        "all - nothing over the same seeds; their intervals do not cover other orders; "
-        "interactions need all subsets"
+        f"orders (each with its reverse) of adding the components, {len(design.cells)} of 16 "
+        "subsets; the values sum to all - nothing over the same seeds; their intervals do not "
+        "cover other orders; interactions need all subsets"
     )
     assert Design.from_json(design.to_json()) == design
 

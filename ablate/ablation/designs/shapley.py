@@ -7,8 +7,9 @@ each gains alone, averaged over the subsets of the others.
 
 Source: Shapley 1953; Grabisch and Roubens 1999, International Journal of Game Theory 28, 547
 (interaction index); Castro, Gomez and Tejada 2009, Computers and Operations Research 36, 1726
-(sampled permutations).  HyperSHAP (arXiv:2502.01276) plays the same ablation game on a surrogate;
-here each subset is retrained over paired seeds.
+(sampled permutations); Mitchell et al. 2022, JMLR 23(43), arXiv:2104.12199 (each with its reverse,
+so that of any two components either comes first equally often).  HyperSHAP (arXiv:2502.01276) plays
+the same ablation game on a surrogate; here each subset is retrained over paired seeds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ablate.ablation.components import Change, add_changed, read_components
 from ablate.ablation.designs.factorial import TIMES
 from ablate.ablation.draft import Draft
 from ablate.ablation.results import BASELINE
+from ablate.files.shown import shown_if
 from ablate.study.document import show
 from ablate.study.seeds import derive_seed
 
@@ -70,7 +72,10 @@ def plan(draft: Draft) -> Design:
             draft.stop(("permutations",), f"{rule}. Remove it: exact values need no more runs.")
         draft.check_runs(len(subsets), "permutations")
         draft.stop_if_refused()
-        drawn = "one random order" if len(orders) == 1 else f"{len(orders)} random orders"
+        drawn = "one random order"
+        if len(orders) > 1:
+            last = shown_if(len(orders) % 2, ", but the last")
+            drawn = f"{len(orders)} random orders (each with its reverse{last})"
         note = ESTIMATED.format(orders=drawn, run=len(subsets), subsets=every)
     for subset in subsets:
         left = [component for component in components if component.name not in subset]
@@ -150,15 +155,17 @@ def index_weights(components: Sequence[str], some: Sequence[str]) -> dict[Subset
 
 
 def draw_orders(components: Sequence[str], count: int, seed: int) -> tuple[Order, ...]:
-    """So many different random orders of the components, or all of them where there are no more;
-    of a larger number, the first are the same."""
+    """So many different random orders of the components, or all of them where there are no more:
+    each drawn one, then its reverse, so of an odd number the last is alone.  Of a larger number,
+    the first are the same."""
     generator = np.random.default_rng(derive_seed(seed, "permutations"))
     drawn: dict[Order, None] = {}
     count = min(count, math.factorial(len(components)))
     while len(drawn) < count:
         places = generator.permutation(len(components))
-        drawn[tuple(components[place] for place in places)] = None
-    return tuple(drawn)
+        order = tuple(components[place] for place in places)
+        drawn |= {order: None, order[::-1]: None}
+    return tuple(drawn)[:count]
 
 
 def _visited(components: Sequence[str], orders: Sequence[Order]) -> list[Subset]:
