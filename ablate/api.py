@@ -24,7 +24,6 @@ from ablate.lifecycle.open_study import (
     open_place,
     open_study,
     read_ablations,
-    read_outcomes,
 )
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of
 from ablate.report.terminal.live import watching
@@ -307,7 +306,6 @@ def confirm(
         >>> [point.name for point in info.points]
         ['trial 0']
     """
-    from ablate.ablation.confirm import confirm_info
     from ablate.lifecycle.confirmation import confirm_study
 
     if seeds < 2:
@@ -323,7 +321,7 @@ def confirm(
     with closing(open_ledger(place)) as ledger:
         confirming = partial(confirm_study, ledger, place, **asked)
         _run(place.confirmation, confirming, callbacks, **how)
-    return confirm_info(*read_outcomes(place.confirmation))
+    return open_place(place.confirmation).confirm_info
 
 
 def read_confirmation(study: StudyReference) -> ConfirmInfo:
@@ -342,9 +340,7 @@ def read_confirmation(study: StudyReference) -> ConfirmInfo:
         >>> sorted(info.points[0].luck)
         ['val_clean_accuracy', 'val_robust_accuracy']
     """
-    from ablate.ablation.confirm import confirm_info
-
-    return confirm_info(*read_outcomes(locate(study)))
+    return open_study(study).confirm_info
 
 
 def enqueue(study: StudyReference, values: Mapping[str, Any]) -> int:

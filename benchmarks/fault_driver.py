@@ -25,6 +25,7 @@ POINTS = {
     "prune": ("ablate.ledger.driving", "Driving", "prune"),
     "tell": ("ablate.ledger.driving", "Driving", "complete"),
     "end_row": ("ablate.ledger.tables", None, "end_row"),
+    "replicate": ("ablate.lifecycle.launch", None, "_run_replicate"),
     "create": ("ablate.ledger.tables", None, "insert_study"),
     "rename": ("ablate.files.cache", None, "_sync"),
     "tensorboard": ("ablate.trackers.tensorboard", "TensorBoard", "write"),

@@ -84,8 +84,24 @@ FINETUNED_PRUNED: dict[str, Any] = {
 }
 
 
+REPLICATES: dict[str, Any] = {
+    **{name: value for name, value in FINETUNING.items() if name not in ("loss", "search")},
+    "name": "faulty",
+    "baseline": {"checkpoint": "digits{replicate}.safetensors", "saw_validation": False},
+    "ablation": {
+        "design": "arms",
+        "arms": {"plain": {"loss.terms": "clean"}, "DA": {"loss.terms": "clean+da"}},
+        "replicates": 2,
+        "seeds": 1,
+        "tune": {"trials": 2},
+    },
+    "space": {"finetune.learning_rate": {"float": [0.001, 0.1], "log": True}},
+}
+"""An ablation with replicates, each of which tunes its arms: 4 trials and 2 runs a replicate."""
+
+
 @functools.cache
-def untrained_weights() -> Path:
+def untrained_weights(seed: int = 0) -> Path:
     """Random weights of the network: damage is detected for any weights."""
     from ablate.model.build import build_model
     from ablate.model.weights.export_metadata import export_weights
@@ -93,7 +109,7 @@ def untrained_weights() -> Path:
 
     path = Path(tempfile.mkdtemp(prefix="ablate-fault-")) / "digits.safetensors"
     atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
-    model = build_model(ModelSettings(name="resnet8"), 10, (0.5,) * 3, (0.5,) * 3, seed=0)
+    model = build_model(ModelSettings(name="resnet8"), 10, (0.5,) * 3, (0.5,) * 3, seed=seed)
     export_weights(model, path)
     return path
 
@@ -124,8 +140,9 @@ def begin_python(
 
 
 @functools.cache
-def rows_without_faults(text: str, begin: Begin) -> tuple[RowRecord, ...]:
-    """The rows of a study that nothing breaks, one trial at a time.
+def without_faults(text: str, begin: Begin) -> tuple[tuple[RowRecord, ...], str]:
+    """The rows of a study that nothing breaks, one trial at a time; of an ablation also its effects
+    with all digits.
 
     Args:
         text: of its file.
@@ -140,7 +157,7 @@ def rows_without_faults(text: str, begin: Begin) -> tuple[RowRecord, ...]:
         lab.write_files(study)
         code, output = lab.end(lab.start())
         assert code == 0, output
-        return lab.read().rows
+        return lab.read().rows, lab.effects()
 
 
 class Lab:
@@ -241,7 +258,9 @@ class Lab:
     def write_files(self, study: Mapping[str, Any], epoch_seconds: float = 0.02) -> None:
         """Write a study file, and its loop; or its weights, for which it has its own cache."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
-        self.trials = study["search"]["trials"]
+        self.trials = study.get("search", {}).get("trials", 0)
+        if "ablation" in study:
+            self.trials = 2 * study["ablation"]["replicates"] * study["ablation"]["seeds"]
         self.epochs = study["finetune"]["budget"].get("epochs", 1)
         if "trainable" in study:
             trial = (HERE / "fault_trial.py").read_text()
@@ -250,6 +269,9 @@ class Lab:
             )
         else:
             shutil.copy(untrained_weights(), self.folder / "digits.safetensors")
+            for number in range(study.get("ablation", {}).get("replicates", 0)):
+                copy = self.folder / f"digits{number}.safetensors"
+                shutil.copy(untrained_weights(number), copy)
             self._environment["ABLATE_CACHE"] = str(self.folder / "cache")
 
     def start(self, *arguments: str, point: str | None = None, call: int = 1) -> Any:
@@ -336,9 +358,14 @@ class Lab:
             assert code in _RESUMABLE, f"exit code {code}:\n{output}"
         raise AssertionError(f"not ended after five resumes:\n{output}")
 
+    def effects(self) -> str:
+        """Those of an ablation, with all digits."""
+        is_ablation = self.read().design is not None
+        return repr(ablate.read_ablation(self.reference).effects) if is_ablation else ""
+
     def without_faults(self) -> tuple[RowRecord, ...]:
         """The rows of the same study, if nothing breaks it."""
-        return rows_without_faults((self.folder / "study.yaml").read_text(), self._begin)
+        return without_faults((self.folder / "study.yaml").read_text(), self._begin)[0]
 
     def faults(self) -> list[str]:
         """What is wrong with the ended study."""
@@ -406,6 +433,23 @@ def at_point(point: str, call: int, **keys: Any) -> Callable[[Lab], None]:
         code, output = lab.end(lab.start(point=point, call=call))
         assert code == -signal.SIGKILL, f"the driver was to die, got {code}:\n{output}"
         lab.resume()
+
+    return fault
+
+
+def replicate_broken(point: str, call: int) -> Callable[[Lab], None]:
+    """The driver of an ablation with replicates dies at a point in its code."""
+
+    def fault(lab: Lab) -> None:
+        lab.write_files(REPLICATES)
+        lab.leave_the_cluster("inline")
+        code, output = lab.end(lab.start(point=point, call=call))
+        assert code == -signal.SIGKILL, f"the driver was to die, got {code}:\n{output}"
+        assert (lab.read().replicates_ended, len(lab.read().rows)) == (1, 2), output
+        lab.resume()
+        text = (lab.folder / "study.yaml").read_text()
+        lab.expected, effects = without_faults(text, lab._begin)
+        assert lab.effects() == effects, "the effects are others than without faults"
 
     return fault
 
@@ -748,6 +792,8 @@ OTHERS: dict[str, Callable[[Lab], None]] = {
     "checkpoint: no space left": full_disk,
     "evaluation set: damaged": damaged("evaluation/*/images.npy"),
     "baseline: damaged": damaged("baselines/*/weights.safetensors"),
+    "driver: between two replicates": replicate_broken("before:replicate", 2),
+    "driver: in a replicate's tuning": replicate_broken("before:tell", 8),
     "two drivers at once": two_drivers,
     "driver: killed, then host rebooted": host_booted_since,
     "database: deleted during a run": deleted(folder=False),
@@ -782,6 +828,8 @@ WITHOUT_TRACKERS = (
         "evaluation set: damaged",
         "baseline: damaged",
         "driver: within an epoch, after a checkpoint in it",
+        "driver: between two replicates",
+        "driver: in a replicate's tuning",
     ),
     CUT_OFF,
 )

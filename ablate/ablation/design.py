@@ -24,7 +24,14 @@ from ablate.study.document import Finding, Path, show
 from ablate.study.names import KnownNames
 from ablate.study.scores import TOTALS, metric_names
 from ablate.study.seeds import PLAIN, Seeds
-from ablate.study.settings import AblationSettings, ContrastSettings, Study
+from ablate.study.settings import (
+    REPLICATE,
+    REPLICATE_SEEDS,
+    AblationSettings,
+    AnswerSettings,
+    ContrastSettings,
+    Study,
+)
 
 UNTRAINED: Values = {
     "finetune.budget.epochs": 0,
@@ -129,6 +136,35 @@ def train_seeds(study: Study) -> tuple[int, ...]:
     if isinstance(settings.seeds, int):
         return tuple(study.finetune.seed + 1 + place for place in range(settings.seeds))
     return settings.seeds
+
+
+def replicate_study(study: Study, number: int, name: str) -> Study:
+    """One replicate of an ablation, an ablation of its own: another baseline, other tuning and
+    other training seeds than any other replicate has.
+
+    Args:
+        study: with `ablation.replicates`; number: from 0; name: of the replicate.
+    """
+    settings, start, finetune = study.ablation_section, study.baseline, study.finetune
+    tune = settings.tune and settings.tune.model_copy(update={"seed": settings.tune.seed + number})
+    checkpoint = start.checkpoint and start.checkpoint.replace(REPLICATE, str(number))
+    baseline = {"seed": start.seed + number, "checkpoint": checkpoint}
+    seed = finetune.seed + REPLICATE_SEEDS * number
+    update = {
+        "name": name,
+        "ablation": settings.model_copy(update={"replicates": None, "tune": tune}),
+        "baseline": start.model_copy(update=baseline),
+        "finetune": finetune.model_copy(update={"seed": seed}),
+    }
+    return study.model_copy(update=update)
+
+
+def replicate_studies(study: Study) -> list[Study]:
+    """Each replicate of a study, under its name; the study alone where it has none."""
+    count = None if study.ablation is None else study.ablation.replicates
+    if count is None:
+        return [study]
+    return [replicate_study(study, number, study.name) for number in range(count)]
 
 
 def more_seeds(study: Study, count: int) -> tuple[int, ...]:
@@ -294,6 +330,31 @@ def front_design(points: Sequence[ParetoPoint], *, adapted: bool = False) -> Des
         notes=(TRAINED_ON,),
         selected=selected,
     )
+
+
+def repeating_study(ablation: Study, name: str, seeds: int) -> Study:
+    """What the confirmation of an ablation runs: the ablation with seeds of its own, after all that
+    its runs, or its tuning, had."""
+    settings, finetune = ablation.ablation_section, ablation.finetune
+    used = train_seeds(ablation)
+    first = max(*used, finetune.seed) + 1
+    own: dict[str, Any] = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
+    if settings.replicates is not None:  # each has seeds of its own
+        own["seeds"] = seeds
+    if is_from_study(settings):  # its values are in the cells
+        own["reference"] = {}
+    update: dict[str, Any] = {
+        "name": name,
+        "ablation": settings.model_copy(update=own),
+        "answer": AnswerSettings(),
+        "space": {},
+    }
+    if settings.baseline_seeds == "each":
+        seed = ablation.baseline.seed + len(used)
+        update["baseline"] = ablation.baseline.model_copy(update={"seed": seed})
+    if finetune.curve_alphas:  # the finetuned network, unless a cell has an alpha
+        update["finetune"] = finetune.model_copy(update={"interpolation": None})
+    return ablation.model_copy(update=update)
 
 
 def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> Design:

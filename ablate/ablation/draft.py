@@ -248,8 +248,10 @@ class Draft:
             fewer: what there could be less of.
         """
         seeds, most = self.settings.seed_count, self.settings.max_runs
-        if cells * seeds > most:
-            rule = f"must be at least {cells * seeds}: the design has {cells} cells x {seeds} seeds"
+        replicates = self.settings.replicates
+        if (runs := cells * seeds * (replicates or 1)) > most:
+            rule = f"must be at least {runs}: the design has {cells} cells x {seeds} seeds"
+            rule += f" x {replicates} replicates" if replicates else ""
             rule = f"{rule}, got {most}. Raise it, or use fewer seeds or {fewer}."
             self.refuse(("max_runs",), rule)
 

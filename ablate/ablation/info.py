@@ -380,7 +380,10 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
     if len({*counts}) > 1:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
     images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""
+    asked = record.study.ablation_section.replicates or 0
+    ended = f"{record.replicates_ended} of {asked} replicates have ended"
     return [
+        *([f"{ended}: intervals need two"] if asked and record.replicates_ended < 2 else []),
         f"over {len(parts)} baselines of {seeds}{images}: a value is the mean over the seeds of "
         "one baseline; standard deviations, intervals and tests are over baselines",
         "conditional on one split of the images",

@@ -1,4 +1,5 @@
-"""Several ablations read as one: the same arms, each time from a baseline of its own.
+"""Several ablations, or the replicates of one, read as one: the same arms, each time from a
+baseline of its own.
 
 A claim about a method is meant for new baselines, of which the seeds of one say nothing.  So the
 seeds of each ablation are averaged first, and the model of pairs and images is over ablations.
@@ -16,7 +17,7 @@ from ablate.ablation.info import AblationInfo, info_of_results
 from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
 from ablate.errors import UsageError
 from ablate.files.shown import shown_if
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import StudyRecord, accepted_text
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys
 from ablate.study.scores import Scores
@@ -27,12 +28,16 @@ _MAY_DIFFER = ("baseline", "space", "ablation", "constraints", "answer", "finetu
 """Keys that replications may have of their own; what of `ablation` may not is in the design."""
 
 
-def pooled_info(sources: Sequence[Source]) -> AblationInfo:
+def pooled_info(
+    sources: Sequence[Source], whole: StudyRecord | None = None, split: SplitName | None = None
+) -> AblationInfo:
     """Results of ablations of the same arms and images, each from another baseline.
 
     Args:
         sources: rows of each, and which images its networks classified correctly; all
             confirmations, or none.
+        whole: the study that they are replicates of, with their rows; None: several studies.
+        split: None: the test images of confirmations, else the validation images.
 
     Returns:
         As of one ablation whose pairs are the ablations (`PooledResults`).
@@ -54,7 +59,8 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
                 _refuse(record, "start from another baseline", f"that of {other.name}")
         designs.append(Design.from_json(record.design))
         _check_same(records[0], record, designs[0], designs[-1])
-    split: SplitName = "val" if records[0].test is None else "test"
+    if split is None:
+        split = "val" if records[0].test is None else "test"
     parts = [Results(*source, split) for source in sources]
     for record, part in zip(records, parts, strict=True):
         if (images := _images(part)) != (wanted := _images(parts[0])):
@@ -62,18 +68,16 @@ def pooled_info(sources: Sequence[Source]) -> AblationInfo:
             _refuse(record, rule, f"{images} images")
     planned = [record.study.ablation_section.seed_count for record in records]
     results = PooledResults(parts, [record.name for record in records], planned)
-    accepted = {
-        record.name: record.accepted_baseline for record in records if record.accepted_baseline
-    }
-    whole = replace(
-        records[0],
-        name=", ".join(record.name for record in records),
-        fingerprint=", ".join(record.fingerprint[:12] for record in records),
-        rows=tuple(chain.from_iterable(record.rows for record in records)),
-        trials=sum(record.trials for record in records),
-        looks=sum(record.looks for record in records),
-        accepted_baseline="; ".join(f"{name}: {why}" for name, why in accepted.items()),
-    )
+    if whole is None:
+        whole = replace(
+            records[0],
+            name=", ".join(record.name for record in records),
+            fingerprint=", ".join(record.fingerprint[:12] for record in records),
+            rows=tuple(chain.from_iterable(record.rows for record in records)),
+            trials=sum(record.trials for record in records),
+            looks=sum(record.looks for record in records),
+            accepted_baseline=accepted_text(records),
+        )
     design = replace(
         designs[0],
         notes=tuple(dict.fromkeys(chain.from_iterable(design.notes for design in designs))),

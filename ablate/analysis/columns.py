@@ -60,6 +60,7 @@ _ALL = (
     Column("number", lambda row, _: row.number, "int64", "first", "trial", "Trial"),
     Column("state", lambda row, _: row.state, "", "first", "", "State", "state"),
     Column("attempt", lambda row, _: row.attempt, "int64", "first", "attempts", "Attempts"),
+    Column("replicate", lambda row, _: row.replicate, "Int64", "ablation", "", "Replicate"),
     Column("cell", lambda row, _: row.cell, "string", "ablation", "", "Cell"),
     Column("pair", lambda row, _: row.pair, "Int64", "ablation", "", "Pair"),
     Column("train_seed", lambda row, _: _train_seed(row), "Int64", "ablation", "", "Seed"),

@@ -32,8 +32,9 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
     Columns:
         number, attempt: int64.
         state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
-        cell, pair, train_seed: only for an ablation: text; the index of the seed, from 0, and the
-            seed itself (Int64).
+        replicate: Int64, only with replicates: which one, from 0.
+        cell, pair, train_seed: only for an ablation: text; the index of the seed, from 0, over all
+            replicates, and the seed itself (Int64).
         alpha, barrier: float64, only where networks between baseline and finetuned weights were
             scored (`ablate.study.interpolation.Choice`).
         violation: float64, only with constraints: 0 where a complete trial keeps all.

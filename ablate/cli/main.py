@@ -220,9 +220,10 @@ def _show_design(study: Study, file: Path) -> None:
     planned = plan_of(study, design, base)
     if reference.text:
         click.echo(f"  reference: {reference.text}")
-    runs = len(design.cells) * settings.seed_count
+    runs = len(design.cells) * settings.seed_count * (settings.replicates or 1)
+    times = shown_if(settings.replicates, f" x {settings.replicates} replicates")
     click.echo(
-        f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds = {runs} runs, "
+        f"{head}, {len(design.cells)} cells x {settings.seed_count} seeds{times} = {runs} runs, "
         f"{count_text(len(design.claims), 'primary contrast')}"
     )
     for line in (*design.aliases, *planned):

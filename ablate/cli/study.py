@@ -127,12 +127,17 @@ def status(study: str, as_json: bool) -> None:
     """
     from ablate.analysis.summary import status_info
     from ablate.lifecycle.export import checkpoint_bytes
-    from ablate.lifecycle.open_study import open_study
+    from ablate.lifecycle.open_study import each_replicate, open_study
     from ablate.report.terminal.status import status_rows, status_table
 
     opened = open_study(study)
-    drives, folder = opened.record.drives, opened.place.folder
-    disk = checkpoint_bytes(folder, drives[-1].checkpoints) if drives else None
+    sizes = [
+        checkpoint_bytes(one.place.folder, one.record.drives[-1].checkpoints)
+        for one in each_replicate([opened])
+        if one.record.drives
+    ]
+    known = [size for size in sizes if size is not None]
+    disk = (sum(one for one, _ in known), sum(one for _, one in known)) if known else None
     info = status_info(opened.record, time.time(), disk)
     print_result(status_rows(info) if as_json else status_table(info))
 
@@ -287,6 +292,7 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
         raise ParameterError(
             f"--trial: must be a trial of {record.name}, got {trial}. It has {rows}."
         )
+    opened, trial = opened.owner(trial)
     events = opened.events(trial)
     if as_json and not follow:
         click.echo(json.dumps(events, indent=2))
@@ -297,7 +303,7 @@ def logs(study: str, trial: int | None, follow: bool, as_json: bool) -> None:
     if row is not None and not as_json:
         if row.failure is not None and row.failure.traceback:
             click.echo(f"\n{row.failure.traceback.rstrip()}")
-        for file, output in opened.output(row.number):
+        for file, output in opened.output(trial or 0):
             click.echo(f"\n{file}:\n{output.rstrip()}")
     if not events and not follow and not as_json:
         click.echo(f"{record.name}: its run folder on this machine has no event log", err=True)

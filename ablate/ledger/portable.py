@@ -147,15 +147,15 @@ def _stored(number: int, text: str, objectives: int) -> Stored:
 
 
 def portable_names(url: str, name: str) -> list[str]:
-    """The studies of a storage that belong to one: its confirmation, and the searches that tune
-    its arms; sorted."""
+    """The studies of a storage that belong to one: its confirmation, the searches that tune its
+    arms, its replicates, and what belongs to these; sorted."""
 
     def belongs(connection: Connection, other: str) -> bool:
         study_id = tables.find_study(connection, other)
         if not other.startswith(f"{name}~") or study_id is None:
             return False
-        head = tables.study_attributes(connection, study_id).get(HEAD, {})
-        return bool(head.get("parent") == name)
+        parent = tables.study_attributes(connection, study_id).get(HEAD, {}).get("parent")
+        return parent == name or (parent is not None and belongs(connection, parent))
 
     with opened(url) as connection:
         names = tables.study_names(connection)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
@@ -209,6 +210,8 @@ class RowRecord:
         failures, lost: as in `Row`.
         enqueued: whether (some of) its parameters were given, not sampled.
         cell, pair: of a row of an ablation (`Planned`).
+        replicate: of a row of an ablation with replicates, which one, from 0; its pair then counts
+            on over replicates.
         copy_of: number of the row whose scores it copies, because its trial would read the same
             values; it was not run.  None: it was or will be run.
         test_scores: on the test images, if `confirm` used them.
@@ -232,6 +235,7 @@ class RowRecord:
     enqueued: bool = False
     cell: str | None = None
     pair: int | None = None
+    replicate: int | None = None
     copy_of: int | None = None
     failures: int = 0
     lost: int = 0
@@ -300,7 +304,7 @@ class Head(JsonData):
         design: of an ablation, as plain data; none: a search.
         test: what a confirmation scores on the test images (`Confirmation`); None: they are not
             used.
-        parent: name of the study whose arm this one tunes, or which it confirms.
+        parent: name of the study that this one confirms, is a replicate of, or tunes an arm of.
     """
 
     identity: str
@@ -362,7 +366,7 @@ class StudyRecord(Displayed):
         drives: all, in order.
         design: of an ablation, in the form of `ablate.ablation.cell.Design`; None: a search.
         sections: the fingerprint, by section.
-        parent: name of the study whose arm this one tunes, or which it confirms.
+        parent: name of the study that this one confirms, is a replicate of, or tunes an arm of.
         test_references: as `references`, on the test images.
         test: of a confirmation: the suite and severities that the test images are scored under.
         baseline_sha256: of the baseline's weights; empty without one.
@@ -375,6 +379,7 @@ class StudyRecord(Displayed):
         spent: the limit of `search.budget` that ended the search; None if none did.
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
             results could be seen.
+        replicates_ended: of an ablation with replicates, those of which all rows have ended.
     """
 
     name: str
@@ -402,6 +407,7 @@ class StudyRecord(Displayed):
     dimensions: int = 0
     spent: str | None = None
     looks: int = 0
+    replicates_ended: int = 0
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)
@@ -438,3 +444,42 @@ class StudyRecord(Displayed):
         if self.study.trainable is not None:
             return ""
         return in_order(str(row.params.get("loss.terms", self.study.loss.terms)))
+
+
+def accepted_text(records: Sequence[StudyRecord]) -> str:
+    """`accepted_baseline` of several studies, by their names."""
+    why = {record.name: record.accepted_baseline for record in records}
+    return "; ".join(f"{name}: {text}" for name, text in why.items() if text)
+
+
+def whole_record(record: StudyRecord, replicates: Sequence[StudyRecord]) -> StudyRecord:
+    """An ablation with the rows of its replicates, whose numbers and pairs count on.
+
+    Args:
+        record: of the study itself, which has no rows; replicates: those that have begun, in order.
+    """
+    rows, pairs = list[RowRecord](), 0
+    for number, replicate in enumerate(replicates):
+        first = len(rows)
+        rows += [
+            replace(
+                row,
+                number=first + row.number,
+                pair=pairs + (row.pair or 0),
+                replicate=number,
+                copy_of=None if row.copy_of is None else first + row.copy_of,
+            )
+            for row in replicate.rows
+        ]
+        pairs += replicate.study.ablation_section.seed_count
+    settings, design = record.study.ablation_section, record.design or {"cells": ()}
+    to_come = (settings.replicates or 0) - len(replicates)
+    return replace(
+        record,
+        rows=tuple(rows),
+        trials=sum(one.trials for one in replicates)
+        + to_come * settings.seed_count * len(design["cells"]),
+        drives=tuple(chain.from_iterable(one.drives for one in replicates)),
+        accepted_baseline=accepted_text(replicates),
+        replicates_ended=sum(one.is_over for one in replicates),
+    )

@@ -133,10 +133,13 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
             f"{where}: must be of the data set of this study, {study.dataset.name}, got "
             f"{pilot.record.study.dataset.name} in {named}. {fix}"
         )
+    if bool(pilot.replicates) != bool(settings.replicates):
+        has = "replicates, got one without" if settings.replicates else "no replicates, got some"
+        raise UsageError(f"{where}: must have, as this study, {has}: {named}. {fix}")
     lines = power_lines(
         design.claims,
         pilot.ablation.effects,
-        settings.seed_count,
+        settings.replicates or settings.seed_count,
         settings.plan.difference,
         lambda metric: _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric),
     )

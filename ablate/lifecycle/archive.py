@@ -181,7 +181,7 @@ def _check_fit(
     record: StudyRecord, first: str, outcomes: Mapping[int, Bits], references: Mapping[str, Bits]
 ) -> None:
     """Raise a ValueError if parts of a study do not fit each other, or the archive's first one."""
-    if first not in {record.name, record.parent}:
+    if record.name != first and not f"{record.parent}~".startswith(f"{first}~"):
         raise ValueError(f"{record.name} belongs to {record.parent}")
     if record.design is not None:
         cells = {cell.name: dict(cell.values) for cell in Design.from_json(record.design).cells}

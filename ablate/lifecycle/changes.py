@@ -46,10 +46,23 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
             f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
             f"study as it was started: ablate resume {shown_folder(place.folder)}"
         )
+    _check_replicates(ledger.head.study, place.study)
     if place.study.ablation is None and place.study.search.trials != ledger.trials:
         run.progress.note(
             f"the file says {place.study.search.trials} trials, the study has {ledger.trials}; "
             "to change the total: ablate resume --trials N"
+        )
+
+
+def _check_replicates(begun: Study, now: Study) -> None:
+    """Refuse fewer replicates than a study was started with, or none, or some where it had none."""
+    before, after = (
+        None if one.ablation is None else one.ablation.replicates for one in (begun, now)
+    )
+    if (before is None) != (after is None) or (after or 0) < (before or 0):
+        raise FingerprintError(
+            f"study {begun.name}: ablation.replicates may only be raised, got {show(after)} after "
+            f"{show(before)}. Change it back, or give the file another `name:`."
         )
 
 
@@ -92,23 +105,40 @@ def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Stud
 
 
 def store_changes(
-    ledger: Ledger, study: Study, base: Path, notes: Sequence[str], run: RunOptions
+    ledger: Ledger,
+    study: Study,
+    base: Path,
+    notes: Sequence[str],
+    run: RunOptions,
+    *,
+    has_ended: bool | None = None,
 ) -> None:
     """Record the changes of a study that goes on, and say what they are.
 
-    Seeds that are added when all runs of the others have ended are recorded as a look: whoever adds
-    them may have seen the results, and stops when they please.  Reading is no look.
+    Seeds, or replicates, that are added when all runs of the others have ended are recorded as a
+    look: whoever adds them may have seen the results, and stops when they please.  Reading is no
+    look.
+
+    Args:
+        has_ended: whether all runs so far have; None: of the study's own rows.
     """
-    before, now = (
-        0 if one.ablation is None else one.ablation.seed_count for one in (ledger.head.study, study)
+    if has_ended is None:
+        counts = ledger.counts()
+        has_ended = counts["COMPLETE"] > 0 and not counts["WAITING"] + counts["RUNNING"]
+    sizes = (
+        {"replicates": one.ablation.replicates or 0, "seeds": one.ablation.seed_count}
+        for one in (ledger.head.study, study)
+        if one.ablation is not None
     )
-    counts = ledger.counts()
-    if now > before and counts["COMPLETE"] and not counts["WAITING"] + counts["RUNNING"]:
-        ledger.log({LOOKED: [f"seeds {before} -> {now}, when all results of {before} were there"]})
-        run.progress.note(
-            f"seeds are added when the results of {before} are there: the tables count it as a "
-            "look, which intervals and p values do not allow for"
-        )
+    before, now = next(sizes, {}), next(sizes, {})
+    for what, count in before.items():
+        if has_ended and now[what] > count:
+            more = f"{what} {count} -> {now[what]}"
+            ledger.log({LOOKED: [f"{more}, when all results of {count} were there"]})
+            run.progress.note(
+                f"{what} are added when the results of {count} are there: the tables count it as "
+                "a look, which intervals and p values do not allow for"
+            )
     if notes or str(base) != ledger.head.base:
         ledger.set_head(replace(ledger.head, study=study, base=str(base)))
     if notes:

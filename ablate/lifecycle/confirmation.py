@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_numbers
 from ablate.ablation.cell import Design
-from ablate.ablation.design import front_design, is_from_study, repeated_design, train_seeds
+from ablate.ablation.design import front_design, repeated_design, repeating_study
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -19,7 +19,7 @@ from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.drive import RunOptions, leased
 from ablate.lifecycle.launch import begin_again, begin_study, go_on
-from ablate.lifecycle.open_study import open_part
+from ablate.lifecycle.open_study import open_part, open_place
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.arguments import read_severities
 from ablate.robustness.suites import find_suite
@@ -92,9 +92,12 @@ def confirm_study(
     else:
         begun_with = Design.from_json(record.design)
         _check_tuned(record, begun_with, trials)
+        if (count := record.study.ablation_section.replicates) is not None:
+            _check_replicates(open_place(place).record)
         design = repeated_design(record.study, begun_with, test)
-        study = _repeating_study(record.study, part.name, seeds)
+        study = repeating_study(record.study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
+        what += f" in {count} replicates" if count is not None else ""
     check_seeds(study)
     what += f", {seeds} seeds, {show(test['suite'])} at severities {show(test['severities'])}"
     with ExitStack() as stack:
@@ -119,6 +122,8 @@ def confirm_study(
 def _check_confirmable(record: StudyRecord) -> None:
     if record.parent is not None:
         got = "a confirmation" if record.test is not None else "the search of one arm"
+        if record.test is None and record.design is not None:
+            got = "one replicate"
         raise UsageError(
             f"study {record.name}: confirm needs a search or an ablation, got {got}. Name "
             f"{record.parent}."
@@ -133,11 +138,22 @@ def _check_confirmable(record: StudyRecord) -> None:
         )
 
 
+def _check_replicates(record: StudyRecord) -> None:
+    """Refuse an ablation whose replicates have not all ended: what they found is confirmed."""
+    if not record.is_over:
+        asked = record.study.ablation_section.replicates
+        raise UsageError(
+            f"study {record.name}: all {asked} replicates must have ended before they are "
+            f"confirmed, got {record.replicates_ended}. Finish them first: ablate resume."
+        )
+
+
 def _check_tuned(record: StudyRecord, design: Design, trials: Sequence[int] | None) -> None:
     """Refuse trials of an ablation, and arms whose values are not known yet."""
     if trials is not None:
         raise UsageError(f"`trials`: needs a search, got the ablation {record.name}. Leave it out.")
-    if record.study.ablation_section.tune is not None and not design.tuning:
+    settings = record.study.ablation_section
+    if settings.tune is not None and not design.tuning and settings.replicates is None:
         raise UsageError(
             f"study {record.name}: the arms must be tuned before they are confirmed, got an "
             "ablation whose tuning has not ended. Finish it first: ablate resume."
@@ -195,28 +211,6 @@ def _confirming_study(
         "space": {},
     }
     return search.model_copy(update=update)
-
-
-def _repeating_study(ablation: Study, name: str, seeds: int) -> Study:
-    """The ablation with seeds of its own: after all that its runs, or its tuning, had."""
-    settings, finetune = ablation.ablation_section, ablation.finetune
-    used = train_seeds(ablation)
-    first = max(*used, finetune.seed) + 1
-    own: dict[str, Any] = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
-    if is_from_study(settings):  # its values are in the cells
-        own["reference"] = {}
-    update: dict[str, Any] = {
-        "name": name,
-        "ablation": settings.model_copy(update=own),
-        "answer": AnswerSettings(),
-        "space": {},
-    }
-    if settings.baseline_seeds == "each":
-        seed = ablation.baseline.seed + len(used)
-        update["baseline"] = ablation.baseline.model_copy(update={"seed": seed})
-    if finetune.curve_alphas:  # the finetuned network, unless a cell has an alpha
-        update["finetune"] = finetune.model_copy(update={"interpolation": None})
-    return ablation.model_copy(update=update)
 
 
 def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Place) -> None:

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
@@ -35,6 +35,7 @@ from ablate.ledger.record import (
     counted_values,
 )
 from ablate.lifecycle.known_names import named_callables
+from ablate.lifecycle.open_study import open_ledger, open_place
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.search.callbacks import Callbacks
 from ablate.search.drive import CallbackStop, Executor, Stops, Terminated, drive, held
@@ -318,6 +319,21 @@ def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]
         LeaseError: if a driver runs the study: it does so at its end.
         UsageError: if none has, so that there is nothing to write.
     """
+    done = []
+    for part in open_place(place).replicates:
+        if part.record.drives:
+            with closing(open_ledger(part.place)) as of_part:
+                done.append(track_rows(of_part, part.place, settings))
+    if done:
+        return [
+            replace(
+                each[0],
+                written=sum(one.written for one in each),
+                rows=sum(one.rows for one in each),
+                failed=next((one.failed for one in each if one.failed), ""),
+            )
+            for each in zip(*done, strict=True)
+        ]
     trackers = make_trackers(settings, Path(ledger.head.base), place.folder)
     with leased(ledger, RunOptions()):
         record = ledger.read()

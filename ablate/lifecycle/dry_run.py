@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ablate.ablation.design import replicate_studies
 from ablate.ablation.searches import tuned_cells
 from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
@@ -45,12 +46,12 @@ class PlannedAblation:
     """A design before it is run.
 
     Attributes:
-        design: its name; seeds: K.
+        design: its name; seeds: K; replicates: with so many runs each, None: the study is one.
         cells: in the order of their runs.
         aliases: the alias structure of a fraction.
         claims: the primary contrasts, as "A - B on METRIC".
         notes: notes for the reader; power: of the primary contrasts, a line each.
-        tuning_trials: number of trials for tuning, over all cells; 0: none.
+        tuning_trials: number of trials for tuning, over all cells and replicates; 0: none.
     """
 
     design: str
@@ -61,6 +62,7 @@ class PlannedAblation:
     notes: tuple[str, ...]
     power: tuple[str, ...]
     tuning_trials: int
+    replicates: int | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
             f"trainable {study.trainable}. Launch it with "
             "`overrides=['search.trials=1']` to time one trial."
         )
+    whole, study = study, replicate_studies(study)[0]
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial
     executor.close()
@@ -144,9 +147,10 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     each, rows = trial.train_seconds + trial.score_seconds, study.search.trials
     work, planned = each * (rows + 1), None
     if study.ablation is not None:
-        planned = _plan(place, study, bench, trial.score_seconds)
-        rows = len(planned.cells) * planned.seeds
-        work = planned.seeds * sum(cell.seconds for cell in planned.cells)
+        planned = _plan(place, whole, bench, trial.score_seconds)
+        pairs = planned.seeds * (planned.replicates or 1)
+        rows = len(planned.cells) * pairs
+        work = pairs * sum(cell.seconds for cell in planned.cells)
         work += planned.tuning_trials * each
     keep = study.run.keep_checkpoints
     networks = (rows if keep == "all" else min(rows, keep)) + needs_plain(study)
@@ -200,7 +204,7 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
     for cell in design.cells:
         differs = {key: value for key, value in cell.values.items() if value != own.get(key)}
         cells.append(PlannedCell(cell.name, differs, seconds[cell.name]))
-    tuned = tuned_cells(study, design.cells)
+    searches = len(tuned_cells(study, design.cells)) * (settings.replicates or 1)
     return PlannedAblation(
         design=design.kind,
         seeds=settings.seed_count,
@@ -209,5 +213,6 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
         claims=tuple(claim.text for claim in design.claims),
         notes=design.notes,
         power=plan_of(study, design, base),
-        tuning_trials=settings.tune.trials * len(tuned) if settings.tune else 0,
+        tuning_trials=settings.tune.trials * searches if settings.tune else 0,
+        replicates=settings.replicates,
     )

@@ -73,6 +73,7 @@ def export_network(
         UsageError: if the ending is not the format's, or the network cannot be written in it.
         MissingDependencyError: if the format needs a package that is not installed.
     """
+    opened, trial = opened.owner(trial)
     kinds = {ending: name for name, ending in FORMATS.items()}
     kind = kind or kinds.get(output.suffix, "safetensors")
     if output.suffix != FORMATS[kind]:
@@ -133,7 +134,7 @@ def load_model(
             "trial='knee'."
         )
     opened = open_study(study)
-    return _load(opened, asked_trial(opened.record, trial), alpha)[0]
+    return _load(*opened.owner(asked_trial(opened.record, trial)), alpha)[0]
 
 
 def _load(

@@ -6,16 +6,23 @@ Nothing is written to a study before its lease is held, so a second driver is re
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ablate.ablation.cell import Design
-from ablate.ablation.design import planned_rows
+from ablate.ablation.design import (
+    planned_rows,
+    repeated_design,
+    repeating_study,
+    replicate_studies,
+    replicate_study,
+)
 from ablate.ablation.searches import check_reference
 from ablate.errors import (
+    FingerprintError,
     InfrastructureError,
     ParameterError,
     Problem,
@@ -23,6 +30,7 @@ from ablate.errors import (
     StudyFileError,
     UsageError,
 )
+from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, Head, StudyRecord
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
@@ -39,13 +47,16 @@ from ablate.lifecycle.changes import (
 from ablate.lifecycle.drive import RunOptions, drive_to_end, leased, prepare, running_on, track_rows
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.open_study import (
+    is_replicated,
     open_ledger,
     open_part,
+    open_place,
     refuse_if_rescued,
     refuse_other_study,
 )
 from ablate.lifecycle.place import Place, check_normalization, shown_folder
 from ablate.robustness.suites import added_types, find_suite
+from ablate.search.drive import Stops
 from ablate.space.fit import nothing_searched
 from ablate.space.parse import parse_space
 from ablate.study.baseline_checks import expected_rule
@@ -53,7 +64,7 @@ from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint
 from ablate.study.metrics import unreachable
 from ablate.study.seeds import needs_plain
-from ablate.study.settings import Study
+from ablate.study.settings import Study, path_from
 from ablate.trial.task import Prepared
 
 
@@ -163,7 +174,7 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
     if settings:
         for done in track_rows(ledger, place, settings):
             run.progress.note(done.text(command))
-    record = ledger.read()
+    record = open_place(place).record
     if record.spent is not None and _is_spent(ledger, place):
         fix = "raise it in the study file, then `ablate resume FILE`"
         run.progress.note(f"{record.spent}: no further trial is started; {fix}")
@@ -173,9 +184,13 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
 
 def _is_finished(ledger: Ledger, place: Place) -> bool:
     if place.study is not None and place.study.ablation and ledger.head.study.ablation:
-        asked, begun = place.study.ablation.seed_count, ledger.head.study.ablation.seed_count
-        if asked > begun:
+        asked, begun = place.study.ablation, ledger.head.study.ablation
+        if asked.seed_count > begun.seed_count:
             return False
+        if (asked.replicates or 0) > (begun.replicates or 0):
+            return False
+    if is_replicated(ledger.head):
+        return open_place(place).record.is_over
     counts = ledger.counts()
     there = sum(counts.values())
     terminal = sum(counts[state] for state in TERMINAL)
@@ -207,14 +222,29 @@ def _begin(place: Place, run: RunOptions) -> StudyRecord:
             raise StudyFileError([Problem(str(place.file or ""), 0, 0, f"space: {rule}")])
     else:
         design = design_of(study, base, str(place.file or ""), find_reference(study, base))
+        studies = replicate_studies(study)
         studies += [
-            study.with_values(dict(cell.values))
+            studies[0].with_values(dict(cell.values))
             for cell in design.cells
             if any(key.startswith(("model.", "baseline.")) for key in cell.values)
         ]
     for one in studies:
         check_normalization(one, place.file, base)
+    _check_baselines(place, studies)
     return begin_study(place, study, base, place.text, run, design=design)
+
+
+def _check_baselines(place: Place, studies: Sequence[Study]) -> None:
+    """Refuse replicates of which two start from one file's weights."""
+    seen: dict[str, str] = {}
+    for study in studies:
+        checkpoint = study.baseline.checkpoint
+        if checkpoint is not None and (file := path_from(place.base, checkpoint)).is_file():
+            twin = seen.setdefault(sha256_of(file), checkpoint)
+            if twin != checkpoint:
+                rule = f"must be another baseline for each replicate, got {checkpoint}, which is"
+                rule = f"baseline.checkpoint: {rule} {twin}. Name others, or lower replicates."
+                raise StudyFileError([Problem(str(place.file or ""), 0, 0, rule)])
 
 
 def begin_study(
@@ -227,6 +257,7 @@ def begin_study(
     design: Design | None = None,
     test: Mapping[str, Any] | None = None,
     parent: Head | None = None,
+    data: str = "",
 ) -> StudyRecord:
     """Start a study and run it to its end.
 
@@ -237,6 +268,7 @@ def begin_study(
         design: of an ablation; None: a search.
         test: suite and severities for the test images, in a confirmation.
         parent: of the study that this one belongs to, from whose baseline it begins.
+        data: as of `go_on`.
 
     Raises:
         StudyExistsError: if another driver has begun it meanwhile.
@@ -257,11 +289,13 @@ def begin_study(
     for note in study_notes(study):
         run.progress.note(note)
     trials = study.search.trials if design is None else len(planned)
-    # Rows of arms are planned after the arms are tuned.
-    ledger = Ledger.create(place.url, head, trials, [] if _needs_tuning(study) else planned)
+    # Rows of arms are planned after the arms are tuned; those of replicates are theirs.
+    if _needs_tuning(study) or is_replicated(head):
+        planned = []
+    ledger = Ledger.create(place.url, head, trials, planned)
     with closing(ledger):
         try:
-            return go_on(ledger, place, run)
+            return go_on(ledger, place, run, data=data)
         except BaseException:
             with suppress(InfrastructureError):  # else a later launch does it
                 ledger.discard()  # unless data and baseline are ready
@@ -269,7 +303,11 @@ def begin_study(
 
 
 def _complete_head(
-    ledger: Ledger, prepared: Prepared, baseline_threads: int | None, run: RunOptions
+    ledger: Ledger,
+    prepared: Prepared,
+    baseline_threads: int | None,
+    run: RunOptions,
+    data: str,
 ) -> None:
     """Store what a new study depends on, now that data and baseline are ready."""
     head = ledger.head
@@ -279,6 +317,11 @@ def _complete_head(
     sections = study_fingerprint(
         study, ledger.space, prepared.data_digest, added, prepared.of_files
     )
+    if data not in ("", sections["data"]):
+        raise FingerprintError(
+            f"study {study.name}: a replicate must have the data of {head.parent}, got others. "
+            "Restore them, or launch under another name."
+        )
     if head.design is not None:
         sections["design"] = digest_of(head.design)
     if study.ablation is not None:
@@ -374,12 +417,14 @@ def go_on(
     total: int | None = None,
     *,
     seeds: int | None = None,
+    data: str = "",
 ) -> StudyRecord:
     """Run an existing study to its end.
 
     Args:
         total: new number of rows; None: unchanged.
         seeds: per cell of an ablation; None: as in the file, or unchanged.
+        data: digest of the data that it must have when it starts; empty: any.
 
     Raises:
         LeaseError: if another driver holds it; then nothing is changed.
@@ -387,26 +432,31 @@ def go_on(
     """
     ledger.check_writable("to be resumed")
     head, is_prepared = ledger.head, ledger.head.is_prepared
+    if is_replicated(head) and is_prepared:
+        return _run_replicates(ledger, place, run, seeds)
     design = None if head.design is None else Design.from_json(head.design)
     if design is not None and is_prepared and _needs_tuning(head.study) and not design.tuning:
         design = _tuned(design, head, place, run)
     with leased(ledger, run) as lease:
         study, base, notes = changed_study(ledger, place, seeds)
         threads = head.environment.get("baseline_threads")
-        with running_on(place, head, study, base, run, baseline_threads=threads) as running:
+        first = replicate_studies(study)[0]
+        with running_on(place, head, first, base, run, baseline_threads=threads) as running:
             prepared = prepare(ledger, running, run)
             if is_prepared:
                 check_same_environment(ledger, prepared, accept=run.accept_environment)
             store_changes(ledger, study, base, notes, run)
             if not is_prepared:
-                _complete_head(ledger, prepared, running.job.baseline_threads, run)
+                _complete_head(ledger, prepared, running.job.baseline_threads, run, data)
             if design is None and total is not None:
                 ledger.set_trials(total)
-            if design is None or design.tuning or not _needs_tuning(study):
+            if is_replicated(head):
+                pass  # which are run with their own executors
+            elif design is None or design.tuning or not _needs_tuning(study):
                 if design is not None:
                     ledger.plan(planned_rows(study, design), design.to_json())
                 return drive_to_end(ledger, lease, running, prepared, run)
-    return go_on(ledger, place, run, seeds=seeds)  # its arms are tuned first
+    return go_on(ledger, place, run, seeds=seeds)  # its arms are tuned, or its replicates are run
 
 
 def _needs_tuning(study: Study) -> bool:
@@ -426,3 +476,61 @@ def _tuned(design: Design, head: Head, place: Place, run: RunOptions) -> Design:
             return record if record.is_over else go_on(begun, where, run)
 
     return tune_design(design, head.study, place, run_search, run.progress)
+
+
+# -- The replicates of an ablation, one after the other --------------------------------------------
+
+
+def _run_replicates(
+    ledger: Ledger, place: Place, run: RunOptions, seeds: int | None
+) -> StudyRecord:
+    """Run each replicate of an ablation to its end, or return it as it is if it has ended.
+
+    A replicate is an ablation of its own, which belongs to this study: it is tuned, stopped,
+    resumed and extended as any other.  This study's lease is held for all of it.
+    """
+    with leased(ledger, run) as lease, Stops().heard():
+        before = open_place(place).record
+        study, base, notes = changed_study(ledger, place, seeds)
+        store_changes(ledger, study, base, notes, run, has_ended=before.is_over)
+        for number in range(ledger.head.study.ablation_section.replicates or 0):
+            # All earlier replicates have ended here: what they decide for this one and later ones
+            # is to be decided here, and stored, before this one begins.
+            lease.check_file()
+            _run_replicate(ledger.head, place, number, run)
+    return open_place(place).record
+
+
+def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> None:
+    part, origin = place.replicate(number), head
+    seeds, data = head.study.ablation_section.seed_count, head.fingerprint["data"]
+    if place.study is not None:  # what the file says now of how it is run
+        study = replicate_study(for_workers(place.study), number, part.name)
+        part = replace(part, file=place.file, study=study)
+    begun = open_part(part, place.name)
+    if begun is not None:
+        with closing(begun):
+            record = begun.read()
+            if not record.is_over or record.study.ablation_section.seed_count < seeds:
+                run.progress.note(f"replicate {number} goes on: {part.name}")
+                go_on(begun, part, run, seeds=seeds, data=data)
+        return
+    run.progress.note(f"replicate {number} begins: {part.name}")
+    part.make_folder()
+    study, design = replicate_study(head.study, number, part.name), head.design
+    if head.test is not None:  # of a confirmation: that of the replicate that it repeats
+        with closing(open_ledger(replace(place, name=f"{head.parent}~r{number}"))) as repeated:
+            origin = repeated.head
+        study, design = repeating_study(origin.study, part.name, seeds), origin.design
+    assert design is not None
+    planned = Design.from_json(design)
+    if head.test is not None:
+        planned = repeated_design(origin.study, planned, head.test)
+        origin = replace(origin, study=origin.study.model_copy(update={"name": head.study.name}))
+    begin_study(
+        *(part, study, Path(head.base), head.text, run),
+        design=planned,
+        test=head.test,
+        parent=origin,
+        data=data,
+    )

@@ -14,13 +14,14 @@ from ablate.ablation.study_source import StudySource
 from ablate.errors import AblateError, StudyNotFoundError, UsageError
 from ablate.ledger.lease import rescued_copy
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head, StudyRecord
+from ablate.ledger.record import Head, StudyRecord, whole_record
 from ablate.ledger.storage import sqlite_url
 from ablate.lifecycle.place import Place, StudyReference, locate, place_of_folder, shown_folder
 
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
+    from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
-    from ablate.ablation.results import Outcomes, References
+    from ablate.ablation.results import Outcomes, References, SplitName
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,24 @@ class OpenStudy:
             return ledger.head
 
     @cached_property
+    def replicates(self) -> tuple[OpenStudy, ...]:
+        """Those that have begun, in order; empty of a study without replicates."""
+        settings = self.record.study.ablation
+        asked = 0 if settings is None else settings.replicates or 0
+        parts = (self.place.replicate(number) for number in range(asked))
+        return tuple(open_place(part) for part in parts if Ledger.exists(part.url, part.name))
+
+    def owner(self, trial: int | None) -> tuple[OpenStudy, int | None]:
+        """The study that has a trial as its own row, and its number there: one of the replicates,
+        else this study."""
+        first = 0
+        for part in self.replicates:
+            if trial is not None and first <= trial < first + len(part.record.rows):
+                return part, trial - first
+            first += len(part.record.rows)
+        return self, trial
+
+    @cached_property
     def ablation(self) -> AblationInfo:
         """The arms and effects of an ablation or a confirmation, so far.
 
@@ -49,7 +68,30 @@ class OpenStudy:
         """
         from ablate.ablation.confirm import study_ablation
 
+        if is_replicated(self.record):
+            return self._pooled()
         return study_ablation(self.record, *read_bits(self.place))
+
+    def _pooled(self, split: SplitName | None = None) -> AblationInfo:
+        """The replicates read as one: those of which a run is complete."""
+        from ablate.ablation.pooled import pooled_info
+
+        parts = [one for one in self.replicates if one.record.complete]
+        sources = [(one.record, *read_bits(one.place)) for one in parts]
+        return pooled_info(sources or [(self.record, {}, {})], self.record, split)
+
+    @cached_property
+    def confirm_info(self) -> ConfirmInfo:
+        """The results of a confirmation, so far.
+
+        Raises:
+            ParameterError: if the study is none.
+        """
+        from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
+
+        if is_replicated(self.record) and is_confirmation(self.record):
+            return ConfirmInfo(self.ablation, self._pooled("val"), (), ())
+        return confirm_info(self.record, *read_bits(self.place))
 
     @cached_property
     def source(self) -> StudySource:
@@ -58,18 +100,15 @@ class OpenStudy:
             self.record,
             None if self.record.design is None else self.ablation,
             read_bits=partial(read_bits, self.place),
-            place=self.place,
+            place=None if is_replicated(self.record) else self.place,
         )
-        confirmed = self.place.confirmation
-        if not Ledger.exists(confirmed.url, confirmed.name):
+        place = self.place.confirmation
+        if not Ledger.exists(place.url, place.name):
             return source
-        from ablate.ablation.confirm import confirm_info
-
-        confirming, outcomes, references = read_outcomes(confirmed)
-        if confirming.parent != self.place.name:  # a study of its own with that name
+        confirmed = open_place(place)
+        if confirmed.record.parent != self.place.name:  # a study of its own with that name
             return source
-        info = confirm_info(confirming, outcomes, references)
-        return replace(source, confirmation=info, confirming=confirming)
+        return replace(source, confirmation=confirmed.confirm_info, confirming=confirmed.record)
 
     @property
     def reference(self) -> str:
@@ -109,7 +148,18 @@ def read_ablations(studies: Sequence[OpenStudy]) -> AblationInfo:
 
     if len(studies) == 1:
         return studies[0].ablation
-    return pooled_info([(study.record, *read_bits(study.place)) for study in studies])
+    parts = each_replicate(studies)
+    return pooled_info([(study.record, *read_bits(study.place)) for study in parts])
+
+
+def each_replicate(studies: Sequence[OpenStudy]) -> list[OpenStudy]:
+    """These studies, and in place of one with replicates each of them."""
+    return [part for study in studies for part in study.replicates or (study,)]
+
+
+def is_replicated(record: StudyRecord | Head) -> bool:
+    """Whether a study is an ablation with replicates, which has their rows and none of its own."""
+    return record.study.ablation is not None and record.study.ablation.replicates is not None
 
 
 def open_study(study: StudyReference) -> OpenStudy:
@@ -131,7 +181,11 @@ def open_place(place: Place) -> OpenStudy:
         record = ledger.read()
     if place.archive is not None:
         record = replace(record, storage=place.shown)
-    return OpenStudy(place, record)
+    opened = OpenStudy(place, record)
+    if is_replicated(record):
+        replicates = [one.record for one in opened.replicates]
+        opened = OpenStudy(place, whole_record(record, replicates))
+    return opened
 
 
 def open_ledger(place: Place) -> Ledger:

@@ -88,6 +88,10 @@ class Place:
         """The place of this search's confirmation: in the same storage, below the run's folder."""
         return self.part("confirm")
 
+    def replicate(self, number: int) -> Place:
+        """The place of one replicate of this ablation, from 0."""
+        return self.part(f"r{number}")
+
     def part(self, label: str, folder: str = "") -> Place:
         """The place of a study that belongs to this one: in the same storage, below its folder.
 

@@ -83,7 +83,7 @@ def draw_rows(
         (place, row.number)
         for place, study in enumerate(studies)
         for row in study.record.complete
-        if row.copy_of is None
+        if row.copy_of is None and row.replicate is None  # which is a row of that study
     ]
     drawn = sorted(random.Random(seed).sample(trained, min(count, len(trained))))
     rows = [

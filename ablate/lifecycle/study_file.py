@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ablate.ablation.design import ablation_rules
+from ablate.ablation.design import ablation_rules, replicate_studies
 from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_you_mean
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.files.cache import cache_folder
@@ -328,8 +328,8 @@ def _network_rules(
     if pseudo_images is not None and _has_norm(model, base) is False:
         rule = no_batch_norm(model, pseudo_images)
         yield Finding(("robustness", "adapt_batch_norm"), rule)
-    checkpoint = study.baseline.checkpoint
-    if must_search and checkpoint is not None:
+    named = dict.fromkeys(one.baseline.checkpoint for one in replicate_studies(study))
+    for checkpoint in filter(None, named if must_search else ()):
         from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
 
         try:

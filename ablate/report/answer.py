@@ -282,7 +282,7 @@ def _of_ablation(source: StudySource) -> Answer:
         why = "The search, not these images, chose among these trials"
         first = f"{why}: {networks.scored(*arms)}."
     elif max(own.seeds, info.seeds) < RANKED_SEEDS:
-        why = f"Too few seeds ({info.seeds}) to say which is best"
+        why = f"Too few {info.paired}s ({info.seeds}) to say which is best"
         first = f"{why}: {networks.scored(*arms)}."
     else:
         taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)

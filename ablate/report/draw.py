@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ablate.errors import AblateError, ParameterError, UsageError
-from ablate.lifecycle.open_study import OpenStudy, open_study
+from ablate.lifecycle.open_study import OpenStudy, each_replicate, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.report.figures import FIGURES, find_figure
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
@@ -57,7 +57,9 @@ def plot(
     """
     options = FigureOptions(tuple(trials), tuple(params), objective, color)
     kind = find_figure(name)
-    info = kind.info([open_study(study).source for study in studies], options)
+    opened = [open_study(study) for study in studies]
+    shown = each_replicate(opened) if len(opened) > 1 else opened
+    info = kind.info([study.source for study in shown], options)
     figure = _themed(kind.draw(info, WIDE), theme)
     return figure.update_layout(height=figure.layout.meta["image_pixels"][1])
 
@@ -154,7 +156,8 @@ def draw_to_files(
     """
     if names is not None and not names:
         raise ParameterError("`name`: needs a name, got nothing. Name one, or leave it out.")
-    sources = [study.source for study in studies]
+    shown = each_replicate(studies) if len(studies) > 1 else studies
+    sources = [study.source for study in shown]
     is_all = names is not None and set(names) == {"all"}
     asked = FIGURES if is_all else dict.fromkeys(names or [usual_figure(sources[0])])
     kinds = [find_figure(name) for name in asked]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.cell import FACTOR_EFFECTS
-from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
+from ablate.ablation.confirm import ConfirmInfo, is_confirmation
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
@@ -545,12 +545,10 @@ Result = ParetoInfo | AblationInfo | ConfirmInfo
 
 def read_result(study: OpenStudy) -> Result:
     """What a search, an ablation or a confirmation has found."""
-    from ablate.lifecycle.open_study import read_bits
-
     if study.record.design is None:
         return pareto_info(study.record)
     if is_confirmation(study.record):
-        return confirm_info(study.record, *read_bits(study.place))
+        return study.confirm_info
     return study.ablation
 
 

@@ -12,7 +12,15 @@ from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
 from ablate.study.scores import COSTS
-from ablate.study.settings import SEEDS, UNITS, UNITS_BUT_EPOCHS, AnswerSettings, Study
+from ablate.study.settings import (
+    REPLICATE,
+    REPLICATE_SEEDS,
+    SEEDS,
+    UNITS,
+    UNITS_BUT_EPOCHS,
+    AnswerSettings,
+    Study,
+)
 
 Findings = Iterator[Finding]
 Rule = Callable[[Study], Findings]
@@ -203,10 +211,37 @@ def _seeds(study: Study) -> Findings:
         last = {"ablation.seeds": max(ablation.seeds)}
     if ablation.baseline_seeds == "each":
         last["baseline.seed"] = study.baseline.seed + count - 1
+    if ablation.replicates is not None:
+        last["finetune.seed"] += REPLICATE_SEEDS * (ablation.replicates - 1)
+        last["baseline.seed"] = study.baseline.seed + ablation.replicates - 1
     for key, seed in last.items():
         if seed >= SEEDS:
             rule = f"the last of {count} seeds must be below {SEEDS}, got {seed}"
             yield Finding(tuple(key.split(".")), f"{rule}. Begin lower, or use fewer.")
+
+
+@_reads("ablation", "baseline.checkpoint", "trainable")
+def _replicates(study: Study) -> Findings:
+    """A baseline for each replicate."""
+    checkpoint = study.baseline.checkpoint or ""
+    path, named = ("ablation", "replicates"), ("baseline", "checkpoint")
+    if (ablation := study.ablation) is None or ablation.replicates is None:
+        if REPLICATE in checkpoint:
+            rule = f"{REPLICATE} needs ablation.replicates, got {checkpoint} without"
+            yield Finding(named, f"{rule}. Name one file.")
+        return
+    if study.trainable is not None:
+        rule = f"have a baseline each, got {ablation.replicates} with trainable {study.trainable}"
+        yield Finding(path, f"{rule}. Raise seeds instead.")
+    if ablation.baseline_seeds == "each":
+        rule = f"have a baseline each, got {ablation.replicates} with baseline_seeds: each"
+        yield Finding(path, f"{rule}. Remove one of both.")
+    if "study" in ablation.reference:
+        rule = f"have a baseline each, got {ablation.replicates} with a reference from a search"
+        yield Finding(path, f"{rule} from one. Write its values, or tune: {{trials: N}}.")
+    if checkpoint and REPLICATE not in checkpoint:
+        rule = f"must be a file for each of {ablation.replicates} replicates, got {checkpoint}"
+        yield Finding(named, f"{rule}. Write {REPLICATE} where the names have the number, from 0.")
 
 
 def check_seeds(study: Study) -> None:

@@ -56,11 +56,12 @@ _NOT_IN_SECTIONS = (
     "robustness.frost_images",
     "robustness.stored_gb",
     "ablation.seeds",
+    "ablation.replicates",
     "ablation.max_runs",
     "ablation.plan",
 )
 """Where data and weights lie, and how they get here: their content is compared instead; what is
-only checked; and `ablation.seeds`, which may be extended."""
+only checked; and how many seeds and replicates there are, which may be extended."""
 
 
 class Resolved(Protocol):

@@ -31,6 +31,7 @@ COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 RESERVED = frozenset(
     (
         *("number", "trial", "state", "attempt", "attempts", "cell", "pair", "train_seed"),
+        "replicate",
         *("alpha", "barrier", "violation", "rung_epoch", "rung_images", "rung_violation"),
         *("enqueued", "copy_of", "ended_trials"),
         *("failure_kind", "failure_reason", "worked_seconds", "lost_seconds", "gpu_hours"),

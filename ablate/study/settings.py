@@ -114,6 +114,12 @@ ADDED_KEYS: Mapping[str, Any] = {
 any section goes here, or studies that began before it can be neither resumed nor verified."""
 
 
+REPLICATE = "{replicate}"
+"""In `baseline.checkpoint`: the number of the replicate, from 0."""
+REPLICATE_SEEDS = 10_000
+"""Training seeds of one replicate: of its tuning, its runs and its confirmation."""
+
+
 # -- Sections `dataset` and `model` --------------------------------------------------------
 
 
@@ -253,7 +259,8 @@ class BaselineSettings(TrainingSettings):
     """Highest learning rate of the schedule."""
     checkpoint: str | None = None
     """Weights to start from instead of training: a .safetensors file or a state dict, relative to
-    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`."""
+    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`.  `{replicate}` in it is the
+    number of the replicate, from 0."""
     saw_validation: bool | None = None
     """Whether the checkpoint was trained on the validation images; required with a checkpoint."""
     expected_accuracy: PositiveShare | None = None
@@ -907,6 +914,9 @@ class AblationSettings(Settings):
     baseline_seeds: Literal["one", "each"] = "one"
     """`one`: all runs start from the study's baseline; `each`: every seed trains its own baseline,
     the same for all cells."""
+    replicates: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """The whole ablation so many times, each from a baseline of its own (`baseline.seed` + r, or
+    `baseline.checkpoint` with `{replicate}`), with its own tuning and seeds; read as one."""
     primary: Listed[ClaimSettings] = ()
     """Contrasts that support claims; p values are adjusted over them (Holm)."""
     contrasts: Listed[ContrastSettings] = ()
@@ -933,13 +943,16 @@ class AblationSettings(Settings):
             yield f"design {design} needs {needed}, got none. Add {needed}."
         if design in ("factorial", "fractional") and not (self.factors or self.components):
             yield f"design {design} needs factors or components, got none. Add some."
-        if self.seed_count == 1 and (self.primary or self.noninferior):
+        if self.replicates is not None and not isinstance(self.seeds, int):
+            rule = f"replicates have seeds of their own, got seeds {list(self.seeds)}"
+            yield f"{rule}. Write their number, such as seeds: {self.seed_count}."
+        if self.seed_count == 1 and not self.replicates and (self.primary or self.noninferior):
             rule = "a test needs at least two seeds, got seeds: 1 with primary or noninferior"
             yield f"{rule}. Raise seeds; with 8 the smallest two-sided p is .0078."
 
     @property
     def seed_count(self) -> int:
-        """K: runs of each cell."""
+        """K: runs of each cell, in each replicate."""
         return self.seeds if isinstance(self.seeds, int) else len(self.seeds)
 
 

@@ -17,7 +17,7 @@ from ablate.ablation.info import ablation_info
 from ablate.ablation.pooled import pooled_info
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, UsageError
-from ablate.ledger.record import StudyRecord
+from ablate.ledger.record import StudyRecord, whole_record
 from ablate.report.figures import find_figure
 from ablate.report.figures.canvas import COLUMN
 from ablate.report.formats import markdown_text
@@ -119,6 +119,29 @@ def test_a_pair_is_an_ablation_whose_seeds_are_averaged(died: bool) -> None:
     assert any(mark.startswith(f"over 3 baselines of {counts}") for mark in info.marks)
     assert not any("one baseline that all runs start from" in mark for mark in info.marks)
     assert info.failures == (("r1: seed 2 of FMA: raised: ValueError: no",) if died else ())
+
+
+def test_replicates_are_read_as_ablations_are() -> None:
+    examples = [replication(0), replication(1, died=True), replication(2, seeds=3)]
+    records = [example.record for example in examples]
+    settings = records[0].study.ablation_section.model_copy(update={"replicates": 4, "seeds": 3})
+    study = records[0].study.model_copy(update={"ablation": settings})
+    whole = whole_record(replace(records[0], name="whole", study=study, rows=(), looks=1), records)
+    assert [row.number for row in whole.rows] == list(range(33))
+    assert [row.replicate for row in whole.rows] == [0] * 12 + [1] * 12 + [2] * 9
+    pairs = [sorted({row.pair for row in whole.rows if row.replicate == at}) for at in range(3)]
+    assert pairs == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    # The fourth has not begun: 3 cells x 3 seeds.
+    assert (whole.trials, whole.ended, whole.is_over, whole.replicates_ended) == (42, 33, False, 3)
+    info, apart = pooled_info(sources(examples), whole), pooled_info(sources(examples))
+    assert (info.study, info.runs, info.looks, info.seeds) == ("whole", 42, 1, 3)
+    assert info.effects == apart.effects
+    assert repr(info.arms) == repr(apart.arms)  # costs are not known
+    assert not any("replicates have ended" in mark for mark in info.marks)
+    one = whole_record(replace(whole, rows=()), records[:1])
+    first = pooled_info(sources(examples[:1]), one)
+    assert "1 of 4 replicates have ended: intervals need two" in first.marks
+    assert all(math.isnan(effect.estimate.low) for effect in first.effects)
 
 
 def test_its_tables_say_what_is_paired() -> None:

@@ -59,10 +59,70 @@ def one_line(problems: Problems, text: str) -> str:
             "5: ablation: a test needs at least two seeds, got seeds: 1 with primary or "
             "noninferior. Raise seeds; with 8 the smallest two-sided p is .0078.",
         ),
+        # replicates
+        (
+            "{design: leave_family_out, replicates: 1}",
+            "5: ablation.replicates: must be at least 2, got 1.",
+        ),
+        (
+            "{design: leave_family_out, replicates: 2, seeds: [4, 5]}",
+            "5: ablation: replicates have seeds of their own, got seeds [4, 5]. Write their "
+            "number, such as seeds: 2.",
+        ),
+        (
+            "{design: leave_family_out, replicates: 2, baseline_seeds: each}",
+            "5: ablation.replicates: have a baseline each, got 2 with baseline_seeds: each. "
+            "Remove one of both.",
+        ),
+        (
+            "{design: leave_family_out, replicates: 2, reference: {study: s}}",
+            "5: ablation.replicates: have a baseline each, got 2 with a reference from a search "
+            "from one. Write its values, or tune: {trials: N}.",
+        ),
+        (
+            "{design: leave_family_out, replicates: 200, seeds: 1}",
+            "5: ablation.max_runs: must be at least 1000: the design has 5 cells x 1 seeds x 200 "
+            "replicates, got 500. Raise it, or use fewer seeds or levels.",
+        ),
     ],
 )
 def test_the_section_itself(problems: Problems, head: str, ablation: str, message: str) -> None:
     assert one_line(problems, f"{head}ablation: {ablation}\n").startswith(message)
+
+
+LOOP = "ablation: {design: arms, arms: {a: {x: 1}, b: {x: 2}}, replicates: 2}\n"
+FAMILIES = "ablation: {design: leave_family_out, replicates: 2}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            f"{OWN}{LOOP}",
+            "5: ablation.replicates: have a baseline each, got 2 with trainable m:f. Raise seeds "
+            "instead.",
+        ),
+        (
+            "HEAD" + FAMILIES + "baseline: {checkpoint: w.safetensors, saw_validation: false}\n",
+            "6: baseline.checkpoint: must be a file for each of 2 replicates, got w.safetensors. "
+            "Write {replicate} where the names have the number, from 0.",
+        ),
+        (
+            "HEADbaseline: {checkpoint: 'w{replicate}.pt', saw_validation: false}\n",
+            "5: baseline.checkpoint: {replicate} needs ablation.replicates, got w{replicate}.pt "
+            "without. Name one file.",
+        ),
+        (
+            "HEAD" + FAMILIES + "finetune: {seed: 4294957290}\n",
+            "6: finetune.seed: the last of 8 seeds must be below 4294967296, got 4294967298. "
+            "Begin lower, or use fewer.",
+        ),
+    ],
+)
+def test_each_replicate_has_a_baseline_and_seeds(
+    problems: Problems, head: str, text: str, message: str
+) -> None:
+    assert one_line(problems, text.replace("HEAD", head)).startswith(message)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def estimate_text(info: DryRun) -> str:
     lines = list(info.data) + ([] if plan is None else _design_lines(plan))
     rows = f"{info.trials} trials and the plain finetune"
     if plan is not None:
-        rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds)"
+        times = shown_if(plan.replicates, f" x {plan.replicates} replicates")
+        rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds{times})"
         if plan.tuning_trials:
             rows += f" after {plan.tuning_trials} trials of tuning"
     lines.append(

@@ -76,6 +76,9 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
         (done, seeds), cells = info.pairs, len(record.design["cells"])
         seeds_text = f"{cells} cells, {done} of {seeds} seeds ended in every cell"
         facts.append(("ablation", seeds_text))
+        asked = record.study.ablation_section.replicates
+        ended = f"{record.replicates_ended} of {asked} have ended"
+        facts.append(("replicates", shown_if(asked, ended)))
     facts += run_time_rows(account, record.study.search.budget)
     states, weights = info.disk or (0, 0)
     sizes = {
@@ -140,6 +143,8 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "cells": None if record.design is None else len(record.design["cells"]),
         "seeds_ended": info.pairs[0],
         "seeds": info.pairs[1],
+        "replicates": record.study.ablation and record.study.ablation.replicates,
+        "replicates_ended": record.replicates_ended,
         "test_opened": [vars(opened) for opened in record.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,

@@ -41,9 +41,10 @@ def trials_table(
 
     Args:
         whole_study: that the rows were selected from, of which the notes speak; None: `record`.
-        columns: which to show, as `find_column` takes them; none: number, of an ablation cell and
-            pair, state and objectives, then attempts, violation, alpha and copies as far as a row
-            has any to tell of, then all parameters.  A narrow terminal leaves out the last first.
+        columns: which to show, as `find_column` takes them; none: number, of an ablation replicate,
+            cell and pair, state and objectives, then attempts, violation, alpha and copies as far
+            as a row has any to tell of, then all parameters.  A narrow terminal leaves out the last
+            first.
 
     Raises:
         ParameterError: if a column is unknown.
@@ -57,7 +58,7 @@ def trials_table(
     ]
     names = [find_column(name, there, "columns") for name in columns]
     if not columns:
-        cell = [name for name in ("cell", "pair") if name in there]
+        cell = [name for name in ("replicate", "cell", "pair") if name in there]
         metrics = [objective.metric for objective in record.study.objectives]
         names = ["number", *cell, "state", *metrics, *telling]
     parts = []
