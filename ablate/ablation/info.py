@@ -381,9 +381,12 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
         seeds = f"{', '.join(counts[:-1])} and {counts[-1]} seeds"
     images = f" and {results.first.n_images:,} images" if isinstance(results.first, Scores) else ""
     asked = record.study.ablation_section.replicates or 0
-    ended = f"{record.replicates_ended} of {asked} replicates have ended"
+    is_short = asked > 0 and record.replicates_ended < 2
+    ended = f"{record.replicates_ended} of {asked} replicates have ended: intervals need two"
+    if is_short and not any(part.seeds for part in parts):
+        return [ended]
     return [
-        *([f"{ended}: intervals need two"] if asked and record.replicates_ended < 2 else []),
+        *([ended] if is_short else []),
         f"over {len(parts)} baselines of {seeds}{images}: a value is the mean over the seeds of "
         "one baseline; standard deviations, intervals and tests are over baselines",
         "conditional on one split of the images",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
@@ -474,12 +475,13 @@ def whole_record(record: StudyRecord, replicates: Sequence[StudyRecord]) -> Stud
         pairs += replicate.study.ablation_section.seed_count
     settings, design = record.study.ablation_section, record.design or {"cells": ()}
     to_come = (settings.replicates or 0) - len(replicates)
+    drives = chain.from_iterable(one.drives for one in replicates)
     return replace(
         record,
         rows=tuple(rows),
         trials=sum(one.trials for one in replicates)
         + to_come * settings.seed_count * len(design["cells"]),
-        drives=tuple(chain.from_iterable(one.drives for one in replicates)),
+        drives=tuple(sorted(drives, key=attrgetter("started"))),
         accepted_baseline=accepted_text(replicates),
         replicates_ended=sum(one.is_over for one in replicates),
     )
