@@ -8,6 +8,7 @@
     python benchmarks/coverage.py --part tuned         # settings chosen on the same images
     python benchmarks/coverage.py --part equivalence   # claims that two are equivalent
     python benchmarks/coverage.py --part orders        # Shapley values from some orders
+    python benchmarks/coverage.py --part sparse        # each image under a share of the cells
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -32,7 +33,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist, median
 from typing import Any
 
@@ -52,6 +53,9 @@ from ablate.ablation.intervals import (
 )
 from ablate.ablation.power import planned_power
 from ablate.ablation.significance import equivalence_p, holm, noninferiority
+from ablate.robustness.bits import Shares, image_shares, pack_row, unpack_bits
+from ablate.robustness.sparse import scored_cells
+from ablate.study.scores import Scores
 
 SEEDS = (3, 5, 8)
 LEVEL, ALPHA = 0.95, 0.05
@@ -593,6 +597,131 @@ def thresholds(random: np.random.Generator, n: int) -> np.ndarray:
 
 
 GAMES = {"saturating": saturating, "decaying": decaying, "threshold": thresholds}
+TYPES, LEVELS, SCORED = 6, 2, 200
+"""Types, severities and images of sparse scoring."""
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Two networks that are scored under a share of the cells; bits of a probit model.
+
+    Attributes:
+        metric: what is compared, of six types at two severities.
+        share: of the cells, of n images.
+        mean: latent, of the second network; gain: of the first, in this share of the cells
+            (`gaining`).
+        families: number of types of each.
+    """
+
+    name: str
+    metric: str = "val_robust_accuracy"
+    share: float = 0.25
+    n: int = SCORED
+    mean: float = 0.8
+    gain: float = 0.1
+    gaining: float = 1.0
+    families: tuple[int, ...] = (TYPES,)
+
+    def scores(self, n: int, share: float, seed: int) -> Scores:
+        kinds = iter([f"type{place}" for place in range(TYPES)])
+        families = {
+            f"family{place}": [next(kinds) for _ in range(count)]
+            for place, count in enumerate(self.families)
+        }
+        levels = {str(level): 0.0 for level in range(1, LEVELS + 1)}
+        accuracies = {kind: dict(levels) for of in families.values() for kind in of}
+        design = {"cell_share": share, "cell_seed": seed}
+        return Scores("val", n, 0.0, accuracies, families, **design)
+
+    def truth(self, chances: np.ndarray) -> float:
+        """Of a network that is right this often, `[cells]`."""
+        scores, by_type = self.scores(1, 1.0, 0), chances.reshape(TYPES, LEVELS)
+        accuracies = {
+            kind: dict(zip(levels, of.tolist(), strict=True))
+            for (kind, levels), of in zip(scores.accuracies.items(), by_type, strict=True)
+        }
+        return replace(scores, accuracies=accuracies).metrics()[self.metric]
+
+    def shares(self, right: np.ndarray, scores: Scores) -> tuple[Shares, Shares]:
+        """Of both networks, `[K, n]`, through their bits."""
+        n_cells, n = right.shape[2:]
+        scored = scored_cells(n, n_cells, scores.cell_share, scores.cell_seed)
+        clean = np.zeros(n, dtype=np.bool_)
+        first, second = (
+            image_shares(
+                unpack_bits([pack_row(np.concatenate([clean, one[scored]])) for one in of], scores),
+                *(scores, self.metric),
+            )
+            for of in right
+        )
+        assert first is not None
+        assert second is not None
+        return first, second
+
+    def draw(self, random: np.random.Generator, n_seeds: int) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each network is right, `[2, K, cells, n]`, and how often it is, `[2, cells]`."""
+        n_cells, n = TYPES * LEVELS, self.n
+        of_cells = np.linspace(0.6, -0.6, n_cells)  # some types are harder
+        gains = np.where(np.arange(n_cells) % 3 < 3 * self.gaining, self.gain, 0.0)
+        means = self.mean + np.stack([of_cells + gains, of_cells])
+        parts = [
+            *((0.8, (1, 1, 1, n)), (0.6, (1, 1, n_cells, n))),
+            *((0.3, (2, 1, 1, n)), (0.3, (2, 1, n_cells, n))),
+            *((0.05, (2, n_seeds, 1, 1)), (0.05, (2, n_seeds, n_cells, 1))),
+            (0.6, (2, n_seeds, n_cells, n)),
+        ]
+        latent = means[:, None, :, None] + sum(
+            sd * random.standard_normal(shape, dtype=np.float32) for sd, shape in parts
+        )
+        spread = math.hypot(*(sd for sd, _ in parts))
+        chances = [[NormalDist().cdf(mean / spread) for mean in of] for of in means]
+        return latent > 0, np.array(chances)
+
+
+ONE_CELL = 1 / (TYPES * LEVELS)
+SPARSE = [
+    Sparse("robust accuracy"),
+    Sparse("a third of the cells gains", gain=0.6, gaining=1 / 3),
+    Sparse("mean over unequal families", families=(1, 2, 3)),
+    Sparse("near the ceiling", mean=3.0, gain=0.0),
+    Sparse("one type", "val_accuracy.type0"),
+    Sparse("one cell", "val_accuracy.type0.1"),
+    Sparse("one cell an image", share=ONE_CELL),
+    Sparse("30 images, 3 a cell", share=0.1, n=30),
+]
+
+
+COMPARED = 1
+"""Of so many cases, the first ones, the others' intervals are given too."""
+
+
+def sparse(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """Of two networks, each image of which is scored under a share of the cells; of the first case
+    beside all cells, and all cells of fewer images, as many passes."""
+    names = ("sparse", "all cells", "as many passes, all cells of fewer images")
+    yield f"| sparse scoring, 95 % intervals | K | {' | '.join(names)} |"
+    yield "|---" * 5 + "|"
+    for place, case in enumerate(SPARSE):
+        few = max(2, round(case.n * case.share))
+        for n_seeds in (3, 8):
+            found: dict[str, list[Bounds]] = {name: [] for name in names}
+            for number in range(repetitions):
+                right, chances = case.draw(random, n_seeds)
+                # A design for some repetitions in a row, because making one takes time.
+                share = [case.shares(right, case.scores(case.n, case.share, number // 20))]
+                if place < COMPARED:
+                    share.append(case.shares(right, case.scores(case.n, 1.0, 0)))
+                    share.append(case.shares(right[..., :few], case.scores(few, 1.0, 0)))
+                truth = case.truth(chances[0]) - case.truth(chances[1])
+                for name, (one, other) in zip(names, share, strict=False):
+                    estimate = over_seeds_and_images(one - other).estimate(LEVEL)
+                    found[name].append((estimate.low - truth, estimate.high - truth))
+            cells = (
+                f"{with_error(share_covered(bounds, 0.0), repetitions)} "
+                f"{100 * median(high - low for low, high in bounds):.2f}"
+                for bounds in filter(None, found.values())
+            )
+            yield f"| {case.name}, {case.share:.3g} of {case.n} | {n_seeds} | {' | '.join(cells)} |"
 
 
 def with_error(share: float, repetitions: int) -> str:
@@ -606,7 +735,7 @@ def row_of(text: str, numbers: tuple[int, ...]) -> str:
 
 _ALL = (
     *(coverage, claims, kept_wrong, equivalence, power),
-    *(seeds_alone, pooled, collapses, looks, tuned, orders),
+    *(seeds_alone, pooled, collapses, looks, tuned, orders, sparse),
 )
 PARTS = {part.__name__: part for part in _ALL}
 

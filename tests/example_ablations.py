@@ -125,6 +125,7 @@ def example_ablation(**changes: Any) -> AblationInfo:
         "split": "validation",
         "n_images": 359,
         "n_corrupted": 100,
+        "cell_share": 1.0,
         "mean_over": "families",
         "aliases": (),
         "marks": ("conditional on the one baseline that all runs start from",),
@@ -174,6 +175,7 @@ def own_loop_ablation(**changes: Any) -> AblationInfo:
         "rank_metric": "loss",
         "n_images": None,
         "n_corrupted": None,
+        "cell_share": None,
         "mean_over": None,
         "marks": (),
     }

@@ -91,7 +91,7 @@ def best_numbers(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> 
     answer.read([best, *near], read_bits)
     scores = best.scores
     assert isinstance(scores, Scores)
-    n = scores.n_images if answer.robust == _CLEAN else scores.n_corrupted or scores.n_images
+    n = scores.n_images if answer.robust == _CLEAN else scores.n_scored
     ties = [one for one in near if is_tie(answer.less(one, best, answer.robust), n)]
     return [one.number for one in (best, *ties)]
 

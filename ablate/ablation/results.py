@@ -175,11 +175,14 @@ class Results:
         """The mean over cells at each pair, `[K]`; NaN if one is missing."""
         return _mean([self.values(cell, metric) for cell in cells])
 
-    def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
+    def shares(
+        self, cell: str, metric: str, places: Sequence[int], among: Sequence[str] = ()
+    ) -> Shares | None:
         """Contribution of each image to a metric of a cell: `[places, n]`.
 
         Args:
             places: indices of pairs with the metric.
+            among: as of `image_shares`.
 
         Returns:
             None without pairs, if a run has no bits, or if the metric is not a mean over images.
@@ -189,7 +192,7 @@ class Results:
             if text is None or not places:
                 return None
             scores = self._fixed[cell]
-            found = image_shares(unpack_bits([text], scores), scores, metric)
+            found = image_shares(unpack_bits([text], scores), scores, metric, among)
             return None if found is None else found[[0] * len(places)]
         if metric in ON_CURVE:
             picked = self.picked(cell)
@@ -206,7 +209,7 @@ class Results:
         if not places or any(place not in texts for place in places):
             return None
         scores = scored[next(iter(texts))]
-        found = image_shares(unpack_bits([*texts.values()], scores), scores, metric)
+        found = image_shares(unpack_bits([*texts.values()], scores), scores, metric, among)
         lines = [[*texts].index(place) for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
 
@@ -214,7 +217,7 @@ class Results:
         """The mean of some metrics of a cell."""
         values = _mean([self.values(cell, metric) for metric in metrics])
         places = np.flatnonzero(np.isfinite(values))
-        shares = [self.shares(cell, metric, places.tolist()) for metric in metrics]
+        shares = [self.shares(cell, metric, places.tolist(), metrics) for metric in metrics]
         known = [share for share in shares if share is not None]
         return Column(values, places, _mean(known) if len(known) == len(shares) else None)
 
@@ -370,8 +373,10 @@ class PooledResults(Results):
         ]
         return np.array(means)
 
-    def shares(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
-        found = [self._parts[at].shares(cell, metric, self._places[at]) for at in places]
+    def shares(
+        self, cell: str, metric: str, places: Sequence[int], among: Sequence[str] = ()
+    ) -> Shares | None:
+        found = [self._parts[at].shares(cell, metric, self._places[at], among) for at in places]
         whole = [one.mean(axis=0) for one in found if one is not None]
         return np.stack(whole) if whole and len(whole) == len(found) else None
 

@@ -25,9 +25,10 @@ class StudyFacts:
         subject: data set and model, or the training function.
         split: "validation" or "test"; None for a custom training loop, whose metrics have any
             names.
-        n_images: images in that split, n_corrupted: in each corrupted copy of it, mean_over: what
-            robust accuracy is the mean of, "families" or "types"; None before anything is scored,
-            and for such a loop.
+        n_images: images in that split, n_corrupted: scored under a corruption, cell_share: share
+            of the types and severities that each of these is scored under, mean_over: what robust
+            accuracy is the mean of, "families" or "types"; None before anything is scored, and for
+            such a loop.
         marks: caveats to be shown with the numbers.
     """
 
@@ -38,6 +39,7 @@ class StudyFacts:
     split: str | None
     n_images: int | None
     n_corrupted: int | None
+    cell_share: float | None
     mean_over: str | None
     marks: tuple[str, ...]
 
@@ -70,7 +72,8 @@ def study_facts(
         fingerprint=record.fingerprint,
         split=split,
         n_images=first.n_images if first else None,
-        n_corrupted=(first.n_corrupted or first.n_images) if first else None,
+        n_corrupted=first.n_scored if first else None,
+        cell_share=first.cell_share if first else None,
         mean_over=first.mean_over if first else None,
         marks=tuple(marks),
     )

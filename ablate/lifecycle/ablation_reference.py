@@ -136,6 +136,12 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
     if bool(pilot.replicates) != bool(settings.replicates):
         has = "replicates, got one without" if settings.replicates else "no replicates, got some"
         raise UsageError(f"{where}: must have, as this study, {has}: {named}. {fix}")
+    shares = study.robustness.cells, pilot.record.study.robustness.cells
+    if shares[0] != shares[1]:
+        raise UsageError(
+            f"{where}: must score the share of cells of this study, robustness.cells "
+            f"{shares[0]:g}, got {shares[1]:g} in {named}. Name another pilot."
+        )
     lines = power_lines(
         design.claims,
         pilot.ablation.effects,

@@ -193,10 +193,13 @@ def _check_fit(
         if scores.exposure and scores.exposure.keys() != scores.accuracies.keys():
             raise ValueError(f"{name}: must have the exposure of each type, got that of others")
         severities = {kind: sorted(by_severity) for kind, by_severity in scores.accuracies.items()}
-        images = scores.split, scores.n_images, scores.n_corrupted
+        sparse = scores.cell_share, scores.cell_seed
+        images = scores.split, scores.n_images, scores.n_corrupted, sparse
         layout = images, severities, scores.families, bits is None
         if layouts.setdefault(split, layout) != layout or scores.split != split:
             raise ValueError(f"{name}: must have {split} scores and bits as the others have")
         scores.metrics()  # which fails where a type of a family is missing
+        if not scores.cell_share > 0:
+            raise ValueError(f"{name}: cell_share must be above 0, got {scores.cell_share}")
         if bits is not None:
             unpack_bits([bits], scores)

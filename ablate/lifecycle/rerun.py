@@ -236,7 +236,7 @@ def _compared(
                 compared.append(text)
                 differences += [] if repr(archived) == repr(again) else [text]  # NaN equals NaN
             elif isinstance(old, Scores) and name.endswith(("_clean_accuracy", "_robust_accuracy")):
-                n = old.n_images if "clean" in name else old.n_corrupted or old.n_images
+                n = old.n_images if "clean" in name else old.n_scored
                 allowed = tolerance(archived, again, n)
                 compared.append(f"{text}, tolerance {allowed:.4f} on {n} images")
                 differences += [] if abs(again - archived) <= allowed else compared[-1:]

@@ -219,7 +219,7 @@ def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
         return []
     if info.n_images is None:
         return ["accuracies in %"]
-    counts = count_texts(info.n_images, info.n_corrupted)
+    counts = count_texts(info)
     return [
         ", ".join([f"{info.split} accuracy in %", *counts, f"robust = mean over {info.mean_over}"])
     ]

@@ -16,6 +16,7 @@ from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
     from ablate.analysis.accounting import DriveAccount, EpochAccount, StudyAccount
+    from ablate.analysis.caveats import StudyFacts
     from ablate.study.settings import SearchBudgetSettings
 
 MISSING = "-"
@@ -96,13 +97,18 @@ def shortened(text: str, characters: int) -> str:
     return f"{text[:head]}…{text[len(text) - (characters - 1 - head) :]}"
 
 
-def count_texts(n_images: int | None, n_corrupted: int | None) -> list[str]:
-    """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are; no text
-    where the images are unknown."""
-    if n_images is None:
+def count_texts(info: StudyFacts) -> list[str]:
+    """ "n = 359 images", or "n = 359 images, 100 of them corrupted" where not all are, "each at
+    20 % of types and severities" where not at all; no text where the images are unknown."""
+    if info.n_images is None:
         return []
-    fewer = n_corrupted is not None and n_corrupted != n_images
-    return [f"n = {n_images} images" + shown_if(fewer, f", {n_corrupted} of them corrupted")]
+    fewer = info.n_corrupted is not None and info.n_corrupted != info.n_images
+    text = f"n = {info.n_images} images" + shown_if(
+        fewer, f", {info.n_corrupted} of them corrupted"
+    )
+    share = info.cell_share or 1.0
+    sparse = f", each at {100 * share:.3g} % of types and severities"
+    return [text + shown_if(share < 1, sparse)]
 
 
 def seed_texts(seed: int | None) -> list[str]:

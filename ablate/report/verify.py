@@ -214,7 +214,7 @@ def _compare_scores(
         shares = {"clean_accuracy": (scores.clean_accuracy, bits.clean[0])}
         for kind, by_severity in scores.accuracies.items():
             for place, (severity, accuracy) in enumerate(by_severity.items()):
-                shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.types[kind][0, place]
+                shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.of_cell(kind, place)[0]
         differences += [
             f"{name}, {split}_{metric}: archived {accuracy!r}, the bits give {right.mean()!r}"
             for metric, (accuracy, right) in shares.items()

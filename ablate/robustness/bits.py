@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ablate.robustness.sparse import scored_cells
 from ablate.study.interpolation import bits_name
 from ablate.study.scores import EXPOSURES, Scores
 
@@ -53,10 +54,20 @@ class ImageBits:
     Attributes:
         clean: bool `[networks, n]`.
         types: type -> bool `[networks, severity, n_corrupted]`, in the order of the scores.
+        weights: of sparse scores, type -> float64 `[severity, n_corrupted]`: what the bit of an
+            image weighs in the sum over images, 0 where it was not scored; empty: all were. Then
+            clean and corrupted images are in the order in which they were dealt cells, first
+            those that are corrupted.
     """
 
     clean: Bits
     types: Mapping[str, Bits]
+    weights: Mapping[str, Shares] = field(default_factory=dict)
+
+    def of_cell(self, kind: str, place: int) -> Bits:
+        """Of the images that were scored under a type at one of its severities, `[networks, m]`."""
+        found = self.types[kind][:, place]
+        return found[:, self.weights[kind][place] > 0] if self.weights else found
 
 
 def pack_bits(outcomes: SetOutcomes) -> str:
@@ -82,43 +93,76 @@ def unpack_bits(texts: Sequence[str], scores: Scores) -> ImageBits:
         ValueError: if a text has another number of images or copies.
     """
     n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
-    severities = [len(by_severity) for by_severity in scores.accuracies.values()]
-    count = n + corrupted * sum(severities)
+    shape = scores.n_cells, corrupted
+    scored = scored_cells(corrupted, scores.n_cells, scores.cell_share, scores.cell_seed)
+    count = n + int(scored.sum())
     whole = np.frombuffer(b"".join(map(base64.b64decode, texts)), dtype=np.uint8)
     packed = whole.reshape(len(texts), (count + 7) // 8)
     flat = np.unpackbits(packed, axis=1, count=count).view(np.bool_)
-    types, start = {}, n
-    for kind, many in zip(scores.accuracies, severities, strict=True):
-        end = start + many * corrupted
-        types[kind] = flat[:, start:end].reshape(len(texts), many, corrupted)
-        start = end
-    return ImageBits(flat[:, :n], types)
+    ends = np.cumsum([len(by_severity) for by_severity in scores.accuracies.values()])[:-1]
+    if scores.cell_share == 1:
+        cells = np.split(flat[:, n:].reshape(len(texts), *shape), ends, axis=1)
+        return ImageBits(flat[:, :n], dict(zip(scores.accuracies, cells, strict=True)))
+    filled = np.zeros((len(texts), *shape), dtype=np.bool_)
+    filled[:, scored] = flat[:, n:]
+    cells = np.split(filled, ends, axis=1)
+    weights = np.split(scored * (corrupted / scored.sum(axis=1, keepdims=True)), ends)
+    return ImageBits(
+        flat[:, :n],
+        dict(zip(scores.accuracies, cells, strict=True)),
+        dict(zip(scores.accuracies, weights, strict=True)),
+    )
 
 
-def image_shares(bits: ImageBits, scores: Scores, metric: str) -> Shares | None:
+def image_shares(
+    bits: ImageBits, scores: Scores, metric: str, among: Sequence[str] = ()
+) -> Shares | None:
     """Contribution of each image to a metric; the metric of a network is their mean.
+
+    Of sparse scores an image contributes the metric itself, and for each cell that it was scored
+    under how far its bit is from the metric, as the cell weighs: which cells it happened to get
+    adds next to nothing.
 
     Args:
         scores: of one of the networks: what was scored, in which families, and what the means are
             over; its accuracies are not read, since they are of that network alone.
         metric: a name of `Scores.metrics`.
+        among: metrics whose contributions are to be added to these.
 
     Returns:
-        float64 `[networks, n]` of the clean images, `[networks, n_corrupted]` of any other; None if
-        the metric is not an accuracy, or is a mean over nothing.
+        float64 `[networks, n]` of the clean images, `[networks, n_corrupted]` of any other, of
+        sparse scores without the images that have no cell of the metric, or of those in `among`;
+        None if the metric is not an accuracy, or is a mean over nothing.
     """
-    name = metric.partition("_")[2]
-    if name == "clean_accuracy":
+    if metric.partition("_")[2] == "clean_accuracy":
         return bits.clean.astype(np.float64)
+    if not bits.weights:
+        return _means(bits.types, scores, metric)
+    weighted = {kind: right * bits.weights[kind] for kind, right in bits.types.items()}
+    sums = _means(weighted, scores, metric)
+    if sums is None:
+        return None
+    ones = {kind: weights[None] for kind, weights in bits.weights.items()}
+    cells = [_means(ones, scores, name) for name in (metric, *among)]
+    is_scored = np.any([one[0] > 0 for one in cells if one is not None], axis=0)
+    mean = sums.mean(axis=1, keepdims=True)
+    assert cells[0] is not None
+    shares: Shares = mean + (sums - mean * cells[0])[:, is_scored] * is_scored.mean()
+    return shares
+
+
+def _means(types: Mapping[str, Any], scores: Scores, metric: str) -> Shares | None:
+    """The mean that a metric is, image by image: `[networks, n_corrupted]`."""
+    name = metric.partition("_")[2]
     if name == "robust_accuracy" and scores.mean_over == "families":
-        means = (_mean_of_types(bits, kinds) for kinds in scores.families.values())
+        means = (_mean_of_types(types, kinds) for kinds in scores.families.values())
         return _mean([one for one in means if one is not None])
     kind, _, severity = name.removeprefix("accuracy.").partition(".")
-    if severity and kind in bits.types:
+    if severity and kind in types:
         place = list(scores.accuracies[kind]).index(severity)
-        severe: Shares = bits.types[kind][:, place].astype(np.float64)
+        severe: Shares = types[kind][:, place].astype(np.float64)
         return severe
-    return _mean_of_types(bits, _types_of(name, scores))
+    return _mean_of_types(types, _types_of(name, scores))
 
 
 def _types_of(name: str, scores: Scores) -> Sequence[str]:
@@ -134,12 +178,12 @@ def _types_of(name: str, scores: Scores) -> Sequence[str]:
     return scores.families.get(part, [part] if part in scores.accuracies else [])
 
 
-def _mean_of_types(bits: ImageBits, kinds: Sequence[str]) -> Shares | None:
-    """Severities are few, so that they are counted in bytes, which is faster."""
-    counts = [bits.types[kind].view(np.uint8).sum(axis=1, dtype=np.uint8) for kind in kinds]
-    return _mean(
-        [count / bits.types[kind].shape[1] for kind, count in zip(kinds, counts, strict=True)]
-    )
+def _mean_of_types(types: Mapping[str, Any], kinds: Sequence[str]) -> Shares | None:
+    """Severities are few, so that bits are counted in bytes, which is faster."""
+    if kinds and types[kinds[0]].dtype != np.bool_:
+        return _mean([types[kind].mean(axis=1) for kind in kinds])
+    counts = [types[kind].view(np.uint8).sum(axis=1, dtype=np.uint8) for kind in kinds]
+    return _mean([count / types[kind].shape[1] for kind, count in zip(kinds, counts, strict=True)])
 
 
 def _mean(parts: Sequence[Shares]) -> Shares | None:

@@ -82,11 +82,7 @@ def fewer_images(whole: CorruptedImages, images: int, seed: int) -> ReadImages:
     places = draw_stratified(whole.labels, images, seed)
 
     def read(kind: str, severity: int) -> Iterator[ByteImages]:
-        start = 0
-        for block in whole.blocks(kind, severity):
-            here = places[(places >= start) & (places < start + len(block))]
-            yield block[here - start]
-            start += len(block)
+        return _at(places, whole.blocks(kind, severity))
 
     made_from = f"{whole.identity} {places.tolist()}"
     return ReadImages(
@@ -97,6 +93,15 @@ def fewer_images(whole: CorruptedImages, images: int, seed: int) -> ReadImages:
         marks=whole.marks,
         read=read,
     )
+
+
+def _at(places: Tensor, blocks: Iterable[ByteImages]) -> Iterator[ByteImages]:
+    """The images of a copy at these places, ascending."""
+    start = 0
+    for block in blocks:
+        here = places[(places >= start) & (places < start + len(block))]
+        yield block[here - start]
+        start += len(block)
 
 
 _BATCH_SIZE = {"cpu": 256, "cuda": 2048}
@@ -139,6 +144,7 @@ def score_set(
     batch_size: int | None = None,
     adapt_batch_norm: int | None = None,
     progress: Progress | None = None,
+    scored: Mapping[Cell, np.ndarray] | None = None,
 ) -> SetOutcomes:
     """The answers of a network on a split and on its corrupted copies.
 
@@ -153,6 +159,8 @@ def score_set(
         adapt_batch_norm: N of `adapted_batch_norm`: every batch, by default of 256 images, is of
             one copy, which is held in memory; None: the network's own statistics.
         progress: is told of each copy.
+        scored: indices of the images of each copy that pass through the network, in the order of
+            the answers; None: all.
 
     Raises:
         NotFiniteError: if a logit is NaN or infinite; the message names the copies.
@@ -163,7 +171,11 @@ def score_set(
     cells: list[Cell] = []
     if corrupted is not None:
         kinds = [kind for kinds in corrupted.families.values() for kind in kinds]
-        cells, labels = list(product(kinds, corrupted.severities)), corrupted.labels
+        cells, labels = list(product(kinds, corrupted.severities)), [corrupted.labels]
+        labels *= len(cells)
+    if scored is not None:
+        ascending = [torch.from_numpy(np.sort(scored[cell])) for cell in cells]
+        labels = [all_of[some] for all_of, some in zip(labels, ascending, strict=True)]
     names = [f"{kind} {severity}" for kind, severity in cells]
 
     def read(first: int, stop: int) -> Iterator[ByteImages]:
@@ -171,19 +183,19 @@ def score_set(
             if progress is not None:
                 progress(names[done], done, len(cells))
             assert corrupted is not None
-            yield from corrupted.blocks(*cells[done])
+            copy = corrupted.blocks(*cells[done])
+            yield from copy if scored is None else _at(ascending[done], copy)
 
     def answers(
-        names: list[str], labels: Labels, blocks: Iterator[ByteImages]
+        names: list[str], labels: list[Labels], blocks: Iterator[ByteImages]
     ) -> Iterator[Outcomes]:
         # Of one image there may be one value per channel, which has no variance to adapt to.
         size, least = (batch_size, 1) if adapt_batch_norm is None else (batch_size or BATCH_SIZE, 2)
         batches = _batches(blocks, environment.device, size, least)
+        ends = np.cumsum([len(one) for one in labels])[:-1]
         finite, right, among, sure = (
-            column.reshape(len(names), -1)
-            for column in _pass_through(
-                model, environment, labels.repeat(len(names)), batches, where
-            )
+            np.split(column, ends)
+            for column in _pass_through(model, environment, torch.cat(labels), batches, where)
         )
         bad = [name for name, row in zip(names, finite, strict=True) if not row.all()]
         if bad:
@@ -192,13 +204,13 @@ def score_set(
                 f"{where}: every logit must be finite, got NaN or infinity on "
                 f"{', '.join(bad[:_SHOWN])}{more}. {fix}"
             )
-        top5 = among if among.size else [None] * len(names)
+        top5 = among if any(map(len, among)) else [None] * len(names)
         return starmap(Outcomes, zip(right, top5, sure, strict=True))
 
     def shuffled(name: str, labels: Labels, images: ByteImages) -> Outcomes:
         """Of one copy, shown in another order, which is always the same."""
         order = torch.randperm(len(labels), generator=make_generator(0, "cpu"))
-        (found,) = answers([name], labels[order], iter([images[order]]))
+        (found,) = answers([name], [labels[order]], iter([images[order]]))
         return found.take(order.argsort().numpy())
 
     of_clean: Outcomes | None = None
@@ -207,7 +219,7 @@ def score_set(
         model.to(environment.device).eval()
         if adapt_batch_norm is None:
             if clean is not None:
-                (of_clean,) = answers([_CLEAN], clean.labels, iter([clean.images]))
+                (of_clean,) = answers([_CLEAN], [clean.labels], iter([clean.images]))
             # One sequence of images: batches are full even if copies are small.
             found = list(answers(names, labels, read(0, len(cells)))) if cells else []
         else:
@@ -215,9 +227,12 @@ def score_set(
             if clean is not None:
                 of_clean = shuffled(_CLEAN, clean.labels, clean.images)
             found = [
-                shuffled(name, labels, torch.cat([*read(place, place + 1)]))
+                shuffled(name, labels[place], torch.cat([*read(place, place + 1)]))
                 for place, name in enumerate(names)
             ]
+    if scored is not None:
+        orders = (np.searchsorted(np.sort(scored[cell]), scored[cell]) for cell in cells)
+        found = [one.take(order) for one, order in zip(found, orders, strict=True)]
     return SetOutcomes(of_clean, dict(zip(cells, found, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +14,7 @@ from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
 from ablate.study.document import Finding
 from ablate.study.metrics import metric_paths
-from ablate.study.scores import COSTS, Exposure, metric_names
+from ablate.study.scores import COSTS, Exposure, metric_names, scored_copies
 from ablate.study.settings import Study
 
 MeanOver = Literal["families", "types"]
@@ -227,8 +228,27 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
     return {kind: exposure(kind) for kind in suite.types}
 
 
+def cells_rule(study: Study, n_validation: int | None = None) -> str | None:
+    """Why `robustness.cells` is too sparse, as `rule, got X. Fix.`; or None.
+
+    Args:
+        n_validation: images of the split; None: not known.
+    """
+    robustness, pruner = study.robustness, study.search.pruner
+    counts = n_validation, robustness.images, pruner.images if pruner else None
+    n, share = min((count for count in counts if count is not None), default=None), robustness.cells
+    n_cells = len(find_suite(robustness.suite).types) * len(robustness.severities)
+    if n is None or scored_copies(n, n_cells, share) >= n_cells:
+        return None
+    return (
+        "must score each type at each severity on one image at least, got "
+        f"{share:g} of {n:,} images. Raise it to {math.ceil(10_000 / n) / 10_000:g}, or score "
+        f"{math.ceil(1 / share):,} images."
+    )
+
+
 def objective_rules(study: Study) -> Iterator[Finding]:
-    """Problems of a study's metrics with its suite.
+    """Problems of a study's metrics with its suite, and of its cells.
 
     A metric must belong to the suite; a cost must be minimized, and needs a reference point because
     a baseline has no cost.
@@ -237,6 +257,8 @@ def objective_rules(study: Study) -> Iterator[Finding]:
         return  # a trainable has its own metrics
     suite = find_suite(study.robustness.suite)
     scored = metric_names(suite.families, study.robustness.severities)
+    if wrong := cells_rule(study):
+        yield Finding(("robustness", "cells"), wrong)
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     for path, metric in metric_paths(study).items():

@@ -43,6 +43,11 @@ RESERVED_PREFIXES = ("param.", "rung.")
 """Columns of the trials (`ablate.analysis.columns`), and how others begin: no names of metrics."""
 
 
+def scored_copies(n_images: int, n_cells: int, share: float) -> int:
+    """How many corrupted images are scored, over all cells."""
+    return round(share * n_cells * n_images)
+
+
 @dataclass(frozen=True)
 class Scores(JsonData):
     """Accuracies of one network on one split, as fractions from 0 to 1.
@@ -56,7 +61,9 @@ class Scores(JsonData):
         seen_types: training distortions that the network was finetuned on, scored or not.
         exposure: scored type -> what was seen of it; empty in studies of earlier versions.
         mean_over: what `robust_accuracy` is the mean of, "families" or "types".
-        n_corrupted: images in each corrupted copy; 0: all of the split.
+        n_corrupted: images that are corrupted; 0: all of the split.
+        cell_share: share of the cells, type by severity, that each of them is scored under; 1: all.
+        cell_seed: of the choice of these (`ablate.robustness.sparse`).
         epochs: passes over the training images in this finetuning.
         student_images: number of images in forward and backward passes of the network.
         train_seconds: wall time of the finetuning, without scoring.
@@ -78,6 +85,19 @@ class Scores(JsonData):
     exposure: Mapping[str, Exposure] = field(default_factory=dict)
     mean_over: Literal["families", "types"] = "families"
     n_corrupted: int = 0
+    cell_share: float = 1.0
+    cell_seed: int = 0
+
+    @property
+    def n_cells(self) -> int:
+        """Types by severities."""
+        return sum(map(len, self.accuracies.values()))
+
+    @property
+    def n_scored(self) -> int:
+        """Images that are scored under any cell."""
+        n = self.n_corrupted or self.n_images
+        return min(n, scored_copies(n, self.n_cells, self.cell_share))
 
     @property
     def robust_accuracy(self) -> float:

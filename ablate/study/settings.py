@@ -109,6 +109,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,
     "robustness.adapt_batch_norm": None,
+    "robustness.cells": 1.0,
 }
 """Keys that came later, with the value at which a study is what it was before them.  A new key of
 any section goes here, or studies that began before it can be neither resumed nor verified."""
@@ -966,6 +967,9 @@ class RobustnessSettings(Settings):
     images: Count | None = None
     """Images in each corrupted copy, balanced over classes; None: the whole validation split. Clean
     accuracy always uses the whole split."""
+    cells: PositiveShare = 1.0
+    """Share of the cells, type by severity, that each validation image is scored under: a balanced
+    random choice by `seed`, the same for all networks.  Test images are scored under all."""
     frost_images: str | None = None
     """Folder with photographs of frost; None: a generated texture, which every result notes."""
     stored_gb: Weight = 4.0

@@ -72,6 +72,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     pass_seconds = time.perf_counter() - began
     corrupted = bench.evaluation_set
     images_scored = corrupted.byte_count // dataset.validation.images[0].numel()
+    images_scored = round(images_scored * study.robustness.cells)
     networks = max(1, len(study.finetune.curve_alphas))
     return TrialEstimate(
         **vars(trained),

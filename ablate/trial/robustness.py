@@ -287,7 +287,8 @@ class RobustnessTrial(TrialRun):
                 for alpha, of_alpha in {**curve, 1.0: scored}.items()
             }
             places = self._bench.corrupted_places(self._bench.dataset.validation)
-            odd = "" if places is None else pack_row((places % 2 == 1).numpy())
+            is_sparse = scored.scores.cell_share < 1  # then they are in one order
+            odd = "" if places is None or is_sparse else pack_row((places % 2 == 1).numpy())
             kept["curve"] = Curve(points, odd=odd).to_json()
         self.export(self._weights, self._number)
         return scored.scores, kept

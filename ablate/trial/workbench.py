@@ -11,9 +11,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -37,7 +39,8 @@ from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.robustness.score import CorruptedImages, fewer_images, score_set
-from ablate.robustness.suites import Suite, exposures, find_suite
+from ablate.robustness.sparse import dealing_order, images_of_cells
+from ablate.robustness.suites import Suite, cells_rule, exposures, find_suite
 from ablate.study.baseline_checks import guess_rule
 from ablate.study.callables import is_callable_name
 from ablate.study.checks import no_batch_norm
@@ -140,6 +143,8 @@ class Workbench:
         found = load_dataset(self.study.dataset, self.base, self.cache, image_size=size)
         if self.study.search.pruner is not None:
             self.study.search.pruner.check_images(len(found.validation))
+        if rule := cells_rule(self.study, len(found.validation)):
+            raise ParameterError(f"robustness.cells: {rule}")
         return found
 
     @cached_property
@@ -219,6 +224,14 @@ class Workbench:
         if robustness.images is None or robustness.images >= len(split):
             return None
         return draw_stratified(split.labels, robustness.images, robustness.seed)
+
+    def _dealt(self, split: Split) -> np.ndarray:
+        """Indices of a split, first of the corrupted images, as they are dealt cells."""
+        every = np.arange(len(split))
+        places = self.corrupted_places(split)
+        own = every if places is None else places.numpy()
+        order = dealing_order(split.labels.numpy()[own], self.study.robustness.seed)
+        return np.concatenate([own[order], np.setdiff1d(every, own)])
 
     def build_baseline(self) -> nn.Module:
         """A new network with the baseline's weights, on the CPU.
@@ -384,7 +397,7 @@ class Workbench:
         adapt: int | None = None,
         **finetuning: Any,
     ) -> Scored:
-        """Scores of a network on the validation split, or on the test images.
+        """Scores of a network on the validation split, or on the test images, under all cells.
 
         Args:
             model: on any device; moved to the environment's.
@@ -395,17 +408,28 @@ class Workbench:
             finetuning: the fields of `Scores` about its training.
         """
         corrupted: CorruptedImages
+        robustness, scored = self.study.robustness, None
         if test is not None:
             split, made = self.test_split, self._test_set(test)
             corrupted, suite = made, made.suite
         else:
             split, suite, corrupted = self.dataset.validation, self.suite, self.evaluation_set
             if images is not None:
-                seed = self.study.robustness.seed
-                split = split.take(draw_stratified(split.labels, images, seed))
-                corrupted = fewer_images(self.evaluation_set, images, seed)
-        found = score_set(model, split, corrupted, self.environment, adapt_batch_norm=adapt)
-        assert found.clean is not None
+                split = split.take(draw_stratified(split.labels, images, robustness.seed))
+                corrupted = fewer_images(self.evaluation_set, images, robustness.seed)
+            if robustness.cells < 1:
+                cells, labels = [*product(suite.types, corrupted.severities)], corrupted.labels
+                design = len(cells), robustness.cells, robustness.seed
+                scored = dict(zip(cells, images_of_cells(labels.numpy(), *design), strict=True))
+        found = score_set(
+            *(model, split, corrupted, self.environment), adapt_batch_norm=adapt, scored=scored
+        )
+        clean = found.clean
+        assert clean is not None
+        if scored is not None:
+            finetuning |= {"cell_share": robustness.cells, "cell_seed": robustness.seed}
+            if images is None:
+                clean = clean.take(self._dealt(split))
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
         for (kind, severity), outcomes in found.cells.items():
             accuracies[kind][str(severity)] = outcomes.accuracy
@@ -413,7 +437,7 @@ class Workbench:
             split="val" if test is None else "test",
             n_images=len(split),
             n_corrupted=len(corrupted.labels),
-            clean_accuracy=found.clean.accuracy,
+            clean_accuracy=clean.accuracy,
             accuracies=accuracies,
             families=suite.families,
             exposure=exposures(suite, seen_types),
@@ -421,4 +445,4 @@ class Workbench:
             seen_types=seen_types,
             **finetuning,
         )
-        return Scored(scores, pack_bits(found))
+        return Scored(scores, pack_bits(replace(found, clean=clean)))

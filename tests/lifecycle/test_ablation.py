@@ -469,6 +469,11 @@ def test_power_is_planned_with_the_images_of_the_study(
         "ablation.plan.pilot: must be of the data set of this study, digits, got image_folder in "
         "abl. Name an ablation on the same data."
     ) in refused.stderr
+    refused = run_here("check", file, "--set", "robustness.cells=0.5")
+    assert (
+        "ablation.plan.pilot: must score the share of cells of this study, robustness.cells 0.5, "
+        "got 1 in abl. Name another pilot."
+    ) in refused.stderr
 
 
 def test_a_loop_of_ones_own_is_ablated(pilot: Path) -> None:

@@ -126,6 +126,7 @@ def test_a_curve_is_in_it_only_where_it_is_asked_for(head: str, names: Names) ->
     [
         ("finetune.probe_fraction", "0.5"),
         ("robustness.adapt_batch_norm", "16"),
+        ("robustness.cells", "0.2"),
     ],
 )
 def test_a_later_key_is_in_it_only_where_it_is_used(

@@ -345,7 +345,7 @@ def several_facts(infos: Sequence[Basis]) -> list[str]:
     complete, trials = sum(info.complete for info in infos), sum(info.trials for info in infos)
     bases = []
     for info in infos:
-        counts = [*count_texts(info.n_images, info.n_corrupted), *seed_texts(info.seed)]
+        counts = [*count_texts(info), *seed_texts(info.seed)]
         bases.append(", ".join(filter(None, (info.split, *counts))))
     return [
         f"{complete} of {trials} trials complete",
@@ -390,7 +390,7 @@ def ablation_facts(info: AblationInfo) -> list[str]:
     seeds = count_text(info.seeds, info.paired)
     facts = [f"{info.ended} of {info.runs} runs ended, {seeds}", info.subject]
     if info.n_images is not None:
-        counts = count_texts(info.n_images, info.n_corrupted)
+        counts = count_texts(info)
         facts.append(", ".join([f"{info.split} accuracy", *counts]))
         facts.append(f"robust: mean over {info.mean_over}")
     return facts

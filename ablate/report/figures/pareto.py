@@ -191,7 +191,7 @@ def _of_arms(source: StudySource) -> FrontsInfo:
     objectives, references = study.objectives, source.record.references
     if ablation.split == "test":
         objectives, references = objectives_on(objectives, "test"), source.record.test_references
-    names = ("split", "n_images", "n_corrupted", "marks")
+    names = ("split", "n_images", "n_corrupted", "cell_share", "marks")
     facts: dict[str, Any] = {name: getattr(ablation, name) for name in names}
     studies = (replace(study, points=(), hypervolume=None, objectives=objectives, **facts),)
     means = arm_means(ablation, objectives)

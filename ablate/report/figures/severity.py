@@ -30,7 +30,7 @@ from ablate.report.numbers import plain_text, shortened
 from ablate.report.style import Look
 from ablate.report.words import network_label, sides
 from ablate.robustness.measures import wilson_interval
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, scored_copies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +137,10 @@ def _of_one(scores: Scores, severities: Sequence[int]) -> tuple[Estimate, ...]:
         if math.isnan(mean):
             estimates.append(NOTHING)
             continue
-        n = scores.n_corrupted or n if severity else n
+        if severity:
+            types = sum(str(severity) in row for row in scores.accuracies.values())
+            n = scores.n_corrupted or n
+            n = min(n, scored_copies(n, types, scores.cell_share))
         ends = wilson_interval(round(mean * n), n)
         estimates.append(Estimate(mean, math.nan, *ends, 1, "Wilson, over images"))
     return tuple(estimates)
