@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,14 @@ from ablate.ablation.searches import (
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.record import StudyRecord, row_violation
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.open_study import OpenStudy, open_ledger, open_place, open_study
+from ablate.lifecycle.open_study import (
+    OpenStudy,
+    each_replicate,
+    open_ledger,
+    open_place,
+    open_study,
+    read_ablations,
+)
 from ablate.lifecycle.place import Place, place_of_file
 from ablate.search.progress import Progress
 from ablate.study.document import dotted
@@ -81,7 +88,7 @@ def _open_named(name: str, base: Path, key: str) -> OpenStudy:
     try:
         if beside.suffix in (".yaml", ".yml") and beside.is_file():
             return open_place(place_of_file(beside))
-        return open_study(str(beside) if beside.is_dir() else name)
+        return open_study(str(beside) if beside.is_dir() or beside.suffix == ".tar" else name)
     except StudyFileError:
         raise
     except UsageError as error:
@@ -109,53 +116,87 @@ def design_of(study: Study, base: Path, where: str, reference: FoundReference) -
 
 
 def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
-    """The power of the primary contrasts, from the pilot that the file names: a line each.
+    """The power of the primary contrasts, from the pilots that the file names: a line each; and
+    designs by hours where it is known or stated how replicates vary.
 
     Args:
-        base: folder of the study file, which a relative path to the pilot starts from.
+        base: folder of the study file, which a relative path to a pilot starts from.
 
     Raises:
         StudyNotFoundError: if there is no such pilot.
-        UsageError: if it is no ablation, or has no contrast that could be used.
+        UsageError: if it is no ablation, or has no contrast that could be used, or if several do
+            not match.
     """
-    from ablate.ablation.power import power_lines
+    from ablate.ablation.power import nested_of, plan_lines, power_lines, prices_of
 
     settings = study.ablation
     if settings is None or settings.plan is None:
         return ()
-    where = "ablation.plan.pilot"
-    pilot = _open_named(settings.plan.pilot, base, where)
-    named, fix = pilot.record.name, "Name an ablation on the same data."
-    if pilot.record.design is None:
-        raise UsageError(f"{where}: must be an ablation, got the search {named}. {fix}")
-    if pilot.record.study.dataset.name != study.dataset.name:
+    where, plan = "ablation.plan.pilot", settings.plan
+    pilots = _pilots(study, plan.pilots, base, where)
+    parts = each_replicate(pilots)
+    pilot, known, pooled = parts[0], [one.ablation.effects for one in parts], None
+    if len(parts) > 1:
+        pooled = read_ablations(pilots)
+    elif settings.replicates and plan.ratio is None:
         raise UsageError(
-            f"{where}: must be of the data set of this study, {study.dataset.name}, got "
-            f"{pilot.record.study.dataset.name} in {named}. {fix}"
+            f"{where}: one pilot says nothing of replicates, got {pilot.record.name}. Name "
+            "several, each from another baseline, or write plan.ratio."
         )
-    if bool(pilot.replicates) != bool(settings.replicates):
-        has = "replicates, got one without" if settings.replicates else "no replicates, got some"
-        raise UsageError(f"{where}: must have, as this study, {has}: {named}. {fix}")
-    shares = study.robustness.cells, pilot.record.study.robustness.cells
-    if shares[0] != shares[1]:
-        raise UsageError(
-            f"{where}: must score the share of cells of this study, robustness.cells "
-            f"{shares[0]:g}, got {shares[1]:g} in {named}. Name another pilot."
-        )
-    lines = power_lines(
-        design.claims,
-        pilot.ablation.effects,
-        settings.replicates or settings.seed_count,
-        settings.plan.difference,
-        lambda metric: _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric),
-    )
+
+    def images_scored(metric: str) -> int | None:
+        return _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric)
+
+    effects, count = known[0], settings.seed_count
+    if settings.replicates and pooled is not None:
+        effects, count = pooled.effects, settings.replicates
+    lines = power_lines(design.claims, effects, count, plan.difference, images_scored)
     if not lines:
         raise UsageError(
             f"{where}: must have a contrast on the metric of a primary contrast, with 2 seeds or "
             f"more, got none in {pilot.record.name}. Declare primary contrasts, or name another "
             "pilot."
         )
-    return tuple(f"power: {line}" for line in lines)
+    nested, designs = [], tuple[str, ...]()
+    if pooled is not None:
+        seeds = sum(one.seeds for one in pooled.replications) / len(pooled.replications)
+        nested = nested_of(design.claims, pooled.effects, parts=known, seeds=seeds)
+    elif plan.ratio is not None:
+        nested = nested_of(design.claims, effects, ratio=plan.ratio)
+        designs = (
+            f"replicates are supposed to vary {plan.ratio:g} times as much as seeds (plan.ratio)",
+        )
+        if settings.replicates:
+            lines = ()  # of seeds of one baseline
+    elif plan.hours is not None:
+        designs = (
+            "one pilot says nothing of replicates: name several, each from another baseline, or "
+            "write plan.ratio",
+        )
+    if nested:
+        prices = prices_of([one.record for one in parts], study, design)
+        images = images_scored(nested[0][0].metric) or effects[0].n_images
+        designs += plan_lines(nested, prices, images, plan.difference, plan.hours)
+    return (*(f"power: {line}" for line in lines), *(f"plan: {line}" for line in designs))
+
+
+def _pilots(study: Study, names: Sequence[str], base: Path, where: str) -> list[OpenStudy]:
+    pilots = [_open_named(name, base, where) for name in names]
+    fix = "Name an ablation on the same data."
+    for one in pilots:
+        named, of = one.record.name, one.record.study.dataset.name
+        if one.record.design is None:
+            raise UsageError(f"{where}: must be an ablation, got the search {named}. {fix}")
+        if of != study.dataset.name:
+            rule = f"must be of the data set of this study, {study.dataset.name}, got {of}"
+            raise UsageError(f"{where}: {rule} in {named}. {fix}")
+        shares = study.robustness.cells, one.record.study.robustness.cells
+        if shares[0] != shares[1]:
+            raise UsageError(
+                f"{where}: must score the share of cells of this study, robustness.cells "
+                f"{shares[0]:g}, got {shares[1]:g} in {named}. Name another pilot."
+            )
+    return pilots
 
 
 def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str) -> int | None:

@@ -875,13 +875,60 @@ class TuneSettings(Settings):
 
 
 class PlanSettings(Settings):
-    """Power of the primary contrasts before the study is run; affects no result."""
+    """Power of the primary contrasts, and designs by hours, before the study is run; affects no
+    result."""
 
-    pilot: str
-    """An ablation on the same data that has run, as a study file, run folder or URL#NAME: the
-    variance of its contrasts is used."""
+    pilot: str | NonEmptyDistinct[str]
+    """An ablation on the same data that has run, as a study file, run folder, archive or URL#NAME:
+    the variance of its contrasts is used.  Several of the same arms, each from another baseline,
+    also say how replicates vary."""
     difference: Positive = 0.01
     """True difference that should be shown, in the metric's unit."""
+    hours: Positive | None = None
+    """Hours of one worker that a design may take; none: as many as power 80 % takes."""
+    ratio: Weight | None = None
+    """With one pilot, which says nothing of replicates: their standard deviation is supposed to be
+    this multiple of that of seeds."""
+
+    @property
+    def pilots(self) -> tuple[str, ...]:
+        return (self.pilot,) if isinstance(self.pilot, str) else self.pilot
+
+    def rules(self) -> Iterator[str]:
+        if self.ratio is not None and len(self.pilots) > 1:
+            rule = f"several pilots say how replicates vary, got also ratio: {self.ratio:g}"
+            yield f"{rule}. Remove it."
+
+
+class StopSettings(Settings):
+    """Looks at the primary contrasts between replicates: what is decided stops.  The order of
+    `weights` and of `transitions` is that of `primary`."""
+
+    looks: Annotated[Listed[Count], Field(min_length=1)]
+    """Numbers of replicates, ascending, after which there is a look; the last is that of all."""
+    spending: Literal["quadratic", "cubic", "quartic"] = "quartic"
+    """Until a look, a contrast may spend its level times this power of the share of replicates."""
+    weights: Listed[Share] = ()
+    """Share of the level that each primary contrast starts with; none: equal."""
+    transitions: Listed[Listed[Share]] = ()
+    """A line for each primary contrast: shares of its weight that the others get when it is
+    decided; none: equal, which with equal weights is Holm's test."""
+
+    def rules(self) -> Iterator[str]:
+        if list(self.looks) != sorted({*self.looks}):
+            yield f"looks must ascend, got {show(list(self.looks))}. Sort them, each once."
+        elif self.looks[0] < 3:
+            yield f"a claim needs three replicates, got a look at {self.looks[0]}. Remove it."
+        for name, shares in [
+            ("weights", self.weights),
+            *((f"line {at} of transitions", line) for at, line in enumerate(self.transitions, 1)),
+        ]:
+            if (total := sum(shares)) > 1 + 1e-9:
+                yield f"{name} may be 1 in sum at most, got {total:g}. Lower them."
+        for at, line in enumerate(self.transitions):
+            if at < len(line) and line[at]:
+                rule = f"a contrast gives itself nothing, got {line[at]:g} in line {at + 1}"
+                yield f"{rule} of transitions. Write 0 there."
 
 
 class AblationSettings(Settings):

@@ -430,6 +430,16 @@ def test_the_power_is_planned_from_a_pilot(pilot: Path, work: Path) -> None:
         f"power: width: 8 - reference on error: power {100 * expected:.0f} % at a true difference "
         "of 0.001, with 8 seeds, from the pilot's width: 8 - reference"
     ) in said.stdout
+    asked = run_here("check", planned, "--set", "ablation.plan.hours=1").stdout
+    assert (
+        "plan: one pilot says nothing of replicates: name several, each from another baseline, or "
+        "write plan.ratio\n"
+    ) in asked
+    supposed = run_here("check", planned, "--set", "ablation.plan.ratio=2").stdout
+    assert "plan: replicates are supposed to vary 2 times as much as seeds (plan.ratio)" in supposed
+    assert "plan: designs of 1 claim, in hours of one worker, at a true difference of" in supposed
+    both = run_here("check", planned, "--set", "ablation.plan={pilot: [a, b], ratio: 2}")
+    assert "several pilots say how replicates vary, got also ratio: 2. Remove it." in both.stderr
     for name, rule in (
         ("runs/nothing", "ablation.plan.pilot: runs/nothing: must be a study file"),
         ("planned.yaml", "ablation.plan.pilot: study planned: must have been launched"),
