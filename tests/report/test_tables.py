@@ -241,7 +241,7 @@ def test_every_search_ends_in_a_table_that_fits(name: str, width: int) -> None:
 def test_an_ablation_ends_with_its_arms() -> None:
     table = result_table(example_ablation())
     assert table.title == "example: 24 of 24 runs ended, 8 seeds, validation accuracy in %"
-    assert table.columns == arms_table(example_ablation()).columns
+    assert str(table.columns) == str(arms_table(example_ablation()).columns)  # NaN is not NaN
 
 
 def test_a_design_of_factors_ends_with_its_effects() -> None:
