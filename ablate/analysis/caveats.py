@@ -219,6 +219,8 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
         )
     if any(isinstance(row.scores, Scores) and row.scores.overlaps for row in record.rows):
         marks.append(OVERLAP)
+    changed = record.since_registration.items()
+    marks += [f"outside of what was registered: {name} ({text})" for name, text in changed]
     return tuple(marks)
 
 

@@ -305,6 +305,7 @@ def verify(
 ) -> None:
     """Check an archive: digests, every table, and rows that are trained again.
 
+    Also says what of a registered study has changed since, of its run folder that alone.
     Recomputes every table from the rows and compares it, numbers to nine digits; nothing is
     unpacked.  With --rerun, a row must give the same scores bit by bit in the same environment
     (device, precision, threads, torch), else accuracies within three standard errors; paths in the
@@ -337,7 +338,8 @@ def verify(
         rounded = sum(check.rounded for check in verified.checks)
         result = f"{failed} of {len(verified.checks)} checks differ" if failed else "all holds"
         result += f", {rounded} numbers but for rounding" if rounded and not failed else ""
-        click.echo(f"{archive}: {result}{drawn}{unfinished}; sha256 {verified.sha256}")
+        digest = f"; sha256 {verified.sha256}" if verified.sha256 else ""
+        click.echo(f"{archive}: {result}{drawn}{unfinished}{digest}")
     if not verified.holds:
         raise click.exceptions.Exit(1)
 

@@ -248,6 +248,10 @@ def schema() -> None:
     "Train on a few batches and print the expected number of runs, time and disk space (of an "
     "ablation, also its cells), without running the study.",
 )
+@option(
+    "--register",
+    "Store a digest of study file, contrasts, looks and code before the first run, and print it.",
+)
 @run_options
 def launch(
     file: Path,

@@ -476,6 +476,7 @@ class Ledger:
             ),
             preparing=preparing,
             looks=sum(LOOKED in event for event in events),
+            registration=head.registration,
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 

@@ -6,16 +6,18 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Literal, Self
 
 from ablate.errors import storable_text
+from ablate.errors.masking import masked_data
 from ablate.files.durable import Checkpoint
 from ablate.finetune.loss import in_order
 from ablate.study.displayed import Displayed
+from ablate.study.fingerprint import digest_of
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
 from ablate.study.preparation import PreparationStep, Preprocessing
@@ -279,6 +281,41 @@ def counted_values(row: RowRecord, bounds: Sequence[Bound]) -> tuple[float, ...]
     return (math.nan,) * len(row.values) if row_violation(row, bounds) else row.values
 
 
+@dataclass(frozen=True)
+class Registration(JsonData):
+    """What a study was before its first run.
+
+    Attributes:
+        time: seconds since 1970; version: of ablate; git: as in `ablate.study.provenance`.
+        parts: sha256 in hex of "study file", "contrasts" (and what is claimed of them), "looks"
+            (the section `ablation`, with its seeds) and "code" (ablate's own).
+    """
+
+    time: float
+    parts: Mapping[str, str]
+    version: str
+    git: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of all but the time."""
+        return digest_of({**self.to_json(), "time": 0})
+
+    @property
+    def text(self) -> str:
+        moment = datetime.fromtimestamp(self.time, UTC)
+        return f"{moment:%Y-%m-%d %H:%M} UTC, digest {self.digest[:12]}"
+
+
+def registered_parts(study: Study, design: Mapping[str, Any] | None) -> dict[str, str]:
+    """The parts of a registration but the code, of a study as it is now: of the keys that its file
+    would write, as an archive has them."""
+    written = masked_data({**study.written(), "storage": None})
+    looks, contrasts = written.pop("ablation", None), design and design["contrasts"]
+    parts = {"study file": written, "contrasts": [contrasts, design and design["claims"]]}
+    return {name: digest_of(part) for name, part in [*parts.items(), ("looks", looks)]}
+
+
 FORMAT = 2
 """Version of the ledger's attributes; other versions are refused."""
 
@@ -306,6 +343,7 @@ class Head(JsonData):
         test: what a confirmation scores on the test images (`Confirmation`); None: they are not
             used.
         parent: name of the study that this one confirms, is a replicate of, or tunes an arm of.
+        registration: what it was registered as; None: it was not.
     """
 
     identity: str
@@ -322,6 +360,7 @@ class Head(JsonData):
     parent: str | None = None
     preprocessing: Preprocessing | None = None
     accepted_baseline: str = ""
+    registration: Registration | None = None
 
     @property
     def is_prepared(self) -> bool:
@@ -381,6 +420,7 @@ class StudyRecord(Displayed):
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
             results could be seen.
         replicates_ended: of an ablation with replicates, those of which all rows have ended.
+        registration: as in `Head`.
     """
 
     name: str
@@ -409,6 +449,24 @@ class StudyRecord(Displayed):
     spent: str | None = None
     looks: int = 0
     replicates_ended: int = 0
+    registration: Registration | None = None
+
+    @cached_property
+    def since_registration(self) -> Mapping[str, str]:
+        """The parts that are not as they were registered, and how they have changed."""
+        if self.registration is None:
+            return {}
+        begun, now = self.registration.parts, registered_parts(self.study, self.design)
+        noted = "; ".join(note for note in self.notes if note.startswith("ablation."))
+        changes = {
+            name: (name == "looks" and noted) or "changed"
+            for name, digest in now.items()
+            if digest != begun[name]
+        }
+        sources = [drive.provenance.get("sources") for drive in self.drives]
+        if others := sum(one != begun["code"] for one in sources):
+            changes["code"] = f"{others} of {len(sources)} drives by other code of ablate"
+        return changes
 
     def count(self, state: State) -> int:
         return sum(row.state == state for row in self.rows)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate.ablation.design import more_seeds, train_seeds
-from ablate.errors import FingerprintError
+from ablate.errors import FingerprintError, UsageError
 from ablate.ledger.ledger import LOOKED, Ledger
 from ablate.ledger.record import Head
 from ablate.lifecycle.drive import RunOptions
@@ -35,9 +35,14 @@ def for_workers(study: Study) -> Study:
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Refuse a study of another method, and a study file with changes that affect scores; report
-    another number of trials."""
+    """Refuse a study of another method, and a study file with changes that affect scores, and to
+    register what has begun; report another number of trials."""
     ledger.check_writable("to be resumed")
+    if run.register:
+        raise UsageError(
+            f"study {place.name}: a study is registered before its first run, got one that has "
+            "begun. Leave out `register=True`, or give the file another `name:`."
+        )
     if place.study is None:
         return
     if changed := changed_keys(*_before_and_now(ledger, place.study)):

@@ -63,6 +63,8 @@ def confirm_study(
         FingerprintError: if it is of another method: its parameters would train other networks.
         LeaseError: if the study, or its confirmation, is running.
     """
+    if run.register:
+        raise UsageError("`register`: is for `ablate.launch`, got a confirmation. Leave it out.")
     if seeds > MOST_SEEDS:
         raise ParameterError(f"`seeds`: must be at most {MOST_SEEDS:,}, got {seeds}. Lower it.")
     if trials is not None and not list(trials):

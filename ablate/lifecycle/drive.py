@@ -69,6 +69,7 @@ class RunOptions:
         accept_environment: continue although device, precision, `run.compile`, threads, torch, the
             code of a training loop or a retrained baseline have changed.
         accept_baseline: go on although plain finetuning makes the baseline much better.
+        register: of `launch`: store and print a digest of the new study before its first run.
         progress: receives progress events; its exceptions are ignored.
         callbacks: of the user.
     """
@@ -78,6 +79,7 @@ class RunOptions:
     takeover: bool = False
     accept_environment: bool = False
     accept_baseline: bool = False
+    register: bool = False
     progress: Progress = field(default_factory=Progress)
     callbacks: Callbacks = field(default_factory=Callbacks)
 

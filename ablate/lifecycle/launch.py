@@ -6,12 +6,14 @@ Nothing is written to a study before its lease is held, so a second driver is re
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ablate
 from ablate.ablation.cell import Design
 from ablate.ablation.design import (
     planned_rows,
@@ -32,7 +34,7 @@ from ablate.errors import (
 )
 from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import TERMINAL, Head, StudyRecord
+from ablate.ledger.record import TERMINAL, Head, Registration, StudyRecord, registered_parts
 from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
@@ -63,6 +65,7 @@ from ablate.study.baseline_checks import expected_rule
 from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint
 from ablate.study.metrics import unreachable
+from ablate.study.provenance import provenance
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study, path_from
 from ablate.trial.task import Prepared
@@ -275,6 +278,12 @@ def begin_study(
         FingerprintError: if the reference of an ablation is a trial with other data or training.
     """
     planned = [] if design is None else planned_rows(study, design)
+    stored, registration = None if design is None else design.to_json(), None
+    if run.register and parent is None:
+        made, parts = provenance(base), registered_parts(study, stored)
+        parts["code"] = made["sources"]
+        registration = Registration(time.time(), parts, ablate.__version__, made["git"])
+        run.progress.note(f"registered before its first run: sha256 {registration.digest}")
     head = Head(
         identity=secrets.token_hex(4),
         study=study,
@@ -282,8 +291,9 @@ def begin_study(
         space=parse_space(study, names_for(study.model.name, base)).to_json(),
         base=str(base),
         reference_point=study.search.reference_point,
-        design=None if design is None else design.to_json(),
+        design=stored,
         test=test,
+        registration=registration,
         **({} if parent is None else of_parent(parent, study)),
     )
     for note in study_notes(study):

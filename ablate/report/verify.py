@@ -14,7 +14,7 @@ import math
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from ablate.lifecycle.archive import (
     scored_networks,
     sha256,
 )
-from ablate.lifecycle.open_study import OpenStudy, read_bits
+from ablate.lifecycle.open_study import OpenStudy, open_study, read_bits
 from ablate.lifecycle.rerun import Check, callables_of, draw_rows, rerun_rows
 from ablate.report.archive import TRIALS, derived_files, facts_of, studies_in
 from ablate.robustness.bits import unpack_bits
@@ -52,7 +52,7 @@ class Verification:
     """What was found in an archive.
 
     Attributes:
-        sha256: of the file.
+        sha256: of the file; empty of a run folder.
         study: the first one in it; finished: whether all its rows have ended.
         warning: of the first study, what its numbers are to be read with; empty without one.
         checks: in order; seed: with which rows were drawn, None if none were.
@@ -80,13 +80,14 @@ def verify(
     trust: bool = False,
     begin: Callable[[str], None] = lambda _: None,
 ) -> Verification:
-    """Check an archive of `ablate.archive`: digests, every table, and rows that are trained again.
+    """Check an archive of `ablate.archive`: digests, every table, and rows that are trained again;
+    of a study that was registered also what has changed since, and of its run folder that alone.
 
     Nothing is unpacked to the disk, and without `rerun` and `trust` no code that the study names is
     imported.
 
     Args:
-        archive: the file.
+        archive: the file, or the run folder of a study that was registered.
         rerun: so many complete rows are drawn at random and trained again, in this process, with
             the data at hand; paths of the study are relative to the current folder.
         seed: for the draw; None: another one each time.
@@ -115,6 +116,13 @@ def verify(
     file = Path(archive)
     if rerun < 0:
         raise ParameterError(f"`rerun`: must be at least 0, got {rerun}. Write 3.")
+    if file.is_dir():
+        record = open_study(file).record
+        begun = Verification(file, "", record.name, record.is_over, (*_check_registration(record),))
+        if begun.checks and not rerun:
+            return replace(begun, warning=baseline_warning(record))
+        rule = "must be an archive, or without `rerun` a registered study, got the folder of a run"
+        raise UsageError(f"{file}: {rule}. Write its archive: `ablate archive {file} -o FILE.tar`.")
     begin(f"reading {file}")
     files = read_archive(file, must_be_unchanged=False)
     studies = studies_in(files)
@@ -178,8 +186,19 @@ def _check_manifest(files: ArchiveFiles, record: StudyRecord) -> Check:
     return Check(MANIFEST, compared, tuple(differences))
 
 
+def _check_registration(record: StudyRecord) -> Iterator[Check]:
+    """A line a part that was registered."""
+    if record.registration is not None:
+        for name in record.registration.parts:
+            change = record.since_registration.get(name)
+            differs = () if change is None else (f"outside of what was registered: {change}",)
+            text = f"as registered {record.registration.text}"
+            yield Check(f"{record.name}, {name}", text, differs)
+
+
 def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterator[Check]:
     yield Check(f"{folder}{STUDY}", *_compare_fingerprint(opened.head))
+    yield from _check_registration(opened.record)
     networks = list(scored_networks(opened.record, *read_bits(opened.place)))
     yield Check(f"{folder}{ROWS}", *_compare_scores(opened.record, networks))
     for name, made in derived_files(opened).items():

@@ -7,12 +7,14 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ablate
 from ablate.errors.masking import environment_without_secrets
+from ablate.study.fingerprint import digest_of
 
 PACKAGES = ("ablate", "torch", "torchvision", "optuna", "ray", "numpy", "timm")
 
@@ -24,8 +26,8 @@ def provenance(folder: Path) -> dict[str, Any]:
         folder: of the study file: of the Git repository that it is in, if it is in one.
 
     Returns:
-        `python`, `platform`, `packages` (name -> version), and `git` (`commit`, `dirty`), which is
-        None outside a repository or without Git.
+        `python`, `platform`, `packages` (name -> version), `sources` (digest of ablate's own), and
+        `git` (`commit`, `dirty`), which is None outside a repository or without Git.
     """
     commit = _run_git(folder, "rev-parse", "HEAD")
     status = "" if commit is None else _run_git(folder, "status", "--porcelain")
@@ -33,8 +35,17 @@ def provenance(folder: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": versions(PACKAGES),
+        "sources": source_digest(),
         "git": None if commit is None else {"commit": commit, "dirty": bool(status)},
     }
+
+
+@cache
+def source_digest() -> str:
+    """sha256 in hex of ablate's own Python files, by name and content."""
+    folder = Path(ablate.__file__).parent
+    files = {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*.py")}
+    return digest_of(files)
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

@@ -104,6 +104,7 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
     facts += [
         ("driver", record.driver or f"none{shown_if(how, f'; {how}')}"),
         ("code", shown_if(commit, code)),
+        ("registered", "" if record.registration is None else record.registration.text),
         ("storage", record.storage),
     ]
     return [(name, text) for name, text in facts if text]
@@ -165,6 +166,8 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "failures": [vars(group) for group in info.failures],
         "commit": commit,
         "dirty": dirty,
+        "registered": record.registration
+        and {**record.registration.to_json(), "digest": record.registration.digest},
         "marks": result_marks(record),
     }
     return [json_value(status)]
