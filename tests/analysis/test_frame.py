@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from ablate.analysis.columns import (
     TRAILING,
     VIOLATION,
     column_heading,
+    known_columns,
 )
 from ablate.analysis.frame import trials_frame
 from ablate.ledger.record import Failure
@@ -43,6 +45,17 @@ def test_an_empty_study_has_the_fixed_columns() -> None:
         "WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL",
     ]  # fmt: skip
     assert str(frame["started"].dt.tz) == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("pruner", "columns"),
+    [({}, [RUNG_EPOCH]), ({"images": 100}, [RUNG_EPOCH, RUNG_IMAGES])],
+)
+def test_columns_of_rungs_are_known_before_a_row_reaches_one(
+    pruner: dict[str, Any], columns: list[str]
+) -> None:
+    record = example_record(search={"pruner": pruner})
+    assert [name for name in known_columns(record, []) if name.startswith("rung_")] == columns
 
 
 def test_rows_and_types() -> None:

@@ -29,6 +29,19 @@ Problems = Callable[..., list[str]]
             "5: search.trials: must be a whole number, got 1000.0. Write a whole number, such as",
         ),
         (
+            "search: {trials: '8'}",
+            "5: search.trials: must be a whole number, got '8'. Write it without quotes.",
+        ),
+        (
+            "search: {trials: many}",
+            "5: search.trials: must be a whole number, got 'many'. Write a whole number, such as",
+        ),
+        (
+            "loss: {fma: {layers: [stage1], layer_weights: {stage2: 1}}}",
+            "5: loss.fma.layer_weights.stage2: must be one of loss.fma.layers ['stage1'], got "
+            "'stage2'. Did you mean stage1?",
+        ),
+        (
             "run: {gpus_per_trial: 2}",
             "5: run.gpus_per_trial: must be at most 1, because a finetuning trains on one GPU, "
             "got 2. Write 1; other trials use the other GPUs.",
