@@ -538,7 +538,11 @@ def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> No
         planned = repeated_design(origin.study, planned, head.test)
         origin = replace(origin, study=origin.study.model_copy(update={"name": head.study.name}))
     begin_study(
-        *(part, study, Path(head.base), head.text, run),
+        part,
+        study,
+        Path(head.base),
+        head.text,
+        run,
         design=planned,
         test=head.test,
         parent=origin,
