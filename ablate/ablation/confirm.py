@@ -150,7 +150,12 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
                 baseline_gaps[metric] = _baseline_gap(record, metric)
         points.append(
             ConfirmedPoint(
-                *(name, metrics, design.selected[name], luck, gaps, baseline_gaps),
+                name,
+                metrics,
+                design.selected[name],
+                luck,
+                gaps,
+                baseline_gaps,
                 gains=over(name, BASELINE),
                 over_da=over(name, COMBINED_DA),
                 front_probability=probabilities.get(name, math.nan),

@@ -188,7 +188,8 @@ def all_effects(
             effect = _claimed(effect, found, next(adjusted), level, metric in minimized)
         if margin is not None and margin.metric == metric:
             kept = noninferiority(
-                *(model, margin.margin),
+                model,
+                margin.margin,
                 is_minimized=metric in minimized,
                 estimate=effect.estimate,
             )

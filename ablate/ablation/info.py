@@ -245,7 +245,10 @@ def info_of_results(
         minimized=minimized,
         arms=tuple(arms),
         effects=all_effects(
-            *(results, design.contrasts, metrics, _claims(record, design, results, split)),
+            results,
+            design.contrasts,
+            metrics,
+            _claims(record, design, results, split),
             margin=margin,
             minimized=minimized,
             tuned=tuned,
@@ -322,7 +325,11 @@ def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     if is_fixed:
         costs |= {"student_images": 0.0, "teacher_images": 0.0, "train_flops": 0.0}
     return ArmInfo(
-        *(arm.name, cells, estimates, costs, tuple(results.failed(cells))),
+        arm.name,
+        cells,
+        estimates,
+        costs,
+        tuple(results.failed(cells)),
         is_one_network=is_fixed,
         alphas=results.alphas(cells),
         collapsed=() if is_fixed else tuple(results.collapsed(cells)),

@@ -244,8 +244,15 @@ def expected_model(components: Components, n_seeds: int, n_images: int | None) -
     if n_images is None:
         total, freedom = components.seeds**2 / n_seeds, n_seeds - 1
         return MeanModel(
-            *(0.0, components.seeds, n_seeds, OVER_SEEDS),
-            *(total, freedom, total, 0.0, freedom),
+            mean=0.0,
+            sd=components.seeds,
+            n=n_seeds,
+            method=OVER_SEEDS,
+            total=total,
+            freedom=freedom,
+            of_seeds=total,
+            of_images=0.0,
+            image_freedom=freedom,
         )
     rest = components.rest**2
     squares = _MeanSquares(

@@ -266,7 +266,11 @@ def take_look(
         estimate = repeated_model(one.model).estimate(1 - nominal(graph.weights[at] or weight))
         estimate = simultaneous(estimate, one.margin, is_rejected=is_rejected)
         return Decision(
-            *(one.contrast, one.metric, replicates, ALPHA * weight, nominal(weight)),
+            one.contrast,
+            one.metric,
+            replicates,
+            ALPHA * weight,
+            nominal(weight),
             p=_finite(p_values[at]),
             mean=_finite(estimate.mean),
             low=_finite(estimate.low),

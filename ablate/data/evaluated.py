@@ -229,7 +229,11 @@ def _load_folder(folder: Path, request: ImageRequest, cache: Path) -> EvaluatedI
             of = f"{grey} of {len(checked)} checked images"
             notes.append(f"{of} are grey; their channel is repeated three times")
     return EvaluatedImages(
-        *(split, listing.classes, folder.name or str(folder), part, tuple(notes)),
+        split,
+        listing.classes,
+        folder.name or str(folder),
+        part,
+        tuple(notes),
         names=listing.stems,
         resize=resize if resize > side else None,
     )

@@ -422,7 +422,7 @@ class Workbench:
                 design = len(cells), robustness.cells, robustness.seed
                 scored = dict(zip(cells, images_of_cells(labels.numpy(), *design), strict=True))
         found = score_set(
-            *(model, split, corrupted, self.environment), adapt_batch_norm=adapt, scored=scored
+            model, split, corrupted, self.environment, adapt_batch_norm=adapt, scored=scored
         )
         clean = found.clean
         assert clean is not None
