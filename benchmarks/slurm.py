@@ -64,7 +64,7 @@ class Story:
 
         slurm.signal(first, "USR1")
         self._wait(lambda: slurm.job(first)["Restarts"] == "1", "USR1: drained, and requeued")
-        assert "SIGUSR1: the epochs under way may end" in self._output(first)
+        assert "SIGUSR1: running epochs get" in self._output(first)
         kept = self._epochs()
         self._wait(lambda: self._epochs() > kept, "the requeued job goes on")
 
