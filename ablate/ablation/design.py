@@ -92,6 +92,12 @@ def ablation_rules(study: Study, names: KnownNames, written: Collection[str]) ->
     settings = study.ablation
     if settings is None:
         return
+    # Not a rule of the section: of one replicate of several there may be one seed.
+    is_tested = settings.primary or settings.noninferior
+    if settings.seed_count == 1 and not settings.replicates and is_tested:
+        rule = "a test needs at least two seeds, got seeds: 1 with primary or noninferior"
+        fix = "Raise seeds; with 8 the smallest two-sided p is .0078."
+        yield Finding(("ablation",), f"{rule}. {fix}")
     if "search" in written:
         rule = "a study has a search or an ablation, got both. Remove one."
         yield Finding(("search",), rule)

@@ -20,6 +20,7 @@ from ablate.errors import FingerprintError, StudyFileError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import open_ledger, open_study
 from ablate.lifecycle.place import locate
+from ablate.study.settings import Study
 
 Write = Callable[..., Path]
 ROBUST = "val_robust_accuracy"
@@ -72,6 +73,16 @@ def done(launched: Path, work: Path) -> StudyRecord:
 
 def run_on(study: Any, **options: Any) -> StudyRecord:
     return ablate.launch(study, resume=True, executor="inline", progress=False, **options)
+
+
+def test_of_one_seed_a_replicate_a_worker_reads_the_study(
+    write_replicated: Write, work: Path
+) -> None:
+    """Claims are about replicates, so each may have one seed."""
+    study = locate(write_replicated(work, seeds=1)).study
+    assert study is not None
+    replicate = replicate_study(study, 1, "rep~r1")
+    assert Study.model_validate(replicate.written()) == replicate
 
 
 def test_no_seed_is_shared_by_two_replicates(write_replicated: Write, work: Path) -> None:
