@@ -887,7 +887,7 @@ class PlanSettings(Settings):
     hours: Positive | None = None
     """Hours of one worker that a design may take; none: as many as power 80 % takes."""
     ratio: Weight | None = None
-    """With one pilot, which says nothing of replicates: their standard deviation is supposed to be
+    """With one pilot, which says nothing of replicates: their standard deviation is assumed to be
     this multiple of that of seeds."""
 
     @property
@@ -898,37 +898,6 @@ class PlanSettings(Settings):
         if self.ratio is not None and len(self.pilots) > 1:
             rule = f"several pilots say how replicates vary, got also ratio: {self.ratio:g}"
             yield f"{rule}. Remove it."
-
-
-class StopSettings(Settings):
-    """Looks at the primary contrasts between replicates: what is decided stops.  The order of
-    `weights` and of `transitions` is that of `primary`."""
-
-    looks: Annotated[Listed[Count], Field(min_length=1)]
-    """Numbers of replicates, ascending, after which there is a look; the last is that of all."""
-    spending: Literal["quadratic", "cubic", "quartic"] = "quartic"
-    """Until a look, a contrast may spend its level times this power of the share of replicates."""
-    weights: Listed[Share] = ()
-    """Share of the level that each primary contrast starts with; none: equal."""
-    transitions: Listed[Listed[Share]] = ()
-    """A line for each primary contrast: shares of its weight that the others get when it is
-    decided; none: equal, which with equal weights is Holm's test."""
-
-    def rules(self) -> Iterator[str]:
-        if list(self.looks) != sorted({*self.looks}):
-            yield f"looks must ascend, got {show(list(self.looks))}. Sort them, each once."
-        elif self.looks[0] < 3:
-            yield f"a claim needs three replicates, got a look at {self.looks[0]}. Remove it."
-        for name, shares in [
-            ("weights", self.weights),
-            *((f"line {at} of transitions", line) for at, line in enumerate(self.transitions, 1)),
-        ]:
-            if (total := sum(shares)) > 1 + 1e-9:
-                yield f"{name} may be 1 in sum at most, got {total:g}. Lower them."
-        for at, line in enumerate(self.transitions):
-            if at < len(line) and line[at]:
-                rule = f"a contrast gives itself nothing, got {line[at]:g} in line {at + 1}"
-                yield f"{rule} of transitions. Write 0 there."
 
 
 class AblationSettings(Settings):
