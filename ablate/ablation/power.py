@@ -251,7 +251,7 @@ class Nested:
 
     @classmethod
     def of_one(cls, part: Components, ratio: float) -> Nested:
-        """Of one replicate, with a ratio of R to S that is only supposed; all of B is in E."""
+        """Of one replicate, with an assumed ratio of R to S; all of B is in E."""
         return cls(ratio * part.seeds, part.seeds, part.images, 0.0, part.rest)
 
     def components(self, seeds: int) -> Components:

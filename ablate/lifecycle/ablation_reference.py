@@ -164,7 +164,7 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
     elif plan.ratio is not None:
         nested = nested_of(design.claims, effects, ratio=plan.ratio)
         designs = (
-            f"replicates are supposed to vary {plan.ratio:g} times as much as seeds (plan.ratio)",
+            f"replicates are assumed to vary {plan.ratio:g} times as much as seeds (plan.ratio)",
         )
         if settings.replicates:
             lines = ()  # of seeds of one baseline

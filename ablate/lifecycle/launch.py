@@ -504,8 +504,6 @@ def _run_replicates(
         study, base, notes = changed_study(ledger, place, seeds)
         store_changes(ledger, study, base, notes, run, has_ended=before.is_over)
         for number in range(ledger.head.study.ablation_section.replicates or 0):
-            # All earlier replicates have ended here: what they decide for this one and later ones
-            # is to be decided here, and stored, before this one begins.
             lease.check_file()
             _run_replicate(ledger.head, place, number, run)
     return open_place(place).record

@@ -30,8 +30,8 @@ COSTS = ("train_seconds", "train_flops", "student_images", "teacher_images")
 
 RESERVED = frozenset(
     (
-        *("number", "trial", "state", "attempt", "attempts", "cell", "pair", "train_seed"),
-        "replicate",
+        *("number", "trial", "state", "attempt", "attempts"),
+        *("replicate", "cell", "pair", "train_seed"),
         *("alpha", "barrier", "violation", "rung_epoch", "rung_images", "rung_violation"),
         *("enqueued", "copy_of", "ended_trials"),
         *("failure_kind", "failure_reason", "worked_seconds", "lost_seconds", "gpu_hours"),

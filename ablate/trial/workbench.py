@@ -397,7 +397,8 @@ class Workbench:
         adapt: int | None = None,
         **finetuning: Any,
     ) -> Scored:
-        """Scores of a network on the validation split, or on the test images, under all cells.
+        """Scores of a network: on the validation split under the study's share of the cells, or on
+        the test images under all.
 
         Args:
             model: on any device; moved to the environment's.

@@ -435,9 +435,9 @@ def test_the_power_is_planned_from_a_pilot(pilot: Path, work: Path) -> None:
         "plan: one pilot says nothing of replicates: name several, each from another baseline, or "
         "write plan.ratio\n"
     ) in asked
-    supposed = run_here("check", planned, "--set", "ablation.plan.ratio=2").stdout
-    assert "plan: replicates are supposed to vary 2 times as much as seeds (plan.ratio)" in supposed
-    assert "plan: designs of 1 claim, in hours of one worker, at a true difference of" in supposed
+    assumed = run_here("check", planned, "--set", "ablation.plan.ratio=2").stdout
+    assert "plan: replicates are assumed to vary 2 times as much as seeds (plan.ratio)" in assumed
+    assert "plan: designs of 1 claim, in hours of one worker, at a true difference of" in assumed
     both = run_here("check", planned, "--set", "ablation.plan={pilot: [a, b], ratio: 2}")
     assert "several pilots say how replicates vary, got also ratio: 2. Remove it." in both.stderr
     for name, rule in (
