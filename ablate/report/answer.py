@@ -26,6 +26,7 @@ from ablate.analysis.objectives import amount_text, is_accuracy, on_split
 from ablate.analysis.pareto import ParetoPoint
 from ablate.analysis.summary import best_values
 from ablate.files.shown import count_text, few, shown_if
+from ablate.ledger.record import NOT_FINETUNED
 from ablate.report.arms import ABOVE_ZERO, BELOW_ZERO, NOTHING, interval_notes, points_cell
 from ablate.report.numbers import metric_text, metric_unit, metric_words, param_text, percent_text
 from ablate.report.words import (
@@ -339,7 +340,10 @@ def _sentence_of_methods(
     usual = [info.reference] if info.reference in alone else alone[:1]
     reference = next(iter(combined or usual), info.reference)
     methods = [arm for arm in arms if {*terms.get(arm, "").split("+")} & {*METHODS}]
-    methods = methods or [arm for arm in arms if arm not in (reference, "plain")]
+    if not methods:  # distorted copies are themselves what is compared
+        reference = info.reference or reference
+        others = [arm for arm in arms if arm != reference]
+        methods = [arm for arm in others if arm not in NOT_FINETUNED] or others
     contrasts = {f"{arm} - {reference}" for arm in methods}
     primary = [effect for effect in info.primary if effect.contrast in contrasts]
     declared = {effect.contrast.partition(" - ")[0] for effect in primary}

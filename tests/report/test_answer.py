@@ -274,6 +274,20 @@ def test_an_ablation_without_a_claim_says_so() -> None:
     assert caveat == "20 of 24 runs have ended: this will change."
 
 
+def test_without_fma_and_st_distorted_copies_are_what_is_compared() -> None:
+    """The claim about them is not passed over."""
+    whole = example_ablation()
+    info = replace(whole, arms=tuple(arm for arm in whole.arms if arm.name != "FMA"))
+    cells = (Cell("plain", {"loss.terms": "clean"}), Cell("DA", {"loss.terms": "clean+da"}))
+    design = Design("arms", cells, (), ()).to_json()
+    source = StudySource(replace(example_record(), design=design, name=info.study), info)
+    assert study_answer(source).sentences[1] == (
+        "Over plain finetuning, on the validation images, robust accuracy changes by (95 % "
+        "intervals): DA +14.5 points (+12.5 to +16.5), not shown to differ and a clean loss is not "
+        "excluded."
+    )
+
+
 def test_a_reference_that_is_the_only_method_is_not_compared_with_itself() -> None:
     """As where FMA is left out of clean+fma."""
     arms = [scored_arm("reference", 0.955, 0.773), scored_arm("without fma", 0.960, 0.610)]
