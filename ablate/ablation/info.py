@@ -365,7 +365,8 @@ def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> It
             sign = -1.0 if tuned[0].metric in minimized else 1.0
             scores = [sign * np.array(one.scores, dtype=np.float64) for one in tuned]
             mean = np.mean([sign * expected_best(score) for score in scores], axis=0)
-            is_random = record.study.tune_section.sampler == "random"
+            tune = record.study.tune_section
+            is_random = tune.sampler == "random" and not tune.enqueue
             yield TuningCurve(arm.name, tuned[0].metric, tuple(mean.tolist()), is_random)
 
 

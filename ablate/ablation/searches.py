@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,11 +21,12 @@ from ablate.files.shown import count_text
 from ablate.ledger.record import StudyRecord
 from ablate.space.fit import telling_values
 from ablate.space.parse import read_space
-from ablate.space.space import Space
+from ablate.space.space import Space, enqueue_rules
 from ablate.study.document import name_of, show
 from ablate.study.fingerprint import changed_keys
 from ablate.study.keys import FIXED_KEYS
-from ablate.study.settings import SearchSettings, Study
+from ablate.study.names import KnownNames
+from ablate.study.settings import SearchSettings, Study, TuneSettings
 
 
 def tuned_cells(study: Study, cells: Sequence[Cell]) -> list[Cell]:
@@ -32,22 +34,41 @@ def tuned_cells(study: Study, cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if study.trainable is not None or cell.name != BASELINE]
 
 
-def arm_study(study: Study, cell: Cell, name: str) -> Study:
+def arm_study(study: Study, cell: Cell, name: str, names: KnownNames) -> Study:
     """The search of a cell.
 
     Args:
         study: the ablation; its space and tuning define the search.
+        names: that exist, by dotted key.
     """
     tune = study.tune_section
     assert isinstance(study.space, dict)
-    search = SearchSettings(trials=tune.trials, sampler=tune.sampler, seed=tune.seed)
     space = without_keys(study.space, cell.values)
     if study.trainable is None:
         study = study.with_values(dict(cell.values))
     else:  # its values are in no section: each is a choice of one
         space = {key: {"choice": [value]} for key, value in cell.values.items()} | space
-    update = {"name": name, "ablation": None, "search": search, "space": space}
-    return study.model_copy(update=update)
+    study = study.model_copy(update={"name": name, "ablation": None, "space": space})
+    points = _own_points(tune, cell, read_space(study, names)[0]) if tune.enqueue else []
+    search = SearchSettings(
+        trials=tune.trials,
+        sampler=tune.sampler,
+        seed=tune.seed,
+        enqueue=tuple(one for i, one in enumerate(points) if one and one not in points[:i]),
+    )
+    return study.model_copy(update={"search": search})
+
+
+def _own_points(tune: TuneSettings, cell: Cell, space: Space) -> list[dict[str, Any]]:
+    """The points that are run first, without the parameters that the cell does not search."""
+    own = _searched_keys(cell, space)
+    return [{key: point[key] for key in point if key in own} for point in tune.enqueue]
+
+
+def _searched_keys(cell: Cell, space: Space) -> tuple[str, ...]:
+    """Keys that a trial of the search of a cell may draw; of a loop of one's own, the space has the
+    values of the cell too."""
+    return space.left_out({key: cell.values[key] for key in space.keys if key in cell.values})
 
 
 def without_keys(space: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,8 +85,8 @@ def without_keys(space: Mapping[str, Any], keys: Mapping[str, Any]) -> dict[str,
 
 
 def check_tuning(draft: Draft, design: Design) -> None:
-    """Note what is wrong with the tuning: its sampler, its pick, and arms whose search cannot
-    start, or has only one point."""
+    """Note what is wrong with the tuning: its sampler, its pick, arms whose search cannot start, or
+    has only one point, and the points that are run first."""
     tune = draft.study.tune_section
     samplers = draft.names.get("search.sampler", ())
     if samplers and tune.sampler not in samplers:
@@ -83,10 +104,12 @@ def check_tuning(draft: Draft, design: Design) -> None:
         draft.refuse(("tune", "pick"), rule)
     arms = {cell: arm.name for arm in design.arms for cell in arm.cells}
     noted: set[tuple[str, str]] = set()
+    spaces = []
     for cell in tuned_cells(draft.study, design.cells):
-        study = arm_study(draft.study, cell, draft.study.name)
+        study = arm_study(draft.study, cell, draft.study.name, draft.names)
         space, findings = read_space(study, draft.names)
         rules = [f"{name_of(path)}: {found}" for path, found in findings]
+        spaces.append((cell, space))
         if not rules and not _can_vary(draft, cell, space):
             fix = "Add one to the space, such as finetune.learning_rate."
             rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]
@@ -94,16 +117,28 @@ def check_tuning(draft: Draft, design: Design) -> None:
             if (arms[cell.name], found) not in noted:
                 noted.add((arms[cell.name], found))
                 draft.refuse(("arms", arms[cell.name]), f"its search: {found}")
+    if not noted:
+        _check_points(draft, spaces)
+
+
+def _check_points(draft: Draft, spaces: Sequence[tuple[Cell, Space]]) -> None:
+    """Note what is wrong with the points that are run first: values in a search, keys in all."""
+    tune = draft.study.tune_section
+    found = (enqueue_rules(space, _own_points(tune, cell, space)) for cell, space in spaces)
+    for wrong in dict.fromkeys(chain.from_iterable(found)):
+        draft.refuse(("tune", *wrong.path[1:]), wrong.rule)
+    searched = sorted({key for each in spaces for key in _searched_keys(*each)})
+    for i, point in enumerate(tune.enqueue):
+        for key in [key for key in point if key not in searched]:
+            rule = f"searched by no arm. {did_you_mean(key, searched)}"
+            draft.refuse(("tune", "enqueue", i, key), rule)
 
 
 def _can_vary(draft: Draft, cell: Cell, space: Space) -> bool:
     """Whether a parameter of the space changes what the cell trains."""
+    searched = _searched_keys(cell, space)
     for parameter in space.parameters:
-        may_be_active = all(
-            condition.key in space.keys or condition.holds(space.fixed.get(condition.key))
-            for condition in parameter.when
-        )
-        if not may_be_active:
+        if parameter.key not in searched:
             continue
         values = telling_values(parameter.domain)
         made = (draft.identity({**cell.values, parameter.key: value}) for value in values)

@@ -33,6 +33,7 @@ from ablate.lifecycle.open_study import (
 from ablate.lifecycle.place import Place, place_of_file
 from ablate.search.progress import Progress
 from ablate.study.document import dotted
+from ablate.study.names import KnownNames
 from ablate.study.settings import Study
 
 
@@ -222,6 +223,8 @@ def tune_design(
     place: Place,
     run_search: Callable[[Place, Study], StudyRecord],
     progress: Progress,
+    *,
+    names: KnownNames,
 ) -> Design:
     """Tune each cell by its own search, and return the design with the selected values.
 
@@ -231,6 +234,7 @@ def tune_design(
     Args:
         place: of the ablation.
         run_search: starts or resumes a search, and runs it to its end.
+        names: that exist, by dotted key.
 
     Raises:
         ParameterError: if a search does not have the trial to select.
@@ -243,7 +247,7 @@ def tune_design(
         label = f"{number:02d}-{slug}"[:40]
         part = place.part(label, f"tune/{label}")
         progress.note(f"tuning {cell.name} ({number + 1} of {len(tuned)}): {part.name}")
-        record = run_search(part, arm_study(study, cell, part.name))
+        record = run_search(part, arm_study(study, cell, part.name, names))
         point = pick_trial(record, pick, key="ablation.tune")
         cells[cell.name] = replace(cell, values={**cell.values, **point.params})
         metrics = [objective.metric for objective in record.study.objectives]

@@ -485,7 +485,8 @@ def _tuned(design: Design, head: Head, place: Place, run: RunOptions) -> Design:
             record = begun.read()
             return record if record.is_over else go_on(begun, where, run)
 
-    return tune_design(design, head.study, place, run_search, run.progress)
+    names = names_for(head.study.model.name, Path(head.base))
+    return tune_design(design, head.study, place, run_search, run.progress, names=names)
 
 
 # -- The replicates of an ablation, one after the other --------------------------------------------

@@ -872,6 +872,19 @@ class TuneSettings(Settings):
     """Seed of each arm's search."""
     pick: str = "best val_robust_accuracy"
     """The trial whose parameters the arm uses, as in `reference`."""
+    enqueue: Listed[dict[str, Any]] = ()
+    """Parameter sets that each arm's search runs first, as in `search.enqueue`; an arm leaves out
+    the parameters that it does not search."""
+
+    def rules(self) -> Iterator[str]:
+        if len(self.enqueue) > self.trials:
+            rule = f"enqueue must have at most {self.trials} points, got {len(self.enqueue)}"
+            yield f"{rule}. Remove some, or raise trials."
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the key where it is empty, so that fingerprints are those of before it."""
+        return {key: value for key, value in written(self).items() if key != "enqueue" or value}
 
 
 class PlanSettings(Settings):

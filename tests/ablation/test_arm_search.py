@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from example_records import example_record, example_row
 from kept_notes import KeptNotes
-from plans import ablation_study, design_of, plan
+from plans import NAMES, ablation_study, design_of, plan
 
 from ablate.ablation.cell import Cell, Design, Tuning
 from ablate.ablation.searches import arm_study
@@ -40,7 +40,7 @@ def rules(arms: dict[str, Any], space: dict[str, Any], **sections: Any) -> list[
 def test_an_arm_s_values_are_fixed_and_the_rest_is_searched() -> None:
     study = tuned_study(ARMS, {**RATE, **FMA}, finetune=IMAGES)
     cell = Cell("slow", {"loss.terms": "clean+st", "finetune.learning_rate": 0.001})
-    search = arm_study(study, cell, "a~slow")
+    search = arm_study(study, cell, "a~slow", NAMES)
     assert (search.name, search.ablation) == ("a~slow", None)
     assert (search.search.trials, search.search.sampler, search.search.seed) == (4, "tpe", 7)
     assert search.loss.terms == "clean+st"
@@ -56,13 +56,67 @@ def test_values_of_a_loop_of_one_s_own_are_choices_of_one() -> None:
     }
     space = {"lr": {"float": [0.1, 1]}, "width": {"int": [1, 8], "when": {"net": "wide"}}}
     study = tuned_study({"a": {"net": "wide"}}, space, **sections)
-    search = arm_study(study, Cell("a", {"net": "wide", "lr": 0.5}), "a~a")
+    search = arm_study(study, Cell("a", {"net": "wide", "lr": 0.5}), "a~a", {})
     assert search.space == {
         "net": {"choice": ["wide"]},
         "lr": {"choice": [0.5]},
         "width": space["width"],
     }
     assert parse_space(search, {}).keys == ("net", "lr", "width")
+
+
+def test_each_arm_begins_with_the_points_without_what_it_does_not_search() -> None:
+    points = [
+        {"finetune.learning_rate": 0.01, "loss.fma.weight": 1.0},
+        {"finetune.learning_rate": 0.01, "loss.fma.weight": 2.0},
+        {"loss.fma.weight": 4.0},
+    ]
+    tune = {"tune": SEARCHES | {"enqueue": points}}
+    study = ablation_study({"design": "arms", "arms": ARMS} | tune, space=RATE | FMA)
+
+    def first(values: dict[str, Any]) -> list[dict[str, Any]]:
+        return [*arm_study(study, Cell("a", values), "a~a", NAMES).search.enqueue]
+
+    assert first({}) == points
+    # Each point once, and none that gives nothing.
+    assert first({"loss.terms": "clean"}) == [{"finetune.learning_rate": 0.01}]
+    fixed = {"finetune.learning_rate": 0.1}
+    assert first(fixed) == [{"loss.fma.weight": weight} for weight in (1.0, 2.0, 4.0)]
+    assert plan("arms", {"arms": ARMS} | tune, space=RATE | FMA, finetune=IMAGES)[1] == []
+
+
+def test_points_of_a_loop_of_one_s_own() -> None:
+    space = {"lr": {"float": [0.1, 1]}, "width": {"int": [1, 8], "when": {"net": "wide"}}}
+    arms = {"a": {"net": "wide"}, "b": {"net": "deep"}}
+    tune = SEARCHES | {"enqueue": [{"net": "wide", "lr": 0.5, "width": 4}]}
+    study = ablation_study(
+        {"design": "arms", "arms": arms, "tune": tune},
+        **{"trainable": "own:train", "space": space},
+    )
+    found = {
+        name: arm_study(study, Cell(name, values), name, {}).search.enqueue
+        for name, values in arms.items()
+    }
+    assert found == {"a": ({"lr": 0.5, "width": 4},), "b": ({"lr": 0.5},)}
+
+
+def test_invalid_points_are_all_said() -> None:
+    points = [
+        {"finetune.learning_rate": 5.0, "loss.fma.weigth": 1.0},
+        {"finetune.learning_rate": 0.01, "loss.st.weight": 1.0},
+    ]
+    tune = {"tune": {"trials": 4, "enqueue": points}}
+    found = dict(plan("arms", {"arms": ARMS} | tune, space=RATE | FMA, finetune=IMAGES)[1])
+    where = ("ablation", "tune", "enqueue")
+    assert found == {
+        (
+            *where,
+            0,
+            "finetune.learning_rate",
+        ): "must be a number in [0.001, 0.1], got 5. Use one in this range.",
+        (*where, 0, "loss.fma.weigth"): "searched by no arm. Did you mean loss.fma.weight?",
+        (*where, 1, "loss.st.weight"): "searched by no arm. Did you mean loss.fma.weight?",
+    }
 
 
 @pytest.mark.parametrize(
@@ -117,7 +171,7 @@ def tuned(
         return example_record(rows, **settings)
 
     place = Place("a", "sqlite:///a.db", Path("/runs/a"))
-    made = tune_design(design, study, place, run_search, progress)
+    made = tune_design(design, study, place, run_search, progress, names=NAMES)
     assert asked == [
         ("a~00-plain", "/runs/a/tune/00-plain"),
         ("a~01-F-MA-0", "/runs/a/tune/01-F-MA-0"),

@@ -191,13 +191,15 @@ def test_trained_on_one_and_tested_on_another() -> None:
 
 
 # -- tuning
-def tuned(sampler: str = "random", metric: str = ROBUST, **keys: Any) -> AblationInfo:
+def tuned(
+    sampler: str = "random", metric: str = ROBUST, enqueue: Any = (), **keys: Any
+) -> AblationInfo:
     tuning = {
         "plain": Tuning("example~00-plain", 2, metric, (0.1, None, 0.4)),
         "FMA": Tuning("example~01-FMA", 0, metric, (0.5, 0.5, 0.5)),
     }
     design = make_design(["plain", "FMA"], tuning=tuning)
-    settings = {"tune": {"trials": 3, "sampler": sampler}}
+    settings = {"tune": {"trials": 3, "sampler": sampler, "enqueue": enqueue}}
     return info_of(two_arms(design=design, settings=settings, **keys))
 
 
@@ -208,6 +210,7 @@ def test_the_expected_best_of_a_smaller_budget() -> None:
     assert plain.scores == pytest.approx([0.2, 0.3, 0.4])
     assert fma.scores == pytest.approx([0.5, 0.5, 0.5])
     assert not tuned("tpe").tuning[0].is_random
+    assert not tuned(enqueue=[{"finetune.learning_rate": 0.1}]).tuning[0].is_random
 
 
 # -- what has to be said

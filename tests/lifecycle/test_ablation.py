@@ -323,7 +323,9 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     }
     arms = {"plain": ARMS["plain"], "FMA": ARMS["FMA"]}
     primary = [{"compare": "FMA", "to": "plain"}]
-    file = write_ablation(arms=arms, primary=primary, tune={"trials": 2}, of_file={"space": space})
+    first = {"finetune.learning_rate": 0.01, "loss.fma.weight": 1.0}
+    tune = {"trials": 2, "enqueue": [first]}
+    file = write_ablation(arms=arms, primary=primary, tune=tune, of_file={"space": space})
     record = ablate.launch(file, executor="inline")
     tuned = _params(record)
     assert set(tuned["plain"]) == {"loss.terms", "finetune.learning_rate"}
@@ -335,6 +337,9 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     search = ablate.read("runs/abl/tune/01-FMA")
     assert search.parent == "abl"
     assert len(search.complete) == 2
+    assert [row.enqueued for row in search.rows] == [True, False]
+    assert search.rows[0].params == first
+    assert ablate.read("runs/abl/tune/00-plain").rows[0].params == {"finetune.learning_rate": 0.01}
     best = max(row.values[1] for row in search.complete if row.values)
     assert info.tuning[1].scores[-1] <= best
     assert ablate.resume("runs/abl", executor="inline") == record

@@ -87,7 +87,8 @@ def test_of_one_seed_a_replicate_a_worker_reads_the_study(
 
 def test_no_seed_is_shared_by_two_replicates(write_replicated: Write, work: Path) -> None:
     space = {"space": {"finetune.learning_rate": {"float": [0.01, 0.1]}}}
-    whole = ablate.check(write_replicated(work, of_file=space, tune={"trials": 2, "seed": 5}))
+    tune = {"trials": 2, "seed": 5, "enqueue": [{"finetune.learning_rate": 0.02}]}
+    whole = ablate.check(write_replicated(work, of_file=space, tune=tune))
     parts = [replicate_study(whole, number, f"rep~r{number}") for number in range(2)]
     used = []
     for part in parts:
@@ -98,6 +99,7 @@ def test_no_seed_is_shared_by_two_replicates(write_replicated: Write, work: Path
     assert not used[0] & used[1]
     assert [part.baseline.seed for part in parts] == [0, 1]
     assert [part.tune_section.seed for part in parts] == [5, 6]
+    assert all(part.tune_section.enqueue == whole.tune_section.enqueue for part in parts)
 
 
 @pytest.mark.slow

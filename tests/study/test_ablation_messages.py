@@ -370,6 +370,23 @@ def test_arms(problems: Problems, head: str, ablation: str, message: str) -> Non
     assert one_line(problems, text).startswith(message)
 
 
+def test_more_points_than_trials(problems: Problems, head: str) -> None:
+    tune = "{trials: 1, enqueue: [{learning_rate: 0.01}, {learning_rate: 0.02}]}"
+    text = f"{head}{SEARCHED}ablation: {{design: arms, arms: {{a: {{}}}}, tune: {tune}}}\n"
+    assert one_line(problems, text) == (
+        "7: ablation.tune: enqueue must have at most 1 points, got 2. Remove some, or raise trials."
+    )
+
+
+def test_a_point_outside_of_the_space(problems: Problems, head: str) -> None:
+    tune = "{trials: 4, enqueue: [{finetune.learning_rate: 1}]}"
+    text = f"{head}{SEARCHED}ablation: {{design: arms, arms: {{a: {{}}}}, tune: {tune}}}\n"
+    assert one_line(problems, text) == (
+        "7: ablation.tune.enqueue[0].finetune.learning_rate: must be a number in "
+        "[0.001, 0.1], got 1. Use one in this range."
+    )
+
+
 def test_arms_that_are_tuned(problems: Problems, head: str) -> None:
     ablation = "{design: arms, arms: {a: {}}, tune: {trials: 4, pick: trial 99}}"
     assert one_line(problems, f"{head}{SEARCHED}ablation: {ablation}\n") == (

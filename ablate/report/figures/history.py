@@ -141,7 +141,7 @@ def _of_tuning(source: StudySource, ablation: AblationInfo) -> HistoryInfo:
         courses.append(Course(looks[curve.arm], pd.DataFrame(columns), len(counts)))
     notes = ["best of n trials drawn from an arm's own, one seed each; a little low near the end"]
     if not all(curve.is_random for curve in curves):
-        notes.append("an approximation: the sampler was not random, so trials are not independent")
+        notes.append("an approximation: points were given, or the sampler was not random")
     fixed = (arm.estimates.get(metric) for arm in ablation.arms if arm.is_one_network)
     known = [shared.mean for shared in fixed if shared and math.isfinite(shared.mean)]
     direction: Any = "minimize" if metric in ablation.minimized else "maximize"
