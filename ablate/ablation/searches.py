@@ -30,7 +30,10 @@ from ablate.study.settings import SearchSettings, Study, TuneSettings
 
 
 def tuned_cells(study: Study, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that have something to tune: all but a baseline of the study's own."""
+    """The cells that have something to tune: all but a baseline of the study's own, and those whose
+    values fix every key of the space."""
+    assert isinstance(study.space, dict)
+    cells = [cell for cell in cells if without_keys(study.space, cell.values)]
     return [cell for cell in cells if study.trainable is not None or cell.name != BASELINE]
 
 
@@ -105,7 +108,10 @@ def check_tuning(draft: Draft, design: Design) -> None:
     arms = {cell: arm.name for arm in design.arms for cell in arm.cells}
     noted: set[tuple[str, str]] = set()
     spaces = []
-    for cell in tuned_cells(draft.study, design.cells):
+    cells = tuned_cells(draft.study, design.cells)
+    if design.cells and not cells:
+        draft.refuse(("tune",), "needs a key of the space that an arm leaves open. Add one.")
+    for cell in cells:
         study = arm_study(draft.study, cell, draft.study.name, draft.names)
         space, findings = read_space(study, draft.names)
         rules = [f"{name_of(path)}: {found}" for path, found in findings]

@@ -11,7 +11,7 @@ from kept_notes import KeptNotes
 from plans import NAMES, ablation_study, design_of, plan
 
 from ablate.ablation.cell import Cell, Design, Tuning
-from ablate.ablation.searches import arm_study
+from ablate.ablation.searches import arm_study, tuned_cells
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.ablation_reference import tune_design
@@ -131,13 +131,25 @@ def test_arms_that_can_be_tuned(space: dict[str, Any]) -> None:
     assert rules(ARMS, space) == []
 
 
+def test_an_arm_that_fixes_every_key_is_not_tuned() -> None:
+    block = {"with copies": {"when": {"loss.terms": "clean+fma"}, "parameters": FMA}}
+    default = {"finetune.learning_rate": 0.01, "loss.fma.weight": 1.0}
+    arms = {"plain": {"loss.terms": "clean"} | default, "FMA": {}}
+    assert rules(arms, RATE | block) == []
+    ablation = {"arms": arms, "tune": {"trials": 4}}
+    design = design_of("arms", ablation, space=RATE | block, finetune=IMAGES)
+    study = tuned_study(arms, RATE | block)
+    assert [cell.name for cell in tuned_cells(study, design.cells)] == ["FMA"]
+    nothing = "needs a key of the space that an arm leaves open. Add one."
+    assert rules({"plain": arms["plain"]}, RATE | block) == [(("ablation", "tune"), nothing)]
+
+
 @pytest.mark.parametrize(
     "space",
     [
         FMA,
         {"augment.families": {"subset": ["noise", "blur"]}},
         {"augment.mix": {"simplex": "augment.families"}},
-        {"loss.terms": {"choice": ["clean", "clean+fma"]}},
     ],
 )
 def test_an_arm_whose_trials_would_all_be_one(space: dict[str, Any]) -> None:
