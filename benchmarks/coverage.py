@@ -9,6 +9,7 @@
     python benchmarks/coverage.py --part equivalence   # claims that two are equivalent
     python benchmarks/coverage.py --part orders        # Shapley values from some orders
     python benchmarks/coverage.py --part sparse        # each image under a share of the cells
+    python benchmarks/coverage.py --part stop          # replicates until contrasts are decided
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -45,17 +46,20 @@ from threadpoolctl import threadpool_limits
 from ablate.ablation.designs.shapley import draw_orders, index_weights
 from ablate.ablation.effects import simultaneous
 from ablate.ablation.intervals import (
+    OVER_SEEDS_AND_IMAGES,
     Components,
     Estimate,
     MeanModel,
     over_seeds,
     over_seeds_and_images,
 )
+from ablate.ablation.looks import DECIDED, Look, Measured, nominal_levels, take_look
 from ablate.ablation.power import planned_power
 from ablate.ablation.significance import equivalence_p, holm, noninferiority
 from ablate.robustness.bits import Shares, image_shares, pack_row, unpack_bits
 from ablate.robustness.sparse import scored_cells
 from ablate.study.scores import Scores
+from ablate.study.settings import StopSettings
 
 SEEDS = (3, 5, 8)
 LEVEL, ALPHA = 0.95, 0.05
@@ -724,6 +728,130 @@ def sparse(random: np.random.Generator, repetitions: int) -> Iterator[str]:
             yield f"| {case.name}, {case.share:.3g} of {case.n} | {n_seeds} | {' | '.join(cells)} |"
 
 
+LOOKS, SHARES = (4, 5, 6, 8), (0.0, 0.5, 0.8, 0.95, 1.0)
+"""Replicates at the looks; the images' share of the variance of a mean over all of them."""
+N_IMAGES = 5000
+POWERS = {"quadratic": 2, "cubic": 3, "quartic": 4}
+ACROSS, AMONG = ((0, 3), (1, 3), (2, 3)), ((0, 1), (0, 2), (1, 2))
+
+
+def stop(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """Of replicates that are looked at: three arms, compared with a fourth or with each other.
+
+    How often a true null hypothesis is rejected, over all patterns of true ones; and where all
+    three differ from the fourth, by so many deviations of a replicate's difference: power of Holm's
+    test of a fixed design, power with looks as a ratio to it, and the share of all runs.
+    """
+    yield f"| a false claim, images' share | {' | '.join(f'{share:g}' for share in SHARES)} |"
+    yield "|---" * (1 + len(SHARES)) + "|"
+    patterns = {
+        "to a fourth, all null": (ACROSS, (0, 0, 0, 0)),
+        "to a fourth, two null": (ACROSS, (3, 0, 0, 0)),
+        "to a fourth, one null": (ACROSS, (3, 3, 0, 0)),
+        "each other, all null": (AMONG, (0, 0, 0)),
+        "each other, one null": (AMONG, (3, 0, 0)),
+    }
+    for spending in POWERS:
+        for name, (contrasts, arms) in patterns.items():
+            null, cells = [arms[one] == arms[to] for one, to in contrasts], []
+            for share in SHARES:
+                drawn = means_of(random, repetitions, arms, share)
+                shown, _ = looked_at(drawn, contrasts, LOOKS, spending)
+                false = float(shown[:, null].any(axis=1).mean())
+                cells.append(with_error(false, repetitions))
+            yield f"| {spending}, {name} | {' | '.join(cells)} |"
+    yield ""
+    differences = (1.25, 1.5, 2.0, 3.0)
+    yield "| power of Holm, by it, runs | " + row_of("{}", differences) + " |"
+    yield "|---" * (1 + len(differences)) + "|"
+    for spending in POWERS:
+        for share in SHARES[:2]:
+            cells = []
+            for difference in differences:
+                arms = (difference,) * 3 + (0,)
+                drawn = means_of(random, repetitions, arms, share)
+                whole = looked_at(drawn, ACROSS, LOOKS[-1:], spending)[0].mean()
+                shown, runs = looked_at(drawn, ACROSS, LOOKS, spending)
+                cells.append(f"{whole:.3f}, {shown.mean() / whole:.3f}, {runs.mean():.2f}")
+            yield f"| {spending}, images' share {share:g} | {' | '.join(cells)} |"
+
+
+def means_of(
+    random: np.random.Generator, n: int, arms: tuple[float, ...], share: float
+) -> tuple[np.ndarray, float]:
+    """`[n, arm, replicate]` of these means, where a difference of two arms has a deviation of 1
+    over replicates (0 where images alone vary), and what the images add to the variance of a mean
+    difference: of many images, which are the same for all replicates, it is known."""
+    of_images = share / (1 - share) / LOOKS[-1] if share < 1 else 1.0
+    tables = random.standard_normal((n, len(arms), LOOKS[-1])) * math.sqrt(0.5 * (share < 1))
+    tables += random.standard_normal((n, len(arms), 1)) * math.sqrt(of_images / 2)
+    return tables + np.array(arms)[:, None], of_images
+
+
+def looked_at(
+    drawn: tuple[np.ndarray, float],
+    contrasts: tuple[tuple[int, int], ...],
+    looks: tuple[int, ...],
+    kind: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which contrasts are shown, `[n, contrast]`, and the share of all runs that were made, `[n]`.
+
+    As `take_look` with equal weights and transitions, which is compared with it for the first; all
+    at once, because one at a time takes a thousand times as long. A look alone is a fixed design.
+    """
+    tables, of_images = drawn
+    n, n_arms, last = tables.shape
+    nominal = np.array(
+        [nominal_levels(ALPHA / max(1, count), looks, POWERS[kind]) for count in range(4)]
+    )
+    pairs = [tables[:, one] - tables[:, to] for one, to in contrasts]
+    shown, runs, before = np.zeros((n, len(contrasts)), bool), np.zeros(n), 0
+    for place, look in enumerate(looks):
+        goes = np.zeros((n, n_arms), bool)
+        for at, pair in enumerate(contrasts):
+            goes[:, pair] |= ~shown[:, at, None]
+        runs += goes.sum(axis=1) * (look - before) / (n_arms * last)
+        before = look
+        for _ in contrasts:
+            alpha = nominal[(~shown).sum(axis=1), place]
+            for at, pair in enumerate(pairs):
+                half = half_widths(pair[:, :look], of_images, alpha, is_fixed=len(looks) == 1)
+                shown[:, at] |= np.abs(pair[:, :look].mean(axis=1)) >= half
+    for tested, found in zip(tables[:10], shown, strict=False):
+        record: Look | None = None
+        for look in looks if len(looks) > 1 else ():
+            measured = []
+            for one, to in contrasts:
+                model = model_of((tested[one] - tested[to])[:look], of_images)
+                measured.append(Measured(f"{one} - {to}", "", (str(one), str(to)), model, "better"))
+            settings = StopSettings(looks=looks, spending=kind)
+            record = take_look(settings, look, measured, record)
+        assert not record or [one.verdict in DECIDED for one in record.decisions] == [*found]
+    return shown, runs
+
+
+def half_widths(
+    pairs: np.ndarray, of_images: float, alpha: np.ndarray, *, is_fixed: bool
+) -> np.ndarray:
+    """Of a fixed design those of `over_seeds_and_images`, at looks those of `repeated_model`."""
+    k = pairs.shape[1]
+    of_replicates = pairs.var(axis=1, ddof=1) / k
+    parts = stdtrit(k - 1, alpha / 2) ** 2 * of_replicates
+    parts += stdtrit(N_IMAGES - 1, alpha / 2) ** 2 * of_images
+    if is_fixed:
+        total = of_replicates + of_images
+        spread = of_replicates**2 / (k - 1) + of_images**2 / (N_IMAGES - 1)
+        parts = np.maximum(parts, stdtrit(total**2 / spread, alpha / 2) ** 2 * total)
+    return np.sqrt(parts)
+
+
+def model_of(differences: np.ndarray, of_images: float) -> MeanModel:
+    k, sd = len(differences), float(differences.std(ddof=1))
+    total = sd**2 / k + of_images
+    parts = (total, k - 1, sd**2 / k, of_images, N_IMAGES - 1)
+    return MeanModel(float(differences.mean()), sd, k, OVER_SEEDS_AND_IMAGES, *parts)
+
+
 def with_error(share: float, repetitions: int) -> str:
     """A share in percent, with the standard error of a simulation."""
     return f"{100 * share:.1f} ({100 * math.sqrt(share * (1 - share) / repetitions):.1f})"
@@ -735,7 +863,7 @@ def row_of(text: str, numbers: tuple[float, ...]) -> str:
 
 _ALL = (
     *(coverage, claims, kept_wrong, equivalence, power),
-    *(seeds_alone, pooled, collapses, looks, tuned, orders, sparse),
+    *(seeds_alone, pooled, collapses, looks, tuned, orders, sparse, stop),
 )
 PARTS = {part.__name__: part for part in _ALL}
 

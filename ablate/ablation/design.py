@@ -156,9 +156,10 @@ def replicate_study(study: Study, number: int, name: str) -> Study:
     checkpoint = start.checkpoint and start.checkpoint.replace(REPLICATE, str(number))
     baseline = {"seed": start.seed + number, "checkpoint": checkpoint}
     seed = finetune.seed + REPLICATE_SEEDS * number
+    own = {"replicates": None, "tune": tune, "stop": None}
     update = {
         "name": name,
-        "ablation": settings.model_copy(update={"replicates": None, "tune": tune}),
+        "ablation": settings.model_copy(update=own),
         "baseline": start.model_copy(update=baseline),
         "finetune": finetune.model_copy(update={"seed": seed}),
     }
@@ -242,6 +243,10 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
             kinds.add(kind)
             contrasts.setdefault(contrast.name, contrast)
             claims.append(claim)
+    if settings.stop is not None and (confirm := settings.stop.confirm) is not None:
+        test = test_of(study, confirm.suite, confirm.severities)
+        for rule in _unscored(study, claims, test).values():
+            refuse(("stop", "confirm"), f"{rule}. Give another suite, or severities.")
     for place, added in enumerate(settings.contrasts):
         if (contrast := _declared(design, added, ("contrasts", place), refuse)) is not None:
             contrasts.setdefault(contrast.name, contrast)
@@ -347,6 +352,8 @@ def repeating_study(ablation: Study, name: str, seeds: int) -> Study:
     own: dict[str, Any] = {"seeds": tuple(range(first, first + seeds)), "tune": None, "plan": None}
     if settings.replicates is not None:  # each has seeds of its own
         own["seeds"] = seeds
+    if (stop := settings.stop) is not None:
+        own["stop"] = stop.confirm and stop.model_copy(update={"confirm": None})
     if is_from_study(settings):  # its values are in the cells
         own["reference"] = {}
     update: dict[str, Any] = {
@@ -363,6 +370,39 @@ def repeating_study(ablation: Study, name: str, seeds: int) -> Study:
     return ablation.model_copy(update=update)
 
 
+def going_design(design: Design, going: Sequence[str]) -> Design:
+    """A design with the cells that go on after a look, and the arms, contrasts and claims that are
+    about these alone."""
+    cells = tuple(cell for cell in design.cells if cell.name in going)
+    stopped = {cell.name for cell in design.cells} - {*going}
+    arms = tuple(arm for arm in design.arms if not stopped & {*arm.cells})
+    contrasts = tuple(
+        contrast
+        for contrast in design.contrasts
+        if not any(contrast.weights.get(cell) for cell in stopped)
+    )
+    left = {contrast.name for contrast in contrasts}
+    return replace(
+        design,
+        cells=cells,
+        arms=arms,
+        contrasts=contrasts,
+        claims=tuple(claim for claim in design.claims if claim.contrast in left),
+        reference=design.reference if design.reference in {arm.name for arm in arms} else "",
+    )
+
+
+def test_of(
+    study: Study, suite: str | Sequence[str] | None, severities: Sequence[int] | None
+) -> dict[str, Any]:
+    """What a confirmation scores the test images under: None is as the study."""
+    robustness = study.robustness
+    named = robustness.suite if suite is None else suite
+    find_suite(named)
+    levels = robustness.severities if severities is None else severities
+    return {"suite": named if isinstance(named, str) else list(named), "severities": list(levels)}
+
+
 def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> Design:
     """What the confirmation of an ablation runs: its cells with the values that they were run
     with, its contrasts and its claims.
@@ -374,21 +414,24 @@ def repeated_design(study: Study, design: Design, test: Mapping[str, Any]) -> De
     Raises:
         UsageError: if a claim is on a metric that these do not give.
     """
-    known = {*_scored_metrics(test["suite"], test["severities"]), *ON_CURVE}
-    asked = {f"primary contrast {claim.contrast}": claim.metric for claim in design.claims}
-    if study.ablation_section.noninferior is not None:
-        asked["noninferior"] = study.ablation_section.noninferior.metric
-    for what, metric in asked.items():
-        if metric not in known:
-            raise UsageError(
-                f"study {study.name}: {what}: its metric must be scored on the test images, got "
-                f"{metric} with suite {show(test['suite'])} at severities "
-                f"{show(test['severities'])}. Give another `suite`, or `severities`."
-            )
+    for what, rule in _unscored(study, design.claims, test).items():
+        fix = "Give another `suite`, or `severities`."
+        raise UsageError(f"study {study.name}: {what}: {rule}. {fix}")
     notes = [TRAINED_ON]
     if design.tuning:
         notes.append("each arm has the values that its search picked")
     return replace(design, notes=(*notes, *_alphas(study, design), *design.notes), tuning={})
+
+
+def _unscored(study: Study, claims: Sequence[Claim], test: Mapping[str, Any]) -> dict[str, str]:
+    """What is declared on a metric that the test images do not have, and the rule."""
+    known = {*_scored_metrics(test["suite"], test["severities"]), *ON_CURVE}
+    asked = {f"primary contrast {claim.contrast}": claim.metric for claim in claims}
+    if study.ablation_section.noninferior is not None:
+        asked["noninferior"] = study.ablation_section.noninferior.metric
+    rule = "its metric must be scored on the test images, got {} with suite "
+    rule += f"{show(test['suite'])} at severities {show(test['severities'])}"
+    return {what: rule.format(metric) for what, metric in asked.items() if metric not in known}
 
 
 def _alphas(study: Study, design: Design) -> Iterator[str]:

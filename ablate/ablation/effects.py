@@ -39,7 +39,7 @@ _ROUNDING = 1e-12
 """Of the sizes that are added up."""
 
 Shown = Literal["better", "worse", "equivalent"]
-Verdict = Literal[Shown, "not shown", "at most one image", "too few seeds", "exploratory"]
+Verdict = Literal[Shown, "not shown", "at most one image", "too few seeds", "exploratory", "open"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Effect:
             one-sided; NaN where there is no interval.
         p_adjusted: by Holm over the primary contrasts, where one-sided p count double; None of an
             exploratory one.
-        verdict: what it allows to be claimed; of an exploratory one nothing.
+        verdict: what it allows to be claimed; of an exploratory one nothing.  "open": a planned
+            look will decide.
         p_seeds: of a primary contrast, the sign-flip test over seeds, on these images; else, and
             of equivalence, None; is_exact: whether all sign flips were evaluated.
         components: of the differences' variance; None where there is no interval; n_images: that
@@ -204,27 +205,50 @@ def _claimed(
 ) -> Effect:
     """A primary effect: adjusted, with a simultaneous interval at this level, and a verdict."""
     model, margin = found.model, effect.equivalent_within
-    direction: Verdict = "better" if (model.mean > 0) != is_minimized else "worse"
-    verdict: Verdict = direction if margin is None else "equivalent"
-    images = (effect.n_images or math.inf) * (abs(model.mean) if margin is None else 1)
-    if effect.tuned:
-        verdict = "exploratory"
-    elif model.n < LEAST_SEEDS:
-        verdict = "too few seeds"
-    elif not p_adjusted < ALPHA:
-        verdict = "not shown"
-    elif images <= 1 + _ROUNDING:
-        verdict = "at most one image"
+    verdict = claim_verdict(
+        model,
+        effect.n_images,
+        margin,
+        is_minimized=is_minimized,
+        is_rejected=p_adjusted < ALPHA,
+    )
     complete = found.by_pair[np.isfinite(found.by_pair)]
     p_seeds = sign_flip_test(complete) if margin is None else math.nan
     return replace(
         effect,
         estimate=simultaneous(model.estimate(level), margin, is_rejected=p_adjusted < ALPHA),
         p_adjusted=p_adjusted if math.isfinite(effect.p) else math.nan,
-        verdict=verdict,
+        verdict="exploratory" if effect.tuned else verdict,
         p_seeds=p_seeds if math.isfinite(p_seeds) else None,
         is_exact=len(complete) <= MOST_EXACT,
     )
+
+
+def claim_verdict(
+    model: MeanModel,
+    n_images: int | None,
+    margin: float | None = None,
+    *,
+    is_rejected: bool,
+    is_minimized: bool = False,
+) -> Verdict:
+    """What a declared contrast allows to be claimed.
+
+    Args:
+        n_images: behind each difference; None where not known.
+        margin: of a claim of equivalence; None: that there is a difference.
+        is_rejected: whether its null hypothesis is.
+    """
+    images = (n_images or math.inf) * (abs(model.mean) if margin is None else 1)
+    if model.n < LEAST_SEEDS:
+        return "too few seeds"
+    if not is_rejected:
+        return "not shown"
+    if images <= 1 + _ROUNDING:
+        return "at most one image"
+    if margin is not None:
+        return "equivalent"
+    return "better" if (model.mean > 0) != is_minimized else "worse"
 
 
 def simultaneous(estimate: Estimate, margin: float | None = None, *, is_rejected: bool) -> Estimate:
@@ -341,6 +365,7 @@ class MetricTable:
         missing = tuple(
             f"{self._results.pair_name(place)} of {names[at]}"
             for place, at in np.argwhere(~is_there.T).tolist()
+            if (names[at], place) not in self._results.stopped
         )
         shares = [column.shares_at(places) for column in columns] if len(places) else []
         known = [share for share in shares if share is not None]

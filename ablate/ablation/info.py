@@ -18,6 +18,7 @@ from ablate.ablation.effects import (
 )
 from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
+from ablate.ablation.looks import Look, with_decisions
 from ablate.ablation.results import (
     BASELINE,
     Outcomes,
@@ -109,7 +110,9 @@ class AblationInfo(Displayed, StudyFacts):
         replications: the ablations that are read as one (`ablate.ablation.pooled`); else empty.
         tuned: why effects are exploratory though they were declared: what was tuned on the images
             that it is scored on; empty of a confirmation, and where nothing was.
-        looks: how often seeds were added after the results of all others were there.
+        looks: how often seeds were added after the results of all others were there; 0 where looks
+            were planned, with which no seeds are claimed from.
+        look: what the last planned look has decided (`ablation.stop`); empty where none is planned.
         compare: an arm, another, a metric and a level: the one less the other; None of an Info that
             was not made from results.
     """
@@ -133,6 +136,7 @@ class AblationInfo(Displayed, StudyFacts):
     replications: tuple[Replication, ...] = ()
     tuned: str = ""
     looks: int = 0
+    look: str = ""
     compare: Callable[[str, str, str, float], Estimate] | None = field(
         default=None, compare=False, repr=False
     )
@@ -226,7 +230,16 @@ def info_of_results(
     arms = [_arm(results, arm, metrics) for arm in design.arms]
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
-    marks = [*_cautions(why_tuned, record.looks)]
+    stop, looks = settings.stop, [*map(Look.from_json, record.planned_looks)]
+    marks = [*_cautions(why_tuned, record.looks, is_planned=stop is not None)]
+    look = (
+        looks[-1].text
+        if looks
+        else f"no look yet: the first is at {stop.looks[0]} replicates"
+        if stop
+        else ""
+    )
+    marks += filter(None, [look])
     if collapsed := [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]:
         marks.append(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
@@ -236,6 +249,15 @@ def info_of_results(
     if ended < record.trials:
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)
+    effects = all_effects(
+        results,
+        design.contrasts,
+        metrics,
+        declared_claims(record, design, split, results),
+        margin=margin,
+        minimized=minimized,
+        tuned=tuned,
+    )
     return AblationInfo(
         **vars(study_facts(record, first, SPLITS[split], marks)),
         design=design.kind,
@@ -244,15 +266,7 @@ def info_of_results(
         families=tuple(first.families) if isinstance(first, Scores) else (),
         minimized=minimized,
         arms=tuple(arms),
-        effects=all_effects(
-            results,
-            design.contrasts,
-            metrics,
-            _claims(record, design, results, split),
-            margin=margin,
-            minimized=minimized,
-            tuned=tuned,
-        ),
+        effects=effects if stop is None else with_decisions(effects, looks),
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
@@ -267,17 +281,26 @@ def info_of_results(
         failures=tuple(results.failures()),
         replications=results.replications,
         tuned=why_tuned,
-        looks=record.looks,
+        looks=0 if stop else record.looks,
+        look=look,
         compare=lambda one, other, metric, level: arm_difference(
             results, design.arm(one), design.arm(other), metric, level
         ),
     )
 
 
-def _claims(record: StudyRecord, design: Design, results: Results, split: SplitName) -> list[Claim]:
+def declared_claims(
+    record: StudyRecord, design: Design, split: SplitName, results: Results | None = None
+) -> list[Claim]:
     """The declared contrasts; of a confirmed front each of its networks less the plain finetune, in
-    the accuracies that were searched for. A confirmation claims nothing on validation images."""
-    if record.test is not None and split == "val":
+    the accuracies that were searched for. A study whose claims are on test images claims nothing on
+    validation images.
+
+    Args:
+        results: of a confirmed front.
+    """
+    stop = record.study.ablation_section.stop
+    if split == "val" and (record.test is not None or (stop and stop.confirm)):
         return []
     if not design.selected:
         return [replace(claim, metric=on_split(claim.metric, split)) for claim in design.claims]
@@ -285,12 +308,15 @@ def _claims(record: StudyRecord, design: Design, results: Results, split: SplitN
     return [
         Claim(f"{name} - {design.reference}", metric)
         for metric in filter(is_accuracy, asked)
-        if any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
+        if results is not None
+        and any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
         for name in design.selected
     ]
 
 
-def _cautions(tuned: str, looks: int) -> tuple[str, ...]:
+def _cautions(tuned: str, looks: int, *, is_planned: bool = False) -> tuple[str, ...]:
+    if is_planned and looks:
+        return (*filter(None, [tuned]), "seeds outside the plan of looks, which decided before")
     times = "once" if looks == 1 else f"{looks} times"
     looked = (
         f"{looks + 1} looks: seeds were added {times} when all results were there, which "

@@ -13,7 +13,8 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from ablate.ablation.cell import Design
-from ablate.ablation.info import AblationInfo, info_of_results
+from ablate.ablation.info import AblationInfo, declared_claims, info_of_results
+from ablate.ablation.looks import Look, measure, take_look
 from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
 from ablate.errors import UsageError
 from ablate.files.shown import shown_if
@@ -46,28 +47,7 @@ def pooled_info(
         UsageError: if one is a search, or does not match the first.
     """
     records = [record for record, *_ in sources]
-    designs = []
-    for place, record in enumerate(records):
-        if record.design is None:
-            _refuse(record, "be an ablation", "a search")
-        if record.study.trainable is not None:
-            _refuse(record, "finetune a baseline", f"trainable {record.study.trainable}")
-        if record.study.ablation_section.baseline_seeds == "each":
-            _refuse(record, "have one baseline", "baseline_seeds: each, whose pairs are baselines")
-        for other in records[:place]:
-            if record.baseline_sha256 and record.baseline_sha256 == other.baseline_sha256:
-                _refuse(record, "start from another baseline", f"that of {other.name}")
-        designs.append(Design.from_json(record.design))
-        _check_same(records[0], record, designs[0], designs[-1])
-    if split is None:
-        split = "val" if records[0].test is None else "test"
-    parts = [Results(*source, split) for source in sources]
-    for record, part in zip(records, parts, strict=True):
-        if (images := _images(part)) != (wanted := _images(parts[0])):
-            rule = f"be scored on the {wanted} images of {records[0].name}"
-            _refuse(record, rule, f"{images} images")
-    planned = [record.study.ablation_section.seed_count for record in records]
-    results = PooledResults(parts, [record.name for record in records], planned)
+    results, designs, split = _pooled(sources, split, are_one=whole is not None)
     if whole is None:
         whole = replace(
             records[0],
@@ -86,10 +66,58 @@ def pooled_info(
     return info_of_results(whole, design, results, split)
 
 
-def _check_same(first: StudyRecord, other: StudyRecord, *designs: Design) -> None:
+def next_look(sources: Sequence[Source], whole: StudyRecord) -> Look:
+    """The look that is due, at the replicates of a study that are there (`ablation.stop`): at their
+    test images if they are confirmed, else at their validation images.
+
+    Raises:
+        UsageError: if the replicates do not match.
+    """
+    stop, taken = whole.study.ablation_section.stop, whole.planned_looks
+    assert stop is not None
+    results, designs, split = _pooled(sources, None, are_one=True)
+    claims = declared_claims(whole, designs[0], split)
+    before = Look.from_json(taken[-1]) if taken else None
+    return take_look(stop, len(sources), measure(results, designs[0], claims), before)
+
+
+def _pooled(
+    sources: Sequence[Source], split: SplitName | None, *, are_one: bool
+) -> tuple[PooledResults, list[Design], SplitName]:
+    """The results of ablations, the design of each, and the split.
+
+    Args:
+        are_one: whether they are replicates of one study, of which later ones may have fewer cells.
+    """
+    records = [record for record, *_ in sources]
+    designs = []
+    for place, record in enumerate(records):
+        if record.design is None:
+            _refuse(record, "be an ablation", "a search")
+        if record.study.trainable is not None:
+            _refuse(record, "finetune a baseline", f"trainable {record.study.trainable}")
+        if record.study.ablation_section.baseline_seeds == "each":
+            _refuse(record, "have one baseline", "baseline_seeds: each, whose pairs are baselines")
+        for other in records[:place]:
+            if record.baseline_sha256 and record.baseline_sha256 == other.baseline_sha256:
+                _refuse(record, "start from another baseline", f"that of {other.name}")
+        designs.append(Design.from_json(record.design))
+        _check_same(records[0], record, designs[0], designs[-1], are_one=are_one)
+    if split is None:
+        split = "val" if records[0].test is None else "test"
+    parts = [Results(*source, split) for source in sources]
+    for record, part in zip(records, parts, strict=True):
+        if (images := _images(part)) != (wanted := _images(parts[0])):
+            rule = f"be scored on the {wanted} images of {records[0].name}"
+            _refuse(record, rule, f"{images} images")
+    planned = [record.study.ablation_section.seed_count for record in records]
+    return PooledResults(parts, [record.name for record in records], planned), designs, split
+
+
+def _check_same(first: StudyRecord, other: StudyRecord, *designs: Design, are_one: bool) -> None:
     wanted, got = map(_compared, (first, other), designs)
     for what, value in wanted.items():
-        if value == got[what]:
+        if value == got[what] or (are_one and isinstance(value, list)):
             continue
         rule = f"have the {what} of {first.name}"
         if not isinstance(value, list):

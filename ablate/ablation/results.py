@@ -77,10 +77,12 @@ class Results:
     Attributes:
         pairs: indices of the seeds, ascending; a place is an index in them.
         replications: of `PooledResults`; empty of one ablation.
+        stopped: cells that a look has stopped, each with a place at which it has no run.
         first: the scores of one run; None before one has ended well.
     """
 
     replications: tuple[Replication, ...] = ()
+    stopped: frozenset[tuple[str, int]] = frozenset()
 
     def __init__(
         self,
@@ -332,6 +334,10 @@ class PooledResults(Results):
         self._places = [part.whole_pairs() for part in parts]
         self.pairs = list(range(len(parts)))
         self.first = parts[0].first
+        runs = [{*part._runs, *part._fixed} for part in parts]
+        self.stopped = frozenset(
+            (cell, place) for place, own in enumerate(runs) for cell in set().union(*runs) - own
+        )
         self.replications = tuple(map(Replication, names, map(len, self._places), planned))
 
     def pair_name(self, place: int) -> str:
@@ -385,11 +391,14 @@ class PooledResults(Results):
 
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
         """Nothing where the ablations do not agree."""
-        found = {part.exposed_types(cell, exposed) for part in self._parts}
+        there = [part for part in self._parts if part.is_fixed(cell) or part._scored_runs(cell)]
+        found = {part.exposed_types(cell, exposed) for part in there}
         return found.pop() if len(found) == 1 else ()
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
-        return float(np.mean([part.cost(cells, cost) for part in self._parts]))
+        costs = np.array([part.cost(cells, cost) for part in self._parts])
+        costs = costs[np.isfinite(costs)]
+        return float(costs.mean()) if len(costs) else math.nan
 
 
 def _mean(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -477,6 +477,7 @@ class Ledger:
             preparing=preparing,
             looks=sum(LOOKED in event for event in events),
             registration=head.registration,
+            planned_looks=head.planned_looks,
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 

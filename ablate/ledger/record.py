@@ -344,6 +344,8 @@ class Head(JsonData):
             used.
         parent: name of the study that this one confirms, is a replicate of, or tunes an arm of.
         registration: what it was registered as; None: it was not.
+        planned_looks: of `ablation.stop`, those that were taken (`ablate.ablation.looks.Look`, as
+            plain data); they are never taken again.
     """
 
     identity: str
@@ -361,6 +363,12 @@ class Head(JsonData):
     preprocessing: Preprocessing | None = None
     accepted_baseline: str = ""
     registration: Registration | None = None
+    planned_looks: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def going(self) -> tuple[str, ...] | None:
+        """The cells that replicates which begin now have; None: all, before a look."""
+        return tuple(self.planned_looks[-1]["cells"]) if self.planned_looks else None
 
     @property
     def is_prepared(self) -> bool:
@@ -420,7 +428,7 @@ class StudyRecord(Displayed):
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
             results could be seen.
         replicates_ended: of an ablation with replicates, those of which all rows have ended.
-        registration: as in `Head`.
+        registration, planned_looks: as in `Head`.
     """
 
     name: str
@@ -450,6 +458,7 @@ class StudyRecord(Displayed):
     looks: int = 0
     replicates_ended: int = 0
     registration: Registration | None = None
+    planned_looks: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def since_registration(self) -> Mapping[str, str]:
@@ -488,7 +497,10 @@ class StudyRecord(Displayed):
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to be run: all N rows have ended, or all that a budget allowed,
-        and the plain finetune."""
+        and the plain finetune; with planned looks, whether one has ended it."""
+        stop = self.study.ablation and self.study.ablation.stop
+        if stop and not (self.planned_looks and not self.planned_looks[-1]["cells"]):
+            return False
         if needs_plain(self.study) and "plain" not in self.references:
             return False
         return self.ended >= self.rows_at_end
@@ -532,13 +544,13 @@ def whole_record(record: StudyRecord, replicates: Sequence[StudyRecord]) -> Stud
         ]
         pairs += replicate.study.ablation_section.seed_count
     settings, design = record.study.ablation_section, record.design or {"cells": ()}
-    to_come = (settings.replicates or 0) - len(replicates)
+    cells = len(record.planned_looks[-1]["cells"] if record.planned_looks else design["cells"])
+    to_come = ((settings.replicates or 0) - len(replicates)) * settings.seed_count * cells
     drives = chain.from_iterable(one.drives for one in replicates)
     return replace(
         record,
         rows=tuple(rows),
-        trials=sum(one.trials for one in replicates)
-        + to_come * settings.seed_count * len(design["cells"]),
+        trials=sum(one.trials for one in replicates) + to_come,
         drives=tuple(sorted(drives, key=attrgetter("started"))),
         accepted_baseline=accepted_text(replicates),
         replicates_ended=sum(one.is_over for one in replicates),

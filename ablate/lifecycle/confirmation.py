@@ -10,7 +10,7 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_numbers
 from ablate.ablation.cell import Design
-from ablate.ablation.design import front_design, repeated_design, repeating_study
+from ablate.ablation.design import front_design, repeated_design, repeating_study, test_of
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -22,7 +22,6 @@ from ablate.lifecycle.launch import begin_again, begin_study, go_on
 from ablate.lifecycle.open_study import open_part, open_place
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.arguments import read_severities
-from ablate.robustness.suites import find_suite
 from ablate.study.checks import check_seeds
 from ablate.study.document import show
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
@@ -73,13 +72,8 @@ def confirm_study(
     record = ledger.read()
     _check_confirmable(record)
     part, robustness = place.confirmation, record.study.robustness
-    named = robustness.suite if suite is None else suite
-    find_suite(named)
-    levels = robustness.severities if severities is None else read_severities(severities)
-    test = {
-        "suite": named if isinstance(named, str) else list(named),
-        "severities": list(levels),
-    }
+    levels = None if severities is None else read_severities(severities)
+    test = test_of(record.study, suite, levels)
     if record.design is None:
         points = _points(record, trials, ledger.outcomes)
         adapted = robustness.adapt_batch_norm is not None
@@ -94,10 +88,15 @@ def confirm_study(
     else:
         begun_with = Design.from_json(record.design)
         _check_tuned(record, begun_with, trials)
-        if (count := record.study.ablation_section.replicates) is not None:
-            _check_replicates(open_place(place).record)
-        design = repeated_design(record.study, begun_with, test)
-        study = repeating_study(record.study, part.name, seeds)
+        study, count = record.study, record.study.ablation_section.replicates
+        if count is not None:
+            opened = open_place(place)
+            _check_replicates(opened.record)
+            count = len(opened.replicates)  # fewer where a look has ended it
+            ablation = study.ablation_section.model_copy(update={"replicates": count})
+            study = study.model_copy(update={"ablation": ablation})
+        design = repeated_design(study, begun_with, test)
+        study = repeating_study(study, part.name, seeds)
         what = f"{len(design.cells)} cells of the ablation ({design.kind})"
         what += f" in {count} replicates" if count is not None else ""
     check_seeds(study)
@@ -142,6 +141,12 @@ def _check_confirmable(record: StudyRecord) -> None:
 
 def _check_replicates(record: StudyRecord) -> None:
     """Refuse an ablation whose replicates have not all ended: what they found is confirmed."""
+    stop = record.study.ablation_section.stop
+    if stop is not None and stop.confirm is not None:
+        raise UsageError(
+            f"study {record.name}: its looks confirm it (ablation.stop.confirm), got confirm. Go "
+            "on with the study instead: ablate resume."
+        )
     if not record.is_over:
         asked = record.study.ablation_section.replicates
         raise UsageError(

@@ -60,7 +60,7 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
         **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
         "trainable": OpenNames(refusal=loop),
-        "robustness.suite": SUITES,
+        **dict.fromkeys(("robustness.suite", "ablation.stop.confirm.suite"), SUITES),
         "robustness.corruptions": ANY.types,
         "search.sampler": SAMPLERS,
     }

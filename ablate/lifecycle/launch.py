@@ -16,11 +16,13 @@ from typing import Any
 import ablate
 from ablate.ablation.cell import Design
 from ablate.ablation.design import (
+    going_design,
     planned_rows,
     repeated_design,
     repeating_study,
     replicate_studies,
     replicate_study,
+    test_of,
 )
 from ablate.ablation.searches import check_reference
 from ablate.errors import (
@@ -67,7 +69,7 @@ from ablate.study.fingerprint import digest_of, study_fingerprint
 from ablate.study.metrics import unreachable
 from ablate.study.provenance import provenance
 from ablate.study.seeds import needs_plain
-from ablate.study.settings import Study, path_from
+from ablate.study.settings import ConfirmSettings, StopSettings, Study, path_from
 from ablate.trial.task import Prepared
 
 
@@ -503,14 +505,62 @@ def _run_replicates(
     with leased(ledger, run) as lease, Stops().heard():
         before = open_place(place).record
         study, base, notes = changed_study(ledger, place, seeds)
+        stop, more = study.ablation_section.stop, study.ablation_section.seed_count
+        if stop and not before.is_over and more > before.study.ablation_section.seed_count:
+            raise UsageError(
+                f"study {place.name}: seeds are added when a look has ended the study, got {more} "
+                "seeds before. Finish it first: ablate resume."
+            )
         store_changes(ledger, study, base, notes, run, has_ended=before.is_over)
-        for number in range(ledger.head.study.ablation_section.replicates or 0):
+        for number in range(study.ablation_section.replicates or 0):
             lease.check_file()
-            _run_replicate(ledger.head, place, number, run)
+            if not _run_replicate(ledger.head, place, number, run):
+                break
+            taken = len(ledger.head.planned_looks)
+            if stop is not None and stop.looks[taken : taken + 1] == (number + 1,):
+                _look(ledger, place, stop, run)
     return open_place(place).record
 
 
-def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> None:
+def _look(ledger: Ledger, place: Place, stop: StopSettings, run: RunOptions) -> None:
+    """Take the look that is due, at the replicates that are there, and record it."""
+    if stop.confirm is None:
+        look = open_place(place).next_look()
+        looks = (*ledger.head.planned_looks, look.to_json())
+        run.progress.note(look.text)
+    else:
+        looks = _confirmed(ledger, place, stop.confirm, run).planned_looks
+    ledger.set_head(replace(ledger.head, planned_looks=looks))
+
+
+def _confirmed(
+    ledger: Ledger, place: Place, confirm: ConfirmSettings, run: RunOptions
+) -> StudyRecord:
+    """Confirm the replicates that are there. Their confirmation takes the looks."""
+    head, part = ledger.head, place.confirmation
+    count = len(open_place(place).replicates)
+    ledger.open_test(f"look at {count} replicates, {confirm.seeds} seeds", part.name)
+    begun = open_part(part, place.name)
+    if begun is not None:
+        with closing(begun):
+            if not begin_again(begun, run):
+                return go_on(begun, part, run)
+    part.make_folder()
+    test = test_of(head.study, confirm.suite, confirm.severities)
+    assert head.design is not None
+    design = repeated_design(head.study, Design.from_json(head.design), test)
+    study = repeating_study(head.study, part.name, confirm.seeds)
+    base = Path(head.base)
+    return begin_study(part, study, base, head.text, run, design=design, test=test, parent=head)
+
+
+def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> bool:
+    """Run one replicate to its end, if there is to be one.
+
+    Returns:
+        Whether there is; not after the last look, nor of a confirmation whose replicate has not
+        ended.
+    """
     part, origin = place.replicate(number), head
     seeds, data = head.study.ablation_section.seed_count, head.fingerprint["data"]
     if place.study is not None:  # what the file says now of how it is run
@@ -523,19 +573,28 @@ def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> No
             if not record.is_over or record.study.ablation_section.seed_count < seeds:
                 run.progress.note(f"replicate {number} goes on: {part.name}")
                 go_on(begun, part, run, seeds=seeds, data=data)
-        return
-    run.progress.note(f"replicate {number} begins: {part.name}")
-    part.make_folder()
+        return True
+    if head.going == ():
+        return False
     study, design = replicate_study(head.study, number, part.name), head.design
     if head.test is not None:  # of a confirmation: that of the replicate that it repeats
-        with closing(open_ledger(replace(place, name=f"{head.parent}~r{number}"))) as repeated:
+        repeated = open_part(replace(place, name=f"{head.parent}~r{number}"), str(head.parent))
+        if repeated is None:
+            return False
+        with closing(repeated):
+            if not repeated.read().is_over:
+                return False
             origin = repeated.head
         study, design = repeating_study(origin.study, part.name, seeds), origin.design
+    run.progress.note(f"replicate {number} begins: {part.name}")
+    part.make_folder()
     assert design is not None
     planned = Design.from_json(design)
     if head.test is not None:
         planned = repeated_design(origin.study, planned, head.test)
         origin = replace(origin, study=origin.study.model_copy(update={"name": head.study.name}))
+    elif head.going is not None:
+        planned = going_design(planned, head.going)
     begin_study(
         part,
         study,
@@ -547,3 +606,4 @@ def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> No
         parent=origin,
         data=data,
     )
+    return True

@@ -21,6 +21,7 @@ from ablate.lifecycle.place import Place, StudyReference, locate, place_of_folde
 if TYPE_CHECKING:  # the statistics of an ablation load SciPy, which a front does without
     from ablate.ablation.confirm import ConfirmInfo
     from ablate.ablation.info import AblationInfo
+    from ablate.ablation.looks import Look
     from ablate.ablation.results import Outcomes, References, SplitName
 
 
@@ -76,9 +77,17 @@ class OpenStudy:
         """The replicates read as one: those of which a run is complete."""
         from ablate.ablation.pooled import pooled_info
 
+        return pooled_info(self._sources() or [(self.record, {}, {})], self.record, split)
+
+    def _sources(self) -> list[tuple[StudyRecord, Outcomes, References]]:
         parts = [one for one in self.replicates if one.record.complete]
-        sources = [(one.record, *read_bits(one.place)) for one in parts]
-        return pooled_info(sources or [(self.record, {}, {})], self.record, split)
+        return [(one.record, *read_bits(one.place)) for one in parts]
+
+    def next_look(self) -> Look:
+        """As `ablate.ablation.pooled.next_look`."""
+        from ablate.ablation.pooled import next_look
+
+        return next_look(self._sources(), self.record)
 
     @cached_property
     def confirm_info(self) -> ConfirmInfo:

@@ -233,7 +233,9 @@ def interval_notes(info: AblationInfo, effects: Collection[Effect]) -> list[str]
         kinds = [OVER_SEEDS]  # the images of a custom training loop are unknown
     notes = [f"brackets: 95 % interval, {' or '.join(kinds)}"] if kinds else []
     claims = [effect.estimate for effect in effects if effect.primary]
-    if kinds and claims and len(info.primary) > 1:
+    if kinds and claims and info.look:
+        notes[0] += "; those of primary contrasts hold together over all planned looks"
+    elif kinds and claims and len(info.primary) > 1:
         is_holm = any(0 in (claim.low, claim.high) for claim in claims)
         count = f"the {len(info.primary)} primary contrasts"
         notes[0] += f"; those of {count} are simultaneous (Bonferroni)"

@@ -163,7 +163,11 @@ def verdict_words(effect: Effect, ablation: AblationInfo) -> VerdictWords:
         return VerdictWords("exploratory: tuned on these images")
     if effect.verdict == "too few seeds":
         return VerdictWords(f"too few {ablation.paired}s for a claim ({LEAST_SEEDS} needed)")
-    words = {"not shown": "not shown to differ", "at most one image": "at most one image apart"}
+    words = {
+        "not shown": "not shown to differ",
+        "at most one image": "at most one image apart",
+        "open": "open: a planned look decides",
+    }
     if effect.equivalent_within is not None:
         same = f"equivalent within {amount_text(effect.metric, effect.equivalent_within)}"
         words |= {"equivalent": same, "not shown": f"not shown to be {same}"}

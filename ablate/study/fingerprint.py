@@ -106,11 +106,10 @@ def study_fingerprint(
         del data["ablation"]["permutations"]
     # Which network of a trial is scored is no part of its training.
     data["answer"]["interpolation"] = data["finetune"].pop("interpolation")
-    for key, off in ADDED_KEYS.items():
-        if value_at(data, key) == off:
-            _delete(data, key)
-    for key in _NOT_IN_SECTIONS:
-        if key.partition(".")[0] not in left_out:
+    for key in (*ADDED_KEYS, *_NOT_IN_SECTIONS):
+        if key.partition(".")[0] in left_out:
+            continue
+        if key not in ADDED_KEYS or value_at(data, key) == ADDED_KEYS[key]:
             _delete(data, key)
     if study.trainable is not None:
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}

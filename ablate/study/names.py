@@ -23,7 +23,8 @@ _NOUNS = {
     "finetune.frozen": "layer",
 }
 # A key whose list is of other names than its text is.
-LISTED = {"robustness.suite": "robustness.corruptions"}
+_CORRUPTIONS = "robustness.corruptions"
+LISTED = {"robustness.suite": _CORRUPTIONS, "ablation.stop.confirm.suite": _CORRUPTIONS}
 # Keys of the items of a list.
 _OF_ITEMS = ("objectives.metric", "constraints.metric")
 # Values of a key that are not names.

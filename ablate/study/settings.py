@@ -108,6 +108,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "finetune.layer_decay": 1.0,
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,
+    "ablation.stop": None,
     "robustness.adapt_batch_norm": None,
     "robustness.cells": 1.0,
 }
@@ -913,6 +914,51 @@ class PlanSettings(Settings):
             yield f"{rule}. Remove it."
 
 
+class ConfirmSettings(Settings):
+    """How the replicates of a look are confirmed."""
+
+    seeds: Count = 2
+    """Runs of each cell in each replicate, with seeds of their own."""
+    suite: str | NonEmptyDistinct[str] | None = None
+    """As robustness.suite, which it is if none is given."""
+    severities: NonEmptyDistinct[Annotated[int, Field(ge=1, le=5)]] | None = None
+    """None: robustness.severities."""
+
+
+class StopSettings(Settings):
+    """Looks at the primary contrasts between replicates: what is decided stops.  The order of
+    `weights` and of `transitions` is that of `primary`."""
+
+    looks: Annotated[Listed[Count], Field(min_length=1)]
+    """Numbers of replicates, ascending, after which there is a look; the last is that of all."""
+    spending: Literal["quadratic", "cubic", "quartic"] = "quartic"
+    """Until a look, a contrast may spend its level times this power of the share of replicates."""
+    weights: Listed[Share] = ()
+    """Share of the level that each primary contrast starts with; none: equal."""
+    transitions: Listed[Listed[Share]] = ()
+    """A line for each primary contrast: shares of its weight that the others get when it is
+    decided; none: equal, which with equal weights is Holm's test."""
+    confirm: ConfirmSettings | None = None
+    """Each look is at the test images, for which the replicates of the look are confirmed; none: at
+    the validation images."""
+
+    def rules(self) -> Iterator[str]:
+        if list(self.looks) != sorted({*self.looks}):
+            yield f"looks must ascend, got {show(list(self.looks))}. Sort them, each once."
+        elif self.looks[0] < 3:
+            yield f"a claim needs three replicates, got a look at {self.looks[0]}. Remove it."
+        for name, shares in [
+            ("weights", self.weights),
+            *((f"line {at} of transitions", line) for at, line in enumerate(self.transitions, 1)),
+        ]:
+            if (total := sum(shares)) > 1 + 1e-9:
+                yield f"{name} may be 1 in sum at most, got {total:g}. Lower them."
+        for at, line in enumerate(self.transitions):
+            if at < len(line) and line[at]:
+                rule = f"a contrast gives itself nothing, got {line[at]:g} in line {at + 1}"
+                yield f"{rule} of transitions. Write 0 there."
+
+
 class AblationSettings(Settings):
     """An ablation: cells, each run with the same seeds."""
 
@@ -955,6 +1001,9 @@ class AblationSettings(Settings):
     """Defines when a metric counts as kept."""
     tune: TuneSettings | None = None
     """`arms`: each arm is tuned in the study's `space` before its seeds are run."""
+    stop: StopSettings | None = None
+    """Of replicates: looks at the primary contrasts, which are decided at one of them or not at
+    all."""
     plan: PlanSettings | None = None
     """`check` and `--dry-run` report the power of primary contrasts, and warn below 20 %."""
     max_runs: Count = 500
@@ -976,6 +1025,28 @@ class AblationSettings(Settings):
         if self.replicates is not None and not isinstance(self.seeds, int):
             rule = f"replicates have seeds of their own, got seeds {list(self.seeds)}"
             yield f"{rule}. Write their number, such as seeds: {self.seed_count}."
+        if self.stop is not None:
+            yield from self._stop_rules(self.stop)
+
+    def _stop_rules(self, stop: StopSettings) -> Iterator[str]:
+        claims = len(self.primary)
+        if self.replicates != stop.looks[-1]:
+            rule = f"the last look of stop is at all replicates, got {stop.looks[-1]}"
+            yield f"{rule} of {self.replicates or 'no'} replicates. Change one."
+        if not claims:
+            yield "stop decides primary contrasts, got none. Declare some."
+        lines = stop.transitions
+        sizes = {"weights": [len(stop.weights)], "transitions": [len(lines), *map(len, lines)]}
+        for name, found in sizes.items():
+            if any(found) and {*found} != {claims}:
+                rule = f"{name} of stop are of {claims} primary contrasts, got {show(found)}"
+                yield f"{rule}. Write one for each."
+        if self.noninferior is not None:
+            rule = "looks decide primary contrasts alone, got stop with noninferior"
+            yield f"{rule}. Remove it, or declare equivalent_within."
+        if self.tune is not None and stop.confirm is None:
+            rule = "on images that arms were tuned on nothing is decided, got stop and tune"
+            yield f"{rule} without stop.confirm. Add stop.confirm: {{}}."
 
     @property
     def seed_count(self) -> int:

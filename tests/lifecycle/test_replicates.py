@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from commands import run_here
 
 import ablate
 from ablate.ablation.design import repeating_study, replicate_study, train_seeds
+from ablate.ablation.looks import Look
 from ablate.errors import FingerprintError, StudyFileError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import open_ledger, open_study
@@ -263,3 +265,150 @@ def test_baselines_from_files(done: StudyRecord, write_replicated: Write, work: 
         f"{file}: baseline.checkpoint: must be another baseline for each replicate, got "
         "w2.safetensors, which is w0.safetensors. Name others, or lower replicates."
     )
+
+
+# -- Looks between replicates ----------------------------------------------------------------------
+
+BROKEN = {"loss.terms": "clean", "finetune.learning_rate": 1.0, "finetune.weight_decay": 1.0}
+"""An arm that is near chance, so that the first look decides about it."""
+LOOKED: dict[str, Any] = {
+    "arms": {
+        "plain": {"loss.terms": "clean"},
+        "broken": BROKEN,
+        "DA": {"loss.terms": "clean+da"},
+        "ST": {"loss.terms": "clean+st"},
+    },
+    "replicates": 4,
+    "seeds": 1,
+    "primary": [
+        {"compare": "plain", "to": "broken", "metric": "val_clean_accuracy"},
+        {"compare": "ST", "to": "DA", "metric": "val_clean_accuracy"},
+    ],
+    "stop": {"looks": [3, 4], "spending": "quadratic"},
+}
+LONG = {"baseline": {"epochs": 6, "batch_size": 24}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "rule"),
+    [
+        ({"replicates": 5}, "ablation: the last look of stop is at all replicates, got 4 of 5"),
+        ({"replicates": None}, "got 4 of no replicates. Change one."),
+        ({"primary": []}, "ablation: stop decides primary contrasts, got none. Declare some."),
+        ({"stop": {"looks": [4], "weights": [1]}}, "weights of stop are of 2 primary contrasts"),
+        ({"stop": {"looks": [4], "transitions": [[0, 1], [1]]}}, "contrasts, got [2, 2, 1]. Write"),
+        (
+            {"noninferior": {"metric": "val_clean_accuracy", "margin": 0.01}},
+            "looks decide primary contrasts alone, got stop with noninferior. Remove it, or",
+        ),
+        ({"tune": {"trials": 2}}, "got stop and tune without stop.confirm. Add stop.confirm: {}."),
+        (
+            {"stop": {"looks": [4], "confirm": {"suite": ["contrast"], "severities": [1]}}}
+            | {"primary": [{"compare": "DA", "metric": "val_accuracy.gaussian_noise"}]},
+            "ablation.stop.confirm: its metric must be scored on the test images, got "
+            "val_accuracy.gaussian_noise with suite ['contrast'] at severities [1]. Give another",
+        ),
+        (
+            {"stop": {"looks": [4], "confirm": {"suite": "cifar10"}}},
+            "ablation.stop.confirm.suite: unknown suite, got 'cifar10'. Did you mean cifar10c?",
+        ),
+    ],
+)
+def test_looks_that_cannot_be_taken_are_refused(
+    write_replicated: Write, work: Path, keys: dict[str, Any], rule: str
+) -> None:
+    space = {"space": {"finetune.learning_rate": {"float": [0.01, 0.1]}}} if "tune" in keys else {}
+    with pytest.raises(StudyFileError) as error:
+        ablate.check(write_replicated(work, of_file=space, **(LOOKED | keys)))
+    assert rule in str(error.value)
+
+
+@pytest.mark.slow
+def test_what_a_look_decides_stops_and_stays(write_replicated: Write, work: Path) -> None:
+    record = run_on(write_replicated(work, "looks", LONG, **LOOKED))
+    assert record.is_over
+    assert [[row.cell for row in record.rows if row.replicate == at] for at in (2, 3)] == [
+        ["plain", "broken", "DA", "ST"],
+        ["DA", "ST"],
+    ]
+    assert (record.trials, record.replicates_ended, record.looks) == (14, 4, 0)
+    first, last = map(Look.from_json, record.planned_looks)
+    assert first.text == "look 1, at 3 replicates: plain - broken better; ST - DA open"
+    assert last.decisions[0] == first.decisions[0]
+    assert (first.cells, last.cells) == (("ST", "DA"), ())
+    # On replicates and images, as a look counts them: by hand on the bits in test_planned_looks.py.
+    means = ablate.load_trials("runs/looks").groupby(["cell", "replicate"])["val_clean_accuracy"]
+    values = means.mean().unstack()
+    difference = values.loc["plain"] - values.loc["broken"]
+    assert first.decisions[0].mean == pytest.approx(difference[:3].mean())
+    # The first contrast begins with half of the level, of which (3 / 4)^2 is spent until then.
+    assert first.decisions[0].nominal == pytest.approx(0.025 * 9 / 16)
+    assert first.decisions[1].level == pytest.approx(0.05)  # it got the other half
+    info = ablate.read_ablation("runs/looks")
+    decided, not_shown = info.primary
+    assert (decided.verdict, decided.estimate.n, decided.missing) == ("better", 3, ())
+    assert decided.p_adjusted == pytest.approx(0.05 * decided.p / first.decisions[0].nominal)
+    assert (not_shown.verdict, not_shown.estimate.n) == ("not shown", 4)
+    assert last.text in info.marks
+    assert info.failures == ()
+    text = run_here("table", "runs/looks", "--effects").stdout
+    assert "adjusted: p times .05 over the level of its look; 2 primary contrasts planned" in text
+    made = ablate.archive("runs/looks", "looks.tar")
+    assert len(made.studies) == 5
+    assert ablate.verify("looks.tar").holds
+    assert ablate.read("looks.tar").planned_looks == record.planned_looks
+    # A driver that died before the look was stored takes the same.
+    with closing(open_ledger(locate("runs/looks"))) as ledger:
+        ledger.set_head(replace(ledger.head, planned_looks=record.planned_looks[:1]))
+    assert not ablate.read("runs/looks").is_over
+    again = ablate.resume("runs/looks", executor="inline", progress=False)
+    assert again.planned_looks == record.planned_looks
+    assert again.drives == record.drives
+    # Seeds outside the plan are named, and decide nothing.
+    more = ablate.resume("runs/looks", seeds=2, executor="inline", progress=False)
+    assert (len(more.rows), more.looks, more.planned_looks) == (28, 1, record.planned_looks)
+    info = ablate.read_ablation("runs/looks")
+    assert "seeds outside the plan of looks, which decided before" in info.marks
+    assert info.primary[0].estimate == decided.estimate
+
+
+@pytest.mark.slow
+def test_looks_at_test_images_confirm_the_replicates_of_each(
+    write_replicated: Write, work: Path
+) -> None:
+    space = {"space": {"finetune.weight_decay": {"float": [0.0, 0.001]}}}
+    keys = LOOKED | {
+        "tune": {"trials": 2},
+        "stop": LOOKED["stop"] | {"confirm": {"seeds": 2, "suite": ["contrast"]}},
+    }
+    file = write_replicated(work, "tested", LONG | space, **keys)
+    ended: list[object] = []
+
+    def stop(row: object) -> None:
+        ended.append(row)
+        if len(ended) == 3 * (8 + 4) + 10:  # in the confirmation of the second replicate
+            raise ablate.StopStudy("enough")
+
+    half = run_on(file, on_trial_end=stop)
+    assert (half.replicates_ended, half.planned_looks, half.is_over) == (3, (), False)
+    with pytest.raises(UsageError, match=r"its looks confirm it \(ablation\.stop\.confirm\), got"):
+        ablate.confirm("runs/tested", seeds=2, executor="inline", progress=False)
+    with pytest.raises(UsageError, match=r"seeds are added when a look has ended the study, got 2"):
+        ablate.resume("runs/tested", seeds=2, executor="inline", progress=False)
+    record = run_on(file)
+    confirmed = ablate.read("runs/tested/confirm")
+    assert record.is_over
+    assert confirmed.is_over
+    assert record.planned_looks == confirmed.planned_looks
+    cells = [{row.cell for row in confirmed.rows if row.replicate == number} for number in range(4)]
+    assert cells == [{*LOOKED["arms"]}] * 3 + [{"DA", "ST"}]
+    assert confirmed.study.ablation_section.seed_count == 2
+    assert {effect.verdict for effect in ablate.read_ablation("runs/tested").effects} == {
+        "exploratory"
+    }
+    test = ablate.read_confirmation("runs/tested/confirm").test
+    assert [claim.metric for claim in test.primary] == ["test_clean_accuracy"] * 2
+    assert test.primary[0].verdict == "better"
+    uses = [used.what for used in record.test_opened]
+    assert uses[0] == "look at 3 replicates, 2 seeds"
+    assert uses[-1] == "look at 4 replicates, 2 seeds"

@@ -187,7 +187,7 @@ def test_orders_are_in_it_only_where_they_are_asked_for(head: str, names: Names)
     whole = sections_of(text, names)
     drawn = sections_of(text, names, "ablation.permutations=1")
     kept = study_of(text, names).model_dump(mode="json")["ablation"]
-    for key in ("seeds", "replicates", "max_runs", "plan", "permutations"):
+    for key in ("seeds", "replicates", "stop", "max_runs", "plan", "permutations"):
         del kept[key]
     assert whole["ablation"] == digest_of(kept)
     assert {name for name in whole if whole[name] != drawn[name]} == {"ablation"}

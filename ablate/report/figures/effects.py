@@ -394,14 +394,17 @@ def _facts(info: EffectsInfo) -> list[str]:
         estimate.method for estimate in estimates if math.isfinite(estimate.low)
     )
     if methods:
-        together = shown_if(
-            len(primary) > 1, f" (95 % for all {len(primary)} declared contrasts together)"
-        )
+        level = f"{100 * ablation.level:.3g} %"
+        if len(primary) > 1:
+            level += f" (95 % for all {len(primary)} declared contrasts together)"
+        if ablation.look:
+            level = "95 % over all planned looks"
         how = " or ".join(methods).replace("seed", ablation.paired)
-        facts.append(f"intervals: {100 * ablation.level:.3g} %{together}, {how}")
+        facts.append(f"intervals: {level}, {how}")
     if primary:
         facts.append("filled: declared before the first run; hollow: exploratory, no claim")
         holm = f"p under rows: Holm over {count_text(len(primary), 'declared contrast')}"
+        holm = "p under rows: by the level of the look" if ablation.look else holm
         facts += [holm] if any(math.isfinite(claim.p) for claim in primary) else []
     else:
         facts.append("no contrast was declared before the first run: none supports a claim")
