@@ -1,4 +1,4 @@
-"""How many seeds and images a contrast needs: power from the components of its variance.
+"""The power of a contrast, from the components of its variance, and designs by hours.
 
 Source: noncentral t, as for a paired test (Cohen 1988, Statistical Power Analysis, ch. 2), with the
 variance and the degrees of freedom of `intervals.over_seeds_and_images`.  Equivalence has a power
@@ -9,9 +9,8 @@ Pharmacokinet. Biopharm. 18, 137).
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -21,27 +20,16 @@ from ablate.ablation.intervals import Components, expected_model
 from ablate.ablation.searches import tuned_cells
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.accounting import trial_accounts
-from ablate.analysis.objectives import amount_text, is_accuracy
 from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import StudyRecord
 from ablate.study.scores import Scores
 from ablate.study.settings import Study
 
 POWER = 0.8
-DIFFERENCES = (0.005, 0.01, 0.02)
-"""In accuracy: half a point, one and two points."""
-
-MOST_SEEDS = 64
-"""If so many seeds do not suffice, more are reported as useless."""
-
 LEAST_POWER = 0.2
 """A primary contrast with a lower planned power gets a warning."""
 
 _MOST_DESIGNS = 8
-_MOST_IMAGES = 10_000_000
-_ALL_SEEDS = 1_000_000
-"""As good as any number: what is left of the variance is the images'."""
-_RANGE = (0.1, 0.9)
 
 
 def planned_power(
@@ -72,8 +60,8 @@ def power_lines(
     difference: float,
     images_scored: Callable[[str], int | None],
 ) -> tuple[str, ...]:
-    """The power of primary contrasts before a study is run, from a pilot's effects, and what other
-    differences need; with a warning below `LEAST_POWER`.
+    """The power of primary contrasts before a study is run, from a pilot's effects; with a warning
+    below `LEAST_POWER`.
 
     For a contrast that the pilot has too, its components are used; for another one those of the
     pilot's contrast with the largest standard error on that metric, which plans for the worst.
@@ -105,9 +93,6 @@ def power_lines(
             f"{claim.text}: power {100 * power:.0f} % at {of}, with {seeds} seeds{scored}, from "
             f"the pilot's {pilot.contrast}"
         )
-        if is_accuracy(claim.metric):
-            needed = needed_text(components, images, alpha=alpha, seeds=seeds, margin=margin)
-            line += f"; for 80 %: {needed}"
         if power < LEAST_POWER:
             line += f". Warning: below {100 * LEAST_POWER:.0f} %, a claim is unlikely"
         lines.append(line)
@@ -124,100 +109,6 @@ def _effect_of(claim: Claim, effects: Sequence[Effect], seeds: int) -> Effect | 
     ]
     known = [one for one in known if one[1].contrast == claim.contrast] or known
     return max(known, key=lambda one: one[0])[1] if known else None
-
-
-def needed_text(
-    components: Components,
-    images: int | None,
-    *,
-    alpha: float = 0.05,
-    seeds: int | None = None,
-    differences: Sequence[float] = DIFFERENCES,
-    margin: float | None = None,
-    paired: str = "seed",
-) -> str:
-    """The fewest seeds with which each difference is shown with power `POWER`; where `MOST_SEEDS`
-    do not suffice, images: "0.5 points: no number of seeds, but 2,900 images (2,500 to 3,800) with
-    8 seeds; 1 point: 5 seeds (4 to 9); 2 points: 3 seeds".
-
-    In brackets the same at the ends of the 80 % range of the seeds' variance, an estimate.
-
-    Args:
-        components, images, alpha: as of `planned_power`.
-        seeds: that are run, with which images are counted, or `MOST_SEEDS` where no number of
-            images suffices with those; None: those of the components.
-        margin: of a claim of equivalence, in place of differences.
-        paired: what is paired, "seed" or "baseline".
-    """
-    from scipy.stats import chi2
-
-    freedom = components.n_seeds - 1
-    low, high = (
-        replace(
-            components, seeds=components.seeds * math.sqrt(freedom / float(chi2.ppf(end, freedom)))
-        )
-        for end in reversed(_RANGE)
-    )
-    counted = max(LEAST_SEEDS, seeds or components.n_seeds)
-    texts = []
-    for difference in differences if margin is None else (margin,):
-        aim = _Aim(difference, alpha, images, POWER if margin is None else (1 + POWER) / 2)
-        needed = aim.needed((components, low, high), counted, f"{paired}s")
-        texts.append(f"{amount_text('val_clean_accuracy', difference)}: {needed}")
-    return "; ".join(texts)
-
-
-class _Aim(NamedTuple):
-    """A difference that is to be shown at `alpha`, on so many images, with this power."""
-
-    difference: float
-    alpha: float
-    images: int | None
-    power: float
-
-    def needed(
-        self, parts: tuple[Components, Components, Components], seeds: int, name: str
-    ) -> str:
-        """Args: parts: the components, and those at the lower and the upper end of the range."""
-        found, low, high = map(self._fewest_seeds, parts)
-        more = f"more than {MOST_SEEDS}"
-        if found is not None:
-            ends = f" ({low} to {more if high is None else high})"
-            return f"{found} {name}{shown_if(not found == low == high, ends)}"
-        text, either = f"{more} {name}" + ("" if low is None else f" ({low} or more)"), "or"
-        if not self._is_reached(parts[0], _ALL_SEEDS, self.images):
-            text, either = f"no number of {name}", "but"
-        if self.images is None:
-            return text
-        for n_seeds in (seeds, MOST_SEEDS):
-            usual, least, most = (self._fewest_images(part, n_seeds) for part in parts)
-            if usual is not None and least is not None:
-                ends = f" ({least:,} or more)"
-                if most is not None:
-                    ends = shown_if(least != most, f" ({least:,} to {most:,})")
-                return f"{text}, {either} {usual:,} images{ends} with {n_seeds} {name}"
-        return text
-
-    def _is_reached(self, of: Components, seeds: int, images: int | None) -> bool:
-        return planned_power(of, seeds, images, self.difference, self.alpha) >= self.power
-
-    def _fewest_seeds(self, of: Components) -> int | None:
-        if not self._is_reached(of, MOST_SEEDS, self.images):
-            return None
-        return _first(lambda n: self._is_reached(of, n, self.images), LEAST_SEEDS, MOST_SEEDS)
-
-    def _fewest_images(self, of: Components, seeds: int) -> int | None:
-        """To two digits, upwards; None where no number of images is enough."""
-        if not self._is_reached(of, seeds, _MOST_IMAGES):
-            return None
-        fewest = _first(lambda n: self._is_reached(of, seeds, n), self.images or 2, _MOST_IMAGES)
-        unit: int = 10 ** max(0, len(str(fewest)) - 2)
-        return -(-fewest // unit) * unit
-
-
-def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The smallest number from low to high that holds, where all above it do; high if none."""
-    return low + bisect_left(range(low, high), True, key=holds)
 
 
 # -- Designs by hours: replicates x seeds x images, with what each costs and shows --------------

@@ -15,7 +15,6 @@ from ablate.ablation.confirm import ConfirmInfo, is_confirmation
 from ablate.ablation.effects import ALPHA, Effect
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.intervals import Estimate
-from ablate.ablation.power import needed_text
 from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import amount_text, is_accuracy, short_metric
@@ -381,8 +380,7 @@ def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
 
 
 def _claims_notes(info: AblationInfo) -> list[str]:
-    """Of the primary contrasts: how they are adjusted, the test over seeds, what is kept, and what
-    a next study needs for 80 % power."""
+    """Of the primary contrasts: how they are adjusted, the test over seeds, and what is kept."""
     count, paired = count_text(len(info.primary), "primary contrast"), info.paired
     if info.look:
         return [f"adjusted: p times {p_text(ALPHA)} over the level of its look; {count} planned"]
@@ -403,7 +401,6 @@ def _claims_notes(info: AblationInfo) -> list[str]:
     }.items():
         loss, name = amount_text(metric, margin), shown_name(info, metric)
         notes.append(f"kept: {name} is worse by less than {loss}, at its interval's bound")
-    alpha = ALPHA / len(info.primary)
     for name, effect in claims:
         within = effect.equivalent_within
         if within is not None:
@@ -412,12 +409,6 @@ def _claims_notes(info: AblationInfo) -> list[str]:
                 f"{name}, equivalent within {amount}: shown to differ by no more than {amount}, "
                 "where the interval is within it; p: the larger of two one-sided, doubled for Holm"
             )
-        if effect.components is not None and is_accuracy(effect.metric):
-            needed = needed_text(
-                effect.components, effect.n_images, alpha=alpha, margin=within, paired=paired
-            )
-            kind = shown_if(within is not None, ", equivalence if nothing differs")
-            notes.append(f"{paired}s for 80 % power, {name}{kind}: {needed}")
     return notes
 
 
