@@ -10,6 +10,7 @@
     python benchmarks/coverage.py --part orders        # Shapley values from some orders
     python benchmarks/coverage.py --part sparse        # each image under a share of the cells
     python benchmarks/coverage.py --part stop          # replicates until contrasts are decided
+    python benchmarks/coverage.py --part clean_loss    # read off a curve at a clean loss
 
 Every repetition draws paired differences `[K, n_images]` of a known mean, for K = 3, 5 and 8 seeds.
 
@@ -40,11 +41,12 @@ from typing import Any
 
 import numpy as np
 import scipy
-from scipy.special import stdtrit
+from scipy.special import ndtr, stdtrit
 from threadpoolctl import threadpool_limits
 
 from ablate.ablation.designs.shapley import draw_orders, index_weights
 from ablate.ablation.effects import simultaneous
+from ablate.ablation.interpolated import contributions
 from ablate.ablation.intervals import (
     OVER_SEEDS_AND_IMAGES,
     Components,
@@ -58,6 +60,7 @@ from ablate.ablation.power import planned_power
 from ablate.ablation.significance import equivalence_p, holm, noninferiority
 from ablate.robustness.bits import Shares, image_shares, pack_row, unpack_bits
 from ablate.robustness.sparse import scored_cells
+from ablate.study.interpolation import loss_point
 from ablate.study.scores import Scores
 from ablate.study.settings import StopSettings
 
@@ -852,6 +855,113 @@ def model_of(differences: np.ndarray, of_images: float) -> MeanModel:
     return MeanModel(float(differences.mean()), sd, k, OVER_SEEDS_AND_IMAGES, *parts)
 
 
+STATED = 0.005
+"""The stated clean loss."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Two methods, whose networks at eleven alphas lose clean and gain robust accuracy.
+
+    Attributes:
+        drops, gains: latent, of the finetuned network of either method, in clean and in robust
+            accuracy; power: of alpha in the drop.
+        seed_sd: latent, of both.
+    """
+
+    name: str
+    drops: tuple[float, float] = (0.3, 0.25)
+    gains: tuple[float, float] = (0.8, 0.7)
+    power: float = 2.0
+    seed_sd: float = 0.03
+    n: int = 1000
+
+    def means(self, of_seeds: np.ndarray) -> np.ndarray:
+        """Latent, `[clean and robust, methods, K, alphas, 1]`.
+
+        Args:
+            of_seeds: standard normal, `[2, 2, K]`.
+        """
+        alphas = np.linspace(0, 1, 11)
+        moved = np.stack([-np.outer(self.drops, alphas**self.power), np.outer(self.gains, alphas)])
+        seeds = self.seed_sd * of_seeds[..., None] * alphas
+        start = np.array([1.6, 0.2])[:, None, None, None]
+        return (start + moved[:, :, None] + seeds)[..., None]
+
+    def spread(self) -> np.ndarray:
+        """Of the latent value of an image at each alpha."""
+        return np.sqrt(1 + np.linspace(0, 1, 11) ** 2 * (0.25**2 + 0.25**2))
+
+    def draw(self, random: np.random.Generator, n_seeds: int) -> np.ndarray:
+        """Whether each network is right, `[2, 2, K, 11, n]`."""
+        shape, alphas = (2, 2, n_seeds, 1, self.n), np.linspace(0, 1, 11)[:, None]
+        ease = random.standard_normal((self.n,))
+        hard = 0.6 * ease + 0.8 * random.standard_normal((self.n,))
+        own = 0.25 * random.standard_normal((2, 2, 1, 1, self.n))
+        own = own + 0.25 * random.standard_normal(shape)
+        images = np.stack([ease, hard])[:, None, None, None]
+        return self.means(random.standard_normal((2, 2, n_seeds))) + images + alphas * own > 0
+
+    def truth(self, random: np.random.Generator) -> float:
+        """The difference over new seeds and all images."""
+        latent = self.means(random.standard_normal((2, 2, 4000)))[..., 0] / self.spread()
+        clean, robust = ndtr(latent)
+        values = [
+            [at_loss(*curves)[0] for curves in zip(*of, strict=True)]
+            for of in zip(clean, robust, strict=True)
+        ]
+        return float(np.mean(values[0]) - np.mean(values[1]))
+
+
+def at_loss(clean: np.ndarray, robust: np.ndarray) -> tuple[float, tuple[int, float]]:
+    point = loss_point(clean.tolist(), STATED)
+    return point.mixed(robust.tolist()), point
+
+
+CURVES = [
+    Curves("both lose more than is stated"),
+    Curves("steep at the end", power=6.0),
+    Curves("linear", power=1.0),
+    Curves("no true difference", drops=(0.3, 0.3), gains=(0.8, 0.8)),
+    Curves("one never loses as much", drops=(0.3, 0.0)),
+    Curves("both lose just that much", drops=(0.045, 0.045), gains=(0.8, 0.8)),
+    Curves("seeds vary much", seed_sd=0.15),
+    Curves("200 images", n=200),
+]
+
+
+def clean_loss(random: np.random.Generator, repetitions: int) -> Iterator[str]:
+    """Of robust accuracy at a clean loss of half a point, read off each run's curve on the images
+    that it is scored on: beside it the bias, in points."""
+    yield "| at a stated clean loss, 95 % intervals | " + row_of("K = {}: bias", (3, 8)) + " |"
+    yield "|---" * 3 + "|"
+    for case in CURVES:
+        truth, cells = case.truth(random), []
+        for n_seeds in (3, 8):
+            bounds, means = list[Bounds](), list[float]()
+            for _ in range(repetitions):
+                right = case.draw(random, n_seeds).astype(np.float64)
+                tables = []
+                for clean, robust in zip(*right, strict=True):
+                    points = [loss_point(of.mean(axis=1).tolist(), STATED) for of in clean]
+                    places = [(0, place, place + 1) for place, _ in points]
+                    tables.append(
+                        [
+                            contributions(one[[*at]], other[[*at]], point.share)
+                            for one, other, at, point in zip(
+                                clean, robust, places, points, strict=True
+                            )
+                        ]
+                    )
+                estimate = over_seeds_and_images(np.subtract(*tables)).estimate(LEVEL)
+                bounds.append(bounds_of(estimate))
+                means.append(estimate.mean)
+            width = 100 * median(high - low for low, high in bounds)
+            covered = with_error(share_covered(bounds, truth), repetitions)
+            cells.append(f"{covered} {width:.2f}: {100 * (np.mean(means) - truth):+.2f}")
+        yield f"| {case.name} | {' | '.join(cells)} |"
+
+
 def with_error(share: float, repetitions: int) -> str:
     """A share in percent, with the standard error of a simulation."""
     return f"{100 * share:.1f} ({100 * math.sqrt(share * (1 - share) / repetitions):.1f})"
@@ -863,7 +973,7 @@ def row_of(text: str, numbers: tuple[float, ...]) -> str:
 
 _ALL = (
     *(coverage, claims, kept_wrong, equivalence, power),
-    *(seeds_alone, pooled, collapses, looks, tuned, orders, sparse, stop),
+    *(seeds_alone, pooled, collapses, looks, tuned, orders, sparse, clean_loss, stop),
 )
 PARTS = {part.__name__: part for part in _ALL}
 

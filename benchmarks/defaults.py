@@ -267,7 +267,7 @@ def study_of(kind: str, data: Data) -> Values:
     elif rest:
         ablation["compare_to"] = first
     if kind == "methods":
-        metric = "val_robust_accuracy_interpolated"
+        metric = "val_robust_accuracy_at_clean_loss"
         ablation["primary"] = [{"compare": one, "to": first, "metric": metric} for one in rest]
     severities = [1, 3, 5]
     if data.name != "digits":

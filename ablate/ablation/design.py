@@ -19,10 +19,10 @@ from ablate.ablation.searches import check_tuning, pick_rule
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
-from ablate.robustness.suites import find_suite
+from ablate.robustness.suites import find_suite, needs_curves
 from ablate.study.document import Finding, Path, show
 from ablate.study.names import KnownNames
-from ablate.study.scores import TOTALS, metric_names
+from ablate.study.scores import TOTALS, base_name, metric_names
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import (
     REPLICATE,
@@ -292,13 +292,12 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
     if study.trainable is not None:
         known, what = [objective.metric for objective in study.objectives], "one of the objectives"
     else:
-        suite, is_curved = study.robustness.suite, study.finetune.interpolation is not None
+        suite, is_curved = study.robustness.suite, bool(study.finetune.curve_alphas)
         known = _scored_metrics(suite, study.robustness.severities)
         known += ON_CURVE if is_curved else ()
         what = f"scored by robustness.suite {find_suite(suite).name}"
         if metric in ON_CURVE and not is_curved:
-            rule = f"needs finetune.interpolation, got {show(metric)} without it"
-            refuse(path, f"{rule}. Add finetune.interpolation: {{}}, or use {ON_CURVE[metric]}.")
+            refuse(path, needs_curves(metric))
             return
     if metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")
@@ -366,8 +365,24 @@ def repeating_study(ablation: Study, name: str, seeds: int) -> Study:
         seed = ablation.baseline.seed + len(used)
         update["baseline"] = ablation.baseline.model_copy(update={"seed": seed})
     if finetune.curve_alphas:  # the finetuned network, unless a cell has an alpha
-        update["finetune"] = finetune.model_copy(update={"interpolation": None})
+        update |= without_curves(ablation)
     return ablation.model_copy(update=update)
+
+
+def without_curves(study: Study) -> dict[str, Any]:
+    """What changes of a study where it scores one network a trial: metrics at the stated clean loss
+    are then those of that network."""
+    objectives = [one.model_copy(update=_of_one(one.metric)) for one in study.objectives]
+    constraints = [one.model_copy(update=_of_one(one.metric)) for one in study.constraints]
+    return {
+        "objectives": tuple(dict.fromkeys(objectives)),
+        "constraints": tuple(dict.fromkeys(constraints)),
+        "finetune": study.finetune.model_copy(update={"interpolation": None}),
+    }
+
+
+def _of_one(metric: str) -> dict[str, str]:
+    return {"metric": base_name(metric)}
 
 
 def going_design(design: Design, going: Sequence[str]) -> Design:
@@ -449,5 +464,3 @@ def _alphas(study: Study, design: Design) -> Iterator[str]:
     else:
         others = "; the others at 1, finetuned" if len(between) < len(alphas) else ""
         yield f"scored at alpha {', '.join(between)}{others}"
-    if any(claim.metric in ON_CURVE for claim in design.claims):
-        yield "contrasts of interpolated networks have no value on the test images"

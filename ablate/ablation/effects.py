@@ -29,7 +29,7 @@ from ablate.ablation.significance import (
     sign_flip_test,
 )
 from ablate.robustness.measures import LEVEL
-from ablate.study.scores import EXPOSURES
+from ablate.study.scores import EXPOSURES, base_name
 from ablate.study.settings import NonInferiorSettings
 
 ALPHA = 0.05
@@ -379,7 +379,8 @@ class MetricTable:
     def _parts(self, contrast: Contrast) -> tuple[str, ...]:
         """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its
         types, none where there are none in common."""
-        split, _, name = self._metric.partition("_")
+        split, _, name = base_name(self._metric).partition("_")
+        at_loss = self._metric.removeprefix(base_name(self._metric))
         exposed = next((one for one in EXPOSURES if name == f"robust_accuracy_{one}"), None)
         if exposed is None:
             return (self._metric,)
@@ -390,4 +391,4 @@ class MetricTable:
         }
         if contrast.kind not in ("difference", "step") or len(asked) != 1:
             return ()
-        return tuple(f"{split}_accuracy.{kind}" for kind in asked.pop())
+        return tuple(f"{split}_accuracy.{kind}{at_loss}" for kind in asked.pop())

@@ -16,7 +16,6 @@ from ablate.ablation.effects import (
     arm_difference,
     tied_with_best,
 )
-from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate, t_interval
 from ablate.ablation.looks import Look, with_decisions
 from ablate.ablation.results import (
@@ -35,7 +34,7 @@ from ablate.errors import ParameterError
 from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
-from ablate.study.scores import COSTS, Scores
+from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class ArmInfo:
         failed: unsuccessful runs, such as "seed 3 (not_finite: ...)".
         collapsed: runs far below the others of their cell, such as "seed 3" (`Results.collapsed`).
         is_one_network: whether it is the common baseline, or the same adapted.
-        alphas: of its interpolated networks, each once, ascending; empty without curves.
+        alphas: at which its runs have lost the stated clean accuracy, ascending; empty without
+            curves.
     """
 
     name: str
@@ -215,9 +215,10 @@ def info_of_results(
         metric for metric in metrics if metric in {asked.metric for asked in study.objectives}
     ]
     if isinstance(first, Scores):
-        metrics = [name for name in (*compared_metrics(first), *ON_CURVE) if name in metrics]
+        metrics = [name for name in compared_metrics(first) if name in metrics]
         families = [f"{split}_accuracy.{family}" for family in first.families]
-        leading = [f"{split}_clean_accuracy", main, *families, *ON_CURVE]
+        at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
+        leading = [f"{split}_clean_accuracy", main, *families, *at_loss]
         ranked = [name for name in leading if name in metrics]
     asked = [
         objective.metric for objective in study.objectives if objective.direction == "minimize"
@@ -245,7 +246,7 @@ def info_of_results(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
             f"({few(collapsed, 6)}): {COLLAPSED}"
         )
-    marks += [*design.notes, *_basis_marks(record, results)]
+    marks += [*design.notes, *_loss_marks(arms, results, split), *_basis_marks(record, results)]
     if ended < record.trials:
         marks.append(f"{ended} of {record.trials} runs have ended; numbers will change")
     marks += result_marks(record)
@@ -394,6 +395,23 @@ def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> It
             tune = record.study.tune_section
             is_random = tune.sampler == "random" and not tune.enqueue
             yield TuningCurve(arm.name, tuned[0].metric, tuple(mean.tolist()), is_random)
+
+
+def _loss_marks(arms: Sequence[ArmInfo], results: Results, split: SplitName) -> list[str]:
+    """What metrics at a clean loss are of, with the alphas of each arm."""
+    spans = [
+        f"{' to '.join(dict.fromkeys(f'{one.alphas[place]:.2f}' for place in (0, -1)))} {one.name}"
+        for one in arms
+        if one.alphas
+    ]
+    if not spans:
+        return []
+    where = (
+        "where clean accuracy" if split == "val" else "where clean accuracy on validation images"
+    )
+    text = f"is {100 * results.clean_loss:g} points below the baseline's; the finetuned network"
+    text += f" (alpha 1) where it loses less; alpha {', '.join(spans)}"
+    return [f"at clean loss: between baseline and finetuned weights, {where} {text}"]
 
 
 def _basis_marks(record: StudyRecord, results: Results) -> list[str]:

@@ -1,110 +1,132 @@
-"""The networks of an arm between baseline and finetuned weights, each at an alpha that was picked
-on other seeds and other images than it is scored on.
+"""The networks of an ablation at its stated clean loss: what each image contributes to them.
 
-An alpha that is picked on the images and the seed of its score makes that score too good. So the
-images are halved, by odd and even index: the alpha of a run on one half is the one that the rule
-(`ablate.study.interpolation.choose_alpha`) picks on the mean curve of the cell's other seeds on the
-other half.
+Where a curve has lost so much is measured on the images that are scored there.  So an image counts
+twice: in the robust accuracy, and in where that is read off, which the contribution holds by the
+slope of the curve (the delta method).
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ledger.record import RowRecord
-from ablate.robustness.bits import Bits, Shares, image_shares, unpack_bits
-from ablate.study.interpolation import CURVE_METRICS, AlphaScore, bits_name, choose_alpha
-from ablate.study.scores import Scores
+from ablate.ledger.record import RowRecord, StudyRecord
+from ablate.robustness.bits import Shares, image_shares, unpack_bits
+from ablate.study.interpolation import Curve, bits_name, loss_point
+from ablate.study.scores import AT_CLEAN_LOSS, TOTALS, Scores, base_name
 
-ON_CURVE: Mapping[str, str] = {f"{metric}_interpolated": metric for metric in CURVE_METRICS}
-"""The metrics of these networks, and what each is of one network."""
-
-
-@dataclass(frozen=True)
-class PickedNetworks:
-    """The networks of a cell.
-
-    Attributes:
-        shares: metric -> contribution of each image, `[runs, n]`; a run's value is the mean.
-        alphas: `[runs, 2]`, on the images with an even and with an odd index.
-        places: index of each run's pair.
-    """
-
-    shares: Mapping[str, Shares]
-    alphas: NDArray[np.float64]
-    places: tuple[int, ...]
+ON_CURVE = tuple(f"val_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS))
+"""The metrics of these networks that tables have, on the validation images."""
+_CLEAN = "val_clean_accuracy"
 
 
-def pick_networks(
-    rows: Mapping[int, RowRecord],
-    outcomes: Mapping[int, Mapping[str, str]],
-    clean_margin: float,
-) -> PickedNetworks | None:
-    """Pick the alpha of every run of a cell.
+def images_at_clean_loss(
+    row: RowRecord, bits: Mapping[str, str], metric: str, loss: float
+) -> Shares | None:
+    """Contribution of each image to a metric at a clean loss, `[n]`: its mean is the metric.
 
     Args:
-        rows: of the cell, by index of the pair; those without a curve are left out.
-        outcomes: of the rows.
+        row: with a curve; bits: of its networks, by name.
+        metric: the name ends with `AT_CLEAN_LOSS`.
 
     Returns:
-        None for fewer than two runs with a curve.
+        None if bits are missing, or which images are corrupted is not known.
     """
-    curved = {
-        place: row
-        for place, row in rows.items()
-        if row.state == "COMPLETE" and row.path is not None and isinstance(row.scores, Scores)
-        if all(bits_name(alpha) in outcomes.get(row.number, {}) for alpha in row.path.alphas)
-    }
-    if len(curved) < 2:
-        return None
-    first = next(iter(curved.values()))
-    assert first.path is not None
-    assert isinstance(first.scores, Scores)
-    alphas, by_alpha = first.path.alphas, []
-    for alpha in alphas:
-        texts = [outcomes[row.number][bits_name(alpha)] for row in curved.values()]
-        bits = unpack_bits(texts, first.scores)
-        found = {metric: image_shares(bits, first.scores, metric) for metric in CURVE_METRICS}
-        by_alpha.append({name: shares for name, shares in found.items() if shares is not None})
-    odd = {metric: _is_odd(first, by_alpha[0][metric].shape[1], metric) for metric in CURVE_METRICS}
-    # [alpha, metric, half, run]
-    means = np.array(
-        [
-            [
-                [shares[metric][:, odd[metric] == half].mean(axis=1) for half in (0, 1)]
-                for metric in CURVE_METRICS
-            ]
-            for shares in by_alpha
-        ]
-    )
-    picked = np.empty((len(curved), 2))
-    made = {metric: by_alpha[0][metric].copy() for metric in CURVE_METRICS}
-    for run in range(len(curved)):
-        others = np.delete(means.transpose(0, 1, 3, 2), run, axis=2).mean(axis=2)
-        for half in (0, 1):
-            curve = [
-                AlphaScore(alpha, *map(float, others[place, :, 1 - half]))
-                for place, alpha in enumerate(alphas)
-            ]
-            picked[run, half] = choose_alpha(curve, clean_margin).alpha
-            shares = by_alpha[alphas.index(picked[run, half])]
-            for metric in CURVE_METRICS:
-                there = odd[metric] == half
-                made[metric][run, there] = shares[metric][run, there]
-    named = {name: made[metric] for name, metric in ON_CURVE.items()}
-    return PickedNetworks(named, picked, tuple(curved))
-
-
-def _is_odd(row: RowRecord, n: int, metric: str) -> Bits:
-    """Of each image of the metric, whether its index in the validation split is odd."""
     assert row.path is not None
-    if metric == CURVE_METRICS[0] or not row.path.odd:
-        odd: Bits = np.arange(n) % 2 == 1
-        return odd
-    packed = np.frombuffer(base64.b64decode(row.path.odd), dtype=np.uint8)
-    return np.unpackbits(packed, count=n).view(np.bool_)
+    assert isinstance(row.scores, Scores)
+    place, share = row.path.loss_point(loss)
+    names = [bits_name(row.path.alphas[at]) for at in (0, place, place + 1)]
+    if any(name not in bits for name in names):
+        return None
+    of_all = unpack_bits([bits[name] for name in names], row.scores)
+    clean = of_all.clean.astype(np.float64)
+    robust = image_shares(of_all, row.scores, base_name(metric), [_CLEAN])
+    spread = over_all_images(robust, row.scores, row.path)
+    if spread is None:
+        return None
+    return contributions(clean, spread, share)
+
+
+def contributions(clean: Shares, robust: Shares, share: float) -> Shares:
+    """Between the networks p and q of a curve, with the weights s and 1 - s, and g = (R_p - R_q) /
+    (C_p - C_q): the first-order change of R where the loss is is that of R at these weights plus g
+    times that of the baseline's clean accuracy less the clean accuracy at these weights.
+
+    Args:
+        clean, robust: `[3, n]`, what each image contributes to both, of the baseline, p and q.
+        share: s; 0 at the end of the curve, where nothing is read off.
+
+    Returns:
+        `[n]`.
+    """
+    mixed: Shares = share * robust[1] + (1 - share) * robust[2]
+    if share:
+        slope = (robust[1] - robust[2]).mean() / (clean[1] - clean[2]).mean()
+        lost = clean[0] - share * clean[1] - (1 - share) * clean[2]
+        mixed += slope * (lost - lost.mean())
+    return mixed
+
+
+def over_all_images(
+    shares: Shares | None, scores: Scores, path: Curve
+) -> NDArray[np.float64] | None:
+    """Contributions of the corrupted images as such of all clean ones: `[networks, n]`."""
+    if shares is None or shares.shape[1] == scores.n_images:
+        return shares
+    places = _corrupted(scores, path)
+    if places is None:
+        return None
+    means = shares.mean(axis=1, keepdims=True)
+    spread = np.repeat(means, scores.n_images, axis=1)
+    spread[:, places] += (shares - means) * (scores.n_images / len(places))
+    return spread
+
+
+def _corrupted(scores: Scores, path: Curve) -> NDArray[np.intp] | None:
+    """Indices of the corrupted images among the clean ones; None where not known."""
+    n, corrupted = scores.n_images, scores.n_corrupted or scores.n_images
+    if corrupted == n or scores.cell_share < 1:
+        return np.arange(corrupted)
+    if not path.corrupted:
+        return None
+    packed = np.frombuffer(base64.b64decode(path.corrupted), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(packed, count=n))
+
+
+def stated_loss(record: StudyRecord) -> float:
+    """The stated clean loss of an ablation, or of one that was confirmed."""
+    test = record.test or {}
+    return float(test.get("clean_loss", record.study.answer.clean_margin))
+
+
+def with_alphas(test: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
+    """What a confirmation of an ablation scores: where that asks for metrics at a clean loss also
+    that loss, and the alpha of each cell.
+
+    Args:
+        test: suite and severities; record: the ablation, or the replicate of one; a search, and a
+            study of replicates, has no cells of its own.
+    """
+    if not record.study.asks_at_clean_loss or record.design is None or not record.rows:
+        return {**test}
+    loss = record.study.answer.clean_margin
+    return {**test, "clean_loss": loss, "alphas": alphas_at_clean_loss(record.rows, loss)}
+
+
+def alphas_at_clean_loss(rows: Sequence[RowRecord], loss: float) -> dict[str, float]:
+    """By cell, where the mean curve of its complete runs has lost this much clean accuracy: what a
+    confirmation scores on the test images; of cells with curves alone."""
+    curves: dict[str, list[Curve]] = {}
+    for row in rows:
+        if row.cell is not None and row.path is not None and row.state == "COMPLETE":
+            curves.setdefault(row.cell, []).append(row.path)
+    found = {}
+    for cell, of in curves.items():
+        clean = [[point.clean_accuracy for point in one.points.values()] for one in of]
+        means = np.mean(clean, axis=0).tolist()
+        found[cell] = round(loss_point(means, loss).mixed(of[0].alphas), 4)
+    return found

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from ablate.ablation.cell import Design
 from ablate.ablation.info import AblationInfo, declared_claims, info_of_results
+from ablate.ablation.interpolated import stated_loss
 from ablate.ablation.looks import Look, measure, take_look
 from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
 from ablate.errors import UsageError
@@ -21,7 +22,7 @@ from ablate.files.shown import shown_if
 from ablate.ledger.record import StudyRecord, accepted_text
 from ablate.study.document import show
 from ablate.study.fingerprint import changed_keys
-from ablate.study.scores import Scores
+from ablate.study.scores import AT_CLEAN_LOSS, Scores
 
 Source = tuple[StudyRecord, Outcomes, References]
 
@@ -137,9 +138,11 @@ def _check_same(first: StudyRecord, other: StudyRecord, *designs: Design, are_on
 def _compared(record: StudyRecord, design: Design) -> dict[str, Any]:
     """What must be the same, by its name."""
     margin = record.study.ablation_section.noninferior
+    is_at_loss = any(claim.metric.endswith(AT_CLEAN_LOSS) for claim in design.claims)
     return {
         "split": "validation" if record.test is None else "test",
-        "suite and severities": record.test,
+        "suite and severities": record.test and (record.test["suite"], record.test["severities"]),
+        "stated clean loss": stated_loss(record) if is_at_loss else None,
         "data": record.sections.get("data"),
         "design": design.kind,
         "arms": [arm.name for arm in design.arms],

@@ -11,11 +11,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
+from ablate.ablation.interpolated import images_at_clean_loss, over_all_images, stated_loss
 from ablate.analysis.drawn import FAR_SPREADS
 from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import Shares, image_shares, unpack_bits
-from ablate.study.scores import COSTS, TOTALS, AnyScores, ExposedTypes, Scores
+from ablate.study.interpolation import LOSS_BITS
+from ablate.study.scores import (
+    AT_CLEAN_LOSS,
+    COSTS,
+    TOTALS,
+    AnyScores,
+    ExposedTypes,
+    Scores,
+    base_name,
+)
 
 SplitName = Literal["val", "test"]
 Outcomes = Mapping[int, Mapping[str, str]]
@@ -79,6 +88,7 @@ class Results:
         replications: of `PooledResults`; empty of one ablation.
         stopped: cells that a look has stopped, each with a place at which it has no run.
         first: the scores of one run; None before one has ended well.
+        clean_loss: stated, of metrics at a clean loss.
     """
 
     replications: tuple[Replication, ...] = ()
@@ -108,9 +118,9 @@ class Results:
         self._fixed_bits = {name: references.get(name, {}).get(split) for name in self._fixed}
         self._metrics: dict[int, Mapping[str, float]] = {}
         self._values: dict[tuple[str, str], NDArray[np.float64]] = {}
-        self._picked: dict[str, PickedNetworks | None] = {}
         self._minimized: Collection[str] | None = None  # where failed runs count as the worst
-        self._clean_margin = record.study.answer.clean_margin
+        self.clean_loss = stated_loss(record)
+        self._tested_alphas: Mapping[str, float] = (record.test or {}).get("alphas", {})
         self.first = next((one for row in self._rows if (one := self._scores(row))), None)
 
     def _scores(self, row: RowRecord) -> AnyScores | None:
@@ -150,8 +160,7 @@ class Results:
                 is_compared = name not in COSTS and not is_one_severity
                 if math.isfinite(value) and (is_compared or is_own_loop):
                     names[name] = None
-        has_curve = any(self.picked(cell) is not None for cell in self._runs)
-        return [*names, *(ON_CURVE if has_curve else ())]
+        return [*names]
 
     def values(self, cell: str, metric: str) -> NDArray[np.float64]:
         """A metric of every pair, `[K]`: NaN if a run was not successful, or lacks the metric."""
@@ -165,12 +174,14 @@ class Results:
     def _scored_values(self, cell: str, metric: str) -> NDArray[np.float64]:
         values = np.full(len(self.pairs), math.nan)
         if self.is_fixed(cell):
-            values[:] = self._fixed[cell].metrics().get(ON_CURVE.get(metric, metric), math.nan)
-        elif metric not in ON_CURVE:
+            values[:] = self._fixed[cell].metrics().get(base_name(metric), math.nan)
+        elif metric.endswith(AT_CLEAN_LOSS):
+            name = base_name(metric).partition("_")[2]
+            for place, scores in self._scored_runs(cell).items():
+                values[place] = scores.at_clean_loss.get(name, math.nan)
+        else:
             for place, row in self._runs.get(cell, {}).items():
                 values[place] = self._metrics_of(row).get(metric, math.nan)
-        elif (picked := self.picked(cell)) is not None:
-            values[list(picked.places)] = picked.shares[metric].mean(axis=1)
         return values
 
     def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
@@ -190,19 +201,22 @@ class Results:
             None without pairs, if a run has no bits, or if the metric is not a mean over images.
         """
         if self.is_fixed(cell):
-            text, metric = self._fixed_bits[cell], ON_CURVE.get(metric, metric)
+            text = self._fixed_bits[cell]
             if text is None or not places:
                 return None
-            scores = self._fixed[cell]
-            found = image_shares(unpack_bits([text], scores), scores, metric, among)
+            scores, names = self._fixed[cell], [base_name(metric), *map(base_name, among)]
+            at_loss = metric.endswith(AT_CLEAN_LOSS) and self._split == "val"
+            names += ["val_clean_accuracy"] if at_loss else []
+            found = image_shares(unpack_bits([text], scores), scores, names[0], names[1:])
+            if at_loss:
+                paths = (row.path for of in self._runs.values() for row in of.values() if row.path)
+                path = next(paths, None)
+                found = None if path is None else over_all_images(found, scores, path)
             return None if found is None else found[[0] * len(places)]
-        if metric in ON_CURVE:
-            picked = self.picked(cell)
-            if picked is None or not places or not set(places) <= set(picked.places):
-                return None
-            return picked.shares[metric][[picked.places.index(place) for place in places]]
         if stand_ins := self._stand_ins(cell, metric):
             places = [stand_ins.get(place, place) for place in places]
+        if metric.endswith(AT_CLEAN_LOSS):
+            return self._shares_at_loss(cell, metric, places)
         scored, texts = self._scored_runs(cell), dict[int, str]()
         for place in scored:
             kept = self._outcomes.get(self._runs[cell][place].number, {})
@@ -215,6 +229,22 @@ class Results:
         lines = [[*texts].index(place) for place in places]
         return found if found is None or lines == list(range(len(found))) else found[lines]
 
+    def _shares_at_loss(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
+        """Of the networks at the stated clean loss."""
+        found = list[Shares | None]()
+        scored = self._scored_runs(cell)
+        for place in places:
+            row, scores = self._runs[cell][place], scored[place]
+            bits = self._outcomes.get(row.number, {})
+            if self._split == "val" and row.path is not None:
+                found.append(images_at_clean_loss(row, bits, metric, self.clean_loss))
+            elif self._split == "test" and LOSS_BITS in bits:
+                of_one = unpack_bits([bits[LOSS_BITS]], scores)
+                shares = image_shares(of_one, scores, base_name(metric))
+                found.append(None if shares is None else shares[0])
+        known = [shares for shares in found if shares is not None]
+        return np.stack(known) if places and len(known) == len(places) else None
+
     def column(self, cell: str, metrics: Sequence[str]) -> Column:
         """The mean of some metrics of a cell."""
         values = _mean([self.values(cell, metric) for metric in metrics])
@@ -223,17 +253,15 @@ class Results:
         known = [share for share in shares if share is not None]
         return Column(values, places, _mean(known) if len(known) == len(shares) else None)
 
-    def picked(self, cell: str) -> PickedNetworks | None:
-        """The networks of a cell between baseline and finetuned weights; None without curves."""
-        if cell not in self._picked:
-            rows = self._runs.get(cell, {}) if self._split == "val" else {}
-            self._picked[cell] = pick_networks(rows, self._outcomes, self._clean_margin)
-        return self._picked[cell]
-
     def alphas(self, cells: Sequence[str]) -> tuple[float, ...]:
-        """Of the interpolated networks of these cells, each once, ascending."""
-        picked = [networks for cell in cells if (networks := self.picked(cell)) is not None]
-        return tuple(sorted({alpha for one in picked for alpha in one.alphas.flat}))
+        """At which runs of these cells have lost the stated clean accuracy, ascending; on test
+        images those at which they are scored."""
+        if self._split == "test":
+            tested = [self._tested_alphas.get(cell) for cell in cells]
+            return tuple(sorted(alpha for alpha in tested if alpha is not None))
+        paths = [row.path for cell in cells for row in self._runs.get(cell, {}).values()]
+        points = [(one.loss_point(self.clean_loss), one.alphas) for one in paths if one is not None]
+        return tuple(sorted(point.mixed(alphas) for point, alphas in points))
 
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
         """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
@@ -294,7 +322,7 @@ class Results:
 
     def _stand_ins(self, cell: str, metric: str) -> dict[int, int]:
         """Places of the runs that count as those at other places; mostly none."""
-        if self._minimized is None or self.is_fixed(cell) or metric in ON_CURVE:
+        if self._minimized is None or self.is_fixed(cell):
             return {}
         values = self._scored_values(cell, metric)
         if not np.isfinite(values).any():
@@ -333,7 +361,7 @@ class PooledResults(Results):
         self._parts = parts
         self._places = [part.whole_pairs() for part in parts]
         self.pairs = list(range(len(parts)))
-        self.first = parts[0].first
+        self.first, self.clean_loss = parts[0].first, parts[0].clean_loss
         runs = [{*part._runs, *part._fixed} for part in parts]
         self.stopped = frozenset(
             (cell, place) for place, own in enumerate(runs) for cell in set().union(*runs) - own
@@ -426,6 +454,6 @@ def _far_below(values: NDArray[np.float64]) -> set[int]:
 def compared_metrics(scores: Scores) -> list[str]:
     """The metrics of a table: totals, families, types."""
     split = scores.split
-    totals = [f"{split}_{name}" for name, total in TOTALS.items() if total.value is not None]
+    totals = [f"{split}_{name}" for name in TOTALS]
     parts = [*scores.families, *scores.accuracies]
     return [*totals, *dict.fromkeys(f"{split}_accuracy.{part}" for part in parts)]

@@ -25,7 +25,7 @@ from ablate.ledger.record import (
     row_violation,
 )
 from ablate.study.displayed import Displayed
-from ablate.study.scores import AnyScores, Bound, Scores
+from ablate.study.scores import AT_CLEAN_LOSS, AnyScores, Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
             are objectives.
     """
     objectives, curves = record.study.objectives, {}
+    # A metric at a clean loss is of the whole curve.
+    has_curves = not any(one.metric.endswith(AT_CLEAN_LOSS) for one in objectives)
     rows = [row for row in record.complete if row.values is not None]
     counted = as_table(complete_values(rows, record.bounds), len(objectives))
     points = list[ParetoPoint]()
@@ -202,7 +204,7 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         # Made by place: 10,000 of them are a good part of what a figure takes.
         own = (row.params, row.scores, terms, on_front, row.copy_of, violation)
         points.append(ParetoPoint(point_of(row), row.values or (), *own))
-        if on_front and row.path is not None and isinstance(row.scores, Scores):
+        if has_curves and on_front and row.path and isinstance(row.scores, Scores):
             scored = zip(row.path.alphas, row.path.all_scores(row.scores), strict=True)
             names = (("trial" if alpha else "baseline", scores) for alpha, scores in scored)
             curves[row.number] = [reference_values(*of_alpha, objectives) for of_alpha in names]

@@ -169,7 +169,7 @@ _MOST: Mapping[str, float] = {
     **dict.fromkeys(("epoch", "epochs", "attempt", "pair", "failures", "lost"), 1e7),
     TRIALS: 1e7,
     **dict.fromkeys(("n_images", "n_corrupted"), 1e9),
-    **dict.fromkeys(("clean_accuracy", "accuracies", "cell_share"), 1.0),
+    **dict.fromkeys(("clean_accuracy", "accuracies", "cell_share", "at_clean_loss"), 1.0),
 }
 """By key: the largest number under it, at any depth; the smallest is 0."""
 

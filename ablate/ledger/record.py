@@ -166,6 +166,7 @@ class Row(JsonData):
         params: resolved, by dotted key.
         checkpoints: the durable ones, newest last.
         failures: attempts that raised; lost: attempts that the infrastructure lost.
+        cell: of an ablation.
     """
 
     number: int | None
@@ -175,6 +176,7 @@ class Row(JsonData):
     checkpoints: tuple[Checkpoint, ...] = ()
     failures: int = 0
     lost: int = 0
+    cell: str | None = None
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def ended_as(
         if study.ablation is not None:
             path = replace(path, alpha=1.0, note="")
         else:
-            path = replace(path, odd="")
+            path = replace(path, corrupted="")
             bits = kept["outcomes"]
             attributes[OUTCOMES] = {"val": bits[bits_name(path.alpha)]}
             if path.alpha < 1:

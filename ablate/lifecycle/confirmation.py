@@ -10,7 +10,14 @@ from typing import Any
 
 from ablate.ablation.answer import ReadBits, best_numbers
 from ablate.ablation.cell import Design
-from ablate.ablation.design import front_design, repeated_design, repeating_study, test_of
+from ablate.ablation.design import (
+    front_design,
+    repeated_design,
+    repeating_study,
+    test_of,
+    without_curves,
+)
+from ablate.ablation.interpolated import with_alphas
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
@@ -115,9 +122,8 @@ def confirm_study(
         if begun is not None:
             return go_on(begun, part, run, seeds=seeds)
     head = ledger.head
-    return begin_study(
-        part, study, Path(head.base), head.text, run, design=design, test=test, parent=head
-    )
+    test, base = with_alphas(test, record), Path(head.base)
+    return begin_study(part, study, base, head.text, run, design=design, test=test, parent=head)
 
 
 def _check_confirmable(record: StudyRecord) -> None:
@@ -209,15 +215,16 @@ def _confirming_study(
     # images.  Seeds that were searched are not new.
     searched = (row.params.get("finetune.seed", 0) for row in record.rows)
     seed = max([search.finetune.seed, *searched])
+    finetune = search.finetune.model_copy(update={"seed": seed})
+    search = search.model_copy(update={"finetune": finetune})
     update = {
         "name": name,
         "ablation": ablation,
         "search": SearchSettings(),
         "answer": AnswerSettings(),
-        "finetune": search.finetune.model_copy(update={"interpolation": None, "seed": seed}),
         "space": {},
     }
-    return search.model_copy(update=update)
+    return search.model_copy(update=update | without_curves(search))
 
 
 def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Place) -> None:
@@ -231,8 +238,9 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
             f"{', '.join(now)}. Add `trials=[{numbers}]`, or finish it: ablate resume {folder}"
         )
-    if begun.head.test != test:
+    asked = {key: value for key, value in (begun.head.test or {}).items() if key in test}
+    if asked != test:  # alphas stay those that it began with
         raise UsageError(
-            f"study {name}: must score the test images as before ({show(begun.head.test)}), got "
+            f"study {name}: must score the test images as before ({show(asked)}), got "
             f"{show(test)}. Give the same options, or finish it: ablate resume {folder}"
         )

@@ -24,6 +24,7 @@ from ablate.ablation.design import (
     replicate_study,
     test_of,
 )
+from ablate.ablation.interpolated import with_alphas
 from ablate.ablation.searches import check_reference
 from ablate.errors import (
     FingerprintError,
@@ -576,22 +577,23 @@ def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> bo
         return True
     if head.going == ():
         return False
-    study, design = replicate_study(head.study, number, part.name), head.design
-    if head.test is not None:  # of a confirmation: that of the replicate that it repeats
+    study, design, test = replicate_study(head.study, number, part.name), head.design, head.test
+    if test is not None:  # of a confirmation: that of the replicate that it repeats
         repeated = open_part(replace(place, name=f"{head.parent}~r{number}"), str(head.parent))
         if repeated is None:
             return False
         with closing(repeated):
-            if not repeated.read().is_over:
+            record = repeated.read()
+            if not record.is_over:
                 return False
-            origin = repeated.head
+            origin, test = repeated.head, with_alphas(test, record)
         study, design = repeating_study(origin.study, part.name, seeds), origin.design
     run.progress.note(f"replicate {number} begins: {part.name}")
     part.make_folder()
     assert design is not None
     planned = Design.from_json(design)
-    if head.test is not None:
-        planned = repeated_design(origin.study, planned, head.test)
+    if test is not None:
+        planned = repeated_design(origin.study, planned, test)
         origin = replace(origin, study=origin.study.model_copy(update={"name": head.study.name}))
     elif head.going is not None:
         planned = going_design(planned, head.going)
@@ -602,7 +604,7 @@ def _run_replicate(head: Head, place: Place, number: int, run: RunOptions) -> bo
         head.text,
         run,
         design=planned,
-        test=head.test,
+        test=test,
         parent=origin,
         data=data,
     )

@@ -150,7 +150,7 @@ def rerun_rows(
             for row in rows:
                 begin(f"{name}: training trial {row.number} again")
                 assert row.seeds is not None
-                worker.begin(Row(row.number, 1, row.params, row.seeds))
+                worker.begin(Row(row.number, 1, row.params, row.seeds, cell=row.cell))
                 while not (report := worker.step()).done:
                     pass
                 if report.lost is not None:
@@ -229,8 +229,8 @@ def _compared(
     differences, compared = list[str](), list[str]()
     for old, new in pairs:
         before, now = old.metrics(), new.metrics()
-        for name in dict.fromkeys((*before, *now)):
-            archived, again = before.get(name, math.nan), now.get(name, math.nan)
+        for name, archived in before.items():  # others are of a later version
+            again = now.get(name, math.nan)
             text = f"{name}: archived {archived!r}, trained again {again!r}"
             if exact and name not in COSTS:
                 compared.append(text)

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo, ArmInfo
-from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import NONE, OVER_SEEDS, OVER_SEEDS_AND_IMAGES, Estimate
 from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.files.shown import shown_if
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
+from ablate.study.scores import AT_CLEAN_LOSS, base_name
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over {0}s and images (of new {0}s on new images)",
@@ -139,8 +139,11 @@ def family_metrics(info: AblationInfo) -> list[str]:
 
 
 def curve_metrics(info: AblationInfo) -> list[str]:
-    """Clean and robust accuracy of the interpolated networks, if they are scored."""
-    return [metric for metric in info.metrics if metric in ON_CURVE]
+    """Accuracies at the stated clean loss, if there are any, and before them those of the finetuned
+    network."""
+    at_loss = [metric for metric in info.metrics if metric.endswith(AT_CLEAN_LOSS)]
+    own = [name for name in map(base_name, at_loss) if name not in leading_metrics(info)]
+    return [*own, *at_loss]
 
 
 def _scored(info: AblationInfo, names: Iterable[str]) -> list[str]:
@@ -201,12 +204,6 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
-    if curve_metrics(info):
-        notes.append(
-            "interpolated: the network between baseline and finetuned weights, at an alpha picked "
-            "on the other seeds and the other half of the images: the most robust within "
-            "answer.clean_margin"
-        )
     return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
 
 

@@ -43,6 +43,7 @@ from ablate.report.arms import (
 )
 from ablate.report.numbers import MISSING, metric_label, param_text, seed_texts, short_names
 from ablate.report.words import as_contribution, contrast_words, margins, verdict_words
+from ablate.study.scores import AT_CLEAN_LOSS, base_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +239,7 @@ def effects_table(info: AblationInfo) -> Table:
     """A row a contrast, the primary ones first, in words; of the frame by the names of the design,
     and with the signs that they have there."""
     primary, others = shown_effects(info)
-    shown = [*primary, *others]
+    shown = [*primary, *_beside(info, [*primary, *others]), *others]
     rows = []  # what stands behind the name of the contrast, and the effect
     for effect in shown:
         rows.append(("", effect))
@@ -328,6 +329,21 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
         return effect.kind not in FACTOR_EFFECTS
 
     return sorted(info.primary, key=is_not_of_factors), sorted(others, key=is_not_of_factors)
+
+
+def _beside(info: AblationInfo, shown: Sequence[Effect]) -> list[Effect]:
+    """Of claims at the stated clean loss what else was measured: the same of the finetuned
+    networks, and the clean accuracy of those that were compared."""
+    there = {(effect.contrast, effect.metric) for effect in shown}
+    asked = dict.fromkeys(
+        (claim.contrast, metric)
+        for claim in info.primary
+        if claim.metric.endswith(AT_CLEAN_LOSS)
+        for split in claim.metric.split("_")[:1]
+        for metric in (base_name(claim.metric), f"{split}_clean_accuracy{AT_CLEAN_LOSS}")
+    )
+    by_name = {(effect.contrast, effect.metric): effect for effect in info.effects}
+    return [by_name[one] for one in asked if one in by_name and one not in there]
 
 
 def p_text(p: float | None, limit: float = ALPHA) -> str:

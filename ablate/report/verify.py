@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ablate
+from ablate.ablation.results import Outcomes
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
 from ablate.ledger.portable import ROWS, STUDY
@@ -40,6 +41,8 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
 from ablate.study.callables import imports_limited
 from ablate.study.fingerprint import study_fingerprint
+from ablate.study.interpolation import LOSS_BITS, accuracies
+from ablate.study.scores import AT_CLEAN_LOSS, Scores
 
 ROUNDING = 1e-9
 """By how much a number of a table may differ, as a share of it."""
@@ -199,8 +202,11 @@ def _check_registration(record: StudyRecord) -> Iterator[Check]:
 def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterator[Check]:
     yield Check(f"{folder}{STUDY}", *_compare_fingerprint(opened.head))
     yield from _check_registration(opened.record)
-    networks = list(scored_networks(opened.record, *read_bits(opened.place)))
-    yield Check(f"{folder}{ROWS}", *_compare_scores(opened.record, networks))
+    outcomes, references = read_bits(opened.place)
+    networks = list(scored_networks(opened.record, outcomes, references))
+    compared, differences = _compare_scores(opened.record, networks)
+    differences += tuple(_compare_at_clean_loss(opened.record, outcomes))
+    yield Check(f"{folder}{ROWS}", compared, differences)
     for name, made in derived_files(opened).items():
         if not name.endswith(".md"):
             archived = files.files.get(folder + name, b"").decode(errors="replace")
@@ -229,15 +235,15 @@ def _compare_scores(
         if text is None:
             continue
         with_bits += 1
-        bits = unpack_bits([text], scores)
-        shares = {"clean_accuracy": (scores.clean_accuracy, bits.clean[0])}
+        made = _scores_of_bits(scores, text)
+        pairs = {"clean_accuracy": (scores.clean_accuracy, made.clean_accuracy)}
         for kind, by_severity in scores.accuracies.items():
-            for place, (severity, accuracy) in enumerate(by_severity.items()):
-                shares[f"accuracy.{kind}.{severity}"] = accuracy, bits.of_cell(kind, place)[0]
+            for severity, accuracy in by_severity.items():
+                pairs[f"accuracy.{kind}.{severity}"] = accuracy, made.accuracies[kind][severity]
         differences += [
-            f"{name}, {split}_{metric}: archived {accuracy!r}, the bits give {right.mean()!r}"
-            for metric, (accuracy, right) in shares.items()
-            if float(right.mean()) != accuracy
+            f"{name}, {split}_{metric}: archived {accuracy!r}, the bits give {again!r}"
+            for metric, (accuracy, again) in pairs.items()
+            if again != accuracy
         ]
     for row in record.rows:
         metrics = {} if row.scores is None else row.scores.metrics()
@@ -253,6 +259,41 @@ def _compare_scores(
     return compared, tuple(differences)
 
 
+def _scores_of_bits(like: Scores, text: str) -> Scores:
+    """The scores that the bits of a network give."""
+    bits = unpack_bits([text], like)
+    return replace(
+        like,
+        clean_accuracy=float(bits.clean.mean()),
+        accuracies={
+            kind: {
+                severity: float(bits.of_cell(kind, place).mean())
+                for place, severity in enumerate(by_severity)
+            }
+            for kind, by_severity in like.accuracies.items()
+        },
+    )
+
+
+def _compare_at_clean_loss(record: StudyRecord, outcomes: Outcomes) -> Iterator[str]:
+    """Accuracies at the stated clean loss: from the curve, on test images from the bits there."""
+    for row in record.complete:
+        bits = outcomes.get(row.number, {})
+        pairs = list[tuple[Scores, Mapping[str, float]]]()
+        if row.path is not None and isinstance(row.scores, Scores) and row.scores.at_clean_loss:
+            at_loss = row.path.at_clean_loss(row.scores, record.study.answer.clean_margin)
+            pairs.append((row.scores, at_loss.at_clean_loss))
+        if isinstance(row.test_scores, Scores) and (LOSS_BITS in bits or "test" in bits):
+            text, like = bits.get(LOSS_BITS), row.test_scores
+            pairs.append((like, {} if text is None else accuracies(_scores_of_bits(like, text))))
+        for scores, again in pairs:
+            for name in dict.fromkeys((*scores.at_clean_loss, *again)):
+                archived, now = scores.at_clean_loss.get(name), again.get(name)
+                if archived != now:
+                    metric = f"{scores.split}_{name}{AT_CLEAN_LOSS}"
+                    yield f"trial {row.number}, {metric}: archived {archived}, recomputed {now}"
+
+
 def _compare_file(name: str, archived: str, made: str) -> tuple[str, tuple[str, ...], int]:
     """A file that was made again, a table by the names of its columns, another line by line; and
     how many numbers differ by rounding.
@@ -265,6 +306,10 @@ def _compare_file(name: str, archived: str, made: str) -> tuple[str, tuple[str, 
             list(csv.reader(io.StringIO(text, newline=""))) or [[]] for text in (archived, made)
         )
         compared = f"{len(new)} rows of {len(heads)} columns are those recomputed from the rows"
+        if earlier := [head for head in heads if "_interpolated" in head]:
+            kept = [place for place, head in enumerate(heads) if head not in earlier]
+            heads, *old = ([row[place] for place in kept] for row in (heads, *old))
+            compared += f"; no longer computed: {', '.join(earlier)}"
         if later := [head for head in made_heads if head not in heads]:
             compared += f"; not in the archive: {', '.join(later)}"
     else:

@@ -144,7 +144,8 @@ def image_shares(
         return None
     ones = {kind: weights[None] for kind, weights in bits.weights.items()}
     cells = [_means(ones, scores, name) for name in (metric, *among)]
-    is_scored = np.any([one[0] > 0 for one in cells if one is not None], axis=0)
+    # Any image is one of clean accuracy, which has no cells.
+    is_scored = np.asarray(sum(1.0 if one is None else one[0] for one in cells)) > 0
     mean = sums.mean(axis=1, keepdims=True)
     assert cells[0] is not None
     shares: Shares = mean + (sums - mean * cells[0])[:, is_scored] * is_scored.mean()

@@ -12,9 +12,16 @@ from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
-from ablate.study.document import Finding
+from ablate.study.document import Finding, show
 from ablate.study.metrics import metric_paths
-from ablate.study.scores import COSTS, Exposure, metric_names, scored_copies
+from ablate.study.scores import (
+    COSTS,
+    LOSS_OBJECTIVES,
+    Exposure,
+    base_name,
+    metric_names,
+    scored_copies,
+)
 from ablate.study.settings import Study
 
 MeanOver = Literal["families", "types"]
@@ -247,6 +254,12 @@ def cells_rule(study: Study, n_validation: int | None = None) -> str | None:
     )
 
 
+def needs_curves(metric: str) -> str:
+    """The rule for a metric at a clean loss in a study that scores one network a trial."""
+    rule = f"needs finetune.interpolation, got {show(metric)} without its alphas"
+    return f"{rule}. Add finetune.interpolation: {{alphas: 10}}, or use {base_name(metric)}."
+
+
 def objective_rules(study: Study) -> Iterator[Finding]:
     """Problems of a study's metrics with its suite, and of its cells.
 
@@ -262,7 +275,10 @@ def objective_rules(study: Study) -> Iterator[Finding]:
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     for path, metric in metric_paths(study).items():
-        if metric not in scored:
+        if metric in LOSS_OBJECTIVES:
+            if not study.finetune.curve_alphas:
+                yield Finding(path, needs_curves(metric))
+        elif metric not in scored:
             yield Finding(path, f"{rule}, got {metric}. {fix}")
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric

@@ -11,7 +11,7 @@ from ablate.study.document import Finding, Path, dotted, get, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
-from ablate.study.scores import COSTS
+from ablate.study.scores import AT_CLEAN_LOSS, COSTS
 from ablate.study.settings import (
     REPLICATE,
     REPLICATE_SEEDS,
@@ -349,13 +349,14 @@ def _interpolation(study: Study) -> Findings:
     metrics = [objective.metric for objective in study.objectives]
     _, robust = CURVE_METRICS
     is_asked = study.finetune.interpolation is not None
-    if is_asked and robust not in metrics:
+    if is_asked and not {robust, robust + AT_CLEAN_LOSS} & {*metrics}:
         rule = f"chooses the most robust network, so {robust} must be an objective, got"
         fix = "Add it, or remove this."
         yield Finding(("finetune", "interpolation"), f"{rule} {show(metrics)}. {fix}")
     margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
     has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
-    is_read = is_asked or (study.ablation is None and has_clean and len(accuracies) > 1)
+    is_read = is_asked or study.asks_at_clean_loss  # which says itself what it needs
+    is_read |= study.ablation is None and has_clean and len(accuracies) > 1
     if not is_read and margin != AnswerSettings().clean_margin:
         rule = "has no effect without finetune.interpolation, or a search for clean and robust"
         yield Finding(("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it.")

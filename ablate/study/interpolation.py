@@ -7,17 +7,21 @@ the curve: Wortsman et al. 2022, arXiv:2109.01903; the rule is our own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ablate.study.json_data import JsonData
-from ablate.study.scores import Scores, violation
+from ablate.study.scores import AT_CLEAN_LOSS, Scores, violation
 from ablate.study.settings import ConstraintSettings
 
 FINETUNED_BITS = "val@1"
 """Name of the finetuned network's validation bits in a row of a search for which another network of
 the curve stands.  That network's bits are named "val"."""
+
+LOSS_BITS = "test_at_clean_loss"
+"""Name of the test bits of the network at the alpha of the stated clean loss."""
 
 CURVE_METRICS = ("val_clean_accuracy", "val_robust_accuracy")
 """What the rule reads."""
@@ -96,6 +100,37 @@ def choose_alpha(curve: Sequence[AlphaScore], clean_margin: float) -> Choice:
     return Choice(max(keeping or chosen_from, key=rank).alpha, barrier)
 
 
+class LossPoint(NamedTuple):
+    """Where a curve has lost some clean accuracy: between two of its networks.
+
+    Attributes:
+        place: of the one that is nearer to the baseline; share: its weight, 0 to 1. The next one
+            has the rest.
+    """
+
+    place: int
+    share: float
+
+    def mixed(self, values: Sequence[float]) -> float:
+        """Of the curve's values, linear between the two."""
+        return self.share * values[self.place] + (1 - self.share) * values[self.place + 1]
+
+
+def loss_point(clean: Sequence[float], loss: float) -> LossPoint:
+    """Where a curve crosses its stated clean loss, the last time before its end; its end, the
+    finetuned network, where that has not lost as much.
+
+    Args:
+        clean: accuracies from the baseline to the finetuned network, two or more.
+        loss: to the baseline, as a fraction.
+    """
+    lower = clean[0] - loss - _ROUNDING
+    place = max(at for at, value in enumerate(clean) if value >= lower)
+    if place == len(clean) - 1:
+        return LossPoint(place - 1, 0.0)
+    return LossPoint(place, (lower - clean[place + 1]) / (clean[place] - clean[place + 1]))
+
+
 @dataclass(frozen=True)
 class CurvePoint(JsonData):
     """The accuracies of one network of a curve, as in `Scores`."""
@@ -112,8 +147,9 @@ class Curve(JsonData):
         points: by alpha as text, ascending: "0", the baseline that it started from, to "1".
         alpha: of the network whose scores are the row's.
         barrier, note: see `Choice`.
-        odd: of an ablation: for each image of a corrupted copy whether its index in the validation
-            split is odd, as bits in base64; empty if each copy has all images of the split.
+        corrupted: of an ablation: for each image of the validation split whether it is corrupted,
+            as bits in base64; empty if all are, or the first ones (`robustness.cells`).
+        odd: in studies of earlier versions.
     """
 
     points: Mapping[str, CurvePoint]
@@ -121,6 +157,7 @@ class Curve(JsonData):
     barrier: float = 0.0
     note: str = ""
     odd: str = field(default="", repr=False)
+    corrupted: str = field(default="", repr=False)
 
     @property
     def alphas(self) -> tuple[float, ...]:
@@ -140,6 +177,17 @@ class Curve(JsonData):
         """As `scores`, of each network by ascending alpha."""
         return [self.scores(like, alpha) for alpha in self.alphas]
 
+    def loss_point(self, loss: float) -> LossPoint:
+        """See `loss_point`."""
+        return loss_point([point.clean_accuracy for point in self.points.values()], loss)
+
+    def at_clean_loss(self, like: Scores, loss: float) -> Scores:
+        """The scores of a network of the curve, with the accuracies at its loss point: of types,
+        families and totals, where there are any."""
+        metrics, point = [*map(accuracies, self.all_scores(like))], self.loss_point(loss)
+        found = {name: point.mixed([of[name] for of in metrics]) for name in metrics[0]}
+        return replace(like, at_clean_loss=found)
+
     def chosen(
         self, like: Scores, clean_margin: float, constraints: Sequence[ConstraintSettings] = ()
     ) -> Curve:
@@ -152,6 +200,21 @@ class Curve(JsonData):
             curve.append(AlphaScore(alpha, scores.clean_accuracy, scores.robust_accuracy, violated))
         alpha, barrier, note = choose_alpha(curve, clean_margin)
         return replace(self, alpha=alpha, barrier=barrier, note=note)
+
+
+def with_clean_loss(scores: Scores, at_loss: Scores) -> Scores:
+    """Scores with those of another network as the ones at the stated clean loss."""
+    return replace(scores, at_clean_loss=accuracies(at_loss))
+
+
+def accuracies(scores: Scores) -> dict[str, float]:
+    """The accuracies of one network by their names without split, but those of one severity."""
+    return {
+        name.partition("_")[2]: value
+        for name, value in scores.metrics().items()
+        if "accuracy" in name and not name.rpartition(".")[2].isdigit()
+        if not name.endswith(AT_CLEAN_LOSS) and math.isfinite(value)
+    }
 
 
 def alpha_text(alpha: float) -> str:

@@ -17,6 +17,9 @@ Exposure = Literal["seen_type", "seen_family", "unseen"]
 neither."""
 
 ExposedTypes = Literal["seen_type", "seen_family", "unseen", "untrained"]
+AT_CLEAN_LOSS = "_at_clean_loss"
+"""How the metrics of a network at the stated clean loss end."""
+
 EXPOSURES: Mapping[ExposedTypes, tuple[Exposure, ...]] = {
     "seen_type": ("seen_type",),
     "seen_family": ("seen_family",),
@@ -64,6 +67,9 @@ class Scores(JsonData):
         n_corrupted: images that are corrupted; 0: all of the split.
         cell_share: share of the cells, type by severity, that each of them is scored under; 1: all.
         cell_seed: of the choice of these (`ablate.robustness.sparse`).
+        at_clean_loss: by name without split, the accuracies where the curve from the baseline to
+            this network has lost `answer.clean_margin`; on test images those of the network at the
+            alpha where the validation images say so; empty without a curve.
         epochs: passes over the training images in this finetuning.
         student_images: number of images in forward and backward passes of the network.
         train_seconds: wall time of the finetuning, without scoring.
@@ -87,6 +93,7 @@ class Scores(JsonData):
     n_corrupted: int = 0
     cell_share: float = 1.0
     cell_seed: int = 0
+    at_clean_loss: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_cells(self) -> int:
@@ -149,6 +156,9 @@ class Scores(JsonData):
         split = self.split
         totals = {name: total.value for name, total in TOTALS.items() if total.value is not None}
         named = {f"{split}_{name}": value(self) for name, value in totals.items()}
+        for name in TOTALS:
+            if name.endswith(AT_CLEAN_LOSS) and (of := base_name(name)) in self.at_clean_loss:
+                named[f"{split}_{name}"] = self.at_clean_loss[of]
         for family, kinds in self.families.items():
             named[f"{split}_accuracy.{family}"] = self._mean(kinds)
         for kind, by_severity in self.accuracies.items():
@@ -156,6 +166,11 @@ class Scores(JsonData):
             for severity, accuracy in by_severity.items():
                 named[f"{split}_accuracy.{kind}.{severity}"] = accuracy
         return named | {cost: float(getattr(self, cost)) for cost in COSTS}
+
+
+def base_name(metric: str) -> str:
+    """What a metric at the stated clean loss is of one network; another metric is itself."""
+    return metric.removesuffix(AT_CLEAN_LOSS)
 
 
 @dataclass(frozen=True)
@@ -188,12 +203,28 @@ TOTALS: Mapping[str, Total] = {
     ),
     "robust_accuracy_unseen": _exposed_total("unseen", "unseen families"),
     "robust_accuracy_untrained": _exposed_total("untrained", "types not trained on"),
-    # Of networks between others: `ablate.ablation.interpolated`.
-    "clean_accuracy_interpolated": Total("clean, interpolated", "Clean accuracy, interpolated"),
-    "robust_accuracy_interpolated": Total("robust, interpolated", "Robust accuracy, interpolated"),
+    # Of networks between others: `ablate.study.interpolation.Curve.at_clean_loss`.
+    "clean_accuracy_at_clean_loss": Total(
+        "clean at clean loss", "Clean accuracy at the stated clean loss"
+    ),
+    "robust_accuracy_at_clean_loss": Total(
+        "robust at clean loss", "Robust accuracy at the stated clean loss", is_objective=True
+    ),
+    "robust_accuracy_untrained_at_clean_loss": Total(
+        "robust_untrained at clean loss",
+        "Robust accuracy, types not trained on, at the stated clean loss",
+    ),
 }
 """By name, in the order of tables.  A further one is an entry here; with intervals, its share of
 each image in `ablate.robustness.bits.image_shares`."""
+
+
+LOSS_OBJECTIVES = tuple(
+    f"val_{name}"
+    for name, total in TOTALS.items()
+    if name.endswith(AT_CLEAN_LOSS) and total.is_objective
+)
+"""What a search with `finetune.interpolation` may ask for in addition to `metric_names`."""
 
 
 @dataclass(frozen=True)

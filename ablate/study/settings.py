@@ -31,7 +31,7 @@ from ablate.errors.masking import has_secret
 from ablate.study.displayed import Displayed
 from ablate.study.document import show
 from ablate.study.json_data import STORED
-from ablate.study.scores import Bound
+from ablate.study.scores import AT_CLEAN_LOSS, Bound
 from ablate.study.yaml_source import write_yaml
 
 T = TypeVar("T")
@@ -316,9 +316,16 @@ class InterpolationSettings(Settings):
 
     alphas: NonEmptyDistinct[PositiveShare] = (0.25, 0.5, 0.75, 1.0)
     """Weights of the finetuned network that are scored after the last epoch: between 0, the
-    baseline, and 1, which must be among them."""
+    baseline, and 1, which must be among them; 10: tenths."""
     alpha: PositiveShare | None = None
     """Score each trial at this weight alone, as `ablate confirm` does; none: the whole curve."""
+
+    @field_validator("alphas", mode="before")
+    @classmethod
+    def _evenly(cls, alphas: Any) -> Any:
+        """A number of them, evenly spread."""
+        is_count = isinstance(alphas, int) and not isinstance(alphas, bool) and 0 < alphas <= 100
+        return [place / alphas for place in range(1, alphas + 1)] if is_count else alphas
 
     @field_validator("alphas")
     @classmethod
@@ -570,7 +577,8 @@ class AnswerSettings(Settings):
 
     clean_margin: Share = 0.01
     """Clean accuracy, as a fraction, that may be lost to the baseline by the points that the report
-    of a search names, and, with `finetune.interpolation`, by the network of each trial."""
+    of a search names, and, with `finetune.interpolation`, by the network of each trial; the stated
+    loss of metrics at a clean loss."""
 
 
 class SearchBudgetSettings(Settings):
@@ -1145,6 +1153,17 @@ class Study(Displayed, Settings):
         return tuple(
             dict.fromkeys([*metrics, *(constraint.metric for constraint in self.constraints)])
         )
+
+    @property
+    def asks_at_clean_loss(self) -> bool:
+        """Whether an objective, a constraint or a claim is of the network at the stated clean
+        loss."""
+        metrics = [*self.judged_metrics]
+        if self.ablation is not None:
+            metrics += [claim.metric for claim in self.ablation.primary]
+            margin = self.ablation.noninferior
+            metrics += [] if margin is None else [margin.metric]
+        return any(metric.endswith(AT_CLEAN_LOSS) for metric in metrics)
 
     def bounds(self, baseline: Mapping[str, float] | None) -> tuple[Bound, ...]:
         """The sides of all constraints, in numbers (`ConstraintSettings.bounds`)."""

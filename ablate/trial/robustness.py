@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -23,7 +24,7 @@ from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
-from ablate.study.interpolation import Curve, alpha_text, curve_point
+from ablate.study.interpolation import LOSS_BITS, Curve, alpha_text, curve_point, with_clean_loss
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.trial.task import Interim, weights_file
@@ -213,7 +214,10 @@ class TrialRun:
         }
         points = {alpha_text(alpha): curve_point(one) for alpha, one in by_alpha.items()}
         study = self._study
-        curve = Curve(points).chosen(scores, study.answer.clean_margin, study.constraints)
+        margin = study.answer.clean_margin
+        curve = Curve(points).chosen(scores, margin, study.constraints)
+        at_loss = curve.at_clean_loss(scores, margin).at_clean_loss
+        by_alpha = {alpha: replace(one, at_clean_loss=at_loss) for alpha, one in by_alpha.items()}
         return Interim(
             _finite_metrics(by_alpha[curve.alpha]),
             n_images,
@@ -230,16 +234,17 @@ class TrialRun:
     def _score(self, model: nn.Module, **images: Any) -> Scored:
         return self._bench.score(model, seen_types=self._seen_types, **images, **self._costs())
 
-    def finish_test(self, test: Mapping[str, Any]) -> Scored:
+    def finish_test(self, test: Mapping[str, Any], alpha: float | None = None) -> Scored:
         """Scores of the same network on the test images.
 
         Args:
             test: `suite` and `severities`.
+            alpha: of another network between baseline and finetuned weights, which is scored.
 
         Raises:
             NotFiniteError: if the network's output is NaN or infinite.
         """
-        return self._score(self.result, test=test)
+        return self._score(self.result if alpha is None else self._between(alpha), test=test)
 
     def _costs(self) -> dict[str, Any]:
         run = self._finetuning
@@ -267,7 +272,7 @@ class RobustnessTrial(TrialRun):
         self, workbench: Workbench, row: Row, folder: Path, test: Mapping[str, Any] | None
     ) -> None:
         super().__init__(workbench, dict(row.params), row.seeds)
-        self._number = row.number
+        self._number, self._cell = row.number, row.cell
         self._weights = weights_file(folder, row.number)
         self._test = test
 
@@ -277,21 +282,33 @@ class RobustnessTrial(TrialRun):
 
     def end(self) -> tuple[Scores, Mapping[str, Any]]:
         scored, curve = self.finish(), None
-        if self._number is not None:  # the plain finetune is a reference, as it is
+        scores, study = scored.scores, self._study
+        if self._number is not None or study.asks_at_clean_loss:
             curve = self.finish_curve()
         tested = None if self._test is None else self.finish_test(self._test)
-        kept = kept_scores(scored, tested, curve)
+        kept = kept_scores(scored, tested, None if self._number is None else curve)
         if curve is not None:
             points = {
                 alpha_text(alpha): curve_point(of_alpha.scores)
                 for alpha, of_alpha in {**curve, 1.0: scored}.items()
             }
             places = self._bench.corrupted_places(self._bench.dataset.validation)
-            is_sparse = scored.scores.cell_share < 1  # then they are in one order
-            odd = "" if places is None or is_sparse else pack_row((places % 2 == 1).numpy())
-            kept["curve"] = Curve(points, odd=odd).to_json()
+            corrupted = ""
+            if places is not None and scores.cell_share == 1:
+                is_corrupted = np.zeros(scores.n_images, dtype=np.bool_)
+                is_corrupted[places.numpy()] = True
+                corrupted = pack_row(is_corrupted)
+            path = Curve(points, corrupted=corrupted)
+            scores = path.at_clean_loss(scores, study.answer.clean_margin)
+            if self._number is not None:  # the plain finetune is a reference, as it is
+                kept["curve"] = path.to_json()
+        alpha = None if self._test is None else self._test.get("alphas", {}).get(self._cell)
+        if self._test is not None and tested is not None and alpha is not None:
+            between = tested if alpha == 1 else self.finish_test(self._test, alpha)
+            kept["outcomes"][LOSS_BITS] = between.bits
+            kept["test"] = with_clean_loss(tested.scores, between.scores).to_json()
         self.export(self._weights, self._number)
-        return scored.scores, kept
+        return scores, kept
 
     def close(self) -> str:
         return ""

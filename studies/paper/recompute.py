@@ -8,7 +8,7 @@
 Written from docs/statistics.md and docs/howto/publish.md. Accuracies of a run must be the same
 floats, statistics the same to a relative 1e-9 (or an absolute 1e-12), p to six digits; p and bound
 in "kept" as printed, if there. Exit code 1 if anything differs. Networks between baseline and
-finetuned weights are left out, and so are fronts.
+finetuned weights are left out but those that were scored on test images, and so are fronts.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from scipy import optimize, stats
 EXPOSED = {name: (name,) for name in ("seen_type", "seen_family", "unseen")}
 EXPOSED["untrained"] = ("seen_family", "unseen")
 WORST = ", failed runs as the worst"
+AT_LOSS = "_at_clean_loss"
 ADDED_IMAGES, ALPHA, LEAST_SEEDS, LEAST_P = 2.5, 0.05, 3, 1e-15
 
 
@@ -47,7 +48,9 @@ def mean(parts):
 class Network:
     """What a network got right on a split: bits as `scores` say, clean images first."""
 
-    def __init__(self, scores, text):
+    def __init__(self, scores, text, at_loss=None):
+        """at_loss: the bits of the network of the run that is scored at the stated clean loss."""
+        self.at_loss = Network(scores, at_loss) if at_loss else None
         bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8)).astype(float)
         n, self.scores, self.copies = scores["n_images"], scores, {}
         self.clean, rest = bits[:n], bits[n:]
@@ -83,7 +86,9 @@ class Network:
         found |= {f"accuracy.{name}": one for name, one in (types | families).items()}
         found |= {f"accuracy.{kind}.{level}": one for (kind, level), one in copies.items()}
         found = {f"{split}_{name}": one for name, one in found.items()}
-        return found | {"exposed": mean([types[kind] for kind in kinds])}
+        found["exposed"] = mean([types[kind] for kind in kinds])
+        there = {} if self.at_loss is None else self.at_loss.metrics(of, kinds)
+        return found | {f"{name}{AT_LOSS}": one for name, one in there.items()}
 
 
 class Study:
@@ -109,7 +114,7 @@ class Study:
         pairs = {pair for of_cell in self.cells.values() for pair in of_cell}
         self.pairs = sorted(pairs | {pair for _, pair in self.failed})
         self.fixed = {
-            name: _networks(scores, tested.get(name), kept.get(f"ablate:outcomes:{name}", {}))
+            name: _networks(scores, tested.get(name), kept.get(f"ablate:outcomes:{name}", {}), True)
             for name, scores in kept["ablate:references"].items()
         }
         self.claims = [(one["contrast"], self.here(one["metric"])) for one in self.design["claims"]]
@@ -147,6 +152,10 @@ class Study:
         """A confirmation has the claims of its study, on the test images."""
         return f"{self.split}_{metric.partition('_')[2]}"
 
+    def lacks(self, metric):
+        """Whether its networks are between others, and are not recomputed."""
+        return "_interpolated" in metric or (self.split == "val" and AT_LOSS in metric)
+
     def networks(self, cell):
         """By seed; a network without runs is the same at every seed."""
         return self.cells.get(cell) or dict.fromkeys(self.pairs, self.fixed[cell][self.split])
@@ -157,7 +166,7 @@ class Study:
     def differences(self, contrast, metric, pairs):
         """`[K, n]`: by exposure all cells on the types of those with a positive weight."""
         weights, kinds = {cell: one for cell, one in self.weights[contrast].items() if one}, ()
-        name = metric.partition("robust_accuracy_")[2]
+        name = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
         if pairs and name in EXPOSED:
             gaining = [self.networks(cell)[pairs[0]] for cell in weights if weights[cell] > 0]
             (kinds,) = {one.exposed(name) for one in gaining}
@@ -168,12 +177,12 @@ class Study:
 
     def _share(self, cell, pair, metric, kinds):
         shares = self.networks(cell)[pair].metrics(lambda bits: bits, kinds)
-        return shares["exposed" if kinds else metric]
+        return shares[f"exposed{suffix(metric)}" if kinds else metric]
 
     def worst(self, contrast, metric):
         """The model where failed runs count as the worst of their cell, in each metric."""
         weights = {cell: one for cell, one in self.weights[contrast].items() if one}
-        kinds, name = (), metric.partition("robust_accuracy_")[2]
+        kinds, name = (), metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
         pairs = [
             pair
             for pair in self.pairs
@@ -182,7 +191,7 @@ class Study:
         if name in EXPOSED:
             gaining = [self.networks(cell) for cell in weights if weights[cell] > 0]
             (kinds,) = {next(iter(one.values())).exposed(name) for one in gaining}
-        parts = [f"{self.split}_accuracy.{kind}" for kind in kinds] or [metric]
+        parts = [f"{self.split}_accuracy.{kind}{suffix(metric)}" for kind in kinds] or [metric]
 
         def share(cell, pair, part):
             networks = self.networks(cell)
@@ -204,10 +213,19 @@ class Study:
         return Effects(self.claims, self.margin, model, self.tuned, self.looks)
 
 
-def _networks(val, test, bits):
-    """By split."""
+def _networks(val, test, bits, is_baseline=False):
+    """By split, but those that were scored under some cells alone; a baseline has lost nothing."""
     scores = {"val": val, "test": test}
-    return {split: Network(scores[split], bits[split]) for split in scores if split in bits}
+    at_loss = {split: bits.get(split if is_baseline else f"{split}{AT_LOSS}") for split in scores}
+    return {
+        split: Network(scores[split], bits[split], at_loss[split])
+        for split in scores
+        if split in bits and scores[split].get("cell_share", 1.0) == 1
+    }
+
+
+def suffix(metric):
+    return AT_LOSS if metric.endswith(AT_LOSS) else ""
 
 
 # -- Statistics ------------------------------------------------------------------------------
@@ -382,7 +400,7 @@ def of_arms(study, rows):
             metric, _, reference = whole.partition(" - ")
             if name == reference:
                 yield name, column, archived, [""]
-            elif whole and not metric.endswith("_interpolated"):
+            elif whole and not study.lacks(metric):
                 of = f"{name} - {reference}", metric
                 of_seeds = [mean([one[metric] for one in pair]) for pair in values]
                 model = effects.model(*of) if reference else Model(np.array(of_seeds))
@@ -394,6 +412,10 @@ def of_effects(study, rows):
     effects = study.effects()
     leading = [f"{study.split}_clean_accuracy", f"{study.split}_robust_accuracy"]
     asked = study.claims + [(one, metric) for one in study.weights for metric in leading]
+    for contrast, metric in study.claims:
+        if suffix(metric):
+            beside = metric.removesuffix(AT_LOSS), f"{study.split}_clean_accuracy{AT_LOSS}"
+            asked += [(contrast, other) for other in beside]
     named = {(one, short(metric)): (one, metric) for one, metric in asked}
     there = {(row["contrast"], row["metric"]): row for row in rows}
     worst = {key: row for key, row in there.items() if key[0].endswith(WORST)}
@@ -422,7 +444,8 @@ def in_short(text):
 
 def short(metric):
     """ "robust_untrained" of `val_robust_accuracy_untrained`, "noise" of `val_accuracy.noise`."""
-    return metric.partition("_")[2].removeprefix("accuracy.").replace("_accuracy", "")
+    name, end = metric.removesuffix(AT_LOSS), suffix(metric).replace("_", " ")
+    return name.partition("_")[2].removeprefix("accuracy.").replace("_accuracy", "") + end
 
 
 def compare(name, values, *, exact=False):
@@ -458,12 +481,21 @@ def check(files):
                 f"{folder}rows.jsonl: not recomputed, as images are scored under some cells alone"
             )
             continue
-        study = Study(files, folder)
-        equal.append(compare(f"{folder}rows.jsonl", of_scores(study, None), exact=True))
-        for name, of in {"trials": of_trials, "arms": of_arms, "effects": of_effects}.items():
+        if (head["study"]["ablation"] or {}).get("replicates"):
+            parts = [Study(files, one) for one in folders(files) if is_replicate(one, folder)]
+            study, tables = parts[0], {"effects": of_effects}
+            study.effects = lambda parts=parts: pooled(parts)
+            if any(one.failed for one in parts):
+                print(f"{folder}tables: not recomputed, as runs have failed")
+                continue
+        else:
+            study = Study(files, folder)
+            tables = {"trials": of_trials, "arms": of_arms, "effects": of_effects}
+            equal.append(compare(f"{folder}rows.jsonl", of_scores(study, None), exact=True))
+        for name, of in tables.items():
             file = f"{folder}tables/{name}.csv"
-            if any("_interpolated" in metric for _, metric in study.claims) and name != "trials":
-                print(f"{file}: not recomputed, as claims are about interpolated networks")
+            if any(study.lacks(metric) for _, metric in study.claims) and name != "trials":
+                print(f"{file}: not recomputed, as claims are about networks between others")
             elif study.has_equivalence and name == "effects":
                 print(f"{file}: not recomputed, as a claim is of equivalence")
             elif file in files:
@@ -532,6 +564,12 @@ def read(file):
 def folders(files):
     """Of the study, of its confirmation, and of the searches that go with it."""
     return [name.removesuffix("rows.jsonl") for name in files if name.endswith("rows.jsonl")]
+
+
+def is_replicate(folder, of):
+    """Of the study, "r0/"; of its confirmation, "confirm~r0/"."""
+    start = f"{of.removesuffix('/')}~" if of else ""
+    return re.fullmatch(rf"{start}r[0-9]+/", folder) is not None
 
 
 def main():

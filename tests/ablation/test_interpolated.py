@@ -1,152 +1,163 @@
-"""Alphas picked on other seeds and other images than they are scored on."""
+"""Robust accuracy at a stated clean loss: its value, what each image contributes, and its alpha."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 from example_results import FAMILIES, score_bits
 
-from ablate.ablation.interpolated import ON_CURVE, PickedNetworks, pick_networks
+from ablate.ablation.interpolated import (
+    alphas_at_clean_loss,
+    images_at_clean_loss,
+    over_all_images,
+)
 from ablate.ledger.record import RowRecord
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_row
-from ablate.study.interpolation import Curve, alpha_text, bits_name, curve_point
+from ablate.robustness.sparse import scored_cells
+from ablate.study.interpolation import Curve, alpha_text, bits_name, curve_point, loss_point
 
-ALPHAS = (0.0, 0.5, 1.0)
-N = 40
-CLEAN, ROBUST = ON_CURVE
-
-
-def scored(clean: np.ndarray, robust: np.ndarray) -> Scored:
-    """These images right, `robust` ones under every corruption."""
-    wrong = np.zeros(N, np.float32)
-    kinds = [kind for kinds in FAMILIES.values() for kind in kinds]
-    cells = {(kind, 1): Outcomes(robust, None, wrong[: len(robust)]) for kind in kinds}
-    return score_bits(SetOutcomes(Outcomes(clean, None, wrong), cells))
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+METRIC = "val_robust_accuracy_at_clean_loss"
+KINDS = [kind for kinds in FAMILIES.values() for kind in kinds]
+N = 200
 
 
-def first_of(half: int, count: int, n: int = N) -> np.ndarray:
-    """The first images of a half are right."""
-    right = np.zeros(n, bool)
-    right[half::2][:count] = True
-    return right
+def by_hand(clean: np.ndarray, robust: np.ndarray, loss: float) -> tuple[float, float]:
+    """Value and alpha, walking from the finetuned network towards the baseline."""
+    lower = clean[0] - loss - 1e-9
+    if clean[-1] >= lower:
+        return float(robust[-1]), 1.0
+    for place in range(len(clean) - 2, -1, -1):
+        if clean[place] >= lower:
+            share = (lower - clean[place + 1]) / (clean[place] - clean[place + 1])
+            value = robust[place + 1] + share * (robust[place] - robust[place + 1])
+            alpha = ALPHAS[place + 1] + share * (ALPHAS[place] - ALPHAS[place + 1])
+            return float(value), float(alpha)
+    raise AssertionError
 
 
-def both(even: int, odd: int, n: int = N) -> np.ndarray:
-    return first_of(0, even, n) | first_of(1, odd, n)
+@pytest.mark.parametrize(
+    ("clean", "loss", "point"),
+    [
+        ((0.9, 0.9, 0.88), 0.01, (1, 0.5)),
+        ((0.9, 0.91, 0.92), 0.0, (1, 0.0)),
+        ((0.9, 0.895, 0.89), 0.01, (1, 0.0)),  # just that much is not more
+        ((0.9, 0.7, 0.8), 0.05, (0, 0.75)),
+        ((0.9, 0.7, 0.9, 0.8), 0.05, (2, 0.5)),  # the last crossing
+        ((0.9, 0.8), 0.0, (0, 1.0)),
+    ],
+)
+def test_where_a_curve_has_lost_so_much(
+    clean: tuple[float, ...], loss: float, point: tuple[int, float]
+) -> None:
+    found = loss_point(clean, loss)
+    assert found.place == point[0]
+    assert found.share == pytest.approx(point[1], abs=1e-6)
 
 
-Path = Mapping[float, tuple[np.ndarray, np.ndarray]]
-"""By alpha, which images are right: clean and robust."""
+def drawn(seed: int, n: int = N, n_corrupted: int = N, share: float = 1.0) -> dict[float, Scored]:
+    """Networks that get less clean and more robust from the baseline on."""
+    random = np.random.default_rng(seed)
+    ease, hard = random.random(n), random.random((len(KINDS), n_corrupted))
+    wrong = np.zeros(max(n, n_corrupted), np.float32)
+    scored = scored_cells(n_corrupted, len(KINDS), share, 3)
+    found = {}
+    for alpha in ALPHAS:
+        clean = ease < 0.95 - 0.08 * alpha**2
+        cells = {
+            (kind, 1): Outcomes((hard[at] < 0.4 + 0.3 * alpha)[scored[at]], None, wrong)
+            for at, kind in enumerate(KINDS)
+        }
+        fields = {"n_corrupted": n_corrupted, "cell_share": share, "cell_seed": 3}
+        found[alpha] = score_bits(SetOutcomes(Outcomes(clean, None, wrong), cells), **fields)
+    return found
 
 
-def curved(number: int, path: Path, odd: str = "") -> tuple[RowRecord, dict[str, str]]:
-    made = {alpha: scored(*right) for alpha, right in path.items()}
+def row_of(
+    made: dict[float, Scored], loss: float, number: int = 0, corrupted: str = ""
+) -> tuple[RowRecord, dict[str, str]]:
     points = {alpha_text(alpha): curve_point(one.scores) for alpha, one in made.items()}
+    path = Curve(points, corrupted=corrupted)
     row = RowRecord(number, "COMPLETE", 1, {}, values=(0.0,), cell="a", pair=number)
-    row = replace(row, scores=made[1.0].scores, path=Curve(points, odd=odd))
-    bits = {bits_name(alpha): one.bits for alpha, one in made.items() if alpha != 1}
-    return row, bits | {"val": made[1.0].bits}
-
-
-def pick(*paths: Path, odd: str = "", margin: float = 0.01) -> PickedNetworks | None:
-    made = [curved(number, path, odd) for number, path in enumerate(paths)]
-    rows = {number: row for number, (row, _) in enumerate(made)}
-    return pick_networks(rows, {number: bits for number, (_, bits) in enumerate(made)}, margin)
-
-
-FULL = both(20, 20)
-
-
-def path_to(best: float, *, even: bool = True, odd: bool = True) -> Path:
-    """Clean accuracy stays; the network at `best` is the most robust on these halves."""
-    good = {alpha: 15 if alpha == best else 5 + round(alpha) for alpha in ALPHAS}
-    return {
-        alpha: (FULL, both(good[alpha] if even else 5, good[alpha] if odd else 5))
-        for alpha in ALPHAS
+    scores = path.at_clean_loss(made[1.0].scores, loss)
+    return replace(row, scores=scores, path=path), {
+        bits_name(alpha): one.bits for alpha, one in made.items()
     }
 
 
-def test_a_run_has_the_alpha_of_the_other_runs() -> None:
-    found = pick(path_to(1.0), path_to(0.5), path_to(0.5))
-    assert found is not None
-    assert found.alphas[0].tolist() == [0.5, 0.5]
-    assert found.alphas[1].tolist() == found.alphas[2].tolist()
-    assert found.places == (0, 1, 2)
-    # Its own best, of 15 right of 20, is not what it is scored by.
-    assert found.shares[ROBUST][0].mean() == pytest.approx(5 / 20)
-    assert found.shares[CLEAN].mean() == 1
+@pytest.mark.parametrize("loss", [0.0, 0.005, 0.02, 0.5])
+@pytest.mark.parametrize("share", [1.0, 2 / 3])
+def test_the_mean_over_images_is_the_value(loss: float, share: float) -> None:
+    made = drawn(0, share=share)
+    row, bits = row_of(made, loss)
+    clean = np.array([one.scores.clean_accuracy for one in made.values()])
+    robust = np.array([one.scores.robust_accuracy for one in made.values()])
+    value, alpha = by_hand(clean, robust, loss)
+    assert row.scores is not None
+    assert row.scores.metrics()[METRIC] == pytest.approx(value)
+    shares = images_at_clean_loss(row, bits, METRIC, loss)
+    assert shares is not None
+    assert shares.shape == (N,)
+    assert shares.mean() == pytest.approx(value)
+    assert alphas_at_clean_loss([row], loss)["a"] == pytest.approx(alpha, abs=6e-5)
+    assert images_at_clean_loss(row, {}, METRIC, loss) is None
 
 
-def test_a_half_has_the_alpha_of_the_other_half() -> None:
-    path = {
-        0.0: (FULL, both(5, 5)),
-        0.5: (FULL, both(15, 5)),  # better on the even images
-        1.0: (FULL, both(6, 12)),  # and this on the odd ones
-    }
-    found = pick(path, path, path)
-    assert found is not None
-    assert found.alphas.tolist() == [[1.0, 0.5]] * 3
-    assert found.shares[ROBUST].mean(axis=1) == pytest.approx([(6 + 5) / 40] * 3)
+def test_a_contribution_is_what_the_value_changes_by() -> None:
+    """Against the value itself where the image counts a little more: the derivative."""
+    loss, step = 0.02, 1e-6
+    made = drawn(1)
+    row, bits = row_of(made, loss)
+    shares = images_at_clean_loss(row, bits, METRIC, loss)
+    assert shares is not None
+    from ablate.robustness.bits import image_shares, unpack_bits
 
-
-def test_what_a_run_is_scored_on_does_not_reach_its_alpha() -> None:
-    """Whatever the run's own bits are, and those of its half in the other runs."""
-    random = np.random.default_rng(0)
-
-    def noise(rate: float) -> np.ndarray:
-        return random.random(N) < rate
-
-    paths = [{alpha: (noise(0.9), noise(0.3 + 0.4 * alpha)) for alpha in ALPHAS} for _ in range(4)]
-    before = pick(*paths, margin=0.1)
-    assert before is not None
-    for half in (0, 1):
-        here = np.arange(N) % 2 == half
-        others = [
-            {
-                alpha: tuple(np.where(here, noise(0.5), right) for right in rights)
-                for alpha, rights in path.items()
-            }
-            for path in paths
+    right = [unpack_bits([one.bits], one.scores) for one in made.values()]
+    clean = np.stack([one.clean[0].astype(float) for one in right])
+    robust = np.stack(
+        [
+            image_shares(one, made[1.0].scores, "val_robust_accuracy")[0]  # type: ignore[index]
+            for one in right
         ]
-        own = {alpha: (noise(0.5), noise(0.5)) for alpha in ALPHAS}
-        changed: list[Any] = [own, *others[1:]]
-        after = pick(*changed, margin=0.1)
-        assert after is not None
-        assert after.alphas[0, half] == before.alphas[0, half]
+    )
+    for image in range(0, N, 17):
+        weights = np.full(N, (1 - step) / N)
+        weights[image] += step
+        value, _ = by_hand(clean @ weights, robust @ weights, loss)
+        before, _ = by_hand(clean.mean(axis=1), robust.mean(axis=1), loss)
+        slope = (value - before) / step
+        assert slope == pytest.approx(shares[image] - shares.mean(), abs=2e-3)
 
 
-def test_copies_of_some_images_are_halved_as_the_images_are() -> None:
-    """Of a copy the first 10 images are even ones, the rest odd."""
-    n = 20
-    odd = np.arange(n) >= 10
-    early, late = np.arange(n) < 10, np.arange(n) >= 10
-    path = {
-        0.0: (FULL, np.zeros(n, bool)),
-        0.5: (FULL, early),  # right on the even images alone
-        1.0: (FULL, late),
-    }
-    found = pick(path, path, odd=pack_row(odd))
-    assert found is not None
-    assert found.alphas.tolist() == [[1.0, 0.5]] * 2
-    assert found.shares[ROBUST].mean() == 0
+def test_images_that_are_not_corrupted_tell_where_it_is_read_off() -> None:
+    made = drawn(2, n=N, n_corrupted=80)
+    places = np.sort(np.random.default_rng(0).permutation(N)[:80])
+    is_corrupted = np.zeros(N, bool)
+    is_corrupted[places] = True
+    row, bits = row_of(made, 0.02, corrupted=pack_row(is_corrupted))
+    shares = images_at_clean_loss(row, bits, METRIC, 0.02)
+    assert shares is not None
+    assert shares.shape == (N,)
+    assert row.scores is not None
+    assert shares.mean() == pytest.approx(row.scores.metrics()[METRIC])
+    assert row.path is not None
+    own = np.arange(80.0)[None]
+    spread = over_all_images(own, made[1.0].scores, row.path)
+    assert spread is not None
+    assert spread.mean() == pytest.approx(own.mean())
+    assert np.ptp(spread[0, ~is_corrupted]) == 0
+    # In studies of earlier versions it is not known which they are.
+    row, bits = row_of(made, 0.02)
+    assert images_at_clean_loss(row, bits, METRIC, 0.02) is None
 
 
-def test_the_margin_counts_and_runs_without_a_curve_do_not() -> None:
-    path = {
-        0.0: (FULL, both(5, 5)),
-        0.5: (both(19, 19), both(10, 10)),
-        1.0: (both(15, 15), both(20, 20)),
-    }
-    for margin, alpha in ((0.05, 0.5), (0.25, 1.0)):
-        found = pick(path, path, margin=margin)
-        assert found is not None
-        assert found.alphas.tolist() == [[alpha, alpha]] * 2
-    assert pick(path) is None
-    row, bits = curved(0, path)
-    bare = replace(row, path=None)
-    failed = replace(row, state="FAIL", scores=None, path=None)
-    assert pick_networks({0: bare, 1: failed, 2: row}, {0: bits, 1: bits, 2: bits}, 0.01) is None
+def test_a_confirmation_scores_where_the_mean_curve_is() -> None:
+    made = [drawn(seed) for seed in (3, 4, 5)]
+    rows = [row_of(one, 0.02, number)[0] for number, one in enumerate(made)]
+    clean = np.mean([[one.scores.clean_accuracy for one in of.values()] for of in made], axis=0)
+    _, alpha = by_hand(clean, np.zeros(len(ALPHAS)), 0.02)
+    failed = replace(rows[0], state="FAIL", cell="b")
+    found = alphas_at_clean_loss([*rows, failed], 0.02)
+    assert found == {"a": pytest.approx(alpha, abs=6e-5)}

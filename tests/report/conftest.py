@@ -31,16 +31,16 @@ KEPT = Path(__file__).with_name("ledgers")
 
 
 @pytest.fixture(scope="session")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], OpenStudy]:
-    """A recorded study, by its name, from its file in `ledgers/`."""
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., OpenStudy]:
+    """A recorded study, by its name, from its file in `ledgers/`, without a text."""
     files = {"quickstart": "quickstart", "ablation_quickstart": "ablation_quickstart"}
     files["defaults_methods_cifar10_12"] = "cifar10_arms"
 
-    def opened(name: str) -> OpenStudy:
+    def opened(name: str, without: str = "") -> OpenStudy:
         file = tmp_path_factory.mktemp(name) / "study.db"
         with closing(sqlite3.connect(file)) as database:
             packed = (KEPT / f"{files[name]}.sql.xz").read_bytes()
-            database.executescript(lzma.decompress(packed).decode())
+            database.executescript(lzma.decompress(packed).decode().replace(without, ""))
         return open_study(f"sqlite:///{file}#{name}")
 
     return opened

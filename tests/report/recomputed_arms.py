@@ -3,8 +3,7 @@ shorter code: each arm at every seed, so seeds and images vary."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from recompute import Model, holm, simultaneous
 from ablate.ledger.record import StudyRecord
 
 CLEAN, ROBUST = "val_clean_accuracy", "val_robust_accuracy"
-INTERPOLATED = "_interpolated"
 Name = int | str
 Triple = tuple[float, float, float]
 """Mean, and the ends of the interval."""
@@ -47,7 +45,7 @@ class Arms:
     """An ablation, or a confirmation.
 
     Attributes:
-        bits: of rows by number, and of references by name, each by split and alpha.
+        bits: of rows by number, and of references by name, each by split.
     """
 
     record: StudyRecord
@@ -56,8 +54,6 @@ class Arms:
 
     def table(self, arm: str, metric: str) -> np.ndarray:
         """`[K, n]`, what the networks of an arm got of each image."""
-        if metric.endswith(INTERPOLATED):
-            return self._interpolated(arm, metric.removesuffix(INTERPOLATED))
         is_test = self.split == "test"
         if arm == "baseline":
             scores = (self.record.test_references if is_test else self.record.references)[arm]
@@ -95,48 +91,3 @@ class Arms:
             claim: ((one.mean, *simultaneous(one, len(claims), p)), p)
             for claim, one, p in zip(claims, models, adjusted, strict=True)
         }
-
-    def _interpolated(self, arm: str, metric: str) -> np.ndarray:
-        """Each run on each half of the images: of the network at the alpha that is best on the mean
-        curve of the other seeds on the other half, within the margin of clean accuracy."""
-        rows = [row for row in self.record.rows if row.cell == arm]
-        alphas = [float(text) for text in rows[0].path.points]  # type: ignore[union-attr]
-        tables = {
-            one: {alpha: self._at(rows, alpha, one) for alpha in alphas} for one in (CLEAN, ROBUST)
-        }
-        made = tables[metric][0.0].copy()
-        halves = {
-            one: self._odd(rows[0], one, table[0.0].shape[1]) for one, table in tables.items()
-        }
-        margin = self.record.study.answer.clean_margin
-        for run in range(len(rows)):
-            for half in (False, True):
-                means = {
-                    one: {
-                        alpha: np.delete(table[alpha], run, 0)[:, halves[one] != half].mean()
-                        for alpha in alphas
-                    }
-                    for one, table in tables.items()
-                }
-                clean, robust = means[CLEAN], means[ROBUST]
-                kept = [a for a in alphas if a and clean[0.0] - clean[a] <= margin + 1e-9]
-                assert kept, "studies without such an alpha are not recomputed here"
-                assert min(clean[0.0], clean[1.0]) - min(clean.values()) <= margin, "no barrier"
-                best = max(kept, key=lambda a: (round(float(robust[a]), 9), a))
-                there = halves[metric] == half
-                made[run, there] = tables[metric][best][run, there]
-        return made
-
-    def _at(self, rows: Sequence, alpha: float, metric: str) -> np.ndarray:  # type: ignore[type-arg]
-        key = "val" if alpha == 1 else f"val@{alpha:g}"
-        return np.stack(
-            [images_right(self.bits[row.number][key], row.scores, metric) for row in rows]
-        )
-
-    @staticmethod
-    def _odd(row: object, metric: str, n: int) -> np.ndarray:
-        """Which images have an odd index in the validation split."""
-        text = row.path.odd  # type: ignore[attr-defined]
-        if metric == CLEAN or not text:
-            return np.arange(n) % 2 == 1
-        return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n) == 1

@@ -125,7 +125,7 @@ def test_the_title_says_what_is_shown_or_that_nothing_is() -> None:
     none = "No claim is supported, as trained"
     assert heading(few) == f"{none}: too few seeds, a claim needs 3"
     assert heading(replace(few, p_adjusted=None)) == none
-    other = replace(few, verdict="not shown", metric="val_robust_accuracy_interpolated")
+    other = replace(few, verdict="not shown", metric="val_robust_accuracy_at_clean_loss")
     assert heading(other) == "No claim is supported, at equal clean accuracy"
     without = [one for one in example_ablation().effects if one.contrast != "FMA - plain"]
     half = [replace(one, verdict="better") if one.primary else one for one in without]

@@ -18,7 +18,6 @@ from plotly.subplots import make_subplots
 from ablate.ablation.design import COMBINED_DA
 from ablate.ablation.effects import Effect
 from ablate.ablation.info import AblationInfo
-from ablate.ablation.interpolated import ON_CURVE
 from ablate.ablation.intervals import Estimate
 from ablate.ablation.significance import LEAST_SEEDS, RANKED_SEEDS
 from ablate.ablation.study_source import StudySource
@@ -33,6 +32,7 @@ from ablate.report.numbers import metric_words, plain_text
 from ablate.report.style import FAINT_INK, GRID, INK, PAPER, SMALL_SIZE, Look
 from ablate.report.tables import p_text, shown_effects
 from ablate.report.words import as_contribution, contrast_words, sides, verdict_words
+from ablate.study.scores import AT_CLEAN_LOSS, base_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,7 +343,7 @@ def _title(info: EffectsInfo) -> str:
     metrics = {claim.metric for claim in claims} or {ablation.rank_metric}
     basis = shown_if(ablation.replications, f", over {ablation.seeds} baselines")
     if any(map(is_accuracy, metrics)):
-        is_equal = metrics <= {*ON_CURVE}
+        is_equal = all(metric.endswith(AT_CLEAN_LOSS) for metric in metrics)
         basis = f", {'at equal clean accuracy' if is_equal else 'as trained'}{basis}"
     shown = [claim for claim in claims if claim.verdict in ("better", "worse")]
     if shown:
@@ -368,7 +368,7 @@ def _finding(info: EffectsInfo, claim: Effect) -> str:
         text = f"{subject}: {amount} in {metric_words(metric)}, {claim.verdict}"
     else:
         gains, loses = ("adds", "costs") if words.is_contribution else ("gains", "loses")
-        accuracy = metric_words(metric).removesuffix(", interpolated")
+        accuracy = metric_words(base_name(metric))
         verb = gains if is_better else loses
         text = f"{subject} {verb} {amount.lstrip('+-')} points of {accuracy}"
     text += shown_if(words.other, f" over {words.other}")
