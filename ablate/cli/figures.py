@@ -68,12 +68,6 @@ from ablate.report.figures import FIGURES
 @option("--trials N,...", "Only these trials.", WHOLE_NUMBERS)
 @option("--params KEY,...", "Only these parameters.", NAMES)
 @option("--objective METRIC", "Show this objective.", default="")
-@option(
-    "--color KEY",
-    "In pareto colour the trials by this searched parameter: its key or its last part, or "
-    "a share of a mix, as mix/blur.",
-    default="",
-)
 def plot(
     studies: tuple[str, ...],
     *,

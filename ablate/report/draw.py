@@ -35,7 +35,6 @@ def plot(
     trials: Sequence[int] = (),
     params: Sequence[str] = (),
     objective: str = "",
-    color: str = "",
 ) -> Figure:
     """Draw a figure of one study or several.
 
@@ -44,7 +43,6 @@ def plot(
         studies: study files, run folders, `URL#NAME`, or studies from Python.
         theme: "light" or "dark".
         trials: show only these trials; params: only these parameters; objective: this objective.
-        color: colour the trials by this parameter.
 
     Raises:
         ParameterError: if the figure or an option is unknown, or the figure takes fewer studies.
@@ -55,7 +53,7 @@ def plot(
         >>> figure = ablate.plot("parameters", "runs/own", params=["lr"], theme="dark")
         >>> figure.write_html("parameters.html")
     """
-    options = FigureOptions(tuple(trials), tuple(params), objective, color)
+    options = FigureOptions(tuple(trials), tuple(params), objective)
     kind = find_figure(name)
     opened = [open_study(study) for study in studies]
     shown = each_replicate(opened) if len(opened) > 1 else opened

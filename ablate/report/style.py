@@ -34,8 +34,6 @@ INK = "#1A1A1A"
 FAINT_INK = "#6B6B6B"
 GRID = "#E6E6E6"
 PAPER = "#FFFFFF"
-SEQUENTIAL = "Cividis"
-"""Low to high, even in lightness; by plotly's name."""
 SERIES = ("#0072B2", "#C98500", "#009E73", "#C4689B", "#D55E00", "#2E96D2", "#767676", "#9E9100")
 """Of things without a colour of their own: studies, families, workers. Each has its dash and mark
 too (`DASHES`, `SYMBOLS`)."""

@@ -23,11 +23,11 @@ from ablate.ablation.cell import Arm, Design
 from ablate.ablation.confirm import ConfirmedPoint, ConfirmInfo
 from ablate.ablation.info import ArmInfo
 from ablate.ablation.study_source import StudySource
-from ablate.errors import NothingToDrawError, ParameterError
+from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, StudyRecord
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.figure import FigureOptions
-from ablate.report.figures.pareto import FIGURE, FrontsInfo, surfaces
+from ablate.report.figures.pareto import FIGURE, FrontsInfo
 from ablate.report.style import terms_look
 from ablate.study.settings import ObjectiveSettings
 
@@ -206,56 +206,7 @@ def test_networks_between_the_weights_stand_behind_the_front() -> None:
     assert list(between.y)[1:4] == pytest.approx([0.70, 0.75, math.nan], nan_ok=True)
 
 
-# -- A colour along a parameter
-
-
-def test_a_number_colours_the_trials_that_have_it() -> None:
-    log = {"loss.fma.weight": {"float": [0.01, 100], "log": True}}
-    record = usual_record(space=log)
-    info, figure = info_of(record, color="fma.weight"), draw(record, color="fma.weight")
-    assert figure.layout.title.text == "<b>loss.fma.weight along the front of example</b>"
-    assert figure.layout.coloraxis.colorscale[0][1] == "#00224e", "Cividis"
-    weights = {row.number: row.params.get("loss.fma.weight") for row in record.complete}
-    drawn = {
-        number: color
-        for trace in traces(figure, "Trials")
-        for number, color in zip(trace.customdata, trace.marker.color, strict=True)
-    }
-    expected = {at: math.log10(one) for at, one in weights.items() if one is not None}
-    assert drawn == pytest.approx(expected)
-    missing = sum(one is None for one in weights.values())
-    assert f"trials without this parameter, not shown: {missing}" in facts(figure)
-    assert info.frame()["color"].notna().sum() == len(expected)
-    assert (
-        figure.layout.coloraxis.colorbar.ticktext[0] == f"{min(filter(None, weights.values())):.2g}"
-    )
-
-
-def test_taps_are_coloured_by_the_deepest_and_mixes_by_a_share() -> None:
-    record = usual_record()
-    info, bar = info_of(record, color="layers"), draw(record, color="layers").layout.coloraxis
-    assert bar.colorbar.ticktext == ("stem", "stage1", "stage2", "stage3")
-    assert (bar.cmin, bar.cmax, len(bar.colorscale)) == (-0.5, 3.5, 8)
-    taps = [point.params.get("loss.fma.layers") for point in info.studies[0].points]
-    deepest = [bar.colorbar.ticktext.index(of[-1]) if of else math.nan for of in taps]
-    assert info.frame()["color"].tolist() == pytest.approx(deepest, nan_ok=True)
-    assert info_of(record, color="mix/blur").coloring == "augment.mix.blur"
-    assert info_of(record, color="loss.terms").color_axis["cmin"] == -0.5
-
-
-def test_an_unknown_colour_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ParameterError) as caught:
-        info_of(usual_record(), color="momentum")
-    assert str(caught.value).startswith("`color`: must be one of augment.mix.noise, ")
-    assert str(caught.value).endswith("loss.terms, got momentum. Name one of them.")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(ParameterError, match=r"^`color`: must be one of .*, got weight\. Name one"):
-        info_of(usual_record(), color="weight")
-    with pytest.raises(NothingToDrawError, match=r"differ in a parameter, got none\. Leave"):
-        info_of(example_record(), color="lr")
-
-
-# -- Several searches, and what they attain
+# -- Several searches
 
 
 def test_several_studies_have_their_own_look_and_steps() -> None:
@@ -272,8 +223,6 @@ def test_several_studies_have_their_own_look_and_steps() -> None:
     assert figure.layout.title.text == "<b>Fronts of example and other &lt;b&gt;</b>"
     assert figure.layout.meta["study"] == ["example", "other <b>"]
     assert facts(figure).startswith("4 of 32 trials complete")
-    with pytest.raises(NothingToDrawError, match=r"with `color` needs one search, got 2 studies"):
-        info_of(example_record(ROWS), other, color="lr")
     with pytest.raises(
         ParameterError, match=r"^studies in one figure must have the same objectives"
     ):
@@ -284,59 +233,6 @@ def test_baselines_that_differ_are_not_drawn() -> None:
     other = replace(example_record(ROWS), references={"baseline": sloped_scores(0.9, 0.5)})
     figure = draw(example_record(ROWS), other)
     assert (traces(figure, "Before finetuning"), len(traces(figure, "Plain finetuning"))) == ([], 1)
-
-
-def study(name: str, *values: tuple[float, float]) -> StudyRecord:
-    return example_record([example_row(at, one) for at, one in enumerate(values)], name=name)
-
-
-def test_three_searches_have_a_band_between_best_and_worst() -> None:
-    names = [
-        study("a", (0.94, 0.70), (0.90, 0.80)),
-        study("b", (0.93, 0.75)),
-        study("c", (0.9, 0.7)),
-    ]
-    figure = draw(*names)
-    left, foot = figure.layout.xaxis.range[0], figure.layout.yaxis.range[0]
-    (band,) = traces(figure, "Best to worst")
-    assert line(band)[-3:] == [(0.9, foot), (0.9, 0.7), (left, 0.7)]
-    assert "band: between what the best and what all of 3 searches reach" in facts(figure)
-    assert len(traces(draw(*names[:2], study("empty")), "Best to worst")) == 1
-    assert traces(draw(*names[:2]), "Best to worst") == [], "two lines are their own band"
-
-
-def corners(*sets: list[tuple[float, float]], objectives: Any = (UP, UP)) -> dict[str, Any]:
-    tables = [np.array(one, dtype=float).reshape(-1, 2) for one in sets]
-    return {
-        name: sorted(map(tuple, found.tolist()))
-        for name, found in surfaces(tables, objectives).items()
-    }
-
-
-def test_what_sets_attain_by_hand() -> None:
-    assert corners([(3, 1), (1, 3)], [(2, 2)], [(1, 1)]) == {
-        "best": [(1, 3), (2, 2), (3, 1)], "worst": [(1, 1)],
-    }  # fmt: skip
-    assert corners([(3, 10)], [(2, 5)], [(1, 20)], objectives=(UP, DOWN)) == {
-        "best": [(2, 5), (3, 10)], "worst": [(1, 20)],
-    }  # fmt: skip
-    assert corners([(2, 1)], [(1, 2)]) == {"best": [(1, 2), (2, 1)], "worst": [(1, 1)]}
-    assert corners([(2, 2)], [], [(1, 1)], []) == {"best": [(2, 2)], "worst": []}
-    assert corners([(2, 1)]) == corners([], []) == {}
-
-
-def test_levels_agree_with_the_definition() -> None:
-    count = 6
-    random = np.random.default_rng(count)
-    sets = [random.integers(0, 20, (8, 2)).astype(float) for _ in range(count)]
-    places = np.array([(x, y) for x in range(20) for y in range(20)], dtype=float)
-    attained = sum(
-        (one[None] >= places[:, None]).all(axis=2).any(axis=1).astype(int) for one in sets
-    )
-    levels = {"best": 1, "worst": count}
-    for name, found in surfaces(sets, (UP, UP)).items():
-        under = (found[None] >= places[:, None]).all(axis=2).any(axis=1)
-        assert under.tolist() == (attained >= levels[name]).tolist()
 
 
 # -- Confirmed trials, and arms
@@ -399,8 +295,6 @@ def test_an_ablation_has_its_arms() -> None:
     assert values == [["a", 0.9, 0.6], ["b", 0.8, 0.7]]
     title = FIGURE.draw(info, COLUMN).layout.title.text
     assert title == "<b>What does robustness cost? Arms of example</b>"
-    with pytest.raises(NothingToDrawError, match=r"needs one search, got an ablation\. D"):
-        FIGURE.info([source], FigureOptions(color="lr"))
 
 
 @pytest.mark.slow

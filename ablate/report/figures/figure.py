@@ -30,7 +30,6 @@ class FigureOptions:
     trials: tuple[int, ...] = ()
     params: tuple[str, ...] = ()
     objective: str = ""
-    color: str = ""
 
     @property
     def given(self) -> list[str]:

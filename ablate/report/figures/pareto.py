@@ -3,22 +3,20 @@
 Colour and mark are the loss terms, or the study where there are several; a trial that another one
 dominates is faint, one that violates a constraint hollow.  Once trials were confirmed, the axes are
 those of the test images: marks are means over new seeds with their intervals.  An ablation has the
-means of its arms.  Three searches or more differ as the band shows: it lies between the front that
-the best of them attains and the one that all attain.  More than two objectives have a panel a pair.
+means of its arms.  More than two objectives have a panel a pair.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, combinations
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from plotly.colors import sample_colorscale
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
@@ -26,14 +24,12 @@ from ablate.ablation.answer import best_number
 from ablate.ablation.means import Mean, arm_means, confirmed_means
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
-from ablate.analysis.features import Feature, trial_features
 from ablate.analysis.hypervolume import as_table, maximised, staircase
-from ablate.analysis.importance import network_order
 from ablate.analysis.objectives import objectives_on, shared_objectives, short_metric
 from ablate.analysis.pareto import ParetoInfo, ParetoPoint, reference_values, shared_references
-from ablate.errors import NothingToDrawError, ParameterError
+from ablate.errors import NothingToDrawError
 from ablate.files.shown import count_text, shown_if
-from ablate.ledger.record import ADAPTED, NOT_FINETUNED, StudyRecord
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet, marker, metric_axis
 from ablate.report.figures.figure import FigureKind, FigureOptions
@@ -46,9 +42,8 @@ from ablate.report.numbers import (
     shortened,
     signed_text,
 )
-from ablate.report.style import FAINT_INK, INK, SEQUENTIAL, SERIES, SMALL_SIZE, Look, terms_look
+from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, Look, terms_look
 from ablate.report.words import network_label
-from ablate.study.keys import meant_keys
 from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
 
@@ -77,9 +72,6 @@ class FrontsInfo:
         references, bounds: on the images of the axes, those that are the same for all studies.
         runs: of an ablation, how many have ended.
         taken: number of the trial that the answer of a search names first.
-        surfaces: what the "best" and what all ("worst") of several searches attain: corners
-            `[n, 2]`.
-        coloring: name of the parameter that colours the trials; color_axis: plotly's.
     """
 
     studies: tuple[ParetoInfo, ...]
@@ -89,9 +81,6 @@ class FrontsInfo:
     bounds: tuple[Bound, ...] = ()
     runs: str = ""
     taken: int | None = None
-    surfaces: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    coloring: str = ""
-    color_axis: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def metrics(self) -> list[str]:
@@ -100,9 +89,8 @@ class FrontsInfo:
 
     @cached_property
     def marks(self) -> pd.DataFrame:
-        """The rows of the table with numbers for all axes, and a colour where there is one."""
-        needed = [*self.metrics, "color"] if self.coloring else self.metrics
-        values = self.table[needed].to_numpy(float)
+        """The rows of the table with numbers for all axes."""
+        values = self.table[self.metrics].to_numpy(float)
         return self.table.iloc[np.flatnonzero(np.isfinite(values).all(axis=1))]
 
     @property
@@ -119,8 +107,7 @@ class FrontsInfo:
         """One row a mark.
 
         Columns: mark ("trial", "mean"), study, name, loss_terms (text), number, seeds (Int64),
-        on_front (boolean), color (float64: a parameter as it is, its decimal logarithm, or the
-        place of a category), and a float64 column an objective, with .low and .high of means.
+        on_front (boolean), and a float64 column an objective, with .low and .high of means.
         """
         return self.table.drop(columns=["state", "group", "look", "hover"])
 
@@ -128,13 +115,12 @@ class FrontsInfo:
 # -- Reading ---------------------------------------------------------------------------------
 
 
-def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInfo:
+def info_of(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
     """Searches with the same objectives, or one ablation.
 
     Raises:
-        NothingToDrawError: for one objective, an ablation among others, and a colour of several
-            studies or of an ablation.
-        ParameterError: if objectives differ, or the parameter of `color` is unknown.
+        NothingToDrawError: for one objective, and an ablation among others.
+        ParameterError: if objectives differ.
     """
     source, several = sources[0], len(sources) > 1
     record = source.record
@@ -142,18 +128,15 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
     if len(objectives) < 2:
         rule, fix = "needs two objectives, got one", "Draw history."
         raise NothingToDrawError(record.name, "pareto", rule, fix)
-    is_mixed = several and not all(each.is_search for each in sources)
-    if is_mixed or (options.color and (several or not source.is_search)):
-        got = f"{len(sources)} studies" if several else "an ablation"
-        beside = "`color`" if options.color else "other studies"
-        reason = f"with {beside} needs one search, got {got}"
+    if several and not all(each.is_search for each in sources):
+        reason = f"with other studies needs one search, got {len(sources)} studies"
         raise NothingToDrawError(record.name, "pareto", reason, "Draw one at a time.")
     if several:
         return _of_several(tuple(each.front for each in sources))
     if not source.is_search:
         return _of_arms(source)
     front, taken = source.front, best_number(record, source.front)
-    means = () if options.color else confirmed_means(source)
+    means = confirmed_means(source)
     if source.confirming is not None and source.confirmed is not None and means:
         objectives = objectives_on(objectives, "test")
         looks = {**canvas.looks(source.confirmed)}
@@ -166,21 +149,17 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> FrontsInf
             taken=taken,
         )
     table = _table((front,), objectives)
-    info = FrontsInfo((front,), objectives, table, front.references, front.bounds, taken=taken)
-    return _colored(info, options.color, record) if options.color else info
+    return FrontsInfo((front,), objectives, table, front.references, front.bounds, taken=taken)
 
 
 def _of_several(studies: tuple[ParetoInfo, ...]) -> FrontsInfo:
     objectives = studies[0].objectives
-    kept = [study.counted[np.isfinite(study.counted).all(axis=1)] for study in studies]
     return FrontsInfo(
         studies,
         objectives,
         _table(studies, objectives),
         shared_references(studies),
         bounds=studies[0].bounds if len({study.bounds for study in studies}) == 1 else (),
-        # The lines of two fronts are their own band.
-        surfaces=surfaces(kept, objectives) if len(studies) > 2 and len(objectives) == 2 else {},
     )
 
 
@@ -229,7 +208,7 @@ def _table(
     ends = [f"{metric}{end}" for end in ("", ".low", ".high") for metric in metrics]
     searched = [objective.metric for objective in studies[0].objectives]
     types = dict.fromkeys(["mark", "study", "name", "loss_terms"], "string")
-    types |= {"number": "Int64", "seeds": "Int64", "on_front": "boolean", "color": "float64"}
+    types |= {"number": "Int64", "seeds": "Int64", "on_front": "boolean"}
     types |= dict.fromkeys([*searched, *(ends if means else metrics)], "float64")
     types |= {"state": "int64", "group": "string", "look": "object", "hover": "string"}
     frames = []
@@ -277,73 +256,6 @@ def _hover(objectives: Sequence[ObjectiveSettings], network: ParetoPoint | Mean)
     return "<br>".join(lines)
 
 
-def surfaces(
-    sets: Sequence[NDArray[np.float64]], objectives: Sequence[ObjectiveSettings]
-) -> dict[str, NDArray[np.float64]]:
-    """What the best and what all of these sets attain in the plane of two objectives.
-
-    Source: Grunert da Fonseca, Fonseca and Hall 2001, computed by moocore (exact).
-
-    Args:
-        sets: `[points, 2]` each, finite; one without points attains nothing, but still counts.
-
-    Returns:
-        The corners of both borders; of fewer than two sets, or without any value, nothing.
-    """
-    full = [points for points in sets if len(points)]
-    if len(sets) < 2 or not full:
-        return {}
-    import moocore
-
-    signs = np.where(maximised(objectives), -1.0, 1.0)
-    owner = np.repeat(np.arange(len(full)), [len(points) for points in full])
-    best, worst = (
-        moocore.eaf(np.concatenate(full) * signs, owner, percentiles=[percent])[:, :2] * signs
-        for percent in (100.0 / len(full), 100.0)
-    )
-    return {"best": best, "worst": worst if len(full) == len(sets) else np.empty((0, 2))}
-
-
-def _colored(info: FrontsInfo, key: str, record: StudyRecord) -> FrontsInfo:
-    """The trials of a search, coloured by a parameter."""
-    import pandas as pd
-
-    params = [point.params for point in info.studies[0].points]
-    features: dict[str, Feature] = {}
-    for feature in trial_features(params, record.study.space):
-        if feature.varies:
-            features.setdefault(feature.name, feature)
-    if not features:
-        reason = "with `color` needs complete trials that differ in a parameter, got none"
-        raise NothingToDrawError(record.name, "pareto", reason, "Leave `color` out.")
-    meant = meant_keys(key.replace("/", "."), list(features))
-    if len(meant) != 1:
-        rule = f"must be one of {', '.join(features)}, got {key}"
-        raise ParameterError(f"`color`: {rule}. Name one of them.")
-    (name,) = meant
-    feature = features[name]
-    values, texts = feature.values, list(feature.choices)
-    if feature.kind == "flag" and feature.part:
-        chosen = [of_trial.get(name) or () for of_trial in params]
-        texts, name = sorted({*chain(*chosen)}, key=network_order), f"deepest of {name}"
-        values = np.array([max(map(texts.index, taps), default=math.nan) for taps in chosen])
-    if texts:
-        count = len(texts)
-        colors = sample_colorscale(SEQUENTIAL, max(count, 2))
-        steps = [((at + end) / count, colors[at]) for at in range(count) for end in (0, 1)]
-        places, axis = [*range(count)], {"colorscale": steps, "cmin": -0.5, "cmax": count - 0.5}
-    else:
-        places = np.linspace(np.nanmin(values), np.nanmax(values), 5).tolist()
-        axis = {"colorscale": SEQUENTIAL, "cmin": places[0], "cmax": places[-1]}
-        texts = [f"{10.0**at if feature.kind == 'log' else at:.2g}" for at in places]
-    title = {"text": plain_text(".".join(name.split(".")[-2:])), "side": "right"}
-    bar = {"title": title, "thickness": 12, "tickfont": {"size": SMALL_SIZE}, "tickvals": places}
-    bar["ticktext"] = [plain_text(shortened(text, 16)) for text in texts]
-    table = info.table.assign(color=values, group="")
-    table["look"] = pd.Series([terms_look("")] * len(table), dtype=object)
-    return replace(info, table=table, coloring=name, color_axis=axis | {"colorbar": bar})
-
-
 # -- Drawing ---------------------------------------------------------------------------------
 
 
@@ -385,8 +297,6 @@ def draw(info: FrontsInfo, sheet: Sheet) -> Figure:
                     far = low if bound.is_least else high
                     add_area(bound.limit, far, layer="below", **shade, **cell)
                     add_line(bound.limit, line={"color": INK, "width": 1, "dash": "dash"}, **cell)
-    if info.coloring:
-        figure.update_layout(coloraxis=info.color_axis)
     name = "Pareto front" if len(info.studies) == 1 else "Pareto fronts"
     nothing = "no successful run yet" if info.runs else canvas.NO_TRIAL
     return canvas.finish(
@@ -414,7 +324,6 @@ def _range(info: FrontsInfo, place: int) -> Range:
     ends = [values[is_kept] if is_kept.any() else values]
     ends += [means[f"{metric}{end}"].to_numpy() for end in ("", ".low", ".high") if len(means)]
     ends += [np.array([reference[place] for reference in info.references.values()])]
-    ends += [surface[:, place] for surface in info.surfaces.values()]
     for bound in info.bounds:
         if bound.metric == metric and any(bound.excess({metric: value}) > 0 for value in values):
             ends.append(np.array([bound.limit]))
@@ -441,20 +350,7 @@ def _steps(
 
 
 def _lines(info: FrontsInfo, ranges: Sequence[Range], x: int, y: int) -> Iterator[Scatter]:
-    """The band, the networks between baseline and finetuned weights, the fronts."""
-    if info.surfaces:
-        best, worst = (_steps(info, info.surfaces[end], ranges, x, y) for end in ("best", "worst"))
-        if not worst["x"]:  # no region is attained by all
-            worst = {"x": [ranges[x].worst], "y": [ranges[y].worst]}
-        yield Scatter(
-            **{way: best[way] + worst[way][::-1] for way in "xy"},
-            name="Best to worst",
-            mode="none",
-            fill="toself",
-            fillcolor=SERIES[0],
-            opacity=0.15,  # the trace's: the dark form exchanges colours by their names
-            hoverinfo="text",
-        )
+    """The networks between baseline and finetuned weights, the fronts."""
     gap = (math.nan,) * len(info.objectives)
     curves = [curve for study in info.studies for curve in study.curves.values()]
     if curves and not info.is_confirmed:
@@ -516,10 +412,6 @@ def _marks(info: FrontsInfo, x: int, y: int) -> Iterator[Any]:
                 style |= {"hovertext": rows["hover"].tolist(), "hovertemplate": _HOVER}
             else:
                 points = canvas.single_precision(points)
-            if info.coloring:
-                mark |= {"color": rows["color"].to_numpy(), "coloraxis": "coloraxis"}
-                mark["line"] = {"color": INK, "width": 1.5 if is_best else 0}
-                style["showlegend"] = False
             if state == _MEAN:
                 for error, metric in (("error_x", info.metrics[x]), ("error_y", info.metrics[y])):
                     ends = (rows[f"{metric}{end}"].to_numpy() for end in (".low", "", ".high"))
@@ -559,8 +451,6 @@ def _references(info: FrontsInfo, x: int, y: int) -> Iterator[Scatter]:
 def _title(info: FrontsInfo) -> str:
     """What the trial that the answer names gains and loses; else the question."""
     names = [look.label for look in canvas.study_looks([study.study for study in info.studies])]
-    if info.coloring:
-        return f"{info.coloring} along the {canvas.several_title('front', names)}"
     if info.runs:
         return f"What does robustness cost? Arms of {names[0]}"
     shown = info.means if info.is_confirmed else info.table
@@ -592,8 +482,6 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
     elif not all(study.is_on_front.all() for study in studies):
         violating = any(study.violating for study in studies)
         facts.append("faint: dominated" + shown_if(violating, "; hollow: violates a constraint"))
-    if info.surfaces:
-        facts.append(f"band: between what the best and what all of {len(studies)} searches reach")
     trials = info.table[info.table["mark"] == "trial"]
     if info.is_confirmed:  # the axes are not those of the trials
         trials = trials[:0]
@@ -606,8 +494,6 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
         "trials outside the axes": (is_outside & finite).sum(),
         "trials with a value that is not a number": (~finite).sum(),
     }
-    if info.coloring:
-        counts["trials without this parameter, not shown"] = trials["color"].isna().sum()
     return facts + [f"{what}: {count}" for what, count in counts.items() if count]
 
 
@@ -630,5 +516,4 @@ FIGURE = FigureKind(
     read=info_of,
     draw=draw,
     several=True,
-    takes=("color",),
 )
