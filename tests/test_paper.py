@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +23,18 @@ from example_results import (
     minus,
 )
 from recompute import Model, holm
+from safetensors.torch import load_file
 
+import ablate
 from ablate.ablation.cell import Claim
 from ablate.ablation.intervals import Estimate
+from ablate.robustness.suites import find_suite
+from ablate.study.keys import searched_paths
 from ablate.study.scores import Scores
 
 sys.path.append(str(Path(__file__).parents[1] / "studies" / "paper"))
 
+import averages
 import claims
 import data
 import recompute
@@ -53,6 +61,147 @@ def test_the_test_images_are_those_that_nobody_has_looked_at(tmp_path: Path) -> 
     links = {link.relative_to(made): link.resolve() for link in (made / "test").glob("*/*")}
     assert set(links.values()) == {images[place] for place in kept}
     assert all(file == folder / link for link, file in links.items())
+
+
+def test_the_study_is_as_the_plan_says(tmp_path: Path) -> None:
+    """Where baselines are not there yet, another one stands for them."""
+    folder = tmp_path / "studies" / "paper"
+    (folder / "baselines").mkdir(parents=True)
+    shutil.copy(ROOT / "studies" / "paper" / "decide.yaml", folder)
+    first = (ROOT / "studies" / "paper" / "baselines" / "0.safetensors").read_bytes()
+    for number in range(8):
+        (folder / "baselines" / f"{number}.safetensors").write_bytes(first)
+    study = ablate.check(folder / "decide.yaml")
+    settings, tune = study.ablation_section, study.tune_section
+    assert settings.stop is not None
+    assert settings.stop.looks == (4, 5, 6, 8)
+    assert (tune.trials, settings.seeds, settings.replicates) == (16, 2, 8)
+    # What tuning sees and what the outcome is of have no type in common.
+    assert settings.stop.confirm is not None
+    tested = {*settings.stop.confirm.suite} - set(study.augment.types or ())
+    assert len(tested) == 12
+    assert not tested & {*find_suite(study.robustness.suite).types}
+    # The default is the first trial of each arm, and what the arm that is not tuned has.
+    assert isinstance(study.space, dict)
+    assert settings.arms is not None
+    (default,) = tune.enqueue
+    assert settings.arms["plain"] == {"loss.terms": "clean", **default}
+    assert sorted(default) == sorted(searched_paths(study.space))
+    assert [*averages.ARMS] == ["FMA+CA", "DA+CA"]
+
+
+# -- averages.py
+
+
+@pytest.fixture
+def averaged_study(work: Path) -> str:
+    """The run folder of a small study as `decide.yaml`, confirmed."""
+    study = {
+        "version": 1,
+        "name": "small",
+        "dataset": {"name": "digits"},
+        "model": {"name": "resnet8"},
+        "baseline": {"epochs": 2},
+        "finetune": {"budget": {"images": 96}, "interpolation": {"alphas": 2}},
+        "augment": {"types": ["gaussian_noise"]},
+        "space": {"finetune.learning_rate": {"float": [0.0005, 0.02], "log": True}},
+        "objectives": [{"metric": "val_robust_accuracy_at_clean_loss"}],
+        "answer": {"clean_margin": 0.005},
+        "robustness": {"suite": ["snow", "gaussian_noise"], "severities": [3], "cells": 0.5},
+        "run": {"gpus_per_trial": 0, "keep_checkpoints": "all"},
+        "ablation": {
+            "design": "arms",
+            "arms": {
+                "DA+CA": {"loss.terms": "clean+da"},
+                "FMA+CA": {"loss.terms": "clean+fma"},
+            },
+            "tune": {
+                "trials": 2,
+                "pick": "best val_robust_accuracy_at_clean_loss",
+                "enqueue": [{"finetune.learning_rate": 0.001}],
+            },
+            "replicates": 2,
+            "seeds": 1,
+            "primary": [
+                {
+                    "compare": "FMA+CA",
+                    "to": "DA+CA",
+                    "metric": "val_robust_accuracy_untrained_at_clean_loss",
+                }
+            ],
+        },
+    }
+    ablate.launch(study, executor="inline", progress=False)
+    ablate.confirm("runs/small", seeds=2, executor="inline", progress=False)
+    return "runs/small"
+
+
+@pytest.mark.slow
+def test_an_average_is_that_of_all_trials_and_is_scored_where_it_loses_as_much(
+    averaged_study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["averages", averaged_study, "-o", "averages"])
+    averages.main()
+    printed = capsys.readouterr().out
+    values: dict[str, list[float]] = {"FMA+CA": [], "DA+CA": []}
+    for number in range(2):
+        of_arms = json.loads(Path(f"averages/averages_{number}.json").read_text())
+        for found, folder in zip(of_arms, ("01-FMA+CA", "00-DA+CA"), strict=True):
+            search = f"{averaged_study}/r{number}/tune/{folder}"
+            assert ablate.read(search).study.loss.terms.endswith(found["arm"][:-3].lower())
+            rows = ablate.read(search).rows
+            ends = [row.path.points["1"].clean_accuracy for row in rows if row.path is not None]
+            least = found["validation"]["clean_accuracy"][0] - 0.1
+            assert found["trials"] == [trial for trial in range(2) if ends[trial] >= least]
+            assert found["left_out"] == [trial for trial in range(2) if ends[trial] < least]
+            weights = [f"{search}/weights/{trial:05d}.safetensors" for trial in found["trials"]]
+            files = [load_file(file) for file in weights]
+            mean = {
+                name: np.mean([file[name].numpy() for file in files], axis=0)
+                for name in files[0]
+                if files[0][name].is_floating_point()
+            }
+            baselines = (ablate.files.cache.cache_folder() / "baselines").glob(
+                "*/weights.safetensors"
+            )
+            sha256 = ablate.read(search).baseline_sha256
+            (start,) = (
+                load_file(file)
+                for file in baselines
+                if hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+            )
+            alpha, lost = found["alpha"], -np.array(found["validation"]["clean_accuracy"])
+            lost -= lost[0]
+            last = np.flatnonzero(lost < 0.005 + 1e-9)[-1]
+            crossed = slice(last, last + 2)
+            assert alpha == pytest.approx(
+                np.interp(0.005, lost[crossed], np.array([0, 0.5, 1])[crossed]) if last < 2 else 1,
+                abs=1e-4,
+            )
+            network = ablate.load_model(search, 0, alpha=1.0).network
+            state = network.state_dict()
+            for name, average in mean.items():
+                first = start[name].float().numpy()
+                state[name] = torch.from_numpy(first + alpha * (average - first))
+            network.load_state_dict(state)
+            scored = ablate.evaluate(network, dataset="digits", types=["snow"], severities=[3])
+            assert scored.clean is not None
+            expected = [scored.clean.accuracy, scored.accuracy()]
+            assert found["test"]["average"] == pytest.approx(expected)
+            confirmed = ablate.read(f"{averaged_study}/confirm/r{number}")
+            tuned = np.mean(
+                [
+                    row.test_scores.metrics()["test_robust_accuracy_untrained_at_clean_loss"]
+                    for row in confirmed.rows
+                    if row.cell == found["arm"] and row.test_scores is not None
+                ]
+            )
+            assert found["test"]["tuned"][1] == pytest.approx(tuned)
+            values[found["arm"]].append(expected[1] - tuned)
+    for arm, (first, second) in values.items():
+        line = next(line for line in printed.splitlines() if line.startswith(f"| average of {arm}"))
+        assert f"| {50 * (first + second):+.2f} [" in line
+        assert f"| {100 * first:+.2f} {100 * second:+.2f} |" in line
 
 
 # -- tables.py and claims.py

@@ -18,7 +18,7 @@ from ablate.lifecycle.place import place_of_file
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-STUDIES = sorted((ROOT / "studies").rglob("*.yaml"))
+STUDIES = sorted((ROOT / "studies").glob("*.yaml"))
 SPACES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
 
 
