@@ -7,9 +7,7 @@
                         Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised
                         Feature Learning; the .mat files, without the `extra` images.
     fashion_mnist       70,000 grey pictures of clothes of 28x28 pixels, 10,000 of them to test on.
-                        Xiao et al. 2017, arXiv:1708.07747.  The files as torchvision lays them out,
-                        or straight in the folder, gzipped or not: Debian's package
-                        dataset-fashion-mnist has them so.
+                        Xiao et al. 2017, arXiv:1708.07747.
 
 Decoded images are cached at the requested size, so torchvision checks the files' md5 and reads them
 once.
@@ -17,13 +15,11 @@ once.
 
 from __future__ import annotations
 
-import gzip
 import http.client
 import pickle
 import shutil
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,34 +46,34 @@ Arrays = tuple[np.ndarray, np.ndarray]
 _FETCH_ERRORS = (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError)
 
 
+_NOT_AS_PUBLISHED = (RuntimeError, ValueError, AssertionError, IndexError)
+"""Of torchvision's checks, and of its reader where it has no md5 (Fashion-MNIST, once unpacked)."""
+
+
 @dataclass(frozen=True)
 class Published:
     """A published data set.
 
     Attributes:
         name: as in `dataset.name`.
-        layouts: files below the folder, in each way that they may lie; `fetch` makes the first.
+        files: below the folder, as torchvision lays them out.
         fetch: downloads them into an empty folder.
         read_classes: names of the classes, from the files in the folder.
-        read: `train` or `test` as arrays, from the files in the folder; a RuntimeError where they
-            are not those that were published.
+        read: `train` or `test` as arrays, from the files in the folder; an error of
+            `_NOT_AS_PUBLISHED` where they are not those that were published.
         inner: folder that all files lie in; a user may name it instead of the one above.
     """
 
     name: str
-    layouts: tuple[tuple[str, ...], ...]
+    files: tuple[str, ...]
     fetch: Callable[[Path], object]
     read_classes: Callable[[Path], Sequence[str]]
     read: Callable[[Path, str], Arrays]
     inner: str = ""
 
-    def find(self, folder: Path) -> list[Path] | None:
-        """The files of the first layout that is complete."""
-        for layout in self.layouts:
-            files = [folder / name for name in layout]
-            if all(file.is_file() for file in files):
-                return files
-        return None
+    def missing(self, folder: Path) -> str | None:
+        """The first file that is not there; None if all are."""
+        return next((name for name in self.files if not (folder / name).is_file()), None)
 
 
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
@@ -103,19 +99,17 @@ def read_published(
     folder = cache / "torchvision" if settings.path is None else path_from(base, settings.path)
     if published.inner and folder.name == published.inner:
         folder = folder.parent
-    files = published.find(folder)
-    if files is None and settings.download:
+    if published.missing(folder) and settings.download:
         with locked(folder / published.name):
-            if published.find(folder) is None:
+            if published.missing(folder):
                 _fetch(published, folder)
-        files = published.find(folder)
-    if files is None:
-        missing = next(file for file in published.layouts[0] if not (folder / file).is_file())
+    if (missing := published.missing(folder)) is not None:
         raise DataError(
             f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}.",
             "Set dataset.download: true, or set dataset.path to its folder.",
             parameter_fix="Set `data` to its folder.",
         )
+    files = [folder / name for name in published.files]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
     def part(name: str) -> Split:
@@ -141,7 +135,7 @@ def read_published(
 def _as_published(published: Published, folder: Path) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
+    except _NOT_AS_PUBLISHED as error:
         raise DataError(
             f"dataset.path: {published.name} must be the published files, got different ones in "
             f"{show_name(folder)}.",
@@ -161,7 +155,7 @@ def _fetch(published: Published, folder: Path) -> None:
                 f"dataset.download: {published.name} must be fetched, got {reason}. "
                 f"Check the network and the disk, or put its files in {show_name(folder)}."
             ) from error
-        for file in published.layouts[0]:
+        for file in published.files:
             # With its mode, because a published file is first readable only by its owner.
             publish_file(folder / file, partial(shutil.copy, temporary / file))
 
@@ -186,9 +180,9 @@ def published_cifar(name: str, dataset: Any) -> Published:
         return names
 
     entries = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], "")]
-    layout = tuple(f"{dataset.base_folder}/{file}" for file, _ in entries)
+    files = tuple(f"{dataset.base_folder}/{file}" for file, _ in entries)
     fetch = partial(dataset, download=True)
-    return Published(name, (layout,), fetch, read_classes, read_arrays, dataset.base_folder)
+    return Published(name, files, fetch, read_classes, read_arrays, dataset.base_folder)
 
 
 def published_svhn(dataset: Any) -> Published:
@@ -201,7 +195,7 @@ def published_svhn(dataset: Any) -> Published:
 
     return Published(
         name="svhn",
-        layouts=(tuple(dataset.split_list[part][1] for part in parts),),
+        files=tuple(dataset.split_list[part][1] for part in parts),
         fetch=lambda folder: [dataset(folder, part, download=True) for part in parts],
         read_classes=lambda _folder: [str(digit) for digit in range(10)],
         read=read_arrays,
@@ -216,48 +210,15 @@ _FASHION_FILES = (
 
 def published_fashion(dataset: Any) -> Published:
     """What is published of Fashion-MNIST."""
-    layouts = tuple(
-        tuple(f"{below}{file}{ending}" for file in _FASHION_FILES)
-        for below in ("FashionMNIST/raw/", "")
-        for ending in ("", ".gz")
-    )
 
     def read_arrays(folder: Path, part: str) -> Arrays:
-        files = published.find(folder) or []
-        images, labels = files[:2] if part == "train" else files[2:]
-        return read_idx(images, 3)[:, None], read_idx(labels, 1).astype(np.int64)
+        found = dataset(folder, train=part == "train")
+        return found.data.numpy()[:, None], found.targets.numpy().astype(np.int64)
 
-    fetch, classes = partial(dataset, download=True), dataset.classes
-    published = Published("fashion_mnist", layouts, fetch, lambda _folder: classes, read_arrays)
-    return published
-
-
-def read_idx(file: Path, dimensions: int) -> np.ndarray:
-    """Read an array of bytes from a file in the IDX format, gzipped or not.
-
-    Args:
-        dimensions: required number of dimensions.
-
-    Raises:
-        DataError: if it is not such a file, or incomplete.
-    """
-
-    def refusal(got: object) -> DataError:
-        return DataError(
-            f"{show_name(file)}: must be an IDX file of bytes in {dimensions} dimensions, got "
-            f"{got}. Download it again."
-        )
-
-    opened = gzip.open if file.suffix == ".gz" else Path.open
-    try:
-        with opened(file, "rb") as stream:
-            data = stream.read()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise refusal(error) from error
-    header = 4 * (1 + dimensions)
-    if len(data) < header or data[:4] != bytes([0, 0, 8, dimensions]):
-        raise refusal(f"one that begins with {data[:4].hex() or 'nothing'}")
-    shape = np.frombuffer(data[4:header], dtype=">u4").astype(np.int64)
-    if len(data) - header != shape.prod():
-        raise refusal(f"{len(data) - header} values for {shape.prod()}")
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+    return Published(
+        name="fashion_mnist",
+        files=tuple(f"FashionMNIST/raw/{file}" for file in _FASHION_FILES),
+        fetch=partial(dataset, download=True),
+        read_classes=lambda _folder: dataset.classes,
+        read=read_arrays,
+    )
