@@ -22,7 +22,7 @@ from ablate.ablation.significance import LEAST_SEEDS
 from ablate.analysis.accounting import trial_accounts
 from ablate.files.shown import count_text, shown_if
 from ablate.ledger.record import StudyRecord
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, base_name
 from ablate.study.settings import Study
 
 POWER = 0.8
@@ -59,6 +59,8 @@ def power_lines(
     seeds: int,
     difference: float,
     images_scored: Callable[[str], int | None],
+    *,
+    paired: str = "seed",
 ) -> tuple[str, ...]:
     """The power of primary contrasts before a study is run, from a pilot's effects; with a warning
     below `LEAST_POWER`.
@@ -70,6 +72,7 @@ def power_lines(
         claims: of the study; effects: of the pilot, on validation images.
         seeds: K of the study; difference: that should be shown.
         images_scored: n of a metric in the study; if it says None, as many as the pilot's.
+        paired: what seeds are, "seed" or "replicate".
 
     Returns:
         A line a claim; those on a metric without components in the pilot are left out.
@@ -90,8 +93,8 @@ def power_lines(
             power, of = max(0.0, 2 * power - 1), "no true difference"
         scored = "" if images is None else f" and {images:,} images"
         line = (
-            f"{claim.text}: power {100 * power:.0f} % at {of}, with {seeds} seeds{scored}, from "
-            f"the pilot's {pilot.contrast}"
+            f"{claim.text}: power {100 * power:.0f} % at {of}, with {seeds} {paired}s{scored}, "
+            f"from the pilot's {pilot.contrast}"
         )
         if power < LEAST_POWER:
             line += f". Warning: below {100 * LEAST_POWER:.0f} %, a claim is unlikely"
@@ -102,10 +105,13 @@ def power_lines(
 def _effect_of(claim: Claim, effects: Sequence[Effect], seeds: int) -> Effect | None:
     """The effect of a pilot that plans a claim: its own, else the one with the largest standard
     error on its metric; None where none has components."""
+    metrics = {effect.metric for effect in effects}
+    # A pilot without curves plans a claim at a clean loss by what it has as trained.
+    metric = claim.metric if claim.metric in metrics else base_name(claim.metric)
     known = [
         (effect.components.standard_error(seeds, effect.n_images), effect)
         for effect in effects
-        if effect.metric == claim.metric and effect.components is not None
+        if effect.metric == metric and effect.components is not None
     ]
     known = [one for one in known if one[1].contrast == claim.contrast] or known
     return max(known, key=lambda one: one[0])[1] if known else None

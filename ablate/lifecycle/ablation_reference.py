@@ -148,10 +148,12 @@ def plan_of(study: Study, design: Design, base: Path) -> tuple[str, ...]:
     def images_scored(metric: str) -> int | None:
         return _images_scored(study, pilot.record.study, pilot.ablation.n_images, metric)
 
-    effects, count = known[0], settings.seed_count
+    effects, count, paired = known[0], settings.seed_count, "seed"
     if settings.replicates and pooled is not None:
-        effects, count = pooled.effects, settings.replicates
-    lines = power_lines(design.claims, effects, count, plan.difference, images_scored)
+        effects, count, paired = pooled.effects, settings.replicates, "replicate"
+    lines = power_lines(
+        design.claims, effects, count, plan.difference, images_scored, paired=paired
+    )
     if not lines:
         raise UsageError(
             f"{where}: must have a contrast on the metric of a primary contrast, with 2 seeds or "
@@ -192,7 +194,8 @@ def _pilots(study: Study, names: Sequence[str], base: Path, where: str) -> list[
             rule = f"must be of the data set of this study, {study.dataset.name}, got {of}"
             raise UsageError(f"{where}: {rule} in {named}. {fix}")
         shares = study.robustness.cells, one.record.study.robustness.cells
-        if shares[0] != shares[1]:
+        stop = study.ablation_section.stop  # test images are scored in full
+        if shares[0] != shares[1] and not (stop and stop.confirm):
             raise UsageError(
                 f"{where}: must score the share of cells of this study, robustness.cells "
                 f"{shares[0]:g}, got {shares[1]:g} in {named}. Name another pilot."
