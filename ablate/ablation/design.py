@@ -372,17 +372,16 @@ def repeating_study(ablation: Study, name: str, seeds: int) -> Study:
 def without_curves(study: Study) -> dict[str, Any]:
     """What changes of a study where it scores one network a trial: metrics at the stated clean loss
     are then those of that network."""
-    objectives = [one.model_copy(update=_of_one(one.metric)) for one in study.objectives]
-    constraints = [one.model_copy(update=_of_one(one.metric)) for one in study.constraints]
+
+    def of_one(settings: Sequence[Any]) -> tuple[Any, ...]:
+        named = (one.model_copy(update={"metric": base_name(one.metric)}) for one in settings)
+        return tuple(dict.fromkeys(named))
+
     return {
-        "objectives": tuple(dict.fromkeys(objectives)),
-        "constraints": tuple(dict.fromkeys(constraints)),
+        "objectives": of_one(study.objectives),
+        "constraints": of_one(study.constraints),
         "finetune": study.finetune.model_copy(update={"interpolation": None}),
     }
-
-
-def _of_one(metric: str) -> dict[str, str]:
-    return {"metric": base_name(metric)}
 
 
 def going_design(design: Design, going: Sequence[str]) -> Design:

@@ -399,19 +399,14 @@ def _tuning(record: StudyRecord, design: Design, minimized: Sequence[str]) -> It
 
 def _loss_marks(arms: Sequence[ArmInfo], results: Results, split: SplitName) -> list[str]:
     """What metrics at a clean loss are of, with the alphas of each arm."""
-    spans = [
-        f"{' to '.join(dict.fromkeys(f'{one.alphas[place]:.2f}' for place in (0, -1)))} {one.name}"
-        for one in arms
-        if one.alphas
-    ]
-    if not spans:
-        return []
-    where = (
-        "where clean accuracy" if split == "val" else "where clean accuracy on validation images"
-    )
-    text = f"is {100 * results.clean_loss:g} points below the baseline's; the finetuned network"
-    text += f" (alpha 1) where it loses less; alpha {', '.join(spans)}"
-    return [f"at clean loss: between baseline and finetuned weights, {where} {text}"]
+    spans = []
+    for arm in arms:
+        ends = dict.fromkeys(f"{alpha:.2f}" for alpha in (*arm.alphas[:1], *arm.alphas[-1:]))
+        spans += [f"{' to '.join(ends)} {arm.name}"] if ends else []
+    where = "clean accuracy" if split == "val" else "clean accuracy on validation images"
+    text = f"at clean loss: between baseline and finetuned weights, where {where} is "
+    text += f"{100 * results.clean_loss:g} points below the baseline's; the finetuned network "
+    return [f"{text}(alpha 1) where it loses less; alpha {', '.join(spans)}"] if spans else []
 
 
 def _basis_marks(record: StudyRecord, results: Results) -> list[str]:

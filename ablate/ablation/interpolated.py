@@ -8,7 +8,7 @@ slope of the curve (the delta method).
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def stated_loss(record: StudyRecord) -> float:
 
 def with_alphas(test: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
     """What a confirmation of an ablation scores: where that asks for metrics at a clean loss also
-    that loss, and the alpha of each cell.
+    that loss, and the alpha of each cell, where the mean curve of its complete runs has lost it.
 
     Args:
         test: suite and severities; record: the ablation, or the replicate of one; a search, and a
@@ -113,20 +113,13 @@ def with_alphas(test: Mapping[str, Any], record: StudyRecord) -> dict[str, Any]:
     """
     if not record.study.asks_at_clean_loss or record.design is None or not record.rows:
         return {**test}
-    loss = record.study.answer.clean_margin
-    return {**test, "clean_loss": loss, "alphas": alphas_at_clean_loss(record.rows, loss)}
-
-
-def alphas_at_clean_loss(rows: Sequence[RowRecord], loss: float) -> dict[str, float]:
-    """By cell, where the mean curve of its complete runs has lost this much clean accuracy: what a
-    confirmation scores on the test images; of cells with curves alone."""
-    curves: dict[str, list[Curve]] = {}
-    for row in rows:
-        if row.cell is not None and row.path is not None and row.state == "COMPLETE":
+    loss, curves = record.study.answer.clean_margin, dict[str, list[Curve]]()
+    for row in record.complete:
+        if row.cell is not None and row.path is not None:
             curves.setdefault(row.cell, []).append(row.path)
-    found = {}
+    alphas = {}
     for cell, of in curves.items():
         clean = [[point.clean_accuracy for point in one.points.values()] for one in of]
-        means = np.mean(clean, axis=0).tolist()
-        found[cell] = round(loss_point(means, loss).mixed(of[0].alphas), 4)
-    return found
+        point = loss_point(np.mean(clean, axis=0).tolist(), loss)
+        alphas[cell] = round(point.mixed(of[0].alphas), 4)
+    return {**test, "clean_loss": loss, "alphas": alphas}

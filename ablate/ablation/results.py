@@ -231,19 +231,21 @@ class Results:
 
     def _shares_at_loss(self, cell: str, metric: str, places: Sequence[int]) -> Shares | None:
         """Of the networks at the stated clean loss."""
-        found = list[Shares | None]()
-        scored = self._scored_runs(cell)
+        found, scored = list[Shares](), self._scored_runs(cell)
         for place in places:
-            row, scores = self._runs[cell][place], scored[place]
+            row, scores, shares = self._runs[cell][place], scored[place], None
             bits = self._outcomes.get(row.number, {})
             if self._split == "val" and row.path is not None:
-                found.append(images_at_clean_loss(row, bits, metric, self.clean_loss))
+                shares = images_at_clean_loss(row, bits, metric, self.clean_loss)
             elif self._split == "test" and LOSS_BITS in bits:
-                of_one = unpack_bits([bits[LOSS_BITS]], scores)
-                shares = image_shares(of_one, scores, base_name(metric))
-                found.append(None if shares is None else shares[0])
-        known = [shares for shares in found if shares is not None]
-        return np.stack(known) if places and len(known) == len(places) else None
+                of_one = image_shares(
+                    unpack_bits([bits[LOSS_BITS]], scores), scores, base_name(metric)
+                )
+                shares = None if of_one is None else of_one[0]
+            if shares is None:
+                return None
+            found.append(shares)
+        return np.stack(found) if found else None
 
     def column(self, cell: str, metrics: Sequence[str]) -> Column:
         """The mean of some metrics of a cell."""

@@ -28,7 +28,7 @@ from ablate.study.callables import (
 )
 from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import KnownNames, OpenNames
-from ablate.study.scores import LOSS_OBJECTIVES, metric_names
+from ablate.study.scores import LOSS_OBJECTIVE, metric_names
 from ablate.study.settings import Study
 
 
@@ -45,7 +45,6 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         for suite in (*map(find_suite, SUITES), ANY)
         for metric in metric_names(suite.families, SEVERITIES)
     ]
-    metrics += LOSS_OBJECTIVES
     layers = _layers(model, base)
     keys = ("dataset.name", "model.name", "trainable")
     data, network, loop = (partial(_import_refusal, key, base) for key in keys)
@@ -59,7 +58,7 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "finetune.frozen": layers,
         "augment.families": tuple(FAMILIES),
         "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
-        **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys(metrics))),
+        **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys([*metrics, LOSS_OBJECTIVE]))),
         "trainable": OpenNames(refusal=loop),
         **dict.fromkeys(("robustness.suite", "ablation.stop.confirm.suite"), SUITES),
         "robustness.corruptions": ANY.types,

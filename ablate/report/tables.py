@@ -334,16 +334,15 @@ def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
 def _beside(info: AblationInfo, shown: Sequence[Effect]) -> list[Effect]:
     """Of claims at the stated clean loss what else was measured: the same of the finetuned
     networks, and the clean accuracy of those that were compared."""
-    there = {(effect.contrast, effect.metric) for effect in shown}
-    asked = dict.fromkeys(
+    clean = f"{'test' if info.split == 'test' else 'val'}_clean_accuracy{AT_CLEAN_LOSS}"
+    asked = {
         (claim.contrast, metric)
         for claim in info.primary
         if claim.metric.endswith(AT_CLEAN_LOSS)
-        for split in claim.metric.split("_")[:1]
-        for metric in (base_name(claim.metric), f"{split}_clean_accuracy{AT_CLEAN_LOSS}")
-    )
-    by_name = {(effect.contrast, effect.metric): effect for effect in info.effects}
-    return [by_name[one] for one in asked if one in by_name and one not in there]
+        for metric in (base_name(claim.metric), clean)
+    }
+    found = [one for one in info.effects if (one.contrast, one.metric) in asked]
+    return [one for one in found if one not in shown]
 
 
 def p_text(p: float | None, limit: float = ALPHA) -> str:

@@ -277,17 +277,18 @@ def _scores_of_bits(like: Scores, text: str) -> Scores:
 
 def _compare_at_clean_loss(record: StudyRecord, outcomes: Outcomes) -> Iterator[str]:
     """Accuracies at the stated clean loss: from the curve, on test images from the bits there."""
+    margin = record.study.answer.clean_margin
     for row in record.complete:
-        bits = outcomes.get(row.number, {})
-        pairs = list[tuple[Scores, Mapping[str, float]]]()
-        if row.path is not None and isinstance(row.scores, Scores) and row.scores.at_clean_loss:
-            at_loss = row.path.at_clean_loss(row.scores, record.study.answer.clean_margin)
-            pairs.append((row.scores, at_loss.at_clean_loss))
-        if isinstance(row.test_scores, Scores) and (LOSS_BITS in bits or "test" in bits):
-            text, like = bits.get(LOSS_BITS), row.test_scores
-            pairs.append((like, {} if text is None else accuracies(_scores_of_bits(like, text))))
+        bits, pairs = outcomes.get(row.number, {}), list[tuple[Scores, Mapping[str, float]]]()
+        own, tested = row.scores, row.test_scores
+        if row.path is not None and isinstance(own, Scores) and own.at_clean_loss:
+            pairs.append((own, row.path.at_clean_loss(own, margin).at_clean_loss))
+        if isinstance(tested, Scores) and "test" in bits:
+            text = bits.get(LOSS_BITS)
+            made = {} if text is None else accuracies(_scores_of_bits(tested, text))
+            pairs.append((tested, made))
         for scores, again in pairs:
-            for name in dict.fromkeys((*scores.at_clean_loss, *again)):
+            for name in {**scores.at_clean_loss, **again}:
                 archived, now = scores.at_clean_loss.get(name), again.get(name)
                 if archived != now:
                     metric = f"{scores.split}_{name}{AT_CLEAN_LOSS}"

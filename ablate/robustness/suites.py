@@ -16,7 +16,7 @@ from ablate.study.document import Finding, show
 from ablate.study.metrics import metric_paths
 from ablate.study.scores import (
     COSTS,
-    LOSS_OBJECTIVES,
+    LOSS_OBJECTIVE,
     Exposure,
     base_name,
     metric_names,
@@ -275,10 +275,9 @@ def objective_rules(study: Study) -> Iterator[Finding]:
     rule = f"must be scored by robustness.suite {suite.name}"
     fix = "Use a suite that contains it, such as families_all or all, or choose another metric."
     for path, metric in metric_paths(study).items():
-        if metric in LOSS_OBJECTIVES:
-            if not study.finetune.curve_alphas:
-                yield Finding(path, needs_curves(metric))
-        elif metric not in scored:
+        if metric == LOSS_OBJECTIVE and not study.finetune.curve_alphas:
+            yield Finding(path, needs_curves(metric))
+        elif metric not in (*scored, LOSS_OBJECTIVE):
             yield Finding(path, f"{rule}, got {metric}. {fix}")
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric

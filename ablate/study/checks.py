@@ -11,7 +11,7 @@ from ablate.study.document import Finding, Path, dotted, get, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
-from ablate.study.scores import AT_CLEAN_LOSS, COSTS
+from ablate.study.scores import COSTS, LOSS_OBJECTIVE
 from ablate.study.settings import (
     REPLICATE,
     REPLICATE_SEEDS,
@@ -349,7 +349,7 @@ def _interpolation(study: Study) -> Findings:
     metrics = [objective.metric for objective in study.objectives]
     _, robust = CURVE_METRICS
     is_asked = study.finetune.interpolation is not None
-    if is_asked and not {robust, robust + AT_CLEAN_LOSS} & {*metrics}:
+    if is_asked and not {robust, LOSS_OBJECTIVE} & {*metrics}:
         rule = f"chooses the most robust network, so {robust} must be an objective, got"
         fix = "Add it, or remove this."
         yield Finding(("finetune", "interpolation"), f"{rule} {show(metrics)}. {fix}")

@@ -202,11 +202,6 @@ class Curve(JsonData):
         return replace(self, alpha=alpha, barrier=barrier, note=note)
 
 
-def with_clean_loss(scores: Scores, at_loss: Scores) -> Scores:
-    """Scores with those of another network as the ones at the stated clean loss."""
-    return replace(scores, at_clean_loss=accuracies(at_loss))
-
-
 def accuracies(scores: Scores) -> dict[str, float]:
     """The accuracies of one network by their names without split, but those of one severity."""
     return {

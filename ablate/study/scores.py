@@ -19,6 +19,8 @@ neither."""
 ExposedTypes = Literal["seen_type", "seen_family", "unseen", "untrained"]
 AT_CLEAN_LOSS = "_at_clean_loss"
 """How the metrics of a network at the stated clean loss end."""
+LOSS_OBJECTIVE = f"val_robust_accuracy{AT_CLEAN_LOSS}"
+"""What a search with `finetune.interpolation` may ask for in addition to `metric_names`."""
 
 EXPOSURES: Mapping[ExposedTypes, tuple[Exposure, ...]] = {
     "seen_type": ("seen_type",),
@@ -208,7 +210,7 @@ TOTALS: Mapping[str, Total] = {
         "clean at clean loss", "Clean accuracy at the stated clean loss"
     ),
     "robust_accuracy_at_clean_loss": Total(
-        "robust at clean loss", "Robust accuracy at the stated clean loss", is_objective=True
+        "robust at clean loss", "Robust accuracy at the stated clean loss"
     ),
     "robust_accuracy_untrained_at_clean_loss": Total(
         "robust_untrained at clean loss",
@@ -217,14 +219,6 @@ TOTALS: Mapping[str, Total] = {
 }
 """By name, in the order of tables.  A further one is an entry here; with intervals, its share of
 each image in `ablate.robustness.bits.image_shares`."""
-
-
-LOSS_OBJECTIVES = tuple(
-    f"val_{name}"
-    for name, total in TOTALS.items()
-    if name.endswith(AT_CLEAN_LOSS) and total.is_objective
-)
-"""What a search with `finetune.interpolation` may ask for in addition to `metric_names`."""
 
 
 @dataclass(frozen=True)

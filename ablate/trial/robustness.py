@@ -24,7 +24,7 @@ from ablate.model.normalization import carried_statistics
 from ablate.model.taps import layer_names
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
-from ablate.study.interpolation import LOSS_BITS, Curve, alpha_text, curve_point, with_clean_loss
+from ablate.study.interpolation import LOSS_BITS, Curve, accuracies, alpha_text, curve_point
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 from ablate.trial.task import Interim, weights_file
@@ -306,7 +306,9 @@ class RobustnessTrial(TrialRun):
         if self._test is not None and tested is not None and alpha is not None:
             between = tested if alpha == 1 else self.finish_test(self._test, alpha)
             kept["outcomes"][LOSS_BITS] = between.bits
-            kept["test"] = with_clean_loss(tested.scores, between.scores).to_json()
+            kept["test"] = replace(
+                tested.scores, at_clean_loss=accuracies(between.scores)
+            ).to_json()
         self.export(self._weights, self._number)
         return scores, kept
 

@@ -44,7 +44,7 @@ from ablate.robustness.suites import Suite, cells_rule, exposures, find_suite
 from ablate.study.baseline_checks import guess_rule
 from ablate.study.callables import is_callable_name
 from ablate.study.checks import no_batch_norm
-from ablate.study.interpolation import with_clean_loss
+from ablate.study.interpolation import accuracies
 from ablate.study.keys import searched
 from ablate.study.preparation import OnStep, PreparationStep, Preprocessing, ignore_step
 from ablate.study.scores import Scores
@@ -181,7 +181,8 @@ class Workbench:
             about: Any = {"images": images, "train_seconds": self.baseline.train_seconds}
             scored = self.score(self.build_baseline(), **about)
             if self.study.asks_at_clean_loss:  # which it has not lost
-                scored = replace(scored, scores=with_clean_loss(scored.scores, scored.scores))
+                own = replace(scored.scores, at_clean_loss=accuracies(scored.scores))
+                scored = replace(scored, scores=own)
             self._baseline_scored[images] = scored
         return self._baseline_scored[images]
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from example_records import example_record
 from example_results import FAMILIES, score_bits
 
 from ablate.ablation.interpolated import (
-    alphas_at_clean_loss,
     images_at_clean_loss,
     over_all_images,
+    with_alphas,
 )
 from ablate.ledger.record import RowRecord
 from ablate.robustness.bits import Outcomes, Scored, SetOutcomes, pack_row
@@ -87,6 +88,20 @@ def row_of(
     }
 
 
+def alphas_of(rows: list[RowRecord], loss: float) -> dict[str, float]:
+    """Of a confirmation of these rows."""
+    primary = [{"compare": "a", "metric": METRIC}]
+    ablation = {"design": "arms", "arms": {"a": {}, "b": {}}, "primary": primary}
+    sections = {"ablation": ablation, "answer": {"clean_margin": loss}}
+    record = replace(example_record(rows, **sections), design={})
+    test = {"suite": "all", "severities": [3]}
+    assert with_alphas(test, replace(record, rows=())) == test
+    found = with_alphas(test, record)
+    assert found == test | {"clean_loss": loss, "alphas": found["alphas"]}
+    alphas: dict[str, float] = found["alphas"]
+    return alphas
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.005, 0.02, 0.5])
 @pytest.mark.parametrize("share", [1.0, 2 / 3])
 def test_the_mean_over_images_is_the_value(loss: float, share: float) -> None:
@@ -101,7 +116,7 @@ def test_the_mean_over_images_is_the_value(loss: float, share: float) -> None:
     assert shares is not None
     assert shares.shape == (N,)
     assert shares.mean() == pytest.approx(value)
-    assert alphas_at_clean_loss([row], loss)["a"] == pytest.approx(alpha, abs=6e-5)
+    assert alphas_of([row], loss)["a"] == pytest.approx(alpha, abs=6e-5)
     assert images_at_clean_loss(row, {}, METRIC, loss) is None
 
 
@@ -159,5 +174,5 @@ def test_a_confirmation_scores_where_the_mean_curve_is() -> None:
     clean = np.mean([[one.scores.clean_accuracy for one in of.values()] for of in made], axis=0)
     _, alpha = by_hand(clean, np.zeros(len(ALPHAS)), 0.02)
     failed = replace(rows[0], state="FAIL", cell="b")
-    found = alphas_at_clean_loss([*rows, failed], 0.02)
+    found = alphas_of([*rows, failed], 0.02)
     assert found == {"a": pytest.approx(alpha, abs=6e-5)}
