@@ -18,11 +18,13 @@ from ablate.ablation.results import BASELINE
 from ablate.ablation.searches import check_tuning, pick_rule
 from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
+from ablate.files.shown import shown_if
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite, needs_curves
 from ablate.study.document import Finding, Path, show
+from ablate.study.keys import searched
 from ablate.study.names import KnownNames
-from ablate.study.scores import TOTALS, base_name, metric_names
+from ablate.study.scores import EXPOSURES, TOTALS, base_name, metric_names
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import (
     REPLICATE,
@@ -247,6 +249,14 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
         test = test_of(study, confirm.suite, confirm.severities)
         for rule in _unscored(study, claims, test).values():
             refuse(("stop", "confirm"), f"{rule}. Give another suite, or severities.")
+    drawn = sorted({"augment.types", "augment.families"} & searched(study.space))
+    exposures = [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
+    for place, declared in enumerate(settings.primary):
+        if settings.stop and drawn and base_name(declared.metric) in exposures:
+            rule = (
+                f"is of types trained on, the same in all replicates, got {drawn[0]} in the space"
+            )
+            refuse(("primary", place), f"{rule}. Take it out, or claim another metric.")
     for place, added in enumerate(settings.contrasts):
         if (contrast := _declared(design, added, ("contrasts", place), refuse)) is not None:
             contrasts.setdefault(contrast.name, contrast)
@@ -459,7 +469,8 @@ def _alphas(study: Study, design: Design) -> Iterator[str]:
         return
     between = [f"{one:g} ({name})" for name, one in alphas.items() if one < 1]
     if not between:
-        yield "each network is scored at alpha 1, the finetuned network"
+        also = shown_if(study.asks_at_clean_loss, ", and at its clean loss")
+        yield f"each network is scored at alpha 1, the finetuned network{also}"
     else:
         others = "; the others at 1, finetuned" if len(between) < len(alphas) else ""
         yield f"scored at alpha {', '.join(between)}{others}"

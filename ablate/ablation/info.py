@@ -35,6 +35,7 @@ from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
 from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores
+from ablate.study.settings import Study
 
 
 @dataclass(frozen=True)
@@ -220,11 +221,7 @@ def info_of_results(
         at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
         leading = [f"{split}_clean_accuracy", main, *families, *at_loss]
         ranked = [name for name in leading if name in metrics]
-    asked = [
-        objective.metric for objective in study.objectives if objective.direction == "minimize"
-    ]
-    costs = COSTS if study.trainable is None else ()
-    minimized = tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
+    minimized = minimized_metrics(study, split)
     margin = settings.noninferior
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
@@ -232,6 +229,7 @@ def info_of_results(
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
     stop, looks = settings.stop, [*map(Look.from_json, record.planned_looks)]
+    decides = stop is not None and stop.confirm is None
     marks = [*_cautions(why_tuned, record.looks, is_planned=stop is not None)]
     look = (
         looks[-1].text
@@ -267,7 +265,7 @@ def info_of_results(
         families=tuple(first.families) if isinstance(first, Scores) else (),
         minimized=minimized,
         arms=tuple(arms),
-        effects=effects if stop is None else with_decisions(effects, looks),
+        effects=with_decisions(effects, looks) if decides else effects,
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
@@ -290,18 +288,25 @@ def info_of_results(
     )
 
 
+def minimized_metrics(study: Study, split: SplitName) -> tuple[str, ...]:
+    """The metrics of which less is better."""
+    asked = [
+        objective.metric for objective in study.objectives if objective.direction == "minimize"
+    ]
+    costs = COSTS if study.trainable is None else ()
+    return tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
+
+
 def declared_claims(
     record: StudyRecord, design: Design, split: SplitName, results: Results | None = None
 ) -> list[Claim]:
     """The declared contrasts; of a confirmed front each of its networks less the plain finetune, in
-    the accuracies that were searched for. A study whose claims are on test images claims nothing on
-    validation images.
+    the accuracies that were searched for. A confirmation claims nothing on validation images.
 
     Args:
         results: of a confirmed front.
     """
-    stop = record.study.ablation_section.stop
-    if split == "val" and (record.test is not None or (stop and stop.confirm)):
+    if record.test is not None and split == "val":
         return []
     if not design.selected:
         return [replace(claim, metric=on_split(claim.metric, split)) for claim in design.claims]
@@ -332,6 +337,9 @@ def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:
         return "", ()
     where = "on the validation images that results are of"
     until = "exploratory until `ablate confirm`"
+    if (stop := record.study.ablation_section.stop) is not None and stop.confirm is not None:
+        text = f"exploratory: looks decide on the test images, in {record.name}~confirm"
+        return text, tuple(cell.name for cell in design.cells)
     if record.study.trainable is not None:
         where, until = "by the scores that results are of", "exploratory"
     if "study" in record.study.ablation_section.reference:
@@ -432,14 +440,17 @@ def _basis_marks(record: StudyRecord, results: Results) -> list[str]:
     ended = f"{record.replicates_ended} of {asked} replicates have ended: intervals need two"
     if is_short and not any(part.seeds for part in parts):
         return [ended]
+    lost = record.replicates_ended - len(parts) if asked else 0
+    gone = f"{lost} of {record.replicates_ended} replicates left out: no run of them is complete"
     return [
         *([ended] if is_short else []),
+        *([gone] if lost > 0 else []),
         f"over {len(parts)} baselines of {seeds}{images}: a value is the mean over the seeds of "
         "one baseline; standard deviations, intervals and tests are over baselines",
         "conditional on one split of the images",
         *(
             f"{part.study}: {part.planned - part.seeds} of {part.planned} seeds left out, at which "
-            "a run has not ended well"
+            "a run has failed, or has not ended"
             for part in parts
             if part.seeds < part.planned
         ),

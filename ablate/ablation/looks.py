@@ -11,7 +11,7 @@ stops for futility.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain, pairwise
@@ -30,7 +30,7 @@ from ablate.ablation.effects import (
     claim_verdict,
     simultaneous,
 )
-from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES, Estimate, MeanModel
+from ablate.ablation.intervals import NONE, OVER_SEEDS_AND_IMAGES, Estimate, MeanModel
 from ablate.ablation.results import Results
 from ablate.ablation.significance import equivalence_p
 from ablate.files.shown import shown_if
@@ -202,21 +202,34 @@ class Measured(NamedTuple):
         return model.p() if self.margin is None else 2 * equivalence_p(model, self.margin)
 
 
-def measure(results: Results, design: Design, claims: Sequence[Claim]) -> list[Measured]:
-    """The declared contrasts of an ablation, on the replicates that have been read as one."""
+def measure(
+    results: Results, design: Design, claims: Sequence[Claim], minimized: Collection[str] = ()
+) -> list[Measured]:
+    """The declared contrasts of an ablation, on the replicates that have been read as one.
+
+    Args:
+        minimized: metrics of which less is better.
+    """
     contrasts = {contrast.name: contrast for contrast in design.contrasts}
     found = []
     for claim in claims:
         contrast = contrasts[claim.contrast]
         differences = MetricTable(results, claim.metric).differences(contrast) or NO_DIFFERENCES
         margin, model = claim.equivalent_within, differences.model
+        verdict = claim_verdict(
+            model,
+            differences.n_images,
+            margin,
+            is_rejected=True,
+            is_minimized=claim.metric in minimized,
+        )
         found.append(
             Measured(
                 claim.contrast,
                 claim.metric,
                 tuple(cell for cell, weight in contrast.weights.items() if weight),
                 model,
-                claim_verdict(model, differences.n_images, margin, is_rejected=True),
+                verdict,
                 margin,
             )
         )
@@ -228,7 +241,7 @@ class Decision:
     """A declared contrast at a look; one that is decided stays as it was then.
 
     Attributes:
-        replicates: of the look that it is of.
+        replicates: of the look that it is of; n: those that have both sides of it.
         level: that it is tested at, over all looks; nominal: at this one.
         p: as of `Measured`; None where there is none.
         mean, sd, low, high: in the metric's unit, as in `Estimate`; None where there is none. The
@@ -243,6 +256,7 @@ class Decision:
     contrast: str
     metric: str
     replicates: int
+    n: int
     level: float
     nominal: float
     p: float | None
@@ -263,7 +277,7 @@ class Decision:
         adjusted = min(1.0, ALPHA * p / self.nominal) if self.nominal else math.nan
         return replace(
             effect,
-            estimate=Estimate(mean, sd, low, high, self.replicates, self.method),
+            estimate=Estimate(mean, sd, low, high, self.n, self.method),
             p=p if self.equivalent_within is None else p / 2,
             p_adjusted=adjusted,
             verdict="open" if self.is_open else self.verdict,
@@ -277,13 +291,14 @@ class Look(JsonData):
     """A look, as it is stored: it is never computed again.
 
     Attributes:
-        number: from 1; replicates: that were there.
+        number: from 1; replicates: that were there; seeds: of each, as planned.
         decisions: one a declared contrast, in their order.
         cells: that go on, in the order of the contrasts; none where all is decided, and at the end.
     """
 
     number: int
     replicates: int
+    seeds: int
     decisions: tuple[Decision, ...]
     cells: tuple[str, ...]
 
@@ -300,7 +315,7 @@ class Look(JsonData):
 
 def with_decisions(effects: Sequence[Effect], looks: Sequence[Look]) -> tuple[Effect, ...]:
     """Effects of a study with planned looks: primary ones are as the last look has found them, and
-    open before the first."""
+    open, without interval and p, before the first."""
     decided = looks[-1].decisions if looks else ()
     found = {(one.contrast, one.metric, one.equivalent_within): one for one in decided}
 
@@ -310,7 +325,16 @@ def with_decisions(effects: Sequence[Effect], looks: Sequence[Look]) -> tuple[Ef
             return effect
         if key in found:
             return found[key].of(effect)
-        return replace(effect, verdict="open", p_adjusted=math.nan)
+        unseen = replace(effect.estimate, low=math.nan, high=math.nan, n=0, method=NONE)
+        return replace(
+            effect,
+            estimate=unseen,
+            p=math.nan,
+            p_adjusted=math.nan,
+            verdict="open",
+            p_seeds=None,
+            worst=None,
+        )
 
     return tuple(map(as_decided, effects))
 
@@ -320,6 +344,8 @@ def take_look(
     replicates: int,
     measured: Sequence[Measured],
     before: Look | None = None,
+    *,
+    seeds: int = 1,
 ) -> Look:
     """Test the declared contrasts that are open.
 
@@ -329,7 +355,7 @@ def take_look(
     Args:
         replicates: that are there, one of `settings.looks`.
         measured: in the order of `ablation.primary`.
-        before: the look before this one.
+        before: the look before this one; seeds: of each replicate.
     """
     graph, last = Graph.of(len(measured), settings), settings.looks[-1]
     place = settings.looks.index(replicates)
@@ -350,6 +376,7 @@ def take_look(
             one.contrast,
             one.metric,
             replicates,
+            one.model.n,
             ALPHA * weight,
             nominal(weight),
             p=_finite(p_values[at]),
@@ -379,7 +406,7 @@ def take_look(
         for at in range(len(measured))
     ]
     going = [one.cells for one, now in zip(measured, decisions, strict=True) if now.is_open]
-    return Look(place + 1, replicates, tuple(decisions), tuple(dict.fromkeys(chain(*going))))
+    return Look(place + 1, replicates, seeds, tuple(decisions), tuple(dict.fromkeys(chain(*going))))
 
 
 def _finite(number: float) -> float | None:

@@ -13,7 +13,12 @@ from itertools import chain
 from typing import Any, NoReturn
 
 from ablate.ablation.cell import Design
-from ablate.ablation.info import AblationInfo, declared_claims, info_of_results
+from ablate.ablation.info import (
+    AblationInfo,
+    declared_claims,
+    info_of_results,
+    minimized_metrics,
+)
 from ablate.ablation.interpolated import stated_loss
 from ablate.ablation.looks import Look, measure, take_look
 from ablate.ablation.results import Outcomes, PooledResults, References, Results, SplitName
@@ -67,19 +72,31 @@ def pooled_info(
     return info_of_results(whole, design, results, split)
 
 
-def next_look(sources: Sequence[Source], whole: StudyRecord) -> Look:
-    """The look that is due, at the replicates of a study that are there (`ablation.stop`): at their
-    test images if they are confirmed, else at their validation images.
+def look_at(sources: Sequence[Source], whole: StudyRecord, number: int) -> Look:
+    """A planned look (`ablation.stop`), at the test images of a confirmation, else at the
+    validation images.  Seeds that were added after it do not count.
+
+    Args:
+        sources: of the replicates that were there, those of which a run is complete.
+        number: from 0.
 
     Raises:
         UsageError: if the replicates do not match.
     """
-    stop, taken = whole.study.ablation_section.stop, whole.planned_looks
+    settings, taken = whole.study.ablation_section, whole.planned_looks
+    stop, seeds = settings.stop, settings.seed_count
     assert stop is not None
-    results, designs, split = _pooled(sources, None, are_one=True)
+    if number < len(taken):
+        seeds = taken[number]["seeds"]
+    planned = [
+        (replace(one, rows=tuple(row for row in one.rows if (row.pair or 0) < seeds)), bits, others)
+        for one, bits, others in sources
+    ]
+    results, designs, split = _pooled(planned, None, are_one=True)
     claims = declared_claims(whole, designs[0], split)
-    before = Look.from_json(taken[-1]) if taken else None
-    return take_look(stop, len(sources), measure(results, designs[0], claims), before)
+    measured = measure(results, designs[0], claims, minimized_metrics(whole.study, split))
+    before = Look.from_json(taken[number - 1]) if number else None
+    return take_look(stop, stop.looks[number], measured, before, seeds=seeds)
 
 
 def _pooled(

@@ -546,7 +546,9 @@ def whole_record(record: StudyRecord, replicates: Sequence[StudyRecord]) -> Stud
         ]
         pairs += replicate.study.ablation_section.seed_count
     settings, design = record.study.ablation_section, record.design or {"cells": ()}
-    cells = len(record.planned_looks[-1]["cells"] if record.planned_looks else design["cells"])
+    names = [cell["name"] for cell in design["cells"]]
+    going = record.planned_looks[-1]["cells"] if record.planned_looks else names
+    cells = len({*names} & {*going})
     to_come = ((settings.replicates or 0) - len(replicates)) * settings.seed_count * cells
     drives = chain.from_iterable(one.drives for one in replicates)
     return replace(

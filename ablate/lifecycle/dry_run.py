@@ -52,6 +52,7 @@ class PlannedAblation:
         claims: the primary contrasts, as "A - B on METRIC".
         notes: notes for the reader; power: of the primary contrasts, a line each.
         tuning_trials: number of trials for tuning, over all cells and replicates; 0: none.
+        confirmed_seeds: with which each replicate is confirmed for planned looks; 0: it is not.
     """
 
     design: str
@@ -63,6 +64,7 @@ class PlannedAblation:
     power: tuple[str, ...]
     tuning_trials: int
     replicates: int | None = None
+    confirmed_seeds: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         planned = _plan(place, whole, bench, trial.score_seconds)
         pairs = planned.seeds * (planned.replicates or 1)
         rows = len(planned.cells) * pairs
-        work = pairs * sum(cell.seconds for cell in planned.cells)
+        confirmed = planned.confirmed_seeds * (planned.replicates or 1)
+        work = (pairs + confirmed) * sum(cell.seconds for cell in planned.cells)
         work += planned.tuning_trials * each
     keep = study.run.keep_checkpoints
     networks = (rows if keep == "all" else min(rows, keep)) + needs_plain(study)
@@ -205,6 +208,7 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
         differs = {key: value for key, value in cell.values.items() if value != own.get(key)}
         cells.append(PlannedCell(cell.name, differs, seconds[cell.name]))
     searches = len(tuned_cells(study, design.cells)) * (settings.replicates or 1)
+    confirm = settings.stop and settings.stop.confirm
     return PlannedAblation(
         design=design.kind,
         seeds=settings.seed_count,
@@ -215,4 +219,5 @@ def _plan(place: Place, study: Study, bench: Workbench, score_seconds: float) ->
         power=plan_of(study, design, base),
         tuning_trials=settings.tune.trials * searches if settings.tune else 0,
         replicates=settings.replicates,
+        confirmed_seeds=confirm.seeds if confirm else 0,
     )

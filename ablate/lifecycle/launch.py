@@ -126,7 +126,7 @@ def resume_study(
             total = _new_total(ledger, place, trials, add)
             asks_more = total not in (None, ledger.trials)
         else:
-            asks_more = _asks_seeds(ledger, seeds, asks_rows=(trials, add) != (None, None))
+            asks_more = _asks_seeds(ledger, place, seeds, asks_rows=(trials, add) != (None, None))
         if not asks_more and _is_finished(ledger, place):
             return _finished(ledger, place, run)
         refuse_other_study(place)
@@ -155,7 +155,7 @@ def _new_total(ledger: Ledger, place: Place, trials: int | None, add: int | None
     return total
 
 
-def _asks_seeds(ledger: Ledger, seeds: int | None, *, asks_rows: bool) -> bool:
+def _asks_seeds(ledger: Ledger, place: Place, seeds: int | None, *, asks_rows: bool) -> bool:
     """Whether more seeds are asked for than an ablation has."""
     settings, name = ledger.head.study.ablation, ledger.head.study.name
     if settings is None:
@@ -170,7 +170,23 @@ def _asks_seeds(ledger: Ledger, seeds: int | None, *, asks_rows: bool) -> bool:
             f"`seeds`: must be at least the {settings.seed_count} that exist, got {seeds}. Runs "
             "are never removed."
         )
-    return seeds is not None and seeds > settings.seed_count
+    asks_more = seeds is not None and seeds > settings.seed_count
+    if asks_more and _belongs_to_looks(ledger, place):
+        raise UsageError(
+            f"study {name}: its seeds are those of {ledger.head.parent}, whose looks are planned, "
+            f"got {seeds} seeds. Add them there, once a look has ended it."
+        )
+    return asks_more
+
+
+def _belongs_to_looks(ledger: Ledger, place: Place) -> bool:
+    """Whether an ablation is a replicate of a study with planned looks."""
+    parent = ledger.head.parent
+    if parent is None or not Ledger.exists(place.url, parent):
+        return False
+    with closing(Ledger.open(place.url, parent)) as above:
+        settings = above.head.study.ablation
+    return settings is not None and settings.stop is not None
 
 
 def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
@@ -526,7 +542,7 @@ def _run_replicates(
 def _look(ledger: Ledger, place: Place, stop: StopSettings, run: RunOptions) -> None:
     """Take the look that is due, at the replicates that are there, and record it."""
     if stop.confirm is None:
-        look = open_place(place).next_look()
+        look = open_place(place).look(len(ledger.head.planned_looks))
         looks = (*ledger.head.planned_looks, look.to_json())
         run.progress.note(look.text)
     else:

@@ -77,17 +77,21 @@ class OpenStudy:
         """The replicates read as one: those of which a run is complete."""
         from ablate.ablation.pooled import pooled_info
 
-        return pooled_info(self._sources() or [(self.record, {}, {})], self.record, split)
+        return pooled_info(self._sources(), self.record, split)
 
-    def _sources(self) -> list[tuple[StudyRecord, Outcomes, References]]:
-        parts = [one for one in self.replicates if one.record.complete]
-        return [(one.record, *read_bits(one.place)) for one in parts]
+    def _sources(self, count: int | None = None) -> list[tuple[StudyRecord, Outcomes, References]]:
+        """The first replicates of which a run is complete; the study itself if there is none."""
+        parts = [one for one in self.replicates[:count] if one.record.complete]
+        found = [(one.record, *read_bits(one.place)) for one in parts]
+        return found or [(self.record, {}, {})]
 
-    def next_look(self) -> Look:
-        """As `ablate.ablation.pooled.next_look`."""
-        from ablate.ablation.pooled import next_look
+    def look(self, number: int) -> Look:
+        """A planned look, from 0, as the rows give it: also one that was taken."""
+        from ablate.ablation.pooled import look_at
 
-        return next_look(self._sources(), self.record)
+        stop = self.record.study.ablation_section.stop
+        assert stop is not None
+        return look_at(self._sources(stop.looks[number]), self.record, number)
 
     @cached_property
     def confirm_info(self) -> ConfirmInfo:

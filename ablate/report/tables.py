@@ -398,7 +398,8 @@ def _claims_notes(info: AblationInfo) -> list[str]:
     """Of the primary contrasts: how they are adjusted, the test over seeds, and what is kept."""
     count, paired = count_text(len(info.primary), "primary contrast"), info.paired
     if info.look:
-        return [f"adjusted: p times {p_text(ALPHA)} over the level of its look; {count} planned"]
+        rule = f"adjusted: p (of equivalence doubled) times {p_text(ALPHA)} over its look's level"
+        return [f"{rule}; {count} planned"]
     notes = [f"adjusted: Holm over {count}; a claim needs less than {p_text(ALPHA)}"]
     several_metrics = len({effect.metric for effect in info.primary}) > 1
     names = [

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ablate
+from ablate.ablation.looks import Look
 from ablate.ablation.results import Outcomes
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
@@ -207,10 +208,29 @@ def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterato
     compared, differences = _compare_scores(opened.record, networks)
     differences += tuple(_compare_at_clean_loss(opened.record, outcomes))
     yield Check(f"{folder}{ROWS}", compared, differences)
+    for number, look in enumerate(opened.record.planned_looks):
+        stop = opened.record.study.ablation_section.stop
+        if stop is not None and stop.confirm is None:  # else the confirmation has taken it
+            yield Check(f"{folder}look {number + 1}", *_compare_look(look, opened.look(number)))
     for name, made in derived_files(opened).items():
         if not name.endswith(".md"):
             archived = files.files.get(folder + name, b"").decode(errors="replace")
             yield Check(folder + name, *_compare_file(name, archived, made.decode()))
+
+
+def _compare_look(archived: Mapping[str, Any], made: Look) -> tuple[str, tuple[str, ...]]:
+    """A stored look, and the same look from the rows."""
+    pairs = zip(archived["decisions"], made.to_json()["decisions"], strict=True)
+    differences = [
+        _difference(f"{old['contrast']}, {name}", str(old.get(name)), str(value))
+        for old, new in pairs
+        for name, value in new.items()
+        if old.get(name) != value
+        if not (isinstance(value, float) and math.isclose(value, old.get(name) or 0, rel_tol=1e-9))
+    ]
+    if archived["cells"] != list(made.cells):
+        differences.append(_difference("cells", str(archived["cells"]), str(list(made.cells))))
+    return f"{len(made.decisions)} decisions are those of the rows", tuple(differences)
 
 
 def _compare_fingerprint(head: Head) -> tuple[str, tuple[str, ...]]:

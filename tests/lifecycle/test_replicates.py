@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +19,13 @@ from commands import run_here
 import ablate
 from ablate.ablation.design import repeating_study, replicate_study, train_seeds
 from ablate.ablation.looks import Look
-from ablate.errors import FingerprintError, StudyFileError, UsageError
+from ablate.errors import FingerprintError, NotFiniteError, StudyFileError, UsageError
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.open_study import open_ledger, open_study
 from ablate.lifecycle.place import locate
+from ablate.study.scores import Scores
 from ablate.study.settings import Study
+from ablate.trial.robustness import RobustnessTrial
 
 Write = Callable[..., Path]
 ROBUST = "val_robust_accuracy"
@@ -352,7 +355,7 @@ def test_what_a_look_decides_stops_and_stays(write_replicated: Write, work: Path
     assert last.text in info.marks
     assert info.failures == ()
     text = run_here("table", "runs/looks", "--effects").stdout
-    assert "adjusted: p times .05 over the level of its look; 2 primary contrasts planned" in text
+    assert "over its look's level; 2 primary contrasts planned" in text
     made = ablate.archive("runs/looks", "looks.tar")
     assert len(made.studies) == 5
     assert ablate.verify("looks.tar").holds
@@ -370,6 +373,65 @@ def test_what_a_look_decides_stops_and_stays(write_replicated: Write, work: Path
     info = ablate.read_ablation("runs/looks")
     assert "seeds outside the plan of looks, which decided before" in info.marks
     assert info.primary[0].estimate == decided.estimate
+    with pytest.raises(UsageError) as error:
+        ablate.resume("runs/looks/r0", seeds=3, executor="inline", progress=False)
+    assert str(error.value) == (
+        "study looks~r0: its seeds are those of looks, whose looks are planned, got 3 seeds. Add "
+        "them there, once a look has ended it."
+    )
+    assert [open_study("runs/looks").look(number) for number in (0, 1)] == [first, last]
+    with closing(open_ledger(locate("runs/looks"))) as ledger:  # a decision that the rows deny
+        looks = json.loads(json.dumps(ledger.head.planned_looks))
+        looks[1]["decisions"][1] |= {"verdict": "better", "mean": 0.1}
+        ledger.set_head(replace(ledger.head, planned_looks=tuple(looks)))
+    ablate.archive("runs/looks", "denied.tar")
+    (wrong, *_) = [check for check in ablate.verify("denied.tar").checks if not check.holds]
+    assert wrong.what == "look 2"
+    assert "ST - DA, verdict: archived better, recomputed" in wrong.text
+
+
+@pytest.mark.slow
+def test_a_replicate_whose_runs_all_fail_is_missing_at_its_look(
+    write_replicated: Write, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = RobustnessTrial.end
+
+    def end_but_in_r3(trial: RobustnessTrial) -> tuple[Scores, Mapping[str, Any]]:
+        if "r3" in trial._weights.parts:
+            raise NotFiniteError("its output is NaN")
+        return end(trial)
+
+    monkeypatch.setattr(RobustnessTrial, "end", end_but_in_r3)
+    stop = {"looks": [3, 4, 5], "spending": "quadratic"}
+    keys = {"seeds": 1, "replicates": 5, "stop": stop, "primary": [{"compare": "DA"}]}
+    record = run_on(write_replicated(work, "gap", LONG, **keys))
+    assert record.is_over
+    assert [look["replicates"] for look in record.planned_looks] == [3, 4, 5]
+    assert [look["decisions"][0]["n"] for look in record.planned_looks] == [3, 3, 4]
+    info = ablate.read_ablation("runs/gap")
+    assert info.primary[0].estimate.n == 4
+    assert "1 of 5 replicates left out: no run of them is complete" in info.marks
+
+
+@pytest.mark.slow
+def test_before_the_first_look_a_claim_is_open(write_replicated: Write, work: Path) -> None:
+    ended: list[object] = []
+
+    def stop(row: object) -> None:
+        ended.append(row)
+        if len(ended) == 6:  # in the third replicate
+            raise ablate.StopStudy("enough")
+
+    keys = LOOKED | {"primary": [{"compare": "ST", "to": "DA", "metric": ROBUST}]}
+    run_on(write_replicated(work, "early", **keys), on_trial_end=stop)
+    info = ablate.read_ablation("runs/early")
+    (claim,) = info.primary
+    assert (claim.verdict, claim.estimate.n, info.looks) == ("open", 0, 0)
+    assert all(map(math.isnan, (claim.estimate.low, claim.p, claim.p_adjusted or math.nan)))
+    assert "no look yet: the first is at 3 replicates" in info.marks
+    text = run_here("table", "runs/early", "--effects").stdout
+    assert "open: a planned look decides" in text
+    assert "intervals: 95 %" not in ablate.plot("effects", "runs/early").layout.annotations[0].text
 
 
 @pytest.mark.slow
@@ -403,9 +465,9 @@ def test_looks_at_test_images_confirm_the_replicates_of_each(
     cells = [{row.cell for row in confirmed.rows if row.replicate == number} for number in range(4)]
     assert cells == [{*LOOKED["arms"]}] * 3 + [{"DA", "ST"}]
     assert confirmed.study.ablation_section.seed_count == 2
-    assert {effect.verdict for effect in ablate.read_ablation("runs/tested").effects} == {
-        "exploratory"
-    }
+    info = ablate.read_ablation("runs/tested")
+    assert {effect.verdict for effect in info.effects} == {"exploratory"}
+    assert "exploratory: looks decide on the test images, in tested~confirm" in info.marks
     test = ablate.read_confirmation("runs/tested/confirm").test
     assert [claim.metric for claim in test.primary] == ["test_clean_accuracy"] * 2
     assert test.primary[0].verdict == "better"

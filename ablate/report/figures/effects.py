@@ -199,7 +199,7 @@ def _row(info: EffectsInfo, stored: Sequence[Effect], names: float) -> _Row:
             worst = difference_cell(ablation, effect.metric, effect.worst).printed
             lines.append(f"failed runs as the worst: {worst}")
         note = no_interval_text(shown, ablation.paired)
-        if not note and shown.n < ablation.seeds:
+        if not note and 0 < shown.n < ablation.seeds:
             note = f"{shown.n} of {ablation.seeds} {ablation.paired}s"
         hover = [
             f"{stored[0].contrast}, {metric_words(effect.metric)}",
@@ -341,13 +341,16 @@ def _title(info: EffectsInfo) -> str:
         return FIGURE.title
     claims = [as_contribution(effect, ablation) for effect in info.effects if effect.primary]
     metrics = {claim.metric for claim in claims} or {ablation.rank_metric}
-    basis = shown_if(ablation.replications, f", over {ablation.seeds} baselines")
+    shown = [claim for claim in claims if claim.verdict in ("better", "worse")]
+    best = max(
+        shown, key=lambda one: (one.verdict == "better", abs(one.estimate.mean)), default=None
+    )
+    count = best.estimate.n if best is not None and ablation.look else ablation.seeds
+    basis = shown_if(ablation.replications, f", over {count} baselines")
     if any(map(is_accuracy, metrics)):
         is_equal = all(metric.endswith(AT_CLEAN_LOSS) for metric in metrics)
         basis = f", {'at equal clean accuracy' if is_equal else 'as trained'}{basis}"
-    shown = [claim for claim in claims if claim.verdict in ("better", "worse")]
-    if shown:
-        best = max(shown, key=lambda one: (one.verdict == "better", abs(one.estimate.mean)))
+    if best is not None:
         return _finding(info, best) + basis
     if same := [claim for claim in claims if claim.verdict == "equivalent"]:
         margin = amount_text(same[0].metric, same[0].equivalent_within or 0.0)

@@ -69,6 +69,8 @@ def estimate_text(info: DryRun) -> str:
         rows = f"{info.trials} runs ({len(plan.cells)} cells x {plan.seeds} seeds{times})"
         if plan.tuning_trials:
             rows += f" after {plan.tuning_trials} trials of tuning"
+        if plan.confirmed_seeds:
+            rows += f", confirmed with {plan.confirmed_seeds} seeds each (test images not counted)"
     lines.append(
         f"{info.study}: {rows}, {info.parallel} in parallel{gpus}, on {info.device} in "
         f"{info.precision}"

@@ -79,6 +79,10 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
         asked = record.study.ablation_section.replicates
         ended = f"{record.replicates_ended} of {asked} have ended"
         facts.append(("replicates", shown_if(asked, ended)))
+        if record.planned_looks:
+            from ablate.ablation.looks import Look
+
+            facts.append(("looks", Look.from_json(record.planned_looks[-1]).text))
     facts += run_time_rows(account, record.study.search.budget)
     states, weights = info.disk or (0, 0)
     sizes = {
@@ -146,6 +150,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "seeds": info.pairs[1],
         "replicates": record.study.ablation and record.study.ablation.replicates,
         "replicates_ended": record.replicates_ended,
+        "planned_looks": record.planned_looks,
         "test_opened": [vars(opened) for opened in record.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,
