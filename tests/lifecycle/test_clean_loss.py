@@ -49,6 +49,29 @@ ablation:
   seeds: 2
   primary: [{{compare: FMA, to: DA, metric: val_robust_accuracy_untrained_at_clean_loss}}]
 """
+LOOKED = f"""{HEAD.replace("name: loss", "name: looked")}
+ablation:
+  design: arms
+  arms:
+    broken: {{loss.terms: clean, finetune.learning_rate: 1.0, finetune.weight_decay: 1.0}}
+    DA: {{loss.terms: clean+da}}
+    FMA: {{loss.terms: clean+fma}}
+  tune: {{trials: 2, pick: best val_robust_accuracy_at_clean_loss, sampler: random}}
+  replicates: 4
+  seeds: 1
+  primary:
+    - {{compare: DA, to: broken, metric: val_clean_accuracy}}
+    - {{compare: FMA, to: DA, metric: val_robust_accuracy_untrained_at_clean_loss}}
+    - compare: FMA
+      to: DA
+      metric: val_robust_accuracy_untrained_at_clean_loss
+      equivalent_within: 0.02
+    - {{compare: DA, to: broken, metric: val_clean_accuracy_at_clean_loss, equivalent_within: 0.5}}
+  stop:
+    looks: [3, 4]
+    spending: quadratic
+    confirm: {{seeds: 2, suite: [gaussian_noise, contrast], severities: [3]}}
+"""
 UNTRAINED = "robust_accuracy_untrained"
 LOSS = 0.005
 REPLICATES = (0, 1)
@@ -207,6 +230,37 @@ def test_it_is_archived_verified_trained_again_and_recomputed(
     assert "test_accuracy.contrast_at_clean_loss: archived 0.5, recomputed 0." in told
     run_here("report", "runs/loss", "--no-images", "-o", "page.html")
     assert "at the stated clean loss" in Path("page.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_script_without_ablate_takes_the_same_looks(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("looked.yaml").write_text(LOOKED)
+    ablate.launch("looked.yaml", executor="inline", progress=False, accept_baseline=True)
+    ablate.archive("runs/looked", "looked.tar")
+    files = recompute.read("looked.tar")
+    assert recompute.check(files)
+    text = capsys.readouterr().out
+    for file in (
+        *("confirm/looks", "confirm/tables/effects.csv", "tables/effects.csv"),
+        *("confirm~r3/study.json, alphas", "r0/study.json, trials", "r0/curves"),
+    ):
+        line = next(line for line in text.splitlines() if line.startswith(f"{file}: "))
+        assert line.endswith(" values equal")
+
+    name = "confirm/study.json"
+    changed = files[name].replace(b'"verdict": "better"', b'"verdict": "worse"', 1)
+    assert not recompute.check(files | {name: changed})
+    found = capsys.readouterr().out
+    assert "look 1, DA - broken on test_clean_accuracy, verdict: archived worse" in found
+    name = "confirm~r0/study.json"
+    head = json.loads(files[name])["attributes"]["ablate:head"]
+    stored = json.dumps(head["test"]["alphas"]["DA"]).encode()
+    before, alphas, after = files[name].partition(b'"alphas"')
+    changed = before + alphas + after.replace(stored, b"0.1234", 1)
+    assert not recompute.check(files | {name: changed})
+    assert f"{name}, alphas: row DA, alpha: archived 0.1234" in capsys.readouterr().out
 
 
 @pytest.mark.slow
