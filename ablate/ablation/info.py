@@ -29,7 +29,7 @@ from ablate.ablation.results import (
 )
 from ablate.ablation.searches import expected_best
 from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
-from ablate.analysis.objectives import SPLITS, is_accuracy, on_split
+from ablate.analysis.objectives import SPLITS, amount_text, is_accuracy, on_split
 from ablate.errors import ParameterError
 from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -413,7 +413,8 @@ def _loss_marks(arms: Sequence[ArmInfo], results: Results, split: SplitName) -> 
         spans += [f"{' to '.join(ends)} {arm.name}"] if ends else []
     where = "clean accuracy" if split == "val" else "clean accuracy on validation images"
     text = f"at clean loss: between baseline and finetuned weights, where {where} is "
-    text += f"{100 * results.clean_loss:g} points below the baseline's; the finetuned network "
+    loss = amount_text("val_clean_accuracy", results.clean_loss)
+    text += f"{loss} below the baseline's; the finetuned network "
     return [f"{text}(alpha 1) where it loses less; alpha {', '.join(spans)}"] if spans else []
 
 
