@@ -103,7 +103,8 @@ def confirm_info(record: StudyRecord, outcomes: Outcomes, references: References
     """
     if not is_confirmation(record) or record.design is None:
         raise ParameterError(
-            f"study {record.name}: must be a confirmation, got another study. Run ablate confirm."
+            f"study {record.name}: must be a confirmation, got another study. Name RUN/confirm, or "
+            "run ablate confirm."
         )
     design = Design.from_json(record.design)
     on_test = Results(record, outcomes, references, "test")

@@ -247,7 +247,9 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
             claims.append(claim)
     if settings.stop is not None and (confirm := settings.stop.confirm) is not None:
         test = test_of(study, confirm.suite, confirm.severities)
-        for rule in _unscored(study, claims, test).values():
+        scored = [*_scored_metrics(study.robustness.suite, study.robustness.severities), *ON_CURVE]
+        known = [claim for claim in claims if claim.metric in scored]  # another is refused above
+        for rule in _unscored(study, known, test).values():
             refuse(("stop", "confirm"), f"{rule}. Give another suite, or severities.")
     drawn = sorted({"augment.types", "augment.families"} & searched(study.space))
     exposures = [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]

@@ -228,17 +228,13 @@ def info_of_results(
     arms = [_arm(results, arm, metrics) for arm in design.arms]
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
-    stop, looks = settings.stop, [*map(Look.from_json, record.planned_looks)]
-    decides = stop is not None and stop.confirm is None
-    marks = [*_cautions(why_tuned, record.looks, is_planned=stop is not None)]
-    look = (
-        looks[-1].text
-        if looks
-        else f"no look yet: the first is at {stop.looks[0]} replicates"
-        if stop
-        else ""
-    )
-    marks += filter(None, [look])
+    marks = [*_cautions(why_tuned, record.looks, is_planned=settings.stop is not None)]
+    stop, look, looks = settings.stop, "", [*map(Look.from_json, record.planned_looks)]
+    if stop is not None and stop.confirm is None:  # else its confirmation takes them
+        look = (
+            looks[-1].text if looks else f"no look yet: the first is at {stop.looks[0]} replicates"
+        )
+        marks.append(look)
     if collapsed := [f"{run} of {arm.name}" for arm in arms for run in arm.collapsed]:
         marks.append(
             f"{len(collapsed)} of {ended} runs collapsed, far below the others of their arm "
@@ -265,7 +261,7 @@ def info_of_results(
         families=tuple(first.families) if isinstance(first, Scores) else (),
         minimized=minimized,
         arms=tuple(arms),
-        effects=with_decisions(effects, looks) if decides else effects,
+        effects=with_decisions(effects, looks) if look else effects,
         best={
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked

@@ -117,7 +117,7 @@ def check_tuning(draft: Draft, design: Design) -> None:
         rules = [f"{name_of(path)}: {found}" for path, found in findings]
         spaces.append((cell, space))
         if not rules and not _can_vary(draft, cell, space):
-            fix = "Add one to the space, such as finetune.learning_rate."
+            fix = "Add one to the space, or fix every key of the space: then it is not tuned."
             rules = [f"tune needs a parameter that the arm uses, got none. {fix}"]
         for found in rules:
             if (arms[cell.name], found) not in noted:

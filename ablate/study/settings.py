@@ -1038,17 +1038,21 @@ class AblationSettings(Settings):
 
     def _stop_rules(self, stop: StopSettings) -> Iterator[str]:
         claims = len(self.primary)
-        if self.replicates != stop.looks[-1]:
+        if self.replicates is None:
+            yield f"stop needs replicates, got none. Write replicates: {stop.looks[-1]}."
+        elif self.replicates != stop.looks[-1]:
             rule = f"the last look of stop is at all replicates, got {stop.looks[-1]}"
-            yield f"{rule} of {self.replicates or 'no'} replicates. Change one."
+            yield f"{rule} of {self.replicates} replicates. Change one."
         if not claims:
             yield "stop decides primary contrasts, got none. Declare some."
-        lines = stop.transitions
-        sizes = {"weights": [len(stop.weights)], "transitions": [len(lines), *map(len, lines)]}
-        for name, found in sizes.items():
-            if any(found) and {*found} != {claims}:
-                rule = f"{name} of stop are of {claims} primary contrasts, got {show(found)}"
-                yield f"{rule}. Write one for each."
+        if stop.weights and len(stop.weights) != claims:
+            rule = f"stop.weights has a number for each of {claims} primary contrasts, got"
+            yield f"{rule} {len(stop.weights)}. Write one for each."
+        if stop.transitions and {len(stop.transitions), *map(len, stop.transitions)} != {claims}:
+            rule = (
+                f"stop.transitions has {claims} lines of {claims} numbers, one a primary contrast"
+            )
+            yield f"{rule}, got {show(stop.transitions)}. Write them so."
         if self.noninferior is not None:
             rule = "looks decide primary contrasts alone, got stop with noninferior"
             yield f"{rule}. Remove it, or declare equivalent_within."

@@ -155,7 +155,7 @@ def test_an_arm_that_fixes_every_key_is_not_tuned() -> None:
 def test_an_arm_whose_trials_would_all_be_one(space: dict[str, Any]) -> None:
     rule = (
         "its search: tune needs a parameter that the arm uses, got none. Add one to the space, "
-        "such as finetune.learning_rate."
+        "or fix every key of the space: then it is not tuned."
     )
     assert (("ablation", "arms", "plain"), rule) in rules(ARMS, space)
 

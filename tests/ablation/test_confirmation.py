@@ -129,7 +129,8 @@ def test_which_study_is_a_confirmation() -> None:
     with pytest.raises(ParameterError) as error:
         confirm_info(ablation.record, {}, {})
     assert str(error.value) == (
-        "study example: must be a confirmation, got another study. Run ablate confirm."
+        "study example: must be a confirmation, got another study. Name RUN/confirm, or run ablate "
+        "confirm."
     )
 
 

@@ -296,10 +296,16 @@ LONG = {"baseline": {"epochs": 6, "batch_size": 24}}
     ("keys", "rule"),
     [
         ({"replicates": 5}, "ablation: the last look of stop is at all replicates, got 4 of 5"),
-        ({"replicates": None}, "got 4 of no replicates. Change one."),
+        ({"replicates": None}, "stop needs replicates, got none. Write replicates: 4."),
         ({"primary": []}, "ablation: stop decides primary contrasts, got none. Declare some."),
-        ({"stop": {"looks": [4], "weights": [1]}}, "weights of stop are of 2 primary contrasts"),
-        ({"stop": {"looks": [4], "transitions": [[0, 1], [1]]}}, "contrasts, got [2, 2, 1]. Write"),
+        (
+            {"stop": {"looks": [4], "weights": [1]}},
+            "stop.weights has a number for each of 2 primary contrasts, got 1. Write",
+        ),
+        (
+            {"stop": {"looks": [4], "transitions": [[0, 1], [1]]}},
+            "stop.transitions has 2 lines of 2 numbers, one a primary contrast, got ",
+        ),
         (
             {"noninferior": {"metric": "val_clean_accuracy", "margin": 0.01}},
             "looks decide primary contrasts alone, got stop with noninferior. Remove it, or",
