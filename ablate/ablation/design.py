@@ -246,7 +246,7 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
             contrasts.setdefault(contrast.name, contrast)
             claims.append(claim)
     if settings.stop is not None and (confirm := settings.stop.confirm) is not None:
-        test = test_of(study, confirm.suite, confirm.severities)
+        test = tested_as(study, confirm.suite, confirm.severities)
         scored = [*_scored_metrics(study.robustness.suite, study.robustness.severities), *ON_CURVE]
         known = [claim for claim in claims if claim.metric in scored]  # another is refused above
         for rule in _unscored(study, known, test).values():
@@ -255,9 +255,8 @@ def with_claims(study: Study, design: Design, refuse: Refuse) -> Design:
     exposures = [f"val_robust_accuracy_{exposed}" for exposed in EXPOSURES]
     for place, declared in enumerate(settings.primary):
         if settings.stop and drawn and base_name(declared.metric) in exposures:
-            rule = (
-                f"is of types trained on, the same in all replicates, got {drawn[0]} in the space"
-            )
+            rule = "needs the same types to be trained on in all replicates"
+            rule += f", got {drawn[0]} in the space"
             refuse(("primary", place), f"{rule}. Take it out, or claim another metric.")
     for place, added in enumerate(settings.contrasts):
         if (contrast := _declared(design, added, ("contrasts", place), refuse)) is not None:
@@ -418,7 +417,7 @@ def going_design(design: Design, going: Sequence[str]) -> Design:
     )
 
 
-def test_of(
+def tested_as(
     study: Study, suite: str | Sequence[str] | None, severities: Sequence[int] | None
 ) -> dict[str, Any]:
     """What a confirmation scores the test images under: None is as the study."""

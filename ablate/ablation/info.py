@@ -112,7 +112,7 @@ class AblationInfo(Displayed, StudyFacts):
         tuned: why effects are exploratory though they were declared: what was tuned on the images
             that it is scored on; empty of a confirmation, and where nothing was.
         looks: how often seeds were added after the results of all others were there; 0 where looks
-            were planned, with which no seeds are claimed from.
+            were planned: what is added later decides nothing.
         look: what the last planned look has decided (`ablation.stop`); empty where none is planned.
         compare: an arm, another, a metric and a level: the one less the other; None of an Info that
             was not made from results.
@@ -248,7 +248,7 @@ def info_of_results(
         results,
         design.contrasts,
         metrics,
-        declared_claims(record, design, split, results),
+        declared_claims(record, design, results, split),
         margin=margin,
         minimized=minimized,
         tuned=tuned,
@@ -294,14 +294,10 @@ def minimized_metrics(study: Study, split: SplitName) -> tuple[str, ...]:
 
 
 def declared_claims(
-    record: StudyRecord, design: Design, split: SplitName, results: Results | None = None
+    record: StudyRecord, design: Design, results: Results, split: SplitName
 ) -> list[Claim]:
     """The declared contrasts; of a confirmed front each of its networks less the plain finetune, in
-    the accuracies that were searched for. A confirmation claims nothing on validation images.
-
-    Args:
-        results: of a confirmed front.
-    """
+    the accuracies that were searched for. A confirmation claims nothing on validation images."""
     if record.test is not None and split == "val":
         return []
     if not design.selected:
@@ -310,8 +306,7 @@ def declared_claims(
     return [
         Claim(f"{name} - {design.reference}", metric)
         for metric in filter(is_accuracy, asked)
-        if results is not None
-        and any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
+        if any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
         for name in design.selected
     ]
 

@@ -93,7 +93,7 @@ def look_at(sources: Sequence[Source], whole: StudyRecord, number: int) -> Look:
         for one, bits, others in sources
     ]
     results, designs, split = _pooled(planned, None, are_one=True)
-    claims = declared_claims(whole, designs[0], split)
+    claims = declared_claims(whole, designs[0], results, split)
     measured = measure(results, designs[0], claims, minimized_metrics(whole.study, split))
     before = Look.from_json(taken[number - 1]) if number else None
     return take_look(stop, stop.looks[number], measured, before, seeds=seeds)

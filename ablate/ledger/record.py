@@ -318,6 +318,12 @@ def registered_parts(study: Study, design: Mapping[str, Any] | None) -> dict[str
     return {name: digest_of(part) for name, part in [*parts.items(), ("looks", looks)]}
 
 
+def going_cells(looks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    """The cells that replicates have which begin after these planned looks: none where one has
+    ended the study; None: all, before the first."""
+    return tuple(looks[-1]["cells"]) if looks else None
+
+
 FORMAT = 2
 """Version of the ledger's attributes; other versions are refused."""
 
@@ -369,8 +375,8 @@ class Head(JsonData):
 
     @property
     def going(self) -> tuple[str, ...] | None:
-        """The cells that replicates which begin now have; None: all, before a look."""
-        return tuple(self.planned_looks[-1]["cells"]) if self.planned_looks else None
+        """See `going_cells`."""
+        return going_cells(self.planned_looks)
 
     @property
     def is_prepared(self) -> bool:
@@ -501,7 +507,7 @@ class StudyRecord(Displayed):
         """Whether nothing is left to be run: all N rows have ended, or all that a budget allowed,
         and the plain finetune; with planned looks, whether one has ended it."""
         stop = self.study.ablation and self.study.ablation.stop
-        if stop and not (self.planned_looks and not self.planned_looks[-1]["cells"]):
+        if stop and going_cells(self.planned_looks) != ():
             return False
         if needs_plain(self.study) and "plain" not in self.references:
             return False
@@ -547,8 +553,8 @@ def whole_record(record: StudyRecord, replicates: Sequence[StudyRecord]) -> Stud
         pairs += replicate.study.ablation_section.seed_count
     settings, design = record.study.ablation_section, record.design or {"cells": ()}
     names = [cell["name"] for cell in design["cells"]]
-    going = record.planned_looks[-1]["cells"] if record.planned_looks else names
-    cells = len({*names} & {*going})
+    going = going_cells(record.planned_looks)
+    cells = len(names if going is None else {*names} & {*going})
     to_come = ((settings.replicates or 0) - len(replicates)) * settings.seed_count * cells
     drives = chain.from_iterable(one.drives for one in replicates)
     return replace(

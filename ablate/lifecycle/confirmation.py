@@ -14,7 +14,7 @@ from ablate.ablation.design import (
     front_design,
     repeated_design,
     repeating_study,
-    test_of,
+    tested_as,
     without_curves,
 )
 from ablate.ablation.interpolated import with_alphas
@@ -80,7 +80,7 @@ def confirm_study(
     _check_confirmable(record)
     part, robustness = place.confirmation, record.study.robustness
     levels = None if severities is None else read_severities(severities)
-    test = test_of(record.study, suite, levels)
+    test = tested_as(record.study, suite, levels)
     if record.design is None:
         points = _points(record, trials, ledger.outcomes)
         adapted = robustness.adapt_batch_norm is not None

@@ -22,7 +22,7 @@ from ablate.ablation.design import (
     repeating_study,
     replicate_studies,
     replicate_study,
-    test_of,
+    tested_as,
 )
 from ablate.ablation.interpolated import with_alphas
 from ablate.ablation.searches import check_reference
@@ -533,8 +533,8 @@ def _run_replicates(
             lease.check_file()
             if not _run_replicate(ledger.head, place, number, run):
                 break
-            taken = len(ledger.head.planned_looks)
-            if stop is not None and stop.looks[taken : taken + 1] == (number + 1,):
+            to_come = () if stop is None else stop.looks[len(ledger.head.planned_looks) :]
+            if stop is not None and number + 1 in to_come[:1]:
                 _look(ledger, place, stop, run)
     return open_place(place).record
 
@@ -563,7 +563,7 @@ def _confirmed(
             if not begin_again(begun, run):
                 return go_on(begun, part, run)
     part.make_folder()
-    test = test_of(head.study, confirm.suite, confirm.severities)
+    test = tested_as(head.study, confirm.suite, confirm.severities)
     assert head.design is not None
     design = repeated_design(head.study, Design.from_json(head.design), test)
     study = repeating_study(head.study, part.name, confirm.seeds)

@@ -226,7 +226,9 @@ def _compare_look(archived: Mapping[str, Any], made: Look) -> tuple[str, tuple[s
         for old, new in pairs
         for name, value in new.items()
         if old.get(name) != value
-        if not (isinstance(value, float) and math.isclose(value, old.get(name) or 0, rel_tol=1e-9))
+        if not (
+            isinstance(value, float) and math.isclose(value, old.get(name) or 0, rel_tol=ROUNDING)
+        )
     ]
     if archived["cells"] != list(made.cells):
         differences.append(_difference("cells", str(archived["cells"]), str(list(made.cells))))
