@@ -318,6 +318,13 @@ LONG = {"baseline": {"epochs": 6, "batch_size": 24}}
             "val_accuracy.gaussian_noise with suite ['contrast'] at severities [1]. Give another",
         ),
         (
+            {"stop": {"looks": [4], "confirm": {}}, "tune": {"trials": 2}}
+            | {"arms": {"DA": {"loss.terms": "clean+da"}, "ST": {"loss.terms": "clean+st"}}}
+            | {"primary": [{"compare": "ST", "metric": "val_robust_accuracy_untrained"}]},
+            "ablation.primary[0]: needs the same types to be trained on in all replicates, got "
+            "augment.types in the space. Take it out, or claim another metric.",
+        ),
+        (
             {"stop": {"looks": [4], "confirm": {"suite": "cifar10"}}},
             "ablation.stop.confirm.suite: unknown suite, got 'cifar10'. Did you mean cifar10c?",
         ),
@@ -326,9 +333,11 @@ LONG = {"baseline": {"epochs": 6, "batch_size": 24}}
 def test_looks_that_cannot_be_taken_are_refused(
     write_replicated: Write, work: Path, keys: dict[str, Any], rule: str
 ) -> None:
-    space = {"space": {"finetune.learning_rate": {"float": [0.01, 0.1]}}} if "tune" in keys else {}
+    drawn = {"augment.types": {"subset": ["contrast", "gaussian_noise"]}}
+    space = {"space": {"finetune.learning_rate": {"float": [0.01, 0.1]}} | drawn}
+    of_file = space if "tune" in keys else {}
     with pytest.raises(StudyFileError) as error:
-        ablate.check(write_replicated(work, of_file=space, **(LOOKED | keys)))
+        ablate.check(write_replicated(work, of_file=of_file, **(LOOKED | keys)))
     assert rule in str(error.value)
 
 
@@ -437,7 +446,8 @@ def test_before_the_first_look_a_claim_is_open(write_replicated: Write, work: Pa
     assert "no look yet: the first is at 3 replicates" in info.marks
     text = run_here("table", "runs/early", "--effects").stdout
     assert "open: a planned look decides" in text
-    assert "intervals: 95 %" not in ablate.plot("effects", "runs/early").layout.annotations[0].text
+    (drawn,) = ablate.plot("effects", "runs/early").layout.annotations
+    assert drawn.text == "open: a planned look decides; p -"
 
 
 @pytest.mark.slow
