@@ -195,8 +195,6 @@ class Study:
         self.looks = sum("looked" in event for event in kept.get("ablate:log") or [])
         settings = head["study"]["ablation"] or {}
         self.stop = settings.get("stop")
-        if self.split == "val" and self.stop and self.stop.get("confirm"):
-            self.claims = []  # they are about the test images alone
         self.tuned = self._tuned(settings) if self.split == "val" else set()
         margin = settings.get("noninferior")
         self.margin = (self.here(margin["metric"]), margin["margin"]) if margin else None
