@@ -51,6 +51,35 @@ _MOST_OFF = 1e3
 _ITERATIONS = 60
 
 
+class Kernel:
+    """Matern 5/2 of each dimension, and of all of them, of one space.
+
+    Args:
+        groups: `[coordinates]`, the dimension of each, from 0.
+    """
+
+    def __init__(self, groups: NDArray[np.intp]) -> None:
+        self._groups = groups
+        self._last: tuple[tuple[bytes, bytes], Array] | None = None
+
+    def parts(self, points: Array, others: Array) -> Array:
+        """`[dimensions + 1, points, others]`, not to be changed; kept for the process of the next
+        output, which asks for the same."""
+        asked = points.tobytes(), others.tobytes()
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, self._parts(points, others)
+        return self._last[1]
+
+    def _parts(self, points: Array, others: Array) -> Array:
+        count = int(self._groups.max()) + 1
+        squares = np.zeros((count + 1, len(points), len(others)))
+        for place, group in enumerate(self._groups):
+            squares[group] += (points[:, place, None] - others[None, :, place]) ** 2
+        squares[-1] = squares[:-1].sum(axis=0) * 4 / count
+        scaled = np.sqrt(5 * squares) / LENGTH
+        return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+
+
 class Process:
     """A Gaussian process, fitted to normal scores of one output.
 
@@ -60,35 +89,46 @@ class Process:
     Args:
         points: `[n, coordinates]`, n of 2 or more.
         outputs: `[n]`, finite.
-        groups: `[coordinates]`, the dimension of each, from 0.
+        kernel: of all processes of these points.
         deviations: `[n]`, how far an output may be off beside the noise; 0 if it is known.
     """
 
-    def __init__(
-        self, points: Array, outputs: Array, groups: NDArray[np.intp], deviations: Array
-    ) -> None:
-        self._points, self._groups = points, groups
+    def __init__(self, points: Array, outputs: Array, kernel: Kernel, deviations: Array) -> None:
+        self._points, self._kernel = points, kernel
         self._back = _Scores(outputs)
         scores = self._back.scores(outputs)
         self._spread = float(scores.std()) or 1.0
         self._targets = scores / self._spread
-        parts = self._parts(points)
+        parts = kernel.parts(points, points)
         self._added = np.minimum(deviations / _deviation(outputs), _MOST_OFF) ** 2
         fitted = _fit(parts, self._targets, self._added)
         self._shares, self._noise = np.exp(fitted[:-1]), float(np.exp(fitted[-1]))
         self._condition(np.tensordot(self._shares, parts, 1))
 
-    def believe(self, points: Array) -> Array:
-        """Take what is expected of points that are not finished as if it were known.
+    def believe(self, points: Array, running: NDArray[np.intp]) -> Array:
+        """Take what is expected of points that are not finished as if it were known; no prediction
+        changes by that, only how sure it is.
+
+        Args:
+            points: `[p, coordinates]`, others than the fitted ones.
+            running: `[r]`, places of fitted ones that run.  The value that a row is expected to end
+                with and what the process expects there are weighed by their precisions, so that
+                the row has the precision of one that has ended, not of two.
 
         Returns:
-            Expected outputs, `[points]`.
+            Expected outputs, `[r + p]`.
         """
-        expected, _ = self._predict(points)
+        expected, _ = self._predict(np.vstack([self._points[running], points]))
+        noise, added = self._noise + JITTER, self._added[running]
+        weighed = (noise * self._targets[running] + added * expected[: len(running)]) / (
+            noise + added
+        )
+        self._targets[running], self._added[running] = weighed, 0.0
         self._points = np.vstack([self._points, points])
-        self._targets = np.concatenate([self._targets, expected])
+        self._targets = np.concatenate([self._targets, expected[len(running) :]])
         self._added = np.concatenate([self._added, np.zeros(len(points))])
-        self._condition(np.tensordot(self._shares, self._parts(self._points), 1))
+        parts = self._kernel.parts(self._points, self._points)
+        self._condition(np.tensordot(self._shares, parts, 1))
         return self._back.outputs(expected * self._spread)
 
     def sample(self, points: Array, deviates: Array) -> Array:
@@ -108,23 +148,15 @@ class Process:
         chunk = max(1, MOST_NUMBERS // (len(self._shares) * len(self._points)))
         covariance = np.vstack(
             [
-                np.tensordot(self._shares, self._parts(points[at : at + chunk]), 1)
+                np.tensordot(
+                    self._shares, self._kernel.parts(points[at : at + chunk], self._points), 1
+                )
                 for at in range(0, len(points), chunk)
             ]
         )
         explained = solve_triangular(self._factor, covariance.T, lower=True)
         variance = self._shares.sum() - (explained**2).sum(axis=0)
         return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-9))
-
-    def _parts(self, points: Array) -> Array:
-        """Matern 5/2 of each dimension, and of all: `[dimensions + 1, points, fitted points]`."""
-        count = int(self._groups.max()) + 1
-        squares = np.zeros((count + 1, len(points), len(self._points)))
-        for place, group in enumerate(self._groups):
-            squares[group] += (points[:, place, None] - self._points[None, :, place]) ** 2
-        squares[-1] = squares[:-1].sum(axis=0) * 4 / count
-        scaled = np.sqrt(5 * squares) / LENGTH
-        return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
 
 
 def _deviation(outputs: Array) -> float:
@@ -203,13 +235,15 @@ class Rows:
         values: `[rows, objectives]`, larger is better.
         excess: `[rows, constraints]`, at most 0 where a row keeps the constraint.
         deviations: `[rows, objectives + constraints]`, how far a value may be off that is only
-            expected, because the row was stopped; 0 if it is known.
+            expected, because the row was stopped or runs; 0 if it is known.
+        running: `[rows]`, whether a row runs, and has reached a rung.
     """
 
     points: Array
     values: Array
     excess: Array
     deviations: Array
+    running: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.points)
@@ -233,6 +267,7 @@ class Rows:
             values=values,
             excess=np.hstack([excess, fails]),
             deviations=np.hstack([deviations, np.zeros_like(fails)]),
+            running=np.concatenate([self.running, np.zeros(count, dtype=bool)]),
         )
 
     @property
@@ -257,7 +292,8 @@ class Expectation:
 
     Args:
         rows: finished ones, two or more.
-        pending: `[p, coordinates]`, rows that run: what is expected of them counts as known.
+        pending: `[p, coordinates]`, rows that run and are no rows yet: what is expected of them
+            counts as known, as it does of `rows.running`.
         groups: `[coordinates]`, the dimension of each.
         reference: `[objectives]`, only what is better counts; None: a tenth of the
             range below the worst values.
@@ -272,17 +308,23 @@ class Expectation:
         reference: Sequence[float] | None,
         random: np.random.Generator,
     ) -> None:
-        kept = np.sort(_spread(rows.best_first))
-        outputs, deviations = np.hstack([rows.values, rows.excess]), rows.deviations
+        running = np.flatnonzero(rows.running)
+        kept = np.union1d(_spread(rows.best_first), running)
+        outputs, deviations = np.hstack([rows.values, rows.excess]), rows.deviations.copy()
         self._count = rows.values.shape[1]
+        kernel = Kernel(groups)
         self._processes = [
-            Process(rows.points[kept], output, groups, deviation)
+            Process(rows.points[kept], output, kernel, deviation)
             for output, deviation in zip(outputs[kept].T, deviations[kept].T, strict=True)
         ]
-        if len(pending):
-            believed = np.column_stack([process.believe(pending) for process in self._processes])
-            outputs = np.vstack([outputs, believed])
-            deviations = np.vstack([deviations, np.zeros_like(believed)])
+        if len(pending) or len(running):
+            places = np.searchsorted(kept, running)
+            believed = np.column_stack(
+                [process.believe(pending, places) for process in self._processes]
+            )
+            outputs[running], deviations[running] = believed[: len(running)], 0.0
+            outputs = np.vstack([outputs, believed[len(running) :]])
+            deviations = np.vstack([deviations, np.zeros((len(pending), outputs.shape[1]))])
         self._deviates = random.standard_normal((len(self._processes), SAMPLES))
         values = outputs[:, : self._count]
         # A collapsed training is no measure of a range.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,11 +134,29 @@ class _Coordinates:
         ]
         places = range(len(self.dimensions))
         self.groups = np.repeat(places, [1 + count for count in self._counts])
+        # True is not 1, nor 1 the same as 1.0.
+        self._choices = {
+            dimension.name: {
+                (type(choice), choice): [1.0, *(math.sqrt(0.5) * same for same in column)]
+                for choice, column in zip(
+                    dimension.choices, np.eye(len(dimension.choices)).tolist(), strict=True
+                )
+            }
+            for dimension in self.dimensions
+            if isinstance(dimension, CategoricalDimension)
+        }
 
     def of(self, draws: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-        """`[draws, coordinates]`."""
-        points = np.array([self._one(self._space.canonical(raw)) for raw in draws])
-        return points.reshape(len(draws), len(self.groups)).round(_DIGITS) + 0.0  # no -0.0
+        """`[draws, coordinates]`, of raw draws."""
+        return self._of_canonical(map(self._space.canonical, draws), len(draws))
+
+    def of_points(self, points: Sequence[Params]) -> NDArray[np.float64]:
+        """`[points, coordinates]`."""
+        return self._of_canonical(map(self._space.canonical_draws, points), len(points))
+
+    def _of_canonical(self, draws: Iterable[Mapping[str, Any]], count: int) -> NDArray[np.float64]:
+        points = np.array([self._one(raw) for raw in draws])
+        return points.reshape(count, len(self.groups)).round(_DIGITS) + 0.0  # no -0.0
 
     def _one(self, raw: Mapping[str, Any]) -> list[float]:
         numbers: list[float] = []
@@ -148,10 +166,8 @@ class _Coordinates:
                 continue
             value = raw[dimension.name]
             if isinstance(dimension, CategoricalDimension):
-                same = (
-                    type(value) is type(other) and value == other for other in dimension.choices
-                )
-                numbers += [1.0, *(math.sqrt(0.5) * is_same for is_same in same)]
+                known = self._choices[dimension.name]
+                numbers += known.get((type(value), value), [1.0, *[0.0] * count])
             else:
                 numbers += [1.0, _share_of(dimension, value)]
         return numbers
@@ -195,9 +211,8 @@ class _GaussianProcessSampler(BaseSampler):
             return {}
         from ablate.space.gaussian_process import Expectation, Rows
 
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        running += [row for row in known if row.user_attrs.get(IS_RUNNING)]
-        pending = [row.params for row in running if row.number != trial.number and row.params]
+        begun = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        pending = [row.params for row in begun if row.number != trial.number and row.params]
         ended = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         failed = [row.params for row in ended if row.params and row.user_attrs.get(HAS_FAILED)]
         signs = np.array([1.0 if way.name == "MAXIMIZE" else -1.0 for way in study.directions])
@@ -207,6 +222,7 @@ class _GaussianProcessSampler(BaseSampler):
             values=np.array([row.values for row in known]) * signs,
             excess=np.array([list(row.constraints.values()) for row in known]),
             deviations=np.array([row.user_attrs.get(DEVIATIONS, zeros) for row in known]),
+            running=np.array([bool(row.user_attrs.get(IS_RUNNING)) for row in known]),
         ).with_failed(self._coordinates.of(failed))
         reference = None if self._reference is None else list(signs * self._reference)
         random = np.random.default_rng(self._seed)
@@ -214,23 +230,23 @@ class _GaussianProcessSampler(BaseSampler):
         best = [known[place].params for place in first[: max(5, len(known) // 8)]]
         given = {**trial.system_attrs.get(FIXED, {}), **trial.params}
         candidates = [self._candidate(best, given, random) for _ in range(CANDIDATES)]
-        points, begun = self._coordinates.of(candidates), self._coordinates.of(pending)
-        run = {point.tobytes() for point in (*rows.points, *begun)}
+        points, waited = self._coordinates.of_points(candidates), self._coordinates.of(pending)
+        run = {point.tobytes() for point in (*rows.points, *waited)}
         new = [place for place, point in enumerate(points) if point.tobytes() not in run]
         chosen = candidates[0]
         if new:
             with threadpool_limits(limits=1):
-                expectation = Expectation(rows, begun, self._coordinates.groups, reference, random)
+                expectation = Expectation(rows, waited, self._coordinates.groups, reference, random)
                 chosen = candidates[new[expectation.best(points[new])]]
-        self._proposed = chosen
-        return chosen
+        self._proposed = dict(chosen.raw)
+        return dict(chosen.raw)
 
     def _candidate(
         self,
         best: Sequence[Mapping[str, Any]],
         given: Mapping[str, Any],
         random: np.random.Generator,
-    ) -> dict[str, Any]:
+    ) -> Params:
         """A random point, or one of the best with some of its values changed."""
         changed = 1.0
         parent: Mapping[str, Any] = {}
@@ -249,7 +265,7 @@ class _GaussianProcessSampler(BaseSampler):
                 share = _share_of(dimension, parent[name]) + width * random.standard_normal()
             return _value_at(dimension, min(max(share, 0.0), 1.0))
 
-        return dict(self._space.draw(ask).raw)
+        return self._space.draw(ask)
 
     def sample_independent(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ablate.errors import ParameterError, did_you_mean
@@ -40,7 +41,12 @@ class Parameter:
     domain: Domain
     when: tuple[Condition, ...] = ()
 
-    @property
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """What a sampler draws for it."""
+        return self.domain.dimensions(self.key)
+
+    @cached_property
     def requires(self) -> tuple[str, ...]:
         """Keys that its condition or its domain reads, of the space or of the study."""
         return (*(condition.key for condition in self.when), *self.domain.requires)
@@ -83,9 +89,7 @@ class Space:
     def dimensions(self) -> tuple[Dimension, ...]:
         """Everything that may be drawn."""
         return tuple(
-            dimension
-            for parameter in self.parameters
-            for dimension in parameter.domain.dimensions(parameter.key)
+            dimension for parameter in self.parameters for dimension in parameter.dimensions
         )
 
     def draw(self, ask: Callable[[Dimension], Any]) -> Params:
@@ -98,7 +102,7 @@ class Space:
         for parameter in self.parameters:
             if not self.is_active(parameter, values):
                 continue
-            for dimension in parameter.domain.dimensions(parameter.key):
+            for dimension in parameter.dimensions:
                 raw[dimension.name] = ask(dimension)
             values[parameter.key] = parameter.domain.resolve(parameter.key, raw, values)
         return Params(values, raw)
@@ -118,17 +122,25 @@ class Space:
             raw: by the names of `dimensions`, each as drawn.  A parameter that is not drawn wholly,
                 in a trial that was interrupted, is left out, and what depends on it.
         """
-        draws, values = dict[str, Any](), dict[str, Any]()
+        values = dict[str, Any]()
+        for parameter in self.parameters:
+            is_drawn = all(dimension.name in raw for dimension in parameter.dimensions)
+            if self.is_active(parameter, values) and is_drawn:
+                key = parameter.key
+                values[key] = parameter.domain.resolve(key, raw, values)
+        return self.canonical_draws(Params(values, raw))
+
+    def canonical_draws(self, params: Params) -> dict[str, Any]:
+        """As `canonical`, of a point whose values are known."""
+        draws, (values, raw) = dict[str, Any](), (params.values, params.raw)
         for parameter in self.parameters:
             key, domain = parameter.key, parameter.domain
-            names = [dimension.name for dimension in domain.dimensions(key)]
-            if not self.is_active(parameter, values) or not all(name in raw for name in names):
+            if key not in values:
                 continue
-            values[key] = domain.resolve(key, raw, values)
             if domain.has_equal_draws:
                 draws |= domain.encode(key, values[key], values)
             else:
-                draws |= {name: raw[name] for name in names}
+                draws |= {dimension.name: raw[dimension.name] for dimension in parameter.dimensions}
         return draws
 
     def encode(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,11 +221,14 @@ class Space:
         self, parameter: Parameter, values: Mapping[str, Any], drawn: Container[str]
     ) -> bool:
         """Whether a parameter is active given `values`, or may be once `drawn` has values too."""
-        known = {**self.fixed, **values}
-        if any(key not in known and key not in drawn for key in parameter.requires):
-            return False
+        for key in parameter.requires:
+            if key not in values and key not in self.fixed and key not in drawn:
+                return False
         return all(
-            condition.key in drawn or condition.holds(known[condition.key])
+            condition.key in drawn
+            or condition.holds(
+                values[condition.key] if condition.key in values else self.fixed[condition.key]
+            )
             for condition in parameter.when
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import moocore
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from scipy.stats import spearmanr
 from ablate.space.gaussian_process import (
     MOST_ROWS,
     Expectation,
+    Kernel,
     Process,
     Rows,
     _hypervolume_added,
@@ -39,17 +42,19 @@ def expectation(
     pending: np.ndarray = NONE_PENDING,
     reference: list[float] | None = None,
     deviations: np.ndarray | None = None,
+    running: Sequence[int] = (),
 ) -> Expectation:
     excess = np.zeros((len(points), 0)) if excess is None else excess
     known = np.zeros((len(points), values.shape[1] + excess.shape[1]))
-    rows = Rows(points, values, excess, known if deviations is None else deviations)
+    deviations = known if deviations is None else deviations
+    rows = Rows(points, values, excess, deviations, np.isin(np.arange(len(points)), running))
     return Expectation(rows, pending, GROUPS, reference, np.random.default_rng(0))
 
 
 def test_few_points_tell_what_each_dimension_does() -> None:
     points, unseen = drawn(40), drawn(200, seed=1)
     noise = np.random.default_rng(2).normal(0, 0.1, 40)
-    process = Process(points, np.exp(additive(points) + noise), GROUPS, np.zeros(40))
+    process = Process(points, np.exp(additive(points) + noise), Kernel(GROUPS), np.zeros(40))
     (middle,) = process.sample(unseen, np.zeros(1)).T
     assert spearmanr(middle, additive(unseen)).statistic > 0.95
     low, high = process.sample(unseen, np.array([-2.0, 2.0])).T
@@ -117,7 +122,7 @@ def test_a_point_that_violates_a_constraint_adds_nothing() -> None:
     far = points[points[:, 0] > 0.7]
     found = expectation(additive(far)[:, None], far, far[:, :1] + 1.0)
     assert candidates[found.best(candidates), 0] < far[:, 0].min() - 0.2
-    order = Rows(points, values, excess, np.zeros((60, 2))).best_first
+    order = Rows(points, values, excess, np.zeros((60, 2)), np.zeros(60, dtype=bool)).best_first
     kept = int((excess <= 0).sum())
     assert (excess[order[:kept]] <= 0).all()
     assert (np.diff(excess[order[kept:], 0]) >= 0).all()
@@ -131,6 +136,23 @@ def test_what_runs_already_is_not_chosen_again() -> None:
     assert expectation(values, points, pending=pending).best(candidates) != first
 
 
+def test_believing_a_running_row_changes_no_prediction_but_how_sure_it_is() -> None:
+    """Beside a row of which nothing is known yet; recomputed by conditioning on all of it."""
+    points, unseen, pending = drawn(30), drawn(50, seed=1), drawn(2, seed=2)
+    deviations = np.where(np.arange(30) == 4, 0.5, 0.0)
+    outputs = additive(points)
+    process = Process(points, outputs, Kernel(GROUPS), deviations)
+    before = process.sample(unseen, np.array([0.0, 1.0]))
+    here = process.sample(points[[4]], np.array([0.0, 1.0]))
+    process.believe(pending, np.array([4]))
+    after = process.sample(unseen, np.array([0.0, 1.0]))
+    assert after[:, 0] == pytest.approx(before[:, 0], abs=1e-6)
+    assert (after[:, 1] - after[:, 0] <= before[:, 1] - before[:, 0] + 1e-9).all()
+    now = process.sample(points[[4]], np.array([0.0, 1.0]))
+    assert np.ptp(now) < np.ptp(here)
+    assert len(process._points) == 32
+
+
 def test_what_is_only_expected_counts_by_how_far_it_may_be_off() -> None:
     """Half of the rows were stopped, and what is expected of them is another function."""
     points, unseen = drawn(60), drawn(200, seed=1)
@@ -138,7 +160,7 @@ def test_what_is_only_expected_counts_by_how_far_it_may_be_off() -> None:
     outputs = np.where(stopped, 6 * points[:, 5], additive(points))
 
     def found(deviation: float) -> float:
-        process = Process(points, outputs, GROUPS, np.where(stopped, deviation, 0.0))
+        process = Process(points, outputs, Kernel(GROUPS), np.where(stopped, deviation, 0.0))
         (middle,) = process.sample(unseen, np.zeros(1)).T
         return float(spearmanr(middle, additive(unseen)).statistic)
 

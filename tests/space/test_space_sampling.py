@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import warnings
 from itertools import product
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
@@ -17,7 +19,8 @@ from optuna.trial import TrialState
 from ablate.ledger.tables import overwrite_trial
 from ablate.space import SAMPLERS
 from ablate.space.domain import ChoiceDomain, FloatDomain, IntDomain, SubsetDomain
-from ablate.space.sampling import make_sampler, sample
+from ablate.space.gaussian_process import Expectation
+from ablate.space.sampling import DEVIATIONS, IS_RUNNING, _Coordinates, make_sampler, sample
 from ablate.space.space import Parameter, Space
 from ablate.study.seeds import Params
 
@@ -104,6 +107,34 @@ def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(whole: Space, n
     assert {key: params.raw[key] for key in begun} == begun
     assert params.values == whole.resolve(again.get_trials()[AT_RANDOM].params)
     assert len(again.get_trials()) == AT_RANDOM + 1
+
+
+@pytest.mark.parametrize("objective", [0, 1])
+def test_a_running_row_that_passed_a_rung_counts_once(
+    monkeypatch: pytest.MonkeyPatch, whole: Space, objective: int
+) -> None:
+    """What is expected of it is nearly certain, so the model is as sure as if it had ended."""
+    made: list[Expectation] = []
+    best = Expectation.best
+    monkeypatch.setattr(
+        Expectation, "best", lambda self, points: (made.append(self), best(self, points))[1]
+    )
+    storage = InMemoryStorage()
+    study = new_study(storage)
+    run(study, whole, "random", AT_RANDOM + 4)
+    ask(study, whole, "gp")  # of rows that have all ended
+    rows = study.get_trials(deepcopy=False)
+    asked, shown = rows.pop(), copy.deepcopy(rows[5])
+    shown.user_attrs = {IS_RUNNING: True, DEVIATIONS: (1e-9, 1e-9)}
+    overwrite_trial(storage, shown._trial_id, shown)
+    study.sampler = make_sampler("gp", 0, asked.number, space=whole)
+    study.sampler.sample_relative(study, asked, {})
+    deviates = np.array([-1.0, 0.0, 1.0])
+    ended, running = (
+        expectation._processes[objective].sample(_Coordinates(whole).of([shown.params]), deviates)
+        for expectation in made
+    )
+    assert running == pytest.approx(ended, rel=1e-4)
 
 
 def test_a_model_proposes_no_point_that_was_run() -> None:
