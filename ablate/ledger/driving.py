@@ -71,8 +71,14 @@ class Driving:
         stored, draws, attributes = ledger.store.read(everything)
         rows = [row_record(each) for each in stored]
         of_sampler = tables.without(tables.STUDY, attributes)
-        point = head.reference_point
-        self._mirror = Mirror(head.study, ledger.space, of_sampler, self.bounds, point)
+        self._mirror = Mirror(
+            head.study,
+            ledger.space,
+            of_sampler,
+            self.bounds,
+            head.reference_point,
+            has_start=bool(head.start),
+        )
         self._rungs = [(row.number, rung) for row in rows for rung in row.rungs]
         self._trial_ids = {each.number: each.trial_id for each in stored}
         drawn = [draws.get(trial_id, Draws()) for trial_id in self._trial_ids.values()]

@@ -89,7 +89,7 @@ class Ledger:
         """
         storage = open_storage(url, create=True)
         study, space = head.study, Space.from_json(head.space)
-        waiting = [(values, space.encode_partial(values)) for values in study.search.enqueue]
+        waiting = [(values, space.encode_partial(values)) for values in head.first_points]
 
         try:
             with storage_errors(url), storage.engine.begin() as connection:
@@ -229,7 +229,7 @@ class Ledger:
             if kept is None or Head.from_json(kept).is_prepared:
                 return False
             rows = sum(tables.count_rows(connection, self.study_id).values())
-            own = min(len(self.head.study.search.enqueue), int(attributes[TRIALS]))
+            own = min(len(self.head.first_points), int(attributes[TRIALS]))
             if self.head.design is None and rows > own:
                 return False
             if not delete_free_lease(connection, self.study_id):

@@ -76,6 +76,7 @@ class Mirror:
         attributes: the sampler's attributes of the study.
         bounds: of the study's constraints.
         reference_point: of the hypervolume, in the objectives' units.
+        has_start: whether it began with given points, so that `auto` draws none at random.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class Mirror:
         attributes: Mapping[str, Any],
         bounds: Sequence[Bound] = (),
         reference_point: Sequence[float] | None = None,
+        *,
+        has_start: bool = False,
     ) -> None:
         self._search = study.search
         self._space = space
@@ -104,6 +107,7 @@ class Mirror:
         self._objectives = [objective.metric for objective in study.objectives]
         self._bounds = bounds
         self._reference_point = reference_point
+        self._has_start = has_start
         self._ids: list[int] = []
         self._states: list[TrialState] = []
         self._final: dict[int, list[float]] = {}
@@ -154,6 +158,7 @@ class Mirror:
             redraw,
             space=self._space,
             reference_point=self._reference_point,
+            has_start=self._has_start,
         )
         tables.forget_trials(self._study)
         if number == len(self._ids):

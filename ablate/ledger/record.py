@@ -354,6 +354,8 @@ class Head(JsonData):
         registration: what it was registered as; None: it was not.
         planned_looks: of `ablation.stop`, those that were taken (`ablate.ablation.looks.Look`, as
             plain data); they are never taken again.
+        start: points that a search begins with (`ablate.space.start`); None: those of
+            `search.enqueue`, then random ones, as where it began before there were others.
     """
 
     identity: str
@@ -372,11 +374,17 @@ class Head(JsonData):
     accepted_baseline: str = ""
     registration: Registration | None = None
     planned_looks: tuple[Mapping[str, Any], ...] = ()
+    start: tuple[Mapping[str, Any], ...] | None = None
 
     @property
     def going(self) -> tuple[str, ...] | None:
         """See `going_cells`."""
         return going_cells(self.planned_looks)
+
+    @property
+    def first_points(self) -> tuple[Mapping[str, Any], ...]:
+        """Points of a search before its sampler proposes any."""
+        return self.study.search.enqueue if self.start is None else self.start
 
     @property
     def is_prepared(self) -> bool:

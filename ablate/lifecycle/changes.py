@@ -23,7 +23,7 @@ from ablate.trial.task import Prepared
 
 # -- The study file ------------------------------------------------------------------------------
 
-_READ_ONCE = ("search.enqueue", "search.reference_point")
+_READ_ONCE = ("search.enqueue", "search.start", "search.reference_point")
 """Keys that are read when a study starts, and not again."""
 _OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
 """Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
@@ -150,7 +150,7 @@ def store_changes(
         ledger.log({"changed": list(notes)})
         run.progress.note(f"changed since the study started: {'; '.join(notes)}")
     # The reference point is stored with the baseline's scores.
-    for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:1]:
+    for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:2]:
         if any(note.startswith(key) for note in notes):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 

@@ -12,11 +12,14 @@ from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
+from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, StudyReference, check_normalization, place_of
 from ablate.model import is_external
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.score import score_images
+from ablate.space.parse import parse_space
+from ablate.space.start import start_points
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
@@ -94,6 +97,7 @@ class DryRun(JsonData):
         baseline: of a file of weights; None: it is trained, or fetched, when the study starts.
         ablation: its design; None of a search.
         data: what is in the image files, all of which were decoded, one line each.
+        first_points: that a search begins with: those of `search.enqueue`, then each method.
     """
 
     study: str
@@ -109,6 +113,7 @@ class DryRun(JsonData):
     baseline: ScoredBaseline | None = None
     ablation: PlannedAblation | None = None
     data: tuple[str, ...] = ()
+    first_points: tuple[Mapping[str, Any], ...] = ()
 
 
 def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
@@ -127,6 +132,10 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
             "`overrides=['search.trials=1']` to time one trial."
         )
     whole, study = study, replicate_studies(study)[0]
+    points = tuple[Mapping[str, Any], ...]()
+    if study.ablation is None:
+        space = parse_space(study, names_for(study.model.name, place.base))
+        points = start_points(study, space) or study.search.enqueue
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial
     executor.close()
@@ -172,6 +181,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         baseline=baseline,
         ablation=planned,
         data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
+        first_points=points[:rows],
     )
 
 

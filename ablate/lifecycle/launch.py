@@ -64,6 +64,7 @@ from ablate.robustness.suites import added_types, find_suite
 from ablate.search.drive import Stops
 from ablate.space.fit import nothing_searched
 from ablate.space.parse import parse_space
+from ablate.space.start import start_points
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.checks import study_notes
 from ablate.study.fingerprint import digest_of, study_fingerprint
@@ -303,16 +304,18 @@ def begin_study(
         parts["code"] = made["sources"]
         registration = Registration(time.time(), parts, ablate.__version__, made["git"])
         run.progress.note(f"registered before its first run: sha256 {registration.digest}")
+    space = parse_space(study, names_for(study.model.name, base))
     head = Head(
         identity=secrets.token_hex(4),
         study=study,
         text=text,
-        space=parse_space(study, names_for(study.model.name, base)).to_json(),
+        space=space.to_json(),
         base=str(base),
         reference_point=study.search.reference_point,
         design=stored,
         test=test,
         registration=registration,
+        start=start_points(study, space) if parent is None else None,
         **({} if parent is None else of_parent(parent, study)),
     )
     for note in study_notes(study):

@@ -32,6 +32,8 @@ DEVIATIONS = "deviations"
 constraints too, as standard deviations."""
 IS_RUNNING, HAS_FAILED = "running", "failed"
 """User attributes of a trial that is shown as complete but runs, and of one that has failed."""
+FEWEST = 2
+"""Finished rows that `gp` can model."""
 CANDIDATES = 800
 """Points that `gp` compares for each proposal."""
 
@@ -183,9 +185,13 @@ class _GaussianProcessSampler(BaseSampler):
         space: of the study.
         seed: of this ask.
         reference_point: of the hypervolume, in the objectives' units.
+        startup: finished rows before they are modelled, two or more; until then points are random.
     """
 
-    def __init__(self, space: Space, seed: int, reference_point: Sequence[float] | None) -> None:
+    def __init__(
+        self, space: Space, seed: int, reference_point: Sequence[float] | None, startup: int
+    ) -> None:
+        self._startup = startup
         self._space = space
         self._coordinates = _Coordinates(space)
         self._seed = seed
@@ -207,7 +213,7 @@ class _GaussianProcessSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         known = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(known) < STARTUP:
+        if len(known) < self._startup:
             return {}
         from ablate.space.gaussian_process import Expectation, Rows
 
@@ -288,6 +294,7 @@ def make_sampler(
     *,
     space: Space | None = None,
     reference_point: Sequence[float] | None = None,
+    has_start: bool = False,
 ) -> BaseSampler:
     """Make a sampler for one ask.
 
@@ -302,6 +309,7 @@ def make_sampler(
         redraw: how often the trial was sampled before.
         space: of the study; `gp` and `auto` read it.
         reference_point: of the hypervolume, in the objectives' units; `gp` and `auto` read it.
+        has_start: whether the study began with given points; then `auto` has no random start.
 
     Raises:
         ParameterError: if there is no such sampler.
@@ -326,7 +334,8 @@ def make_sampler(
         case "nsga2":
             return NSGAIISampler(seed=ask_seed)
         case "gp":
-            return _GaussianProcessSampler(space, ask_seed, reference_point)
+            startup = FEWEST if name == "auto" and has_start else STARTUP
+            return _GaussianProcessSampler(space, ask_seed, reference_point, startup)
         case "qmc":
             # All points are of one scrambled sequence, so its seed stays; Optuna counts them in the
             # storage.  Parameters that the first trial has not are drawn at random.

@@ -111,6 +111,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "ablation.stop": None,
     "robustness.adapt_batch_norm": None,
     "robustness.cells": 1.0,
+    "search.start": "random",
 }
 """Keys that came later, with the value at which a study is what it was before them.  A new key of
 any section goes here, or studies that began before it can be neither resumed nor verified."""
@@ -657,6 +658,9 @@ class SearchSettings(Settings):
     budget: SearchBudgetSettings = SearchBudgetSettings()
     sampler: str = "auto"
     """auto: gp for the first 256 trials, then tpe."""
+    start: Literal["methods", "random"] = "methods"
+    """Of the sampler auto, after `enqueue`.  `methods`: each measured set of loss terms of the
+    space at two learning rates, then gp; `random`: ten random trials, then gp."""
     seed: Seed = 0
     """Seed of the sampler; each trial also uses its number."""
     enqueue: Listed[dict[str, Any]] = ()

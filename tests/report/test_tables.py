@@ -318,3 +318,9 @@ def test_estimate() -> None:
         "total: 1 min 59 s plus the baseline, 0.03 GPU hours, 25 MB of disk",
         "note: timed alone; trials that share a GPU slow each other down",
     ]
+    first = ({"loss.terms": "clean+da", "loss.da.weight": 1.0}, {"loss.terms": "clean+st"})
+    assert estimate_text(replace(info, first_points=first)).split("\n")[2:5] == [
+        "first trials (of search.enqueue, then of search.start):",
+        "  terms clean+da; weight 1",
+        "  terms clean+st",
+    ]

@@ -109,6 +109,24 @@ def test_a_trial_whose_drawing_was_cut_off_is_completed_in_place(whole: Space, n
     assert len(again.get_trials()) == AT_RANDOM + 1
 
 
+@pytest.mark.parametrize(
+    ("name", "has_start", "fewest"), [("auto", True, 2), ("auto", False, 10), ("gp", True, 10)]
+)
+def test_auto_models_from_the_first_rows_on_where_points_were_given(
+    whole: Space, name: str, fewest: int, *, has_start: bool
+) -> None:
+    study = new_study()
+    run(study, whole, "random", fewest - 1)
+    for is_modelled in (False, True):
+        number = len(study.get_trials(deepcopy=False))
+        sampler = make_sampler(name, 0, number, space=whole, has_start=has_start)
+        study.sampler = sampler
+        trial = study.ask()
+        frozen = study.get_trials(deepcopy=False)[number]
+        assert bool(sampler.sample_relative(study, frozen, {})) == is_modelled
+        tell(study, number, sample(whole, trial))
+
+
 @pytest.mark.parametrize("objective", [0, 1])
 def test_a_running_row_that_passed_a_rung_counts_once(
     monkeypatch: pytest.MonkeyPatch, whole: Space, objective: int

@@ -85,6 +85,7 @@ def test_a_type_that_the_suite_gains_changes_the_robustness_alone(head: str, nam
         "name=other",
         "question=why",
         "search.seed=5",
+        "search.start=random",
         "run.parallel=2",
         "storage=sqlite:///x.db",
         "answer.clean_margin=0.02",

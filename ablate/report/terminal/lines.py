@@ -88,6 +88,12 @@ def estimate_text(info: DryRun) -> str:
             f"{images} images, {duration_text(trial.score_seconds)} of scoring on "
             f"{trial.validation_images:,}"
         )
+    if info.first_points:
+        short = short_names(sorted({key for point in info.first_points for key in point}))
+        lines.append("first trials (of search.enqueue, then of search.start):")
+        for point in info.first_points:
+            values = (f"{short[key]} {param_text(value)}" for key, value in point.items())
+            lines.append(f"  {'; '.join(values)}")
     lines.append(
         f"total: {duration_text(info.seconds)} plus the baseline, {info.gpu_hours:.2f} GPU "
         f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
