@@ -34,8 +34,11 @@ from surrogate import ALPHAS, OBJECTIVES, Surrogate, load_table, replayed_study
 
 import ablate
 from ablate.ablation.intervals import t_interval
+from ablate.lifecycle.place import place_of
 from ablate.search import run_context
 from ablate.space.domain import CategoricalDimension
+from ablate.space.space import Space
+from ablate.space.start import start_points
 from ablate.study.settings import PrunerSettings
 from ablate.trial.own_loop import TrialContext
 
@@ -49,7 +52,7 @@ PRUNING = ("syne_tune_moasha", "neps_moasha")
 NO_LIMIT = 10_000
 """Trials of a search that ends by its seconds."""
 STUDIES = HERE.parents[1] / "studies"
-AFTER = "after the study's own points"
+AFTER, FIRST = "after the study's own points", "each method first"
 
 
 def own_searches(epochs: int) -> dict[str, dict[str, Any]]:
@@ -150,7 +153,8 @@ class Own:
             rungs = [epoch for epoch in range(1, table.epochs) if pruner.is_rung(epoch)]
         current = Replay(surrogate, seed, frozenset(rungs))
         budget = {"trials": NO_LIMIT, "budget": {"seconds": limit}}
-        search = {**self.search, "seed": seed, **budget}
+        point = {"reference_point": table.reference_point}  # as a shipped study has it
+        search = {**self.search, "seed": seed, **budget, **point}
         study = replayed_study(table.space, "compare:train", table.epochs, OBJECTIVES, search)
         began = time.process_time()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), simulated_clock():
@@ -286,11 +290,19 @@ def _seconds_of_children() -> float:
 # -- The comparison ------------------------------------------------------------------------
 
 
-def searches(study: str, epochs: int, peers: Path) -> dict[str, Own | Peer]:
+def methods(study: str, space: Space) -> list[dict[str, Any]]:
+    """The points that a search of this space begins with by default, without those of the file."""
+    place = place_of(STUDIES / f"{study}.yaml", ("search.sampler=auto", "search.enqueue=[]"))
+    assert place.study is not None
+    return list(start_points(place.study, space) or ())
+
+
+def searches(study: str, epochs: int, peers: Path, space: Space) -> dict[str, Own | Peer]:
     """Each search by its name.
 
     Args:
         study: whose table is replayed; two searches begin with its file's points, if it has any.
+        space: of the table.
         epochs: of its trainings.
         peers: folder with an environment for each package but Optuna, which is in this one.
     """
@@ -308,6 +320,8 @@ def searches(study: str, epochs: int, peers: Path) -> dict[str, Own | Peer]:
     own = own_searches(epochs)
     found |= {name: Own(search) for name, search in own.items()}
     search = yaml.safe_load((STUDIES / f"{study}.yaml").read_text())["search"]
+    for name in (DEFAULT, "ablate tpe"):
+        found[f"{name}, {FIRST}"] = Own({**own[name], "enqueue": methods(study, space)})
     if "enqueue" in search:
         for name in (DEFAULT, "ablate tpe"):
             found[f"{name}, {AFTER}"] = Own({**own[name], "enqueue": search["enqueue"]})
@@ -390,7 +404,7 @@ class Comparison:
         )
         print("|---|---|---|---|---|---|")
         table = self.surrogate.table
-        for name, search in searches(table.name, table.epochs, peers).items():
+        for name, search in searches(table.name, table.epochs, peers, table.space).items():
             if not chosen or name in chosen:
                 print(self.row(name, search), flush=True)
         if DEFAULT in self.all_volumes:

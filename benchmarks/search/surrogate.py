@@ -122,7 +122,7 @@ class Table:
     @property
     def reference_point(self) -> list[float]:
         """ablate's: the baseline's accuracies, the clean one - 0.10."""
-        clean, robust = self.baseline[self.objectives]
+        clean, robust = map(float, self.baseline[self.objectives])
         return [clean - 0.10, robust]
 
     def take(self, places: Sequence[int]) -> Table:
