@@ -352,6 +352,17 @@ class Comparison:
         ends = (end.seconds for end in replay.ends)
         return next((one for one in ends if self._volume(replay, one) >= self.goal), np.inf)
 
+    def crossing(self, found: Sequence[Replay]) -> float:
+        """Share of the reference's seconds at which the mean over seeds of the hypervolume so far
+        is the goal, in steps of 0.01; infinite if it never is."""
+        pairs = list(zip(found, self.limits, strict=True))
+        shares = (step / 100 for step in range(1, 101))
+        means = (
+            (share, statistics.fmean(self._volume(one, share * limit) for one, limit in pairs))
+            for share in shares
+        )
+        return next((share for share, mean in means if mean >= self.goal), np.inf)
+
     def row(self, name: str, search: Own | Peer) -> str:
         """A line of the table: paired over seeds, with 95 % t intervals."""
         seeds = range(len(self.bar))
@@ -363,12 +374,12 @@ class Comparison:
                 for seed in seeds
             ]
         except PeerError as error:
-            return f"| {name} | cannot run: {error} | | | | |"
+            return f"| {name} | cannot run: {error} | | | | | |"
         pairs = list(zip(found, self.limits, self.volumes, strict=True))
         self.all_volumes[name] = [self._volume(one, limit) for one, limit, _ in pairs]
         gains = self._gains(name, REFERENCE)
         shares = [self._reached(one) / limit for one, limit, _ in pairs]
-        middle = statistics.median(shares)
+        middle, crossing = statistics.median(shares), self.crossing(found)
         whole = [sum(end.seconds <= limit for end in one.ends) for one, limit, _ in pairs]
         gain = "0"
         if name != REFERENCE:
@@ -377,6 +388,7 @@ class Comparison:
             name,
             gain,
             "not reached" if np.isinf(middle) else f"{middle:.2f}",
+            "not reached" if np.isinf(crossing) else f"{crossing:.2f}",
             f"{np.isfinite(shares).sum()} of {len(shares)}",
             f"{statistics.fmean(whole):.0f} / {statistics.fmean(one.started for one in found):.0f}",
             f"{statistics.fmean(one.cpu_seconds for one in found):.1f}",
@@ -399,10 +411,11 @@ class Comparison:
         )
         print(
             "| search | hypervolume against TPE's at equal seconds | median seconds to TPE's mean "
-            "hypervolume, as a share of all of TPE's | seeds that reached it | trials that ended "
+            "hypervolume, as a share of all of TPE's | share at which the mean curve has it | "
+            "seeds that reached it | trials that ended "
             "in TPE's seconds / started | CPU s a study |"
         )
-        print("|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|")
         table = self.surrogate.table
         for name, search in searches(table.name, table.epochs, peers, table.space).items():
             if not chosen or name in chosen:
