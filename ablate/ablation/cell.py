@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from ablate.analysis.objectives import amount_text
 from ablate.errors import StudyNotFoundError
@@ -68,7 +69,7 @@ class Claim:
 
     contrast: str
     metric: str
-    equivalent_within: float | None = None
+    equivalent_within: Annotated[float | None, Field(exclude_if=operator.not_)] = None
 
     @property
     def text(self) -> str:
@@ -77,11 +78,6 @@ class Claim:
         if self.equivalent_within is None:
             return text
         return f"{text}, equivalent within {amount_text(self.metric, self.equivalent_within)}"
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a margin where there is none, so that a design's digest is that of before."""
-        return {name: value for name, value in written(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ description in the JSON Schema (`ablate schema`).
 from __future__ import annotations
 
 import math
+import operator
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,10 +20,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -853,15 +852,10 @@ class ClaimSettings(ContrastSettings):
 
     metric: str = "val_robust_accuracy"
     """Metric to compare."""
-    equivalent_within: Positive | None = None
+    # Not written where it is off, here and below, so that fingerprints are those of before.
+    equivalent_within: Positive | None = Field(None, exclude_if=operator.not_)
     """Claim that the two differ by less than this, in the metric's unit; none: that they differ.
     For both claims the contrast is given twice, once with and once without it."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the key where it is off, so that fingerprints are those of before it."""
-        off = ("equivalent_within", None)
-        return {key: value for key, value in written(self).items() if (key, value) != off}
 
 
 class NonInferiorSettings(Settings):
@@ -885,7 +879,7 @@ class TuneSettings(Settings):
     """Seed of each arm's search."""
     pick: str = "best val_robust_accuracy"
     """The trial whose parameters the arm uses, as in `reference`."""
-    enqueue: Listed[dict[str, Any]] = ()
+    enqueue: Listed[dict[str, Any]] = Field((), exclude_if=operator.not_)
     """Parameter sets that each arm's search runs first, as in `search.enqueue`; an arm leaves out
     the parameters that it does not search."""
 
@@ -893,11 +887,6 @@ class TuneSettings(Settings):
         if len(self.enqueue) > self.trials:
             rule = f"enqueue must have at most {self.trials} points, got {len(self.enqueue)}"
             yield f"{rule}. Remove some, or raise trials."
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the key where it is empty, so that fingerprints are those of before it."""
-        return {key: value for key, value in written(self).items() if key != "enqueue" or value}
 
 
 class PlanSettings(Settings):
