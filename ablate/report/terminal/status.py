@@ -74,11 +74,14 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
             facts.append(("hypervolume", volume))
     else:
         (done, seeds), cells = info.pairs, len(record.design["cells"])
-        seeds_text = f"{cells} cells, {done} of {seeds} seeds ended in every cell"
-        facts.append(("ablation", seeds_text))
         asked = record.study.ablation_section.replicates
-        ended = f"{record.replicates_ended} of {asked} have ended"
-        facts.append(("replicates", shown_if(asked, ended)))
+        if asked is None:
+            ended = f"{cells} cells, {done} of {seeds} seeds ended in every cell"
+            facts.append(("ablation", ended))
+        else:
+            each = record.study.ablation_section.seed_count
+            ended = f"{record.replicates_ended} of {asked} have ended"
+            facts.append(("replicates", f"{ended}, each of {cells} cells x {each} seeds"))
         if record.planned_looks:
             from ablate.ablation.looks import Look
 
