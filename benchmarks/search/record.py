@@ -79,8 +79,9 @@ class Chunk(NamedTuple):
     def command(self) -> str:
         """Without the places of files."""
         words = ["--chunk", self.number, "--points", self.points, "--epochs", self.epochs]
-        if Path(self.file) != STUDY:
-            words += ["--study", Path(self.file).name]
+        if (file := Path(self.file)) != STUDY:
+            root = STUDY.parents[1]
+            words += ["--study", file.relative_to(root) if file.is_relative_to(root) else file.name]
         for setting in self.settings:
             key, _, value = setting.partition("=")
             words += ["--set", f"{key}={'FOLDER' if key.endswith('path') else value}"]
@@ -88,10 +89,12 @@ class Chunk(NamedTuple):
 
 
 def keep_baseline(chunk: Chunk) -> None:
-    """Train the study's baseline, if the table has none and no other is named."""
+    """Train the study's baseline on all training images, if the table has none and no other is
+    named."""
     if chunk.baseline.exists() or any(one.startswith("baseline=") for one in chunk.settings):
         return
-    study = place_of_file(Path(chunk.file), chunk.settings).study
+    settings = (*chunk.settings, "dataset.train_fraction=1.0")
+    study = place_of_file(Path(chunk.file), settings).study
     assert study is not None
     bench = Workbench.get(study, Path(chunk.file).parent, cache_folder())
     publish_file(chunk.baseline, lambda new: shutil.copyfile(bench.baseline.path, new))
