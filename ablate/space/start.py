@@ -17,8 +17,10 @@ from ablate.study.keys import plain_values
 from ablate.study.settings import Study
 
 TERMS, RATE = "loss.terms", "finetune.learning_rate"
+SCALE, WEIGHT = "loss.fma.scale", "loss.fma.weight"
 RATES = (0.01, 0.03)
-"""Of SGD; no rate was measured for another optimizer, which gets its own and three times that."""
+"""Of SGD, for a study whose own rate is less than threefold away; another one gets its own rate and
+three times that, and so does any of another optimizer, for which no rate was measured."""
 
 METHODS = ("clean+da", "clean+st", "clean+fma", "clean+da+fma")
 """Sets of terms that were measured."""
@@ -63,7 +65,8 @@ def start_points(study: Study, space: Space) -> tuple[dict[str, Any], ...] | Non
     # Without copies it is the plain finetune, which every study runs anyway.
     methods = methods or [terms for terms in written if terms != "clean"] or written
     own = values[RATE]
-    rates = RATES if values["finetune.optimizer"] == "sgd" else (own, 3 * own)
+    is_near = RATES[0] / 3 < own < 3 * RATES[1]
+    rates = RATES if values["finetune.optimizer"] == "sgd" and is_near else (own, 3 * own)
     places = list(range(len(rates)))
     if RATE not in domains:
         places = sorted(places, key=lambda place: abs(math.log(rates[place] / own)))[:1]
@@ -71,6 +74,8 @@ def start_points(study: Study, space: Space) -> tuple[dict[str, Any], ...] | Non
     for place in places:
         for terms in methods:
             wanted = {**values, **_measured(terms, place), TERMS: terms, RATE: rates[place]}
+            if values[SCALE] != "value":  # a weight of another kind
+                wanted[WEIGHT] = values[WEIGHT]
             point = _point(space, wanted)
             raw = space.canonical(space.encode_partial(point))
             if point and raw not in begun:
@@ -83,7 +88,7 @@ def _measured(terms: str, place: int) -> dict[str, Any]:
     """What was best of a set of terms, at the lower (0) or the higher (1) rate."""
     is_beside = not {"da", "st"}.isdisjoint(terms.split("+"))
     weight, anchor = (_FMA_BESIDE if is_beside else _FMA_ALONE)[place]
-    found = {"loss.st.anchor": _ANCHOR_OF_ST[place], "loss.fma.weight": weight}
+    found = {"loss.st.anchor": _ANCHOR_OF_ST[place], WEIGHT: weight}
     return {**_ALWAYS, **found, "loss.fma.anchor": anchor}
 
 

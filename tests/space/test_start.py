@@ -109,6 +109,13 @@ RATE = "finetune.learning_rate: {float: [0.001, 0.1], log: true}\n"
             "finetune: {optimizer: adamw, learning_rate: 0.002}\n",
             [{KEY: 0.002}, {KEY: 0.006}],
         ),
+        # Rates that were measured hold near them alone, and a ratio of gradients is another weight.
+        (RATE, "finetune: {learning_rate: 0.001}\n", [{KEY: 0.001}, {KEY: 0.003}]),
+        (
+            "loss.fma.weight: {float: [0.1, 9]}",
+            "loss: {fma: {scale: gradient}}\n",
+            [{"loss.fma.weight": 1.0}],
+        ),
         # Sets that were not measured have points only where no other is in the space.
         (
             "loss.terms: {choice: [clean+st+da, fma]}\nloss.fma.weight: {float: [0.1, 9]}",
