@@ -26,6 +26,7 @@ POINTS = {
     "tell": ("ablate.ledger.driving", "Driving", "complete"),
     "end_row": ("ablate.ledger.tables", None, "end_row"),
     "replicate": ("ablate.lifecycle.launch", None, "_run_replicate"),
+    "mixtures": ("ablate.ledger.ledger", "Ledger", "set_mixtures"),
     "create": ("ablate.ledger.tables", None, "insert_study"),
     "rename": ("ablate.files.cache", None, "_sync"),
     "tensorboard": ("ablate.trackers.tensorboard", "TensorBoard", "write"),

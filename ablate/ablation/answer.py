@@ -63,7 +63,7 @@ def search_answer(
         clean, (robust,) = _CLEAN, metrics
     points = [
         point
-        for point in info.points
+        for point in (*info.points, *info.mixtures)
         if isinstance(point.scores, Scores) and all(map(math.isfinite, point.values))
         if not point.violation
     ]
@@ -76,9 +76,11 @@ def search_answer(
 
 
 def best_number(record: StudyRecord, info: ParetoInfo) -> int | None:
-    """The number of the trial that `search_answer` names first; None where it has no answer."""
+    """The number of the trial that `search_answer` names first; None where it has no answer, or
+    names a mixture."""
     answer = search_answer(record, info)
-    return None if answer is None else answer.bests[0].number
+    best = None if answer is None else answer.bests[0]
+    return None if best is None or best.is_mixture else best.number
 
 
 def best_numbers(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> list[int]:
@@ -93,7 +95,7 @@ def best_numbers(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> 
     assert isinstance(scores, Scores)
     n = scores.n_images if answer.robust == _CLEAN else scores.n_scored
     ties = [one for one in near if is_tie(answer.less(one, best, answer.robust), n)]
-    return [one.number for one in (best, *ties)]
+    return [one.number for one in (best, *ties) if not one.is_mixture]
 
 
 class SearchAnswer:
@@ -103,7 +105,8 @@ class SearchAnswer:
         bests: of each set of loss terms the most robust point within the margin; if none is, the
             one that loses least clean accuracy.  The sets with a point within the margin come
             first, the most robust before the others.
-        ranked: all points that have scores: those within the margin first, the most robust first.
+        ranked: all trials and mixtures that have scores: those within the margin first, the most
+            robust first.
         clean, robust: the metrics; of a search for one accuracy that is the second.
         margin: of clean accuracy, as a fraction.
     """
@@ -138,10 +141,12 @@ class SearchAnswer:
     def _clean(self, point: ParetoPoint) -> float:
         return point.values[self._places[0]]
 
-    def _rank(self, point: ParetoPoint) -> tuple[float, float, bool, int]:
-        """By robust accuracy, then by clean accuracy, then those on the front, then by number."""
+    def _rank(self, point: ParetoPoint) -> tuple[float, float, bool, bool, int]:
+        """By robust accuracy, then by clean accuracy, then those on the front, then trials, by
+        number."""
         robust = point.values[self._places[1]]
-        return robust, self._clean(point), point.on_front, -point.number
+        first = point.on_front, not point.is_mixture, -point.number
+        return robust, self._clean(point), *first
 
     def keeps(self, point: ParetoPoint) -> bool:
         """Whether it is within the margin."""
@@ -149,7 +154,7 @@ class SearchAnswer:
 
     def read(self, points: Collection[ParetoPoint], read_bits: ReadBits) -> None:
         """The bits of these points, which `less` compares."""
-        self._kept = read_bits(sorted({point.origin for point in points}))
+        self._kept = read_bits(sorted({each.origin for each in points if not each.is_mixture}))
 
     def less(self, one: ParetoPoint, other: ParetoPoint | str, metric: str) -> Estimate:
         """A point less another, or a reference; without an interval where their bits are not known.
@@ -167,11 +172,12 @@ class SearchAnswer:
         """Numbers of trials beyond the outer fence of an objective, on the worse side, and more
         than `COLLAPSE` below the baseline's value; none of the front or of `bests`."""
         far: set[int] = set()
+        trials = [point for point in self.ranked if not point.is_mixture]
         for place, baseline in zip(self._places, self._baseline, strict=True):
-            values = np.array([point.values[place] for point in self.ranked])
+            values = np.array([point.values[place] for point in trials])
             is_far = (values != fenced(values, maximize=True)) & ~(baseline - values <= COLLAPSE)
-            far |= {self.ranked[at].number for at in np.flatnonzero(is_far).tolist()}
-        named = {one.number for one in self.ranked if one.on_front or one in self.bests}
+            far |= {trials[at].number for at in np.flatnonzero(is_far).tolist()}
+        named = {one.number for one in trials if one.on_front or one in self.bests}
         return tuple(sorted(far - named))
 
     def _scores(self, network: ParetoPoint | str) -> Scores:
@@ -181,7 +187,10 @@ class SearchAnswer:
 
     def _shares(self, network: ParetoPoint | str, metric: str) -> Shares | None:
         rows, references = self._kept
-        kept = references.get(network) if isinstance(network, str) else rows.get(network.origin)
+        if isinstance(network, str) or network.is_mixture:
+            kept = references.get(network if isinstance(network, str) else network.name)
+        else:
+            kept = rows.get(network.origin)
         if kept is None or "val" not in kept:
             return None
         scores = self._scores(network)

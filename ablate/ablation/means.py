@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.objectives import objectives_on
-from ablate.analysis.pareto import Point
+from ablate.study.mixture import Mixture
 from ablate.study.scores import Bound, violation
 from ablate.study.settings import ObjectiveSettings
 
@@ -73,7 +73,7 @@ def arm_means(
         there = [found[objective.metric] for objective in objectives if objective.metric in found]
         if len(there) == len(objectives) and not arm.is_one_network:
             values, low, high, counts = zip(*there, strict=True)
-            number = Point.of_name(arm.name).trial if arm.name in trials else None
+            number = Mixture.of_name(arm.name).trials[0] if arm.name in trials else None
             seeds = min(filter(None, counts), default=0)
             violates = violation(bounds, {metric: one[0] for metric, one in found.items()}) > 0
             means.append(Mean(arm.name, number, values, low, high, seeds, violates))

@@ -54,9 +54,10 @@ def shown_networks(
         if number not in rows:
             rule = f"must be complete trials of {record.name}, got {number}"
             raise ParameterError(f"`trials`: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
+    source = source.of_trials
     info = source.front
     front = [point.number for point in info.leading if point.number in rows]
-    best = best_number(record, info)
+    best = best_number(source.record, info)
     if best is None and info.picked is not None:
         best = info.picked.number
     ends = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]

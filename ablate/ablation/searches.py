@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -218,13 +219,20 @@ def best_of(metric: str, metrics: Sequence[str]) -> str | None:
     return next((one for one in (metric, f"val_{metric}") if one in metrics), None)
 
 
-def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference") -> ParetoPoint:
+def pick_trial(
+    record: StudyRecord,
+    pick: str,
+    *,
+    key: str = "ablation.reference",
+    mixtures: bool = False,
+) -> ParetoPoint:
     """Select a trial of a search.
 
     Args:
         record: of the search.
         pick: "knee", "best METRIC" (of an objective; `val_` may be left out) or "trial N".
         key: of the study file, for messages.
+        mixtures: whether knee and best may be a mixture too, which has no parameters.
 
     Raises:
         ParameterError: if it is none of these, there is no such complete trial, or no such
@@ -239,7 +247,7 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
 
     if record.design is not None:
         refuse("must be a search, got an ablation. Name a search.")
-    info = pareto_info(record)
+    info = pareto_info(record if mixtures else replace(record, mixtures=None))
     word, argument = (*pick.split(), "")[:2]
     if word == "trial":
         number = int(argument)
@@ -269,7 +277,9 @@ def pick_trial(record: StudyRecord, pick: str, *, key: str = "ablation.reference
         refuse(f"best needs one of its objectives, got {argument}. {fix}")
     place = metrics.index(metric)
     sign = 1 if info.objectives[place].direction == "maximize" else -1
-    return max(info.front, key=lambda point: (sign * point.values[place], -point.number))
+    # Of equal ones the first of the front's order: a trial before a mixture.
+    ranked = sorted(info.front, key=lambda point: (point.is_mixture, point.point))
+    return max(ranked, key=lambda point: sign * point.values[place])
 
 
 def check_same_sections(study: Study, record: StudyRecord) -> None:

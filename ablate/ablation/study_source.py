@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,11 @@ class StudySource:
     def front(self) -> ParetoInfo:
         """The front of a search."""
         return pareto_info(self.record)
+
+    @property
+    def of_trials(self) -> StudySource:
+        """The same without mixtures: what is shown of trials alone."""
+        return replace(self, record=replace(self.record, mixtures=None))
 
     @cached_property
     def answer(self) -> SearchAnswer | None:

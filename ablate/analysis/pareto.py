@@ -16,16 +16,16 @@ from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
 from ablate.analysis.objectives import is_accuracy
-from ablate.analysis.summary import complete_values
-from ablate.files.shown import shown_if
 from ablate.ledger.record import (
     NOT_FINETUNED,
     RowRecord,
     StudyRecord,
+    counted_values,
     row_violation,
 )
 from ablate.study.displayed import Displayed
-from ablate.study.scores import AT_CLEAN_LOSS, AnyScores, Bound, Scores
+from ablate.study.mixture import Mixture
+from ablate.study.scores import AT_CLEAN_LOSS, AnyScores, Bound, Scores, violation
 from ablate.study.settings import ObjectiveSettings
 
 if TYPE_CHECKING:
@@ -34,31 +34,13 @@ if TYPE_CHECKING:
 MOST_LEADING = 5
 
 
-class Point(NamedTuple):
-    """A network of a search: a trial, at a weight between 0, the baseline, and 1, the trial."""
-
-    trial: int
-    alpha: float = 1.0
-
-    @property
-    def name(self) -> str:
-        """ "trial 12", or "trial 12 at alpha 0.5"."""
-        return f"trial {self.trial}" + shown_if(self.alpha != 1, f" at alpha {self.alpha:g}")
-
-    @classmethod
-    def of_name(cls, name: str) -> Point:
-        """The point of this `name`."""
-        trial, _, alpha = name.removeprefix("trial ").partition(" at alpha ")
-        return cls(int(trial), float(alpha or 1))
-
-
-def point_of(row: RowRecord) -> Point:
+def point_of(row: RowRecord) -> Mixture:
     """The network whose scores are the row's."""
-    return Point(row.number, 1.0 if row.path is None else row.path.alpha)
+    return Mixture((row.number,), 1.0 if row.path is None else row.path.alpha)
 
 
 class ParetoPoint(NamedTuple):
-    """A complete trial.
+    """A complete trial, or a mixture.
 
     Attributes:
         values: one per objective; with NaN it is never on the front.
@@ -66,9 +48,11 @@ class ParetoPoint(NamedTuple):
         loss_terms: in one order, such as "clean+fma"; empty for a custom training loop.
         copy_of: number of the trial with the same point whose scores it copies.
         violation: of constraints (`ablate.study.scores.violation`); above 0 it is not on the front.
+        is_mixture: it is no row: it was made of rows, and has no parameters of its own; `number`
+            and `origin` are not its own.
     """
 
-    point: Point
+    point: Mixture
     values: tuple[float, ...]
     params: Mapping[str, Any]
     scores: AnyScores | None
@@ -76,10 +60,11 @@ class ParetoPoint(NamedTuple):
     on_front: bool
     copy_of: int | None = None
     violation: float = 0.0
+    is_mixture: bool = False
 
     @property
     def number(self) -> int:
-        return self.point.trial
+        return self.point.trials[0]
 
     @property
     def origin(self) -> int:
@@ -89,6 +74,11 @@ class ParetoPoint(NamedTuple):
     @property
     def name(self) -> str:
         return self.point.name
+
+    @property
+    def counted(self) -> tuple[float, ...]:
+        """Its values; NaN if it violates a constraint."""
+        return (math.nan,) * len(self.values) if self.violation else self.values
 
     @property
     def retrained(self) -> dict[str, Any]:
@@ -103,21 +93,26 @@ class ParetoInfo(Displayed, Basis):
     """The result of a search: only complete trials, at the full budget.
 
     Attributes:
-        points: by number. Equal points are all on the front or all off it.
+        points: the trials, by number. Equal points are all on the front or all off it.
+        mixtures: that were scored, in that order; on one front with the trials.
         references: one value an objective; NaN of what is no accuracy if it was not finetuned.
         reference_point: of the hypervolume; None before the baseline is scored, and if a study
             without a baseline defines none.
-        hypervolume: of the points that keep all constraints; None without a reference point.
+        hypervolume: of trials and mixtures that keep all constraints; None without a reference
+            point.
         curves: values of the networks between the baseline and a trial of the front, by number.
         bounds: of the study's constraints.
+        refused: averages that are no mixture, and why.
     """
 
     points: tuple[ParetoPoint, ...]
+    mixtures: tuple[ParetoPoint, ...]
     references: Mapping[str, tuple[float, ...]]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
     curves: Mapping[int, Sequence[tuple[float, ...]]]
     bounds: tuple[Bound, ...]
+    refused: tuple[str, ...] = ()
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -126,11 +121,10 @@ class ParetoInfo(Displayed, Basis):
 
     @cached_property
     def counted(self) -> NDArray[np.float64]:
-        """`values`, with NaN for points that violate a constraint; not to be written into."""
-        if not self.bounds:
-            return self.values
-        violations = np.array([point.violation for point in self.points]).reshape(-1, 1)
-        return np.where(violations > 0, np.nan, self.values)
+        """Values of trials and mixtures, with NaN for those that violate a constraint; not to be
+        written into."""
+        counted = [each.counted for each in (*self.points, *self.mixtures)]
+        return as_table(counted, len(self.objectives))
 
     @cached_property
     def is_on_front(self) -> NDArray[np.bool_]:
@@ -139,8 +133,8 @@ class ParetoInfo(Displayed, Basis):
 
     @cached_property
     def front(self) -> tuple[ParetoPoint, ...]:
-        """The points on the front, in the order of `ranked`; of one objective the best trial, or
-        all that are equal to it."""
+        """The networks on the front, in the order of `ranked`; of one objective the best, or all
+        that are equal to it."""
         return tuple(point for point in self.ranked if point.on_front)
 
     @property
@@ -150,13 +144,19 @@ class ParetoInfo(Displayed, Basis):
 
     @cached_property
     def ranked(self) -> tuple[ParetoPoint, ...]:
-        """Points that keep all constraints and have a number for the first objective, best first,
-        then by number."""
+        """Trials and mixtures that keep all constraints and have a number for the first objective,
+        best first, then trials by number."""
         sign = -1.0 if self.objectives[0].direction == "maximize" else 1.0
         kept = (
-            point for point in self.points if not point.violation and math.isfinite(point.values[0])
+            each
+            for each in (*self.points, *self.mixtures)
+            if not each.violation and math.isfinite(each.values[0])
         )
-        return tuple(sorted(kept, key=lambda point: (sign * point.values[0], point.number)))
+
+        def place(each: ParetoPoint) -> tuple[float, bool, Mixture]:
+            return sign * each.values[0], each.is_mixture, each.point
+
+        return tuple(sorted(kept, key=place))
 
     @property
     def picked(self) -> ParetoPoint | None:
@@ -187,7 +187,7 @@ class ParetoInfo(Displayed, Basis):
 
 @kept_with_record
 def pareto_info(record: StudyRecord) -> ParetoInfo:
-    """The front of a study's complete trials.
+    """The front of a study's complete trials and of their mixtures.
 
     Raises:
         ParameterError: if the record's reference point has another number of values than there
@@ -197,20 +197,26 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
     # A metric at a clean loss is of the whole curve.
     has_curves = not any(one.metric.endswith(AT_CLEAN_LOSS) for one in objectives)
     rows = [row for row in record.complete if row.values is not None]
-    counted = as_table(complete_values(rows, record.bounds), len(objectives))
+    mixed = mixture_points(record)
+    kept = [counted_values(row, record.bounds) for row in rows]
+    kept += [each.counted for each in mixed]
+    counted = as_table(kept, len(objectives))
+    on_front = nondominated(counted, objectives).tolist()
     points = list[ParetoPoint]()
-    for row, on_front in zip(rows, nondominated(counted, objectives).tolist(), strict=True):
-        terms, violation = record.loss_terms(row), row_violation(row, record.bounds)
+    for row, is_on_front in zip(rows, on_front, strict=False):
+        terms, violated = record.loss_terms(row), row_violation(row, record.bounds)
         # Made by place: 10,000 of them are a good part of what a figure takes.
-        own = (row.params, row.scores, terms, on_front, row.copy_of, violation)
+        own = (row.params, row.scores, terms, is_on_front, row.copy_of, violated)
         points.append(ParetoPoint(point_of(row), row.values or (), *own))
-        if has_curves and on_front and row.path and isinstance(row.scores, Scores):
+        if has_curves and is_on_front and row.path and isinstance(row.scores, Scores):
             scored = zip(row.path.alphas, row.path.all_scores(row.scores), strict=True)
             names = (("trial" if alpha else "baseline", scores) for alpha, scores in scored)
             curves[row.number] = [reference_values(*of_alpha, objectives) for of_alpha in names]
+    mixtures = zip(mixed, on_front[len(rows) :], strict=True)
     return ParetoInfo(
         **vars(study_basis(record)),
         points=tuple(sorted(points, key=lambda point: point.number)),
+        mixtures=tuple(each._replace(on_front=is_on_front) for each, is_on_front in mixtures),
         references={
             name: reference_values(name, scores, objectives)
             for name, scores in record.references.items()
@@ -219,7 +225,31 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         hypervolume=hypervolume(counted, objectives, record.reference_point),
         curves=curves,
         bounds=record.bounds,
+        refused=record.shown_mixtures.notes,
     )
+
+
+def mixture_points(record: StudyRecord) -> list[ParetoPoint]:
+    """The mixtures, on no front yet; what all trials of one have in common is its own."""
+    found = []
+    for scored in record.shown_mixtures.scored:
+        rows, metrics = [record.rows[number] for number in scored.trials], scored.scores.metrics()
+        values = tuple(metrics[objective.metric] for objective in record.study.objectives)
+        params = rows[0].params if len(rows) == 1 else {}
+        terms = {record.loss_terms(row) for row in rows}
+        found.append(
+            ParetoPoint(
+                scored.mixture,
+                values,
+                params,
+                scored.scores,
+                terms.pop() if len(terms) == 1 else "",
+                on_front=False,
+                violation=violation(record.bounds, metrics),
+                is_mixture=True,
+            )
+        )
+    return found
 
 
 def reference_values(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.hypervolume import as_table, hypervolume
+from ablate.analysis.pareto import mixture_points
 from ablate.ledger.record import (
     TERMINAL,
     Failure,
@@ -89,6 +90,7 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
     busy = account.busy_seconds
     rate = 60 * ended / busy if ended and busy > 0 else None
     values = complete_values(record.rows, record.bounds)
+    values += [each.counted for each in mixture_points(record)]
     unfinished = {row.pair for row in record.rows if row.state not in TERMINAL}
     pairs = {row.pair for row in record.rows if row.pair is not None}
     return StatusInfo(

@@ -1,12 +1,14 @@
-"""Networks between two others, by their weights.
+"""Networks between two others, and averages of several, by their weights.
 
-Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT), sec. 3.  Differs: batch-norm statistics
-are interpolated too; the networks there had none.
+Source: Wortsman et al. 2022, arXiv:2109.01903 (WiSE-FT), sec. 3, and arXiv:2203.05482 (model
+soups).  Differs: batch-norm statistics are interpolated and averaged too; the networks there had
+none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,21 +26,55 @@ def interpolate_weights(baseline: State, finetuned: State, alpha: float) -> dict
 
     Args:
         baseline, finetuned: of two networks of one shape; not changed.
-        alpha: from 0, the bits of the baseline, to 1, those of the finetuned network.
+        alpha: from 0, the bits of the baseline, over 1, those of the finetuned network, to any
+            number beyond.
 
     Returns:
         New tensors of the same types.  Whole numbers, such as batch norm's count of batches, are
-        the finetuned network's at any alpha above 0.
+        the finetuned network's at any alpha above 0; a variance beyond the networks is at least 0.
 
     Raises:
-        ValueError: if names or shapes differ, or alpha is outside [0, 1].
+        ValueError: if names or shapes differ, or alpha is below 0 or no number.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
-    shapes = [{name: one.shape for name, one in state.items()} for state in (baseline, finetuned)]
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha must be at least 0, got {alpha}")
+    _check_alike(baseline, finetuned)
+    state = {name: _between(baseline[name], finetuned[name], alpha) for name in finetuned}
+    if alpha > 1:
+        of_variance = (name for name in state if name.endswith("running_var"))
+        state |= {name: state[name].clamp(min=0) for name in of_variance}
+    return state
+
+
+def average_weights(states: Iterable[State]) -> dict[str, Tensor]:
+    """The mean of networks, tensor by tensor, on the CPU, summed in float64; of one its own bits.
+
+    Args:
+        states: of networks of one shape, at least one; read one after the other.
+
+    Returns:
+        New tensors of the same types; whole numbers are the first network's.
+
+    Raises:
+        ValueError: if names or shapes differ.
+    """
+    first, total, count = dict[str, Tensor](), dict[str, Tensor](), 0
+    for state in states:
+        own = {name: one.detach().cpu() for name, one in state.items()}
+        first = first or own
+        _check_alike(first, own)
+        total = {name: one.double() + total.get(name, 0.0) for name, one in own.items()}
+        count += 1
+    return {
+        name: (total[name] / count).to(one.dtype) if one.is_floating_point() else one.clone()
+        for name, one in first.items()
+    }
+
+
+def _check_alike(*states: State) -> None:
+    shapes = [{name: one.shape for name, one in state.items()} for state in states]
     if shapes[0] != shapes[1]:
         raise ValueError("networks must have the same tensors, got other names or shapes")
-    return {name: _between(baseline[name], finetuned[name], alpha) for name in finetuned}
 
 
 def move_towards(finetuned: nn.Module, baseline: nn.Module, alpha: float) -> None:

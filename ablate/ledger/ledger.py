@@ -49,6 +49,7 @@ from ablate.ledger.tables import OUTCOMES, Stored
 from ablate.space.space import FIXED, Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
+from ablate.study.mixture import Mixtures
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import AnyScores, Bound, Scores, scores_from_json
 
@@ -59,6 +60,7 @@ REFERENCES, DRIVES, SPENT = "ablate:references", "ablate:drives", "ablate:spent"
 PLAIN = "ablate:plain"
 TEST, OPENED = "ablate:test_references", "ablate:test_opened"
 PREPARING = "ablate:preparing"
+MIXTURES = "ablate:mixtures"
 ARCHIVED = "ablate:archived"
 """Of a study that was read from an archive: it can only be read."""
 
@@ -94,6 +96,8 @@ class Ledger:
         try:
             with storage_errors(url), storage.engine.begin() as connection:
                 attributes = {HEAD: head.to_json(), TRIALS: trials}
+                if head.design is None and head.parent is None and study.trainable is None:
+                    attributes[MIXTURES] = Mixtures().to_json()
                 study_id = tables.insert_study(connection, study.name, study.objectives, attributes)
                 for number, (values, raw) in enumerate(waiting[:trials]):
                     _insert_waiting(connection, study_id, number, values, raw)
@@ -306,6 +310,10 @@ class Ledger:
         """Store which images a reference classified correctly, by split, as bits."""
         self._set({f"{OUTCOMES}:{name}": dict(outcomes)})
 
+    def set_mixtures(self, mixtures: Mixtures) -> None:
+        """Store what the mixtures of a search scored, in place of those of fewer rows."""
+        self._set({MIXTURES: mixtures.to_json()})
+
     def open_test(self, what: str, study: str) -> None:
         """Record that the test images are used for this study, now."""
         self._append(OPENED, {"time": time.time(), "what": what, "study": study})
@@ -314,7 +322,7 @@ class Ledger:
         self, numbers: Collection[int] | None = None
     ) -> tuple[dict[int, Any], dict[str, Any]]:
         """Which images were classified correctly, as bits by split: for rows by number, for
-        references by name.
+        references and mixtures by name.
 
         Args:
             numbers: of the rows; None: all.
@@ -326,12 +334,14 @@ class Ledger:
             return rows, tables.study_attributes(connection, self.study_id)
 
         rows, attributes = self.store.read(read)
-        prefix = f"{OUTCOMES}:"
-        return rows, {
+        prefix, mixtures = f"{OUTCOMES}:", _mixtures_in(attributes) or Mixtures()
+        references = {
             key.removeprefix(prefix): bits
             for key, bits in attributes.items()
             if key.startswith(prefix)
         }
+        of_mixtures = {one.mixture.name: {"val": one.bits} for one in mixtures.scored if one.bits}
+        return rows, references | of_mixtures
 
     @property
     def spent(self) -> str | None:
@@ -478,6 +488,7 @@ class Ledger:
             looks=sum(LOOKED in event for event in events),
             registration=head.registration,
             planned_looks=head.planned_looks,
+            mixtures=_mixtures_in(attributes),
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 
@@ -502,6 +513,10 @@ def opened(url: str, *, create: bool = False) -> Iterator[Connection]:
             yield connection
     finally:
         storage.engine.dispose()
+
+
+def _mixtures_in(attributes: Mapping[str, Any]) -> Mixtures | None:
+    return None if MIXTURES not in attributes else Mixtures.from_json(attributes[MIXTURES])
 
 
 def _insert_waiting(

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection
 from ablate.errors import StudyNotFoundError
 from ablate.errors.masking import masked_data
 from ablate.ledger import tables
-from ablate.ledger.ledger import ARCHIVED, DRIVES, HEAD, PLAIN, TRIALS, Ledger, opened
+from ablate.ledger.ledger import ARCHIVED, DRIVES, HEAD, MIXTURES, PLAIN, TRIALS, Ledger, opened
 from ablate.ledger.record import FORMAT, Head
 from ablate.ledger.row import CELL, CURVE, ROW, STATES, row_record
 from ablate.ledger.tables import OUTCOMES, Stored
@@ -72,7 +72,7 @@ def portable_study(ledger: Ledger) -> dict[str, bytes]:
 
 
 def _portable(key: str, value: Any) -> Any:
-    if key.startswith(OUTCOMES):
+    if key.startswith((OUTCOMES, MIXTURES)):
         return value
     if key == HEAD:
         value = {**value, "base": "."}

@@ -20,6 +20,7 @@ from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import digest_of
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
+from ablate.study.mixture import Mixtures
 from ablate.study.preparation import PreparationStep, Preprocessing
 from ablate.study.scores import AnyScores, Bound, Scores, violation
 from ablate.study.seeds import Seeds, needs_plain
@@ -445,6 +446,7 @@ class StudyRecord(Displayed):
             results could be seen.
         replicates_ended: of an ablation with replicates, those of which all rows have ended.
         registration, planned_looks: as in `Head`.
+        mixtures: of a search of its own; None: it makes none, or began before there were any.
     """
 
     name: str
@@ -475,6 +477,7 @@ class StudyRecord(Displayed):
     replicates_ended: int = 0
     registration: Registration | None = None
     planned_looks: tuple[Mapping[str, Any], ...] = ()
+    mixtures: Mixtures | None = None
 
     @cached_property
     def since_registration(self) -> Mapping[str, str]:
@@ -520,6 +523,16 @@ class StudyRecord(Displayed):
         if needs_plain(self.study) and "plain" not in self.references:
             return False
         return self.ended >= self.rows_at_end
+
+    @property
+    def shown_mixtures(self) -> Mixtures:
+        """Its mixtures, unless it has none, or they are turned off."""
+        return self.mixtures if self.mixtures and self.study.answer.mixtures else Mixtures()
+
+    @property
+    def lacks_mixtures(self) -> bool:
+        """Whether all of its rows have ended, and their mixtures were not made yet."""
+        return self.mixtures is not None and self.is_over and self.mixtures.rows != self.ended
 
     @property
     def rows_at_end(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from ablate.ablation.design import (
 )
 from ablate.ablation.interpolated import with_alphas
 from ablate.analysis.caveats import nearest_text
-from ablate.analysis.pareto import ParetoPoint, Point, pareto_info
+from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.files.shown import count_text
 from ablate.ledger.ledger import Ledger
@@ -31,6 +32,7 @@ from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.arguments import read_severities
 from ablate.study.checks import check_seeds
 from ablate.study.document import show
+from ablate.study.mixture import Mixture
 from ablate.study.settings import AblationSettings, AnswerSettings, SearchSettings, Study
 
 MOST_CONFIRMED = 5
@@ -82,7 +84,7 @@ def confirm_study(
     levels = None if severities is None else read_severities(severities)
     test = tested_as(record.study, suite, levels)
     if record.design is None:
-        points = _points(record, trials, ledger.outcomes)
+        points = _points(record, trials, ledger.outcomes, run)
         adapted = robustness.adapt_batch_norm is not None
         design = front_design(points, adapted=adapted)
         study = _confirming_study(record, part.name, points, seeds)
@@ -174,9 +176,11 @@ def _check_tuned(record: StudyRecord, design: Design, trials: Sequence[int] | No
 
 
 def _points(
-    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits
+    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits, run: RunOptions
 ) -> list[ParetoPoint]:
-    info = pareto_info(record)
+    if any(one.bits for one in record.shown_mixtures.scored):  # which those of the front have
+        run.progress.note("mixtures are not trained again; the front of the trials alone is")
+    info = pareto_info(replace(record, mixtures=None))
     is_front = len(info.objectives) > 1
     choice = {point.number: point for point in (info.front if is_front else info.ranked)}
     if not choice and info.bounds and info.points:
@@ -233,7 +237,7 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
     before, now = list(begun_with.selected), list(design.selected)
     folder = shown_folder(place.confirmation.folder)
     if before != now:
-        numbers = ", ".join(str(Point.of_name(one).trial) for one in before)
+        numbers = ", ".join(Mixture.of_name(one).numbers for one in before)
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
             f"{', '.join(now)}. Add `trials=[{numbers}]`, or finish it: ablate resume {folder}"

@@ -9,15 +9,11 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ablate.errors import InfrastructureError, StorageError, UsageError
 from ablate.files.cache import cache_folder
@@ -30,11 +26,10 @@ from ablate.ledger.record import (
     TERMINAL,
     Drive,
     Head,
-    RowRecord,
     StudyRecord,
-    counted_values,
 )
 from ablate.lifecycle.known_names import named_callables
+from ablate.lifecycle.mixtures import keeper_of, make_mixtures
 from ablate.lifecycle.open_study import open_ledger, open_place
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.search.callbacks import Callbacks
@@ -223,26 +218,12 @@ def drive_to_end(
     ledger: Ledger, lease: Lease, running: Running, prepared: Prepared, run: RunOptions
 ) -> StudyRecord:
     """Run all rows of a prepared study, as far as they have not ended."""
-    for name, scores, kept in (
-        ("baseline", prepared.baseline_scores, prepared.kept),
-        (ADAPTED, prepared.adapted_scores, prepared.adapted_kept),
-    ):
-        # Once, all of one network: after an accepted change it may have other bits.
-        if kept is not None and name not in ledger.outcomes(())[1]:
-            if "test" in kept:
-                ledger.set_reference(name, Scores.from_json(kept["test"]))
-            ledger.set_outcomes(name, kept["outcomes"])
-        if scores is not None and name not in ledger.references:
-            ledger.set_reference(name, scores)
+    _store_references(ledger, prepared)
     executor, job = running.executor, running.job
     record = ledger.read()
     events = EventLog(running.folder)
     janitor = Janitor(running.folder, job.checkpoints)
-    keeper = Keeper(
-        [objective.direction for objective in record.study.objectives],
-        record.study.run.keep_checkpoints,
-        record.bounds,
-    )
+    keeper = keeper_of(record)
     janitor.remove_weights(keeper.resume(record.rows))
     unended: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
     if needs_plain(record.study) and "plain" not in record.references:
@@ -286,6 +267,7 @@ def drive_to_end(
     end = "failed"
     try:
         drive(driving, lease, executor, job, context, stops=running.stops)
+        make_mixtures(ledger, running, run)
         end = "finished"
     except (KeyboardInterrupt, Terminated, CallbackStop):
         end = "stopped"
@@ -304,6 +286,21 @@ def drive_to_end(
             note_tracker(done.text(command))
     lease.release()  # so that reading shows no driver
     return ledger.read()
+
+
+def _store_references(ledger: Ledger, prepared: Prepared) -> None:
+    """Scores and bits of the baseline, and of the same adapted."""
+    for name, scores, kept in (
+        ("baseline", prepared.baseline_scores, prepared.kept),
+        (ADAPTED, prepared.adapted_scores, prepared.adapted_kept),
+    ):
+        # Once, all of one network: after an accepted change it may have other bits.
+        if kept is not None and name not in ledger.outcomes(())[1]:
+            if "test" in kept:
+                ledger.set_reference(name, Scores.from_json(kept["test"]))
+            ledger.set_outcomes(name, kept["outcomes"])
+        if scores is not None and name not in ledger.references:
+            ledger.set_reference(name, scores)
 
 
 def rung_bounds(record: StudyRecord, prepared: Prepared) -> tuple[Bound, ...]:
@@ -345,71 +342,3 @@ def track_rows(ledger: Ledger, place: Place, settings: Sequence[TrackerSettings]
                 "preparation. Start it again: ablate launch FILE."
             )
         return catch_up(trackers, record, ledger.head)
-
-
-# -- Which finetuned weights are kept: `run.keep_checkpoints` --------------------------
-
-
-class Keeper:
-    """Selects the weights to delete after each completed trial.
-
-    At most `keep` trials have weights: those on the Pareto front first, then the newest; if the
-    front itself is larger, the newest of it.  Newest means last completed.  A trial without weights
-    still counts for the front; equal points are all on it.
-
-    Args:
-        directions: one per objective.
-        keep: trials, 1 or more, or "all".
-        bounds: of the study's constraints.
-    """
-
-    def __init__(
-        self,
-        directions: Sequence[Literal["maximize", "minimize"]],
-        keep: int | Literal["all"],
-        bounds: Sequence[Bound],
-    ) -> None:
-        self._bounds = bounds
-        self._signs = np.array([1.0 if way == "maximize" else -1.0 for way in directions])
-        self._keep = keep
-        self._front: dict[int, NDArray[np.float64]] = {}
-        """Points of the front by their trial, with weights or without; more is better."""
-        self._kept: list[int] = []
-        """Trials with weights, oldest first."""
-
-    def completed(self, row: RowRecord) -> list[int]:
-        """Add a complete trial that is no copy; one with a value that is not finite, or that
-        violates a constraint, is never on the front.
-
-        Returns:
-            Numbers of the trials whose weights are to be deleted; may include this one.
-        """
-        if self._keep == "all":
-            return []
-        point = np.asarray(counted_values(row, self._bounds), dtype=float) * self._signs
-        is_beaten = any(_beats(other, point) for other in self._front.values())
-        if np.isfinite(point).all() and not is_beaten:
-            front = self._front.items()
-            self._front = {trial: other for trial, other in front if not _beats(point, other)}
-            self._front[row.number] = point
-        self._kept.append(row.number)
-        if len(self._kept) <= self._keep:
-            return []
-        going = next((number for number in self._kept if number not in self._front), self._kept[0])
-        self._kept.remove(going)
-        return [going]
-
-    def resume(self, rows: Iterable[RowRecord]) -> list[int]:
-        """Add the rows of an existing study, in the order of their completion.
-
-        Returns:
-            Numbers of the trials that have no weights, or should have none.
-        """
-        complete = [row for row in rows if row.values is not None and row.copy_of is None]
-        complete.sort(key=attrgetter("end_order"))
-        return [gone for row in complete for gone in self.completed(row)]
-
-
-def _beats(point: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
-    """Whether a point dominates another one."""
-    return bool((point >= other).all() and (point > other).any())

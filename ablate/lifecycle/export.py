@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ablate.ablation.searches import pick_trial
-from ablate.analysis.pareto import Point, point_of
+from ablate.analysis.pareto import point_of
 from ablate.errors import LONGEST, DataError, ParameterError, UsageError, did_you_mean
 from ablate.files.cache import cache_folder, publish_file
 from ablate.files.durable import folder_bytes, is_uri
@@ -18,6 +18,7 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.study.mixture import Mixture
 from ablate.study.scores import ReportedScores
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import weights_file
@@ -62,7 +63,7 @@ def export_network(
     *,
     alpha: float | None = None,
     kind: str | None = None,
-) -> Point | None:
+) -> Mixture | None:
     """Write the network of a trial, completely or not at all.
 
     Args:
@@ -139,7 +140,7 @@ def load_model(
 
 def _load(
     opened: OpenStudy, trial: int | None, alpha: float | None
-) -> tuple[TrainedNetwork, Point | None]:
+) -> tuple[TrainedNetwork, Mixture | None]:
     from ablate.model.trained import load_export
 
     with tempfile.TemporaryDirectory(prefix="ablate-") as folder:
@@ -150,7 +151,7 @@ def _load(
 
 def write_weights(
     record: StudyRecord, folder: Path, trial: int | None, output: Path, alpha: float | None = None
-) -> Point | None:
+) -> Mixture | None:
     """Write the weights of a trial into a .safetensors file, completely or not at all.
 
     Args:
@@ -182,7 +183,7 @@ def write_weights(
     if alpha is None and row.path is not None:
         point = point_of(row)
     else:
-        point = Point(row.number, kept_alpha if alpha is None else alpha)
+        point = Mixture((row.number,), kept_alpha if alpha is None else alpha)
     if point.alpha == kept_alpha:
         publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
         return point

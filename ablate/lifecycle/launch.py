@@ -49,8 +49,16 @@ from ablate.lifecycle.changes import (
     of_parent,
     store_changes,
 )
-from ablate.lifecycle.drive import RunOptions, drive_to_end, leased, prepare, running_on, track_rows
+from ablate.lifecycle.drive import (
+    RunOptions,
+    drive_to_end,
+    leased,
+    prepare,
+    running_on,
+    track_rows,
+)
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.mixtures import lost_weights
 from ablate.lifecycle.open_study import (
     is_replicated,
     open_ledger,
@@ -202,6 +210,8 @@ def _finished(ledger: Ledger, place: Place, run: RunOptions) -> StudyRecord:
         fix = "raise it in the study file, then `ablate resume FILE`"
         run.progress.note(f"{record.spent}: no further trial is started; {fix}")
     note_unread_changes(ledger, place, run)
+    if record.study.answer.mixtures and (lost := lost_weights(record, place.folder)):
+        run.progress.note(lost)
     return record
 
 
@@ -222,7 +232,14 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
     elif there < ledger.trials:
         return False
     has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
-    return terminal == there and has_plain
+    return terminal == there and has_plain and not _waits_for_mixtures(ledger, place)
+
+
+def _waits_for_mixtures(ledger: Ledger, place: Place) -> bool:
+    """Whether mixtures are to be made, and their ingredients are here."""
+    asks = (place.study or ledger.head.study).answer.mixtures
+    record = ledger.read()
+    return asks and record.lacks_mixtures and not lost_weights(record, place.folder)
 
 
 def _is_spent(ledger: Ledger, place: Place) -> bool:

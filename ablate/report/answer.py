@@ -95,7 +95,7 @@ def _of_search(source: StudySource) -> Answer:
     if not record.complete:
         yet = "" if record.is_over else " yet"
         return Answer((f"None of {record.rows_at_end} trials is complete{yet}.",), tuple(caveats))
-    if all(point.violation for point in source.front.points):
+    if all(each.violation for each in (*source.front.points, *source.front.mixtures)):
         nearest = f"The nearest is {nearest_text(record)}."
         return Answer(("No complete trial keeps all constraints.", nearest), tuple(caveats))
     if answer is None:
@@ -107,11 +107,7 @@ def _of_search(source: StudySource) -> Answer:
         if confirmed := _confirmed(answer, source.confirmation, caveats):
             return confirmed
         caveats.insert(0, "Confirmation is running: no run on the test images has ended yet.")
-    trials = count_text(len(answer.ranked) + record.count("PRUNED"), "trial")
-    once = (
-        f"It was trained once and is the best of {trials} on these images, so part of the gain may "
-        "be luck: `ablate confirm` trains it again, and measures that on the test images."
-    )
+    best, once = answer.bests[0], _once(answer, record.count("PRUNED"))
     caveats.insert(1 if is_running else 0, once)  # that it will change comes first
     points = {point.name: point for point in answer.ranked}
 
@@ -129,7 +125,6 @@ def _of_search(source: StudySource) -> Answer:
         n_images=source.front.n_corrupted or 1,
         margin=answer.margin,
     )
-    best = answer.bests[0]
     scored = networks.scored(best.name)
     first = f"Take {_who(best)}: {scored}."
     if not answer.keeps(best):
@@ -154,7 +149,24 @@ def _of_search(source: StudySource) -> Answer:
     if pairs > 1:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
-    return _answer(first, sentence, caveats, [note], best.number)
+    trial = None if best.is_mixture else best.number
+    return _answer(first, sentence, caveats, [note, *source.front.refused], trial)
+
+
+def _once(answer: SearchAnswer, pruned: int) -> str:
+    """That a search alone has chosen what it names first."""
+    mixtures = sum(point.is_mixture for point in answer.ranked)
+    among = count_text(len(answer.ranked) - mixtures + pruned, "trial")
+    among += shown_if(mixtures, f" and {count_text(mixtures, 'mixture')}")
+    if answer.bests[0].is_mixture:
+        return (
+            f"Its trials were trained once, and it is the best of {among} on these images, so part "
+            "of the gain may be luck."
+        )
+    return (
+        f"It was trained once and is the best of {among} on these images, so part of the gain may "
+        "be luck: `ablate confirm` trains it again, and measures that on the test images."
+    )
 
 
 def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) -> Answer | None:
@@ -217,7 +229,7 @@ def _by_method(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:
 def _best_of_each(source: StudySource) -> str:
     """Of other objectives the best trial of each; of equal ones the first on the front."""
     record, info = source.record, source.front
-    front = {point.number for point in info.front}
+    front = {point.number for point in info.front if not point.is_mixture}
     rows = sorted(record.rows, key=lambda row: (row.number not in front, row.number))
     texts = [
         f"the best {metric_words(one.metric)} is {metric_text(one.metric, one.value)}"
@@ -227,7 +239,9 @@ def _best_of_each(source: StudySource) -> str:
     if not texts:
         return "No complete trial has numbers for its objectives."
     if len(info.objectives) > 1:
-        texts.append(f"{count_text(len(info.front), 'trial is', 'trials are')} on the front")
+        mixed = count_text(len(info.front) - len(front), "mixture")
+        are = f"{count_text(len(front), 'trial is', 'trials are')} on the front"
+        texts.append(are + shown_if(len(front) < len(info.front), f", and {mixed}"))
     return _sentence("; ".join(texts))
 
 

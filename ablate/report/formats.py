@@ -117,12 +117,13 @@ def result_rows(info: Result) -> list[dict[str, Any]]:
     """What `--json` gives of a search, an ablation or a confirmation, at full precision.
 
     Of a search the references, then the front, or the best of one objective: each with `name`
-    ("baseline", "adapted baseline", "plain" or "trial"), `number` (None for a reference), `values`
-    and `gains` by metric, and `marks`; a trial has `alpha`, `copy_of`, `loss_terms`, `params` and
-    `scores` too.  Of an ablation one dict with all fields of the info by name, and of each effect
-    whether it is primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation),
-    `points`, the `level` of their intervals over a reference, and the `objectives` and
-    `constraints` of their probabilities.
+    ("baseline", "adapted baseline", "plain", "trial" or "mixture"), `number` (of a trial), `values`
+    and `gains` by metric, and `marks`; a trial and a mixture have `trials` and `weights` (what is
+    missing to 1 is the baseline's), `alpha`, `copy_of`, `loss_terms`, `params` and `scores` too.
+    Of an ablation one dict with all fields of the info by name, and of each effect whether it is
+    primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation), `points`, the
+    `level` of their intervals over a reference, and the `objectives` and `constraints` of their
+    probabilities.
     """
     if isinstance(info, ParetoInfo):
         return _front_rows(info)
@@ -159,9 +160,11 @@ def _front_rows(info: ParetoInfo) -> list[dict[str, Any]]:
     references = [row(name, None, values) for name, values in info.references.items()]
     trials = [
         row(
-            "trial",
-            point.number,
+            "mixture" if point.is_mixture else "trial",
+            None if point.is_mixture else point.number,
             point.values,
+            trials=list(point.point.trials),
+            weights=list(point.point.weights),
             alpha=point.point.alpha,
             copy_of=point.copy_of,
             loss_terms=point.loss_terms,

@@ -77,6 +77,9 @@ def terms_look(loss_terms: str) -> Look:
     return Look(label, color, symbol if "clean" in terms else f"{symbol}-dot")
 
 
+MIXTURES_LOOK = Look("Mixtures", INK, "hexagram")
+"""Of averages of trials, and of networks between them and the baseline."""
+
 _FAINT = {
     "#767676": "#949494",
     "#C98500": "#CA8705",

@@ -457,6 +457,9 @@ def front_table(info: ParetoInfo) -> Table:
         notes.append("gain: over the baseline, in points")
     if less:
         notes.append(f"less is better: {', '.join(less)}")
+    if any(point.is_mixture for point in info.leading):
+        notes.append("average: of trials' weights; alpha: their share, the baseline has the rest")
+    notes += info.refused
     what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
     return Table(
         columns=tuple(columns),
@@ -502,7 +505,9 @@ def _front_columns(
 
 def _leading_text(info: ParetoInfo) -> str:
     """ "Pareto front, 3 of 16 complete trials"; "the best 5 of 16 ..." for one objective."""
-    counted = f"{len(info.leading)} of {len(info.points)} complete trials"
+    mixed = sum(point.is_mixture for point in info.leading)
+    counted = f"{len(info.leading) - mixed} of {len(info.points)} complete trials"
+    counted += shown_if(info.mixtures, f" and {mixed} of {len(info.mixtures)} mixtures")
     return f"Pareto front, {counted}" if len(info.objectives) > 1 else f"the best {counted}"
 
 

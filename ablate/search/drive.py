@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
 from ablate.errors import InfrastructureError, ResourceError, UsageError
 from ablate.ledger.driving import Driving
@@ -178,6 +178,10 @@ class Executor(Protocol):
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         """Prepare data, baseline and evaluation set where the trials will run."""
 
+    def work(self, job: Job, work: Callable[[Job, OnStep], Any], on_step: OnStep) -> Any:
+        """The result of a function of the job, in a process like that of a trial which sees the
+        run's folder."""
+
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         """Run rows until there are no more, and pass on their reports."""
 
@@ -214,6 +218,9 @@ class InlineExecutor:
 
     def prepare(self, job: Job, on_step: OnStep = ignore_step) -> Prepared:
         return Worker(job).prepare(on_step, cores=job.free_cores)
+
+    def work(self, job: Job, work: Callable[[Job, OnStep], Any], on_step: OnStep) -> Any:
+        return work(job, on_step)
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         exits = ExitGuard()

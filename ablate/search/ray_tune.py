@@ -41,13 +41,15 @@ from ablate.search.cluster.connect import connect
 from ablate.search.cluster.nodes import (
     Agreed,
     SentJob,
+    Work,
     agree,
     fitting_nodes,
     forget,
     node_name,
-    prepare_on,
+    prepare_job,
     resolve_gpus,
     resolve_parallel,
+    run_on,
 )
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.drive import held
@@ -112,16 +114,28 @@ class RayExecutor:
         self._output.keep_in(Path(job.folder))
         nodes = fitting_nodes(self._cpus, self.gpus_per_trial)
         cpus, gpus = self._first_cpus, self.gpus_per_trial
+        prepared: Prepared
         if self._alone and len(nodes) == 1:
             node = replace(nodes[0], name="")
-            prepared, _ = prepare_on(
-                node, job, on_step=on_step, cpus=cpus, gpus=gpus, with_files=False
-            )
+            work = functools.partial(prepare_job, with_files=False)
+            prepared, _ = run_on(node, job, work, on_step=on_step, cpus=cpus, gpus=gpus)
         else:
             self._agreed = agree(job, nodes, self._cpus, gpus, first_cpus=cpus, on_step=on_step)
             prepared = self._agreed.prepared
         self._environment = prepared.environment
         return prepared
+
+    def work(self, job: Job, work: Work, on_step: OnStep) -> Any:
+        apart = frozenset() if self._agreed is None else self._agreed.apart
+        nodes = fitting_nodes(self._cpus, self.gpus_per_trial)
+        node = next((node for node in nodes if node.id not in apart), None)
+        if node is None:
+            raise InfrastructureError(
+                f"{job.folder}: must be seen by a node that runs trials, got none of {len(nodes)}. "
+                "Put it on a disk that they share."
+            )
+        cpus = self._first_cpus if self._alone else self._cpus
+        return run_on(node, job, work, on_step=on_step, cpus=cpus, gpus=self.gpus_per_trial)
 
     def run(self, job: Job, dispatcher: Dispatcher) -> None:
         # A row asked ahead is there when a worker comes free, and keeps that worker alive; a

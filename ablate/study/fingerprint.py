@@ -59,9 +59,11 @@ _NOT_IN_SECTIONS = (
     "ablation.replicates",
     "ablation.max_runs",
     "ablation.plan",
+    "answer.mixtures",
 )
 """Where data and weights lie, and how they get here: their content is compared instead; what is
-only checked; and how many seeds and replicates there are, which may be extended."""
+only checked; how many seeds and replicates there are, which may be extended; and what is made of
+rows that have ended."""
 
 
 class Resolved(Protocol):

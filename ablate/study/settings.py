@@ -579,6 +579,9 @@ class AnswerSettings(Settings):
     """Clean accuracy, as a fraction, that may be lost to the baseline by the points that the report
     of a search names, and, with `finetune.interpolation`, by the network of each trial; the stated
     loss of metrics at a clean loss."""
+    mixtures: bool = True
+    """Whether, after its last trial, a search scores averages of its trials' weights, and networks
+    between these and the baseline, and puts the best on its front."""
 
 
 class SearchBudgetSettings(Settings):

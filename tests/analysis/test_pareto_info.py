@@ -11,7 +11,7 @@ from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import status_info
 from ablate.errors import ParameterError
 from ablate.ledger.record import Failure, RowRecord
-from ablate.lifecycle.drive import Keeper
+from ablate.lifecycle.mixtures import Keeper
 
 
 def test_a_front() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate.finetune.interpolation import interpolate_weights, move_towards
+from ablate.finetune.interpolation import average_weights, interpolate_weights, move_towards
 
 
 def network(seed: int, steps: int) -> nn.Sequential:
@@ -53,6 +53,28 @@ def test_counts_are_the_finetuned_networks_and_types_stay() -> None:
     assert torch.equal(some["2.weight"], wide.bfloat16())
 
 
+def test_beyond_the_finetuned_network_no_variance_is_negative() -> None:
+    start = {**BASELINE, "1.running_var": 4 * FINETUNED["1.running_var"]}
+    beyond = interpolate_weights(start, FINETUNED, 1.5)
+    assert (beyond["1.running_var"] == 0).all()
+    expected = 1.5 * FINETUNED["0.weight"] - 0.5 * BASELINE["0.weight"]
+    assert torch.allclose(beyond["0.weight"], expected, atol=1e-6)
+
+
+def test_the_average_of_several_networks() -> None:
+    third = dict(network(9, 9).state_dict())
+    mean = average_weights(iter([BASELINE, FINETUNED, third]))
+    for name, one in mean.items():
+        assert one.dtype == BASELINE[name].dtype
+        if one.dtype == torch.float32:
+            expected = (BASELINE[name] + FINETUNED[name] + third[name]) / 3
+            assert torch.allclose(one, expected, atol=1e-6)
+    assert mean["1.num_batches_tracked"] == BASELINE["1.num_batches_tracked"]
+    assert bits(average_weights([FINETUNED])) == bits(FINETUNED)
+    with pytest.raises(ValueError, match="must have the same tensors"):
+        average_weights([FINETUNED, {"0.weight": FINETUNED["0.weight"]}])
+
+
 def test_nothing_that_was_given_changes() -> None:
     before = bits(BASELINE), bits(FINETUNED)
     for alpha in (0, 0.5, 1):
@@ -69,9 +91,9 @@ def test_a_network_is_moved_in_place() -> None:
     )
 
 
-@pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
-def test_alpha_lies_between_the_networks(alpha: float) -> None:
-    with pytest.raises(ValueError, match="alpha must be from 0 to 1, got"):
+@pytest.mark.parametrize("alpha", [-0.1, float("inf"), float("nan")])
+def test_alpha_is_not_below_the_baseline(alpha: float) -> None:
+    with pytest.raises(ValueError, match="alpha must be at least 0, got"):
         interpolate_weights(BASELINE, FINETUNED, alpha)
 
 

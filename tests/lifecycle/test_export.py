@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from ablate.analysis.pareto import Point
 from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
 from ablate.ledger.record import Failure, StudyRecord
@@ -19,6 +18,7 @@ from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_networ
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.place import Place
 from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
+from ablate.study.mixture import Mixture
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
 from tests.example_records import example_record, example_row, example_scores
@@ -82,7 +82,7 @@ def test_a_wrong_word_is_refused(asked: str, said: str) -> None:
 
 def test_weights_are_copied(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "folder" / "one.safetensors"
-    assert write_weights(example_record(ROWS), folder, 1, output) == Point(1)
+    assert write_weights(example_record(ROWS), folder, 1, output) == Mixture((1,))
     assert output.read_bytes() == weights_of(1)
     assert weights_file(folder, 1).exists()
     assert list(output.parent.iterdir()) == [output]
@@ -108,7 +108,7 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
     export_tensors({"weight": torch.ones(2)}, file, metadata)
     for asked in (None, 0.75):
         output = tmp_path / "one.safetensors"
-        assert write_weights(record, folder, 1, output, asked) == Point(1, 0.75)
+        assert write_weights(record, folder, 1, output, asked) == Mixture((1,), 0.75)
         assert output.read_bytes() == file.read_bytes()
     for alpha in (0.5, 1.0):
         with pytest.raises(UsageError) as error:

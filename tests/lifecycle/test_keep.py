@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ablate.analysis.hypervolume import nondominated
-from ablate.lifecycle.drive import Keeper
+from ablate.lifecycle.mixtures import Keeper
 from ablate.study.settings import ObjectiveSettings
 from tests.example_records import example_row
 

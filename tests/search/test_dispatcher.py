@@ -17,8 +17,8 @@ from ablate.files.durable import Checkpoint
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import Failure, Head, Planned, Row, RowRecord
-from ablate.lifecycle.drive import Keeper
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.mixtures import Keeper
 from ablate.search.dispatcher import FINISHED, Dispatcher
 from ablate.search.failures import Failing
 from ablate.search.progress import EventLog, Progress, read_events

@@ -86,7 +86,8 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
     metrics = _metrics(record, begun, options.objective)
     is_search = record.design is None
-    front = {point.number for point in pareto_info(record).front} if is_search else set()
+    points = pareto_info(record).points if is_search else ()
+    front = {point.number for point in points if point.on_front}
     drawn = _evenly([row for row in begun if row.number in front], MOST_DRAWN)
     others = [row for row in begun if row.number not in front]
     drawn += _evenly(others, MOST_DRAWN - len(drawn)) if is_search else others

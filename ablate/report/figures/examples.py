@@ -143,6 +143,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> ExamplesI
 def _best(source: StudySource) -> int | None:
     """The trial that the answer of a search names first; of an ablation the most robust run."""
     if source.is_search:
+        source = source.of_trials
         picked = source.front.picked
         number = best_number(source.record, source.front)
         return picked.number if number is None and picked is not None else number

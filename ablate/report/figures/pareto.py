@@ -42,7 +42,7 @@ from ablate.report.numbers import (
     shortened,
     signed_text,
 )
-from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, Look, terms_look
+from ablate.report.style import FAINT_INK, INK, MIXTURES_LOOK, SMALL_SIZE, Look, terms_look
 from ablate.report.words import network_label
 from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
@@ -56,6 +56,8 @@ _HOVER = "%{hovertext}<extra></extra>"
 _LABELLED = 8
 """Up to so many trials on a front, each has its number beside it."""
 _ACROSS, _PANEL_PIXELS = 3, 300
+_MIXTURES = "mixtures"
+"""Group of those on a front; the others are not drawn."""
 _DOMINATED, _VIOLATING, _ON_FRONT, _MEAN = range(4)
 """States of a mark, in the order in which they are drawn over each other."""
 _OF_POINTS, _OF_MEANS = ("name", "loss_terms", "number", "on_front"), ("name", "number", "seeds")
@@ -106,8 +108,9 @@ class FrontsInfo:
     def frame(self) -> pd.DataFrame:
         """One row a mark.
 
-        Columns: mark ("trial", "mean"), study, name, loss_terms (text), number, seeds (Int64),
-        on_front (boolean), and a float64 column an objective, with .low and .high of means.
+        Columns: mark ("trial", "mixture", "mean"), study, name, loss_terms (text), number, seeds
+        (Int64), on_front (boolean), and a float64 column an objective, with .low and .high of
+        means.
         """
         return self.table.drop(columns=["state", "group", "look", "hover"])
 
@@ -216,16 +219,22 @@ def _table(
     columns: dict[str, Any]
     study_looks = canvas.study_looks([study.study for study in studies])
     for place, (study, look) in enumerate(zip(studies, study_looks, strict=True)):
-        points, violating = study.points, np.array([each.violation > 0 for each in study.points])
-        state = np.where(study.is_on_front, _ON_FRONT, np.where(violating, _VIOLATING, _DOMINATED))
-        columns = {"mark": "trial", "study": study.study, "state": state}
+        points = (*study.points, *(each for each in study.mixtures if each.on_front))
+        violating = np.array([each.violation > 0 for each in points])
+        is_on_front = np.array([each.on_front for each in points], dtype=bool)
+        state = np.where(is_on_front, _ON_FRONT, np.where(violating, _VIOLATING, _DOMINATED))
+        columns = {"study": study.study, "state": state}
+        columns["mark"] = ["mixture" if each.is_mixture else "trial" for each in points]
         columns |= {name: [getattr(point, name) for point in points] for name in _OF_POINTS}
-        columns["group"] = columns["loss_terms"] if is_alone else f"{place:03}"
-        of_terms = {terms: terms_look(terms) for terms in {*columns["loss_terms"]}}
-        columns["look"] = [of_terms[each.loss_terms] if is_alone else look for each in points]
+        columns["number"] = [None if each.is_mixture else each.number for each in points]
+        own = [_MIXTURES if each.is_mixture else each.loss_terms for each in points]
+        columns["group"] = own if is_alone else f"{place:03}"
+        of_terms = {terms: terms_look(terms) for terms in {*own}} | {_MIXTURES: MIXTURES_LOOK}
+        columns["look"] = [of_terms[terms] if is_alone else look for terms in own]
         is_light = len(points) <= canvas.MANY
         columns["hover"] = [_hover(study.objectives, point) for point in points] if is_light else ""
-        frames.append(pd.DataFrame(columns | dict(zip(searched, study.values.T, strict=True))))
+        values = as_table([each.values for each in points], len(searched))
+        frames.append(pd.DataFrame(columns | dict(zip(searched, values.T, strict=True))))
     if means:
         mean_looks = [(looks or {})[mean.name] for mean in means]
         alike = [(look, mean.number is None) for look, mean in zip(mean_looks, means, strict=True)]
@@ -318,7 +327,7 @@ def _range(info: FrontsInfo, place: int) -> Range:
     """
     objective, means = info.objectives[place], info.means
     metric, is_up = objective.metric, objective.direction == "maximize"
-    trials = info.table[info.table["mark"] == "trial"]
+    trials = info.table[info.table["mark"] != "mean"]
     values = trials[metric].to_numpy()
     is_kept = trials["on_front"].to_numpy(bool)
     ends = [values[is_kept] if is_kept.any() else values]
@@ -479,7 +488,7 @@ def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str
         fewest, most = info.means["seeds"].min(), info.means["seeds"].max()
         over = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         facts.append(f"means over {over} seeds, bars: 95 % interval")
-    elif not all(study.is_on_front.all() for study in studies):
+    elif not (info.table["state"] == _ON_FRONT).all():
         violating = any(study.violating for study in studies)
         facts.append("faint: dominated" + shown_if(violating, "; hollow: violates a constraint"))
     trials = info.table[info.table["mark"] == "trial"]
@@ -512,7 +521,8 @@ FIGURE = FigureKind(
     name="pareto",
     section="cost",
     title="What does robustness cost?",
-    says="Each mark is a trial, or the mean of an arm; no trial lies beyond the step line.",
+    says="Each mark is a trial, an average of trials, or the mean of an arm; none lies beyond the "
+    "step line.",
     read=info_of,
     draw=draw,
     several=True,

@@ -460,7 +460,7 @@ def trials_of(record: StudyRecord, *, has_weights: bool = True) -> dict[str, Any
             for name in names
         ],
         "values": [[_page_value(name, row.get(name)) for row in rows] for name in names],
-        "front": [point.number for point in front],
+        "front": [point.number for point in front if not point.is_mixture],
         "front_words": front_words(record.study.objectives),
         "exportable": [row.number for row in record.complete] if can_export else [],
     }

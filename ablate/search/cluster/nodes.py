@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -41,6 +42,9 @@ from ablate.study.preparation import OnStep, PreparationStep, ignore_step
 from ablate.study.settings import RunSettings, path_from
 from ablate.trial.task import Job, Prepared
 from ablate.trial.worker import Worker
+
+Work = Callable[[Job, OnStep], Any]
+"""A function of a job, that says how far it is."""
 
 
 @dataclass(frozen=True)
@@ -290,9 +294,8 @@ def agree(
         forget(job, token)
         raise
     first, *others = nodes
-    prepared, files = prepare_on(
-        first, job, on_step=on_step, cpus=first_cpus or cpus, gpus=gpus, with_files=True
-    )
+    work, cores = partial(prepare_job, with_files=True), first_cpus or cpus
+    prepared, files = run_on(first, job, work, on_step=on_step, cpus=cores, gpus=gpus)
     agreed = Agreed(
         versions=versions,
         prepared=prepared,
@@ -471,57 +474,53 @@ def _folders(job: Job) -> list[str]:
 # -- What a node prepares ------------------------------------------------------------------
 
 
-def prepare_on(
-    node: Node, job: Job, *, on_step: OnStep, cpus: float, gpus: float, with_files: bool
-) -> tuple[Prepared, tuple[str, dict[str, bytes]] | None]:
-    """Prepare a job on a node, as `Worker.prepare` does, and forward each step.
-
-    Args:
-        with_files: also give the files of the baseline, for other nodes; a trainable has none.
+def run_on(node: Node, job: Job, work: Work, *, on_step: OnStep, cpus: float, gpus: float) -> Any:
+    """Run a function of a job on a node, and forward each of its steps.
 
     Raises:
         AblateError, InfrastructureError: as `answer`.
     """
     given: Any = None
     with _one_line(node):
-        steps = submit(
-            node,
-            _prepare,
-            SentJob.of(job),
-            with_files,
-            cpus=cpus,
-            gpus=gpus,
-            num_returns="streaming",
-        )
-        for reference in steps:
+        options: Any = {"cpus": cpus, "gpus": gpus, "num_returns": "streaming"}
+        for reference in submit(node, _steps_of, SentJob.of(job), work, **options):
             given = ray.get(reference)
             if isinstance(given, PreparationStep):
                 on_step(given)
-    prepared, files = given
-    return prepared, files
+    return given
 
 
-def _prepare(sent: SentJob, with_files: bool) -> Iterator[Any]:
-    """Yields the steps of a preparation in this process, then its result."""
+def _steps_of(sent: SentJob, work: Work) -> Iterator[Any]:
+    """Yields the steps of a function in this process, then its result."""
     steps: SimpleQueue[Any] = SimpleQueue()
 
-    def work() -> None:
+    def run() -> None:
         try:
-            job, files = sent.take(), None
-            prepared = Worker(job).prepare(steps.put, cores=job.free_cores)
-            if with_files and job.study.trainable is None:
-                files = read_baseline(_workbench(job).baseline.path.parent)
-            steps.put((prepared, files))
+            steps.put((work(sent.take(), steps.put),))
         except BaseException as error:
             steps.put(error)
 
-    Thread(target=work, name="ablate-prepare", daemon=True).start()
+    Thread(target=run, name="ablate-prepare", daemon=True).start()
     given: Any = None
     while not isinstance(given, tuple):
         given = steps.get()
         if isinstance(given, BaseException):
             raise given
-        yield given
+        yield given[0] if isinstance(given, tuple) else given
+
+
+def prepare_job(
+    job: Job, on_step: OnStep, *, with_files: bool
+) -> tuple[Prepared, tuple[str, dict[str, bytes]] | None]:
+    """Prepare a job, as `Worker.prepare` does.
+
+    Args:
+        with_files: also give the files of the baseline, for other nodes; a trainable has none.
+    """
+    prepared, files = Worker(job).prepare(on_step, cores=job.free_cores), None
+    if with_files and job.study.trainable is None:
+        files = read_baseline(_workbench(job).baseline.path.parent)
+    return prepared, files
 
 
 def check_worker(job: Job, environment: Mapping[str, Any]) -> None:

@@ -1,0 +1,203 @@
+"""Mixtures of a search: made after the last row, stored once, whatever died before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from forked_driver import ForkedDriver
+from safetensors.torch import load_file
+
+import ablate
+from ablate.analysis.pareto import pareto_info
+from ablate.files.cache import cache_folder
+from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.mixtures import refusal
+from ablate.lifecycle.open_study import open_ledger
+from ablate.lifecycle.place import locate
+from ablate.robustness.bits import unpack_bits
+from ablate.trial.workbench import Workbench
+from tests.commands import run_here
+from tests.example_records import example_record
+
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # of the driver that dies
+
+STUDY = """
+version: 1
+name: mixed
+dataset: {name: digits, image_size: 8, validation: {fraction: 0.75}}
+model: {name: resnet8}
+baseline: {epochs: 2}
+finetune: {budget: {epochs: 1}}
+augment: {families: [noise]}
+space: {finetune.learning_rate: {float: [0.0001, 0.1], log: true}}
+search: {trials: 3, sampler: random}
+robustness: {severities: [3], images: 100}
+run: {gpus_per_trial: 0, precision: fp32}
+"""
+
+
+def study_file(folder: Path, **changes: str) -> Path:
+    text = STUDY
+    for before, after in changes.items():
+        text = text.replace(f"{before}:", f"{after}\n{before}:", 1)
+    file = folder / "mixed.yaml"
+    file.write_text(text)
+    return file
+
+
+def launch(folder: Path, *options: str) -> str:
+    """What is printed to standard error."""
+    given = ("--executor", "inline", "--accept-baseline", *options)
+    result = run_here("launch", "mixed.yaml", *given, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return result.stderr + result.stdout
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run's folder of the study, finished, and what was printed."""
+    made = tmp_path_factory.mktemp("mixed")
+    study_file(made)
+    printed = launch(made)
+    return made / "runs" / "mixed", printed
+
+
+@pytest.mark.slow
+def test_mixtures_are_made_after_the_last_row(searched: tuple[Path, str]) -> None:
+    run, printed = searched
+    record = ablate.read(run)
+    assert record.mixtures is not None
+    assert (record.mixtures.rows, record.lacks_mixtures) == (3, False)
+    assert len(record.rows) == 3
+    assert f"{len(record.mixtures.scored)} mixtures scored in " in printed
+    # Each by weights that are averaged by hand, scored again.
+    bench = Workbench.get(record.study, run.parents[1], cache_folder())
+    files = {row.number: run / "weights" / f"{row.number:05d}.safetensors" for row in record.rows}
+    for one in record.mixtures.scored:
+        model = bench.build_baseline()
+        start, own = model.state_dict(), [load_file(files[number]) for number in one.trials]
+        state = {}
+        for name, tensor in start.items():
+            mean = sum(each[name].double() for each in own) / len(own)
+            mixed = tensor.double() + one.alpha * (mean - tensor.double())
+            state[name] = mixed.to(tensor.dtype)
+        model.load_state_dict(state)
+        again = bench.score(model).scores
+        assert again.clean_accuracy == pytest.approx(one.scores.clean_accuracy, abs=0.003)
+        assert again.robust_accuracy == pytest.approx(one.scores.robust_accuracy, abs=0.003)
+        taken = [record.rows[number].scores for number in one.trials]
+        assert one.scores.student_images == sum(each.student_images for each in taken)
+    alone = pareto_info(replace(record, mixtures=None))
+    whole = pareto_info(record)
+    assert whole.hypervolume >= alone.hypervolume
+    with_bits = [one for one in record.mixtures.scored if one.bits]
+    on_front = {point.point for point in whole.mixtures if point.on_front}
+    assert {one.mixture for one in with_bits} == on_front
+    for one in with_bits:
+        clean = unpack_bits([one.bits], one.scores).clean.mean()
+        assert clean == pytest.approx(one.scores.clean_accuracy)
+
+
+@pytest.mark.slow
+def test_a_finished_study_is_not_touched_again(searched: tuple[Path, str]) -> None:
+    run, _ = searched
+    before = ablate.read(run)
+    drives = len(before.drives)
+    launch(run.parents[1], "--resume")
+    after = ablate.read(run)
+    assert after.mixtures == before.mixtures
+    assert len(after.drives) == drives
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_before_they_are_stored(
+    searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    study_file(tmp_path)
+    program = ["--at", "before:mixtures", "1", "launch", "mixed.yaml"]
+    program += ["--executor", "inline", "--accept-baseline"]
+    driver = ForkedDriver(program, tmp_path, os.environ)
+    deadline = time.monotonic() + 600
+    while driver.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert driver.returncode == -signal.SIGKILL, driver.communicate()[0]
+    run = tmp_path / "runs" / "mixed"
+    left = ablate.read(run)
+    assert left.ended == 3
+    assert left.mixtures is not None
+    assert (left.mixtures.scored, left.lacks_mixtures) == ((), True)
+    assert pareto_info(left).mixtures == ()
+    launch(tmp_path, "--resume")
+    assert untimed(ablate.read(run)) == untimed(ablate.read(searched[0]))
+
+
+def untimed(record: StudyRecord) -> list[object]:
+    assert record.mixtures is not None
+    return [
+        replace(one, scores=replace(one.scores, train_seconds=0.0))
+        for one in record.mixtures.scored
+    ]
+
+
+@pytest.mark.slow
+def test_more_trials_make_other_mixtures(searched: tuple[Path, str], tmp_path: Path) -> None:
+    study_file(tmp_path)
+    launch(tmp_path)
+    run = tmp_path / "runs" / "mixed"
+    weights = run / "weights" / "00001.safetensors"
+    kept = weights.read_bytes()
+    result = run_here("resume", run, "--add", "1", "--executor", "inline", "--accept-baseline")
+    assert result.returncode == 0, result.stderr
+    more = ablate.read(run)
+    assert more.mixtures is not None
+    assert (more.mixtures.rows, len(more.rows)) == (4, 4)
+    # Without their weights they are not made: one line says so, and nothing else fails.
+    with_ledger = open_ledger(locate(run))
+    with_ledger.set_mixtures(replace(more.mixtures, rows=3))
+    with_ledger.close()
+    weights.unlink()
+    printed = launch(tmp_path, "--resume")
+    assert "no mixtures: they need the weights of 4 trials, got no file of 1 in " in printed
+    assert "Resume the study where they are, or set answer.mixtures: false." in printed
+    weights.write_bytes(kept)
+    launch(tmp_path, "--resume")
+    assert untimed(ablate.read(run)) == untimed(more)
+
+
+@pytest.mark.slow
+def test_they_can_be_turned_off(tmp_path: Path) -> None:
+    file = study_file(tmp_path, search="answer: {mixtures: false}")
+    printed = launch(tmp_path)
+    assert "mixture" not in printed
+    run = tmp_path / "runs" / "mixed"
+    assert ablate.read(run).lacks_mixtures
+    assert pareto_info(ablate.read(run)).mixtures == ()
+    study_file(tmp_path)
+    assert "answer.mixtures: false -> true" in launch(tmp_path, "--resume")
+    record = ablate.read(run)
+    assert record.mixtures is not None
+    assert record.mixtures.rows == 3
+    assert file.is_file()
+
+
+def test_searches_that_can_have_none() -> None:
+    assert refusal(example_record()) == ""
+    space = {"model.name": {"choice": ["resnet8", "resnet20"]}}
+    why = "need one network and one set of images, got model.name in the space"
+    assert refusal(example_record(space=space)) == why
+    space = {"dataset.train_fraction": {"float": [0.1, 1.0]}}
+    assert refusal(example_record(space=space)) == ""
+    fixed = {"interpolation": {"alpha": 0.5}}
+    why = "need finetuned weights, got finetune.interpolation.alpha 0.5"
+    assert refusal(example_record(finetune=fixed)) == why
+    curves = {"interpolation": {"alphas": [0.5, 1]}}
+    assert refusal(example_record(finetune=curves)) == ""
+    objectives = [("val_robust_accuracy_at_clean_loss", "maximize")]
+    why = f"need objectives of one network, got {objectives[0][0]}, which is of a curve"
+    assert refusal(example_record(finetune=curves, objectives=objectives)) == why
