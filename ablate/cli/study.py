@@ -241,14 +241,15 @@ def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, An
 @study_argument
 @option(
     "--trial N|WORD",
-    "Trial number; plain: the plain finetune; knee, or best METRIC, of the front.",
+    "Trial number, or several as 0-2,4 (their average); plain: the plain finetune; knee, or best "
+    "METRIC, of the front.",
     required=True,
 )
 @option(
     "--alpha A",
-    "Weight of the finetuned network against the baseline.  "
-    "Default: the alpha of the trial's scores, which is 1 without finetune.interpolation.",
-    click.FloatRange(0, 1, min_open=True),
+    "Weight of the finetuned network against the baseline.  Default: the alpha of the trial's "
+    "scores, which is 1 without finetune.interpolation; of several trials 1.",
+    click.FloatRange(0, 2, min_open=True),
 )
 @option(
     "--format kind",
@@ -259,18 +260,22 @@ def parse_values(written: Sequence[str], where: str = "enqueue") -> dict[str, An
 @output_option("FILE", "Output file: .safetensors, .pt2 or .onnx.", required=True)
 @json_option
 def export(study: str, trial: str, *, output: Path, as_json: bool, **options: Any) -> None:
-    """Export the finetuned network of a complete trial.
+    """Export the finetuned network of a complete trial, or the average of several.
 
-    With --alpha, the network between the baseline and the finetuned one.
+    With --alpha, the network between the baseline and that one.
     """
     from ablate.lifecycle.export import asked_trial, export_network
     from ablate.lifecycle.open_study import open_study
+    from ablate.study.mixture import Mixture
 
     opened = open_study(study)
-    number = asked_trial(opened.record, trial, where="--trial")
-    point = export_network(opened, number, output, **options)
+    asked = asked_trial(opened.record, trial, where="--trial")
+    point = export_network(opened, asked, output, **options)
     written = str(output.absolute())
-    export = {"number": number, "alpha": point.alpha if point else 1.0, "file": written}
+    export: dict[str, Any] = {"number": asked, "alpha": point.alpha if point else 1.0}
+    if isinstance(asked, Mixture):
+        export |= {"number": None, "trials": list(asked.trials)}
+    export["file"] = written
     print_result([export]) if as_json else click.echo(written)
 
 

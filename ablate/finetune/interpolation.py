@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,19 +93,25 @@ def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
     return (first + alpha * (end.float() - first)).to(end.dtype)
 
 
-def export_between(
-    baseline: bytes, finetuned: Path, alpha: float, output: Path, metadata: ExportMetadata
+def export_mixture(
+    baseline: bytes | None,
+    files: Sequence[Path],
+    alpha: float,
+    output: Path,
+    metadata: ExportMetadata,
 ) -> None:
-    """Write the network between two others, completely or not at all.
+    """Write a network between a baseline and the average of others, completely or not at all.
 
     Args:
-        baseline: content of a .safetensors file.
-        finetuned: such a file, of a network of the same shape.
-        metadata: of the finetuned one; it gets this alpha.
+        baseline: content of a .safetensors file; None if alpha is 1.
+        files: such files, of networks of the same shape.
+        metadata: of the average; it gets this alpha.
 
     Raises:
         UsageError: if the folder cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
-    state = interpolate_weights(load(baseline), load_file(finetuned), alpha)
+    state = average_weights(map(load_file, files))
+    if baseline is not None:
+        state = interpolate_weights(load(baseline), state, alpha)
     export_tensors(state, output, replace(metadata, alpha=alpha))

@@ -28,6 +28,7 @@ from ablate.ledger.portable import ROWS, STUDY, store_portable
 from ablate.ledger.record import StudyRecord
 from ablate.ledger.storage import sqlite_url
 from ablate.robustness.bits import unpack_bits
+from ablate.study.mixture import Mixtures
 from ablate.study.scores import Scores
 
 MANIFEST = "manifest.json"
@@ -172,6 +173,9 @@ def scored_networks(
                 alpha = float(key.partition("@")[2])
                 scores = row.path.scores(row.scores, alpha)
                 yield ScoredNetwork(f"{name} at alpha {alpha:g}", "val", scores, bits[key])
+    for one in (record.mixtures or Mixtures()).scored:
+        if one.bits:  # which are kept of the front alone
+            yield ScoredNetwork(one.mixture.name, "val", one.scores, one.bits)
     for split, by_name in (("val", record.references), ("test", record.test_references)):
         for name, scores in by_name.items():
             yield ScoredNetwork(name, split, scores, references.get(name, {}).get(split))
@@ -188,6 +192,11 @@ def _check_fit(
         for row in record.rows:
             if row.pair is None or dict(row.params) != cells.get(row.cell or ""):
                 raise ValueError(f"trial {row.number}: is of no cell of the design")
+    complete = {row.number for row in record.complete}
+    for one in (record.mixtures or Mixtures()).scored:
+        if not one.trials or not complete.issuperset(one.trials):
+            raise ValueError(f"{one.mixture.name}: must be of complete trials, got others")
+        one.scores.metrics()  # which fails where a type of a family is missing
     layouts: dict[str, object] = {}
     for name, split, scores, bits in scored_networks(record, outcomes, references):
         if scores.exposure and scores.exposure.keys() != scores.accuracies.keys():

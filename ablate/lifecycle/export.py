@@ -6,8 +6,10 @@ import json
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import point_of
@@ -18,7 +20,7 @@ from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
-from ablate.study.mixture import Mixture
+from ablate.study.mixture import Mixture, read_numbers
 from ablate.study.scores import ReportedScores
 from ablate.study.seeds import needs_plain
 from ablate.trial.task import weights_file
@@ -32,12 +34,17 @@ FORMATS = {"safetensors": _SUFFIX, "torch_export": ".pt2", "onnx": ".onnx"}
 """Of an exported file, with its ending."""
 
 
-def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") -> int | None:
-    """The number of a trial; None: the plain finetune.
+Network = Mixture | int | None
+"""A mixture; a trial by its number, at the alpha of its scores; None: the plain finetune."""
+MOST_ALPHA = 2.0
+
+
+def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") -> Network:
+    """The network that is asked for.
 
     Args:
-        trial: a number, "plain", "knee", or "best METRIC" (of an objective; `val_` may be left
-            out).
+        trial: a number, several as "0-2,4" (their average), "plain", "knee", or "best METRIC" (of
+            an objective; `val_` may be left out).
         where: for messages.
 
     Raises:
@@ -46,9 +53,12 @@ def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") 
     text = str(trial).strip()
     if text == "plain" or text.isdecimal():
         return None if text == "plain" else int(text)
+    if text[:1].isdecimal():
+        return Mixture(read_numbers(text, where))
     words = text.split()
     if words == ["knee"] or (len(words) == 2 and words[0] == "best"):
-        return pick_trial(record, text, key=where).number
+        picked = pick_trial(record, text, key=where, mixtures=True)
+        return picked.point if picked.is_mixture else picked.number
     known = ["plain", "knee", *(f"best {asked.metric}" for asked in record.study.objectives)]
     raise ParameterError(
         f"{where}: must be a trial's number, plain, knee or best METRIC, got {text or 'nothing'}. "
@@ -58,7 +68,7 @@ def asked_trial(record: StudyRecord, trial: int | str, *, where: str = "trial") 
 
 def export_network(
     opened: OpenStudy,
-    trial: int | None,
+    trial: Network,
     output: Path,
     *,
     alpha: float | None = None,
@@ -74,7 +84,8 @@ def export_network(
         UsageError: if the ending is not the format's, or the network cannot be written in it.
         MissingDependencyError: if the format needs a package that is not installed.
     """
-    opened, trial = opened.owner(trial)
+    if isinstance(trial, int):
+        opened, trial = opened.owner(trial)
     kinds = {ending: name for name, ending in FORMATS.items()}
     kind = kind or kinds.get(output.suffix, "safetensors")
     if output.suffix != FORMATS[kind]:
@@ -98,10 +109,11 @@ def load_model(
 
     Args:
         study: the study; or a .safetensors file that `ablate export` wrote.
-        trial: its number, "plain" (the plain finetune), "knee", or "best METRIC" of the front, such
-            as "best val_robust_accuracy"; of a file, None.
-        alpha: weight of the finetuned network against the baseline, in (0, 1]; None: that of the
-            trial's scores.
+        trial: its number, several as "0-2,4" for their average, "plain" (the plain finetune),
+            "knee", or "best METRIC" of the front, such as "best val_robust_accuracy"; of a file,
+            None.
+        alpha: weight of the finetuned network against the baseline, above 0; 1 is that network;
+            None: that of the trial's, or mixture's, scores.
 
     Returns:
         A `torch.nn.Module` from images (batch, 3, height, width), in [0, 1] or uint8, to logits
@@ -135,11 +147,14 @@ def load_model(
             "trial='knee'."
         )
     opened = open_study(study)
-    return _load(*opened.owner(asked_trial(opened.record, trial)), alpha)[0]
+    asked = asked_trial(opened.record, trial)
+    if isinstance(asked, int):
+        opened, asked = opened.owner(asked)
+    return _load(opened, asked, alpha)[0]
 
 
 def _load(
-    opened: OpenStudy, trial: int | None, alpha: float | None
+    opened: OpenStudy, trial: Network, alpha: float | None
 ) -> tuple[TrainedNetwork, Mixture | None]:
     from ablate.model.trained import load_export
 
@@ -150,16 +165,16 @@ def _load(
 
 
 def write_weights(
-    record: StudyRecord, folder: Path, trial: int | None, output: Path, alpha: float | None = None
+    record: StudyRecord, folder: Path, trial: Network, output: Path, alpha: float | None = None
 ) -> Mixture | None:
-    """Write the weights of a trial into a .safetensors file, completely or not at all.
+    """Write the weights of a trial or mixture into a .safetensors file, completely or not at all.
 
     Args:
         folder: of the run.
-        trial: its number; None: the plain finetune.
+        trial: see `Network`; the weights of every trial of a mixture must be there.
         output: its folder is created, an existing file is replaced.
-        alpha: weight of the finetuned network against the baseline, in (0, 1]; None: that of the
-            trial's scores, which for a confirmed point is that of its weights.
+        alpha: weight of the finetuned network against the baseline, in (0, 2]; None: that of the
+            mixture, or of the trial's scores, which for a confirmed point is that of its weights.
 
     Returns:
         What was written; None: the plain finetune.
@@ -175,36 +190,60 @@ def write_weights(
         source, _ = _source(record, folder, None)
         publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
         return None
-    if alpha is not None and not 0 < alpha <= 1:
-        raise UsageError(f"`alpha`: must be above 0 and at most 1, got {alpha:g}. Write 0.5.")
-    row = _complete_row(record, trial)
-    source, metadata = _source(record, folder, row.origin)
-    kept_alpha = 1.0 if metadata is None else metadata.alpha
-    if alpha is None and row.path is not None:
-        point = point_of(row)
-    else:
-        point = Mixture((row.number,), kept_alpha if alpha is None else alpha)
-    if point.alpha == kept_alpha:
-        publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
+    if alpha is not None and not 0 < alpha <= MOST_ALPHA:
+        raise UsageError(
+            f"`alpha`: must be above 0 and at most {MOST_ALPHA:g}, got {alpha:g}. Write 0.5."
+        )
+    asked = trial if isinstance(trial, Mixture) else Mixture((trial,))
+    rows = [_complete_row(record, number) for number in asked.trials]
+    sources = [_source(record, folder, row.origin) for row in rows]
+    files, metadata = zip(*sources, strict=True)
+    kept_alpha = 1.0 if metadata[0] is None else metadata[0].alpha
+    if alpha is None:
+        own = point_of(rows[0]).alpha if rows[0].path is not None else kept_alpha
+        alpha = asked.alpha if isinstance(trial, Mixture) else own
+    point = Mixture(asked.trials, alpha)
+    if len(files) == 1 and point.alpha == kept_alpha:
+        publish_file(output, lambda temporary: shutil.copyfile(files[0], temporary))
         return point
     from ablate.finetune.baseline import kept_baseline, read_weights
-    from ablate.finetune.interpolation import export_between
+    from ablate.finetune.interpolation import export_mixture
 
-    if metadata is None or kept_alpha != 1:
-        got = "weights without metadata" if metadata is None else f"those at {kept_alpha:g}"
+    told = [one for one in metadata if one is not None and one.alpha == 1]
+    if len(told) < len(files):
+        without = "weights without metadata"
+        got = without if None in metadata else f"those at {kept_alpha:g}"
         raise UsageError(
             f"`alpha={point.alpha:g}`: needs the weights of the finetuned network, got {got}. "
             "Leave it out."
         )
-    baseline = kept_baseline(cache_folder(), metadata.baseline_sha256)
-    if baseline is None:
+    if len({(one.model, one.baseline_sha256) for one in told}) > 1:
         raise UsageError(
-            f"{point.name}: needs the baseline's weights in {cache_folder()}, got none with their "
-            "sha256. Run the command on the host where the study was launched; `ablate launch` of "
-            "the same study under another name trains the baseline again."
+            f"{point.name}: must be of trials of one network and baseline, got several. Name "
+            "others."
         )
-    export_between(read_weights(baseline), source, point.alpha, output, metadata)
+    baseline = None
+    if point.alpha != 1:
+        found = kept_baseline(cache_folder(), told[0].baseline_sha256)
+        if found is None:
+            raise UsageError(
+                f"{point.name}: needs the baseline's weights in {cache_folder()}, got none with "
+                "their sha256. Run the command on the host where the study was launched; `ablate "
+                "launch` of the same study under another name trains the baseline again."
+            )
+        baseline = read_weights(found)
+    export_mixture(baseline, files, point.alpha, output, _mixed_metadata(told, point))
     return point
+
+
+def _mixed_metadata(of: Sequence[ExportMetadata], point: Mixture) -> ExportMetadata:
+    """Of a mixture: what any of its trials was trained by."""
+    if len(of) == 1:
+        return of[0]
+    terms = dict.fromkeys(one.loss_terms for one in of)
+    seen = dict.fromkeys(name for one in of for name in one.seen_types)
+    told: dict[str, Any] = {"loss_terms": ", ".join(terms), "seen_types": tuple(seen)}
+    return replace(of[0], trial=None, trials=point.trials, **told)
 
 
 def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:

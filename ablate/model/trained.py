@@ -11,7 +11,7 @@ from torch.nn import functional
 from ablate.errors import DataError
 from ablate.files.shown import show_name
 from ablate.model.build import build_model
-from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.export_metadata import ExportMetadata, network_name, read_metadata
 from ablate.model.weights.external_checkpoint import load_external
 from ablate.study.settings import ModelSettings
 
@@ -51,7 +51,7 @@ class TrainedNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         origin = self.provenance
-        which = "plain finetune" if origin.trial is None else f"trial {origin.trial}"
+        which = network_name(origin.training)
         return f"{origin.model}, {len(self.classes)} classes, {which} of study {origin.study}"
 
 

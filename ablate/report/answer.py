@@ -52,12 +52,13 @@ class Answer:
     Attributes:
         sentences: one to three; a warning first, in place of the caveat.
         notes: what else limits it.
-        trial: the number of the row to take, for `ablate export`; None where none is named.
+        trial: what to take, as `ablate export --trial` has it: the number of a row, or the trials
+            of a mixture with its `--alpha`; None where none is named.
     """
 
     sentences: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    trial: int | None = None
+    trial: int | str | None = None
 
 
 def study_answer(source: StudySource) -> Answer:
@@ -75,7 +76,7 @@ def _answer(
     part: str,
     caveats: Sequence[str],
     notes: Sequence[str] = (),
-    trial: int | None = None,
+    trial: int | str | None = None,
 ) -> Answer:
     """Of the caveats the first is a sentence, the others are notes."""
     return Answer((first, *filter(None, [part]), *caveats[:1]), (*caveats[1:], *notes), trial)
@@ -149,7 +150,8 @@ def _of_search(source: StudySource) -> Answer:
     if pairs > 1:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
-    trial = None if best.is_mixture else best.number
+    mixed = f"{best.point.numbers} --alpha {best.point.alpha:g}"
+    trial = mixed if best.is_mixture else best.number
     return _answer(first, sentence, caveats, [note, *source.front.refused], trial)
 
 

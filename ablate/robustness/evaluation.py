@@ -26,6 +26,7 @@ from ablate.errors import DataError
 from ablate.files.cache import publish_file, writing
 from ablate.files.regular import MOST_READ_BYTES, read_regular
 from ablate.files.shown import show_name
+from ablate.model.weights.export_metadata import network_name
 from ablate.robustness.bits import Cell, Outcomes, pack_row
 from ablate.robustness.corruption import BENCHMARK, SEVERITIES, Scale
 from ablate.robustness.measures import (
@@ -81,10 +82,7 @@ class EvaluatedModel(JsonData):
         """Its name, with what distinguishes it from others of that name."""
         label = self.name
         if self.training:
-            trial = self.training["trial"]
-            network = "plain finetune" if trial is None else f"trial {trial}"
-            network += f" at alpha {self.training['alpha']:g}" if "alpha" in self.training else ""
-            label = f"{self.name} ({self.training['study']}, {network})"
+            label = f"{self.name} ({self.training['study']}, {network_name(self.training)})"
         elif self.checkpoint is not None:
             label = f"{self.name} ({Path(self.checkpoint).name})"
         return label if self.adapt_batch_norm is None else f"{label}, batch norm adapted"

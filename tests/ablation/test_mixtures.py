@@ -303,7 +303,7 @@ def test_the_answer_may_be_a_mixture() -> None:
     bits = {one.mixture.name: {"val": one.bits} for one in record.mixtures.scored}
     answer = study_answer(StudySource(record, read_bits=lambda _: ({}, bits)))
     assert answer.sentences[0].startswith("Take average of trials 0,1 (FMA): ")
-    assert answer.trial is None
+    assert answer.trial == "0,1 --alpha 1"
     assert answer.sentences[-1] == (
         "Its trials were trained once, and it is the best of 2 trials and 2 mixtures on these "
         "images, so part of the gain may be luck."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save
+from safetensors.torch import load_file
 
 from ablate.errors import ParameterError, UsageError
 from ablate.files.durable import save_blob
@@ -17,7 +19,7 @@ from ablate.ledger.record import Failure, StudyRecord
 from ablate.lifecycle.export import asked_trial, checkpoint_bytes, export_network, write_weights
 from ablate.lifecycle.open_study import OpenStudy
 from ablate.lifecycle.place import Place
-from ablate.model.weights.export_metadata import ExportMetadata, export_tensors
+from ablate.model.weights.export_metadata import ExportMetadata, export_tensors, read_metadata
 from ablate.study.mixture import Mixture
 from ablate.study.scores import ReportedScores
 from ablate.trial.task import checkpoint_folder, weights_file
@@ -120,8 +122,36 @@ def test_a_confirmed_point_is_exported_at_its_own_alpha_alone(folder: Path, tmp_
     assert not (tmp_path / "other.safetensors").exists()
 
 
+def test_an_average_of_trials(folder: Path, tmp_path: Path) -> None:
+    rows = [example_row(at, (0.9, 0.6), scores=example_scores(0.9, 0.6)) for at in range(3)]
+    record, output = example_record(rows), tmp_path / "mean.safetensors"
+    told: dict[str, Any] = {"mean": (0.5,), "std": (0.5,), "image_size": 8, "resize": None}
+    told |= {"model": "resnet8", "classes": ("0", "1"), "dataset": "digits", "study": "example"}
+    for number, terms in enumerate(("clean+da", "clean+fma", "clean+da")):
+        own = {"trial": number, "loss_terms": terms, "seen_types": (f"type{number}",)}
+        state = {"weight": torch.full((2,), float(number))}
+        export_tensors(state, weights_file(folder, number), ExportMetadata(**told, **own))
+    mean = Mixture((0, 1, 2))
+    assert asked_trial(record, "0-2") == mean
+    assert write_weights(record, folder, mean, output) == mean
+    assert load_file(output)["weight"].tolist() == [1.0, 1.0]
+    metadata = read_metadata(output)
+    assert metadata is not None
+    assert (metadata.trial, metadata.trials) == (None, (0, 1, 2))
+    assert metadata.loss_terms == "clean+da, clean+fma"
+    assert metadata.seen_types == ("type0", "type1", "type2")
+    with pytest.raises(UsageError, match=r"average of trials 0-2 at alpha 0\.5: needs the "):
+        write_weights(record, folder, mean, output, 0.5)
+    other = ExportMetadata(**told, trial=2, loss_terms="da", seen_types=(), baseline_sha256="ff")
+    export_tensors({"weight": torch.zeros(2)}, weights_file(folder, 2), other)
+    with pytest.raises(UsageError) as error:
+        write_weights(record, folder, mean, output)
+    rule = "must be of trials of one network and baseline, got several. Name others."
+    assert str(error.value) == f"average of trials 0-2: {rule}"
+
+
 def test_an_alpha_out_of_range_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"`alpha`: must be above 0 and at most 1, got nan. Write"):
+    with pytest.raises(UsageError, match=r"`alpha`: must be above 0 and at most 2, got nan. Write"):
         write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", math.nan)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -10,17 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from forked_driver import ForkedDriver
 from safetensors.torch import load_file
 
 import ablate
 from ablate.analysis.pareto import pareto_info
 from ablate.files.cache import cache_folder
+from ablate.files.tar import read_tar, write_tar
 from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.archive import sha256
 from ablate.lifecycle.mixtures import refusal
 from ablate.lifecycle.open_study import open_ledger
 from ablate.lifecycle.place import locate
+from ablate.model.weights.export_metadata import network_name, read_metadata
 from ablate.robustness.bits import unpack_bits
+from ablate.study.mixture import Mixture
 from ablate.trial.workbench import Workbench
 from tests.commands import run_here
 from tests.example_records import example_record
@@ -135,6 +141,62 @@ def test_a_driver_that_is_killed_before_they_are_stored(
     assert pareto_info(left).mixtures == ()
     launch(tmp_path, "--resume")
     assert untimed(ablate.read(run)) == untimed(ablate.read(searched[0]))
+
+
+@pytest.mark.slow
+def test_a_mixture_is_exported_loaded_and_evaluated(
+    searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, _ = searched
+    record, file = ablate.read(run), tmp_path / "mixed.safetensors"
+    assert record.mixtures is not None
+    bench = Workbench.get(record.study, run.parents[1], cache_folder())
+    for one in record.mixtures.scored[:3]:
+        asked = ("--trial", one.mixture.numbers, "--alpha", f"{one.alpha:g}", "-o", file, "--json")
+        result = run_here("export", run, *asked)
+        assert result.returncode == 0, result.stderr
+        model = bench.build_baseline()
+        model.load_state_dict(load_file(file))
+        again = bench.score(model).scores
+        assert again.clean_accuracy == one.scores.clean_accuracy
+        assert again.accuracies == one.scores.accuracies
+        loaded = ablate.load_model(run, one.mixture.numbers, alpha=one.alpha)
+        state = loaded.network.state_dict()
+        assert all(torch.equal(state[name], kept) for name, kept in load_file(file).items())
+        metadata = read_metadata(file)
+        assert metadata is not None
+        several = one.trials if len(one.trials) > 1 else ()
+        assert (metadata.trials, metadata.alpha) == (several, one.alpha)
+        assert one.mixture.name in repr(loaded) or one.alpha != 1
+        assert network_name(metadata.training) == one.mixture.name
+    best = max(pareto_info(record).front, key=lambda point: point.values[1])
+    word = ablate.load_model(run, "best val_robust_accuracy").provenance
+    assert network_name(word.training) == best.name
+
+
+@pytest.mark.slow
+def test_an_archive_has_mixtures_and_a_changed_one_is_found(
+    searched: tuple[Path, str], tmp_path: Path
+) -> None:
+    run, _ = searched
+    made = tmp_path / "mixed.tar"
+    ablate.archive(run, made)
+    assert untimed(ablate.read(made)) == untimed(ablate.read(run))
+    found = ablate.verify(made)
+    assert found.holds, [check.text for check in found.checks if not check.holds]
+    files = read_tar(made)
+    study = json.loads(files["study.json"])
+    kept = [one for one in study["attributes"]["ablate:mixtures"]["scored"] if one["bits"]]
+    assert kept
+    kept[0]["scores"]["clean_accuracy"] -= 0.01
+    files["study.json"] = json.dumps(study).encode()
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"]["study.json"]["sha256"] = sha256(files["study.json"])
+    files["manifest.json"] = json.dumps(manifest).encode()
+    write_tar(made, "mixed", files)
+    said = [check.text for check in ablate.verify(made).checks if not check.holds]
+    name = Mixture(tuple(kept[0]["trials"]), kept[0]["alpha"]).name
+    assert any(f"{name}, val_clean_accuracy: archived " in text for text in said)
 
 
 def untimed(record: StudyRecord) -> list[object]:

@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from ablate.errors import DataError
 from ablate.files.cache import publish_file
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
-from ablate.files.shown import show_name
+from ablate.files.shown import show_name, shown_if
 from ablate.study.json_data import JsonData
+from ablate.study.mixture import Mixture
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,6 +53,7 @@ class ExportMetadata(JsonData):
         seen_types: training distortions that it was finetuned on.
         alpha: weight of the finetuned network between the baseline, 0, and itself, 1.
         baseline_sha256: of the file with the weights that the finetuning started from.
+        trials: of an average, its trials; `trial` is None then.
     """
 
     model: str
@@ -67,13 +69,23 @@ class ExportMetadata(JsonData):
     seen_types: tuple[str, ...]
     alpha: float = 1.0
     baseline_sha256: str = ""
+    trials: tuple[int, ...] = ()
 
     @property
     def training(self) -> dict[str, Any]:
         """What was trained, without how it is used."""
         names = ("study", "trial", "dataset", "loss_terms", "seen_types")
         between = {} if self.alpha == 1 else {"alpha": self.alpha}
-        return {name: getattr(self, name) for name in names} | between
+        several = {"trials": list(self.trials)} if self.trials else {}
+        return {name: getattr(self, name) for name in names} | between | several
+
+
+def network_name(training: Mapping[str, Any]) -> str:
+    """ "plain finetune", "trial 3 at alpha 0.5", "average of trials 0-2", of `training`."""
+    trials = training.get("trials") or [training["trial"]]
+    name = Mixture(tuple(trials), training.get("alpha", 1.0)).name if trials != [None] else ""
+    alpha = shown_if("alpha" in training, f" at alpha {training.get('alpha', 1):g}")
+    return name or f"plain finetune{alpha}"
 
 
 def is_as_exported(path: Path) -> bool:

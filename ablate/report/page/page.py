@@ -271,9 +271,10 @@ class ReportContent:
     @property
     def command(self) -> str:
         """That exports the network to take; empty where none is named or has weights."""
-        trial = self.answer.trial
-        can_export = trial in self.trials["exportable"]
-        return self.export.replace("{trial}", str(trial)) if can_export else ""
+        trial, there = self.answer.trial, self.trials["exportable"]
+        if isinstance(trial, str) and there:
+            return self.export.replace("{trial}", trial, 1).replace("{trial}", "mixture")
+        return self.export.replace("{trial}", str(trial)) if trial in there else ""
 
 
 def report_content(

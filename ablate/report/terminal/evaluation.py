@@ -14,6 +14,7 @@ from rich.table import Table as Lines
 from rich.text import Text
 
 from ablate.files.shown import show_name
+from ablate.model.weights.export_metadata import network_name
 from ablate.report.formats import TerminalTable
 from ablate.report.numbers import MISSING, duration_text, percent_text
 from ablate.report.tables import Table, text_column
@@ -59,9 +60,8 @@ def basis_lines(evaluation: Evaluation) -> list[str]:
     lines = [f"weights: {', '.join(told)}"]
     trained = model.training
     if trained:
-        number = "plain finetune" if trained["trial"] is None else f"trial {trained['trial']}"
-        number += f" at alpha {trained['alpha']:g}" if "alpha" in trained else ""
-        lines.append(f"finetuned: study {trained['study']}, {number}, loss {trained['loss_terms']}")
+        network = f"study {trained['study']}, {network_name(trained)}"
+        lines.append(f"finetuned: {network}, loss {trained['loss_terms']}")
     most = np.bincount(evaluation.labels).argmax()
     share = percent_text(float((evaluation.labels == most).mean()))
     environment, took = evaluation.environment, duration_text(evaluation.seconds)
