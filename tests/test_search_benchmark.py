@@ -11,7 +11,16 @@ import pytest
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "search"
 sys.path.append(str(BENCHMARK))
 
-from compare import Own, own_searches  # noqa: E402
+from compare import (  # noqa: E402
+    REFERENCE,
+    SAME_START,
+    STEPS,
+    Comparison,
+    Own,
+    PeerError,
+    crossing,
+    crossing_text,
+)
 from surrogate import (  # noqa: E402
     TABLE,
     Surrogate,
@@ -62,11 +71,45 @@ def test_a_training_is_the_same_with_its_seed_and_another_with_others(
 @pytest.mark.slow
 def test_a_search_is_replayed_by_its_seconds(surrogate: Surrogate) -> None:
     trial = float(surrogate.table.train_seconds.mean()) * surrogate.table.epochs
-    found = Own(own_searches(4)["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
+    found = Own({"sampler": "random"})(surrogate, 0, 12 * trial, trials=100)
     assert 12 * trial <= found.seconds < 14 * trial
-    assert 0 < len(found.ends) < found.started  # some were stopped
-    assert found.epochs < found.started * surrogate.table.epochs
-    assert found.scorings >= found.started  # each at the first rung
     assert [end.seconds for end in found.ends] == sorted(end.seconds for end in found.ends)
-    again = Own(own_searches(4)["ablate random, pareto_asha"])(surrogate, 0, 12 * trial)
-    assert again.ends == found.ends
+    assert found.ends[-1].seconds == found.seconds
+    assert [end.own_seconds for end in found.ends] == sorted(end.own_seconds for end in found.ends)
+    again = Own({"sampler": "random"})(surrogate, 0, 12 * trial, trials=100)
+    assert [one[::2] for one in again.ends] == [one[::2] for one in found.ends]
+    # Without noise a training has what is expected of it.
+    noise = [np.subtract(end.values, end.expected) for end in found.ends]
+    assert 0 < np.abs(noise).max() < 0.3
+
+
+@pytest.mark.slow
+def test_a_search_is_kept_and_not_run_again(
+    surrogate: Surrogate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = Comparison(surrogate.table, 4, tmp_path, Path("none"))
+    comparison.surrogate = surrogate
+    name = f"{REFERENCE}, {SAME_START}"
+    found, bar = comparison.found(name, 1), comparison.found(REFERENCE, 1)
+    assert len(bar) == 4
+    assert found[-1].seconds >= bar[-1].seconds > found[-2].seconds
+    assert [end.values for end in found] != [end.values for end in bar]
+    with pytest.raises(PeerError, match="none/neps/bin/python: No such file"):
+        comparison.found("neps_bo", 1)
+    again = Comparison(surrogate.table, 4, tmp_path, Path("none"))
+    monkeypatch.setattr("compare.Surrogate", None)  # it is not needed
+    assert again.found(name, 1) == found
+
+
+def test_the_share_at_which_mean_curves_cross() -> None:
+    steps = np.linspace(0, 1, STEPS + 1)
+    bar = np.stack([steps, 2 * steps])  # final mean 1.5
+    assert crossing(bar, bar) == 1.0
+    assert crossing(2 * bar, bar) == 0.5
+    assert crossing(0.9 * bar, bar) == np.inf
+    # Pairs: of seed 0, seed 1 or both, the same share, so the interval has no width.
+    assert crossing_text(2 * bar, bar) == "0.50 [0.50, 0.50]"
+    assert crossing_text(0.9 * bar, bar) == "not reached [never, never]"
+    one = np.stack([0.9 * steps, 4 * steps])  # alone, seed 0 never has its own bar
+    assert crossing(one, bar) == pytest.approx(1.5 / 2.45, abs=0.01)
+    assert crossing_text(one, bar) == "0.62 [0.50, never]"

@@ -406,7 +406,7 @@ class Surrogate:
         distances = ((self._recorded - self._at(params)) ** 2).sum(axis=1)
         near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
         noise = random.choice([-1.0, 1.0]) * self._differences[random.choice(near)]
-        mean = self._values(self._at(params)[None])[0, :-1].reshape(self._shape)
+        mean = self.mean(params)
         curve = mean + noise
         if np.abs(noise[-1]).max() * np.sqrt(2.0) > COLLAPSED:
             # It says how far a training may fall, not how far one may rise.
@@ -414,6 +414,10 @@ class Surrogate:
         curve = np.clip(curve, 0.0, 1.0)
         curve[..., 0] = np.round(curve[..., 0] * self.table.images) / self.table.images
         return curve
+
+    def mean(self, params: Mapping[str, Any]) -> np.ndarray:
+        """The expected curve at a point: `[epoch, alpha, metric]`."""
+        return self._values(self._at(params)[None])[0, :-1].reshape(self._shape)
 
     def train_seconds(self, params: Mapping[str, Any]) -> float:
         """Of an epoch."""
