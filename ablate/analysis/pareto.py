@@ -231,9 +231,11 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
 
 def mixture_points(record: StudyRecord) -> list[ParetoPoint]:
     """The mixtures, on no front yet; what all trials of one have in common is its own."""
-    found = []
+    found, by_number = [], {row.number: row for row in record.rows}
     for scored in record.shown_mixtures.scored:
-        rows, metrics = [record.rows[number] for number in scored.trials], scored.scores.metrics()
+        if not by_number.keys() >= {*scored.trials}:  # of some rows alone
+            continue
+        rows, metrics = [by_number[number] for number in scored.trials], scored.scores.metrics()
         values = tuple(metrics[objective.metric] for objective in record.study.objectives)
         params = rows[0].params if len(rows) == 1 else {}
         terms = {record.loss_terms(row) for row in rows}

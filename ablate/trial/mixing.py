@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ablate.errors import NotFiniteError
+from ablate.errors import DataError, NotFiniteError, error_text
 from ablate.finetune.interpolation import average_weights, interpolate_weights
 from ablate.robustness.bits import Scored
 from ablate.robustness.score import score_images
@@ -58,6 +59,11 @@ class Mixer:
 
     def _build(self, mixture: Mixture) -> nn.Module:
         files = (weights_file(self._folder, number) for number in mixture.trials)
-        model, mean = self._bench.build_baseline(), average_weights(map(load_file, files))
+        model = self._bench.build_baseline()
+        try:
+            mean = average_weights(map(load_file, files))
+        except (OSError, SafetensorError) as error:
+            what = f"{mixture.name}: needs the weights that its trials wrote"
+            raise DataError(f"{what}, got {error_text(error)}. Restore them.") from error
         model.load_state_dict(interpolate_weights(model.state_dict(), mean, mixture.alpha))
         return model

@@ -286,6 +286,12 @@ def test_the_front_has_mixtures() -> None:
     assert best.point == Mixture((0, 1))
 
 
+def test_some_rows_alone_have_the_mixtures_of_these() -> None:
+    record = shown()
+    assert len(pareto_info(replace(record, rows=record.rows[1:])).mixtures) == 0
+    assert len(pareto_info(replace(record, rows=record.rows[::-1])).mixtures) == 2
+
+
 def test_tables_and_json_name_mixtures() -> None:
     info = pareto_info(shown())
     table = front_table(info)

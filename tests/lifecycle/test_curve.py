@@ -41,7 +41,7 @@ finetune:
   interpolation: {alphas: [0.5, 1]}
 augment: {families: [noise]}
 space: {finetune.learning_rate: {float: [0.001, 1.0], log: true}}
-answer: {clean_margin: 0.015}
+answer: {clean_margin: 0.015, mixtures: false}   # which would be on the front too
 search: {trials: 1, sampler: random, enqueue: [{finetune.learning_rate: 0.5}]}
 robustness: {severities: [3], images: 100}
 run: {gpus_per_trial: 0, precision: fp32}

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import ablate
 from ablate.analysis.pareto import pareto_info
+from ablate.analysis.summary import continuation
 from ablate.files.cache import cache_folder
 from ablate.files.tar import read_tar, write_tar
 from ablate.ledger.record import StudyRecord
@@ -227,8 +228,14 @@ def test_more_trials_make_other_mixtures(searched: tuple[Path, str], tmp_path: P
     printed = launch(tmp_path, "--resume")
     assert "no mixtures: they need the weights of 4 trials, got no file of 1 in " in printed
     assert "Resume the study where they are, or set answer.mixtures: false." in printed
+    weights.write_bytes(kept[:-9])
+    printed = launch(tmp_path, "--resume")
+    assert "no mixtures yet: " in printed
+    assert "needs the weights that its trials wrote, got " in printed
+    assert continuation(ablate.read(run)) == "continue with ablate resume"
     weights.write_bytes(kept)
     launch(tmp_path, "--resume")
+    assert continuation(ablate.read(run)) == ""
     assert untimed(ablate.read(run)) == untimed(more)
 
 
