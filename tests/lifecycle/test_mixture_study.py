@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 import ablate
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import continuation
+from ablate.errors import DataError
 from ablate.files.cache import cache_folder
 from ablate.files.tar import read_tar, write_tar
 from ablate.ledger.record import StudyRecord
@@ -28,6 +30,8 @@ from ablate.lifecycle.place import locate
 from ablate.model.weights.export_metadata import network_name, read_metadata
 from ablate.robustness.bits import unpack_bits
 from ablate.study.mixture import Mixture
+from ablate.trial.mixing import Mixer
+from ablate.trial.task import weights_file
 from ablate.trial.workbench import Workbench
 from tests.commands import run_here
 from tests.example_records import example_record
@@ -228,10 +232,6 @@ def test_more_trials_make_other_mixtures(searched: tuple[Path, str], tmp_path: P
     printed = launch(tmp_path, "--resume")
     assert "no mixtures: they need the weights of 4 trials, got no file of 1 in " in printed
     assert "Resume the study where they are, or set answer.mixtures: false." in printed
-    weights.write_bytes(kept[:-9])
-    printed = launch(tmp_path, "--resume")
-    assert "no mixtures yet: " in printed
-    assert "needs the weights that its trials wrote, got " in printed
     assert continuation(ablate.read(run)) == "continue with ablate resume"
     weights.write_bytes(kept)
     launch(tmp_path, "--resume")
@@ -253,6 +253,19 @@ def test_they_can_be_turned_off(tmp_path: Path) -> None:
     assert record.mixtures is not None
     assert record.mixtures.rows == 3
     assert file.is_file()
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    mixer = Mixer.__new__(Mixer)
+    bench = SimpleNamespace(build_baseline=lambda: torch.nn.Linear(1, 1))
+    vars(mixer).update(_folder=tmp_path, _bench=bench)
+    file = weights_file(tmp_path, 3)
+    file.parent.mkdir()
+    for content in (None, b"damaged"):
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(DataError, match=r"^trial 3: needs the weights that its trials wrote"):
+            mixer._build(Mixture((3,)))
 
 
 def test_searches_that_can_have_none() -> None:
