@@ -159,7 +159,8 @@ def make_setting(
     if name == "imagenet":
         return make_imagenet(options)
     file = ROOT / "studies" / ("cifar10_joint.yaml" if name == "cifar10" else "quickstart.yaml")
-    overrides = [f"baseline.seed={seed}"]
+    overrides = ["baseline.checkpoint=null", "baseline.saw_validation=null"]
+    overrides += [f"baseline.seed={seed}"]
     if name == "vit":
         overrides += ["model.name=calibration:small_vit", f"baseline.epochs={options.vit_epochs}"]
         overrides += ["baseline.optimizer=adamw", "baseline.learning_rate=0.002"]

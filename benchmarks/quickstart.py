@@ -1,10 +1,12 @@
 """The quickstart with an empty cache: wall time, peak memory, and gains of its best trials.
 
     python benchmarks/quickstart.py --runs 3
+    python benchmarks/quickstart.py --baseline resnet8_digits.safetensors
 
 Each run has an empty folder and an empty cache, and runs the command of the README. Memory is the
 proportional set size (Linux's Pss: shared pages counted once) summed over the command's processes
-and Ray's, sampled every half second.
+and Ray's, sampled every half second.  With `--baseline` it writes the network that comes with
+ablate as `ablate:resnet8_digits`: what `baseline: {epochs: 10}` trains on one thread.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ import time
 from pathlib import Path
 
 from ablate import read
+from ablate.files.cache import cache_folder
 from ablate.ledger.record import StudyRecord
+from ablate.lifecycle.place import place_of_file
+from ablate.model.normalization import carried_statistics
+from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.trial.workbench import Workbench
 
 STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
@@ -28,7 +35,12 @@ STUDY = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Wall time and memory of the quickstart.")
     parser.add_argument("--runs", type=int, default=3)
-    runs = parser.parse_args().runs
+    parser.add_argument("--baseline", type=Path, help="train and write the baseline instead")
+    options = parser.parse_args()
+    if options.baseline is not None:
+        write_baseline(options.baseline)
+        return
+    runs = options.runs
     seconds, gigabytes = [], []
     for number in range(runs):
         with tempfile.TemporaryDirectory() as folder:
@@ -40,6 +52,19 @@ def main() -> None:
     for name, values, unit in (("wall", seconds, "s"), ("peak memory", gigabytes, "GB")):
         middle = statistics.median(values)
         print(f"{name}: median {middle:.2f} {unit} [{min(values):.2f}, {max(values):.2f}]")
+
+
+def write_baseline(file: Path) -> None:
+    """Train the network that the quickstart begins with, and write it as `ablate export` does."""
+    study = place_of_file(STUDY, ["baseline={epochs: 10}", "run.gpus_per_trial=0"]).study
+    assert study is not None
+    bench = Workbench.get(study, STUDY.parent, cache_folder())
+    model = bench.build_baseline()
+    mean, std = carried_statistics(model)
+    classes, size = bench.dataset.classes, bench.image_size
+    trained = (study.model.name, classes, mean, std, size, study.dataset.resize)
+    about = (study.dataset.name, f"{study.name}: baseline", None, "clean", ())
+    export_weights(model, file, ExportMetadata(*trained, *about))
 
 
 def run_once(folder: Path) -> tuple[float, int, StudyRecord]:

@@ -18,6 +18,7 @@ from typing import Literal
 from ablate.errors import InfrastructureError, StorageError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.durable import check_writable, is_uri
+from ablate.files.shown import show_name
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
@@ -51,6 +52,11 @@ ExecutorName = Literal["ray", "inline"]
 
 _KEEP_SECONDS = 1.0
 """Seconds between two progress updates of a preparation in the ledger."""
+
+
+_OF_FINETUNING = ("torch", "ray.tune", "scipy.ndimage", "safetensors.torch", "jaxtyping")
+"""Packages that take seconds to import in a worker.  Not ablate: what the driver calls that may be
+beside what is installed."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def make_executor(run: RunOptions, study: Study) -> Executor:
     with held():  # half an import cannot be repeated
         from ablate.search.ray_tune import RayExecutor
 
-    return RayExecutor(study.run, run.ray_address)
+    return RayExecutor(study.run, run.ray_address, () if study.trainable else _OF_FINETUNING)
 
 
 @contextmanager
@@ -207,7 +213,9 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
     notes, scores = list(prepared.notes), prepared.baseline_scores
     if scores is not None:
         fed = fed_text(scores.clean_accuracy, scores.n_images, prepared.preprocessing)
-        notes.append(f"the baseline is right on {fed}")
+        file = running.job.study.baseline.checkpoint
+        which = "the baseline" if file is None else f"the baseline, {show_name(file)},"
+        notes.append(f"{which} is right on {fed}")
     for text in notes:
         run.progress.note(text)
         events.driver("note", text=text)

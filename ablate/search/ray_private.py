@@ -22,7 +22,9 @@ from unittest.mock import patch
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from ray._private import parameter, services, utils, worker
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.state import available_resources_per_node
+from ray.air._internal import usage
 from ray.tune.execution import class_cache
 
 from ablate.errors.masking import environment_without_secrets, masked
@@ -31,6 +33,8 @@ from ablate.errors.masking import environment_without_secrets, masked
 # these would set, `ray_worker` sets in its process.
 class_cache.DEFAULT_ENV_VARS.clear()
 class_cache.ENV_VARS_TO_PROPAGATE.discard("RAY_CHDIR_TO_TRIAL_DIR")
+# Usage statistics are off; to count callbacks, Tune would import MLflow and W&B: two seconds.
+usage.tag_callbacks = lambda _callbacks: False
 
 
 @contextmanager
@@ -45,17 +49,25 @@ def quiet_connection() -> Iterator[None]:
         yield
 
 
+_STARTED_AHEAD = "--num_prestart_python_workers="
+
+
 @contextmanager
-def own_processes() -> Iterator[None]:
+def own_processes(ahead: int) -> Iterator[None]:
     """Within it, Ray's processes get no signal of the driver's terminal or batch system, and no
-    secret of its environment.
+    secret of its environment, and so many of them are started ahead.
 
     The driver gets the signals and drains, which requires Ray.  Ray's processes end with it.
     """
     popen = services.ConsolePopen
 
-    def start(*given: Any, env: Mapping[str, str], **named: Any) -> Any:
-        return popen(*given, env=environment_without_secrets(env), process_group=0, **named)
+    def start(command: list[str], *given: Any, env: Mapping[str, str], **named: Any) -> Any:
+        command = [
+            f"{_STARTED_AHEAD}{ahead}" if part.startswith(_STARTED_AHEAD) else part
+            for part in command
+        ]
+        env = environment_without_secrets(env)
+        return popen(command, *given, env=env, process_group=0, **named)
 
     with few_daemons(), patch.object(services, "ConsolePopen", start):
         yield
@@ -70,6 +82,12 @@ def few_daemons() -> Iterator[None]:
         patch.object(services, "start_api_server", lambda *_given, **_named: (None, None)),
     ):
         yield
+
+
+def counts_gpus() -> bool:
+    """Whether Ray, started here, would find a GPU."""
+    manager = get_accelerator_manager_for_resource("GPU")
+    return manager is not None and manager.get_current_node_num_accelerators() > 0
 
 
 def has_all_cpus(node: str, cpus: int) -> bool:

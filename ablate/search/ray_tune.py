@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +75,7 @@ class RayExecutor:
     Args:
         settings: of the study.
         address: of a running cluster ("auto", "HOST:PORT"); none starts Ray here.
+        imports: packages that the workers will need, as of `connect`.
 
     Raises:
         UsageError: if the address cannot be used.
@@ -82,7 +83,9 @@ class RayExecutor:
         InfrastructureError: if the cluster does not answer.
     """
 
-    def __init__(self, settings: RunSettings, address: str | None = None) -> None:
+    def __init__(
+        self, settings: RunSettings, address: str | None = None, imports: Sequence[str] = ()
+    ) -> None:
         self._started = not ray.is_initialized()
         self._alone = address is None
         self._agreed: Agreed | None = None
@@ -90,7 +93,7 @@ class RayExecutor:
         self._output = RayOutput()
         try:
             if self._started:
-                connect(address, settings)
+                connect(address, settings, imports)
             self.gpus_per_trial = resolve_gpus(settings)
             self.parallel = resolve_parallel(settings, self.gpus_per_trial)
         except BaseException:

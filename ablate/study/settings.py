@@ -261,8 +261,8 @@ class BaselineSettings(TrainingSettings):
     """Highest learning rate of the schedule."""
     checkpoint: str | None = None
     """Weights to start from instead of training: a .safetensors file or a state dict, relative to
-    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`.  `{replicate}` in it is the
-    number of the replicate, from 0."""
+    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`, or `ablate:resnet8_digits`, which
+    comes with ablate.  `{replicate}` in it is the number of the replicate, from 0."""
     saw_validation: bool | None = None
     """Whether the checkpoint was trained on the validation images; required with a checkpoint."""
     expected_accuracy: PositiveShare | None = None

@@ -72,7 +72,9 @@ class Chunk(NamedTuple):
 
     @property
     def baseline(self) -> Path:
-        """Weights of the network that is finetuned."""
+        """Weights of the network that is finetuned: for the digits those that come with ablate."""
+        if Path(self.file) == STUDY:
+            return Path(ablate.__file__).parent / "model/weights/resnet8_digits.safetensors"
         return TABLE / f"{Path(self.file).stem}.safetensors"
 
     @property

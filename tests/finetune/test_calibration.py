@@ -39,7 +39,7 @@ def test_the_readme_has_the_constants() -> None:
 @pytest.mark.slow
 def test_the_digits_confirm_them(tmp_path: Path) -> None:
     """Within a factor of 2 of what was measured there: a shorter baseline, and other batches."""
-    study = place_of_file(ROOT / "studies" / "quickstart.yaml", ["baseline.epochs=8"]).study
+    study = place_of_file(ROOT / "studies" / "quickstart.yaml", ["baseline={epochs: 8}"]).study
     assert study is not None
     environment = resolve_environment(threads=1, device="cpu")
     dataset = load_dataset(study.dataset, tmp_path, tmp_path)

@@ -175,7 +175,7 @@ def test_a_baseline_is_shown_with_how_it_is_fed(write_fed: Write) -> None:
     launched = run_here("launch", file, "--executor", "inline")
     told = launched.stdout.splitlines()
     first = next(place for place, line in enumerate(told) if "trials ended" in line)
-    assert told[first - 1] == f"fed: the baseline is right on {fed}"
+    assert told[first - 1] == f"fed: the baseline, mine.pt, is right on {fed}"
     shown = " ".join(run_here("status", file).stdout.replace("│", " ").split())
     assert f"baseline right on {fed}" in shown
     assert json.loads(run_here("status", file, "--json").stdout)[0]["baseline"] == {

@@ -16,11 +16,15 @@ from torch import Tensor
 from torchvision.models import ResNet18_Weights, resnet18
 
 from ablate.errors import DataError, MissingDependencyError
+from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.study.settings import ModelSettings
+from ablate.trial.workbench import Workbench
 
+QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 OWN = ModelSettings(name="resnet8")
 RESNET18 = ModelSettings(name="torchvision:resnet18")
@@ -88,6 +92,21 @@ def test_a_missing_file(tmp_path: Path) -> None:
         "baseline.checkpoint: must be a readable file, torchvision:WEIGHTS or timm:pretrained, got "
         f"'none.pt' ({tmp_path / 'none.pt'}: No such file or directory). Give its path relative to "
         "the study file."
+    )
+
+
+def test_weights_that_come_with_ablate(tmp_path: Path) -> None:
+    """Found from any folder, with the sizes that they were trained at, and right on the digits."""
+    study = place_of_file(QUICKSTART, ["run.gpus_per_trial=0"]).study
+    assert study is not None
+    bench = Workbench.get(study, tmp_path, tmp_path / "cache")
+    assert unstated_sizes(study, tmp_path, 32, (8, 8)) == ""
+    model, images = bench.build_baseline().eval(), bench.dataset.validation
+    right = model(images.images.float() / 255).argmax(1) == images.labels
+    assert (len(images), float(right.float().mean())) == (359, pytest.approx(0.986, abs=0.004))
+    assert refusal("ablate:resnet9_digits", tmp_path) == (
+        "baseline.checkpoint: must be weights that come with ablate, got 'ablate:resnet9_digits'. "
+        "They are ablate:resnet8_digits."
     )
 
 

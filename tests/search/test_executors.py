@@ -193,6 +193,31 @@ def test_it_takes_as_many_cores_as_the_process_may_use(tmp_path: Path) -> None:
     assert done.stdout.split() == ["1"]
 
 
+@pytest.mark.slow
+def test_workers_import_what_is_named_before_they_get_work(tmp_path: Path) -> None:
+    """A process for each trial and one for the preparation, each with the named packages; a name
+    that is not there ends none."""
+    code = (
+        "import time, ray\n"
+        "from ablate.search.ray_tune import RayExecutor\n"
+        "from ablate.study.settings import RunSettings\n"
+        "names = ('fractions', 'there_is_no_such_package', 'colorsys')\n"
+        "run = RunSettings(parallel=2, cpus_per_trial=3, gpus_per_trial=0)\n"
+        "executor = RayExecutor(run, None, names)\n"
+        "def look():\n"
+        "    import os, sys\n"
+        "    time.sleep(5)\n"
+        "    return os.getpid(), sorted({'fractions', 'colorsys', 'wave'} & set(sys.modules))\n"
+        "found = ray.get([ray.remote(num_cpus=0)(look).remote() for _ in range(3)])\n"
+        "print(len(set(one[0] for one in found)), *{name for one in found for name in one[1]})\n"
+        "executor.close()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert sorted(done.stdout.split()) == ["3", "colorsys", "fractions"], done.stderr
+
+
 def test_ray_that_does_not_start_is_one_line(write_own: Write, ablate_alone: Run) -> None:
     folder = f"/tmp/{'x' * 100}"  # a socket's path may have 107 bytes
     result = ablate_alone("launch", write_own("own"), env={**os.environ, "RAY_TMPDIR": folder})

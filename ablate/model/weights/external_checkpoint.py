@@ -24,6 +24,9 @@ from ablate.model.weights.export_metadata import is_as_exported
 from ablate.study.settings import ModelSettings
 
 _WHERE = "baseline.checkpoint"
+_SHIPPED = {file.stem: file for file in Path(__file__).parent.glob("*.safetensors")}
+"""Weights that come with ablate, by the name after `ablate:`; docs/howto/weights.md has the command
+that made each."""
 _NESTED = ("state_dict", "model_state_dict", "model")
 # Keys that a checkpoint may lack: the settings and torch fill them.
 _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
@@ -56,7 +59,8 @@ def find_checkpoint(
 
     Args:
         model_settings: of the network.
-        checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
+        checkpoint: a file, `torchvision:WEIGHTS`, `timm:pretrained`, or `ablate:NAME` for weights
+            that come with ablate.
         base: folder for a relative path.
 
     Raises:
@@ -76,6 +80,13 @@ def find_checkpoint(
         )
         return source
     path = (base or Path()) / Path(checkpoint).expanduser()
+    if package == "ablate":
+        if weights not in _SHIPPED:
+            raise DataError(
+                f"{_WHERE}: must be weights that come with ablate, got {checkpoint!r}.",
+                f"They are {', '.join(f'ablate:{name}' for name in sorted(_SHIPPED))}.",
+            )
+        path = _SHIPPED[weights]
     try:
         check_regular(path, MOST_WEIGHTS_BYTES)
         with path.open("rb") as file:

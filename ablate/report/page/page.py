@@ -551,7 +551,7 @@ def _data_facts(record: StudyRecord) -> list[tuple[str, str]]:
     dataset, start = record.study.dataset, record.study.baseline
     baseline = "the training images without the validation split"
     if start.checkpoint:
-        baseline = "unknown data (external checkpoint)"
+        baseline = f"unknown data (external checkpoint {start.checkpoint})"
         if start.saw_validation is not None:
             seen = "saw" if start.saw_validation else "did not see"
             baseline += f"; it {seen} the validation images"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -15,7 +16,7 @@ import ray
 from ablate.errors import InfrastructureError, UsageError
 from ablate.errors.masking import environment_without_secrets
 from ablate.search.drive import held
-from ablate.search.ray_private import own_processes, quiet_connection
+from ablate.search.ray_private import counts_gpus, own_processes, quiet_connection
 from ablate.study.provenance import usable_cores
 from ablate.study.settings import RunSettings
 
@@ -39,12 +40,14 @@ except BaseException as error:
 """
 
 
-def connect(address: str | None, settings: RunSettings) -> None:
+def connect(address: str | None, settings: RunSettings, imports: Sequence[str] = ()) -> None:
     """Start Ray here, or connect to a cluster.  Its processes inherit no secret.
 
     Args:
         address: "auto" or "HOST:PORT"; None starts Ray on this machine.
         settings: of the study; if Ray is started, it gets as many CPUs as the trials request.
+        imports: packages that Ray's processes import as they start, beside the preparation; not
+            where a GPU may have been counted on, since fewer trials fit than there are CPUs.
 
     Raises:
         UsageError: if the address cannot be used for a driver.
@@ -59,15 +62,22 @@ def connect(address: str | None, settings: RunSettings) -> None:
     cpus = usable_cores()
     if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
         cpus = settings.cpus_per_trial * settings.parallel
-    with held(), quiet_connection(), own_processes():
+    if settings.gpus_per_trial != 0 and counts_gpus():
+        imports = ()
+    # Each trial's, and that of the preparation, which ends with it.
+    ahead = int(cpus // settings.cpus_per_trial) + 1
+    with held(), quiet_connection(), own_processes(ahead):
         try:
             ray.init(
                 address="local",
                 num_cpus=cpus,
                 # Rows and reports are a few kilobytes; data goes through memory-mapped files.
                 object_store_memory=100 * 2**20,
-                # Else the workers that Ray starts ahead end after a second of the preparation.
-                _system_config={"idle_worker_killing_time_threshold_ms": 60_000},
+                _system_config={
+                    # Else the workers that Ray starts ahead end after a second of the preparation.
+                    "idle_worker_killing_time_threshold_ms": 60_000,
+                    "preload_python_modules": list(imports),
+                },
                 **_QUIET,
             )
         except Exception as error:  # Ray raises bare ones
