@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -105,6 +106,65 @@ def test_stopped_on_ray_and_resumed_is_as_never_stopped(write_own: Write) -> Non
     assert [row.values for row in record.rows] == [
         uninterrupted(row.params["x"]) for row in record.rows
     ]
+
+
+# -- While workers start and import, beside the preparation --------------------------------
+
+
+def left_of(session: int) -> list[str]:
+    """Names of the processes of a session that have not ended."""
+    names = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            name, _, rest = (entry / "stat").read_text().rpartition(")")
+            state, _, _, its_session = rest.split()[:4]
+            if int(its_session) == session and state != "Z":
+                names.append(name)
+    return names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("at", "keys", "code", "said"),
+    [
+        ("starting the workers", {}, 130, "ablate: stopped"),
+        ("obtaining the baseline", {}, 130, "ablate: stopped"),
+        (
+            "",
+            {"baseline": {"checkpoint": "ablate:resnet8_digits", "saw_validation": False}},
+            2,
+            "ablate: baseline.checkpoint: must contain the weights of resnet8, got "
+            "'ablate:resnet8_digits' with keys ",
+        ),
+    ],
+)
+def test_what_ends_it_is_one_line_and_leaves_no_process(
+    write_study: Write, at: str, keys: dict[str, object], code: int, said: str
+) -> None:
+    file = write_study("early", run={"parallel": 2}, **keys)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ablate", "launch", str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        while at and at not in process.stdout.readline():
+            assert process.poll() is None
+        if at:
+            os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=240)
+        assert (process.returncode, errors.count("\n")) == (code, 1), errors
+        assert errors.startswith(said)
+        end = time.monotonic() + 60
+        while left := left_of(process.pid):
+            assert time.monotonic() < end, left
+            time.sleep(0.2)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 # -- Signals wait while Ray starts and ends, and none is lost ------------------------------

@@ -47,7 +47,7 @@ def connect(address: str | None, settings: RunSettings, imports: Sequence[str] =
         address: "auto" or "HOST:PORT"; None starts Ray on this machine.
         settings: of the study; if Ray is started, it gets as many CPUs as the trials request.
         imports: packages that Ray's processes import as they start, beside the preparation; not
-            where a GPU may have been counted on, since fewer trials fit than there are CPUs.
+            where trials may use a GPU: fewer of them fit than the processes for each CPU.
 
     Raises:
         UsageError: if the address cannot be used for a driver.
