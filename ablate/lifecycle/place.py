@@ -31,6 +31,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.python_study import parse_data
 from ablate.lifecycle.shipped import paths_from_here, shipped_file
 from ablate.lifecycle.study_file import kept_data, kept_text, read_study
+from ablate.model.weights.export_metadata import SHIPPED
 from ablate.study.settings import Study
 
 if TYPE_CHECKING:
@@ -181,11 +182,12 @@ def check_normalization(study: Study, file: Path | None, base: Path) -> None:
         StudyFileError: if the study does not state it either.
         DataError: if the weights are missing or damaged.
     """
-    if study.baseline.checkpoint is None or study.trainable is not None:
+    checkpoint = study.baseline.checkpoint
+    if checkpoint is None or checkpoint in SHIPPED or study.trainable is not None:
         return
     from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
 
-    rule = normalization_rule(study.model, study.baseline.checkpoint, base)
+    rule = normalization_rule(study.model, checkpoint, base)
     if rule is not None:
         raise StudyFileError([Problem(str(file or ""), 0, 0, f"model.normalization: {rule}")])
 

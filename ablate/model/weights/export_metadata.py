@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 KEY = "ablate"
 VERSION = 1
+SHIPPED = {f"ablate:{file.stem}": file for file in Path(__file__).parent.glob("*.safetensors")}
+"""Weights that come with ablate, by the name that `baseline.checkpoint` has for them;
+docs/howto/weights.md has the command that made each."""
 
 _NO_DIGEST = "0" * 64
 # Its form in the header: a JSON text inside a JSON text, which is unambiguous.

@@ -20,13 +20,10 @@ from torch import Tensor, nn
 from ablate.errors import DataError, error_text
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import few, show_name
-from ablate.model.weights.export_metadata import is_as_exported
+from ablate.model.weights.export_metadata import SHIPPED, is_as_exported
 from ablate.study.settings import ModelSettings
 
 _WHERE = "baseline.checkpoint"
-_SHIPPED = {file.stem: file for file in Path(__file__).parent.glob("*.safetensors")}
-"""Weights that come with ablate, by the name after `ablate:`; docs/howto/weights.md has the command
-that made each."""
 _NESTED = ("state_dict", "model_state_dict", "model")
 # Keys that a checkpoint may lack: the settings and torch fill them.
 _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
@@ -67,6 +64,13 @@ def find_checkpoint(
         DataError: if the file is missing, or there are no such weights of this network.
         MissingDependencyError: if they are timm's, which is not installed.
     """
+    if checkpoint.startswith("ablate:"):
+        if checkpoint not in SHIPPED:
+            raise DataError(
+                f"{_WHERE}: must be weights that come with ablate, got {checkpoint!r}.",
+                f"They are {', '.join(sorted(SHIPPED))}.",
+            )
+        checkpoint = str(SHIPPED[checkpoint])
     package, _, weights = checkpoint.partition(":")
     if package == "torchvision" or checkpoint == "timm:pretrained":
         own, _, name = model_settings.name.partition(":")
@@ -80,13 +84,6 @@ def find_checkpoint(
         )
         return source
     path = (base or Path()) / Path(checkpoint).expanduser()
-    if package == "ablate":
-        if weights not in _SHIPPED:
-            raise DataError(
-                f"{_WHERE}: must be weights that come with ablate, got {checkpoint!r}.",
-                f"They are {', '.join(f'ablate:{name}' for name in sorted(_SHIPPED))}.",
-            )
-        path = _SHIPPED[weights]
     try:
         check_regular(path, MOST_WEIGHTS_BYTES)
         with path.open("rb") as file:
