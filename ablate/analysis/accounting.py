@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from ablate.analysis.drawn import kept_with_record
-from ablate.ledger.record import TERMINAL, Attempt, GpusAt, RowRecord, StudyRecord
+from ablate.ledger.record import GOING, Attempt, GpusAt, RowRecord, StudyRecord
 
 _Spans = list[tuple[float, float]]
 
@@ -195,7 +195,7 @@ def _lost_seconds(row: RowRecord, spans: _Spans) -> float:
     # Nothing takes away any more what has ended; else what is in a checkpoint.
     places = [(checkpoint.epoch, checkpoint.seconds) for checkpoint in row.checkpoints]
     places += [(attempt.first_epoch, attempt.first_seconds) for attempt in row.attempts[-1:]]
-    if row.state in TERMINAL:
+    if row.state not in GOING:
         places = [(max((int(point["epoch"]) for point in row.curve), default=0), 0.0)]
     went_on_from = max((_trained_seconds(row, *place) for place in places), default=0.0)
     lost = 0.0

@@ -31,7 +31,7 @@ def trials_frame(record: StudyRecord) -> pd.DataFrame:
 
     Columns:
         number, attempt: int64.
-        state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL.
+        state: category of WAITING, RUNNING, COMPLETE, PRUNED, FAIL, OUTSIDE.
         replicate: Int64, only with replicates: which one, from 0.
         cell, pair, train_seed: only for an ablation: text; the index of the seed, from 0, over all
             replicates, and the seed itself (Int64).

@@ -100,6 +100,7 @@ class ParetoInfo(Displayed, Basis):
             without a baseline defines none.
         hypervolume: of trials and mixtures that keep all constraints; None without a reference
             point.
+        outside: complete trials that do not count since the space was edited.
         curves: values of the networks between the baseline and a trial of the front, by number.
         bounds: of the study's constraints.
         refused: averages that are no mixture, and why.
@@ -113,6 +114,7 @@ class ParetoInfo(Displayed, Basis):
     curves: Mapping[int, Sequence[tuple[float, ...]]]
     bounds: tuple[Bound, ...]
     refused: tuple[str, ...] = ()
+    outside: tuple[ParetoPoint, ...] = ()
 
     @cached_property
     def values(self) -> NDArray[np.float64]:
@@ -226,6 +228,11 @@ def pareto_info(record: StudyRecord) -> ParetoInfo:
         curves=curves,
         bounds=record.bounds,
         refused=record.shown_mixtures.notes,
+        outside=tuple(
+            ParetoPoint(point_of(row), row.values, row.params, row.scores, "", on_front=False)
+            for row in record.rows
+            if row.state == "OUTSIDE" and row.values is not None
+        ),
     )
 
 

@@ -123,7 +123,7 @@ def complete_values(
     rows: Sequence[RowRecord], bounds: Sequence[Bound] = ()
 ) -> list[tuple[float, ...]]:
     """The objectives' values of the complete rows; NaN of those that violate a bound."""
-    return [counted_values(row, bounds) for row in rows if row.values is not None]
+    return [counted_values(one, bounds) for one in rows if one.values and not one.outside]
 
 
 def best_values(
@@ -136,7 +136,7 @@ def best_values(
 
     NaN is never the best; an objective without any number is left out. Of equal rows the first.
     """
-    complete = [row for row in rows if row.values is not None]
+    complete = [row for row in rows if row.values is not None and not row.outside]
     table = as_table(complete_values(complete, bounds), len(objectives))
     best = []
     for objective, column in zip(objectives, table.T, strict=True):

@@ -36,6 +36,7 @@ _FOLLOW_SECONDS = 1.0
 @option("--trials N", "New total number of trials.", int)
 @option("--add K", "Number of additional trials.", int)
 @option("--seeds K", "Ablations only: new number of seeds per cell.", int)
+@option("--edit-space", "Take the space of the study file; trials that lie in it count.")
 @run_options
 def resume(
     study: str,
@@ -146,7 +147,7 @@ def status(study: str, as_json: bool) -> None:
 @study_argument
 @option(
     "--state STATE",
-    "Only trials in this state: complete (done), fail (failed), pruned, running, waiting.",
+    "Only trials in this state: complete (done), fail (failed), pruned, running, waiting, outside.",
 )
 @option(
     "--where CONDITION",

@@ -53,7 +53,7 @@ class Driving:
         self._left_at = drives[-1].ended if drives else None
         self._open: dict[int, RowRecord] = {}
         self._plain: Row | None = None
-        self._trials = ledger.trials
+        self._trials = ledger.trials + ledger.head.outside
         self.bounds = ledger.bounds
         self._load()
 
@@ -77,14 +77,18 @@ class Driving:
             of_sampler,
             self.bounds,
             head.reference_point,
-            has_start=bool(head.start),
+            has_start=bool(head.start or head.learned),
         )
-        self._rungs = [(row.number, rung) for row in rows for rung in row.rungs]
+        for learned in head.learned:
+            self._mirror.learn(learned["rows"])
+        self._rungs = [(row.number, rung) for row in rows if not row.outside for rung in row.rungs]
         self._trial_ids = {each.number: each.trial_id for each in stored}
-        drawn = [draws.get(trial_id, Draws()) for trial_id in self._trial_ids.values()]
-        states = [each.state for each in stored]
+        both = list(zip(rows, stored, strict=True))
+        hidden, pruned = Draws(), TrialState.PRUNED
+        drawn = [hidden if row.outside else draws.get(of.trial_id, hidden) for row, of in both]
+        states = [pruned if row.outside else of.state for row, of in both]
         values = (
-            [*row.values, *self._excess(row.scores)] if row.values is not None else ()
+            [*row.values, *self._excess(row.scores)] if row.values and not row.outside else ()
             for row in rows
         )
         self._mirror.fill(zip(states, values, drawn, strict=True), self._rungs)
@@ -99,7 +103,8 @@ class Driving:
         self._waiting = [row.number for row in rows if row.state == "WAITING"]
         self._twins = Twins(head.study)
         for row, state in zip(rows, states, strict=True):
-            if row.number not in self._planned and row.attempt and row.copy_of is None:
+            is_begun = row.attempt and row.copy_of is None and not row.outside
+            if row.number not in self._planned and is_begun:
                 self._twins.add(row.number, row.params, state)
             if row.state == "RUNNING":  # those that run now are newer here than in the database
                 self._open.setdefault(row.number, row)
@@ -118,7 +123,7 @@ class Driving:
     @property
     def trials(self) -> int:
         """N, the number of rows of the finished study, as far as this driver knows."""
-        return self._trials
+        return self._trials - self.ledger.head.outside
 
     @property
     def begun(self) -> set[int]:
@@ -186,15 +191,15 @@ class Driving:
         """Restart every row that was left running: same number, attempt + 1.
 
         Returns:
-            The rows to run, and those that have ended: pruned before, or copies of another row's
-            scores.
+            The rows to run, and those that have ended: pruned before, outside of the space since
+            it was edited, or copies of another row's scores.
         """
         rows: list[Row] = []
         ended: list[RowRecord] = []
         for number, left in sorted(self._open.items()):
             started = left.attempts[-1].started if left.attempts else 0.0
             self._close(number, "left", at=max(started, self._left_at or 0.0))
-            if any(rung.stop for rung in left.rungs):  # a recorded decision is final
+            if left.outside or any(rung.stop for rung in left.rungs):  # a decision is final
                 ended.append(self._end(number, TrialState.PRUNED))
             elif left.attempt:
                 rows.append(self._again(number))

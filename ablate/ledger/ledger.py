@@ -43,9 +43,10 @@ from ablate.ledger.record import (
     TestOpened,
     bounds_of,
 )
-from ablate.ledger.row import CELL, STATES, Twins, row_record
+from ablate.ledger.row import CELL, ROW, STATES, Moved, Twins, moved_row, row_record
 from ablate.ledger.storage import open_storage, sqlite_file, storage_errors
-from ablate.ledger.tables import OUTCOMES, Stored
+from ablate.ledger.tables import OUTCOMES, Draws, Stored
+from ablate.space.sampling import distributions
 from ablate.space.space import FIXED, Space
 from ablate.study.fingerprint import fingerprint
 from ablate.study.keys import find_key
@@ -215,6 +216,43 @@ class Ledger:
         self.head = head
         self._set({HEAD: head.to_json()})
 
+    def edit_space(self, head: Head, moved: Moved, changes: Sequence[str]) -> None:
+        """Put another space in force, in one transaction: each row has its point there from now
+        on, or is marked as outside; one that waits or runs there has ended by that, as stopped.
+
+        Args:
+            head: as it is to be, without this edit; changes: `KEY: old -> new`.
+        """
+        before, domains = self.head, distributions(moved.space)
+
+        def write(connection: Connection) -> Head:
+            rows = tables.lock_rows(connection, self.study_id)
+            attributes = tables.study_attributes(connection, self.study_id)
+            if len(attributes[HEAD].get("edits", ())) > len(before.edits):  # before an outage
+                return Head.from_json(attributes[HEAD])
+            outside = 0
+            for stored in tables.read_rows(connection, self.study_id):
+                raw, written = moved_row(moved, stored)
+                tables.set_attributes(connection, stored.trial_id, written)
+                if raw is None:
+                    outside += 1
+                    if stored.state == TrialState.WAITING:
+                        tables.end_row(connection, stored.trial_id, TrialState.PRUNED)
+                    continue
+                draws = Draws(raw, {name: domains[name] for name in raw})
+                if ROW not in written:  # it has not begun
+                    draws = Draws(system={FIXED: raw} if written else {})
+                tables.replace_draws(connection, stored.trial_id, draws)
+            edit = {"time": time.time(), "rows": rows, "outside": outside, "changes": changes}
+            edit |= {"space": before.space, "fingerprint": before.fingerprint}
+            new = replace(head, edits=(*before.edits, edit))
+            none = Mixtures().to_json()  # what was made of other rows
+            values = {HEAD: new.to_json()} | {key: none for key in attributes if key == MIXTURES}
+            tables.set_study_attributes(connection, self.study_id, values)
+            return new
+
+        self.head, self.space = self.store.write(write), moved.space
+
     def log(self, event: Mapping[str, Any]) -> None:
         """Record a change that does not affect scores, such as another sampler on resume."""
         self._append(LOG, dict(event))
@@ -245,11 +283,12 @@ class Ledger:
 
     @property
     def trials(self) -> int:
-        """N, the number of rows of the finished study, including rows enqueued beyond it."""
+        """N, the number of rows of the finished study, with enqueued ones, but without outside."""
 
         def count(connection: Connection) -> int:
             asked = int(tables.study_attributes(connection, self.study_id)[TRIALS])
-            return max(asked, sum(tables.count_rows(connection, self.study_id).values()))
+            there = sum(tables.count_rows(connection, self.study_id).values())
+            return max(asked, there - self.head.outside)
 
         return self.store.read(count)
 
@@ -427,7 +466,7 @@ class Ledger:
             return drawn, None
         twins = Twins(self.head.study)
         for row in self.read().rows:
-            if row.number < number and row.copy_of is None and row.attempts:
+            if row.number < number and row.copy_of is None and row.attempts and not row.outside:
                 twins.add(row.number, row.params, TrialState[row.state])
         return (), twins.complete(self.space.resolve(self.space.encode(values)))
 
@@ -446,8 +485,9 @@ class Ledger:
         finally:
             if was_collecting:
                 gc.enable()
-        head, trials = self.head, max(int(attributes[TRIALS]), len(rows))
-        is_whole = len(rows) == trials and all(row.state in TERMINAL for row in rows)
+        head, counted = self.head, [row for row in rows if not row.outside]
+        trials = max(int(attributes[TRIALS]), len(counted))
+        is_whole = len(counted) == trials and all(row.state in TERMINAL for row in counted)
         references = {
             name: scores_from_json(data) for name, data in attributes.get(REFERENCES, {}).items()
         }
@@ -489,6 +529,8 @@ class Ledger:
             registration=head.registration,
             planned_looks=head.planned_looks,
             mixtures=_mixtures_in(attributes),
+            edits=head.edits,
+            learned=head.learned,
             spent=None if is_whole else self._spent_in(attributes.get(SPENT)),
         )
 

@@ -134,6 +134,16 @@ class Mirror:
         for number in range(len(self._ids)):
             self._show(number)
 
+    def learn(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Show rows of another study (`metrics`, `raw` draws), which have no number here."""
+        for row in rows:
+            values = [row["metrics"][metric] for metric in self._objectives]
+            values += [bound.excess(row["metrics"]) for bound in self._bounds]
+            domains = {name: self._domains[name] for name in row["raw"]}
+            self._append(TrialState.COMPLETE, Draws(row["raw"], domains), values)
+            self._show(len(self._ids) - 1)
+        self._ids, self._states, self._final, self._ends = [], [], {}, {}
+
     def draw(self, number: int, redraw: int = 0) -> tuple[Mapping[str, Any], Draws]:
         """Sample the row of this number: a new one, a waiting one, or one that was partly sampled.
 

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from ablate.errors import storable_text
 from ablate.errors.masking import masked_data
 from ablate.files.durable import Checkpoint
+from ablate.files.shown import count_text
 from ablate.finetune.loss import in_order
 from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import digest_of
@@ -31,8 +32,10 @@ ADAPTED = "adapted baseline"
 NOT_FINETUNED = ("baseline", ADAPTED)
 """References that were not finetuned."""
 
-State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+State = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL", "OUTSIDE"]
+GOING: tuple[State, ...] = ("WAITING", "RUNNING")
 TERMINAL: tuple[State, ...] = ("COMPLETE", "PRUNED", "FAIL")
+"""How a row ends that counts towards N; one that is outside of an edited space does not."""
 
 
 @dataclass(frozen=True)
@@ -207,13 +210,15 @@ class RowRecord:
 
     Attributes:
         number: from 0, without gaps.
-        state: Optuna's trial state.
+        state: Optuna's trial state; OUTSIDE: it has ended, and lies outside of the space as it was
+            edited.  It may have values.
         attempt: number of attempts; 0 before the first.
         params: resolved, by dotted key.
         values: one per objective, only if state is COMPLETE.
         curve: one entry per epoch, each with `epoch`, `train_loss`, `seconds`.
         attempts, rungs: all attempts; all comparisons by a pruner; in order.
         failures, lost: as in `Row`.
+        outside: whether it lies outside of an edited space.
         enqueued: whether (some of) its parameters were given, not sampled.
         cell, pair: of a row of an ablation (`Planned`).
         replicate: of a row of an ablation with replicates, which one, from 0; its pair then counts
@@ -245,6 +250,7 @@ class RowRecord:
     copy_of: int | None = None
     failures: int = 0
     lost: int = 0
+    outside: bool = False
     test_scores: Scores | None = None
     path: Curve | None = None
     started: datetime | None = None
@@ -325,6 +331,15 @@ def going_cells(looks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
     return tuple(looks[-1]["cells"]) if looks else None
 
 
+def edits_text(edits: Sequence[Mapping[str, Any]]) -> str:
+    """The edits of a space in one line; empty without any."""
+    if not edits:
+        return ""
+    each = (f"before trial {edit['rows']} ({'; '.join(edit['changes'])})" for edit in edits)
+    count = f"{edits[-1]['outside']} of {count_text(edits[-1]['rows'], 'trial')}"
+    return f"space edited {', '.join(each)}: {count} until then outside of it, not counted"
+
+
 FORMAT = 2
 """Version of the ledger's attributes; other versions are refused."""
 
@@ -357,6 +372,12 @@ class Head(JsonData):
             plain data); they are never taken again.
         start: points that a search begins with (`ablate.space.start`); None: those of
             `search.enqueue`, then random ones, as where it began before there were others.
+        edits: spaces that were in force before this one, oldest first: `space`, resolved, the
+            `fingerprint` until then, and the `time`, the number of `rows`, the `changes` and how
+            many rows lay `outside` when it was replaced.
+        learned: of each study in `search.learn_from`, as it was when this one was launched: a
+            `text`; its `inputs`, by section of its fingerprint; and the `rows` in the space, with
+            their `params`, `raw` draws and judged `metrics`.
     """
 
     identity: str
@@ -376,6 +397,13 @@ class Head(JsonData):
     registration: Registration | None = None
     planned_looks: tuple[Mapping[str, Any], ...] = ()
     start: tuple[Mapping[str, Any], ...] | None = None
+    edits: tuple[Mapping[str, Any], ...] = ()
+    learned: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def outside(self) -> int:
+        """Number of rows outside of the space as it is now."""
+        return int(self.edits[-1]["outside"]) if self.edits else 0
 
     @property
     def going(self) -> tuple[str, ...] | None:
@@ -424,7 +452,7 @@ class StudyRecord(Displayed):
 
     Attributes:
         storage: the URL without its password.
-        trials: N, the number of rows of the finished study.
+        trials: N, the number of rows of the finished study, without those outside of its space.
         reference_point: of the hypervolume, in the objectives' units; None: no baseline scored yet.
         references: scores of "baseline", `ADAPTED` and "plain" (clean images only), if they exist.
         driver: process that drives it now; None: RUNNING rows wait for a resume.
@@ -445,7 +473,7 @@ class StudyRecord(Displayed):
         looks: how often seeds were added when the runs of all seeds so far had ended, so that their
             results could be seen.
         replicates_ended: of an ablation with replicates, those of which all rows have ended.
-        registration, planned_looks: as in `Head`.
+        registration, planned_looks, edits, learned: as in `Head`.
         mixtures: of a search of its own; None: it makes none, or began before there were any.
     """
 
@@ -478,6 +506,8 @@ class StudyRecord(Displayed):
     registration: Registration | None = None
     planned_looks: tuple[Mapping[str, Any], ...] = ()
     mixtures: Mixtures | None = None
+    edits: tuple[Mapping[str, Any], ...] = ()
+    learned: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def since_registration(self) -> Mapping[str, str]:

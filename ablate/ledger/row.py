@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
 from pydantic import TypeAdapter
 
+from ablate.errors import ParameterError
 from ablate.files.durable import Checkpoint
 from ablate.finetune.reads import as_text, trained_identity, with_params
-from ablate.ledger.record import RowRecord, State
+from ablate.ledger.record import TERMINAL, RowRecord, State
 from ablate.ledger.tables import ENQUEUED, OUTCOMES, Stored
 from ablate.model import taps_of
+from ablate.space.domain import same
+from ablate.space.space import Space
+from ablate.space.start import point_of
 from ablate.study.interpolation import FINETUNED_BITS, Curve, bits_name
-from ablate.study.keys import plain_values
+from ablate.study.keys import OPEN, plain_values
 from ablate.study.scores import AnyScores, Scores, scores_from_json
+from ablate.study.seeds import Params
 from ablate.study.settings import Study
 
 STATES: Mapping[TrialState, State] = {
@@ -40,7 +45,7 @@ KEPT_CHECKPOINTS = 2
 """Number of checkpoints kept: the newest, and one to fall back to."""
 
 
-_ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "enqueued", "copy_of")
+_ROW_FIELDS = ("attempt", "failures", "lost", "params", "seeds", "enqueued", "copy_of", "outside")
 _CURVE_FIELDS = ("checkpoints", "rungs", "attempts")
 _RECORDS = TypeAdapter(RowRecord)
 
@@ -66,11 +71,14 @@ def row_record(stored: Stored) -> RowRecord:
             fields["scores"] = scores_from_json(given[SCORES])
     elif stored.state == TrialState.FAIL:
         fields["failure"] = given.get(FAILURE)
+    state = STATES[stored.state]
+    if row.get("outside") and state in TERMINAL:
+        state = "OUTSIDE"
     # What is stored of the attempt replaces what was planned; the curve knows all attempts.
     return _RECORDS.validate_python(
         {
             "number": stored.number,
-            "state": STATES[stored.state],
+            "state": state,
             "attempt": 0,
             "started": stored.started,
             "finished": stored.finished,
@@ -143,6 +151,69 @@ def ended_as(
     return scores, attributes | {SCORES: scores.to_json()}
 
 
+# -- Rows in another space than they were sampled from -------------------------------------
+
+
+class Moved:
+    """The points of a study's rows in the space of another study, mostly the same one since.
+
+    Args:
+        before: of the rows; now: with this space.
+        keys: of which `before` has values of its own; of all others it has those of `now`.
+    """
+
+    def __init__(self, before: Study, now: Study, space: Space, keys: Collection[str]) -> None:
+        self.space = space
+        self._keys = {*keys, *({key.rpartition(".")[0] for key in keys} & {*OPEN})}
+        self._now, own = _rounded(plain_values(now)), _rounded(plain_values(before))
+        self._before = {**self._now, **{key: own[key] for key in self._keys if key in own}}
+        self._texts_of = (None, None) if now.trainable else (self._now, self._before)
+
+    def point(self, params: Mapping[str, Any]) -> Params | None:
+        """Where a row lies; None: outside, or it reads another value of what is fixed now."""
+        point = point_of(self.space, with_params(self._before, params))
+        now, before = self._texts_of
+        is_same = point and _text_of(now, point.values) == _text_of(before, params)
+        return point if is_same else None
+
+    def given(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The parameters of a row that waits, and their raw draws: others are to be sampled."""
+        kept = {key: value for key, value in params.items() if key in self.space.keys}
+        if any(not same(params[key], self._now.get(key)) for key in params.keys() - kept):
+            return None
+        try:
+            return kept, self.space.encode_partial(kept)
+        except ParameterError:
+            return None
+
+    def outside(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of a row, and what was fixed otherwise."""
+        fixed = {key: self._before[key] for key in self._keys & self._before.keys()}
+        return {k: value for k, value in fixed.items() if value != self._now[k]} | {**params}
+
+
+def moved_known(moved: Moved, rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:
+    """Of rows of another study (`params`) those that lie in a space, with their `raw` draws."""
+    found = ((row, moved.point(row["params"])) for row in rows)
+    return tuple({**row, "params": at.values, "raw": at.raw} for row, at in found if at)
+
+
+def moved_row(moved: Moved, stored: Stored) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The raw draws of a row in an edited space, None if it lies outside, and the attributes that
+    it gets.  One that was ended by lying outside was not run to its end, and stays outside."""
+    given, row = stored.attributes, stored.attributes.get(ROW, {"attempt": 0})
+    params = row.get("params", given.get(ENQUEUED, {}))
+    rungs = given.get(CURVE, {}).get("rungs", ())
+    was_stopped = stored.state != TrialState.PRUNED or any(rung["stop"] for rung in rungs)
+    if not row.get("outside") or was_stopped:
+        if row["attempt"] or row.get("copy_of") is not None:
+            if point := moved.point(params):
+                return dict(point.raw), {ROW: row | {"params": point.values, "outside": False}}
+        elif found := moved.given(params):
+            return found[1], {ENQUEUED: found[0]} if ENQUEUED in given else {}
+    return None, {ROW: row | {"params": moved.outside(params), "outside": True}}
+
+
 # -- Rows of a search that are the same point: their trials would read the same values -----
 #
 # A trial is a function of what it reads, so a point that was run is not run again.
@@ -160,7 +231,7 @@ class Twins:
     """
 
     def __init__(self, study: Study) -> None:
-        self._fixed = None if study.trainable is not None else plain_values(study)
+        self._fixed = None if study.trainable is not None else _rounded(plain_values(study))
         self._points: dict[int, bytes] = {}
         self._begun: set[bytes] = set()
         self._complete: dict[bytes, int] = {}
@@ -185,13 +256,16 @@ class Twins:
         return self._complete.get(self._point(params))
 
     def _point(self, params: Mapping[str, Any]) -> bytes:
-        params = _rounded(params)
-        if self._fixed is None:
-            text = as_text(params)
-        else:
-            values = with_params(self._fixed, params)
-            text = trained_identity(values, taps_of(values["model.name"]) or ())
+        text = _text_of(self._fixed, params)
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _text_of(fixed: Mapping[str, Any] | None, params: Mapping[str, Any]) -> str:
+    """What a trial reads beside fixed values; None: of a trainable, which reads its parameters."""
+    if fixed is None:
+        return as_text(_rounded(params))
+    values = with_params(fixed, _rounded(params))
+    return trained_identity(values, taps_of(values["model.name"]) or ())
 
 
 def _rounded(value: Any) -> Any:

@@ -36,6 +36,7 @@ _VALUES: Table = models.TrialValueModel.__table__
 _TRIAL_USER: Table = models.TrialUserAttributeModel.__table__
 _TRIAL_SYSTEM: Table = models.TrialSystemAttributeModel.__table__
 
+_GOING = (TrialState.RUNNING, TrialState.WAITING)
 ENQUEUED = "ablate:enqueued"
 OUTCOMES = "ablate:outcomes"
 """Whether each image was classified correctly, as bits: large, so read only on request."""
@@ -206,6 +207,12 @@ def set_draws(connection: Connection, trial_id: int, draws: Draws) -> None:
         _upsert(connection, _TRIAL_SYSTEM, "trial_id", trial_id, draws.system)
 
 
+def replace_draws(connection: Connection, trial_id: int, draws: Draws) -> None:
+    """Put other parameters in the place of a row's; its sampler's attributes stay."""
+    connection.execute(_PARAMS.delete().where(_PARAMS.c.trial_id == trial_id))
+    set_draws(connection, trial_id, draws)
+
+
 def set_attributes(connection: Connection, trial_id: int, values: Mapping[str, Any]) -> None:
     _upsert(connection, _TRIAL_USER, "trial_id", trial_id, values)
 
@@ -216,7 +223,7 @@ def end_row(
     """End a row; a row that has ended is not changed."""
     ended = connection.execute(
         update(_TRIALS)
-        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state == TrialState.RUNNING)
+        .where(_TRIALS.c.trial_id == trial_id, _TRIALS.c.state.in_(_GOING))
         .values(state=state, datetime_complete=_now())
     )
     if ended.rowcount:

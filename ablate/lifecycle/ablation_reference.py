@@ -1,7 +1,9 @@
-"""The reference of an ablation, its design, and the searches that tune its arms."""
+"""The reference of an ablation, its design, the searches that tune its arms, and those from which
+the sampler of another search learns."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +23,7 @@ from ablate.ablation.searches import (
 )
 from ablate.errors import Problem, StudyFileError, StudyNotFoundError, UsageError
 from ablate.ledger.record import StudyRecord, row_violation
+from ablate.ledger.row import Moved, moved_known
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.open_study import (
     OpenStudy,
@@ -32,7 +35,10 @@ from ablate.lifecycle.open_study import (
 )
 from ablate.lifecycle.place import Place, place_of_file
 from ablate.search.progress import Progress
+from ablate.space.space import Space
 from ablate.study.document import dotted
+from ablate.study.fingerprint import OF_FILES, changed_keys
+from ablate.study.keys import searchable
 from ablate.study.names import KnownNames
 from ablate.study.settings import Study
 
@@ -215,6 +221,50 @@ def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str
     if metric == "val_clean_accuracy" or study.robustness.images is None:
         return n
     return min(n, study.robustness.images)
+
+
+# -- Searches whose trials the sampler of another one knows --------------------------------
+
+
+_MEASURES = ("trainable", "dataset", "robustness", "answer")
+"""Sections of which scores are of one measure, beside data and baseline."""
+
+
+def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any], ...]:
+    """`Head.learned` of a search: trials of the studies in `search.learn_from`, as they are now.
+
+    Raises:
+        StudyNotFoundError: if there is no such study.
+        UsageError: if it measures something else, or has no trial in this space.
+    """
+    found, judged = list[dict[str, Any]](), study.judged_metrics
+    keys = {*searchable(), "finetune.interpolation", *space.keys} - {"baseline.checkpoint"}
+    for name in study.search.learn_from:
+        record = _open_named(name, base, "search.learn_from").record
+        dumps = [one.model_dump(mode="json") for one in (record.study, study)]
+        got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in _MEASURES]
+        if record.design is not None or study.search.sampler not in ("auto", "gp", "tpe"):
+            got = ["an ablation, or here a sampler but auto, gp and tpe"]
+        complete = [row for row in record.rows if row.scores and row.copy_of is None]
+        metrics = [row.scores.metrics() for row in complete if row.scores]
+        known = [
+            {"params": row.params, "metrics": {metric: scores[metric] for metric in judged}}
+            for row, scores in zip(complete, metrics, strict=True)
+            if all(math.isfinite(scores.get(metric, math.nan)) for metric in judged)
+        ]
+        rows = moved_known(Moved(record.study, study, space, keys), known)
+        if got or not rows:
+            raise UsageError(
+                f"search.learn_from: {record.name} must be a search with the measures of this "
+                f"study, and trials in its space, got {'; '.join(got) or 'none there'}. Name "
+                "another one, or leave it out."
+            )
+        count = f"{len(rows)} of {len(complete)} complete trials of {record.name}"
+        text = f"the sampler knows {count}, which are not counted (search.learn_from)"
+        inputs = {key: one for key, one in record.sections.items() if key in ("data", *OF_FILES)}
+        inputs["weights of the baseline"] = record.baseline_sha256
+        found.append({"text": text, "inputs": inputs, "rows": rows})
+    return tuple(found)
 
 
 # -- Every arm of an ablation tuned by a search of its own, before its seeds are run -------

@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from ablate.ablation.design import more_seeds, train_seeds
-from ablate.errors import FingerprintError, UsageError
+from ablate.errors import FingerprintError, Problem, StudyFileError, UsageError
+from ablate.files.shown import shown_if
 from ablate.ledger.ledger import LOOKED, Ledger
-from ablate.ledger.record import Head
+from ablate.ledger.record import Head, edits_text
+from ablate.ledger.row import Moved, moved_known
 from ablate.lifecycle.drive import RunOptions
+from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
+from ablate.space.fit import nothing_searched
+from ablate.space.parse import parse_space
 from ablate.space.space import Space
 from ablate.study.checks import check_seeds
 from ablate.study.document import show
 from ablate.study.fingerprint import OF_FILES, changed_keys, noted_keys, study_fingerprint
+from ablate.study.keys import OPEN, searched
 from ablate.study.settings import Study
 from ablate.trial.task import Prepared
 
 # -- The study file ------------------------------------------------------------------------------
 
-_READ_ONCE = ("search.enqueue", "search.start", "search.reference_point")
+_READ_ONCE = ("search.enqueue", "search.start", "search.learn_from", "search.reference_point")
 """Keys that are read when a study starts, and not again."""
 _OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
 """Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
@@ -35,9 +41,15 @@ def for_workers(study: Study) -> Study:
 
 
 def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
-    """Refuse a study of another method, and a study file with changes that affect scores, and to
-    register what has begun; report another number of trials."""
+    """Refuse a study of another method, changes of a study file that affect scores, but those of
+    the space with `edit_space`, and to register what has begun; report other numbers of trials."""
     ledger.check_writable("to be resumed")
+    is_search = ledger.head.design is None and ledger.head.parent is None
+    if run.edit_space and not (is_search and place.study is not None):
+        raise UsageError(
+            f"study {place.name}: `edit_space=True` takes the space of a search's study file, got "
+            f"{'no file' if is_search else 'no search'}. Name the study file, or leave it out."
+        )
     if run.register:
         raise UsageError(
             f"study {place.name}: a study is registered before its first run, got one that has "
@@ -45,11 +57,16 @@ def check_same_study(ledger: Ledger, place: Place, run: RunOptions) -> None:
         )
     if place.study is None:
         return
-    if changed := changed_keys(*_before_and_now(ledger, place.study)):
+    edits = _space_changes(ledger, place.study) if is_search else []
+    keys = changed_keys(*_before_and_now(ledger, place.study))
+    changed = [key for key in keys if not run.edit_space or key not in edits]
+    keep = "; or add `edit_space=True`, and its trials that lie in the new space count"
+    if changed:
         raise FingerprintError(
             f"study {place.name}: a study that has started must not change, got "
             f"{'; '.join(changed)}. Change it back, give the file another `name:`, or resume the "
             f"study as it was started: ablate resume {shown_folder(place.folder)}"
+            f"{shown_if(changed == edits, keep)}"
         )
     _check_replicates(ledger.head.study, place.study)
     if place.study.ablation is None and place.study.search.trials != ledger.trials:
@@ -74,6 +91,48 @@ def _check_replicates(begun: Study, now: Study) -> None:
 def _before_and_now(ledger: Ledger, now: Study) -> tuple[dict[str, object], dict[str, object]]:
     begun = ledger.head.study.model_dump(mode="json")
     return begun, for_workers(now).model_dump(mode="json")
+
+
+def _space_changes(ledger: Ledger, now: Study) -> list[str]:
+    """Changes of the space, and of the fixed values of keys that it searches or has searched."""
+    keys = searched(ledger.head.study.space) | searched(now.space)
+    keys |= {key.rpartition(".")[0] for key in keys} & {*OPEN}
+    return [
+        change
+        for change in changed_keys(*_before_and_now(ledger, now))
+        for key in [change.partition(":")[0]]
+        if key.startswith("space.") or (key in keys and now.trainable is None)
+    ]
+
+
+def edited_head(ledger: Ledger, place: Place, run: RunOptions) -> Head | None:
+    """What a study is with the space of its file, if that is asked for and another one."""
+    if not run.edit_space or place.study is None:
+        return None
+    study = for_workers(place.study)
+    if not _space_changes(ledger, study):
+        run.progress.note("the space of the file is that of the study: nothing to edit")
+        return None
+    space = parse_space(study, names_for(study.model.name, place.base))
+    if (rule := nothing_searched(study, space)) is not None:
+        raise StudyFileError([Problem(str(place.file or ""), 0, 0, f"space: {rule}")])
+    return replace(
+        ledger.head, study=study, text=place.text, base=str(place.base), space=space.to_json()
+    )
+
+
+def store_edit(ledger: Ledger, edited: Head, prepared: Prepared, run: RunOptions) -> None:
+    """Put another space in force, and say which trials count in it."""
+    head, (study, space) = ledger.head, (edited.study, Space.from_json(edited.space))
+    sections, before = dict(head.fingerprint), _sections(head.study, ledger.space, prepared)
+    now = _sections(study, space, prepared).items()
+    if head.is_prepared:  # what an older study has not stays so
+        sections |= {name: value for name, value in now if value != before.get(name)}
+    moved = Moved(head.study, study, space, {*ledger.space.keys, *space.keys})
+    learned = tuple({**one, "rows": moved_known(moved, one["rows"])} for one in head.learned)
+    changes = changed_keys(*_before_and_now(ledger, study))
+    ledger.edit_space(replace(edited, fingerprint=sections, learned=learned), moved, changes)
+    run.progress.note(edits_text(ledger.head.edits[-1:]))
 
 
 def changed_study(ledger: Ledger, place: Place, seeds: int | None) -> tuple[Study, Path, list[str]]:
@@ -150,7 +209,7 @@ def store_changes(
         ledger.log({"changed": list(notes)})
         run.progress.note(f"changed since the study started: {'; '.join(notes)}")
     # The reference point is stored with the baseline's scores.
-    for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:2]:
+    for key in _READ_ONCE if ledger.head.is_prepared else _READ_ONCE[:3]:
         if any(note.startswith(key) for note in notes):
             run.progress.note(f"{key} is read only when a study starts: this change has no effect")
 
@@ -205,8 +264,7 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     """
     suite = find_suite(head.study.robustness.suite)
     added = added_types(suite)
-    space = Space.from_json(head.space)
-    sections = study_fingerprint(head.study, space, prepared.data_digest, added, prepared.of_files)
+    sections = _sections(head.study, Space.from_json(head.space), prepared)
     different = [
         OF_FILES.get(name, name)
         for name, value in sections.items()
@@ -229,6 +287,12 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
     if other_weights:
         changes.append("the retrained baseline has different weights")
     return different, changes
+
+
+def _sections(study: Study, space: Space, prepared: Prepared) -> dict[str, str]:
+    """The fingerprint of a study with its inputs, by section."""
+    added = added_types(find_suite(study.robustness.suite))
+    return study_fingerprint(study, space, prepared.data_digest, added, prepared.of_files)
 
 
 def of_parent(parent: Head, study: Study) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import (
     ADAPTED,
-    TERMINAL,
+    GOING,
     Drive,
     Head,
     StudyRecord,
@@ -70,6 +70,7 @@ class RunOptions:
         accept_environment: continue although device, precision, `run.compile`, threads, torch, the
             code of a training loop or a retrained baseline have changed.
         accept_baseline: go on although plain finetuning makes the baseline much better.
+        edit_space: take the space of the study file, and keep the rows that lie in it.
         register: of `launch`: store and print a digest of the new study before its first run.
         progress: receives progress events; its exceptions are ignored.
         callbacks: of the user.
@@ -80,6 +81,7 @@ class RunOptions:
     takeover: bool = False
     accept_environment: bool = False
     accept_baseline: bool = False
+    edit_space: bool = False
     register: bool = False
     progress: Progress = field(default_factory=Progress)
     callbacks: Callbacks = field(default_factory=Callbacks)
@@ -233,7 +235,7 @@ def drive_to_end(
     janitor = Janitor(running.folder, job.checkpoints)
     keeper = keeper_of(record)
     janitor.remove_weights(keeper.resume(record.rows))
-    unended: set[int | None] = {row.number for row in record.rows if row.state not in TERMINAL}
+    unended: set[int | None] = {row.number for row in record.rows if row.state in GOING}
     if needs_plain(record.study) and "plain" not in record.references:
         unended.add(None)
     janitor.remove_states_except(unended)  # what a killed driver may have left

@@ -10,7 +10,7 @@ from ablate.ablation.design import replicate_studies
 from ablate.ablation.searches import tuned_cells
 from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
-from ablate.lifecycle.ablation_reference import design_of, find_reference, plan_of
+from ablate.lifecycle.ablation_reference import design_of, find_reference, known_trials, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.place import Place, StudyReference, check_normalization, place_of
@@ -97,6 +97,7 @@ class DryRun(JsonData):
         baseline: of a file of weights; None: it is trained, or fetched, when the study starts.
         ablation: its design; None of a search.
         data: what is in the image files, all of which were decoded, one line each.
+        learned: what the sampler knows of other studies, a line each.
         first_points: that a search begins with: those of `search.enqueue`, then each method.
     """
 
@@ -114,6 +115,7 @@ class DryRun(JsonData):
     ablation: PlannedAblation | None = None
     data: tuple[str, ...] = ()
     first_points: tuple[Mapping[str, Any], ...] = ()
+    learned: tuple[str, ...] = ()
 
 
 def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
@@ -132,10 +134,11 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
             "`overrides=['search.trials=1']` to time one trial."
         )
     whole, study = study, replicate_studies(study)[0]
-    points = tuple[Mapping[str, Any], ...]()
+    points, learned = tuple[Mapping[str, Any], ...](), tuple[Mapping[str, Any], ...]()
     if study.ablation is None:
         space = parse_space(study, names_for(study.model.name, place.base))
         points = start_points(study, space) or study.search.enqueue
+        learned = known_trials(study, place.base, space)
     executor = make_executor(RunOptions(**options), study)
     parallel, gpus = executor.parallel, executor.gpus_per_trial
     executor.close()
@@ -182,6 +185,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         ablation=planned,
         data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
         first_points=points[:rows],
+        learned=tuple(one["text"] for one in learned),
     )
 
 

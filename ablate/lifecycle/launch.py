@@ -38,16 +38,18 @@ from ablate.errors import (
 from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import TERMINAL, Head, Registration, StudyRecord, registered_parts
-from ablate.lifecycle.ablation_reference import design_of, find_reference, tune_design
+from ablate.lifecycle.ablation_reference import design_of, find_reference, known_trials, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
     check_same_baseline,
     check_same_environment,
     check_same_study,
+    edited_head,
     for_workers,
     note_unread_changes,
     of_parent,
     store_changes,
+    store_edit,
 )
 from ablate.lifecycle.drive import (
     RunOptions,
@@ -107,7 +109,7 @@ def launch_study(place: Place, run: RunOptions, *, resume: bool) -> StudyRecord:
         if begin_again(ledger, run):
             return _begin(place, run)
         check_same_study(ledger, place, run)
-        if _is_finished(ledger, place):
+        if not run.edit_space and _is_finished(ledger, place):
             return _finished(ledger, place, run)
         if not resume:
             raise StudyExistsError(
@@ -136,7 +138,7 @@ def resume_study(
             asks_more = total not in (None, ledger.trials)
         else:
             asks_more = _asks_seeds(ledger, place, seeds, asks_rows=(trials, add) != (None, None))
-        if not asks_more and _is_finished(ledger, place):
+        if not (asks_more or run.edit_space) and _is_finished(ledger, place):
             return _finished(ledger, place, run)
         refuse_other_study(place)
         place.make_folder()
@@ -145,7 +147,7 @@ def resume_study(
 
 def _new_total(ledger: Ledger, place: Place, trials: int | None, add: int | None) -> int | None:
     """The number of rows that a search is to have; None: as it is."""
-    there = sum(ledger.counts().values())
+    there = sum(ledger.counts().values()) - ledger.head.outside
     if trials is not None and add is not None:
         raise UsageError("`trials` and `add`: give one, got both. `trials` is the new total.")
     if trials is not None and trials < there:
@@ -224,12 +226,12 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
             return False
     if is_replicated(ledger.head):
         return open_place(place).record.is_over
-    counts = ledger.counts()
+    counts, outside = ledger.counts(), ledger.head.outside
     there = sum(counts.values())
     terminal = sum(counts[state] for state in TERMINAL)
     if _is_spent(ledger, place):
         there -= counts["WAITING"]
-    elif there < ledger.trials:
+    elif there - outside < ledger.trials:
         return False
     has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
     return terminal == there and has_plain and not _waits_for_mixtures(ledger, place)
@@ -333,9 +335,10 @@ def begin_study(
         test=test,
         registration=registration,
         start=start_points(study, space) if parent is None else None,
+        learned=() if parent or design else known_trials(study, base, space),
         **({} if parent is None else of_parent(parent, study)),
     )
-    for note in study_notes(study):
+    for note in (*study_notes(study), *(one["text"] for one in head.learned)):
         run.progress.note(note)
     trials = study.search.trials if design is None else len(planned)
     # Rows of arms are planned after the arms are tuned; those of replicates are theirs.
@@ -371,6 +374,13 @@ def _complete_head(
             f"study {study.name}: a replicate must have the data of {head.parent}, got others. "
             "Restore them, or launch under another name."
         )
+    inputs = {**sections, "weights of the baseline": prepared.baseline_sha256}
+    for one in head.learned:
+        if other := [key for key, value in one["inputs"].items() if inputs.get(key) != value]:
+            raise FingerprintError(
+                f"study {study.name}: the studies in search.learn_from must have its data and "
+                f"baseline, got other {', '.join(other)}. Restore them, or name others."
+            )
     if head.design is not None:
         sections["design"] = digest_of(head.design)
     if study.ablation is not None:
@@ -488,12 +498,16 @@ def go_on(
         design = _tuned(design, head, place, run)
     with leased(ledger, run) as lease:
         study, base, notes = changed_study(ledger, place, seeds)
+        edited = edited_head(ledger, place, run)
+        study = study if edited is None else edited.study
         threads = head.environment.get("baseline_threads")
         first = replicate_studies(study)[0]
         with running_on(place, head, first, base, run, baseline_threads=threads) as running:
             prepared = prepare(ledger, running, run)
             if is_prepared:
                 check_same_environment(ledger, prepared, accept=run.accept_environment)
+            if edited is not None:
+                store_edit(ledger, edited, prepared, run)
             store_changes(ledger, study, base, notes, run)
             if not is_prepared:
                 _complete_head(ledger, prepared, running.job.baseline_threads, run, data)

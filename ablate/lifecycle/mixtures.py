@@ -175,7 +175,7 @@ class Keeper:
         if self._keep == "all":
             return []
         point = np.asarray(counted_values(row, self._bounds), dtype=float) * self._signs
-        is_beaten = any(_beats(other, point) for other in self._front.values())
+        is_beaten = row.outside or any(_beats(other, point) for other in self._front.values())
         if np.isfinite(point).all() and not is_beaten:
             front = self._front.items()
             self._front = {trial: other for trial, other in front if not _beats(point, other)}

@@ -54,7 +54,7 @@ def html(thing: Any) -> str:
 
 def _is_answered(record: StudyRecord) -> bool:
     """Whether it is a search with a complete trial."""
-    return record.design is None and any(row.values is not None for row in record.rows)
+    return record.design is None and bool(record.complete)
 
 
 def display(thing: Displayed) -> None:

@@ -24,7 +24,7 @@ from ablate.ablation.results import Outcomes
 from ablate.analysis.caveats import baseline_warning
 from ablate.errors import ParameterError, UsageError, cut, error_text
 from ablate.ledger.portable import ROWS, STUDY
-from ablate.ledger.record import Head, StudyRecord
+from ablate.ledger.record import TERMINAL, Head, StudyRecord, edits_text
 from ablate.lifecycle.archive import (
     MANIFEST,
     UNREADABLE,
@@ -40,9 +40,11 @@ from ablate.report.archive import TRIALS, derived_files, facts_of, studies_in
 from ablate.robustness.bits import unpack_bits
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.space import Space
+from ablate.space.start import point_of
 from ablate.study.callables import imports_limited
 from ablate.study.fingerprint import study_fingerprint
 from ablate.study.interpolation import LOSS_BITS, accuracies
+from ablate.study.keys import plain_values
 from ablate.study.scores import AT_CLEAN_LOSS, Scores
 
 ROUNDING = 1e-9
@@ -202,6 +204,8 @@ def _check_registration(record: StudyRecord) -> Iterator[Check]:
 
 def _check_study(opened: OpenStudy, folder: str, files: ArchiveFiles) -> Iterator[Check]:
     yield Check(f"{folder}{STUDY}", *_compare_fingerprint(opened.head))
+    if opened.head.edits:
+        yield Check(f"{folder}{STUDY}", *_compare_edits(opened.head, opened.record))
     yield from _check_registration(opened.record)
     outcomes, references = read_bits(opened.place)
     networks = list(scored_networks(opened.record, outcomes, references))
@@ -246,6 +250,26 @@ def _compare_fingerprint(head: Head) -> tuple[str, tuple[str, ...]]:
         if head.fingerprint and head.fingerprint.get(name) != value
     )
     return f"{len(known)} sections of the fingerprint are those of the settings", differences
+
+
+def _compare_edits(head: Head, record: StudyRecord) -> tuple[str, tuple[str, ...]]:
+    """The spaces that were in force, and which rows lie in the last one."""
+    space, fixed = Space.from_json(head.space), plain_values(head.study)
+    outside = [row.number for row in record.rows if row.outside]
+    differences = [
+        f"space until trial {edit['rows']}: must be that of the fingerprint, got another"
+        for edit in head.edits
+        if study_fingerprint(head.study, Space.from_json(edit["space"]), "")["space"]
+        != edit["fingerprint"]["space"]
+    ]
+    if len(outside) != head.outside:
+        differences.append(_difference("trials outside", str(head.outside), str(len(outside))))
+    differences += [
+        f"trial {row.number}: counts, and lies outside of the space"
+        for row in record.rows
+        if row.state in TERMINAL and point_of(space, {**fixed, **row.params}) is None
+    ]
+    return edits_text(head.edits), tuple(differences)
 
 
 def _compare_scores(

@@ -79,7 +79,7 @@ class Failing:
     def _count(self, row: RowRecord) -> None:
         self._ended += 1
         self._failed += row.state == "FAIL"
-        if row.state == "PRUNED":
+        if row.state in ("PRUNED", "OUTSIDE"):
             return
         if row.failure is None or row.failure.kind != "raised":
             self._works = True

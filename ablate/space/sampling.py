@@ -93,7 +93,8 @@ class NSGAIISampler(optuna.samplers.NSGAIISampler):
         self, study: optuna.study.Study, generation: int
     ) -> list[FrozenTrial]:
         parents = super().get_parent_population(study, generation)
-        return [trial for trial in parents if trial.state == TrialState.COMPLETE]
+        kept = [trial for trial in parents if trial.state == TrialState.COMPLETE]
+        return kept if len(kept) > 1 else []  # an edited space may have left one
 
 
 # -- The sampler `gp` ----------------------------------------------------------------------

@@ -11,9 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ablate.errors import ParameterError
 from ablate.space.domain import ChoiceDomain, Domain, NumberDomain, SimplexDomain, SubsetDomain
 from ablate.space.space import Space
 from ablate.study.keys import plain_values
+from ablate.study.seeds import Params
 from ablate.study.settings import Study
 
 TERMS, RATE = "loss.terms", "finetune.learning_rate"
@@ -104,6 +106,28 @@ def _point(space: Space, wanted: Mapping[str, Any]) -> dict[str, Any]:
             point[key] = value
             known[key] = domain.resolve(key, domain.encode(key, value, known), known)
     return point
+
+
+def point_of(space: Space, values: Mapping[str, Any]) -> Params | None:
+    """The point of a space that a configuration, by dotted key, is at; None: it lies outside."""
+    raw, known = dict[str, Any](), dict[str, Any]()
+    for parameter in space.parameters:
+        key, domain = parameter.key, parameter.domain
+        if not space.is_active(parameter, known):
+            continue
+        try:
+            above, _, name = key.rpartition(".")  # of an entry of an open mapping
+            value = values[key] if key in values else values[above][name]
+            if domain.has_equal_draws and not isinstance(value, list | Mapping):
+                (value,) = _nearest(domain, value, known)  # a word, as `last`, or none
+            if isinstance(domain, SimplexDomain):  # an item that is taken out may have had none
+                value = {name: one for name, one in value.items() if one or name in domain.names}
+            raw |= domain.encode(key, value, known)
+        except (KeyError, ParameterError):
+            return None
+        # A ratio stays as it was: draws give it up to rounding.
+        known[key] = value if domain.has_equal_draws else domain.resolve(key, raw, known)
+    return Params(known, raw)
 
 
 def _nearest(domain: Domain, wanted: Any, known: Mapping[str, Any]) -> Sequence[Any]:

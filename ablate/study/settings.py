@@ -111,6 +111,7 @@ ADDED_KEYS: Mapping[str, Any] = {
     "robustness.adapt_batch_norm": None,
     "robustness.cells": 1.0,
     "search.start": "random",
+    "search.learn_from": [],
 }
 """Keys that came later, with the value at which a study is what it was before them.  A new key of
 any section goes here, or studies that began before it can be neither resumed nor verified."""
@@ -667,6 +668,8 @@ class SearchSettings(Settings):
     """Seed of the sampler; each trial also uses its number."""
     enqueue: Listed[dict[str, Any]] = ()
     """Parameter sets to run first; parameters you leave out are sampled."""
+    learn_from: Listed[str] = ()
+    """Searches, or their archives, whose trials auto, gp and tpe know; none of them counts."""
     pruner: PrunerSettings | None = None
     """None: every trial runs to its full budget."""
     reference_point: Listed[float] | None = None

@@ -24,7 +24,7 @@ _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 """Of an experiment: MLflow's page opens on its runs, not on traces of language models."""
 _MOST_RUNS, _MOST_METRICS, _MOST_PARAMS, _LONGEST = 50_000, 800, 100, 5000
 """Of one request of MLflow, and of a value in characters."""
-_ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+_ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "OUTSIDE": "KILLED"}
 
 
 class MLflow:

@@ -42,7 +42,7 @@ def test_an_empty_study_has_the_fixed_columns() -> None:
     assert frame["number"].dtype == "int64"
     assert frame["val_clean_accuracy"].dtype == "float64"
     assert list(frame["state"].cat.categories) == [
-        "WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL",
+        "WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL", "OUTSIDE",
     ]  # fmt: skip
     assert str(frame["started"].dt.tz) == "UTC"
 

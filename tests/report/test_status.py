@@ -36,7 +36,8 @@ def test_a_study_in_motion() -> None:
     running = printed(replace(RECORD, driver="process 7 on here"))
     assert "trials 1 running, 3 complete, 1 fail, 9.6 a minute, 1 min 15 s left" in running
     (row,) = strict(status_rows(status_info(RECORD, START)))
-    assert row["counts"] == {"WAITING": 0, "RUNNING": 1, "COMPLETE": 3, "PRUNED": 0, "FAIL": 1}
+    ended = {"COMPLETE": 3, "PRUNED": 0, "FAIL": 1, "OUTSIDE": 0}
+    assert row["counts"] == {"WAITING": 0, "RUNNING": 1, **ended}
     assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}
     assert row["failures"] == [{"kind": "raised", "reason": "[boom] in step 3", "numbers": [3]}]
 

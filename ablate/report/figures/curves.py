@@ -84,6 +84,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> CurvesInf
         raise ParameterError(f"`trials`: {rule}. It has {len(numbers)}, from 0.")
     shown = options.trials or numbers
     begun = [row for row in record.rows if row.number in shown and (row.curve or row.rungs)]
+    begun = [row for row in begun if options.trials or not row.outside]
     metrics = _metrics(record, begun, options.objective)
     is_search = record.design is None
     points = pareto_info(record).points if is_search else ()

@@ -172,7 +172,7 @@ def info_of(sources: Sequence[StudySource], options: FigureOptions) -> Parameter
         for point in pareto.points
     ]
     features = trial_features(params, space)
-    searched = sorted({key for row in record.rows for key in row.params})
+    searched = sorted({key for row in record.rows if not row.outside for key in row.params})
     bases = list(dict.fromkeys([*written_domains(space), *searched]))
     names_of: dict[str, dict[str, None]] = {}
     for feature in features:

@@ -58,7 +58,7 @@ _LABELLED = 8
 _ACROSS, _PANEL_PIXELS = 3, 300
 _MIXTURES = "mixtures"
 """Group of those on a front; the others are not drawn."""
-_DOMINATED, _VIOLATING, _ON_FRONT, _MEAN = range(4)
+_OUTSIDE, _DOMINATED, _VIOLATING, _ON_FRONT, _MEAN = range(5)
 """States of a mark, in the order in which they are drawn over each other."""
 _OF_POINTS, _OF_MEANS = ("name", "loss_terms", "number", "on_front"), ("name", "number", "seeds")
 
@@ -108,9 +108,9 @@ class FrontsInfo:
     def frame(self) -> pd.DataFrame:
         """One row a mark.
 
-        Columns: mark ("trial", "mixture", "mean"), study, name, loss_terms (text), number, seeds
-        (Int64), on_front (boolean), and a float64 column an objective, with .low and .high of
-        means.
+        Columns: mark ("trial", "mixture", "mean", "outside" of an edited space), study, name,
+        loss_terms (text), number, seeds (Int64), on_front (boolean), and a float64 column an
+        objective, with .low and .high of means.
         """
         return self.table.drop(columns=["state", "group", "look", "hover"])
 
@@ -235,6 +235,12 @@ def _table(
         columns["hover"] = [_hover(study.objectives, point) for point in points] if is_light else ""
         values = as_table([each.values for each in points], len(searched))
         frames.append(pd.DataFrame(columns | dict(zip(searched, values.T, strict=True))))
+        hidden = Look("Outside the space", FAINT_INK, "x-thin-open")
+        for point in study.outside:
+            columns = {name: getattr(point, name) for name in _OF_POINTS} | {"mark": "outside"}
+            columns |= {"study": study.study, "state": _OUTSIDE, "group": "outside", "look": hidden}
+            columns |= {"hover": _hover(study.objectives, point)}
+            frames.append(pd.DataFrame([columns | dict(zip(searched, point.values, strict=True))]))
     if means:
         mean_looks = [(looks or {})[mean.name] for mean in means]
         alike = [(look, mean.number is None) for look, mean in zip(mean_looks, means, strict=True)]
@@ -405,9 +411,9 @@ def _marks(info: FrontsInfo, x: int, y: int) -> Iterator[Any]:
         is_numbered |= marks["state"] >= _ON_FRONT
     numbers = marks["number"].astype("string")
     right, up = maximised([info.objectives[x], info.objectives[y]])
-    for state in (_DOMINATED, _VIOLATING, _ON_FRONT, _MEAN):
+    for state in (_OUTSIDE, _DOMINATED, _VIOLATING, _ON_FRONT, _MEAN):
         for group, rows in marks[marks["state"] == state].groupby("group"):
-            look, is_best = rows["look"].iloc[0], state >= _ON_FRONT
+            look, is_best = rows["look"].iloc[0], state >= _ON_FRONT or state == _OUTSIDE
             points = rows[[info.metrics[x], info.metrics[y]]].to_numpy()
             name = plain_text(shortened(look.label, 28))
             count = (marks["group"] == group).sum()

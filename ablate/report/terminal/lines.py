@@ -88,6 +88,7 @@ def estimate_text(info: DryRun) -> str:
             f"{images} images, {duration_text(trial.score_seconds)} of scoring on "
             f"{trial.validation_images:,}"
         )
+    lines += info.learned
     if info.first_points:
         short = short_names(sorted({key for point in info.first_points for key in point}))
         lines.append("first trials (of search.enqueue, then of search.start):")

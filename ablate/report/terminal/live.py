@@ -86,7 +86,7 @@ class Display(Progress):
         self._study = study
         self._step: PreparationStep | None = None
         self._head: StudyRecord | None = None  # without its rows
-        self._trials = 0
+        self._trials, self._outside = 0, 0
         self._states: dict[int, str] = {}  # of ended trials
         # Of a trial (None: the plain finetune) the last epoch, how many there are, and the loss.
         self._running: dict[int | None, tuple[int, int | None, float] | None] = {}
@@ -103,7 +103,7 @@ class Display(Progress):
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
             self._step, self._head = None, replace(record, rows=())
-            self._trials = record.trials
+            self._trials, self._outside = record.trials, sum(row.outside for row in record.rows)
             ended = [row for row in record.rows if row.state in TERMINAL]
             self._states = {row.number: row.state.lower() for row in ended}
             self._best_rows = []
@@ -129,7 +129,7 @@ class Display(Progress):
         with self._lock:
             self._running.pop(row.number, None)
             self._count(row.number)
-            if row.number not in self._states:
+            if row.number not in self._states and not row.outside:
                 self._states[row.number] = row.state.lower()
                 self._keep_best([row])
             self._changed()
@@ -142,7 +142,7 @@ class Display(Progress):
 
     def _count(self, number: int | None) -> None:
         """A trial that was enqueued while the study runs is one more."""
-        self._trials = max(self._trials, -1 if number is None else number + 1)
+        self._trials = max(self._trials, -1 if number is None else number + 1 - self._outside)
 
     def _keep_best(self, rows: Sequence[RowRecord]) -> None:
         """The best of these, and of those that were; of ties the smallest number."""

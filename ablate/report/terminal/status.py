@@ -154,6 +154,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "replicates": record.study.ablation and record.study.ablation.replicates,
         "replicates_ended": record.replicates_ended,
         "planned_looks": record.planned_looks,
+        "edits": record.edits,
         "test_opened": [vars(opened) for opened in record.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,

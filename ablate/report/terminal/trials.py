@@ -70,12 +70,14 @@ def trials_table(
         short = short_names(sorted({key for row in record.rows for key in row.params}))
         notes = [_note(record, row, short) for row in record.rows]
         parts.append(text_column("note", "parameters, or reason of failure", notes, folds=24))
+    outside = record.count("OUTSIDE")
     splits = {metric_split(name.removeprefix(RUNG)) for name in names if is_accuracy(name)}
     units = [f"accuracies in %, on the {split} split" for split in sorted(filter(None, splits))]
     return Table(
         columns=tuple(parts),
         name=record.name,
-        title=f"{record.name}: {len(record.rows)} of {record.trials} trials",
+        title=f"{record.name}: {sum(not row.outside for row in record.rows)} of {record.trials} "
+        f"trials{shown_if(outside, f', {outside} outside')}",
         notes=(*units, *result_marks(whole_study or record)),
         narrow=tuple((name,) for name in reversed(telling)),
         keeps_empty=True,
