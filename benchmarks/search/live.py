@@ -1,25 +1,26 @@
-"""Compare ablate's default search with TPE by real trainings, at equal seconds.
+"""What a search finds by real trainings, on test images: trials, networks in between, mixtures.
 
-    python benchmarks/search/live.py --seeds 4 --folder runs/live
+    python benchmarks/search/live.py --folder runs/live                                # the digits
+    python benchmarks/search/live.py --folder runs/live --data FOLDER \\
+        --baseline studies/paper/baselines/0.safetensors --baseline ...                # CIFAR-10
 
-For each seed TPE runs 32 whole trials of the quickstart (handwritten digits).  The default search
-then has the processor seconds that TPE needed for training, scoring and its own work, and no more.
-Neither has a pruner or is told where good points are; both train with the same seed, one trial at a
-time, on one thread.  Each search is a process; one that has ended is kept in the folder,
-so the same command goes on where it was stopped.
+For each training seed (of the digits), or each baseline (of CIFAR-10), the default search and `tpe`
+run 24 whole trials, and `tpe` goes on to 64.  What is taken from a search is chosen on validation
+images, scored under the types of the suite `families`: the front of its trials; of these and of the
+networks between the baseline and the trials on their front; of all these and averages of trials.
+What is printed is measured on test images, under other types.
+
+A search, and the score of a network, is kept in the folder, so the same command goes on where it
+was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
-import shutil
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,110 +29,189 @@ import numpy as np
 
 import ablate
 from ablate.ablation.intervals import t_interval
+from ablate.analysis.hypervolume import nondominated
+from ablate.analysis.pareto import pareto_info
 from ablate.files.cache import publish_file
-from ablate.ledger.record import RowRecord
+from ablate.ledger.record import StudyRecord
+from ablate.study.mixture import Mixture
 
-STUDY = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
-SEARCHES: Mapping[str, Mapping[str, Any]] = {"tpe": {"sampler": "tpe"}, "default": {}}
-NO_LIMIT = 1000
-"""Trials of a search that ends by its seconds."""
+STUDIES = Path(__file__).parents[2] / "studies"
+FEW, MANY = 24, 64
+"""Trials of both searches, and those to which `tpe` goes on."""
+SEARCHES: Mapping[str, str] = {"default": "{}", "tpe": "{sampler: tpe}"}
+OTHER_TYPES = (
+    *("shot_noise", "speckle_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    *("snow", "frost", "fog", "spatter", "elastic_transform", "pixelate"),
+)
+"""Corruptions of the test images, at severity 3: none is a type of the suite `families`."""
+AT_BASELINE = 1e-6
+"""Weight of a trial in a network that is the baseline but for rounding."""
+KINDS = ("trials", "networks in between", "mixtures")
+"""What a front is of; each has the ones before it."""
+SMALL = (
+    "finetune.budget={images: 16000}",
+    "robustness.severities=[3]",
+    "robustness.images=600",
+    "dataset.name=image_folder",
+    "dataset.download=false",
+)
+"""Settings of `studies/cifar10_joint.yaml`."""
 
 
-def run(name: str, seed: int, trials: int, seconds: float) -> dict[str, Any]:
-    """Run a search in this folder, which has nothing of it yet.
+@dataclass(frozen=True)
+class Case:
+    """What both searches begin from: a baseline, or a seed.
 
-    Args:
-        trials: of TPE; a search with a limit of seconds ends by that.
-
-    Returns:
-        The reference point, and of each whole trial the processor seconds from the beginning to its
-        end, and its values.
+    Attributes:
+        study: file; settings: as for `ablate launch --set`.
+        test: data set whose test images are read; images: of them, clean and in each
+            copy; None: all.
+        folder: for what is kept.
     """
-    search = {**SEARCHES[name], "seed": seed}
-    search["trials"] = NO_LIMIT if np.isfinite(seconds) else trials
-    settings = (
-        f"search={json.dumps(search)}",
-        f"finetune.seed={seed}",
-        "run.parallel=1",
-        "run.gpus_per_trial=0",
-    )
-    options: dict[str, Any] = {"executor": "inline", "progress": False}
-    # Data, baseline and the corrupted images are made before the clock runs.
-    ablate.launch(STUDY, (*settings, "name=warm", "search.trials=1"), **options)
-    ends: list[dict[str, Any]] = []
-    began = time.process_time()
 
-    def note(row: RowRecord) -> None:
-        spent = time.process_time() - began
-        if row.values is not None and spent <= seconds:
-            ends.append({"seconds": round(spent, 2), "values": [round(v, 5) for v in row.values]})
-        if spent > seconds:
-            raise ablate.StopStudy(f"{seconds:.0f} s are spent")
+    study: Path
+    settings: tuple[str, ...]
+    test: str
+    images: int | None
+    folder: Path
 
-    record = ablate.launch(STUDY, (*settings, f"name={name}_{seed}"), on_trial_end=note, **options)
-    return {"reference": record.reference_point, "ends": ends}
+    def search(self, name: str, trials: int) -> StudyRecord:
+        """Run a search to so many trials, or read it."""
+        options: dict[str, Any] = {"executor": "inline", "progress": False}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.chdir(self.folder):
+            if Path("runs", name).exists():
+                return ablate.resume(f"runs/{name}", trials=trials, **options)
+            settings = (*self.settings, f"name={name}", f"search={SEARCHES[name]}")
+            settings += (f"search.trials={trials}", "answer.mixtures=true", "run.gpus_per_trial=0")
+            return ablate.launch(self.study, settings, **options)
+
+    def tested(self, name: str, network: Mixture) -> tuple[float, float]:
+        """Clean and robust accuracy of a search's network on the test images."""
+        result = self.folder / f"{name}_{network.numbers}_{network.alpha:g}.json"
+        if not result.exists():
+            run = self.folder / "runs" / name
+            found = ablate.evaluate(
+                ablate.load_model(run, network.numbers, alpha=network.alpha),
+                dataset=self.test,
+                split="test",
+                suite="all",
+                types=OTHER_TYPES,
+                severities=(3,),
+                images=self.images,
+            )
+            assert found.clean is not None
+            scores = json.dumps([found.clean.accuracy, found.accuracy(OTHER_TYPES)])
+            publish_file(result, lambda new: new.write_text(scores))
+        clean, robust = json.loads(result.read_text())
+        return clean, robust
 
 
-def found(folder: Path, name: str, seed: int, trials: int, seconds: float) -> dict[str, Any]:
-    """What a search found; it is run if the folder does not have it."""
-    result = folder / f"{name}_{seed}_{trials}.json"
+@dataclass(frozen=True)
+class Found:
+    """What is on a front, measured on test images.
+
+    Attributes:
+        volume: hypervolume from clean accuracy - 0.1 and robust accuracy of the baseline.
+        kept: gains in clean and robust accuracy to the baseline, of the most robust network that
+            loses no clean accuracy on validation images; None: there is none.
+    """
+
+    volume: float
+    kept: tuple[float, float] | None
+
+
+def found(case: Case, name: str, trials: int) -> dict[str, Found]:
+    """Run a search to so many trials, and measure its fronts, one for each of `KINDS`."""
+    result = case.folder / f"{name}_{trials}.json"
     if not result.exists():
-        work = folder / f"{name}_{seed}"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        command = [sys.executable, __file__, "--one", name, "--seed", str(seed)]
-        command += ["--trials", str(trials), "--seconds", str(seconds)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            command, cwd=work, env=environment, stdout=subprocess.PIPE, check=True
+        text = json.dumps({kind: vars(one) for kind, one in measured(case, name, trials).items()})
+        publish_file(result, lambda new: new.write_text(text))
+    return {kind: Found(**one) for kind, one in json.loads(result.read_text()).items()}
+
+
+def measured(case: Case, name: str, trials: int) -> dict[str, Found]:
+    """As `found`, of a search that may have to run."""
+    record = case.search(name, trials)
+    info = pareto_info(record)
+    clean, robust = case.tested(name, Mixture((info.points[0].number,), AT_BASELINE))
+    least = record.references["baseline"].clean_accuracy
+    measures = {}
+    between = [one for one in info.mixtures if len(one.point.trials) == 1]
+    for kind, networks in zip(
+        KINDS,
+        (info.points, (*info.points, *between), (*info.points, *info.mixtures)),
+        strict=True,
+    ):
+        on_front = nondominated([one.values for one in networks], record.study.objectives)
+        front = [networks[place] for place in np.flatnonzero(on_front)]
+        tested = [case.tested(name, one.point) for one in front]
+        volume = moocore.hypervolume(tested, ref=(clean - 0.1, robust), maximise=True)
+        without_loss = [place for place, one in enumerate(front) if one.values[0] >= least]
+        kept = None
+        if without_loss:
+            best = max(without_loss, key=lambda place: front[place].values[1])
+            kept = (tested[best][0] - clean, tested[best][1] - robust)
+        measures[kind] = Found(float(volume), kept)
+    return measures
+
+
+def cases(asked: argparse.Namespace) -> Iterator[Case]:
+    folder = asked.folder.resolve()
+    if asked.data is None:
+        for seed in range(asked.seeds):
+            settings = (f"finetune.seed={seed}", f"search.seed={seed}")
+            place = folder / f"digits_{seed}"
+            yield Case(STUDIES / "quickstart.yaml", settings, "digits", None, place)
+    for number, baseline in enumerate(asked.baseline):
+        settings = (
+            *SMALL,
+            f"dataset.path={asked.data.resolve()}",
+            f"baseline={{checkpoint: {baseline.resolve()}, saw_validation: false}}",
+            f"finetune.seed={number}",
+            f"search.seed={number}",
         )
-        publish_file(result, lambda new: new.write_bytes(done.stdout))
-        shutil.rmtree(work)
-    content: dict[str, Any] = json.loads(result.read_text())
-    return content
+        study, place = STUDIES / "cifar10_joint.yaml", folder / f"cifar10_{baseline.stem}"
+        yield Case(study, settings, str(asked.data.resolve()), 1000, place)
 
 
-def volume(search: Mapping[str, Any]) -> float:
-    """Hypervolume of what a search found."""
-    points = [end["values"] for end in search["ends"]]
-    return float(moocore.hypervolume(points, ref=search["reference"], maximise=True))
-
-
-def compare(folder: Path, seeds: int, trials: int) -> None:
-    """Print a row for each seed, and the mean difference."""
-    print("| seed | seconds | trials: TPE | default | hypervolume: TPE | default |")
-    print("|---|---|---|---|---|---|")
-    gains = []
-    for seed in range(seeds):
-        bar = found(folder, "tpe", seed, trials, float("inf"))
-        limit = bar["ends"][-1]["seconds"]
-        ours = found(folder, "default", seed, trials, limit)
-        before, after = volume(bar), volume(ours)
-        gains.append(100 * (after / before - 1))
-        cells = (seed, f"{limit:.0f}", len(bar["ends"]), len(ours["ends"]))
-        row = " | ".join(map(str, (*cells, f"{before:.5f}", f"{after:.5f}")))
-        print(f"| {row} |", flush=True)
-    spread = t_interval(np.array(gains))
-    print(
-        f"\nhypervolume of the default against TPE's: {spread.mean:+.1f} % "
-        f"[{spread.low:+.1f}, {spread.high:+.1f}], median {statistics.median(gains):+.1f} %, "
-        f"{sum(gain > 0 for gain in gains)} of {seeds} seeds above"
-    )
+def ratio_text(over: Sequence[float], under: Sequence[float]) -> str:
+    """Geometric mean of a ratio, with its 95 % t interval over the cases."""
+    spread = t_interval(np.log(np.array(over) / np.array(under)))
+    mean, low, high = np.exp([spread.mean, spread.low, spread.high])
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compare two searches by real trainings.")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--trials", type=int, default=32, help="of TPE")
+    parser = argparse.ArgumentParser(description="What searches find, on test images.")
     parser.add_argument("--folder", type=Path, default=Path("runs/live"))
-    parser.add_argument("--one", choices=SEARCHES, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help=argparse.SUPPRESS)
+    parser.add_argument("--seeds", type=int, default=6, help="of the digits")
+    parser.add_argument("--data", type=Path, help="CIFAR-10: folder with train/ and test/")
+    parser.add_argument("--baseline", type=Path, action="append", default=[], help="weights")
     asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(run(asked.one, asked.seed, asked.trials, asked.seconds)))
-        return
-    compare(asked.folder.resolve(), asked.seeds, asked.trials)
+    print("| case | search | trials | hypervolume: " + " | ".join(KINDS) + " | at no clean loss |")
+    print("|---|---|---|---|---|---|---|")
+    volumes: dict[tuple[str, int, str], list[float]] = {}
+    for case in cases(asked):
+        for name, trials in (("default", FEW), ("tpe", FEW), ("tpe", MANY)):
+            measures = found(case, name, trials)
+            for kind, one in measures.items():
+                volumes.setdefault((name, trials, kind), []).append(one.volume)
+            kept = measures[KINDS[-1]].kept
+            gains = "none" if kept is None else f"{100 * kept[1]:+.1f} ({100 * kept[0]:+.1f} clean)"
+            cells = [f"{one.volume:.5f}" for one in measures.values()]
+            line = " | ".join([case.folder.name, name, str(trials), *cells, gains])
+            print(f"| {line} |", flush=True)
+    mixtures, ours = KINDS[-1], ("default", FEW)
+    print("\nRatios of hypervolumes, geometric means over the cases:")
+    for text, over, under in (
+        ("mixtures of the default's 24 trials to networks in between", mixtures, KINDS[1]),
+        ("the same to its trials", mixtures, KINDS[0]),
+    ):
+        print(f"- {text}: {ratio_text(volumes[*ours, over], volumes[*ours, under])}")
+    for trials, kind in ((MANY, KINDS[0]), (MANY, mixtures), (FEW, mixtures), (FEW, KINDS[0])):
+        ratio = ratio_text(volumes[*ours, mixtures], volumes["tpe", trials, kind])
+        print(f"- the same to {kind} of {trials} trials of tpe: {ratio}")
 
 
 if __name__ == "__main__":
