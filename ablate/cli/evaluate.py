@@ -47,7 +47,7 @@ _frost_option = option(
 )
 @option(
     "--dataset DATA",
-    "cifar10, cifar100, svhn, fashion_mnist, digits, package.module:callable, or a folder "
+    "cifar10, cifar100, digits, package.module:callable, or a folder "
     "with test/CLASS/*, val/CLASS/* or CLASS/*.",
 )
 @_data_option
@@ -165,7 +165,7 @@ def corrupt(source: str, output: Path, **options: Any) -> None:
 
     Writes every type at every severity, and a manifest.
     SOURCE is a folder (CLASS/*, test/CLASS/*, val/CLASS/*, or images without classes) or a data
-    set (cifar10, cifar100, svhn, fashion_mnist, digits; its test images are used). OUTPUT is a
+    set (cifar10, cifar100, digits; its test images are used). OUTPUT is a
     new folder.  If all images have one size, the copies are identical to those that `ablate
     evaluate` scores with the same seed.  If --image-size enlarges smaller square files, they
     differ, because `evaluate` scores those at their own size.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PUBLISHED = ("cifar10", "cifar100", "svhn", "fashion_mnist")
+PUBLISHED = ("cifar10", "cifar100")
 """Those that torchvision can fetch."""
 
 NAMED = ("digits", *PUBLISHED)
@@ -11,8 +11,8 @@ NAMED = ("digits", *PUBLISHED)
 DATASETS = (*NAMED, "image_folder")
 """Values of `dataset.name`, in addition to `package.module:callable`."""
 
-SIDES = {"digits": 8, "cifar10": 32, "cifar100": 32, "svhn": 32, "fashion_mnist": 28}
+SIDES = {"digits": 8, "cifar10": 32, "cifar100": 32}
 """Height and width in pixels of their images as published."""
 
-GREY = ("digits", "fashion_mnist")
+GREY = ("digits",)
 """Those whose images are grey, in three equal channels."""

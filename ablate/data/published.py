@@ -3,11 +3,6 @@
     cifar10, cifar100   60,000 colour photographs of 32x32 pixels, 10,000 of them to test on.
                         Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; the
                         python version's files, the fine classes of CIFAR-100.
-    svhn                cropped house numbers of 32x32 pixels, 73,257 to train, 26,032 to test on.
-                        Netzer et al. 2011, Reading Digits in Natural Images with Unsupervised
-                        Feature Learning; the .mat files, without the `extra` images.
-    fashion_mnist       70,000 grey pictures of clothes of 28x28 pixels, 10,000 of them to test on.
-                        Xiao et al. 2017, arXiv:1708.07747.
 
 Decoded images are cached at the requested size, so torchvision checks the files' md5 and reads them
 once.
@@ -28,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torchvision.datasets import CIFAR10, CIFAR100, SVHN, FashionMNIST
+from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import check_integrity
 
 from ablate.data import SIDES
@@ -47,7 +42,7 @@ _FETCH_ERRORS = (OSError, RuntimeError, EOFError, http.client.HTTPException, tar
 
 
 _NOT_AS_PUBLISHED = (RuntimeError, ValueError, AssertionError, IndexError)
-"""Of torchvision's checks, and of its reader where it has no md5 (Fashion-MNIST, once unpacked)."""
+"""Of torchvision's checks and its reader."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +73,9 @@ class Published:
 
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
     """The data set `settings.name` at `image_size`; see `read_published`."""
-    makers: dict[str, Callable[[], Published]] = {
-        "cifar10": lambda: published_cifar("cifar10", CIFAR10),
-        "cifar100": lambda: published_cifar("cifar100", CIFAR100),
-        "svhn": lambda: published_svhn(SVHN),
-        "fashion_mnist": lambda: published_fashion(FashionMNIST),
-    }
-    return read_published(makers[settings.name](), settings, base, cache, image_size)
+    dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[settings.name]
+    published = published_cifar(settings.name, dataset)
+    return read_published(published, settings, base, cache, image_size)
 
 
 def read_published(
@@ -160,9 +151,6 @@ def _fetch(published: Published, folder: Path) -> None:
             publish_file(folder / file, partial(shutil.copy, temporary / file))
 
 
-# -- The data sets; `dataset` is torchvision's class ---------------------------------------
-
-
 def published_cifar(name: str, dataset: Any) -> Published:
     """What is published of a data set in CIFAR's format."""
 
@@ -183,42 +171,3 @@ def published_cifar(name: str, dataset: Any) -> Published:
     files = tuple(f"{dataset.base_folder}/{file}" for file, _ in entries)
     fetch = partial(dataset, download=True)
     return Published(name, files, fetch, read_classes, read_arrays, dataset.base_folder)
-
-
-def published_svhn(dataset: Any) -> Published:
-    """What is published of SVHN."""
-    parts = ("train", "test")
-
-    def read_arrays(folder: Path, part: str) -> Arrays:
-        found = dataset(folder, part)
-        return found.data, found.labels.astype(np.int64)
-
-    return Published(
-        name="svhn",
-        files=tuple(dataset.split_list[part][1] for part in parts),
-        fetch=lambda folder: [dataset(folder, part, download=True) for part in parts],
-        read_classes=lambda _folder: [str(digit) for digit in range(10)],
-        read=read_arrays,
-    )
-
-
-_FASHION_FILES = (
-    *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-)
-
-
-def published_fashion(dataset: Any) -> Published:
-    """What is published of Fashion-MNIST."""
-
-    def read_arrays(folder: Path, part: str) -> Arrays:
-        found = dataset(folder, train=part == "train")
-        return found.data.numpy()[:, None], found.targets.numpy().astype(np.int64)
-
-    return Published(
-        name="fashion_mnist",
-        files=tuple(f"FashionMNIST/raw/{file}" for file in _FASHION_FILES),
-        fetch=partial(dataset, download=True),
-        read_classes=lambda _folder: dataset.classes,
-        read=read_arrays,
-    )

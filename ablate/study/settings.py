@@ -146,7 +146,7 @@ class ValidationSettings(Settings):
 
 class DatasetSettings(Settings):
     name: str
-    """`digits`, `cifar10`, `cifar100`, `svhn`, `fashion_mnist`, `image_folder`, or
+    """`digits`, `cifar10`, `cifar100`, `image_folder`, or
     `package.module:callable`."""
     path: str | None = None
     """Folder of the data, relative to the study file.  `image_folder`: train/CLASS/* and

@@ -6,11 +6,9 @@ hold the md5 of the small files; the code that checks, fetches and reads is torc
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import pickle
 import shutil
-import struct
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -21,16 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import scipy.io
-from torchvision.datasets import CIFAR10, SVHN, FashionMNIST
+from torchvision.datasets import CIFAR10
 
 from ablate.data.dataset import Source
 from ablate.data.load import load_dataset
 from ablate.data.published import (
     Published,
     published_cifar,
-    published_fashion,
-    published_svhn,
     read_published,
 )
 from ablate.errors import DataError
@@ -38,7 +33,6 @@ from ablate.study.settings import DatasetSettings
 
 RANDOM = np.random.default_rng(0)
 COUNTS = {"train": 30, "test": 10}
-IDX = {"train": "train", "test": "t10k"}
 
 
 class Small(NamedTuple):
@@ -106,69 +100,21 @@ def write_cifar(root: Path, address: str, base: Any = CIFAR10) -> Small:
     return Small(published, folder, images, labels, site)
 
 
-def write_svhn(root: Path, address: str) -> Small:
-    images, labels = make_parts((3, 32, 32), 10)
-    folder, site = root / "folder", root / "site"
-    site.mkdir()
-    for part in COUNTS:
-        digits = np.where(labels[part] == 0, 10, labels[part])[:, None].astype(np.uint8)
-        pixels = images[part].transpose(2, 3, 1, 0)
-        scipy.io.savemat(site / f"{part}_32x32.mat", {"X": pixels, "y": digits})
-    shutil.copytree(site, folder)
-    files = {
-        part: [f"{address}/{part}_32x32.mat", f"{part}_32x32.mat", md5(site / f"{part}_32x32.mat")]
-        for part in COUNTS
-    }
-    return Small(
-        published_svhn(type("SVHN", (SVHN,), {"split_list": files})), folder, images, labels, site
-    )
-
-
-def write_fashion(root: Path, address: str) -> Small:
-    images, labels = make_parts((1, 28, 28), 10)
-    folder, site = root / "folder", root / "site"
-    raw = folder / "FashionMNIST/raw"
-    raw.mkdir(parents=True)
-    site.mkdir()
-    resources = []
-    for part, name in IDX.items():
-        for kind, values in (("images-idx3", images[part][:, 0]), ("labels-idx1", labels[part])):
-            head = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
-            data = head + values.astype(np.uint8).tobytes()
-            (raw / f"{name}-{kind}-ubyte").write_bytes(data)
-            zipped = site / f"{name}-{kind}-ubyte.gz"
-            zipped.write_bytes(gzip.compress(data))
-            resources.append((zipped.name, md5(zipped)))
-    small = type(
-        "FashionMNIST", (FashionMNIST,), {"resources": resources, "mirrors": [f"{address}/"]}
-    )
-    return Small(published_fashion(small), folder, images, labels, site)
-
-
-WRITERS = {
-    "cifar10": write_cifar,
-    "svhn": write_svhn,
-    "fashion_mnist": write_fashion,
-}
-
-
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
 
-@pytest.fixture(params=WRITERS)
-def small(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Small]:
-    """Each data set, on disk and on a server of this machine."""
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+    """A data set, on disk and on a server of this machine."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     handler = partial(_Quiet, directory=str(tmp_path / "site"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield WRITERS[request.param](tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
+        yield write_cifar(tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
     finally:
         server.shutdown()
         server.server_close()

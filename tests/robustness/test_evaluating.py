@@ -226,7 +226,7 @@ def test_logits_that_are_not_finite_name_the_copies(image_folder: Path) -> None:
         (
             {"dataset": None},
             "`dataset`: must name the images to evaluate on, got none. Give a name (digits, "
-            "cifar10, cifar100, svhn, fashion_mnist), a folder, or `official`.",
+            "cifar10, cifar100), a folder, or `official`.",
         ),
         (
             {"checkpoint": "weights.pt"},
