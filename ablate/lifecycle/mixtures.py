@@ -199,9 +199,11 @@ class Keeper:
 
 
 def keeper_of(record: StudyRecord) -> Keeper:
-    """The keeper of a study, which knows no row yet."""
+    """The keeper of a study, which knows no row yet; once its space was edited it keeps all, since
+    a trial that is outside of the space may lie in the next one."""
     directions = [objective.direction for objective in record.study.objectives]
-    return Keeper(directions, record.study.run.keep_checkpoints, record.bounds)
+    keep = "all" if record.edits else record.study.run.keep_checkpoints
+    return Keeper(directions, keep, record.bounds)
 
 
 def _beats(point: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

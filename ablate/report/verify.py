@@ -259,7 +259,8 @@ def _compare_edits(head: Head, record: StudyRecord) -> tuple[str, tuple[str, ...
     differences = [
         f"space until trial {edit['rows']}: must be that of the fingerprint, got another"
         for edit in head.edits
-        if study_fingerprint(head.study, Space.from_json(edit["space"]), "")["space"]
+        if edit["fingerprint"]  # it has none before its baseline is ready
+        and study_fingerprint(head.study, Space.from_json(edit["space"]), "")["space"]
         != edit["fingerprint"]["space"]
     ]
     if len(outside) != head.outside:

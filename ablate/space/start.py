@@ -117,9 +117,12 @@ def point_of(space: Space, values: Mapping[str, Any]) -> Params | None:
             continue
         try:
             above, _, name = key.rpartition(".")  # of an entry of an open mapping
-            value = values[key] if key in values else values[above][name]
+            inner = values.get(above)
+            value = values[key] if key in values or not isinstance(inner, Mapping) else inner[name]
             if domain.has_equal_draws and not isinstance(value, list | Mapping):
                 (value,) = _nearest(domain, value, known)  # a word, as `last`, or none
+            if isinstance(domain, SimplexDomain) and not isinstance(value, Mapping):
+                return None
             if isinstance(domain, SimplexDomain):  # an item that is taken out may have had none
                 value = {name: one for name, one in value.items() if one or name in domain.names}
             raw |= domain.encode(key, value, known)

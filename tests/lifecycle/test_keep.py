@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ablate.analysis.hypervolume import nondominated
-from ablate.lifecycle.mixtures import Keeper
+from ablate.lifecycle.mixtures import Keeper, keeper_of
 from ablate.study.settings import ObjectiveSettings
-from tests.example_records import example_row
+from tests.example_records import example_record, example_row
 
 UP = ("maximize", "maximize")
 
@@ -35,6 +36,17 @@ def test_a_value_that_is_not_finite_is_on_no_front() -> None:
 
 def test_all_keeps_all() -> None:
     assert kept_after(Keeper(UP, "all", ()), [(0.1, 0.1)] * 200) == list(range(200))
+
+
+def test_once_a_space_was_edited_all_are_kept() -> None:
+    """A trial that is outside now may be the best of the next space."""
+    record = example_record([(0.9, 0.9)])
+    settings = record.study.run.model_copy(update={"keep_checkpoints": 1})
+    record = replace(record, study=record.study.model_copy(update={"run": settings}))
+    values = [(0.9, 0.9), (0.1, 0.1), (0.2, 0.2)]
+    assert kept_after(keeper_of(record), values) == [0]
+    edited = replace(record, edits=({"rows": 1, "outside": 1},))
+    assert kept_after(keeper_of(edited), values) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ablate.space.space import Space
-from ablate.space.start import start_points
+from ablate.space.start import point_of, start_points
 from ablate.study.settings import Study
 
 HERE = Path(__file__).parents[2]
@@ -176,3 +176,12 @@ def test_a_loop_of_ones_own_has_none(make_space: Callable[..., Space]) -> None:
         {"version": 1, "name": "a", "trainable": "a:b", "space": {"lr": {"float": [0.0, 1.0]}}}
     )
     assert start_points(study, make_space(RATE)) == ()
+
+
+def test_a_configuration_of_another_kind_is_outside(make_space: Callable[..., Space]) -> None:
+    mix = make_space(
+        "augment.families: {subset: [noise, blur]}\naugment.mix: {simplex: augment.families}"
+    )
+    assert point_of(mix, {"augment.families": ["noise"], "augment.mix": ["noise"]}) is None
+    strengths = make_space("augment.strengths.gaussian_noise: {float: [0.1, 1]}")
+    assert point_of(strengths, {"augment.strengths": 0.5}) is None
