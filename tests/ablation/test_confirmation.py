@@ -32,10 +32,11 @@ from ablate.ablation.confirm import (
 )
 from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeated_design
 from ablate.ablation.intervals import over_seeds_and_two_sets
-from ablate.analysis.pareto import ParetoPoint, Point
+from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
+from ablate.study.mixture import Mixture
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
 from ablate.study.settings import InterpolationSettings, ObjectiveSettings
@@ -47,7 +48,7 @@ POINTS = (7, 2)
 def pareto_point(number: int, scores: Scores, **params: Any) -> ParetoPoint:
     values = (scores.clean_accuracy, scores.robust_accuracy)
     own = {"loss.terms": "clean+fma", **params}
-    return ParetoPoint(Point(number), values, own, scores, "clean+fma", on_front=True)
+    return ParetoPoint(Mixture((number,)), values, own, scores, "clean+fma", on_front=True)
 
 
 SELECTED = {

@@ -77,7 +77,7 @@ def test_a_study_that_is_being_prepared(
         assert record.driver is not None
         assert record.preparing is not None
         assert record.preparing.total == 2000
-        assert record.rows == ()
+        assert {row.state for row in record.rows} == {"WAITING"}  # the first points
         status = command("status", "runs/long")
         assert "training the baseline: " in status
         assert "of 2000 epochs" in status
