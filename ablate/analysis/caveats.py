@@ -9,7 +9,7 @@ from itertools import chain
 from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few, show_name
-from ablate.ledger.record import ADAPTED, Rung, StudyRecord, edits_text, row_violation
+from ablate.ledger.record import ADAPTED, Rung, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.baseline_checks import gain_rule
 from ablate.study.scores import Bound, Scores, violation
@@ -199,7 +199,7 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
         if left_out := record.environment.get("left_out") or {}:
             each = ", ".join(f"{count} in {show_name(name)}" for name, count in left_out.items())
             marks.append(f"image files that cannot be read are left out: {each}")
-    marks += filter(None, [edits_text(record.edits), *(one["text"] for one in record.learned)])
+    marks += record.history
     marks += _constraint_marks(record)
     if copies := sum(row.copy_of is not None for row in complete):
         are = "is a copy" if copies == 1 else "are copies"

@@ -555,6 +555,11 @@ class StudyRecord(Displayed):
         return self.ended >= self.rows_at_end
 
     @property
+    def history(self) -> tuple[str, ...]:
+        """That its space was edited, and which studies its sampler learned from: a line each."""
+        return tuple(filter(None, [edits_text(self.edits), *(one["text"] for one in self.learned)]))
+
+    @property
     def shown_mixtures(self) -> Mixtures:
         """Its mixtures, unless it has none, or they are turned off."""
         return self.mixtures if self.mixtures and self.study.answer.mixtures else Mixtures()

@@ -243,8 +243,10 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         record = _open_named(name, base, "search.learn_from").record
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
         got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in _MEASURES]
-        if record.design is not None or study.search.sampler not in ("auto", "gp", "tpe"):
-            got = ["an ablation, or here a sampler but auto, gp and tpe"]
+        if record.design is not None:
+            got = ["an ablation"]
+        elif study.search.sampler not in ("auto", "gp", "tpe"):
+            got = [f"search.sampler {study.search.sampler} here (auto, gp and tpe learn)"]
         complete = [row for row in record.rows if row.scores and row.copy_of is None]
         metrics = [row.scores.metrics() for row in complete if row.scores]
         known = [

@@ -239,9 +239,10 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
 
 def _waits_for_mixtures(ledger: Ledger, place: Place) -> bool:
     """Whether mixtures are to be made, and their ingredients are here."""
-    asks = (place.study or ledger.head.study).answer.mixtures
+    if not (place.study or ledger.head.study).answer.mixtures:
+        return False
     record = ledger.read()
-    return asks and record.lacks_mixtures and not lost_weights(record, place.folder)
+    return record.lacks_mixtures and not lost_weights(record, place.folder)
 
 
 def _is_spent(ledger: Ledger, place: Place) -> bool:

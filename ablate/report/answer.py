@@ -26,7 +26,7 @@ from ablate.analysis.objectives import amount_text, is_accuracy, on_split
 from ablate.analysis.pareto import ParetoPoint
 from ablate.analysis.summary import best_values
 from ablate.files.shown import count_text, few, shown_if
-from ablate.ledger.record import NOT_FINETUNED, edits_text
+from ablate.ledger.record import NOT_FINETUNED
 from ablate.report.arms import ABOVE_ZERO, BELOW_ZERO, NOTHING, interval_notes, points_cell
 from ablate.report.numbers import metric_text, metric_unit, metric_words, param_text, percent_text
 from ablate.report.words import (
@@ -89,8 +89,7 @@ def _of_search(source: StudySource) -> Answer:
     record, answer = source.record, source.answer
     is_running = 0 < record.ended < record.rows_at_end
     caveats = _running_text(record.ended, record.rows_at_end, "trial")
-    marks = (edits_text(record.edits), *(one["text"] for one in record.learned))
-    caveats += map(_sentence, filter(None, marks))
+    caveats += map(_sentence, record.history)
     ended = (row for row in record.rows if row.failure is not None and not row.outside)
     failed = {row.number: row.failure.kind for row in ended if row.failure is not None}
     if failed:

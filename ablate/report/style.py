@@ -80,6 +80,9 @@ def terms_look(loss_terms: str) -> Look:
 MIXTURES_LOOK = Look("Mixtures", INK, "hexagram")
 """Of averages of trials, and of networks between them and the baseline."""
 
+OUTSIDE_LOOK = Look("Outside the space", FAINT_INK, "x-thin-open")
+"""Of trials that do not lie in an edited space."""
+
 _FAINT = {
     "#767676": "#949494",
     "#C98500": "#CA8705",

@@ -1,4 +1,5 @@
-"""The points that a search begins with: each method at the settings that were measured for it.
+"""The points that a search begins with, each method at the settings that were measured for it; and
+where a configuration lies in a space.
 
 The settings are the best of each method in docs/measurements.md#defaults (bold there): those of the
 digits belong to the higher learning rate, those of CIFAR-10 to the lower one.  What is not listed

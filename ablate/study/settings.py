@@ -146,8 +146,7 @@ class ValidationSettings(Settings):
 
 class DatasetSettings(Settings):
     name: str
-    """`digits`, `cifar10`, `cifar100`, `image_folder`, or
-    `package.module:callable`."""
+    """`digits`, `cifar10`, `cifar100`, `image_folder`, or `package.module:callable`."""
     path: str | None = None
     """Folder of the data, relative to the study file.  `image_folder`: train/CLASS/* and
     test/CLASS/* or val/CLASS/*."""
@@ -262,7 +261,7 @@ class BaselineSettings(TrainingSettings):
     """Highest learning rate of the schedule."""
     checkpoint: str | None = None
     """Weights to start from instead of training: a .safetensors file or a state dict, relative to
-    the study file, or `torchvision:WEIGHTS` or `timm:pretrained`, or `ablate:resnet8_digits`, which
+    the study file; or `torchvision:WEIGHTS`, `timm:pretrained`, or `ablate:resnet8_digits`, which
     comes with ablate.  `{replicate}` in it is the number of the replicate, from 0."""
     saw_validation: bool | None = None
     """Whether the checkpoint was trained on the validation images; required with a checkpoint."""
@@ -668,7 +667,7 @@ class SearchSettings(Settings):
     """Seed of the sampler; each trial also uses its number."""
     enqueue: Listed[dict[str, Any]] = ()
     """Parameter sets to run first; parameters you leave out are sampled."""
-    learn_from: Listed[str] = ()
+    learn_from: Distinct[str] = ()
     """Searches, or their archives, whose trials auto, gp and tpe know; none of them counts."""
     pruner: PrunerSettings | None = None
     """None: every trial runs to its full budget."""

@@ -141,7 +141,7 @@ def test_a_study_that_was_edited_still_knows_what_lies_in_its_space(
     [
         ({"objectives": [{"metric": "a"}, {"metric": "d"}]}, "none there"),
         ({"space": {"y": {"float": [0.0, 1.0]}}}, "none there"),
-        ({"sampler": "random"}, "an ablation, or here a sampler but auto, gp and tpe"),
+        ({"sampler": "random"}, "search.sampler random here (auto, gp and tpe learn)"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(

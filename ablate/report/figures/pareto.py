@@ -42,7 +42,15 @@ from ablate.report.numbers import (
     shortened,
     signed_text,
 )
-from ablate.report.style import FAINT_INK, INK, MIXTURES_LOOK, SMALL_SIZE, Look, terms_look
+from ablate.report.style import (
+    FAINT_INK,
+    INK,
+    MIXTURES_LOOK,
+    OUTSIDE_LOOK,
+    SMALL_SIZE,
+    Look,
+    terms_look,
+)
 from ablate.report.words import network_label
 from ablate.study.scores import Bound, Scores
 from ablate.study.settings import ObjectiveSettings
@@ -56,8 +64,6 @@ _HOVER = "%{hovertext}<extra></extra>"
 _LABELLED = 8
 """Up to so many trials on a front, each has its number beside it."""
 _ACROSS, _PANEL_PIXELS = 3, 300
-_MIXTURES = "mixtures"
-"""Group of those on a front; the others are not drawn."""
 _OUTSIDE, _DOMINATED, _VIOLATING, _ON_FRONT, _MEAN = range(5)
 """States of a mark, in the order in which they are drawn over each other."""
 _OF_POINTS, _OF_MEANS = ("name", "loss_terms", "number", "on_front"), ("name", "number", "seeds")
@@ -219,28 +225,31 @@ def _table(
     columns: dict[str, Any]
     study_looks = canvas.study_looks([study.study for study in studies])
     for place, (study, look) in enumerate(zip(studies, study_looks, strict=True)):
-        points = (*study.points, *(each for each in study.mixtures if each.on_front))
+        mixtures = [each for each in study.mixtures if each.on_front]
+        points = (*study.points, *mixtures, *study.outside)
+        marks = ["trial"] * len(study.points) + ["mixture"] * len(mixtures)
+        marks += ["outside"] * len(study.outside)
         violating = np.array([each.violation > 0 for each in points])
         is_on_front = np.array([each.on_front for each in points], dtype=bool)
         state = np.where(is_on_front, _ON_FRONT, np.where(violating, _VIOLATING, _DOMINATED))
-        columns = {"study": study.study, "state": state}
-        columns["mark"] = ["mixture" if each.is_mixture else "trial" for each in points]
+        state[len(points) - len(study.outside) :] = _OUTSIDE
+        columns = {"study": study.study, "state": state, "mark": marks}
         columns |= {name: [getattr(point, name) for point in points] for name in _OF_POINTS}
         columns["number"] = [None if each.is_mixture else each.number for each in points]
-        own = [_MIXTURES if each.is_mixture else each.loss_terms for each in points]
-        columns["group"] = own if is_alone else f"{place:03}"
-        of_terms = {terms: terms_look(terms) for terms in {*own}} | {_MIXTURES: MIXTURES_LOOK}
-        columns["look"] = [of_terms[terms] if is_alone else look for terms in own]
+        own = [
+            point.loss_terms if mark == "trial" else mark
+            for point, mark in zip(points, marks, strict=True)
+        ]
+        shared = {"outside": OUTSIDE_LOOK}
+        columns["group"] = [each if is_alone or each in shared else f"{place:03}" for each in own]
+        if is_alone:
+            shared |= {each: terms_look(each) for each in {*own} - {"mixture", "outside"}}
+            shared["mixture"] = MIXTURES_LOOK
+        columns["look"] = [shared.get(each, look) for each in own]
         is_light = len(points) <= canvas.MANY
         columns["hover"] = [_hover(study.objectives, point) for point in points] if is_light else ""
         values = as_table([each.values for each in points], len(searched))
         frames.append(pd.DataFrame(columns | dict(zip(searched, values.T, strict=True))))
-        hidden = Look("Outside the space", FAINT_INK, "x-thin-open")
-        for point in study.outside:
-            columns = {name: getattr(point, name) for name in _OF_POINTS} | {"mark": "outside"}
-            columns |= {"study": study.study, "state": _OUTSIDE, "group": "outside", "look": hidden}
-            columns |= {"hover": _hover(study.objectives, point)}
-            frames.append(pd.DataFrame([columns | dict(zip(searched, point.values, strict=True))]))
     if means:
         mean_looks = [(looks or {})[mean.name] for mean in means]
         alike = [(look, mean.number is None) for look, mean in zip(mean_looks, means, strict=True)]
