@@ -11,7 +11,7 @@ import numpy as np
 
 from ablate.analysis.accounting import StudyAccount, study_account
 from ablate.analysis.hypervolume import as_table, hypervolume
-from ablate.analysis.pareto import mixture_points
+from ablate.analysis.pareto import ParetoPoint, mixture_points, point_of
 from ablate.ledger.record import (
     TERMINAL,
     Failure,
@@ -20,17 +20,18 @@ from ablate.ledger.record import (
     StudyRecord,
     counted_values,
 )
+from ablate.study.mixture import Mixture
 from ablate.study.scores import Bound
 from ablate.study.settings import ObjectiveSettings
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best value of one objective and the first trial that has it."""
+    """The best value of one objective, and the first network that has it: trials, then mixtures."""
 
     metric: str
     value: float
-    number: int
+    point: Mixture
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
     return StatusInfo(
         record=record,
         counts={state: counts[state] for state in get_args(State)},
-        best=best_values(record.rows, record.study.objectives, record.bounds),
+        best=best_values(
+            record.rows, record.study.objectives, record.bounds, mixture_points(record)
+        ),
         hypervolume=hypervolume(values, record.study.objectives, record.reference_point),
         rows_per_minute=rate,
         seconds_left=0.0 if not left else 60 * left / rate if rate else None,
@@ -130,21 +133,24 @@ def best_values(
     rows: Sequence[RowRecord],
     objectives: Sequence[ObjectiveSettings],
     bounds: Sequence[Bound] = (),
+    mixtures: Sequence[ParetoPoint] = (),
 ) -> tuple[Best, ...]:
-    """The best value of each objective over the complete rows within the bounds, whatever the
-    others are.
+    """The best value of each objective over the complete rows, and mixtures, within the bounds,
+    whatever the others are.
 
-    NaN is never the best; an objective without any number is left out. Of equal rows the first.
+    NaN is never the best; an objective without any number is left out. Of equal ones the first.
     """
     complete = [row for row in rows if row.values is not None and not row.outside]
-    table = as_table(complete_values(complete, bounds), len(objectives))
+    points = [*map(point_of, complete), *(each.point for each in mixtures)]
+    values = complete_values(complete, bounds) + [each.counted for each in mixtures]
+    table = as_table(values, len(objectives))
     best = []
     for objective, column in zip(objectives, table.T, strict=True):
         finite = np.where(np.isfinite(column), column, np.nan)
         if not np.isnan(finite).all():
             first = np.nanargmax if objective.direction == "maximize" else np.nanargmin
             place = int(first(finite))
-            best.append(Best(objective.metric, float(column[place]), complete[place].number))
+            best.append(Best(objective.metric, float(column[place]), points[place]))
     return tuple(best)
 
 

@@ -15,9 +15,8 @@ import pickle
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,139 +34,82 @@ from ablate.files.cache import locked, publish_file
 from ablate.files.shown import show_name
 from ablate.study.settings import DatasetSettings, path_from
 
-Arrays = tuple[np.ndarray, np.ndarray]
-"""uint8 images `[n, channel, height, width]` and int64 labels `[n]`."""
+DATASETS: dict[str, Any] = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 _FETCH_ERRORS = (OSError, RuntimeError, EOFError, http.client.HTTPException, tarfile.TarError)
-
-
 _NOT_AS_PUBLISHED = (RuntimeError, ValueError, AssertionError, IndexError)
 """Of torchvision's checks and its reader."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published data set.
-
-    Attributes:
-        name: as in `dataset.name`.
-        files: below the folder, as torchvision lays them out.
-        fetch: downloads them into an empty folder.
-        read_classes: names of the classes, from the files in the folder.
-        read: `train` or `test` as arrays, from the files in the folder; an error of
-            `_NOT_AS_PUBLISHED` where they are not those that were published.
-        inner: folder that all files lie in; a user may name it instead of the one above.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    fetch: Callable[[Path], object]
-    read_classes: Callable[[Path], Sequence[str]]
-    read: Callable[[Path, str], Arrays]
-    inner: str = ""
-
-    def missing(self, folder: Path) -> str | None:
-        """The first file that is not there; None if all are."""
-        return next((name for name in self.files if not (folder / name).is_file()), None)
-
-
 def read(settings: DatasetSettings, base: Path, cache: Path, image_size: int) -> Source:
-    """The data set `settings.name` at `image_size`; see `read_published`."""
-    dataset = {"cifar10": CIFAR10, "cifar100": CIFAR100}[settings.name]
-    published = published_cifar(settings.name, dataset)
-    return read_published(published, settings, base, cache, image_size)
-
-
-def read_published(
-    published: Published, settings: DatasetSettings, base: Path, cache: Path, image_size: int
-) -> Source:
-    """A published data set at `image_size`, from `path` or else `torchvision/` in the cache.
+    """The data set `settings.name` at `image_size`, from `path`, or `torchvision/` in the cache.
 
     Raises:
         DataError: if its files are missing, cannot be fetched or are not those published.
         UsageError: if the cache, or the folder to fetch into, cannot be written.
     """
+    name, dataset = settings.name, DATASETS[settings.name]
     folder = cache / "torchvision" if settings.path is None else path_from(base, settings.path)
-    if published.inner and folder.name == published.inner:
+    if folder.name == dataset.base_folder:
         folder = folder.parent
-    if published.missing(folder) and settings.download:
-        with locked(folder / published.name):
-            if published.missing(folder):
-                _fetch(published, folder)
-    if (missing := published.missing(folder)) is not None:
+    entries = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], "")]
+    files = [folder / dataset.base_folder / file for file, _ in entries]
+    if not all(file.is_file() for file in files) and settings.download:
+        with locked(folder / name):
+            if not all(file.is_file() for file in files):
+                _fetch(name, dataset, folder, files)
+    if (missing := next((file for file in files if not file.is_file()), None)) is not None:
         raise DataError(
-            f"dataset.path: {published.name} must be in {show_name(folder)}, got no {missing}.",
+            f"dataset.path: {name} must be in {show_name(folder)}, got no "
+            f"{missing.relative_to(folder)}.",
             "Set dataset.download: true, or set dataset.path to its folder.",
             parameter_fix="Set `data` to its folder.",
         )
-    files = [folder / name for name in published.files]
     stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
 
-    def part(name: str) -> Split:
+    def part(which: str) -> Split:
         def read() -> Pixels:
-            with _as_published(published, folder):
-                images, labels = published.read(folder, name)
-            return Pixels(labels, resize_chunks(images, image_size, settings.resize))
+            with _as_published(name, folder):
+                found = dataset(folder, train=which == "train")
+            images = resize_chunks(found.data.transpose(0, 3, 1, 2), image_size, settings.resize)
+            return Pixels(np.array(found.targets, dtype=np.int64), images)
 
-        made_from = (published.name, name, image_size, settings.resize, stats)
-        return stored_split(cache, made_from, read, what=f"{published.name}, {name}")
+        made_from = (name, which, image_size, settings.resize, stats)
+        return stored_split(cache, made_from, read, what=f"{name}, {which}")
 
-    with _as_published(published, folder):
-        classes = tuple(published.read_classes(folder))
-    return Source(
-        classes=classes,
-        train=part("train"),
-        test=lambda: part("test"),
-        stored_size=(SIDES[published.name],) * 2,
-    )
+    with _as_published(name, folder):
+        # Before it is unpickled, since a pickle can run anything.
+        if not check_integrity(files[-1], dataset.meta["md5"]):
+            raise RuntimeError(f"{files[-1]} has another md5")
+        with files[-1].open("rb") as pickled:
+            classes = tuple(pickle.load(pickled, encoding="latin1")[dataset.meta["key"]])
+    train, size = part("train"), (SIDES[name],) * 2
+    return Source(classes=classes, train=train, test=lambda: part("test"), stored_size=size)
 
 
 @contextmanager
-def _as_published(published: Published, folder: Path) -> Iterator[None]:
+def _as_published(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except _NOT_AS_PUBLISHED as error:
         raise DataError(
-            f"dataset.path: {published.name} must be the published files, got different ones in "
+            f"dataset.path: {name} must be the published files, got different ones in "
             f"{show_name(folder)}.",
             "Remove them and set dataset.download: true.",
             parameter_fix="Download them again.",
         ) from error
 
 
-def _fetch(published: Published, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{published.name}.", dir=folder) as name:
-        temporary = Path(name)
+def _fetch(name: str, dataset: Any, folder: Path, files: list[Path]) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder) as temporary:
         try:
-            published.fetch(temporary)
+            dataset(temporary, download=True)
         except _FETCH_ERRORS as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
-                f"dataset.download: {published.name} must be fetched, got {reason}. "
+                f"dataset.download: {name} must be fetched, got {reason}. "
                 f"Check the network and the disk, or put its files in {show_name(folder)}."
             ) from error
-        for file in published.files:
+        for file in files:
             # With its mode, because a published file is first readable only by its owner.
-            publish_file(folder / file, partial(shutil.copy, temporary / file))
-
-
-def published_cifar(name: str, dataset: Any) -> Published:
-    """What is published of a data set in CIFAR's format."""
-
-    def read_arrays(folder: Path, part: str) -> Arrays:
-        found = dataset(folder, train=part == "train")
-        return found.data.transpose(0, 3, 1, 2), np.array(found.targets, dtype=np.int64)
-
-    def read_classes(folder: Path) -> Sequence[str]:
-        file = folder / dataset.base_folder / dataset.meta["filename"]
-        # Before it is unpickled, since a pickle can run anything.
-        if not check_integrity(file, dataset.meta["md5"]):
-            raise RuntimeError(f"{file} has another md5")
-        with file.open("rb") as pickled:
-            names: list[str] = pickle.load(pickled, encoding="latin1")[dataset.meta["key"]]
-        return names
-
-    entries = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], "")]
-    files = tuple(f"{dataset.base_folder}/{file}" for file, _ in entries)
-    fetch = partial(dataset, download=True)
-    return Published(name, files, fetch, read_classes, read_arrays, dataset.base_folder)
+            publish_file(file, partial(shutil.copy, temporary / file.relative_to(folder)))

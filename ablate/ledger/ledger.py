@@ -216,12 +216,15 @@ class Ledger:
         self.head = head
         self._set({HEAD: head.to_json()})
 
-    def edit_space(self, head: Head, moved: Moved, changes: Sequence[str]) -> None:
+    def edit_space(
+        self, head: Head, moved: Moved, changes: Sequence[str], removed: Sequence[int]
+    ) -> None:
         """Put another space in force, in one transaction: each row has its point there from now
         on, or is marked as outside; one that waits or runs there has ended by that, as stopped.
 
         Args:
-            head: as it is to be, without this edit; changes: `KEY: old -> new`.
+            head: as it is to be, without this edit; changes: `KEY: old -> new`; removed: trials
+                whose weights are gone.
         """
         before, domains = self.head, distributions(moved.space)
 
@@ -244,10 +247,12 @@ class Ledger:
                     draws = Draws(system={FIXED: raw} if written else {})
                 tables.replace_draws(connection, stored.trial_id, draws)
             edit = {"time": time.time(), "rows": rows, "outside": outside, "changes": changes}
-            edit |= {"space": before.space, "fingerprint": before.fingerprint}
+            edit |= {"space": before.space, "fingerprint": before.fingerprint, "removed": removed}
             new = replace(head, edits=(*before.edits, edit))
             none = Mixtures().to_json()  # what was made of other rows
-            values = {HEAD: new.to_json()} | {key: none for key in attributes if key == MIXTURES}
+            total = max(int(attributes[TRIALS]), rows - before.outside)  # enqueued ones are of N
+            values = {HEAD: new.to_json(), TRIALS: total}
+            values |= {key: none for key in attributes if key == MIXTURES}
             tables.set_study_attributes(connection, self.study_id, values)
             return new
 

@@ -331,6 +331,12 @@ def going_cells(looks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
     return tuple(looks[-1]["cells"]) if looks else None
 
 
+def learned_text(learned: Mapping[str, Any]) -> str:
+    """What a sampler knows of another study (`Head.learned`), in one line."""
+    count = f"{len(learned['rows'])} of {learned['of']}"
+    return f"the sampler knows {count}, which are not counted (search.learn_from)"
+
+
 def edits_text(edits: Sequence[Mapping[str, Any]]) -> str:
     """The edits of a space in one line; empty without any."""
     if not edits:
@@ -375,9 +381,9 @@ class Head(JsonData):
         edits: spaces that were in force before this one, oldest first: `space`, resolved, the
             `fingerprint` until then, and the `time`, the number of `rows`, the `changes` and how
             many rows lay `outside` when it was replaced.
-        learned: of each study in `search.learn_from`, as it was when this one was launched: a
-            `text`; its `inputs`, by section of its fingerprint; and the `rows` in the space, with
-            their `params`, `raw` draws and judged `metrics`.
+        learned: of each study in `search.learn_from`, as it was when this one was launched: what
+            trials these are (`of`); its `inputs`, by section of its fingerprint; and the `rows` in
+            the space, with their `params`, `raw` draws and judged `metrics`.
     """
 
     identity: str
@@ -557,7 +563,7 @@ class StudyRecord(Displayed):
     @property
     def history(self) -> tuple[str, ...]:
         """That its space was edited, and which studies its sampler learned from: a line each."""
-        return tuple(filter(None, [edits_text(self.edits), *(one["text"] for one in self.learned)]))
+        return tuple(filter(None, [edits_text(self.edits), *map(learned_text, self.learned)]))
 
     @property
     def shown_mixtures(self) -> Mixtures:

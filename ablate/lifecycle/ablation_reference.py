@@ -242,7 +242,8 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
     for name in study.search.learn_from:
         record = _open_named(name, base, "search.learn_from").record
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
-        got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in _MEASURES]
+        sections = {*_MEASURES, *(["finetune"] if study.trainable else ())}
+        got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in sections]
         if record.design is not None:
             got = ["an ablation"]
         elif study.search.sampler not in ("auto", "gp", "tpe"):
@@ -255,17 +256,17 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
             if all(math.isfinite(scores.get(metric, math.nan)) for metric in judged)
         ]
         rows = moved_known(Moved(record.study, study, space, keys), known)
+        got = got or [f"no {name}" for name in judged if not any(name in one for one in metrics)]
         if got or not rows:
             raise UsageError(
                 f"search.learn_from: {record.name} must be a search with the measures of this "
                 f"study, and trials in its space, got {'; '.join(got) or 'none there'}. Name "
                 "another one, or leave it out."
             )
-        count = f"{len(rows)} of {len(complete)} complete trials of {record.name}"
-        text = f"the sampler knows {count}, which are not counted (search.learn_from)"
+        of = f"{len(complete)} complete trials of {record.name}"
         inputs = {key: one for key, one in record.sections.items() if key in ("data", *OF_FILES)}
         inputs["weights of the baseline"] = record.baseline_sha256
-        found.append({"text": text, "inputs": inputs, "rows": rows})
+        found.append({"of": of, "inputs": inputs, "rows": rows})
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from ablate.ledger.record import Head, edits_text
 from ablate.ledger.row import Moved, moved_known
 from ablate.lifecycle.drive import RunOptions
 from ablate.lifecycle.known_names import names_for
+from ablate.lifecycle.mixtures import keeper_of
 from ablate.lifecycle.place import Place, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.space.fit import nothing_searched
@@ -131,7 +132,10 @@ def store_edit(ledger: Ledger, edited: Head, prepared: Prepared, run: RunOptions
     moved = Moved(head.study, study, space, {*ledger.space.keys, *space.keys})
     learned = tuple({**one, "rows": moved_known(moved, one["rows"])} for one in head.learned)
     changes = changed_keys(*_before_and_now(ledger, study))
-    ledger.edit_space(replace(edited, fingerprint=sections, learned=learned), moved, changes)
+    record = ledger.read()
+    removed = keeper_of(record).resume(record.rows)
+    new = replace(edited, fingerprint=sections, learned=learned)
+    ledger.edit_space(new, moved, changes, removed)
     run.progress.note(edits_text(ledger.head.edits[-1:]))
 
 

@@ -10,6 +10,7 @@ from ablate.ablation.design import replicate_studies
 from ablate.ablation.searches import tuned_cells
 from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
+from ablate.ledger.record import learned_text
 from ablate.lifecycle.ablation_reference import design_of, find_reference, known_trials, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
 from ablate.lifecycle.known_names import names_for
@@ -185,7 +186,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         ablation=planned,
         data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
         first_points=points[:rows],
-        learned=tuple(one["text"] for one in learned),
+        learned=tuple(map(learned_text, learned)),
     )
 
 

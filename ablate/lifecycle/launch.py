@@ -37,7 +37,14 @@ from ablate.errors import (
 )
 from ablate.finetune.baseline_record import sha256_of
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import TERMINAL, Head, Registration, StudyRecord, registered_parts
+from ablate.ledger.record import (
+    TERMINAL,
+    Head,
+    Registration,
+    StudyRecord,
+    learned_text,
+    registered_parts,
+)
 from ablate.lifecycle.ablation_reference import design_of, find_reference, known_trials, tune_design
 from ablate.lifecycle.changes import (
     changed_study,
@@ -238,9 +245,10 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
 
 
 def _waits_for_mixtures(ledger: Ledger, place: Place) -> bool:
-    """Whether mixtures are to be made, and their ingredients are here."""
+    """Whether mixtures are to be made, and their ingredients are here; or are not wanted any
+    more."""
     if not (place.study or ledger.head.study).answer.mixtures:
-        return False
+        return ledger.head.study.answer.mixtures
     record = ledger.read()
     return record.lacks_mixtures and not lost_weights(record, place.folder)
 
@@ -339,7 +347,7 @@ def begin_study(
         learned=() if parent or design else known_trials(study, base, space),
         **({} if parent is None else of_parent(parent, study)),
     )
-    for note in (*study_notes(study), *(one["text"] for one in head.learned)):
+    for note in (*study_notes(study), *map(learned_text, head.learned)):
         run.progress.note(note)
     trials = study.search.trials if design is None else len(planned)
     # Rows of arms are planned after the arms are tuned; those of replicates are theirs.

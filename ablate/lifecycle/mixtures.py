@@ -56,6 +56,7 @@ def _with_weights(record: StudyRecord) -> dict[int, Scores]:
     """The scores of the complete trials that have weights of their own, by number: those that
     `run.keep_checkpoints` keeps, by a rule that reads nothing but the rows."""
     removed = {*keeper_of(record).resume(record.rows)}
+    removed.update(*(edit.get("removed", ()) for edit in record.edits))
     rows = [row for row in record.complete if row.copy_of is None and row.number not in removed]
     return {row.number: row.scores for row in rows if isinstance(row.scores, Scores)}
 

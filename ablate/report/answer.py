@@ -237,7 +237,7 @@ def _best_of_each(source: StudySource) -> str:
     rows = sorted(record.rows, key=lambda row: (row.number not in front, row.number))
     texts = [
         f"the best {metric_words(one.metric)} is {metric_text(one.metric, one.value)}"
-        f"{metric_unit(one.metric)} (trial {one.number})"
+        f"{metric_unit(one.metric)} ({one.point.name})"
         for one in best_values(rows, info.objectives, record.bounds)
     ]
     if not texts:

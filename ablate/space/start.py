@@ -60,6 +60,9 @@ def start_points(study: Study, space: Space) -> tuple[dict[str, Any], ...] | Non
         return tuple(points)
     values = plain_values(study)
     domains = {parameter.key: parameter.domain for parameter in space.parameters}
+    for key in domains:
+        if key.startswith("augment.strengths.") and key not in values:
+            values[key] = values["augment.strength"]
     written = [values[TERMS]]
     if isinstance(domains.get(TERMS), ChoiceDomain):
         written = list(domains[TERMS].examples())
@@ -156,5 +159,10 @@ def _nearest(domain: Domain, wanted: Any, known: Mapping[str, Any]) -> Sequence[
             found = [wanted]
         case ChoiceDomain(choices=choices) if is_number:
             numbers = [choice for choice in choices if type(choice) in (int, float)]
-            found = sorted(numbers, key=lambda number: abs(number - wanted))[:1]
+            found = sorted(numbers, key=lambda number: _distance(number, wanted))[:1]
     return found
+
+
+def _distance(number: float, wanted: float) -> float:
+    """Rates and weights are compared by their ratio."""
+    return abs(math.log(number / wanted) if min(number, wanted) > 0 else number - wanted)

@@ -68,7 +68,7 @@ def test_only_trials_that_keep_the_constraints_are_on_the_front() -> None:
         "2 of 4 complete trials violate a constraint and do not count: val_clean_accuracy must be "
         "at least 93.00 % and train_seconds must be at most 30"
     ) in info.marks
-    assert [(best.value, best.number) for best in status_info(record, 0.0).best] == [
+    assert [(best.value, best.point.trials[0]) for best in status_info(record, 0.0).best] == [
         (0.94, 0),
         (0.72, 3),
     ]

@@ -23,11 +23,8 @@ from torchvision.datasets import CIFAR10
 
 from ablate.data.dataset import Source
 from ablate.data.load import load_dataset
-from ablate.data.published import (
-    Published,
-    published_cifar,
-    read_published,
-)
+from ablate.data.published import DATASETS
+from ablate.data.published import read as read_published
 from ablate.errors import DataError
 from ablate.study.settings import DatasetSettings
 
@@ -39,14 +36,14 @@ class Small(NamedTuple):
     """A data set of 30 and 10 images.
 
     Attributes:
-        published: what the reader is given.
+        files: below the folder.
         folder: with its files as they lie when they are there.
         images: by part, uint8 `[n, channel, height, width]`.
         labels: by part.
         site: folder with the files as they lie on a server.
     """
 
-    published: Published
+    files: tuple[str, ...]
     folder: Path
     images: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
@@ -65,7 +62,11 @@ def make_parts(shape: tuple[int, ...], classes: int) -> tuple[dict[str, Any], di
     return images, {part: np.arange(count) % classes for part, count in COUNTS.items()}
 
 
-def write_cifar(root: Path, address: str, base: Any = CIFAR10) -> Small:
+NAME = "cifar10"
+
+
+def write_cifar(root: Path, address: str, patch: pytest.MonkeyPatch) -> Small:
+    base: Any = CIFAR10
     images, labels = make_parts((3, 32, 32), 10)
     folder, site = root / "folder", root / "site"
     inner = folder / base.base_folder
@@ -96,8 +97,10 @@ def write_cifar(root: Path, address: str, base: Any = CIFAR10) -> Small:
             "tgz_md5": md5(site / base.filename),
         },
     )
-    published = published_cifar("cifar10", small)
-    return Small(published, folder, images, labels, site)
+    patch.setitem(DATASETS, NAME, small)
+    lists_of = [*base.train_list, *base.test_list, (base.meta["filename"], "")]
+    files = tuple(f"{base.base_folder}/{file}" for file, _ in lists_of)
+    return Small(files, folder, images, labels, site)
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -114,7 +117,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield write_cifar(tmp_path, f"http://127.0.0.1:{server.server_address[1]}")
+        yield write_cifar(tmp_path, f"http://127.0.0.1:{server.server_address[1]}", monkeypatch)
     finally:
         server.shutdown()
         server.server_close()
@@ -123,11 +126,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
 
 def read(small: Small, folder: Path, image_size: int | None = None, **settings: object) -> Source:
     side = small.images["train"].shape[-1]
-    chosen = DatasetSettings.model_validate(
-        {"name": small.published.name, "path": str(folder), **settings}
-    )
-    cache = folder.parent / "cache"
-    return read_published(small.published, chosen, Path(), cache, image_size or side)
+    chosen = DatasetSettings.model_validate({"name": NAME, "path": str(folder), **settings})
+    return read_published(chosen, Path(), folder.parent / "cache", image_size or side)
 
 
 def check(source: Source, small: Small) -> None:
@@ -148,7 +148,7 @@ def test_files_are_fetched_and_stay(small: Small) -> None:
     folder = small.folder.parent / "own/new"
     check(read(small, folder, download=True), small)
     files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
-    assert files - {f"{small.published.name}.lock"} == set(small.published.files)
+    assert files - {f"{NAME}.lock"} == set(small.files)
     shutil.rmtree(small.site)
     check(read(small, folder, download=True), small)
 
@@ -159,33 +159,32 @@ def test_a_download_that_breaks_leaves_nothing(small: Small) -> None:
     folder = small.folder.parent / "new"
     with pytest.raises(DataError) as error:
         read(small, folder, download=True)
-    name = small.published.name
-    assert str(error.value).startswith(f"dataset.download: {name} must be fetched, got ")
+    assert str(error.value).startswith(f"dataset.download: {NAME} must be fetched, got ")
     assert str(error.value).endswith(
         f". Check the network and the disk, or put its files in {folder}."
     )
     assert "\n" not in str(error.value)
-    assert {file.name for file in folder.iterdir()} <= {f"{name}.lock"}
+    assert {file.name for file in folder.iterdir()} <= {f"{NAME}.lock"}
 
 
 def test_files_that_are_not_there(small: Small) -> None:
-    gone = small.published.files[1]
+    gone = small.files[1]
     (small.folder / gone).unlink()
     with pytest.raises(DataError) as error:
         read(small, small.folder)
     assert str(error.value) == (
-        f"dataset.path: {small.published.name} must be in {small.folder}, got no {gone}. Set "
+        f"dataset.path: {NAME} must be in {small.folder}, got no {gone}. Set "
         "dataset.download: true, or set dataset.path to its folder."
     )
 
 
 def test_other_files_than_were_published(small: Small) -> None:
-    file = small.folder / small.published.files[-1]
+    file = small.folder / small.files[-1]
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DataError) as error:
         read(small, small.folder).test()
     assert str(error.value) == (
-        f"dataset.path: {small.published.name} must be the published files, got different ones in "
+        f"dataset.path: {NAME} must be the published files, got different ones in "
         f"{small.folder}. Remove them and set dataset.download: true."
     )
 

@@ -55,7 +55,7 @@ def edit(url: str, space: Mapping[str, Any], **keys: Any) -> Ledger:
     now = Space.from_json(wanted.space)
     moved = Moved(ledger.head.study, wanted.study, now, {*ledger.space.keys, *now.keys})
     head = replace(ledger.head, study=wanted.study, space=wanted.space)
-    ledger.edit_space(head, moved, ["space: edited"])
+    ledger.edit_space(head, moved, ["space: edited"], [])
     return ledger
 
 

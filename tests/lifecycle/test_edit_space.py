@@ -107,7 +107,7 @@ def test_all_outputs_say_which_trials_count(file: Path, capsys: pytest.CaptureFi
     (status,) = status_rows(status_info(opened.record, 0.0))
     assert line in status["marks"]
     assert status["counts"]["OUTSIDE"] == 2
-    assert {best["number"] for best in status["best"]} <= {1, 2, 3, 5, 6}
+    assert {best["network"] for best in status["best"]} <= {f"trial {at}" for at in (1, 2, 3, 5, 6)}
     (kept,) = status["edits"]
     assert (kept["rows"], kept["outside"], kept["changes"]) == (5, 2, [EDIT])
     assert kept["fingerprint"] == dict(first.sections)
@@ -210,3 +210,11 @@ def test_what_a_finetuning_had_fixed_is_searched_then(
 
 def _path(file: Path) -> str:
     return str(yaml.safe_load(file.read_text())["dataset"]["path"])
+
+
+def test_trials_that_were_enqueued_beyond_n_are_of_n(file: Path) -> None:
+    for x in (0.45, 0.55):
+        ablate.enqueue("runs/own", {"x": x})
+    ablate.resume("runs/own", executor="inline", progress=False)
+    record = edited(file)  # points 0 and 4 of seven lie outside
+    assert (record.trials, len(record.rows), record.count("COMPLETE")) == (7, 9, 7)

@@ -18,6 +18,7 @@ from ablate.cli.main import main
 from ablate.errors import FingerprintError, StudyNotFoundError, UsageError
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
+from ablate.ledger.record import learned_text
 from ablate.lifecycle.open_study import open_study
 from ablate.report.answer import study_answer
 
@@ -47,7 +48,9 @@ def former(work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def study(folder: Path, name: str, space: Any = None, **search: Any) -> Path:
     """All of one training loop: another function would be another measure."""
     space, objectives = space or SPACE, search.pop("objectives", OBJECTIVES)
-    file = write_own_study(folder, name, LOOP, space=space, search=search, objectives=objectives)
+    keys = {"finetune": search.pop("finetune")} if "finetune" in search else {}
+    keys |= {"space": space, "objectives": objectives}
+    file = write_own_study(folder, name, LOOP, search=search, **keys)
     (folder / "loop_former.py").write_text(LOOP)
     file.write_text(file.read_text().replace(f"loop_{name}:", "loop_former:"))
     return file
@@ -74,7 +77,7 @@ def test_its_trials_start_the_model_and_count_nowhere(former: Path, work: Path) 
     info = pareto_info(learned)
     assert {point.number for point in info.points} == {0, 1, 2, 3}
     line = "the sampler knows 6 of 6 complete trials of former, which are not counted"
-    assert [one["text"] for one in learned.learned] == [f"{line} (search.learn_from)"]
+    assert [*map(learned_text, learned.learned)] == [f"{line} (search.learn_from)"]
     assert any(line in mark for mark in info.marks)
     answer = study_answer(open_study("runs/new").source)
     assert any(line[1:] in text for text in (*answer.sentences, *answer.notes))
@@ -139,7 +142,8 @@ def test_a_study_that_was_edited_still_knows_what_lies_in_its_space(
 @pytest.mark.parametrize(
     ("keys", "got"),
     [
-        ({"objectives": [{"metric": "a"}, {"metric": "d"}]}, "none there"),
+        ({"objectives": [{"metric": "a"}, {"metric": "d"}]}, "no d"),
+        ({"finetune": {"budget": {"epochs": 2}}}, "finetune.budget.epochs: 1 -> 2"),
         ({"space": {"y": {"float": [0.0, 1.0]}}}, "none there"),
         ({"sampler": "random"}, "search.sampler random here (auto, gp and tpe learn)"),
     ],

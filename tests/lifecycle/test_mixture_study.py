@@ -252,7 +252,29 @@ def test_they_can_be_turned_off(tmp_path: Path) -> None:
     record = ablate.read(run)
     assert record.mixtures is not None
     assert record.mixtures.rows == 3
+    study_file(tmp_path, search="answer: {mixtures: false}")
+    assert "answer.mixtures: true -> false" in launch(tmp_path, "--resume")
+    assert pareto_info(ablate.read(run)).mixtures == ()
     assert file.is_file()
+
+
+@pytest.mark.slow
+def test_after_an_edit_they_are_of_the_weights_that_were_kept_before(tmp_path: Path) -> None:
+    file = study_file(tmp_path)
+    file.write_text(file.read_text().replace("run: {", "run: {keep_checkpoints: 1, "))
+    launch(tmp_path)
+    run = tmp_path / "runs" / "mixed"
+    kept = sorted(file.stem for file in (run / "weights").glob("0*"))
+    file.write_text(file.read_text().replace("[0.0001, 0.1]", "[0.0001, 0.2]"))
+    result = run_here(
+        "resume", file, "--edit-space", "--executor", "inline", "--accept-baseline", cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert "no mixtures" not in result.stdout + result.stderr
+    record = ablate.read(run)
+    assert (record.lacks_mixtures, [len(edit["removed"]) for edit in record.edits]) == (False, [2])
+    assert record.mixtures is not None
+    assert {f"{number:05d}" for one in record.mixtures.scored for number in one.trials} <= {*kept}
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:

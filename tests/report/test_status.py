@@ -12,6 +12,7 @@ from printed_tables import RECORD, lines, strict
 from ablate.analysis.summary import Best, FailureGroup, continuation, status_info
 from ablate.ledger.record import Attempt, Drive, Failure, StudyRecord
 from ablate.report.terminal.status import status_rows, status_table
+from ablate.study.mixture import Mixture
 
 START = BEGAN.timestamp()
 BOOM = Failure("raised", "boom")
@@ -38,7 +39,7 @@ def test_a_study_in_motion() -> None:
     (row,) = strict(status_rows(status_info(RECORD, START)))
     ended = {"COMPLETE": 3, "PRUNED": 0, "FAIL": 1, "OUTSIDE": 0}
     assert row["counts"] == {"WAITING": 0, "RUNNING": 1, **ended}
-    assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "number": 1}
+    assert row["best"][1] == {"metric": "val_robust_accuracy", "value": 0.80, "network": "trial 1"}
     assert row["failures"] == [{"kind": "raised", "reason": "[boom] in step 3", "numbers": [3]}]
 
 
@@ -120,7 +121,9 @@ def test_the_best_values_seeds_and_reasons() -> None:
     rows = [example_row(at, (one, nan)) for at, one in enumerate((nan, 0.9, 0.9))]
     rows += [example_row(at, None, state="FAIL", failure=why) for at, why in reasons.items()]
     info = status_info(example_record(rows), START)
-    assert info.best == (Best("val_clean_accuracy", 0.9, 1),), "the first of equals, never NaN"
+    assert info.best == (Best("val_clean_accuracy", 0.9, Mixture((1,))),), (
+        "the first of equals, never NaN"
+    )
     assert info.failures == (
         FailureGroup("not_finite", "NaN", (4, 6)),
         FailureGroup("raised", "boom", (3,)),
@@ -129,7 +132,7 @@ def test_the_best_values_seeds_and_reasons() -> None:
     objectives = [("train_seconds", "minimize"), ("val_robust_accuracy", "maximize")]
     rows = [example_row(0, (30.0, 0.7)), example_row(1, (20.0, 0.6))]
     less = example_record(rows, objectives=objectives, trials=2)
-    assert status_info(less, START).best[0] == Best("train_seconds", 20.0, 1)
+    assert status_info(less, START).best[0] == Best("train_seconds", 20.0, Mixture((1,)))
     without = replace(less, references={"baseline": less.references["baseline"]})
     assert continuation(without) == "continue with ablate resume", "its plain finetune is missing"
     states = [(0, "COMPLETE"), (0, "FAIL"), (1, "COMPLETE"), (1, "RUNNING"), (2, "WAITING")]

@@ -150,7 +150,7 @@ class Display(Progress):
             return
         rows = sorted([*self._best_rows, *rows], key=lambda row: row.number)
         self._best = best_values(rows, self._head.study.objectives, self._head.bounds)
-        numbers = {best.number for best in self._best}
+        numbers = {best.point.trials[0] for best in self._best}
         self._best_rows = [row for row in rows if row.number in numbers]
 
     def _progress(self) -> tuple[str, str]:
@@ -276,7 +276,7 @@ class _Panel(Display):
             waiting = self._trials - done - running
             counts = {**Counter(self._states.values()), "running": running, "waiting": waiting}
             best = [
-                f"best {_values_text({one.metric: one.value})} (trial {one.number})"
+                f"best {_values_text({one.metric: one.value})} ({one.point.name})"
                 for one in self._best
             ]
         counted = ", ".join(f"{count} {state}" for state, count in counts.items() if count > 0)

@@ -63,8 +63,8 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
         facts += [
             (
                 f"best {metric_words(best.metric)}",
-                f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} (trial "
-                f"{best.number})",
+                f"{metric_text(best.metric, best.value)}{metric_unit(best.metric)} "
+                f"({best.point.name})",
             )
             for best in info.best
         ]
@@ -145,7 +145,10 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         },
         "trials": record.trials,
         "counts": dict(info.counts),
-        "best": [vars(best) for best in info.best],
+        "best": [
+            {"metric": best.metric, "value": best.value, "network": best.point.name}
+            for best in info.best
+        ],
         "hypervolume": info.hypervolume,
         "reference_point": record.reference_point,
         "cells": None if record.design is None else len(record.design["cells"]),
