@@ -54,11 +54,13 @@ class StatusInfo:
         hypervolume: None before the baseline is scored, and without a reference point.
         rows_per_minute: ended trials over the time in which at least one attempt was running,
             without pauses. None before the first end.
-        seconds_left: for the remaining rows, at that rate; None before the first end, 0 at the end.
+        seconds_left: for the remaining rows, at that rate; None before the first end, and while an
+            arm is tuned; 0 at the end.
         disk: bytes of training states, and of weights; None if the run folder is on another host,
             or the training states are behind a URL.
         failures: most frequent first.
         pairs: of an ablation, number of seeds finished in all cells, and of all seeds.
+        tuning: the search that tunes an arm now, and how far it is; empty without.
     """
 
     record: StudyRecord
@@ -71,14 +73,17 @@ class StatusInfo:
     disk: tuple[int, int] | None
     failures: tuple[FailureGroup, ...]
     pairs: tuple[int, int]
+    tuning: str = ""
 
 
-def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = None) -> StatusInfo:
+def status_info(
+    record: StudyRecord, now: float, disk: tuple[int, int] | None = None, tuning: str = ""
+) -> StatusInfo:
     """Where the study stood when the record was read.
 
     Args:
         now: that moment, in seconds since 1970.
-        disk: as in `StatusInfo`.
+        disk, tuning: as in `StatusInfo`.
 
     Raises:
         ParameterError: if the record's reference point has another number of values than there
@@ -102,11 +107,12 @@ def status_info(record: StudyRecord, now: float, disk: tuple[int, int] | None = 
         ),
         hypervolume=hypervolume(values, record.study.objectives, record.reference_point),
         rows_per_minute=rate,
-        seconds_left=0.0 if not left else 60 * left / rate if rate else None,
+        seconds_left=0.0 if not left else 60 * left / rate if rate and not tuning else None,
         account=account,
         disk=disk,
         failures=failure_groups(record.rows),
         pairs=(len(pairs - unfinished), len(pairs)),
+        tuning=tuning,
     )
 
 

@@ -139,7 +139,7 @@ def status(study: str, as_json: bool) -> None:
     ]
     known = [size for size in sizes if size is not None]
     disk = (sum(one for one, _ in known), sum(one for _, one in known)) if known else None
-    info = status_info(opened.record, time.time(), disk)
+    info = status_info(opened.record, time.time(), disk, opened.tuning)
     print_result(status_rows(info) if as_json else status_table(info))
 
 

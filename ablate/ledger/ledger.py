@@ -165,6 +165,12 @@ class Ledger:
             return tables.find_study(connection, name) is not None
 
     @staticmethod
+    def names(url: str) -> list[str]:
+        """Of all studies in a storage that exists, in the order in which they were begun."""
+        with opened(url) as connection:
+            return tables.study_names(connection)
+
+    @staticmethod
     def remove(url: str, name: str) -> None:
         """Remove a study with all its rows, if it exists.
 

@@ -111,7 +111,8 @@ def find_study(connection: Connection, name: str) -> int | None:
 
 
 def study_names(connection: Connection) -> list[str]:
-    return [str(name) for name in connection.execute(select(_STUDIES.c.study_name)).scalars()]
+    names = select(_STUDIES.c.study_name).order_by(_STUDIES.c.study_id)
+    return [str(name) for name in connection.execute(names).scalars()]
 
 
 def study_attributes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Sequence
 from contextlib import closing
@@ -122,6 +123,17 @@ class OpenStudy:
         if confirmed.record.parent != self.place.name:  # a study of its own with that name
             return source
         return replace(source, confirmation=confirmed.confirm_info, confirming=confirmed.record)
+
+    @property
+    def tuning(self) -> str:
+        """The search that tunes an arm now, or goes on with that when it is resumed; empty if none
+        does."""
+        own = re.compile(re.escape(self.place.name) + r"(~r\d+)?~\d\d-")  # `tune_design`
+        last = [name for name in Ledger.names(self.place.url) if own.match(name)][-1:]
+        for record in (open_place(replace(self.place, name=name)).record for name in last):
+            if not record.is_over:
+                return f"{record.name}: {record.ended} of {record.trials} trials"
+        return ""
 
     @property
     def reference(self) -> str:

@@ -342,6 +342,10 @@ def _probe(study: Study) -> Findings:
         yield Finding(paths.get(key, tuple(key.split("."))), f"{rule} {got}. {fix}")
 
 
+_MOST_MARGIN = 0.2
+"""Of `answer.clean_margin`: above it points were meant."""
+
+
 @_reads("objectives", "finetune.interpolation", "answer", "ablation", "trainable")
 def _interpolation(study: Study) -> Findings:
     if study.trainable is not None:
@@ -360,6 +364,10 @@ def _interpolation(study: Study) -> Findings:
     if not is_read and margin != AnswerSettings().clean_margin:
         rule = "has no effect without finetune.interpolation, or a search for clean and robust"
         yield Finding(("answer", "clean_margin"), f"{rule} accuracy, got {margin:g}. Remove it.")
+    elif margin > _MOST_MARGIN:
+        rule = f"must be at most {_MOST_MARGIN:g}, a fraction of the images"
+        fix = f"Write {margin / 100:g} for {margin:g} points."
+        yield Finding(("answer", "clean_margin"), f"{rule}, got {margin:g}. {fix}")
 
 
 @_reads("robustness.adapt_batch_norm", "ablation")

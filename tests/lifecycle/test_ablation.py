@@ -326,7 +326,17 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     first = {"finetune.learning_rate": 0.01, "loss.fma.weight": 1.0}
     tune = {"trials": 2, "enqueue": [first]}
     file = write_ablation(arms=arms, primary=primary, tune=tune, of_file={"space": space})
-    record = ablate.launch(file, executor="inline")
+
+    def stop(row: object) -> None:
+        raise ablate.StopStudy
+
+    ablate.launch(file, executor="inline", on_trial_end=stop)
+    assert open_study("runs/abl").tuning == "abl~00-plain: 1 of 2 trials"
+    shown = run_here("status", "runs/abl").stdout
+    assert "│ tuning │ abl~00-plain: 1 of 2 trials" in " ".join(shown.split())
+    assert "left" not in shown
+    record = ablate.resume(file, executor="inline")
+    assert open_study("runs/abl").tuning == ""
     tuned = _params(record)
     assert set(tuned["plain"]) == {"loss.terms", "finetune.learning_rate"}
     assert set(tuned["FMA"]) == {

@@ -184,6 +184,11 @@ Problems = Callable[..., list[str]]
             "for clean and robust accuracy, got 0.02. Remove it.",
         ),
         (
+            "answer: {clean_margin: 0.5}",
+            "5: answer.clean_margin: must be at most 0.2, a fraction of the images, got 0.5. Write "
+            "0.005 for 0.5 points.",
+        ),
+        (
             "space: {finetune.interpolation: {choice: [null]}}",
             "5: finetune.interpolation: cannot be searched, because trials would be compared by "
             "different measures, got finetune.interpolation. Create one study for each value.",

@@ -82,6 +82,7 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
             each = record.study.ablation_section.seed_count
             ended = f"{record.replicates_ended} of {asked} have ended"
             facts.append(("replicates", f"{ended}, each of {cells} cells x {each} seeds"))
+        facts.append(("tuning", info.tuning))
         if record.planned_looks:
             from ablate.ablation.looks import Look
 
@@ -161,6 +162,7 @@ def status_rows(info: StatusInfo) -> list[dict[str, Any]]:
         "test_opened": [vars(opened) for opened in record.test_opened],
         "rows_per_minute": info.rows_per_minute,
         "seconds_left": info.seconds_left,
+        "tuning": info.tuning,
         "gpu_hours": account.gpu_hours,
         "worked_seconds": account.worked_seconds,
         "lost_seconds": account.lost_seconds,
