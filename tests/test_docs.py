@@ -310,7 +310,9 @@ def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
     assert set(scope["names"]) <= {"left", "middle", "right"}  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(("page", "trials"), [("python", 8), ("notebook", 6)])
+@pytest.mark.parametrize(
+    ("page", "trials"), [("python", 8), ("notebook", 6), ("from_optuna", 8), ("from_ray_tune", 8)]
+)
 def test_a_study_without_a_file_runs(work: Path, page: str, trials: int) -> None:
     """From a script, since a function needs its source."""
     Path("script.py").write_text(one_block("python", "ablate.Study", f"docs/howto/{page}.md"))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import TrialState
@@ -78,6 +79,7 @@ class Driving:
             self.bounds,
             head.reference_point,
             has_start=bool(head.start or head.learned),
+            base=Path(head.base),
         )
         for learned in head.learned:
             self._mirror.learn(learned["rows"])

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from operator import add
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -77,6 +78,7 @@ class Mirror:
         bounds: of the study's constraints.
         reference_point: of the hypervolume, in the objectives' units.
         has_start: whether it began with given points, so that `auto` draws none at random.
+        base: folder of the study file, for a sampler of the user's own.
     """
 
     def __init__(
@@ -88,8 +90,9 @@ class Mirror:
         reference_point: Sequence[float] | None = None,
         *,
         has_start: bool = False,
+        base: Path | None = None,
     ) -> None:
-        self._search = study.search
+        self._search, self._base = study.search, base
         self._space = space
         self._domains = distributions(space)
         self._storage = InMemoryStorage()
@@ -169,6 +172,7 @@ class Mirror:
             space=self._space,
             reference_point=self._reference_point,
             has_start=self._has_start,
+            base=self._base,
         )
         tables.forget_trials(self._study)
         if number == len(self._ids):
@@ -178,8 +182,11 @@ class Mirror:
         if not redraw:  # Optuna's trial writes into the one that it was given
             self._undrawn = copy.deepcopy(self._storage.get_trial(trial_id))
         tables.overwrite_trial(self._storage, trial_id, copy.deepcopy(self._undrawn))
+        count = self._storage.get_n_trials(self._study_id)
         try:
             params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
+            if self._storage.get_n_trials(self._study_id) > count:
+                raise RuntimeError("trials that it added: a sampler proposes values")
         except Exception as error:
             raise ParameterError(
                 f"search.sampler: {search.sampler} must sample trial {number}, got "

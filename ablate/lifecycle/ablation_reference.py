@@ -226,6 +226,8 @@ def _images_scored(study: Study, pilot: Study, of_pilot: int | None, metric: str
 # -- Searches whose trials the sampler of another one knows --------------------------------
 
 
+_NOT_LEARNING = ("random", "nsga2", "qmc")
+"""Samplers that read no trials, or only those of their own generations."""
 _MEASURES = ("trainable", "dataset", "robustness", "answer")
 """Sections of which scores are of one measure, beside data and baseline."""
 
@@ -246,8 +248,8 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in sections]
         if record.design is not None:
             got = ["an ablation"]
-        elif study.search.sampler not in ("auto", "gp", "tpe"):
-            got = [f"search.sampler {study.search.sampler} here (auto, gp and tpe learn)"]
+        elif study.search.sampler in _NOT_LEARNING:
+            got = [f"search.sampler {study.search.sampler} here (auto, gp, tpe and your own learn)"]
         complete = [row for row in record.rows if row.scores and row.copy_of is None]
         metrics = [row.scores.metrics() for row in complete if row.scores]
         known = [

@@ -46,8 +46,8 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         for metric in metric_names(suite.families, SEVERITIES)
     ]
     layers = _layers(model, base)
-    keys = ("dataset.name", "model.name", "trainable")
-    data, network, loop = (partial(_import_refusal, key, base) for key in keys)
+    keys = ("dataset.name", "model.name", "trainable", "search.sampler")
+    data, network, loop, sampler = (partial(_refusal, key, base) for key in keys)
     return {
         "dataset.name": OpenNames(lambda: DATASETS, is_callable_name, refusal=data),
         "model.name": OpenNames(lambda: MODELS, _is_model, _torchvision_like, network),
@@ -62,16 +62,20 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "trainable": OpenNames(refusal=loop),
         **dict.fromkeys(("robustness.suite", "ablation.stop.confirm.suite"), SUITES),
         "robustness.corruptions": ANY.types,
-        "search.sampler": SAMPLERS,
+        "search.sampler": OpenNames(lambda: SAMPLERS, is_callable_name, refusal=sampler),
     }
 
 
-def _import_refusal(key: str, base: Path | None, name: str) -> str | None:
-    """Why the callable that a name may be cannot be imported."""
+def _refusal(key: str, base: Path | None, name: str) -> str | None:
+    """Why the callable that a name may be cannot be imported, or makes no sampler."""
     if key != "trainable" and not _is_own(name):
         return None
     try:
         import_callable(key, name, base)
+        if key == "search.sampler":
+            from ablate.space.sampling import make_sampler
+
+            make_sampler(name, 0, 0, base=base)
     except NotImportedError:
         return None
     except ParameterError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import ParameterError, did_you_mean, error_text
 from ablate.space import SAMPLERS
 from ablate.space.domain import CategoricalDimension, Dimension, NumberDimension
 from ablate.space.space import FIXED, STARTUP, Space, sampler_of
+from ablate.study.callables import import_callable, is_callable_name
 from ablate.study.seeds import Params, derive_seed
 
 DEVIATIONS = "deviations"
@@ -296,6 +298,7 @@ def make_sampler(
     space: Space | None = None,
     reference_point: Sequence[float] | None = None,
     has_start: bool = False,
+    base: Path | None = None,
 ) -> BaseSampler:
     """Make a sampler for one ask.
 
@@ -304,16 +307,17 @@ def make_sampler(
     a new one, seeded by the search's seed and the trial's number.
 
     Args:
-        name: of `ablate.space.SAMPLERS`.
+        name: of `ablate.space.SAMPLERS`, or `module:callable`, which is called with `seed=`.
         seed: of the search.
         number: of the trial, from 0.
         redraw: how often the trial was sampled before.
         space: of the study; `gp` and `auto` read it.
         reference_point: of the hypervolume, in the objectives' units; `gp` and `auto` read it.
         has_start: whether the study began with given points; then `auto` has no random start.
+        base: folder of the study file, from which a callable is imported too.
 
     Raises:
-        ParameterError: if there is no such sampler.
+        ParameterError: if there is no such sampler, or a callable makes none.
     """
     purpose = ("ask", number, redraw) if redraw else ("ask", number)
     ask_seed = derive_seed(seed, *purpose) % 2**32
@@ -348,4 +352,17 @@ def make_sampler(
                     independent_sampler=RandomSampler(seed=ask_seed),
                     warn_independent_sampling=False,
                 )
+        case _ if is_callable_name(name):
+            make = import_callable("search.sampler", name, base)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ExperimentalWarning)
+                    made = make(seed=ask_seed)
+                got = type(made).__name__
+            except Exception as error:
+                made, got = None, error_text(error)
+            if isinstance(made, BaseSampler):
+                return made
+            rule = f"{name} must return an Optuna sampler when it is called with seed=, got {got}"
+            raise ParameterError(f"search.sampler: {rule}. Correct it.")
     raise ParameterError(f"sampler: unknown sampler, got {name!r}. {did_you_mean(name, SAMPLERS)}")

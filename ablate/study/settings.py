@@ -797,6 +797,9 @@ class RunSettings(Settings):
     """Keep the weights of this many complete trials: those of the front first, then the newest."""
     grace_seconds: Positive = 60.0
     """After Ctrl-C, SIGTERM or SIGUSR1, running epochs have this long to finish and be saved."""
+    runtime_env: dict[str, Any] = Field(default_factory=dict)
+    """Ray's runtime environment of the workers, such as {env_vars: {NAME: value}, py_modules:
+    [folder]}.  It is stored with the study: no secrets.  Without Ray it has no effect."""
 
     trackers: Listed[TrackerSettings] = Field((), json_schema_extra=_allow_names)
     """Where the study is shown too: tensorboard, mlflow, wandb, each with its settings, as

@@ -11,7 +11,7 @@ from commands import run_alone
 from own_study import write_own_study
 
 import ablate
-from ablate.errors import StudyFileError
+from ablate.errors import StudyFileError, UsageError
 from ablate.trial.task import log_file
 
 WriteOwn = Callable[..., Path]
@@ -116,3 +116,24 @@ def test_an_inline_trial_ends_alone(write_own: WriteOwn) -> None:
             f"ProcessExit: a trial must not end its process, got os._exit({status}). Return, or "
             "raise an exception.",
         )
+
+
+ENVIRONMENT = """
+import os
+
+def train(trial):
+    trial.report(1, {"error": float(os.environ["OF_WORKERS"]), "size": 1.0})
+"""
+
+
+@pytest.mark.slow
+def test_rays_workers_have_the_runtime_environment(write_own: WriteOwn) -> None:
+    run = {"runtime_env": {"env_vars": {"OF_WORKERS": "4.5"}}, "gpus_per_trial": 0}
+    file = write_own("env", ENVIRONMENT, run=run, search={"trials": 2, "sampler": "random"})
+    record = ablate.launch(file, progress=False)
+    assert [row.values for row in record.rows] == [(4.5, 1.0)] * 2
+    wrong = write_own("wrong", run={"runtime_env": {"env_vars": [1]}})
+    with pytest.raises(
+        UsageError, match=r"^run\.runtime_env: must be a runtime environment of Ray"
+    ):
+        ablate.launch(wrong, progress=False)

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import ray
+from ray.runtime_env import RuntimeEnv
 
-from ablate.errors import InfrastructureError, UsageError
+from ablate.errors import InfrastructureError, UsageError, error_text
 from ablate.errors.masking import environment_without_secrets
 from ablate.search.drive import held
 from ablate.search.ray_private import counts_gpus, own_processes, quiet_connection
@@ -50,14 +51,15 @@ def connect(address: str | None, settings: RunSettings, imports: Sequence[str] =
             where trials may use a GPU: fewer of them fit than the processes for each CPU.
 
     Raises:
-        UsageError: if the address cannot be used for a driver.
+        UsageError: if the address cannot be used for a driver, or `run.runtime_env` by Ray.
         InfrastructureError: if Ray does not start, no cluster answers within `CONNECT_SECONDS`, or
             it refuses.
     """
+    options = {**_QUIET, "runtime_env": _runtime_env(settings)}
     if address is not None:
         check_answer(address)
         with held(), quiet_connection():
-            ray.init(address=address, **_QUIET)
+            ray.init(address=address, **options)
         return
     cpus = usable_cores()
     if settings.parallel != "auto":  # as many workers as requested, also on fewer cores
@@ -78,7 +80,7 @@ def connect(address: str | None, settings: RunSettings, imports: Sequence[str] =
                     "idle_worker_killing_time_threshold_ms": 60_000,
                     "preload_python_modules": list(imports),
                 },
-                **_QUIET,
+                **options,
             )
         except Exception as error:  # Ray raises bare ones
             reason = (str(error).strip().partition("\n")[0] or type(error).__name__).rstrip(".")
@@ -86,6 +88,14 @@ def connect(address: str | None, settings: RunSettings, imports: Sequence[str] =
                 f"Ray must start on this machine, got: {reason}. If the machine was busy, run the "
                 "command again; without Ray, `executor='inline'` runs one trial at a time."
             ) from error
+
+
+def _runtime_env(settings: RunSettings) -> RuntimeEnv | None:
+    try:
+        return RuntimeEnv(**settings.runtime_env) if settings.runtime_env else None
+    except Exception as error:  # Ray raises bare ones
+        rule = f"must be a runtime environment of Ray, got {error_text(error)}"
+        raise UsageError(f"run.runtime_env: {rule}. Correct it.") from error
 
 
 def check_answer(address: str) -> None:
