@@ -21,6 +21,7 @@ from ablate.analysis.pareto import ParetoInfo, ParetoPoint
 from ablate.ledger.record import StudyRecord
 from ablate.robustness.bits import Shares, image_shares, unpack_bits
 from ablate.robustness.measures import LEVEL
+from ablate.study.mixture import Mixture
 from ablate.study.scores import Scores
 
 KeptBits = tuple[Mapping[int, Mapping[str, str]], Mapping[str, Mapping[str, str]]]
@@ -83,19 +84,20 @@ def best_number(record: StudyRecord, info: ParetoInfo) -> int | None:
     return None if best is None or best.is_mixture else best.number
 
 
-def best_numbers(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> list[int]:
-    """Of a search for one accuracy the best trial, and those of the next that the images do not
-    tell from it; none where it has no answer."""
+def best_networks(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> list[Mixture]:
+    """Of a search for one accuracy the best network, and those of the next that the images do not
+    tell from it, of mixtures those on the front alone; none where it has no answer."""
     answer = search_answer(record, info)
     if answer is None:
         return []
-    best, *near = answer.ranked[: 1 + _MOST_COMPARED]
+    ranked = [one for one in answer.ranked if one.on_front or not one.is_mixture]
+    best, *near = ranked[: 1 + _MOST_COMPARED]
     answer.read([best, *near], read_bits)
     scores = best.scores
     assert isinstance(scores, Scores)
     n = scores.n_images if answer.robust == _CLEAN else scores.n_scored
     ties = [one for one in near if is_tie(answer.less(one, best, answer.robust), n)]
-    return [one.number for one in (best, *ties) if not one.is_mixture]
+    return [one.point for one in (best, *ties)]
 
 
 class SearchAnswer:

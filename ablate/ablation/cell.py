@@ -12,6 +12,7 @@ from pydantic import Field
 from ablate.analysis.objectives import amount_text
 from ablate.errors import StudyNotFoundError
 from ablate.study.json_data import JsonData
+from ablate.study.mixture import Mixture
 
 ContrastKind = Literal["difference", "step", "main effect", "Shapley value", "interaction"]
 FACTOR_EFFECTS: tuple[ContrastKind, ...] = ("main effect", "Shapley value", "interaction")
@@ -24,10 +25,20 @@ class Cell:
 
     Attributes:
         values: by dotted key of the study; they override its values.
+        mixture: of the trials of a search, whose cells come before it: nothing is trained, their
+            networks of the same seed are averaged.
     """
 
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    mixture: Annotated[Mixture | None, Field(exclude_if=operator.not_)] = None
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The cells whose training its network comes from."""
+        if self.mixture is None:
+            return (self.name,)
+        return tuple(Mixture((number,)).name for number in self.mixture.trials)
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,10 @@ from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
 from ablate.robustness.suites import find_suite, needs_curves
 from ablate.study.document import Finding, Path, show
 from ablate.study.keys import searched
+from ablate.study.mixture import Mixture
 from ablate.study.names import KnownNames
 from ablate.study.scores import EXPOSURES, TOTALS, base_name, metric_names
-from ablate.study.seeds import PLAIN, Seeds
+from ablate.study.seeds import PLAIN, UNTRAINED, Seeds
 from ablate.study.settings import (
     REPLICATE,
     REPLICATE_SEEDS,
@@ -34,13 +35,6 @@ from ablate.study.settings import (
     ContrastSettings,
     Study,
 )
-
-UNTRAINED: Values = {
-    "finetune.budget.epochs": 0,
-    "finetune.budget.images": None,
-    "finetune.budget.flops": None,
-    "finetune.budget.seconds": None,
-}
 
 
 def is_from_study(settings: AblationSettings) -> bool:
@@ -127,13 +121,19 @@ def ablation_rules(study: Study, names: KnownNames, written: Collection[str]) ->
 def planned_rows(study: Study, design: Design) -> list[Planned]:
     """The rows of a design, seed by seed, so that finished rows are paired."""
     settings = study.ablation_section
-    rows = []
+    rows = list[Planned]()
     for place, seed in enumerate(train_seeds(study)):
         split, evaluation = study.dataset.validation.seed, study.robustness.seed
         seeds, own = Seeds(split=split, train=seed, evaluation=evaluation), {}
         if settings.baseline_seeds == "each" and study.trainable is None:
             own = {"baseline.seed": study.baseline.seed + place}
-        rows += [Planned(cell.name, place, {**cell.values, **own}, seeds) for cell in design.cells]
+        numbers = {cell.name: len(rows) + nth for nth, cell in enumerate(design.cells)}
+        for cell in design.cells:
+            row = Planned(cell.name, place, {**cell.values, **own}, seeds)
+            if cell.mixture is not None:
+                of_rows = tuple(numbers[name] for name in cell.trained)
+                row = replace(row, mixture=Mixture(of_rows, cell.mixture.alpha))
+            rows.append(row)
     return rows
 
 
@@ -326,16 +326,35 @@ COMBINED_DA = "DA combined"
 TRAINED_ON = "trained on the training images only; the validation images are held out"
 
 
-def front_design(points: Sequence[ParetoPoint], *, adapted: bool = False) -> Design:
+def front_design(
+    points: Sequence[ParetoPoint],
+    trials: Mapping[int, Mapping[str, Any]],
+    *,
+    adapted: bool = False,
+) -> Design:
     """What a confirmation runs: plain finetune, combined data augmentation, and the front.
 
+    A trial of a mixture is trained once a seed, whatever is made of it: itself, if it is on the
+    front, and all mixtures, and networks between it and the baseline, that are.
+
     Args:
+        trials: parameters of those in mixtures, by number.
         adapted: also the baseline with batch norm adapted at test time.
     """
+    made = [
+        point
+        for point in points
+        if len(point.point.trials) > 1 or (point.point.alpha != 1 and point.number in trials)
+    ]
     cells = [Cell("plain", dict(PLAIN)), Cell(COMBINED_DA, {"loss.terms": "clean+da"})]
-    cells += [Cell(point.name, point.retrained) for point in points]
+    cells += [Cell(point.name, point.retrained) for point in points if point not in made]
+    own = {point.name for point in points}
+    names = {number: Mixture((number,)).name for number in trials}
+    cells += [Cell(name, trials[one]) for one, name in names.items() if name not in own]
+    cells += [Cell(point.name, mixture=point.point) for point in made]
     fixed = NOT_FINETUNED if adapted else (BASELINE,)
-    arms = [Arm(name, (name,)) for name in (*fixed, *(cell.name for cell in cells))]
+    compared = (*fixed, *(cell.name for cell in cells[:2]), *(point.name for point in points))
+    arms = [Arm(name, (name,)) for name in compared]
     plain = arms[len(fixed)]
     selected = {}
     for point in points:

@@ -20,7 +20,7 @@ class Mean(NamedTuple):
     """A network over several seeds.
 
     Attributes:
-        number: of the trial, if the arm is one.
+        number: of the trial, if the arm is one; is_point: whether it is one, or a mixture.
         values: means, one an objective, all finite; low, high: of their intervals, NaN without one.
         seeds: the smallest number of seeds of these means; of costs 0.
         violates: whether the means violate a constraint.
@@ -33,6 +33,7 @@ class Mean(NamedTuple):
     high: tuple[float, ...]
     seeds: int
     violates: bool = False
+    is_point: bool = False
 
 
 def confirmed_means(
@@ -52,7 +53,7 @@ def confirmed_means(
     means = arm_means(source.confirmation.validation, objectives, names, bounds)
     if split == "test":
         means = arm_means(source.confirmation.test, objectives_on(objectives, "test"), names)
-    return means if any(mean.number is not None for mean in means) else ()
+    return means if any(mean.is_point for mean in means) else ()
 
 
 def arm_means(
@@ -64,7 +65,7 @@ def arm_means(
     """The arms that have a mean of each objective, but the baseline.
 
     Args:
-        trials: names of the arms that are trials of a search; bounds: its constraints.
+        trials: names of the arms that are trials and mixtures of a search; bounds: its constraints.
     """
     means = []
     for arm in ablation.arms:
@@ -73,8 +74,10 @@ def arm_means(
         there = [found[objective.metric] for objective in objectives if objective.metric in found]
         if len(there) == len(objectives) and not arm.is_one_network:
             values, low, high, counts = zip(*there, strict=True)
-            number = Mixture.of_name(arm.name).trials[0] if arm.name in trials else None
+            is_point = arm.name in trials
+            of = Mixture.of_name(arm.name).trials if is_point else ()
+            number = of[0] if len(of) == 1 else None
             seeds = min(filter(None, counts), default=0)
             violates = violation(bounds, {metric: one[0] for metric, one in found.items()}) > 0
-            means.append(Mean(arm.name, number, values, low, high, seeds, violates))
+            means.append(Mean(arm.name, number, values, low, high, seeds, violates, is_point))
     return tuple(mean for mean in means if all(map(math.isfinite, mean.values)))

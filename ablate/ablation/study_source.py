@@ -97,5 +97,9 @@ def arm_terms(source: StudySource) -> Mapping[str, str]:
         for cell in design.cells
         if cell.name != BASELINE
     }
-    found = {arm.name: {by_cell.get(cell, "") for cell in arm.cells} for arm in ablation.arms}
+    trained = {cell.name: cell.trained for cell in design.cells}
+    found = {
+        arm.name: {by_cell.get(one, "") for cell in arm.cells for one in trained.get(cell, (cell,))}
+        for arm in ablation.arms
+    }
     return {name: terms.pop() if len(terms) == 1 else "" for name, terms in found.items()}

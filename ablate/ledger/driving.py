@@ -37,7 +37,7 @@ from ablate.ledger.row import (
 )
 from ablate.ledger.tables import Draws, Stored
 from ablate.space.space import FIXED
-from ablate.study.scores import AnyScores
+from ablate.study.scores import AnyScores, Scores
 from ablate.study.seeds import PLAIN, Seeds, is_plain
 
 
@@ -136,6 +136,11 @@ class Driving:
         """Whether there is such a row, and it has not begun."""
         return number in self._waiting
 
+    def _is_ready(self, number: int) -> bool:
+        """Whether all rows of its mixture, if it has one, have ended."""
+        mixture = self._planned[number].mixture if number in self._planned else None
+        return mixture is None or all(map(self.has_ended, mixture.trials))
+
     def has_ended(self, number: int | None) -> bool:
         """Whether there is such a row, and it has ended."""
         return number in self.begun and number not in self._open
@@ -194,7 +199,7 @@ class Driving:
 
         Returns:
             The rows to run, and those that have ended: pruned before, outside of the space since
-            it was edited, or copies of another row's scores.
+            it was edited, copies of another row's scores, or mixtures of a failed one.
         """
         rows: list[Row] = []
         ended: list[RowRecord] = []
@@ -203,10 +208,9 @@ class Driving:
             self._close(number, "left", at=max(started, self._left_at or 0.0))
             if left.outside or any(rung.stop for rung in left.rungs):  # a decision is final
                 ended.append(self._end(number, TrialState.PRUNED))
-            elif left.attempt:
-                rows.append(self._again(number))
-            else:  # half-drawn
-                begun = self._begin(number, self._trial_ids[number])
+            else:
+                trial_id = self._trial_ids[number]  # without an attempt it is half-drawn
+                begun = self._again(number) if left.attempt else self._begin(number, trial_id)
                 (rows if isinstance(begun, Row) else ended).append(begun)  # type: ignore[arg-type]
         return rows, ended
 
@@ -217,11 +221,14 @@ class Driving:
             first: of the waiting rows, the one that is preferred, if it still waits.
 
         Returns:
-            A row to run, or one that has ended as a copy of another's scores; None if N exist.
+            A row to run, or one that has ended as a copy of another's scores or as the mixture of
+            a failed one; None if N exist, or those that wait are mixtures of rows that run.
         """
         if not self.has_more():
             return None
-        number = first if self.is_waiting(first) else next(iter(self._waiting), None)
+        number = (
+            first if self.is_waiting(first) else next(filter(self._is_ready, self._waiting), None)
+        )
         if number is not None:
             self._waiting.remove(number)
             return self._begin(number, self._trial_ids[number])
@@ -253,7 +260,9 @@ class Driving:
         self._report(row.number, place)
         self._close(row.number, end, reason)
         self._open[row.number] = replace(self._open[row.number], failures=failures, lost=lost)
-        return self._again(row.number)
+        again = self._again(row.number)
+        assert isinstance(again, Row)
+        return again
 
     def _begin(self, number: int, trial_id: int | None) -> Row | RowRecord:
         """Sample a row and write it, unless it exists; it runs or copies another's scores."""
@@ -330,16 +339,30 @@ class Driving:
         self._mirror.start(number)
         return replace(row, **vars(planned)), Draws()
 
-    def _again(self, number: int) -> Row:
+    def _again(self, number: int) -> Row | RowRecord:
         left = self._open[number]
         attempts = (*left.attempts, Attempt(left.attempt + 1, time.time()))
         row = self._open[number] = replace(left, attempt=left.attempt + 1, attempts=attempts)
         self._write(number, stored_row(row))
         return self._run(row)
 
-    def _run(self, row: RowRecord) -> Row:
-        """What a worker gets of a running row."""
-        return Row(**{field.name: getattr(row, field.name) for field in fields(Row)})
+    def _run(self, row: RowRecord) -> Row | RowRecord:
+        """What a worker gets of a running row; a mixture of a row that failed fails as that."""
+        ingredients = list[Scores]()
+        if row.mixture is not None:
+            rows = self.ledger.read().rows
+            for one in (rows[number] for number in row.mixture.trials):
+                if one.failure is not None:
+                    why = f"it averages {one.cell}, which failed with this seed"
+                    return self.fail(
+                        row.number, Failure(one.failure.kind, f"{why}: {one.failure.reason}")
+                    )
+                assert isinstance(one.scores, Scores)
+                ingredients.append(one.scores)
+        of_row = {
+            one.name: getattr(row, one.name) for one in fields(Row) if one.name != "ingredients"
+        }
+        return Row(**of_row, ingredients=tuple(ingredients))
 
     # -- rows go on ------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
 
 from ablate.errors import storable_text
 from ablate.errors.masking import masked_data
@@ -21,7 +24,7 @@ from ablate.study.displayed import Displayed
 from ablate.study.fingerprint import digest_of
 from ablate.study.interpolation import Curve
 from ablate.study.json_data import JsonData
-from ablate.study.mixture import Mixtures
+from ablate.study.mixture import Mixture, Mixtures
 from ablate.study.preparation import PreparationStep, Preprocessing
 from ablate.study.scores import AnyScores, Bound, Scores, violation
 from ablate.study.seeds import Seeds, needs_plain
@@ -170,7 +173,8 @@ class Row(JsonData):
         params: resolved, by dotted key.
         checkpoints: the durable ones, newest last.
         failures: attempts that raised; lost: attempts that the infrastructure lost.
-        cell: of an ablation.
+        cell, mixture: of an ablation (`Planned`).
+        ingredients: scores of the rows of its mixture.
     """
 
     number: int | None
@@ -181,6 +185,8 @@ class Row(JsonData):
     failures: int = 0
     lost: int = 0
     cell: str | None = None
+    mixture: Mixture | None = None
+    ingredients: tuple[Scores, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,12 +197,15 @@ class Planned(JsonData):
         cell: name of the configuration; of an ablation, its cell.
         pair: index of its seed, from 0; rows of one pair share all random draws.
         params: by dotted key.
+        mixture: of rows of the same pair, by number, which come before it: it trains nothing, and
+            begins once they have ended.
     """
 
     cell: str
     pair: int
     params: Mapping[str, Any]
     seeds: Seeds
+    mixture: Annotated[Mixture | None, Field(exclude_if=operator.not_)] = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -220,7 +229,7 @@ class RowRecord:
         failures, lost: as in `Row`.
         outside: whether it lies outside of an edited space.
         enqueued: whether (some of) its parameters were given, not sampled.
-        cell, pair: of a row of an ablation (`Planned`).
+        cell, pair, mixture: of a row of an ablation (`Planned`).
         replicate: of a row of an ablation with replicates, which one, from 0; its pair then counts
             on over replicates.
         copy_of: number of the row whose scores it copies, because its trial would read the same
@@ -246,6 +255,7 @@ class RowRecord:
     enqueued: bool = False
     cell: str | None = None
     pair: int | None = None
+    mixture: Mixture | None = None
     replicate: int | None = None
     copy_of: int | None = None
     failures: int = 0

@@ -61,7 +61,7 @@ def row_record(stored: Stored) -> RowRecord:
     fields: dict[str, Any] = {
         "params": cell.get("params", given.get(ENQUEUED, {})),
         "enqueued": ENQUEUED in given,
-        **{name: cell[name] for name in ("cell", "pair") if name in cell},
+        **{name: cell[name] for name in ("cell", "pair", "mixture") if name in cell},
     }
     if row and stored.started is not None:  # all that is known before its first report
         fields["attempts"] = [{"attempt": row["attempt"], "started": stored.started.timestamp()}]

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablate.ablation.answer import ReadBits, best_numbers
+from ablate.ablation.answer import ReadBits, best_networks
 from ablate.ablation.cell import Design
 from ablate.ablation.design import (
+    COMBINED_DA,
     front_design,
     repeated_design,
     repeating_study,
@@ -22,7 +23,7 @@ from ablate.ablation.interpolated import with_alphas
 from ablate.analysis.caveats import nearest_text
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, UsageError, did_you_mean
-from ablate.files.shown import count_text
+from ablate.files.shown import count_text, few
 from ablate.ledger.ledger import Ledger
 from ablate.ledger.record import StudyRecord
 from ablate.lifecycle.drive import RunOptions, leased
@@ -80,20 +81,12 @@ def confirm_study(
     ledger.check_writable("to be confirmed")
     record = ledger.read()
     _check_confirmable(record)
-    part, robustness = place.confirmation, record.study.robustness
+    part = place.confirmation
     levels = None if severities is None else read_severities(severities)
     test = tested_as(record.study, suite, levels)
     if record.design is None:
-        points = _points(record, trials, ledger.outcomes, run)
-        adapted = robustness.adapt_batch_norm is not None
-        design = front_design(points, adapted=adapted)
-        study = _confirming_study(record, part.name, points, seeds)
-        is_front = len(record.study.objectives) > 1
-        what = (
-            f"{count_text(len(points), 'trial')} "
-            f"{'of the front' if is_front else f'for {record.study.objectives[0].metric}'} "
-            f"({', '.join(str(point.number) for point in points)})"
-        )
+        points = _points(record, trials, ledger.outcomes)
+        study, design, what = _of_front(record, part.name, points, seeds)
     else:
         begun_with = Design.from_json(record.design)
         _check_tuned(record, begun_with, trials)
@@ -123,6 +116,8 @@ def confirm_study(
         part.make_folder()
         if begun is not None:
             return go_on(begun, part, run, seeds=seeds)
+    if cost := _cost(design, seeds):
+        run.progress.note(cost)
     head = ledger.head
     test, base = with_alphas(test, record), Path(head.base)
     return begin_study(part, study, base, head.text, run, design=design, test=test, parent=head)
@@ -176,13 +171,12 @@ def _check_tuned(record: StudyRecord, design: Design, trials: Sequence[int] | No
 
 
 def _points(
-    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits, run: RunOptions
+    record: StudyRecord, trials: Sequence[int] | None, read_bits: ReadBits
 ) -> list[ParetoPoint]:
-    if any(one.bits for one in record.shown_mixtures.scored):  # which those of the front have
-        run.progress.note("mixtures are not trained again; the front of the trials alone is")
-    info = pareto_info(replace(record, mixtures=None))
+    # Trials that are named are of the front of trials alone.
+    info = pareto_info(record if trials is None else replace(record, mixtures=None))
     is_front = len(info.objectives) > 1
-    choice = {point.number: point for point in (info.front if is_front else info.ranked)}
+    choice = info.front if is_front else info.ranked
     if not choice and info.bounds and info.points:
         raise UsageError(
             f"study {record.name}: must have a trial that keeps all constraints, got none of "
@@ -194,26 +188,40 @@ def _points(
             f"study {record.name}: must have a complete trial with a number for each objective, "
             "got none. Finish it first: ablate resume."
         )
-    if unknown := [number for number in trials or () if number not in choice]:
+    numbers = [point.number for point in choice]
+    if unknown := [number for number in trials or () if number not in numbers]:
         rule = "complete and keep the constraints" if info.bounds else "complete"
-        near = did_you_mean(str(unknown[0]), list(map(str, choice)))
+        near = did_you_mean(str(unknown[0]), list(map(str, numbers)))
         raise ParameterError(
             f"`trials`: must be {'on the front' if is_front else rule}, got {unknown[0]}. {near}"
         )
     if trials is not None:
-        return [point for number, point in choice.items() if number in trials]
-    originals = [point for point in choice.values() if point.copy_of is None]
+        return [point for point in choice if point.number in trials]
+    originals = [point for point in choice if point.copy_of is None]
     if is_front:
         return originals
-    tied = {originals[0].number, *best_numbers(record, info, read_bits)}
-    return [point for point in originals if point.number in tied][:MOST_CONFIRMED]
+    tied = {originals[0].point, *best_networks(record, info, read_bits)}
+    return [point for point in originals if point.point in tied][:MOST_CONFIRMED]
 
 
-def _confirming_study(
+def _of_front(
     record: StudyRecord, name: str, points: Sequence[ParetoPoint], seeds: int
-) -> Study:
+) -> tuple[Study, Design, str]:
+    """The confirmation of these points, its design, and what it confirms, in words."""
     search = record.study
-    arms: dict[str, dict[str, Any]] = {point.name: point.retrained for point in points}
+    mixed = {one for point in points if point.is_mixture for one in point.point.trials}
+    ingredients = {row.number: row.params for row in record.rows if row.number in mixed}
+    adapted = search.robustness.adapt_batch_norm is not None
+    design = front_design(points, ingredients, adapted=adapted)
+    names = [point.name if point.is_mixture else str(point.number) for point in points]
+    is_front = len(search.objectives) > 1
+    what = (
+        f"{count_text(len(points), 'point' if mixed else 'trial')} "
+        f"{'of the front' if is_front else f'for {search.objectives[0].metric}'} "
+        f"({', '.join(names)})"
+    )
+    own = (cell for cell in design.cells if cell.name not in ("plain", COMBINED_DA))
+    arms = {cell.name: dict(cell.values) for cell in own}
     ablation = AblationSettings(design="arms", arms=arms, seeds=seeds)
     # Each point has its alpha, so that nothing is chosen again; constraints are judged on the test
     # images.  Seeds that were searched are not new.
@@ -228,7 +236,16 @@ def _confirming_study(
         "answer": AnswerSettings(),
         "space": {},
     }
-    return search.model_copy(update=update | without_curves(search))
+    return search.model_copy(update=update | without_curves(search)), design, what
+
+
+def _cost(design: Design, seeds: int) -> str:
+    """What is trained to confirm a front with mixtures; empty without any."""
+    made = [cell.name for cell in design.cells if cell.mixture]
+    trained = [cell.name for cell in design.cells if not cell.mixture]
+    cost = f"{seeds * len(trained)} trainings for {count_text(len(design.selected), 'point')}: "
+    cost += f"{few(trained, 8)}, each with {seeds} seeds; made of these: {few(made, 8)}"
+    return cost if made else ""
 
 
 def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Place) -> None:
@@ -238,9 +255,12 @@ def _check_same(begun: Ledger, design: Design, test: dict[str, Any], place: Plac
     folder = shown_folder(place.confirmation.folder)
     if before != now:
         numbers = ", ".join(Mixture.of_name(one).numbers for one in before)
+        fix = f"Add `trials=[{numbers}]`, or finish"
+        if any(cell.mixture for cell in begun_with.cells):  # which have no number
+            fix = "Finish"
         raise UsageError(
             f"study {name}: must confirm the same trials as before ({', '.join(before)}), got "
-            f"{', '.join(now)}. Add `trials=[{numbers}]`, or finish it: ablate resume {folder}"
+            f"{', '.join(now)}. {fix} it: ablate resume {folder}"
         )
     asked = {key: value for key, value in (begun.head.test or {}).items() if key in test}
     if asked != test:  # alphas stay those that it began with

@@ -6,10 +6,8 @@ import json
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ablate.ablation.searches import pick_trial
 from ablate.analysis.pareto import point_of
@@ -19,7 +17,7 @@ from ablate.files.durable import folder_bytes, is_uri
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import OpenStudy, open_study
 from ablate.lifecycle.place import StudyReference
-from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.export_metadata import ExportMetadata, mixed_metadata, read_metadata
 from ablate.study.mixture import Mixture, read_numbers
 from ablate.study.scores import ReportedScores
 from ablate.study.seeds import needs_plain
@@ -232,18 +230,8 @@ def write_weights(
                 "launch` of the same study under another name trains the baseline again."
             )
         baseline = read_weights(found)
-    export_mixture(baseline, files, point.alpha, output, _mixed_metadata(told, point))
+    export_mixture(baseline, files, point.alpha, output, mixed_metadata(told, point))
     return point
-
-
-def _mixed_metadata(of: Sequence[ExportMetadata], point: Mixture) -> ExportMetadata:
-    """Of a mixture: what any of its trials was trained by."""
-    if len(of) == 1:
-        return of[0]
-    terms = dict.fromkeys(one.loss_terms for one in of)
-    seen = dict.fromkeys(name for one in of for name in one.seen_types)
-    told: dict[str, Any] = {"loss_terms": ", ".join(terms), "seen_types": tuple(seen)}
-    return replace(of[0], trial=None, trials=point.trials, **told)
 
 
 def checkpoint_bytes(folder: Path, checkpoints: str) -> tuple[int, int] | None:

@@ -201,9 +201,11 @@ class Keeper:
 
 def keeper_of(record: StudyRecord) -> Keeper:
     """The keeper of a study, which knows no row yet; once its space was edited it keeps all, since
-    a trial that is outside of the space may lie in the next one."""
+    a trial that is outside of the space may lie in the next one; of a confirmed front with mixtures
+    too, since these are made of the others."""
     directions = [objective.direction for objective in record.study.objectives]
-    keep = "all" if record.edits else record.study.run.keep_checkpoints
+    needs_all = record.edits or any(row.mixture for row in record.rows)
+    keep = "all" if needs_all else record.study.run.keep_checkpoints
     return Keeper(directions, keep, record.bounds)
 
 

@@ -74,7 +74,7 @@ def draw_rows(
     studies: Sequence[OpenStudy], count: int, seed: int
 ) -> list[tuple[OpenStudy, list[RowRecord]]]:
     """Rows of these studies at random, each equally likely, of those that were trained: complete,
-    no copy of another's scores.
+    no copy of another's scores, and no mixture.
 
     Args:
         count: how many; all if there are fewer.
@@ -83,7 +83,8 @@ def draw_rows(
         (place, row.number)
         for place, study in enumerate(studies)
         for row in study.record.complete
-        if row.copy_of is None and row.replicate is None  # which is a row of that study
+        if row.copy_of is None and row.mixture is None
+        if row.replicate is None  # which is a row of that study
     ]
     drawn = sorted(random.Random(seed).sample(trained, min(count, len(trained))))
     rows = [

@@ -152,9 +152,13 @@ def _of_search(source: StudySource) -> Answer:
     if pairs > 1:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
-    mixed = f"{best.point.numbers} --alpha {best.point.alpha:g}"
-    trial = mixed if best.is_mixture else best.number
-    return _answer(first, sentence, caveats, [note, *source.front.refused], trial)
+    return _answer(first, sentence, caveats, [note, *source.front.refused], _exported(best))
+
+
+def _exported(point: ParetoPoint) -> int | str:
+    """A network of a search as `Answer.trial` has it."""
+    mixed = f"{point.point.numbers} --alpha {point.point.alpha:g}"
+    return mixed if point.is_mixture else point.number
 
 
 def _once(answer: SearchAnswer, pruned: int) -> str:
@@ -162,14 +166,12 @@ def _once(answer: SearchAnswer, pruned: int) -> str:
     mixtures = sum(point.is_mixture for point in answer.ranked)
     among = count_text(len(answer.ranked) - mixtures + pruned, "trial")
     among += shown_if(mixtures, f" and {count_text(mixtures, 'mixture')}")
+    was, again = "It was trained once and is", "it"
     if answer.bests[0].is_mixture:
-        return (
-            f"Its trials were trained once, and it is the best of {among} on these images, so part "
-            "of the gain may be luck."
-        )
+        was, again = "Its trials were trained once, and it is", "them"
     return (
-        f"It was trained once and is the best of {among} on these images, so part of the gain may "
-        "be luck: `ablate confirm` trains it again, and measures that on the test images."
+        f"{was} the best of {among} on these images, so part of the gain may be luck: `ablate "
+        f"confirm` trains {again} again, and measures that on the test images."
     )
 
 
@@ -217,7 +219,7 @@ def _confirmed(answer: SearchAnswer, info: ConfirmInfo, caveats: Sequence[str]) 
         "over seeds and images",
     ]
     sentence = networks.sentence_of_methods(methods, over, chosen.name)
-    return _answer(f"{first}.", sentence, limits, notes, chosen.number)
+    return _answer(f"{first}.", sentence, limits, notes, _exported(chosen))
 
 
 def _by_method(points: Sequence[ParetoPoint]) -> list[ParetoPoint]:

@@ -60,6 +60,14 @@ class Params:
 PLAIN: Mapping[str, Any] = {"loss.terms": "clean"}
 """Values of the plain finetune: the clean images alone, at the study's own budget."""
 
+UNTRAINED: Mapping[str, Any] = {
+    "finetune.budget.epochs": 0,
+    "finetune.budget.images": None,
+    "finetune.budget.flops": None,
+    "finetune.budget.seconds": None,
+}
+"""Values of a row that trains nothing."""
+
 
 def needs_plain(study: Study) -> bool:
     """Whether a plain finetune is run in addition to the rows; in an ablation it can only be a

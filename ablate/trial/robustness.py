@@ -232,7 +232,7 @@ class TrialRun:
         return model
 
     def _score(self, model: nn.Module, **images: Any) -> Scored:
-        return self._bench.score(model, seen_types=self._seen_types, **images, **self._costs())
+        return self._bench.score(model, **images, **self._about())
 
     def finish_test(self, test: Mapping[str, Any], alpha: float | None = None) -> Scored:
         """Scores of the same network on the test images.
@@ -245,6 +245,10 @@ class TrialRun:
             NotFiniteError: if the network's output is NaN or infinite.
         """
         return self._score(self.result if alpha is None else self._between(alpha), test=test)
+
+    def _about(self) -> dict[str, Any]:
+        """What was seen in training, and what it cost."""
+        return {"seen_types": self._seen_types, **self._costs()}
 
     def _costs(self) -> dict[str, Any]:
         run = self._finetuning

@@ -267,9 +267,11 @@ class Worker:
     def _made(self, row: Row) -> Trial:
         study, folder = self.job.study, Path(self.job.folder)
         if study.trainable is None:
+            from ablate.trial.mixing import MixtureTrial
             from ablate.trial.robustness import RobustnessTrial
 
-            return RobustnessTrial(self._workbench(), row, folder, self.job.test)
+            kind = MixtureTrial if row.mixture is not None else RobustnessTrial
+            return kind(self._workbench(), row, folder, self.job.test)
         if self._function is None:
             self._function = load_trainable(study.trainable, Path(self.job.base))
             if "torch" in sys.modules:

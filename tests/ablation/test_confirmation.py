@@ -57,7 +57,7 @@ SELECTED = {
 }
 
 
-DESIGN = front_design([pareto_point(number, SELECTED[number]) for number in POINTS])
+DESIGN = front_design([pareto_point(number, SELECTED[number]) for number in POINTS], {})
 
 
 def both(validated: tuple[float, float], tested: tuple[float, float], **fields: Any) -> Any:

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ from ablate.lifecycle.place import locate
 from ablate.model.weights.export_metadata import network_name, read_metadata
 from ablate.robustness.bits import unpack_bits
 from ablate.study.mixture import Mixture
-from ablate.trial.mixing import Mixer
+from ablate.trial.mixing import mixed_network
 from ablate.trial.task import weights_file
 from ablate.trial.workbench import Workbench
 from tests.commands import run_here
@@ -278,16 +279,14 @@ def test_after_an_edit_they_are_of_the_weights_that_were_kept_before(tmp_path: P
 
 
 def test_damaged_weights_are_named(tmp_path: Path) -> None:
-    mixer = Mixer.__new__(Mixer)
-    bench = SimpleNamespace(build_baseline=lambda: torch.nn.Linear(1, 1))
-    vars(mixer).update(_folder=tmp_path, _bench=bench)
+    bench: Any = SimpleNamespace(build_baseline=lambda: torch.nn.Linear(1, 1))
     file = weights_file(tmp_path, 3)
     file.parent.mkdir()
     for content in (None, b"damaged"):
         if content is not None:
             file.write_bytes(content)
         with pytest.raises(DataError, match=r"^trial 3: needs the weights that its trials wrote"):
-            mixer._build(Mixture((3,)))
+            mixed_network(bench, tmp_path, Mixture((3,)))
 
 
 def test_searches_that_can_have_none() -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -89,6 +89,16 @@ def network_name(training: Mapping[str, Any]) -> str:
     name = Mixture(tuple(trials), training.get("alpha", 1.0)).name if trials != [None] else ""
     alpha = shown_if("alpha" in training, f" at alpha {training.get('alpha', 1):g}")
     return name or f"plain finetune{alpha}"
+
+
+def mixed_metadata(of: Sequence[ExportMetadata], point: Mixture) -> ExportMetadata:
+    """Of a mixture: what any of its trials was trained by; the alpha is that of its trials."""
+    if len(of) == 1:
+        return of[0]
+    terms = dict.fromkeys(one.loss_terms for one in of)
+    seen = dict.fromkeys(name for one in of for name in one.seen_types)
+    told: dict[str, Any] = {"loss_terms": ", ".join(terms), "seen_types": tuple(seen)}
+    return replace(of[0], trial=None, trials=point.trials, **told)
 
 
 def is_as_exported(path: Path) -> bool:

@@ -174,7 +174,7 @@ def _course(source: StudySource, look: Look, point: tuple[float, ...] | None) ->
     complete = [(count, row) for count, row in enumerate(ended, 1) if row.values is not None]
     values = as_table([counted_values(row, record.bounds) for _, row in complete], len(objectives))
     all_means = confirmed_means(source, "validation")
-    means = [mean.values for mean in all_means if mean.number is not None and not mean.violates]
+    means = [mean.values for mean in all_means if mean.is_point and not mean.violates]
     if point is not None:
         reached, before = hypervolume_steps(values, objectives, point), 0.0
         volume = hypervolume(means, objectives, point) if all_means else None

@@ -66,7 +66,10 @@ _LABELLED = 8
 _ACROSS, _PANEL_PIXELS = 3, 300
 _OUTSIDE, _DOMINATED, _VIOLATING, _ON_FRONT, _MEAN = range(5)
 """States of a mark, in the order in which they are drawn over each other."""
-_OF_POINTS, _OF_MEANS = ("name", "loss_terms", "number", "on_front"), ("name", "number", "seeds")
+_OF_POINTS, _OF_MEANS = (
+    ("name", "loss_terms", "number", "on_front"),
+    ("name", "number", "seeds", "is_point"),
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class FrontsInfo:
         loss_terms (text), number, seeds (Int64), on_front (boolean), and a float64 column an
         objective, with .low and .high of means.
         """
-        return self.table.drop(columns=["state", "group", "look", "hover"])
+        return self.table.drop(columns=["state", "group", "look", "hover", "is_point"])
 
 
 # -- Reading ---------------------------------------------------------------------------------
@@ -150,6 +153,7 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
         objectives = objectives_on(objectives, "test")
         looks = {**canvas.looks(source.confirmed)}
         looks |= {point.name: terms_look(point.loss_terms) for point in front.points}
+        looks |= {point.name: MIXTURES_LOOK for point in front.mixtures}
         return FrontsInfo(
             (front,),
             objectives,
@@ -220,6 +224,7 @@ def _table(
     types |= {"number": "Int64", "seeds": "Int64", "on_front": "boolean"}
     types |= dict.fromkeys([*searched, *(ends if means else metrics)], "float64")
     types |= {"state": "int64", "group": "string", "look": "object", "hover": "string"}
+    types["is_point"] = "boolean"
     frames = []
     is_alone = len(studies) == 1
     columns: dict[str, Any]
@@ -252,7 +257,7 @@ def _table(
         frames.append(pd.DataFrame(columns | dict(zip(searched, values.T, strict=True))))
     if means:
         mean_looks = [(looks or {})[mean.name] for mean in means]
-        alike = [(look, mean.number is None) for look, mean in zip(mean_looks, means, strict=True)]
+        alike = [(look, mean.is_point) for look, mean in zip(mean_looks, means, strict=True)]
         groups = list(dict.fromkeys(alike))
         columns = {"mark": "mean", "state": _MEAN, "look": mean_looks}
         columns |= {name: [getattr(mean, name) for mean in means] for name in _OF_MEANS}
@@ -393,7 +398,7 @@ def _lines(info: FrontsInfo, ranges: Sequence[Range], x: int, y: int) -> Iterato
     fronts, looks = [study.counted for study in info.studies], [Look("Front", INK, "circle")]
     if info.is_confirmed:
         means = info.means
-        fronts = [means[info.metrics][means["number"].notna()].to_numpy()]
+        fronts = [means[info.metrics][means["is_point"]].to_numpy()]
     if len(fronts) > 1:
         looks = canvas.study_looks([study.study for study in info.studies])
     for values, look in zip(fronts, looks, strict=True):
