@@ -283,9 +283,9 @@ def confirm(
         study: the search or ablation.
         seeds: number of new seeds, at least 2; of a search paired over the front, the plain
             finetune and combined data augmentation, of an ablation over its cells.
-        trials: of a search, numbers of trials of the front; None: all of the front.  For one
-            objective: of any complete trials; None: the best, and those that the images do not
-            tell from it.
+        trials: of a search, numbers of trials of the front of trials; None: all of the front, with
+            its mixtures, whose trials are trained again and averaged.  For one objective: of any
+            complete trials; None: the best, and those that the images do not tell from it.
         suite, severities: for the test images, a name or a list of corruptions; None: the study's.
         progress, on_epoch, on_trial_end, on_study_end, options: as for `launch`; the callbacks see
             the runs of the confirmation, which is a study of its own.

@@ -92,7 +92,8 @@ def confirm(study: str, *, notes: bool, as_json: bool, **options: Any) -> None:
 
     An ablation is run again as it is, with new seeds and the values that its tuning picked; its
     primary contrasts are those of the test images.  Of a search, the front; for one objective its
-    best trial and those that cannot be told from it on the validation images, at most five.
+    best trial and those that cannot be told from it on the validation images, at most five.  The
+    trials of a mixture on the front are trained again, and averaged as they were.
     Compares them with the baseline, a plain finetune and combined data augmentation.  Prints the
     scores on the test images.
     The study's database records when and why the test images were used.

@@ -57,9 +57,9 @@ def confirm_study(
     Args:
         ledger: ledger of the search or ablation; place: its place.
         seeds: number of new seeds; those of the search or ablation are not among them.
-        trials: of a search, numbers of trials of the front, or for one objective of any complete
-            trials; None: the front, or for one objective the best and those that the images do not
-            tell from it, at most `MOST_CONFIRMED`.
+        trials: of a search, numbers of trials of the front of trials, or for one objective of any
+            complete trials; None: the front with its mixtures, or for one objective the best and
+            those that the images do not tell from it, at most `MOST_CONFIRMED`.
         suite, severities: for scoring the test images, a suite's name or a list of corruptions;
             None: those of the study.
 

@@ -17,7 +17,8 @@ from ablate.files.durable import Checkpoint
 from ablate.ledger import tables
 from ablate.ledger.driving import Driving
 from ablate.ledger.ledger import Ledger
-from ablate.ledger.record import Head, Planned, TestOpened
+from ablate.ledger.record import Head, Planned, Row, RowRecord, TestOpened
+from ablate.study.mixture import Mixture
 from ablate.study.scores import Scores
 from ablate.study.seeds import Seeds
 
@@ -123,6 +124,96 @@ def test_a_killed_driver_changes_no_row(driving: Driving, storage_url: str) -> N
     assert rows[1].checkpoints == (checkpoint,)
     assert ask_all(later) == as_asked(planned_rows(), first=2)
     assert len(later.ledger.read().rows) == 6
+
+
+# -- mixtures of rows --------------------------------------------------------------------------
+
+
+def with_mixtures(seeds: int = 2) -> list[Planned]:
+    """Of each seed three rows, an average of the first two, and one of all."""
+    rows = list[Planned]()
+    for pair in range(seeds):
+        first = len(rows)
+        rows += planned_rows(seeds)[3 * pair : 3 * pair + 3]
+        for name, members in (("average of two", (0, 1)), ("average of all", (0, 1, 2))):
+            mixture = Mixture(tuple(first + one for one in members), 0.75)
+            rows.append(Planned(name, pair, {}, rows[first].seeds, mixture))
+    return rows
+
+
+def complete(driving: Driving, number: int) -> Scores:
+    scores = make_scores(0.9 - number / 100)
+    driving.complete(number, scores)
+    return scores
+
+
+@pytest.fixture
+def mixing(storage_url: str) -> Driving:
+    return Driving(Ledger.create(storage_url, ablation_head(), 10, with_mixtures()))
+
+
+def test_a_mixture_begins_once_its_rows_have_ended(mixing: Driving, storage_url: str) -> None:
+    # Those of the next seed do not wait for it.
+    assert [row.number for row in iter(mixing.ask, None)] == [0, 1, 2, 5, 6, 7]
+    first = complete(mixing, 0)
+    assert mixing.ask() is None
+    second = complete(mixing, 1)
+    row = mixing.ask()
+    assert isinstance(row, Row)
+    assert (row.number, row.mixture) == (3, Mixture((0, 1), 0.75))
+    assert [one.to_json() for one in row.ingredients] == [first.to_json(), second.to_json()]
+    sent = Row.from_text(row.to_text())  # to a worker
+    assert (sent.mixture, sent.to_json()) == (row.mixture, row.to_json())
+    assert mixing.ask() is None
+    for number in (2, 5, 6, 7):
+        complete(mixing, number)
+    later = driven_again(storage_url)  # the driver was killed
+    rows, ended = later.adopt()
+    assert (rows, ended) == ([replace(row, attempt=2)], [])
+    assert [row.number for row in iter(later.ask, None)] == [4, 8, 9]
+    again = later.begin_again(rows[0], "lost", "a node died", lost=1)
+    assert again == replace(row, attempt=3, lost=1)
+    stored = Ledger.open(storage_url, "rows").read().rows
+    assert [one.mixture for one in stored] == [planned.mixture for planned in with_mixtures()]
+
+
+def test_a_mixture_of_a_failed_row_fails_as_that(mixing: Driving, storage_url: str) -> None:
+    for _ in range(6):
+        mixing.ask()
+    complete(mixing, 0)
+    mixing.fail(1, FAILED)
+    failed = mixing.ask()
+    assert isinstance(failed, RowRecord)
+    assert (failed.number, failed.state) == (3, "FAIL")
+    assert failed.failure is not None
+    assert (failed.failure.kind, failed.failure.reason) == (
+        FAILED.kind,
+        f"it averages FMA, which failed with this seed: {FAILED.reason}",
+    )
+    assert mixing.ask() is None
+    complete(mixing, 2)
+    assert isinstance(mixing.ask(), RowRecord)
+    for number in (5, 6, 7):
+        complete(mixing, number)
+    assert [row.number for row in iter(mixing.ask, None)] == [8, 9]
+    rows = Ledger.open(storage_url, "rows").read().rows
+    assert [row.number for row in rows if row.state == "FAIL"] == [1, 3, 4]
+
+
+def test_a_driver_that_dies_before_such_a_mixture_has_failed(
+    mixing: Driving, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        mixing.ask()
+    complete(mixing, 0)
+    mixing.fail(1, FAILED)
+    with monkeypatch.context() as dying:
+        dying.setattr(Driving, "fail", lambda *_: None)
+        mixing.ask()
+    assert Ledger.open(storage_url, "rows").read().rows[3].state == "RUNNING"
+    rows, ended = driven_again(storage_url).adopt()
+    assert [row.number for row in rows] == [2, 5, 6, 7]
+    assert [(row.number, row.state) for row in ended] == [(3, "FAIL")]
 
 
 # -- planned --------------------------------------------------------------------------------
