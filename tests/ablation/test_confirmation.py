@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from example_results import (
 )
 from recompute import Model, holm, simultaneous
 
+from ablate.ablation.answer import best_networks
 from ablate.ablation.cell import Cell, Claim, Design
 from ablate.ablation.confirm import (
     ConfirmedPoint,
@@ -30,16 +32,23 @@ from ablate.ablation.confirm import (
     front_probability,
     is_confirmation,
 )
-from ablate.ablation.design import COMBINED_DA, TRAINED_ON, front_design, repeated_design
+from ablate.ablation.design import (
+    COMBINED_DA,
+    TRAINED_ON,
+    front_design,
+    planned_rows,
+    repeated_design,
+)
 from ablate.ablation.intervals import over_seeds_and_two_sets
-from ablate.analysis.pareto import ParetoPoint
+from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.report.formats import result_rows
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
-from ablate.study.mixture import Mixture
+from ablate.study.mixture import Mixture, Mixtures, ScoredMixture
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
-from ablate.study.settings import InterpolationSettings, ObjectiveSettings
+from ablate.study.settings import AblationSettings, InterpolationSettings, ObjectiveSettings
+from tests.example_records import example_record, example_row, example_scores
 
 CLEAN = "val_clean_accuracy"
 POINTS = (7, 2)
@@ -120,6 +129,60 @@ def test_what_a_confirmation_runs() -> None:
     assert Design.from_json({**DESIGN.to_json(), "soups": {}}) == DESIGN
     with pytest.raises(StudyNotFoundError, match="must be of single networks"):
         Design.from_json({**DESIGN.to_json(), "soups": {"a": []}})
+
+
+def test_what_a_confirmation_of_mixtures_runs() -> None:
+    """A trial is trained once a seed, whatever is made of it; one that is a part alone is no arm,
+    and a network between baseline and trial is made of that too."""
+    own = pareto_point(2, SELECTED[2])
+    between = pareto_point(7, SELECTED[7])._replace(point=Mixture((7,), 0.5))
+    other = pareto_point(8, SELECTED[7])._replace(point=Mixture((8,), 0.5))
+    mixed = [
+        own._replace(point=point, params={}, is_mixture=True)
+        for point in (Mixture((2, 4, 7), 0.75), Mixture((2,), 1.25))
+    ]
+    ingredients = {number: {"loss.fma.weight": number} for number in (2, 4, 7)}
+    design = front_design([own, between, other, *mixed], ingredients)
+    trained = ["plain", COMBINED_DA, "trial 2", "trial 8 at alpha 0.5", "trial 4", "trial 7"]
+    made = ["trial 7 at alpha 0.5", *(point.name for point in mixed)]
+    assert [cell.name for cell in design.cells] == [*trained, *made]
+    assert [cell.name for cell in design.cells if cell.mixture] == made
+    assert design.cell("trial 4").values == {"loss.fma.weight": 4}
+    assert design.cell("trial 8 at alpha 0.5").values["finetune.interpolation"] == {"alpha": 0.5}
+    names = [point.name for point in (own, between, other, *mixed)]
+    assert [arm.name for arm in design.arms] == ["baseline", *trained[:2], *names]
+    assert list(design.selected) == names
+    assert Design.from_json(json.loads(json.dumps(design.to_json()))) == design
+    assert all("mixture" not in cell for cell in DESIGN.to_json()["cells"])
+    settings = AblationSettings(design="arms", arms={"trial 4": {}}, seeds=2)
+    study = example_record().study.model_copy(update={"ablation": settings})
+    rows = planned_rows(study, design)
+    second = [row.mixture for row in rows if row.pair == 1 and row.mixture]
+    assert second == [
+        Mixture((14,), 0.5),
+        Mixture((11, 13, 14), 0.75),
+        Mixture((11,), 1.25),
+    ]
+    assert [rows[one].cell for one in second[1].trials] == ["trial 2", "trial 4", "trial 7"]
+
+
+def test_what_is_confirmed_of_one_accuracy() -> None:
+    """The best network, here a mixture, and trials; mixtures off the front have no bits."""
+    robust = (0.7, 0.6, 0.65)
+    rows = [
+        example_row(number, [value], scores=example_scores(0.9, value))
+        for number, value in enumerate(robust)
+    ]
+    best, second = (
+        ScoredMixture((0, 2), alpha, example_scores(0.9, value))
+        for alpha, value in ((0.75, 0.8), (1.0, 0.75))
+    )
+    record = example_record(
+        rows, objectives=[("val_robust_accuracy", "maximize")], reference_point=None
+    )
+    record = replace(record, mixtures=Mixtures(3, (best, second)))
+    found = best_networks(record, pareto_info(record), lambda _: ({}, {}))
+    assert found == [best.mixture, *(Mixture((number,)) for number in (0, 2, 1))]
 
 
 def test_which_study_is_a_confirmation() -> None:

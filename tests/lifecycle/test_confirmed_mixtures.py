@@ -68,7 +68,8 @@ def front_of(folder: Path) -> list[Mixture]:
 
 
 def rows_of(folder: Path) -> tuple[RowRecord, ...]:
-    return ablate.read(folder / "runs" / "mixed" / "confirm").rows
+    """Of its confirmation, in the storage of this folder, which may be a copy."""
+    return ablate.read(f"sqlite:///{folder}/runs/mixed/study.db#mixed~confirm").rows
 
 
 def lasting(rows: tuple[RowRecord, ...]) -> list[object]:
