@@ -312,7 +312,8 @@ def test_the_answer_may_be_a_mixture() -> None:
     assert answer.trial == "0,1 --alpha 1"
     assert answer.sentences[-1] == (
         "Its trials were trained once, and it is the best of 2 trials and 2 mixtures on these "
-        "images, so part of the gain may be luck."
+        "images, so part of the gain may be luck: `ablate confirm` trains them again, and measures "
+        "that on the test images."
     )
 
 

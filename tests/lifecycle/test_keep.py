@@ -40,7 +40,7 @@ def test_all_keeps_all() -> None:
 
 def test_once_a_space_was_edited_all_are_kept() -> None:
     """A trial that is outside now may be the best of the next space."""
-    record = example_record([(0.9, 0.9)])
+    record = example_record()
     settings = record.study.run.model_copy(update={"keep_checkpoints": 1})
     record = replace(record, study=record.study.model_copy(update={"run": settings}))
     values = [(0.9, 0.9), (0.1, 0.1), (0.2, 0.2)]

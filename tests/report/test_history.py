@@ -132,7 +132,7 @@ def test_trials_references_and_collapsed_ones() -> None:
 
 def test_what_was_confirmed_is_a_diamond_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def confirmed(record: StudyRecord, *values: float, violates: bool = False) -> Any:
-        mean = SimpleNamespace(number=0, values=values, violates=violates)
+        mean = SimpleNamespace(is_point=True, values=values, violates=violates)
         monkeypatch.setattr("ablate.report.figures.history.confirmed_means", lambda *_: [mean])
         (diamond,) = (one for one in draw(record).data if "fresh seeds" in (one.name or ""))
         assert (diamond.marker.symbol, diamond.x) == ("diamond-open", (len(record.rows),))
