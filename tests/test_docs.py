@@ -21,6 +21,7 @@ import click
 import pytest
 import yaml
 from click.testing import CliRunner
+from commands import run_here
 
 import ablate
 from ablate.cli.main import main
@@ -365,6 +366,17 @@ def load(image_size, path):
     images[labels == 0, :, :, : image_size // 2] += 50
     return {"train": (images, labels), "test": (images, labels), "classes": ["lit", "dark"]}
 """
+
+
+def test_distortions_of_ones_own_of_the_docs_run(work: Path) -> None:
+    page = "docs/reference/distortions.md"
+    (work / "my_camera.py").write_text(one_block("python", "def smear", page))
+    (work / "camera.yaml").write_text(one_block("yaml", "my_camera:smear", page))
+    for words in command_lines(one_block("bash", "camera.yaml", page)):
+        result = run_here(*words[1:], cwd=work)
+        assert result.returncode == 0, result.stderr
+    made = {file.name for file in (work / "dusty").iterdir()}
+    assert made == {"manifest.json", "labels.npy", "fog.npy", "my_camera:dust.npy"}
 
 
 @pytest.mark.slow

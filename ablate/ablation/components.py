@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ablate.ablation.draft import Draft, Values
-from ablate.distortion import FAMILIES
+from ablate.distortion import FAMILIES, with_own
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.augment.ratios import type_ratios
 from ablate.finetune.loss import TERMS
+from ablate.study.callables import own_types
 from ablate.study.document import Path, show
 
 COMBINED = "combined_augmentations"
 LAYER = "layer:"
-
-_TYPES = tuple(kind for kinds in FAMILIES.values() for kind in kinds)
 
 
 class LeftOutError(Exception):
@@ -56,7 +55,10 @@ def read_components(draft: Draft) -> list[Change]:
     written = draft.settings.components or ()
     own = written if isinstance(written, Mapping) else dict.fromkeys(written)
     layers = tuple(LAYER + tap for tap in draft.taps)
-    known = (COMBINED, *TERMS, *layers, *FAMILIES, *_TYPES)
+    named = [name for _, _, name in own_types(draft.study.model_dump(mode="json"))]
+    families = with_own(FAMILIES, named)
+    types = [kind for kinds in families.values() for kind in kinds]
+    known = (COMBINED, *TERMS, *layers, *families, *types)
     found: list[Change] = []
     for place, name in enumerate(written):
         path: Path = ("components", name if isinstance(written, Mapping) else place)
@@ -158,8 +160,8 @@ def single_type(kind: str) -> dict[str, Any]:
 
 def _without_distortion(draft: Draft, values: Values, name: str) -> dict[str, Any]:
     """Without a family, or a type; the ratios of the others are kept."""
-    gone = FAMILIES.get(name, (name,))
     ratios = drawn_types(draft, values)
+    gone = with_own(FAMILIES, ratios).get(name, (name,))
     left = {kind: ratio for kind, ratio in ratios.items() if kind not in gone}
     if len(left) == len(ratios):
         return {}

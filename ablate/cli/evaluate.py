@@ -26,7 +26,7 @@ from ablate.cli.options import (
 )
 
 _corruption_options = grouped(
-    option("--types A,B", "Only these corruptions.", NAMES_OR_NONE),
+    option("--types A,B", "Only these corruptions, or module:function.", NAMES_OR_NONE),
     option("--severities 1,2,...", "Only these severities.", WHOLE_NUMBERS, default="1,2,3,4,5"),
     option("--seed", "Seed of the corruptions.", FROM_0, default=0, show_default=True),
 )

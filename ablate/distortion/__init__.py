@@ -5,11 +5,13 @@ This module is plain data: importing it loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ablate.errors import ParameterError, did_you_mean
+from ablate.study.callables import is_callable_name
 
 if TYPE_CHECKING:
     from ablate.distortion.kind import Distortion
@@ -44,12 +46,27 @@ OF_COLOUR = ("saturation", "hue")
 """Types that change nothing on grey images."""
 
 
-def load(name: str) -> Distortion:
-    """The distortion type of that name.
+def with_own(
+    families: Mapping[str, Sequence[str]], names: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """Families, and the user's own types among these names: each belongs to the family of its
+    file's name, as those here do; `my_lab.blur:smear` to `blur`."""
+    found = {family: tuple(kinds) for family, kinds in families.items()}
+    for name in sorted({name for name in names if is_callable_name(name)}):
+        family = name.partition(":")[0].rpartition(".")[2]
+        found[family] = (*found.get(family, ()), name)
+    return found
+
+
+def load(name: str, base: Path | None = None) -> Distortion:
+    """The distortion type of that name; a function of the user's own from the folder `base` too.
 
     Raises:
-        ParameterError: if no family has it.
+        ParameterError: if no family has it, or the function cannot be imported.
     """
+    if is_callable_name(name):
+        own: Distortion = import_module(f"{__name__}.own").own_distortion(name, base)
+        return own
     files = {kind: f"{__name__}.{family}" for family, kinds in FAMILIES.items() for kind in kinds}
     found: Distortion = find_kind(name, files, "distortion: must be a registered type")
     return found

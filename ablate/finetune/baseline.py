@@ -38,11 +38,12 @@ from ablate.finetune.budget import SaveInterval
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
 from ablate.model import SOURCES, is_external
-from ablate.model.build import build_model, check_image_size, code_digest
+from ablate.model.build import build_model, check_image_size
 from ablate.model.environment import Environment
 from ablate.model.taps import LayerNames
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.study.callables import code_digest
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     BaselineSettings,
@@ -111,7 +112,7 @@ def obtain_baseline(
     }
     name = model_settings.name
     if is_external(name) and name.partition(":")[0] not in SOURCES:  # the code is the user's
-        made_from["code"] = code_digest(name, base)
+        made_from["code"] = code_digest("model.name", name, base)
     if checkpoint is None:
         made_from |= _training_inputs(dataset, dataset_settings, baseline_settings, environment)
     else:

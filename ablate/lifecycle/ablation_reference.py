@@ -36,6 +36,7 @@ from ablate.lifecycle.open_study import (
 from ablate.lifecycle.place import Place, place_of_file
 from ablate.search.progress import Progress
 from ablate.space.space import Space
+from ablate.study.callables import own_types
 from ablate.study.document import dotted
 from ablate.study.fingerprint import OF_FILES, changed_keys
 from ablate.study.keys import searchable
@@ -241,6 +242,7 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
     """
     found, judged = list[dict[str, Any]](), study.judged_metrics
     keys = {*searchable(), "finetune.interpolation", *space.keys} - {"baseline.checkpoint"}
+    named = dict.fromkeys(name for _, _, name in own_types(study.model_dump(mode="json")))
     for name in study.search.learn_from:
         record = _open_named(name, base, "search.learn_from").record
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
@@ -268,6 +270,8 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         of = f"{len(complete)} complete trials of {record.name}"
         inputs = {key: one for key, one in record.sections.items() if key in ("data", *OF_FILES)}
         inputs["weights of the baseline"] = record.baseline_sha256
+        code = record.environment.get("code", {})
+        inputs |= {f"code of {own}": code[own] for own in named if own in code}
         found.append({"of": of, "inputs": inputs, "rows": rows})
     return tuple(found)
 

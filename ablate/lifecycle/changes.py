@@ -132,10 +132,12 @@ def store_edit(ledger: Ledger, edited: Head, prepared: Prepared, run: RunOptions
     moved = Moved(head.study, study, space, {*ledger.space.keys, *space.keys})
     learned = tuple({**one, "rows": moved_known(moved, one["rows"])} for one in head.learned)
     changes = changed_keys(*_before_and_now(ledger, study))
+    edited = replace(edited, fingerprint=sections, learned=learned)
+    if prepared.code and head.is_prepared:  # of functions that the new space names, too
+        code = {**prepared.code, **head.environment.get("code", {})}
+        edited = replace(edited, environment={**head.environment, "code": code})
     record = ledger.read()
-    removed = keeper_of(record).resume(record.rows)
-    new = replace(edited, fingerprint=sections, learned=learned)
-    ledger.edit_space(new, moved, changes, removed)
+    ledger.edit_space(edited, moved, changes, keeper_of(record).resume(record.rows))
     run.progress.note(edits_text(ledger.head.edits[-1:]))
 
 
@@ -286,8 +288,12 @@ def changes_since(head: Head, prepared: Prepared) -> tuple[list[str], list[str]]
         for key in ("device", "precision", "compile", "threads", "torch")
         if begun.get(key) != now.get(key)
     ]
-    if begun.get("code") != now.get("code"):
-        changes.append(f"the code of {head.study.trainable} has changed")
+    was = begun.get("code", {})
+    changes += [
+        f"the code of {name} has changed"
+        for name, digest in prepared.code.items()
+        if was.get(name, digest) != digest
+    ]
     if other_weights:
         changes.append("the retrained baseline has different weights")
     return different, changes

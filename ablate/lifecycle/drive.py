@@ -207,7 +207,7 @@ def prepare(ledger: Ledger, running: Running, run: RunOptions) -> Prepared:
             kept_at = time.monotonic()
 
     study = running.job.study
-    for name in named_callables(study).values():
+    for name in named_callables(study):
         remember_import(name, Path(running.job.base))
     if study.trainable is not None:
         on_step(PreparationStep(f"importing {study.trainable}"))

@@ -8,6 +8,7 @@ not a tap.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from ablate.study.callables import (
     is_callable_name,
     is_given,
     may_import,
+    own_types,
 )
 from ablate.study.metrics import METRIC_KEYS
 from ablate.study.names import KnownNames, OpenNames
@@ -45,6 +47,7 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         for suite in (*map(find_suite, SUITES), ANY)
         for metric in metric_names(suite.families, SEVERITIES)
     ]
+    measured = tuple(dict.fromkeys([*metrics, LOSS_OBJECTIVE]))
     layers = _layers(model, base)
     keys = ("dataset.name", "model.name", "trainable", "search.sampler")
     data, network, loop, sampler = (partial(_refusal, key, base) for key in keys)
@@ -56,14 +59,26 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "loss.fma.distance": tuple(DISTANCES),
         "loss.fma.layers": layers,
         "finetune.frozen": layers,
-        "augment.families": tuple(FAMILIES),
-        "augment.types": tuple(kind for kinds in FAMILIES.values() for kind in kinds),
-        **dict.fromkeys(METRIC_KEYS, tuple(dict.fromkeys([*metrics, LOSS_OBJECTIVE]))),
+        "augment.families": _and_own(tuple(FAMILIES)),
+        "augment.types": _and_own([kind for kinds in FAMILIES.values() for kind in kinds]),
+        **dict.fromkeys(METRIC_KEYS, OpenNames(lambda: measured, _is_of_own)),
         "trainable": OpenNames(refusal=loop),
         **dict.fromkeys(("robustness.suite", "ablation.stop.confirm.suite"), SUITES),
-        "robustness.corruptions": ANY.types,
+        "robustness.corruptions": _and_own(ANY.types),
         "search.sampler": OpenNames(lambda: SAMPLERS, is_callable_name, refusal=sampler),
     }
+
+
+def _and_own(listed: Sequence[str]) -> OpenNames:
+    """These, and functions of the user's own."""
+    return OpenNames(lambda: listed, is_callable_name)
+
+
+def _is_of_own(metric: str) -> bool:
+    """Whether a metric may be of the user's own type or family: it resembles no other."""
+    part = metric.removeprefix("val_accuracy.")
+    known = [*ANY.families, *ANY.types, *find_suite("families_all").families]
+    return part != metric and (":" in part or not get_close_matches(part, known, 1, 0.8))
 
 
 def _refusal(key: str, base: Path | None, name: str) -> str | None:
@@ -83,13 +98,13 @@ def _refusal(key: str, base: Path | None, name: str) -> str | None:
     return None
 
 
-def named_callables(study: Study) -> dict[str, str]:
-    """The callables that a study names and running it imports, by key."""
-    if study.trainable is not None:
-        names = {"trainable": study.trainable}
-    else:
-        names = {"dataset.name": study.dataset.name, "model.name": study.model.name}
-    return {key: name for key, name in names.items() if _is_own(name) and not is_given(name)}
+def named_callables(study: Study) -> list[str]:
+    """The callables that a study names and running it imports."""
+    names = [study.trainable or ""]
+    if study.trainable is None:
+        names = [name for name in (study.dataset.name, study.model.name) if _is_own(name)]
+        names += [name for _, _, name in own_types(study.model_dump(mode="json"))]
+    return [name for name in dict.fromkeys(names) if not is_given(name)]
 
 
 def _is_own(name: str) -> bool:

@@ -384,6 +384,7 @@ def _complete_head(
             "Restore them, or launch under another name."
         )
     inputs = {**sections, "weights of the baseline": prepared.baseline_sha256}
+    inputs |= {f"code of {name}": digest for name, digest in prepared.code.items()}
     for one in head.learned:
         if other := [key for key, value in one["inputs"].items() if inputs.get(key) != value]:
             raise FingerprintError(
@@ -400,6 +401,8 @@ def _complete_head(
         raise ParameterError(prepared.unstated)
     check_prepared(study, prepared)
     environment = {**prepared.environment, "baseline_threads": baseline_threads}
+    if prepared.code:
+        environment["code"] = dict(prepared.code)
     if prepared.left_out:
         environment["left_out"] = dict(prepared.left_out)
     ledger.set_head(

@@ -97,9 +97,9 @@ def draw_rows(
 def callables_of(study: Study, rows: Sequence[RowRecord]) -> list[str]:
     """The callables that training these rows imports."""
     if study.trainable is not None:
-        return list(named_callables(study).values())
+        return named_callables(study)
     varied = (named_callables(study.with_values(dict(row.params))) for row in rows)
-    return list(dict.fromkeys(name for names in varied for name in names.values()))
+    return list(dict.fromkeys(name for names in varied for name in names))
 
 
 def rerun_rows(

@@ -18,7 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablate.ablation.design import ablation_rules, replicate_studies
-from ablate.errors import DataError, Problem, StudyFileError, UsageError, did_you_mean
+from ablate.errors import (
+    DataError,
+    ParameterError,
+    Problem,
+    StudyFileError,
+    UsageError,
+    did_you_mean,
+)
 from ablate.errors.masking import keep_secrets_in, masked, masked_data
 from ablate.files.cache import cache_folder
 from ablate.files.regular import MOST_TEXT_BYTES, UnusualFileError, read_regular
@@ -31,7 +38,7 @@ from ablate.robustness.suites import objective_rules
 from ablate.space.fit import nothing_searched, reach_rules
 from ablate.space.parse import read_space
 from ablate.space.space import Space, enqueue_rules
-from ablate.study.callables import NotImportedError
+from ablate.study.callables import NotImportedError, own_types
 from ablate.study.checks import no_batch_norm, study_rules, written_rules
 from ablate.study.document import Document, Finding, dotted, get, show, starts_with
 from ablate.study.document import Path as DataPath
@@ -138,6 +145,7 @@ def study_of(
     if not _touches(document, "space", "ablation", *SECTIONS):
         if study.trainable is None:
             document.report(_network_rules(study, known, base, must_search=must_search))
+            document.report(_own_type_rules(study, base) if must_search else ())
             document.report(_learning_rules(study, space, base))
         if study.ablation is None:  # else each arm has its own values
             never = list(reach_rules(study, space))
@@ -404,6 +412,19 @@ def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]
         paths = searched_paths(study.space)
         for key, rule in filter(None, {learning_problem(study, layers, base) for layers in tried}):
             yield Finding(paths.get(key, tuple(key.split("."))), rule)
+
+
+def _own_type_rules(study: Study, base: Path) -> Iterator[Finding]:
+    """Distortions and corruptions of the user's own that break the contract, on images of noise."""
+    for path, key, name in own_types(study.model_dump(mode="json")):
+        from ablate.distortion.own import check_on_noise  # which loads torch
+
+        try:
+            check_on_noise(key, name, base, study.dataset.image_size or 32)
+        except NotImportedError:
+            continue
+        except ParameterError as error:
+            yield Finding(path, str(error).removeprefix(f"{key}: "))
 
 
 # -- What is in the image files that it names -----------------------------------------------

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from inspect import getsourcefile, unwrap
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,7 @@ from ablate.model.modes import kept_mode
 from ablate.model.normalization import Published, choose_statistics
 from ablate.model.resnet import ResNet, WideResNet
 from ablate.model.taps import channel_axis, layer_names, map_in
-from ablate.study.callables import import_callable, is_given
+from ablate.study.callables import import_callable
 from ablate.study.settings import ModelSettings
 
 _BUILDERS: dict[str, Callable[[int, Sequence[float], Sequence[float]], nn.Module]] = {
@@ -199,23 +197,6 @@ def _wrong_item(items: object, is_right: Callable[[Any, Any], bool]) -> str:
         return type(items).__name__
     wrong = (f"{key!r}: {value!r}" for key, value in items.items() if not is_right(key, value))
     return next(wrong, "")
-
-
-def code_digest(spec: str, base: Path | None) -> str:
-    """sha256 of the callable's source file; empty if there is none, or its name has a digest.
-
-    Imported files are not included.
-
-    Raises:
-        ParameterError: if it cannot be imported.
-    """
-    if is_given(spec):
-        return ""
-    try:
-        file = getsourcefile(unwrap(import_callable(_WHERE, spec, base)))
-    except TypeError:
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 # -- The layers of a network, and whether it takes images of a size ------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 from ablate.errors import ParameterError, StudyFileError, UsageError, did_you_mean
 from ablate.robustness.corruption import SEVERITIES
+from ablate.study.callables import is_callable_name
 
 _PARAMETERS = {
     "baseline.checkpoint": "`checkpoint`",
@@ -74,7 +75,7 @@ def read_names(
         )
     names = None if values is None else tuple(values)
     for given in names or ():
-        if known and given not in known:
+        if known and given not in known and not is_callable_name(given):
             raise ParameterError(
                 f"`{name}`: must name training distortions, got {given!r}. "
                 f"{did_you_mean(given, known)}"

@@ -39,7 +39,12 @@ from ablate.robustness.arguments import check_whole, named_by_parameters, read_s
 from ablate.robustness.bits import Cell
 from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.corruption.kind import SMALLEST_SIDE, check_batch, code_version
-from ablate.robustness.evaluation_set import block_size, corrupt_block, one_core_each
+from ablate.robustness.evaluation_set import (
+    block_size,
+    check_own_types,
+    corrupt_block,
+    one_core_each,
+)
 from ablate.robustness.suites import Suite, find_suite, select
 from ablate.study.callables import is_callable_name
 from ablate.study.provenance import usable_cores, versions
@@ -66,7 +71,7 @@ def corrupt(
     seed: int = 0,
     frost_images: str | Path | None = None,
 ) -> ImageBatch:
-    """Apply one of the benchmark's 19 corruptions to a batch of images.
+    """Apply one of the benchmark's 19 corruptions, or your own, to a batch of images.
 
     Bytes on the CPU give the same images as `ablate corrupt` (if all images have one size), and
     the same as `ablate evaluate` scores at that size.
@@ -74,7 +79,8 @@ def corrupt(
     Args:
         images: a tensor `[n, channel, height, width]`, uint8 or floating point in [0, 1], or a
             NumPy array `[n, height, width, channel]` of uint8; 1 or 3 channels.
-        name: for example `gaussian_noise`.  Images of up to 96 pixels get the parameters of
+        name: for example `gaussian_noise`, or a function of your own, `package.module:function`
+            (`ablate.distortion.own`).  Images of up to 96 pixels get the parameters of
             CIFAR-10-C, larger ones those of ImageNet-C.
         severity: from 1 to 5.
         seed: the same seed gives the same images.
@@ -94,7 +100,7 @@ def corrupt(
         >>> snowed.shape == images.shape, torch.equal(snowed, images)
         (True, False)
     """
-    corruption.load(name)  # whose name is checked first
+    corruption.load(name, Path())  # whose name is checked first
     if isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4:
         planes = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
         corrupted = corrupt(planes, name, severity, seed=seed, frost_images=frost_images)
@@ -107,7 +113,7 @@ def corrupt(
         )
     check_batch(name, images)
     frost = None if frost_images is None else load_frost(Path(frost_images))
-    suite, size = find_suite([name]), block_size(images.shape[2], images.shape[3])
+    suite, size = find_suite([name], Path()), block_size(images.shape[2], images.shape[3])
     return torch.cat(
         [
             corrupt_block(
@@ -185,6 +191,7 @@ def corrupt_files(
         else:
             folder = _check_folder(source, data)
             images = _read_folder(folder, image_size, resize, skip=skip_unreadable, workers=threads)
+        check_own_types(chosen, images.load([0]))
     for note in images.notes:
         say(note)
     resolve_environment("fp32", threads=threads, device="cpu").apply()  # keeps freed memory
@@ -505,7 +512,7 @@ def _describe_parameters(
         return {"parameters": dict.fromkeys(suite.types, strengths)}
     sides = dict.fromkeys(min(size) for size in sizes)
     scales = dict.fromkeys(suite.scale or corruption.scale_for(side) for side in sides)
-    tables = {kind: corruption.load(kind).tables for kind in suite.types}
+    tables = {kind: corruption.load(kind, suite.base).tables for kind in suite.types}
     parameters = {
         scale: {
             kind: [list(table[scale][severity - 1]) for severity in severities]

@@ -41,7 +41,7 @@ from ablate.robustness.arguments import (
     read_severities,
     read_statistics,
 )
-from ablate.robustness.corruption import scale_for
+from ablate.robustness.corruption import CORRUPTIONS, scale_for
 from ablate.robustness.corruption.frost import load_frost
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.evaluation import (
@@ -54,7 +54,7 @@ from ablate.robustness.evaluation import (
     load_evaluation,
     relate,
 )
-from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.evaluation_set import EvaluationSet, check_own_types
 from ablate.robustness.official import DISTORTIONS, OfficialImages, open_official
 from ablate.robustness.score import (
     BATCH_SIZE,
@@ -126,7 +126,8 @@ def evaluate(
         data: folder with the files of a named data set.
         split: "test" or "val" of a folder; None: test/ if it exists, else val/.
         suite: a name of `SUITES`; None: "cifar10c" up to a side of 96 pixels, else "imagenetc".
-        types: only these corruptions.
+        types: only these corruptions; without a suite also functions of your own
+            (`ablate.distortion.own`), as "package.module:function".
         severities: whole numbers from 1 to 5.
         seed: seed of the corruptions.
         images: number of images, balanced over classes, always the same ones; None: all.
@@ -363,6 +364,7 @@ def _make_copies(
     shape = tuple(clean.split.images.shape[1:])
     usual = "cifar10c" if scale_for(min(shape[1:])) == "cifar" else "imagenetc"
     chosen = select(suite, types, usual=usual)
+    check_own_types(chosen, clean.split.images)
     frost = load_frost(Path(frost_images)) if frost_images and "frost" in chosen.types else None
     copies = EvaluationSet(clean.split, chosen, severities, seed, cache_folder(), frost)
     copies = copies.stored_up_to(RobustnessSettings().stored_gb)
@@ -478,7 +480,8 @@ def _unscored(
     trained = exported.seen_types if seen is None and exported is not None else seen
     exposure = None if trained is None else exposures(suite, trained)
     marks = [*copies.marks, *marks_of_network]
-    if scored.seed is not None:
+    is_other = suite.made_by == "corruption" and not {*CORRUPTIONS} & {*suite.types}
+    if scored.seed is not None and not is_other:
         marks.append(_MADE[suite.made_by])
     if exposure is not None and "seen_type" in exposure.values():
         marks.append(f"the mean includes types that were trained on: {INCOMPARABLE}")

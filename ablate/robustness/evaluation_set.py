@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ablate import distortion
 from ablate.data.dataset import Split
+from ablate.distortion.own import check_contract
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Labels
 from ablate.errors import InfrastructureError
@@ -42,6 +43,7 @@ from ablate.robustness.bits import Cell
 from ablate.robustness.corruption.frost import FrostPhotographs
 from ablate.robustness.corruption.kind import code_version
 from ablate.robustness.suites import Suite, caveats
+from ablate.study.callables import code_digest, is_callable_name
 from ablate.study.seeds import derive_seed
 
 _VERSION = 3
@@ -83,12 +85,19 @@ def corrupt_block(
     if suite.made_by == "corruption":
         own_seed = derive_seed(seed, "evaluation", "corruption", kind, severity, start)
         generator = make_generator(own_seed, images.device)
-        corrupt = corruption.load(kind)
+        corrupt = corruption.load(kind, suite.base)
         return corrupt(images, severity, generator, scale=suite.scale, frost=frost)
     generator = make_generator(derive_seed(seed, "evaluation", kind, severity, start), "cpu")
     strength = torch.full((len(images),), severity / len(corruption.SEVERITIES))
     distorted = distortion.load(kind)(images.float() / 255, strength, generator)
     return (distorted * 255).round().to(torch.uint8)
+
+
+def check_own_types(suite: Suite, images: ByteImages) -> None:
+    """Check the user's own functions among the types of a suite, on the first of these images;
+    raises as `check_contract`."""
+    for name in filter(is_callable_name, suite.types):
+        check_contract("`types`", name, suite.base, images[:4])
 
 
 def block_size(height: int, width: int) -> int:
@@ -280,7 +289,9 @@ class EvaluationSet:
         if suite.made_by == "corruption":
             scale = suite.scale or corruption.scale_for(min(images.shape[2:]))
             made_from["scale"] = scale
-            made_from["parameters"] = corruption.load(kind).tables[scale][severity - 1]
+            made_from["parameters"] = corruption.load(kind, suite.base).tables[scale][severity - 1]
+        if is_callable_name(kind):
+            made_from["own_code"] = code_digest("robustness.suite", kind, suite.base)
         if kind == "frost":
             made_from["frost"] = self.frost.digest if self.frost else None
         return made_from

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from ablate import distortion
@@ -12,6 +13,7 @@ from ablate.data import GREY
 from ablate.errors import ParameterError, did_you_mean
 from ablate.robustness import corruption
 from ablate.robustness.corruption import Scale
+from ablate.study.callables import is_callable_name
 from ablate.study.document import Finding, show
 from ablate.study.metrics import metric_paths
 from ablate.study.scores import (
@@ -39,6 +41,7 @@ class Suite:
         mean_over: "types": mean over all types, as in the benchmark; "families": mean over the
             means of families, so that families count equally, whatever their number of types.
         scale: parameter table of corruptions; None: chosen by image size.
+        base: folder that the user's own functions are imported from, beside installed packages.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Suite:
     made_by: Literal["distortion", "corruption"]
     mean_over: MeanOver
     scale: Scale | None = None
+    base: Path | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -53,7 +57,8 @@ class Suite:
 
 
 def _corruptions(name: str, chosen: Collection[str], scale: Scale | None = None) -> Suite:
-    return Suite(name, only_types(corruption.SELECTABLE, chosen), "corruption", "types", scale)
+    families = distortion.with_own(only_types(corruption.SELECTABLE, chosen), chosen)
+    return Suite(name, families, "corruption", "types", scale)
 
 
 def only_types(
@@ -80,6 +85,8 @@ _SUITES = {
         _corruptions("cifar10c", corruption.BENCHMARK, "cifar"),
         _corruptions("cifar10c_extra", corruption.EXTRA, "cifar"),
         _corruptions("imagenetc", corruption.BENCHMARK, "imagenet"),
+        _corruptions("cifar10cbar", corruption.CIFAR10CBAR, "cifar"),
+        _corruptions("imagenetcbar", corruption.IMAGENETCBAR, "imagenet"),
         _corruptions("all", corruption.CORRUPTIONS),
     )
 }
@@ -87,8 +94,8 @@ _SUITES = {
 SUITES = tuple(_SUITES)
 """Values of `robustness.suite`, which may also be a list of corruptions."""
 
-ANY = _corruptions("all", (*corruption.CORRUPTIONS, *corruption.ADDED))
-"""Every corruption that a list may name: those of the suite "all", and the added ones."""
+ANY = _corruptions("all", (*corruption.CORRUPTIONS, *corruption.BAR, *corruption.ADDED))
+"""Every corruption that a list may name: those of the suites, and the added ones."""
 
 _FIRST_DISTORTIONS = frozenset(
     (
@@ -107,11 +114,16 @@ _RELATED = {
     **dict.fromkeys(corruption.FAMILIES["blur"], "blur"),
     **dict.fromkeys(("brightness", "contrast", "saturate"), "photometric"),
     **dict.fromkeys(("pixelate", "jpeg_compression"), "digital"),
+    **dict.fromkeys([kind for kind in corruption.BAR if "_noise" in kind], "noise"),
+    "circular_motion_blur": "blur",
 }
 
 
-def find_suite(name: str | Sequence[str]) -> Suite:
+def find_suite(name: str | Sequence[str], base: Path | None = None) -> Suite:
     """Find the suite of that name, or make one of these corruptions.
+
+    Args:
+        base: folder of the study file, for corruptions of the user's own, which are not imported.
 
     Raises:
         ParameterError: if there is no such suite or corruption, or a list is empty.
@@ -126,7 +138,7 @@ def find_suite(name: str | Sequence[str]) -> Suite:
             )
         return _SUITES[name]
     for kind in name:
-        if kind not in ANY.types:
+        if kind not in ANY.types and not is_callable_name(kind):
             raise ParameterError(
                 f"robustness.suite: a list must name corruptions, got {kind!r}. "
                 f"{did_you_mean(kind, ANY.types)}"
@@ -136,7 +148,7 @@ def find_suite(name: str | Sequence[str]) -> Suite:
             "robustness.suite: a list must name at least one corruption, got none. "
             "Add one, or name a suite."
         )
-    return _corruptions("custom", name)
+    return replace(_corruptions("custom", name), base=base)
 
 
 def added_types(suite: Suite) -> tuple[str, ...]:
@@ -171,7 +183,8 @@ def select(suite: str | None, types: Sequence[str] | None, *, usual: str) -> Sui
 
     Args:
         suite: a name of `SUITES`; None: `usual`, or any with the types.
-        types: some of its types; None: all.
+        types: some of its types; None: all.  Without a suite also functions of the user's own, of
+            the current folder.
 
     Raises:
         ParameterError: if there is no such suite, or a type is not in it.
@@ -184,13 +197,13 @@ def select(suite: str | None, types: Sequence[str] | None, *, usual: str) -> Sui
             "`types`: must name at least one type, got none. Leave it out to use all."
         )
     for kind in types:
-        if kind not in chosen.types:
+        if kind not in chosen.types and not (suite is None and is_callable_name(kind)):
             raise ParameterError(
                 f"`types`: must be of the suite {chosen.name}, got {kind!r}. "
                 f"{did_you_mean(kind, chosen.types)}"
             )
     if suite is None:
-        return find_suite([kind for kind in ANY.types if kind in types])
+        return find_suite(types, Path())
     return replace(chosen, families=only_types(chosen.families, types))
 
 
@@ -204,6 +217,10 @@ def caveats(suite: Suite, frost_images: object) -> tuple[str, ...]:
         return ()
     own = [kind for kind in corruption.ADDED if kind in suite.types]
     noted = [f"{kind}: this project's own, in no published suite" for kind in own]
+    if bar := [kind for kind in corruption.BAR if kind in suite.types]:
+        noted.append(f"{', '.join(bar)}: generated from descriptions, not the published files")
+    yours = filter(is_callable_name, suite.types)
+    noted += [f"{kind}: a function of the user's own, in no published suite" for kind in yours]
     if "frost" in suite.types and frost_images is None:
         noted.insert(0, corruption.APPROXIMATE_FROST)
     return tuple(noted)
@@ -213,7 +230,7 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
     """What a network has seen of each type of a suite, given its training types. [O]
 
     Args:
-        trained_types: training distortions (`ablate.distortion.FAMILIES`).
+        trained_types: training distortions (`ablate.distortion.FAMILIES`, and the user's own).
 
     Returns:
         Type -> "seen_type" if it or its equivalent was trained on; "seen_family" if another type of
@@ -221,11 +238,12 @@ def exposures(suite: Suite, trained_types: Collection[str]) -> dict[str, Exposur
         among the training distortions.
     """
     trained = set(trained_types)
-    trained_families = {
-        family for family, kinds in distortion.FAMILIES.items() if trained.intersection(kinds)
-    }
-    own = {kind: family for family, kinds in distortion.FAMILIES.items() for kind in kinds}
-    related: Mapping[str, str] = own if suite.made_by == "distortion" else _RELATED
+    families = distortion.with_own(distortion.FAMILIES, trained)
+    trained_families = {family for family, kinds in families.items() if trained.intersection(kinds)}
+    is_trainable = suite.made_by == "distortion"
+    scored = distortion.with_own(distortion.FAMILIES if is_trainable else {}, suite.types)
+    own = {kind: family for family, kinds in scored.items() for kind in kinds}
+    related = own if is_trainable else own | _RELATED
 
     def exposure(kind: str) -> Exposure:
         if _NAMESAKES.get(kind, kind) in trained:

@@ -10,6 +10,7 @@ it is stored.
 
 from __future__ import annotations
 
+import ast
 import dis
 import enum
 import hashlib
@@ -105,6 +106,26 @@ def is_callable_name(name: str) -> bool:
     return bool(module and colon and function)
 
 
+_OF_TYPES = re.compile(
+    r"(?:^|\.)(augment\.(?:types|families)|(?:robustness|confirm)\.suite)(?:\.|$)"
+)
+
+
+def own_types(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[Any, str, str]]:
+    """The distortions and corruptions of one's own that a study's plain data name.
+
+    Yields:
+        The path of each name, the key that it is a value of, such as `augment.types`, and the name.
+    """
+    if isinstance(data, Mapping | list):
+        for at, value in data.items() if isinstance(data, Mapping) else enumerate(data):
+            yield from own_types(value, (*path, at))
+        return
+    of = _OF_TYPES.search(".".join(map(str, path)))
+    if of is not None and isinstance(data, str) and is_callable_name(data):
+        yield path, of[1], data
+
+
 def import_callable(where: str, spec: str, base: Path | None) -> Callable[..., Any]:
     """Import the callable that a study names.
 
@@ -184,6 +205,83 @@ def _import(where: str, spec: str, name: str, base: Path | None) -> ModuleType:
                 inside = folders[0] if folders else getattr(module, "__file__", None)
                 if inside is not None and Path(inside).parent == folder:
                     _FOUND_IN[top] = folder
+
+
+# -- The code of a callable: its file, and what that imports of its own folder or package ---
+
+
+_DIGESTS: dict[str, str] = {}
+"""Module -> the digest of the code that it was imported from."""
+
+
+def import_current(where: str, spec: str, base: Path | None) -> Callable[..., Any]:
+    """As `import_callable`, from the current content of its files."""
+    found = import_callable(where, spec, base)
+    if is_given(spec):
+        return found
+    modules, name = _modules_of(spec, found), spec.partition(":")[0]
+    digest = _digest_of(modules)
+    if _DIGESTS.get(name, digest) != digest:  # edited since, as in a notebook
+        for module in modules:
+            del sys.modules[module]
+        found = import_callable(where, spec, base)
+    _DIGESTS[name] = digest
+    return found
+
+
+def code_digest(where: str, spec: str, base: Path | None) -> str:
+    """sha256 of a callable's code: of the module that is named, of that which defines it, and of
+    the modules in their folders and packages that these import, but within functions.
+
+    Empty if there are no files, or its name has a digest.
+
+    Raises:
+        ParameterError: if it cannot be imported.
+    """
+    found = import_callable(where, spec, base)
+    return "" if is_given(spec) else _digest_of(_modules_of(spec, found))
+
+
+def _modules_of(spec: str, found: Callable[..., Any]) -> dict[str, Path]:
+    """The modules that are a callable's code, with their files."""
+    named, files = spec.partition(":")[0], dict[str, Path]()
+    for first in (named, str(getattr(inspect.unwrap(found), "__module__", named))):
+        waiting, home = [first], _source_file(first)
+        while waiting:
+            name = waiting.pop()
+            file = None if name in files else _source_file(name)
+            if home is None or file is None:
+                continue
+            if file.parent == home.parent or name.partition(".")[0] == first.partition(".")[0]:
+                files[name] = file
+                waiting += _imported_by(file, sys.modules[name].__package__ or "")
+    return files
+
+
+def _source_file(module: str) -> Path | None:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file) if file is not None and file.endswith(".py") else None
+
+
+def _imported_by(file: Path, package: str) -> Iterator[str]:
+    """The modules that a file imports; some names are of what is in a module."""
+    nodes: list[ast.AST] = [ast.parse(file.read_bytes())]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")
+            start = above[: len(above) + 1 - node.level] if node.level else []
+            module = ".".join([*start, *filter(None, [node.module])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            nodes += ast.iter_child_nodes(node)
+
+
+def _digest_of(modules: Mapping[str, Path]) -> str:
+    contents = [modules[name].read_bytes() for name in sorted(modules)]
+    return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else ""
 
 
 # -- Functions that no module holds ---------------------------------------------------------

@@ -462,9 +462,9 @@ class AugmentSettings(Settings):
     """`per_sample`: one type drawn for each image; `per_batch`: one for a batch; `all`: a copy per
     type; `composed`: several types in turn on one image; `augmix`."""
     families: NonEmptyDistinct[str] = ("noise", "blur", "photometric")
-    """Families of distortion to draw from, each by its core types."""
+    """Families of distortion to draw from, each by its core types, and functions of your own."""
     types: NonEmptyDistinct[str] | None = None
-    """Single types to draw from instead of families."""
+    """Single types, or functions of your own, to draw from instead of families."""
     mix: Ratios | None = None
     """Ratio by family, or by type if `types` is given, scaled to sum 1; none: uniform."""
     strength: PositiveShare = 1.0
@@ -1072,7 +1072,7 @@ class AblationSettings(Settings):
 
 class RobustnessSettings(Settings):
     suite: str | NonEmptyDistinct[str] = "families"
-    """A suite, or a list of corruptions of the benchmark."""
+    """A suite, or a list of corruptions and of functions of your own."""
     severities: NonEmptyDistinct[Annotated[int, Field(ge=1, le=5)]] = (1, 3, 5)
     images: Count | None = None
     """Images in each corrupted copy, balanced over classes; None: the whole validation split. Clean

@@ -63,6 +63,7 @@ def estimate_trial(bench: Workbench) -> TrialEstimate:
     """
     study, dataset, environment = bench.study, bench.dataset, bench.environment
     environment.apply()
+    bench.check_own_types()
     model = new_network(bench.dataset, bench.study.model, seed=0, base=bench.base)
     loss = build_loss(study.loss, layer_names(model))
     trained = estimate_training(bench, study)
@@ -108,7 +109,7 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
             study.finetune,
             budget=budget,
             loss=loss,
-            augment=build_augmentation(study.augment),
+            augment=build_augmentation(study.augment, bench.base),
             dataset_settings=study.dataset,
             environment=environment,
             batch_norm=study.finetune.batch_norm,

@@ -23,6 +23,7 @@ from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.export_metadata import read_metadata
 from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.study.callables import is_callable_name
 from ablate.study.settings import Study
 from ablate.trial.workbench import Workbench
 
@@ -45,7 +46,7 @@ class Compared:
         labels: of the images.
         severity: of the distortions: the middle one that the study scores.
         images: kind -> its copies, uint8 `[image, channel, height, width]`; `CLEAN` first, then
-            one distortion of each family in turn, at most `_MOST_KINDS`.
+            the user's own, then one distortion of each family in turn, at most `_MOST_KINDS`.
         before, after: kind -> the class that the baseline and the trial see in each copy.
     """
 
@@ -102,12 +103,13 @@ def compare(
         move_towards(after, before, row.path.alpha)
 
     suite, seed = bench.suite, study.robustness.seed
-    turns = zip_longest(*suite.families.values())
+    turns = [kind for turn in zip_longest(*suite.families.values()) for kind in turn if kind]
+    turns.sort(key=is_callable_name, reverse=True)
     severities = sorted(study.robustness.severities)
     severity = severities[len(severities) // 2]
     copies = EvaluationSet(split, suite, (severity,), seed, None, bench.frost_for(suite))
     images = {CLEAN: split.images}
-    for kind in [kind for turn in turns for kind in turn if kind][:_MOST_KINDS]:
+    for kind in turns[:_MOST_KINDS]:
         images[kind] = torch.cat(list(copies.blocks(kind, severity)))
     return Compared(
         classes,

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import inspect
 import io
 import json
 import math
@@ -20,7 +18,6 @@ import os
 import queue
 import shutil
 import stat
-import sys
 import tarfile
 import tempfile
 import threading
@@ -35,7 +32,6 @@ from typing import IO, Any
 from ablate.errors import InfrastructureError, NotFiniteError, ParameterError
 from ablate.files.durable import Checkpoint, load_blob, save_blob
 from ablate.ledger.record import Row
-from ablate.study.callables import import_callable, is_given
 from ablate.study.document import show
 from ablate.study.metrics import reserved_name
 from ablate.study.scores import ReportedScores
@@ -296,55 +292,9 @@ def _shown(value: Any) -> str:
 
 Trainable = Callable[[TrialContext], object]
 
-# Digest of the source that each module was imported from.
-_IMPORTED: dict[str, str] = {}
-
 
 class FunctionRaised(Exception):  # noqa: N818 (no error of ours: its cause is what went wrong)
     """The loop raised an exception, which is the cause."""
-
-
-def load_trainable(name: str, base: Path) -> Trainable:
-    """Load the function that a study names, from the current content of its file.
-
-    Args:
-        name: `package.module:function`, or of a function given from Python.
-        base: folder of the study file.
-
-    Raises:
-        ParameterError: if it cannot be imported.
-    """
-    function = import_callable("trainable", name, base)
-    if is_given(name):
-        return function
-    module = name.partition(":")[0]
-    digest = _digest(function, module)
-    if _IMPORTED.get(module, digest) != digest:  # edited since, as in a notebook
-        del sys.modules[module]
-        function = import_callable("trainable", name, base)
-    _IMPORTED[module] = digest
-    return function
-
-
-def trainable_digest(name: str, base: Path) -> str:
-    """Sha256 in hex of the source of the module that a study names, and of the function's module;
-    empty for a function given from Python, whose name has a digest.
-
-    Raises:
-        ParameterError: if it cannot be imported.
-    """
-    function = import_callable("trainable", name, base)
-    return "" if is_given(name) else _digest(function, name.partition(":")[0])
-
-
-def _digest(function: Trainable, module: str) -> str:
-    modules = dict.fromkeys([module, getattr(inspect.unwrap(function), "__module__", module)])
-    files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]
-    digest = hashlib.sha256()
-    for file in files:
-        if file is not None:
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
 
 
 class FunctionTrial:

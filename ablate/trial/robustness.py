@@ -58,7 +58,9 @@ class TrialRun:
         self._bench.environment.apply()
         model = self._bench.build_baseline()
         loss = build_loss(study.loss, layer_names(model))
-        augment = build_augmentation(study.augment) if loss.needs_augmented else None
+        augment = (
+            build_augmentation(study.augment, workbench.base) if loss.needs_augmented else None
+        )
         self._seen_types = augment.types if augment else ()
         self._finetuning = Finetuning(
             model,

@@ -48,10 +48,12 @@ class Prepared:
         baseline_sha256: of the baseline's weights; empty for a trainable.
         baseline_scores: on the validation split; None for a trainable.
         environment: what affects the bits of a score: `Environment.to_json()`; for a trainable
-            `python` (version) and `code` (sha256 of its source).
+            `python` (version).
         kept: in addition to the baseline's scores, as for a row (`Report.kept`).
         adapted_scores, adapted_kept: the same of the baseline with batch norm adapted at test time;
             None without `robustness.adapt_batch_norm`.
+        code: sha256 of the code of each callable that is compared by it: the training loop, and
+            the user's own distortions and corruptions.
         of_files: sections of the fingerprint about the user's own data
             (`ablate.study.fingerprint.OF_FILES`).
         left_out: split -> number of image files that cannot be read and are left out.
@@ -72,6 +74,7 @@ class Prepared:
     rung_scores: Scores | None = None
     preprocessing: Preprocessing | None = None
     unstated: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
     of_files: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from torch import nn
 from ablate.data.dataset import Dataset, Split, TrainingImages, draw_stratified, take_fraction
 from ablate.data.load import load_dataset, scan_files
 from ablate.data.scan import FolderScan
+from ablate.distortion.own import check_contract
 from ablate.errors import FingerprintError, ParameterError
 from ablate.files.cache import DamagedError
 from ablate.files.shown import show_name
@@ -42,7 +43,7 @@ from ablate.robustness.score import CorruptedImages, fewer_images, score_set
 from ablate.robustness.sparse import dealing_order, images_of_cells
 from ablate.robustness.suites import Suite, cells_rule, exposures, find_suite
 from ablate.study.baseline_checks import guess_rule
-from ablate.study.callables import is_callable_name
+from ablate.study.callables import code_digest, is_callable_name, own_types
 from ablate.study.checks import no_batch_norm
 from ablate.study.interpolation import accuracies
 from ablate.study.keys import searched
@@ -86,7 +87,7 @@ class Workbench:
         self.environment = environment
         self.baseline_threads = baseline_threads
         self._on_step: OnStep = ignore_step
-        self.suite = find_suite(study.robustness.suite)
+        self.suite = find_suite(study.robustness.suite, base)
         self._frost: FrostPhotographs | None = None
         self._sets: dict[object, EvaluationSet] = {}
         self._baseline_scored: dict[int | None, Scored] = {}
@@ -220,7 +221,7 @@ class Workbench:
         return self._sets[key]
 
     def _test_set(self, test: Mapping[str, Any]) -> EvaluationSet:
-        suite, severities = find_suite(test["suite"]), test["severities"]
+        suite, severities = find_suite(test["suite"], self.base), test["severities"]
         return self._evaluation_set(self.test_split, suite, severities)
 
     def corrupted_places(self, split: Split) -> torch.Tensor | None:
@@ -308,7 +309,7 @@ class Workbench:
         self.environment.apply()
         on_step(PreparationStep("reading the data"))
         scan, skips = self.scan_files(on_step), study.dataset.skip_unreadable
-        _ = self.dataset
+        code = self.check_own_types(() if test is None else test["suite"])
         on_step(PreparationStep("obtaining the baseline"))
         model = self.build_baseline()
         check_layers(model, self.dataset.validation.images[:2].float() / 255, study)
@@ -361,10 +362,24 @@ class Workbench:
             rung_scores=rung_scores,
             preprocessing=self.preprocessing_of(model),
             unstated=unstated_sizes(study, self.base, self.image_size, self.dataset.stored_size),
+            code=code,
             of_files=of_files,
             left_out=self.dataset.left_out,
             notes=notes if guess is None else (*notes, f"warning: {guess}"),
         )
+
+    def check_own_types(self, tested: str | Sequence[str] = ()) -> dict[str, str]:
+        """Check the user's own distortions and corruptions, those of the suite that is `tested`
+        too, on the first images of the study, on the CPU and on its device; raises as
+        `check_contract`, returns the digest of the code of each."""
+        images, code = self.dataset.validation.images[:4], dict[str, str]()
+        asked = {"confirm": {"suite": tested if isinstance(tested, str) else [*tested]}}
+        data = [self.study.model_dump(mode="json"), asked]
+        for key, name in dict.fromkeys((key, name) for _, key, name in own_types(data)):
+            for device in dict.fromkeys(("cpu", self.environment.device)):
+                check_contract(key, name, self.base, images.to(device))
+            code[name] = code_digest(key, name, self.base)
+        return code
 
     def scan_files(self, on_step: OnStep = ignore_step) -> FolderScan | None:
         """Decode every image file of the study's data once, to find all that are wrong before

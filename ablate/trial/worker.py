@@ -31,16 +31,11 @@ from ablate.files.cache import heard_damage
 from ablate.files.durable import Checkpoint, CheckpointError
 from ablate.finetune.budget import SaveInterval
 from ablate.ledger.record import Failure, Row
+from ablate.study.callables import code_digest, import_current
 from ablate.study.preparation import OnStep, ignore_step
 from ablate.study.scores import AnyScores
 from ablate.trial.output import ExitGuard, ProcessExit, TrialOutput
-from ablate.trial.own_loop import (
-    FunctionRaised,
-    FunctionTrial,
-    Trainable,
-    load_trainable,
-    trainable_digest,
-)
+from ablate.trial.own_loop import FunctionRaised, FunctionTrial, Trainable
 from ablate.trial.task import Job, Prepared, Report, checkpoint_folder, log_file
 
 if TYPE_CHECKING:
@@ -139,8 +134,9 @@ class Worker:
         """
         study, base = self.job.study, Path(self.job.base)
         if study.trainable is not None:
-            code = trainable_digest(study.trainable, base)
-            return Prepared("", "", None, {"python": platform.python_version(), "code": code})
+            code = code_digest("trainable", study.trainable, base)
+            environment = {"python": platform.python_version()}
+            return Prepared("", "", None, environment, code={study.trainable: code})
         with heard_damage() as damage:
             bench = self._workbench(fresh=True)
             prepared = bench.prepare(on_step, cores=cores, test=self.job.test)
@@ -273,7 +269,7 @@ class Worker:
             kind = MixtureTrial if row.mixture is not None else RobustnessTrial
             return kind(self._workbench(), row, folder, self.job.test)
         if self._function is None:
-            self._function = load_trainable(study.trainable, Path(self.job.base))
+            self._function = import_current("trainable", study.trainable, Path(self.job.base))
             if "torch" in sys.modules:
                 self._limit_gpu_memory()
         epochs = study.finetune.budget.in_epochs

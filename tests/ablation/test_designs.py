@@ -377,6 +377,22 @@ def test_leave_family_out() -> None:
     }
 
 
+def test_leave_out_a_family_of_ones_own() -> None:
+    families = ["blur", "my_lens:shade", "my_lens:grain"]
+    own = {"augment": {"families": families}, "robustness": {"suite": ["fog", "my_lens:shade"]}}
+    design = design_of("leave_family_out", {"families": ["my_lens"]}, **own)
+    assert cells_of(design)["without my_lens"] == {
+        "augment.types": ["gaussian_blur"],
+        "augment.mix": {"gaussian_blur": pytest.approx(1 / 3)},
+    }
+    assert ("seen my_lens: all families - plain", ("val_accuracy.my_lens",)) in [
+        (one.name, one.metrics) for one in design.contrasts
+    ]
+    left = design_of("leave_one_out", {"components": ["my_lens:grain"]}, **own)
+    changed = {"augment.families": ["blur", "my_lens:shade"]}
+    assert cells_of(left)["without my_lens:grain"] == changed
+
+
 # rows
 
 

@@ -15,11 +15,11 @@ from ablate.model.build import (
     LayerInfo,
     build_model,
     check_image_size,
-    code_digest,
     describe_layers,
     own_image_size,
 )
 from ablate.model.taps import FeatureTaps
+from ablate.study.callables import code_digest
 from ablate.study.settings import ModelSettings
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
@@ -301,8 +301,8 @@ def test_a_network_may_keep_a_tensor_and_have_weights_of_any_rank(build: Build, 
 
 
 def test_its_code_is_told_apart(base: Path) -> None:
-    one = code_digest("own_nets:Net", base)
-    assert one == code_digest("own_nets:plain", base)
+    one = code_digest("model.name", "own_nets:Net", base)
+    assert one == code_digest("model.name", "own_nets:plain", base)
     (base / "own_nets.py").write_text(NET + "\n")
-    assert code_digest("own_nets:Net", base) != one
-    assert code_digest("builtins:len", base) == ""
+    assert code_digest("model.name", "own_nets:Net", base) != one
+    assert code_digest("model.name", "builtins:len", base) == ""

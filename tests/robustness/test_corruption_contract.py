@@ -16,9 +16,11 @@ from ablate.distortion.random import make_generator
 from ablate.errors import ParameterError
 from ablate.robustness.corruption import (
     ADDED,
+    BAR,
     CORRUPTIONS,
     FAMILIES,
     SELECTABLE,
+    bar,
     load,
     scale_for,
 )
@@ -33,6 +35,8 @@ WITHOUT_DRAWS = {
     "pixelate",
     "jpeg_compression",
     "saturate",
+    "circular_motion_blur",
+    "transverse_chromatic_abberation",
     "vignette",
 }
 NOT_IN_ORDER = {
@@ -50,7 +54,7 @@ SHAPES = [
 """And the table and the severities that they are corrupted by: not all crossed."""
 
 
-@pytest.fixture(params=(*CORRUPTIONS, *ADDED))
+@pytest.fixture(params=(*CORRUPTIONS, *BAR, *ADDED))
 def corruption(request: pytest.FixtureRequest) -> Corruption:
     return load(request.param)
 
@@ -88,6 +92,15 @@ def test_a_family_lists_what_its_file_has(family: str) -> None:
     assert all(load(kind.name) is kind for kind in made)
 
 
+def test_the_bar_sets_are_their_file_and_have_their_rows() -> None:
+    made = [kind for kind in vars(bar).values() if isinstance(kind, Corruption)]
+    assert sorted(kind.name for kind in made) == sorted(BAR)
+    page = Path(__file__).parents[2] / "docs/reference/distortions.md"
+    _, _, section = page.read_text().partition("\n## The -bar sets\n")
+    rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], flags=re.MULTILINE)
+    assert rows == list(BAR)
+
+
 def test_every_file_of_added_is_listed_and_has_its_row() -> None:
     folder = Path(ablate.robustness.corruption.added.__file__).parent
     files = {file.stem for file in folder.glob("[!_]*.py")}
@@ -97,7 +110,7 @@ def test_every_file_of_added_is_listed_and_has_its_row() -> None:
     )
     for name in ADDED:
         assert load(name).name == name, f"{name}.py: its corruption must have the file's name"
-    taken = {*CORRUPTIONS, *SELECTABLE}
+    taken = {*CORRUPTIONS, *BAR, *SELECTABLE}
     assert not taken & set(ADDED), f"choose another name, as a metric has it: {taken & set(ADDED)}"
     page = Path(__file__).parents[2] / "docs/reference/distortions.md"
     _, _, section = page.read_text().partition("\n## Added\n")

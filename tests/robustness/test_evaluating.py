@@ -297,3 +297,12 @@ def test_the_command_writes_what_it_shows(export: Path, tmp_path: Path) -> None:
     assert "correct" not in found["cells"][0]
     assert "mean_corruption_error_relative_to" in found["summary"]
     assert found["relative_to"]["identity"] == written.model.identity
+
+
+def test_copies_that_are_none_of_the_benchmark_are_not_said_to_be() -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 10))
+    options = {"dataset": "digits", "normalization": "none", "images": 10, "severities": [1]}
+    for types, is_said in ((["lines"], False), (["lines", "fog"], True)):
+        marks = evaluate(network, types=types, **options).marks
+        assert "lines: generated from descriptions, not the published files" in marks
+        assert any("the benchmark" in mark for mark in marks) == is_said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ablate import distortion
@@ -22,7 +24,7 @@ from ablate.robustness.suites import (
 def test_every_suite_has_families_of_known_types(name: str) -> None:
     suite = find_suite(name)
     assert suite.name == name
-    of = distortion.FAMILIES if suite.made_by == "distortion" else corruption.FAMILIES
+    of = distortion.FAMILIES if suite.made_by == "distortion" else corruption.SELECTABLE
     for family, types in suite.families.items():
         assert types
         assert len(set(types)) == len(types)
@@ -38,6 +40,8 @@ def test_the_benchmarks_have_their_fifteen_and_four() -> None:
         "cifar10c": 15,
         "cifar10c_extra": 4,
         "imagenetc": 15,
+        "cifar10cbar": 10,
+        "imagenetcbar": 10,
         "all": 19,
     }
     assert find_suite("cifar10c").families == {
@@ -82,6 +86,12 @@ def test_an_added_corruption_is_in_no_suite_and_in_any_list() -> None:
     frost, own = corruption.APPROXIMATE_FROST, "vignette: this project's own, in no published suite"
     assert caveats(find_suite(["frost", "vignette"]), None) == (frost, own)
     assert caveats(find_suite("cifar10c"), "photographs") == ()
+    made = "lines: generated from descriptions, not the published files"
+    yours = "a.b:haze: a function of the user's own, in no published suite"
+    assert caveats(find_suite(["lines", "a.b:haze"]), None) == (made, yours)
+    assert select(None, ["a.b:haze", "fog"], usual="all").types == ("fog", "a.b:haze")
+    with pytest.raises(ParameterError, match=r"must be of the suite all, got 'a.b:haze'"):
+        select("all", ["a.b:haze"], usual="all")
 
 
 def test_some_types_of_a_suite() -> None:
@@ -89,7 +99,7 @@ def test_some_types_of_a_suite() -> None:
     assert found.families == {"noise": ("shot_noise",), "weather": ("snow", "fog")}
     assert (found.name, found.scale) == ("cifar10c", "cifar")
     assert select(None, None, usual="imagenetc") == find_suite("imagenetc")
-    assert select(None, ["spatter"], usual="cifar10c") == find_suite(["spatter"])
+    assert select(None, ["spatter"], usual="cifar10c") == find_suite(["spatter"], Path())
     for types, message in (
         (["fogg"], "`types`: must be of the suite cifar10c, got 'fogg'. Did you mean fog?"),
         ([], "`types`: must name at least one type, got none. Leave it out to use all."),

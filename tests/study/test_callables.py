@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate.errors import ParameterError
-from ablate.study.callables import import_callable
+from ablate.study.callables import code_digest, import_callable, import_current, own_types
 
 Write = Callable[[str, str], str]
 
@@ -102,3 +102,67 @@ def test_no_such_callable(write: Write, tmp_path: Path) -> None:
         "model.name: beside_two must have make_nets, got a module without it "
         f"({tmp_path / 'beside_two.py'}). Did you mean make_net?"
     )
+
+
+# -- The code of a callable -------------------------------------------------------------------
+
+
+def digest(name: str, base: Path) -> str:
+    return code_digest("augment.types", name, base)
+
+
+def test_code_is_that_of_the_modules_of_its_folder_and_package(
+    write: Write, tmp_path: Path
+) -> None:
+    write("code_of.__init__", "")
+    write("code_of.below", "VALUE = 1\n")
+    write("beside_code", "SIZE = 1\n")
+    write("unused_code", "SIZE = 1\n")
+    write("code_of.top", "import json\nfrom .below import VALUE\nfrom beside_code import SIZE\n")
+    (tmp_path / "code_of" / "top.py").open("a").write(
+        "def make():\n    import unused_code\n    return VALUE, SIZE\n"
+    )
+    write("shown_code", "from code_of.top import make\nfrom beside_code import SIZE\n")
+    for name in ("shown_code:make", "code_of.top:make"):
+        first = digest(name, tmp_path)
+        assert len(first) == 64
+        write("unused_code", "SIZE = 2\n")
+        assert digest(name, tmp_path) == first  # it is imported by the call
+    names = ("code_of.below", "beside_code", "shown_code")
+    for number, changed in enumerate(names):
+        name = "shown_code:make"
+        before = digest(name, tmp_path)
+        file = tmp_path / f"{changed.replace('.', '/')}.py"
+        text = file.read_text()
+        file.write_text(f"{text}# {number}\n")
+        # What the package imports from beside it is outside of it.
+        assert digest(name, tmp_path) != before, changed
+        file.write_text(text)
+        assert digest(name, tmp_path) == before
+
+
+def test_an_edited_module_is_imported_again_with_what_it_uses(write: Write, tmp_path: Path) -> None:
+    write("edited_tools", "VALUE = 1\n")
+    write("edited_top", "from edited_tools import VALUE\ndef make():\n    return VALUE\n")
+
+    def made() -> int:
+        return int(import_current("augment.types", "edited_top:make", tmp_path)())
+
+    assert (made(), made()) == (1, 1)
+    write("edited_tools", "VALUE = 222\n")
+    assert made() == 222
+
+
+def test_the_types_that_a_study_names() -> None:
+    data = {
+        "augment": {"types": ["jpeg", "a:one"], "families": ["noise"], "strengths": {"a:one": 1}},
+        "model": {"name": "nets:make"},
+        "space": {"augment.families": {"subset": ["blur", "b.c:two"]}, "x": {"choice": ["no:no"]}},
+        "ablation": {"stop": {"confirm": {"suite": ["fog", "d:three"]}}},
+        "robustness": {"suite": "all"},
+    }
+    assert list(own_types(data)) == [
+        (("augment", "types", 1), "augment.types", "a:one"),
+        (("space", "augment.families", "subset", 1), "augment.families", "b.c:two"),
+        (("ablation", "stop", "confirm", "suite", 1), "confirm.suite", "d:three"),
+    ]

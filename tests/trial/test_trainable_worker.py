@@ -463,6 +463,7 @@ def test_code_that_is_edited_is_run_as_it_is_now(start: Start, tmp_path: Path) -
     after = worker.prepare()
     worker.begin(row())
     assert worker.step().scores == {"reported": {"a": 1.0, "b": 22.0}}
-    assert before.environment["code"] != after.environment["code"]
+    assert before.code.keys() == after.code.keys()
+    assert before.code != after.code
     assert before.environment["python"] == after.environment["python"]
     assert (before.data_digest, before.baseline_sha256, before.baseline_scores) == ("", "", None)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ablate.ablation.cell import Arm, Design, difference
 from ablate.ablation.components import Change, LeftOutError, drawn_types
 from ablate.ablation.draft import Draft
-from ablate.distortion import FAMILIES
+from ablate.distortion import FAMILIES, with_own
 from ablate.robustness.suites import find_suite
 from ablate.study.document import Path, show
 from ablate.study.seeds import PLAIN
@@ -52,7 +52,8 @@ def plan(draft: Draft) -> Design:
 def _families(draft: Draft) -> Iterator[tuple[str, Path]]:
     """The families to leave out in turn, and their paths in the file."""
     drawn = drawn_types(draft, draft.reference)
-    used = [family for family, kinds in FAMILIES.items() if any(kind in drawn for kind in kinds)]
+    families = with_own(FAMILIES, drawn)
+    used = [family for family, kinds in families.items() if any(kind in drawn for kind in kinds)]
     scored = find_suite(draft.study.robustness.suite).families
     asked = draft.settings.families or tuple(used)
     if not used:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from jaxtyping import Int64
@@ -69,12 +70,15 @@ class Augmentation:
         return self.make(images, seed)
 
 
-def build_augmentation(settings: AugmentSettings) -> Augmentation:
+def build_augmentation(settings: AugmentSettings, base: Path | None = None) -> Augmentation:
     """Build the augmentation of `settings.method`.
 
     Settings that the method does not use are ignored, because a search over methods has the
     settings of all: only `composed` uses `depth`, `all` has a copy per type whatever `copies` says,
     and `augmix` uses its own section, `clean_fraction` and `copies`.
+
+    Args:
+        base: folder of the study file, for types of the user's own.
 
     Raises:
         ParameterError: if the settings are inconsistent; see `build_mixture`.
@@ -89,6 +93,7 @@ def build_augmentation(settings: AugmentSettings) -> Augmentation:
         settings.strength,
         types=settings.types,
         strengths=settings.strengths,
+        base=base,
     )
     types = tuple(kind.name for kind in mixture)
     if settings.method == "all":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float64, Int64
@@ -17,6 +18,7 @@ from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import Images, PerImage
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.augment.ratios import Limits, lowest_and_highest, type_ratios
+from ablate.study.callables import is_callable_name
 from ablate.study.seeds import derive_seed
 
 
@@ -74,6 +76,7 @@ def build_mixture(
     *,
     types: Sequence[str] | None = None,
     strengths: Mapping[str, Limits] | None = None,
+    base: Path | None = None,
 ) -> Mixture:
     """The types with a ratio above 0, each with its strengths.
 
@@ -83,6 +86,7 @@ def build_mixture(
             lowest is 0.
         strengths: by type, the highest strength in (0, 1], or the lowest and the highest.  Types
             that are not drawn are ignored, because a search selects types per trial.
+        base: folder of the study file, for types of the user's own.
 
     Raises:
         ParameterError: as `type_ratios`, if a strength is out of its range, or if `strengths`
@@ -97,13 +101,13 @@ def build_mixture(
     limits = {name: _read_limits(name, given) for name, given in (strengths or {}).items()}
     known = [kind for kinds in FAMILIES.values() for kind in kinds]
     for name in limits:
-        if name not in known:
+        if name not in known and not is_callable_name(name):
             raise ParameterError(
                 f"augment.strengths: must name types of distortion, got {name!r}. "
                 f"{did_you_mean(name, known)}"
             )
     return tuple(
-        MixedType(load(name), ratio, *limits.get(name, (0.0, strength)))
+        MixedType(load(name, base), ratio, *limits.get(name, (0.0, strength)))
         for name, ratio in ratios.items()
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ablate.distortion import CORE, FAMILIES
 from ablate.errors import ParameterError, did_you_mean
+from ablate.study.callables import is_callable_name
 
 Limits = float | Sequence[float]
 """Strengths of a type: the highest, or the lowest and the highest."""
@@ -25,7 +26,8 @@ def type_ratios(
     """The probability of each distortion type.
 
     Args:
-        families: the families to draw from; their order does not matter.
+        families: the families to draw from, and types of the user's own, each of which is as a
+            family here; their order does not matter.
         mix: ratio by family, or by type if `types` is given, >= 0, scaled to sum 1; missing ones
             have ratio 0, and unused ones must have ratio 0.  None: equal ratios.
         types: single types to draw from instead of families, which are then ignored.
@@ -38,10 +40,18 @@ def type_ratios(
         ParameterError: if a family or type is unknown or repeated, there is none, a ratio is
             negative or not finite, all are 0, or an unused one has a ratio above 0.
     """
+    own = sorted(
+        {name for name in (*families, *(types or ()), *(mix or ())) if is_callable_name(name)}
+    )
     every_type: dict[str, tuple[str, ...]]
-    every_type = {kind: (kind,) for kinds in FAMILIES.values() for kind in kinds}
+    every_type = {kind: (kind,) for kinds in (*FAMILIES.values(), own) for kind in kinds}
     if types is None:
-        what, many, chosen, parts = "family", "families", families, CORE
+        what, many, chosen, parts = (
+            "family",
+            "families",
+            families,
+            {**CORE, **{kind: (kind,) for kind in own}},
+        )
     else:
         what, many, chosen, parts = "type", "types", types, every_type
     known = tuple(parts)

@@ -6,10 +6,13 @@ Source: Hendrycks and Dietterich 2019, arXiv:1903.12261.
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ablate.distortion import find_kind
 from ablate.robustness.corruption.added import ADDED as ADDED
+from ablate.study.callables import is_callable_name
 
 if TYPE_CHECKING:
     from ablate.robustness.corruption.kind import Corruption
@@ -44,8 +47,21 @@ BENCHMARK = tuple(name for name in CORRUPTIONS if name not in EXTRA)
 OTHER = "other"
 """Family of corruptions that are not among the nineteen, such as those of the -bar sets."""
 
-SELECTABLE: dict[str, tuple[str, ...]] = {**FAMILIES, OTHER: ADDED}
-"""Family -> what a list may name: the nineteen, and those of this project's own."""
+CIFAR10CBAR = (
+    *("blue_noise_sample", "brownish_noise", "checkerboard_cutout", "inverse_sparkles"),
+    *("pinch_and_twirl", "ripple", "circular_motion_blur", "lines", "sparkles"),
+    "transverse_chromatic_abberation",
+)
+IMAGENETCBAR = (
+    *("blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout"),
+    *("cocentric_sine_waves", "inverse_sparkles", "perlin_noise", "plasma_noise"),
+    *("single_frequency_greyscale", "sparkles"),
+)
+BAR = tuple(dict.fromkeys((*CIFAR10CBAR, *IMAGENETCBAR)))
+"""The ten types of CIFAR-10-C-bar and those of ImageNet-C-bar, generated from descriptions."""
+
+SELECTABLE: dict[str, tuple[str, ...]] = {**FAMILIES, OTHER: (*BAR, *ADDED)}
+"""Family -> what a list may name: the nineteen, those of the -bar sets, and this project's own."""
 
 APPROXIMATE_FROST = "frost: procedural texture, approximate"
 """Noted with every score of `frost` without photographs."""
@@ -56,13 +72,17 @@ def scale_for(shorter_side: int) -> Scale:
     return "cifar" if shorter_side <= LARGEST_OF_CIFAR else "imagenet"
 
 
-def load(name: str) -> Corruption:
-    """The corruption of that name.
+def load(name: str, base: Path | None = None) -> Corruption:
+    """The corruption of that name; a function of the user's own from the folder `base` too.
 
     Raises:
-        ParameterError: if there is none.
+        ParameterError: if there is none, or the function cannot be imported.
     """
+    if is_callable_name(name):
+        own: Corruption = import_module(f"{__name__}.kind").own_corruption(name, base)
+        return own
     files = {kind: f"{__name__}.{family}" for family, kinds in FAMILIES.items() for kind in kinds}
+    files |= dict.fromkeys(BAR, f"{__name__}.bar")
     files |= {kind: f"{__name__}.added.{kind}" for kind in ADDED}
     found: Corruption = find_kind(name, files, "corruption: must be a known corruption")
     return found

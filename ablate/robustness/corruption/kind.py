@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ablate.distortion.kind import Kind, check_images
+from ablate.distortion.own import apply_own, takes_severity
 from ablate.distortion.photometric import LUMA
+from ablate.distortion.shapes import Images
 from ablate.errors import ParameterError
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost import FrostPhotographs
+from ablate.study.callables import import_callable
 
 Parameters = tuple[float, ...]
 
@@ -128,23 +132,39 @@ class Corruption(Kind):
 
 def corruption(
     *,
-    cifar: tuple[float | Parameters, ...],
-    imagenet: tuple[float | Parameters, ...],
+    cifar: Sequence[float | Parameters],
+    imagenet: Sequence[float | Parameters] | None = None,
     channelwise: bool = False,
     part_pixels: int = PART_PIXELS,
 ) -> Callable[[Callable[..., Tensor]], Corruption]:
     """Make a function the `Corruption` of its name.
 
     Args:
-        cifar, imagenet: parameters by severity; a number where there is but one.
+        cifar, imagenet: parameters by severity; a number where there is but one.  None: as cifar.
         channelwise, part_pixels: as in `Corruption`.
     """
 
-    def rows(table: tuple[float | Parameters, ...]) -> tuple[Parameters, ...]:
+    def rows(table: Sequence[float | Parameters]) -> tuple[Parameters, ...]:
         return tuple(row if isinstance(row, tuple) else (row,) for row in table)
 
-    tables: dict[Scale, tuple[Parameters, ...]] = {"cifar": rows(cifar), "imagenet": rows(imagenet)}
+    tables: dict[Scale, tuple[Parameters, ...]]
+    tables = {"cifar": rows(cifar), "imagenet": rows(imagenet or cifar)}
     return lambda apply: Corruption(apply.__name__, apply, tables, channelwise, part_pixels)
+
+
+def own_corruption(name: str, base: Path | None) -> Corruption:
+    """The corruption that a function of the user's own is (`ablate.distortion.own`)."""
+    function = import_callable("robustness.suite", name, base)
+    by_severity = takes_severity(function)
+
+    def apply(images: Images, setting: Setting, severity: float) -> Images:
+        level: Any = int(severity)
+        if not by_severity:
+            level = torch.full((len(images),), severity / len(SEVERITIES), device=images.device)
+        return apply_own(function, images, level, setting.generator)
+
+    table = tuple((float(severity),) for severity in SEVERITIES)
+    return Corruption(name, apply, {"cifar": table, "imagenet": table})
 
 
 def check_batch(where: str, images: Tensor) -> None:

@@ -345,7 +345,8 @@ def join(sent: SentJob, agreed: Agreed, cores: int | None = None) -> tuple[bool,
             with heard_damage() as damage:
                 receive_baseline(Path(job.cache), name, files)
         here = Worker(job).prepare(cores=cores)
-        _refuse_other_environment(first.environment, here.environment)
+        both = [{**one.environment, **one.code} for one in (first, here)]
+        _refuse_other_environment(*both)
         if (here.data_digest, here.of_files) != (first.data_digest, first.of_files):
             dataset = job.study.dataset
             data = dataset.name if dataset.path is None else path_from(Path(job.base), dataset.path)

@@ -10,11 +10,8 @@ import torch
 from ablate.distortion.shapes import Images
 from ablate.robustness.corruption.kind import Setting, corruption
 
-_LOSSES = (0.2, 0.35, 0.5, 0.7, 0.9)
-"""Fractions, so both scales have the same."""
 
-
-@corruption(cifar=_LOSSES, imagenet=_LOSSES, channelwise=True)
+@corruption(cifar=(0.2, 0.35, 0.5, 0.7, 0.9), channelwise=True)
 def vignette(images: Images, _: Setting, loss: float) -> Images:
     """The images times 1 - loss * r**2, r the distance to the centre, 1 at the corners.
 

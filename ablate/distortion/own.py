@@ -1,0 +1,139 @@
+"""Distortions and corruptions of one's own: functions of bytes, `package.module:function`.
+
+Such a function is called as `function(images, strength, generator)`, or, if it has a parameter
+`severity`, as `function(images, severity, generator)`; then it can only be scored on.
+
+    images: uint8 `[batch, 3, height, width]`; not to be changed.
+    strength: float in [0, 1], `[batch]`; at 0 an image stays as it is.  As a corruption it is a
+        fifth of the severity.  severity: a whole number from 1 to 5.
+    generator: of all random draws, on the images' device.
+
+It returns uint8 of the same shape on the same device.  `check_contract` is the border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ablate.distortion.kind import Distortion
+from ablate.distortion.photometric import LUMA
+from ablate.distortion.random import make_generator
+from ablate.distortion.shapes import ByteImages, Images, Strengths
+from ablate.errors import ParameterError, error_text
+from ablate.study.callables import import_callable, import_current
+
+OwnFunction = Callable[[Tensor, Any, torch.Generator], Tensor]
+
+
+def own_distortion(name: str, base: Path | None) -> Distortion:
+    """The distortion that a function is; raises as `import_callable`.
+
+    Its draw is a seed, from which the function draws when it is applied: what an image gets also
+    depends on which others of the batch have this type.
+    """
+    function = import_callable("augment.types", name, base)
+
+    def apply(images: Images, strength: Strengths, seeds: Tensor) -> Images:
+        if not len(images):
+            return images.clone()
+        generator = make_generator(int(seeds[0]), images.device)
+        return apply_own(function, images, strength, generator)
+
+    return Distortion(name, apply, _draw_seeds)
+
+
+def _draw_seeds(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    return torch.randint(2**62, shape[:1], generator=generator, device=generator.device)
+
+
+def apply_own(
+    function: OwnFunction, images: Images, level: Any, generator: torch.Generator
+) -> Images:
+    """Apply a function to images in [0, 1]; of grey ones the luma of the result is taken."""
+    levels = (images.float() * 255).round_().to(torch.uint8)
+    coloured = levels.expand(-1, 3, -1, -1).contiguous()
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+        made = function(coloured, level, generator).float().div_(255)
+        if images.shape[1] == 1:
+            luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
+            made = (made * luma).sum(1, keepdim=True).clamp_(0, 1)
+    return made.to(images.dtype)
+
+
+def takes_severity(function: OwnFunction) -> bool:
+    """Whether it is called with a severity, not with a strength for each image."""
+    return "severity" in signature(function).parameters
+
+
+def check_on_noise(where: str, name: str, base: Path | None, side: int) -> None:
+    """`check_contract` on images of noise of this side, in pixels."""
+    noise = torch.rand((4, 3, side, side), generator=make_generator(0, "cpu"))
+    check_contract(where, name, base, (noise * 256).to(torch.uint8))
+
+
+def check_contract(where: str, name: str, base: Path | None, images: ByteImages) -> None:
+    """Refuse a function that breaks the contract on these images, on their device.
+
+    Args:
+        where: key or parameter that names it; those of `augment` need a strength.
+        images: one or more; grey ones are shown in three channels.
+
+    Raises:
+        ParameterError: naming the rule that it broke.
+        NotImportedError: if it may not be imported.
+    """
+    function: OwnFunction = import_current(where, name, base)
+    images = images.expand(-1, 3, -1, -1).contiguous()
+
+    def broken(rule: str, got: str, fix: str) -> ParameterError:
+        return ParameterError(f"{where}: {name} must {rule}, got {got}. {fix}")
+
+    def call(batch: ByteImages, level: Any) -> ByteImages:
+        given = batch.clone()
+        what = f"uint8 {list(batch.shape)} on {batch.device.type}"
+        try:
+            made = function(given, level, make_generator(1, batch.device))
+        except (Exception, SystemExit) as error:
+            second = "a strength of each" if isinstance(level, Tensor) else f"severity {level}"
+            rule = f"take {what}, {second} and a generator"
+            raise broken(rule, error_text(error), "Fix it.") from error
+        if not isinstance(made, Tensor):
+            raise broken(f"return {what}", type(made).__name__, "Return a tensor.")
+        got = f"{str(made.dtype).removeprefix('torch.')} {list(made.shape)} on {made.device.type}"
+        if got != what:
+            fix = "Return images of the type, shape and device that it was given."
+            raise broken(f"return {what}", got, fix)
+        if not torch.equal(given, batch):
+            fix = "Begin with images.clone()."
+            raise broken("leave the images that it is given alone", "them changed", fix)
+        return made
+
+    by_severity = takes_severity(function)
+    if by_severity and where.startswith("augment"):
+        fix = "Name it in robustness.suite alone, or give it a strength for each image."
+        raise broken("take a strength to be trained on", "a function of a severity", fix)
+    strengths = torch.ones(len(images), device=images.device)
+    strengths[::2] = 0
+    for batch, level in (
+        (images, 5 if by_severity else strengths),
+        (images[:1], 1 if by_severity else strengths[:1] + 0.5),
+    ):
+        made = call(batch, level)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            again = call(batch, level)
+        if (count := int((made != again).sum())) > 0:
+            got, fix = f"{count} other values", "Draw only from the generator that it is given."
+            raise broken("give the same bits for the same seed of the generator", got, fix)
+        if isinstance(level, Tensor):
+            change = (made.int() - batch.int()).abs()[level == 0]
+            if change.numel() and (most := int(change.max())) > 1:
+                got = f"a change of {most}"
+                fix = "Scale what it does by the strength of each image."
+                raise broken("leave images at strength 0 within 1 grey level", got, fix)
