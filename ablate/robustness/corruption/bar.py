@@ -189,7 +189,8 @@ _TWIRLS = ((0.2, 0.7), (0.3, 1.1), (0.4, 1.5), (0.5, 1.9), (0.6, 2.4))
 def pinch_and_twirl(
     images: Images, setting: Setting, tiles: float, pinch: float, turn: float
 ) -> Images:
-    """Discs, so many a side, drawn to their centres and turned about them, either way (radians)."""
+    """Discs, so many a side, drawn to their centres and turned about them, either way (radians);
+    the pull is that of GIMP's whirl and pinch."""
     places = _places(images)
     signs = _draw(images, setting, -1, 1, int(tiles), int(tiles))[..., 0, 0].sign()
     column, row = (
