@@ -145,7 +145,7 @@ def test_a_study_that_was_edited_still_knows_what_lies_in_its_space(
         ({"objectives": [{"metric": "a"}, {"metric": "d"}]}, "no d"),
         ({"finetune": {"budget": {"epochs": 2}}}, "finetune.budget.epochs: 1 -> 2"),
         ({"space": {"y": {"float": [0.0, 1.0]}}}, "none there"),
-        ({"sampler": "random"}, "search.sampler random here (auto, gp and tpe learn)"),
+        ({"sampler": "random"}, "search.sampler random here (auto, gp, tpe and your own learn)"),
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(
