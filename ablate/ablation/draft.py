@@ -206,12 +206,14 @@ class Draft:
             return
         fixed = study.model_copy(update={"space": {}})
         yield from study_rules(fixed, refused)
-        if (fixed.finetune.frozen or fixed.finetune.probe_fraction) and not refused:
-            from ablate.finetune.depth import learning_problem  # which loads torch
+        for section in ("baseline", "finetune"):
+            settings = getattr(fixed, section)
+            if (settings.frozen or settings.probe_fraction) and not refused:
+                from ablate.finetune.depth import learning_problem  # which loads torch
 
-            if (problem := learning_problem(fixed, fixed.finetune.frozen)) is not None:
-                key, rule = problem
-                yield _parts(key), rule
+                if (problem := learning_problem(fixed, section, settings.frozen)) is not None:
+                    key, rule = problem
+                    yield _parts(key), rule
 
     # Cells
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PARAMETERS = {
     "baseline.checkpoint": "`checkpoint`",
+    "baseline.backbone": "`backbone`",
     "model.name": "`model`",
     "MODEL": "`model`",
     "dataset.path": "`data`",
@@ -57,6 +58,11 @@ _PARAMETERS = {
 @option(
     "--checkpoint FILE",
     "Its weights: a file, torchvision:WEIGHTS or timm:pretrained.  Without: a baseline is trained.",
+)
+@option(
+    "--backbone FILE",
+    "Weights that the baseline is trained from, with a new head for your classes: a file, "
+    "timm:NAME, package.module:callable, or none.  Default: those published for the network.",
 )
 @option(
     "--normalization",

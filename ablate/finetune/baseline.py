@@ -1,9 +1,9 @@
 """The baseline: the network that every trial finetunes, trained once and cached.
 
-It is trained by the same loop as the trials, on clean images only, and never on validation images.
-Or its weights are external, and the study states whether they were trained on those.  An
-interrupted training is continued: its state is stored next to its cache entry until it has
-finished.
+It is trained by the same loop as the trials, on clean images only, and never on validation images:
+from random weights, or from a backbone's, whose new head is probed first.  Or its weights are
+external, and the study states whether they were trained on those.  An interrupted training is
+continued: its state is stored next to its cache entry until it has finished.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,22 @@ from ablate.finetune.baseline_record import RECORD, WEIGHTS, read_record, sha256
 from ablate.finetune.budget import SaveInterval
 from ablate.finetune.loop import EpochReport, Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.model import SOURCES, is_external
+from ablate.model import is_external, is_own_code
 from ablate.model.build import build_model, check_image_size
 from ablate.model.environment import Environment
+from ablate.model.modes import adaptable_norms
 from ablate.model.taps import LayerNames
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights, read_metadata
-from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.model.weights.external_checkpoint import (
+    find_backbone,
+    find_checkpoint,
+    load_backbone,
+    load_external,
+)
 from ablate.study.callables import code_digest
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
+    ADDED_KEYS,
     BaselineSettings,
     BudgetSettings,
     DatasetSettings,
@@ -64,12 +71,14 @@ class Baseline:
     Attributes:
         path, sha256: of the safetensors file; key: of everything that determines it.
         train_seconds: wall time of its training; 0 for a checkpoint.
+        backbone: identity of the weights that its training began with, by its settings.
     """
 
     path: Path
     sha256: str
     key: str
     train_seconds: float = field(compare=False)
+    backbone: str | None = field(default=None, compare=False)
 
 
 def obtain_baseline(
@@ -103,7 +112,7 @@ def obtain_baseline(
         DataError: if the checkpoint is missing, damaged or of another network.
         NotFiniteError: if the training diverges.
     """
-    checkpoint = baseline_settings.checkpoint
+    checkpoint, backbone = baseline_settings.checkpoint, None
     exported: ExportMetadata | None = None
     made_from: dict[str, Any] = {
         "version": _VERSION,
@@ -111,10 +120,18 @@ def obtain_baseline(
         "model": model_settings.model_dump(mode="json"),
     }
     name = model_settings.name
-    if is_external(name) and name.partition(":")[0] not in SOURCES:  # the code is the user's
+    if is_own_code(name):
         made_from["code"] = code_digest("model.name", name, base)
     if checkpoint is None:
         made_from |= _training_inputs(dataset, dataset_settings, baseline_settings, environment)
+        if (begun := baseline_settings.backbone) is not None:
+            source = find_backbone(model_settings, begun, base)
+            backbone, exported = source.identity, _exported(source.path, model_settings)
+            if is_own_code(begun):  # which may read anything
+                _, backbone = first_network(dataset, model_settings, baseline_settings, base)
+            if exported is not None:
+                exported = replace(exported, classes=dataset.classes)
+            made_from["backbone"] = backbone
     else:
         # Its weights may carry the data's statistics, and are read, not trained.
         source = find_checkpoint(model_settings, checkpoint, base)
@@ -131,11 +148,13 @@ def obtain_baseline(
         found = _find(entry)
         if found is not None:
             mark_used(entry)
-            return found
+            return replace(found, backbone=backbone)
         if entry.is_dir():
             say_made_again("the baseline was")
-        reports: list[EpochReport] = []
+        reports, loaded = list[EpochReport](), ""
         if checkpoint is None:
+            if backbone is not None:  # noted: a name may mean other weights tomorrow
+                _, loaded = first_network(dataset, model_settings, baseline_settings, base)
             model, reports = train_baseline(
                 dataset,
                 dataset_settings,
@@ -154,12 +173,12 @@ def obtain_baseline(
             sha256 = sha256_of(temporary / WEIGHTS)
             curve = [asdict(epoch) for epoch in reports]
             record = {"sha256": sha256, "made_from": made_from, "curve": curve}
+            record["backbone_sha256"] = loaded
             (temporary / RECORD).write_text(json.dumps(record, indent=1))
         with suppress(OSError):
             state_file(entry).unlink(missing_ok=True)
-        return Baseline(
-            entry / WEIGHTS, sha256, key, math.fsum(report.seconds for report in reports)
-        )
+        seconds = math.fsum(report.seconds for report in reports)
+        return Baseline(entry / WEIGHTS, sha256, key, seconds, backbone)
 
 
 def _training_inputs(
@@ -168,14 +187,20 @@ def _training_inputs(
     baseline_settings: BaselineSettings,
     environment: Environment,
 ) -> dict[str, Any]:
-    """What determines the bits of a training, besides the network and its code."""
+    """What determines the bits of a training, besides the network, its code and the weights that it
+    begins with."""
+    settings = baseline_settings.model_dump(mode="json", exclude={"expected_accuracy", "backbone"})
+    for key, value in ADDED_KEYS.items():  # the baselines that came before them are still these
+        section, _, name = key.rpartition(".")
+        if section == "baseline" and settings[name] == value:
+            del settings[name]
     inputs: dict[str, Any] = {
         "train": dataset.train.digest,
         "image_shape": list(dataset.validation.images.shape[1:]),
         "crop_scale": dataset_settings.crop_scale,
         "crop_padding": dataset_settings.crop_padding,
         "horizontal_flip": dataset_settings.horizontal_flip,
-        "baseline": baseline_settings.model_dump(mode="json", exclude={"expected_accuracy"}),
+        "baseline": settings,
         "device": environment.device,
         "precision": environment.precision,
         "threads": environment.threads,
@@ -259,7 +284,7 @@ def train_baseline(
     on_epoch: Callable[[EpochReport], None] | None = None,
     states: TrainingStates | None = None,
 ) -> tuple[nn.Module, list[EpochReport]]:
-    """Train a network from random weights on the clean training images.
+    """Train a network from random weights, or a backbone's, on the clean training images.
 
     Args:
         base: folder of the study file, for a custom network.
@@ -271,13 +296,15 @@ def train_baseline(
 
     Raises:
         ParameterError: if the network cannot be built, or does not take images of this size.
+        DataError: if the backbone does not fit.
         NotFiniteError: if the training diverges.
     """
     environment.apply(same_bits=True)  # other bits, made again, would end a running study
+    model, _ = first_network(dataset, model_settings, baseline_settings, base)
+    # The head was probed on the features of these statistics; those of few images are others.
+    keeps_statistics = baseline_settings.backbone is not None and adaptable_norms(model)
     training = Finetuning(
-        new_network(
-            dataset, model_settings, seed=derive_seed(baseline_settings.seed, "weights"), base=base
-        ),
+        model,
         dataset.train,
         baseline_settings,
         budget=BudgetSettings(epochs=baseline_settings.epochs),
@@ -285,6 +312,7 @@ def train_baseline(
         augment=None,
         dataset_settings=dataset_settings,
         environment=environment,
+        batch_norm="frozen" if keeps_statistics else "joint",
     )
     reports = [] if states is None else states.restore(training)
     while not training.done:
@@ -296,6 +324,30 @@ def train_baseline(
         if states is not None and states.is_due() and not training.done:
             states.save(training, reports)
     return training.model, reports
+
+
+def first_network(
+    dataset: Dataset,
+    model_settings: ModelSettings,
+    baseline_settings: BaselineSettings,
+    base: Path | None,
+) -> tuple[nn.Module, str]:
+    """The network that the training of a baseline begins with.
+
+    Returns:
+        (the network, sha256 of the weights that its backbone gave it, if any).
+
+    Raises:
+        DataError: if the backbone is missing, damaged or of another network; else as `new_network`.
+    """
+    backbone, exported = baseline_settings.backbone, None
+    if backbone is not None:
+        exported = _exported(find_backbone(model_settings, backbone, base).path, model_settings)
+    seed = derive_seed(baseline_settings.seed, "weights")
+    model = new_network(dataset, model_settings, seed=seed, base=base, exported=exported)
+    if backbone is None:
+        return model, ""
+    return model, load_backbone(model, model_settings, backbone, base)
 
 
 def load_baseline(

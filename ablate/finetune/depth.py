@@ -12,8 +12,9 @@ layer alone before the whole network.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from torch import nn
@@ -22,9 +23,9 @@ from ablate.errors import ParameterError, UsageError, did_you_mean
 from ablate.model import chosen_layers
 from ablate.model.build import build_skeleton
 from ablate.model.modes import batch_norms
-from ablate.model.taps import LayerNames, layer_names
+from ablate.model.taps import LayerNames, head_of, layer_names
 from ablate.study.keys import searched
-from ablate.study.settings import LossSettings, Study
+from ablate.study.settings import LossSettings, Study, TrainingSettings
 
 
 def rate_factors(model: nn.Module, layer_decay: float) -> dict[str, float]:
@@ -48,8 +49,8 @@ class LearningParts:
 
     Args:
         model: parameters that already have no gradient keep it so.
-        frozen: taps, each with its depth group, or module paths.
-        probes: whether the last layer is to learn alone at first.
+        settings: `frozen`, and `probe_fraction`: whether the head is to learn alone at first.
+        section: of the study that the settings are of.
 
     Raises:
         ParameterError: if a layer does not exist, nothing is left to learn, or the network to
@@ -57,34 +58,56 @@ class LearningParts:
     """
 
     def __init__(
-        self, model: nn.Module, frozen: Sequence[str] = (), *, probes: bool = False
+        self, model: nn.Module, settings: TrainingSettings, section: str = "finetune"
     ) -> None:
-        paths = frozenset(_frozen_paths(layer_names(model), frozen))
-        modules = dict(model.named_modules())
-        for path in paths:
-            for parameter in modules[path].parameters(recurse=False):
-                parameter.requires_grad_(False)
-        frozen_modules = {modules[path] for path in paths}
-        self._frozen = tuple(frozen)
-        self._model = model
+        self._section, self._frozen, self._model = section, settings.frozen, model
+        frozen_modules = self._freeze()
         self._every_norm = batch_norms(model)
         self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
         self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._learning:
             raise ParameterError(
-                f"finetune.frozen: must leave a layer that learns, got {list(frozen)}. Remove one."
+                f"{section}.frozen: must leave a layer that learns, got {list(self._frozen)}. "
+                "Remove one."
             )
         self._last: set[nn.Parameter] = set()
-        if probes:
-            *_, last = (module for module in model.modules() if [*module.parameters(recurse=False)])
-            self._last = {parameter for parameter in last.parameters() if parameter.requires_grad}
-            if not (isinstance(last, nn.Linear) and self._last):
-                frozen_last = ", which is frozen" if isinstance(last, nn.Linear) else ""
+        if settings.probe_fraction:
+            head = [model.get_submodule(path) for path in head_of(model)]
+            self._last = {one for layer in head for one in layer.parameters() if one.requires_grad}
+            if not self._last:
+                *_, last = (one for one in model.modules() if [*one.parameters(recurse=False)])
+                frozen_last = ", which is frozen" if head else ""
                 raise ParameterError(
-                    "finetune.probe_fraction: needs a network that ends in a linear layer that "
+                    f"{section}.probe_fraction: needs a network that ends in a linear layer that "
                     f"learns, got {type(last).__name__}{frozen_last}. Leave it out, or change "
-                    "finetune.frozen."
+                    f"{section}.frozen."
                 )
+
+    def _freeze(self) -> set[nn.Module]:
+        """Take the gradient of what `frozen` names; returns the modules that have some of it."""
+        names = layer_names(self._model)
+        group, parameters = _depth_groups(names), dict(self._model.named_parameters())
+        known = [*dict.fromkeys([*names.taps, *names.modules, *parameters])]
+        paths, touched = set[str](), set[str]()
+        for layer in self._frozen:
+            path = names.taps.get(layer, layer)
+            matched = [name for name in parameters if fnmatchcase(name, layer)]
+            if not matched and layer not in known:
+                raise ParameterError(
+                    f"{self._section}.frozen: must be taps, module paths or patterns of parameters "
+                    f"of the model, got {layer!r}. {did_you_mean(layer, known)}"
+                )
+            for name in matched:
+                parameters[name].requires_grad_(False)
+            touched |= {name.rpartition(".")[0] for name in matched}
+            paths |= {one for one in names.modules if f"{one}.".startswith(f"{path}.")}
+            if layer in names.taps:  # "": the network's own parameters
+                number = group(names.modules[names.ready(layer)])
+                paths |= {one for one in ("", *names.modules) if group(one) == number}
+        for path in paths:
+            for parameter in self._model.get_submodule(path).parameters(recurse=False):
+                parameter.requires_grad_(False)
+        return {self._model.get_submodule(path) for path in paths | touched}
 
     def check_reached(self, loss: LossSettings) -> None:
         """Check that feature maps, if they are all that an objective reads, depend on what learns.
@@ -124,32 +147,34 @@ class LearningParts:
                 "out, or add a term to loss.terms."
             )
         return ParameterError(
-            f"finetune.frozen: a term must reach a layer that learns, got {list(self._frozen)}. "
-            "Remove one, or change loss.terms or loss.fma.layers."
+            f"{self._section}.frozen: a term must reach a layer that learns, got "
+            f"{list(self._frozen)}. Remove one, or change loss.terms or loss.fma.layers."
         )
 
 
 def learning_problem(
-    study: Study, frozen: Sequence[str], base: Path | None = None
+    study: Study, section: str, frozen: Sequence[str], base: Path | None = None
 ) -> tuple[str, str] | None:
-    """Why a finetuning would have nothing to learn, or nothing to probe.
+    """Why a training would have nothing to learn, or nothing to probe.
 
     Args:
-        frozen: layers of the study's network that do not learn.
+        section: `finetune` or `baseline`.
+        frozen: what of the study's network does not learn.
         base: folder of the study file, where a network of the user's own may stand.
 
     Returns:
         The key, and `rule, got X. Fix.`; None if there is something, or if that is not known before
         a trial.
     """
-    probes = study.finetune.probe_fraction > 0
-    if not frozen and not probes:
+    settings = getattr(study, section).model_copy(update={"frozen": frozen})
+    if not frozen and not settings.probe_fraction:
         return None
     with suppress(UsageError):  # a network that cannot be built is refused when it is
         model = build_skeleton(study.model, base=base)
         try:
-            parts = LearningParts(model, frozen, probes=probes)
-            if not searched(study.space) & {"loss.terms", "loss.fma.layers"}:
+            parts = LearningParts(model, settings, section)
+            fixed = not searched(study.space) & {"loss.terms", "loss.fma.layers"}
+            if fixed and section == "finetune":
                 parts.check_reached(study.loss)
         except ParameterError as error:
             key, _, rule = str(error).partition(": ")
@@ -164,21 +189,3 @@ def _depth_groups(names: LayerNames) -> Callable[[str], int]:
     places = {path: place for place, path in enumerate(names.modules)}
     ends = sorted(map(names.ready, layers))
     return lambda path: bisect_left(ends, places.get(path, -1))
-
-
-def _frozen_paths(names: LayerNames, frozen: Sequence[str]) -> Iterator[str]:
-    """Paths of all frozen modules, "" where the network's own parameters are frozen."""
-    group, known = _depth_groups(names), [*names.taps, *names.modules]
-    for layer in frozen:
-        if layer not in known:
-            raise ParameterError(
-                f"finetune.frozen: must be taps or module paths of the model, got {layer!r}. "
-                f"{did_you_mean(layer, known)}"
-            )
-        path = names.taps.get(layer, layer)
-        yield from (
-            module for module in names.modules if module == path or module.startswith(f"{path}.")
-        )
-        if layer in names.taps:
-            number = group(names.modules[names.ready(layer)])
-            yield from (one for one in ("", *names.modules) if group(one) == number)

@@ -77,8 +77,8 @@ class Finetuning:
         model: takes images in [0, 1]; moved to the device and changed in place.
         train: images to train on; what does not fill a batch is left out of an epoch, other
             images each time.
-        settings: batch size, optimiser, schedule and seed; those of a finetuning also say which
-            parts of the network learn, and how fast.
+        settings: batch size, optimiser, schedule, seed, which parts of the network learn, and how
+            fast.
         budget: when it ends; the schedule spans it.
         loss: the objective.
         augment: makes the augmented copies; needed where the loss reads them.
@@ -116,17 +116,14 @@ class Finetuning:
         self._steps = 0
         self._losses: list[float] = []
         self._under_way: Iterator[tuple[int, ByteImages, Labels]] | None = None
-        self._section = "baseline"
-        frozen: Sequence[str] = ()
-        layer_decay, self._probe_fraction = 1.0, 0.0
-        if isinstance(settings, FinetuneSettings):
-            self._section = "finetune"
-            frozen, layer_decay = settings.frozen, settings.layer_decay
-            self._probe_fraction = settings.probe_fraction
+        self._section = "finetune" if isinstance(settings, FinetuneSettings) else "baseline"
+        self._probe_fraction = settings.probe_fraction
+        probe_rate = settings.probe_learning_rate or settings.learning_rate
+        self._probe_settings = settings.model_copy(update={"learning_rate": probe_rate})
         self._student = model.to(device)
         self._probe_steps = 0
         self._probing: bool | None = None
-        self._learning = LearningParts(self._student, frozen, probes=self._probe_fraction > 0)
+        self._learning = LearningParts(self._student, settings, self._section)
         self._train = train
         self._placed = train.place(device)
         self._settings = settings
@@ -147,7 +144,7 @@ class Finetuning:
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
         self._optimizer = build_optimizer(
-            self._student, settings, layer_decay, may_skip_steps=environment.precision == "fp16"
+            self._student, settings, may_skip_steps=environment.precision == "fp16"
         )
         self._scaler = torch.amp.GradScaler(device, enabled=environment.precision == "fp16")
         decay = settings.ema_decay
@@ -357,7 +354,8 @@ class Finetuning:
         self._probe_steps += probing
         # Probing and finetuning have a whole schedule each.
         schedule_progress = progress / share if probing else (progress - share) / (1 - share)
-        set_learning_rate(self._optimizer, self._settings, schedule_progress)
+        scheduled = self._probe_settings if probing else self._settings
+        set_learning_rate(self._optimizer, scheduled, schedule_progress)
         images = batch.float() / 255
         copies: tuple[Images, ...] = ()
         if self._augment is not None:

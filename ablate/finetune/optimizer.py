@@ -32,7 +32,6 @@ from ablate.study.settings import TrainingSettings
 def build_optimizer(
     model: nn.Module,
     settings: TrainingSettings,
-    layer_decay: float = 1.0,
     *,
     may_skip_steps: bool = False,
 ) -> torch.optim.Optimizer:
@@ -44,14 +43,13 @@ def build_optimizer(
     Args:
         model: all of its parameters are optimised.
         settings: optimiser, learning rate (per step), weight decay and, for `sgd`, momentum; a
-            momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.
-        layer_decay: see `rate_factors`; kept as `rate_factor` of each group, for
-            `set_learning_rate`.
+            momentum of 0 is plain SGD.  `adamw` keeps torch's betas, 0.9 and 0.999.  `layer_decay`:
+            see `rate_factors`; kept as `rate_factor` of each group, for `set_learning_rate`.
         may_skip_steps: because a gradient was infinite.  A fused SGD that leaves out its first
             step would go on with a momentum that was never written.
     """
     undecayed_names = undecayed(model)
-    factors = rate_factors(model, layer_decay)
+    factors = rate_factors(model, settings.layer_decay)
     named = list(model.named_parameters())
     groups: list[dict[str, Any]] = []
     for factor in sorted({*factors.values()}, reverse=True):

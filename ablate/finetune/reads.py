@@ -105,6 +105,11 @@ def _weighed(weight: str, *keys: str) -> Reading:
     return Reading(f"{weight} is above 0", keys, (weight,), lambda values: values[weight] > 0)
 
 
+def _probed(section: str) -> Reading:
+    share, rate = f"{section}.probe_fraction", f"{section}.probe_learning_rate"
+    return Reading(f"{share} is above 0", (rate,), (share,), lambda values: values[share] > 0)
+
+
 def _has_ema(values: Values) -> bool:
     return any(values.get(f"loss.{term}.anchor") == "ema" for term in terms_of(values))
 
@@ -167,6 +172,8 @@ READINGS: tuple[Reading, ...] = (
     _where_is_not("baseline.schedule", "one_cycle", "baseline.warmup_fraction"),
     _where_is_not("finetune.schedule", "one_cycle", "finetune.warmup_fraction"),
     _where_is("baseline.checkpoint", None, *_OF_TRAINING),
+    _probed("baseline"),
+    _probed("finetune"),
 )
 
 

@@ -32,7 +32,12 @@ from ablate.trial.task import Prepared
 
 _READ_ONCE = ("search.enqueue", "search.start", "search.learn_from", "search.reference_point")
 """Keys that are read when a study starts, and not again."""
-_OWN_FILES = ("baseline.checkpoint", "dataset.path", "dataset.validation.path")
+_OWN_FILES = (
+    "baseline.checkpoint",
+    "baseline.backbone",
+    "dataset.path",
+    "dataset.validation.path",
+)
 """Keys in no fingerprint, because files may be moved; a study that goes on compares the content."""
 
 

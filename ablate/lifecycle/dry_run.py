@@ -10,12 +10,13 @@ from ablate.ablation.design import replicate_studies
 from ablate.ablation.searches import tuned_cells
 from ablate.errors import ParameterError, UsageError
 from ablate.files.cache import cache_folder
+from ablate.finetune.baseline import first_network
 from ablate.ledger.record import learned_text
 from ablate.lifecycle.ablation_reference import design_of, find_reference, known_trials, plan_of
 from ablate.lifecycle.drive import RunOptions, make_executor
 from ablate.lifecycle.known_names import names_for
-from ablate.lifecycle.place import Place, StudyReference, check_normalization, place_of
-from ablate.model import is_external
+from ablate.lifecycle.place import Place, StudyReference, check_weights, place_of
+from ablate.model import is_external, is_own_code
 from ablate.model.environment import resolve_environment
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.score import score_images
@@ -149,15 +150,17 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         device="cuda" if gpus else "cpu",
         compile_mode=study.run.compile,
     )
-    check_normalization(study, place.file, place.base)
     bench = Workbench(study, place.base, cache_folder(), environment)
     scan, skips = bench.scan_files(), study.dataset.skip_unreadable
     sizes = bench.image_size, bench.dataset.stored_size
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
-    checkpoint, baseline = study.baseline.checkpoint, None
+    check_weights(study, place.file, place.base, len(bench.dataset.classes))
+    checkpoint, backbone, baseline = study.baseline.checkpoint, study.baseline.backbone, None
     if checkpoint is not None and not is_external(checkpoint):  # nothing is downloaded, or trained
         baseline = _score_baseline(bench)
+    if backbone is not None and (is_own_code(backbone) or not is_external(backbone)):
+        first_network(bench.dataset, study.model, study.baseline, bench.base)  # fits, or is refused
     trial = estimate_trial(bench)
     each, rows = trial.train_seconds + trial.score_seconds, study.search.trials
     work, planned = each * (rows + 1), None

@@ -16,7 +16,7 @@ from ablate.data import DATASETS
 from ablate.distortion import FAMILIES
 from ablate.errors import ParameterError
 from ablate.finetune.loss import DISTANCES, FORMS, TERMS
-from ablate.model import MODELS, SOURCES, taps_of
+from ablate.model import MODELS, is_own_code, taps_of
 from ablate.robustness.corruption import SEVERITIES
 from ablate.robustness.suites import ANY, SUITES, find_suite
 from ablate.space import SAMPLERS
@@ -48,7 +48,7 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         for metric in metric_names(suite.families, SEVERITIES)
     ]
     measured = tuple(dict.fromkeys([*metrics, LOSS_OBJECTIVE]))
-    layers = _layers(model, base)
+    layers, parts = (_layers(model, base, patterns=patterns) for patterns in (False, True))
     keys = ("dataset.name", "model.name", "trainable", "search.sampler")
     data, network, loop, sampler = (partial(_refusal, key, base) for key in keys)
     return {
@@ -58,7 +58,8 @@ def names_for(model: str | None, base: Path | None = None) -> KnownNames:
         "loss.st.form": FORMS,
         "loss.fma.distance": tuple(DISTANCES),
         "loss.fma.layers": layers,
-        "finetune.frozen": layers,
+        "finetune.frozen": parts,
+        "baseline.frozen": parts,
         "augment.families": _and_own(tuple(FAMILIES)),
         "augment.types": _and_own([kind for kinds in FAMILIES.values() for kind in kinds]),
         **dict.fromkeys(METRIC_KEYS, OpenNames(lambda: measured, _is_of_own)),
@@ -102,17 +103,19 @@ def named_callables(study: Study) -> list[str]:
     """The callables that a study names and running it imports."""
     names = [study.trainable or ""]
     if study.trainable is None:
-        names = [name for name in (study.dataset.name, study.model.name) if _is_own(name)]
+        named = study.dataset.name, study.model.name, study.baseline.backbone or ""
+        names = [name for name in named if _is_own(name)]
         names += [name for _, _, name in own_types(study.model_dump(mode="json"))]
     return [name for name in dict.fromkeys(names) if not is_given(name)]
 
 
 def _is_own(name: str) -> bool:
     """Whether a name of a data set, network or training loop is a callable of a module."""
-    return is_callable_name(name) and name.partition(":")[0] not in SOURCES
+    return is_callable_name(name) and is_own_code(name)
 
 
-def _layers(model: str | None, base: Path | None) -> Sequence[str]:
+def _layers(model: str | None, base: Path | None, *, patterns: bool) -> Sequence[str]:
+    """Names of layers; with `patterns`, patterns of parameters too, which are tried out later."""
     if model is None or not (model in MODELS or _is_model(model)):
         return ()
     if _is_own(model) and not may_import(model, base):
@@ -130,7 +133,10 @@ def _layers(model: str | None, base: Path | None) -> Sequence[str]:
 
         return inspect_layers(model, base).modules
 
-    return OpenNames(taps, lambda name: name in modules(), modules)
+    def accepts(name: str) -> bool:
+        return (patterns and not {*"*?["}.isdisjoint(name)) or name in modules()
+
+    return OpenNames(taps, accepts, modules)
 
 
 def _is_model(name: str) -> bool:

@@ -76,7 +76,7 @@ from ablate.lifecycle.open_study import (
     refuse_if_rescued,
     refuse_other_study,
 )
-from ablate.lifecycle.place import Place, check_normalization, shown_folder
+from ablate.lifecycle.place import Place, check_weights, shown_folder
 from ablate.robustness.suites import added_types, find_suite
 from ablate.search.drive import Stops
 from ablate.space.fit import nothing_searched
@@ -280,7 +280,7 @@ def _begin(place: Place, run: RunOptions) -> StudyRecord:
             if any(key.startswith(("model.", "baseline.")) for key in cell.values)
         ]
     for one in studies:
-        check_normalization(one, place.file, base)
+        check_weights(one, place.file, base)
     _check_baselines(place, studies)
     return begin_study(place, study, base, place.text, run, design=design)
 

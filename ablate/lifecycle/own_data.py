@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import files
@@ -27,7 +27,7 @@ from ablate.data.scan import FolderScan, scan_folder
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
-from ablate.finetune.baseline import new_network
+from ablate.finetune.baseline import first_network, new_network
 from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.shipped import relative_to, write_new
 from ablate.lifecycle.study_file import parse_study
@@ -36,7 +36,12 @@ from ablate.model.environment import environment_of, gpu_count, preparation_core
 from ablate.model.inspect import has_adaptable_norm, usable_taps
 from ablate.model.normalization import IMAGENET
 from ablate.model.subject import Normalization, Origin, find_name, find_origin
-from ablate.model.weights.external_checkpoint import load_external
+from ablate.model.weights.external_checkpoint import (
+    PUBLISHED,
+    find_backbone,
+    find_checkpoint,
+    load_external,
+)
 from ablate.model.weights.preprocessing import brings_statistics
 from ablate.robustness.evaluation_set import corrupt_block
 from ablate.robustness.score import score_images
@@ -68,6 +73,8 @@ class Answers:
         folder: of the images: train/CLASS/*, test/CLASS/*, val/CLASS/*, or CLASS/*.
         model: as `model.name`, or a bare name of torchvision or timm.
         checkpoint: a file, `torchvision:WEIGHTS` or `timm:pretrained`; None: a baseline is trained.
+        backbone: that it is trained from, as `baseline.backbone`; "none": random weights; None: the
+            published weights of the network, if it has some.
         normalization: "dataset", "imagenet" or "none"; mean, std: per channel, in its place.
         image_size: side in pixels that the network sees; resize: shorter side before the crop.
         saw_validation: whether the weights were trained on the images that trials are compared on.
@@ -80,6 +87,7 @@ class Answers:
     folder: Path
     model: str | None = None
     checkpoint: str | None = None
+    backbone: str | None = None
     normalization: Literal["imagenet", "dataset", "none"] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -124,6 +132,7 @@ class SearchSize:
             each of the images.
         parallel: trials at once.
         minutes: that the search may take.
+        has_backbone: whether the baseline is trained from one.
     """
 
     trials: int = 16
@@ -136,6 +145,7 @@ class SearchSize:
     copy_seconds: float = 0.0
     parallel: int = 1
     minutes: float = 10.0
+    has_backbone: bool = False
 
     @property
     def seconds(self) -> float:
@@ -156,9 +166,10 @@ class SearchSize:
 
     @property
     def baseline_epochs(self) -> int:
-        """1,500 steps, in at most a quarter of the time; 10 to 100 epochs."""
+        """1,500 steps, in a quarter of the time at most, 10 to 100 epochs; a backbone: fewer."""
+        steps, least, most = (300, 5, 30) if self.has_backbone else (1500, 10, 100)
         affordable = 60 * self.minutes / 4 / max(self.steps * self.step_seconds / 2, 1e-9)
-        return int(min(max(min(math.ceil(1500 / self.steps), affordable), 10), 100))
+        return int(min(max(min(math.ceil(steps / self.steps), affordable), least), most))
 
     def fitted(self) -> SearchSize:
         """The same, smaller until it fits: scored images are halved to 100 while they cost more
@@ -218,6 +229,11 @@ def write_own_study(
         scan = scan_folder(answers.folder, most=_MOST_DECODED)
     draft = _Draft(answers, name, folder, ask, say, working, scan, answers.folder)
     try:
+        if answers.checkpoint is not None and answers.backbone is not None:
+            raise UsageError(
+                "`backbone`: is what a baseline is trained from, and `checkpoint` is a whole one, "
+                "got both. Leave one out."
+            )
         draft.check_images()
         draft.model = answers.model or draft.ask_for_network()
         if draft.needs_split:
@@ -226,6 +242,10 @@ def write_own_study(
         draft.find_normalization()
         draft.has_taps = bool(usable_taps(draft.model, draft.base))
         draft.has_batch_norm = has_adaptable_norm(draft.model, draft.base)
+        if draft.backbone is not None:  # fetched and tried before anything that takes long
+            bench = draft.bench()
+            with working("loading the backbone"):
+                first_network(bench.dataset, bench.study.model, bench.study.baseline, draft.base)
         if answers.checkpoint is None:  # the time decides how long a baseline is trained
             draft.choose_size()
         draft.score_baseline()
@@ -245,6 +265,7 @@ class _Draft:
     Attributes:
         images: the folder that the study reads; counts: split -> class -> images, of it.
         about: how test and validation images come about, for the file.
+        backbone: that the baseline is trained from; None: random weights, or a checkpoint.
         normalization: value of `model.normalization`, in YAML.
         has_taps: whether the network names layers whose feature maps can be compared.
         has_batch_norm: decides optimiser and learning rates.
@@ -264,6 +285,7 @@ class _Draft:
     model: str = ""
     image_size: int = 32
     resize: int | None = None
+    backbone: str | None = None
     normalization: str = "auto"
     saw_validation: bool | None = None
     has_taps: bool = True
@@ -383,12 +405,16 @@ class _Draft:
             self.model, notes = find_name(self.model)
             for note in notes:
                 self.say(f"note: {note}")
-            self.say("no checkpoint: the baseline is trained on the training images")
+            published = self._find_backbone()
+            if self.backbone is None:
+                self.say("no checkpoint: the baseline is trained on the training images")
+            elif published is not None:
+                origin = find_origin(self.model, published)
         else:
             origin = find_origin(self.model, self.answers.checkpoint)
             self.model = origin.name
         self._find_sizes(origin)
-        if origin is not None and self.saw_validation is None:
+        if self.answers.checkpoint is not None and self.saw_validation is None:
             own = self.has_validation
             where = "They are val/." if own else "They are drawn from the training images."
             question = Question(
@@ -399,6 +425,23 @@ class _Draft:
                 None if own else "yes",
             )
             self.saw_validation = self.ask(question)
+
+    def _find_backbone(self) -> str | None:
+        """What the baseline is trained from; returns the network's published weights, if any."""
+        settings, given = ModelSettings(name=self.model), self.answers.backbone
+        own = PUBLISHED.get(self.model.partition(":")[0])
+        with suppress(DataError):  # it has none
+            if own is not None and find_checkpoint(settings, own):
+                self.backbone = self.model
+        if self.backbone is None:
+            own = None
+        if given is not None:
+            self.backbone = None if given == "none" else given
+        if self.backbone is not None:
+            find_backbone(settings, self.backbone, Path())
+            count = len(self.training)
+            self.say(f"backbone: {self.backbone}, with a new head for {count} classes")
+        return own
 
     def _find_sizes(self, origin: Origin | None) -> None:
         """The side that the network sees, and the shorter side before the crop."""
@@ -454,9 +497,7 @@ class _Draft:
             self.normalization = _statistics_text(answers.mean, answers.std)
         elif answers.normalization is not None:
             self.normalization = answers.normalization
-        elif answers.checkpoint is not None and not brings_statistics(
-            settings, answers.checkpoint, Path()
-        ):
+        elif not self._knows_statistics(settings):
             mean, std = (", ".join(f"{value:.4g}" for value in part) for part in IMAGENET)
             choices = {
                 "imagenet": f"mean {mean}, std {std}",
@@ -464,21 +505,30 @@ class _Draft:
                 "none": "images in [0, 1], as where the network normalises itself",
                 _HALF: "images in [-1, 1], or any other numbers",
             }
-            own = own_statistics(settings)
+            own, tried = own_statistics(settings), dict[str, str]()
             if own is not None and own not in (IMAGENET, ((0.5,) * 3, (0.5,) * 3)):
                 mean, std = (",".join(f"{value:g}" for value in part) for part in own)
                 choices[f"--mean {mean} --std {std}"] = "those of the network's published weights"
-            with self.working("scoring the weights"):
-                tried = {choice: self._try_normalization(choice) for choice in choices}
-            n = next(iter(tried.values()))[1]
-            question = Question(
-                "`normalization`",
-                "How were images normalised?  The weights do not say it; in brackets: the share of "
-                f"{n:,} validation images that they are right on when fed so.",
-                {name: f"{text} ({100 * tried[name][0]:.1f} %)" for name, text in choices.items()},
-                _read_normalization,
+            text = "How were images normalised?  The weights do not say it"
+            if self.backbone is None:
+                with self.working("scoring the weights"):
+                    scored = {choice: self._try_normalization(choice) for choice in choices}
+                tried = {name: f" ({100 * share:.1f} %)" for name, (share, _) in scored.items()}
+                n = next(iter(scored.values()))[1]
+                text += f"; in brackets: the share of {n:,} validation images that they are right "
+                text += "on when fed so"
+            choices = {name: f"{meaning}{tried.get(name, '')}" for name, meaning in choices.items()}
+            self.normalization = self.ask(
+                Question("`normalization`", f"{text}.", choices, _read_normalization)
             )
-            self.normalization = self.ask(question)
+
+    def _knows_statistics(self, settings: ModelSettings) -> bool:
+        """Whether weights, if there are some, say how their images were normalised."""
+        weights = self.answers.checkpoint or self.backbone
+        if weights is None or (self.backbone and own_statistics(settings)):
+            return True
+        find = find_backbone if self.backbone else find_checkpoint
+        return brings_statistics(settings, find(settings, weights, Path()), weights)
 
     def _try_normalization(self, choice: str) -> tuple[float, int]:
         """Accuracy of the weights as fed so, on at most 500 validation images; not cached."""
@@ -568,6 +618,7 @@ class _Draft:
             minutes=minutes,
         )
         if self.answers.checkpoint is None:
+            size = replace(size, has_backbone=self.backbone is not None)
             size = replace(size, epochs=size.baseline_epochs)
         self.size = size.fitted()
         if self.size.seconds > 60 * minutes:
@@ -596,9 +647,9 @@ class _Draft:
 
     def text(self) -> str:
         """The study file, with a comment where a choice was made."""
-        n, checkpoint = self.training_count, self.answers.checkpoint
-        if checkpoint is not None and Path(checkpoint).is_file():
-            checkpoint = _as_yaml(relative_to(Path(checkpoint).absolute(), self.base))
+        n, weights = self.training_count, self.answers.checkpoint or self.backbone
+        if weights is not None and Path(weights).is_file():
+            weights = relative_to(Path(weights).absolute(), self.base)
         suite, reason = "imagenetc", f"above {_SMALL} pixels; cifar10c up to that"
         if self.scan.grey == sum(self.scan.sizes.values()):
             suite, reason = "families_grey", "the images are grey"
@@ -623,7 +674,7 @@ class _Draft:
             question=f"Which finetuning makes {self.model} more robust on my images?",
             path=relative_to(self.images.absolute(), self.base),
             streamed=3 * self.image_size**2 * n > _LARGEST_RESIDENT,
-            checkpoint=checkpoint,
+            weights=None if weights is None else _as_yaml(weights),
             accuracy=accuracy if expected is None else expected,
             measured=f"measured: {100 * accuracy:.1f} % of {count:,} validation images",
             budget_images=2 * self.size.passes * max(n, self.batch_size),

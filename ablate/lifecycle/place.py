@@ -175,21 +175,24 @@ def _place_of_study(study: Study, file: Path | None = None) -> Place:
     return place
 
 
-def check_normalization(study: Study, file: Path | None, base: Path) -> None:
-    """Refuse to start from weights that leave open how their images were normalised.
+def check_weights(study: Study, file: Path | None, base: Path, classes: int | None = None) -> None:
+    """Refuse to start from weights that do not fit, or that leave open how their images were
+    normalised.
+
+    Args:
+        classes: of the data; None: as its name or its folders tell.
 
     Raises:
         StudyFileError: if the study does not state it either.
-        DataError: if the weights are missing or damaged.
+        DataError: if the weights are missing, damaged, or of another network or other classes.
     """
-    checkpoint = study.baseline.checkpoint
-    if checkpoint is None or checkpoint in SHIPPED or study.trainable is not None:
+    weights = study.baseline.checkpoint or study.baseline.backbone
+    if weights is None or weights in SHIPPED or study.trainable is not None:
         return
-    from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
+    from ablate.model.weights.preprocessing import weights_rules  # which loads torch
 
-    rule = normalization_rule(study.model, checkpoint, base)
-    if rule is not None:
-        raise StudyFileError([Problem(str(file or ""), 0, 0, f"model.normalization: {rule}")])
+    for key, rule in weights_rules(study, base, classes):
+        raise StudyFileError([Problem(str(file or ""), 0, 0, f"{key}: {rule}")])
 
 
 # -- A study that is named -----------------------------------------------------------------------

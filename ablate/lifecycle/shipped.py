@@ -26,6 +26,7 @@ PATHS = (
     "robustness.frost_images",
     "run.checkpoints",
     "baseline.checkpoint",
+    "baseline.backbone",
 )
 """Keys of a study file whose relative paths start at its folder."""
 
@@ -71,7 +72,7 @@ def paths_from_here(overrides: Iterable[str]) -> list[str]:
         key, _, text = (part.strip() for part in override.partition("="))
         path: Any = parse_yaml(text, "").data if key in PATHS else None
         is_path = isinstance(path, str) and not is_uri(path)
-        if is_path and key == "baseline.checkpoint":
+        if is_path and key.startswith("baseline."):
             is_path = Path(path).is_file()  # else they are published weights
         here = f"{key}={json.dumps(str(path_from(Path.cwd(), path)))}" if is_path else override
         moved.append(here)
@@ -87,7 +88,7 @@ def moved_paths(study: Study, base: Path, folder: Path) -> dict[str, Any]:
     Raises:
         UsageError: if it imports a module that is beside its own file.
     """
-    for name in (study.dataset.name, study.model.name):
+    for name in (study.dataset.name, study.model.name, study.baseline.backbone or ""):
         module = base / f"{name.partition(':')[0].partition('.')[0]}.py"
         if ":" in name and module.exists() and base.resolve() != folder.resolve():
             raise UsageError(

@@ -336,16 +336,23 @@ def _network_rules(
     if pseudo_images is not None and _has_norm(model, base) is False:
         rule = no_batch_norm(model, pseudo_images)
         yield Finding(("robustness", "adapt_batch_norm"), rule)
-    named = dict.fromkeys(one.baseline.checkpoint for one in replicate_studies(study))
-    for checkpoint in filter(None, named if must_search else ()):
-        from ablate.model.weights.preprocessing import normalization_rule  # which loads torch
+    starts = {
+        one.baseline.checkpoint or one.baseline.backbone: one for one in replicate_studies(study)
+    }
+    for weights, one in starts.items() if must_search else ():
+        if weights is None:
+            continue
+        from ablate.model.weights.preprocessing import weights_rules  # which loads torch
 
+        key = "backbone" if one.baseline.checkpoint is None else "checkpoint"
         try:
-            if unstated := normalization_rule(study.model, checkpoint, base):
-                yield Finding(("model", "normalization"), unstated)
-        except DataError as error:
-            rule = str(error).removeprefix("baseline.checkpoint: ")
-            yield Finding(("baseline", "checkpoint"), rule)
+            for where, rule in weights_rules(one, base):
+                yield Finding(tuple(where.split(".")), rule)
+        except NotImportedError:
+            continue
+        except (DataError, ParameterError) as error:
+            rule = str(error).removeprefix(f"baseline.{key}: ")
+            yield Finding(("baseline", key), rule)
     layers, taps = study.loss.fma.layers, known.get(_LAYERS)
     fixed = [layers] if isinstance(layers, str) else list(layers)
     words = {"taps", "last"} & set(candidates(study.space, _LAYERS, fixed))
@@ -406,11 +413,14 @@ def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]
         "finetune.frozen"
     )
     tried = [study.finetune.frozen] if frozen is None else getattr(frozen, "choices", ())
-    if any(tried) or study.finetune.probe_fraction:
+    baseline = study.baseline
+    if any(tried) or baseline.frozen or study.finetune.probe_fraction or baseline.probe_fraction:
         from ablate.finetune.depth import learning_problem  # which loads torch
 
+        found = {learning_problem(study, "finetune", layers, base) for layers in tried}
+        found.add(learning_problem(study, "baseline", baseline.frozen, base))
         paths = searched_paths(study.space)
-        for key, rule in filter(None, {learning_problem(study, layers, base) for layers in tried}):
+        for key, rule in filter(None, found):
             yield Finding(paths.get(key, tuple(key.split("."))), rule)
 
 

@@ -82,6 +82,11 @@ def is_external(name: str) -> bool:
     return ":" in name
 
 
+def is_own_code(name: str) -> bool:
+    """Whether a name of a network, or of weights, is that of code of the user's own."""
+    return is_external(name) and name.partition(":")[0] not in (*SOURCES, "ablate")
+
+
 def chosen_layers(layers: Sequence[str] | str, taps: Sequence[str]) -> tuple[str, ...]:
     """The layers that a value of `loss.fma.layers` means in a network with these taps: `taps` is
     all of them, `last` the last."""

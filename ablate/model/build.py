@@ -92,19 +92,21 @@ def build_model(
     return model
 
 
-def build_skeleton(settings: ModelSettings, *, base: Path | None = None) -> nn.Module:
-    """`build_model` with ten classes, without memory for its weights if possible."""
+def build_skeleton(
+    settings: ModelSettings, *, base: Path | None = None, classes: int = 10
+) -> nn.Module:
+    """`build_model`, without memory for its weights if possible."""
     try:
         with torch.device("meta"):
-            return _build_any(settings, base)
+            return _build_any(settings, base, classes)
     except Exception:
         # Some networks compute with numbers while they are built (torchvision's RegNet).
-        return _build_any(settings, base)
+        return _build_any(settings, base, classes)
 
 
-def _build_any(settings: ModelSettings, base: Path | None) -> nn.Module:
+def _build_any(settings: ModelSettings, base: Path | None, classes: int = 10) -> nn.Module:
     """A network for images of any statistics, since only its layers matter."""
-    return build_model(settings, 10, (0.5,) * 3, (0.5,) * 3, 0, base=base)
+    return build_model(settings, classes, (0.5,) * 3, (0.5,) * 3, 0, base=base)
 
 
 def published(settings: ModelSettings, weights: str = "") -> Published | None:

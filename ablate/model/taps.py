@@ -25,6 +25,7 @@ __all__ = [
     "FeatureTaps",
     "LayerNames",
     "channel_axis",
+    "head_of",
     "layer_names",
     "map_in",
     "split_copies",
@@ -39,6 +40,19 @@ def layer_names(model: nn.Module) -> LayerNames:
     inner = _inner(model)
     paths = tuple(path for path, _ in inner.named_modules() if path)
     return LayerNames(dict(getattr(inner, "taps", {})), paths)
+
+
+def head_of(model: nn.Module) -> tuple[str, ...]:
+    """Module paths of the layers whose outputs are the classes: those that timm names in a network
+    of its own, else the last layer with parameters; empty if that is not linear (or a
+    convolution, which SqueezeNet's is)."""
+    named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    if named:
+        return (named,) if isinstance(named, str) else tuple(named)
+    *_, (path, last) = (
+        (path, one) for path, one in model.named_modules() if [*one.parameters(recurse=False)]
+    )
+    return (path,) if isinstance(last, nn.Linear | nn.Conv2d) else ()
 
 
 def _inner(model: nn.Module) -> nn.Module:

@@ -85,7 +85,8 @@ def find_weights(name: str, _weights: str) -> CheckpointSource:
     # With the classes of the weights, so that a mismatch is reported instead of filled with new
     # weights.
     fetch = partial(timm.create_model, name, pretrained=True)
-    return CheckpointSource(f"timm:{config.architecture}.{config.tag}", url=url, fetch=fetch)
+    identity = f"timm:{config.architecture}.{config.tag}"
+    return CheckpointSource(identity, url=url, fetch=fetch, classes=config.num_classes)
 
 
 def _import_timm(name: str) -> Any:

@@ -66,10 +66,10 @@ def find_weights(name: str, weights: str) -> CheckpointSource:
             f"baseline.checkpoint: must be weights that torchvision has for {name}, got "
             f"'torchvision:{weights}'. {did_you_mean(f'torchvision:{weights}', full)}"
         )
-    url = known[weights].url
+    url, classes = known[weights].url, len(known[weights].meta["categories"])
     # Not `get_state_dict`: some files have keys of an older time, which the network renames.
     fetch = partial(get_model, name, weights=known[weights], progress=False)
-    return CheckpointSource(f"torchvision:{url}", url=url, fetch=fetch)
+    return CheckpointSource(f"torchvision:{url}", url=url, fetch=fetch, classes=classes)
 
 
 def _check(name: str) -> None:

@@ -40,9 +40,13 @@ SECTIONS = (
 """A study has either `trainable`, or the sections of a robustness finetuning.  Another key is noted
 when it changes, and nothing more."""
 
-OF_FILES = {"classes": "names of classes", "contents": "contents of image files"}
-"""Sections about the user's own data, with what they are in words.  A study that an earlier version
-started has none of them, and is compared without."""
+OF_FILES = {
+    "classes": "names of classes",
+    "contents": "contents of image files",
+    "backbone": "weights in baseline.backbone",
+}
+"""Sections about the user's own data and weights, with what they are in words.  A study that an
+earlier version started has none of them, and is compared without."""
 
 _OF_A_TRAINABLE = ("trainable", "finetune", "objectives", "constraints", "space", "ablation")
 _NOT_IN_SECTIONS = (
@@ -52,6 +56,7 @@ _NOT_IN_SECTIONS = (
     "dataset.unlabeled",
     "dataset.validation.path",
     "baseline.checkpoint",
+    "baseline.backbone",
     "baseline.expected_accuracy",
     "robustness.frost_images",
     "robustness.stored_gb",

@@ -19,8 +19,8 @@ SEARCHABLE = ("model", "baseline", "finetune", "loss", "augment")
 SEARCHABLE_KEYS = ("dataset.train_fraction",)
 """Further keys that affect a trial, but not how trials are compared."""
 
-FIXED_KEYS = ("finetune.interpolation", "baseline.expected_accuracy")
-"""Keys of those sections that are the same for all trials, whose curves are compared."""
+FIXED_KEYS = ("finetune.interpolation", "baseline.expected_accuracy", "baseline.backbone")
+"""Keys of those sections that are the same for all trials."""
 
 BY_NAME = {
     "augment.mix": ("augment.families", "augment.types"),

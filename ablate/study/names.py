@@ -21,6 +21,7 @@ _NOUNS = {
     "model.name": "model",
     "augment.families": "family",
     "finetune.frozen": "layer",
+    "baseline.frozen": "layer",
 }
 # A key whose list is of other names than its text is.
 _CORRUPTIONS = "robustness.corruptions"

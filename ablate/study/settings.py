@@ -107,6 +107,11 @@ ADDED_KEYS: Mapping[str, Any] = {
     "finetune.layer_decay": 1.0,
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,
+    "finetune.probe_learning_rate": None,
+    "baseline.layer_decay": 1.0,
+    "baseline.frozen": [],
+    "baseline.probe_fraction": 0.0,
+    "baseline.probe_learning_rate": None,
     "ablation.stop": None,
     "robustness.adapt_batch_norm": None,
     "robustness.cells": 1.0,
@@ -251,14 +256,46 @@ class TrainingSettings(Settings):
     """Decay per step of an average of the weights, which is then scored; none: no average."""
     seed: Seed = 0
     """Seed of new weights, image order and distortions."""
+    layer_decay: PositiveShare = 1.0
+    """Factor of the learning rate for each tap below the head: the head has the rate itself, the
+    last tap `layer_decay` times it, the one before that its square; 1: one rate for all."""
+    frozen: Distinct[str] = ()
+    """What does not learn: taps (each with what lies between it and the tap before), module paths,
+    or patterns of parameters' names, such as `blocks.[0-5].*`; its batch norm keeps its
+    statistics."""
+    probe_fraction: ShareBelow1 = 0.0
+    """Share of the budget in which only the head, the last linear layer, learns; then everything
+    does.  Each part has the whole schedule, and starts without momentum."""
+    probe_learning_rate: Positive | None = None
+    """Highest learning rate of that share; none: `learning_rate`."""
+
+
+BACKBONE_DEFAULTS: Mapping[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 1e-4,
+    "weight_decay": 0.05,
+    "warmup_fraction": 0.1,
+    "layer_decay": 0.75,
+    "probe_fraction": 0.4,
+    "probe_learning_rate": 3e-3,
+}
+"""Defaults of `baseline` with a `backbone`, in place of those of a training from random weights."""
 
 
 class BaselineSettings(TrainingSettings):
-    """The network to finetune: trained by ablate, or loaded from a checkpoint."""
+    """The network to finetune: trained by ablate, from random weights or a backbone, or loaded from
+    a checkpoint."""
 
     epochs: Count = 10
     learning_rate: Positive = 0.1
     """Highest learning rate of the schedule."""
+    backbone: str | None = None
+    """Pretrained weights of `model.name`, of which all but the head are used: a new one for these
+    classes is probed, then the whole is finetuned.  `timm:NAME` or `torchvision:NAME` of that
+    network, a file, relative to the study file, or `package.module:callable`, which returns a
+    network or a state dict.  With it the default optimizer is adamw, learning_rate 1e-4,
+    weight_decay 0.05, warmup_fraction 0.1, layer_decay 0.75, probe_fraction 0.4 and
+    probe_learning_rate 3e-3."""
     checkpoint: str | None = None
     """Weights to start from instead of training: a .safetensors file or a state dict, relative to
     the study file; or `torchvision:WEIGHTS`, `timm:pretrained`, or `ablate:resnet8_digits`, which
@@ -268,7 +305,16 @@ class BaselineSettings(TrainingSettings):
     expected_accuracy: PositiveShare | None = None
     """Clean validation accuracy that it has; more than 4 standard errors below is refused."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_backbone(cls, data: Any) -> Any:
+        has_one = isinstance(data, Mapping) and data.get("backbone") is not None
+        return {**BACKBONE_DEFAULTS, **data} if has_one else data
+
     def rules(self) -> Iterator[str]:
+        if self.checkpoint is not None and self.backbone is not None:
+            rule = "starts from a checkpoint, a whole network, or from a backbone, got both"
+            yield f"{rule}. Remove one."
         if self.checkpoint is not None and self.saw_validation is None:
             rule = f"a checkpoint needs saw_validation, got none with {self.checkpoint}. Write"
             fix = "saw_validation: false if it was not trained on the validation images, else true."
@@ -340,15 +386,6 @@ class FinetuneSettings(TrainingSettings):
     batch_norm: Literal["joint", "separate", "frozen"] = "joint"
     """`joint`: clean images and copies in one batch; `separate`: one batch each; `frozen`: use the
     baseline's statistics."""
-    layer_decay: PositiveShare = 1.0
-    """Factor of the learning rate for each tap below the head: the head has the rate itself, the
-    last tap `layer_decay` times it, the one before that its square; 1: one rate for all."""
-    frozen: Distinct[str] = ()
-    """Taps (each with what lies between it and the tap before) or module paths that do not learn;
-    their batch norm keeps its statistics."""
-    probe_fraction: ShareBelow1 = 0.0
-    """Share of the budget in which only the last, linear layer learns; then everything does.  Each
-    part has the whole schedule, and starts without momentum."""
     interpolation: InterpolationSettings | None = None
     """Score networks between baseline and finetuned weights too, and let a trial be the best of
     them (see `answer`); none: the finetuned network alone."""
@@ -1191,6 +1228,8 @@ class Study(Displayed, Settings):
     def written(self) -> dict[str, Any]:
         """The study as a file would write it: without keys that have their default."""
         data = self.model_dump(mode="json", exclude_defaults=True)
+        if self.baseline.backbone is not None:  # whose defaults are others
+            data["baseline"] |= {key: getattr(self.baseline, key) for key in BACKBONE_DEFAULTS}
         unused = ("dataset", "model") if self.trainable is not None else ()
         return {key: value for key, value in data.items() if key not in unused}
 

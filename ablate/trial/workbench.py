@@ -334,11 +334,11 @@ class Workbench:
         frost, digest = self.frost_for(self.suite), self.dataset.digest
         if frost is not None:
             digest = hashlib.sha256(f"{digest} {frost.digest}".encode()).hexdigest()
-        name, of_files = study.dataset.name, dict[str, Any]()
+        name, own = study.dataset.name, {"backbone": self.baseline.backbone}
+        own |= {"contents": self.dataset.contents}
+        of_files: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
         if name == "image_folder" or is_callable_name(name):
             of_files["classes"] = list(self.dataset.classes)
-        if self.dataset.contents is not None:
-            of_files["contents"] = self.dataset.contents
         counts = self.dataset.validation.labels.bincount()
         frequent = show_name(self.dataset.classes[int(counts.argmax())])
         share = float(counts.max() / counts.sum())

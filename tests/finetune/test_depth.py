@@ -44,7 +44,7 @@ def test_what_stands_before_a_tap_is_in_its_group() -> None:
     expected = {"conv1": 5, "bn1": 5, "layer1": 4, "layer2": 3, "layer3": 2, "layer4": 1, "fc": 0}
     for name, factor in factors.items():
         assert factor == pytest.approx(0.1 ** expected[name.partition(".")[0]])
-    LearningParts(model, ["stem"])
+    LearningParts(model, TrainingSettings(frozen=("stem",)))
     frozen = {name for name, one in model.named_parameters() if not one.requires_grad}
     assert frozen == {"conv1.weight", "bn1.weight", "bn1.bias"}
 
@@ -65,7 +65,13 @@ def test_a_network_without_taps_is_divided_into_its_modules() -> None:
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_steps_are_torchs_with_a_rate_for_each_group(name: str) -> None:
     settings = TrainingSettings.model_validate(
-        {"optimizer": name, "weight_decay": 0.1, "schedule": "constant", "learning_rate": 0.02}
+        {
+            "optimizer": name,
+            "weight_decay": 0.1,
+            "schedule": "constant",
+            "learning_rate": 0.02,
+            "layer_decay": 0.5,
+        }
     )
     models = [nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2)) for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
@@ -79,7 +85,7 @@ def test_steps_are_torchs_with_a_rate_for_each_group(name: str) -> None:
         if name == "sgd"
         else torch.optim.AdamW(groups)
     )
-    optimizer = build_optimizer(models[0], settings, 0.5)
+    optimizer = build_optimizer(models[0], settings)
     for progress in (0.0, 0.3, 0.6):
         set_learning_rate(optimizer, settings, progress)
         for model, one in zip(models, (optimizer, plain), strict=True):
@@ -114,7 +120,7 @@ def test_frozen_stages_cost_less() -> None:
     finish(frozen)
     model = make_network()
     whole = count_flops(model, (3, 8, 8))
-    LearningParts(model, ["stem", "stage1", "stage2"])
+    LearningParts(model, TrainingSettings(frozen=("stem", "stage1", "stage2")))
     each = count_flops(model, (3, 8, 8))
     assert whole.forward == each.forward < each.training < 0.8 * whole.training
     assert frozen.work.train_flops == each.training * frozen.work.student_images
@@ -146,7 +152,8 @@ def test_what_a_network_keeps_from_learning_stays_so() -> None:
         (
             ["stage9"],
             {},
-            "finetune.frozen: must be taps or module paths of the model, got 'stage9'. Did you "
+            "finetune.frozen: must be taps, module paths or patterns of parameters of the model, "
+            "got 'stage9'. Did you "
             "mean stage3?",
         ),
         (

@@ -60,12 +60,14 @@ def test_counting_its_passes_leaves_the_network_as_it_was() -> None:
 
 
 def test_what_cannot_be_probed() -> None:
-    head = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
     with pytest.raises(ParameterError) as caught:
         make_run({"terms": "clean"}, model=head, probe_fraction=0.5)
     assert str(caught.value) == (
         "finetune.probe_fraction: needs a network that ends in a linear layer that learns, got "
-        "Conv2d. Leave it out, or change finetune.frozen."
+        "BatchNorm2d. Leave it out, or change finetune.frozen."
     )
     with pytest.raises(ParameterError) as caught:
         make_run({"terms": "fma"}, probe_fraction=0.5).run_epoch()

@@ -15,9 +15,9 @@ from ablate.errors import FingerprintError, ParameterError, StudyFileError
 from ablate.lifecycle.dry_run import dry_run
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import ExportMetadata, export_weights
-from ablate.model.weights.preprocessing import normalization_rule
+from ablate.model.weights.preprocessing import weights_rules
 from ablate.study.baseline_checks import expected_rule
-from ablate.study.settings import ModelSettings
+from ablate.study.settings import BaselineSettings, DatasetSettings, ModelSettings, Study
 from tests.commands import run_here
 
 Write = Callable[..., Path]
@@ -145,21 +145,28 @@ def test_a_guessed_size_is_refused(write_fed: Write, dataset: dict[str, int], mi
 def test_what_brings_its_preprocessing_needs_none_stated(work: Path) -> None:
     (work / "fed.py").write_text(NET)
     other = ModelSettings(name="fed:small")
+
+    def brings_it(settings: ModelSettings, checkpoint: str) -> bool:
+        baseline = BaselineSettings(checkpoint=checkpoint, saw_validation=False)
+        data = DatasetSettings(name="images:load")  # of so many classes as it has
+        study = Study(version=1, name="fed", dataset=data, model=settings, baseline=baseline)
+        return not [*weights_rules(study, work)]
+
     for settings, brings in ((ModelSettings(name="resnet8"), True), (other, False)):
         network = build_model(settings, 3, (0.5,) * 3, (0.5,) * 3, 0, base=work)
         torch.save(network.state_dict(), work / "plain.pt")
-        assert (normalization_rule(settings, "plain.pt", work) is None) == brings
+        assert brings_it(settings, "plain.pt") == brings
         metadata = ExportMetadata(
             **{"model": settings.name, "classes": tuple("abc"), "mean": (0.5,) * 3},
             **{"std": (0.5,) * 3, "image_size": 8, "resize": None, "dataset": "digits"},
             **{"study": "earlier", "trial": 0, "loss_terms": "clean", "seen_types": ()},
         )
         export_weights(network, work / "export.safetensors", metadata)
-        assert normalization_rule(settings, "export.safetensors", work) is None
+        assert brings_it(settings, "export.safetensors")
     published = ModelSettings(name="torchvision:resnet18")
-    assert normalization_rule(published, "torchvision:IMAGENET1K_V1") is None
+    assert brings_it(published, "torchvision:IMAGENET1K_V1")
     stated = ModelSettings.model_validate({"name": other.name, "normalization": STATED})
-    assert normalization_rule(stated, "plain.pt", work) is None
+    assert brings_it(stated, "plain.pt")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from ablate.errors import DataError, MissingDependencyError
 from ablate.lifecycle.place import place_of_file
 from ablate.model.build import build_model
 from ablate.model.weights.export_metadata import export_weights
-from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
+from ablate.model.weights.external_checkpoint import find_checkpoint, load_backbone, load_external
 from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.study.settings import ModelSettings
 from ablate.trial.workbench import Workbench
@@ -259,7 +259,15 @@ def test_torchvisions_weights_by_name_come_from_its_cache(
         find_checkpoint(RESNET18, f"torchvision:{name}") for name in ("DEFAULT", "IMAGENET1K_V1")
     )
     assert one == same
-    assert "fc.weight (1000, 512) for (5, 512)" in refusal("torchvision:DEFAULT", None, RESNET18)
+    assert "got 'torchvision:DEFAULT' with 1,000. Write baseline.backbone: torchvision:DEFAULT" in (
+        refusal("torchvision:DEFAULT", None, RESNET18)
+    )
+    begun = build(RESNET18, 3)
+    load_backbone(begun, RESNET18, "torchvision:resnet18")
+    state = begun.state_dict()
+    assert torch.equal(state["layer4.0.conv1.weight"], original.layer4[0].conv1.weight)
+    assert state["fc.weight"].shape == (3, 512)
+    assert not state["fc.weight"].any()
 
 
 def test_torchvisions_weights_without_network(
@@ -269,7 +277,7 @@ def test_torchvisions_weights_without_network(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     # What was fetched before has kept the proxies of its own time.
     monkeypatch.setattr("urllib.request._opener", None)
-    assert refusal("torchvision:DEFAULT", None, RESNET18) == (
+    assert refusal("torchvision:DEFAULT", None, RESNET18, 1000) == (
         "baseline.checkpoint: cannot fetch torchvision:DEFAULT, got URLError: <urlopen error "
         "[Errno 111] Connection refused>. Download "
         f"{ResNet18_Weights.DEFAULT.url} elsewhere and set baseline.checkpoint: FILE."

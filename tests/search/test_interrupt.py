@@ -133,8 +133,8 @@ def left_of(session: int) -> list[str]:
             "",
             {"baseline": {"checkpoint": "ablate:resnet8_digits", "saw_validation": False}},
             2,
-            "ablate: baseline.checkpoint: must contain the weights of resnet8, got "
-            "'ablate:resnet8_digits' with keys ",
+            "ablate: baseline.checkpoint: must have the 3 classes of the data set, got "
+            "'ablate:resnet8_digits' with 10. Write baseline.backbone: ablate:resnet8_digits",
         ),
     ],
 )

@@ -19,7 +19,7 @@ from ablate.study.fingerprint import (
     noted_keys,
     study_fingerprint,
 )
-from ablate.study.settings import Study, TrainingSettings
+from ablate.study.settings import ADDED_KEYS, Study, TrainingSettings
 
 Names = Mapping[str, Sequence[str]]
 SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.clean.weight: {float: [0, 1]}}\n"
@@ -28,7 +28,7 @@ SPACE = "space: {loss.fma.weight: {float: [0.01, 30]}, loss.clean.weight: {float
 EARLIER = {
     *(*TrainingSettings.model_fields, "budget", "batch_norm"),
     *("suite", "severities", "images", "seed"),
-}
+} - {key.partition(".")[2] for key in ADDED_KEYS}
 """Keys of `finetune` and `robustness` that are in every fingerprint."""
 
 

@@ -7,7 +7,8 @@ import pickle
 import pickletools
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -17,13 +18,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ablate.errors import DataError, error_text
+from ablate.errors import DataError, ParameterError, error_text
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import few, show_name
+from ablate.model import is_own_code
+from ablate.model.taps import head_of
 from ablate.model.weights.export_metadata import SHIPPED, is_as_exported
+from ablate.study.callables import import_callable
 from ablate.study.settings import ModelSettings
 
-_WHERE = "baseline.checkpoint"
+PUBLISHED = {"torchvision": "torchvision:DEFAULT", "timm": "timm:pretrained"}
+"""Package -> its own weights of a network, as `baseline.checkpoint` names them."""
+
+_WHERE, _BACKBONE = "baseline.checkpoint", "baseline.backbone"
 _NESTED = ("state_dict", "model_state_dict", "model")
 # Keys that a checkpoint may lack: the settings and torch fill them.
 _OPTIONAL = re.compile(r"normalize\.(mean|std)|(.*\.)?num_batches_tracked")
@@ -40,13 +47,15 @@ class CheckpointSource:
         identity: of their content, part of the baseline's key.
         path: of the file, if any.
         url: of published weights; fetch: gives their network, from its package's own cache or from
-            there.
+            there, or what a callable of the user's own returns.
+        classes: of published weights; 0: they have no head.
     """
 
     identity: str
     path: Path | None = None
     url: str = ""
-    fetch: Callable[[], nn.Module] | None = field(default=None, compare=False)
+    fetch: Callable[[], Any] | None = field(default=None, compare=False)
+    classes: int | None = None
 
 
 def find_checkpoint(
@@ -98,6 +107,41 @@ def find_checkpoint(
     return CheckpointSource(f"sha256:{digest}", path)
 
 
+def find_backbone(
+    model_settings: ModelSettings, backbone: str, base: Path | None = None
+) -> CheckpointSource:
+    """Find the weights of `baseline.backbone`, as `find_checkpoint`.
+
+    Args:
+        backbone: as for `find_checkpoint`; the name of the network itself, for its published
+            weights; or `package.module:callable`, which is imported.
+
+    Raises:
+        ParameterError: if a callable cannot be imported; else as `find_checkpoint`.
+    """
+    if is_own_code(backbone):
+        return CheckpointSource(backbone, fetch=import_callable(_BACKBONE, backbone, base))
+    name, package = model_settings.name, backbone.partition(":")[0]
+    if backbone == name:
+        backbone = PUBLISHED.get(package, backbone)
+    elif package == "timm" and backbone != PUBLISHED["timm"]:
+        raise DataError(
+            f"{_BACKBONE}: must be weights of model.name, got {backbone!r} for {name!r}. Write "
+            f"model: {{name: {backbone}}}."
+        )
+    with _of_a_backbone():
+        return find_checkpoint(model_settings, backbone, base)
+
+
+@contextmanager
+def _of_a_backbone() -> Iterator[None]:
+    """Name the backbone in errors, which begin with the checkpoint."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace(_WHERE, _BACKBONE)) from error
+
+
 def load_external(
     model: nn.Module,
     model_settings: ModelSettings,
@@ -124,20 +168,69 @@ def load_external(
         MissingDependencyError: if they are timm's, which is not installed.
     """
     source = find_checkpoint(model_settings, checkpoint, base)
-    if source.path is not None:
-        state = read_state(source.path, checkpoint)
-    else:
-        assert source.fetch is not None
-        try:
-            state = source.fetch().state_dict()
-        except Exception as error:
-            raise DataError(
-                f"{_WHERE}: cannot fetch {checkpoint}, got {error_text(error)}. Download "
-                f"{source.url} elsewhere",
-                "and set baseline.checkpoint: FILE.",
-                parameter_fix="and give `checkpoint`.",
-            ) from error
-    own = model.state_dict()
+    _check_classes(model, source, checkpoint)
+    _load(model, model_settings.name, checkpoint, source, by_order=by_order)
+
+
+def load_backbone(
+    model: nn.Module, model_settings: ModelSettings, backbone: str, base: Path | None = None
+) -> str:
+    """Load all weights of a backbone into a network but its head, which becomes 0.
+
+    Args:
+        model: on the CPU, built from the settings, with the classes of its new head; changed in
+            place.
+        backbone: as for `find_backbone`; base: folder that a relative path starts from.
+
+    Returns:
+        sha256 of the weights that it has now, without the head.
+
+    Raises: as `find_backbone` and `load_external`; ParameterError if a callable fails.
+    """
+    source, own = find_backbone(model_settings, backbone, base), model.state_dict()
+    for key in _of_head(model, own):  # a random one may begin with a loss of 10
+        own[key].zero_()
+    with _of_a_backbone():
+        _load(model, model_settings.name, backbone, source, has_new_head=True)
+    digest = hashlib.sha256()
+    for key in sorted(own.keys() - _of_head(model, own)):
+        digest.update(f"{key} {own[key].dtype} {tuple(own[key].shape)}".encode())
+        digest.update(own[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_fit(
+    model: nn.Module, name: str, weights: str, source: CheckpointSource, *, has_new_head: bool
+) -> None:
+    """Check that weights which were found fit a network; nothing is fetched, no callable called.
+
+    Args:
+        model: of the data's classes; may be without memory.
+        name: its name; weights: theirs, for messages.
+        has_new_head: whether they are a backbone.
+
+    Raises:
+        DataError: if they do not.
+    """
+    with _of_a_backbone() if has_new_head else nullcontext():
+        if not has_new_head:
+            _check_classes(model, source, weights)
+        if source.path is not None:
+            state = read_state(source.path, weights)
+            state = _with_new_head(model, state) if has_new_head else state
+            _check_keys(model, state, name, weights)
+
+
+def _load(
+    model: nn.Module,
+    name: str,
+    checkpoint: str,
+    source: CheckpointSource,
+    *,
+    by_order: bool = False,
+    has_new_head: bool = False,
+) -> None:
+    state, own = _read_source(source, checkpoint), model.state_dict()
     for key, tensor in state.items():  # before shapes are compared: a nested tensor has none
         if tensor.is_meta:
             raise _wrong_values(checkpoint, key, "without values (device meta)")
@@ -145,10 +238,46 @@ def load_external(
             kind = "nested" if tensor.is_nested else f"{tensor.layout}, {tensor.dtype}"
             raise _wrong_values(checkpoint, key, f"stored as {kind.replace('torch.', '')}")
     if by_order:
-        state = match_by_order(own, state, model_settings.name, checkpoint)
-    _check_keys(own, state, model_settings.name, checkpoint)
+        state = match_by_order(own, state, name, checkpoint)
+    if has_new_head:
+        state = _with_new_head(model, state)
+    _check_keys(model, state, name, checkpoint)
     _check_values(own, state, checkpoint)
     model.load_state_dict(state, strict=False)
+
+
+def _read_source(source: CheckpointSource, checkpoint: str) -> dict[str, Tensor]:
+    if source.path is not None:
+        return read_state(source.path, checkpoint)
+    assert source.fetch is not None
+    try:
+        fetched = source.fetch()
+    except (Exception, SystemExit) as error:
+        if not source.url:
+            raise ParameterError(
+                f"{_BACKBONE}: {checkpoint} must return a network or a state dict when called, got "
+                f"{error_text(error)}. Fix it."
+            ) from error
+        raise DataError(
+            f"{_WHERE}: cannot fetch {checkpoint}, got {error_text(error)}. Download "
+            f"{source.url} elsewhere",
+            "and set baseline.checkpoint: FILE.",
+            parameter_fix="and give `checkpoint`.",
+        ) from error
+    is_network = isinstance(fetched, nn.Module)
+    return fetched.state_dict() if is_network else _unwrap(fetched, checkpoint)
+
+
+def _with_new_head(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state with a network's own head in place of its."""
+    own = model.state_dict()
+    left = {key: state[key] for key in state.keys() - _of_head(model, state)}
+    return left | {key: own[key] for key in _of_head(model, own)}
+
+
+def _of_head(model: nn.Module, state: Iterable[str]) -> set[str]:
+    heads = tuple(f"{path}." for path in head_of(model))
+    return {key for key in state if key.startswith(heads)}
 
 
 def read_state(path: Path, checkpoint: str) -> dict[str, Tensor]:
@@ -251,16 +380,40 @@ def _wrong_values(checkpoint: str, key: str, got: str) -> DataError:
     )
 
 
-def _check_keys(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str, checkpoint: str
-) -> None:
+def _check_classes(model: nn.Module, source: CheckpointSource, checkpoint: str) -> None:
+    mine = _class_count(model, model.state_dict())
+    if source.classes is not None and mine and source.classes != mine:
+        raise _wrong_head(checkpoint, mine, source.classes)
+
+
+def _class_count(model: nn.Module, state: Mapping[str, Tensor]) -> int:
+    """Outputs of the head in a state; 0 without one."""
+    weights = (state.get(f"{path}.weight") for path in head_of(model))
+    return next((len(weight) for weight in weights if weight is not None), 0)
+
+
+def _wrong_head(checkpoint: str, classes: int, got: int) -> DataError:
+    has = f"with {got:,}" if got else "without a head"
+    return DataError(
+        f"{_WHERE}: must have the {classes} classes of the data set, got {checkpoint!r} {has}.",
+        f"Write baseline.backbone: {checkpoint} in place of it and of saw_validation, which trains "
+        "a new head.",
+        parameter_fix="Choose the data set that it was trained on, or train a new head: ablate "
+        "init `data=FOLDER` `backbone=FILE`.",
+    )
+
+
+def _check_keys(model: nn.Module, state: Mapping[str, Tensor], name: str, checkpoint: str) -> None:
+    own = model.state_dict()
     missing = [key for key in own if key not in state and not _OPTIONAL.fullmatch(key)]
     unexpected = [show_name(key) for key in state if key not in own]
+    others = [key for key in own if key in state and state[key].shape != own[key].shape]
     reshaped = [
-        f"{show_name(key)} {tuple(state[key].shape)} for {tuple(tensor.shape)}"
-        for key, tensor in own.items()
-        if key in state and state[key].shape != tensor.shape
+        f"{show_name(key)} {tuple(state[key].shape)} for {tuple(own[key].shape)}" for key in others
     ]
+    wrong = {*missing, *others, *(state.keys() - own.keys())}
+    if wrong and wrong == _of_head(model, wrong):
+        raise _wrong_head(checkpoint, _class_count(model, own), _class_count(model, state))
     listed = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
     problems = [f"{len(keys)} {what} ({few(keys)})" for what, keys in listed.items() if keys]
     if problems:

@@ -1,57 +1,82 @@
-"""What weights from elsewhere leave unsaid of how they were fed: normalisation, size, crop."""
+"""Whether weights from elsewhere fit a study, and what they leave unsaid of how they were fed:
+normalisation, size, crop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from ablate.data.load import count_classes
 from ablate.files.shown import show_name
-from ablate.model import is_external
+from ablate.model import is_external, is_own_code
+from ablate.model.build import build_skeleton, own_statistics
 from ablate.model.normalization import explain_choices
 from ablate.model.weights.export_metadata import read_metadata
-from ablate.model.weights.external_checkpoint import find_checkpoint, read_state
+from ablate.model.weights.external_checkpoint import (
+    CheckpointSource,
+    check_fit,
+    find_backbone,
+    find_checkpoint,
+    read_state,
+)
 from ablate.study.settings import ModelSettings, Study
 
 _STATISTICS = {"normalize.mean", "normalize.std"}
 
 
-def normalization_rule(
-    model_settings: ModelSettings, checkpoint: str, base: Path | None = None
-) -> str | None:
-    """What `model.normalization` leaves unsaid of a checkpoint, as `rule, got X. Fix.`
+def weights_rules(
+    study: Study, base: Path, classes: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with the weights that a study starts from; nothing is fetched.
 
-    Returns:
-        None if the weights bring it, or the settings state it.
+    Args:
+        base: folder that their path starts from.
+        classes: of the data; None: as its name or its folders tell.
+
+    Yields:
+        The key, and `rule, got X. Fix.`
 
     Raises:
-        DataError: if the weights are missing or damaged.
+        DataError: if they are missing, damaged, or of another network or other classes.
+        ParameterError: if a callable cannot be imported.
         MissingDependencyError: if they are timm's, which is not installed.
     """
-    if model_settings.normalization != "auto":
-        find_checkpoint(model_settings, checkpoint, base)
-        return None
-    if brings_statistics(model_settings, checkpoint, base):
-        return None
-    return (
-        f"must be stated, since {show_name(checkpoint)} does not say how its images were "
-        "normalised, got auto. Write what it was trained with: "
-        f"{explain_choices('{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}')}."
-    )
+    model, backbone = study.model, study.baseline.backbone
+    weights = study.baseline.checkpoint or backbone
+    if weights is None:
+        return
+    source = (find_backbone if backbone else find_checkpoint)(model, weights, base)
+    is_known = brings_statistics(model, source, weights) or (backbone and own_statistics(model))
+    if model.normalization == "auto" and not is_known:
+        choices = explain_choices("{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}")
+        yield (
+            "model.normalization",
+            f"must be stated, since {show_name(weights)} does not say how its images were "
+            f"normalised, got auto. Write what it was trained with: {choices}.",
+        )
+    if (classes := classes or count_classes(study.dataset, base)) is not None:
+        network = build_skeleton(model, base=base, classes=classes)
+        check_fit(network, model.name, weights, source, has_new_head=backbone is not None)
 
 
 def brings_statistics(
-    model_settings: ModelSettings, checkpoint: str, base: Path | None = None
+    model_settings: ModelSettings, source: CheckpointSource, weights: str
 ) -> bool:
     """Whether weights come with the mean and deviation that they were trained with, as exports,
     published weights, and those of ablate's own networks do.
 
-    Arguments, errors as `find_checkpoint`.
+    Args:
+        source: of the weights; weights: as the study names them.
+
+    Raises:
+        DataError: if they are damaged.
     """
-    path = find_checkpoint(model_settings, checkpoint, base).path
+    path = source.path
     if path is None or (path.suffix == ".safetensors" and read_metadata(path) is not None):
-        return True
+        return not is_own_code(weights)
     if is_external(model_settings.name):  # its own mean and deviation are no weights
         return False
-    return read_state(path, checkpoint).keys() >= _STATISTICS
+    return read_state(path, weights).keys() >= _STATISTICS
 
 
 def unstated_sizes(study: Study, base: Path, image_size: int, stored_size: tuple[int, int]) -> str:
