@@ -49,7 +49,7 @@ from ablate.files.cache import cache_folder
 from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.finetune.loop import Finetuning
 from ablate.finetune.loss.objective import build_loss
-from ablate.model import MODELS, TAPS
+from ablate.model import MODELS
 from ablate.model.build import build_model
 from ablate.model.environment import Environment, resolve_environment
 from ablate.model.taps import layer_names
@@ -98,6 +98,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=cores, help="of torch")
     parser.add_argument("--workers", type=int, default=cores, help="of the usual DataLoader")
+    parser.add_argument("--accumulation-steps", type=int, default=1, help="of `ablate` alone")
     parser.add_argument("--compiled", action="store_true", help="also with compiled steps")
     return parser.parse_args()
 
@@ -121,10 +122,10 @@ def serve(
         orders.send(time.perf_counter() - began)
 
 
-def load_images(folder: Path | None, count: int) -> Split:
+def load_images(folder: Path | None, count: int, side: int = 32) -> Split:
     if folder is None:
         generator = torch.Generator().manual_seed(0)
-        images = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        images = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
         return Split(images, torch.arange(count) % 10, "random")
     settings = DatasetSettings(name="image_folder", path=str(folder))
     train = load_dataset(settings, Path.cwd(), cache_folder()).train
@@ -140,8 +141,10 @@ def make_ablate(
     run = Finetuning(
         model,
         split,
-        FinetuneSettings(batch_size=options.batch_size),
-        budget=BudgetSettings(epochs=options.rounds + 1),
+        FinetuneSettings(
+            batch_size=options.batch_size, accumulation_steps=options.accumulation_steps
+        ),
+        budget=BudgetSettings(epochs=options.rounds + 3),
         loss=build_loss(loss, layer_names(model)),
         augment=CombinedAugmentations(),
         dataset_settings=MOVED,
@@ -160,15 +163,16 @@ class Pairs(TorchDataset[tuple[torch.Tensor, torch.Tensor, int]]):
     Args:
         images: gives (PIL image, class), as the data sets of torchvision do.
         rows: of those that are used.
+        side: of the images, in pixels.
     """
 
-    def __init__(self, images: Any, rows: Sequence[int]) -> None:
+    def __init__(self, images: Any, rows: Sequence[int], side: int = 32) -> None:
         self.images = images
         self.rows = rows
         self.move = v2.Compose(
             [
                 v2.ToImage(),
-                v2.RandomCrop(32, padding=4),
+                v2.RandomCrop(side, padding=4),
                 v2.RandomHorizontalFlip(),
                 v2.ToDtype(torch.float32, scale=True),
             ]
@@ -207,7 +211,7 @@ def make_usual(
     device = environment.device
     model = model.to(device, memory_format=torch.contiguous_format).train()
     if options.data is None:
-        pairs = Pairs(InMemory(split), range(len(split)))
+        pairs = Pairs(InMemory(split), range(len(split)), split.images.shape[-1])
     else:
         files = ImageFolder(str(options.data / "train"))
         order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
@@ -228,8 +232,8 @@ def make_usual(
 
         return hook
 
-    for name in TAPS:
-        model.get_submodule(name).register_forward_hook(keep(name))
+    for name, path in layer_names(model).taps.items():
+        model.get_submodule(path).register_forward_hook(keep(name))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
 
     def epoch() -> None:

@@ -331,7 +331,8 @@ def doctor(is_selftest: bool, ray_address: str | None, storage: str | None, as_j
 
     With --selftest: check that a study survives interruptions on this machine.  Exit code 0 if
     every check passed, 1 if one failed, 3 if the infrastructure failed.  All test files are
-    deleted.
+    deleted.  With a GPU it is also compared with the CPU, and its speed measured; that is written
+    to gpu.json in this folder: attach it to a bug report.
     """
     from ablate.doctor.findings import examine
     from ablate.doctor.selftest import SelfTest

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import secrets
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from string import Template
@@ -119,6 +120,10 @@ class SelfTest:
                 except AblateError as error:
                     self.exit_code = 3 if isinstance(error, InfrastructureError) else 1
                     yield Finding(device, "broken", str(error).splitlines()[0])
+            if self._address is None and room.get("GPU"):
+                for finding in device_findings("cuda", ["right", "fast"], Path.cwd(), self._say):
+                    self.exit_code = self.exit_code or int(finding.state == "broken")
+                    yield finding
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             signal.signal(signal.SIGTERM, before)
@@ -209,6 +214,25 @@ class SelfTest:
         if code != (-signal.SIGKILL if kill else 0):
             text = f"a driver ended with {code}: {last.removeprefix('ablate: ')}"
             raise (InfrastructureError if code == 3 else AblateError)(text)
+
+
+def device_findings(
+    device: str, parts: Sequence[str], folder: Path, say: Callable[[str], object]
+) -> Iterator[Finding]:
+    """Some parts of `benchmarks/gpu.py`, short, which write `gpu.json` into a folder."""
+    package, report = Path(ablate.__file__).parent, folder / "gpu.json"
+    wheel = package / "shipped"
+    script = (wheel if wheel.is_dir() else package.parent) / "benchmarks" / "gpu.py"
+    say(f"{device}: {' and '.join(parts)}, short, into {report.name}")
+    options = ["--quick", "--device", device, "-o", str(report), "--parts", *parts]
+    command = [sys.executable, str(script), *options]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    failed = {"results": {"": {"error": ended.stderr[-400:]}}}
+    results = (json.loads(report.read_text()) if report.exists() else failed)["results"]
+    for name, result in results.items():
+        state = "ok" if result.get("ok") else "broken"
+        said = masked(str(result.get("said") or result["error"]))
+        yield Finding(f"{device} {name}", state, said)
 
 
 def _wrong_token(address: str) -> Finding:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from ablate.distortion.shapes import ByteImages, Images, Labels
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import View, Views
+from ablate.model.bundled import BundledPasses
 from ablate.model.environment import Environment
 from ablate.model.modes import freeze_batch_norm, kept_mode
 from ablate.model.taps import FeatureTaps, split_copies
@@ -56,7 +57,11 @@ class Forward:
             # two sizes of batches for any size.
             torch.compiler.reset()
             self._student = torch.compile(model, mode=environment.compile, dynamic=False)  # type: ignore[assignment]
-        self._taps(model)  # an unknown layer is reported now, not in the first step
+        networks = [model, *teachers.values()]
+        self._taps = {one: FeatureTaps(one, loss.layers, loss.activation) for one in networks}
+        # torch.compile makes one operation of many by itself, and would see them exchanged.
+        eager = networks[1:] if environment.compile else networks
+        self._passes = {one: BundledPasses(one, environment) for one in eager}
         self.prepare()
 
     @property
@@ -100,20 +105,19 @@ class Forward:
         """What a network makes of some batches, sent through it as one."""
         images = torch.cat(list(batches)).contiguous(memory_format=torch.channels_last)
         read = self._model if model is self._student else model  # not what wraps it compiled
+        taps, bundled = self._taps[read], self._passes.get(read, self._environment.autocast)
         if model is self._student and not self._is_probed:
             # A compiled network hides whether a feature map is changed in place later.
-            with kept_mode(self._model), torch.no_grad(), self._taps(self._model) as taps:
+            with kept_mode(self._model), torch.no_grad(), taps:
                 self._model.eval()(images[:1])
             taps.split(1)
+            taps.clear()
             self._is_probed = True
-        with self._taps(read) as taps:
-            with self._environment.autocast():
-                logits: torch.Tensor = model(images)
-            parts = split_copies(logits, len(batches))
-            return [View(*both) for both in zip(parts, taps.split(len(batches)), strict=True)]
-
-    def _taps(self, model: nn.Module) -> FeatureTaps:
-        return FeatureTaps(model, self._loss.layers, self._loss.activation)
+        with taps, bundled():
+            logits: torch.Tensor = model(images)
+        views = zip(split_copies(logits, len(batches)), taps.split(len(batches)), strict=True)
+        taps.clear()  # or the maps would be kept until the next step
+        return [View(*both) for both in views]
 
 
 # -- Shift and mirror training images: the usual augmentation that keeps the class ---------

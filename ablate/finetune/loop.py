@@ -30,6 +30,7 @@ from ablate.finetune.depth import LearningParts
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
 from ablate.finetune.loss.clean import label_factor
 from ablate.finetune.loss.objective import RobustLoss
+from ablate.finetune.loss.term import scaled
 from ablate.finetune.optimizer import (
     RunningAverage,
     balance_gradients,
@@ -121,6 +122,9 @@ class Finetuning:
         probe_rate = settings.probe_learning_rate or settings.learning_rate
         self._probe_settings = settings.model_copy(update={"learning_rate": probe_rate})
         self._student = model.to(device)
+        if device != "cpu" and all(weight.ndim != 5 for weight in model.parameters()):
+            # As the images are; else a GPU rearranges each filter in each pass, and its gradient.
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._probe_steps = 0
         self._probing: bool | None = None
         self._learning = LearningParts(self._student, settings, self._section)
@@ -356,7 +360,7 @@ class Finetuning:
         schedule_progress = progress / share if probing else (progress - share) / (1 - share)
         scheduled = self._probe_settings if probing else self._settings
         set_learning_rate(self._optimizer, scheduled, schedule_progress)
-        images = batch.float() / 255
+        images = batch / 255
         copies: tuple[Images, ...] = ()
         if self._augment is not None:
             copies = self._augment.copies(images, seed=self._seed("augment", step))
@@ -375,7 +379,7 @@ class Finetuning:
     def _backward(self, images: Images, copies: Sequence[Images], labels: Labels) -> torch.Tensor:
         """The gradient of a step, chunk by chunk; the objective, without gradient."""
         weights = () if self._augment is None else self._augment.copy_weights
-        total = torch.zeros((), device=images.device)
+        parts: list[torch.Tensor] = []
         chunks = self._accumulation_steps
         ends = [len(images) * number // chunks for number in range(chunks + 1)]
         for rows in map(slice, ends, ends[1:]):
@@ -390,10 +394,10 @@ class Finetuning:
             loss = self._loss(views, self._factors, label_factor=factor)
             if not loss.requires_grad:
                 raise self._learning.unreached(probing=bool(self._probing))
-            loss = loss * (len(chunk) / len(images))
+            loss = scaled(loss, len(chunk) / len(images))
             torch.autograd.backward(self._scaler.scale(loss))  # `Tensor.backward` has no types
-            total += loss.detach()
-        return total
+            parts.append(loss.detach())
+        return sum(parts[1:], start=parts[0])
 
     def _read(self, unread: list[torch.Tensor]) -> None:
         """Read the losses of the last steps."""

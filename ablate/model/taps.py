@@ -132,6 +132,10 @@ class FeatureTaps:
         # Layer -> (input, output) of the activation that ran last inside it.
         self._activated: dict[str, tuple[Tensor, Tensor]] = {}
         self._handles: list[RemovableHandle] = []
+        modules = self._model.modules() if layers else ()
+        self._may_be_in_place = [
+            one for one in modules if isinstance(getattr(one, "inplace", None), bool)
+        ]
         self._in_place: list[nn.Module] = []
 
     @property
@@ -164,16 +168,16 @@ class FeatureTaps:
     def __enter__(self) -> FeatureTaps:
         if not self._paths:
             return self
-        modules = dict(self._model.named_modules())
-        self._in_place = [one for one in modules.values() if getattr(one, "inplace", False) is True]
+        self._in_place = [one for one in self._may_be_in_place if one.inplace]
         _set_in_place(self._in_place, False)
         for layer, path in self._paths.items():
+            module = self._model.get_submodule(path)
             if self._activation == "before":
                 note = partial(self._note, layer)
-                for inner in filter(is_activation, modules[path].modules()):
+                for inner in filter(is_activation, module.modules()):
                     self._handles.append(inner.register_forward_hook(note))
             keep = partial(self._keep, layer)
-            self._handles.append(modules[path].register_forward_hook(keep))
+            self._handles.append(module.register_forward_hook(keep))
         return self
 
     def __exit__(
@@ -187,6 +191,10 @@ class FeatureTaps:
         self._handles.clear()
         self._activated.clear()
         _set_in_place(self._in_place, True)
+
+    def clear(self) -> None:
+        """Forget the last outputs, and so free their memory."""
+        self._kept.clear()
 
     def split(self, n: int = 2) -> tuple[FeatureMaps, ...]:
         """The equal parts of every map, for a forward pass of `torch.cat([clean, *copies])`.

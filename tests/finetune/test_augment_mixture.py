@@ -40,10 +40,10 @@ def test_each_type_has_its_own_strengths() -> None:
         types=("gaussian_noise", "brightness", "contrast"),
         strengths={"brightness": 0.4, "contrast": [0.2, 0.2]},
     )
-    assert [(kind.name, kind.low, kind.high) for kind in mixture] == [
-        ("gaussian_noise", 0.0, 0.7),
-        ("brightness", 0.0, 0.4),
-        ("contrast", 0.2, 0.2),
+    assert [(kind.name, kind.limits) for kind in mixture] == [
+        ("gaussian_noise", (0.0, 0.7)),
+        ("brightness", (0.0, 0.4)),
+        ("contrast", (0.2, 0.2)),
     ]
 
 

@@ -63,6 +63,7 @@ def make_run(
     *,
     device: Any = "cuda",
     batch_norm: Any = "joint",
+    precision: Any = "fp32",
     **settings: Any,
 ) -> Finetuning:
     images = torch.randint(
@@ -80,7 +81,7 @@ def make_run(
         ),
         augment=build_augmentation(AugmentSettings.model_validate(augment or {})),
         dataset_settings=DatasetSettings(name="digits", crop_padding=1, horizontal_flip=True),
-        environment=Environment(device, "fp32", 1, torch.__version__, "made here"),
+        environment=Environment(device, precision, 1, torch.__version__, "made here"),
         batch_norm=batch_norm,
     )
 
@@ -140,6 +141,23 @@ def test_a_step_waits_for_nothing(name: str) -> None:
     assert log == [READ]
     # Which images are distorted by which type: once for each turn of each copy.
     assert sent <= 4 * augment.get("copies", 1)
+
+
+def test_a_step_in_bf16_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Environment, "autocast", lambda _here: torch.autocast("cpu", torch.bfloat16)
+    )
+    usual = make_run({"terms": "+".join(TERMS)}, device="cpu", precision="bf16")
+    with Watch() as watch:
+        run = make_run({"terms": "+".join(TERMS)}, precision="bf16")
+        one_step(run)
+        watch.log.clear()
+        one_step(run)
+        assert [one for one in watch.log if one != "sent"] == [READ]
+        assert len(run._forward._passes[run._student]._weights or ()) == 4  # of two layers
+    one_step(usual)
+    one_step(usual)
+    assert run._losses == pytest.approx(usual._losses, rel=1e-2)
 
 
 @pytest.mark.parametrize("name", ["all terms", "method composed", "method augmix", "average"])

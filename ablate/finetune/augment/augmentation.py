@@ -25,12 +25,14 @@ from ablate.errors import ParameterError
 from ablate.finetune.augment.augmix import augmix, seen_types
 from ablate.finetune.augment.mixture import (
     Mixture,
+    between,
     build_mixture,
     draw_clean,
     draw_on_cpu,
     draw_strengths,
     draw_types,
     rows_by_number,
+    rows_in_order,
     rows_where,
 )
 from ablate.finetune.augment.ratios import Limits
@@ -136,10 +138,23 @@ def distort_per_sample(
     """Reading (a): each image by one type, at its own strength."""
     drawn = draw_types(len(images), mixture, seed)
     drawn.masked_fill_(draw_clean(len(images), clean_fraction, seed), -1)
-    uniform = draw_strengths(images, seed)
+    # Images are taken out once, in the order of their types, and put back once.
+    of_type = drawn == torch.arange(len(mixture))[:, None]
+    rows, counts = rows_in_order(of_type, images.device)
+    uniform = draw_strengths(images, seed)[rows]
+    by_limits = {
+        limits: torch.split(between(limits, uniform), counts)
+        for limits in {kind.limits for kind in mixture}
+    }
+    places, parts = torch.split(rows, counts), torch.split(images[rows], counts)
+    distorted = [images[:0]]
+    for number, kind in enumerate(mixture):
+        if counts[number]:
+            strengths = by_limits[kind.limits][number]
+            draws = kind.draw(images, seed)[places[number]]
+            distorted.append(kind.distortion.apply(parts[number], strengths, draws))
     copy = images.clone()
-    for kind, rows in zip(mixture, rows_by_number(drawn, len(mixture), images.device), strict=True):
-        kind.distort_rows(rows, copy, uniform, seed)
+    copy[rows] = torch.cat(distorted)
     return copy
 
 
@@ -199,7 +214,9 @@ def distort_in_sequence(
         for number, (uniform, draws) in drawn.items():
             rows = by_type[number]
             if len(rows):
-                copy[rows] = mixture[number].distort(copy[rows], uniform[rows], draws[rows])
+                kind = mixture[number]
+                strengths = between(kind.limits, uniform[rows])
+                copy[rows] = kind.distortion.apply(copy[rows], strengths, draws[rows])
     return copy
 
 

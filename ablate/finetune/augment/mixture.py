@@ -29,13 +29,12 @@ class MixedType:
     Attributes:
         distortion: the distortion.
         ratio: probability of a draw, above 0; the ratios of a mixture sum to 1.
-        low, high: its strengths are uniform in [low, high], within [0, 1].
+        limits: its strengths are uniform between these two, within [0, 1].
     """
 
     distortion: Distortion
     ratio: float
-    low: float
-    high: float
+    limits: tuple[float, float]
 
     @property
     def name(self) -> str:
@@ -46,23 +45,20 @@ class MixedType:
         generator = make_generator(derive_seed(seed, self.name), images.device)
         return self.distortion.draw(images.shape, generator)
 
-    def distort(self, images: Images, uniform: PerImage, draws: Tensor) -> Images:
-        """Images distorted.
-
-        Args:
-            images: some of a batch.
-            uniform: in [0, 1), one per image; sets its strength.
-            draws: their rows of `draw`.
-        """
-        strength = uniform * (self.high - self.low) + self.low
-        return self.distortion.apply(images, strength, draws)
-
     def distort_rows(
         self, rows: Int64[Tensor, " rows"], copy: Images, uniform: PerImage, seed: int
     ) -> None:
-        """Distort these images of a batch in place."""
+        """Distort these images of a batch in place; `uniform` sets their strengths."""
         if len(rows):
-            copy[rows] = self.distort(copy[rows], uniform[rows], self.draw(copy, seed)[rows])
+            strengths = between(self.limits, uniform[rows])
+            draws = self.draw(copy, seed)[rows]
+            copy[rows] = self.distortion.apply(copy[rows], strengths, draws)
+
+
+def between(limits: tuple[float, float], uniform: PerImage) -> PerImage:
+    """Strengths from the lowest to the highest, for uniform numbers in [0, 1)."""
+    low, high = limits
+    return uniform * (high - low) + low
 
 
 Mixture = tuple[MixedType, ...]
@@ -107,7 +103,7 @@ def build_mixture(
                 f"{did_you_mean(name, known)}"
             )
     return tuple(
-        MixedType(load(name, base), ratio, *limits.get(name, (0.0, strength)))
+        MixedType(load(name, base), ratio, limits.get(name, (0.0, strength)))
         for name, ratio in ratios.items()
     )
 
@@ -165,16 +161,19 @@ def draw_clean(
     return draw_on_cpu(batch, seed, "clean", *purpose) < clean_fraction
 
 
+def rows_in_order(
+    chosen: Bool[Tensor, "kinds batch"], device: torch.device
+) -> tuple[Int64[Tensor, " rows"], list[int]]:
+    """The rows of each of several masks on the CPU, ascending, mask after mask; and how many each
+    has.  They go to the device in one transfer, without waiting."""
+    return send(chosen.nonzero()[:, 1], device), chosen.sum(1).tolist()
+
+
 def rows_where(
     chosen: Bool[Tensor, "kinds batch"], device: torch.device
 ) -> tuple[Int64[Tensor, " rows"], ...]:
-    """The rows of each of several masks on the CPU, ascending.
-
-    They go to the device in one transfer, without waiting; how many there are is known here.
-    """
-    rows = send(chosen.nonzero()[:, 1], device)
-    counts: list[int] = chosen.sum(1).tolist()
-    return torch.split(rows, counts)  # type: ignore[no-any-return, no-untyped-call]
+    """`rows_in_order`, apart for each mask."""
+    return torch.split(*rows_in_order(chosen, device))  # type: ignore[no-any-return, no-untyped-call]
 
 
 def rows_by_number(

@@ -13,10 +13,11 @@ Results are in fp32 (in fp64 for fp64 maps), regardless of autocast.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -88,32 +89,66 @@ def squared_error(clean: FeatureMap, distorted: FeatureMap) -> PerImage:
 
     Written out, since it is in the default distance and runs on every tap in every step.
     """
-    error: Tensor = _SquaredError.apply(clean, distorted)  # type: ignore[no-untyped-call]
-    return error
+    return squared_errors([clean], [distorted])[0]
 
 
-class _SquaredError(torch.autograd.Function):
+def squared_errors(
+    clean: Sequence[Tensor], distorted: Sequence[Tensor]
+) -> Float[Tensor, "layers batch"]:
+    """`squared_error` of the maps of several layers, of one kind of wide dtype."""
+    errors: Tensor = _SquaredErrors.apply(len(clean), *clean, *distorted)  # type: ignore[no-untyped-call]
+    return errors
+
+
+class _SquaredErrors(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, clean: Tensor, distorted: Tensor) -> Tensor:
-        ctx.save_for_backward(clean, distorted)
-        axes = tuple(range(1, clean.ndim))
-        value = torch.empty(len(clean), dtype=wide_dtype(clean), device=clean.device)
-        for rows in image_blocks(clean):
-            difference = _difference(distorted[rows], clean[rows])
-            torch.linalg.vector_norm(difference, dim=axes, out=value[rows])
-        return value.square_()
+    def forward(ctx: Any, layers: int, *maps: Tensor) -> Tensor:
+        clean, distorted = maps[:layers], maps[layers:]
+        ctx.dtypes = [one.dtype for one in distorted]
+        ctx.is_whole = all(len(list(image_blocks(one))) == 1 for one in clean)
+        values = clean[0].new_empty((layers, len(clean[0])), dtype=wide_dtype(clean[0]))
+        kept: Sequence[Tensor] = maps
+        if ctx.is_whole:
+            kept = _differences(distorted, clean)
+            for value, difference in zip(values, kept, strict=True):
+                _norm(difference, value)
+        else:
+            for value, target, moved in zip(values, clean, distorted, strict=True):
+                for rows in image_blocks(target):
+                    _norm(_difference(moved[rows], target[rows]), value[rows])
+        ctx.save_for_backward(*kept)
+        return values.square_()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        clean, distorted = ctx.saved_tensors
-        slope = (2 * grad).view(-1, *[1] * (clean.ndim - 1))
-        wanted_clean, wanted_distorted = ctx.needs_input_grad
-        to_distorted = torch.empty_like(distorted)
-        for rows in image_blocks(clean):
-            to_distorted[rows] = _difference(distorted[rows], clean[rows]).mul_(slope[rows])
-        to_clean = -to_distorted if wanted_clean else None
-        return to_clean, to_distorted if wanted_distorted else None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        layers, kept, wanted = len(grad), ctx.saved_tensors, ctx.needs_input_grad[1:]
+        grads: list[Tensor | None] = [None] * (2 * layers)
+        for number, slope in enumerate((2 * grad).unbind()):
+            gradient = torch.empty_like(kept[-layers + number], dtype=ctx.dtypes[number])
+            slopes = slope.view(-1, *[1] * (gradient.ndim - 1))
+            if ctx.is_whole:
+                torch.mul(kept[number], slopes, out=gradient)
+            else:
+                for rows in image_blocks(gradient):
+                    difference = _difference(kept[layers + number][rows], kept[number][rows])
+                    torch.mul(difference, slopes[rows], out=gradient[rows])
+            grads[number] = -gradient if wanted[number] else None
+            grads[layers + number] = gradient if wanted[layers + number] else None
+        return None, *grads
+
+
+def _norm(features: Tensor, out: Tensor) -> None:
+    torch.linalg.vector_norm(features, dim=tuple(range(1, features.ndim)), out=out)
+
+
+def _differences(distorted: Sequence[Tensor], clean: Sequence[Tensor]) -> Sequence[Tensor]:
+    """`_difference` of whole maps of several layers, in two operations."""
+    maps = [*distorted, *clean]
+    wide = [torch.empty_like(one, dtype=wide_dtype(one)) for one in maps]
+    torch._foreach_copy_(wide, maps)
+    torch._foreach_sub_(wide[: len(clean)], wide[len(clean) :])
+    return wide[: len(clean)]
 
 
 def _difference(distorted: Tensor, clean: Tensor) -> Tensor:

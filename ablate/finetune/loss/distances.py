@@ -14,12 +14,19 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ablate.distortion.shapes import FeatureMap, Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import DISTANCES
-from ablate.finetune.loss.blocks import gram_matrix, per_image, scatter, squared_error
+from ablate.finetune.loss.blocks import (
+    gram_matrix,
+    per_image,
+    scatter,
+    squared_error,
+    squared_errors,
+)
 from ablate.finetune.loss.term import wide_dtype
 
 EPSILON = 1e-6
@@ -72,10 +79,20 @@ def relative_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:
         1 if a distorted map is all zeros.  For a clean map of all zeros it is the squared error
         over eps, which is large.
     """
-    axes = tuple(range(1, clean.ndim))
-    norm = torch.linalg.vector_norm(clean.detach(), dim=axes, dtype=wide_dtype(clean))
-    quotients: Tensor = squared_error(clean, distorted) / (norm.square() + EPSILON)
-    return quotients.mean()
+    return relative_distances([clean], [distorted])[0]
+
+
+def relative_distances(
+    clean: Sequence[Tensor], distorted: Sequence[Tensor]
+) -> Float[Tensor, " layers"]:
+    """`relative_distance` of several layers: what is one number an image is computed for all at
+    once, since it is the default."""
+    errors = squared_errors(clean, distorted)
+    norms = torch.empty_like(errors)
+    for norm, features in zip(norms, clean, strict=True):
+        axes = tuple(range(1, features.ndim))
+        torch.linalg.vector_norm(features.detach(), dim=axes, dtype=wide_dtype(features), out=norm)
+    return (errors / norms.square_().add_(EPSILON)).mean(1)
 
 
 def mse_distance(clean: FeatureMap, distorted: FeatureMap) -> Scalar:

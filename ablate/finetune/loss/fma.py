@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ablate.distortion.shapes import FeatureMap, Images, Scalar
 from ablate.errors import ParameterError, did_you_mean
 from ablate.finetune.loss import DISTANCES, SCHEMES
-from ablate.finetune.loss.distances import load_distance
+from ablate.finetune.loss.distances import load_distance, relative_distances
 from ablate.finetune.loss.term import (
     TEACHERS,
     Term,
@@ -54,8 +54,11 @@ def feature_map_loss(
     Returns:
         Scalar >= 0 in fp32, whatever the maps' dtype; 0 where all maps are equal.
     """
-    measure = load_distance(distance)
-    gaps = (measure(clean[layer], distorted[layer]) for layer in weights)
+    pairs = [clean[layer] for layer in weights], [distorted[layer] for layer in weights]
+    if distance == "relative":
+        gaps = relative_distances(*pairs).unbind()
+    else:
+        gaps = tuple(map(load_distance(distance), *pairs))
     return weighted_sum(weights.values(), gaps)
 
 

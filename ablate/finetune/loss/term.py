@@ -90,9 +90,14 @@ class Term:
 
 def weighted_sum(weights: Iterable[float | Tensor], values: Iterable[Tensor]) -> Scalar:
     """Sum of values by their weights, at least one; so many of both."""
-    first, *others = (weight * value for weight, value in zip(weights, values, strict=True))
+    first, *others = (scaled(value, weight) for weight, value in zip(weights, values, strict=True))
     total: Tensor = sum(others, start=first)
     return total
+
+
+def scaled(value: Tensor, factor: float | Tensor) -> Tensor:
+    """A value times a factor; nothing is computed for the number 1."""
+    return value if isinstance(factor, float | int) and factor == 1 else factor * value
 
 
 # -- The precision that losses are computed in, whatever the network computes in -----------
@@ -100,7 +105,7 @@ def weighted_sum(weights: Iterable[float | Tensor], values: Iterable[Tensor]) ->
 
 def wide_dtype(tensor: Tensor) -> torch.dtype:
     """fp32, or fp64 for an fp64 tensor."""
-    return torch.promote_types(tensor.dtype, torch.float32)
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def widen(tensor: Tensor) -> Tensor:
