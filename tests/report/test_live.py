@@ -146,7 +146,7 @@ def test_many_threads_at_once(kind: type) -> None:
         list(pool.map(work, range(8)))
     display.close()
     assert display._progress() == ("400 of 400", "")
-    assert display._best[0].number == 399
+    assert display._best[0].point.trials == (399,)
 
 
 def test_trials_that_begin_again_count_once_and_enqueued_ones_too() -> None:

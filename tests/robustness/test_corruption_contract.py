@@ -96,7 +96,7 @@ def test_the_bar_sets_are_their_file_and_have_their_rows() -> None:
     made = [kind for kind in vars(bar).values() if isinstance(kind, Corruption)]
     assert sorted(kind.name for kind in made) == sorted(BAR)
     page = Path(__file__).parents[2] / "docs/reference/distortions.md"
-    _, _, section = page.read_text().partition("\n## The -bar sets\n")
+    _, _, section = page.read_text().partition("\n## The C-bar sets\n")
     rows = re.findall(r"^\| `(\w+)` \|", section.partition("\n## ")[0], flags=re.MULTILINE)
     assert rows == list(BAR)
 
