@@ -129,11 +129,13 @@ class OpenStudy:
         """The search that tunes an arm now, or goes on with that when it is resumed; empty if none
         does."""
         own = re.compile(re.escape(self.place.name) + r"(~r\d+)?~\d\d-")  # `tune_design`
-        last = [name for name in Ledger.names(self.place.url) if own.match(name)][-1:]
-        for record in (open_place(replace(self.place, name=name)).record for name in last):
-            if not record.is_over:
-                return f"{record.name}: {record.ended} of {record.trials} trials"
-        return ""
+        searches = [name for name in Ledger.names(self.place.url) if own.match(name)]
+        if not searches:
+            return ""
+        record = open_place(replace(self.place, name=searches[-1])).record
+        if record.is_over:
+            return ""
+        return f"{record.name}: {record.ended} of {record.trials} trials"
 
     @property
     def reference(self) -> str:
