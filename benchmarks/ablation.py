@@ -110,7 +110,7 @@ def _scored(random: np.random.Generator, of_images: np.ndarray, ability: float) 
 
     def outcomes(difficulty: float) -> Outcomes:
         noise = random.normal(0, 1, IMAGES)
-        return Outcomes(of_images + noise + ability > difficulty, None, np.empty(0))
+        return Outcomes(of_images + noise + ability > difficulty, None, *2 * [np.empty(0)])
 
     found = SetOutcomes(
         outcomes(-2.5),

@@ -60,7 +60,7 @@ def make_scored(
     """
 
     def draw(rate: float, count: int) -> Outcomes:
-        return Outcomes(random.random(count) < rate, None, np.zeros(count, np.float32))
+        return Outcomes(random.random(count) < rate, None, *2 * [np.zeros(count, np.float32)])
 
     kinds = [kind for kinds in FAMILIES.values() for kind in kinds]
     by_type = dict.fromkeys(kinds, rates) if isinstance(rates, float) else rates

@@ -48,7 +48,8 @@ def is_tie(estimate: Estimate, n_images: int) -> bool:
 def search_answer(
     record: StudyRecord, info: ParetoInfo, read_bits: ReadBits | None = None
 ) -> SearchAnswer | None:
-    """The answer of a search for clean and another accuracy, or for one accuracy.
+    """The answer of a search for an accuracy of clean images and one of distorted copies, or for
+    one accuracy.
 
     Args:
         info: of the record.
@@ -58,8 +59,9 @@ def search_answer(
         None before the baseline and a trial are scored, and for other objectives.
     """
     metrics = [objective.metric for objective in info.objectives if is_accuracy(objective.metric)]
-    clean = next((metric for metric in metrics if metric.endswith("_clean_accuracy")), None)
-    robust = next((metric for metric in metrics if "_robust_accuracy" in metric), None)
+    robust = next((metric for metric in metrics if "_robust_" in metric), None)
+    alike = "" if robust is None else robust.replace("_robust_", "_")  # as balanced accuracy
+    clean = next((one for one in metrics if one in (_CLEAN, alike)), None)
     if len(info.objectives) == 1 and metrics:
         clean, (robust,) = _CLEAN, metrics
     points = [

@@ -20,7 +20,7 @@ from ablate.analysis.pareto import ParetoPoint
 from ablate.errors import UsageError, did_you_mean
 from ablate.files.shown import shown_if
 from ablate.ledger.record import ADAPTED, NOT_FINETUNED, Planned
-from ablate.robustness.suites import find_suite, needs_curves
+from ablate.robustness.suites import find_suite, needs_curves, sparse_rule
 from ablate.study.document import Finding, Path, show
 from ablate.study.keys import searched
 from ablate.study.mixture import Mixture
@@ -310,7 +310,9 @@ def _check_metric(study: Study, metric: str, path: Path, refuse: Refuse) -> None
         if metric in ON_CURVE and not is_curved:
             refuse(path, needs_curves(metric))
             return
-    if metric not in known:
+    if (wrong := sparse_rule(study, metric)) is not None and study.trainable is None:
+        refuse(path, wrong)
+    elif metric not in known:
         refuse(path, f"must be {what}, got {show(metric)}. {did_you_mean(metric, known)}")
 
 

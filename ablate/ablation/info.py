@@ -29,7 +29,7 @@ from ablate.ablation.results import (
 )
 from ablate.ablation.searches import expected_best
 from ablate.analysis.caveats import COLLAPSED, StudyFacts, result_marks, study_facts
-from ablate.analysis.objectives import SPLITS, amount_text, is_accuracy, on_split
+from ablate.analysis.objectives import SPLITS, amount_text, is_score, on_split
 from ablate.errors import ParameterError
 from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
@@ -211,6 +211,7 @@ def info_of_results(
     """As `ablation_info`, of results that have been read."""
     study, settings, first = record.study, record.study.ablation_section, results.first
     metrics, main = results.metrics(), f"{split}_robust_accuracy"
+    claims = declared_claims(record, design, results, split)
     # Of a custom training loop nothing says whether more is better of other metrics.
     ranked = [
         metric for metric in metrics if metric in {asked.metric for asked in study.objectives}
@@ -219,10 +220,10 @@ def info_of_results(
         metrics = [name for name in compared_metrics(first) if name in metrics]
         families = [f"{split}_accuracy.{family}" for family in first.families]
         at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
-        leading = [f"{split}_clean_accuracy", main, *families, *at_loss]
-        ranked = [name for name in leading if name in metrics]
-    minimized = minimized_metrics(study, split)
-    margin = settings.noninferior
+        declared = [claim.metric for claim in claims]
+        leading = [f"{split}_clean_accuracy", main, *families, *at_loss, *declared]
+        ranked = [name for name in dict.fromkeys(leading) if name in metrics]
+    minimized, margin = minimized_metrics(study, split), settings.noninferior
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
     arms = [_arm(results, arm, metrics) for arm in design.arms]
@@ -248,7 +249,7 @@ def info_of_results(
         results,
         design.contrasts,
         metrics,
-        declared_claims(record, design, results, split),
+        claims,
         margin=margin,
         minimized=minimized,
         tuned=tuned,
@@ -289,15 +290,16 @@ def minimized_metrics(study: Study, split: SplitName) -> tuple[str, ...]:
     asked = [
         objective.metric for objective in study.objectives if objective.direction == "minimize"
     ]
-    costs = COSTS if study.trainable is None else ()
-    return tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *costs]))
+    others = [*COSTS, *(f"{split}_{name}" for name, total in TOTALS.items() if total.is_loss)]
+    others = others if study.trainable is None else []
+    return tuple(dict.fromkeys([*(on_split(metric, split) for metric in asked), *others]))
 
 
 def declared_claims(
     record: StudyRecord, design: Design, results: Results, split: SplitName
 ) -> list[Claim]:
     """The declared contrasts; of a confirmed front each of its networks less the plain finetune, in
-    the accuracies that were searched for. A confirmation claims nothing on validation images."""
+    the scores that were searched for. A confirmation claims nothing on validation images."""
     if record.test is not None and split == "val":
         return []
     if not design.selected:
@@ -305,7 +307,7 @@ def declared_claims(
     asked = [on_split(objective.metric, split) for objective in record.study.objectives]
     return [
         Claim(f"{name} - {design.reference}", metric)
-        for metric in filter(is_accuracy, asked)
+        for metric in filter(is_score, asked)
         if any(np.isfinite(results.values(one, metric)).any() for one in design.selected)
         for name in design.selected
     ]

@@ -23,7 +23,7 @@ from ablate.analysis.hypervolume import maximised, nondominated
 from ablate.analysis.objectives import is_accuracy
 from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.mixture import Mixture, Mixtures, ScoredMixture
-from ablate.study.scores import Bound, Scores, violation
+from ablate.study.scores import Bound, Scores, is_mean, violation
 from ablate.study.settings import ObjectiveSettings
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -31,7 +31,7 @@ ALPHAS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 MOST_INGREDIENTS = 16
 """Trials that the greedy average chooses from, the best first: each costs a scoring."""
 Found = dict[Mixture, Scored]
-_CLEAN = "val_clean_accuracy"
+_CLEAN, _ROBUST = "val_clean_accuracy", "val_robust_accuracy"
 _ROUNDING = 1e-9
 
 
@@ -74,9 +74,11 @@ class Ingredients:
 
     @property
     def accuracies(self) -> tuple[str, ...]:
-        """Clean accuracy, and the objectives that are accuracies."""
-        searched = filter(is_accuracy, (objective.metric for objective in self.objectives))
-        return tuple(dict.fromkeys([_CLEAN, *searched]))
+        """Clean accuracy, and the objectives that are accuracies; of what is no mean, and varies
+        more, robust accuracy."""
+        asked = [objective.metric for objective in self.objectives]
+        searched = [one if is_mean(one) else _ROBUST for one in asked]
+        return tuple(dict.fromkeys([_CLEAN, *filter(is_accuracy, searched)]))
 
     @property
     def intact(self) -> list[int]:

@@ -11,9 +11,10 @@ from typing import Any, Literal
 from ablate.analysis.accounting import Account, trial_accounts
 from ablate.analysis.caveats import bounds_at
 from ablate.analysis.objectives import short_metric
+from ablate.errors import ParameterError
 from ablate.ledger.record import RowRecord, StudyRecord, row_violation
 from ablate.study.keys import find_key, meant_keys, written_domains
-from ablate.study.scores import violation
+from ablate.study.scores import is_mean, violation
 from ablate.study.settings import ObjectiveSettings
 
 Unit = Literal["", "state", "seconds", "bytes", "hours", "moment"]
@@ -225,6 +226,11 @@ def find_column(name: str, columns: Sequence[str], option: str) -> str:
     headed = [column for column in columns if column_heading(column) == name]
     if len(headed) == 1:
         return headed[0]
+    if not is_mean(name):
+        raise ParameterError(
+            f"{option}: must be scored, got {name}, of which no trial has a value: "
+            "ablate did not compute it then, or not of sparse cells. Name another column."
+        )
     params = [column for column in columns if column.startswith(PARAM)]
     is_param = bool(meant_keys(name, params))
     return find_key(

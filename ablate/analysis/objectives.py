@@ -8,7 +8,7 @@ from functools import cache
 
 from ablate.errors import ParameterError, did_you_mean
 from ablate.ledger.record import StudyRecord
-from ablate.study.scores import TOTALS
+from ablate.study.scores import TOTALS, less_is_better
 from ablate.study.settings import ObjectiveSettings
 
 
@@ -41,13 +41,20 @@ def front_words(objectives: Sequence[ObjectiveSettings]) -> str:
 
 
 SPLITS = {"val": "validation", "test": "test"}
-_ACCURACY = re.compile(rf"(?:val|test)_(?:(?P<total>{'|'.join(TOTALS)})|accuracy\.(?P<kind>.+))")
+_SCORE = re.compile(rf"(?:val|test)_(?:(?P<total>{'|'.join(TOTALS)})|accuracy\.(?P<kind>.+))")
+
+
+@cache
+def is_score(metric: str) -> bool:
+    """Whether the metric is of a network on images, and no cost of its finetuning."""
+    return _SCORE.fullmatch(metric) is not None
 
 
 @cache
 def is_accuracy(metric: str) -> bool:
-    """Whether the metric is a fraction from 0 to 1 that a person reads in percent."""
-    return _ACCURACY.fullmatch(metric) is not None
+    """Whether the metric is a fraction from 0 to 1 that a person reads in percent: a score that is
+    no loss."""
+    return is_score(metric) and not less_is_better(metric)
 
 
 def amount_text(metric: str, amount: float) -> str:
@@ -58,7 +65,7 @@ def amount_text(metric: str, amount: float) -> str:
 
 
 def on_split(metric: str, split: str) -> str:
-    """The same accuracy on the images of another split ("val", "test"); other metrics are kept."""
+    """The same score on the images of another split ("val", "test"); other metrics are kept."""
     head, _, rest = metric.partition("_")
     return f"{split}_{rest}" if head in SPLITS else metric
 
@@ -75,13 +82,13 @@ def objectives_on(
 
 def metric_split(metric: str) -> str | None:
     """ "validation" or "test"; None for a metric of the finetuning, such as `train_seconds`."""
-    return SPLITS.get(metric.split("_", 1)[0]) if is_accuracy(metric) else None
+    return SPLITS.get(metric.split("_", 1)[0]) if is_score(metric) else None
 
 
 def short_metric(metric: str) -> str:
     """ "robust" for `val_robust_accuracy`, "noise.3" for `val_accuracy.noise.3`; others
     unchanged."""
-    found = _ACCURACY.fullmatch(metric)
+    found = _SCORE.fullmatch(metric)
     if found is None:
         return metric
     return found["kind"] or TOTALS[found["total"]].short

@@ -27,12 +27,14 @@ from ablate.data.decode import (
 )
 from ablate.errors import DataError, UsageError
 from ablate.files.cache import ABOUT, locked, mark_used, publish_folder
-from ablate.files.shown import few, show_name
+from ablate.files.shown import few, show_name, shown_if
 from ablate.study.json_data import JsonData
 
 _SPLITS = ("train", "val", "test")
 _UNEVEN = 2.0
 """Largest class over smallest, from which a report says so."""
+_VERY_UNEVEN = 3.0
+"""The same, above which it says what to compare by."""
 _NAMED = 5
 """Largest number of files, sizes or classes that a line names."""
 _CHUNK = 256
@@ -132,11 +134,12 @@ class FolderScan:
         """A line per split: "train: 300 images of 3 classes (cat 150, dog 100, owl 50)"."""
         return tuple(_split_text(split, of_class) for split, of_class in self.counts.items())
 
-    def notes(self, *, skip_unreadable: bool = False) -> tuple[str, ...]:
+    def notes(self, *, skip_unreadable: bool = False, advises: bool = False) -> tuple[str, ...]:
         """What a user should know before training on it, one line each; none: nothing is odd.
 
         Args:
             skip_unreadable: whether files that cannot be read are left out, and noted.
+            advises: whether very uneven classes come with the metrics to take.
         """
         notes = []
         if skip_unreadable and self.unreadable:
@@ -150,7 +153,7 @@ class FolderScan:
         if self.grey:
             count = "all" if self.grey == sum(self.sizes.values()) else f"{self.grey:,} of them"
             notes.append(f"grey images: {count}; their channel is repeated three times")
-        return (*notes, *_class_notes(self.counts))
+        return (*notes, *_class_notes(self.counts, advises=advises))
 
     @property
     def _count(self) -> str:
@@ -357,7 +360,7 @@ def _split_text(split: str, of_class: Mapping[str, int]) -> str:
     )
 
 
-def _class_notes(counts: Counts) -> Iterator[str]:
+def _class_notes(counts: Counts, *, advises: bool) -> Iterator[str]:
     labelled = {split: of_class for split, of_class in counts.items() if set(of_class) != {""}}
     known = set[str]().union(*labelled.values())
     for split, of_class in labelled.items():
@@ -370,8 +373,12 @@ def _class_notes(counts: Counts) -> Iterator[str]:
         if there and there[-1][0] >= _UNEVEN * there[0][0]:
             (least, smallest), (largest, frequent) = there[0], there[-1]
             share = largest / sum(count for count, _ in there)
+            is_advised = advises and split != "test" and largest > _VERY_UNEVEN * least
+            metrics = "val_balanced_accuracy and val_robust_balanced_accuracy"
+            advice = f"; accuracy tells mostly of {show_name(frequent)}: take {metrics}"
             yield (
                 f"uneven classes in {where}: {show_name(smallest)} {least:,} to "
                 f"{show_name(frequent)} {largest:,} images; a network that always answers "
                 f"{show_name(frequent)} is right on {100 * share:.1f} %"
+                + shown_if(is_advised, advice)
             )

@@ -33,7 +33,7 @@ from ablate.search.cluster.connect import check_answer, connect
 from ablate.search.cluster.nodes import answer, fitting_nodes, submit
 from ablate.search.dispatcher import Dispatcher
 from ablate.study.provenance import usable_cores
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, is_mean
 from ablate.study.settings import RunSettings
 from ablate.trial.task import Report
 
@@ -263,7 +263,7 @@ def wrong_rows(record: StudyRecord, trials: int) -> str:
 
 
 def _difference(first: StudyRecord, second: StudyRecord) -> float:
-    """Largest difference of an accuracy, from 0 to 1; infinite if parameters differ."""
+    """Largest difference of a mean accuracy, from 0 to 1; infinite if parameters differ."""
     largest = 0.0
     for row, other in zip(first.rows, second.rows, strict=True):
         if row.params != other.params:
@@ -271,7 +271,8 @@ def _difference(first: StudyRecord, second: StudyRecord) -> float:
         assert isinstance(row.scores, Scores)
         assert isinstance(other.scores, Scores)
         scores, others = row.scores.metrics(), other.scores.metrics()
-        gaps = [abs(scores[name] - others[name]) for name in scores if "accuracy" in name]
+        names = [name for name in scores if "accuracy" in name and is_mean(name)]
+        gaps = [abs(scores[name] - others[name]) for name in names]
         largest = max(largest, *gaps)
     return largest
 

@@ -170,6 +170,8 @@ _MOST: Mapping[str, float] = {
     TRIALS: 1e7,
     **dict.fromkeys(("n_images", "n_corrupted"), 1e9),
     **dict.fromkeys(("clean_accuracy", "accuracies", "cell_share", "at_clean_loss"), 1.0),
+    **dict.fromkeys(("nll", "robust_nll"), math.inf),
+    "measures": 1 + 1e-9,
 }
 """By key: the largest number under it, at any depth; the smallest is 0."""
 

@@ -25,6 +25,7 @@ from ablate.space.start import start_points
 from ablate.study.baseline_checks import expected_rule
 from ablate.study.json_data import JsonData
 from ablate.study.keys import plain_values
+from ablate.study.metrics import is_by_image
 from ablate.study.preparation import Preprocessing
 from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study
@@ -152,6 +153,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
     )
     bench = Workbench(study, place.base, cache_folder(), environment)
     scan, skips = bench.scan_files(), study.dataset.skip_unreadable
+    notes = () if scan is None else scan.notes(skip_unreadable=skips, advises=is_by_image(study))
     sizes = bench.image_size, bench.dataset.stored_size
     if unstated := unstated_sizes(study, place.base, *sizes):
         raise ParameterError(unstated)
@@ -187,7 +189,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         disk_bytes=states + trial.evaluation_bytes + trial.state_bytes // 2 * networks,
         baseline=baseline,
         ablation=planned,
-        data=() if scan is None else (*scan.summary(), *scan.notes(skip_unreadable=skips)),
+        data=() if scan is None else (*scan.summary(), *notes),
         first_points=points[:rows],
         learned=tuple(map(learned_text, learned)),
     )

@@ -326,7 +326,7 @@ class _Draft:
         where, skips = show_name(self.images), self.answers.skip_unreadable
         for line in self.scan.summary():
             self.say(f"{where}: {line}")
-        for line in self.scan.notes(skip_unreadable=skips):
+        for line in self.scan.notes(skip_unreadable=skips, advises=True):
             self.say(f"note: {line}")
         self.scan.refuse(skip_unreadable=skips, resize=LARGEST_RESIZE, image_size=1)
         count, least = len(self.training), min(self.training.values(), default=0)

@@ -43,6 +43,7 @@ from ablate.study.checks import no_batch_norm, study_rules, written_rules
 from ablate.study.document import Document, Finding, dotted, get, show, starts_with
 from ablate.study.document import Path as DataPath
 from ablate.study.keys import candidates, is_searchable, searched_paths
+from ablate.study.metrics import is_by_image
 from ablate.study.names import KnownNames, NamesFor, failures, unknown_names
 from ablate.study.overrides import apply_overrides
 from ablate.study.settings import Study, path_from
@@ -472,4 +473,5 @@ def image_lines(study: Study, base: Path) -> tuple[list[str], list[str]]:
         resize=settings.resize,
         image_size=settings.image_size or 32,
     )
-    return list(scan.summary()), list(scan.notes(skip_unreadable=settings.skip_unreadable))
+    notes = scan.notes(skip_unreadable=settings.skip_unreadable, advises=is_by_image(study))
+    return list(scan.summary()), list(notes)

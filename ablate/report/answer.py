@@ -39,7 +39,7 @@ from ablate.report.words import (
     verdict_words,
 )
 from ablate.robustness.measures import LEVEL
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, less_is_better
 
 _MOST_METHODS = 2
 _UNDECLARED = "the comparisons were not declared before the runs"
@@ -514,6 +514,8 @@ class _Networks:
         start, base, end = (
             self.value(name, self.robust_metric) for name in ("baseline", over.name, best)
         )
+        if less_is_better(self.robust_metric):
+            start, base, end = -start, -base, -end
         lost = self.value(best, self.clean_metric) - self.value(over.name, self.clean_metric)
         opening = f"Over {copies}, on"
         if base - start > (end - start) / 2 > 0 and not lost > self.margin:

@@ -14,7 +14,7 @@ from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.files.shown import shown_if
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
-from ablate.study.scores import AT_CLEAN_LOSS, base_name
+from ablate.study.scores import AT_CLEAN_LOSS, base_name, is_mean
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over {0}s and images (of new {0}s on new images)",
@@ -138,6 +138,12 @@ def family_metrics(info: AblationInfo) -> list[str]:
     return _scored(info, [f"accuracy.{family}" for family in info.families])
 
 
+def outcome_metrics(info: AblationInfo) -> list[str]:
+    """What else a contrast or a margin was declared on: of the whole network, but no mean."""
+    declared = {one.metric for one in info.effects if one.primary or one.kept is not None}
+    return [metric for metric in info.metrics if metric in declared and not is_mean(metric)]
+
+
 def curve_metrics(info: AblationInfo) -> list[str]:
     """Accuracies at the stated clean loss, if there are any, and before them those of the finetuned
     network."""
@@ -191,8 +197,9 @@ def runs_text(info: AblationInfo, arm: ArmInfo) -> str:
     return ", ".join(fewer + [f"{len(those)} {what}" for what, those in runs.items() if those])
 
 
-def arms_notes(info: AblationInfo) -> list[str]:
-    """What a reader of the arms has to know: split, n, spread, interval, bold, marks."""
+def arms_notes(info: AblationInfo, metrics: Collection[str]) -> list[str]:
+    """What a reader of the arms, in these metrics, has to know: split, n, spread, interval, bold,
+    marks."""
     notes, bold = basis_notes(info, info.metrics), "bold: the best"
     if info.seeds > 1:
         notes.append(f"mean ± standard deviation over {info.seeds} {info.paired}s")
@@ -204,7 +211,7 @@ def arms_notes(info: AblationInfo) -> list[str]:
         notes.append(f"difference to {info.reference}: {metric_words(info.rank_metric)}{unit}")
         pairs = [info.to_reference(arm.name, info.rank_metric) for arm in info.arms]
         notes += interval_notes(info, [pair for pair in pairs if pair is not None])
-    return [*notes, bold, *minimized_notes(info), *info.marks, fingerprint_text(info)]
+    return [*notes, bold, *minimized_notes(info, metrics), *info.marks, fingerprint_text(info)]
 
 
 def basis_notes(info: StudyFacts, metrics: Iterable[str]) -> list[str]:
@@ -251,9 +258,9 @@ def no_interval_text(estimate: Estimate, paired: str) -> str:
     return f"{count}: no interval"
 
 
-def minimized_notes(info: AblationInfo) -> list[str]:
-    """Which of the metrics are better when less; no line where none is."""
-    less = [metric for metric in info.metrics if metric in info.minimized]
+def minimized_notes(info: AblationInfo, metrics: Iterable[str]) -> list[str]:
+    """Which of these metrics are better when less; no line where none is."""
+    less = [shown_name(info, one) for one in dict.fromkeys(metrics) if one in info.minimized]
     return [f"less is better: {', '.join(less)}"] if less else []
 
 

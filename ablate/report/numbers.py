@@ -8,7 +8,7 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import is_accuracy, is_score
 from ablate.files.shown import count_text, shown_if, without_controls
 from ablate.study.preparation import PreparationStep
 from ablate.study.scores import TOTALS
@@ -30,7 +30,7 @@ _COUNTS = {
 
 def metric_label(metric: str) -> str:
     """ "Robust accuracy" for `val_robust_accuracy`; an unknown metric keeps its name."""
-    if not is_accuracy(metric):
+    if not is_score(metric):
         return _COUNTS.get(metric, metric)
     rest = metric.partition("_")[2]
     if rest.startswith("accuracy."):

@@ -35,6 +35,7 @@ from ablate.report.arms import (
     interval_notes,
     leading_metrics,
     minimized_notes,
+    outcome_metrics,
     runs_text,
     scale,
     shown_name,
@@ -189,7 +190,7 @@ def arms_table(info: AblationInfo) -> Table:
     curves = curve_metrics(info) if families else []
     narrow = [families, curves]
     if families:
-        metrics = [*metrics[:1], *families, *metrics[1:], *curves]
+        metrics = [*metrics[:1], *families, *metrics[1:], *outcome_metrics(info), *curves]
     elif not info.families:
         narrow = [[metric] for metric in reversed(metrics) if metric != info.rank_metric]
     names = [arm.name for arm in info.arms]
@@ -211,7 +212,7 @@ def arms_table(info: AblationInfo) -> Table:
         name=info.study,
         title=_title(info),
         caption=_title(info, accuracy),
-        notes=(*arms_notes(info), *info.failures),
+        notes=(*arms_notes(info, metrics), *info.failures),
         narrow=tuple(map(tuple, narrow)),
     )
 
@@ -391,7 +392,8 @@ def _effects_notes(info: AblationInfo, shown: Sequence[Effect]) -> list[str]:
         notes.append("no contrast was declared primary: all are exploratory and support no claim")
     if info.aliases:
         notes.append(f"aliases: {'; '.join(info.aliases)}")
-    return [*notes, *minimized_notes(info), *info.marks, fingerprint_text(info)]
+    notes += minimized_notes(info, [effect.metric for effect in shown])
+    return [*notes, *info.marks, fingerprint_text(info)]
 
 
 def _claims_notes(info: AblationInfo) -> list[str]:

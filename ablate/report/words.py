@@ -16,6 +16,7 @@ from ablate.files.shown import shown_if
 from ablate.finetune.loss import TERMS, in_order
 from ablate.ledger.record import ADAPTED
 from ablate.report.numbers import metric_words
+from ablate.study.scores import is_mean
 
 _TERMS = ("fma", "st", "da", "ca")
 """Components whose names are abbreviations."""
@@ -181,7 +182,8 @@ def verdict_words(effect: Effect, ablation: AblationInfo) -> VerdictWords:
     name = "clean accuracy" if metric.endswith("_clean_accuracy") else metric_words(metric)
     if kept.kept:
         return found._replace(margin=f"{name} is kept", is_kept=True)
-    return found._replace(margin=f"a {name.removesuffix(' accuracy')} loss is not excluded")
+    lost = f"{name.removesuffix(' accuracy')} loss" if is_mean(metric) else f"worse {name}"
+    return found._replace(margin=f"a {lost} is not excluded")
 
 
 def margins(effect: Effect, ablation: AblationInfo) -> list[tuple[str, NonInferiority]]:

@@ -207,21 +207,29 @@ class Outcomes:
         correct_top5: bool `[n]`, whether the label is one of the five most likely; None where
             there are five classes or fewer.
         confidence: float32 `[n]`, the probability of the most likely class.
+        log_probability: float32 `[n]`, natural logarithm of the probability of the label.
     """
 
     correct: np.ndarray
     correct_top5: np.ndarray | None
     confidence: np.ndarray
+    log_probability: np.ndarray
 
     @property
     def accuracy(self) -> float:
         return float(self.correct.mean())
 
+    @property
+    def negative_log_likelihood(self) -> float:
+        """Mean over the images of the negative logarithm of the label's probability, in nats."""
+        return -float(self.log_probability.mean(dtype=np.float64))
+
     def take(self, places: np.ndarray) -> Outcomes:
         """The answers for the images at these places."""
         top5 = self.correct_top5
         top5 = None if top5 is None else top5[places]
-        return Outcomes(self.correct[places], top5, self.confidence[places])
+        likely, label = self.confidence[places], self.log_probability[places]
+        return Outcomes(self.correct[places], top5, likely, label)
 
 
 @dataclass(frozen=True)

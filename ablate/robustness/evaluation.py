@@ -37,6 +37,7 @@ from ablate.robustness.measures import (
     alexnet_errors,
     calibration_error,
     class_accuracies,
+    class_measures,
     mean_corruption_error,
     mean_interval,
     mean_over_types,
@@ -140,11 +141,13 @@ class CellScores:
         right_top5: number of labels among the five most likely classes; None for five classes or
             fewer.
         calibration_error: expected calibration error with 15 bins of equal width.
+        negative_log_likelihood: in nats; NaN in files of earlier versions.
     """
 
     correct: np.ndarray
     right_top5: int | None
     calibration_error: float
+    negative_log_likelihood: float = math.nan
 
     @classmethod
     def of(cls, outcomes: Outcomes) -> CellScores:
@@ -153,6 +156,7 @@ class CellScores:
             outcomes.correct,
             None if top5 is None else int(top5.sum()),
             calibration_error(outcomes.confidence, outcomes.correct),
+            outcomes.negative_log_likelihood,
         )
 
     @property
@@ -339,17 +343,17 @@ class SummaryLine:
 
     Attributes:
         name: states the convention.
-        value: a fraction, or a ratio to another network's; NaN if it is not defined.
+        value: a fraction, a ratio to another network's, or in nats; NaN if it is not defined.
         over: what it is averaged over, and what it is divided by.
         interval: at 95 %, over the images; None for errors and ratios.
-        unit: "fraction" or "ratio".
+        unit: "fraction", "ratio" or "nats".
     """
 
     name: str
     value: float
     over: str
     interval: Interval | None = None
-    unit: Literal["fraction", "ratio"] = "fraction"
+    unit: Literal["fraction", "ratio", "nats"] = "fraction"
 
 
 def summarise(evaluation: Evaluation) -> list[SummaryLine]:
@@ -400,7 +404,24 @@ def summarise(evaluation: Evaluation) -> list[SummaryLine]:
         add("clean_expected_calibration_error", clean.calibration_error, _BINS)
     value = fmean(cell.calibration_error for cell in cells) if cells else math.nan
     add("mean_corruption_expected_calibration_error", value, f"{over}, {_BINS}")
-    return lines
+    return [*lines, *_measured(evaluation, types, over)]
+
+
+def _measured(evaluation: Evaluation, types: Sequence[str], over: str) -> Iterator[SummaryLine]:
+    """The likelihood of the labels, and what a mean hides where classes, or types, are uneven."""
+    labels, names = evaluation.labels, evaluation.data.classes
+    clean, cells = evaluation.clean, evaluation.cells_of(types)
+    parts = {} if clean is None else {"clean": (f"{clean.n} images", clean.correct, [clean])}
+    if cells:
+        parts["mean_corruption"] = over, evaluation.shares(types), cells
+    for start, (of, shares, scored) in parts.items():
+        value = fmean(one.negative_log_likelihood for one in scored)
+        yield SummaryLine(f"{start}_negative_log_likelihood", value, of, unit="nats")
+        for name, value in class_measures(shares, labels, len(names)).items():
+            yield SummaryLine(f"{start}_{name}", value, of)
+    if cells:
+        value, kind = min((evaluation.accuracy([kind]), kind) for kind in types)
+        yield SummaryLine("worst_type_accuracy", value, _over(evaluation, (kind,), kind))
 
 
 def benchmark_types(evaluation: Evaluation) -> tuple[str, ...]:
@@ -486,6 +507,7 @@ def _over(evaluation: Evaluation, types: Sequence[str], name: str = "") -> str:
 
 FORMAT = "ablate evaluation"
 VERSION = 1
+_OF_PROBABILITIES = ("calibration_error", "negative_log_likelihood")
 
 
 def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
@@ -507,7 +529,7 @@ def to_json(evaluation: Evaluation, *, bits: bool = True) -> dict[str, Any]:
     def cell(scores: CellScores) -> dict[str, Any]:
         found: dict[str, Any] = {
             name: getattr(scores, name)
-            for name in ("n", "right", "accuracy", "error", "interval", "calibration_error")
+            for name in ("n", "right", "accuracy", "error", "interval", *_OF_PROBABILITIES)
         }
         if scores.right_top5 is not None:
             top5 = ("right_top5", "top5_accuracy", "top5_interval")
@@ -611,11 +633,11 @@ def _read_cell(found: Mapping[str, Any], n: int) -> CellScores:
     packed = np.frombuffer(base64.b64decode(found["correct"], validate=True), dtype=np.uint8)
     if len(packed) != math.ceil(n / 8):
         raise ValueError(f"{len(packed)} bytes of bits for {n} images")
-    error = found["calibration_error"]
+    of_probabilities = (found.get(name) for name in _OF_PROBABILITIES)
     scores = CellScores(
         np.unpackbits(packed, count=n).astype(bool),
         found.get("right_top5"),
-        math.nan if error is None else error,
+        *(math.nan if one is None else one for one in of_probabilities),
     )
     if scores.right != found["right"]:
         raise ValueError(f"{scores.right} bits set for {found['right']} right answers")
@@ -696,6 +718,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
     writer.writerow(_COLUMNS)
     for (kind, severity), scores in {**clean, **evaluation.cells}.items():
         numbers = [scores.accuracy, *scores.interval, scores.error]
+        probable = scores.calibration_error, scores.negative_log_likelihood
         top5 = (scores.top5_accuracy, *(scores.top5_interval or (None, None)))
         writer.writerow(
             [
@@ -709,8 +732,8 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
                 scores.n,
                 scores.right,
                 *(
-                    "" if number is None else f"{number:.6f}"
-                    for number in (*numbers, *top5, scores.calibration_error)
+                    "" if number is None or math.isnan(number) else f"{number:.6f}"
+                    for number in (*numbers, *top5, *probable)
                 ),
                 "; ".join(evaluation.marks),
             ]
@@ -721,7 +744,7 @@ def write_csv(evaluation: Evaluation, path: Path) -> None:
 _COLUMNS = (
     *("model", "dataset", "seed", "type", "family", "severity", "exposure", "n", "right"),
     *("accuracy", "low", "high", "error", "top5_accuracy", "top5_low", "top5_high"),
-    *("calibration_error", "marks"),
+    *(*_OF_PROBABILITIES, "marks"),
 )
 
 

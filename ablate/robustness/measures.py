@@ -1,14 +1,19 @@
-"""Measures of a network's answers: means, mCE, intervals, calibration.  Uses only NumPy."""
+"""Measures of a network's answers: means, mCE, intervals, calibration, classes.  Uses only
+NumPy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from statistics import NormalDist, fmean
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ablate.robustness.bits import Outcomes, SetOutcomes
+from ablate.study.scores import Scores
 
 Errors = Mapping[str, Sequence[float]]
 """Type -> errors by severity, as fractions, the lowest severity first."""
@@ -167,3 +172,55 @@ def alexnet_errors() -> dict[str, tuple[float, ...]]:
     """AlexNet's errors in the form of `Errors`, five severities.  Only their mean is known, which
     is sufficient for mCE."""
     return {kind: (mean,) * 5 for kind, mean in ALEXNET_MEAN_ERRORS.items()}
+
+
+# -- Measures of a whole network, of which its accuracies do not tell ------------------------
+
+
+def class_measures(shares: np.ndarray, labels: np.ndarray, classes: int) -> dict[str, float]:
+    """Balanced accuracy, the mean of the recall over the classes that have images, and the lowest
+    of these.  Arguments as for `class_accuracies`.
+
+    Source: Brodersen et al. 2010, The balanced accuracy and its posterior distribution, ICPR.
+    """
+    there = [one for one in class_accuracies(shares, labels, classes) if not math.isnan(one)]
+    return {"balanced_accuracy": fmean(there), "worst_class_accuracy": min(there)}
+
+
+def measure_network(
+    found: SetOutcomes, scores: Scores, labels: np.ndarray, copy_labels: np.ndarray, classes: int
+) -> dict[str, float]:
+    """`Scores.measures` of a network: of clean images, and of their copies as `robust_accuracy`
+    weighs them.
+
+    The recall of a class is first averaged over types and severities; calibration error and
+    likelihood are those of each cell, then averaged.
+
+    Args:
+        found: its answers.
+        scores: of the same answers, without measures.
+        labels: int `[n]`, of the clean images; copy_labels: int `[n_corrupted]`, of each copy.
+        classes: number of classes.
+
+    Returns:
+        By name without split; of sparse scores without what they do not give.
+    """
+    weights = {
+        kind: weight / len(scores.accuracies[kind]) for kind, weight in scores.type_weights.items()
+    }
+
+    def mean(of: Callable[[Outcomes], Any]) -> Any:
+        return sum(weights[kind] * of(cell) for (kind, _), cell in found.cells.items())
+
+    def error(outcomes: Outcomes) -> float:
+        return calibration_error(outcomes.confidence, outcomes.correct)
+
+    clean, likelihood = found.clean, attrgetter("negative_log_likelihood")
+    assert clean is not None
+    measured = class_measures(clean.correct, labels, classes)
+    measured |= {"ece": error(clean), "nll": likelihood(clean)}
+    robust = {"nll": mean(likelihood)}
+    if scores.cell_share == 1:
+        robust |= class_measures(mean(attrgetter("correct")), copy_labels, classes)
+        robust["ece"] = mean(error)
+    return measured | {f"robust_{name}": value for name, value in robust.items()}

@@ -193,7 +193,7 @@ def score_set(
         size, least = (batch_size, 1) if adapt_batch_norm is None else (batch_size or BATCH_SIZE, 2)
         batches = _batches(blocks, environment.device, size, least)
         ends = np.cumsum([len(one) for one in labels])[:-1]
-        finite, right, among, sure = (
+        finite, right, among, sure, label = (
             np.split(column, ends)
             for column in _pass_through(model, environment, torch.cat(labels), batches, where)
         )
@@ -205,7 +205,7 @@ def score_set(
                 f"{', '.join(bad[:_SHOWN])}{more}. {fix}"
             )
         top5 = among if any(map(len, among)) else [None] * len(names)
-        return starmap(Outcomes, zip(right, top5, sure, strict=True))
+        return starmap(Outcomes, zip(right, top5, sure, label, strict=True))
 
     def shuffled(name: str, labels: Labels, images: ByteImages) -> Outcomes:
         """Of one copy, shown in another order, which is always the same."""
@@ -244,9 +244,10 @@ def _pass_through(
     where: str,
 ) -> Iterator[np.ndarray]:
     """For each image: whether the logits are finite; whether the label is the most likely class,
-    and among the five (nothing for five classes or fewer); the probability of that class."""
+    and among the five (nothing for five classes or fewer); the probability of that class, and the
+    logarithm of that of the label."""
     every = labels.to(environment.device)
-    finite, right, among, sure = [], [], [], []
+    finite, right, among, sure, label = [], [], [], [], []
     start = 0
     memory = within_memory(
         f"{where}: a batch of images must fit into memory, ran out of memory. Give it more "
@@ -262,13 +263,15 @@ def _pass_through(
             start += len(batch)
             highest, classes = logits.max(dim=1)
             right.append(classes == classes_of)
-            sure.append((highest - logits.logsumexp(dim=1)).exp())
+            total = logits.logsumexp(dim=1)
+            sure.append((highest - total).exp())
+            label.append(logits.gather(1, classes_of[:, None])[:, 0] - total)
             finite.append(logits.isfinite().all(dim=1))
             if logits.shape[1] > _TOP:
                 top = logits.topk(_TOP, dim=1).indices
                 among.append((top == classes_of[:, None]).any(dim=1))
 
-    for parts in (finite, right, among, sure):
+    for parts in (finite, right, among, sure, label):
         yield torch.cat(parts).cpu().numpy() if parts else np.empty(0, dtype=np.bool_)
 
 

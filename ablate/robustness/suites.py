@@ -21,8 +21,10 @@ from ablate.study.scores import (
     LOSS_OBJECTIVE,
     Exposure,
     base_name,
+    less_is_better,
     metric_names,
     scored_copies,
+    total_of,
 )
 from ablate.study.settings import Study
 
@@ -278,11 +280,22 @@ def needs_curves(metric: str) -> str:
     return f"{rule}. Add finetune.interpolation: {{alphas: 10}}, or use {base_name(metric)}."
 
 
+def sparse_rule(study: Study, metric: str) -> str | None:
+    """The rule for a metric that sparse scores do not give; None for any other."""
+    total, share = total_of(metric), study.robustness.cells
+    if share == 1 or total is None or not total.needs_all_cells:
+        return None
+    return (
+        f"{metric} needs all images under each cell, or it is biased, got robustness.cells "
+        f"{share:g}. Write robustness.images for fewer images, or choose another metric."
+    )
+
+
 def objective_rules(study: Study) -> Iterator[Finding]:
     """Problems of a study's metrics with its suite, and of its cells.
 
-    A metric must belong to the suite; a cost must be minimized, and needs a reference point because
-    a baseline has no cost.
+    A metric must belong to the suite, and be one that its cells give; costs and losses must be
+    minimized, and a cost needs a reference point because a baseline has no cost.
     """
     if study.trainable is not None:
         return  # a trainable has its own metrics
@@ -297,12 +310,16 @@ def objective_rules(study: Study) -> Iterator[Finding]:
             yield Finding(path, needs_curves(metric))
         elif metric not in (*scored, LOSS_OBJECTIVE):
             yield Finding(path, f"{rule}, got {metric}. {fix}")
+        elif wrong := sparse_rule(study, metric):
+            yield Finding(path, wrong)
     for place, objective in enumerate(study.objectives):
         path, metric = ("objectives", place), objective.metric
-        if metric in COSTS:
+        if less_is_better(metric):
             if objective.direction == "maximize":
                 rule = f"{metric} must be minimized, got maximize. Add direction: minimize."
                 yield Finding(path, rule)
+            if metric not in COSTS:
+                continue
             if len(study.objectives) > 1 and study.search.reference_point is None:
                 rule = (
                     f"must be set if {metric} is an objective, got none. Write one value for each "

@@ -11,7 +11,7 @@ from ablate.study.document import Finding, Path, dotted, get, show, starts_with
 from ablate.study.interpolation import CURVE_METRICS
 from ablate.study.keys import candidates, searched, searched_paths, written_parameters
 from ablate.study.metrics import metric_paths, reserved_name, unreachable
-from ablate.study.scores import COSTS, LOSS_OBJECTIVE
+from ablate.study.scores import COSTS, LOSS_OBJECTIVE, less_is_better
 from ablate.study.settings import (
     REPLICATE,
     REPLICATE_SEEDS,
@@ -54,9 +54,9 @@ def study_notes(study: Study) -> Iterator[str]:
         rest = f"the last {points - trials} will not be run"
         yield f"search.enqueue has {points} points and search.trials is {trials}: {rest}"
     pruner = study.search.pruner
-    known = {*COSTS, *(objective.metric for objective in study.objectives)}
+    known = {objective.metric for objective in study.objectives}
     compared = () if pruner is None else pruner.compared(study.objectives)
-    others = [metric for metric in compared if metric not in known]
+    others = [one for one in compared if one not in known and not less_is_better(one)]
     if study.trainable is not None and others:
         which = "which are no objectives" if len(others) > 1 else "which is no objective"
         yield (
@@ -119,7 +119,7 @@ def _constraints(study: Study) -> Findings:
             yield Finding(path, f"{rule} {why}")
         elif relative and metric in COSTS:
             yield Finding(path, f"{rule}: a baseline has no {metric}. Write it, such as max: 300.")
-        elif far:
+        elif far and not less_is_better(metric):
             rule = "must be baseline plus or less a fraction below 1, because accuracies are"
             fix = "Write baseline - 0.01 for one point."
             yield Finding(path, f"{rule} fractions, got {' and '.join(far)}. {fix}")
@@ -357,8 +357,10 @@ def _interpolation(study: Study) -> Findings:
         rule = f"chooses the most robust network, so {robust} must be an objective, got"
         fix = "Add it, or remove this."
         yield Finding(("finetune", "interpolation"), f"{rule} {show(metrics)}. {fix}")
-    margin, accuracies = study.answer.clean_margin, {*metrics} - {*COSTS}
-    has_clean = any(name.endswith("_clean_accuracy") for name in accuracies)
+    margin = study.answer.clean_margin
+    accuracies = {metric for metric in metrics if not less_is_better(metric)}
+    kinds = tuple(f"_{kind}_accuracy" for kind in ("clean", "balanced", "worst_class"))
+    has_clean = any(name.endswith(kinds) for name in accuracies)
     is_read = is_asked or study.asks_at_clean_loss  # which says itself what it needs
     is_read |= study.ablation is None and has_clean and len(accuracies) > 1
     if not is_read and margin != AnswerSettings().clean_margin:

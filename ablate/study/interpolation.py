@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ablate.study.json_data import JsonData
-from ablate.study.scores import AT_CLEAN_LOSS, Scores, violation
+from ablate.study.scores import AT_CLEAN_LOSS, Scores, is_mean, violation
 from ablate.study.settings import ConstraintSettings
 
 FINETUNED_BITS = "val@1"
@@ -133,10 +133,11 @@ def loss_point(clean: Sequence[float], loss: float) -> LossPoint:
 
 @dataclass(frozen=True)
 class CurvePoint(JsonData):
-    """The accuracies of one network of a curve, as in `Scores`."""
+    """What one network of a curve scored, as in `Scores`."""
 
     clean_accuracy: float
     accuracies: Mapping[str, Mapping[str, float]]
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,12 @@ class Curve(JsonData):
             like: of another network of the curve.
         """
         point = self.points[alpha_text(alpha)]
-        return replace(like, clean_accuracy=point.clean_accuracy, accuracies=dict(point.accuracies))
+        return replace(
+            like,
+            clean_accuracy=point.clean_accuracy,
+            accuracies=dict(point.accuracies),
+            measures=dict(point.measures),
+        )
 
     def all_scores(self, like: Scores) -> list[Scores]:
         """As `scores`, of each network by ascending alpha."""
@@ -203,12 +209,13 @@ class Curve(JsonData):
 
 
 def accuracies(scores: Scores) -> dict[str, float]:
-    """The accuracies of one network by their names without split, but those of one severity."""
+    """The mean accuracies of one network by their names without split, but those of one
+    severity."""
     return {
         name.partition("_")[2]: value
         for name, value in scores.metrics().items()
         if "accuracy" in name and not name.rpartition(".")[2].isdigit()
-        if not name.endswith(AT_CLEAN_LOSS) and math.isfinite(value)
+        if not name.endswith(AT_CLEAN_LOSS) and math.isfinite(value) and is_mean(name)
     }
 
 
@@ -224,4 +231,4 @@ def bits_name(alpha: float) -> str:
 
 def curve_point(scores: Scores) -> CurvePoint:
     """What a curve keeps of the scores of one of its networks."""
-    return CurvePoint(scores.clean_accuracy, scores.accuracies)
+    return CurvePoint(scores.clean_accuracy, scores.accuracies, scores.measures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ablate.study.document import Path, show
-from ablate.study.scores import COSTS, RESERVED, RESERVED_PREFIXES, Bound
+from ablate.study.scores import RESERVED, RESERVED_PREFIXES, Bound, less_is_better
 from ablate.study.settings import ObjectiveSettings, Study
 
 METRIC_KEYS = (
@@ -31,11 +31,19 @@ def metric_paths(study: Study) -> dict[Path, str]:
     return paths
 
 
+def is_by_image(study: Study) -> bool:
+    """Whether a study compares by no metric in which each class counts, however few images it
+    has."""
+    claims = () if study.ablation is None else study.ablation.primary
+    named = [*metric_paths(study).values(), *(claim.metric for claim in claims)]
+    return not any(name.endswith(("balanced_accuracy", "worst_class_accuracy")) for name in named)
+
+
 def larger_is_better(metric: str, objectives: Sequence[ObjectiveSettings]) -> bool:
     """The direction in which a pruner compares a metric: an objective has its own; of the others,
-    less is better only of costs."""
+    less is better only of costs and losses."""
     ways = {objective.metric: objective.direction == "maximize" for objective in objectives}
-    return ways.get(metric, metric not in COSTS)
+    return ways.get(metric, not less_is_better(metric))
 
 
 def reserved_name(metric: str) -> str | None:
@@ -52,10 +60,11 @@ def reserved_name(metric: str) -> str | None:
 
 
 def unreachable(bound: Bound) -> str | None:
-    """The rule for a limit that no accuracy or cost of a finetuning can keep; None if some can."""
-    is_cost = bound.metric in COSTS
-    if bound.is_least and not is_cost and bound.limit > 1:
+    """The rule for a limit that no accuracy, loss or cost of a finetuning can keep; None if some
+    can."""
+    is_accuracy = not less_is_better(bound.metric)
+    if bound.is_least and is_accuracy and bound.limit > 1:
         return "must be at most 1, because accuracies are fractions"
-    if not bound.is_least and (bound.limit < 0 or (is_cost and bound.limit == 0)):
-        return f"must be {'above 0' if is_cost else 'at least 0'}, because {bound.metric} is"
+    if not bound.is_least and (bound.limit < 0 or (not is_accuracy and bound.limit == 0)):
+        return f"must be {'at least 0' if is_accuracy else 'above 0'}, because {bound.metric} is"
     return None

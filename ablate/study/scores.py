@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from statistics import fmean
@@ -55,7 +55,7 @@ def scored_copies(n_images: int, n_cells: int, share: float) -> int:
 
 @dataclass(frozen=True)
 class Scores(JsonData):
-    """Accuracies of one network on one split, as fractions from 0 to 1.
+    """What one network scored on one split; accuracies are fractions from 0 to 1.
 
     Attributes:
         split: "val" or "test"; the prefix of every accuracy's name.
@@ -72,6 +72,8 @@ class Scores(JsonData):
         at_clean_loss: by name without split, the accuracies where the curve from the baseline to
             this network has lost `answer.clean_margin`; on test images those of the network at the
             alpha where the validation images say so; empty without a curve.
+        measures: by name without split, those of `MEASURES`, of which the accuracies do not tell;
+            without those that sparse scores cannot give; empty in studies of earlier versions.
         epochs: passes over the training images in this finetuning.
         student_images: number of images in forward and backward passes of the network.
         train_seconds: wall time of the finetuning, without scoring.
@@ -96,6 +98,7 @@ class Scores(JsonData):
     cell_share: float = 1.0
     cell_seed: int = 0
     at_clean_loss: Mapping[str, float] = field(default_factory=dict)
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def n_cells(self) -> int:
@@ -125,6 +128,12 @@ class Scores(JsonData):
             share = 1 / (len(self.families) * len(kinds))
             weights |= {kind: weights[kind] + share for kind in kinds}
         return weights
+
+    @property
+    def worst_type_accuracy(self) -> float:
+        """The lowest accuracy of a type, mean over its severities; NaN of sparse scores, whose
+        types have few images each: the lowest of them is too low."""
+        return min(self._type_accuracies.values()) if self.cell_share == 1 else math.nan
 
     def exposed_accuracy(self, exposed: ExposedTypes) -> float:
         """Mean over the scored types of that name; NaN if there are none."""
@@ -158,6 +167,7 @@ class Scores(JsonData):
         split = self.split
         totals = {name: total.value for name, total in TOTALS.items() if total.value is not None}
         named = {f"{split}_{name}": value(self) for name, value in totals.items()}
+        named |= {f"{split}_{name}": value for name, value in self.measures.items()}
         for name in TOTALS:
             if name.endswith(AT_CLEAN_LOSS) and (of := base_name(name)) in self.at_clean_loss:
                 named[f"{split}_{name}"] = self.at_clean_loss[of]
@@ -177,18 +187,36 @@ def base_name(metric: str) -> str:
 
 @dataclass(frozen=True)
 class Total:
-    """The clean accuracy of a network, or a mean over types; metrics `val_NAME` and `test_NAME`.
+    """A number of a whole network; metrics `val_NAME` and `test_NAME`.
 
     Attributes:
         short: what tables and options call it; label: figures and sentences.
-        value: None if it is not computed from one network's scores.
+        value: None if it is not computed from the accuracies of one network.
         is_objective: whether a search may ask for it, since no trial's is NaN.
+        is_mean: whether it is a mean over images and types.
+        is_loss: whether less is better; then it is no accuracy.
+        needs_all_cells: whether sparse scores do not give it: what is nonlinear is biased where a
+            cell has few images, and a class may have none there.
     """
 
     short: str
     label: str
     value: Callable[[Scores], float] | None = None
     is_objective: bool = False
+    is_mean: bool = True
+    is_loss: bool = False
+    needs_all_cells: bool = False
+
+
+def _measured(short: str, label: str, *, is_loss: bool = False) -> dict[str, Total]:
+    """A measure of clean images, and the same of their corrupted copies."""
+    name = short if is_loss else f"{short}_accuracy"
+    clean = Total(short, label, is_objective=True, is_mean=False, is_loss=is_loss)
+    robust = f"Robust {label[0].lower()}{label[1:]}"
+    of_copies = replace(
+        clean, short=f"robust_{short}", label=robust, needs_all_cells=short != "nll"
+    )
+    return {name: clean, f"robust_{name}": of_copies}
 
 
 def _exposed_total(exposed: ExposedTypes, label: str) -> Total:
@@ -205,6 +233,18 @@ TOTALS: Mapping[str, Total] = {
     ),
     "robust_accuracy_unseen": _exposed_total("unseen", "unseen families"),
     "robust_accuracy_untrained": _exposed_total("untrained", "types not trained on"),
+    **_measured("balanced", "Balanced accuracy"),
+    **_measured("worst_class", "Accuracy of the worst class"),
+    "worst_type_accuracy": Total(
+        "worst_type",
+        "Robust accuracy of the worst type",
+        attrgetter("worst_type_accuracy"),
+        is_objective=True,
+        is_mean=False,
+        needs_all_cells=True,
+    ),
+    **_measured("ece", "Expected calibration error", is_loss=True),
+    **_measured("nll", "Negative log-likelihood", is_loss=True),
     # Of networks between others: `ablate.study.interpolation.Curve.at_clean_loss`.
     "clean_accuracy_at_clean_loss": Total(
         "clean at clean loss", "Clean accuracy at the stated clean loss"
@@ -219,6 +259,29 @@ TOTALS: Mapping[str, Total] = {
 }
 """By name, in the order of tables.  A further one is an entry here; with intervals, its share of
 each image in `ablate.robustness.bits.image_shares`."""
+
+MEASURES = tuple(
+    name for name, total in TOTALS.items() if total.is_objective and total.value is None
+)
+"""What `ablate.robustness.measures.measure_network` computes, by its name without split."""
+
+
+def total_of(metric: str) -> Total | None:
+    """What a metric `val_NAME` or `test_NAME` is; None of any other."""
+    split, _, name = metric.partition("_")
+    return TOTALS.get(name) if split in ("val", "test") else None
+
+
+def is_mean(metric: str) -> bool:
+    """Whether a metric of a network is a mean over images and types, if it is an accuracy."""
+    total = total_of(metric)
+    return total is None or total.is_mean
+
+
+def less_is_better(metric: str) -> bool:
+    """Whether a metric is a cost of the finetuning, or a loss: else more is better."""
+    total = total_of(metric)
+    return metric in COSTS or (total is not None and total.is_loss)
 
 
 @dataclass(frozen=True)
@@ -289,6 +352,7 @@ def metric_names(families: Mapping[str, Sequence[str]], severities: Sequence[int
         for kinds in families.values()
         for kind in kinds
     }
-    names = Scores("val", 0, 0.0, accuracies, families).metrics()
+    measures = dict.fromkeys(MEASURES, 0.0)
+    names = Scores("val", 0, 0.0, accuracies, families, measures=measures).metrics()
     others = {f"val_{name}" for name, total in TOTALS.items() if not total.is_objective}
     return [name for name in names if name not in others]

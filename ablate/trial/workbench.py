@@ -39,6 +39,7 @@ from ablate.model.weights.preprocessing import unstated_sizes
 from ablate.robustness.bits import Scored, kept_scores, pack_bits
 from ablate.robustness.corruption.frost import FrostPhotographs, load_frost
 from ablate.robustness.evaluation_set import EvaluationSet
+from ablate.robustness.measures import measure_network
 from ablate.robustness.score import CorruptedImages, fewer_images, score_set
 from ablate.robustness.sparse import dealing_order, images_of_cells
 from ablate.robustness.suites import Suite, cells_rule, exposures, find_suite
@@ -47,6 +48,7 @@ from ablate.study.callables import code_digest, is_callable_name, own_types
 from ablate.study.checks import no_batch_norm
 from ablate.study.interpolation import accuracies
 from ablate.study.keys import searched
+from ablate.study.metrics import is_by_image
 from ablate.study.preparation import OnStep, PreparationStep, Preprocessing, ignore_step
 from ablate.study.scores import Scores
 from ablate.study.settings import Study, path_from
@@ -343,7 +345,9 @@ class Workbench:
         frequent = show_name(self.dataset.classes[int(counts.argmax())])
         share = float(counts.max() / counts.sum())
         guess = guess_rule(scored.scores.clean_accuracy, frequent, share)
-        notes = () if scan is None else scan.notes(skip_unreadable=skips)
+        notes = (
+            () if scan is None else scan.notes(skip_unreadable=skips, advises=is_by_image(study))
+        )
         pruner, rung_scores = study.search.pruner, None
         if (
             pruner
@@ -449,8 +453,6 @@ class Workbench:
         assert clean is not None
         if scored is not None:
             finetuning |= {"cell_share": robustness.cells, "cell_seed": robustness.seed}
-            if images is None:
-                clean = clean.take(self._dealt(split))
         accuracies: dict[str, dict[str, float]] = {kind: {} for kind in suite.types}
         for (kind, severity), outcomes in found.cells.items():
             accuracies[kind][str(severity)] = outcomes.accuracy
@@ -466,4 +468,8 @@ class Workbench:
             seen_types=seen_types,
             **finetuning,
         )
-        return Scored(scores, pack_bits(replace(found, clean=clean)))
+        both, classes = (split.labels.numpy(), corrupted.labels.numpy()), len(self.dataset.classes)
+        scores = replace(scores, measures=measure_network(found, scores, *both, classes))
+        if scored is not None and images is None:
+            found = replace(found, clean=clean.take(self._dealt(split)))
+        return Scored(scores, pack_bits(found))

@@ -279,7 +279,7 @@ def on_images(copies: int, *, seeds: int = 5, n: int = 400) -> Example:
     ten."""
 
     def outcomes(wrong: np.ndarray) -> Outcomes:
-        return Outcomes(~wrong, None, np.zeros(n, np.float32))
+        return Outcomes(~wrong, None, *2 * [np.zeros(n, np.float32)])
 
     places = np.arange(n)
     runs: dict[str, list[Run]] = {}

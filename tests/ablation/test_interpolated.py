@@ -68,11 +68,11 @@ def drawn(seed: int, n: int = N, n_corrupted: int = N, share: float = 1.0) -> di
     for alpha in ALPHAS:
         clean = ease < 0.95 - 0.08 * alpha**2
         cells = {
-            (kind, 1): Outcomes((hard[at] < 0.4 + 0.3 * alpha)[scored[at]], None, wrong)
+            (kind, 1): Outcomes((hard[at] < 0.4 + 0.3 * alpha)[scored[at]], None, wrong, wrong)
             for at, kind in enumerate(KINDS)
         }
         fields = {"n_corrupted": n_corrupted, "cell_share": share, "cell_seed": 3}
-        found[alpha] = score_bits(SetOutcomes(Outcomes(clean, None, wrong), cells), **fields)
+        found[alpha] = score_bits(SetOutcomes(Outcomes(clean, None, wrong, wrong), cells), **fields)
     return found
 
 

@@ -39,7 +39,7 @@ def scored(clean: float, robust: float, **fields: Any) -> Scored:
 
     def right(rate: float) -> Outcomes:
         is_right = np.arange(N) < round(rate * N)
-        return Outcomes(is_right, None, np.ones(N, dtype=np.float32))
+        return Outcomes(is_right, None, *2 * [np.ones(N, dtype=np.float32)])
 
     found = SetOutcomes(right(clean), {("fog", 3): right(robust)})
     accuracies = {"fog": {"3": right(robust).accuracy}}

@@ -79,6 +79,14 @@ def test_everything_is_found_at_once(folder: Path) -> None:
     )
 
 
+def test_very_uneven_classes_come_with_the_metrics_to_take(folder: Path) -> None:
+    (note,) = (note for note in scan_folder(folder).notes(advises=True) if "uneven" in note)
+    assert note.endswith(
+        "is right on 60.0 %; accuracy tells mostly of cat: take val_balanced_accuracy and "
+        "val_robust_balanced_accuracy"
+    )
+
+
 def test_a_refusal_names_everything(folder: Path) -> None:
     scan = scan_folder(folder)
     with pytest.raises(DataError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ablate.robustness.bits import Outcomes, SetOutcomes, image_shares, pack_bits, unpack_bits
-from ablate.study.scores import COSTS, Scores
+from ablate.study.scores import COSTS, Scores, is_mean
 from ablate.study.seeds import PLAIN, Seeds
 from ablate.study.settings import Study
 from ablate.trial.robustness import TrialRun
@@ -25,7 +25,7 @@ def make_outcomes(
     random = np.random.default_rng(seed)
 
     def one(count: int) -> Outcomes:
-        return Outcomes(random.random(count) < 0.6, None, np.zeros(count, np.float32))
+        return Outcomes(random.random(count) < 0.6, None, *2 * [np.zeros(count, np.float32)])
 
     kinds = [kind for kinds in FAMILIES.values() for kind in kinds]
     cells = {(kind, int(one_of)): one(n_corrupted) for kind in kinds for one_of in severities}
@@ -85,11 +85,11 @@ def test_every_accuracy_is_the_mean_of_its_shares(fields: dict[str, object]) -> 
     outcomes = [make_outcomes(seed=seed) for seed in (0, 1)]
     scores = [scores_of(one, **fields) for one in outcomes]
     bits = unpack_bits([pack_bits(one) for one in outcomes], scores[0])
-    # 2 totals, 4 exposures, 2 families, 3 types, 9 copies, 4 costs.
-    assert len(scores[0].metrics()) == 24
+    # 2 totals, 4 exposures, the worst type, 2 families, 3 types, 9 copies, 4 costs.
+    assert len(scores[0].metrics()) == 25
     for metric, value in scores[0].metrics().items():
         shares = image_shares(bits, scores[0], metric)
-        if metric in COSTS or np.isnan(value):
+        if metric in COSTS or np.isnan(value) or not is_mean(metric):
             assert shares is None, metric
             continue
         assert shares is not None, metric

@@ -21,6 +21,7 @@ from ablate.robustness.evaluation import (
     EvaluatedSuite,
     Evaluation,
     SummaryLine,
+    from_json,
     load_evaluation,
     relate,
     summarise,
@@ -32,10 +33,15 @@ from ablate.robustness.measures import ALEXNET_MEAN_ERRORS
 from ablate.study.scores import Exposure
 
 N = 10
+OF_CLASSES = (
+    *("clean_negative_log_likelihood", "clean_balanced_accuracy", "clean_worst_class_accuracy"),
+    *("mean_corruption_negative_log_likelihood", "mean_corruption_balanced_accuracy"),
+    *("mean_corruption_worst_class_accuracy", "worst_type_accuracy"),
+)
 
 
 def cell(right: int, right_top5: int | None = None, n: int = N) -> CellScores:
-    return CellScores(np.arange(n) < right, right_top5, 0.125)
+    return CellScores(np.arange(n) < right, right_top5, 0.125, 1.5)
 
 
 def evaluation(
@@ -99,6 +105,7 @@ def test_means_by_hand() -> None:
         "mean_corruption_error_unnormalised",
         "clean_expected_calibration_error",
         "mean_corruption_expected_calibration_error",
+        *OF_CLASSES,
     ]
     mean = line(made, "mean_corruption_accuracy_unnormalised")
     assert (mean.value, mean.over) == (pytest.approx(0.5), "2 types x 2 severities")
@@ -107,6 +114,39 @@ def test_means_by_hand() -> None:
     assert made.shares().tolist() == [1, 1, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25, 0, 0]
     assert mean.interval is not None
     assert mean.interval.low < 0.5 < mean.interval.high
+
+
+def test_what_a_mean_hides() -> None:
+    made = evaluation(TWO)
+    # Ten images of classes 0, 1, 2, 3, 0, 1, ...; the tenth, of class 1, is wrong: 3, 2, 2 and 2
+    # of 3, 3, 2 and 2 are right.
+    assert line(made, "clean_balanced_accuracy").value == pytest.approx((1 + 2 / 3 + 1 + 1) / 4)
+    assert line(made, "clean_worst_class_accuracy").value == pytest.approx(2 / 3)
+    # Right in 1, 1, .75, .75, .5, .5, .25, .25, 0 and 0 of the copies.
+    by_class = [1.5 / 3, 1.5 / 3, 1 / 2, 1 / 2]
+    mean = line(made, "mean_corruption_balanced_accuracy")
+    assert (mean.value, mean.over) == (pytest.approx(0.5), "2 types x 2 severities")
+    assert line(made, "mean_corruption_worst_class_accuracy").value == pytest.approx(min(by_class))
+    worst = line(made, "worst_type_accuracy")
+    assert (worst.value, worst.over) == (pytest.approx(0.4), "shot_noise x 2 severities")
+    likelihood = line(made, "clean_negative_log_likelihood")
+    assert (likelihood.value, likelihood.unit) == (1.5, "nats")
+    # A class without an image does not count, and without clean images theirs are left out.
+    more = evaluation(TWO, classes=4, clean=None)
+    more = replace(more, data=replace(more.data, classes=(*more.data.classes, "none")))
+    assert line(more, "mean_corruption_balanced_accuracy").value == pytest.approx(0.5)
+    assert "clean_balanced_accuracy" not in names(more)
+
+
+def test_a_file_of_an_earlier_version_has_no_likelihood() -> None:
+    made = evaluation(TWO)
+    found = to_json(made)
+    for scored in (found["clean"], *found["cells"]):
+        del scored["negative_log_likelihood"]
+    read = from_json(found)
+    assert math.isnan(line(read, "clean_negative_log_likelihood").value)
+    assert to_json(read)["summary"]["clean_negative_log_likelihood"]["value"] is None
+    assert line(read, "clean_balanced_accuracy") == line(made, "clean_balanced_accuracy")
 
 
 def test_the_benchmarks_mean_is_of_its_fifteen() -> None:
@@ -163,7 +203,7 @@ def test_relative_to_another_network() -> None:
     # Clean errors .1 and .2: fog .6 / .8, noise 1 / .6
     assert relative.value == pytest.approx((0.6 / 0.8 + 1.0 / 0.6) / 2)
     without = relate(evaluation(TWO, clean=None), other)
-    assert names(without)[-2] == "mean_corruption_error_relative_to"
+    assert names(without)[2] == "mean_corruption_error_relative_to"
 
 
 def test_ratios_that_are_not_defined_say_why() -> None:
@@ -263,6 +303,7 @@ def test_a_row_for_each_cell(tmp_path: Path) -> None:
         **{"n": "10", "right": "2", "accuracy": "0.200000", "low": "0.056682"},
         **{"high": "0.509838", "error": "0.800000", "top5_accuracy": "", "top5_low": ""},
         **{"top5_high": "", "calibration_error": "0.125000"},
+        "negative_log_likelihood": "1.500000",
         "marks": "approximate, frost; made here",
     }
     top5 = replace(made, seed=None, clean=cell(9, right_top5=10))

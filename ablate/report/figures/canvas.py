@@ -16,7 +16,7 @@ from plotly.graph_objects import Figure, Scatter, Scattergl
 from ablate.ablation.study_source import StudySource, arm_terms
 from ablate.analysis.caveats import Basis, StudyFacts
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import count_text, few
+from ablate.files.shown import count_text, few, shown_if
 from ablate.report.numbers import count_texts, metric_label, plain_text, seed_texts, shortened
 from ablate.report.style import (
     DASHES,
@@ -36,6 +36,7 @@ from ablate.report.style import (
     terms_look,
 )
 from ablate.report.words import network_label
+from ablate.study.scores import less_is_better
 
 if TYPE_CHECKING:
     from ablate.ablation.info import AblationInfo
@@ -241,9 +242,11 @@ def axis(title: str = "", **more: Any) -> dict[str, Any]:
 
 
 def metric_axis(metric: str, *, titled: bool = True) -> dict[str, Any]:
-    """plotly's axis of a metric: its label with the split, in percent where it is an accuracy."""
-    split = metric_split(metric)
-    label = f"{metric_label(metric)} ({split})" if split else metric_label(metric)
+    """plotly's axis of a metric: its label with the split, and where less is better; in percent
+    where it is an accuracy."""
+    less = shown_if(less_is_better(metric), "less is better")
+    facts = ", ".join(filter(None, (metric_split(metric), less)))
+    label = metric_label(metric) + shown_if(facts, f" ({facts})")
     percent = {"tickformat": ".3~%"} if is_accuracy(metric) else {}
     return axis(label if titled else "", **percent)
 

@@ -27,7 +27,7 @@ from ablate.analysis.columns import (
     column_order,
     flat_rows,
 )
-from ablate.analysis.objectives import front_words, is_accuracy
+from ablate.analysis.objectives import front_words, is_accuracy, is_score
 from ablate.analysis.pareto import pareto_info
 from ablate.analysis.summary import StatusInfo, continuation, status_info
 from ablate.errors import NothingToDrawError, ParameterError, UsageError
@@ -477,7 +477,7 @@ def _column_names(record: StudyRecord, rows: Sequence[Mapping[str, Any]]) -> lis
     if len(rows) > _MANY:
         return [*names, *({"failure_reason"} & used)]
     # Totals, families and types, but no single severities.
-    names += [one for one in there if is_accuracy(one) and one.count(".") < 2]
+    names += [one for one in there if is_score(one) and one.count(".") < 2]
     rest = [VIOLATION, "alpha", *(name for name, one in COLUMNS.items() if one.title)]
     if any(row["state"] == "PRUNED" for row in rows):  # why they were stopped
         rest += [RUNG_EPOCH, *(RUNG + objective for objective in objectives)]

@@ -4,6 +4,7 @@ severity, the other means.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,10 +112,16 @@ def _summary(lines: Sequence[SummaryLine]) -> Lines:
     table.add_column(no_wrap=True)
     for line in lines:
         name = Group(Text(line.name), Padding(Text(line.over, style="dim"), (0, 0, 0, 2)))
-        value, at = percent_text(line.value), line.interval
+        value, at = _value(line), line.interval
         ends = "" if at is None else f"({percent_text(at.low)} to {percent_text(at.high)})"
-        table.add_row(name, value if value == MISSING else f"{value} %", ends)
+        table.add_row(name, value, ends)
     return table
+
+
+def _value(line: SummaryLine) -> str:
+    if math.isnan(line.value):
+        return MISSING
+    return f"{line.value:.3f} nats" if line.unit == "nats" else f"{percent_text(line.value)} %"
 
 
 def _short(value: float) -> str:
