@@ -490,8 +490,10 @@ def _title(info: FrontsInfo) -> str:
     gained = 100 * (taken[info.metrics].iloc[0].to_numpy(float) - np.array(baseline))
     gains = dict(zip(map(short_metric, info.metrics), gained.tolist(), strict=True))
     robust = next(name for name in gains if name.startswith("robust"))
-    joined = "for" if gains[robust] > 0 > gains["clean"] else "and"
-    text = f"{signed_text(gains[robust], 1)} robust {joined} {signed_text(gains['clean'], 1)} clean"
+    clean = "clean" if "clean" in gains else robust.removeprefix("robust_")
+    joined = "for" if gains[robust] > 0 > gains[clean] else "and"
+    texts = (f"{signed_text(gains[one], 1)} {one.replace('_', ' ')}" for one in (robust, clean))
+    text = f" {joined} ".join(texts)
     return f"Trial {info.taken}: {text}{shown_if(info.is_confirmed, ' (test)')}"
 
 
