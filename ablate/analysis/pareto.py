@@ -15,7 +15,7 @@ from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.frame import typed_frame
 from ablate.analysis.hypervolume import as_table, hypervolume, knee_place, nondominated
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import is_score
 from ablate.ledger.record import (
     NOT_FINETUNED,
     RowRecord,
@@ -264,11 +264,11 @@ def mixture_points(record: StudyRecord) -> list[ParetoPoint]:
 def reference_values(
     name: str, scores: Scores, objectives: Sequence[ObjectiveSettings]
 ) -> tuple[float, ...]:
-    """The values of a reference: NaN of what is no accuracy if it was not finetuned."""
+    """The values of a reference: NaN of what is no score if it was not finetuned."""
     known, metrics = scores.metrics(), (objective.metric for objective in objectives)
     was_finetuned = name not in NOT_FINETUNED
     return tuple(
-        known.get(metric, math.nan) if is_accuracy(metric) or was_finetuned else math.nan
+        known.get(metric, math.nan) if is_score(metric) or was_finetuned else math.nan
         for metric in metrics
     )
 

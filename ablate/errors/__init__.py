@@ -266,7 +266,8 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
     nearest = also_called(name, known)
     # By its end: resnet18 is torchvision:resnet18, and not a misspelt resnet8.
     ends = (f".{name}", f":{name}") if name else ()
-    nearest += [candidate for candidate in known if candidate.endswith(ends)]
+    starts = (f"{name}_",) if name else ()
+    nearest += [one for one in known if one.endswith(ends) or one.startswith(starts)]
     nearest += get_close_matches(name[:LONGEST], known, n=1, cutoff=0.6)
     if not nearest and len(name) >= _SHORTEST_STEM:
         nearest = [candidate for candidate in known if candidate.startswith(name)]

@@ -190,11 +190,8 @@ def class_measures(shares: np.ndarray, labels: np.ndarray, classes: int) -> dict
 def measure_network(
     found: SetOutcomes, scores: Scores, labels: np.ndarray, copy_labels: np.ndarray, classes: int
 ) -> dict[str, float]:
-    """`Scores.measures` of a network: of clean images, and of their copies as `robust_accuracy`
-    weighs them.
-
-    The recall of a class is first averaged over types and severities; calibration error and
-    likelihood are those of each cell, then averaged.
+    """`Scores.measures` of a network: of clean images, and of their copies, averaged as
+    `robust_accuracy` is: the recall of each class, calibration error and likelihood of each cell.
 
     Args:
         found: its answers.

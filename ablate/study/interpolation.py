@@ -171,13 +171,7 @@ class Curve(JsonData):
         Args:
             like: of another network of the curve.
         """
-        point = self.points[alpha_text(alpha)]
-        return replace(
-            like,
-            clean_accuracy=point.clean_accuracy,
-            accuracies=dict(point.accuracies),
-            measures=dict(point.measures),
-        )
+        return replace(like, **vars(self.points[alpha_text(alpha)]))
 
     def all_scores(self, like: Scores) -> list[Scores]:
         """As `scores`, of each network by ascending alpha."""
@@ -209,8 +203,7 @@ class Curve(JsonData):
 
 
 def accuracies(scores: Scores) -> dict[str, float]:
-    """The mean accuracies of one network by their names without split, but those of one
-    severity."""
+    """The mean accuracies of one network, by name without split, but those of one severity."""
     return {
         name.partition("_")[2]: value
         for name, value in scores.metrics().items()

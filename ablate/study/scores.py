@@ -212,11 +212,9 @@ def _measured(short: str, label: str, *, is_loss: bool = False) -> dict[str, Tot
     """A measure of clean images, and the same of their corrupted copies."""
     name = short if is_loss else f"{short}_accuracy"
     clean = Total(short, label, is_objective=True, is_mean=False, is_loss=is_loss)
-    robust = f"Robust {label[0].lower()}{label[1:]}"
-    of_copies = replace(
-        clean, short=f"robust_{short}", label=robust, needs_all_cells=short != "nll"
-    )
-    return {name: clean, f"robust_{name}": of_copies}
+    label = f"Robust {label[0].lower()}{label[1:]}"
+    robust = replace(clean, short=f"robust_{short}", label=label, needs_all_cells=short != "nll")
+    return {name: clean, f"robust_{name}": robust}
 
 
 def _exposed_total(exposed: ExposedTypes, label: str) -> Total:

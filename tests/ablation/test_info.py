@@ -86,6 +86,7 @@ def test_what_it_is_about() -> None:
         ROBUST,
         "val_robust_accuracy_unseen",
         "val_robust_accuracy_untrained",
+        "val_worst_type_accuracy",
         "val_accuracy.noise",
         "val_accuracy.blur",
         "val_accuracy.gaussian_noise",

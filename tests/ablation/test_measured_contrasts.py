@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example_results import DIED, Run, make_design, make_example, make_scored, minus
+from example_results import DIED, Run, make_design, make_example, make_scored
 from scipy import stats
 
 from ablate.ablation.cell import Claim

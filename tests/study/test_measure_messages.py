@@ -15,7 +15,8 @@ from ablate.study.settings import Study
 from tests.study.conftest import without_columns
 
 HEAD = "version: 1\nname: a\ndataset: {name: digits}\nmodel: {name: resnet8}\n"
-ARMS = "finetune: {budget: {images: 500}}\nablation: {design: arms, seeds: 2, arms: {plain: {loss.terms: clean}, DA: {}}, "
+BUDGET = "finetune: {budget: {images: 500}}\n"
+ARMS = BUDGET + "ablation: {design: arms, seeds: 2, arms: {plain: {loss.terms: clean}, DA: {}}, "
 SPARSE = "robustness: {suite: families_grey, cells: 0.5}\n"
 BIASED = "needs all images under each cell, or it is biased, got robustness.cells 0.5. Write "
 

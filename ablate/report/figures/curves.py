@@ -20,7 +20,7 @@ from plotly.subplots import make_subplots
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.drawn import fenced
-from ablate.analysis.objectives import front_words, is_accuracy
+from ablate.analysis.objectives import front_words, is_accuracy, is_score
 from ablate.analysis.pareto import pareto_info
 from ablate.errors import ParameterError, did_you_mean
 from ablate.files.shown import count_text, shown_if
@@ -152,7 +152,7 @@ def _points(
     if row.curve and metric in at_end:
         values.setdefault(int(row.curve[-1]["epoch"]), at_end[metric])
     baseline = record.references.get("baseline")
-    if values and baseline is not None and is_accuracy(metric):
+    if values and baseline is not None and is_score(metric):
         values.setdefault(0, baseline.metrics().get(metric, math.nan))
     stops = {rung.epoch for rung in row.rungs if rung.stop}
     points = [

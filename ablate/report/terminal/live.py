@@ -23,7 +23,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ablate.analysis.objectives import is_accuracy
+from ablate.analysis.objectives import is_score
 from ablate.analysis.summary import Best, best_values
 from ablate.errors.masking import masked
 from ablate.ledger.record import TERMINAL, RowRecord, StudyRecord
@@ -191,11 +191,8 @@ class PlainDisplay(Display):
     def totals(self, record: StudyRecord) -> None:
         super().totals(record)
         texts = [f"{record.ended} of {record.trials} trials ended"]
-        wanted = {
-            objective.metric
-            for objective in record.study.objectives
-            if is_accuracy(objective.metric)
-        }
+        asked = (objective.metric for objective in record.study.objectives)
+        wanted = {*filter(is_score, asked)}
         for name, scores in record.references.items():
             values = {key: value for key, value in scores.metrics().items() if key in wanted}
             texts += [f"{name}: {_values_text(values)}"] if values else []
