@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, log_loss, recall_score
 from torch import nn
@@ -53,7 +53,8 @@ def calibration_by_loops(probability: np.ndarray, labels: np.ndarray) -> float:
     return total
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, CLASSES))
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(2, CLASSES))
 def test_classes_are_those_of_scikit_learn(seed: int, n: int, present: int) -> None:
     random = np.random.default_rng(seed)
     labels, given_answers = random.integers(0, present, n), random.integers(0, CLASSES, n)
@@ -62,11 +63,12 @@ def test_classes_are_those_of_scikit_learn(seed: int, n: int, present: int) -> N
     recall = recall_score(labels, given_answers, labels=there, average=None, zero_division=0)
     assert found["worst_class_accuracy"] == pytest.approx(recall.min())
     assert found["balanced_accuracy"] == pytest.approx(recall.mean())
-    if set(given_answers) <= set(labels):  # or scikit-learn warns
+    if set(given_answers) <= set(labels) and len(there) > 1:  # or scikit-learn warns
         expected = balanced_accuracy_score(labels, given_answers)
         assert found["balanced_accuracy"] == pytest.approx(expected)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 30),
