@@ -20,6 +20,7 @@ from ablate.cli.options import (
     option,
     output_option,
     progress_bar,
+    refuse_given,
     say,
     size_options,
     skip_option,
@@ -39,7 +40,7 @@ _frost_option = option(
 
 
 @click.command()
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @option("--checkpoint FILE", "Weights to load: a file, torchvision:WEIGHTS or timm:pretrained.")
 @option(
     "--checkpoint-order",
@@ -89,6 +90,7 @@ _frost_option = option(
     "by default of 256 images.",
     int,
 )
+@option("--latency", "Time the network with single images as well, after a warm-up.")
 @output_option(
     "FILE.json",
     "Write all scores, and whether each image was classified correctly.",
@@ -101,21 +103,23 @@ _frost_option = option(
 )
 @json_option
 def evaluate(
-    model: str, output: Path | None, table: Path | None, as_json: bool, **options: Any
+    models: tuple[str, ...], output: Path | None, table: Path | None, as_json: bool, **options: Any
 ) -> None:
     """Score a network on clean and on corrupted images.
 
     Uses every corruption at every severity, unless options select some.
     MODEL is a value of `model.name` (resnet20, torchvision:resnet50, timm:NAME,
-    package.module:callable), the name of a network of torchvision or timm, or a file: a
-    .safetensors file of `ablate export` (of a folder of images it needs --dataset; else no
-    options), TorchScript, or a .pt2 file of torch.export.  Loading TorchScript or .pt2 can run
-    code: use only files that you trust.
+    package.module:callable), the name of a network of torchvision or timm, or a file: of `ablate
+    export` (of a folder of images it needs --dataset; else no options), TorchScript, a .pt2 file of
+    torch.export, or ONNX.  Loading TorchScript or .pt2 can run code: use only files that you trust.
+
+    Several MODELs are scored on the same images and compared in one table (size, accuracies, and
+    with --latency the time for one image); --relative-to is by default the first.
     """
     import json
 
     from ablate.cli.show import print_result
-    from ablate.report.terminal.evaluation import evaluation_report
+    from ablate.report.terminal.evaluation import evaluation_report, networks_table
     from ablate.robustness.evaluate import evaluate as score
     from ablate.robustness.evaluation import (
         check_place,
@@ -124,19 +128,29 @@ def evaluate(
         write_evaluation,
     )
 
+    is_one = len(models) == 1
+    if not is_one:
+        refuse_given(["output", "table"], f"needs one MODEL, got {len(models)}. Leave it out.")
     for place in (output, table):
         if place is not None:
             check_place(place)
+    evaluations = []
     with progress_bar() as show:
-        evaluation = score(model, progress=show, **options)
+        for model in models:
+            evaluations.append(score(model, progress=show, **options))
+            options["relative_to"] = options["relative_to"] or evaluations[0]
     if output is not None:
-        write_evaluation(evaluation, output)
+        write_evaluation(evaluations[0], output)
     if table is not None:
-        write_csv(evaluation, table)
+        write_csv(evaluations[0], table)
     if as_json:
-        click.echo(json.dumps(to_json(evaluation, bits=False), indent=2, allow_nan=False))
-    else:
-        print_result(evaluation_report(evaluation))
+        found = [to_json(each, bits=False) for each in evaluations]
+        click.echo(json.dumps(found[0] if is_one else found, indent=2, allow_nan=False))
+        return
+    if is_one:
+        print_result(evaluation_report(evaluations[0]))
+    if not is_one or options["latency"]:
+        print_result(networks_table(evaluations))
 
 
 @click.command()

@@ -20,10 +20,11 @@ from ablate.lifecycle.place import StudyReference
 from ablate.model.weights.export_metadata import ExportMetadata, mixed_metadata, read_metadata
 from ablate.study.mixture import Mixture, read_numbers
 from ablate.study.scores import ReportedScores
-from ablate.study.seeds import needs_plain
+from ablate.study.seeds import needs_plain, seeded_study
 from ablate.trial.task import weights_file
 
 if TYPE_CHECKING:
+    from ablate.data.dataset import Split
     from ablate.model.trained import TrainedNetwork
 
 _SUFFIX = ".safetensors"
@@ -71,15 +72,21 @@ def export_network(
     *,
     alpha: float | None = None,
     kind: str | None = None,
-) -> Mixture | None:
+    int8: bool = False,
+) -> tuple[Mixture | None, str]:
     """Write the network of a trial, completely or not at all.
 
     Args:
         kind: a name of `FORMATS`; None: that of the output's ending.
+        int8: whether an ONNX file is in 8 bits, calibrated and checked with validation images.
         trial, output, alpha: as of `write_weights`.
 
-    Returns, Raises: as `write_weights`; also
+    Returns:
+        What `write_weights` does; of 8 bits what they have changed, in one line.
+
+    Raises: as `write_weights`; also
         UsageError: if the ending is not the format's, or the network cannot be written in it.
+        DataError: if validation images that are needed are missing; nothing is downloaded.
         MissingDependencyError: if the format needs a package that is not installed.
     """
     if isinstance(trial, int):
@@ -91,13 +98,31 @@ def export_network(
             f"{output}: must end in {FORMATS[kind]}, got {output.suffix or 'no ending'!r}. "
             f"Write {output.with_suffix(FORMATS[kind]) if output.name else f'weights{_SUFFIX}'}."
         )
+    if int8 and kind != "onnx":
+        raise UsageError(
+            f"`int8=True`: needs `kind=onnx`, got {kind}. Write {output.with_suffix('.onnx')}."
+        )
     if kind == "safetensors":
-        return write_weights(opened.record, opened.place.folder, trial, output, alpha)
+        return write_weights(opened.record, opened.place.folder, trial, output, alpha), ""
     from ablate.model.weights.programs import write_onnx, write_torch_export
 
     network, point = _load(opened, trial, alpha)
-    (write_onnx if kind == "onnx" else write_torch_export)(network, output.absolute())
-    return point
+    split = _validation_images(opened, point, network.image_size) if int8 else None
+    if kind == "onnx":
+        return point, write_onnx(network, output.absolute(), split)
+    write_torch_export(network, output.absolute())
+    return point, ""
+
+
+def _validation_images(opened: OpenStudy, point: Mixture | None, side: int) -> Split:
+    """What a trial, or the first of several, was scored on; at most 2,000 of it."""
+    from ablate.data.load import load_validation
+
+    study, base = opened.record.study, Path(opened.head.base)
+    row = None if point is None else opened.record.rows[point.trials[0]]
+    if row is not None and row.seeds is not None:
+        study = seeded_study(study, row.params, row.seeds)
+    return load_validation(study.dataset, base, cache_folder(), count=2000, image_size=side)[1]
 
 
 def load_model(

@@ -36,15 +36,12 @@ from ablate.model.normalization import (
     explain_choices,
 )
 from ablate.model.trained import TrainedNetwork
-from ablate.model.weights.export_metadata import ExportMetadata, read_metadata
+from ablate.model.weights.export_metadata import PROGRAM_ENDINGS, ExportMetadata, read_metadata
 from ablate.model.weights.external_checkpoint import find_checkpoint, load_external
 from ablate.model.weights.programs import load_program
 from ablate.study.settings import ModelSettings, statistic_rule
 
 EXPORT_ENDING = ".safetensors"
-PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2")
-"""Extensions of files that may be a network with its code; the type is determined from their
-content."""
 _HALF = "`mean=[0.5, 0.5, 0.5]` `std=[0.5, 0.5, 0.5]`"
 _PROBED = 3
 _SAME, _ALIKE = 1e-3, 0.05
@@ -57,6 +54,8 @@ _FIXES = {
     "scalar type": _IN_FP32,
     "Input type": _IN_FP32,
     "dtype": _IN_FP32,
+    "data type": _IN_FP32,
+    "Invalid rank": "Write it for images (batch, channel, height, width).",
 }
 _OTHER_FIX = "Give `image_size`, or write the file for a batch of any size."
 
@@ -103,16 +102,16 @@ def find_origin(model: object, checkpoint: str | None) -> Origin:
 
     Args:
         model: what `model.name` takes; the bare name of a network of torchvision or timm; a
-            .safetensors export of a trial; a TorchScript or torch.export file; or a network in
-            memory, where one of `load_model` is known as its exported file is.
+            .safetensors export of a trial; a TorchScript, torch.export or ONNX file; or a network
+            in memory, where one of `load_model` is known as its exported file is.
         checkpoint: weights of a network that is named: a file, `torchvision:WEIGHTS` or
             `timm:pretrained`.
 
     Raises:
-        UsageError: if weights are missing or named twice, or the file is of ONNX.
+        UsageError: if weights are missing or named twice.
         ParameterError: if the name is unknown, or `model` is something else.
         DataError: if a file is missing, damaged or of another kind.
-        MissingDependencyError: if the network is timm's, which is not installed.
+        MissingDependencyError: if it needs timm or onnxruntime, which is not installed.
     """
     if isinstance(model, nn.Module):
         if checkpoint is not None:
@@ -131,11 +130,6 @@ def find_origin(model: object, checkpoint: str | None) -> Origin:
             "into the forward of a module."
         )
     model, path, shown = str(model), Path(model), show_name(model)
-    if path.suffix.lower() == ".onnx":
-        raise UsageError(
-            f"`model`: ONNX files are not scored, got {shown}. Evaluate the .safetensors "
-            "(`ablate export ... -o NAME.safetensors`) or .pt2 export."
-        )
     is_name = model in MODELS or is_external(model)
     if path.suffix not in (EXPORT_ENDING, *PROGRAM_ENDINGS) and (is_name or not path.is_file()):
         return _find_network(model, checkpoint)
@@ -150,9 +144,10 @@ def find_origin(model: object, checkpoint: str | None) -> Origin:
         )
     # Settings are read for published weights alone, and this is a file.
     identity = find_checkpoint(ModelSettings(name="resnet20"), model, Path()).identity
-    if path.suffix != EXPORT_ENDING:
-        return Origin(model, "program", identity=identity)
     metadata = read_metadata(path)
+    if path.suffix != EXPORT_ENDING:
+        origin = Origin(model, "program", identity=identity)
+        return origin if metadata is None else _as_exported(origin, metadata)
     if metadata is None:
         raise UsageError(
             f"{shown}: must record its network, as exports do, got a file without it. "
@@ -428,7 +423,8 @@ def build_subject(
         network, statistics = _build_network(origin, classes, normalization, by_order=by_order)
         may_have_more = False
     elif origin.kind == "program":
-        statistics, is_normalizing = normalization.resolve(origin), True
+        statistics, is_normalizing = normalization.resolve(origin), origin.metadata is None
+        _check_given(origin, normalization, statistics, origin.statistics)
         network = load_program(Path(origin.name), device)
     else:
         assert origin.module is not None
@@ -437,7 +433,7 @@ def build_subject(
         if statistics is None:
             statistics, is_normalizing = normalization.resolve(origin), True
         elif normalization.is_given:
-            raise _given_twice(origin.name, statistics)
+            _check_given(origin, normalization, normalization.resolve(origin), statistics)
     return Subject(
         network,
         origin.name,
@@ -465,19 +461,23 @@ def _build_network(
         raise unknown_normalization(origin.name)
     # Statistics in the weights, or recorded in an export, are not overridden silently.
     own = inside if origin.metadata is None else origin.statistics
-    if normalization.is_given and own is not None:
-        pairs = list(zip((*own.mean, *own.std), (*given.mean, *given.std), strict=False))
-        if len(own.mean) != len(given.mean) or max(abs(a - b) for a, b in pairs) >= 1e-4:
-            raise _given_twice(origin.name, own)  # they differ by more than rounding
+    _check_given(origin, normalization, given, own)
     return network, inside or given
 
 
-def _given_twice(name: str, inside: Statistics) -> ParameterError:
-    mean, std = (", ".join(f"{value:.4g}" for value in part) for part in inside)
-    return ParameterError(
-        f"`normalization`: {name} has its own, mean ({mean}) and std ({std}), got a different one. "
-        "Leave the option out."
-    )
+def _check_given(
+    origin: Origin, normalization: Normalization, given: Statistics | None, own: Statistics | None
+) -> None:
+    """Refuse statistics that are given and differ from the network's own by more than rounding."""
+    if not normalization.is_given or given is None or own is None:
+        return
+    pairs = list(zip((*own.mean, *own.std), (*given.mean, *given.std), strict=False))
+    if len(own.mean) != len(given.mean) or max(abs(a - b) for a, b in pairs) >= 1e-4:
+        mean, std = (", ".join(f"{value:.4g}" for value in part) for part in own)
+        raise ParameterError(
+            f"`normalization`: {origin.name} has its own, mean ({mean}) and std ({std}), got a "
+            "different one. Leave the option out."
+        )
 
 
 def _state_identity(module: nn.Module) -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import torch
+
 from ablate.data import NAMED
 from ablate.data.evaluated import (
     EvaluatedImages,
@@ -23,8 +26,9 @@ from ablate.data.evaluated import (
 from ablate.distortion import FAMILIES
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
-from ablate.files.shown import few, show_name
-from ablate.model.environment import DeviceKind, resolve_environment
+from ablate.files.shown import count_text, few, show_name
+from ablate.model.environment import DeviceKind, Environment, resolve_environment
+from ablate.model.modes import kept_mode
 from ablate.model.subject import (
     Normalization,
     Origin,
@@ -33,6 +37,7 @@ from ablate.model.subject import (
     find_origin,
     probe,
 )
+from ablate.model.weights.export_metadata import ONNX_ENDING
 from ablate.robustness.arguments import (
     check_choice,
     check_whole,
@@ -76,6 +81,7 @@ _NOT_SCORED = "the clean images were not scored: their data set was not named"
 _PROBABILITIES = (
     "the network returns probabilities; its calibration error is computed from their softmax"
 )
+_WARM_UP_CALLS, _CALLS = 20, 200
 _NOT_FINITE = "Score it with `precision='fp32'`, or use weights from a finished training."
 _MADE = {
     "corruption": "corrupted by ablate: same distribution as the benchmark, not the same bytes",
@@ -111,13 +117,14 @@ def evaluate(
     device: DeviceKind | None = None,
     batch_size: int | None = None,
     adapt_batch_norm: int | None = None,
+    latency: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a network on clean images and under every corruption at every severity.
 
     Args:
-        model: name of a network, an export of a trial, a TorchScript or torch.export file, or a
-            module, which takes normalised images and is moved to the device.
+        model: name of a network, an export of a trial, a TorchScript, torch.export or ONNX file, or
+            a module, which takes normalised images and is moved to the device.
         checkpoint: weights for a named network: a file, `torchvision:WEIGHTS` or `timm:pretrained`.
         checkpoint_order: match the file's tensors by their order, not by their names.
         dataset: name of a data set, or a folder with test/CLASS/*, val/CLASS/* or CLASS/*.  With
@@ -148,6 +155,7 @@ def evaluate(
         adapt_batch_norm: mix the batch-norm statistics of the network, which count as this number
             of images, with those of each batch of a copy (Schneider et al. 2020, arXiv:2006.16971);
             clean images are a copy too.  Batches are then 256 by default.  None: as trained.
+        latency: also measure the time that the network takes for one image.
         progress: called before each copy.
 
     Raises:
@@ -196,13 +204,15 @@ def evaluate(
         if isinstance(relative_to, (str, Path)):
             relative_to = load_evaluation(relative_to)
         origin = find_origin(model, None if checkpoint is None else str(checkpoint))
-        if origin.kind == "program" and precision == "auto":
+        is_onnx = origin.name.endswith(ONNX_ENDING)  # which onnxruntime runs, on the CPU
+        if is_onnx or (origin.kind == "program" and precision == "auto"):
             precision = "fp32"  # what the file's code was written in
         environment = resolve_environment(
-            precision, threads=threads or usable_cores(), device=device
+            precision, threads=threads or usable_cores(), device="cpu" if is_onnx else device
         )
         exported = origin.metadata
-        channels = 3 if exported is None else len(exported.mean)
+        # A program of ours makes grey of colours itself.
+        channels = 3 if exported is None or origin.kind == "program" else len(exported.mean)
         request = ImageRequest(
             part=split,
             image_size=image_size or origin.image_size,
@@ -227,6 +237,7 @@ def evaluate(
                 Path(str(official)), clean, request, known=known, **asked, resize=resize
             )
         _check_classes(origin, scored)
+        environment.apply()
         subject = build_subject(
             origin,
             scored.class_count,
@@ -236,7 +247,6 @@ def evaluate(
             device=environment.device,
             may_have_more=scored.classes is None,
         )
-        environment.apply()
         probed = [probe(subject, shape, environment.device) for shape in scored.shapes]
         marks = [_PROBABILITIES] if any(one.gives_probabilities for one in probed) else []
         if adapt_batch_norm is not None:
@@ -265,12 +275,31 @@ def evaluate(
         adapt_batch_norm=adapt_batch_norm,
         progress=progress,
     )
+    if latency:
+        evaluation = _with_latency(evaluation, subject, environment)
     return replace(
         evaluation,
         clean=None if outcomes.clean is None else CellScores.of(outcomes.clean),
         cells={cell: CellScores.of(answers) for cell, answers in outcomes.cells.items()},
         seconds=time.perf_counter() - began,
     )
+
+
+def _with_latency(evaluation: Evaluation, subject: Subject, environment: Environment) -> Evaluation:
+    image, times = torch.rand(1, *evaluation.data.image_shape, device=environment.device), []
+    with kept_mode(subject), torch.inference_mode(), environment.autocast():
+        subject.eval()
+        for _ in range(_WARM_UP_CALLS + _CALLS):
+            began = time.perf_counter()
+            subject(image).cpu()  # which waits for a GPU
+            times.append(1000 * (time.perf_counter() - began))
+    median, p95 = np.quantile(times[_WARM_UP_CALLS:], (0.5, 0.95)).tolist()
+    note = (
+        f"ms: of one image, {_CALLS} calls after {_WARM_UP_CALLS} to warm up, "
+        f"{count_text(environment.threads, 'thread')}, {environment.device_name}"
+    )
+    network = replace(evaluation.model, latency_ms=(median, p95))
+    return replace(evaluation, model=network, notes=(*evaluation.notes, note))
 
 
 def _check_official(
@@ -438,8 +467,8 @@ def _check_classes(origin: Origin, scored: _ScoredImages) -> None:
     if scored.clean is not None:
         where = f"`dataset`: {show_name(scored.clean.name)}"
     raise DataError(
-        f"{where} must have the {len(known)} classes that {origin.checkpoint} was finetuned on, "
-        f"got {len(classes)}: {listed}. Name that data set."
+        f"{where} must have the {len(known)} classes that {origin.checkpoint or origin.name} was "
+        f"finetuned on, got {len(classes)}: {listed}. Name that data set."
     )
 
 
@@ -494,6 +523,7 @@ def _unscored(
     if (height, width) != shape[1:]:
         notes.append(f"corrupted at {shape[1]} x {shape[2]}, then resized to {side} x {side}")
     scale = suite.scale or scale_for(min(shape[1:]))
+    file = Path(origin.checkpoint or origin.name)
     return Evaluation(
         model=EvaluatedModel(
             name=origin.name,
@@ -504,6 +534,7 @@ def _unscored(
             mean=None if statistics is None else statistics.mean,
             std=None if statistics is None else statistics.std,
             training={} if exported is None else exported.training,
+            file_bytes=file.stat().st_size if file.is_file() else None,
         ),
         data=EvaluatedData(
             name=suite.name if clean is None else clean.name,

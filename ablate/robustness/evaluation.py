@@ -60,12 +60,14 @@ class EvaluatedModel(JsonData):
         checkpoint: source of the weights, as given; None: a network in memory.
         identity: identity of the weights: `sha256:...` of their file, or the address where they are
             published; for a network in memory, of its state dict.
-        parameters: number of trainable parameters.
+        parameters: number of trainable parameters; 0: not known, of an ONNX file.
         image_size: input size in pixels; None: the size of the images.
         mean, std: for normalising images in [0, 1]; None: contained in the file itself.
         training: as recorded in an export of a trial: study, trial, loss terms, types seen.
         adapt_batch_norm: images that its own batch-norm statistics counted as when they were mixed
             with those of each batch of a copy; None: they were used as they are.
+        file_bytes: size of its file; None: it has none.
+        latency_ms: median and 95th percentile of the time for one image; None: not measured.
     """
 
     name: str
@@ -77,6 +79,8 @@ class EvaluatedModel(JsonData):
     std: tuple[float, ...] | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     adapt_batch_norm: int | None = None
+    file_bytes: int | None = None
+    latency_ms: tuple[float, float] | None = None
 
     @property
     def label(self) -> str:

@@ -39,6 +39,19 @@ def derive_seed(seed: int, *where: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def seeded_study(study: Study, values: Mapping[str, Any], seeds: Seeds) -> Study:
+    """The study of one trial: with its parameters and its seeds."""
+    seeded = {
+        "dataset.validation.seed": seeds.split,
+        "finetune.seed": seeds.train,
+        "robustness.seed": seeds.evaluation,
+    }
+    # All cells of a pair have its seed.
+    return study.with_values(
+        {**seeded, **values} if study.ablation is None else {**values, **seeded}
+    )
+
+
 # -- A point of the search space, and the plain finetune ------------------------------------
 
 

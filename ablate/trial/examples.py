@@ -3,13 +3,13 @@ illustrations, not results."""
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -19,9 +19,8 @@ from ablate.errors import DataError
 from ablate.finetune.baseline import kept_baseline
 from ablate.finetune.interpolation import move_towards
 from ablate.ledger.record import RowRecord
-from ablate.model.build import build_model
 from ablate.model.environment import resolve_environment
-from ablate.model.weights.export_metadata import read_metadata
+from ablate.model.trained import load_export
 from ablate.robustness.evaluation_set import EvaluationSet
 from ablate.study.callables import is_callable_name
 from ablate.study.settings import Study
@@ -97,8 +96,11 @@ def compare(
     side = bench.image_size
     most = max(_FEWEST_IMAGES, min(_MOST_IMAGES, _PIXELS // side**2))
     classes, split = load_validation(study.dataset, base, cache, count=most, image_size=side)
-    before = load_network(study, kept.path, weights, len(classes), base)
-    after = load_network(finetuned, weights, weights, len(classes), base)
+    exported = load_export(weights, base)
+    if exported.provenance.model != study.model.name:
+        raise DataError(f"{weights.name}: must be of {study.model.name}, got another network.")
+    before, after = deepcopy(exported.network), exported.network
+    before.load_state_dict(load_file(kept.path))
     if row.path is not None and row.path.alpha != 1:
         move_towards(after, before, row.path.alpha)
 
@@ -119,33 +121,6 @@ def compare(
         {kind: _answers(before, of_kind) for kind, of_kind in images.items()},
         {kind: _answers(after, of_kind) for kind, of_kind in images.items()},
     )
-
-
-def load_network(
-    study: Study, weights: Path, exported: Path, classes: int, base: Path
-) -> nn.Module:
-    """Load a network with the weights of a file, on the CPU.
-
-    Args:
-        study: defines the network.
-        exported: weights of a trial, which say how images are normalised.
-
-    Raises:
-        DataError: if the weights are damaged, or belong to another network.
-    """
-    said = read_metadata(exported)
-    if said is None:
-        raise DataError(f"{exported.name}: must be an export of a trial, got one without metadata.")
-    settings = study.model.model_copy(update={"normalization": "dataset"})
-    model = build_model(settings, classes, said.mean, said.std, seed=0, base=base)
-    try:
-        model.load_state_dict(load_file(weights))
-    except (RuntimeError, SafetensorError) as error:
-        raise DataError(
-            f"{weights.name}: must contain the weights of {study.model.name}, got others. The data "
-            "or the network have changed."
-        ) from error
-    return model.eval()
 
 
 def _answers(network: nn.Module, images: ByteImages) -> np.ndarray:

@@ -26,7 +26,7 @@ from ablate.model.weights.export_metadata import ExportMetadata, export_weights
 from ablate.robustness.bits import Scored, kept_scores, pack_row
 from ablate.study.interpolation import LOSS_BITS, Curve, accuracies, alpha_text, curve_point
 from ablate.study.scores import Scores
-from ablate.study.seeds import Seeds
+from ablate.study.seeds import Seeds, seeded_study
 from ablate.trial.task import Interim, weights_file
 from ablate.trial.workbench import Workbench
 
@@ -45,14 +45,7 @@ class TrialRun:
     """
 
     def __init__(self, workbench: Workbench, values: Mapping[str, Any], seeds: Seeds) -> None:
-        seeded = {
-            "dataset.validation.seed": seeds.split,
-            "finetune.seed": seeds.train,
-            "robustness.seed": seeds.evaluation,
-        }
-        is_paired = workbench.study.ablation is not None  # all cells of a pair have its seed
-        given = {**values, **seeded} if is_paired else {**seeded, **values}
-        study = workbench.study.with_values(given)
+        study = seeded_study(workbench.study, values, seeds)
         self._study = study
         self._bench = workbench.fitting(study)
         self._bench.environment.apply()

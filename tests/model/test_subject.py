@@ -140,10 +140,6 @@ def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
     assert refusal(lambda: find_origin("no/such.pt", None), DataError) == (
         "`model`: must be a network or an existing file, got no/such.pt. Correct the path."
     )
-    assert refusal(lambda: find_origin("trial.onnx", None)) == (
-        "`model`: ONNX files are not scored, got trial.onnx. Evaluate the .safetensors (`ablate "
-        "export ... -o NAME.safetensors`) or .pt2 export."
-    )
     file = tmp_path / "silent.safetensors"
     export_weights(Tiny(), file)
     assert refusal(lambda: find_origin(str(file), None)) == (

@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from example_sources import searches, usual_record
+from safetensors.torch import load_file
 
 import ablate
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import study_basis
-from ablate.errors import DataError, NothingToDrawError
+from ablate.errors import NothingToDrawError
 from ablate.lifecycle.open_study import open_study
-from ablate.model.build import build_model
-from ablate.model.weights.export_metadata import ExportMetadata, export_weights
+from ablate.model.weights.export_metadata import export_tensors, read_metadata
 from ablate.report.figures.canvas import COLUMN, WIDE, Sheet
 from ablate.report.figures.examples import FIGURE, Copy, ExamplesInfo, draw
 from ablate.report.figures.figure import FigureOptions
 from ablate.study.callables import imports_limited
-from ablate.study.settings import ConstraintSettings, Study
-from ablate.trial.examples import load_network
+from ablate.study.settings import ConstraintSettings
 from ablate.trial.task import weights_file
 
 
@@ -153,14 +151,19 @@ def test_what_is_missing_is_said(
     assert "needs a trial on the front, got none" in reason(constrained)
     folders = changed(source, "dataset", name="image_folder", path="nowhere")
     assert "nowhere" in reason(folders)
-    for section in ("dataset", "model"):
-        named = changed(source, section, name="mine:function")
+    shutil.copytree(place.folder / "weights", tmp_path / "weights")
+    weights = weights_file(tmp_path, 0)
+    said = read_metadata(weights)
+    assert said is not None
+    export_tensors(load_file(weights), weights, replace(said, model="mine:function"))
+    for one, section in ((source, "dataset"), (elsewhere, "model")):
+        named = changed(one, section, name="mine:function")
         assert "got no `trust`. Read that code, then: ablate report" in reason(named)
         with imports_limited(lambda _name, _base: True):
             assert "mine" in reason(named)
-    shutil.copytree(place.folder / "weights", tmp_path / "weights")
+    export_tensors(load_file(weights), weights, said)
     resnet = changed(elsewhere, "model", name="resnet20")
-    assert "must contain the weights of resnet20, got others" in reason(resnet)
+    assert "must be of resnet20, got another network" in reason(resnet)
     weights_file(tmp_path, 0).write_bytes(b"no weights")
     assert "must be a complete .safetensors file" in reason(elsewhere)
     monkeypatch.setenv("ABLATE_CACHE", str(tmp_path / "cache"))
@@ -170,36 +173,6 @@ def test_what_is_missing_is_said(
 
 def test_a_loop_of_the_users_own_has_no_images() -> None:
     assert "got a training loop of its own. Leave it out." in reason(searches()["own loop"])
-
-
-def test_a_network_of_ones_own_is_shown_normalised_images(tmp_path: Path) -> None:
-    (tmp_path / "shown_nets.py").write_text(
-        "from torch import nn\n\n"
-        "def small(classes):\n"
-        "    pool = nn.AdaptiveAvgPool2d(1)\n"
-        "    return nn.Sequential(nn.Conv2d(3, classes, 3), pool, nn.Flatten())\n"
-    )
-    study = Study.model_validate(
-        {
-            **{"version": 1, "name": "shown", "dataset": {"name": "digits"}},
-            "model": {"name": "shown_nets:small"},
-        }
-    )
-    network = build_model(study.model, 2, (0.5, 0.4, 0.3), (0.2,) * 3, 0, base=tmp_path)
-    metadata = ExportMetadata(
-        **{"model": "shown_nets:small", "classes": ("a", "b")},
-        **{"mean": (0.5, 0.4, 0.3), "std": (0.2,) * 3, "image_size": 8, "resize": None},
-        **{"dataset": "digits", "study": "shown", "trial": 0, "loss_terms": "clean"},
-        seen_types=(),
-    )
-    export_weights(network, tmp_path / "0.safetensors", metadata)
-    export_weights(network, tmp_path / "baseline.safetensors")
-    images, trial = torch.rand(2, 3, 8, 8), tmp_path / "0.safetensors"
-    for weights in (trial, tmp_path / "baseline.safetensors"):
-        loaded = load_network(study, weights, trial, 2, tmp_path)
-        assert torch.equal(loaded(images), network.eval()(images))
-    with pytest.raises(DataError, match="must be an export of a trial"):
-        load_network(study, trial, tmp_path / "baseline.safetensors", 2, tmp_path)
 
 
 def test_photographs_are_kept_small_and_enlarged_pixels_stay_squares(info: ExamplesInfo) -> None:

@@ -1,21 +1,25 @@
 """Exported weights and their metadata, which are sufficient for using them.
 
-The header of the .safetensors file has, under the name `ablate`, the JSON of `ExportMetadata` with
-a sha256 of the file (computed with zeros in its place).  Importing this does not load torch.
+The header of the .safetensors file, and the beginning of one of ONNX, has under the name `ablate`
+the JSON of `ExportMetadata` with a sha256 of the file (computed with zeros in its place).
+Importing this does not load torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from safetensors import SafetensorError, safe_open
 
-from ablate.errors import DataError
+from ablate.errors import DataError, MissingDependencyError, error_text, pip_install
 from ablate.files.cache import publish_file
 from ablate.files.regular import MOST_WEIGHTS_BYTES, check_regular
 from ablate.files.shown import show_name, shown_if
@@ -27,13 +31,17 @@ if TYPE_CHECKING:
 
 KEY = "ablate"
 VERSION = 1
+ONNX_ENDING = ".onnx"
+PROGRAM_ENDINGS = (".pt", ".pth", ".ts", ".pt2", ONNX_ENDING)
+"""Extensions of files that may be a network with its code; the type is determined from their
+content."""
 SHIPPED = {f"ablate:{file.stem}": file for file in Path(__file__).parent.glob("*.safetensors")}
 """Weights that come with ablate, by the name that `baseline.checkpoint` has for them;
 docs/howto/weights.md has the command that made each."""
 
-_NO_DIGEST = "0" * 64
-# Its form in the header: a JSON text inside a JSON text, which is unambiguous.
-_DIGEST_NAME = rb"\"sha256\": \""
+NO_DIGEST = "0" * 64
+# Its form in the file: JSON, in the header of safetensors inside a JSON text.
+_DIGEST_NAME = re.compile(rb'\\?"sha256\\?": \\?"')
 _LARGEST_HEADER = 100_000_000
 """Bytes; safetensors itself reads no larger one."""
 _PIECE = 2**20
@@ -117,39 +125,36 @@ def _read_digest(file: BinaryIO) -> tuple[int, str, str]:
     length = int.from_bytes(file.read(8), "little")
     file.seek(0)
     head = file.read(8 + min(length, _LARGEST_HEADER))
-    found = head.find(_DIGEST_NAME)
-    if found < 0:
+    found = _DIGEST_NAME.search(head)
+    if found is None:
         return -1, "", ""
-    place = found + len(_DIGEST_NAME)
-    end = place + len(_NO_DIGEST)
-    digest = hashlib.sha256(head[:place] + _NO_DIGEST.encode() + head[end:])
+    place = found.end()
+    end = place + len(NO_DIGEST)
+    digest = hashlib.sha256(head[:place] + NO_DIGEST.encode() + head[end:])
     while piece := file.read(_PIECE):
         digest.update(piece)
     return place, head[place:end].decode(errors="replace"), digest.hexdigest()
 
 
 def read_metadata(path: Path) -> ExportMetadata | None:
-    """Read the metadata of an export; None if the file has none.
+    """Read the metadata of an export, in any format; None if the file has none.
 
     Raises:
-        DataError: if the file is not a complete .safetensors file, was changed after the export, or
-            has invalid metadata.
+        DataError: if the file is damaged, was changed after the export, or has invalid metadata.
+        MissingDependencyError: if it is of ONNX, and onnxruntime is not installed.
     """
     shown = show_name(path)
     try:
         check_regular(path, MOST_WEIGHTS_BYTES)
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get(KEY)
-        if not is_as_exported(path):
+        text = _text_in(path)
+        if text is not None and not is_as_exported(path):
             raise DataError(
                 f"{shown}: must be an undamaged export, got different bytes. Copy or export it "
                 "again."
             )
     except (OSError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{shown}: must be a complete .safetensors file, got {reason}. Copy or export it again."
-        ) from error
+        rule = f"must be a complete {path.suffix} file, got {' '.join(str(error).split())}"
+        raise DataError(f"{shown}: {rule}. Copy or export it again.") from error
     if text is None:
         return None
     try:
@@ -169,6 +174,47 @@ def read_metadata(path: Path) -> ExportMetadata | None:
             "again with this version of ablate, or update ablate."
         )
     return metadata
+
+
+def _text_in(path: Path) -> str | None:
+    if path.suffix == ONNX_ENDING:
+        found: str | None = open_onnx(path).get_modelmeta().custom_metadata_map.get(KEY)
+        return found
+    if path.suffix in PROGRAM_ENDINGS:
+        with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if name.endswith(f"/extra/{KEY}"):
+                    return archive.read(name).decode(errors="replace")
+        return None
+    with safe_open(path, framework="numpy") as file:
+        return (file.metadata() or {}).get(KEY)
+
+
+def open_onnx(path: Path, threads: int = 1) -> Any:
+    """An `onnxruntime.InferenceSession` of a file, on the CPU.
+
+    Raises:
+        MissingDependencyError: if onnxruntime is not installed.
+        DataError: if the file is damaged.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        rule = "`model`: ONNX needs onnxruntime, got no such package."
+        raise MissingDependencyError(f"{rule} Run {pip_install('onnx')}.") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # what fails is raised too
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        rule = "must be a complete ONNX file"
+        raise DataError(f"{show_name(path)}: {rule}, got {error_text(error)}.") from error
+
+
+def metadata_text(metadata: ExportMetadata, **digest: str) -> str:
+    """The JSON that a file carries; `digest`: NO_DIGEST as `sha256`, for `fill_digest`."""
+    return json.dumps({"version": VERSION, **digest, **metadata.to_json()}, sort_keys=True)
 
 
 def export_weights(model: nn.Module, path: Path, metadata: ExportMetadata | None = None) -> None:
@@ -194,16 +240,20 @@ def export_tensors(
     tensors = {name: tensor.cpu().contiguous().clone() for name, tensor in state.items()}
     header = None
     if metadata is not None:
-        content = {"version": VERSION, "sha256": _NO_DIGEST, **metadata.to_json()}
-        header = {KEY: json.dumps(content, sort_keys=True)}
+        header = {KEY: metadata_text(metadata, sha256=NO_DIGEST)}
 
     def write(temporary: Path) -> None:
         # Of a full disk, save_file raises an error that is no OSError.
         temporary.write_bytes(save(tensors, metadata=header))
         if metadata is not None:
-            with temporary.open("r+b") as file:
-                place, _, digest = _read_digest(file)
-                file.seek(place)
-                file.write(digest.encode())
+            fill_digest(temporary)
 
     publish_file(path, write)
+
+
+def fill_digest(path: Path) -> None:
+    """Put the sha256 of a file into the place that its metadata have for it."""
+    with path.open("r+b") as file:
+        place, _, digest = _read_digest(file)
+        file.seek(place)
+        file.write(digest.encode())

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table as Lines
 from rich.text import Text
 
-from ablate.files.shown import show_name
+from ablate.files.shown import bytes_text, show_name
 from ablate.model.weights.export_metadata import network_name
 from ablate.report.formats import TerminalTable
 from ablate.report.numbers import MISSING, duration_text, percent_text
@@ -31,6 +31,7 @@ _HEADLINE = (
     "mean_corruption_error_relative_to",
 )
 """Of the summary, what stands first."""
+_ROBUST = ("mean_accuracy_over_families_unnormalised", "mean_corruption_accuracy_unnormalised")
 
 
 def evaluation_report(evaluation: Evaluation) -> Group:
@@ -57,7 +58,8 @@ def basis_lines(evaluation: Evaluation) -> list[str]:
         weights = Path(weights).name
     algorithm, colon, digest = model.identity.partition(":")
     identity = f"{algorithm}{colon}{digest[:12]}" if algorithm == "sha256" else ""
-    told = [*filter(None, (weights, identity)), f"{model.parameters:,} parameters"]
+    size = f"{model.parameters:,} parameters" if model.parameters else ""
+    told = [*filter(None, (weights, identity, size))]
     lines = [f"weights: {', '.join(told)}"]
     trained = model.training
     if trained:
@@ -102,6 +104,33 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         parts.append(text_column("exposure", "trained on", [*[""] * len(clean), *told]))
     notes = ("accuracies in %; brackets: 95 % intervals over the images",)
     return Table(suite.name, "", tuple(parts), notes)
+
+
+def networks_table(evaluations: Sequence[Evaluation]) -> Table:
+    """A row a network, all scored on the same images: size, latency if measured, accuracies."""
+    rows, notes = [], ["brackets: 95 % intervals over the images"]
+    for one in evaluations:
+        model, summary = one.model, {line.name: line for line in summarise(one)}
+        file = Path(model.checkpoint or model.name).name
+        runtime = (
+            "onnxruntime" if file.endswith(".onnx") else f"torch {one.environment['precision']}"
+        )
+        size = bytes_text(model.file_bytes) if model.file_bytes else MISSING
+        row = {"Network": file, "Runs in": runtime, "Size": size}
+        if model.latency_ms is not None:
+            row["Median (ms)"], row["p95 (ms)"] = (f"{ms:.2f}" for ms in model.latency_ms)
+        robust = next(name for name in _ROBUST if name in summary)
+        for name, heading in (("clean_accuracy", "Clean (%)"), (robust, "Robust (%)")):
+            if name in summary:
+                value, ends = summary[name].value, summary[name].interval or ()
+                row[heading] = f"{percent_text(value)} [{', '.join(map(percent_text, ends))}]"
+        rows.append(row)
+    notes.append(f"robust: {robust}, {summary[robust].over}")
+    notes += [note for note in one.notes if note.startswith("ms: ")]
+    columns = [text_column(name, name, [row[name] for row in rows], folds=9) for name in rows[0]]
+    title = f"{f'{one.data.name} {one.data.split}'.strip()}, {one.data.n:,} images"
+    marks = dict.fromkeys(mark for each in evaluations for mark in each.marks)
+    return Table("networks", title, tuple(columns), (*notes, *marks))
 
 
 def _summary(lines: Sequence[SummaryLine]) -> Lines:
