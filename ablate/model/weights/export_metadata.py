@@ -208,8 +208,8 @@ def open_onnx(path: Path, threads: int = 1) -> Any:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        rule = "must be a complete ONNX file"
-        raise DataError(f"{show_name(path)}: {rule}, got {error_text(error)}.") from error
+        rule = f"must be a complete ONNX file, got {error_text(error).rstrip('.')}"
+        raise DataError(f"{show_name(path)}: {rule}. Write it again.") from error
 
 
 def metadata_text(metadata: ExportMetadata, **digest: str) -> str:
