@@ -7,6 +7,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         lambda _place, _precision="fp32": Environment("cuda", "fp32", 1, "", ""),
     )
     monkeypatch.setattr(Place, "wait", lambda _place: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)
     # A file of such tensors is none of weights alone.
     monkeypatch.setattr(gpu, "through_file", lambda state, _device: state)
     # Its matrix is sparse, which no such tensor can be.
@@ -54,12 +58,29 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         kept.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["distortions", "corruptions", "losses", "resume", "seed"])
+@pytest.mark.parametrize(
+    "name", ["distortions", "corruptions", "cells", "losses", "resume", "seed"]
+)
 def test_the_part_right_runs_on_another_device(name: str, pretended: Place) -> None:
     result = gpu.measurements(pretended)[f"right {name}"](pretended)
     assert result["ok"], result
     if "apart" in result:
         assert len(result["apart"]) == {"distortions": 16, "corruptions": 18}[name]
+
+
+def test_the_part_fast_runs_on_another_device(pretended: Place) -> None:
+    assert gpu.fast_operations(pretended)["launched"] >= 147
+    result = gpu.fast_network(pretended, "resnet20", 32, 16)
+    assert result["ok"], result
+    assert all(result[kind]["steps a second"][1] > 0 for kind in ("ablate", "usual", "bare"))
+    assert result.keys() >= {"launches a step", "share on the device", "peak bytes", "aim"}
+
+
+def test_a_trial_of_the_part_packed_runs_on_another_device(pretended: Place) -> None:
+    ready, start = threading.Semaphore(0), threading.Event()
+    start.set()
+    gpu.one_trial(pretended, 4, 8, ready, start)
+    assert ready.acquire(blocking=False)
 
 
 def test_what_is_wrong_on_a_device_is_seen(

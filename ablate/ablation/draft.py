@@ -208,7 +208,7 @@ class Draft:
         yield from study_rules(fixed, refused)
         for section in ("baseline", "finetune"):
             settings = getattr(fixed, section)
-            if (settings.frozen or settings.probe_fraction) and not refused:
+            if (settings.frozen or settings.probe_fraction or settings.lora.rank) and not refused:
                 from ablate.finetune.depth import learning_problem  # which loads torch
 
                 if (problem := learning_problem(fixed, section, settings.frozen)) is not None:

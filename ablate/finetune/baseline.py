@@ -50,6 +50,8 @@ from ablate.model.weights.external_checkpoint import (
     load_external,
 )
 from ablate.study.callables import code_digest
+from ablate.study.fingerprint import delete_at
+from ablate.study.keys import value_at
 from ablate.study.seeds import derive_seed
 from ablate.study.settings import (
     ADDED_KEYS,
@@ -191,9 +193,8 @@ def _training_inputs(
     begins with."""
     settings = baseline_settings.model_dump(mode="json", exclude={"expected_accuracy", "backbone"})
     for key, value in ADDED_KEYS.items():  # the baselines that came before them are still these
-        section, _, name = key.rpartition(".")
-        if section == "baseline" and settings[name] == value:
-            del settings[name]
+        if key.startswith("baseline.") and value_at({"baseline": settings}, key) == value:
+            delete_at({"baseline": settings}, key)
     inputs: dict[str, Any] = {
         "train": dataset.train.digest,
         "image_shape": list(dataset.validation.images.shape[1:]),

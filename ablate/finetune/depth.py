@@ -19,7 +19,8 @@ from pathlib import Path
 
 from torch import nn
 
-from ablate.errors import ParameterError, UsageError, did_you_mean
+from ablate.errors import MissingDependencyError, ParameterError, UsageError, did_you_mean
+from ablate.finetune.lora import check_adaptable
 from ablate.model import chosen_layers
 from ablate.model.build import build_skeleton
 from ablate.model.modes import batch_norms
@@ -63,7 +64,8 @@ class LearningParts:
         self._section, self._frozen, self._model = section, settings.frozen, model
         frozen_modules = self._freeze()
         self._every_norm = batch_norms(model)
-        self._norms = [norm for norm in self._every_norm if norm in frozen_modules]
+        is_kept = settings.lora.rank > 0
+        self._norms = [norm for norm in self._every_norm if is_kept or norm in frozen_modules]
         self._learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not self._learning:
             raise ParameterError(
@@ -167,16 +169,18 @@ def learning_problem(
         a trial.
     """
     settings = getattr(study, section).model_copy(update={"frozen": frozen})
-    if not frozen and not settings.probe_fraction:
+    if not frozen and not settings.probe_fraction and not settings.lora.rank:
         return None
     with suppress(UsageError):  # a network that cannot be built is refused when it is
         model = build_skeleton(study.model, base=base)
         try:
+            if settings.lora.rank:
+                check_adaptable(model, section)
             parts = LearningParts(model, settings, section)
             fixed = not searched(study.space) & {"loss.terms", "loss.fma.layers"}
             if fixed and section == "finetune":
                 parts.check_reached(study.loss)
-        except ParameterError as error:
+        except (MissingDependencyError, ParameterError) as error:
             key, _, rule = str(error).partition(": ")
             return key, rule
     return None

@@ -28,6 +28,7 @@ from ablate.finetune.augment.augmentation import Augmentation
 from ablate.finetune.budget import Budget, Work
 from ablate.finetune.depth import LearningParts
 from ablate.finetune.forward import BatchNormMode, Forward, flip_images, shift_images
+from ablate.finetune.lora import add_adapters, merged
 from ablate.finetune.loss.clean import label_factor
 from ablate.finetune.loss.objective import RobustLoss
 from ablate.finetune.loss.term import scaled
@@ -127,6 +128,10 @@ class Finetuning:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._probe_steps = 0
         self._probing: bool | None = None
+        self._has_adapters = settings.lora.rank > 0
+        if self._has_adapters:
+            seed = derive_seed(settings.seed, "adapters")
+            add_adapters(self._student, settings.lora, seed, self._section)
         self._learning = LearningParts(self._student, settings, self._section)
         self._train = train
         self._placed = train.place(device)
@@ -143,7 +148,7 @@ class Finetuning:
             self._teachers[anchor] = (
                 RunningAverage(self._student, loss.teacher_decay)
                 if anchor == "ema"
-                else copy.deepcopy(self._student).eval().requires_grad_(False)
+                else self._plain(self._student).eval().requires_grad_(False)
             )
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
@@ -162,8 +167,14 @@ class Finetuning:
 
     @property
     def model(self) -> nn.Module:
-        """The current network: the average of its weights, if there is one."""
-        return self._student if self._average is None else self._average.module
+        """The current network: the average of its weights, if there is one; with adapters a copy,
+        in whose weights they are."""
+        network = self._student if self._average is None else self._average.module
+        return self._plain(network) if self._has_adapters else network
+
+    def _plain(self, network: nn.Module) -> nn.Module:
+        """A copy of a network, without adapters."""
+        return merged(network) if self._has_adapters else copy.deepcopy(network)
 
     @property
     def step(self) -> int:

@@ -110,6 +110,11 @@ def _probed(section: str) -> Reading:
     return Reading(f"{share} is above 0", (rate,), (share,), lambda values: values[share] > 0)
 
 
+def _adapted(section: str) -> Reading:
+    rank, alpha = f"{section}.lora.rank", f"{section}.lora.alpha"
+    return Reading(f"{rank} is above 0", (alpha,), (rank,), lambda values: values[rank] > 0)
+
+
 def _has_ema(values: Values) -> bool:
     return any(values.get(f"loss.{term}.anchor") == "ema" for term in terms_of(values))
 
@@ -174,6 +179,9 @@ READINGS: tuple[Reading, ...] = (
     _where_is("baseline.checkpoint", None, *_OF_TRAINING),
     _probed("baseline"),
     _probed("finetune"),
+    _adapted("baseline"),
+    _adapted("finetune"),
+    _where_is("finetune.lora.rank", 0, "finetune.batch_norm"),
 )
 
 
@@ -233,7 +241,7 @@ def trained_values(values: Values, taps: Sequence[str] = ()) -> dict[str, Any]:
         weights = read.pop("loss.fma.layer_weights", "uniform")
         read["loss.fma.layers"] = _layer_shares(read["loss.fma.layers"], weights, taps)
     if not has_copies(values):
-        if read["finetune.batch_norm"] == "separate":
+        if read.get("finetune.batch_norm") == "separate":
             read["finetune.batch_norm"] = "joint"  # nothing stands beside the clean images
         return read
     shares = type_shares(values)
@@ -320,7 +328,7 @@ def inert_rule(
     # Of batch norm, `separate` is `joint` where there are no copies.
     deciders |= {"loss.terms"} if key == "finetune.batch_norm" else set()
     met: set[str] = set()
-    reached = 0
+    reached, is_read_once = 0, False
     for point in islice(points(space, {key, *deciders}), MOST_POINTS):
         reached += 1
         if key not in point:
@@ -332,6 +340,7 @@ def inert_rule(
             return None
         met |= {reading.where for reading in holding}
         if len(holding) == len(readings):
+            is_read_once = True
             changed = (with_params(configuration, {key: value}) for value in values)
             identities = (trained_identity(each, taps) for each in changed)
             first = next(identities)  # a single value counts as read
@@ -340,7 +349,7 @@ def inert_rule(
     if reached == MOST_POINTS:
         return None
     never = [reading for reading in readings if reading.where not in met] or readings
-    if not never:
+    if is_read_once:
         return f"has no effect on any trial, got {show(values)}. Remove it."
     where = " and ".join(reading.where for reading in never)
     domains = {other.key: other.domain for other in space.parameters}

@@ -35,7 +35,7 @@ from ablate.lifecycle.shipped import shipped_studies
 from ablate.model import has_batch_norm
 from ablate.model.inspect import has_adaptable_norm
 from ablate.robustness.suites import objective_rules
-from ablate.space.fit import nothing_searched, reach_rules
+from ablate.space.fit import nothing_searched, reach_rules, telling_values
 from ablate.space.parse import read_space
 from ablate.space.space import Space, enqueue_rules
 from ablate.study.callables import NotImportedError, own_types
@@ -409,13 +409,15 @@ def _values_of(study: Study, key: str, fixed: str) -> Collection[Any]:
 
 
 def _learning_rules(study: Study, space: Space, base: Path) -> Iterator[Finding]:
-    """What leaves nothing to learn, or to probe; of cells an ablation does it."""
-    frozen = {parameter.key: parameter.domain for parameter in space.parameters}.get(
-        "finetune.frozen"
-    )
+    """What leaves nothing to learn, to probe or to adapt; of cells an ablation does it."""
+    domains = {parameter.key: parameter.domain for parameter in space.parameters}
+    frozen, ranks = domains.get("finetune.frozen"), domains.get("finetune.lora.rank")
     tried = [study.finetune.frozen] if frozen is None else getattr(frozen, "choices", ())
+    if ranks is not None:
+        study = study.with_values({"finetune.lora.rank": max(telling_values(ranks))})
+    sections = study.baseline, study.finetune
     baseline = study.baseline
-    if any(tried) or baseline.frozen or study.finetune.probe_fraction or baseline.probe_fraction:
+    if any(tried) or any(one.frozen or one.probe_fraction or one.lora.rank for one in sections):
         from ablate.finetune.depth import learning_problem  # which loads torch
 
         found = {learning_problem(study, "finetune", layers, base) for layers in tried}

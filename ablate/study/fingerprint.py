@@ -117,7 +117,7 @@ def study_fingerprint(
         if key.partition(".")[0] in left_out:
             continue
         if key not in ADDED_KEYS or value_at(data, key) == ADDED_KEYS[key]:
-            _delete(data, key)
+            delete_at(data, key)
     if study.trainable is not None:
         data["finetune"] = {"epochs": finetune.budget.in_epochs, "seed": finetune.seed}
     if added_types:
@@ -133,7 +133,8 @@ def study_fingerprint(
     return {section: digest_of(part) for section, part in parts.items()}
 
 
-def _delete(data: Mapping[str, Any], key: str) -> None:
+def delete_at(data: Mapping[str, Any], key: str) -> None:
+    """Take the value of a dotted key out of nested plain data, in place."""
     section, _, name = key.rpartition(".")
     del value_at(data, section)[name]
 

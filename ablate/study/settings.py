@@ -108,10 +108,16 @@ ADDED_KEYS: Mapping[str, Any] = {
     "finetune.frozen": [],
     "finetune.probe_fraction": 0.0,
     "finetune.probe_learning_rate": None,
+    "finetune.lora.rank": 0,
+    "finetune.lora.alpha": 16,
+    "finetune.lora": {},
     "baseline.layer_decay": 1.0,
     "baseline.frozen": [],
     "baseline.probe_fraction": 0.0,
     "baseline.probe_learning_rate": None,
+    "baseline.lora.rank": 0,
+    "baseline.lora.alpha": 16,
+    "baseline.lora": {},
     "ablation.stop": None,
     "robustness.adapt_batch_norm": None,
     "robustness.cells": 1.0,
@@ -230,6 +236,16 @@ UNITS = ("epochs", *UNITS_BUT_EPOCHS)
 """Of a finetuning's budget."""
 
 
+class LoRASettings(Settings):
+    """Low-rank adapters.  Source: Hu et al. 2021, arXiv:2106.09685, in the package peft."""
+
+    rank: Natural = 0
+    """Of the changes that linear layers and convolutions learn in place of their weights; the head
+    learns whole, all else stays, with batch norm's statistics; 0: all weights learn."""
+    alpha: Count = 16
+    """A change is multiplied by alpha / rank."""
+
+
 class TrainingSettings(Settings):
     """An optimiser, a schedule of its learning rate, and what steadies them."""
 
@@ -268,6 +284,7 @@ class TrainingSettings(Settings):
     does.  Each part has the whole schedule, and starts without momentum."""
     probe_learning_rate: Positive | None = None
     """Highest learning rate of that share; none: `learning_rate`."""
+    lora: LoRASettings = LoRASettings()
 
 
 BACKBONE_DEFAULTS: Mapping[str, Any] = {
