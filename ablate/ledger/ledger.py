@@ -122,15 +122,26 @@ class Ledger:
             StorageError: if the storage cannot be reached, or has the schema of another Optuna
                 version.
         """
+        if (ledger := cls.find(url, name)) is not None:
+            return ledger
+        names = cls.names(url)
+        there = f"It has: {', '.join(sorted(names))}." if names else "It has none."
+        raise StudyNotFoundError(
+            f"study {name}: must be in {masked(url)}, got no such study. {there}"
+        )
+
+    @classmethod
+    def find(cls, url: str, name: str) -> Ledger | None:
+        """As `open`; None if there is no such study, or no storage yet."""
+        file = sqlite_file(url)
+        if file is not None and not file.exists():
+            return None
         storage = open_storage(url, create=False)
         with storage_errors(url), storage.engine.begin() as connection:
             study_id = tables.find_study(connection, name)
             if study_id is None:
-                names = tables.study_names(connection)
-                there = f"It has: {', '.join(sorted(names))}." if names else "It has none."
-                raise StudyNotFoundError(
-                    f"study {name}: must be in {masked(url)}, got no such study. {there}"
-                )
+                storage.engine.dispose()
+                return None
             head = tables.study_attributes(connection, study_id).get(HEAD)
         if head is None:
             raise StudyNotFoundError(

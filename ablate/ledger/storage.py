@@ -177,6 +177,11 @@ def error_reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(cause).__name__
 
 
+_known: set[tuple[str, int | None]] = set()
+"""Storages whose tables this process has checked, each by its URL and file; to check them takes most
+of the time of opening one."""
+
+
 def open_storage(url: str, *, create: bool) -> RDBStorage:
     """The storage at `url`.
 
@@ -212,7 +217,17 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
             engine = sqlalchemy.create_engine(opened, **engine_arguments(url))
             retried(lambda: _connect(engine))
             engine.dispose()
-            storage = retried(lambda: RDBStorage(opened, engine_kwargs=engine_arguments(url)))
+            place = url, None if file is None else file.stat().st_ino
+            is_known = place in _known and not create
+            storage = retried(
+                lambda: RDBStorage(
+                    opened,
+                    engine_kwargs=engine_arguments(url),
+                    skip_compatibility_check=is_known,
+                    skip_table_creation=is_known,
+                )
+            )
+            _known.add(place)
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "

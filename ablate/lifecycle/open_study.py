@@ -221,13 +221,13 @@ def open_ledger(place: Place) -> Ledger:
     Raises:
         StudyNotFoundError: if there is no such study.
     """
-    if not Ledger.exists(place.url, place.name):
-        refuse_if_rescued(place)
-        raise StudyNotFoundError(
-            f"study {place.name}: must have been launched, got no such study in {place.shown}. "
-            "Launch it first, or check name and storage."
-        )
-    return Ledger.open(place.url, place.name)
+    if (ledger := Ledger.find(place.url, place.name)) is not None:
+        return ledger
+    refuse_if_rescued(place)
+    raise StudyNotFoundError(
+        f"study {place.name}: must have been launched, got no such study in {place.shown}. "
+        "Launch it first, or check name and storage."
+    )
 
 
 def open_part(part: Place, parent: str) -> Ledger | None:
@@ -239,10 +239,8 @@ def open_part(part: Place, parent: str) -> Ledger | None:
     Raises:
         UsageError: if a study of its own has that name.
     """
-    if not Ledger.exists(part.url, part.name):
-        return None
-    ledger = Ledger.open(part.url, part.name)
-    if ledger.head.parent == parent:
+    ledger = Ledger.find(part.url, part.name)
+    if ledger is None or ledger.head.parent == parent:
         return ledger
     ledger.close()
     raise UsageError(
