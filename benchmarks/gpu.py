@@ -275,7 +275,7 @@ def trial(place: Place, precision: Any = "auto") -> tuple[Finetuning, Split]:
     model = load_export(SHIPPED["ablate:resnet8_digits"]).network.requires_grad_()
     run = Finetuning(
         copy.deepcopy(model),
-        data.train.take(torch.arange(256)) if place.quick else data.train,
+        data.train.take(torch.arange(128)) if place.quick else data.train,
         FinetuneSettings(batch_size=64),
         budget=BudgetSettings(epochs=2),
         loss=build_loss(LossSettings(terms="clean+fma"), layer_names(model)),

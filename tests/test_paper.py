@@ -99,9 +99,9 @@ def averaged_study(work: Path) -> str:
     study = {
         "version": 1,
         "name": "small",
-        "dataset": {"name": "digits"},
+        "dataset": {"name": "digits", "validation": {"fraction": 0.1}},
         "model": {"name": "resnet8"},
-        "baseline": {"epochs": 2},
+        "baseline": {"epochs": 1, "batch_size": 128},
         "finetune": {"budget": {"images": 96}, "interpolation": {"alphas": 2}},
         "augment": {"types": ["gaussian_noise"]},
         "space": {"finetune.learning_rate": {"float": [0.0005, 0.02], "log": True}},

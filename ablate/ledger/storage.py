@@ -178,8 +178,8 @@ def error_reason(error: BaseException) -> str:
 
 
 _known: set[tuple[str, int | None]] = set()
-"""Storages whose tables this process has checked, each by its URL and file; to check them takes most
-of the time of opening one."""
+"""Storages whose tables this process has checked, each by its URL and file: to check them takes
+most of the time of opening one."""
 
 
 def open_storage(url: str, *, create: bool) -> RDBStorage:

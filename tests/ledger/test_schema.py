@@ -9,6 +9,7 @@ import sqlalchemy
 from test_ledger_rows import make_head
 
 from ablate.errors import StorageError, StudyNotFoundError
+from ablate.ledger import storage
 from ablate.ledger.ledger import Ledger
 
 
@@ -21,6 +22,7 @@ def change(url: str, statement: str, **values: object) -> None:
 def test_tables_of_another_optuna_are_refused(storage_url: str, version: str) -> None:
     Ledger.create(storage_url, make_head(), trials=3)
     change(storage_url, "UPDATE alembic_version SET version_num = :version", version=version)
+    storage._known.clear()  # as in another process
     with pytest.raises(StorageError, match=r"must have the tables of the installed Optuna version"):
         Ledger.open(storage_url, "rows")
 

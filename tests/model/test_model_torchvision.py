@@ -24,11 +24,15 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 FAMILIES = ("resnet18", "efficientnet_b0", "convnext_tiny", "mobilenet_v2", "mobilenet_v3_small")
 LARGE = ("convnext_tiny", "efficientnet_b0", "mobilenet_v2", "resnet18")
 NAMED = [name for name in torchvision_names() if taps_of(name)]
-SMALLEST = ("densenet121", "regnet_x_400mf", "regnet_y_400mf", "swin_t", "swin_v2_t")
+SEVERAL = ("densenet", "swin", "efficientnet", "convnext", "vit")
+SMALLEST = (
+    *("densenet121", "regnet_x_400mf", "regnet_y_400mf", "swin_t", "swin_v2_t", "vit_b_16"),
+    *("efficientnet_b0", "efficientnet_v2_s", "convnext_tiny"),
+)
 LARGER = [
     name
     for name in NAMED
-    if name.startswith(tuple(f"torchvision:{family}" for family in ("densenet", "regnet", "swin")))
+    if name.startswith(tuple(f"torchvision:{family}" for family in (*SEVERAL, "regnet")))
     and name.removeprefix("torchvision:") not in SMALLEST
 ]
 """They have the modules of the smallest in other numbers and widths; RegNets need gigabytes."""

@@ -34,7 +34,7 @@ def train(context):
 """
 
 
-@pytest.mark.parametrize(("parallel", "dies"), [(2, True), (4, False)])
+@pytest.mark.parametrize(("parallel", "dies"), [(4, True)])
 def test_rows_begin_in_their_order(
     write_own: Callable[..., Path], ray_head: Cluster, ray_here: None, parallel: int, dies: bool
 ) -> None:
