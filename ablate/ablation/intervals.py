@@ -109,8 +109,11 @@ class MeanModel:
 
     def estimate(self, level: float = LEVEL) -> Estimate:
         """The mean with its interval at a level between 0 and 1."""
-        half = math.nan if self.method == NONE else self._half_width(1 - level)
-        return Estimate(self.mean, self.sd, self.mean - half, self.mean + half, self.n, self.method)
+        low = high = math.nan  # the one object, so that equal estimates are equal
+        if self.method != NONE:
+            half = self._half_width(1 - level)
+            low, high = self.mean - half, self.mean + half
+        return Estimate(self.mean, self.sd, low, high, self.n, self.method)
 
     def p(self, null: float = 0.0) -> float:
         """Two-sided p value of the hypothesis that the mean is `null`.

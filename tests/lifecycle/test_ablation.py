@@ -38,7 +38,7 @@ from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
 from ablate.lifecycle.place import locate
 from ablate.report.formats import csv_text
 from ablate.report.tables import study_table
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, is_mean
 
 sys.path.append(str(Path(__file__).parents[2] / "studies" / "paper"))
 
@@ -255,12 +255,16 @@ def check_statistics(study: str, *, seeds: int, claims: list[str]) -> None:
     models = {
         (one.contrast, one.metric): Model(difference(*one.contrast.split(" - "), one.metric))
         for one in info.effects
+        if is_mean(one.metric)
     }
     robust = "val_robust_accuracy"
     adjusted = dict(zip(claims, holm([models[one, robust].p() for one in claims]), strict=True))
     assert {one.contrast for one in info.primary} == set(claims)
     assert len(info.effects) > 20
     for effect in info.effects:
+        if not is_mean(effect.metric):
+            assert effect.n_images is None
+            continue
         model, estimate = models[effect.contrast, effect.metric], effect.estimate
         assert (estimate.n, estimate.method) == (seeds, "t over seeds and images")
         assert (estimate.mean, estimate.sd) == pytest.approx((model.mean, model.sd), abs=1e-12)

@@ -132,8 +132,8 @@ Problems = Callable[..., list[str]]
         ),
         # keys
         (
-            "alpha: {float: [0, 1]}",
-            "1: alpha: unknown key. Search a key of model, baseline, finetune, loss, augment.",
+            "gamma: {float: [0, 1]}",
+            "1: gamma: unknown key. Search a key of model, baseline, finetune, loss, augment.",
         ),
         (
             "loss.st: {float: [0, 1]}",
