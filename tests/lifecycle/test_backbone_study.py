@@ -189,11 +189,24 @@ def test_init_writes_a_study_of_a_network_of_timm(work: Path) -> None:
     assert study is not None
     assert (study.baseline.backbone, study.baseline.learning_rate) == ("vit.pt", 1e-4)
     assert (study.dataset.image_size, study.dataset.resize) == (160, 168)
+    assert study.finetune.batch_norm == "joint"  # it has none
     assert run_here("check", "mine.yaml", cwd=work).returncode == 0
     small = ["search.trials=1", "robustness.suite=[contrast]", "robustness.severities=[3]"]
     dry_run(work / "mine.yaml", small, executor="inline")
     record = ablate.launch(work / "mine.yaml", small, executor="inline")
     assert record.count("COMPLETE") == 1
+
+
+@pytest.mark.slow
+def test_init_keeps_the_statistics_of_a_backbone_with_batch_norm(work: Path) -> None:
+    write_images(work / "shapes", {"blue": 12, "green": 12, "red": 12})
+    torch.save(timm.create_model("test_resnet").state_dict(), work / "net.pt")
+    init = ("init", "mine", "--data", "shapes", "--model", "timm:test_resnet", "--yes")
+    result = run_here(*init, "--backbone", "net.pt", "--image-size", 32, "--minutes", 1, cwd=work)
+    assert result.returncode == 0, result.stderr
+    study = place_of_file(work / "mine.yaml").study
+    assert study is not None
+    assert study.finetune.batch_norm == "frozen"
 
 
 @pytest.mark.slow
