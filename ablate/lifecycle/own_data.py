@@ -659,6 +659,8 @@ class _Draft:
         expected = self.answers.expected_accuracy
         # Measured with batches of 128; in proportion for smaller ones (Goyal et al. 2017).
         rate = 0.01 * self.batch_size / 128 if self.has_batch_norm else 1e-4
+        if self.backbone is not None and self.has_batch_norm:
+            rate /= 10  # with fixed statistics ten times this rate lost the classes
         more = ["clean+fma", "clean+da+fma"] if self.has_taps else ["clean+da+st"]
         template = (files(__package__) / "own_study.yaml.j2").read_text(encoding="utf-8")
         environment = Environment(

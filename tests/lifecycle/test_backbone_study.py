@@ -206,7 +206,7 @@ def test_init_keeps_the_statistics_of_a_backbone_with_batch_norm(work: Path) -> 
     assert result.returncode == 0, result.stderr
     study = place_of_file(work / "mine.yaml").study
     assert study is not None
-    assert study.finetune.batch_norm == "frozen"
+    assert (study.finetune.batch_norm, study.finetune.learning_rate) == ("frozen", 0.00025)
 
 
 @pytest.mark.slow
