@@ -56,8 +56,12 @@ def write_card(study: OpenStudy, point: Mixture | None, int8: str, output: Path)
     split = "test" if scores and scores.split == "test" else "validation"
     results = [
         EvalResult(
-            *("image-classification", data_set, data_set, "accuracy", round(metrics[name], 4)),
+            task_type="image-classification",
+            dataset_type=data_set,
+            dataset_name=data_set,
             dataset_split=split,
+            metric_type="accuracy",
+            metric_value=round(metrics[name], 4),
             metric_name=TOTALS[name.partition("_")[2]].label,
         )
         for name in metrics
@@ -74,13 +78,22 @@ def write_card(study: OpenStudy, point: Mixture | None, int8: str, output: Path)
         metrics=["accuracy"],
         eval_results=results or None,
     )
-    values: dict[str, Any] = {
-        **{"title": title, "said": said, "study": study, "source": study.source, "point": point},
-        **{"scores": scores, "interval": partial(_interval, scores, bits), "metrics": metrics},
-        **{"totals": TOTALS, "split": split, "int8": int8, "file": output.name},
-    }
-    template = (files(__package__) / "card.md.j2").read_text(encoding="utf-8")
-    card = ModelCard.from_template(data, template_str=template, **values)
+    card = ModelCard.from_template(
+        data,
+        template_str=(files(__package__) / "card.md.j2").read_text(encoding="utf-8"),
+        title=title,
+        said=said,
+        study=study,
+        source=study.source,
+        point=point,
+        scores=scores,
+        interval=partial(_interval, scores, bits),
+        metrics=metrics,
+        totals=TOTALS,
+        split=split,
+        int8=int8,
+        file=output.name,
+    )
     publish_file(card_path(output), card.save)
 
 
@@ -98,12 +111,14 @@ def _scored(study: OpenStudy, point: Mixture | None) -> tuple[Scores | None, str
     if point is None:
         plain = read_bits(study.place, [])[1].get("plain", {})
         return record.references["plain"], plain.get("val")
-    if len(point.trials) > 1:
-        scored = [one for one in record.shown_mixtures.scored if one.mixture == point]
-        return (scored[0].scores, scored[0].bits or None) if scored else (None, None)
-    row = record.rows[point.trials[0]]
-    own = record.study.with_values(dict(row.params)).finetune.result_alpha
-    scores = row.test_scores or row.scores
-    if not isinstance(scores, Scores) or point.alpha != (row.path.alpha if row.path else own):
-        return None, None
-    return scores, read_bits(study.place, [row.origin])[0].get(row.origin, {}).get(scores.split)
+    if len(point.trials) == 1:
+        row = record.rows[point.trials[0]]
+        own = record.study.with_values(dict(row.params)).finetune.result_alpha
+        scores = row.test_scores or row.scores
+        if isinstance(scores, Scores) and point.alpha == (row.path.alpha if row.path else own):
+            bits = read_bits(study.place, [row.origin])[0]
+            return scores, bits.get(row.origin, {}).get(scores.split)
+    for one in record.shown_mixtures.scored:  # of one trial too, at another alpha
+        if one.mixture == point:
+            return one.scores, one.bits or None
+    return None, None
