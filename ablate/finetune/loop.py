@@ -144,11 +144,12 @@ class Finetuning:
         self._accumulation_steps = min(settings.accumulation_steps, self._batch_size)
         loss.check_batch(self._batch_size // self._accumulation_steps)
         self._teachers: dict[str, nn.Module] = {}
+        copied = merged if self._has_adapters else copy.deepcopy
         for anchor in loss.teachers:
             self._teachers[anchor] = (
                 RunningAverage(self._student, loss.teacher_decay)
                 if anchor == "ema"
-                else self._plain(self._student).eval().requires_grad_(False)
+                else copied(self._student).eval().requires_grad_(False)
             )
         self._forward = Forward(self._student, loss, environment, batch_norm, self._teachers)
         self._factors: dict[str, float] = {}
@@ -170,11 +171,7 @@ class Finetuning:
         """The current network: the average of its weights, if there is one; with adapters a copy,
         in whose weights they are."""
         network = self._student if self._average is None else self._average.module
-        return self._plain(network) if self._has_adapters else network
-
-    def _plain(self, network: nn.Module) -> nn.Module:
-        """A copy of a network, without adapters."""
-        return merged(network) if self._has_adapters else copy.deepcopy(network)
+        return merged(network) if self._has_adapters else network
 
     @property
     def step(self) -> int:

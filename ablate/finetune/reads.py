@@ -99,20 +99,10 @@ def _with_term(term: str) -> Reading:
     return Reading(where, keys, deciders, lambda values: term in terms_of(values))
 
 
-def _weighed(weight: str, *keys: str) -> Reading:
-    """Keys that have no effect while the weight is 0.  (The anchor is not among them: its teacher
-    still runs.)"""
-    return Reading(f"{weight} is above 0", keys, (weight,), lambda values: values[weight] > 0)
-
-
-def _probed(section: str) -> Reading:
-    share, rate = f"{section}.probe_fraction", f"{section}.probe_learning_rate"
-    return Reading(f"{share} is above 0", (rate,), (share,), lambda values: values[share] > 0)
-
-
-def _adapted(section: str) -> Reading:
-    rank, alpha = f"{section}.lora.rank", f"{section}.lora.alpha"
-    return Reading(f"{rank} is above 0", (alpha,), (rank,), lambda values: values[rank] > 0)
+def _above_0(decider: str, *keys: str) -> Reading:
+    """Keys that have no effect while the decider is 0.  (Of a term's weight the anchor is not among
+    them: its teacher still runs.)"""
+    return Reading(f"{decider} is above 0", keys, (decider,), lambda values: values[decider] > 0)
 
 
 def _has_ema(values: Values) -> bool:
@@ -139,8 +129,8 @@ def _needs_strength(values: Values) -> bool:
 
 READINGS: tuple[Reading, ...] = (
     *map(_with_term, TERMS),
-    _weighed("loss.st.weight", "loss.st.form", "loss.st.temperature"),
-    _weighed("loss.fma.weight", *_OF_MAPS),
+    _above_0("loss.st.weight", "loss.st.form", "loss.st.temperature"),
+    _above_0("loss.fma.weight", *_OF_MAPS),
     Reading(
         "loss.fma.layers has more than one layer",
         keys=("loss.fma.layer_weights",),
@@ -177,10 +167,10 @@ READINGS: tuple[Reading, ...] = (
     _where_is_not("baseline.schedule", "one_cycle", "baseline.warmup_fraction"),
     _where_is_not("finetune.schedule", "one_cycle", "finetune.warmup_fraction"),
     _where_is("baseline.checkpoint", None, *_OF_TRAINING),
-    _probed("baseline"),
-    _probed("finetune"),
-    _adapted("baseline"),
-    _adapted("finetune"),
+    _above_0("baseline.probe_fraction", "baseline.probe_learning_rate"),
+    _above_0("finetune.probe_fraction", "finetune.probe_learning_rate"),
+    _above_0("baseline.lora.rank", "baseline.lora.alpha"),
+    _above_0("finetune.lora.rank", "finetune.lora.alpha"),
     _where_is("finetune.lora.rank", 0, "finetune.batch_norm"),
 )
 
@@ -349,7 +339,7 @@ def inert_rule(
     if reached == MOST_POINTS:
         return None
     never = [reading for reading in readings if reading.where not in met] or readings
-    if is_read_once:
+    if is_read_once or not never:
         return f"has no effect on any trial, got {show(values)}. Remove it."
     where = " and ".join(reading.where for reading in never)
     domains = {other.key: other.domain for other in space.parameters}
