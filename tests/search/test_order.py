@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from ray.cluster_utils import Cluster
 
 import ablate
 
-ROWS = 10
+ROWS, PARALLEL = 10, 4
 LOOP = """
 import os, pathlib, signal, time
 
 def train(context):
-    here, number, dies = pathlib.Path(__file__).parent, context.number, context.params["dies"]
+    here, number = pathlib.Path(__file__).parent, context.number
     (here / f"begun_{number}").touch()
-    if dies and number == 5:
+    if number == 5:
         if context.attempt == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         (here / "is_back").touch()
@@ -25,7 +24,7 @@ def train(context):
     # late: row 6 waits until row 5 is back, and so do those after 7, which may be handed out by
     # then.
     awaited = [here / f"begun_{before}" for before in range(number)]
-    awaited += [here / "is_back"] * (dies and number > 5 and number != 7)
+    awaited += [here / "is_back"] * (number > 5 and number != 7)
     until = time.monotonic() + 120
     while not all(one.exists() for one in awaited):
         assert time.monotonic() < until, f"row {number} waited in vain"
@@ -34,18 +33,17 @@ def train(context):
 """
 
 
-@pytest.mark.parametrize(("parallel", "dies"), [(4, True)])
-def test_rows_begin_in_their_order(
-    write_own: Callable[..., Path], ray_head: Cluster, ray_here: None, parallel: int, dies: bool
+def test_rows_begin_in_their_order_after_a_death(
+    write_own: Callable[..., Path], ray_head: Cluster, ray_here: None
 ) -> None:
-    others = [ray_head.add_node(num_cpus=2)] if parallel > 2 else []
+    other = ray_head.add_node(num_cpus=2)
     ray_head.wait_for_nodes(timeout=120)
     file = write_own(
-        f"order_{parallel}",
+        "order",
         LOOP,
-        space={"dies": {"choice": [dies]}, "x": {"float": [0.0, 1.0]}},
+        space={"x": {"float": [0.0, 1.0]}},
         search={"trials": ROWS, "sampler": "random"},
-        run={"parallel": parallel},
+        run={"parallel": PARALLEL},
     )
     rows = ablate.launch(file, executor="ray").rows
     assert [row.state for row in rows] == ["COMPLETE"] * ROWS
@@ -53,12 +51,10 @@ def test_rows_begin_in_their_order(
     told = [row for row in rows if row.attempt == 1]
     begun = sorted((row.attempts[0].started, place) for place, row in enumerate(told))
     # Workers that come up together begin together; no row ends before all before it have begun.
-    assert all(abs(place - at) < parallel for at, (_, place) in enumerate(begun)), begun
-    if dies:
-        assert [attempt.end for attempt in rows[5].attempts] == ["lost", "complete"]
-        again = rows[5].attempts[1].started
-        # It goes on before new rows, but for those that were handed out by then.
-        assert sum(row.attempts[0].started < again for row in rows[6:]) <= parallel
-    for node in others:
-        ray_head.remove_node(node)
+    assert all(abs(place - at) < PARALLEL for at, (_, place) in enumerate(begun)), begun
+    assert [attempt.end for attempt in rows[5].attempts] == ["lost", "complete"]
+    again = rows[5].attempts[1].started
+    # It goes on before new rows, but for those that were handed out by then.
+    assert sum(row.attempts[0].started < again for row in rows[6:]) <= PARALLEL
+    ray_head.remove_node(other)
     ray_head.wait_for_nodes(timeout=120)
