@@ -24,22 +24,19 @@ median over the rounds, the smallest and the largest. Above 1 ablate is faster.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import math
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as v2
 
 from ablate.distortion import FAMILIES, load
 from ablate.distortion.random import make_generator
@@ -171,6 +168,10 @@ def kornia_peers(images: Tensor, strength: Tensor) -> Peers:
 def image_by_image(images: Tensor, strength: Tensor) -> Peers:
     """Torchvision's operators; its JPEG works on bytes of the CPU, so images are copied there and
     back."""
+    # Two seconds to import, which gpu.py need not wait for in each of its processes.
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as v2
+
     side = images.shape[-1]
     size = gaussian_kernel(side)
     rows = list(images)
@@ -233,14 +234,14 @@ def describe_ratio(theirs: list[float], ours: list[float]) -> str:
 
 def show_conditions(options: argparse.Namespace) -> None:
     if find_spec("kornia"):
-        kornia = f"kornia {importlib.metadata.version('kornia')}"
+        kornia = f"kornia {version('kornia')}"
     else:
         kornia = "kornia is not installed: its columns stay empty"
     print(
         f"{options.batch_size} x 3 x {options.side} x {options.side}, fp32, "
         f"{options.threads} threads, {options.rounds} rounds: median, ratios [smallest, largest]\n"
         f"{describe_hardware(options.device)}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}, {kornia}\n"
+        f"torch {torch.__version__}, torchvision {version('torchvision')}, {kornia}\n"
     )
 
 

@@ -28,20 +28,18 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from distortions import describe_hardware
 from PIL import Image
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
 from ablate.data.dataset import Split, channel_statistics
 from ablate.data.load import load_dataset
@@ -169,6 +167,8 @@ class Pairs(TorchDataset[tuple[torch.Tensor, torch.Tensor, int]]):
     def __init__(self, images: Any, rows: Sequence[int], side: int = 32) -> None:
         self.images = images
         self.rows = rows
+        from torchvision.transforms import v2  # two seconds, see distortions.py
+
         self.move = v2.Compose(
             [
                 v2.ToImage(),
@@ -213,6 +213,8 @@ def make_usual(
     if options.data is None:
         pairs = Pairs(InMemory(split), range(len(split)), split.images.shape[-1])
     else:
+        from torchvision.datasets import ImageFolder
+
         files = ImageFolder(str(options.data / "train"))
         order = torch.randperm(len(files), generator=torch.Generator().manual_seed(0))
         pairs = Pairs(files, order[: len(split)].tolist())
@@ -289,7 +291,7 @@ def show(
     )
     print(
         f"{describe_hardware(environment.device)}; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+        f"torch {torch.__version__}, torchvision {version('torchvision')}"
     )
     print(f"median [smallest, largest] of {options.rounds} rounds of {options.steps} steps\n")
     for name, times in seconds.items():

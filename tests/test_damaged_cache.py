@@ -39,7 +39,13 @@ def test_a_damaged_cache_changes_no_score_and_is_said(
     monkeypatch.setenv("ABLATE_CACHE", str(cache))
     search = {"trials": 1, "sampler": "random"}
     for name in ("before", "after"):
-        write_study(name, search=search, baseline={"epochs": 1, "batch_size": 24})
+        write_study(
+            name,
+            search=search,
+            baseline={"epochs": 1, "batch_size": 24},
+            finetune={"budget": {"images": 48}, "batch_size": 24},
+            robustness={"suite": ["gaussian_noise"], "severities": [3]},
+        )
     done = ablate("launch", "before.yaml", "--executor", "inline")
     assert done.returncode == 0, done.stderr
     assert "regenerated" not in done.stdout + done.stderr

@@ -99,7 +99,7 @@ def averaged_study(work: Path) -> str:
     study = {
         "version": 1,
         "name": "small",
-        "dataset": {"name": "digits", "validation": {"fraction": 0.1}},
+        "dataset": {"name": "digits", "image_size": 8, "validation": {"fraction": 0.1}},
         "model": {"name": "resnet8"},
         "baseline": {"epochs": 1, "batch_size": 128},
         "finetune": {"budget": {"images": 96}, "interpolation": {"alphas": 2}},
@@ -107,7 +107,7 @@ def averaged_study(work: Path) -> str:
         "space": {"finetune.learning_rate": {"float": [0.0005, 0.02], "log": True}},
         "objectives": [{"metric": "val_robust_accuracy_at_clean_loss"}],
         "answer": {"clean_margin": 0.005},
-        "robustness": {"suite": ["snow", "gaussian_noise"], "severities": [3], "cells": 0.5},
+        "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3], "cells": 0.5},
         "run": {"gpus_per_trial": 0, "keep_checkpoints": "all"},
         "ablation": {
             "design": "arms",
@@ -184,7 +184,9 @@ def test_an_average_is_that_of_all_trials_and_is_scored_where_it_loses_as_much(
                 first = start[name].float().numpy()
                 state[name] = torch.from_numpy(first + alpha * (average - first))
             network.load_state_dict(state)
-            scored = ablate.evaluate(network, dataset="digits", types=["snow"], severities=[3])
+            scored = ablate.evaluate(
+                network, dataset="digits", image_size=8, types=["contrast"], severities=[3]
+            )
             assert scored.clean is not None
             expected = [scored.clean.accuracy, scored.accuracy()]
             assert found["test"]["average"] == pytest.approx(expected)

@@ -49,6 +49,7 @@ space: {finetune.learning_rate: {float: [0.001, 0.01], log: true}}
 objectives: [{metric: val_clean_accuracy}, {metric: val_robust_accuracy}]
 search: {trials: $trials, sampler: random}
 robustness: {suite: families, severities: [3]}
+answer: {mixtures: false}
 run: {parallel: $trials, cpus_per_trial: 1, gpus_per_trial: $gpus}
 """)
 _TIMEOUT_SECONDS = 300

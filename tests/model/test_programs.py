@@ -46,7 +46,7 @@ STATISTICS = (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)
 
 @pytest.fixture(autouse=True)
 def _packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("onnx", "onnxscript", "onnxruntime", "timm"):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(name) is None:
             missing(name)
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,6 @@ def read_onnx_logits(file: str, images: Tensor) -> Tensor:
     ("name", "side"),
     [
         pytest.param("program_nets:InDict", 8, marks=pytest.mark.slow),
-        pytest.param("timm:test_resnet", 32, marks=pytest.mark.slow),
         pytest.param("torchvision:squeezenet1_1", 32, marks=pytest.mark.slow),
     ],
 )

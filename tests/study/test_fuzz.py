@@ -23,7 +23,7 @@ from ablate.space.domain import CategoricalDimension, Dimension
 from ablate.space.parse import parse_space
 from ablate.study.keys import all_keys
 
-MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "600"))
+MUTATIONS = int(os.environ.get("ABLATE_MUTATIONS", "300"))
 LONGEST_LINE = 500
 ROOT = Path(__file__).parents[2]
 
