@@ -22,7 +22,7 @@ from ablate.ledger.record import StudyRecord
 from ablate.robustness.bits import Shares, image_shares, unpack_bits
 from ablate.robustness.measures import LEVEL
 from ablate.study.mixture import Mixture
-from ablate.study.scores import Scores
+from ablate.study.scores import Scores, clean_metric
 
 KeptBits = tuple[Mapping[int, Mapping[str, str]], Mapping[str, Mapping[str, str]]]
 """Bits of rows by number, and of references by name, each by split."""
@@ -60,7 +60,7 @@ def search_answer(
     """
     metrics = [objective.metric for objective in info.objectives if is_accuracy(objective.metric)]
     robust = next((metric for metric in metrics if "_robust_" in metric), None)
-    alike = "" if robust is None else robust.replace("_robust_", "_")  # as balanced accuracy
+    alike = _CLEAN if robust is None else clean_metric(robust)
     clean = next((one for one in metrics if one in (_CLEAN, alike)), None)
     if len(info.objectives) == 1 and metrics:
         clean, (robust,) = _CLEAN, metrics

@@ -34,7 +34,7 @@ from ablate.errors import ParameterError
 from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
-from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores
+from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores, clean_metric, is_mean
 from ablate.study.settings import Study
 
 
@@ -210,7 +210,7 @@ def info_of_results(
 ) -> AblationInfo:
     """As `ablation_info`, of results that have been read."""
     study, settings, first = record.study, record.study.ablation_section, results.first
-    metrics, main = results.metrics(), f"{split}_robust_accuracy"
+    metrics, main = results.metrics(), _rank_metric(study, split)
     claims = declared_claims(record, design, results, split)
     # Of a custom training loop nothing says whether more is better of other metrics.
     ranked = [
@@ -221,7 +221,8 @@ def info_of_results(
         families = [f"{split}_accuracy.{family}" for family in first.families]
         at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
         declared = [claim.metric for claim in claims]
-        leading = [f"{split}_clean_accuracy", main, *families, *at_loss, *declared]
+        leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy", *families, *at_loss]
+        leading += [*declared, main, clean_metric(main)]
         ranked = [name for name in dict.fromkeys(leading) if name in metrics]
     minimized, margin = minimized_metrics(study, split), settings.noninferior
     if margin is not None:
@@ -267,7 +268,7 @@ def info_of_results(
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
         },
-        rank_metric=main if study.trainable is None else study.objectives[0].metric,
+        rank_metric=main,
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,
@@ -283,6 +284,16 @@ def info_of_results(
             results, design.arm(one), design.arm(other), metric, level
         ),
     )
+
+
+def _rank_metric(study: Study, split: SplitName) -> str:
+    """Robust accuracy, or in its place what the study asks for of distorted copies that is no mean
+    over images, as balanced accuracy; of a custom training loop its first objective."""
+    if study.trainable is not None:
+        return study.objectives[0].metric
+    asked = [on_split(objective.metric, split) for objective in study.objectives]
+    others = [metric for metric in asked if "_robust_" in metric and not is_mean(metric)]
+    return next(iter(others), f"{split}_robust_accuracy")
 
 
 def minimized_metrics(study: Study, split: SplitName) -> tuple[str, ...]:

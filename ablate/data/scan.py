@@ -31,7 +31,7 @@ from ablate.files.shown import few, show_name, shown_if
 from ablate.study.json_data import JsonData
 
 _SPLITS = ("train", "val", "test")
-_UNEVEN = 2.0
+UNEVEN = 2.0
 """Largest class over smallest, from which a report says so."""
 _VERY_UNEVEN = 3.0
 """The same, above which it says what to compare by."""
@@ -370,7 +370,7 @@ def _class_notes(counts: Counts, *, advises: bool) -> Iterator[str]:
         if empty := [name for name, count in of_class.items() if not count]:
             yield f"classes without an image in {where}: {few(empty, _NAMED)}"
         there = sorted((count, name) for name, count in of_class.items() if count)
-        if there and there[-1][0] >= _UNEVEN * there[0][0]:
+        if there and there[-1][0] >= UNEVEN * there[0][0]:
             (least, smallest), (largest, frequent) = there[0], there[-1]
             share = largest / sum(count for count, _ in there)
             is_advised = advises and split != "test" and largest > _VERY_UNEVEN * least

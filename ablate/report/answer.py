@@ -39,7 +39,7 @@ from ablate.report.words import (
     verdict_words,
 )
 from ablate.robustness.measures import LEVEL
-from ablate.study.scores import Scores, less_is_better
+from ablate.study.scores import Scores, clean_metric, less_is_better
 
 _MOST_METHODS = 2
 _UNDECLARED = "the comparisons were not declared before the runs"
@@ -322,7 +322,7 @@ def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str,
     """Of these arms the most robust that keeps clean accuracy within the margin, or of all; with
     those that it is not shown to beat."""
     means = {arm.name: arm.estimates for arm in info.arms}
-    clean = info.rank_metric.replace("_robust_", "_clean_")
+    clean = clean_metric(info.rank_metric)
     sign = -1 if info.rank_metric in info.minimized else 1
     start = means.get("baseline", {}).get(clean, NOTHING).mean
 
@@ -398,7 +398,7 @@ def _networks(
 
     return _Networks(
         split=info.split or "",
-        clean_metric=f"{'test' if info.split == 'test' else 'val'}_clean_accuracy",
+        clean_metric=clean_metric(robust_metric),
         robust_metric=robust_metric,
         value=lambda name, metric: arms.get(name, {}).get(metric, NOTHING).mean,
         difference=difference,
@@ -469,7 +469,8 @@ class _Networks:
             unit = metric_unit(robust)
             start, *texts = (f"{metric_text(robust, value)}{unit}" for value in (before, *ends))
             range_ = " to ".join(dict.fromkeys(texts))
-            return f"its {metric_words(robust)} is {range_}, {start} before finetuning"
+            whose = "its" if len(names) == 1 else "their"
+            return f"{whose} {metric_words(robust)} is {range_}, {start} before finetuning"
         digits = 1 if round(100 * before) in [round(100 * end) for end in ends] else 0
         start, *texts = (f"{100 * one:.{digits}f}" for one in (before, *ends))
         text = (

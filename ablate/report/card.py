@@ -5,6 +5,7 @@ Source: https://huggingface.co/docs/hub/model-cards; `huggingface_hub` writes it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from ablate.model.weights.export_metadata import network_name, read_metadata
 from ablate.robustness.bits import image_shares, unpack_bits
 from ablate.robustness.measures import Interval, mean_interval, wilson_interval
 from ablate.study.mixture import Mixture
-from ablate.study.scores import TOTALS, Scores
+from ablate.study.scores import AT_CLEAN_LOSS, TOTALS, Scores
 
 
 def card_path(output: Path) -> Path:
@@ -54,6 +55,8 @@ def write_card(study: OpenStudy, point: Mixture | None, int8: str, output: Path)
     scores, bits = _scored(study, point)
     data_set, metrics = said.dataset, {} if scores is None else scores.metrics()
     split = "test" if scores and scores.split == "test" else "validation"
+    asked = [objective.metric.partition("_")[2] for objective in study.record.study.objectives]
+    shown = [name for name in TOTALS if name in asked or name.startswith(("clean", "robust_acc"))]
     results = [
         EvalResult(
             task_type="image-classification",
@@ -89,12 +92,25 @@ def write_card(study: OpenStudy, point: Mixture | None, int8: str, output: Path)
         scores=scores,
         interval=partial(_interval, scores, bits),
         metrics=metrics,
+        before=_before(study, scores),
+        shown=[name for name in shown if not name.endswith(AT_CLEAN_LOSS)],
         totals=TOTALS,
         split=split,
         int8=int8,
         file=output.name,
     )
     publish_file(card_path(output), card.save)
+
+
+def _before(study: OpenStudy, scores: Scores | None) -> dict[str, float]:
+    """The baseline's metrics; those of types that were (not) trained on are of the same types as
+    the network's."""
+    record = study.record
+    scored = record.test_references if scores and scores.split == "test" else record.references
+    before = scored.get("baseline")
+    if scores is None or not isinstance(before, Scores):
+        return {}
+    return replace(before, seen_types=scores.seen_types, exposure=scores.exposure).metrics()
 
 
 def _interval(scores: Any, bits: str | None, metric: str) -> Interval | None:

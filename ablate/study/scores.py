@@ -276,6 +276,14 @@ def is_mean(metric: str) -> bool:
     return total is None or total.is_mean
 
 
+def clean_metric(metric: str) -> str:
+    """What a metric of distorted copies is of undistorted images: `val_balanced_accuracy` of
+    `val_robust_balanced_accuracy`; clean accuracy of any other."""
+    split, _, name = metric.partition("_")
+    alike = name.removeprefix("robust_")
+    return f"{split}_{alike}" if alike != name and alike in TOTALS else f"{split}_clean_accuracy"
+
+
 def less_is_better(metric: str) -> bool:
     """Whether a metric is a cost of the finetuning, or a loss: else more is better."""
     total = total_of(metric)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from commands import run_here
 from sklearn.metrics import balanced_accuracy_score
 
@@ -18,10 +19,12 @@ import ablate
 from ablate.data.load import load_dataset
 from ablate.errors import ParameterError
 from ablate.ledger.record import StudyRecord
-from ablate.lifecycle.open_study import read_outcomes
+from ablate.lifecycle.open_study import open_study, read_outcomes
 from ablate.lifecycle.place import locate
+from ablate.report.answer import study_answer
 from ablate.report.terminal.trials import trials_table
 from ablate.robustness.bits import unpack_bits
+from ablate.robustness.evaluation import summarise
 from ablate.study.interpolation import Curve, curve_point
 from ablate.study.scores import MEASURES, Scores
 
@@ -150,3 +153,39 @@ def test_a_curve_has_them_at_each_alpha(record: StudyRecord) -> None:
     assert read.scores(other, 0.0).measures == {}
     # What is no mean is not interpolated between two networks.
     assert not {*curve.at_clean_loss(scores, 0.01).at_clean_loss} & {*MEASURES}
+
+
+@pytest.mark.slow
+def test_arms_are_compared_and_networks_shown_by_them(record: StudyRecord, folder: Path) -> None:
+    """A study that asks for balanced accuracy is answered in it, though other metrics are means."""
+    arms = {name: {"loss.terms": terms} for name, terms in (("plain", "clean"), ("DA", "clean+da"))}
+    study = yaml.safe_load((folder / "uneven.yaml").read_text())
+    for section in ("space", "search", "constraints"):
+        del study[section]
+    ablation = {"design": "arms", "arms": arms, "seeds": 2}
+    study |= {"name": "arms", "ablation": ablation, "finetune": {"budget": {"images": 96}}}
+    Path("arms.yaml").write_text(yaml.safe_dump(study))
+    ablate.launch("arms.yaml", executor="inline", accept_baseline=True)
+    info = ablate.read_ablation("runs/arms")
+    assert (info.rank_metric, info.metrics.count(BALANCED)) == (ROBUST, 1)
+    said = study_answer(open_study("runs/arms").source).sentences[0]
+    assert said.startswith("Too few seeds (2) to say which is best: their robust balanced accuracy")
+    text = run_here("table", "runs/arms").stdout
+    for heading in ("Balanced (%)", "Robust\\_balanced (%)", "Robust\\_balanced less plain"):
+        assert f"| {heading} |" in text
+
+    run_here("export", "runs/arms", "--trial", 0, "-o", "one.safetensors")
+    shutil.copy("one.safetensors", "two.safetensors")
+    asked = ("--types", "contrast", "--severities", 3, "--dataset", folder / "images")
+    networks = ("evaluate", "one.safetensors", "two.safetensors", *asked)
+    assert "Balanced" not in run_here(*networks).stdout  # the test images are even
+    for number in (1, 2):
+        (folder / f"images/test/left/{number}.png").unlink()
+    text = run_here(*networks).stdout
+    assert "Balanced (%)  Robust balanced (%)" in text
+    scored = ablate.evaluate(
+        "one.safetensors", dataset=folder / "images", types=["contrast"], severities=[3]
+    )
+    values = {line.name: line.value for line in summarise(scored)}
+    for name in ("clean_balanced_accuracy", "mean_corruption_balanced_accuracy"):
+        assert f" {100 * values[name]:.1f} " in text.replace("\n", " ")

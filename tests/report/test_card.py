@@ -7,6 +7,7 @@ import io
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from commands import run_here
@@ -54,6 +55,12 @@ def test_its_numbers_are_those_of_the_study(done: Path) -> None:
     assert card.data.license is None
     clean = f"| Clean accuracy | {100 * scores.clean_accuracy:.1f} | "
     assert clean in card.text
+    # Of the types that this network was not trained on, the baseline's too.
+    untrained = scores.exposed_types("untrained")
+    assert 0 < len(untrained) < len(scores.accuracies)
+    before = ablate.read(done).references["baseline"]
+    mean = 100 * fmean(fmean(before.accuracies[kind].values()) for kind in untrained)
+    assert re.search(rf"\| Robust accuracy, types not trained on \|.* \| {mean:.1f} \|", card.text)
     assert re.search(r"\| Robust accuracy \| [\d.]+ \| [\d.]+ to [\d.]+ \| [\d.]+ \|", card.text)
     assert "so the numbers are optimistic" in card.text
     assert f"Scored under {len(scores.accuracies)} corruptions at severity 3 of 5" in card.text

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table as Lines
 from rich.text import Text
 
+from ablate.data.scan import UNEVEN
 from ablate.files.shown import bytes_text, show_name
 from ablate.model.weights.export_metadata import network_name
 from ablate.report.formats import TerminalTable
@@ -120,10 +121,18 @@ def networks_table(evaluations: Sequence[Evaluation]) -> Table:
         if model.latency_ms is not None:
             row["Median (ms)"], row["p95 (ms)"] = (f"{ms:.2f}" for ms in model.latency_ms)
         robust = next(name for name in _ROBUST if name in summary)
-        for name, heading in (("clean_accuracy", "Clean (%)"), (robust, "Robust (%)")):
+        shown, counts = (
+            {"clean_accuracy": "Clean (%)", robust: "Robust (%)"},
+            np.bincount(one.labels),
+        )
+        if counts.max() >= UNEVEN * counts[counts > 0].min():
+            shown |= {"clean_balanced_accuracy": "Balanced (%)"}
+            shown |= {"mean_corruption_balanced_accuracy": "Robust balanced (%)"}
+        for name, heading in shown.items():
             if name in summary:
-                value, ends = summary[name].value, summary[name].interval or ()
-                row[heading] = f"{percent_text(value)} [{', '.join(map(percent_text, ends))}]"
+                value, ends = summary[name].value, summary[name].interval
+                brackets = "" if ends is None else f" [{', '.join(map(percent_text, ends))}]"
+                row[heading] = percent_text(value) + brackets
         rows.append(row)
     notes.append(f"robust: {robust}, {summary[robust].over}")
     notes += [note for note in one.notes if note.startswith("ms: ")]
