@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py                          # 8 minutes; again, until nothing is left
     python benchmarks/gpu.py --parts right fast       # these alone
-    python benchmarks/gpu.py --device cpu --quick     # two minutes: does all of it run?
+    python benchmarks/gpu.py --device cpu --quick     # a minute: does all of it run?
 
 It writes `gpu.json`, which is added to: what stands there with a result is not done again, what
 ended in an error is. It needs torch alone; `whole` needs Ray and Optuna too, and is left out where
@@ -208,7 +208,7 @@ def right_cells(place: Place) -> Values:
     images = torch.cat([data.train.images, test.images])
     labels = torch.cat([data.train.labels, test.labels])
     if place.quick:
-        images, labels = images[:100], labels[:100]
+        images, labels = images[:20], labels[:20]
     network = load_export(SHIPPED["ablate:resnet8_digits"])
     gaps: dict[str, float] = {}
     place.environment("fp32").apply()
@@ -403,7 +403,7 @@ def count_operations(
 
 
 def fast_operations(place: Place) -> Values:
-    operations = count_operations(32 if place.quick else 128, place.device)
+    operations = count_operations(16 if place.quick else 128, place.device)
     return {
         "ok": True,
         "operations": operations.all.total(),
