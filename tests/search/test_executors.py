@@ -48,11 +48,12 @@ def scores_of(record: object) -> list[object]:
 
 
 def test_both_give_the_same_rows_and_scores(write_study: Write, ray_here: None) -> None:
-    search = {"trials": 3, "sampler": "random"}
-    records = [
-        ablate.launch(write_study(executor, search=search, run={"parallel": 2}), executor=executor)
-        for executor in EXECUTORS
-    ]
+    keys = {
+        "search": {"trials": 3, "sampler": "random"},
+        "run": {"parallel": 2},
+        "robustness": {"suite": ["contrast", "gaussian_noise"], "severities": [3]},
+    }
+    records = [ablate.launch(write_study(one, **keys), executor=one) for one in EXECUTORS]
     inline, ray = records
     assert [row.state for row in inline.rows] == ["COMPLETE"] * 3
     assert scores_of(inline) == scores_of(ray)
@@ -72,13 +73,30 @@ def train(context):
 """
 
 
-def test_a_trial_that_fails_says_why_and_the_study_goes_on(write_own: Write, executor: str) -> None:
-    enqueued = [{"x": 0.2}, {"x": 0.7}]
-    search, one_worker = {"trials": 2, "enqueue": enqueued}, {"parallel": 1}
-    file = write_own(f"failing_{executor}", FAILING_LOOP, search=search, run=one_worker)
-    record = ablate.launch(file, executor=executor)
-    failed, complete = record.rows
-    assert (failed.state, complete.state) == ("FAIL", "COMPLETE")
+class Counter(Progress):
+    """Counts the trials that run at once."""
+
+    out = 0
+    most = 0
+
+    def started(self, number: int | None) -> None:
+        self.out += 1
+        self.most = max(self.most, self.out)
+
+    def finished(self, row: object) -> None:
+        self.out -= 1
+
+
+def test_a_trial_that_fails_says_why_and_the_study_goes_on_one_by_one(
+    write_own: Write, executor: str
+) -> None:
+    search = {"trials": 3, "enqueue": [{"x": 0.2}, {"x": 0.7}, {"x": 0.8}]}
+    file = write_own(f"failing_{executor}", FAILING_LOOP, search=search, run={"parallel": 1})
+    watcher = Counter()
+    record = ablate.launch(file, executor=executor, progress=watcher)
+    failed = record.rows[0]
+    assert (watcher.most, watcher.out) == (1, 0)
+    assert [row.state for row in record.rows] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert failed.failure is not None
     assert failed.failure.kind == "not_finite"
     assert (
@@ -149,73 +167,33 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
         assert b"s3cret" not in cloudpickle.dumps(hook)
 
 
-OWN_LOOP = """
-def train(context):
-    context.report(1, {"a": context.params["x"], "b": 1.0})
-"""
-
-
-def test_parallel_is_kept_to(write_own: Write, ray_here: None) -> None:
-    class Counter(Progress):
-        out = 0
-        most = 0
-
-        def started(self, number: int | None) -> None:
-            self.out += 1
-            self.most = max(self.most, self.out)
-
-        def finished(self, row: object) -> None:
-            self.out -= 1
-
-    watcher = Counter()
-    file = write_own("one", OWN_LOOP, run={"parallel": 1})
-    record = ablate.launch(file, executor="ray", progress=watcher)
-    assert len(record.complete) == 3
-    assert (watcher.most, watcher.out) == (1, 0)
-
-
 @pytest.mark.slow
-def test_it_takes_as_many_cores_as_the_process_may_use(tmp_path: Path) -> None:
-    """Not those of the machine: a batch system gives a job some of them."""
-    one_core = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+def test_it_starts_as_many_workers_as_it_has_cores_with_what_they_need(tmp_path: Path) -> None:
+    """A batch system gives a job some of the machine's cores: a process for each and one for the
+    preparation, each with the named packages; a name that is not there ends none."""
     code = (
-        "from ablate.search.ray_tune import RayExecutor\n"
-        "from ablate.study.settings import RunSettings\n"
-        "executor = RayExecutor(RunSettings())\nprint(executor.parallel)\nexecutor.close()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", one_core + code],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["1"]
-
-
-@pytest.mark.slow
-def test_workers_import_what_is_named_before_they_get_work(tmp_path: Path) -> None:
-    """A process for each trial and one for the preparation, each with the named packages; a name
-    that is not there ends none."""
-    code = (
-        "import time, ray\n"
+        "import os, ray, time\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from ablate.search.ray_tune import RayExecutor\n"
         "from ablate.study.settings import RunSettings\n"
         "names = ('fractions', 'there_is_no_such_package', 'colorsys')\n"
-        "run = RunSettings(parallel=2, cpus_per_trial=3, gpus_per_trial=0)\n"
-        "executor = RayExecutor(run, None, names)\n"
-        "def look():\n"
+        "executor = RayExecutor(RunSettings(gpus_per_trial=0), None, names)\n"
+        "def look(folder):\n"
         "    import os, sys\n"
-        "    time.sleep(5)\n"
-        "    return os.getpid(), sorted({'fractions', 'colorsys', 'wave'} & set(sys.modules))\n"
-        "found = ray.get([ray.remote(num_cpus=0)(look).remote() for _ in range(3)])\n"
-        "print(len(set(one[0] for one in found)), *{name for one in found for name in one[1]})\n"
+        "    open(os.path.join(folder, f'pid_{os.getpid()}'), 'w').close()\n"
+        "    end = time.monotonic() + 120\n"
+        "    while sum(name[:4] == 'pid_' for name in os.listdir(folder)) < 2:\n"
+        "        assert time.monotonic() < end\n"
+        "        time.sleep(0.01)\n"
+        "    return sorted({'fractions', 'colorsys', 'wave'} & set(sys.modules))\n"
+        "looks = [ray.remote(num_cpus=0)(look).remote(os.getcwd()) for _ in range(2)]\n"
+        "print(executor.parallel, *ray.get(looks))\n"
         "executor.close()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert sorted(done.stdout.split()) == ["3", "colorsys", "fractions"], done.stderr
+    assert done.stdout == "1 ['colorsys', 'fractions'] ['colorsys', 'fractions']\n", done.stderr
 
 
 def test_ray_that_does_not_start_is_one_line(write_own: Write, ablate_alone: Run) -> None:

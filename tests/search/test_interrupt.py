@@ -22,7 +22,7 @@ from ablate.search.drive import Stops, Terminated, held
 Write = Callable[..., Path]
 
 SEARCH = {"trials": 2, "sampler": "random", "seed": 3}
-EPOCHS = 20
+EPOCHS = 6
 LOOP = """
 import time
 
@@ -98,11 +98,11 @@ def test_stopped_on_ray_and_resumed_is_as_never_stopped(write_own: Write) -> Non
 
     SIGTERM and SIGUSR1, to the driver alone, are faults of tests/test_faults.py.
     """
-    keys = {"search": {**SEARCH, "trials": 5}, "run": {"parallel": 2}}
+    keys = {"search": {**SEARCH, "trials": 4}, "run": {"parallel": 2}}
     file = write_own("interrupted", LOOP, finetune={"budget": {"epochs": EPOCHS}}, **keys)
     stop_in_row(2, file, "ray", signal.SIGINT, 130)  # of two at once: one has ended
     record = ablate.resume(file, executor="inline")
-    assert [(row.number, row.state) for row in record.rows] == [(n, "COMPLETE") for n in range(5)]
+    assert [(row.number, row.state) for row in record.rows] == [(n, "COMPLETE") for n in range(4)]
     assert [row.values for row in record.rows] == [
         uninterrupted(row.params["x"]) for row in record.rows
     ]
@@ -131,17 +131,16 @@ def left_of(session: int) -> list[str]:
         ("obtaining the baseline", {}, 130, "ablate: stopped"),
         (
             "",
-            {"baseline": {"checkpoint": "ablate:resnet8_digits", "saw_validation": False}},
+            {"run": {"cpus_per_trial": 9999}},
             2,
-            "ablate: baseline.checkpoint: must have the 3 classes of the data set, got "
-            "'ablate:resnet8_digits' with 10. Write baseline.backbone: ablate:resnet8_digits",
+            "ablate: run.cpus_per_trial: must fit on one node, got 9999 where the largest has",
         ),
     ],
 )
 def test_what_ends_it_is_one_line_and_leaves_no_process(
     write_study: Write, at: str, keys: dict[str, object], code: int, said: str
 ) -> None:
-    file = write_study("early", run={"parallel": 2}, **keys)
+    file = write_study("early", **{"run": {"parallel": 1}, **keys})
     process = subprocess.Popen(
         [sys.executable, "-m", "ablate", "launch", str(file)],
         stdout=subprocess.PIPE,

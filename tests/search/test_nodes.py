@@ -57,7 +57,7 @@ def of_this_node(image_size, path):
     if "OTHER_DATA" in os.environ and path.name == "missing":
         raise FileNotFoundError("/data/digits is not there")
     random = np.random.default_rng(int(os.environ.get("OTHER_DATA", 0)))
-    images = random.integers(0, 255, (60, 3, 16, 16), dtype=np.uint8)
+    images = random.integers(0, 255, (60, 3, 8, 8), dtype=np.uint8)
     labels = np.arange(60) % 3
     return {"train": (images, labels), "test": (images, labels), "classes": ["a", "b", "c"]}
 """
@@ -126,7 +126,7 @@ def other_node(cluster: Cluster, **env: str) -> Iterator[Node]:
 @pytest.fixture
 def make_job(places: dict[str, Path], image_folder: Path) -> Callable[..., Job]:
     def make(dataset: dict[str, Any] | None = None, **paths: object) -> Job:
-        folder_of_images = {"name": "image_folder", "path": str(image_folder), "image_size": 16}
+        folder_of_images = {"name": "image_folder", "path": str(image_folder), "image_size": 8}
         study = Study.model_validate(
             {
                 "version": 1,
@@ -134,7 +134,7 @@ def make_job(places: dict[str, Path], image_folder: Path) -> Callable[..., Job]:
                 "dataset": {**(dataset or folder_of_images), "validation": {"fraction": 0.2}},
                 "model": {"name": "resnet8"},
                 "baseline": {"epochs": 1, "batch_size": 24},
-                "robustness": {"severities": [3]},
+                "robustness": {"suite": ["contrast"], "severities": [3]},
                 "run": {"gpus_per_trial": 0},
             }
         )
@@ -170,6 +170,11 @@ def test_the_baseline_is_trained_once_and_handed_over(
     assert len(here) == 2  # weights, and the record with the wall time of each epoch
     assert there == here
     assert agreed.apart == {apart_node.id}
+    # A node that comes later joins in the same way; once more: what is there already stays.
+    later = replace(agreed, nodes=frozenset([own().id]))
+    is_apart, notes = on(apart_node, join, SentJob.of(job), later)
+    assert (is_apart, notes) == (True, ()), "it does not see the run's folder"
+    assert on(apart_node, entries, job.cache) == here
 
     def make_weights(folder: str) -> None:
         file = Path(folder) / "weights" / "00003.safetensors"
@@ -245,7 +250,7 @@ def test_a_worker_that_would_give_other_scores_is_refused(make_job: Callable[...
 @pytest.fixture
 def own_data(places: dict[str, Path]) -> dict[str, Any]:
     (places["base"] / "node_data.py").write_text(DATA_MODULE)
-    return {"name": "node_data:of_this_node", "image_size": 16, "path": str(places["base"])}
+    return {"name": "node_data:of_this_node", "image_size": 8, "path": str(places["base"])}
 
 
 @pytest.fixture(scope="module")
@@ -256,35 +261,23 @@ def data_node(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield other
 
 
-def test_other_data_are_refused_at_launch_and_later(
+def test_a_node_that_comes_later_with_other_data_is_refused(
     data_node: Node, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
 ) -> None:
     job = make_job(own_data, cache=tmp_path / "cache")
     said = "the data must match the other nodes, got different data"
-    with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
-        agree(job, [own(), data_node], 1, 0)
     agreed = agree(job, [own()], 1, 0)
     with pytest.raises(DataError, match=rf"node \S+ \(\S+\): dataset: {said}"):
         on(data_node, join, SentJob.of(job), agreed)
 
 
-def test_missing_data_are_said_with_their_node(
+def test_missing_data_are_said_with_their_node_at_launch(
     data_node: Node, make_job: Callable[..., Job], own_data: dict[str, Any], tmp_path: Path
 ) -> None:
     own_data["path"] = str(tmp_path / "missing")
     job = make_job(own_data, cache=tmp_path / "cache")
     with pytest.raises(UsageError, match=r"node \S+ \(\S+\): .*/data/digits is not there"):
         agree(job, [own(), data_node], 1, 0)
-
-
-def test_a_node_that_comes_later_is_handed_the_baseline(
-    make_job: Callable[..., Job], apart_node: Node, places: dict[str, Path], tmp_path: Path
-) -> None:
-    job = make_job(cache=places["apart"] / "cache")
-    agreed = agree(job, [own()], 1, 0)
-    for _ in range(2):  # once more: what is there already stays
-        is_apart, notes = on(apart_node, join, SentJob.of(job), agreed)
-        assert (is_apart, notes) == (True, ()), "it does not see the run's folder"
 
 
 def _write_baseline(entry: Path, weights: bytes) -> None:

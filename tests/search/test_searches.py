@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from commands import run_alone
+from commands import run_here
 from forked_driver import ForkedDriver
 from own_study import write_own_study
 
@@ -118,7 +118,7 @@ def test_only_trials_that_keep_the_constraints_count(tmp_path: Path, sampler: st
     assert status.hypervolume == info.hypervolume
     note = f"{14 - len(keeping)} of 14 complete trials"
     assert any(mark.startswith(note) for mark in info.marks)
-    listed = run_alone(
+    listed = run_here(
         "trials", tmp_path / "runs" / "runs" / "pruned", "--json", "--where", "violation=0"
     )
     assert [row["number"] for row in json.loads(listed.stdout)] == keeping

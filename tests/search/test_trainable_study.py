@@ -118,20 +118,9 @@ def test_an_inline_trial_ends_alone(write_own: WriteOwn) -> None:
         )
 
 
-ENVIRONMENT = """
-import os
-
-def train(trial):
-    trial.report(1, {"error": float(os.environ["OF_WORKERS"]), "size": 1.0})
-"""
-
-
 @pytest.mark.slow
-def test_rays_workers_have_the_runtime_environment(write_own: WriteOwn) -> None:
-    run = {"runtime_env": {"env_vars": {"OF_WORKERS": "4.5"}}, "gpus_per_trial": 0}
-    file = write_own("env", ENVIRONMENT, run=run, search={"trials": 2, "sampler": "random"})
-    record = ablate.launch(file, progress=False)
-    assert [row.values for row in record.rows] == [(4.5, 1.0)] * 2
+def test_a_runtime_environment_that_ray_refuses(write_own: WriteOwn) -> None:
+    """That its workers have it is in test_cluster.py."""
     wrong = write_own("wrong", run={"runtime_env": {"env_vars": [1]}})
     with pytest.raises(
         UsageError, match=r"^run\.runtime_env: must be a runtime environment of Ray"
