@@ -66,7 +66,12 @@ def write_ablation_in(write_study_in: Write) -> Write:
     """Writes an ablation of seconds; keywords replace keys of the section or of the file."""
 
     def write(
-        folder: Path, name: str = "abl", *, of_file: dict[str, Any] | None = None, **keys: Any
+        folder: Path,
+        name: str = "abl",
+        *,
+        of_file: dict[str, Any] | None = None,
+        image_size: int = 8,
+        **keys: Any,
     ) -> Path:
         file = write_study_in(
             folder,
@@ -77,7 +82,7 @@ def write_ablation_in(write_study_in: Write) -> Write:
             run={"gpus_per_trial": 0, "parallel": 2},
             **(of_file or {}),
         )
-        text = file.read_text()
+        text = file.read_text().replace("image_size: 16", f"image_size: {image_size}")
         for section in ("space", "search"):  # those of a search
             if of_file is None or section not in of_file:
                 text = without_section(text, section)
@@ -373,7 +378,9 @@ def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study
     }
     space = {"loss.terms": {"choice": ["clean+fma", "clean+st+fma"]}}
     search = {"trials": 2, "sampler": "random"}
-    ablate.launch(write_study("searched", **same, space=space, search=search), executor="inline")
+    searched = write_study("searched", **same, space=space, search=search)
+    searched.write_text(searched.read_text().replace("image_size: 16", "image_size: 8"))
+    ablate.launch(searched, executor="inline")
     keys = {"design": "leave_one_out", "components": ["fma"], "primary": [], "arms": None}
     reference = {"study": "runs/searched", "pick": "trial 1"}
     record = ablate.launch(write_ablation(**keys, reference=reference), executor="inline")
@@ -624,7 +631,9 @@ def test_ablations_from_several_baselines_are_read_as_one(write_ablation: Write)
     runs = [f"runs/r{place}" for place in range(3)]
     for place in range(3):
         own = {"baseline": {"epochs": 1, "batch_size": 24, "seed": place}}
-        file = write_ablation(f"r{place}", arms=arms, primary=primary, of_file=own)
+        # Of 16 x 16 pixels, so that one of the baselines is worse than plain finetuning.
+        keys = {"arms": arms, "primary": primary, "of_file": own, "image_size": 16}
+        file = write_ablation(f"r{place}", **keys)
         ablate.launch(file, executor="inline", accept_baseline=True)
     info = ablate.read_ablation(runs)
     assert {one.metric for one in info.primary} == {*metrics}

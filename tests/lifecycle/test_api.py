@@ -229,7 +229,8 @@ def test_a_training_seed_may_be_searched_and_a_confirmation_has_its_own(write_st
     space = {"finetune.seed": {"choice": [0, 1, 2, 3, 4, 5]}}
     short = {"budget": {"epochs": 1}, "batch_size": 24}
     search = {"trials": 3, "sampler": "random"}
-    file = write_study("seeds", space=space, finetune=short, search=search)
+    scored = {"suite": ["contrast"], "severities": [3]}
+    file = write_study("seeds", space=space, finetune=short, search=search, robustness=scored)
     rows = ablate.launch(file, executor="inline").rows
     losses = {row.params["finetune.seed"]: row.curve[0]["train_loss"] for row in rows}
     assert len(losses) > 1

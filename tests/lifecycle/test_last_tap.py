@@ -130,7 +130,7 @@ def test_layers_says_so_too() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hrnet_w18_small", "crossvit_tiny_240", "tnt_s_patch16_224"])
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "crossvit_tiny_240"])
 def test_networks_of_timm_without_a_usable_tap(name: str) -> None:
     pytest.importorskip("timm")
     assert tuple(names_for(f"timm:{name}")["loss.fma.layers"]) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -49,7 +50,7 @@ finetune: {budget: {epochs: 1}}
 augment: {families: [noise]}
 space: {finetune.learning_rate: {float: [0.0001, 0.1], log: true}}
 search: {trials: 3, sampler: random}
-robustness: {severities: [3], images: 100}
+robustness: {suite: [gaussian_noise, contrast], severities: [3], images: 50}
 run: {gpus_per_trial: 0, precision: fp32}
 """
 
@@ -222,8 +223,7 @@ def untimed(record: StudyRecord) -> list[object]:
 
 @pytest.mark.slow
 def test_more_trials_make_other_mixtures(searched: tuple[Path, str], tmp_path: Path) -> None:
-    study_file(tmp_path)
-    launch(tmp_path)
+    shutil.copytree(searched[0].parents[1], tmp_path, dirs_exist_ok=True)
     run = tmp_path / "runs" / "mixed"
     weights = run / "weights" / "00001.safetensors"
     kept = weights.read_bytes()
