@@ -34,7 +34,7 @@ from ablate.errors import ParameterError
 from ablate.files.shown import count_text, few
 from ablate.ledger.record import TERMINAL, StudyRecord
 from ablate.study.displayed import Displayed
-from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores, clean_metric, is_mean
+from ablate.study.scores import AT_CLEAN_LOSS, COSTS, TOTALS, Scores, is_mean
 from ablate.study.settings import Study
 
 
@@ -104,7 +104,7 @@ class AblationInfo(Displayed, StudyFacts):
         arms: in the order of the design, the baseline first.
         effects: every contrast on every metric.
         best: by metric of the tables, the arms that are the best or tied with it.
-        rank_metric: by which arms are compared.
+        rank_metric: by which arms are compared; asked: those of the study's objectives.
         seeds: K, of ablations that are read as one their number; runs: planned; ended: of them.
         aliases: of a fraction.
         failures: unsuccessful runs, with reasons.
@@ -134,6 +134,7 @@ class AblationInfo(Displayed, StudyFacts):
     ended: int
     aliases: tuple[str, ...]
     failures: tuple[str, ...]
+    asked: tuple[str, ...] = ()
     replications: tuple[Replication, ...] = ()
     tuned: str = ""
     looks: int = 0
@@ -211,6 +212,7 @@ def info_of_results(
     """As `ablation_info`, of results that have been read."""
     study, settings, first = record.study, record.study.ablation_section, results.first
     metrics, main = results.metrics(), _rank_metric(study, split)
+    asked = [on_split(objective.metric, split) for objective in study.objectives]
     claims = declared_claims(record, design, results, split)
     # Of a custom training loop nothing says whether more is better of other metrics.
     ranked = [
@@ -222,7 +224,7 @@ def info_of_results(
         at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
         declared = [claim.metric for claim in claims]
         leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy", *families, *at_loss]
-        leading += [*declared, main, clean_metric(main)]
+        leading += [*declared, main, *asked]
         ranked = [name for name in dict.fromkeys(leading) if name in metrics]
     minimized, margin = minimized_metrics(study, split), settings.noninferior
     if margin is not None:
@@ -269,6 +271,7 @@ def info_of_results(
             for metric in ranked
         },
         rank_metric=main,
+        asked=tuple(metric for metric in asked if metric in metrics),
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,
@@ -287,13 +290,14 @@ def info_of_results(
 
 
 def _rank_metric(study: Study, split: SplitName) -> str:
-    """Robust accuracy, or in its place what the study asks for of distorted copies that is no mean
+    """Robust accuracy, or, where the study does not ask for it, what it asks for that is no mean
     over images, as balanced accuracy; of a custom training loop its first objective."""
     if study.trainable is not None:
         return study.objectives[0].metric
     asked = [on_split(objective.metric, split) for objective in study.objectives]
-    others = [metric for metric in asked if "_robust_" in metric and not is_mean(metric)]
-    return next(iter(others), f"{split}_robust_accuracy")
+    others = [metric for metric in asked if not is_mean(metric)]
+    robust, main = [one for one in others if "_robust_" in one], f"{split}_robust_accuracy"
+    return main if main in asked else next(iter(robust or others), main)
 
 
 def minimized_metrics(study: Study, split: SplitName) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def _of_search(source: StudySource) -> Answer:
         nearest = f"The nearest is {nearest_text(record)}."
         return Answer(("No complete trial keeps all constraints.", nearest), tuple(caveats))
     if answer is None:
-        return _answer(_best_of_each(source), "", caveats)
+        return _answer(_best_of_each(source), "", [*_luck(source), *caveats])
     if answer.collapsed:
         which = _trials_text(answer.collapsed)
         caveats.append(f"{which} collapsed: far below the others and the baseline.")
@@ -153,6 +153,15 @@ def _of_search(source: StudySource) -> Answer:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
     return _answer(first, sentence, caveats, [note, *source.front.refused], _exported(best))
+
+
+def _luck(source: StudySource) -> list[str]:
+    """That what is best of each objective was chosen by the same numbers."""
+    if source.record.study.trainable is not None:
+        return []
+    says = "`ablate confirm` measures that on the test images"
+    says = says if source.confirmation is None else "the confirmation below says how much"
+    return [f"What is best was chosen by these numbers, so part of it may be luck: {says}."]
 
 
 def _exported(point: ParetoPoint) -> int | str:
@@ -240,7 +249,7 @@ def _best_of_each(source: StudySource) -> str:
     texts = [
         f"the best {metric_words(one.metric)} is {metric_text(one.metric, one.value)}"
         f"{metric_unit(one.metric)} ({one.point.name})"
-        for one in best_values(rows, info.objectives, record.bounds)
+        for one in best_values(rows, info.objectives, record.bounds, info.mixtures)
     ]
     if not texts:
         return "No complete trial has numbers for its objectives."
@@ -333,7 +342,8 @@ def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str,
     best = max((name for name in arms if name in means), key=standing)
     tied = info.best.get(info.rank_metric, ())
     others = [name for name in arms if name in tied and name != best] if best in tied else []
-    return best, best + shown_if(others, f", not shown to be more robust than {few(others)}")
+    how = "more robust" if "_robust_accuracy" in info.rank_metric else "better"
+    return best, best + shown_if(others, f", not shown to be {how} than {few(others)}")
 
 
 def _sentence_of_methods(
@@ -519,7 +529,9 @@ class _Networks:
             start, base, end = -start, -base, -end
         lost = self.value(best, self.clean_metric) - self.value(over.name, self.clean_metric)
         opening = f"Over {copies}, on"
-        if base - start > (end - start) / 2 > 0 and not lost > self.margin:
+        gain = self.difference(best, "baseline", self.robust_metric)
+        is_gain = math.isnan(gain.low) or not is_tie(gain, self.n_images)
+        if base - start > (end - start) / 2 > 0 and is_gain and not lost > self.margin:
             opening = f"Most of the gain comes from training on {copies}. Compared with that, on"
         return self.changes(opening, changes, "method")
 

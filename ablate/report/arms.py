@@ -14,7 +14,7 @@ from ablate.analysis.caveats import StudyFacts
 from ablate.analysis.objectives import is_accuracy, short_metric
 from ablate.files.shown import shown_if
 from ablate.report.numbers import MISSING, count_texts, metric_words, signed_text
-from ablate.study.scores import AT_CLEAN_LOSS, base_name, clean_metric, is_mean
+from ablate.study.scores import AT_CLEAN_LOSS, base_name, is_mean
 
 _INTERVALS = {
     OVER_SEEDS_AND_IMAGES: "t over {0}s and images (of new {0}s on new images)",
@@ -142,7 +142,7 @@ def outcome_metrics(info: AblationInfo) -> list[str]:
     """What else is asked for, or a contrast or a margin declared on: of the whole network, but no
     mean."""
     declared = {one.metric for one in info.effects if one.primary or one.kept is not None}
-    declared |= {clean_metric(info.rank_metric), info.rank_metric}
+    declared |= {*info.asked}
     return [metric for metric in info.metrics if metric in declared and not is_mean(metric)]
 
 

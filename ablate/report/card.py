@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ablate.analysis.caveats import OVERLAP
 from ablate.data import NAMED
 from ablate.errors import MissingDependencyError, UsageError, pip_install
 from ablate.files.cache import publish_file
@@ -95,6 +96,7 @@ def write_card(study: OpenStudy, point: Mixture | None, int8: str, output: Path)
         before=_before(study, scores),
         shown=[name for name in shown if not name.endswith(AT_CLEAN_LOSS)],
         totals=TOTALS,
+        overlap=OVERLAP,
         split=split,
         int8=int8,
         file=output.name,

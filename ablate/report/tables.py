@@ -318,7 +318,7 @@ def effects_table(info: AblationInfo) -> Table:
 def shown_effects(info: AblationInfo) -> tuple[list[Effect], list[Effect]]:
     """The primary effects, and a selection of the others: on clean and robust accuracy, and for a
     contrast on a single metric that one."""
-    leading = leading_metrics(info)
+    leading = [*leading_metrics(info), info.rank_metric]
     about = {effect.contrast for effect in info.effects if effect.metric in leading}
     others = [
         effect

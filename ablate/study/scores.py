@@ -277,11 +277,12 @@ def is_mean(metric: str) -> bool:
 
 
 def clean_metric(metric: str) -> str:
-    """What a metric of distorted copies is of undistorted images: `val_balanced_accuracy` of
-    `val_robust_balanced_accuracy`; clean accuracy of any other."""
+    """By what clean accuracy is judged where this one says how robust a network is:
+    `val_balanced_accuracy` for `val_robust_balanced_accuracy`; clean accuracy for any other."""
     split, _, name = metric.partition("_")
     alike = name.removeprefix("robust_")
-    return f"{split}_{alike}" if alike != name and alike in TOTALS else f"{split}_clean_accuracy"
+    is_accuracy = alike != name and alike in TOTALS and not TOTALS[alike].is_loss
+    return f"{split}_{alike if is_accuracy else 'clean_accuracy'}"
 
 
 def less_is_better(metric: str) -> bool:
