@@ -33,7 +33,7 @@ from ablate.study.json_data import JsonData
 _SPLITS = ("train", "val", "test")
 UNEVEN = 2.0
 """Largest class over smallest, from which a report says so."""
-_VERY_UNEVEN = 3.0
+VERY_UNEVEN = 3.0
 """The same, above which it says what to compare by."""
 _NAMED = 5
 """Largest number of files, sizes or classes that a line names."""
@@ -373,7 +373,7 @@ def _class_notes(counts: Counts, *, advises: bool) -> Iterator[str]:
         if there and there[-1][0] >= UNEVEN * there[0][0]:
             (least, smallest), (largest, frequent) = there[0], there[-1]
             share = largest / sum(count for count, _ in there)
-            is_advised = advises and split != "test" and largest > _VERY_UNEVEN * least
+            is_advised = advises and split != "test" and largest > VERY_UNEVEN * least
             metrics = "val_balanced_accuracy and val_robust_balanced_accuracy"
             advice = f"; accuracy tells mostly of {show_name(frequent)}: take {metrics}"
             yield (

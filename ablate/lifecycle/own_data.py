@@ -23,7 +23,7 @@ from jinja2 import Environment, StrictUndefined
 
 from ablate.data.dataset import draw_stratified, split_stratified
 from ablate.data.decode import walk_classes
-from ablate.data.scan import FolderScan, scan_folder
+from ablate.data.scan import VERY_UNEVEN, FolderScan, scan_folder
 from ablate.errors import DataError, ParameterError, UsageError
 from ablate.files.cache import cache_folder
 from ablate.files.shown import few, show_name
@@ -171,6 +171,11 @@ class SearchSize:
         affordable = 60 * self.minutes / 4 / max(self.steps * self.step_seconds / 2, 1e-9)
         return int(min(max(min(math.ceil(steps / self.steps), affordable), least), most))
 
+    @property
+    def epochs_text(self) -> str:
+        steps = 300 if self.has_backbone else 1500
+        return f"{steps:,} steps, in a quarter of the time at most: raise it where it is too short"
+
     def fitted(self) -> SearchSize:
         """The same, smaller until it fits: scored images are halved to 100 while they cost more
         than the training, passes to 1, trials lowered to 8, then scored images again."""
@@ -307,6 +312,11 @@ class _Draft:
         """Class -> number of training images."""
         of_class = self.counts.get("train", self.counts.get("", {}))
         return {name: count for name, count in of_class.items() if name}
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether the data tell to take the metrics of uneven classes."""
+        return max(self.training.values()) > VERY_UNEVEN * min(self.training.values())
 
     @property
     def has_validation(self) -> bool:

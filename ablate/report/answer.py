@@ -128,14 +128,7 @@ def _of_search(source: StudySource) -> Answer:
         n_images=source.front.n_corrupted or 1,
         margin=answer.margin,
     )
-    scored = networks.scored(best.name)
-    first = f"Take {_who(best)}: {scored}."
-    if not answer.keeps(best):
-        margin = amount_text("val_clean_accuracy", answer.margin)
-        first = (
-            f"No trial loses at most {margin} on undistorted images; {_who(best)} loses least: "
-            f"{scored}."
-        )
+    first = _first(networks, best, keeps=answer.keeps(best))
     over = _Over("baseline", "the network before finetuning")
     if "plain" in record.references:
         over = _Over("plain", PLAIN)
@@ -153,6 +146,18 @@ def _of_search(source: StudySource) -> Answer:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
     return _answer(first, sentence, caveats, [note, *source.front.refused], _exported(best))
+
+
+def _first(networks: _Networks, best: ParetoPoint, *, keeps: bool) -> str:
+    """What to take; a gain of less than one image is none."""
+    scored, who, robust = networks.scored(best.name), _who(best), networks.robust_metric
+    gain = networks.value(best.name, robust) - networks.value("baseline", robust)
+    if gain * networks.n_images < 1:
+        return f"None is better than the network before finetuning; {who} is nearest: {scored}."
+    if keeps:
+        return f"Take {who}: {scored}."
+    margin = amount_text("val_clean_accuracy", networks.margin)
+    return f"No trial loses at most {margin} on undistorted images; {who} loses least: {scored}."
 
 
 def _luck(source: StudySource) -> list[str]:
@@ -480,7 +485,12 @@ class _Networks:
             start, *texts = (f"{metric_text(robust, value)}{unit}" for value in (before, *ends))
             range_ = " to ".join(dict.fromkeys(texts))
             whose = "its" if len(names) == 1 else "their"
-            return f"{whose} {metric_words(robust)} is {range_}, {start} before finetuning"
+            text = f"{whose} {metric_words(robust)} is {range_}, {start} before finetuning"
+            ends = [self.value(name, self.clean_metric) for name in (names[0], "baseline")]
+            if len(names) == 1 and self.clean_metric != robust and not any(map(math.isnan, ends)):
+                after, start = (f"{metric_text(self.clean_metric, end)} %" for end in ends)
+                text += f"; its {metric_words(self.clean_metric)} is {after}, {start} before"
+            return text
         digits = 1 if round(100 * before) in [round(100 * end) for end in ends] else 0
         start, *texts = (f"{100 * one:.{digits}f}" for one in (before, *ends))
         text = (

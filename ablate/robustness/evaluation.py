@@ -430,9 +430,9 @@ def _measured(evaluation: Evaluation, types: Sequence[str], over: str) -> Iterat
 
 def benchmark_types(evaluation: Evaluation) -> tuple[str, ...]:
     """The types of the benchmark's mean: those of its fifteen that were scored, or all types if
-    none of them was."""
+    none of them was, or one is the user's own."""
     types = evaluation.suite.types
-    if evaluation.suite.made_by == "distortion":
+    if evaluation.suite.made_by == "distortion" or any(":" in kind for kind in types):
         return types  # same names, but not part of the benchmark
     return tuple(kind for kind in types if kind in BENCHMARK) or types
 

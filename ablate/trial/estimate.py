@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import time
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def estimate_training(bench: Workbench, study: Study) -> TrainingEstimate:
 
     def begin(budget: BudgetSettings, images: TrainingImages) -> Finetuning:
         return Finetuning(
-            model,
+            copy.deepcopy(model),  # adapters would stay in it
             images,
             study.finetune,
             budget=budget,

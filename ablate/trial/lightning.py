@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
-from ablate.errors import ParameterError, did_you_mean
+from ablate.errors import MissingDependencyError, ParameterError, did_you_mean, pip_install
 from ablate.trial.own_loop import TrialContext
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        f"ablate.trial.lightning: needs lightning, got no such package. Run "
+        f"{pip_install('lightning')}."
+    ) from error
 
 _STATE = "lightning.ckpt"
 

@@ -130,8 +130,11 @@ def test_a_search_over_ranks_ends_in_plain_networks(
         search={"trials": 2, "enqueue": [{RANK_KEY: 0}, {RANK_KEY: RANK}]},
         finetune={"budget": {"epochs": 1}, "batch_size": 24},
     )
-    result = run_here("launch", file, "--executor", "inline", cwd=work)
-    assert result.returncode == 0, result.stdout + result.stderr
+    fixed = "space={finetune.learning_rate: {float: [0.01, 0.1]}}"
+    sets = ("--set", "search={trials: 1}", "--set", f"finetune.lora={{rank: {RANK}}}")
+    for options in (("--dry-run", "--set", fixed, *sets), ()):  # the first adapts a network twice
+        result = run_here("launch", file, "--executor", "inline", *options, cwd=work)
+        assert result.returncode == 0, result.stdout + result.stderr
     whole, adapted, plain = (
         ablate.load_model(work / "small.yaml", trial).state_dict() for trial in (0, 1, "plain")
     )
