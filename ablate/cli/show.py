@@ -171,12 +171,16 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    said = study_answer((of or study).source).sentences
-    answer = [sentence for sentence in said if not sentence.startswith("Warning: ")]
+    found = study_answer((of or study).source)
+    answer = [sentence for sentence in found.sentences if not sentence.startswith("Warning: ")]
     print_result(Text("\n".join([*answer[:1], ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)
     if table.notes and not notes:
         click.echo(f"{count_text(len(table.notes), 'note')}: --notes")
+    reference = (of or study).reference
     if study.place.folder.is_dir():
         _show_usual_figure(study, as_json=False)
-    click.echo(f"full report: ablate report {(of or study).reference}")
+        if found.trial is not None:
+            saved = f"--trial {found.trial} -o {(of or study).record.name}.safetensors"
+            click.echo(f"save it: ablate export {reference} {saved}")
+    click.echo(f"full report: ablate report {reference}")

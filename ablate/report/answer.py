@@ -145,14 +145,14 @@ def _of_search(source: StudySource) -> Answer:
     if pairs > 1:
         note += f"; between sets of loss terms simultaneous for {pairs} pairs (Bonferroni)"
     sentence = networks.sentence_of_methods(words, over, best.name)
-    return _answer(first, sentence, caveats, [note, *source.front.refused], _exported(best))
+    taken = _exported(best) if networks.gains(best.name) else None
+    return _answer(first, sentence, caveats, [note, *source.front.refused], taken)
 
 
 def _first(networks: _Networks, best: ParetoPoint, *, keeps: bool) -> str:
     """What to take; a gain of less than one image is none."""
-    scored, who, robust = networks.scored(best.name), _who(best), networks.robust_metric
-    gain = networks.value(best.name, robust) - networks.value("baseline", robust)
-    if gain * networks.n_images < 1:
+    scored, who = networks.scored(best.name), _who(best)
+    if not networks.gains(best.name):
         return f"None is better than the network before finetuning; {who} is nearest: {scored}."
     if keeps:
         return f"Take {who}: {scored}."
@@ -473,6 +473,11 @@ class _Networks:
     @property
     def counts_images(self) -> bool:
         return "_robust_accuracy" in self.robust_metric
+
+    def gains(self, name: str) -> bool:
+        """Whether a network is right on one distorted image more than the baseline, at least."""
+        before, after = (self.value(one, self.robust_metric) for one in ("baseline", name))
+        return not (after - before) * self.n_images < 1 - 1e-9
 
     def scored(self, *names: str) -> str:
         """How many of 100 images are right before and after, with a decimal where that would be

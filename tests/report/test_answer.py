@@ -65,8 +65,9 @@ def test_a_search_in_words() -> None:
 def test_what_is_no_better_than_before_finetuning_is_not_to_be_taken() -> None:
     """By less than one image."""
     rows = [trial(0, 0.96, 0.60, "clean+da"), trial(1, 0.95, 0.55, "clean+fma")]
-    first, *_ = said(rows, trials=2)
-    assert first == (
+    answer = study_answer(StudySource(example_record(rows, trials=2)))
+    assert answer.trial is None
+    assert answer.sentences[0] == (
         "None is better than the network before finetuning; trial 0 (DA) is nearest: of 100 "
         "distorted validation images it gets 60.0 right, 60.0 before finetuning; of undistorted "
         "ones 96.0, 95.0 before."
