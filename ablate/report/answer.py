@@ -491,10 +491,10 @@ class _Networks:
             range_ = " to ".join(dict.fromkeys(texts))
             whose = "its" if len(names) == 1 else "their"
             text = f"{whose} {metric_words(robust)} is {range_}, {start} before finetuning"
-            ends = [self.value(name, self.clean_metric) for name in (names[0], "baseline")]
-            if len(names) == 1 and self.clean_metric != robust and not any(map(math.isnan, ends)):
-                after, start = (f"{metric_text(self.clean_metric, end)} %" for end in ends)
-                text += f"; its {metric_words(self.clean_metric)} is {after}, {start} before"
+            beside = [self.value(name, self.clean_metric) for name in (names[0], "baseline")]
+            if len(names) == 1 and self.clean_metric != robust and not any(map(math.isnan, beside)):
+                now, then = (f"{metric_text(self.clean_metric, one)} %" for one in beside)
+                text += f"; its {metric_words(self.clean_metric)} is {now}, {then} before"
             return text
         digits = 1 if round(100 * before) in [round(100 * end) for end in ends] else 0
         start, *texts = (f"{100 * one:.{digits}f}" for one in (before, *ends))
