@@ -211,7 +211,7 @@ def info_of_results(
 ) -> AblationInfo:
     """As `ablation_info`, of results that have been read."""
     study, settings, first = record.study, record.study.ablation_section, results.first
-    metrics, main = results.metrics(), _rank_metric(study, split)
+    metrics = results.metrics()
     asked = [on_split(objective.metric, split) for objective in study.objectives]
     claims = declared_claims(record, design, results, split)
     # Of a custom training loop nothing says whether more is better of other metrics.
@@ -224,7 +224,7 @@ def info_of_results(
         at_loss = [f"{split}_{name}" for name in TOTALS if name.endswith(AT_CLEAN_LOSS)]
         declared = [claim.metric for claim in claims]
         leading = [f"{split}_clean_accuracy", f"{split}_robust_accuracy", *families, *at_loss]
-        leading += [*declared, main, *asked]
+        leading += [*declared, *asked]
         ranked = [name for name in dict.fromkeys(leading) if name in metrics]
     minimized, margin = minimized_metrics(study, split), settings.noninferior
     if margin is not None:
@@ -270,7 +270,7 @@ def info_of_results(
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
         },
-        rank_metric=main,
+        rank_metric=asked[0] if study.trainable else _rank_metric(asked, split),
         asked=tuple(metric for metric in asked if metric in metrics),
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
@@ -289,12 +289,9 @@ def info_of_results(
     )
 
 
-def _rank_metric(study: Study, split: SplitName) -> str:
+def _rank_metric(asked: Sequence[str], split: SplitName) -> str:
     """Robust accuracy, or, where the study does not ask for it, what it asks for that is no mean
-    over images, as balanced accuracy; of a custom training loop its first objective."""
-    if study.trainable is not None:
-        return study.objectives[0].metric
-    asked = [on_split(objective.metric, split) for objective in study.objectives]
+    over images, as balanced accuracy."""
     others = [metric for metric in asked if not is_mean(metric)]
     robust, main = [one for one in others if "_robust_" in one], f"{split}_robust_accuracy"
     return main if main in asked else next(iter(robust or others), main)

@@ -167,14 +167,14 @@ class SearchSize:
     @property
     def baseline_epochs(self) -> int:
         """1,500 steps, in a quarter of the time at most, 10 to 100 epochs; a backbone: fewer."""
-        steps, least, most = (300, 5, 30) if self.has_backbone else (1500, 10, 100)
+        least, most = (5, 30) if self.has_backbone else (10, 100)
         affordable = 60 * self.minutes / 4 / max(self.steps * self.step_seconds / 2, 1e-9)
-        return int(min(max(min(math.ceil(steps / self.steps), affordable), least), most))
+        wanted = math.ceil(self.baseline_steps / self.steps)
+        return int(min(max(min(wanted, affordable), least), most))
 
     @property
-    def epochs_text(self) -> str:
-        steps = 300 if self.has_backbone else 1500
-        return f"{steps:,} steps, in a quarter of the time at most: raise it where it is too short"
+    def baseline_steps(self) -> int:
+        return 300 if self.has_backbone else 1500
 
     def fitted(self) -> SearchSize:
         """The same, smaller until it fits: scored images are halved to 100 while they cost more

@@ -165,7 +165,7 @@ def _luck(source: StudySource) -> list[str]:
     if source.record.study.trainable is not None:
         return []
     says = "`ablate confirm` measures that on the test images"
-    says = says if source.confirmation is None else "the confirmation below says how much"
+    says = says if source.confirmation is None else "its confirmation says how much"
     return [f"What is best was chosen by these numbers, so part of it may be luck: {says}."]
 
 
@@ -475,7 +475,7 @@ class _Networks:
         return "_robust_accuracy" in self.robust_metric
 
     def gains(self, name: str) -> bool:
-        """Whether a network is right on one distorted image more than the baseline, at least."""
+        """Whether a network is better than the baseline by what one image is worth, at least."""
         before, after = (self.value(one, self.robust_metric) for one in ("baseline", name))
         return not (after - before) * self.n_images < 1 - 1e-9
 

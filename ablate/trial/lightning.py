@@ -15,7 +15,7 @@ try:
     from lightning.pytorch import Callback, LightningModule, Trainer
 except ModuleNotFoundError as error:
     raise MissingDependencyError(
-        f"ablate.trial.lightning: needs lightning, got no such package. Run "
+        "ablate.trial.lightning: needs lightning, got no such package. Run "
         f"{pip_install('lightning')}."
     ) from error
 

@@ -199,7 +199,7 @@ def test_init_writes_a_study_of_a_network_of_timm(work: Path) -> None:
 
 @pytest.mark.slow
 def test_init_keeps_the_statistics_of_a_backbone_with_batch_norm(work: Path) -> None:
-    write_images(work / "shapes", {"blue": 12, "green": 12, "red": 12})
+    write_images(work / "shapes", {"blue": 40, "green": 12, "red": 12})
     torch.save(timm.create_model("test_resnet").state_dict(), work / "net.pt")
     init = ("init", "mine", "--data", "shapes", "--model", "timm:test_resnet", "--yes")
     result = run_here(*init, "--backbone", "net.pt", "--image-size", 32, "--minutes", 1, cwd=work)
@@ -207,6 +207,8 @@ def test_init_keeps_the_statistics_of_a_backbone_with_batch_norm(work: Path) -> 
     study = place_of_file(work / "mine.yaml").study
     assert study is not None
     assert (study.finetune.batch_norm, study.finetune.learning_rate) == ("frozen", 0.00025)
+    asked = [objective.metric for objective in study.objectives]
+    assert asked == ["val_balanced_accuracy", "val_robust_balanced_accuracy"]  # 40 to 12 images
 
 
 @pytest.mark.slow

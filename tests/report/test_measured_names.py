@@ -17,7 +17,7 @@ from ablate.lifecycle.known_names import names_for
 from ablate.lifecycle.study_file import parse_study
 from ablate.report.figures.canvas import metric_axis
 from ablate.report.numbers import metric_label, metric_text
-from ablate.study.scores import TOTALS
+from ablate.study.scores import TOTALS, clean_metric
 from ablate.study.settings import ObjectiveSettings
 
 ECE = ObjectiveSettings(metric="val_robust_ece", direction="minimize")
@@ -76,6 +76,13 @@ def test_the_nearest_name_begins_like_the_given_one() -> None:
     assert did_you_mean("val_robust", names) == "Did you mean val_robust_accuracy?"
     assert did_you_mean("val_balanced", names) == "Did you mean val_balanced_accuracy?"
     assert did_you_mean("val_rubust_ece", names) == "Did you mean val_robust_ece?"
+
+
+def test_beside_a_loss_clean_accuracy_is_kept() -> None:
+    """Its margin is of an accuracy."""
+    assert clean_metric("val_robust_balanced_accuracy") == "val_balanced_accuracy"
+    for metric in ("test_robust_nll", "test_robust_accuracy", "test_worst_type_accuracy"):
+        assert clean_metric(metric) == "test_clean_accuracy"
 
 
 def test_the_margin_is_of_balanced_accuracy_too() -> None:

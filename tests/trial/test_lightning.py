@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from own_study import write_own_study
 
 import ablate
+from ablate.errors import MissingDependencyError
 
 pytest.importorskip("lightning", reason="the extra `lightning` is not installed")
 
@@ -107,3 +110,10 @@ def test_a_stopped_trial_ends_and_a_metric_that_is_not_logged_is_named(
     assert "metrics: Line must log eror in each epoch, got none. Did you mean error?" in (
         failure.reason
     )
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "ablate.trial.lightning", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"needs lightning.*\[lightning\]"):
+        importlib.import_module("ablate.trial.lightning")

@@ -121,10 +121,8 @@ def networks_table(evaluations: Sequence[Evaluation]) -> Table:
         if model.latency_ms is not None:
             row["Median (ms)"], row["p95 (ms)"] = (f"{ms:.2f}" for ms in model.latency_ms)
         robust = next(name for name in _ROBUST if name in summary)
-        shown, counts = (
-            {"clean_accuracy": "Clean (%)", robust: "Robust (%)"},
-            np.bincount(one.labels),
-        )
+        shown = {"clean_accuracy": "Clean (%)", robust: "Robust (%)"}
+        counts = np.bincount(one.labels)
         if counts.max() >= UNEVEN * counts[counts > 0].min():
             shown |= {"clean_balanced_accuracy": "Balanced (%)"}
             shown |= {"mean_corruption_balanced_accuracy": "Robust balanced (%)"}
