@@ -103,8 +103,9 @@ class AblationInfo(Displayed, StudyFacts):
         metrics: in the order of the tables.
         arms: in the order of the design, the baseline first.
         effects: every contrast on every metric.
-        best: by metric of the tables, the arms that are the best or tied with it.
-        rank_metric: by which arms are compared; asked: those of the study's objectives.
+        best: by metric that leads, is asked for or is declared, the arms that are the best or tied
+            with it.
+        rank_metric: by which arms are compared.
         seeds: K, of ablations that are read as one their number; runs: planned; ended: of them.
         aliases: of a fraction.
         failures: unsuccessful runs, with reasons.
@@ -134,7 +135,6 @@ class AblationInfo(Displayed, StudyFacts):
     ended: int
     aliases: tuple[str, ...]
     failures: tuple[str, ...]
-    asked: tuple[str, ...] = ()
     replications: tuple[Replication, ...] = ()
     tuned: str = ""
     looks: int = 0
@@ -271,7 +271,6 @@ def info_of_results(
             for metric in ranked
         },
         rank_metric=asked[0] if study.trainable else _rank_metric(asked, split),
-        asked=tuple(metric for metric in asked if metric in metrics),
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,

@@ -141,9 +141,8 @@ def family_metrics(info: AblationInfo) -> list[str]:
 def outcome_metrics(info: AblationInfo) -> list[str]:
     """What else is asked for, or a contrast or a margin declared on: of the whole network, but no
     mean."""
-    declared = {one.metric for one in info.effects if one.primary or one.kept is not None}
-    declared |= {*info.asked}
-    return [metric for metric in info.metrics if metric in declared and not is_mean(metric)]
+    named = {*info.best, *(one.metric for one in info.effects if one.kept is not None)}
+    return [metric for metric in info.metrics if metric in named and not is_mean(metric)]
 
 
 def curve_metrics(info: AblationInfo) -> list[str]:

@@ -20,7 +20,8 @@ from ablate.ablation.intervals import OVER_SEEDS_AND_IMAGES
 from ablate.ablation.study_source import StudySource
 from ablate.ledger.record import Failure, RowRecord
 from ablate.report.answer import study_answer
-from ablate.study.scores import ReportedScores
+from ablate.study.mixture import Mixtures, ScoredMixture
+from ablate.study.scores import ReportedScores, Scores
 
 ONCE = (
     "It was trained once and is the best of {} on these images, so part of the gain may be luck: "
@@ -150,6 +151,26 @@ def test_other_objectives_and_nothing_yet() -> None:
     assert said([]) == ["None of 16 trials is complete yet."]
 
 
+def test_a_mixture_can_be_the_best_of_an_objective() -> None:
+    """And what is best was chosen by these numbers."""
+
+    def scores(robust: float, error: float) -> Scores:
+        return replace(example_scores(0.95, robust), measures={"robust_ece": error})
+
+    pair = [("val_robust_accuracy", "maximize"), ("val_robust_ece", "minimize")]
+    found = [(0.70, 0.10), (0.72, 0.20)]
+    rows = [example_row(at, two, scores=scores(*two)) for at, two in enumerate(found)]
+    record = example_record(rows, objectives=pair, reference_point=None, trials=2)
+    mixed = ScoredMixture((0, 1), 0.75, scores(0.85, 0.15))
+    answer = study_answer(StudySource(replace(record, mixtures=Mixtures(2, (mixed,)))))
+    assert answer.sentences == (
+        "The best robust accuracy is 85.0 % (average of trials 0,1 at alpha 0.75); the best robust "
+        "expected calibration error is 0.1 (trial 0); 1 trial is on the front, and 1 mixture.",
+        "What is best was chosen by these numbers, so part of it may be luck: `ablate confirm` "
+        "measures that on the test images.",
+    )
+
+
 def test_a_search_for_one_accuracy() -> None:
     rows = [replace(row, values=row.values[1:] if row.values else None) for row in ROWS[:3]]
     one: dict[str, Any] = {"trials": 3, "reference_point": None}
@@ -262,6 +283,41 @@ def test_an_ablation_in_words() -> None:
         "to +16.5), not shown to differ and a clean loss is not excluded.",
         "FMA was chosen by these numbers, so other images may give it a little less.",
     ]
+
+
+def test_of_a_loss_the_arm_with_the_least_is_taken() -> None:
+    """Of those within the margin of clean accuracy, which DA is not."""
+    whole = example_ablation()
+    values = {"baseline": 0.20, "plain": 0.25, "DA": 0.05, "FMA": 0.10}
+    arms = [
+        replace(arm, estimates={**arm.estimates, "val_ece": estimate(values[arm.name])})
+        for arm in whole.arms
+    ]
+    of_loss: dict[str, Any] = {"rank_metric": "val_ece", "minimized": ("val_ece",)}
+    info = replace(whole, arms=tuple(arms), best={"val_ece": ("DA",)}, **of_loss)
+    assert of_ablation(info)[0] == (
+        "Take FMA: its expected calibration error is 0.1, 0.2 before finetuning; its clean "
+        "accuracy is 95.5 %, 95.0 % before."
+    )
+
+
+@pytest.mark.parametrize(("gain", "is_said"), [(0.12, True), (0.00001, False)])
+def test_most_of_a_gain_is_said_of_a_gain(gain: float, is_said: bool) -> None:
+    arms = [scored_arm("DA+CA", 0.955, 0.60 + 0.9 * gain), scored_arm("FMA", 0.955, 0.60 + gain)]
+    means = {"baseline": 0.60, "DA+CA": 0.60 + 0.9 * gain, "FMA": 0.60 + gain}
+    info = example_ablation(
+        arms=(example_ablation().arms[0], *arms),
+        effects=(),
+        reference="DA+CA",
+        compare=lambda one, other, *_: estimate(means[one] - means[other], 0.02),
+    )
+    cells = (
+        Cell("DA+CA", {"loss.terms": "clean+da"}),
+        Cell("FMA", {"loss.terms": "clean+fma"}),
+    )
+    design = Design("arms", cells, (), ()).to_json()
+    source = StudySource(replace(example_record(), design=design, name=info.study), info)
+    assert ("Most of the gain comes from" in study_answer(source).sentences[1]) == is_said
 
 
 def test_below_five_seeds_nothing_is_ranked() -> None:

@@ -167,6 +167,16 @@ def test_the_benchmarks_mean_is_of_its_fifteen() -> None:
     assert (extra.value, extra.over) == (0.75, "2 types x 5 severities")
 
 
+def test_a_suite_with_a_type_of_ones_own_counts_it() -> None:
+    """As a study does that is scored on this suite."""
+    made = evaluation({"fog": [8, 4]})
+    families = {**made.suite.families, "my_lens": ("my_lens:smear",)}
+    own = {("my_lens:smear", severity): cell(2) for severity in made.suite.severities}
+    made = replace(made, suite=replace(made.suite, families=families), cells={**made.cells, **own})
+    mean = line(made, "mean_corruption_accuracy_unnormalised")
+    assert (mean.value, mean.over) == (pytest.approx(0.4), "2 types x 2 severities")
+
+
 def test_alexnet_is_for_imagenet_alone() -> None:
     rights = {kind: [5] * 5 for kind in BENCHMARK}
     whole = evaluation(rights, classes=1000)
