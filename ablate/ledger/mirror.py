@@ -187,7 +187,7 @@ class Mirror:
             params = sample(self._space, optuna.trial.Trial(self._study, trial_id))
             if self._storage.get_n_trials(self._study_id) > count:
                 raise RuntimeError("trials that it added: a sampler proposes values")
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ParameterError(
                 f"search.sampler: {search.sampler} must sample trial {number}, got "
                 f"{error_text(error)}. Use another sampler or other ranges in the space."

@@ -359,7 +359,7 @@ def make_sampler(
                     warnings.simplefilter("ignore", ExperimentalWarning)
                     made = make(seed=ask_seed)
                 got = type(made).__name__
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 made, got = None, error_text(error)
             if isinstance(made, BaseSampler):
                 return made

@@ -133,6 +133,10 @@ def test_a_replicate_trains_its_own_from_one_backbone(write_begun: Write) -> Non
             "baseline: saw_validation applies only to a checkpoint, got it without one.",
         ),
         ({"backbone": "absent.pt"}, "baseline.backbone: must be a readable file"),
+        (
+            {"backbone": "half.pt"},
+            "baseline.backbone: must be a complete .safetensors file or state",
+        ),
         ({"backbone": "absent:make"}, "baseline.backbone: must name a module that can be imported"),
         ({"backbone": "timm:resnet18"}, "baseline.backbone: must be weights of model.name"),
         ({"frozen": ["3.*", "o.*"]}, "baseline.frozen: must be taps, module paths or patterns"),
@@ -146,8 +150,9 @@ def test_a_replicate_trains_its_own_from_one_backbone(write_begun: Write) -> Non
     ],
 )
 def test_bad_input_gets_a_line(
-    write_begun: Write, baseline: dict[str, object], message: str
+    write_begun: Write, work: Path, baseline: dict[str, object], message: str
 ) -> None:
+    (work / "half.pt").write_bytes((work / "seven.pt").read_bytes()[:-200])
     with pytest.raises(StudyFileError, match=re.escape(message)) as raised:
         ablate.check(write_begun(**baseline))
     assert len(raised.value.problems) == 1

@@ -38,8 +38,15 @@ class Stopping(Middle):
         study.stop()
         return 0.5
 
+class Exiting(Middle):
+    def sample_independent(self, study, trial, name, distribution):
+        raise SystemExit(3)
+
 def nothing(seed):
     pass
+
+def leaves(seed):
+    raise SystemExit("no licence")
 
 def unseeded():
     return optuna.samplers.RandomSampler()
@@ -96,6 +103,7 @@ def test_an_interrupted_search_draws_the_same_points(write: Any, sampler: str) -
     ("sampler", "got"),
     [
         ("mine:nothing", "NoneType"),
+        ("mine:leaves", "SystemExit: no licence"),
         ("mine:unseeded", "TypeError: unseeded() got an unexpected keyword argument 'seed'"),
     ],
 )
@@ -122,6 +130,7 @@ def test_an_unknown_one_is_named(write: Any) -> None:
     [
         ("mine:Adding", "trials that it added: a sampler proposes values"),
         ("mine:Stopping", "`Study.stop` is supposed to be invoked"),
+        ("mine:Exiting", "SystemExit: 3"),
     ],
 )
 def test_one_that_does_more_than_propose_is_stopped(write: Any, sampler: str, got: str) -> None:

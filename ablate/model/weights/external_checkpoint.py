@@ -8,7 +8,7 @@ import pickletools
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -129,16 +129,18 @@ def find_backbone(
             f"{_BACKBONE}: must be weights of model.name, got {backbone!r} for {name!r}. Write "
             f"model: {{name: {backbone}}}."
         )
-    with _of_a_backbone():
+    with naming(backbone=True):
         return find_checkpoint(model_settings, backbone, base)
 
 
 @contextmanager
-def _of_a_backbone() -> Iterator[None]:
-    """Name the backbone in errors, which begin with the checkpoint."""
+def naming(*, backbone: bool) -> Iterator[None]:
+    """Name the backbone, if it is one, in errors, which begin with the checkpoint."""
     try:
         yield
     except DataError as error:
+        if not backbone:
+            raise
         raise DataError(str(error).replace(_WHERE, _BACKBONE)) from error
 
 
@@ -190,7 +192,7 @@ def load_backbone(
     source, own = find_backbone(model_settings, backbone, base), model.state_dict()
     for key in _of_head(model, own):  # a random one may begin with a loss of 10
         own[key].zero_()
-    with _of_a_backbone():
+    with naming(backbone=True):
         _load(model, model_settings.name, backbone, source, has_new_head=True)
     digest = hashlib.sha256()
     for key in sorted(own.keys() - _of_head(model, own)):
@@ -212,7 +214,7 @@ def check_fit(
     Raises:
         DataError: if they do not.
     """
-    with _of_a_backbone() if has_new_head else nullcontext():
+    with naming(backbone=has_new_head):
         if not has_new_head:
             _check_classes(model, source, weights)
         if source.path is not None:

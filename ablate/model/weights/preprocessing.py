@@ -17,6 +17,7 @@ from ablate.model.weights.external_checkpoint import (
     check_fit,
     find_backbone,
     find_checkpoint,
+    naming,
     read_state,
 )
 from ablate.study.settings import ModelSettings, Study
@@ -46,7 +47,9 @@ def weights_rules(
     if weights is None:
         return
     source = (find_backbone if backbone else find_checkpoint)(model, weights, base)
-    is_known = brings_statistics(model, source, weights) or (backbone and own_statistics(model))
+    with naming(backbone=backbone is not None):
+        brought = brings_statistics(model, source, weights)
+    is_known = brought or (backbone and own_statistics(model))
     if model.normalization == "auto" and not is_known:
         choices = explain_choices("{mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}")
         yield (
