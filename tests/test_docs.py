@@ -297,7 +297,11 @@ def test_the_python_of_a_page_runs(block: Block, work: Path) -> None:
 @pytest.mark.slow
 def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
     """README and docs show the same."""
-    first, *others = (block.text for block in blocks("python") if "load_trials" in block.text)
+    first, *others = (
+        block.text
+        for block in blocks("python")
+        if "load_trials" in block.text and "ablate.Study(" not in block.text
+    )
     assert set(others) <= {first}
     file = write_study("quickstart", search={"trials": 1})  # type: ignore[operator]
     scope: dict[str, object] = {}
@@ -311,10 +315,13 @@ def test_the_python_that_launches_runs(work: Path, write_study: object) -> None:
 @pytest.mark.parametrize(
     ("page", "trials"), [("python", 8), ("notebook", 6), ("from_optuna", 8), ("from_ray_tune", 8)]
 )
-def test_a_study_without_a_file_runs(work: Path, page: str, trials: int) -> None:
+def test_a_study_without_a_file_runs(
+    work: Path, page: str, trials: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From a script, since a function needs its source."""
     Path("script.py").write_text(one_block("python", "ablate.Study", f"docs/howto/{page}.md"))
     scope = runpy.run_path("script.py", run_name="__main__")
+    assert ("size" in capsys.readouterr().out) == page.startswith("from_")
     assert scope["record"].count("COMPLETE") == trials
     assert "trainable: __main__:train#" in scope["study"].to_yaml()
 

@@ -78,12 +78,10 @@ def search_answer(
     return answer
 
 
-def best_number(record: StudyRecord, info: ParetoInfo) -> int | None:
-    """The number of the trial that `search_answer` names first; None where it has no answer, or
-    names a mixture."""
+def best_point(record: StudyRecord, info: ParetoInfo) -> ParetoPoint | None:
+    """What `search_answer` names first; None where it has no answer."""
     answer = search_answer(record, info)
-    best = None if answer is None else answer.bests[0]
-    return None if best is None or best.is_mixture else best.number
+    return None if answer is None else answer.bests[0]
 
 
 def best_networks(record: StudyRecord, info: ParetoInfo, read_bits: ReadBits) -> list[Mixture]:

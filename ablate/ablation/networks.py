@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ablate.ablation.answer import best_number
+from ablate.ablation.answer import best_point
 from ablate.ablation.info import AblationInfo
 from ablate.ablation.study_source import StudySource
 from ablate.errors import NothingToDrawError, ParameterError
@@ -18,8 +18,8 @@ _MOST_TRIALS = 3
 
 
 class Network(NamedTuple):
-    """A network of a search: a reference by its name, or a trial by its number and loss terms; its
-    bits, where they were kept."""
+    """A network of a search: a reference or a mixture by its name, or a trial by its number and
+    loss terms; its bits, where they were kept."""
 
     name: str
     number: int | None
@@ -34,8 +34,9 @@ def shown_networks(
     """The scored references and some trials of a search, and how many of its front are left out.
 
     Args:
-        trials: numbers, in display order; empty: what the study's answer recommends (else the
-            knee), and both ends of the front; for one objective the best.
+        trials: numbers, in display order; empty: the mixture that the study's answer recommends,
+            the trial that it would without mixtures (else the knee), and both ends of the front;
+            for one objective the best.
 
     Raises:
         NothingToDrawError: if the study has a custom training loop.
@@ -54,14 +55,12 @@ def shown_networks(
         if number not in rows:
             rule = f"must be complete trials of {record.name}, got {number}"
             raise ParameterError(f"`trials`: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
-    source = source.of_trials
+    answered, source = source.answer, source.of_trials
     info = source.front
     front = [point.number for point in info.leading if point.number in rows]
-    best = best_number(source.record, info)
-    if best is None and info.picked is not None:
-        best = info.picked.number
+    best = best_point(source.record, info) or info.picked
     ends = front if len(info.objectives) == 1 else [*front[:1], *front[-1:]]
-    usual = [one for one in (best, *ends) if one is not None and one in rows]
+    usual = [one for one in (best and best.number, *ends) if one is not None and one in rows]
     numbers = list(dict.fromkeys(trials or usual))[: len(trials) or _MOST_TRIALS]
     bits, of_references = source.read_bits(sorted({rows[number].origin for number in numbers}))
     found = []
@@ -75,6 +74,9 @@ def shown_networks(
 
     for name in (*NOT_FINETUNED, "plain"):
         add(record.references.get(name), of_references.get(name, {}), name, None, "")
+    if answered is not None and answered.bests[0].is_mixture and not trials:
+        mixture = answered.bests[0]
+        add(mixture.scores, of_references.get(mixture.name, {}), mixture.name, None, "")
     for number in numbers:
         row = rows[number]
         add(row.scores, bits.get(row.origin, {}), "", number, record.loss_terms(row))

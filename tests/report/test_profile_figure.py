@@ -22,7 +22,7 @@ from example_results import (
 )
 from example_sources import sloped_scores
 
-from ablate.ablation.answer import best_number
+from ablate.ablation.answer import best_point
 from ablate.ablation.cell import Arm, Cell, difference
 from ablate.ablation.info import ablation_info
 from ablate.ablation.intervals import over_images, t_interval
@@ -35,6 +35,7 @@ from ablate.report.figures.canvas import COLUMN, Sheet
 from ablate.report.figures.figure import FigureOptions
 from ablate.robustness.bits import image_shares, unpack_bits
 from ablate.robustness.measures import wilson_interval
+from ablate.study.mixture import Mixtures, ScoredMixture
 
 
 def row(number: int, clean: float, robust: float) -> RowRecord:
@@ -68,13 +69,28 @@ def test_the_recommended_trial_stands_first_then_both_ends_of_the_front() -> Non
     """It loses one point of clean accuracy at the most; trial 3 is the knee."""
     robust = [0.6, 0.67, 0.74, 0.8, *(0.8 + 0.001 * at for at in range(1, 8))]
     study = record(*(row(at, 0.99 - 0.01 * at, value) for at, value in enumerate(robust)))
-    assert best_number(study, pareto_info(study)) == 5
+    best = best_point(study, pareto_info(study))
+    assert best is not None
+    assert best.name == "trial 5"
     assert "8 networks not shown" in read("severity", study).facts
     info = read("profile", study)
     assert [one.number for one in info.profiles] == [None, 5, 0, 10]
     assert "8 networks not shown" in facts(draw(info))
     alone = read("profile", replace(study, references={}))
     assert [one.number for one in alone.profiles] == [3, 0, 10], "nothing is recommended: the knee"
+
+
+def test_a_mixture_that_is_recommended_stands_before_the_trials() -> None:
+    study = record(row(0, 0.98, 0.70), row(1, 0.97, 0.72))
+    mixed = ScoredMixture((0, 1), 0.75, sloped_scores(0.98, 0.80))
+    study = replace(study, mixtures=Mixtures(2, (mixed,)))
+    info = read("profile", study)
+    assert [one.number for one in info.profiles] == [None, None, 1, 0]
+    assert info.profiles[1].look.label == "Average of trials 0,1 at alpha 0.75"
+    assert len(read("severity", study).looks) == 5
+    assert [one.number for one in read("profile", study, 1).profiles] == [None, 1]
+    title = find_figure("pareto").draw(read("pareto", study), COLUMN).layout.title.text
+    assert title.startswith("<b>Average of trials 0,1 at alpha 0.75: +20.0")
 
 
 def test_trials_that_are_asked_for() -> None:

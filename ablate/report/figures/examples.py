@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from plotly.graph_objects import Figure, Image
 from plotly.subplots import make_subplots
 
-from ablate.ablation.answer import best_number
+from ablate.ablation.answer import best_point
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.caveats import Basis, study_basis
 from ablate.analysis.frame import typed_frame
@@ -144,9 +144,8 @@ def _best(source: StudySource) -> int | None:
     """The trial that the answer of a search names first; of an ablation the most robust run."""
     if source.is_search:
         source = source.of_trials
-        picked = source.front.picked
-        number = best_number(source.record, source.front)
-        return picked.number if number is None and picked is not None else number
+        best = best_point(source.record, source.front) or source.front.picked
+        return best and best.number
     scored = {
         row.scores.robust_accuracy: row.number
         for row in source.record.complete

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from plotly.graph_objects import Figure, Scatter
 from plotly.subplots import make_subplots
 
-from ablate.ablation.answer import best_number
+from ablate.ablation.answer import best_point
 from ablate.ablation.means import Mean, arm_means, confirmed_means
 from ablate.ablation.study_source import StudySource
 from ablate.analysis.drawn import MOST_OBJECTIVES
@@ -82,7 +82,7 @@ class FrontsInfo:
         table: as `frame`, and how a mark looks: state, group (of one trace), look, hover.
         references, bounds: on the images of the axes, those that are the same for all studies.
         runs: of an ablation, how many have ended.
-        taken: number of the trial that the answer of a search names first.
+        taken: name of what the answer of a search names first.
     """
 
     studies: tuple[ParetoInfo, ...]
@@ -91,7 +91,7 @@ class FrontsInfo:
     references: Mapping[str, tuple[float, ...]]
     bounds: tuple[Bound, ...] = ()
     runs: str = ""
-    taken: int | None = None
+    taken: str = ""
 
     @property
     def metrics(self) -> list[str]:
@@ -147,7 +147,8 @@ def info_of(sources: Sequence[StudySource], _: FigureOptions) -> FrontsInfo:
         return _of_several(tuple(each.front for each in sources))
     if not source.is_search:
         return _of_arms(source)
-    front, taken = source.front, best_number(record, source.front)
+    front, best = source.front, best_point(record, source.front)
+    taken = best.name if best else ""
     means = confirmed_means(source)
     if source.confirming is not None and source.confirmed is not None and means:
         objectives = objectives_on(objectives, "test")
@@ -420,7 +421,7 @@ def _marks(info: FrontsInfo, x: int, y: int) -> Iterator[Any]:
     """Trials off the front, those that violate a constraint, the front; means with intervals."""
     marks, front = info.marks, info.studies[0].front
     is_light = len(info.table) <= canvas.MANY
-    is_numbered = marks["number"] == (-1 if info.taken is None else info.taken)
+    is_numbered = marks["name"] == info.taken
     if len(info.means if info.is_confirmed else front) <= _LABELLED:
         is_numbered |= marks["state"] >= _ON_FRONT
     numbers = marks["number"].astype("string")
@@ -478,12 +479,12 @@ def _references(info: FrontsInfo, x: int, y: int) -> Iterator[Scatter]:
 
 
 def _title(info: FrontsInfo) -> str:
-    """What the trial that the answer names gains and loses; else the question."""
+    """What the network that the answer names gains and loses; else the question."""
     names = [look.label for look in canvas.study_looks([study.study for study in info.studies])]
     if info.runs:
         return f"What does robustness cost? Arms of {names[0]}"
     shown = info.means if info.is_confirmed else info.table
-    taken = shown[shown["number"] == (-1 if info.taken is None else info.taken)]
+    taken = shown[shown["name"] == info.taken]
     baseline = info.references.get("baseline")
     if not len(taken) or baseline is None:
         return canvas.several_title("Front" if len(names) == 1 else "Fronts", names)
@@ -494,7 +495,7 @@ def _title(info: FrontsInfo) -> str:
     joined = "for" if gains[robust] > 0 > gains[clean] else "and"
     texts = (f"{signed_text(gains[one], 1)} {one.replace('_', ' ')}" for one in (robust, clean))
     text = f" {joined} ".join(texts)
-    return f"Trial {info.taken}: {text}{shown_if(info.is_confirmed, ' (test)')}"
+    return f"{info.taken.capitalize()}: {text}{shown_if(info.is_confirmed, ' (test)')}"
 
 
 def _facts(info: FrontsInfo, ranges: Sequence[Range], left_out: int) -> list[str]:
@@ -543,8 +544,8 @@ FIGURE = FigureKind(
     name="pareto",
     section="cost",
     title="What does robustness cost?",
-    says="Each mark is a trial, an average of trials, or the mean of an arm; none lies beyond the "
-    "step line.",
+    says="Each mark is a trial, an average of trials, or the mean of an arm; no trial or average "
+    "lies beyond the step line.",
     read=info_of,
     draw=draw,
     several=True,

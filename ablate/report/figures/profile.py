@@ -29,7 +29,7 @@ from ablate.report.figures import canvas
 from ablate.report.figures.canvas import Sheet
 from ablate.report.figures.figure import FigureKind, FigureOptions
 from ablate.report.numbers import plain_text, shortened
-from ablate.report.style import FAINT_INK, INK, SMALL_SIZE, SYMBOLS, Look
+from ablate.report.style import FAINT_INK, INK, MIXTURES_LOOK, SMALL_SIZE, SYMBOLS, Look
 from ablate.report.words import as_contribution, contrast_words, network_label, sides
 from ablate.robustness.bits import image_shares
 from ablate.study.scores import Scores
@@ -98,7 +98,8 @@ def network_looks(source: StudySource, networks: Sequence[Network]) -> list[Look
     looks, terms_before, network_looks = canvas.looks(source), list[str](), list[Look]()
     for network in networks:
         if network.number is None:
-            network_looks.append(REFERENCES[network.name])
+            mixed = replace(MIXTURES_LOOK, label=network.name.capitalize())
+            network_looks.append(REFERENCES.get(network.name, mixed))
             continue
         look = canvas.like(looks[network.terms], terms_before.count(network.terms))
         label = f"Trial {network.number}" + shown_if(network.terms, f", {look.label}")
@@ -285,7 +286,7 @@ def _title(info: ProfileInfo) -> str:
         of_types = [gain for part, gain in profile.gains.items() if part not in info.families]
         known = [gain for gain in of_types if math.isfinite(gain.low)]
         more, less = sum(gain.low > 0 for gain in known), sum(gain.high < 0 for gain in known)
-        if more and profile.look != REFERENCES["plain"]:
+        if more and profile.look not in REFERENCES.values():
             name = shortened(profile.look.label.partition(", ")[0], 32)
             text = f"{name[:1].upper()}{name[1:]}: more accurate than {info.over} on {more} of "
             text += f"{len(known)} types" + shown_if(less, f", less on {less}")
