@@ -560,15 +560,18 @@ class StudyRecord(Displayed):
         return sum(row.state in TERMINAL for row in self.rows)
 
     @property
+    def lacks_plain(self) -> bool:
+        """Whether the plain finetune is left to be run."""
+        return needs_plain(self.study) and "plain" not in self.references
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left to be run: all N rows have ended, or all that a budget allowed,
         and the plain finetune; with planned looks, whether one has ended it."""
         stop = self.study.ablation and self.study.ablation.stop
         if stop and going_cells(self.planned_looks) != ():
             return False
-        if needs_plain(self.study) and "plain" not in self.references:
-            return False
-        return self.ended >= self.rows_at_end
+        return not self.lacks_plain and self.ended >= self.rows_at_end
 
     @property
     def history(self) -> tuple[str, ...]:

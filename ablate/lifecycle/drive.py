@@ -42,7 +42,6 @@ from ablate.study.callables import given_functions, remember_import
 from ablate.study.preparation import PreparationStep, fed_text
 from ablate.study.provenance import provenance
 from ablate.study.scores import Bound, Scores
-from ablate.study.seeds import needs_plain
 from ablate.study.settings import Study, TrackerSettings, path_from
 from ablate.trackers import Tracker, make_trackers
 from ablate.trackers.feed import CaughtUp, Feed, catch_up
@@ -236,7 +235,7 @@ def drive_to_end(
     keeper = keeper_of(record)
     janitor.remove_weights(keeper.resume(record.rows))
     unended: set[int | None] = {row.number for row in record.rows if row.state in GOING}
-    if needs_plain(record.study) and "plain" not in record.references:
+    if record.lacks_plain:
         unended.add(None)
     janitor.remove_states_except(unended)  # what a killed driver may have left
     drive_now = Drive(

@@ -95,7 +95,8 @@ class DryRun(JsonData):
         trials: number of rows; a search also runs the plain finetune.
         parallel: at once; gpus_per_trial: of each.
         trial: of one.
-        seconds: of all, without the baseline; gpu_hours: of all.
+        seconds: of all, without the baseline and mixtures; gpu_hours: of all.
+        mixtures: whether some are scored after the last trial; how many is not known before.
         disk_bytes: training states, weights and evaluation set.
         baseline: of a file of weights; None: it is trained, or fetched, when the study starts.
         ablation: its design; None of a search.
@@ -119,6 +120,7 @@ class DryRun(JsonData):
     data: tuple[str, ...] = ()
     first_points: tuple[Mapping[str, Any], ...] = ()
     learned: tuple[str, ...] = ()
+    mixtures: bool = False
 
 
 def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any) -> DryRun:
@@ -192,6 +194,7 @@ def dry_run(given: StudyReference, overrides: Sequence[str] = (), **options: Any
         data=() if scan is None else (*scan.summary(), *notes),
         first_points=points[:rows],
         learned=tuple(map(learned_text, learned)),
+        mixtures=study.ablation is None and study.answer.mixtures,
     )
 
 

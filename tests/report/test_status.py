@@ -86,6 +86,7 @@ def test_it_fits_a_screen_whatever_fails_and_however_often_it_was_driven() -> No
     assert len(shown) <= 24
     empty = example_record(references={}, reference_point=None)
     assert "trials none started" in printed(empty)
+    assert "plain finetune running, or next" in printed(replace(empty, driver="process 7"))
     (row,) = strict(status_rows(status_info(empty, START)))
     assert (row["hypervolume"], row["best"], row["commit"], row["seconds_left"]) == (
         None, [], None, None,

@@ -318,6 +318,10 @@ def test_estimate() -> None:
         "total: 1 min 59 s plus the baseline, 0.03 GPU hours, 25 MB of disk",
         "note: timed alone; trials that share a GPU slow each other down",
     ]
+    (total,) = (
+        one for one in estimate_text(replace(info, mixtures=True)).split("\n") if "total" in one
+    )
+    assert "plus the baseline and mixtures (2 s each), 0.03 GPU hours" in total
     first = ({"loss.terms": "clean+da", "loss.da.weight": 1.0}, {"loss.terms": "clean+st"})
     assert estimate_text(replace(info, first_points=first)).split("\n")[2:5] == [
         "first trials (of search.enqueue, then of search.start):",

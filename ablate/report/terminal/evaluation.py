@@ -157,6 +157,8 @@ def _summary(lines: Sequence[SummaryLine]) -> Lines:
 def _value(line: SummaryLine) -> str:
     if math.isnan(line.value):
         return MISSING
+    if "calibration_error" in line.name:  # a number, as `val_ece` is
+        return f"{line.value:.3f}"
     return f"{line.value:.3f} nats" if line.unit == "nats" else f"{percent_text(line.value)} %"
 
 

@@ -95,9 +95,10 @@ def estimate_text(info: DryRun) -> str:
         for point in info.first_points:
             values = (f"{short[key]} {param_text(value)}" for key, value in point.items())
             lines.append(f"  {'; '.join(values)}")
+    each = f" and mixtures ({duration_text(trial.score_seconds)} each)"
     lines.append(
-        f"total: {duration_text(info.seconds)} plus the baseline, {info.gpu_hours:.2f} GPU "
-        f"hours, {info.disk_bytes / 1e6:.0f} MB of disk"
+        f"total: {duration_text(info.seconds)} plus the baseline{shown_if(info.mixtures, each)}, "
+        f"{info.gpu_hours:.2f} GPU hours, {info.disk_bytes / 1e6:.0f} MB of disk"
     )
     if 0 < info.gpus_per_trial < 1:
         lines.append("note: timed alone; trials that share a GPU slow each other down")

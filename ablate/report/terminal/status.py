@@ -53,6 +53,8 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
     if record.driver is not None and info.seconds_left:
         trials.append(f"{duration_text(info.seconds_left)} left")
     facts = [("trials", ", ".join(trials) or "none started")]
+    has_begun = record.driver is not None and record.preparing is None
+    facts.append(("plain finetune", shown_if(has_begun and record.lacks_plain, "running, or next")))
     if record.preparing is not None:
         stopped = "" if record.driver else "; its driver has ended"
         facts.append(("preparing", step_text(record.preparing) + stopped))
