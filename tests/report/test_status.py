@@ -25,7 +25,7 @@ def printed(record: StudyRecord, now: float = 100, disk: tuple[int, int] | None 
 def test_a_study_in_motion() -> None:
     shown = printed(RECORD)
     assert shown[0] == "example: 4 of 16 trials ended"
-    assert "trials 1 running, 3 complete, 1 fail, 9.6 a minute" in shown, "nothing runs: no end"
+    assert "trials 1 interrupted, 3 complete, 1 fail, 9.6 a minute" in shown, "nothing runs: no end"
     assert "best clean accuracy 94.0 % (trial 0)" in shown
     assert "best robust accuracy 80.0 % (trial 1)" in shown
     assert "hypervolume 0.014, reference point (85.0, 60.0)" in shown

@@ -47,12 +47,7 @@ def status_table(info: StatusInfo) -> Table:
 def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
     """Where a study stands, what it took, and where it is kept: names and texts."""
     record, account = info.record, info.account
-    trials = [f"{count} {state.lower()}" for state, count in info.counts.items() if count]
-    if info.rows_per_minute is not None:
-        trials.append(f"{info.rows_per_minute:.3g} a minute")
-    if record.driver is not None and info.seconds_left:
-        trials.append(f"{duration_text(info.seconds_left)} left")
-    facts = [("trials", ", ".join(trials) or "none started")]
+    facts = [("trials", _trials_text(info))]
     has_begun = record.driver is not None and record.preparing is None
     facts.append(("plain finetune", shown_if(has_begun and record.lacks_plain, "running, or next")))
     if record.preparing is not None:
@@ -118,6 +113,19 @@ def study_facts(info: StatusInfo) -> list[tuple[str, str]]:
         ("storage", record.storage),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _trials_text(info: StatusInfo) -> str:
+    """How many are in each state, how many end a minute, and when all will have."""
+    record = info.record
+    called = {} if record.driver else {"RUNNING": "interrupted"}
+    counts = {called.get(state, state.lower()): count for state, count in info.counts.items()}
+    trials = [f"{count} {state}" for state, count in counts.items() if count]
+    if info.rows_per_minute is not None:
+        trials.append(f"{info.rows_per_minute:.3g} a minute")
+    if record.driver is not None and info.seconds_left:
+        trials.append(f"{duration_text(info.seconds_left)} left")
+    return ", ".join(trials) or "none started"
 
 
 def _commit(record: StudyRecord) -> tuple[str | None, bool]:
