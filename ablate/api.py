@@ -335,8 +335,6 @@ def read_confirmation(study: StudyReference) -> ConfirmInfo:
 
     Example:
         >>> info = ablate.read_confirmation("runs/search/confirm")
-        >>> info.objectives
-        ('test_clean_accuracy', 'test_robust_accuracy')
         >>> sorted(info.points[0].luck)
         ['val_clean_accuracy', 'val_robust_accuracy']
     """

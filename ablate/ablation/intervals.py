@@ -289,47 +289,6 @@ def _crossed_model(squares: _MeanSquares, n_seeds: int, n_images: int) -> MeanMo
     )
 
 
-def over_seeds_and_two_sets(first: np.ndarray, second: np.ndarray) -> MeanModel:
-    """The mean on one set of images less that on another, as validation less test.
-
-    The seeds are the same, so their differences are paired; the images are not, so each set adds
-    its own variance, estimated as by `over_seeds_and_images`.
-
-    Args:
-        first, second: `[K, n_images]` each, of the same networks on either set.
-
-    Returns:
-        As `over_seeds_and_images`; no interval where a set has one image.
-    """
-    tables = [np.asarray(one, dtype=np.float64) for one in (first, second)]
-    of_seeds = tables[0].mean(axis=1) - tables[1].mean(axis=1)
-    n_seeds = len(of_seeds)
-    if n_seeds < 2 or min(table.shape[1] for table in tables) < 2:
-        return _no_interval(of_seeds)
-    mean, sd = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
-    images, noise, freedom = 0.0, 0.0, sd**4 / n_seeds**2 / (n_seeds - 1)
-    for table in tables:
-        # Of a set alone: its images' part, and the noise that is in the seeds' differences too.
-        squares = _mean_squares(table)
-        own_noise = squares.rest / table.size
-        own = _crossed_model(squares, n_seeds, table.shape[1]).of_images - own_noise
-        noise += own_noise
-        images += own
-        freedom += own**2 / (table.shape[1] - 1)
-    total = sd**2 / n_seeds + images
-    return MeanModel(
-        mean,
-        sd,
-        n_seeds,
-        OVER_SEEDS_AND_IMAGES,
-        total=total,
-        freedom=max(n_seeds - 1, total**2 / freedom) if freedom else n_seeds - 1,
-        of_seeds=max(sd**2 / n_seeds - noise, 0.0),
-        of_images=noise + images,
-        image_freedom=min(table.shape[1] for table in tables) - 1,
-    )
-
-
 class _MeanSquares(NamedTuple):
     """Of a two-way analysis of variance without replication; `added` is the square of what each
     added image differs by."""

@@ -104,7 +104,7 @@ class OpenStudy:
         from ablate.ablation.confirm import ConfirmInfo, confirm_info, is_confirmation
 
         if is_replicated(self.record) and is_confirmation(self.record):
-            return ConfirmInfo(self.ablation, self._pooled("val"), (), ())
+            return ConfirmInfo(self.ablation, self._pooled("val"), ())
         return confirm_info(self.record, *read_bits(self.place))
 
     @cached_property

@@ -121,9 +121,8 @@ def result_rows(info: Result) -> list[dict[str, Any]]:
     and `gains` by metric, and `marks`; a trial and a mixture have `trials` and `weights` (what is
     missing to 1 is the baseline's), `alpha`, `copy_of`, `loss_terms`, `params` and `scores` too.
     Of an ablation one dict with all fields of the info by name, and of each effect whether it is
-    primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation), `points`, the
-    `level` of their intervals over a reference, and the `objectives` and `constraints` of their
-    probabilities.
+    primary.  Of a confirmation one dict: `test`, `validation` (as of an ablation), `points`, and
+    the `level` of their intervals over a reference.
     """
     if isinstance(info, ParetoInfo):
         return _front_rows(info)
@@ -142,8 +141,6 @@ def result_rows(info: Result) -> list[dict[str, Any]]:
             "validation": result_rows(info.validation),
             "points": points,
             "level": info.test.level,
-            "objectives": list(info.objectives),
-            "constraints": list(info.constraints),
         }
     ]
 

@@ -1,4 +1,4 @@
-"""What a confirmation says, by values: luck, gaps, and how probable a place on the front is."""
+"""What a confirmation says, by values: luck, gains and claims."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +28,6 @@ from ablate.ablation.confirm import (
     ConfirmedPoint,
     ConfirmInfo,
     confirm_info,
-    front_probability,
     is_confirmation,
 )
 from ablate.ablation.design import (
@@ -39,7 +37,6 @@ from ablate.ablation.design import (
     planned_rows,
     repeated_design,
 )
-from ablate.ablation.intervals import over_seeds_and_two_sets
 from ablate.analysis.pareto import ParetoPoint, pareto_info
 from ablate.errors import ParameterError, StudyNotFoundError, UsageError
 from ablate.report.formats import result_rows
@@ -47,7 +44,7 @@ from ablate.robustness.bits import Scored, image_shares, unpack_bits
 from ablate.study.mixture import Mixture, Mixtures, ScoredMixture
 from ablate.study.scores import Scores
 from ablate.study.seeds import PLAIN
-from ablate.study.settings import AblationSettings, InterpolationSettings, ObjectiveSettings
+from ablate.study.settings import AblationSettings, InterpolationSettings
 from tests.example_records import example_record, example_row, example_scores
 
 CLEAN = "val_clean_accuracy"
@@ -224,7 +221,7 @@ def test_what_the_confirmation_of_an_ablation_runs() -> None:
         assert note in repeated_design(curved, replace(design, cells=cells), test).notes
 
 
-# -- luck and gaps
+# -- luck and gains
 def test_luck_is_what_the_search_saw_less_fresh_seeds() -> None:
     point = point_of(info_of(two_points()), 7)
     assert point.metrics == (CLEAN, ROBUST)
@@ -234,34 +231,6 @@ def test_luck_is_what_the_search_saw_less_fresh_seeds() -> None:
     assert (luck.mean, luck.sd, luck.n) == (pytest.approx(0.03), pytest.approx(0.01), 3)
     assert luck.low == pytest.approx(0.03 - 4.30265 * 0.01 / math.sqrt(3), abs=1e-6)
     assert point.luck[CLEAN].mean == pytest.approx(0.02)
-
-
-def test_gaps_are_validation_less_test_beside_the_baseline_s() -> None:
-    info = info_of(two_points())
-    first, second = info.points
-    assert [first.name, second.name] == ["trial 7", "trial 2"]
-    assert first.gaps[ROBUST].mean == pytest.approx(0.03)
-    assert first.gaps[CLEAN].mean == pytest.approx(0.02)
-    assert second.gaps[ROBUST].mean == pytest.approx(0.02)
-    assert first.baseline_gaps == pytest.approx({CLEAN: 0.01, ROBUST: 0.03})
-    assert second.baseline_gaps == first.baseline_gaps
-
-
-def test_under_another_suite_only_the_clean_gap_is_one() -> None:
-    runs: dict[str, list[Run]] = {}
-    for name in ("plain", COMBINED_DA, "trial 7", "trial 2"):
-        val, test = make_scores(0.5, 0.9), make_scores(0.3, 0.88, split="test", severities=("3",))
-        runs[name] = [(Scored(val, ""), Scored(test, ""))] * 2
-    point = point_of(info_of(confirmed(runs)), 7)
-    assert set(point.gaps) == set(point.baseline_gaps) == {CLEAN}
-    assert point.gaps[CLEAN].mean == pytest.approx(0.02)
-    assert set(point.luck) == {CLEAN, ROBUST}
-    over_types: dict[str, list[Run]] = {name: [both((0.5, 0.9), (0.3, 0.88))] * 2 for name in runs}
-    for name, row in over_types.items():
-        val, test = row[0]  # type: ignore[misc]
-        types = replace(test.scores, mean_over="types")
-        over_types[name] = [(val, Scored(types, ""))] * 2
-    assert set(point_of(info_of(confirmed(over_types)), 7).gaps) == {CLEAN}
 
 
 def with_bits(
@@ -332,202 +301,3 @@ def test_the_points_are_compared_with_plain_by_one_test_at_one_level() -> None:
     (rows,) = result_rows(info)
     assert rows["level"] == pytest.approx(0.9875)
     assert not info.validation.primary  # which the search has chosen by
-
-
-@pytest.mark.parametrize(("name", "failed"), [("clean_accuracy", ()), ("robust_accuracy", (1,))])
-def test_gaps_are_over_the_images_of_both_sets(name: str, failed: tuple[int, ...]) -> None:
-    example = with_bits(seeds=4, missing={"trial 7": failed})
-    found = point_of(info_of(example), 7).gaps[f"val_{name}"]
-    tables = [right(example, "trial 7", split, f"{split}_{name}") for split in ("val", "test")]
-    expected = over_seeds_and_two_sets(*tables).estimate()
-    assert found == expected
-    assert (found.n, found.method) == (4 - len(failed), "t over seeds and images")
-    differences = tables[0].mean(axis=1) - tables[1].mean(axis=1)
-    assert found.mean == pytest.approx(differences.mean())
-    # The images of both sets are a part of what is not known.
-    over_seeds = Model(differences)
-    images = math.hypot(*(table.mean(axis=0).std() / len(table.T) ** 0.5 for table in tables))
-    assert found.high - found.low > 2 * images
-    assert (found.low, found.high) != pytest.approx(over_seeds.bounds())
-
-
-# -- the front
-def front_of(
-    first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]], **keys: Any
-) -> ConfirmInfo:
-    """Two points by (robust, clean) on the test images at each seed."""
-    runs: dict[str, list[Run]] = {
-        name: [both((0.5, 0.9), one) for one in row]
-        for name, row in (
-            ("plain", first),
-            (COMBINED_DA, first),
-            ("trial 7", first),
-            ("trial 2", second),
-        )
-    }
-    return info_of(confirmed(runs, **keys))
-
-
-def test_a_point_that_is_beaten_at_every_seed_is_off_the_front() -> None:
-    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.8), (0.6, 0.81)])
-    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
-    assert [point.front_probability for point in info.points] == [1.0, 0.0]
-    info = front_of([(0.6, 0.9), (0.7, 0.91)], [(0.5, 0.95), (0.6, 0.96)])
-    assert [point.front_probability for point in info.points] == [1.0, 1.0]
-
-
-def test_the_probability_is_over_seeds_and_images_where_bits_are_kept() -> None:
-    example = with_bits(seeds=4, missing={"trial 2": (2,)})
-    info = info_of(example)
-    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
-    tables = [
-        [right(example, point.name, "test", one) for one in info.objectives]
-        for point in info.points
-    ]
-    # A seed that one point lacks is left out of all: the third, which trial 2 has not.
-    tables[0] = [np.delete(table, 2, axis=0) for table in tables[0]]
-    found = [point.front_probability for point in info.points]
-    expected = front_probability(tables, two_points().record.study.objectives).tolist()
-    assert found == expected
-    assert 0 < min(found) < 1
-
-
-def test_the_probability_counts_only_means_that_keep_the_constraints() -> None:
-    margin, most = 0.02, 1.8
-    constraints = [
-        {"metric": CLEAN, "min": f"baseline + {margin}"},
-        {"metric": "train_seconds", "max": most},
-        {"metric": "val_accuracy.fog", "min": 0.5},
-    ]
-    example = with_bits(seeds=4, constraints=constraints)
-    seconds = {"trial 7": (1.0, 2.0, 3.0, 1.0), "trial 2": (1.0, 1.0, 1.0, 1.0)}
-    rows = tuple(
-        replace(
-            row, test_scores=replace(row.test_scores, train_seconds=seconds[row.cell][row.pair])
-        )
-        if row.cell in seconds
-        else row
-        for row in example.record.rows
-    )
-    example = replace(example, record=replace(example.record, rows=rows))
-    info = info_of(example)
-    assert info.constraints == ("test_clean_accuracy", "train_seconds")
-
-    names = [point.name for point in info.points]
-    shares = {
-        (name, one): right(example, name, "test", one)
-        for name in ("baseline", *names)
-        for one in info.objectives
-    }
-    random = np.random.default_rng(0)
-    hits = np.zeros(2)
-    for _ in range(600):
-        seeds = random.integers(0, 4, 4)
-        # Of all points, and of the baseline, the same images.
-        sizes = [shares["trial 7", one].shape[1] for one in info.objectives]
-        images = [random.integers(0, n, n) for n in sizes]
-        means = {
-            name: [
-                float(shares[name, one][seeds if name in seconds else [0]][:, of].mean())
-                for one, of in zip(info.objectives, images, strict=True)
-            ]
-            for name in ("baseline", *names)
-        }
-        keeps = [
-            means[name][0] >= means["baseline"][0] + margin - 1e-9
-            and np.array(seconds[name])[seeds].mean() <= most + 1e-9
-            for name in names
-        ]
-        for place, name in enumerate(names):
-            own, other = means[name], means[names[1 - place]]
-            beaten = keeps[1 - place] and other != own and other[0] >= own[0] and other[1] >= own[1]
-            hits[place] += keeps[place] and not beaten
-    found = [one.front_probability for one in info.points]
-    assert found == pytest.approx(hits / 600, abs=0.07)
-    free = [one.front_probability for one in info_of(with_bits(seeds=4)).points]
-    assert 0 < found[0] < free[0] - 0.1
-
-
-# -- objectives that are no accuracy of all severities
-
-
-Direction = Literal["maximize", "minimize"]
-
-
-UP: Sequence[Direction] = ("maximize", "maximize")
-
-
-def probability(
-    tables: Sequence[Sequence[np.ndarray]], directions: Sequence[Direction], **options: Any
-) -> np.ndarray:
-    objectives = [
-        ObjectiveSettings(metric=f"objective_{place}", direction=direction)
-        for place, direction in enumerate(directions)
-    ]
-    return front_probability(tables, objectives, **options)
-
-
-def of_seeds_alone(values: np.ndarray) -> list[list[np.ndarray]]:
-    """`[points, K, objectives]` of no images: one column a point and objective."""
-    return [[of_point[:, [place]] for place in range(values.shape[2])] for of_point in values]
-
-
-def is_on_front(means: np.ndarray) -> list[bool]:
-    """Of points, `[points, objectives]`, more is better."""
-    return [
-        not any((other >= point).all() and (other > point).any() for other in means)
-        for point in means
-    ]
-
-
-def test_it_is_the_share_of_all_resamples() -> None:
-    values = np.random.default_rng(1).normal(size=(4, 3, 2))
-    on_front = [
-        is_on_front(values[:, draw].mean(axis=1) * (1, -1)) for draw in product(range(3), repeat=3)
-    ]
-    found = probability(of_seeds_alone(values), ("maximize", "minimize"), resamples=4000)
-    assert found == pytest.approx(np.mean(on_front, axis=0), abs=0.04)
-    assert ((found > 0) & (found < 1)).any()
-
-
-@pytest.mark.slow
-def test_it_is_the_share_of_all_resamples_of_seeds_and_images() -> None:
-    tables = np.random.default_rng(1).normal(size=(3, 2, 2, 3))  # points, objectives, K, images
-    on_front = []
-    for seeds in product(range(2), repeat=2):
-        for images in product(range(3), repeat=3):
-            drawn = tables[:, :, list(seeds)][:, :, :, list(images)]
-            on_front.append(is_on_front(drawn.mean(axis=(2, 3))))
-    found = probability([list(of_point) for of_point in tables], UP, resamples=20_000)
-    assert found == pytest.approx(np.mean(on_front, axis=0), abs=0.02)
-    assert ((found > 0) & (found < 1)).any()
-    # The seeds alone would say less.
-    of_seeds = probability(of_seeds_alone(tables.mean(axis=3).swapaxes(1, 2)), UP, resamples=20_000)
-    assert np.abs(of_seeds - found).max() > 0.05
-
-
-def test_the_seeds_are_paired() -> None:
-    # All points and objectives have the same good and bad seeds: what they share is no luck.
-    of_seed = np.random.default_rng(2).normal(0, 10, (1, 6, 1))
-    values = np.array([[1.0, 1.0], [0.9, 0.9]])[:, None] + of_seed
-    assert probability(of_seeds_alone(values), UP).tolist() == [1.0, 0.0]
-    across = np.concatenate([of_seed, 1 - of_seed], axis=2)  # the sum is the same at each seed
-    pair = np.concatenate([across, across[:, ::-1]])
-    assert probability(of_seeds_alone(pair), UP).tolist() == [1.0, 1.0]
-
-
-def test_the_images_are_paired() -> None:
-    # All points and objectives find the same images hard: what they share is no luck.
-    of_image = np.random.default_rng(2).normal(0, 10, (1, 8))
-    seeds = np.zeros((3, 1))
-    tables = [[of_image + seeds + by] * 2 for by in (1.0, 0.9)]
-    assert probability(tables, UP).tolist() == [1.0, 0.0]
-
-
-def test_few_seeds_and_no_point() -> None:
-    assert probability([], UP).tolist() == []
-    for n in (0, 1):
-        found = probability(of_seeds_alone(np.zeros((2, n, 2))), UP)
-        assert np.isnan(found).tolist() == [True, True]
-    alone = np.random.default_rng(5).normal(size=(1, 4, 2))
-    assert probability(of_seeds_alone(alone), UP).tolist() == [1.0]

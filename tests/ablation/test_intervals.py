@@ -17,7 +17,6 @@ from ablate.ablation.intervals import (
     over_images,
     over_seeds,
     over_seeds_and_images,
-    over_seeds_and_two_sets,
     t_interval,
 )
 
@@ -175,11 +174,6 @@ def models(seed: int, n_seeds: int) -> Iterator[MeanModel]:
     for make in TABLES.values():
         yield over_seeds_and_images(make(seed, n_seeds))
     yield over_seeds(np.random.default_rng(seed).normal(0.5, 1.0, n_seeds))
-    accuracies = (
-        np.random.default_rng([seed, place]).random((n_seeds, n)) < rate
-        for place, (n, rate) in enumerate(((50, 0.98), (30, 0.9)))
-    )
-    yield over_seeds_and_two_sets(*accuracies)
 
 
 @pytest.mark.parametrize(
@@ -215,71 +209,6 @@ def test_one_image_is_an_interval_over_seeds() -> None:
     seeds = np.array([0.0, 1.0, 0.0, -1.0])
     assert crossed_interval(seeds[:, None]) == t_interval(seeds)
     assert crossed_interval(seeds[:1, None]).method == "none"
-
-
-def two_sets(seed: int, n_seeds: int, **of: float) -> tuple[np.ndarray, np.ndarray]:
-    """Right answers of the same networks on 60 and 40 images; a network is good on both."""
-    random = np.random.default_rng(seed)
-    of_seeds = random.normal(0, of.get("seed_sd", 0.3), (n_seeds, 1))
-    return tuple(
-        of.get("ease", 1.0)
-        + of_seeds
-        + random.normal(0, 1, (1, n))
-        + random.normal(0, 1, (n_seeds, n))
-        > 0
-        for n in (60, 40)
-    )  # type: ignore[return-value]
-
-
-@pytest.mark.parametrize("n_seeds", [2, 3, 5])
-def test_the_variance_of_two_sets_is_explicit_sums(n_seeds: int) -> None:
-    first, second = (table.astype(float) for table in two_sets(n_seeds, n_seeds))
-    differences = first.mean(axis=1) - second.mean(axis=1)
-    of_seeds = differences.var(ddof=1) / n_seeds
-    parts, noise = [], 0.0
-    for table in (first, second):
-        _, of_images, rest = mean_squares(table)
-        parts.append(max(of_images - rest, 0.0) / table.size)
-        noise += rest / table.size
-    total = of_seeds + sum(parts)
-    free = [n_seeds - 1, 59, 39]
-    spread = sum(one**2 / of for one, of in zip([of_seeds, *parts], free, strict=True))
-    freedom = max(n_seeds - 1, total**2 / spread)
-    images = sum(parts) + noise
-    half = max(
-        stats.t.ppf(0.975, freedom) * math.sqrt(total),
-        math.hypot(
-            stats.t.ppf(0.975, n_seeds - 1) * math.sqrt(max(of_seeds - noise, 0.0)),
-            stats.t.ppf(0.975, 39) * math.sqrt(images),
-        ),
-        stats.t.ppf(0.975, 1) * math.sqrt(of_seeds) if n_seeds == 2 else 0.0,
-    )
-    found = over_seeds_and_two_sets(first, second)
-    mean = differences.mean()
-    assert (found.mean, found.sd) == pytest.approx((mean, differences.std(ddof=1)))
-    assert bounds(found.estimate()) == pytest.approx((mean - half, mean + half), rel=1e-9)
-    assert (found.n, found.method) == (n_seeds, "t over seeds and images")
-
-
-def test_two_sets_of_networks_that_do_not_differ_at_all() -> None:
-    # Every network has half of the images of either set: neither seeds nor images vary by much.
-    turned = np.tile([[1.0, 0.0], [0.0, 1.0]], (1, 20))
-    for first, second in ((turned, turned), (np.ones((2, 30)), np.ones((2, 40)))):
-        found = over_seeds_and_two_sets(first, second)
-        assert (found.mean, found.sd) == (0.0, 0.0)
-        assert found.estimate().low < 0 < found.estimate().high
-        assert found.p() == 1.0
-
-
-def test_few_seeds_and_few_images_of_two_sets() -> None:
-    first, second = np.zeros((1, 4)), np.ones((1, 5))
-    one = over_seeds_and_two_sets(first, second)
-    assert (one.mean, one.n, one.method) == (-1.0, 1, "none")
-    assert math.isnan(one.p())
-    seeds = np.array([[0.5], [0.25]])
-    single = over_seeds_and_two_sets(seeds, np.zeros((2, 5)))
-    assert (single.mean, single.method) == (0.375, "none")
-    assert single.sd == pytest.approx(np.std(seeds, ddof=1))
 
 
 def test_the_number_of_threads_changes_no_digit() -> None:

@@ -596,7 +596,7 @@ def _params(record: StudyRecord) -> dict[str | None, dict[str, Any]]:
 def _check_confirmed(record: StudyRecord) -> None:
     """Its claims, against the rows."""
     info = ablate.read_confirmation("runs/abl/confirm")
-    assert (info.points, info.objectives, info.constraints) == ((), (), ())
+    assert info.points == ()
     assert repr(ablate.read_ablation("runs/abl/confirm")) == repr(info.test)
     assert (info.test.split, info.test.n_images) == ("test", 12)
     assert any("trained on the training images only" in mark for mark in info.test.marks)

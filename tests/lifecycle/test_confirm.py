@@ -73,8 +73,6 @@ def test_the_front_is_run_again_and_scored_on_the_test_images(
     assert info.test.split == "test"
     assert info.test.n_images == 12
     assert info.validation.n_images == 18
-    assert info.objectives == ("test_clean_accuracy", "test_robust_accuracy")
-    assert sum(point.front_probability for point in info.points) >= 1
     check_luck(info, searched)
 
     record, search = ablate.read("runs/searched/confirm"), ablate.read(searched)
@@ -91,7 +89,7 @@ def test_the_front_is_run_again_and_scored_on_the_test_images(
 
 
 def check_luck(info: ConfirmInfo, searched: Path) -> None:
-    """Luck, gaps and gains against the rows themselves."""
+    """Luck and gains against the rows themselves."""
     record = ablate.read("runs/searched/confirm")
     rows, baseline = record.rows, record.test_references["baseline"].robust_accuracy
     for point in info.points:
@@ -108,13 +106,10 @@ def check_luck(info: ConfirmInfo, searched: Path) -> None:
         mean = sum(fresh) / len(fresh)
         chosen = selected.metrics()["val_robust_accuracy"]
         assert point.luck["val_robust_accuracy"].mean == pytest.approx(chosen - mean)
-        gap = point.gaps["val_robust_accuracy"].mean
-        assert gap == pytest.approx(mean - sum(tested) / len(tested))
         gain = point.gains["test_robust_accuracy"]
         assert gain.mean == pytest.approx(sum(tested) / len(tested) - baseline)
         over_both = "t over seeds and images"
         assert (gain.n, gain.method) == (2, over_both)
-        assert point.gaps["val_robust_accuracy"].method == over_both
         assert point.luck["val_robust_accuracy"].method != over_both  # of these images alone
 
 
@@ -214,7 +209,6 @@ def test_the_command_and_the_table(searched: Path, ablate: Ablate) -> None:
     (found,) = json.loads(again.stdout)
     assert found["points"][0]["luck"]["val_robust_accuracy"]["n"] == 2
     assert found["points"][0]["gains"]["test_robust_accuracy"]["n"] == 2
-    assert found["constraints"] == []
     assert "test images used" in ablate("status", searched).stdout
     refused = ablate("table", searched, "--effects")
     assert (refused.returncode, "--effects needs an ablation" in refused.stderr) == (2, True)
@@ -241,13 +235,8 @@ def test_for_one_objective_the_best_trials_are_confirmed(
     assert record.reference_point is None
     best = pareto_info(record).leading[0]
     info = api.confirm(file, seeds=2, executor="inline")
-    assert info.constraints == ("test_clean_accuracy",)
     names = [point.name for point in info.points]
     assert names[0] == best.name
-    assert info.objectives == ("test_robust_accuracy",)
-    assert (
-        sum(point.front_probability for point in info.points) >= 1
-    )  # equal means are all the best
     (opened,) = api.read(file).test_opened
     trials = f"{len(names)} trial{'s' * (len(names) > 1)}"
     assert opened.what.startswith(f"confirm {trials} for val_robust_accuracy")

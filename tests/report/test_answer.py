@@ -216,13 +216,13 @@ def confirmation(luck: float = 0.01, **arms: tuple[float, float]) -> ConfirmInfo
     test = example_ablation(arms=tuple(renamed), effects=(), split="test", compare=compare)
     points = [
         ConfirmedPoint(
-            *(name, (ROBUST,), {}, {ROBUST: estimate(luck, 0.005)}, {}, {}),
-            *({names[ROBUST]: estimate(pair[1] - 0.6)}, {}, 0.5),
+            *(name, (ROBUST,), {}, {ROBUST: estimate(luck, 0.005)}),
+            {names[ROBUST]: estimate(pair[1] - 0.6)},
         )
         for name, pair in scores.items()
         if name.startswith("trial")
     ]
-    return ConfirmInfo(test, test, tuple(points), (names[ROBUST],))
+    return ConfirmInfo(test, test, tuple(points))
 
 
 def confirmed(info: ConfirmInfo) -> list[str]:

@@ -240,12 +240,10 @@ def test_baselines_that_differ_are_not_drawn() -> None:
 
 def confirmed(*arms: ArmInfo) -> ConfirmInfo:
     points = [
-        ConfirmedPoint(arm.name, (), {}, {}, {}, {}, {}, {}, 0.5)
-        for arm in arms
-        if arm.name.startswith("trial")
+        ConfirmedPoint(arm.name, (), {}, {}, {}) for arm in arms if arm.name.startswith("trial")
     ]
     info = example_ablation(arms=arms, split="test")
-    return ConfirmInfo(info, info, tuple(points), ())
+    return ConfirmInfo(info, info, tuple(points))
 
 
 def on_test(name: str, clean: Any, robust: Any, **more: Any) -> ArmInfo:

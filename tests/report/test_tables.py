@@ -252,7 +252,7 @@ def test_a_design_of_factors_ends_with_its_effects() -> None:
 
 def test_a_confirmation_ends_with_its_arms() -> None:
     test = example_ablation(split="test", study="example~confirm")
-    info = ConfirmInfo(test, test, (), ())
+    info = ConfirmInfo(test, test, ())
     assert "test accuracy in %" in end_table(info).title
 
 
