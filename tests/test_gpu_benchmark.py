@@ -4,9 +4,15 @@ where it stopped; and how many operations a step has."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import math
+import os
+import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +23,7 @@ from claimed_device import Watch
 
 from ablate.distortion import digital, photometric, random
 from ablate.doctor.selftest import device_findings
+from ablate.files.cache import locked
 from ablate.finetune import loop
 from ablate.model.environment import Environment
 
@@ -72,7 +79,34 @@ def test_the_part_fast_runs_on_another_device(pretended: Place) -> None:
     result = gpu.fast_network(pretended, "resnet20", 32, 16)
     assert result["ok"], result
     assert all(result[kind]["steps a second"][1] > 0 for kind in ("ablate", "usual", "bare"))
-    assert result.keys() >= {"launches a step", "share on the device", "peak bytes", "aim"}
+    assert result.keys() >= {"peak bytes", "aim"}
+    assert result["profiler"] == "saw nothing of the device"
+
+
+def test_what_a_profiler_sees_of_a_device_is_counted(
+    pretended: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Profiled(contextlib.nullcontext["Profiled"]):
+        """Six kernels of 1 ms each, and what is none."""
+
+        def __enter__(self) -> Profiled:
+            return self
+
+        def events(self) -> list[Any]:
+            span = torch.autograd.profiler_util.Interval(0, 1000)
+            device = torch.autograd.DeviceType
+            of = ((device.CUDA, False),) * 6 + ((device.CPU, False), (device.CUDA, True))
+            return [
+                gpu.argparse.Namespace(
+                    device_type=kind, is_user_annotation=annotates, time_range=span
+                )
+                for kind, annotates in of
+            ]
+
+    monkeypatch.setattr(torch.profiler, "profile", lambda **_: Profiled())
+    found = gpu.busy(pretended, lambda: time.sleep(0.012), 3)
+    assert found["launches a step"] == 2
+    assert 0.1 < found["share on the device"] <= 0.5
 
 
 def test_a_trial_of_the_part_packed_runs_on_another_device(pretended: Place) -> None:
@@ -99,6 +133,45 @@ def test_what_is_wrong_on_a_device_is_seen(
     result = gpu.right_corruptions(pretended)
     assert not result["ok"]
     assert [name for name, share in result["apart"].items() if share > 0.5] == ["fog"]
+
+
+@pytest.mark.parametrize("change", [lambda made: made + 3 / 255, lambda made: made * math.nan])
+def test_a_distortion_that_is_wrong_on_a_device_is_seen(
+    change: Callable[[Any], Any], pretended: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = gpu.distortion.load
+
+    def wrong_on_the_device(name: str) -> Any:
+        kind = load(name)
+
+        def apply(images: Any, strength: Any, draws: Any) -> Any:
+            made = kind.apply(images, strength, draws)
+            return change(made) if name == "hue" and images.is_cuda else made
+
+        return dataclasses.replace(kind, apply=apply)
+
+    monkeypatch.setattr(gpu.distortion, "load", wrong_on_the_device)
+    result = gpu.right_distortions(pretended)
+    assert not result["ok"]
+    assert [name for name, share in result["apart"].items() if share > 0] == ["hue"]
+
+
+@pytest.mark.parametrize("lost", ["momentum", "epoch", "all"])
+def test_a_resume_that_loses_something_on_a_device_is_seen(
+    lost: str, pretended: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_state = loop.Finetuning.load_state
+
+    def load_less(run: loop.Finetuning, state: dict[str, Any]) -> None:
+        if lost != "all":
+            load_state(run, {**state, "epoch": 0} if lost == "epoch" else state)
+        if lost == "momentum":
+            run._optimizer.state.clear()
+
+    monkeypatch.setattr(loop.Finetuning, "load_state", load_less)
+    result = gpu.right_resume(pretended)
+    assert not result["ok"]
+    assert result["weights apart"] > 2 * gpu.RESUMED_WAY
 
 
 def test_a_step_is_a_bounded_number_of_operations() -> None:
@@ -138,26 +211,104 @@ def test_it_goes_on_where_it_stopped_and_repeats_what_failed(tmp_path: Path, run
     report = gpu.read_report(gpu.argparse.Namespace(device="cpu", quick=True, output=file))
     file.write_text(json.dumps({**report, "results": results}))
     code, said, beside = run(*options)
-    assert (code, beside) == (0, "right distortions ...\n")
+    assert code == 0
+    assert beside.endswith(f" cores, up to 8 minutes, {file}\nright distortions ...\n")
     again = json.loads(file.read_text())["results"]
     assert again.pop("right distortions")["apart"].keys() == set(distortion_names())
     assert {one["said"] for one in again.values()} == {"kept"}
     assert "| right distortions | ok | 16 kinds, at most 0 " in said
 
-    file.write_text(json.dumps({**report, "conditions": {}, "results": results}))
-    _, _, beside = run(*options, "--minutes", "0")
-    assert f"of other conditions, now gpu.old.json: {file}" in beside
-    assert (tmp_path / "gpu.old.json").exists()
+    other = json.dumps({**report, "conditions": {}, "results": results})
+    for number, text in enumerate([other, file.read_text()[:300], "[]"], start=1):
+        file.write_text(text)
+        code, _, beside = run(*options, "--minutes", "0")
+        assert f"of other conditions, now gpu.{number}.json: {file}" in beside
+        assert code == 3
+        assert (tmp_path / f"gpu.{number}.json").read_text() == text
+    assert (tmp_path / "gpu.1.json").read_text() == other
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    held = tmp_path / "held.json"
+    with locked(held):
+        for options, said in [
+            (["--device", "cuda"], "gpu.py: device: must be available, got cuda, but torch sees"),
+            (["-o", str(tmp_path / "file" / "gpu.json")], "must be in a writable folder, got"),
+            (["-o", str(held)], "held.json: must be written by one command at a time, got another"),
+        ]:
+            command = [sys.executable, str(BENCHMARKS / "gpu.py"), *options]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+            assert said in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_a_measurement_ends_with_the_command(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
+    command += ["--parts", "packed", "-o", str(tmp_path / "gpu.json")]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert driver.stderr is not None
+    while "packed" not in driver.stderr.readline():
+        assert driver.poll() is None
+    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
+    (measurement,) = wait_for(lambda: children.read_text().split())
+    wait_for(lambda: Path(f"/proc/{measurement}/task/{measurement}/children").read_text().split())
+    driver.send_signal(signal.Signals[name])
+    assert driver.wait() == {"SIGINT": 130, "SIGKILL": -signal.SIGKILL}[name]
+    assert "Traceback" not in driver.stderr.read()
+    wait_for(lambda: not in_group(int(measurement)))
+
+
+def in_group(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    for _ in range(600):
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise TimeoutError
 
 
 def distortion_names() -> list[str]:
     return [name for names in gpu.distortion.FAMILIES.values() for name in names]
 
 
-def test_a_measurement_that_crashes_is_an_error_and_no_end(tmp_path: Path) -> None:
+def test_a_measurement_that_crashes_is_an_error_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     options = gpu.argparse.Namespace(device="cpu", quick=True, data=None)
     assert gpu.measure("no such", options, 600.0) == {"error": "KeyError: 'no such'"}
+    assert gpu.measure("right seed", options, 0.2) is None  # the call's time is up
+    monkeypatch.setattr(gpu, "CELL_SECONDS", 0.2)
     assert gpu.measure("right seed", options, 0.2) == {"error": "no end in 0 s"}
+
+
+def one_of_two_fails(_place: Place, _steps: int, _size: int, ready: Any, start: Any) -> None:
+    if int(gpu.multiprocessing.current_process().name.rpartition("-")[2]) % 2:
+        raise RuntimeError("out of memory")
+    ready.release()
+    start.wait()
+
+
+@pytest.mark.slow
+def test_a_trial_that_waits_for_one_that_failed_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gpu, "one_trial", one_of_two_fails)
+    monkeypatch.setattr(gpu, "PACKED", (2,))
+    with pytest.raises(RuntimeError, match="a trial ended before it began"):
+        gpu.packed(Place("cpu", quick=True))
+    (waits,) = gpu.multiprocessing.active_children()
+    assert waits.daemon  # so that Python ends it, and does not wait for it
+    waits.kill()
 
 
 @pytest.mark.slow
