@@ -312,7 +312,7 @@ def compared(place: Place, runs: Sequence[Finetuning], test: Split) -> Values:
     gap = float((one - other).norm() / (one - first).norm())
     ok = same if place.device == "cpu" else apart <= RESUMED and gap <= RESUMED_WAY
     found = {"ok": ok, "accuracy apart": apart, "weights apart": gap, "same bits": same}
-    return found | {"bounds": "same bits" if place.device == "cpu" else f"{RESUMED}, {RESUMED_WAY}"}
+    return found | ({} if place.device == "cpu" else {"bounds": f"{RESUMED}, {RESUMED_WAY}"})
 
 
 def right_resume(place: Place) -> Values:
@@ -814,7 +814,8 @@ def driver_version() -> str:
         return "none"
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "none" if asked.returncode else asked.stdout.split()[0]
+    lines = [] if asked.returncode else asked.stdout.split()
+    return lines[0] if lines else "none"
 
 
 def measure(name: str, options: argparse.Namespace, seconds: float) -> Values | None:

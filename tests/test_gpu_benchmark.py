@@ -197,6 +197,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return run_with
 
 
+def test_a_measurement_that_the_time_ends_is_left(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "measure", lambda *_: None)
+    code, said, _ = run("--parts", "packed", "-o", str(tmp_path / "gpu.json"))
+    assert code == 3
+    assert "1 measurements are left" in said
+
+
 def test_it_goes_on_where_it_stopped_and_repeats_what_failed(tmp_path: Path, run: Run) -> None:
     file = tmp_path / "gpu.json"
     options = ["--parts", "right", "-o", str(file)]
