@@ -779,9 +779,13 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("gpu.json"))
     parser.add_argument("--only", help=argparse.SUPPRESS)  # one measurement, in this process
     options = parser.parse_args()
+    has_search = all(find_spec(name) for name in ("ray", "optuna"))
     if options.parts is None:
-        has_search = all(find_spec(name) for name in ("ray", "optuna"))
         options.parts = parts if has_search and not options.quick else parts[:3]
+    elif "whole" in options.parts and not has_search:
+        raise UsageError(
+            "--parts: whole needs Ray and Optuna, got neither or one. pip install -e ."
+        )
     resolve_environment(threads=1, device=options.device)  # refuses a GPU that is not there
     return options
 

@@ -334,3 +334,6 @@ def test_doctor_runs_parts_of_it(tmp_path: Path) -> None:
     assert said == ["cpu: packed, short, into gpu.json"]
     assert [(one.what, one.state) for one in findings] == [("cpu packed", "broken")]
     assert findings[0].found == "1 1; 2 0"
+    if not torch.cuda.is_available():  # what is in the file is not of this run
+        (refused,) = device_findings("cuda", ["packed"], tmp_path, said.append)
+        assert (refused.state, "got cuda" in refused.found) == ("broken", True)

@@ -229,7 +229,8 @@ def device_findings(
     command = [sys.executable, str(script), *options]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     failed = {"results": {"": {"error": ended.stderr[-400:]}}}
-    results = (json.loads(report.read_text()) if report.exists() else failed)["results"]
+    has_run = ended.returncode != 2 and report.exists()
+    results = (json.loads(report.read_text()) if has_run else failed)["results"]
     for name, result in results.items():
         state = "ok" if result.get("ok") else "broken"
         said = masked(str(result.get("said") or result["error"]))
