@@ -87,7 +87,7 @@ class SelfTest:
         if self._storage is not None:
             self._say(f"storage: opening {masked(self._storage)}")
             if sqlite_file(self._storage) is None:  # a file is made, and removed, with its study
-                open_storage(self._storage, create=True).engine.dispose()
+                open_storage(self._storage, create=True).dispose()
         nodes, room = 1, {"CPU": usable_cores()}
         if self._address is not None:
             self._say("cluster: connecting")

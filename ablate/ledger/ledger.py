@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from ablate.errors import (
@@ -69,13 +68,13 @@ ARCHIVED = "ablate:archived"
 class Ledger:
     """A study in its storage; `ablate.ledger.driving.Driving` writes its rows."""
 
-    def __init__(self, url: str, storage: RDBStorage, study_id: int, head: Head) -> None:
-        self.store = Store(url, storage.engine)
+    def __init__(self, url: str, engine: Engine, study_id: int, head: Head) -> None:
+        self.store = Store(url, engine)
         self.study_id = study_id
         self.head = head
         self.space = Space.from_json(head.space)
         self._url = url
-        self._engine = storage.engine
+        self._engine = engine
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -90,12 +89,12 @@ class Ledger:
             StudyExistsError: if the storage has a study of that name, of `ablate` or another tool.
             StorageError: if the storage cannot be written.
         """
-        storage = open_storage(url, create=True)
+        engine = open_storage(url, create=True)
         study, space = head.study, Space.from_json(head.space)
         waiting = [(values, space.encode_partial(values)) for values in head.first_points]
 
         try:
-            with storage_errors(url), storage.engine.begin() as connection:
+            with storage_errors(url), engine.begin() as connection:
                 attributes = {HEAD: head.to_json(), TRIALS: trials}
                 if head.design is None and head.parent is None and study.trainable is None:
                     attributes[MIXTURES] = Mixtures().to_json()
@@ -111,7 +110,7 @@ class Ledger:
                 f"study {study.name}: a new study needs a new name, got one that exists in "
                 f"{masked(url)}. Use ablate resume, or another `name:`."
             ) from None
-        return cls(url, storage, study_id, head)
+        return cls(url, engine, study_id, head)
 
     @classmethod
     def open(cls, url: str, name: str) -> Ledger:
@@ -136,11 +135,11 @@ class Ledger:
         file = sqlite_file(url)
         if file is not None and not file.exists():
             return None
-        storage = open_storage(url, create=False)
-        with storage_errors(url), storage.engine.begin() as connection:
+        engine = open_storage(url, create=False)
+        with storage_errors(url), engine.begin() as connection:
             study_id = tables.find_study(connection, name)
             if study_id is None:
-                storage.engine.dispose()
+                engine.dispose()
                 return None
             head = tables.study_attributes(connection, study_id).get(HEAD)
         if head is None:
@@ -160,7 +159,7 @@ class Ledger:
                 f"study {name}: must have only keys that this ablate knows, got {error}. "
                 "Use the version of ablate that wrote it."
             ) from error
-        return cls(url, storage, study_id, read)
+        return cls(url, engine, study_id, read)
 
     @staticmethod
     def exists(url: str, name: str) -> bool:
@@ -571,12 +570,12 @@ class Ledger:
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator[Connection]:
     """One transaction of a storage, which is closed then."""
-    storage = open_storage(url, create=create)
+    engine = open_storage(url, create=create)
     try:
-        with storage_errors(url), storage.engine.begin() as connection:
+        with storage_errors(url), engine.begin() as connection:
             yield connection
     finally:
-        storage.engine.dispose()
+        engine.dispose()
 
 
 def _mixtures_in(attributes: Mapping[str, Any]) -> Mixtures | None:

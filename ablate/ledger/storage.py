@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy
@@ -29,9 +29,6 @@ from sqlalchemy.exc import (
 
 from ablate.errors import MissingDependencyError, StorageError, UsageError, pip_install
 from ablate.errors.masking import keep_secret, keep_variable, masked
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 T = TypeVar("T")
 
@@ -182,8 +179,8 @@ _known: set[tuple[str, int | None]] = set()
 most of the time of opening one."""
 
 
-def open_storage(url: str, *, create: bool) -> RDBStorage:
-    """The storage at `url`.
+def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
+    """The storage at `url`, which has Optuna's tables.
 
     Args:
         url: an SQLAlchemy URL.
@@ -216,18 +213,12 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
             opened = opened_url(url)
             engine = sqlalchemy.create_engine(opened, **engine_arguments(url))
             retried(lambda: _connect(engine))
-            engine.dispose()
             place = url, None if file is None else file.stat().st_ino
-            is_known = place in _known and not create
-            storage = retried(
-                lambda: RDBStorage(
-                    opened,
-                    engine_kwargs=engine_arguments(url),
-                    skip_compatibility_check=is_known,
-                    skip_table_creation=is_known,
-                )
-            )
-            _known.add(place)
+            if create or place not in _known:
+                engine.dispose()
+                made = retried(lambda: RDBStorage(opened, engine_kwargs=engine_arguments(url)))
+                made.engine.dispose()
+                _known.add(place)
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -238,7 +229,7 @@ def open_storage(url: str, *, create: bool) -> RDBStorage:
                 f"storage {masked(url)}: must have the tables of the installed Optuna version, got "
                 f"others. {error}"
             ) from error
-    return storage
+    return engine
 
 
 def _connect(engine: sqlalchemy.Engine) -> None:

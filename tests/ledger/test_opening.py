@@ -28,8 +28,8 @@ def _open_each(urls: Any, barrier: Any, said: Any) -> None:
     while (url := urls.get()) is not None:
         barrier.wait()
         try:
-            storage = open_storage(url, create=True)
-            Lease(storage.engine, url, barrier.parties, "one").acquire(takeover=True)
+            engine = open_storage(url, create=True)
+            Lease(engine, url, barrier.parties, "one").acquire(takeover=True)
         except Exception as error:
             said.put(f"{type(error).__name__}: {error}")
         else:
