@@ -23,10 +23,10 @@ import pytest
 import yaml
 from commands import run_alone, run_here
 from fast_databases import make_databases_fast
-from jaxtyping import install_import_hook
 from needs import FIXTURES, PROGRAMS, missing
 from own_study import write_own_study
 from postgres_server import PostgresServer, postgres_programs
+from shape_checker import check_modules
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -65,7 +65,7 @@ CHECKED = (
 )
 """What has tensors in its signatures; functions that check what users pass are left out."""
 
-install_import_hook([f"ablate.{name}" for name in CHECKED], "shape_checker.check_shapes")
+check_modules([f"ablate.{name}" for name in CHECKED])
 
 LONGEST = (
     *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
