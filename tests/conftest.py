@@ -47,6 +47,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray's own is 15: its workers wait for all else that runs, and the test for them.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (so Ray spells it)
 # Ray reads its token once a process. Clusters with and without one in turn, joined from the same
 # process, hang: so all of them have this one.
 os.environ["RAY_AUTH_MODE"] = "token"
