@@ -222,7 +222,7 @@ def write_study_in(image_folder: Path) -> Callable[..., Path]:
             "dataset": {
                 "name": "image_folder",
                 "path": str(image_folder),
-                "image_size": 16,
+                "image_size": 8,
                 "validation": {"fraction": 0.2},
             },
             "model": {"name": "resnet8"},

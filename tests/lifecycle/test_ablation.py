@@ -82,7 +82,7 @@ def write_ablation_in(write_study_in: Write) -> Write:
             run={"gpus_per_trial": 0, "parallel": 2},
             **(of_file or {}),
         )
-        text = file.read_text().replace("image_size: 16", f"image_size: {image_size}")
+        text = file.read_text().replace("image_size: 8", f"image_size: {image_size}")
         for section in ("space", "search"):  # those of a search
             if of_file is None or section not in of_file:
                 text = without_section(text, section)
@@ -379,7 +379,6 @@ def test_the_reference_is_a_trial_of_a_search(write_ablation: Write, write_study
     space = {"loss.terms": {"choice": ["clean+fma", "clean+st+fma"]}}
     search = {"trials": 2, "sampler": "random"}
     searched = write_study("searched", **same, space=space, search=search)
-    searched.write_text(searched.read_text().replace("image_size: 16", "image_size: 8"))
     ablate.launch(searched, executor="inline")
     keys = {"design": "leave_one_out", "components": ["fma"], "primary": [], "arms": None}
     reference = {"study": "runs/searched", "pick": "trial 1"}

@@ -31,8 +31,10 @@ def write_begun(write_study: Write, work: Path, image_folder: Path) -> Write:
 
     def write(name: str = "begun", model: str = "fed:small", **baseline: object) -> Path:
         given = {"backbone": "seven.pt", "epochs": 2, "batch_size": 24, **baseline}
+        data = {"name": "image_folder", "path": str(image_folder), "image_size": 16}
         return write_study(
             name,
+            dataset={**data, "validation": {"fraction": 0.2}},  # not resized: a file says no size
             model={"name": model, "normalization": "auto" if "timm" in model else "imagenet"},
             baseline={key: value for key, value in given.items() if value is not None},
             space={"finetune.learning_rate": {"float": [0.001, 0.01]}},

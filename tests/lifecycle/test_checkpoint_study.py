@@ -24,10 +24,15 @@ Write = Callable[..., Path]
 
 
 @pytest.mark.slow
-def test_a_checkpoint_may_move_and_may_not_change(write_study: Write, work: Path) -> None:
+def test_a_checkpoint_may_move_and_may_not_change(
+    write_study: Write, work: Path, image_folder: Path
+) -> None:
+    data = {"name": "image_folder", "path": str(image_folder), "validation": {"fraction": 0.2}}
+
     def write(checkpoint: str) -> Path:
         baseline = {"checkpoint": checkpoint, "saw_validation": False}
-        return write_study("outside", baseline=baseline, search={"trials": 1})
+        dataset = {**data, "image_size": 16}  # of the files: nothing is resized
+        return write_study("outside", dataset=dataset, baseline=baseline, search={"trials": 1})
 
     def export(seed: int) -> None:
         network = build_model(ModelSettings(name="resnet8"), 3, (0.5,) * 3, (0.5,) * 3, seed)

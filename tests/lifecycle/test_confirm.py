@@ -40,7 +40,6 @@ def confirmed(
         search={"trials": 2, "sampler": "random"},
         run={"gpus_per_trial": 0},
     )
-    file.write_text(file.read_text().replace("image_size: 16", "image_size: 8"))
     with contextlib.chdir(made):
         ablate.launch(file, executor="inline")
         assert ablate.read(file).test_opened == ()
@@ -230,7 +229,6 @@ def test_for_one_objective_the_best_trials_are_confirmed(
         search={"trials": 3, "sampler": "random"},
         run={"gpus_per_trial": 0},
     )
-    file.write_text(file.read_text().replace("image_size: 16", "image_size: 8"))
     record = api.launch(file, executor="inline")
     assert record.reference_point is None
     best = pareto_info(record).leading[0]

@@ -25,7 +25,7 @@ from tests.commands import run_here
 def images(done: Path) -> Tensor:
     """The validation images of the study, in [0, 1]."""
     settings = ablate.read(done).study.dataset
-    _, split = load_validation(settings, done.parent, cache_folder(), count=1000, image_size=16)
+    _, split = load_validation(settings, done.parent, cache_folder(), count=1000, image_size=8)
     return split.images.float() / 255
 
 
@@ -37,14 +37,14 @@ def logits(network: object, images: Tensor) -> Tensor:
 def test_a_network_predicts_as_its_trial_was_scored(done: Path) -> None:
     record = ablate.read(done)
     classes, split = load_validation(
-        record.study.dataset, done.parent, cache_folder(), count=1000, image_size=16
+        record.study.dataset, done.parent, cache_folder(), count=1000, image_size=8
     )
     for trial, scores in ((0, record.rows[0].scores), ("plain", record.references["plain"])):
         model = ablate.load_model(done, trial)
         assert isinstance(model, TrainedNetwork)
         assert not any(module.training for module in model.modules())
         assert model.classes == classes
-        assert (model.provenance.study, model.image_size) == ("done", 16)
+        assert (model.provenance.study, model.image_size) == ("done", 8)
         found = logits(model, split.images).argmax(1)  # bytes, as they are
         accuracy = float((found == split.labels).float().mean())
         assert scores is not None
@@ -79,7 +79,7 @@ def test_a_loaded_network_is_evaluated_as_its_exported_file_is(
     asked = {"dataset": "larger", "severities": [3], "types": ["brightness"]}
     loaded = ablate.evaluate(ablate.load_model(done, 0), **asked)  # type: ignore[arg-type]
     exported = ablate.evaluate("one.safetensors", **asked)  # type: ignore[arg-type]
-    assert loaded.data.image_shape == (3, 16, 16)
+    assert loaded.data.image_shape == (3, 8, 8)
     assert loaded.model.training == exported.model.training != {}
     assert (loaded.exposure, loaded.data) == (exported.exposure, exported.data)
     (of_loaded,), (of_exported,) = loaded.cells.values(), exported.cells.values()

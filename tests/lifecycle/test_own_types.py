@@ -136,7 +136,7 @@ def test_check_names_the_rule_and_the_place(
         "augment.types[1]: own_lens:rows must take a strength to be trained on, got a function of "
         "a severity. Name it in robustness.suite alone, or give it a strength for each image.",
         "robustness.suite[1]: own_lens:wild must leave images at strength 0 within 1 grey level, "
-        "got a change of 254. Scale what it does by the strength of each image.",
+        "got a change of 240. Scale what it does by the strength of each image.",
         "robustness.suite[2]: own_lens must have nothing, got a module without it "
         f"({file.parent / 'own_lens.py'}). Known: DEPTH, rows, shade, wild.",
     ]

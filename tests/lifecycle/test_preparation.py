@@ -101,7 +101,7 @@ def test_a_study_that_is_being_prepared(
     content = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({**content, "baseline": {"epochs": 1}}))
     monkeypatch.delenv("OMP_NUM_THREADS")
-    record = ablate.launch(file, executor="inline")
+    record = ablate.launch(file, executor="inline", accept_baseline=True)
     assert [row.state for row in record.rows] == ["COMPLETE"]
     assert record.preparing is None
     assert record.environment["baseline_threads"] == len(os.sched_getaffinity(0))

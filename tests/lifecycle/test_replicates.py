@@ -52,7 +52,6 @@ def write_replicated(write_study_in: Write) -> Write:
             "run": {"gpus_per_trial": 0},
             "ablation": ablation | keys,
         }
-        study["dataset"]["image_size"] = 8
         for section in ("space", "search"):
             del study[section]
         file.write_text(yaml.safe_dump(study | (of_file or {}), sort_keys=False))

@@ -80,7 +80,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, write_study_in: Callable[...,
         file = write_study_in(
             folder,
             "looked",
-            dataset={"name": "digits", "image_size": 16, "validation": {"fraction": 0.2}},
+            dataset={"name": "digits", "image_size": 8, "validation": {"fraction": 0.2}},
             baseline={"epochs": 2, "batch_size": 32},
             space={"augment.strength": {"float": [0.5, 1.0]}},
             loss={"terms": "clean+da"},
@@ -125,7 +125,7 @@ def test_examples_are_the_first_that_one_network_alone_gets_right(source: StudyS
     assert differs.all()
     assert frame.groupby("label")["image"].nunique().eq(1).all(), "each class once before twice"
     for copy in info.copies:
-        assert copy.pixels.shape == (16, 16, 3)
+        assert copy.pixels.shape == (8, 8, 3)
         assert copy.pixels.dtype == np.uint8
     again: Any = FIGURE.info([source])
     assert again.frame().equals(frame)
