@@ -29,7 +29,7 @@ from tests.commands import run_here
 HEAD = """
 version: 1
 name: loss
-dataset: {name: digits, image_size: 8, validation: {fraction: 0.2}}
+dataset: {name: digits, image_size: 8, validation: {fraction: 0.1}}
 model: {name: resnet8}
 baseline: {epochs: 2}
 finetune: {budget: {images: 400}, interpolation: {alphas: 4}}
@@ -49,7 +49,7 @@ ablation:
   seeds: 2
   primary: [{{compare: FMA, to: DA, metric: val_robust_accuracy_untrained_at_clean_loss}}]
 """
-LOOKED = f"""{HEAD.replace("name: loss", "name: looked")}
+LOOKED = f"""{HEAD.replace("name: loss", "name: looked").replace("alphas: 4", "alphas: 2")}
 ablation:
   design: arms
   arms:
@@ -70,7 +70,7 @@ ablation:
   stop:
     looks: [3, 4]
     spending: quadratic
-    confirm: {{seeds: 2, suite: [gaussian_noise, contrast], severities: [3]}}
+    confirm: {{seeds: 1, suite: [gaussian_noise, contrast], severities: [3]}}
 """
 UNTRAINED = "robust_accuracy_untrained"
 LOSS = 0.005
