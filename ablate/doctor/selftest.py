@@ -40,7 +40,7 @@ from ablate.trial.task import Report
 STUDY = Template("""\
 version: 1
 name: $name
-dataset: {name: digits, train_fraction: $share, validation: {fraction: 0.1}}
+dataset: {name: digits, $images, validation: {fraction: 0.1}}
 model: {name: resnet8}
 baseline: {epochs: 1}
 finetune: {budget: {epochs: 4}, batch_size: 64}
@@ -134,7 +134,8 @@ class SelfTest:
         name = f"selftest-{secrets.token_hex(4)}-{device.lower()}"
         whole, broken = folder / f"{device}-whole", folder / f"{device}-broken"
         gpus = int(device == "GPU")
-        text = STUDY.substitute(name=name, trials=trials, gpus=gpus, share=1.0 if gpus else 0.25)
+        images = "image_size: 32" if gpus else "image_size: 8, train_fraction: 0.25"
+        text = STUDY.substitute(name=name, trials=trials, gpus=gpus, images=images)
         for run in (whole, broken):
             run.mkdir()
             (run / "study.yaml").write_text(text)

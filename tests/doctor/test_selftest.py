@@ -40,12 +40,11 @@ def test_options_of_the_self_test_need_it(ablate: Run) -> None:
     assert "s3cret" not in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_study_is_broken_resumed_and_compared(
-    ablate_alone: Run, work: Path, tmp_path: Path
-) -> None:
+def test_a_study_is_broken_resumed_and_compared(ablate: Run, work: Path, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/users.db"
-    result = ablate_alone("doctor", "--selftest", "--json", "--storage", storage, timeout=800)
+    result = ablate("doctor", "--selftest", "--json", "--storage", storage)
     assert result.returncode == 0, result.stdout + result.stderr
     findings = {one["what"]: one for one in json.loads(result.stdout)}
     assert {one["state"] for one in findings.values()} <= {"ok", "absent"}
