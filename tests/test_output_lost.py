@@ -34,7 +34,7 @@ FULL = (
 )
 
 
-SLOW = ("ablate: reading ", "ablate: drawing ", "ablate: making ")
+SLOW = ("ablate: reading ", "ablate: drawing ", "ablate: making ", "ablate: writing ")
 
 
 def run(folder: Path, *command: str, unbuffered: str = "") -> tuple[int, list[str]]:
