@@ -70,9 +70,11 @@ CHECKED = (
 check_modules([f"ablate.{name}" for name in CHECKED])
 
 LONGEST = (
-    *("test_faults.py", "test_cluster.py", "test_selftest.py", "test_nodes.py", "test_cli.py"),
-    *("test_executors.py", "test_interrupt.py", "test_gpus.py", "test_training_options.py"),
-    "test_fuzz.py",
+    *("test_faults.py", "test_selftest.py", "test_clean_loss.py", "test_executors.py"),
+    *("test_nodes.py", "test_replicates.py", "test_cluster.py", "test_interrupt.py"),
+    *("test_ablation.py", "test_gpu_benchmark.py", "test_confirmed_mixtures.py", "test_gpus.py"),
+    *("test_python_study.py", "test_corruption_parity.py", "test_mixture_study.py"),
+    *("test_training_options.py", "test_cli.py"),
 )
 """Files of half a minute and more: if one is started last, idle processes wait for it."""
 
