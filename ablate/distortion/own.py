@@ -120,10 +120,10 @@ def check_contract(where: str, name: str, base: Path | None, images: ByteImages)
         raise broken("take a strength to be trained on", "a function of a severity", fix)
     strengths = torch.ones(len(images), device=images.device)
     strengths[::2] = 0
-    for batch, level in (
-        (images, 5 if by_severity else strengths),
-        (images[:1], 1 if by_severity else strengths[:1] + 0.5),
-    ):
+    cases: list[tuple[ByteImages, Any]] = [(images, strengths), (images[:1], strengths[:1] + 0.5)]
+    if by_severity:
+        cases = [(images, 5), *((images[:1], severity) for severity in range(1, 5))]
+    for batch, level in cases:
         made = call(batch, level)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)

@@ -102,6 +102,16 @@ def test_what_breaks_the_contract_is_named(name: str, base: Path) -> None:
         check_contract("robustness.suite", f"wrong_lens:{name}", base, make_bytes())
 
 
+def test_every_severity_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "odd_lens.py").write_text(
+        "def odd(images, severity, generator):\n"
+        "    return images.float() if severity == 3 else images\n"
+    )
+    rule = re.escape("must return uint8 [1, 3, 16, 16] on cpu, got float32")
+    with pytest.raises(ParameterError, match=rf"^robustness\.suite: odd_lens:odd {rule}"):
+        check_contract("robustness.suite", "odd_lens:odd", tmp_path, make_bytes())
+
+
 def test_what_keeps_it_is_taken(base: Path) -> None:
     for channels in (1, 3):
         for name in ("shade", "grain", "rows"):
