@@ -17,10 +17,12 @@ from ablate.lifecycle.open_study import open_ledger, open_study
 from ablate.lifecycle.shipped import moved_paths, relative_to, write_new
 from ablate.model import chosen_layers
 from ablate.study.document import show
+from ablate.study.scores import clean_metric
 from ablate.study.settings import Study
 from ablate.study.yaml_source import write_yaml
 
 _ABOUT = "# Decide before it runs what you claim: only contrasts under `primary` get a verdict.\n"
+_CLEAN = "val_clean_accuracy"
 
 
 def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) -> Path:
@@ -51,13 +53,17 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
     point = pick_trial(record, pick, key="`search`")
     parts = _parts(record.study, dict(point.params), base)
     data = moved_paths(record.study, base, folder)
-    for key in ("space", "search", "objectives", "constraints"):
+    asked = (objective.metric for objective in record.study.objectives)
+    robust = next((one for one in asked if clean_metric(one) != _CLEAN), "val_robust_accuracy")
+    usual = ("objectives",) if clean_metric(robust) == _CLEAN else ()
+    for key in ("space", "search", "constraints", *usual):
         data.pop(key, None)
     data["name"] = name or f"{record.name}_ablation"
     data["question"] = f"Which part of trial {point.number} of {record.name} counts?"
     if place.given and "ABLATE_STORAGE" not in place.given and not has_secret(place.given):
         data["storage"] = place.given
     margin = record.study.answer.clean_margin or 0.01
+    claimed = [part for part in parts if part in (*TERMS, COMBINED)]
     source = relative_to(place.folder, folder) if place.folder.is_dir() else search
     source = source if place.archive is None else str(place.archive.absolute())
     if has_secret(source):
@@ -70,8 +76,8 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
         "reference": {"study": source, "pick": f"trial {point.number}"},
         "components": parts,
         "seeds": 8,
-        "primary": [{"compare": f"without {part}"} for part in parts if part in (*TERMS, COMBINED)],
-        "noninferior": {"metric": "val_clean_accuracy", "margin": margin},
+        "primary": [{"compare": f"without {part}", "metric": robust} for part in claimed],
+        "noninferior": {"metric": clean_metric(robust), "margin": margin},
     }
     file = folder / f"{data['name']}.yaml"
     write_new(folder, {file: _ABOUT + write_yaml(data)})

@@ -251,11 +251,18 @@ def _best_of_each(source: StudySource) -> str:
     record, info = source.record, source.front
     front = {point.number for point in info.front if not point.is_mixture}
     rows = sorted(record.rows, key=lambda row: (row.number not in front, row.number))
-    texts = [
-        f"the best {metric_words(one.metric)} is {metric_text(one.metric, one.value)}"
-        f"{metric_unit(one.metric)} ({one.point.name})"
-        for one in best_values(rows, info.objectives, record.bounds, info.mixtures)
-    ]
+    asked, texts = [objective.metric for objective in info.objectives], []
+    before = dict(zip(asked, info.references.get("baseline", ()), strict=False))
+
+    def said(metric: str, value: float) -> str:
+        return f"{metric_text(metric, value)}{metric_unit(metric)}"
+
+    for one in best_values(rows, info.objectives, record.bounds, info.mixtures):
+        text = f"the best {metric_words(one.metric)} is {said(one.metric, one.value)}"
+        if math.isnan(was := before.get(one.metric, math.nan)):
+            texts.append(f"{text} ({one.point.name})")
+        else:
+            texts.append(f"{text} ({one.point.name}; baseline {said(one.metric, was)})")
     if not texts:
         return "No complete trial has numbers for its objectives."
     if len(info.objectives) > 1:

@@ -189,3 +189,18 @@ def test_its_family_is_its_file(base: Path) -> None:
     }
     assert exposures(suite, ["my_lens:shade"])["my_lens:shade"] == "seen_type"
     assert exposures(find_suite("families"), ["lab.blur:haze"])["gaussian_blur"] == "seen_family"
+
+
+def test_a_corruption_that_fails_later_is_named(tmp_path: Path) -> None:
+    (tmp_path / "shy_lens.py").write_text(
+        "def shy(images, severity, generator):\n"
+        "    if len(images) > 2:\n"
+        "        raise ValueError('too many')\n"
+        "    return images\n"
+    )
+    shy = corruption.load("shy_lens:shy", tmp_path)
+    rule = (
+        "robustness.suite: shy_lens:shy must take uint8 [4, 3, 16, 16], severity 3 and a generator"
+    )
+    with pytest.raises(ParameterError, match=f"^{re.escape(rule)}, got ValueError: too many"):
+        shy(make_bytes(), 3, make_generator(0, "cpu"))

@@ -37,7 +37,9 @@ def ablation(**reference: Any) -> Study:
 
 def scores(clean: float, robust: float) -> Scores:
     accuracies = {"gaussian_noise": {"3": robust}}
-    return Scores("val", 100, clean, accuracies, {"noise": ("gaussian_noise",)})
+    measures = {"balanced_accuracy": clean, "robust_balanced_accuracy": robust}
+    families = {"noise": ("gaussian_noise",)}
+    return Scores("val", 100, clean, accuracies, families, measures=measures)
 
 
 def record_search(study: Study, text: str, work: Path, values: Sequence[Any]) -> Path:
@@ -230,6 +232,23 @@ def test_init_writes_the_ablation_of_a_search(work: Path) -> None:
         "ablate: my_study_ablation.yaml: must not exist, got a file. Name another FOLDER, or move "
         "the file.\n",
     )
+
+
+@pytest.mark.parametrize("searched", ["{}_accuracy", "{}_balanced_accuracy"])
+def test_a_written_ablation_claims_what_the_search_was_for(work: Path, searched: str) -> None:
+    clean = "val_clean_accuracy" if searched == "{}_accuracy" else searched.format("val")
+    robust = searched.format("val_robust")
+    record_tutorial(work, objectives=[{"metric": clean}, {"metric": robust}])
+    ran = run_here("init", "--ablation-of", "runs/my_study", "--pick", "trial 1", cwd=work)
+    assert ran.returncode == 0, ran.stderr
+    file = work / "my_study_ablation.yaml"
+    assert run_here("check", file, cwd=work).returncode == 0
+    written = yaml.safe_load(file.read_text())
+    assert {claim["metric"] for claim in written["ablation"]["primary"]} == {robust}
+    assert written["ablation"]["noninferior"]["metric"] == clean
+    study = place_of_file(file).study
+    assert study is not None
+    assert [objective.metric for objective in study.objectives] == [clean, robust]
 
 
 @pytest.mark.parametrize(

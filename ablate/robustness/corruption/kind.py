@@ -17,7 +17,8 @@ from ablate.distortion.kind import Kind, check_images
 from ablate.distortion.own import apply_own, takes_severity
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images
-from ablate.errors import ParameterError
+from ablate.errors import ParameterError, error_text
+from ablate.errors.device import is_out_of_memory
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost import FrostPhotographs
 from ablate.study.callables import import_callable
@@ -161,7 +162,15 @@ def own_corruption(name: str, base: Path | None) -> Corruption:
         level: Any = int(severity)
         if not by_severity:
             level = torch.full((len(images),), severity / len(SEVERITIES), device=images.device)
-        return apply_own(function, images, level, setting.generator)
+        try:
+            return apply_own(function, images, level, setting.generator)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise ParameterError(
+                f"robustness.suite: {name} must take uint8 {[len(images), 3, *images.shape[2:]]}, "
+                f"severity {severity:g} and a generator, got {error_text(error)}. Fix it."
+            ) from error
 
     table = tuple((float(severity),) for severity in SEVERITIES)
     return Corruption(name, apply, {"cifar": table, "imagenet": table})
