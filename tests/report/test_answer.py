@@ -165,8 +165,8 @@ def test_a_mixture_can_be_the_best_of_an_objective() -> None:
     answer = study_answer(StudySource(replace(record, mixtures=Mixtures(2, (mixed,)))))
     assert answer.sentences == (
         "The best robust accuracy is 85.0 % (average of trials 0,1 at alpha 0.75; baseline "
-        "60.0 %); the best robust expected calibration error is 0.1 (trial 0); 1 trial is on the front, and "
-        "1 mixture.",
+        "60.0 %); the best robust expected calibration error is 0.1 (trial 0); 1 trial is on "
+        "the front, and 1 mixture.",
         "What is best was chosen by these numbers, so part of it may be luck: `ablate confirm` "
         "measures that on the test images.",
     )
