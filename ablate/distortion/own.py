@@ -26,6 +26,7 @@ from ablate.distortion.photometric import LUMA
 from ablate.distortion.random import make_generator
 from ablate.distortion.shapes import ByteImages, Images, Strengths
 from ablate.errors import ParameterError, error_text
+from ablate.errors.device import is_lost_gpu, is_out_of_memory
 from ablate.study.callables import import_callable, import_current
 
 OwnFunction = Callable[[Tensor, Any, torch.Generator], Tensor]
@@ -37,7 +38,8 @@ def own_distortion(name: str, base: Path | None) -> Distortion:
     Its draw is a seed, from which the function draws when it is applied: what an image gets also
     depends on which others of the batch have this type.
     """
-    function = import_callable("augment.types", name, base)
+    where = "augment.types"
+    function = named(where, name, import_callable(where, name, base))
 
     def apply(images: Images, strength: Strengths, seeds: Tensor) -> Images:
         if not len(images):
@@ -50,6 +52,27 @@ def own_distortion(name: str, base: Path | None) -> Distortion:
 
 def _draw_seeds(shape: torch.Size, generator: torch.Generator) -> Tensor:
     return torch.randint(2**62, shape[:1], generator=generator, device=generator.device)
+
+
+def named(where: str, name: str, function: OwnFunction) -> OwnFunction:
+    """The same function; what it raises is one line, unless the machine is the cause.
+
+    Args:
+        where: key or parameter that names it.
+    """
+
+    def call(batch: ByteImages, level: Any, generator: torch.Generator) -> Tensor:
+        try:
+            return function(batch, level, generator)
+        except (Exception, SystemExit) as error:
+            if is_out_of_memory(error) or is_lost_gpu(error):
+                raise
+            what = f"uint8 {list(batch.shape)} on {batch.device.type}"
+            second = "a strength of each" if isinstance(level, Tensor) else f"severity {level}"
+            rule = f"must take {what}, {second} and a generator, got {error_text(error)}"
+            raise ParameterError(f"{where}: {name} {rule}. Fix it.") from error
+
+    return call
 
 
 def apply_own(
@@ -89,6 +112,7 @@ def check_contract(where: str, name: str, base: Path | None, images: ByteImages)
         NotImportedError: if it may not be imported.
     """
     function: OwnFunction = import_current(where, name, base)
+    asked = named(where, name, function)
     images = images.expand(-1, 3, -1, -1).contiguous()
 
     def broken(rule: str, got: str, fix: str) -> ParameterError:
@@ -97,12 +121,7 @@ def check_contract(where: str, name: str, base: Path | None, images: ByteImages)
     def call(batch: ByteImages, level: Any) -> ByteImages:
         given = batch.clone()
         what = f"uint8 {list(batch.shape)} on {batch.device.type}"
-        try:
-            made = function(given, level, make_generator(1, batch.device))
-        except (Exception, SystemExit) as error:
-            second = "a strength of each" if isinstance(level, Tensor) else f"severity {level}"
-            rule = f"take {what}, {second} and a generator"
-            raise broken(rule, error_text(error), "Fix it.") from error
+        made: object = asked(given, level, make_generator(1, batch.device))
         if not isinstance(made, Tensor):
             raise broken(f"return {what}", type(made).__name__, "Return a tensor.")
         got = f"{str(made.dtype).removeprefix('torch.')} {list(made.shape)} on {made.device.type}"

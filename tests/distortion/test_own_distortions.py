@@ -200,7 +200,8 @@ def test_a_corruption_that_fails_later_is_named(tmp_path: Path) -> None:
     )
     shy = corruption.load("shy_lens:shy", tmp_path)
     rule = (
-        "robustness.suite: shy_lens:shy must take uint8 [4, 3, 16, 16], severity 3 and a generator"
+        "robustness.suite: shy_lens:shy must take uint8 [4, 3, 16, 16] on cpu, severity 3 and a "
+        "generator, got ValueError: too many. Fix it."
     )
-    with pytest.raises(ParameterError, match=f"^{re.escape(rule)}, got ValueError: too many"):
+    with pytest.raises(ParameterError, match=f"^{re.escape(rule)}$"):
         shy(make_bytes(), 3, make_generator(0, "cpu"))

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from ablate.distortion.kind import Kind, check_images
-from ablate.distortion.own import apply_own, takes_severity
+from ablate.distortion.own import apply_own, named, takes_severity
 from ablate.distortion.photometric import LUMA
 from ablate.distortion.shapes import Images
-from ablate.errors import ParameterError, error_text
-from ablate.errors.device import is_out_of_memory
+from ablate.errors import ParameterError
 from ablate.robustness.corruption import SEVERITIES, Scale, scale_for
 from ablate.robustness.corruption.frost import FrostPhotographs
 from ablate.study.callables import import_callable
@@ -155,22 +154,15 @@ def corruption(
 
 def own_corruption(name: str, base: Path | None) -> Corruption:
     """The corruption that a function of the user's own is (`ablate.distortion.own`)."""
-    function = import_callable("robustness.suite", name, base)
+    where = "robustness.suite"
+    function = import_callable(where, name, base)
     by_severity = takes_severity(function)
 
     def apply(images: Images, setting: Setting, severity: float) -> Images:
         level: Any = int(severity)
         if not by_severity:
             level = torch.full((len(images),), severity / len(SEVERITIES), device=images.device)
-        try:
-            return apply_own(function, images, level, setting.generator)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise ParameterError(
-                f"robustness.suite: {name} must take uint8 {[len(images), 3, *images.shape[2:]]}, "
-                f"severity {severity:g} and a generator, got {error_text(error)}. Fix it."
-            ) from error
+        return apply_own(named(where, name, function), images, level, setting.generator)
 
     table = tuple((float(severity),) for severity in SEVERITIES)
     return Corruption(name, apply, {"cifar": table, "imagenet": table})
