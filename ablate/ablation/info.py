@@ -270,7 +270,7 @@ def info_of_results(
             metric: tied_with_best(results, design.arms, metric, is_minimized=metric in minimized)
             for metric in ranked
         },
-        rank_metric=asked[0] if study.trainable else _rank_metric(asked, split),
+        rank_metric=asked[0] if study.trainable else rank_metric(asked, split),
         transfers=tuple(_transfers(design, results, split)),
         tuning=() if results.replications else tuple(_tuning(record, design, minimized)),
         seeds=len(results.replications) or settings.seed_count,
@@ -288,7 +288,7 @@ def info_of_results(
     )
 
 
-def _rank_metric(asked: Sequence[str], split: SplitName) -> str:
+def rank_metric(asked: Sequence[str], split: SplitName) -> str:
     """Robust accuracy, or, where the study does not ask for it, what it asks for that is no mean
     over images, as balanced accuracy."""
     others = [metric for metric in asked if not is_mean(metric)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate.ablation.components import COMBINED, LAYER
 from ablate.ablation.design import make_design
+from ablate.ablation.info import rank_metric
 from ablate.ablation.searches import pick_rule, pick_trial
 from ablate.errors import ParameterError, UsageError
 from ablate.errors.masking import has_secret
@@ -22,7 +23,6 @@ from ablate.study.settings import Study
 from ablate.study.yaml_source import write_yaml
 
 _ABOUT = "# Decide before it runs what you claim: only contrasts under `primary` get a verdict.\n"
-_CLEAN = "val_clean_accuracy"
 
 
 def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) -> Path:
@@ -53,17 +53,16 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
     point = pick_trial(record, pick, key="`search`")
     parts = _parts(record.study, dict(point.params), base)
     data = moved_paths(record.study, base, folder)
-    asked = (objective.metric for objective in record.study.objectives)
-    robust = next((one for one in asked if clean_metric(one) != _CLEAN), "val_robust_accuracy")
-    usual = ("objectives",) if clean_metric(robust) == _CLEAN else ()
-    for key in ("space", "search", "constraints", *usual):
+    outcome = rank_metric([objective.metric for objective in record.study.objectives], "val")
+    for key in ("space", "search", "constraints"):
         data.pop(key, None)
+    if outcome == "val_robust_accuracy":  # the two that an ablation has by itself
+        data.pop("objectives", None)
     data["name"] = name or f"{record.name}_ablation"
     data["question"] = f"Which part of trial {point.number} of {record.name} counts?"
     if place.given and "ABLATE_STORAGE" not in place.given and not has_secret(place.given):
         data["storage"] = place.given
     margin = record.study.answer.clean_margin or 0.01
-    claimed = [part for part in parts if part in (*TERMS, COMBINED)]
     source = relative_to(place.folder, folder) if place.folder.is_dir() else search
     source = source if place.archive is None else str(place.archive.absolute())
     if has_secret(source):
@@ -76,8 +75,12 @@ def write_ablation_of(search: str, folder: Path, name: str | None, pick: str) ->
         "reference": {"study": source, "pick": f"trial {point.number}"},
         "components": parts,
         "seeds": 8,
-        "primary": [{"compare": f"without {part}", "metric": robust} for part in claimed],
-        "noninferior": {"metric": clean_metric(robust), "margin": margin},
+        "primary": [
+            {"compare": f"without {part}", "metric": outcome}
+            for part in parts
+            if part in (*TERMS, COMBINED)
+        ],
+        "noninferior": {"metric": clean_metric(outcome), "margin": margin},
     }
     file = folder / f"{data['name']}.yaml"
     write_new(folder, {file: _ABOUT + write_yaml(data)})

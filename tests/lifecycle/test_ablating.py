@@ -38,6 +38,7 @@ def ablation(**reference: Any) -> Study:
 def scores(clean: float, robust: float) -> Scores:
     accuracies = {"gaussian_noise": {"3": robust}}
     measures = {"balanced_accuracy": clean, "robust_balanced_accuracy": robust}
+    measures["robust_ece"] = 1 - robust
     families = {"noise": ("gaussian_noise",)}
     return Scores("val", 100, clean, accuracies, families, measures=measures)
 
@@ -234,11 +235,19 @@ def test_init_writes_the_ablation_of_a_search(work: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("searched", ["{}_accuracy", "{}_balanced_accuracy"])
-def test_a_written_ablation_claims_what_the_search_was_for(work: Path, searched: str) -> None:
-    clean = "val_clean_accuracy" if searched == "{}_accuracy" else searched.format("val")
-    robust = searched.format("val_robust")
-    record_tutorial(work, objectives=[{"metric": clean}, {"metric": robust}])
+@pytest.mark.parametrize(
+    ("clean", "robust", "direction"),
+    [
+        ("val_clean_accuracy", "val_robust_accuracy", "maximize"),
+        ("val_balanced_accuracy", "val_robust_balanced_accuracy", "maximize"),
+        ("val_clean_accuracy", "val_robust_ece", "minimize"),
+    ],
+)
+def test_a_written_ablation_claims_what_the_search_was_for(
+    work: Path, clean: str, robust: str, direction: str
+) -> None:
+    objectives = [{"metric": clean}, {"metric": robust, "direction": direction}]
+    record_tutorial(work, objectives=objectives)
     ran = run_here("init", "--ablation-of", "runs/my_study", "--pick", "trial 1", cwd=work)
     assert ran.returncode == 0, ran.stderr
     file = work / "my_study_ablation.yaml"
