@@ -67,6 +67,7 @@ from ablate.distortion.random import make_generator
 from ablate.errors import AblateError, UsageError
 from ablate.errors.device import is_out_of_memory
 from ablate.files.cache import GivenUpError, cache_folder, locked, publish_file
+from ablate.files.shown import count_text
 from ablate.finetune.augment.augmentation import CombinedAugmentations
 from ablate.finetune.forward import Forward
 from ablate.finetune.loop import Finetuning
@@ -761,7 +762,8 @@ def run(options: argparse.Namespace, known: Sequence[str]) -> int:
     print(table(report))
     wrong = [name for name, result in report["results"].items() if not result.get("ok")]
     if left:
-        print(f"\n{left} measurements are left: run the same command again")
+        are_left = count_text(left, "measurement is", "measurements are")
+        print(f"\n{are_left} left: run the same command again")
     return 1 if wrong else 3 if left else 0
 
 
@@ -784,7 +786,7 @@ def parse_options() -> argparse.Namespace:
         options.parts = parts if has_search and not options.quick else parts[:3]
     elif "whole" in options.parts and not has_search:
         raise UsageError(
-            "--parts: whole needs Ray and Optuna, got neither or one. pip install -e ."
+            "--parts: whole needs Ray and Optuna, got one without. Run pip install -e ."
         )
     resolve_environment(threads=1, device=options.device)  # refuses a GPU that is not there
     return options

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from claimed_device import Watch
+from waiting import wait_until
 
 from ablate.distortion import digital, photometric, random
 from ablate.doctor.selftest import device_findings
@@ -205,7 +206,7 @@ def test_a_measurement_that_the_time_ends_is_left(
     monkeypatch.setattr(gpu, "measure", lambda *_: None)
     code, said, _ = run("--parts", "packed", "-o", str(tmp_path / "gpu.json"))
     assert code == 3
-    assert "1 measurements are left" in said
+    assert "1 measurement is left" in said
 
 
 def test_it_goes_on_where_it_stopped_and_repeats_what_failed(tmp_path: Path, run: Run) -> None:
@@ -266,12 +267,14 @@ def test_a_measurement_ends_with_the_command(name: str, tmp_path: Path) -> None:
     while "packed" not in driver.stderr.readline():
         assert driver.poll() is None
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children")
-    (measurement,) = wait_for(lambda: children.read_text().split())
-    wait_for(lambda: Path(f"/proc/{measurement}/task/{measurement}/children").read_text().split())
+    wait_until(lambda: children.read_text().split())
+    (measurement,) = children.read_text().split()
+    of_it = Path(f"/proc/{measurement}/task/{measurement}/children")
+    wait_until(lambda: of_it.read_text().split())
     driver.send_signal(signal.Signals[name])
     assert driver.wait() == {"SIGINT": 130, "SIGKILL": -signal.SIGKILL}[name]
     assert "Traceback" not in driver.stderr.read()
-    wait_for(lambda: not in_group(int(measurement)))
+    wait_until(lambda: not in_group(int(measurement)))
 
 
 def in_group(group: int) -> bool:
@@ -280,14 +283,6 @@ def in_group(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    for _ in range(600):
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise TimeoutError
 
 
 def distortion_names() -> list[str]:

@@ -55,7 +55,7 @@ def shown_networks(
         if number not in rows:
             rule = f"must be complete trials of {record.name}, got {number}"
             raise ParameterError(f"`trials`: {rule}. They are: {few(sorted(rows), 12) or 'none'}.")
-    answered, source = source.answer, source.of_trials
+    answered, source = best_point(record, source.front), source.of_trials
     info = source.front
     front = [point.number for point in info.leading if point.number in rows]
     best = best_point(source.record, info) or info.picked
@@ -74,9 +74,8 @@ def shown_networks(
 
     for name in (*NOT_FINETUNED, "plain"):
         add(record.references.get(name), of_references.get(name, {}), name, None, "")
-    if answered is not None and answered.bests[0].is_mixture and not trials:
-        mixture = answered.bests[0]
-        add(mixture.scores, of_references.get(mixture.name, {}), mixture.name, None, "")
+    if answered is not None and answered.is_mixture and not trials:
+        add(answered.scores, of_references.get(answered.name, {}), answered.name, None, "")
     for number in numbers:
         row = rows[number]
         add(row.scores, bits.get(row.origin, {}), "", number, record.loss_terms(row))

@@ -258,11 +258,11 @@ def _best_of_each(source: StudySource) -> str:
         return f"{metric_text(metric, value)}{metric_unit(metric)}"
 
     for one in best_values(rows, info.objectives, record.bounds, info.mixtures):
-        text = f"the best {metric_words(one.metric)} is {said(one.metric, one.value)}"
-        if math.isnan(was := before.get(one.metric, math.nan)):
-            texts.append(f"{text} ({one.point.name})")
-        else:
-            texts.append(f"{text} ({one.point.name}; baseline {said(one.metric, was)})")
+        was = before.get(one.metric, math.nan)
+        whose = one.point.name
+        whose += shown_if(not math.isnan(was), f"; baseline {said(one.metric, was)}")
+        best = said(one.metric, one.value)
+        texts.append(f"the best {metric_words(one.metric)} is {best} ({whose})")
     if not texts:
         return "No complete trial has numbers for its objectives."
     if len(info.objectives) > 1:
