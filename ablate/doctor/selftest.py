@@ -144,7 +144,8 @@ class SelfTest:
         is_new = file is not None and not file.exists()
         good = f"{trials} of {trials} trials complete, each of the 4 epochs once"
         self._say(f"{device}: {trials} trials of 4 epochs without interruption")
-        self._drive(whole, sqlite_url(whole / "study.db"))
+        alone = ["--executor", "inline"] if self._address is None else []
+        self._drive(whole, sqlite_url(whole / "study.db"), *alone)
         first = ablate.read(whole / "runs" / name)
         yield f"{device} trials", wrong_rows(first, trials), good
         try:
@@ -176,11 +177,11 @@ class SelfTest:
         if self._storage is not None:
             yield "storage", "", f"{masked(storage)}: its test study is deleted"
 
-    def _drive(self, folder: Path, storage: str, *, kill: bool = False) -> None:
+    def _drive(self, folder: Path, storage: str, *options: str, kill: bool = False) -> None:
         """Start or resume a study in a new process, and wait until it ends.
 
         Args:
-            kill: kill a worker and then the driver.
+            options: of `ablate launch`; kill: kill a worker and then the driver.
 
         Raises:
             InfrastructureError: if the infrastructure failed, or it takes too long.
@@ -188,7 +189,7 @@ class SelfTest:
         """
         own = {"ABLATE_CACHE": str(folder.parent / "cache"), "ABLATE_STORAGE": storage}
         command = [sys.executable, "-m", "ablate.doctor.selftest" if kill else "ablate", "launch"]
-        command += ["study.yaml", "--resume", "--accept-baseline"]
+        command += ["study.yaml", "--resume", "--accept-baseline", *options]
         if self._address is not None:
             command += ["--ray-address", self._address]
         # Into a file, because a pipe would stay open as long as any child process of the driver.

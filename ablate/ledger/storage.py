@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -174,8 +174,9 @@ def error_reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(cause).__name__
 
 
-_known: set[tuple[str, int | None]] = set()
-"""Storages whose tables this process has checked, each by its URL and file: to check them takes
+_known: dict[tuple[str, int | None, int], sqlalchemy.Engine] = {}
+"""Storages whose tables this process has checked, each by its URL, file and process (what a fork
+has open is not its own): to check them, and to compile statements anew for another engine, takes
 most of the time of opening one."""
 
 
@@ -190,11 +191,6 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
         StorageError: if it cannot be reached, or is missing and `create` is False.
         MissingDependencyError: if the database's driver is not installed.
     """
-    import optuna  # finding a study that is no database does not load it
-    from optuna.storages import RDBStorage
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     file = sqlite_file(url)
     if file is not None and not file.exists():
         if not create:
@@ -211,14 +207,15 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
     with storage_errors(url):
         try:
             opened = opened_url(url)
-            engine = sqlalchemy.create_engine(opened, **engine_arguments(url))
+            engine = _known.get(_place(opened, file)) or sqlalchemy.create_engine(
+                opened, **engine_arguments(url)
+            )
             retried(lambda: _connect(engine))
-            place = url, None if file is None else file.stat().st_ino
+            place = _place(opened, file)
             if create or place not in _known:
                 engine.dispose()
-                made = retried(lambda: RDBStorage(opened, engine_kwargs=engine_arguments(url)))
-                made.engine.dispose()
-                _known.add(place)
+                _make_tables(opened, engine_arguments(url))
+                _known[place] = engine
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
                 f"storage {masked(url)}: needs a database driver, got none. "
@@ -230,6 +227,21 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
                 f"others. {error}"
             ) from error
     return engine
+
+
+def _place(opened: str, file: Path | None) -> tuple[str, int | None, int]:
+    is_there = file is not None and file.exists()
+    return opened, file.stat().st_ino if file and is_there else None, os.getpid()
+
+
+def _make_tables(opened: str, arguments: Mapping[str, Any]) -> None:
+    """Make Optuna's tables where they are missing, and check them where they are there."""
+    import optuna  # finding a study that is no database does not load it
+    from optuna.storages import RDBStorage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    retried(lambda: RDBStorage(opened, engine_kwargs=dict(arguments))).engine.dispose()
 
 
 def _connect(engine: sqlalchemy.Engine) -> None:
