@@ -77,6 +77,19 @@ def test_plain_lines() -> None:
 
 
 @pytest.mark.usefixtures("clock")
+def test_the_searches_of_an_ablation_have_a_pace_each() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    display = PlainDisplay(console, "example")
+    for name in ("example~00-DA", "example~01-FMA"):
+        display.totals(replace(RECORD, name=name, rows=(), trials=3))
+        for number in (0, 1):
+            display.started(number)
+            display.finished(example_row(number, (0.9, 0.8)))
+    left = [line.rpartition(", ")[2] for line in console.file.getvalue().splitlines()]
+    assert [one for one in left if "left" in one] == ["2 s left)", "1 s left)"] * 2
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_line_a_step_and_how_far_it_is_every_ten_seconds() -> None:
     console = Console(file=io.StringIO(), width=200)
     display = PlainDisplay(console, "example")

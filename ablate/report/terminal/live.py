@@ -102,6 +102,8 @@ class Display(Progress):
 
     def totals(self, record: StudyRecord) -> None:
         with self._lock:
+            if self._head is None or self._head.name != record.name:
+                self._began = math.nan  # each study of an ablation has a pace of its own
             self._step, self._head = None, replace(record, rows=())
             self._trials, self._outside = record.trials, sum(row.outside for row in record.rows)
             ended = [row for row in record.rows if row.state in TERMINAL]
