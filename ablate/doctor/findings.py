@@ -135,7 +135,7 @@ def _sqlite() -> str:
     from ablate.ledger.storage import open_storage, sqlite_url
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        open_storage(sqlite_url(Path(folder) / "study.db"), create=True)
+        open_storage(sqlite_url(Path(folder) / "study.db"), create=True).dispose()
     return "works in this folder, in WAL mode"
 
 
@@ -145,7 +145,7 @@ def _storage() -> _Found:
     if "ABLATE_STORAGE" not in os.environ:
         return "absent", "not set: studies are stored in runs/NAME/study.db"
     url = fill_variables(os.environ["ABLATE_STORAGE"])
-    open_storage(url, create=True)
+    open_storage(url, create=True).dispose()
     return f"{masked(url)} answers"
 
 

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -175,13 +175,13 @@ def error_reason(error: BaseException) -> str:
 
 
 _known: dict[tuple[str, int | None, int], sqlalchemy.Engine] = {}
-"""Storages whose tables this process has checked, each by its URL, file and process (what a fork
-has open is not its own): to check them, and to compile statements anew for another engine, takes
-most of the time of opening one."""
+"""Storages whose tables were checked, by URL, file and process (a fork must not use connections of
+its parent): checking them, and compiling statements for a new engine, is most of the time of
+opening one."""
 
 
 def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
-    """The storage at `url`, which has Optuna's tables.
+    """The storage at `url`, which has Optuna's tables; one engine for all who open it here.
 
     Args:
         url: an SQLAlchemy URL.
@@ -191,6 +191,9 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
         StorageError: if it cannot be reached, or is missing and `create` is False.
         MissingDependencyError: if the database's driver is not installed.
     """
+    import optuna  # finding a study that is no database does not load it
+    from optuna.storages import RDBStorage
+
     file = sqlite_file(url)
     if file is not None and not file.exists():
         if not create:
@@ -214,7 +217,10 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
             place = _place(opened, file)
             if create or place not in _known:
                 engine.dispose()
-                _make_tables(opened, engine_arguments(url))
+                optuna.logging.set_verbosity(optuna.logging.WARNING)
+                logging.getLogger("alembic").setLevel(logging.WARNING)
+                made = retried(lambda: RDBStorage(opened, engine_kwargs=engine_arguments(url)))
+                made.engine.dispose()
                 _known[place] = engine
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise MissingDependencyError(
@@ -230,18 +236,9 @@ def open_storage(url: str, *, create: bool) -> sqlalchemy.Engine:
 
 
 def _place(opened: str, file: Path | None) -> tuple[str, int | None, int]:
-    is_there = file is not None and file.exists()
-    return opened, file.stat().st_ino if file and is_there else None, os.getpid()
-
-
-def _make_tables(opened: str, arguments: Mapping[str, Any]) -> None:
-    """Make Optuna's tables where they are missing, and check them where they are there."""
-    import optuna  # finding a study that is no database does not load it
-    from optuna.storages import RDBStorage
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    retried(lambda: RDBStorage(opened, engine_kwargs=dict(arguments))).engine.dispose()
+    """The key of a storage in `_known`; a file that another has replaced is another storage."""
+    inode = file.stat().st_ino if file is not None and file.exists() else None
+    return opened, inode, os.getpid()
 
 
 def _connect(engine: sqlalchemy.Engine) -> None:

@@ -156,13 +156,13 @@ def own_corruption(name: str, base: Path | None) -> Corruption:
     """The corruption that a function of the user's own is (`ablate.distortion.own`)."""
     where = "robustness.suite"
     function = import_callable(where, name, base)
-    by_severity = takes_severity(function)
+    by_severity, asked = takes_severity(function), named(where, name, function)
 
     def apply(images: Images, setting: Setting, severity: float) -> Images:
         level: Any = int(severity)
         if not by_severity:
             level = torch.full((len(images),), severity / len(SEVERITIES), device=images.device)
-        return apply_own(named(where, name, function), images, level, setting.generator)
+        return apply_own(asked, images, level, setting.generator)
 
     table = tuple((float(severity),) for severity in SEVERITIES)
     return Corruption(name, apply, {"cifar": table, "imagenet": table})
