@@ -786,7 +786,7 @@ def parse_options() -> argparse.Namespace:
         options.parts = parts if has_search and not options.quick else parts[:3]
     elif "whole" in options.parts and not has_search:
         raise UsageError(
-            "--parts: whole needs Ray and Optuna, got one without. Run pip install -e ."
+            "--parts: whole needs Ray and Optuna, got Python without. Run pip install -e ."
         )
     resolve_environment(threads=1, device=options.device)  # refuses a GPU that is not there
     return options
