@@ -20,6 +20,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ablate.analysis.features import Feature, trial_features
@@ -198,15 +199,23 @@ def _choice_density(counts: Table) -> Table:
 
 def _number_density(counts: Table) -> Table:
     """`[resamples, places]` of counts -> of probabilities, by a kernel of Scott's width."""
+    from scipy.special import ndtr
+
     size = counts.shape[1]
     places = np.arange(size, dtype=float)
     n = counts.sum(axis=1)
     sigma = _scott_sigma(counts, places, n)
-    kernels = _kernels(places, places[None, :], sigma[:, None], size)
-    middle = np.array([[(size - 1) / 2]])
-    prior = _kernels(places, middle, np.array([[float(size)]]), size)[0, 0]
+    # A kernel around each place is a part of one table, of the distances to all edges of places.
+    below = ndtr((np.arange(1 - size, size + 1) - 0.5) / sigma[:, None])
+    kernels = _between(sliding_window_view(below, size + 1, axis=1)[:, ::-1])
+    prior = _between(ndtr((np.arange(size + 1) - size / 2) / size))
     smoothed = np.einsum("bk,bkx->bx", counts, kernels)
     return np.asarray((smoothed + prior) / (n[:, None] + 1))
+
+
+def _between(below: Table) -> Table:
+    """A distribution's values at edges -> probabilities between them, which sum to 1."""
+    return np.asarray(np.diff(below) / (below[..., -1:] - below[..., :1]))
 
 
 def _scott_sigma(counts: Table, places: Table, n: Table) -> Table:
@@ -220,15 +229,6 @@ def _scott_sigma(counts: Table, places: Table, n: Table) -> Table:
     upper = np.argmax(counted > (n * 3 // 4)[:, None], axis=1)
     sigma = 1.059 * np.minimum((upper - lower) / 1.34, spread) * n**-0.2
     return np.asarray(np.maximum(sigma, _LEAST_SIGMA))
-
-
-def _kernels(places: Table, middles: Table, sigma: Table, size: int) -> Table:
-    """`[resamples, middles, places]`: a normal distribution discretised to grid points."""
-    from scipy.special import ndtr
-
-    edges = np.append(places - 0.5, size - 0.5)
-    below = ndtr((edges - middles[..., None]) / sigma[..., None])
-    return np.asarray(np.diff(below) / (below[..., -1:] - below[..., :1]))
 
 
 # -- What goes along with each item of a subset, as a layer to match, in a search's scores.

@@ -210,21 +210,25 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
         vertical_spacing=under / (a_row * len(shown)),
     )
     figure.update_annotations(font={"size": SMALL_SIZE, "color": INK})
+    answers: list[dict[str, Any]] = []
     for row, copies in enumerate(shown, 1):
         for column, copy in enumerate(copies[:columns], 1):
             figure.add_trace(_image(copy), row=row, col=column)
+            x, y = (one.plotly_name.replace("axis", "") for one in figure.get_subplot(row, column))
             for line, answer in enumerate((copy.before, copy.after)):
                 is_right = answer == copy.label
                 text = "right" if is_right else shortened(_name(answer), int(side / 8))
-                figure.add_annotation(
-                    **{"text": plain_text(text), "showarrow": False},
-                    **{"xref": "x domain", "yref": "y domain", "x": 0.5, "y": 0, "yanchor": "top"},
-                    yshift=-_LINE * line,
-                    font={"size": SMALL_SIZE, "color": _RIGHT if is_right else _WRONG},
-                    row=row,
-                    col=column,
+                answers.append(
+                    {
+                        **{"text": plain_text(text), "showarrow": False},
+                        **{"xref": f"{x} domain", "yref": f"{y} domain"},
+                        **{"x": 0.5, "y": 0, "yanchor": "top", "yshift": -_LINE * line},
+                        "font": {"size": SMALL_SIZE, "color": _RIGHT if is_right else _WRONG},
+                    }
                 )
         figure.update_yaxes(axis(_name(copies[0].label)), row=row, col=1)
+    # All at once: plotly reads the whole layout for each that is added.
+    figure.update_layout(annotations=[*figure.layout.annotations, *answers])
     bare = {"ticks": "", "showticklabels": False, "showline": False, "constrain": "domain"}
     figure.update_xaxes(bare).update_yaxes(bare, constraintoward="top")
     which = "that only one of the two gets right" if info.differ else "images"

@@ -283,19 +283,23 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
         )
         figure.update_annotations(font=_SMALL)
     baseline = info.pareto.references.get("baseline")
+    axes: dict[str, Any] = {}
+    lines: list[dict[str, Any]] = []
     for row, (in_row, strip) in enumerate(zip(rows, strips, strict=True), 1):
         for column, (cell, at) in enumerate(product(in_row, range(across)), 1):
             traces, x_axis, y_axis = _drawn(info, cell, at, int(strip // _ROW))
             if info.rows(cell):  # their names at the sheet's edges
                 side, outer = ("left", 1) if column <= across else ("right", aside * across)
                 y_axis |= {"side": side, "showticklabels": column == outer}
-            place = {"row": row, "col": column}
             figure.add_traces(traces, rows=row, cols=column)
-            figure.update_xaxes(x_axis | {"tickfont": _SMALL, "tickangle": 0}, **place)
-            figure.update_yaxes(y_axis | {"tickfont": _SMALL}, **place)
-            if baseline is not None and cell.kind in ("number", "choice"):
-                add_line = figure.add_hline if cell.kind == "number" else figure.add_vline
-                add_line(baseline[info.shown[at]], line=_FAINT_LINE, layer="below", **place)
+            x, y = figure.get_subplot(row, column)
+            for made, drawn in ((x, x_axis | {"tickangle": 0}), (y, y_axis)):
+                axes[made.plotly_name] = made.to_plotly_json() | drawn | {"tickfont": _SMALL}
+            if traces and baseline is not None and cell.kind in ("number", "choice"):
+                at_score, along = (y, x) if cell.kind == "number" else (x, y)
+                lines.append(_line(at_score, along, baseline[info.shown[at]]))
+    # All at once: plotly reads the whole layout for each that is added.
+    figure.update_layout(axes | {"shapes": lines}, overwrite=True)
     facts = _facts(info, cells)
     for strip, count in zip(strips, needed, strict=True):
         fitting = int(strip // _ROW)
@@ -312,6 +316,14 @@ def draw(info: ParametersInfo, sheet: Sheet) -> Figure:
     if rows:  # for the titles of panels
         figure.update_layout(margin_t=figure.layout.margin.t + 20)
     return figure
+
+
+def _line(at_score: Any, along: Any, score: float) -> dict[str, Any]:
+    """plotly's shape of the baseline's score: across a panel, whose two axes are given."""
+    own, other = (one.plotly_name.replace("axis", "") for one in (at_score, along))
+    ends = {f"{own[0]}{end}": score for end in (0, 1)} | {f"{other[0]}{end}": end for end in (0, 1)}
+    refs = {f"{own[0]}ref": own, f"{other[0]}ref": f"{other} domain"}
+    return {"type": "line", "line": _FAINT_LINE, "layer": "below", **refs, **ends}
 
 
 def _short(metric: str) -> str:
