@@ -24,6 +24,7 @@ from waiting import wait_until
 
 from ablate.distortion import digital, photometric, random
 from ablate.doctor.selftest import device_findings
+from ablate.errors import AblateError
 from ablate.files.cache import locked
 from ablate.finetune import loop
 from ablate.model.environment import Environment
@@ -76,7 +77,6 @@ def test_the_part_right_runs_on_another_device(name: str, pretended: Place) -> N
 
 
 def test_the_part_fast_runs_on_another_device(pretended: Place) -> None:
-    assert gpu.fast_operations(pretended)["launched"] >= 147
     result = gpu.fast_network(pretended, "resnet20", 32, 16)
     assert result["ok"], result
     assert all(result[kind]["steps a second"][1] > 0 for kind in ("ablate", "usual", "bare"))
@@ -159,17 +159,14 @@ def test_a_distortion_that_is_wrong_on_a_device_is_seen(
     assert [name for name, share in result["apart"].items() if share > 0] == ["hue"]
 
 
-@pytest.mark.parametrize("lost", ["momentum", "epoch", "all"])
 def test_a_resume_that_loses_something_on_a_device_is_seen(
-    lost: str, pretended: Place, monkeypatch: pytest.MonkeyPatch
+    pretended: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_state = loop.Finetuning.load_state
 
     def load_less(run: loop.Finetuning, state: dict[str, Any]) -> None:
-        if lost != "all":
-            load_state(run, {**state, "epoch": 0} if lost == "epoch" else state)
-        if lost == "momentum":
-            run._optimizer.state.clear()
+        load_state(run, state)
+        run._optimizer.state.clear()
 
     monkeypatch.setattr(loop.Finetuning, "load_state", load_less)
     result = gpu.right_resume(pretended)
@@ -179,9 +176,9 @@ def test_a_resume_that_loses_something_on_a_device_is_seen(
 
 def test_a_step_is_a_bounded_number_of_operations() -> None:
     """Of ResNet-20, whose own are 147; see `docs/measurements.md`."""
-    operations = gpu.count_operations(16)
-    assert operations.launched.total() <= 317
-    assert operations.all["aten::_to_copy"] <= 4
+    operations = gpu.fast_operations(Place("cpu", quick=True))
+    assert 147 <= operations["launched"] <= 317
+    assert operations["casts"] <= 4
 
 
 Run = Callable[..., tuple[int, str, str]]
@@ -242,24 +239,28 @@ def test_it_goes_on_where_it_stopped_and_repeats_what_failed(tmp_path: Path, run
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
-def test_what_cannot_run_is_said_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_run_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
+    for options, said in [
+        (["--device", "cuda"], "device: must be available, got cuda, but torch sees no GPU"),
+        (["-o", str(tmp_path / "file" / "gpu.json")], "must be in a writable folder, got"),
+    ]:
+        monkeypatch.setattr(sys, "argv", ["gpu.py", "--device", "cpu", *options])
+        with pytest.raises(AblateError, match=said):
+            gpu.main()
     held = tmp_path / "held.json"
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "-o", str(held)]
     with locked(held):
-        for options, said in [
-            (["--device", "cuda"], "gpu.py: device: must be available, got cuda, but torch sees"),
-            (["-o", str(tmp_path / "file" / "gpu.json")], "must be in a writable folder, got"),
-            (["-o", str(held)], "held.json: must be written by one command at a time, got another"),
-        ]:
-            command = [sys.executable, str(BENCHMARKS / "gpu.py"), *options]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
-            assert said in ended.stderr
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = f"gpu.py: {held}: must be written by one command at a time, got another that runs. "
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1), ended.stderr
+    assert ended.stderr.startswith(said)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
-def test_a_measurement_ends_with_the_command(name: str, tmp_path: Path) -> None:
+def test_a_measurement_ends_with_the_command(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
     command += ["--parts", "packed", "-o", str(tmp_path / "gpu.json")]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -271,9 +272,8 @@ def test_a_measurement_ends_with_the_command(name: str, tmp_path: Path) -> None:
     (measurement,) = children.read_text().split()
     of_it = Path(f"/proc/{measurement}/task/{measurement}/children")
     wait_until(lambda: of_it.read_text().split())
-    driver.send_signal(signal.Signals[name])
-    assert driver.wait() == {"SIGINT": 130, "SIGKILL": -signal.SIGKILL}[name]
-    assert "Traceback" not in driver.stderr.read()
+    driver.kill()
+    assert driver.wait() == -signal.SIGKILL
     wait_until(lambda: not in_group(int(measurement)))
 
 
@@ -308,6 +308,8 @@ def one_of_two_fails(_place: Place, _steps: int, _size: int, ready: Any, start: 
 def test_a_trial_that_waits_for_one_that_failed_does_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fork = gpu.multiprocessing.get_context("fork")  # which imports nothing again
+    monkeypatch.setattr(gpu.multiprocessing, "get_context", lambda _way: fork)
     monkeypatch.setattr(gpu, "one_trial", one_of_two_fails)
     monkeypatch.setattr(gpu, "PACKED", (2,))
     with pytest.raises(RuntimeError, match="a trial ended before it began"):

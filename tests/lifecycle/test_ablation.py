@@ -146,12 +146,6 @@ def test_the_same_digits_inline_and_after_a_killed_driver(
     assert effects("runs/abl") == effects("runs/killed")
 
 
-def test_the_same_digits_on_ray(done: StudyRecord, write_ablation: Write, ray_here: None) -> None:
-    ablate.launch(write_ablation("ray"), executor="ray")
-    assert csv("runs/abl") == csv("runs/ray")
-    assert effects("runs/abl") == effects("runs/ray")
-
-
 def kill_amid(file: Path, rows: int) -> None:
     """Launch in another process, which kills itself after an epoch once so many rows have ended."""
     code = f"""if True:
