@@ -70,10 +70,9 @@ CHECKED = (
 check_modules([f"ablate.{name}" for name in CHECKED])
 
 LONGEST = (
-    *("test_faults.py", "test_selftest.py", "test_clean_loss.py", "test_executors.py"),
-    *("test_nodes.py", "test_replicates.py", "test_cluster.py", "test_interrupt.py"),
-    *("test_ablation.py", "test_gpu_benchmark.py", "test_confirmed_mixtures.py", "test_gpus.py"),
-    *("test_python_study.py", "test_corruption_parity.py", "test_mixture_study.py"),
+    *("test_faults.py", "test_selftest.py", "test_nodes.py", "test_gpu_benchmark.py"),
+    *("test_clean_loss.py", "test_executors.py", "test_replicates.py", "test_ablation.py"),
+    *("test_corruption_parity.py", "test_mixture_study.py", "test_confirmed_mixtures.py"),
     *("test_training_options.py", "test_cli.py"),
 )
 """Files of half a minute and more: if one is started last, idle processes wait for it."""
@@ -81,8 +80,16 @@ LONGEST = (
 # What collecting makes stays: the collector of garbage need not look at it time and again.
 gc.disable()
 
-SLOW = {"ray_head", "ablate_alone", "browser", "postgres"}
-"""Fixtures and markers: what has one starts Ray, a Python, Chromium or PostgreSQL."""
+SLOW = {"ray_head", "ablate_alone", "browser", "postgres", "long"}
+"""Fixtures and markers: what has one starts Ray, a Python, Chromium or PostgreSQL, or is long."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Long tests are left out of `python -m pytest`, and run where they are asked for, by their
+    path or by their marker."""
+    asked = config.option.markexpr
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and "long" not in asked:
+        config.option.markexpr = f"({asked}) and not long" if asked else "not long"
 
 
 @pytest.hookimpl(tryfirst=True)

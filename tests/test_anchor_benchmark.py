@@ -166,7 +166,7 @@ def test_files_of_either_layout_give_the_published_logits(
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_prints_what_the_logits_say(
     state: State,
     images: np.ndarray,

@@ -27,6 +27,7 @@ def scores(name: str) -> list[tuple[float, ...] | None]:
     return [row.values for row in read(f"runs/{name}").rows]
 
 
+@pytest.mark.long
 def test_a_damaged_cache_changes_no_score_and_is_said(
     ablate: Run,
     ablate_alone: Run,

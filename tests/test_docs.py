@@ -383,7 +383,7 @@ def test_distortions_of_ones_own_of_the_docs_run(work: Path) -> None:
     assert made == {"manifest.json", "labels.npy", "fog.npy", "my_camera:dust.npy"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_data_and_network_of_the_docs_run(work: Path) -> None:
     block = one_block("yaml", "my_data:load", "docs/tutorials/own_data.md")
     (work / "own.yaml").write_text(block)

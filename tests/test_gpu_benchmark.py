@@ -35,6 +35,8 @@ sys.path.append(str(BENCHMARKS))
 import gpu  # noqa: E402
 from gpu import Place  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
@@ -237,7 +239,6 @@ def test_it_goes_on_where_it_stopped_and_repeats_what_failed(tmp_path: Path, run
     assert (tmp_path / "gpu.1.json").read_text() == other
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
 def test_what_cannot_run_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -259,7 +260,6 @@ def test_what_cannot_run_is_said_in_one_line(
     assert ended.stderr.startswith(said)
 
 
-@pytest.mark.slow
 def test_a_measurement_ends_with_the_command(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
     command += ["--parts", "packed", "-o", str(tmp_path / "gpu.json")]
@@ -304,7 +304,6 @@ def one_of_two_fails(_place: Place, _steps: int, _size: int, ready: Any, start: 
     start.wait()
 
 
-@pytest.mark.slow
 def test_a_trial_that_waits_for_one_that_failed_does_not_stay(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -319,7 +318,6 @@ def test_a_trial_that_waits_for_one_that_failed_does_not_stay(
     waits.kill()
 
 
-@pytest.mark.slow
 def test_doctor_runs_parts_of_it(tmp_path: Path) -> None:
     """Of those that are there already, so that it measures nothing."""
     file, said = tmp_path / "gpu.json", list[str]()

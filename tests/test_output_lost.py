@@ -14,7 +14,7 @@ from own_study import write_own_study
 
 import ablate
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

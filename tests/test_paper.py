@@ -130,7 +130,7 @@ def averaged_study(work: Path) -> str:
     return "runs/small"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_average_is_that_of_all_trials_and_is_scored_where_it_loses_as_much(
     averaged_study: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

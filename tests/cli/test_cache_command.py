@@ -103,7 +103,7 @@ def _read_again_and_again(folder: Path, seconds: float) -> None:
         assert torch.equal(read_set(folder), first)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_readers_go_on_while_the_cache_is_cleared(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     readers = [context.Process(target=_read_again_and_again, args=(folder, 1.0)) for _ in range(2)]

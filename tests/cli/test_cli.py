@@ -164,6 +164,7 @@ def test_debug_shows_the_traceback(ablate_alone: Run, work: Path) -> None:
     assert "Traceback" in ablate_alone("--debug", "status", "nothing").stderr
 
 
+@pytest.mark.long
 def test_doctor_tries_what_it_names_and_says_what_is_broken(
     ablate_alone: Run, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,7 @@ def test_an_image_that_cannot_be_read_is_named(folder: Path, tmp_path: Path, wor
     assert len(list(placed.batches(ORDER, 3, seed=0))) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_died_is_no_fault_of_the_data(folder: Path, tmp_path: Path) -> None:
     others = set(multiprocessing.active_children())  # of a test before, as they end
     placed = load(folder, tmp_path, loading_workers=1).train.place("cpu")

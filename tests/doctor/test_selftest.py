@@ -41,7 +41,7 @@ def test_options_of_the_self_test_need_it(ablate: Run) -> None:
     assert "s3cret" not in result.stdout + result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_study_is_broken_resumed_and_compared(ablate: Run, work: Path, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/users.db"

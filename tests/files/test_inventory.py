@@ -159,7 +159,7 @@ def _bound(cache: Path, keep: Path, gone: multiprocessing.Queue[list[str]]) -> N
     gone.put([str(path) for path in bound_evaluation_sets(cache, keep)])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("bound")
 def test_processes_that_make_room_at_once_remove_no_more_than_one_would(tmp_path: Path) -> None:
     entries = [make(tmp_path, "evaluation", n, hours_ago=40 - n) for n in range(12)]

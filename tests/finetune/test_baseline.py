@@ -148,7 +148,7 @@ def killed_amid(cache: Path) -> None:
         obtain_long(cache)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=killed_amid, args=(tmp_path,))
     process.start()

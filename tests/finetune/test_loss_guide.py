@@ -135,7 +135,7 @@ def add_section(checkout: Path) -> None:
     (checkout / path).write_text(f"{before}{block}\n\n{heading}    {line}\n{after}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_followed_word_by_word(checkout: Path) -> None:
     write_files(checkout)
     refused = run_contract(checkout, "registered")

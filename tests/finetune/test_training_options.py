@@ -486,7 +486,7 @@ except ParameterError as error:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_compiled_step() -> None:
     """In a process of its own: what checks shapes here cannot be compiled."""
     command = [sys.executable, "-c", COMPILED, str(Path(__file__).parent)]

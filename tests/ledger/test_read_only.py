@@ -56,7 +56,7 @@ def mounted_read_only(folder: Path, code: str) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_finished_study_is_read_from_a_read_only_file_system(work: Path) -> None:
     # In a process of its own: SQLite's files beside the database go with its last connection.
     assert run_alone("launch", write_own_study(work, "own"), "--executor", "inline").returncode == 0

@@ -133,7 +133,7 @@ def effects(study: str | Path) -> object:
     return ablate.read_ablation(study).effects
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_digits_inline_and_after_a_killed_driver(
     done: StudyRecord, write_ablation: Write
 ) -> None:

@@ -178,7 +178,7 @@ def test_its_code_is_imported_only_where_that_is_allowed(write_begun: Write, wor
     assert (told.returncode, "baseline.backbone loads:weights" in told.stdout) == (0, True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_init_writes_a_study_of_a_network_of_timm(work: Path) -> None:
     """Fed as timm's configuration of that network says; nothing is asked."""
     write_images(work / "shapes", {"blue": 12, "green": 12, "red": 12})

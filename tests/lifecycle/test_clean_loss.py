@@ -209,7 +209,7 @@ def test_the_outcome_is_of_the_networks_at_these_alphas() -> None:
     assert "where clean accuracy on validation images is 0.5 points below the baseline's" in notes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("inside")
 def test_it_is_archived_verified_trained_again_and_recomputed(
     monkeypatch: pytest.MonkeyPatch,
@@ -232,7 +232,7 @@ def test_it_is_archived_verified_trained_again_and_recomputed(
     assert "at the stated clean loss" in Path("page.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_script_without_ablate_takes_the_same_looks(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

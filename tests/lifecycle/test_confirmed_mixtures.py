@@ -207,6 +207,7 @@ def test_weights_are_kept_until_they_are_averaged(confirmed: tuple[Path, str]) -
     assert keeper_of(replace(record, rows=trained)).resume(trained)
 
 
+@pytest.mark.long
 def test_a_driver_that_is_killed_goes_on_with_the_same_rows(
     confirmed: tuple[Path, str], searched: Path
 ) -> None:

@@ -128,7 +128,7 @@ def test_a_finished_study_is_not_touched_again(searched: tuple[Path, str]) -> No
     assert len(after.drives) == drives
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_driver_that_is_killed_before_they_are_stored(
     searched: tuple[Path, str], tmp_path: Path
 ) -> None:

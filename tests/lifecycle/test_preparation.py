@@ -61,7 +61,7 @@ def prepared_until(driver: subprocess.Popen[bytes], what: str) -> StudyRecord:
     raise AssertionError(f"never seen: {what}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_that_is_being_prepared(
     write_study: Write, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

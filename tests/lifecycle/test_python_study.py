@@ -226,7 +226,7 @@ def test_a_stopped_study_is_resumed_with_the_same_function_alone(
     assert b"cloudpickle" not in Path("runs/own/study.db").read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_data_and_network_of_a_main_module_go_to_rays_workers(work: Path) -> None:
     """A script, whose functions only its own process can import, killed and resumed by Ray."""
     Path("script.py").write_text(SCRIPT)

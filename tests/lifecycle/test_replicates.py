@@ -340,7 +340,7 @@ def test_looks_that_cannot_be_taken_are_refused(
     assert rule in str(error.value)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_look_decides_stops_and_stays(write_replicated: Write, work: Path) -> None:
     record = run_on(write_replicated(work, "looks", LONG, **LOOKED))
     assert record.is_over
@@ -449,7 +449,7 @@ def test_before_the_first_look_a_claim_is_open(write_replicated: Write, work: Pa
     assert drawn.text == "open: a planned look decides; p -"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_looks_at_test_images_confirm_the_replicates_of_each(
     write_replicated: Write, work: Path
 ) -> None:

@@ -95,7 +95,7 @@ def test_effects_are_those_of_the_images_of_each_cell(
     assert "each at 30 % of types and severities" in " ".join(table.split())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_archived_verified_and_confirmed_in_full(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +114,7 @@ def test_it_is_archived_verified_and_confirmed_in_full(
         ablate.launch("sparse.yaml", ["robustness.cells=0.2"], executor="inline")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_with_curves_and_rungs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     text = STUDY.partition("ablation:")[0].replace("name: sparse", "name: searched")

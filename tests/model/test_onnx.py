@@ -61,6 +61,7 @@ def refusal(call: Callable[[], Any], kind: type[AblateError] = AblateError) -> s
     return str(error.value)
 
 
+@pytest.mark.long
 def test_8_bits_are_small_and_close(files: Files) -> None:
     images, n = files.split.images.float() / 255, len(files.split)
     assert n == 300

@@ -113,7 +113,7 @@ def _obtain(split: Split, cache: Path) -> None:
     read_all(obtain(split, (1, 2, 3), 0, cache))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_make_it_once(tmp_path: Path, split: Split) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_obtain, args=(split, tmp_path)) for _ in range(2)]

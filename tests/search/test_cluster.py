@@ -49,6 +49,7 @@ def slow(context):
 """
 
 
+@pytest.mark.long
 def test_the_trials_of_a_lost_node_go_on_elsewhere_and_the_cluster_stays(
     work: Path, cluster: Cluster, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +144,7 @@ def test_what_listens_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
             check_answer(f"127.0.0.1:{port}")
 
 
+@pytest.mark.long
 def test_a_token_that_is_wrong_or_missing(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

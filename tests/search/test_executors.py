@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 EXECUTORS = ("inline", "ray")
 
 
-@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.long)])
 def executor(request: pytest.FixtureRequest) -> str:
     """Each executor; Ray's joins the session's cluster."""
     if request.param == "ray":
@@ -167,7 +167,7 @@ def test_nothing_that_ray_pickles_holds_the_ledger() -> None:
         assert b"s3cret" not in cloudpickle.dumps(hook)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_starts_as_many_workers_as_it_has_cores_with_what_they_need(tmp_path: Path) -> None:
     """A batch system gives a job some of the machine's cores: a process for each and one for the
     preparation, each with the named packages; a name that is not there ends none."""
@@ -196,6 +196,7 @@ def test_it_starts_as_many_workers_as_it_has_cores_with_what_they_need(tmp_path:
     assert done.stdout == "1 ['colorsys', 'fractions'] ['colorsys', 'fractions']\n", done.stderr
 
 
+@pytest.mark.long
 def test_ray_that_does_not_start_is_one_line(write_own: Write, ablate_alone: Run) -> None:
     folder = f"/tmp/{'x' * 100}"  # a socket's path may have 107 bytes
     result = ablate_alone("launch", write_own("own"), env={**os.environ, "RAY_TMPDIR": folder})

@@ -21,7 +21,7 @@ from ablate.study.seeds import Seeds
 from ablate.study.settings import RunSettings, Study
 from ablate.trial.task import Job, Report
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # A trial ends once as many are there as are to run at once, so that none can have been reused.
 MODULE = """

@@ -92,7 +92,7 @@ def stop_in_row(at: int, file: Path, executor: str, number: int, code: int) -> S
     return left
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_stopped_on_ray_and_resumed_is_as_never_stopped(write_own: Write) -> None:
     """A signal to the whole process group, in which are Ray's processes too.
 
@@ -123,7 +123,7 @@ def left_of(session: int) -> list[str]:
     return names
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("at", "keys", "code", "said"),
     [

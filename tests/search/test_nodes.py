@@ -49,6 +49,8 @@ from ablate.search.cluster.nodes import (
 from ablate.study.settings import Study
 from ablate.trial.task import Job
 
+pytestmark = pytest.mark.long
+
 DATA_MODULE = """
 import os
 import numpy as np

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import ablate
+
+pytestmark = pytest.mark.long
 
 ROWS, PARALLEL = 12, 2
 LOOP = """

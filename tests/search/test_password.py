@@ -159,7 +159,7 @@ def database_rows(url: str) -> Iterator[str]:
     engine.dispose()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_another_storage_gets_no_password_of_the_files(work: Path) -> None:
     """The inline executor runs trials in the driver, which print what they see there."""
     url = f"postgresql+psycopg://u:{quote(SECRET, '')}@h/d"

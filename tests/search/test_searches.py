@@ -70,7 +70,7 @@ def launched(
 CONSTRAINTS = ({"metric": "b", "min": 0.5}, {"metric": "cost", "max": 14})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("objectives", "sampler", "constraints"),
     [("a", "auto", ()), ("abcde", "auto", ()), ("ab", "tpe", CONSTRAINTS)],

@@ -116,7 +116,7 @@ def said(call: Callable[[], object]) -> str:
     return ""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_any_file_and_any_override_is_a_study_or_a_few_lines(
     repository: Path, monkeypatch: pytest.MonkeyPatch

@@ -59,7 +59,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_row_and_epoch_is_there_once(tracked: Path) -> None:
     record = ablate.read(tracked / "runs/own")
     assert {row.state for row in record.rows} == {"COMPLETE", "PRUNED", "FAIL"}
