@@ -260,7 +260,8 @@ def test_what_cannot_run_is_said_in_one_line(
     assert ended.stderr.startswith(said)
 
 
-def test_a_measurement_ends_with_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_a_measurement_ends_with_the_command(name: str, tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--quick"]
     command += ["--parts", "packed", "-o", str(tmp_path / "gpu.json")]
     driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -272,8 +273,9 @@ def test_a_measurement_ends_with_the_command(tmp_path: Path) -> None:
     (measurement,) = children.read_text().split()
     of_it = Path(f"/proc/{measurement}/task/{measurement}/children")
     wait_until(lambda: of_it.read_text().split())
-    driver.kill()
-    assert driver.wait() == -signal.SIGKILL
+    driver.send_signal(signal.Signals[name])
+    assert driver.wait() == {"SIGINT": 130, "SIGKILL": -signal.SIGKILL}[name]
+    assert "Traceback" not in driver.stderr.read()
     wait_until(lambda: not in_group(int(measurement)))
 
 

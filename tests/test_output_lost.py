@@ -79,7 +79,7 @@ def test_a_closed_stream_changes_no_exit_code(tmp_path: Path) -> None:
         ("launch own.yaml --executor inline", ">&-", 0),
         ("trials own.yaml --json", ">&-", 0),
         ("status nonsense", ">&-", 2),
-        ("launch all.yaml --executor inline", "<&- >&- 2>&-", 0),
+        ("launch all.yaml --executor ray", "<&- >&- 2>&-", 0),
     ]:
         program = f"{shlex.join(COMMAND)} {command} {closed}"
         done = subprocess.run(

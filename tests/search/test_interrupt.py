@@ -128,6 +128,7 @@ def left_of(session: int) -> list[str]:
     ("at", "keys", "code", "said"),
     [
         ("starting the workers", {}, 130, "ablate: stopped"),
+        ("obtaining the baseline", {}, 130, "ablate: stopped"),
         (
             "",
             {"run": {"cpus_per_trial": 9999}},
