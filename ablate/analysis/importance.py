@@ -205,7 +205,7 @@ def _number_density(counts: Table) -> Table:
     places = np.arange(size, dtype=float)
     n = counts.sum(axis=1)
     sigma = _scott_sigma(counts, places, n)
-    # A kernel around each place is a part of one table, of the distances to all edges of places.
+    # A kernel depends on the distance to the edges alone: all kernels are windows of one row.
     below = ndtr((np.arange(1 - size, size + 1) - 0.5) / sigma[:, None])
     kernels = _between(sliding_window_view(below, size + 1, axis=1)[:, ::-1])
     prior = _between(ndtr((np.arange(size + 1) - size / 2) / size))

@@ -214,7 +214,7 @@ def draw(info: ExamplesInfo, sheet: Sheet) -> Figure:
     for row, copies in enumerate(shown, 1):
         for column, copy in enumerate(copies[:columns], 1):
             figure.add_trace(_image(copy), row=row, col=column)
-            x, y = (one.plotly_name.replace("axis", "") for one in figure.get_subplot(row, column))
+            x, y = figure.data[-1].xaxis, figure.data[-1].yaxis
             for line, answer in enumerate((copy.before, copy.after)):
                 is_right = answer == copy.label
                 text = "right" if is_right else shortened(_name(answer), int(side / 8))
