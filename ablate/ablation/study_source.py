@@ -32,6 +32,7 @@ class StudySource:
         confirmation: of a search or ablation that was confirmed; confirming: its study.
         read_bits: of a search, which images its rows and references classified correctly.
         place: where its data and weights are found, for images; None: nowhere.
+        tuning: the search that tunes an arm now, and how far it is; empty without.
     """
 
     record: StudyRecord
@@ -40,6 +41,7 @@ class StudySource:
     confirming: StudyRecord | None = None
     read_bits: ReadBits = no_bits
     place: Place | None = None
+    tuning: str = ""
 
     @property
     def front(self) -> ParetoInfo:

@@ -115,6 +115,7 @@ class OpenStudy:
             None if self.record.design is None else self.ablation,
             read_bits=partial(read_bits, self.place),
             place=None if is_replicated(self.record) else self.place,
+            tuning=self.tuning,
         )
         place = self.place.confirmation
         if not Ledger.exists(place.url, place.name):

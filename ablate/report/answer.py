@@ -318,7 +318,7 @@ def _of_ablation(source: StudySource) -> Answer:
     ]
     if not arms:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."
-        return _answer(nothing, "", caveats)
+        return _answer(nothing, shown_if(source.tuning, f"Tuned now: {source.tuning}."), caveats)
     taken = ""
     if (shown.record.design or {}).get("selected"):
         why = "The search, not these images, chose among these trials"

@@ -36,6 +36,7 @@ from ablate.ledger.portable import portable_study
 from ablate.ledger.record import RowRecord, StudyRecord
 from ablate.lifecycle.open_study import open_ledger, open_study, read_outcomes
 from ablate.lifecycle.place import locate
+from ablate.report.answer import study_answer
 from ablate.report.formats import csv_text
 from ablate.report.tables import study_table
 from ablate.study.scores import Scores, is_mean
@@ -334,7 +335,8 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
         raise ablate.StopStudy
 
     ablate.launch(file, executor="inline", on_trial_end=stop)
-    assert open_study("runs/abl").tuning == "abl~00-plain: 1 of 2 trials"
+    answer = study_answer(open_study("runs/abl").source)
+    assert answer.sentences == ("No run has ended yet.", "Tuned now: abl~00-plain: 1 of 2 trials.")
     shown = run_here("status", "runs/abl").stdout
     assert "│ tuning │ abl~00-plain: 1 of 2 trials" in " ".join(shown.split())
     assert "left" not in shown

@@ -325,7 +325,7 @@ def report_content(
         first=first,
         sections=tuple(sections),
         trials=trials_of(record, has_weights=has_weights),
-        origin=origin_facts(status_info(record, now)),
+        origin=origin_facts(status_info(record, now, tuning=source.tuning)),
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100),
         notes=tuple(dict.fromkeys(notes)),
         export=f"ablate export {reference} --trial {{trial}} -o "
