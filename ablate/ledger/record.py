@@ -562,7 +562,7 @@ class StudyRecord(Displayed):
     @property
     def lacks_plain(self) -> bool:
         """Whether the plain finetune is left to be run."""
-        return needs_plain(self.study) and "plain" not in self.references
+        return needs_plain(self.study, self.parent) and "plain" not in self.references
 
     @property
     def is_over(self) -> bool:

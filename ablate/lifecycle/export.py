@@ -303,7 +303,7 @@ def _complete_row(record: StudyRecord, number: int) -> RowRecord:
 def _check_plain(record: StudyRecord, alpha: float | None) -> None:
     if alpha not in (None, 1):
         got = f"`alpha={alpha:g}`. Leave that out."
-    elif not needs_plain(record.study):
+    elif not needs_plain(record.study, record.parent):
         got = f"{record.name}, which has none. Name a trial by its number."
     elif "plain" not in record.references:
         got = f"{record.name}, where it has no scores yet. Resume the study."

@@ -240,7 +240,8 @@ def _is_finished(ledger: Ledger, place: Place) -> bool:
         there -= counts["WAITING"]
     elif there - outside < ledger.trials:
         return False
-    has_plain = "plain" in ledger.references or not needs_plain(ledger.head.study)
+    head = ledger.head
+    has_plain = "plain" in ledger.references or not needs_plain(head.study, head.parent)
     return terminal == there and has_plain and not _waits_for_mixtures(ledger, place)
 
 

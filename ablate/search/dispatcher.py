@@ -250,11 +250,13 @@ class Dispatcher:
 
     def _begin(self) -> None:
         driving = self._driving
-        is_search, is_there = needs_plain(self._study), "plain" in driving.ledger.references
+        head = driving.ledger.head
+        is_search = needs_plain(self._study, head.parent)
+        is_there = "plain" in driving.ledger.references
         has_ended = is_there if is_search else driving.has_ended(self._plain)
         # The baseline is judged before the first trial of a study of its own, but for the plain
         # finetune.
-        head, others = driving.ledger.head, driving.begun - {self._plain}
+        others = driving.begun - {self._plain}
         is_new = not (others or head.parent or head.accepted_baseline)
         is_scored = "baseline" in driving.ledger.references
         self._judges = is_scored and is_new and (is_search or self._plain is not None)

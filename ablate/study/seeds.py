@@ -82,10 +82,10 @@ UNTRAINED: Mapping[str, Any] = {
 """Values of a row that trains nothing."""
 
 
-def needs_plain(study: Study) -> bool:
-    """Whether a plain finetune is run in addition to the rows; in an ablation it can only be a
-    cell."""
-    return study.trainable is None and study.ablation is None
+def needs_plain(study: Study, parent: str | None = None) -> bool:
+    """Whether a plain finetune is run in addition to the rows: not in an ablation, where it can
+    only be a cell, nor in the search that tunes an arm of its parent."""
+    return study.trainable is None and study.ablation is None and parent is None
 
 
 def is_plain(study: Study, params: Mapping[str, Any]) -> bool:

@@ -351,6 +351,7 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
     assert [(curve.arm, len(curve.scores)) for curve in info.tuning] == [("plain", 2), ("FMA", 2)]
     search = ablate.read("runs/abl/tune/01-FMA")
     assert search.parent == "abl"
+    assert [*search.references] == ["baseline"]  # no plain finetune, which nothing would read
     assert len(search.complete) == 2
     assert [row.enqueued for row in search.rows] == [True, False]
     assert search.rows[0].params == first
