@@ -129,6 +129,8 @@ class OpenStudy:
     def tuning(self) -> str:
         """The search that tunes an arm now, or goes on with that when it is resumed; empty if none
         does."""
+        if self.record.design is None or self.record.is_over:
+            return ""
         own = re.compile(re.escape(self.place.name) + r"(~r\d+)?~\d\d-")  # `tune_design`
         searches = [name for name in Ledger.names(self.place.url) if own.match(name)]
         if not searches:

@@ -318,7 +318,8 @@ def _of_ablation(source: StudySource) -> Answer:
     ]
     if not arms:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."
-        return _answer(nothing, shown_if(source.tuning, f"Tuned now: {source.tuning}."), caveats)
+        tuned = shown_if(source.tuning, f"The arms are still being tuned ({source.tuning}).")
+        return _answer(nothing, tuned, caveats)
     taken = ""
     if (shown.record.design or {}).get("selected"):
         why = "The search, not these images, chose among these trials"

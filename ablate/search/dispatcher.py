@@ -251,19 +251,19 @@ class Dispatcher:
     def _begin(self) -> None:
         driving = self._driving
         head = driving.ledger.head
-        is_search = needs_plain(self._study, head.parent)
+        runs_plain = needs_plain(self._study, head.parent)
         is_there = "plain" in driving.ledger.references
-        has_ended = is_there if is_search else driving.has_ended(self._plain)
+        has_ended = is_there if runs_plain else driving.has_ended(self._plain)
         # The baseline is judged before the first trial of a study of its own, but for the plain
         # finetune.
         others = driving.begun - {self._plain}
         is_new = not (others or head.parent or head.accepted_baseline)
         is_scored = "baseline" in driving.ledger.references
-        self._judges = is_scored and is_new and (is_search or self._plain is not None)
+        self._judges = is_scored and is_new and (runs_plain or self._plain is not None)
         if self._judges and has_ended:
             self._judge_baseline()
         self._awaits_plain = self._judges and not has_ended and not self._around.accept_baseline
-        if is_search and not is_there:
+        if runs_plain and not is_there:
             self._again.append(driving.begin_plain())
         rows, ended = driving.adopt()
         self._again.extend(rows)

@@ -336,7 +336,10 @@ def test_arms_are_tuned_by_searches_of_one_budget(write_ablation: Write) -> None
 
     ablate.launch(file, executor="inline", on_trial_end=stop)
     answer = study_answer(open_study("runs/abl").source)
-    assert answer.sentences == ("No run has ended yet.", "Tuned now: abl~00-plain: 1 of 2 trials.")
+    assert answer.sentences == (
+        "No run has ended yet.",
+        "The arms are still being tuned (abl~00-plain: 1 of 2 trials).",
+    )
     shown = run_here("status", "runs/abl").stdout
     assert "│ tuning │ abl~00-plain: 1 of 2 trials" in " ".join(shown.split())
     assert "left" not in shown
