@@ -79,6 +79,15 @@ class StudySource:
         return confirmed if has_pairs else self
 
     @property
+    def decided(self) -> StudySource:
+        """What planned looks decide by: the confirmation where they are taken at test images, once
+        one was; else the study itself."""
+        ablation = self.record.study.ablation
+        stop = None if ablation is None else ablation.stop
+        is_at_test = stop is not None and stop.confirm is not None and self.record.planned_looks
+        return (self.confirmed or self) if is_at_test else self
+
+    @property
     def is_search(self) -> bool:
         return self.record.design is None
 

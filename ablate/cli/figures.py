@@ -187,7 +187,8 @@ def table(
 
     Of an ablation: its arms or its effects; of a search: its front.  Several ablations, or
     confirmations, of the same arms from different baselines are read as one: their seeds are
-    averaged, and intervals are for new baselines and new images.  --json: all of an ablation.
+    averaged, and intervals are for new baselines and new images.  Of an ablation whose planned
+    looks are at test images, those of the last look.  --json: all of an ablation.
     """
     from ablate.errors import ParameterError
     from ablate.lifecycle.open_study import open_study, read_ablations
@@ -195,7 +196,7 @@ def table(
     from ablate.report.tables import study_table
     from ablate.report.write import write_text
 
-    opened = [open_study(study) for study in studies]
+    opened = [open_study(study).decided for study in studies]
     if as_json:
         print_result(result_rows(read_ablations(opened)), output)
         return

@@ -54,7 +54,8 @@ def run_and_show(
         raise click.exceptions.Exit(128 + signal) from None
     finally:
         display.close()
-    show_end(opened, notes=notes, as_json=as_json, of=open_study(study) if confirms else None)
+    of = open_study(study) if confirms else opened
+    show_end(opened.decided, notes=notes, as_json=as_json, of=of)
     if not confirms:  # which has handed it over
         for line in filter(None, hand_over(opened)):
             say(line)
@@ -143,12 +144,12 @@ def print_result(what: Any, output: Path | None = None, *, width: int = 200) -> 
 _END_WIDTH = 100
 
 
-def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | None = None) -> None:
+def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy) -> None:
     """What misleads, one sentence, a table, and where to look next.
 
     Args:
         notes: whether the notes of the table are printed; else how many there are.
-        of: the study that a confirmation confirms.
+        of: the study itself, or that which it confirms.
     """
     from rich.text import Text
 
@@ -171,16 +172,16 @@ def show_end(study: OpenStudy, *, notes: bool, as_json: bool, of: OpenStudy | No
     for warning in facts.warnings:
         click.echo(f"warning: {without_controls(warning)}")
     table = end_table(info)
-    found = study_answer((of or study).source)
+    found = study_answer(of.source)
     answer = [sentence for sentence in found.sentences if not sentence.startswith("Warning: ")]
     print_result(Text("\n".join([*answer[:1], ""])), width=_END_WIDTH)
     print_result(TerminalTable(table, notes), width=_END_WIDTH)
     if table.notes and not notes:
         click.echo(f"{count_text(len(table.notes), 'note')}: --notes")
-    reference = (of or study).reference
+    reference = of.reference
     if study.place.folder.is_dir():
         _show_usual_figure(study, as_json=False)
         if found.trial is not None:
-            saved = f"--trial {found.trial} -o {(of or study).record.name}.safetensors"
+            saved = f"--trial {found.trial} -o {of.record.name}.safetensors"
             click.echo(f"save it: ablate export {reference} {saved}")
     click.echo(f"full report: ablate report {reference}")

@@ -126,6 +126,12 @@ class OpenStudy:
         return replace(source, confirmation=confirmed.confirm_info, confirming=confirmed.record)
 
     @property
+    def decided(self) -> OpenStudy:
+        """As of its source: the confirmation that planned looks decide by, else this study."""
+        is_own = self.record.parent is not None or self.source.decided is self.source
+        return self if is_own else open_place(self.place.confirmation)
+
+    @property
     def tuning(self) -> str:
         """The search that tunes an arm now, or goes on with that when it is resumed; empty if none
         does."""

@@ -486,6 +486,15 @@ def test_looks_at_test_images_confirm_the_replicates_of_each(
     test = ablate.read_confirmation("runs/tested/confirm").test
     assert [claim.metric for claim in test.primary] == ["test_clean_accuracy"] * 2
     assert test.primary[1].verdict == "better"
+    # What is shown of the study is what its looks decided.
+    said = run_here("launch", str(file)).stdout
+    assert "tested~confirm: 22 of 22 runs ended, 4 baselines, test accuracy in %" in said
+    tables = [
+        run_here("table", name, "--effects").stdout
+        for name in ("runs/tested", "runs/tested/confirm")
+    ]
+    assert tables[0] == tables[1]
+    assert ablate.plot("effects", "runs/tested") == ablate.plot("effects", "runs/tested/confirm")
     uses = [used.what for used in record.test_opened]
     assert uses[0] == "look at 3 replicates, 2 seeds"
     assert uses[-1] == "look at 4 replicates, 2 seeds"

@@ -310,12 +310,12 @@ def test_a_study_ends_on_one_screen(
     name: str, first: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = open_study(PAPER / f"{name}.tar")
-    show_end(study, notes=False, as_json=False)
+    show_end(study, notes=False, as_json=False, of=study)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(first)
     assert len(printed) <= 25
     assert max(map(len, printed[:-1])) <= 100
     assert re.match(r"\d+ notes: --notes", printed[-2])
     assert printed[-1].startswith("full report: ablate report ")
-    show_end(study, notes=True, as_json=False)
+    show_end(study, notes=True, as_json=False, of=study)
     assert "accuracy in %, n = 5000 images" in capsys.readouterr().out

@@ -114,7 +114,8 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
 
 
 def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
-    """The Info of an ablation or a confirmation, or of several of the same arms read as one.
+    """The Info of an ablation or a confirmation, or of several of the same arms read as one; of an
+    ablation with planned looks that of the images that these are taken at.
 
     Raises:
         NothingToDrawError: if one is a search.
@@ -125,8 +126,8 @@ def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
             rule, usual = "needs an ablation, got a search", usual_figure(source)
             fix = f"Draw {usual}, or run ablate confirm and draw runs/NAME/confirm."
             raise NothingToDrawError(source.record.name, figure, rule, fix)
-    if len(sources) == 1 and sources[0].ablation is not None:
-        return sources[0].ablation
+    if len(sources) == 1 and (decided := sources[0].decided.ablation) is not None:
+        return decided
     from ablate.ablation.pooled import pooled_info
 
     rows = ([row.number for row in source.record.rows] for source in sources)
