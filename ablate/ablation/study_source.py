@@ -80,12 +80,9 @@ class StudySource:
 
     @property
     def decided(self) -> StudySource:
-        """What planned looks decide by: the confirmation where they are taken at test images, once
-        one was; else the study itself."""
-        ablation = self.record.study.ablation
-        stop = None if ablation is None else ablation.stop
-        is_at_test = stop is not None and stop.confirm is not None and self.record.planned_looks
-        return (self.confirmed or self) if is_at_test else self
+        """The confirmation, once a planned look has been taken at its test images; else the study
+        itself."""
+        return self.answering if self.record.looked_at_test else self
 
     @property
     def is_search(self) -> bool:

@@ -574,6 +574,13 @@ class StudyRecord(Displayed):
         return not self.lacks_plain and self.ended >= self.rows_at_end
 
     @property
+    def looked_at_test(self) -> bool:
+        """Whether a planned look has been taken at the test images of its confirmation."""
+        stop = self.study.ablation and self.study.ablation.stop
+        is_at_test = bool(stop and stop.confirm) and self.parent is None
+        return is_at_test and bool(self.planned_looks)
+
+    @property
     def history(self) -> tuple[str, ...]:
         """That its space was edited, and which studies its sampler learned from: a line each."""
         return tuple(filter(None, [edits_text(self.edits), *map(learned_text, self.learned)]))

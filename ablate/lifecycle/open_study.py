@@ -127,9 +127,8 @@ class OpenStudy:
 
     @property
     def decided(self) -> OpenStudy:
-        """As of its source: the confirmation that planned looks decide by, else this study."""
-        is_own = self.record.parent is not None or self.source.decided is self.source
-        return self if is_own else open_place(self.place.confirmation)
+        """As `StudySource.decided`."""
+        return open_place(self.place.confirmation) if self.record.looked_at_test else self
 
     @property
     def tuning(self) -> str:

@@ -337,7 +337,7 @@ def _of_ablation(source: StudySource) -> Answer:
     notes = interval_notes(info, info.primary or info.effects)
     rows = [row.number for row in source.record.complete if row.cell == taken]
     sentence = _sentence_of_methods(shown, info, arms, networks, taken)
-    if source.record.planned_looks and sentence:  # which were asked what was declared
+    if source.record.planned_looks and sentence:  # its question is the declared contrasts
         first, sentence = sentence, first
     return _answer(first, sentence, caveats, notes, min(rows, default=None))
 

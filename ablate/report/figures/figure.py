@@ -114,8 +114,8 @@ def the_search(sources: Sequence[StudySource], figure: str) -> StudySource:
 
 
 def the_ablation(sources: Sequence[StudySource], figure: str) -> AblationInfo:
-    """The Info of an ablation or a confirmation, or of several of the same arms read as one; of an
-    ablation with planned looks that of the images that these are taken at.
+    """The Info of an ablation or a confirmation (`StudySource.decided`), or of several of the same
+    arms read as one.
 
     Raises:
         NothingToDrawError: if one is a search.
