@@ -314,7 +314,8 @@ def _of_ablation(source: StudySource) -> Answer:
     arms = [
         arm.name
         for arm in info.arms
-        if not arm.is_one_network and not math.isnan(networks.value(arm.name, info.rank_metric))
+        if arm.name not in NOT_FINETUNED  # of replicates there is a baseline each
+        and not math.isnan(networks.value(arm.name, info.rank_metric))
     ]
     if not arms:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."

@@ -135,7 +135,8 @@ class SyneTune:
 
     Its code (0.16) maximises minus what it is told, with a reference point of (2, 2): where it is
     told accuracies to minimise or maximise, no point is above that.  So it is told values shifted
-    such that this is the study's reference point.
+    such that this is the study's reference point.  And its models are float64, but not its bounds
+    and reference point, which BoTorch 0.18 refuses; so float64 is torch's default here.
     """
 
     def __init__(self, study: Mapping[str, Any], seed: int) -> None:
@@ -147,6 +148,7 @@ class SyneTune:
         )
 
         torch.set_num_threads(1)
+        torch.set_default_dtype(torch.float64)
         np.random.seed(seed)
         random.seed(seed)
 

@@ -321,6 +321,14 @@ def test_most_of_a_gain_is_said_of_a_gain(gain: float, is_said: bool) -> None:
     assert ("Most of the gain comes from" in study_answer(source).sentences[1]) == is_said
 
 
+def test_a_baseline_of_each_replicate_is_not_to_be_taken() -> None:
+    """Nor the same adapted, although both are better here than what is finetuned."""
+    whole = example_ablation()
+    before = [scored_arm(name, 0.97, 0.9) for name in ("baseline", "adapted baseline")]
+    info = replace(whole, arms=(*before, *whole.arms[1:]))
+    assert of_ablation(info)[0].startswith("Take FMA: ")
+
+
 def test_below_five_seeds_nothing_is_ranked() -> None:
     first, *_ = of_ablation(example_ablation(seeds=4))
     assert first == (
