@@ -15,9 +15,8 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import chdir
 from html import escape
 from pathlib import Path
@@ -25,28 +24,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plotly.graph_objects as go
 from gallery import printed, restore
-from plotly.subplots import make_subplots
 
 import ablate
-from ablate.report.style import FAINT_INK, FONT, GRID, INK, PAPER, terms_look
+from ablate.ledger.record import NOT_FINETUNED
+from ablate.lifecycle.open_study import open_study
+from ablate.report.style import FAINT_INK, FONT, INK, PAPER
 from ablate.report.write import write_figure
-
-ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "studies" / "paper")]
-
-from claims import ARMS, CLEAN, Ablations  # noqa: E402
 
 if TYPE_CHECKING:
     import numpy as np
     from plotly.graph_objects import Figure
     from torch import Tensor, nn
 
+ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 RESULTS = ROOT / "studies" / "paper" / "results"
-TERMS = dict(zip(ARMS, ("clean", "clean+da", "clean+st", "clean+fma"), strict=False)) | {
-    "DA+FMA+CA": "clean+da+fma",
-    "DA+ST+CA": "clean+da+st",
-}
 
 Numbers = dict[str, Any]
 
@@ -146,175 +138,54 @@ def draw_method(file: Path) -> None:
 
 # -- What the archives say --------------------------------------------------------------------
 
-
-def confirmed() -> Ablations:
-    """The six arms on the test images, from three baselines."""
-    return Ablations.read(
-        [str(RESULTS / f"paper_kept_{number}.tar/confirm") for number in range(3)]
-    )
-
-
-def findings(arms: Ablations) -> Numbers:
-    """Differences in points, each as [mean, low, high] at 95 %, each by itself.
-
-    Returns:
-        `robust` (untrained types) and `clean`, by contrast; `by_baseline` the means of robust.
-    """
-    untrained = arms.names()
-    contrasts = [(arm, "DA+CA") for arm in ARMS if arm != "DA+CA"]
-    contrasts += [(arm, "plain") for arm in ARMS[1:]] + [("FMA+CA", "ST+CA")]
-    found: Numbers = {"robust": {}, "clean": {}, "by_baseline": {}}
-    for arm, to in contrasts:
-        name = f"{arm} - {to}"
-        found["robust"][name] = in_points(arms.model(arm, to, untrained).estimate())
-        found["clean"][name] = in_points(arms.model(arm, to, [CLEAN]).estimate())
-        found["by_baseline"][name] = [
-            round(100 * float(arms.less(arm, to, untrained, part).mean()), 4) for part in arms.parts
-        ]
-    found["right_of_100"] = {
-        arm: {
-            what: round(100 * arms.value(arm, metrics).mean, 4)
-            for what, metrics in (("robust", untrained), ("clean", [CLEAN]))
-        }
-        for arm in ("baseline", *ARMS)
-    }
-    return found
-
-
-def in_points(estimate: Any) -> list[float]:
-    return [round(100 * one, 4) for one in (estimate.mean, estimate.low, estimate.high)]
-
-
-class Rows(NamedTuple):
-    """Intervals of one arm in one panel: a row each."""
-
-    names: Sequence[str]
-    ends: Sequence[Sequence[float]]
-    terms: str
-
-
-def forest(panels: Mapping[str, Sequence[Rows]], title: str, width: int, height: int) -> Figure:
-    """Intervals beside each other, one panel a metric, rows from above; arms of a row apart."""
-    figure = make_subplots(1, len(panels), shared_yaxes=True, horizontal_spacing=0.04)
-    names = list(
-        dict.fromkeys(name for rows in panels.values() for one in rows for name in one.names)
-    )
-    for column, rows in enumerate(panels.values(), 1):
-        shared = len({tuple(one.names) for one in rows}) == 1 and len(rows) > 1
-        for place, one in enumerate(rows):
-            style = terms_look(one.terms)
-            means = [mean for mean, _, _ in one.ends]
-            shift = 0.3 * (place - (len(rows) - 1) / 2) if shared else 0
-            figure.add_scatter(
-                x=means,
-                y=[names.index(name) + shift for name in one.names],
-                error_x={
-                    "array": [high - mean for mean, _, high in one.ends],
-                    "arrayminus": [mean - low for mean, low, _ in one.ends],
-                    "width": 0,
-                    "thickness": 2,
-                },
-                mode="markers",
-                marker={"color": style.color, "symbol": style.symbol, "size": 9},
-                name=LABELS[one.terms],
-                showlegend=shared and column == 1,
-                row=1,
-                col=column,
-            )
-        figure.add_vline(0, line={"color": FAINT_INK, "width": 1}, row=1, col=column)
-        figure.update_xaxes(
-            title=list(panels)[column - 1], gridcolor=GRID, zeroline=False, row=1, col=column
-        )
-    figure.update_yaxes(
-        range=[len(names) - 0.5, -0.5],
-        tickvals=list(range(len(names))),
-        ticktext=[f"{name} " for name in names],
-        gridcolor=GRID,
-        zeroline=False,
-        automargin=True,
-    )
-    figure.update_layout(
-        title={"text": title, "x": 0.02, "y": 0.97, "yanchor": "top", "font": {"size": 16}},
-        font={"family": FONT, "size": 14, "color": INK},
-        paper_bgcolor=PAPER,
-        plot_bgcolor=PAPER,
-        margin={"l": 10, "r": 20, "t": 60, "b": 60},
-        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -0.12, "yanchor": "top"},
-    )
-    return sized(figure, width, height, SVG)
-
-
-LABELS = {terms: arm for arm, terms in TERMS.items()}
-
-
-SVG, PNG = 1 / 96, 1.5 / 400
-"""Inches of a pixel for `write_figure`: an SVG in its own size, a PNG 1.5 times as wide."""
-
-
-def sized(figure: Figure, width: int, height: int, inches: float) -> Figure:
-    figure.layout.meta = {
-        "image_pixels": [width, height],
-        "inches": [width * inches, height * inches],
-    }
-    return figure
-
-
-def draw_gains(file: Path, found: Numbers) -> None:
-    """Each arm less DA+CA, robust and clean."""
-    names = ["plain", "ST+CA", "DA+ST+CA", "FMA+CA", "DA+FMA+CA"]
-
-    def rows(metric: str) -> list[Rows]:
-        return [
-            Rows([LONG[name]], [found[metric][f"{name} - DA+CA"]], TERMS[name]) for name in names
-        ]
-
-    figure = forest(
-        {"robust accuracy, points": rows("robust"), "clean accuracy, points": rows("clean")},
-        "Each method less data augmentation (DA+CA), 95 % each",
-        *(800, 320),
-    )
-    write_figure(figure, file)
-
-
-LONG = {
-    "plain": "plain finetune",
-    "ST+CA": "ST",
-    "DA+ST+CA": "DA and ST",
-    "FMA+CA": "FMA",
-    "DA+FMA+CA": "DA and FMA",
+DECIDED = RESULTS / "fma_decided.tar"
+AT_LOSS = "test_robust_accuracy_untrained_at_clean_loss"
+SHOWN = {
+    "at_loss": AT_LOSS,
+    "robust": "test_robust_accuracy_untrained",
+    "clean": "test_clean_accuracy",
+    "clean_at_loss": "test_clean_accuracy_at_clean_loss",
 }
 
 
-def by_type(arms: Ablations) -> Numbers:
-    """What arms gain over the plain finetune on each type of distortion, [mean, low, high]."""
-    first: Any = arms.parts[0].first
-    return {
-        kind: {
-            arm: in_points(arms.model(arm, "plain", [f"accuracy.{kind}"]).estimate())
-            for arm in ("DA+CA", "FMA+CA")
+def gains() -> Numbers:
+    """What the study that decides measured on the test images, in points.
+
+    Returns:
+        by metric, the declared contrasts and what each arm gains over the baseline, as [mean, low,
+        high], and the contrasts `by_baseline`; `right_of_100` of each arm.
+    """
+    info = open_study(str(DECIDED)).source.answering.ablation
+    assert info is not None
+    assert info.compare is not None
+    arms = {arm.name: arm.estimates for arm in info.arms}
+    numbers: Numbers = {}
+    for name, metric in SHOWN.items():
+        declared = [info.effect(one.contrast, metric) for one in info.primary]
+        found = {one.contrast: one.estimate for one in declared}
+        for arm in [one for one in arms if one not in NOT_FINETUNED]:
+            found[f"{arm} - baseline"] = info.compare(arm, "baseline", metric, 0.95)
+        numbers[name] = {
+            contrast: in_points((one.mean, one.low, one.high)) for contrast, one in found.items()
         }
-        for kind in first.accuracies
+        numbers[f"{name}_by_baseline"] = {
+            one.contrast: in_points(one.by_baseline) for one in declared
+        }
+    numbers["right_of_100"] = {
+        arm: in_points(found[metric].mean for metric in SHOWN.values())
+        for arm, found in arms.items()
     }
+    return numbers
 
 
-def draw_types(file: Path, arms: Ablations, found: Numbers) -> None:
-    """The types that were trained on last."""
-    trained = {one.removeprefix("accuracy.") for one in arms.names("seen_type")}
-    order = sorted(found, key=lambda kind: (kind in trained, -found[kind]["DA+CA"][0]))
-    names = [
-        kind.replace("_", " ") + (" (trained on)" if kind in trained else "") for kind in order
-    ]
-    figure = forest(
-        {
-            "gain over the plain finetune, points": [
-                Rows(names, [found[kind][arm] for kind in order], TERMS[arm])
-                for arm in found[order[0]]
-            ]
-        },
-        "What distorted copies gain, by type of distortion, 95 % each",
-        *(700, 620),
-    )
-    write_figure(figure, file)
+def in_points(shares: Iterable[float]) -> list[float]:
+    return [round(100 * one, 4) for one in shares]
+
+
+def draw_gains(file: Path) -> None:
+    """The declared contrasts, and what each arm gains over the plain finetune."""
+    figure = ["--figure", "effects", "--objective", AT_LOSS, "--size", "640x560px"]
+    printed(["plot", str(DECIDED), *figure, "--no-caption", "-o", str(file)])
 
 
 FRONT = RESULTS / "paper_tune_0_FMA_CA.tar"
@@ -478,6 +349,18 @@ def add_text(figure: Figure, x: float, y: float, text: str, color: str = INK) ->
     figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"color": color})
 
 
+PNG = 1.5 / 400
+"""Inches of a pixel for `write_figure`: a PNG 1.5 times as wide."""
+
+
+def sized(figure: Figure, width: int, height: int) -> Figure:
+    figure.layout.meta = {
+        "image_pixels": [width, height],
+        "inches": [width * PNG, height * PNG],
+    }
+    return figure
+
+
 def canvas(figure: Figure, width: int, height: int) -> Figure:
     """A plane in pixels, from the upper left."""
     figure.update_xaxes(range=[0, width], visible=False)
@@ -488,7 +371,7 @@ def canvas(figure: Figure, width: int, height: int) -> Figure:
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
     )
-    return sized(figure, width, height, PNG)
+    return sized(figure, width, height)
 
 
 def write_small(figure: Figure, file: Path) -> None:
@@ -516,11 +399,9 @@ def main() -> None:
     data = parser.parse_args().data
     file = IMAGES / "numbers.json"
     numbers = json.loads(file.read_text()) if file.exists() else {}
-    arms = confirmed()
-    numbers |= {"gains": findings(arms), "types": by_type(arms), "front": front()}
+    numbers |= {"gains": gains(), "front": front()}
     draw_method(IMAGES / "method.svg")
-    draw_gains(IMAGES / "gains.svg", numbers["gains"])
-    draw_types(IMAGES / "types.svg", arms, numbers["types"])
+    draw_gains(IMAGES / "gains.svg")
     draw_front(IMAGES / "front.svg")
     draw_report(IMAGES / "report.png")
     if data is not None:

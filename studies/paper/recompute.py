@@ -246,6 +246,19 @@ class Study:
             for cell, weight in weights.items()
         )
 
+    def over(self, arm, metric):
+        """What the mean by exposure of an arm that has seen no type is over, in a column: the
+        accuracies of the types of the other arms, if these agree."""
+        name, seen, kinds = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS), {}, set()
+        for one in self.design["arms"]:
+            of = [next(iter(self.networks(cell).values()), None) for cell in one["cells"]]
+            seen[one["name"]] = of = [network for network in of if network is not None]
+            if any(network.exposed("seen_type") for network in of) and name in EXPOSED:
+                kinds.add(of[0].exposed(name))
+        if len(kinds) != 1 or any(network.exposed("seen_type") for network in seen[arm]):
+            return [metric]
+        return [f"{self.split}_accuracy.{kind}{suffix(metric)}" for kind in kinds.pop()] or [metric]
+
     def worst(self, contrast, metric):
         """The model where failed runs count as the worst of their cell, in each metric."""
         weights = {cell: one for cell, one in self.weights[contrast].items() if one}
@@ -600,7 +613,8 @@ def of_arms(study, rows):
                 yield name, column, archived, [""]
             elif whole and not study.lacks(metric):
                 of = f"{name} - {reference}", metric
-                of_seeds = [mean([one[metric] for one in pair]) for pair in values]
+                parts = study.over(name, metric)
+                of_seeds = [mean([one[x] for one in pair for x in parts]) for pair in values]
                 model = effects.model(*of) if reference else Model(np.array(of_seeds))
                 bounds = effects.bounds(*of) if reference else model.bounds()
                 yield name, column, archived, model.numbers(bounds)[field]

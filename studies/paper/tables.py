@@ -42,8 +42,9 @@ from clean_loss import at_clean_loss, curve_of
 
 HEAD = (
     "What was asked, and how, is in [the plan](../README.md), and what came out in "
-    "[the results](../../../docs/results.md#what-fma-st-and-ca-are-worth). CIFAR-10, JPEG copies; "
-    "ResNet-20; in brackets 95 % intervals. `python studies/paper/tables.py studies/paper/results`."
+    "[the measurements](../../../docs/measurements.md#fma-st-and-ca-in-detail). CIFAR-10, JPEG "
+    "copies; ResNet-20; in brackets 95 % intervals. "
+    "`python studies/paper/tables.py studies/paper/results`."
 )
 BASELINES = (0, 1, 2)
 LOSSES = (0.0, 0.005, 0.01)

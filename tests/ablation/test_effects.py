@@ -29,7 +29,7 @@ from scipy import stats
 
 from ablate.ablation.cell import Arm, Claim, Contrast, difference
 from ablate.ablation.designs.factorial import effect as factorial_effect
-from ablate.ablation.effects import tied_with_best
+from ablate.ablation.effects import MetricTable, tied_with_best
 from ablate.ablation.intervals import OVER_SEEDS, OVER_SEEDS_AND_IMAGES
 from ablate.ablation.results import Results
 from ablate.robustness.bits import Outcomes, SetOutcomes
@@ -480,6 +480,11 @@ def test_exposures_are_compared_over_the_same_types(bits: bool) -> None:
         ]
         assert found.estimate.mean == pytest.approx(np.mean(differences)), exposed
         assert found.estimate.method == (OVER_SEEDS_AND_IMAGES if bits else OVER_SEEDS)
+        # In a column the plain finetune is over the types of FMA too.
+        arms = [Arm(name, (name,)) for name in ("plain", "FMA")]
+        table = MetricTable(results, f"val_robust_accuracy_{exposed}")
+        column = [np.mean(table.values(arm, arms)) for arm in arms]
+        assert column[1] - column[0] == pytest.approx(found.estimate.mean)
     # The plain finetune's own mean over what it has not seen is over all three.
     own = results.values("plain", "val_robust_accuracy_unseen")
     assert own[0] == pytest.approx(np.mean([results.values("plain", m)[0] for m in _TYPES]))
