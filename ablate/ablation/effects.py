@@ -276,7 +276,7 @@ def tied_with_best(
     holds 0, in their order; empty where no arm has the metric."""
     table, means = MetricTable(results, metric), dict[str, float]()
     for arm in arms:
-        values = table.values(arm, arms)
+        values = table.values(arm)
         values = values[np.isfinite(values)]
         if len(values):
             means[arm.name] = float(values.mean()) * (-1 if is_minimized else 1)
@@ -376,23 +376,14 @@ class MetricTable:
         n_images = by_image.shape[1]
         return Differences(by_pair, over_seeds_and_images(by_image), n_images, missing)
 
-    def values(self, arm: Arm, arms: Sequence[Arm]) -> NDArray[np.float64]:
-        """The metric of an arm at each pair, `[K]`, NaN where it is missing.
-
-        A mean by exposure of an arm that was trained on no type is over the types of the others of
-        `arms`, where these agree: it stands in one column with theirs.
-        """
-        trained = [one for one in arms if self._has_seen_types(one)]
-        parts: set[tuple[str, ...]] = set()
-        if not self._has_seen_types(arm):
-            parts = {self._parts(difference(one, arm)) for one in trained}
-        metrics = parts.pop() if len(parts) == 1 else ()
-        over = [self._results.mean_values(arm.cells, one) for one in metrics or (self._metric,)]
-        mean: NDArray[np.float64] = np.mean(over, axis=0)
+    def values(self, arm: Arm) -> NDArray[np.float64]:
+        """The metric of an arm at each pair, `[K]`, NaN where it is missing; of a mean by exposure
+        over the types that it is compared on."""
+        own = Contrast(arm.name, dict.fromkeys(arm.cells, 1.0), "difference")
+        over = self._parts(own) or (self._metric,)
+        means = [self._results.mean_values(arm.cells, one) for one in over]
+        mean: NDArray[np.float64] = np.mean(means, axis=0)
         return mean
-
-    def _has_seen_types(self, arm: Arm) -> bool:
-        return any(self._results.exposed_types(cell, "seen_type") for cell in arm.cells)
 
     def _parts(self, contrast: Contrast) -> tuple[str, ...]:
         """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its

@@ -230,7 +230,7 @@ def info_of_results(
     minimized, margin = minimized_metrics(study, split), settings.noninferior
     if margin is not None:
         margin = margin.model_copy(update={"metric": on_split(margin.metric, split)})
-    arms = [_arm(results, arm, metrics, design.arms) for arm in design.arms]
+    arms = [_arm(results, arm, metrics) for arm in design.arms]
     why_tuned, tuned = _tuned(record, design)
     ended = sum(row.state in TERMINAL for row in record.rows)
     marks = [*_cautions(why_tuned, record.looks, is_planned=settings.stop is not None)]
@@ -355,11 +355,11 @@ def _tuned(record: StudyRecord, design: Design) -> tuple[str, tuple[str, ...]]:
     return "", ()
 
 
-def _arm(results: Results, arm: Arm, metrics: Sequence[str], arms: Sequence[Arm]) -> ArmInfo:
+def _arm(results: Results, arm: Arm, metrics: Sequence[str]) -> ArmInfo:
     cells, is_fixed = arm.cells, results.is_fixed(arm.cells[0])
     estimates = {}
     for metric in metrics:
-        values = MetricTable(results, metric).values(arm, arms)
+        values = MetricTable(results, metric).values(arm)
         estimates[metric] = t_interval(values[:1] if is_fixed else values)
     costs = {cost: results.cost(cells, cost) for cost in COSTS}
     if is_fixed:

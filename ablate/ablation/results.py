@@ -266,10 +266,15 @@ class Results:
         return tuple(sorted(point.mixed(alphas) for point, alphas in points))
 
     def exposed_types(self, cell: str, exposed: ExposedTypes) -> tuple[str, ...]:
-        """The scored types of a name in `EXPOSURES` for a cell's networks; a fixed one has seen
-        none."""
+        """The scored types of a name in `EXPOSURES` for a cell's networks; of one that was trained
+        on none those of the others, where these agree: so it is compared with them over the same
+        types."""
         scores = self._fixed.get(cell) or next(iter(self._scored_runs(cell).values()), None)
-        return () if scores is None else scores.exposed_types(exposed)
+        if scores is None or scores.seen_types:
+            return () if scores is None else scores.exposed_types(exposed)
+        firsts = [next(iter(self._scored_runs(one).values()), None) for one in self._runs]
+        found = {one.exposed_types(exposed) for one in firsts if one is not None and one.seen_types}
+        return found.pop() if len(found) == 1 else scores.exposed_types(exposed)
 
     def cost(self, cells: Sequence[str], cost: str) -> float:
         """Mean of what a run took, over the complete runs of these cells; NaN of none."""

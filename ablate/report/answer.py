@@ -39,7 +39,7 @@ from ablate.report.words import (
     verdict_words,
 )
 from ablate.robustness.measures import LEVEL
-from ablate.study.scores import Scores, clean_metric, less_is_better
+from ablate.study.scores import AT_CLEAN_LOSS, Scores, clean_metric, less_is_better
 
 _MOST_METHODS = 2
 _UNDECLARED = "the comparisons were not declared before the runs"
@@ -310,12 +310,14 @@ def _of_ablation(source: StudySource) -> Answer:
         return _Claim("" if is_claim else verdict.text, verdict)
 
     margin = source.record.study.answer.clean_margin
-    networks = _networks(info, info.rank_metric, margin, claim)
+    ranked = _ranked_by(info)
+    networks = _networks(info, ranked, margin, claim)
+    # Of replicates there is a baseline each; a training loop of one's own names what it likes.
+    fixed = NOT_FINETUNED if source.record.study.trainable is None else ()
     arms = [
         arm.name
         for arm in info.arms
-        if arm.name not in NOT_FINETUNED  # of replicates there is a baseline each
-        and not math.isnan(networks.value(arm.name, info.rank_metric))
+        if arm.name not in fixed and not math.isnan(networks.value(arm.name, ranked))
     ]
     if not arms:
         nothing = "No run has ended well." if info.ended else "No run has ended yet."
@@ -329,8 +331,10 @@ def _of_ablation(source: StudySource) -> Answer:
         why = f"Too few {info.paired}s ({info.seeds}) to say which is best"
         first = f"{why}: {networks.scored(*arms)}."
     else:
-        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, arms, margin)
-        first = f"Take {who}: {networks.scored(taken)}."
+        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, info, arms, margin)
+        is_at_loss = ranked.endswith(AT_CLEAN_LOSS)
+        take = "At the stated clean loss take" if is_at_loss else "Take"
+        first = f"{take} {who}: {networks.scored(taken)}."
         if own.seeds < RANKED_SEEDS or info is own:
             caveats.append(
                 f"{taken} was chosen by these numbers, so other images may give it a little less."
@@ -343,23 +347,39 @@ def _of_ablation(source: StudySource) -> Answer:
     return _answer(first, sentence, caveats, notes, min(rows, default=None))
 
 
-def _taken(info: AblationInfo, arms: Sequence[str], margin: float) -> tuple[str, str]:
+def _taken(
+    chosen_by: AblationInfo, info: AblationInfo, arms: Sequence[str], margin: float
+) -> tuple[str, str]:
     """Of these arms the most robust that keeps clean accuracy within the margin, or of all; with
-    those that it is not shown to beat."""
-    means = {arm.name: arm.estimates for arm in info.arms}
-    clean = clean_metric(info.rank_metric)
-    sign = -1 if info.rank_metric in info.minimized else 1
+    those that it is not shown to beat, by `info`."""
+    means, ranked = {arm.name: arm.estimates for arm in chosen_by.arms}, _ranked_by(chosen_by)
+    clean = clean_metric(ranked)
+    sign = -1 if ranked in chosen_by.minimized else 1
     start = means.get("baseline", {}).get(clean, NOTHING).mean
 
     def standing(name: str) -> tuple[bool, float]:
         loss = start - means[name].get(clean, NOTHING).mean
-        return not loss > margin, sign * means[name].get(info.rank_metric, NOTHING).mean
+        return not loss > margin, sign * means[name].get(ranked, NOTHING).mean
 
     best = max((name for name in arms if name in means), key=standing)
-    tied = info.best.get(info.rank_metric, ())
-    others = [name for name in arms if name in tied and name != best] if best in tied else []
-    how = "more robust" if "_robust_accuracy" in info.rank_metric else "better"
+    ranked = _ranked_by(info)
+    tied = info.best.get(ranked, ())
+
+    def is_tied(name: str) -> bool:
+        if best in tied or info.compare is None:
+            return best in tied and name in tied
+        found = info.compare(best, name, ranked, LEVEL)
+        return found.low <= 0 <= found.high
+
+    others = [name for name in arms if name != best and is_tied(name)]
+    how = "more robust" if "_robust_accuracy" in ranked else "better"
     return best, best + shown_if(others, f", not shown to be {how} than {few(others)}")
+
+
+def _ranked_by(info: AblationInfo) -> str:
+    """What arms are ranked by: what is declared, where that is at the stated clean loss."""
+    declared = (one.metric for one in info.primary if one.metric.endswith(AT_CLEAN_LOSS))
+    return next(declared, info.rank_metric)
 
 
 def _sentence_of_methods(

@@ -278,8 +278,11 @@ def is_mean(metric: str) -> bool:
 
 def clean_metric(metric: str) -> str:
     """By what clean accuracy is judged where this one says how robust a network is:
-    `val_balanced_accuracy` for `val_robust_balanced_accuracy`; clean accuracy for any other."""
+    `val_balanced_accuracy` for `val_robust_balanced_accuracy`, that at the stated clean loss for
+    one there, clean accuracy for any other."""
     split, _, name = metric.partition("_")
+    if name.endswith(AT_CLEAN_LOSS):
+        return f"{split}_clean_accuracy{AT_CLEAN_LOSS}"
     alike = name.removeprefix("robust_")
     is_accuracy = alike != name and alike in TOTALS and not TOTALS[alike].is_loss
     return f"{split}_{alike if is_accuracy else 'clean_accuracy'}"

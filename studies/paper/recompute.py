@@ -240,24 +240,28 @@ class Study:
         name = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
         if pairs and name in EXPOSED:
             gaining = [self.networks(cell)[pairs[0]] for cell in weights if weights[cell] > 0]
-            (kinds,) = {one.exposed(name) for one in gaining}
+            (kinds,) = {self.exposed(one, name) for one in gaining}
         return sum(
             weight * np.array([self.networks(cell)[pair].shares(metric, kinds) for pair in pairs])
             for cell, weight in weights.items()
         )
 
-    def over(self, arm, metric):
-        """What the mean by exposure of an arm that has seen no type is over, in a column: the
-        accuracies of the types of the other arms, if these agree."""
-        name, seen, kinds = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS), {}, set()
-        for one in self.design["arms"]:
-            of = [next(iter(self.networks(cell).values()), None) for cell in one["cells"]]
-            seen[one["name"]] = of = [network for network in of if network is not None]
-            if any(network.exposed("seen_type") for network in of) and name in EXPOSED:
-                kinds.add(of[0].exposed(name))
-        if len(kinds) != 1 or any(network.exposed("seen_type") for network in seen[arm]):
+    def exposed(self, network, name):
+        """The types of a network; of one that has seen none those of the others, if they agree."""
+        firsts = [next(iter(of.values())) for of in self.cells.values() if of]
+        found = {one.exposed(name) for one in firsts if one.scores["seen_types"]}
+        is_alike = len(found) == 1 and not network.scores["seen_types"]
+        return found.pop() if is_alike else network.exposed(name)
+
+    def over(self, cells, metric):
+        """The accuracies that a mean by exposure is over, in a column of arms."""
+        name = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
+        firsts = [next(iter(self.networks(cell).values()), None) for cell in cells]
+        if name not in EXPOSED or None in firsts:
             return [metric]
-        return [f"{self.split}_accuracy.{kind}{suffix(metric)}" for kind in kinds.pop()] or [metric]
+        kinds = {self.exposed(one, name) for one in firsts}
+        whole = kinds.pop() if len(kinds) == 1 else ()
+        return [f"{self.split}_accuracy.{kind}{suffix(metric)}" for kind in whole] or [metric]
 
     def worst(self, contrast, metric):
         """The model where failed runs count as the worst of their cell, in each metric."""
@@ -270,7 +274,7 @@ class Study:
         ]
         if name in EXPOSED:
             gaining = [self.networks(cell) for cell in weights if weights[cell] > 0]
-            (kinds,) = {next(iter(one.values())).exposed(name) for one in gaining}
+            (kinds,) = {self.exposed(next(iter(one.values())), name) for one in gaining}
         parts = [f"{self.split}_accuracy.{kind}{suffix(metric)}" for kind in kinds] or [metric]
 
         def share(cell, pair, part):
@@ -613,7 +617,7 @@ def of_arms(study, rows):
                 yield name, column, archived, [""]
             elif whole and not study.lacks(metric):
                 of = f"{name} - {reference}", metric
-                parts = study.over(name, metric)
+                parts = study.over(cells, metric)
                 of_seeds = [mean([one[x] for one in pair for x in parts]) for pair in values]
                 model = effects.model(*of) if reference else Model(np.array(of_seeds))
                 bounds = effects.bounds(*of) if reference else model.bounds()

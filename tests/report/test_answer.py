@@ -327,6 +327,9 @@ def test_a_baseline_of_each_replicate_is_not_to_be_taken() -> None:
     before = [scored_arm(name, 0.97, 0.9) for name in ("baseline", "adapted baseline")]
     info = replace(whole, arms=(*before, *whole.arms[1:]))
     assert of_ablation(info)[0].startswith("Take FMA: ")
+    source = ablation_source(info)  # of a training loop of one's own it is an arm as any other
+    own = replace(source.record, study=source.record.study.model_copy(update={"trainable": "a:b"}))
+    assert study_answer(replace(source, record=own)).sentences[0].startswith("Take baseline: ")
 
 
 def test_below_five_seeds_nothing_is_ranked() -> None:
