@@ -26,7 +26,7 @@ import plotly.graph_objects as go
 from gallery import printed, restore
 
 import ablate
-from ablate.ledger.record import NOT_FINETUNED
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED
 from ablate.lifecycle.open_study import open_study
 from ablate.report.style import FAINT_INK, FONT, INK, PAPER
 from ablate.report.write import write_figure
@@ -174,6 +174,7 @@ def gains() -> Numbers:
     numbers["right_of_100"] = {
         arm: in_points(found[metric].mean for metric in SHOWN.values())
         for arm, found in arms.items()
+        if arm != ADAPTED
     }
     return numbers
 

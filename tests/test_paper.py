@@ -368,6 +368,10 @@ def test_the_findings_are_what_the_archive_says() -> None:
         declared = effects[contrast.partition(",")[0], columns[0]]
         assert declared["verdict"] == "not shown"
         assert p == recompute.p_texts(float(declared["p_adjusted"]))[0]
+    # An adapted baseline has lost what it has lost: it is not compared at a stated loss.
+    adapted = [metric for contrast, metric in effects if "adapted" in contrast]
+    assert adapted
+    assert not [metric for metric in adapted if metric.endswith("at clean loss")]
 
 
 def test_the_averages_are_what_the_findings_say() -> None:

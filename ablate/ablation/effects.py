@@ -28,6 +28,7 @@ from ablate.ablation.significance import (
     noninferiority,
     sign_flip_test,
 )
+from ablate.ledger.record import ADAPTED
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import EXPOSURES, base_name
 from ablate.study.settings import NonInferiorSettings
@@ -342,8 +343,7 @@ class MetricTable:
         self._columns: dict[tuple[str, tuple[str, ...]], Column] = {}
 
     def differences(self, contrast: Contrast) -> Differences | None:
-        """A contrast on the metric; None of a mean by exposure where there are no types that all of
-        the contrast is about."""
+        """A contrast on the metric; None where there is nothing to compare: see `_parts`."""
         parts = self._parts(contrast)
         if not parts:
             return None
@@ -387,9 +387,12 @@ class MetricTable:
 
     def _parts(self, contrast: Contrast) -> tuple[str, ...]:
         """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its
-        types, none where there are none in common."""
+        types, none where there are none in common; none at a stated clean loss that one side has
+        not."""
         split, _, name = base_name(self._metric).partition("_")
         at_loss = self._metric.removeprefix(base_name(self._metric))
+        if at_loss and contrast.weights.get(ADAPTED):
+            return ()  # it is not on the way to a finetuned network
         exposed = next((one for one in EXPOSURES if name == f"robust_accuracy_{one}"), None)
         if exposed is None:
             return (self._metric,)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ablate.ablation.interpolated import images_at_clean_loss, over_all_images, stated_loss
 from ablate.analysis.drawn import FAR_SPREADS
-from ablate.ledger.record import NOT_FINETUNED, RowRecord, StudyRecord
+from ablate.ledger.record import ADAPTED, NOT_FINETUNED, RowRecord, StudyRecord
 from ablate.robustness.bits import Shares, image_shares, unpack_bits
 from ablate.study.interpolation import LOSS_BITS
 from ablate.study.scores import (
@@ -174,7 +174,8 @@ class Results:
     def _scored_values(self, cell: str, metric: str) -> NDArray[np.float64]:
         values = np.full(len(self.pairs), math.nan)
         if self.is_fixed(cell):
-            values[:] = self._fixed[cell].metrics().get(base_name(metric), math.nan)
+            if cell != ADAPTED or not metric.endswith(AT_CLEAN_LOSS):  # it may have lost more
+                values[:] = self._fixed[cell].metrics().get(base_name(metric), math.nan)
         elif metric.endswith(AT_CLEAN_LOSS):
             name = base_name(metric).partition("_")[2]
             for place, scores in self._scored_runs(cell).items():

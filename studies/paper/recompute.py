@@ -618,7 +618,9 @@ def of_arms(study, rows):
             elif whole and not study.lacks(metric):
                 of = f"{name} - {reference}", metric
                 parts = study.over(cells, metric)
-                of_seeds = [mean([one[x] for one in pair for x in parts]) for pair in values]
+                is_there = AT_LOSS not in metric or name != "adapted baseline"  # on no curve
+                scored = values if is_there else []
+                of_seeds = [mean([one[x] for one in pair for x in parts]) for pair in scored]
                 model = effects.model(*of) if reference else Model(np.array(of_seeds))
                 bounds = effects.bounds(*of) if reference else model.bounds()
                 yield name, column, archived, model.numbers(bounds)[field]
