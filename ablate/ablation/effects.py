@@ -28,7 +28,6 @@ from ablate.ablation.significance import (
     noninferiority,
     sign_flip_test,
 )
-from ablate.ledger.record import ADAPTED
 from ablate.robustness.measures import LEVEL
 from ablate.study.scores import EXPOSURES, base_name
 from ablate.study.settings import NonInferiorSettings
@@ -387,12 +386,11 @@ class MetricTable:
 
     def _parts(self, contrast: Contrast) -> tuple[str, ...]:
         """The metrics whose mean a contrast is about: of a mean by exposure the accuracies of its
-        types, none where there are none in common; none at a stated clean loss that one side has
-        not."""
+        types, none where there are none in common; none where one side lacks the metric."""
         split, _, name = base_name(self._metric).partition("_")
         at_loss = self._metric.removeprefix(base_name(self._metric))
-        if at_loss and contrast.weights.get(ADAPTED):
-            return ()  # it is not on the way to a finetuned network
+        if any(self._results.lacks(cell, self._metric) for cell in contrast.weights):
+            return ()
         exposed = next((one for one in EXPOSURES if name == f"robust_accuracy_{one}"), None)
         if exposed is None:
             return (self._metric,)

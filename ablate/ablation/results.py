@@ -174,7 +174,7 @@ class Results:
     def _scored_values(self, cell: str, metric: str) -> NDArray[np.float64]:
         values = np.full(len(self.pairs), math.nan)
         if self.is_fixed(cell):
-            if cell != ADAPTED or not metric.endswith(AT_CLEAN_LOSS):  # it may have lost more
+            if not self.lacks(cell, metric):
                 values[:] = self._fixed[cell].metrics().get(base_name(metric), math.nan)
         elif metric.endswith(AT_CLEAN_LOSS):
             name = base_name(metric).partition("_")[2]
@@ -184,6 +184,11 @@ class Results:
             for place, row in self._runs.get(cell, {}).items():
                 values[place] = self._metrics_of(row).get(metric, math.nan)
         return values
+
+    def lacks(self, cell: str, metric: str) -> bool:
+        """Whether no network of a cell has a metric: an adapted baseline is on no line from the
+        baseline to finetuned weights, so it has no stated clean loss."""
+        return cell == ADAPTED and metric.endswith(AT_CLEAN_LOSS)
 
     def mean_values(self, cells: Sequence[str], metric: str) -> NDArray[np.float64]:
         """The mean over cells at each pair, `[K]`; NaN if one is missing."""
@@ -271,8 +276,10 @@ class Results:
         on none those of the others, where these agree: so it is compared with them over the same
         types."""
         scores = self._fixed.get(cell) or next(iter(self._scored_runs(cell).values()), None)
-        if scores is None or scores.seen_types:
-            return () if scores is None else scores.exposed_types(exposed)
+        if scores is None:
+            return ()
+        if scores.seen_types:
+            return scores.exposed_types(exposed)
         firsts = [next(iter(self._scored_runs(one).values()), None) for one in self._runs]
         found = {one.exposed_types(exposed) for one in firsts if one is not None and one.seen_types}
         return found.pop() if len(found) == 1 else scores.exposed_types(exposed)

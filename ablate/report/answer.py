@@ -331,7 +331,7 @@ def _of_ablation(source: StudySource) -> Answer:
         why = f"Too few {info.paired}s ({info.seeds}) to say which is best"
         first = f"{why}: {networks.scored(*arms)}."
     else:
-        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, info, arms, margin)
+        taken, who = _taken(own if own.seeds >= RANKED_SEEDS else info, networks, arms)
         is_at_loss = ranked.endswith(AT_CLEAN_LOSS)
         take = "At the stated clean loss take" if is_at_loss else "Take"
         first = f"{take} {who}: {networks.scored(taken)}."
@@ -347,32 +347,26 @@ def _of_ablation(source: StudySource) -> Answer:
     return _answer(first, sentence, caveats, notes, min(rows, default=None))
 
 
-def _taken(
-    chosen_by: AblationInfo, info: AblationInfo, arms: Sequence[str], margin: float
-) -> tuple[str, str]:
+def _taken(info: AblationInfo, networks: _Networks, arms: Sequence[str]) -> tuple[str, str]:
     """Of these arms the most robust that keeps clean accuracy within the margin, or of all; with
-    those that it is not shown to beat, by `info`."""
-    means, ranked = {arm.name: arm.estimates for arm in chosen_by.arms}, _ranked_by(chosen_by)
+    those that it is not shown to beat as `networks`, which may be of other images."""
+    means, ranked = {arm.name: arm.estimates for arm in info.arms}, _ranked_by(info)
     clean = clean_metric(ranked)
-    sign = -1 if ranked in chosen_by.minimized else 1
+    sign = -1 if ranked in info.minimized else 1
     start = means.get("baseline", {}).get(clean, NOTHING).mean
 
     def standing(name: str) -> tuple[bool, float]:
         loss = start - means[name].get(clean, NOTHING).mean
-        return not loss > margin, sign * means[name].get(ranked, NOTHING).mean
+        return not loss > networks.margin, sign * means[name].get(ranked, NOTHING).mean
 
     best = max((name for name in arms if name in means), key=standing)
-    ranked = _ranked_by(info)
-    tied = info.best.get(ranked, ())
 
     def is_tied(name: str) -> bool:
-        if best in tied or info.compare is None:
-            return best in tied and name in tied
-        found = info.compare(best, name, ranked, LEVEL)
+        found = networks.difference(best, name, networks.robust_metric)
         return found.low <= 0 <= found.high
 
     others = [name for name in arms if name != best and is_tied(name)]
-    how = "more robust" if "_robust_accuracy" in ranked else "better"
+    how = "more robust" if networks.counts_images else "better"
     return best, best + shown_if(others, f", not shown to be {how} than {few(others)}")
 
 

@@ -329,7 +329,7 @@ def test_a_baseline_of_each_replicate_is_not_to_be_taken() -> None:
     assert of_ablation(info)[0].startswith("Take FMA: ")
     source = ablation_source(info)  # of a training loop of one's own it is an arm as any other
     own = replace(source.record, study=source.record.study.model_copy(update={"trainable": "a:b"}))
-    assert study_answer(replace(source, record=own)).sentences[0].startswith("Take baseline: ")
+    assert study_answer(replace(source, record=own)).sentences[0].startswith("Take baseline")
 
 
 def test_below_five_seeds_nothing_is_ranked() -> None:
