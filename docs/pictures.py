@@ -26,7 +26,7 @@ import plotly.graph_objects as go
 from gallery import printed, restore
 
 import ablate
-from ablate.ledger.record import ADAPTED, NOT_FINETUNED
+from ablate.ledger.record import ADAPTED
 from ablate.lifecycle.open_study import open_study
 from ablate.report.style import FAINT_INK, FONT, INK, PAPER
 from ablate.report.write import write_figure
@@ -163,8 +163,10 @@ def gains() -> Numbers:
     for name, metric in SHOWN.items():
         declared = [info.effect(one.contrast, metric) for one in info.primary]
         found = {one.contrast: one.estimate for one in declared}
-        for arm in [one for one in arms if one not in NOT_FINETUNED]:
-            found[f"{arm} - baseline"] = info.compare(arm, "baseline", metric, 0.95)
+        for arm in [one for one in arms if one != "baseline"]:
+            gain = info.compare(arm, "baseline", metric, 0.95)
+            if gain.n:  # an adapted baseline has no stated clean loss
+                found[f"{arm} - baseline"] = gain
         numbers[name] = {
             contrast: in_points((one.mean, one.low, one.high)) for contrast, one in found.items()
         }
@@ -354,14 +356,6 @@ PNG = 1.5 / 400
 """Inches of a pixel for `write_figure`: a PNG 1.5 times as wide."""
 
 
-def sized(figure: Figure, width: int, height: int) -> Figure:
-    figure.layout.meta = {
-        "image_pixels": [width, height],
-        "inches": [width * PNG, height * PNG],
-    }
-    return figure
-
-
 def canvas(figure: Figure, width: int, height: int) -> Figure:
     """A plane in pixels, from the upper left."""
     figure.update_xaxes(range=[0, width], visible=False)
@@ -372,7 +366,11 @@ def canvas(figure: Figure, width: int, height: int) -> Figure:
         paper_bgcolor=PAPER,
         plot_bgcolor=PAPER,
     )
-    return sized(figure, width, height)
+    figure.layout.meta = {
+        "image_pixels": [width, height],
+        "inches": [width * PNG, height * PNG],
+    }
+    return figure
 
 
 def write_small(figure: Figure, file: Path) -> None:

@@ -237,7 +237,7 @@ class Study:
     def differences(self, contrast, metric, pairs):
         """`[K, n]`: by exposure all cells on the types of those with a positive weight."""
         weights, kinds = {cell: one for cell, one in self.weights[contrast].items() if one}, ()
-        name = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
+        name = exposure_of(metric)
         if pairs and name in EXPOSED:
             gaining = [self.networks(cell)[pairs[0]] for cell in weights if weights[cell] > 0]
             (kinds,) = {self.exposed(one, name) for one in gaining}
@@ -255,7 +255,7 @@ class Study:
 
     def over(self, cells, metric):
         """The accuracies that a mean by exposure is over, in a column of arms."""
-        name = metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
+        name = exposure_of(metric)
         firsts = [next(iter(self.networks(cell).values()), None) for cell in cells]
         if name not in EXPOSED or None in firsts:
             return [metric]
@@ -266,7 +266,7 @@ class Study:
     def worst(self, contrast, metric):
         """The model where failed runs count as the worst of their cell, in each metric."""
         weights = {cell: one for cell, one in self.weights[contrast].items() if one}
-        kinds, name = (), metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
+        kinds, name = (), exposure_of(metric)
         pairs = [
             pair
             for pair in self.pairs
@@ -356,6 +356,11 @@ def _networks(val, test, bits, is_baseline=False):
 def within(margin):
     """What a claim of equivalence has as its third part."""
     return [] if margin in (None, "", "-") else [float(margin)]
+
+
+def exposure_of(metric):
+    """ "untrained" of a mean by exposure."""
+    return metric.partition("robust_accuracy_")[2].removesuffix(AT_LOSS)
 
 
 def suffix(metric):
