@@ -200,6 +200,8 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
             each = ", ".join(f"{count} in {show_name(name)}" for name, count in left_out.items())
             marks.append(f"image files that cannot be read are left out: {each}")
     marks += record.history
+    if record.lacks_mixtures and study.answer.mixtures:
+        marks.append("mixtures are not scored yet: `ablate resume` scores them")
     marks += _constraint_marks(record)
     if copies := sum(row.copy_of is not None for row in complete):
         are = "is a copy" if copies == 1 else "are copies"

@@ -163,6 +163,7 @@ def check(file: Path, overrides: tuple[str, ...], no_import: bool) -> None:
 
 
 def _check(file: Path, overrides: tuple[str, ...]) -> None:
+    from ablate.ledger.record import learned_text
     from ablate.lifecycle.ablation_reference import known_trials
     from ablate.lifecycle.known_names import names_for
     from ablate.lifecycle.place import place_of_file
@@ -179,6 +180,7 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
     if study.ablation is not None:
         _show_design(study, file)
     else:
+        counts += map(learned_text, known_trials(study, place.base, space))
         bounds = ", ".join(constraint.metric for constraint in study.constraints)
         click.echo(
             f"{file}: ok: study {study.name}, {study.search.trials} trials, "
@@ -186,7 +188,6 @@ def _check(file: Path, overrides: tuple[str, ...]) -> None:
             f"{', '.join(objective.metric for objective in study.objectives)}"
             f"{shown_if(bounds, ', constraints ')}{bounds}"
         )
-        counts += [one["text"] for one in known_trials(study, place.base, space)]
     for line in counts:
         click.echo(f"{file}: {line}")
     for note in (*study_notes(study), *network_notes(study, file.parent), *notes):

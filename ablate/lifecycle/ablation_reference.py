@@ -240,11 +240,15 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         StudyNotFoundError: if there is no such study.
         UsageError: if it measures something else, or has no trial in this space.
     """
-    found, judged = list[dict[str, Any]](), study.judged_metrics
+    found, judged, seen = list[dict[str, Any]](), study.judged_metrics, set[str]()
     keys = {*searchable(), "finetune.interpolation", *space.keys} - {"baseline.checkpoint"}
     named = dict.fromkeys(name for _, _, name in own_types(study.model_dump(mode="json")))
     for name in study.search.learn_from:
-        record = _open_named(name, base, "search.learn_from").record
+        opened = _open_named(name, base, "search.learn_from")
+        record, identity = opened.record, opened.head.identity
+        if identity in seen:
+            raise UsageError(f"search.learn_from: {record.name} twice, got {name} too. Remove one.")
+        seen.add(identity)
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
         sections = {*_MEASURES, *(["finetune"] if study.trainable else ())}
         got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in sections]

@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import tempfile
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -207,16 +208,16 @@ def write_weights(
             damaged, alpha is out of range, or the output cannot be written.
         InfrastructureError: if the disk is full or broken.
     """
+    if alpha is not None and not (isinstance(alpha, Real) and 0 < alpha <= MOST_ALPHA):
+        raise UsageError(
+            f"`alpha`: must be above 0 and at most {MOST_ALPHA:g}, got {alpha!r}. Write 0.5."
+        )
     output = output.absolute()
     if trial is None:
         _check_plain(record, alpha)
         source, _ = _source(record, folder, None)
         publish_file(output, lambda temporary: shutil.copyfile(source, temporary))
         return None
-    if alpha is not None and not 0 < alpha <= MOST_ALPHA:
-        raise UsageError(
-            f"`alpha`: must be above 0 and at most {MOST_ALPHA:g}, got {alpha:g}. Write 0.5."
-        )
     asked = trial if isinstance(trial, Mixture) else Mixture((trial,))
     rows = [_complete_row(record, number) for number in asked.trials]
     sources = [_source(record, folder, row.origin) for row in rows]

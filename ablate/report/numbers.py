@@ -164,7 +164,8 @@ def run_time_rows(account: StudyAccount, budget: SearchBudgetSettings) -> list[t
         earlier = drives[:-_MOST_DRIVES]
         if earlier:
             seconds = sum(drive.seconds for drive in earlier)
-            rows.append((f"drives 1 to {len(earlier)}", duration_text(seconds)))
+            which = f"drives 1 to {len(earlier)}" if len(earlier) > 1 else "drive 1"
+            rows.append((which, duration_text(seconds)))
         for place, drive in enumerate(drives[-_MOST_DRIVES:], len(earlier) + 1):
             took = f"{moment_text(drive.started)}, {duration_text(drive.seconds)}"
             rows.append((f"drive {place}", f"{took}{_drive_text(drive)}, {drive.end}"))

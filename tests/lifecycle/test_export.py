@@ -150,9 +150,10 @@ def test_an_average_of_trials(folder: Path, tmp_path: Path) -> None:
     assert str(error.value) == f"average of trials 0-2: {rule}"
 
 
-def test_an_alpha_out_of_range_is_refused(folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"`alpha`: must be above 0 and at most 2, got nan. Write"):
-        write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", math.nan)
+@pytest.mark.parametrize(("alpha", "got"), [(math.nan, "nan"), (2.5, "2.5"), ("0.5", "'0.5'")])
+def test_an_alpha_out_of_range_is_refused(folder: Path, alpha: Any, got: str) -> None:
+    with pytest.raises(UsageError, match=rf"`alpha`: must be above 0 and at most 2, got {got}\. W"):
+        write_weights(example_record(ROWS), folder, 1, folder / "out.safetensors", alpha)
 
 
 def test_plain_replaces_a_file_that_is_there(

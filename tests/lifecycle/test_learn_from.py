@@ -116,7 +116,11 @@ def test_an_archive_and_several_studies(former: Path, work: Path) -> None:
     ablate.archive("runs/former", "former.tar")
     launched(study(work, "other", trials=3, sampler="random", seed=9))
     from_both = ["former.tar", "other.yaml"]
-    record = launched(study(work, "new", trials=2, sampler="gp", learn_from=from_both))
+    file = study(work, "new", trials=2, sampler="gp", learn_from=from_both)
+    checked = run_here("check", file, cwd=work)
+    assert checked.returncode == 0, checked.stderr
+    assert "new.yaml: the sampler knows 6 of 6 complete trials of former" in checked.stdout
+    record = launched(file)
     assert [len(one["rows"]) for one in record.learned] == [6, 3]
     ablate.archive("runs/new", "new.tar")
     assert ablate.verify("new.tar").holds
@@ -159,8 +163,17 @@ def test_what_cannot_be_learned_from_is_refused(
     with pytest.raises(UsageError) as caught:
         launched(file)
     assert str(caught.value) == message
-    assert message in run_here("check", file, cwd=work).stderr
+    checked = run_here("check", file, cwd=work)
+    assert (checked.returncode, checked.stdout) == (2, "")
+    assert message in checked.stderr
     assert not Path("runs/new/study.db").exists()
+
+
+def test_one_study_by_two_names_is_refused(former: Path, work: Path) -> None:
+    ablate.archive("runs/former", "former.tar")
+    file = study(work, "new", trials=2, learn_from=["runs/former", "former.tar"])
+    with pytest.raises(UsageError, match=r"former twice, got former\.tar too\. Remove one"):
+        launched(file)
 
 
 def test_a_study_that_is_not_there_is_named(former: Path, work: Path) -> None:

@@ -146,6 +146,7 @@ def test_a_driver_that_is_killed_before_they_are_stored(
     assert left.mixtures is not None
     assert (left.mixtures.scored, left.lacks_mixtures) == ((), True)
     assert pareto_info(left).mixtures == ()
+    assert "mixtures are not scored yet: `ablate resume` scores them" in pareto_info(left).marks
     launch(tmp_path, "--resume")
     assert untimed(ablate.read(run)) == untimed(ablate.read(searched[0]))
 
