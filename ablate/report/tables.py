@@ -460,7 +460,7 @@ def front_table(info: ParetoInfo) -> Table:
     if less:
         notes.append(f"less is better: {', '.join(less)}")
     if any(point.is_mixture for point in info.leading):
-        notes.append("average: of trials' weights; alpha: their share, the baseline has the rest")
+        notes.append("average: of trials' weights; alpha: their share, above 1 beyond them")
     notes += info.refused
     what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
     return Table(
