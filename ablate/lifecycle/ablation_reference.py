@@ -251,7 +251,8 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         seen.add(identity)
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
         sections = {*_MEASURES, *(["finetune"] if study.trainable else ())}
-        got = [one for one in changed_keys(*dumps) if re.split(r"[.:]", one)[0] in sections]
+        changed = changed_keys(*dumps)
+        got = [one for one in changed if re.split(r"[.:]", one)[0] in sections]
         if record.design is not None:
             got = ["an ablation"]
         elif study.search.sampler in _NOT_LEARNING:
@@ -265,6 +266,7 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         ]
         rows = moved_known(Moved(record.study, study, space, keys), known)
         got = got or [f"no {name}" for name in judged if not any(name in one for one in metrics)]
+        got = got or ([] if rows else [one for one in changed if one.split(":")[0] in keys])
         if got or not rows:
             raise UsageError(
                 f"search.learn_from: {record.name} must be a search with the measures of this "
