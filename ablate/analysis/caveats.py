@@ -8,7 +8,7 @@ from itertools import chain
 
 from ablate.analysis.drawn import kept_with_record
 from ablate.analysis.objectives import is_accuracy, metric_split
-from ablate.files.shown import few, show_name
+from ablate.files.shown import few, show_name, shown_if
 from ablate.ledger.record import ADAPTED, Rung, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
 from ablate.study.baseline_checks import gain_rule
@@ -200,8 +200,9 @@ def result_marks(record: StudyRecord) -> tuple[str, ...]:
             each = ", ".join(f"{count} in {show_name(name)}" for name, count in left_out.items())
             marks.append(f"image files that cannot be read are left out: {each}")
     marks += record.history
-    if record.lacks_mixtures and study.answer.mixtures:
-        marks.append("mixtures are not scored yet: `ablate resume` scores them")
+    if record.awaits_mixtures:
+        fix = shown_if(record.driver is None, ": `ablate resume` scores them")
+        marks.append(f"mixtures are not scored yet{fix}")
     marks += _constraint_marks(record)
     if copies := sum(row.copy_of is not None for row in complete):
         are = "is a copy" if copies == 1 else "are copies"

@@ -119,8 +119,7 @@ def status_info(
 def continuation(record: StudyRecord) -> str:
     """How to continue an unfinished study that has no driver, or whose budget ended it, in words;
     empty for another one."""
-    is_whole = record.is_over and record.spent is None
-    is_whole &= not (record.lacks_mixtures and record.study.answer.mixtures)
+    is_whole = record.is_over and record.spent is None and not record.awaits_mixtures
     if is_whole or record.driver is not None:
         return ""
     if record.is_over and record.spent is not None:

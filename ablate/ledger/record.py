@@ -596,6 +596,11 @@ class StudyRecord(Displayed):
         return self.mixtures is not None and self.is_over and self.mixtures.rows != self.ended
 
     @property
+    def awaits_mixtures(self) -> bool:
+        """Whether it lacks mixtures that are not turned off."""
+        return self.lacks_mixtures and self.study.answer.mixtures
+
+    @property
     def rows_at_end(self) -> int:
         """N; of a search that a budget ended, the rows that had begun."""
         return self.trials if self.spent is None else self.ended + self.count("RUNNING")

@@ -247,7 +247,8 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         opened = _open_named(name, base, "search.learn_from")
         record, identity = opened.record, opened.head.identity
         if identity in seen:
-            raise UsageError(f"search.learn_from: {record.name} twice, got {name} too. Remove one.")
+            rule = "search.learn_from: must name a search once"
+            raise UsageError(f"{rule}, got {record.name} again, as {name}. Remove it.")
         seen.add(identity)
         dumps = [one.model_dump(mode="json") for one in (record.study, study)]
         sections = {*_MEASURES, *(["finetune"] if study.trainable else ())}
@@ -266,11 +267,13 @@ def known_trials(study: Study, base: Path, space: Space) -> tuple[dict[str, Any]
         ]
         rows = moved_known(Moved(record.study, study, space, keys), known)
         got = got or [f"no {name}" for name in judged if not any(name in one for one in metrics)]
-        got = got or ([] if rows else [one for one in changed if one.split(":")[0] in keys])
-        if got or not rows:
+        if not (got or rows):
+            fixed = keys.difference(space.keys)
+            got = [one for one in changed if one.split(":")[0] in fixed] or ["none there"]
+        if got:
             raise UsageError(
                 f"search.learn_from: {record.name} must be a search with the measures of this "
-                f"study, and trials in its space, got {'; '.join(got) or 'none there'}. Name "
+                f"study, and trials in its space, got {'; '.join(got)}. Name "
                 "another one, or leave it out."
             )
         of = f"{len(complete)} complete trials of {record.name}"

@@ -82,7 +82,7 @@ def make_mixtures(ledger: Ledger, running: Running, run: RunOptions) -> None:
     What goes wrong with them is a note: all rows have ended well, and a resume tries again.
     """
     record = ledger.read()
-    if not (record.lacks_mixtures and record.study.answer.mixtures):
+    if not record.awaits_mixtures:
         return
     if why := refusal(record):
         ledger.set_mixtures(Mixtures(record.ended, notes=(f"no mixtures: they {why}",)))

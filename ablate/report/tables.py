@@ -460,7 +460,7 @@ def front_table(info: ParetoInfo) -> Table:
     if less:
         notes.append(f"less is better: {', '.join(less)}")
     if any(point.is_mixture for point in info.leading):
-        notes.append("average: of trials' weights; alpha: their share, above 1 beyond them")
+        notes.append("average: of trials' weights; alpha: 0 is the baseline, 1 is finetuned")
     notes += info.refused
     what = "Pareto front" if len(info.objectives) > 1 else "Best trials"
     return Table(

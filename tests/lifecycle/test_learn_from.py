@@ -172,7 +172,7 @@ def test_what_cannot_be_learned_from_is_refused(
 def test_one_study_by_two_names_is_refused(former: Path, work: Path) -> None:
     ablate.archive("runs/former", "former.tar")
     file = study(work, "new", trials=2, learn_from=["runs/former", "former.tar"])
-    with pytest.raises(UsageError, match=r"former twice, got former\.tar too\. Remove one"):
+    with pytest.raises(UsageError, match=r"got former again, as former\.tar\. Remove it"):
         launched(file)
 
 
