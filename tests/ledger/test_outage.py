@@ -15,6 +15,7 @@ from ablate.ledger import lease as lease_module
 from ablate.ledger.driving import Driving
 from ablate.ledger.lease import Lease
 from ablate.ledger.ledger import Ledger
+from ablate.ledger.storage import fill_variables
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_an_outage_beyond_the_term_ends_the_driver(
 
 
 def test_who_is_told_to_stop_does_not_wait(server: PostgresServer) -> None:
-    driver = Driver(server.new_database())
+    driver = Driver(fill_variables(server.new_database()))  # where a URL's password is kept
     driver.driving.ask()
     server.stop()
     driver.stop.set()
