@@ -11,7 +11,7 @@ from ablate.analysis.objectives import is_accuracy, metric_split
 from ablate.files.shown import few, show_name, shown_if
 from ablate.ledger.record import ADAPTED, Rung, StudyRecord, row_violation
 from ablate.robustness.suites import caveats, find_suite
-from ablate.study.baseline_checks import gain_rule
+from ablate.study.baseline_checks import WARNING_ERRORS, gain_rule
 from ablate.study.scores import Bound, Scores, violation
 from ablate.study.settings import ObjectiveSettings
 
@@ -131,8 +131,8 @@ def baseline_warning(record: StudyRecord) -> str:
     """What a study's results are to be read with, if plain finetuning makes its baseline much
     better; empty otherwise.
 
-    A search of which nothing was accepted has it from 3 points and one standard error on, of two
-    independent accuracies, which is about two of paired ones.
+    A search of which nothing was accepted has it from 3 points and two standard errors of two
+    independent accuracies on.
     """
     if record.accepted_baseline:
         return f"{record.accepted_baseline}: {ACCEPTED}"
@@ -140,7 +140,11 @@ def baseline_warning(record: StudyRecord) -> str:
     if not (isinstance(baseline, Scores) and isinstance(plain, Scores)):
         return ""
     gain = gain_rule(
-        baseline.clean_accuracy, plain.clean_accuracy, baseline.n_images, None, errors=1.0
+        baseline.clean_accuracy,
+        plain.clean_accuracy,
+        baseline.n_images,
+        None,
+        errors=WARNING_ERRORS,
     )
     return f"{gain}: {SUSPECTED}" if gain else ""
 

@@ -50,7 +50,8 @@ def expected_rule(
 
 
 WARNING_ERRORS = 2.0
-"""Standard errors below what is expected, from which `ablate init` asks for a person's word."""
+"""Standard errors below what is expected, from which `ablate init` asks for a person's word; and
+those of a plain finetune's gain, from which results begin with a warning."""
 
 
 def guess_rule(accuracy: float, frequent: str, share: float) -> str | None:

@@ -170,6 +170,9 @@ def test_a_gain_that_does_not_stop_a_study_is_said_first() -> None:
         "error 4.9): the baseline may be fed wrongly, or not have converged"
     )
     assert warning(0.04, 200) == warning(0.025, 20_000) == ""
+    # A network that was fed rightly gained 3.7 points, with a standard error of 3.7.
+    assert warning(0.037, 365) == warning(0.073, 365) == ""
+    assert "7.6 points" in warning(0.076, 365)
 
 
 def test_a_baseline_that_is_no_better_than_a_guess() -> None:
